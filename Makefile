@@ -1,0 +1,47 @@
+# Two lines to remember: `make chat` talks, `make test` tests. Everything they need goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(BIN)/.installed
+
+.PHONY: chat test check bench format clean
+
+chat: $(STAMP)
+	@$(BIN)/hermes chat
+
+test: $(STAMP)-test
+	$(BIN)/python -m pytest
+
+check: $(STAMP)-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)-test
+	$(BIN)/python -m benchmarks
+
+format: $(STAMP)-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("hermes needs Python 3.11 or newer: make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --constraint constraints.txt --upgrade pip
+
+# A stamp for each set of extras: nothing is done again until the files that say what to install change.
+$(STAMP): $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(STAMP)-test: $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(STAMP)-dev: $(STAMP)-test
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	@touch $@

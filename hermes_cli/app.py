@@ -1,0 +1,120 @@
+"""The typer app, and the one place where an error becomes an exit code.
+
+Modules of verbs are imported when their verb is used: `hermes --help` must not wait for a model library.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from hermes_cli import __version__
+from hermes_cli.commands import ask, chat, config, doctor, models, personas, tokens
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.errors import HermesError, Interrupted, ReaderGone
+from hermes_cli.screen.terminal import Terminal
+
+app = typer.Typer(
+    name="hermes",
+    help="Chat with local ChatML models, above all OpenHermes 2 - Mistral 7B.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("chat")(chat.chat)
+app.command("ask")(ask.ask)
+app.command("tokens")(tokens.tokens)
+app.add_typer(models.app, name="models")
+app.add_typer(personas.app, name="personas")
+app.add_typer(config.app, name="config")
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands the flag over by position
+    if wanted:
+        typer.echo(f"hermes {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the engine's own log.")] = False,  # noqa: FBT002
+    version: Annotated[  # noqa: ARG001, FBT002 - its callback does the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Chat with local ChatML models, above all OpenHermes 2 - Mistral 7B.
+
+    Without a command: chat at a terminal, ask in a pipe.
+    """
+    runtime: Runtime = context.obj
+    runtime.debug = debug
+    if context.invoked_subcommand is None:
+        context.invoke(chat.chat if runtime.terminal.interactive else ask.ask, context=context)
+
+
+def run(arguments: Sequence[str], terminal: Terminal) -> int:
+    """Run one command line and return its exit code. Errors are said on standard error."""
+    runtime = Runtime(terminal)
+    try:
+        app(args=list(arguments), obj=runtime, prog_name="hermes", standalone_mode=True)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(bool(done.code))
+    except ReaderGone as error:
+        return error.exit_code
+    except Interrupted as error:
+        return error.exit_code
+    except HermesError as error:
+        _explain(runtime, f"hermes: {error.message}", error.hint)
+        return error.exit_code
+    except MemoryError:
+        _explain(runtime, "hermes: out of memory", "choose a smaller model or a smaller --context")
+        return 75
+    except Exception as error:  # noqa: BLE001 - the last net: a message in place of a traceback
+        hint = "this is a mistake in hermes; --debug shows where it happened"
+        _explain(runtime, f"hermes: {type(error).__name__}: {error}", hint)
+        return 1
+    return 0
+
+
+def _explain(runtime: Runtime, message: str, hint: str) -> None:
+    if runtime.debug:
+        runtime.terminal.notice(traceback.format_exc())
+    runtime.terminal.error(message)
+    if hint:
+        runtime.terminal.notice(f"        {hint}")
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)
+
+
+def main() -> NoReturn:
+    """Run hermes as a program: signals, the terminal given back as it was, the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asks that SIGHUP be left alone
+            signal.signal(number, _interrupt)
+    terminal = Terminal.from_process(os.environ)
+    try:
+        with terminal.restored():
+            code = run(sys.argv[1:], terminal)
+    except Interrupted as error:
+        code = error.exit_code
+    _leave(terminal, code)
+
+
+def _leave(terminal: Terminal, code: int) -> NoReturn:
+    """End the process without waiting for llama.cpp, whose threads may be in the middle of a batch."""
+    for stream in (sys.stdout, terminal.stdout, terminal.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            code = code or ReaderGone.exit_code
+    os._exit(code)

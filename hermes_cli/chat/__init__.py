@@ -1,0 +1,1 @@
+"""The heart: a session is an engine, a conversation and the options in force."""

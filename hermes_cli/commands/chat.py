@@ -1,0 +1,116 @@
+"""`hermes chat`: a conversation at a terminal, or line by line from a pipe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from hermes_cli import __version__
+from hermes_cli.commands import params
+from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
+from hermes_cli.commands.runtime import Runtime, Wishes
+from hermes_cli.commands.start import start
+from hermes_cli.engines.base import Engine
+from hermes_cli.errors import HermesError
+from hermes_cli.messages import Conversation
+from hermes_cli.models import local
+from hermes_cli.models.download import size_text
+from hermes_cli.options import Sourced
+from hermes_cli.personas.persona import Persona
+from hermes_cli.screen.sanitize import sanitize_line
+
+
+def chat(
+    context: typer.Context,
+    model: params.Model = None,
+    persona: params.PersonaName = None,
+    system: params.System = None,
+    context_size: params.Context = None,
+    temperature: params.Temperature = None,
+    top_p: params.TopP = None,
+    top_k: params.TopK = None,
+    min_p: params.MinP = None,
+    repetition_penalty: params.RepetitionPenalty = None,
+    max_tokens: params.MaxTokens = None,
+    seed: params.Seed = None,
+    stop: params.Stop = None,
+) -> None:
+    """Talk with a model. With standard input not a terminal, each line is one turn."""
+    raise typer.Exit(converse(context.obj, Wishes.from_context(context)))
+
+
+def converse(runtime: Runtime, wishes: Wishes) -> int:
+    """Run the conversation and return its exit code."""
+    from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - prompt_toolkit takes 0.3 s
+    from hermes_cli.repl.prompt import LineReader, PromptReader  # noqa: PLC0415
+    from hermes_cli.repl.state import State  # noqa: PLC0415
+
+    persona, session, choice = start(runtime, wishes)
+    terminal = runtime.terminal
+    state = State(terminal, session, persona, ProgramHost(runtime, wishes, choice))
+    if not terminal.interactive:
+        reader = LineReader(terminal.stdin)
+        return Loop(state, reader, person=False).run()
+    terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
+    terminal.notice(f"{sanitize_line(choice.reason, 400)}.")
+    return Loop(state, PromptReader(state, runtime.paths.history), person=True).run()
+
+
+@dataclass
+class ProgramHost:
+    """The program behind a REPL: personas and models by name, with the flags that it was started with."""
+
+    runtime: Runtime
+    wishes: Wishes
+    choice: Choice
+
+    @property
+    def history_file(self) -> Path:
+        """Where typed lines are kept."""
+        return self.runtime.paths.history
+
+    def find_persona(self, name: str) -> Persona:
+        """Return the persona of that name or file."""
+        return self.runtime.persona(name)
+
+    def persona_names(self) -> Mapping[str, str]:
+        """Return every persona that can be named, with its description."""
+        return {
+            row.key: row.persona.description if row.persona else f"broken: {row.error}"
+            for row in self.runtime.personas()
+        }
+
+    def open_conversation(self, persona: Persona) -> Conversation:
+        """Return how a conversation with the persona begins: its own system prompt, not --system's."""
+        return self.runtime.opening(persona, None)
+
+    def options_for(self, persona: Persona) -> Sourced:
+        """Return the sampling options in force with the persona."""
+        return self.wishes.options(self.runtime.settings, persona)
+
+    def model_names(self) -> Mapping[str, str]:
+        """Return the models that are on this machine, with a line about each."""
+        return {
+            found.name: found.broken or f"{found.precision} {size_text(found.size)}"
+            for found in local.installed(self.runtime.paths.models)
+        }
+
+    def describe_model(self) -> str:
+        """Return the plan of the model that is loaded, and its reason."""
+        return f"{self.choice.summary} ({self.choice.reason})"
+
+    def replace_engine(self, name: str, old: Engine) -> Engine:
+        """Return the engine for another model; where its load fails, the old model's again."""
+        choice = choose_model(self.runtime, name, self.wishes.context_size(self.runtime.settings))
+        old.close()  # two models at once would need the memory of both
+        try:
+            engine = open_engine(choice, verbose=self.runtime.debug)
+        except BaseException as error:
+            engine = open_engine(self.choice, verbose=self.runtime.debug)
+            if not isinstance(error, HermesError):
+                raise
+            self.runtime.terminal.error(error.message)
+            return engine
+        self.choice = choice
+        return engine

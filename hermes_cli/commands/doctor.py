@@ -1,0 +1,85 @@
+"""`hermes doctor`: what is here, and what would be loaded and why."""
+
+import importlib.metadata
+import platform
+from typing import TYPE_CHECKING
+
+import typer
+
+from hermes_cli import __version__
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.errors import HermesError
+from hermes_cli.screen.columns import columns
+
+if TYPE_CHECKING:
+    from hermes_cli.models.hardware import Hardware
+
+LIBRARIES = ("xllamacpp", "tokenizers", "huggingface-hub", "prompt-toolkit", "rich", "typer")
+
+
+def doctor(context: typer.Context) -> None:
+    """Show versions, hardware, folders and models, and which model would be loaded."""
+    from hermes_cli.models import hardware, local, select  # noqa: PLC0415 - not needed to parse a command line
+    from hermes_cli.models.download import size_text  # noqa: PLC0415
+
+    runtime: Runtime = context.obj
+    machine = hardware.probe()
+    sections = {
+        "versions": _versions(),
+        "hardware": _hardware(machine),
+        "folders": _folders(runtime),
+        "models": [
+            (m.name, size_text(m.size), m.precision, m.broken or "")
+            for m in local.installed(runtime.paths.models)
+        ]
+        or [("none",)],
+    }
+    try:
+        selection = select.resolve(
+            None, models_dir=runtime.paths.models, hardware=machine, configured=runtime.settings.model
+        )
+        if selection is None or selection.model is None:
+            sections["would load"] = [("the starter, which would be fetched first (98 MB)",)]
+        else:
+            plan = selection.plan(machine)
+            sections["would load"] = [(plan.summary,), (f"because {selection.reason}",), (plan.reason,)]
+    except HermesError as error:
+        sections["would load"] = [(f"nothing: {error.message}",), (error.hint,)]
+    for title, rows in sections.items():
+        runtime.terminal.write(f"{title}\n{columns(rows, indent='  ')}\n")
+
+
+def _versions() -> list[tuple[str, ...]]:
+    rows = [("hermes", __version__), ("python", platform.python_version()), ("system", platform.platform())]
+    for name in LIBRARIES:
+        try:
+            rows.append((name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append((name, "not installed"))
+    return list(rows)
+
+
+def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
+    gib = 1024**3
+    rows = [
+        ("processor", machine.cpu, f"{machine.physical_cores} physical cores, {machine.logical_cores} logical"),
+        ("memory", f"{machine.memory_available / gib:.1f} of {machine.memory_total / gib:.1f} GiB free"),
+    ]
+    rows += [
+        ("gpu", gpu.name, f"{gpu.memory_free / gib:.1f} of {gpu.memory_total / gib:.1f} GiB free")
+        for gpu in machine.gpus
+    ]
+    return [*rows] if machine.gpus else [*rows, ("gpu", "none found")]
+
+
+def _folders(runtime: Runtime) -> list[tuple[str, ...]]:
+    from hermes_cli.models import hub  # noqa: PLC0415 - see above
+
+    paths = runtime.paths
+    return [
+        ("config", str(paths.config_file), "" if paths.config_file.exists() else "not there yet"),
+        ("personas", str(paths.personas)),
+        ("models", str(paths.models)),
+        ("hub cache", str(hub.cache_folder())),
+        ("history", str(paths.history)),
+    ]

@@ -1,0 +1,176 @@
+"""From a model's name to an engine: select, offer or fetch, plan, open. Every step says why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_cli import chatml
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.engines import pieces
+from hermes_cli.engines.base import Engine, PromptToken
+from hermes_cli.engines.scripted import PREFIX as SCRIPTED
+from hermes_cli.errors import ConfigError, HermesError, ModelUnavailable
+from hermes_cli.messages import Message
+from hermes_cli.models import hardware, hub, select, starter
+from hermes_cli.models.catalogue import CATALOGUE, STARTER
+from hermes_cli.models.download import size_text
+from hermes_cli.models.plan import Plan, Wishes
+from hermes_cli.models.select import Selection
+from hermes_cli.screen.columns import columns
+from hermes_cli.screen.progress import progress
+
+HUB_PATIENCE_S = 3.0
+TOKENS_CONTEXT = 256
+"""The context window of a model that is opened for its vocabulary alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model that will be opened: `plan` for a real one, `script` for the scripted engine."""
+
+    selection: Selection
+    plan: Plan | None = None
+    script: Path | None = None
+
+    @property
+    def summary(self) -> str:
+        """The choice in one line."""
+        return self.plan.summary if self.plan else f"scripted · {self.script}"
+
+    @property
+    def reason(self) -> str:
+        """Why this model, and why this way."""
+        return f"{self.selection.reason}; {self.plan.reason}" if self.plan else self.selection.reason
+
+
+def choose_model(runtime: Runtime, name: str | None, context_size: int | None) -> Choice:
+    """Return the model to open, fetching the starter where nothing else is there.
+
+    Raises ModelUnavailable, ResourcesExhausted or UsageError with the next step.
+    """
+    named = name or runtime.settings.model
+    if named and named.startswith(SCRIPTED):
+        script = Path(named.removeprefix(SCRIPTED))
+        return Choice(Selection("scripted", "a script was asked for"), script=script)
+    wishes = Wishes(context_size)
+    machine = hardware.probe()
+    selection = select_model(runtime, name, machine, wishes)
+    return Choice(selection, selection.plan(machine, wishes))
+
+
+def select_model(
+    runtime: Runtime, name: str | None, machine: hardware.Hardware, wishes: Wishes | None = None
+) -> Selection:
+    """Return the selection for a name, or for none; a missing starter is fetched, a missing model offered."""
+
+    def resolve(text: str | None) -> Selection | None:
+        return select.resolve(
+            text,
+            models_dir=runtime.paths.models,
+            hardware=machine,
+            configured=runtime.settings.model,
+            wishes=wishes,
+        )
+
+    selection = resolve(name)
+    if selection is None:
+        selection = resolve(_offer(runtime, machine))
+    if selection is not None and selection.needs_fetch:
+        fetch_starter(runtime)
+        selection = resolve(selection.name)
+    if selection is None or selection.needs_fetch:
+        raise ModelUnavailable("there is no model to talk to", "'hermes models pull starter' fetches a small one")
+    return selection
+
+
+def _offer(runtime: Runtime, machine: hardware.Hardware) -> str:
+    """Return the name of the model to begin with on a machine that has none.
+
+    A person is asked where there is something to choose; otherwise it is the starter.
+    """
+    terminal = runtime.terminal
+    real = CATALOGUE["openhermes-2"]
+    fits = real.default.size * 1.2 < machine.memory_available
+    if not (terminal.stdin_is_tty and terminal.stderr_is_tty and fits and hub.hub_reachable(HUB_PATIENCE_S)):
+        return STARTER.alias
+    terminal.plain("There is no model on this machine yet. Which one shall be fetched?")
+    rows = [
+        ("1", entry.alias, size_text(entry.default.size), entry.description) for entry in (STARTER, real)
+    ]
+    terminal.plain(columns([(str(n), *row[1:]) for n, row in enumerate(rows, 1)], indent="  "))
+    answer = terminal.ask("1 or 2 [1]: ")
+    if answer.strip() == "2":
+        pull(runtime, real.alias)
+        return real.alias
+    return STARTER.alias
+
+
+def fetch_starter(runtime: Runtime) -> Path:
+    """Fetch the starter where it is not there."""
+    with progress(runtime.terminal) as report:
+        return starter.fetch(runtime.paths.models, progress=report)
+
+
+def pull(runtime: Runtime, name: str) -> Path:
+    """Fetch a model by name and return where it is."""
+    from hermes_cli.models.reference import parse  # noqa: PLC0415
+
+    ref = parse(name, models_dir=runtime.paths.models)
+    if ref.is_starter:
+        return fetch_starter(runtime)
+    if ref.path is not None:
+        return ref.path
+    with progress(runtime.terminal) as report:
+        return hub.pull(str(ref.repo), ref.file, progress=report)
+
+
+def open_engine(choice: Choice, *, verbose: bool = False) -> Engine:
+    """Load the model."""
+    if choice.plan is None or choice.selection.model is None:
+        from hermes_cli.engines.scripted import load_script  # noqa: PLC0415
+
+        return load_script(choice.script or Path())
+    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
+
+    plan, header = choice.plan, choice.selection.model.header
+    if header is None:
+        raise ModelUnavailable(f"{plan.path} has no GGUF header")
+    return LlamaCppEngine(
+        header, name=plan.model, context_size=plan.context_size, threads=plan.threads, verbose=verbose
+    )
+
+
+def prompt_tokens(
+    runtime: Runtime, name: str | None, messages: Sequence[Message]
+) -> list[PromptToken]:
+    """Return the exact prompt of a model, with as little of it loaded as its kind allows.
+
+    A Hugging Face folder needs its tokenizer.json alone. A GGUF is opened by llama.cpp, which alone knows
+    its vocabulary's rules: mapped into memory, with the smallest context.
+    """
+    named = name or runtime.settings.model
+    if named and named.startswith(SCRIPTED):
+        return open_engine(choose_model(runtime, named, None)).prompt_tokens(messages)
+    machine = hardware.probe()
+    selection = select_model(runtime, name, machine)
+    model = selection.model
+    if model is not None and (tokenizer := model.path / "tokenizer.json").is_file():
+        return _from_tokenizer(tokenizer, messages)
+    choice = Choice(selection, selection.plan(machine, Wishes(TOKENS_CONTEXT)))
+    engine = open_engine(choice, verbose=runtime.debug)
+    try:
+        return engine.prompt_tokens(messages)
+    finally:
+        engine.close()
+
+
+def _from_tokenizer(path: Path, messages: Sequence[Message]) -> list[PromptToken]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        renderer = chatml.from_tokenizer_json(text, str(path))
+        vocabulary, byte_level = pieces.vocabulary_of(text)
+    except HermesError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise ConfigError(f"{path} is no tokenizer that hermes can read: {error}") from None
+    return pieces.prompt_tokens(renderer.segments(messages), vocabulary, byte_level=byte_level)

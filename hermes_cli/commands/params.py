@@ -1,0 +1,51 @@
+"""The flags that several shell verbs share, each declared once."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hermes_cli.options import FIELDS
+
+
+def _flag(name: str, *spellings: str) -> Any:
+    known = FIELDS[name]
+    return typer.Option(
+        *(spellings or (f"--{name.replace('_', '-')}",)),
+        help=f"{known.help} ({known.range_text})" if known.kind is not str else known.help,
+        metavar="TEXT" if known.kind is str else "N",
+        rich_help_panel="Sampling",
+    )
+
+
+# Numbers come in as text: `options.py` is the one place that knows what they may be.
+Temperature = Annotated[str | None, _flag("temperature")]
+TopP = Annotated[str | None, _flag("top_p")]
+TopK = Annotated[str | None, _flag("top_k")]
+MinP = Annotated[str | None, _flag("min_p")]
+RepetitionPenalty = Annotated[str | None, _flag("repetition_penalty")]
+MaxTokens = Annotated[str | None, _flag("max_tokens")]
+Seed = Annotated[str | None, _flag("seed")]
+Stop = Annotated[list[str] | None, _flag("stop")]
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "-m", "--model", help="An alias, a .gguf file, a folder, or owner/name of the hub.", metavar="MODEL"
+    ),
+]
+PersonaName = Annotated[
+    str | None, typer.Option("-p", "--persona", help="A persona's name, or its file.", metavar="NAME")
+]
+System = Annotated[
+    str | None, typer.Option("-s", "--system", help="A system prompt instead of the persona's.", metavar="TEXT")
+]
+Context = Annotated[
+    str | None, typer.Option("--context", help="Size of the context window in tokens.", metavar="N")
+]
+Prompt = Annotated[list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("-f", "--file", help="A file to put into the prompt; may be given several times.", metavar="FILE"),
+]
+Prefill = Annotated[str, typer.Option("--prefill", help="The answer begins with this text.", metavar="TEXT")]

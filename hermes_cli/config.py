@@ -1,0 +1,179 @@
+"""Settings and folders: a TOML file, then the environment, then the command line, in rising weight.
+
+It knows which settings there are, where they may come from, and which folders hermes keeps. It refuses to
+know what a persona or a model is: their names are only text here.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hermes_cli import options
+from hermes_cli.errors import ConfigError
+from hermes_cli.options import OptionError, Sourced, suggestion
+
+HOME_VARIABLE = "OPENHERMES_HOME"
+ENV_PREFIX = "OPENHERMES_"
+DEFAULT_PERSONA = "hermes-2"
+MAX_CONFIG_BYTES = 1 << 20
+
+PLAIN_SETTINGS: dict[str, type] = {"model": str, "persona": str, "user": str, "context": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """hermes' own folders. Models from the hub are not here: they stay in the Hugging Face cache."""
+
+    config: Path
+    data: Path
+    cache: Path
+    state: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Paths":
+        """Return the folders for this user; OPENHERMES_HOME moves every one of them."""
+        home = environ.get(HOME_VARIABLE)
+        if home:
+            root = Path(home).expanduser().absolute()
+            return cls(root / "config", root / "data", root / "cache", root / "state")
+        from platformdirs import PlatformDirs  # noqa: PLC0415 - not needed where the variable is set
+
+        dirs = PlatformDirs("openhermes", appauthor=False)
+        return cls(dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path)
+
+    @property
+    def config_file(self) -> Path:
+        """The settings file; it need not exist."""
+        return self.config / "config.toml"
+
+    @property
+    def personas(self) -> Path:
+        """Where the user's own personas lie."""
+        return self.config / "personas"
+
+    @property
+    def models(self) -> Path:
+        """Where model files lie that are not in the Hugging Face cache."""
+        return self.data / "models"
+
+    @property
+    def history(self) -> Path:
+        """The lines that were typed at the prompt."""
+        return self.state / "history"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the config file and the environment say. `sources` tells, per setting, which of them did."""
+
+    model: str | None = None
+    persona: str = DEFAULT_PERSONA
+    user: str | None = None
+    context: int | None = None
+    file_options: Mapping[str, Any] = field(default_factory=dict)
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def source(self, name: str) -> str:
+        """Where the setting `name` came from."""
+        return self.sources.get(name, "default")
+
+    def sampling(
+        self, persona: str = "", persona_options: Mapping[str, Any] | None = None, *, flags: Mapping[str, Any]
+    ) -> Sourced:
+        """Return the options in force: file < persona < environment < flags.
+
+        A persona outweighs the file, because it was chosen for this conversation and the file for all.
+        """
+        return (
+            Sourced()
+            .with_layer(self.file_options, "config file")
+            .with_layer(persona_options or {}, f"persona {persona}")
+            .with_layer(self.env_options, "environment")
+            .with_layer(flags, "command line")
+        )
+
+
+def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
+    """Read the config file, where there is one, and the environment.
+
+    Raises ConfigError for a file that is no TOML (with line and column), an unknown key (with a
+    suggestion), or a value that cannot be used.
+    """
+    values, file_options = _read_file(paths.config_file)
+    sources = dict.fromkeys(values, "config file")
+    for name in PLAIN_SETTINGS:
+        variable = ENV_PREFIX + name.upper()
+        if text := environ.get(variable):
+            values[name] = _check_setting(name, _parse_plain(name, text, variable), variable)
+            sources[name] = f"environment ({variable})"
+    return Settings(**values, file_options=file_options, env_options=_env_options(environ), sources=sources)
+
+
+def _env_options(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in options.FIELDS:
+        variable = ENV_PREFIX + name.upper()
+        if text := environ.get(variable):
+            try:
+                found[name] = options.parse_text(name, text)
+            except OptionError as error:
+                raise ConfigError(f"{variable}: {error}", f"change or unset {variable}") from None
+    return found
+
+
+def _parse_plain(name: str, text: str, where: str) -> Any:
+    if PLAIN_SETTINGS[name] is str:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{where}: {name} takes a whole number, not '{text}'") from None
+
+
+def _check_setting(name: str, value: Any, where: str) -> Any:
+    kind = PLAIN_SETTINGS[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        wanted = "a text" if kind is str else "a whole number"
+        raise ConfigError(f"{where}: {name} takes {wanted}, not {value!r}")
+    if kind is int and not 1 <= value <= options.MAX_CONTEXT:
+        raise ConfigError(f"{where}: {name} is {value:,}; it can be 1 to {options.MAX_CONTEXT:,}")
+    if value == "":
+        raise ConfigError(f"{where}: {name} is empty", "give it a value, or take the line out")
+    return value
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    table = read_toml(path) if path.exists() else {}
+    known = [*PLAIN_SETTINGS, "options"]
+    where = str(path)
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key '{key}'{suggestion(key, known)}", f"edit {where}")
+    sampling = table.pop("options", {})
+    if not isinstance(sampling, dict):
+        raise ConfigError(f"{where}: options is a table: write [options] on a line of its own")
+    try:
+        checked = {k.replace("-", "_"): options.check_value(k, v) for k, v in sampling.items()}
+    except OptionError as error:
+        raise ConfigError(f"{where}: [options] {error}", f"edit {where}") from None
+    return {k: _check_setting(k, v, where) for k, v in table.items()}, checked
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table in the TOML file. Raises ConfigError with the place of the mistake."""
+    hint = f"edit {path}"
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path} is larger than 1 MiB: that is no config file", hint)
+        return tomllib.loads(path.read_bytes().decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 at byte {error.start}", hint) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}", hint) from None
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}", hint) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None

@@ -1,0 +1,105 @@
+"""One answer in the making: llama.cpp's pieces go in, text to show and a Completion come out. No threads.
+
+The pieces are those of xllamacpp's `handle_completions` with `stream`, `verbose` and `return_progress`:
+`prompt_progress` while the prompt is prefilled, then `text` with the last token's id under `__verbose`, at
+the end a `finish_reason`.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hermes_cli.chatml import ChatML
+from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
+from hermes_cli.engines.stops import StopScanner
+from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
+
+_REASONS = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+
+
+class Answer:
+    """Follows one answer to its end. `reason` is None until it has one."""
+
+    def __init__(self, chatml: ChatML, prompt_size: int, opening: Sequence[int], stop: Sequence[str]) -> None:
+        self.reason: FinishReason | None = None
+        self._chatml = chatml
+        self._opening = opening
+        self._scanner = StopScanner(stop)
+        self._prompt_size = prompt_size
+        self._cached = 0
+        self._generated = 0
+        self._shown = 0
+        self._pieces: list[tuple[str, list[int]]] = []
+        self._began = time.monotonic()
+        self._first: float | None = None
+
+    def feed(self, piece: dict[str, Any]) -> str:
+        """Take the next piece and return what can be shown of it.
+
+        Raises ContextOverflow, ResourcesExhausted or HermesError where the piece reports a failure.
+        """
+        if "error" in piece:
+            raise _failure(piece["error"])
+        if progress := piece.get("prompt_progress"):
+            self._cached = int(progress["cache"])
+            return ""
+        choice, detail = piece["choices"][0], piece["__verbose"]
+        if choice["finish_reason"] is not None:
+            self.reason = _REASONS[choice["finish_reason"]]
+            self._generated = int(detail["tokens_predicted"])
+            return ""
+        return self._take(str(choice["text"]), detail["tokens"], int(detail["tokens_predicted"]))
+
+    def _take(self, text: str, last: list[int], generated: int) -> str:
+        if self._first is None:
+            self._first = time.monotonic()
+        new, self._generated = generated - self._generated, generated
+        if self._chatml.holds_control(last):
+            # A control token ends the turn, also one that llama.cpp does not count as an end.
+            self.reason = FinishReason.STOP
+            return ""
+        # A character of several tokens comes in one piece, with its last id alone: encoding it gives the
+        # others. Should the model have spelled it another way, the KV cache is reused up to here only.
+        self._pieces.append((text, last if new == 1 else self._chatml.encode_after_newline(text)))
+        shown = self._scanner.feed(text)
+        if self._scanner.found:
+            self.reason = FinishReason.STOP
+        self._shown += len(shown)
+        return shown
+
+    def flush(self) -> str:
+        """Return the text that was held back as the possible beginning of a stop string."""
+        held = self._scanner.flush()
+        self._shown += len(held)
+        return held
+
+    def completion(self) -> Completion:
+        """Return the counts and ids of the answer, which has ended."""
+        now = time.monotonic()
+        first = self._first or now
+        return Completion(
+            self.reason or FinishReason.CANCELLED,
+            Usage(self._prompt_size, self._generated, self._cached),
+            Timings(first - self._began, now - first),
+            self._chatml.generated(self._opening, self._shown_ids()),
+        )
+
+    def _shown_ids(self) -> list[int]:
+        """The ids of what was shown: a stop string may have cut the text inside a token."""
+        ids: list[int] = []
+        left = self._shown
+        for text, piece_ids in self._pieces:
+            if len(text) > left:
+                return [*ids, *self._chatml.encode_after_newline(text[:left])] if left else ids
+            ids += piece_ids
+            left -= len(text)
+        return ids
+
+
+def _failure(error: dict[str, Any]) -> HermesError:
+    if error.get("type") == "exceed_context_size_error":
+        return ContextOverflow(int(error["n_prompt_tokens"]), int(error["n_ctx"]))
+    message = str(error.get("message", error))
+    if "memory" in message.lower():
+        return ResourcesExhausted(f"llama.cpp ran out of memory: {message}", "choose a smaller --context")
+    return HermesError(f"llama.cpp failed: {message}", "try again; --debug shows llama.cpp's own log")

@@ -1,0 +1,123 @@
+"""The llama.cpp adapter: ChatML ids in, chunks out, the prefix cache used, cancel within one token."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hermes_cli.chatml import ChatML
+from hermes_cli.engines.base import Chunk, PromptToken
+from hermes_cli.engines.llama_cpp.answer import Answer
+from hermes_cli.engines.llama_cpp.server import LlamaServer
+from hermes_cli.engines.pieces import prompt_tokens
+from hermes_cli.errors import ContextOverflow
+from hermes_cli.messages import Message
+from hermes_cli.models.gguf import GgufHeader
+from hermes_cli.options import GenerationOptions
+
+CANCEL_POLL_S = 0.05
+"""How long a cancel may go unnoticed while no token comes, as in a long prefill."""
+
+_Pieces = queue.SimpleQueue[dict[str, Any] | BaseException]
+
+
+class LlamaCppEngine:
+    """A GGUF model on llama.cpp. `header` is the file's metadata, read before anything is loaded."""
+
+    def __init__(
+        self, header: GgufHeader, *, name: str, context_size: int, threads: int, verbose: bool = False
+    ) -> None:
+        self.name = name
+        self.context_size = context_size
+        self._header = header
+        self._server = LlamaServer(header.path, context_size=context_size, threads=threads, verbose=verbose)
+        self._chatml = ChatML(self._server.encode, header.control_tokens, header.fingerprint)
+        self._running: threading.Thread | None = None
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+    ) -> Iterator[Chunk]:
+        """Yield the answer; see Engine."""
+        prompt = self._chatml.ids(messages)
+        if len(prompt) >= self.context_size:
+            raise ContextOverflow(len(prompt), self.context_size)
+        opening = self._chatml.open_turn_ids(messages)
+        answer = Answer(self._chatml, len(prompt), opening, options.stop)
+        return self._chunks(answer, self._request(prompt, options), cancel)
+
+    def _chunks(self, answer: Answer, request: dict[str, Any], cancel: threading.Event) -> Iterator[Chunk]:
+        ended = threading.Event()
+        pieces = self._start(request, lambda: ended.is_set() or cancel.is_set())
+        try:
+            while answer.reason is None and not cancel.is_set():
+                try:
+                    piece = pieces.get(timeout=CANCEL_POLL_S)
+                except queue.Empty:
+                    continue
+                if isinstance(piece, BaseException):
+                    raise piece
+                if text := answer.feed(piece):
+                    yield Chunk(text)
+            if text := answer.flush():
+                yield Chunk(text)
+            yield Chunk("", answer.completion())
+        finally:
+            ended.set()
+
+    def _start(self, request: dict[str, Any], stop: Any) -> _Pieces:
+        """Run the request on a thread of its own: on the main one Ctrl-C would be swallowed (FACTS.md)."""
+        self._wait_for_the_last_run()
+        pieces: _Pieces = queue.SimpleQueue()
+
+        def on_chunk(piece: dict[str, Any]) -> bool:
+            pieces.put(piece)
+            return bool(stop())
+
+        def work() -> None:
+            try:
+                self._server.run(request, on_chunk)
+            except BaseException as error:  # noqa: BLE001 - carried to the thread that asked
+                pieces.put(error)
+
+        self._running = threading.Thread(target=work, name="llama.cpp", daemon=True)
+        self._running.start()
+        return pieces
+
+    def _request(self, prompt: list[int], options: GenerationOptions) -> dict[str, Any]:
+        """Return what llama.cpp's server is asked: the options in its names, its own extras off."""
+        return {
+            "prompt": prompt,
+            "stream": True,
+            "verbose": True,
+            "return_progress": True,
+            "cache_prompt": True,
+            "n_predict": -1 if options.max_tokens is None else options.max_tokens,
+            "temperature": options.temperature,
+            "top_k": options.top_k,
+            "top_p": options.top_p,
+            "min_p": options.min_p,
+            "repeat_penalty": options.repetition_penalty,
+            "repeat_last_n": self.context_size,  # over the whole context, as the other engines count it
+            "samplers": ["penalties", "top_k", "top_p", "min_p", "temperature"],
+            "seed": -1 if options.seed is None else options.seed,
+        }
+
+    def _wait_for_the_last_run(self) -> None:
+        """Let an answer that was cancelled in its prefill leave the server, which holds one at a time."""
+        if self._running is not None:
+            self._running.join()
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the length of the prompt in tokens."""
+        return len(self._chatml.ids(messages))
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the prompt, token by token."""
+        byte_level = self._header.tokenizer_model == "gpt2"
+        return prompt_tokens(self._chatml.segments(messages), self._header.tokens, byte_level=byte_level)
+
+    def close(self) -> None:
+        """Free the model, once the answer that may be running has ended."""
+        self._wait_for_the_last_run()
+        self._server.close()
+

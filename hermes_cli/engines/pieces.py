@@ -1,0 +1,61 @@
+"""What a token id spells: the bytes behind the notations that vocabularies are written in.
+
+It knows GPT-2's byte alphabet and SentencePiece's `▁` and `<0xNN>`, and nothing of how text becomes ids.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from hermes_cli.chatml import Segment
+from hermes_cli.engines.base import PromptToken
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+@cache
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's letters for bytes: printable Latin-1 stands for itself, the rest begin at U+0100.
+
+    Source: `bytes_to_unicode` of the GPT-2 encoder, which every byte-level BPE follows.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + n): b for n, b in enumerate(others)}
+
+
+def piece_bytes(piece: str, *, byte_level: bool) -> bytes:
+    """Return the bytes that a vocabulary entry stands for, in a byte-level or a SentencePiece notation."""
+    if byte_level:
+        alphabet = _byte_alphabet()
+        if all(c in alphabet for c in piece):
+            return bytes(alphabet[c] for c in piece)
+        return piece.encode()
+    if match := _BYTE_TOKEN.fullmatch(piece):
+        return bytes([int(match[1], 16)])
+    return piece.replace("▁", " ").encode()
+
+
+def prompt_tokens(segments: Iterable[Segment], vocabulary: Sequence[str], *, byte_level: bool) -> list[PromptToken]:
+    """Return the tokens of a rendered prompt with what each spells.
+
+    SentencePiece puts a blank before each text that it encodes; it belongs to the notation, not to the text.
+    """
+    result: list[PromptToken] = []
+    for segment in segments:
+        for index, token in enumerate(segment.ids):
+            data = piece_bytes(vocabulary[token], byte_level=byte_level)
+            if index == 0 and not byte_level and not segment.control:
+                data = data.removeprefix(b" ")
+            result.append(PromptToken(token, data, segment.control))
+    return result
+
+
+def vocabulary_of(tokenizer_json: str) -> tuple[list[str], bool]:
+    """Return the vocabulary of a tokenizer.json in the order of its ids, and whether it is byte-level."""
+    spec = json.loads(tokenizer_json)
+    spelling = {int(i): token for token, i in spec["model"]["vocab"].items()}
+    spelling |= {int(token["id"]): token["content"] for token in spec.get("added_tokens", [])}
+    pieces = [spelling.get(i, "") for i in range(max(spelling) + 1)]
+    return pieces, "ByteLevel" in json.dumps([spec.get("pre_tokenizer"), spec.get("decoder")])

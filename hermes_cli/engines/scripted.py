@@ -1,0 +1,157 @@
+"""The scripted engine: a model that says what it was told to, for tests and for trying the screen.
+
+It is shipped beside the real engines and keeps the same promises: prompts are rendered as ChatML ids, the
+prefix of the last prompt counts as cached, stop strings, max_tokens and cancel work. One character is one
+token.
+"""
+
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hermes_cli.chatml import IM_END, IM_START, ChatML
+from hermes_cli.engines.base import Chunk, Completion, FinishReason, PromptToken, Timings, Usage
+from hermes_cli.engines.stops import StopScanner
+from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
+from hermes_cli.messages import Message
+from hermes_cli.options import GenerationOptions
+
+PREFIX = "scripted:"
+"""`-m scripted:FILE` plays the turns of a TOML file."""
+
+_CONTROL = {IM_START: 0, IM_END: 1}
+_ERRORS: dict[str, type[HermesError]] = {"failed": HermesError, "out-of-memory": ResourcesExhausted}
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedTurn:
+    """One answer.
+
+    `delay` is the pause before each character and `prefill` the one before the first, in seconds.
+    `forever` says the text again and again. `error` (`failed` or `out-of-memory`) is raised after the text.
+    """
+
+    text: str = ""
+    delay: float = 0.0
+    prefill: float = 0.0
+    forever: bool = False
+    error: str = ""
+
+    def characters(self) -> Iterator[str]:
+        """Yield the answer character by character."""
+        yield from self.text
+        while self.forever and self.text:
+            yield from self.text
+        if self.error:
+            raise _ERRORS[self.error](f"the script says: {self.error}", "ask for the next turn")
+
+
+class ScriptedEngine:
+    """Plays its turns in order; after the last one it fails with a message."""
+
+    def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int = 4096) -> None:
+        self.name = "scripted"
+        self.context_size = context_size
+        self._turns = [ScriptedTurn(t) if isinstance(t, str) else t for t in turns]
+        self._chatml = ChatML(lambda text: [ord(c) + len(_CONTROL) for c in text], _CONTROL, "scripted")
+        self._cache: list[int] = []
+        self.closed = False
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+    ) -> Iterator[Chunk]:
+        """Yield the next turn of the script."""
+        prompt = self._chatml.ids(messages)
+        if len(prompt) >= self.context_size:
+            raise ContextOverflow(len(prompt), self.context_size)
+        if not self._turns:
+            raise HermesError("the script has no more turns")
+        return self._play(self._turns.pop(0), messages, prompt, options, cancel)
+
+    def _play(
+        self,
+        turn: ScriptedTurn,
+        messages: Sequence[Message],
+        prompt: list[int],
+        options: GenerationOptions,
+        cancel: threading.Event,
+    ) -> Iterator[Chunk]:
+        cached = _common_prefix(prompt[:-1], self._cache)
+        self._cache = list(prompt)
+        limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
+        scanner, said, reason = StopScanner(options.stop), 0, FinishReason.STOP
+        began = time.monotonic()
+        cancel.wait(turn.prefill)
+        first = time.monotonic()
+        for character in turn.characters():
+            if cancel.is_set() or cancel.wait(turn.delay):
+                reason = FinishReason.CANCELLED
+                break
+            if said == limit:
+                reason = FinishReason.LENGTH
+                break
+            said += 1
+            self._cache.append(ord(character) + len(_CONTROL))
+            if text := scanner.feed(character):
+                yield Chunk(text)
+            if scanner.found:
+                break
+        if text := scanner.flush():
+            yield Chunk(text)
+        opening = self._chatml.open_turn_ids(messages)
+        visible = tuple(self._cache[len(prompt) :])
+        yield Chunk(
+            "",
+            Completion(
+                reason,
+                Usage(len(prompt), said, cached),
+                Timings(first - began, time.monotonic() - first),
+                None if scanner.found else self._chatml.generated(opening, visible),
+            ),
+        )
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the length of the prompt."""
+        return len(self._chatml.ids(messages))
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the prompt, one token a character."""
+        spelling = {number: text for text, number in _CONTROL.items()}
+        return [
+            PromptToken(
+                i, (spelling[i] if segment.control else chr(i - len(_CONTROL))).encode(), segment.control
+            )
+            for segment in self._chatml.segments(messages)
+            for i in segment.ids
+        ]
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+
+def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    size = 0
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            break
+        size += 1
+    return size
+
+
+def load_script(path: Path) -> ScriptedEngine:
+    """Return the engine for a script file.
+
+    The file is TOML: `context_size` and a list of `[[turns]]` tables with ScriptedTurn's fields. Raises
+    ConfigError for anything else.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        turns = [ScriptedTurn(**turn) for turn in table.get("turns", [])]
+        return ScriptedEngine(turns, int(table.get("context_size", 4096)))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is no script for the scripted engine: {error}") from None

@@ -1,0 +1,96 @@
+"""The error tree: every failure that hermes can name, and the exit code that a script sees.
+
+HermesError                 1    something failed
+├── UsageError              2    the command line or the text on standard input cannot be used
+├── ContextOverflow        65    the prompt does not fit the context window
+├── ModelUnavailable       69    no such model, a broken model file, no hub
+│   └── DownloadError      69    a download did not arrive, or arrived wrong
+├── ResourcesExhausted     75    out of memory, out of disk, or busy
+├── ConfigError            78    a config file that cannot be read as one
+│   └── PersonaError       78    the same for a persona file
+└── ReaderGone            141    whoever read standard output has closed it
+Interrupted          128 + n    signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP
+
+It knows the codes and nothing of how a message reaches the screen: `app.py` is the one place that turns
+an error into an exit.
+"""
+
+from typing import ClassVar
+
+
+class HermesError(Exception):
+    """A failure with a message for the user and the next step to take.
+
+    `message` says what happened and what it means; `hint` says what to do next, and may be empty.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(HermesError):
+    """The command line, or the text that came in with it, cannot be used."""
+
+    exit_code = 2
+
+
+class ContextOverflow(HermesError):  # noqa: N818 - the field's own term for it
+    """The prompt has more tokens than the context window leaves room for."""
+
+    exit_code = 65
+
+    def __init__(self, prompt_tokens: int, context_size: int) -> None:
+        super().__init__(
+            f"the prompt is {prompt_tokens:,} tokens long and the context window holds {context_size:,}, "
+            "with room needed for an answer",
+            "shorten it, or choose a larger window with --context, or a model that has one",
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context_size = context_size
+
+
+class ModelUnavailable(HermesError):  # noqa: N818 - reads as what happened
+    """There is no such model, or its file is not one."""
+
+    exit_code = 69
+
+
+class DownloadError(ModelUnavailable):
+    """A download did not arrive whole."""
+
+
+class ResourcesExhausted(HermesError):  # noqa: N818 - reads as what happened
+    """Memory or disk ran out, or something that cannot be shared is in use."""
+
+    exit_code = 75
+
+
+class ConfigError(HermesError):
+    """A config file cannot be read, or holds a value that cannot be used."""
+
+    exit_code = 78
+
+
+class PersonaError(ConfigError):
+    """A persona file cannot be found, read, or used."""
+
+
+class Interrupted(BaseException):
+    """A signal ends the program. No HermesError, so that no `except Exception` in a library swallows it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"signal {signal_number}")
+        self.exit_code = 128 + signal_number
+
+
+class ReaderGone(HermesError):  # noqa: N818 - reads as what happened
+    """Standard output was closed by its reader, as `head` does when it has enough."""
+
+    exit_code = 141
+
+    def __init__(self) -> None:
+        super().__init__("the reader of standard output went away")

@@ -1,0 +1,161 @@
+"""GenerationOptions: what can be asked of a sampler, within which range, and where each value came from.
+
+One table, `FIELDS`, gives the defaults, the ranges, the help texts, and the names under which an option is
+set on the command line, in a file, in the environment and by `/set`. Every engine applies the options in
+this order: repetition penalty, temperature 0 (greedy) or else top-k, top-p, min-p, temperature.
+"""
+
+import dataclasses
+import difflib
+import math
+import reprlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_CONTEXT = 10_000_000
+"""No context window is larger: a number above it is a slip of the finger."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationOptions:
+    """How an answer is sampled and when it ends. None means: no limit, or no fixed seed."""
+
+    temperature: float = 0.8
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.05
+    repetition_penalty: float = 1.1
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OptionField:
+    """One option: its type, its closed range, and one line of help."""
+
+    name: str
+    kind: type
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def range_text(self) -> str:
+        """The range as a person would write it."""
+        if self.kind is str:
+            return "text"
+        if math.isinf(self.high):
+            return f"{self.low:,.12g} or more"
+        return f"{self.low:,.12g} to {self.high:,.12g}"
+
+
+FIELDS: dict[str, OptionField] = {
+    f.name: f
+    for f in (
+        OptionField("temperature", float, "How freely to sample; 0 always takes the likeliest token.", 0, 5),
+        OptionField("top_p", float, "Sample from the likeliest tokens that make up this probability.", 0, 1),
+        OptionField("top_k", int, "Sample from this many of the likeliest tokens; 0 for all.", 0, 1_000_000),
+        OptionField("min_p", float, "Leave out tokens less likely than this share of the likeliest.", 0, 1),
+        OptionField(
+            "repetition_penalty", float, "Make tokens that were already said less likely; 1 for off.", 0.1, 10
+        ),
+        OptionField("max_tokens", int, "End the answer after this many tokens.", 1, MAX_CONTEXT),
+        OptionField("seed", int, "Give the same answer again for the same number.", 0, 2**32 - 2),
+        OptionField("stop", str, "End the answer before this text; may be given several times."),
+    )
+}
+
+
+class OptionError(ValueError):
+    """A value that an option cannot take. The caller adds which file or flag it stood in."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest known word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def check_value(name: str, value: Any) -> Any:
+    """Return the value of option `name` in its own type.
+
+    Raises OptionError for an unknown name, a wrong type, or a number out of range.
+    """
+    name = name.replace("-", "_")
+    known = FIELDS.get(name)
+    if known is None:
+        raise OptionError(f"there is no option {_shown(name)}{suggestion(name, FIELDS)}")
+    if known.kind is str:
+        return _check_stop(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OptionError(f"{name} takes a number, not {_shown(value)}")
+    if not known.low <= value <= known.high:  # NaN and infinity are in no range
+        raise OptionError(f"{name} is {_shown(value)}; it can be {known.range_text}")
+    if known.kind is int and value != int(value):
+        raise OptionError(f"{name} takes a whole number, not {value}")
+    return known.kind(value)
+
+
+def _shown(value: Any) -> str:
+    """Return the value for an error message, cut to a readable length."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write out an integer of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
+def _check_stop(value: Any) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else None
+    if texts is None or not all(isinstance(t, str) for t in texts):
+        raise OptionError(f"stop takes a text or a list of texts, not {_shown(value)}")
+    if not all(texts):
+        raise OptionError("stop holds an empty text, which would end every answer before it began")
+    return texts
+
+
+def parse_text(name: str, text: str) -> Any:
+    """Return the value that `text` spells for option `name`, as typed in a shell or after `/set`.
+
+    Raises OptionError as `check_value` does.
+    """
+    name = name.replace("-", "_")
+    known = FIELDS.get(name)
+    if known is None or known.kind is str:
+        return check_value(name, text)
+    try:
+        return check_value(name, int(text) if known.kind is int else float(text))
+    except ValueError as error:
+        if isinstance(error, OptionError):
+            raise
+        kind = "whole number" if known.kind is int else "number"
+        raise OptionError(f"{name} takes a {kind}, not {_shown(text)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """Options together with where each value that is no default came from."""
+
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def with_layer(self, values: Mapping[str, Any], source: str) -> "Sourced":
+        """Return these options with `values` laid over them. Values are checked already."""
+        if not values:
+            return self
+        options = dataclasses.replace(self.options, **values)
+        return Sourced(options, {**self.sources, **dict.fromkeys(values, source)})
+
+    def source(self, name: str) -> str:
+        """Where the value of `name` came from."""
+        return self.sources.get(name, "default")
+
+
+def value_text(value: Any) -> str:
+    """Return an option's value as a person reads it."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(repr(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,158 @@
+"""What each slash command does. A command takes the state and its argument, as typed; it raises HermesError."""
+
+from collections.abc import Mapping
+
+from hermes_cli import options
+from hermes_cli.errors import UsageError
+from hermes_cli.messages import Role
+from hermes_cli.options import FIELDS, GenerationOptions, OptionError, Sourced
+from hermes_cli.repl.state import State
+from hermes_cli.screen.columns import columns
+from hermes_cli.screen.sanitize import sanitize_line
+
+
+def leave(state: State, _argument: str) -> None:
+    """`/exit`."""
+    state.running = False
+
+
+def clear(state: State, _argument: str) -> None:
+    """`/clear`: system prompt, examples and greeting stay."""
+    state.session.clear()
+    state.notice("The conversation begins again.")
+    state.greet()
+
+
+def system(state: State, argument: str) -> None:
+    """`/system`: the turns stay, the prompt before them changes."""
+    if not argument:
+        state.show(state.session.conversation.system or "There is no system prompt.")
+        return
+    state.session.set_system(None if argument == "-" else argument)
+    state.notice("The system prompt is gone." if argument == "-" else "The system prompt is changed.")
+
+
+def persona_choices(state: State) -> Mapping[str, str]:
+    """The personas that can be named."""
+    return state.host.persona_names()
+
+
+def persona(state: State, argument: str) -> None:
+    """`/persona`: another character is another conversation."""
+    if not argument:
+        rows = state.host.persona_names()
+        state.show(_columns({_marked(name, state.persona.key): text for name, text in rows.items()}))
+        return
+    chosen = state.host.find_persona(argument)
+    state.session.options = _keep_set_by_hand(state.session.options, state.host.options_for(chosen))
+    state.session.restart(state.host.open_conversation(chosen))
+    state.persona = chosen
+    state.notice(f"A new conversation with {sanitize_line(chosen.name)}.")
+    state.greet()
+
+
+def _keep_set_by_hand(old: Sourced, new: Sourced) -> Sourced:
+    """What `/set` said holds for the whole run, whoever is talked to."""
+    by_hand = {name: getattr(old.options, name) for name, source in old.sources.items() if source == SET}
+    return new.with_layer(by_hand, SET)
+
+
+def model_choices(state: State) -> Mapping[str, str]:
+    """The models that are on this machine."""
+    return state.host.model_names()
+
+
+def model(state: State, argument: str) -> None:
+    """`/model`: the conversation goes on with another model."""
+    if not argument:
+        rows = state.host.model_names()
+        state.show(_columns({_marked(name, state.session.engine.name): text for name, text in rows.items()}))
+        return
+    state.session.engine = state.host.replace_engine(argument, state.session.engine)
+    state.notice(f"Now with {sanitize_line(state.host.describe_model())}")
+
+
+SET = "/set"
+
+
+def option_choices(_state: State) -> Mapping[str, str]:
+    """The options that can be set."""
+    return {name: known.help for name, known in FIELDS.items()}
+
+
+def set_option(state: State, argument: str) -> None:
+    """`/set`: one option for the rest of the run."""
+    if not argument:
+        state.show(options_text(state.session.options))
+        return
+    name, _, text = argument.partition(" ")
+    name, text = name.replace("-", "_"), text.strip()
+    if not text and name in FIELDS:
+        state.show(f"{name} takes {FIELDS[name].range_text}. {FIELDS[name].help}")
+        return
+    try:
+        value = (
+            getattr(GenerationOptions(), name)
+            if text == "default" and name in FIELDS
+            else options.parse_text(name, text)
+        )
+    except OptionError as error:
+        raise UsageError(str(error), "/set lists the options") from None
+    state.session.options = state.session.options.with_layer({name: value}, SET)
+    state.notice(f"{name} = {options.value_text(value)}")
+
+
+def options_text(sourced: Sourced) -> str:
+    """Return every option with its value, range and source, one a line."""
+    rows = [
+        (name, options.value_text(getattr(sourced.options, name)), known.range_text, sourced.source(name))
+        for name, known in FIELDS.items()
+    ]
+    return columns(rows, indent="  ")
+
+
+def show_choices(_state: State) -> Mapping[str, str]:
+    """What `/show` can be asked for."""
+    return {"prompt": "the exact ChatML that goes to the model"}
+
+
+def show(state: State, argument: str) -> None:
+    """`/show`: what is in force, or the prompt itself."""
+    if argument == "prompt":
+        _show_prompt(state)
+        return
+    if argument:
+        raise UsageError(f"/show knows no '{argument}'", "/show, or /show prompt")
+    session = state.session
+    used = session.engine.count_tokens(session.conversation.messages)
+    rows = {
+        "model": state.host.describe_model(),
+        "persona": f"{state.persona.name} ({state.persona.source})",
+        "context": f"{used:,} of {session.engine.context_size:,} tokens, {_turns(state)} turns",
+    }
+    state.show(_columns(rows))
+    state.show(options_text(session.options))
+
+
+def _turns(state: State) -> int:
+    return sum(message.role is Role.USER for message in state.session.conversation)
+
+
+def _show_prompt(state: State) -> None:
+    tokens = state.session.engine.prompt_tokens(state.session.conversation.messages)
+    control = {token.data for token in tokens if token.control}
+    said = b"".join(b"\0" if token.control else token.data for token in tokens)
+    state.show(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
+    marks = sum(token.control for token in tokens)
+    remark = f"{len(tokens):,} tokens, {marks} of them control tokens"
+    if any(spelling in said for spelling in control):
+        remark += "; a text spells one of these, and is sent as text"
+    state.notice(f"{remark}. Your next message goes in before the last turn.")
+
+
+def _marked(name: str, current: str) -> str:
+    return f"* {name}" if name == current else f"  {name}"
+
+
+def _columns(rows: Mapping[str, str]) -> str:
+    return columns(list(rows.items()), indent="  ")

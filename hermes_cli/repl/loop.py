@@ -1,0 +1,149 @@
+"""The loop: read a turn, obey it or send it, print the answer, until there are no more.
+
+Ctrl-C stops an answer and keeps what was said; it never ends the loop. A turn that fails is said and the
+loop goes on.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from hermes_cli.engines.base import Completion, FinishReason
+from hermes_cli.errors import HermesError, ReaderGone
+from hermes_cli.messages import Role
+from hermes_cli.repl import table
+from hermes_cli.repl.state import State
+from hermes_cli.screen.sanitize import sanitize_line
+
+STUBBORN_PRESSES = 3
+"""Ctrl-C this many times in one answer gives up on an engine that does not stop."""
+
+
+class Reader(Protocol):
+    """Where turns come from: a person at a prompt, or the lines of standard input."""
+
+    def read(self) -> str | None:
+        """Return the next turn, or None when there are no more."""
+
+
+class Loop:
+    """Runs a conversation. `person` is whether somebody types and reads here."""
+
+    def __init__(self, state: State, reader: Reader, *, person: bool) -> None:
+        self._state = state
+        self._reader = reader
+        self._person = person
+        self._cancel: threading.Event | None = None
+        self._presses = 0
+        state.greet = self._greet
+
+    def run(self) -> int:
+        """Run until the end of input or `/exit`; return the exit code."""
+        with self._ctrl_c():
+            self._greet()
+            while self._state.running and (text := self._read()) is not None:
+                try:
+                    self._turn(text)
+                except KeyboardInterrupt:
+                    self._state.notice("(stopped)")
+                except ReaderGone:
+                    raise
+                except HermesError as error:
+                    self._fail(error)
+        return self._state.exit_code
+
+    def _read(self) -> str | None:
+        try:
+            return self._reader.read()
+        except HermesError as error:
+            self._fail(error)
+            return ""
+
+    def _fail(self, error: HermesError) -> None:
+        """Say what went wrong. In a pipe it is remembered, too, for the exit code."""
+        self._state.terminal.error(error.message)
+        if error.hint:
+            self._state.notice(f"  {error.hint}")
+        if not self._person:
+            self._state.exit_code = self._state.exit_code or error.exit_code
+
+    def _turn(self, text: str) -> None:
+        if text.startswith("//"):
+            self._answer(text[1:])
+        elif text.startswith("/"):
+            self._obey(text[1:])
+        elif text.strip():
+            self._answer(text)
+
+    def _obey(self, line: str) -> None:
+        name, _, argument = line.partition(" ")
+        command = table.find(name.strip())
+        if command is None:
+            self._state.notice(table.nearest(sanitize_line(name.strip())))
+        else:
+            command.run(self._state, argument.strip())
+
+    def _answer(self, text: str) -> None:
+        state, cancel = self._state, threading.Event()
+        self._cancel, self._presses = cancel, 0
+        shown = False
+        try:
+            for chunk in state.session.send(text, cancel):
+                if chunk.text:
+                    if not shown:
+                        self._name()
+                    state.terminal.write(chunk.text)
+                    shown = True
+        finally:
+            self._cancel = None
+            if shown:
+                state.terminal.write("\n\n" if self._person else "\n")
+        if state.session.last is not None:
+            self._remark(state.session.last, shown=shown)
+
+    def _remark(self, done: Completion, *, shown: bool) -> None:
+        """Say what an answer's end means, where it is not the usual one."""
+        session = self._state.session
+        if done.finish_reason is FinishReason.CANCELLED:
+            self._state.notice("(stopped; what was said is kept)" if shown else "(stopped before it began)")
+        elif done.finish_reason is FinishReason.LENGTH:
+            limit = session.options.options.max_tokens == done.usage.completion_tokens
+            what = "max_tokens" if limit else f"the context window of {session.engine.context_size:,} tokens"
+            self._state.notice(f"(cut at {what})")
+        elif not shown:
+            self._state.notice("(the model had nothing to say)")
+
+    def _name(self) -> None:
+        if self._person:
+            self._state.terminal.speaker(self._state.persona.name)
+
+    def _greet(self) -> None:
+        """Print the persona's greeting, where it has one, as its own turn."""
+        opening = self._state.session.opening.messages
+        if opening and opening[-1].role is Role.ASSISTANT and self._state.persona.greeting is not None:
+            self._name()
+            self._state.terminal.write(opening[-1].text + ("\n\n" if self._person else "\n"))
+
+    @contextmanager
+    def _ctrl_c(self) -> Iterator[None]:
+        """Take Ctrl-C for the length of the loop where a person sits here; in a pipe it ends the program."""
+        if not self._person or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._pressed)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _pressed(self, _number: int, _frame: FrameType | None) -> None:
+        cancel = self._cancel
+        if cancel is None:
+            raise KeyboardInterrupt
+        self._presses += 1
+        cancel.set()
+        if self._presses >= STUBBORN_PRESSES:
+            raise KeyboardInterrupt

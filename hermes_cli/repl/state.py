@@ -1,0 +1,30 @@
+"""What a running REPL holds: session, persona, streams, and whether it should go on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hermes_cli.chat.session import Session
+from hermes_cli.personas.persona import Persona
+from hermes_cli.repl.host import Host
+from hermes_cli.screen.terminal import Terminal
+
+
+@dataclass
+class State:
+    """The REPL as slash commands see it."""
+
+    terminal: Terminal
+    session: Session
+    persona: Persona
+    host: Host
+    running: bool = True
+    exit_code: int = 0
+    greet: Callable[[], None] = field(default=lambda: None)
+
+    def show(self, text: str) -> None:
+        """Print what was asked for: on standard error, so that standard output holds answers alone."""
+        self.terminal.plain(text)
+
+    def notice(self, text: str) -> None:
+        """Print a remark, dim."""
+        self.terminal.notice(text)

@@ -1,0 +1,90 @@
+"""The slash commands: one table, from which dispatch, `/help`, completion and the README's list are made.
+
+It knows names and arguments. What a command does stands in `actions.py`.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hermes_cli.repl import actions
+from hermes_cli.repl.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One slash command. `choices` names what its argument can be, for completion."""
+
+    name: str
+    arguments: str
+    help: str
+    run: Callable[[State, str], None]
+    aliases: tuple[str, ...] = ()
+    choices: Callable[[State], Mapping[str, str]] | None = None
+
+    @property
+    def usage(self) -> str:
+        """How it is typed."""
+        return f"/{self.name} {self.arguments}".rstrip()
+
+
+def _help(state: State, _argument: str) -> None:
+    state.show(help_text())
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("help", "", "Show this list.", _help, ("?",)),
+    Command("exit", "", "Leave; Ctrl-D does the same.", actions.leave, ("quit", "bye")),
+    Command("clear", "", "Forget what was said and begin again.", actions.clear),
+    Command("system", "[TEXT|-]", "Show the system prompt, change it, or (-) take it away.", actions.system),
+    Command(
+        "persona",
+        "[NAME]",
+        "List the personas, or begin a new conversation with one.",
+        actions.persona,
+        choices=actions.persona_choices,
+    ),
+    Command(
+        "model",
+        "[NAME]",
+        "List the models that are here, or go on with another.",
+        actions.model,
+        choices=actions.model_choices,
+    ),
+    Command(
+        "set",
+        "[OPTION VALUE]",
+        "List the options, or set one; 'default' puts it back.",
+        actions.set_option,
+        choices=actions.option_choices,
+    ),
+    Command(
+        "show",
+        "[prompt]",
+        "Show model, persona, options and context; 'prompt' shows the exact ChatML that goes to the model.",
+        actions.show,
+        choices=actions.show_choices,
+    ),
+)
+
+_BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
+
+
+def find(name: str) -> Command | None:
+    """Return the command of that name or alias."""
+    return _BY_NAME.get(name.lower())
+
+
+def nearest(name: str) -> str:
+    """Return the line that answers an unknown command."""
+    close = difflib.get_close_matches(name.lower(), list(_BY_NAME), n=1)
+    guess = f" Did you mean /{close[0]}?" if close else ""
+    return f"There is no command /{name}.{guess} /help lists them; begin with // to say it to the model."
+
+
+def help_text() -> str:
+    """Return the list of commands, one a line."""
+    width = max(len(command.usage) for command in COMMANDS)
+    rows = [f"  {command.usage:<{width}}  {command.help}" for command in COMMANDS]
+    keys = "  Enter sends, Alt-Enter begins a new line, Ctrl-C stops an answer, // sends a line that begins with /."
+    return "\n".join([*rows, keys])

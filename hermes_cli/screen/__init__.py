@@ -1,0 +1,1 @@
+"""What reaches the eye: it knows terminals and refuses to know models, stores and prompts."""

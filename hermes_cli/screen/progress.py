@@ -1,0 +1,43 @@
+"""Progress of downloads and loads on standard error: a bar at a terminal, single lines elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.terminal import Terminal
+
+Report = Callable[[str, int, int | None], None]
+"""Takes what is being fetched, the bytes done, and the bytes in all where they are known."""
+
+
+@contextmanager
+def progress(terminal: Terminal) -> Iterator[Report]:
+    """Yield the function that a download reports to."""
+    if not (terminal.stderr_is_tty and terminal.colour):
+        yield _lines(terminal)
+        return
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that only a download needs
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(file=terminal.stderr), transient=True) as bars:
+        tasks: dict[str, int] = {}
+
+        def report(label: str, done: int, total: int | None) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(sanitize_line(label), total=total)
+            bars.update(tasks[label], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield report
+
+
+def _lines(terminal: Terminal) -> Report:
+    seen: set[str] = set()
+
+    def report(label: str, _done: int, total: int | None) -> None:
+        if label not in seen:
+            seen.add(label)
+            size = "" if total is None else f" ({total / 1e6:,.0f} MB)"
+            terminal.notice(f"fetching {sanitize_line(label)}{size}")
+
+    return report

@@ -1,0 +1,128 @@
+"""What hermes is connected to: the three streams, which of them are terminals, and how to leave them.
+
+This is the one place that asks whether something is a terminal. Tests give it other streams.
+"""
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from hermes_cli.errors import ReaderGone, ResourcesExhausted
+from hermes_cli.screen.sanitize import sanitize, sanitize_line
+
+SHOW_CURSOR_AND_END_PASTE = "\x1b[?25h\x1b[?2004l"
+BOLD, DIM, RED, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
+
+
+@dataclass(slots=True)
+class Terminal:
+    """The streams of this run. `stdout` and `stdin` are bytes; `stderr` is text."""
+
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[str]
+    stdin_is_tty: bool
+    stdout_is_tty: bool
+    stderr_is_tty: bool
+    colour: bool = False
+
+    @classmethod
+    def from_process(cls, environ: Mapping[str, str]) -> "Terminal":
+        """Return the streams of this process. A stream that is closed reads as empty and swallows."""
+        stdin, stdout = _bytes_of(sys.stdin), _bytes_of(sys.stdout)
+        stderr = sys.stderr or io.StringIO()
+        err_tty = stderr.isatty()
+        plain = "NO_COLOR" in environ or environ.get("TERM") in {None, "dumb"}
+        return cls(stdin, stdout, stderr, stdin.isatty(), stdout.isatty(), err_tty, err_tty and not plain)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person types here and reads the answer."""
+        return self.stdin_is_tty and self.stdout_is_tty
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return shutil.get_terminal_size().columns
+
+    def write(self, text: str) -> None:
+        """Write to standard output: sanitised at a terminal, byte for byte anywhere else.
+
+        Raises ReaderGone where the reader has closed it.
+        """
+        self._put((sanitize(text) if self.stdout_is_tty else text).encode("utf-8", "surrogateescape"))
+
+    def _put(self, data: bytes) -> None:
+        try:
+            self.stdout.write(data)
+            self.stdout.flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
+        except OSError as error:
+            raise ResourcesExhausted(
+                f"standard output cannot be written: {error.strerror}", "free some space, or write elsewhere"
+            ) from None
+
+    def plain(self, text: str) -> None:
+        """Say what was asked for beside the answer, on standard error, sanitised."""
+        self._say(text, "")
+
+    def ask(self, question: str) -> str:
+        """Return the line that is typed in answer to a question on standard error; empty at its end."""
+        self.stderr.write(question)
+        self.stderr.flush()
+        return self.stdin.readline().decode("utf-8", "replace")
+
+    def speaker(self, name: str) -> None:
+        """Write whose turn begins, before its text."""
+        label = sanitize_line(name) + ":"
+        styled = f"{BOLD}{label}{RESET} " if self.colour and self.stdout_is_tty else f"{label} "
+        self._put(styled.encode())
+
+    def notice(self, text: str) -> None:
+        """Say something beside the answer, on standard error, dim, sanitised."""
+        self._say(text, DIM)
+
+    def error(self, text: str) -> None:
+        """Say what went wrong, on standard error, sanitised."""
+        self._say(text, RED)
+
+    def _say(self, text: str, style: str) -> None:
+        text = sanitize(text)
+        try:
+            self.stderr.write(f"{style}{text}{RESET}\n" if self.colour and style else f"{text}\n")
+            self.stderr.flush()
+        except (OSError, ValueError):
+            return  # nobody is left to be told
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Leave the terminal as it was found, whatever happens inside: modes, cursor, paste."""
+        if not self.stdin_is_tty:
+            yield
+            return
+        import termios  # noqa: PLC0415 - not there on every system, and needed only at a terminal
+
+        descriptor = self.stdin.fileno()
+        modes = termios.tcgetattr(descriptor)
+        try:
+            yield
+        finally:
+            try:
+                termios.tcsetattr(descriptor, termios.TCSADRAIN, modes)
+                if self.stdout_is_tty:
+                    os.write(self.stdout.fileno(), SHOW_CURSOR_AND_END_PASTE.encode())
+            except (OSError, termios.error):
+                pass  # the terminal itself is gone, as after SIGHUP
+
+
+def _bytes_of(stream: IO[str] | None) -> IO[bytes]:
+    if stream is None:
+        return io.BytesIO()
+    buffer: IO[bytes] = stream.buffer  # type: ignore[attr-defined]
+    return buffer
