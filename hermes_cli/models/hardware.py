@@ -1,0 +1,187 @@
+"""What this machine has that matters to a model: cores, memory, GPUs.
+
+It knows how to ask, within the limits that a container or `taskset` sets. It refuses to know what the
+answers mean for a model (`plan.py`), and it asks no library that takes seconds to import.
+"""
+
+import contextlib
+import math
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 1 << 20
+GIB = 1 << 30
+NVIDIA_SMI_TIMEOUT_S = 2.0
+_UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One graphics card. Sizes are bytes; `memory_free` is what other programs leave."""
+
+    name: str
+    memory_total: int
+    memory_free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """This machine, as far as this process may use it. Sizes are bytes."""
+
+    physical_cores: int
+    logical_cores: int
+    memory_total: int
+    memory_available: int
+    cpu: str = ""
+    gpus: tuple[Gpu, ...] = ()
+
+
+def probe() -> Hardware:
+    """Return what this process may use now. It takes tens of milliseconds, with an NVIDIA driver more."""
+    import psutil  # noqa: PLC0415 - not every command needs it
+
+    root = Path("/")
+    logical = _affinity()
+    threads = len(logical) if logical else os.cpu_count() or 1
+    physical = physical_cores(logical, root) or psutil.cpu_count(logical=False) or threads
+    quota = cpu_quota(root)
+    memory = psutil.virtual_memory()
+    limit, used = memory_limit(root)
+    return Hardware(
+        physical_cores=within_quota(min(physical, threads), quota),
+        logical_cores=within_quota(threads, quota),
+        memory_total=min(memory.total, limit),
+        memory_available=max(0, min(memory.available, limit - used)),
+        cpu=cpu_name(root),
+        gpus=_nvidia_gpus(),
+    )
+
+
+def within_quota(cores: int, quota: float | None) -> int:
+    """Return how many of `cores` a CPU quota in cores keeps busy; at least one."""
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def _affinity() -> frozenset[int]:
+    if hasattr(os, "sched_getaffinity"):  # Linux only
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset()
+
+
+def physical_cores(logical: Iterable[int], root: Path) -> int | None:
+    """Return how many physical cores the logical ones lie on, by sysfs; None where it does not say."""
+    seen = set()
+    for index in logical:
+        topology = root / f"sys/devices/system/cpu/cpu{index}/topology"
+        core, package = _read(topology / "core_id"), _read(topology / "physical_package_id")
+        if not core or not package:
+            return None
+        seen.add((package, core))
+    return len(seen) or None
+
+
+def cpu_name(root: Path) -> str:
+    """Return what the processor calls itself, or the architecture where it does not say."""
+    match = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    return match.group(1).strip() if match else platform.processor() or platform.machine()
+
+
+def cgroup_folders(text: str, root: Path) -> dict[str, list[Path]]:
+    """Return the folders whose limits apply, by controller, from the text of /proc/self/cgroup.
+
+    The unified hierarchy (v2) stands under the empty name. Inside a container the own path is often not
+    mounted, so the hierarchy's root is always among them, and so is every folder in between.
+    """
+    folders: dict[str, list[Path]] = {}
+    for line in text.splitlines():
+        parts = line.split(":", 2)
+        if len(parts) != 3:  # noqa: PLR2004 - hierarchy id, controllers, path
+            continue
+        for controller in parts[1].split(","):
+            base = root / "sys/fs/cgroup" / controller
+            own = Path(parts[2].lstrip("/"))
+            chain = [base / own, *(base / parent for parent in own.parents)] if own.parts else [base]
+            folders[controller] = [f for f in chain if ".." not in f.parts]
+    return folders
+
+
+def cpu_quota(root: Path) -> float | None:
+    """Return how many cores' worth of time the cgroups grant, or None where they set no limit."""
+    folders = cgroup_folders(_read(root / "proc/self/cgroup"), root)
+    quotas = [parse_cpu_max(_read(f / "cpu.max")) for f in folders.get("", [])]
+    for folder in folders.get("cpu", []):
+        period = _read(folder / "cpu.cfs_period_us")
+        quotas.append(parse_cpu_max(f"{_read(folder / 'cpu.cfs_quota_us').strip()} {period}"))
+    return min((q for q in quotas if q is not None), default=None)
+
+
+def parse_cpu_max(text: str) -> float | None:
+    """Return the cores that a text like `150000 100000` grants; None for `max`, -1, or anything else."""
+    match = re.fullmatch(r"(\d+)\s+(\d+)\s*", text.strip())
+    if match is None or int(match.group(1)) <= 0 or int(match.group(2)) <= 0:
+        return None
+    return int(match.group(1)) / int(match.group(2))
+
+
+def memory_limit(root: Path) -> tuple[int, int]:
+    """Return the tightest memory limit of the cgroups and the bytes in use under it.
+
+    Without a limit, a number larger than any memory and 0. Pages of files that were read and can be dropped
+    are not counted as in use.
+    """
+    folders = cgroup_folders(_read(root / "proc/self/cgroup"), root)
+    v2, v1 = folders.get("", []), folders.get("memory", [])
+    found = [_limit_of(f, "memory.max", "memory.current") for f in v2]
+    found += [_limit_of(f, "memory.limit_in_bytes", "memory.usage_in_bytes") for f in v1]
+    limits = [(limit, used) for limit, used in found if limit < _UNLIMITED]
+    return min(limits, key=lambda pair: pair[0] - pair[1], default=(_UNLIMITED, 0))
+
+
+def _limit_of(folder: Path, limit_file: str, used_file: str) -> tuple[int, int]:
+    limit, used = _number(_read(folder / limit_file)), _number(_read(folder / used_file))
+    match = re.search(r"^(?:total_)?inactive_file (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+    droppable = int(match.group(1)) if match else 0
+    return (_UNLIMITED if limit is None else limit), max(0, (used or 0) - droppable)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.strip().isdecimal() else None
+
+
+def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
+    """Return the cards in what `nvidia-smi --query-gpu=name,memory.total,memory.free` prints.
+
+    One line a card, sizes in MiB, as `--format=csv,noheader,nounits` gives them; other lines are skipped.
+    """
+    gpus = []
+    for line in text.splitlines():
+        match = re.fullmatch(r"(.+?), *(\d+), *(\d+) *", line)
+        if match:
+            gpus.append(Gpu(match.group(1).strip(), int(match.group(2)) * MIB, int(match.group(3)) * MIB))
+    return tuple(gpus)
+
+
+def _nvidia_gpus() -> tuple[Gpu, ...]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    query = [program, "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        done = subprocess.run(
+            query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=False
+        )
+        return parse_nvidia_smi(done.stdout) if done.returncode == 0 else ()
+    return ()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

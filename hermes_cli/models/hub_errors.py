@@ -1,0 +1,108 @@
+"""What the hub's refusals and silences mean for a person.
+
+It knows huggingface_hub's exceptions and the next step for each. It refuses to know which download hit them.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hermes_cli.errors import DownloadError, HermesError, ModelUnavailable
+from hermes_cli.models.download import disk_full, is_disk_full
+
+NO_HUB = "check the network or the HTTPS_PROXY setting, or give the path of a .gguf file with -m"
+AGAIN = "run the same command again: it goes on where this one broke off"
+_UNAUTHORISED, _NOT_FOUND, _BUSY, _SERVER = 401, 404, 429, 500
+
+
+def transport_error() -> type[Exception]:
+    """Return the base class of what the hub's HTTP client raises.
+
+    huggingface_hub moved from httpx to httpx2, which share no class; its own error derives from the one in
+    use.
+    """
+    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - 0.3 s that only a download needs
+
+    return next(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError" and issubclass(c, Exception))
+
+
+class FileMissing(ModelUnavailable):
+    """The repository is there and the file is not."""
+
+
+@contextlib.contextmanager
+def explained(repo: str, needed: int, folder: Path) -> Iterator[None]:
+    """Turn whatever a hub call raises within into one of hermes' errors.
+
+    `needed` bytes in `folder` are what a full disk lacked. huggingface_hub's log, which it writes to stderr
+    by itself, is held down to errors meanwhile.
+    """
+    from huggingface_hub.utils import logging as hub_log  # noqa: PLC0415 - heavy
+
+    verbosity = hub_log.get_verbosity()
+    hub_log.set_verbosity(logging.ERROR)
+    try:
+        yield
+    except HermesError:
+        raise
+    except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(needed, folder) from None
+        raise _explain(repo, error) from error
+    except Exception as error:
+        raise _explain(repo, error) from error
+    finally:
+        hub_log.set_verbosity(verbosity)
+
+
+def _explain(repo: str, error: Exception) -> ModelUnavailable:
+    from huggingface_hub import errors  # noqa: PLC0415 - as above
+
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return DownloadError(
+            f"{repo} cannot be fetched: HF_HUB_OFFLINE is set", "unset it, or give the path of a .gguf file"
+        )
+    if isinstance(error, errors.HFValidationError):
+        return ModelUnavailable(f"'{repo}' is not a name that a hub repository can have")
+    if isinstance(error, errors.HfHubHTTPError):
+        return _explain_answer(repo, error)
+    if isinstance(error, transport_error() | errors.LocalEntryNotFoundError | ConnectionError):
+        return DownloadError(f"the hub cannot be reached to fetch {repo}", NO_HUB)
+    return DownloadError(f"{repo} could not be fetched: {_first_line(error)}", AGAIN)
+
+
+def _explain_answer(repo: str, error: Any) -> ModelUnavailable:
+    from huggingface_hub import errors  # noqa: PLC0415 - as above
+
+    page = f"https://huggingface.co/{repo}"
+    if isinstance(error, errors.GatedRepoError):
+        return ModelUnavailable(
+            f"{repo} wants its terms accepted before it is downloaded",
+            f"accept them at {page}, then run 'hf auth login'",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return ModelUnavailable(
+            f"the hub has no repository {repo} that can be seen without signing in",
+            "check the spelling; for a private one run 'hf auth login'",
+        )
+    if isinstance(error, errors.RemoteEntryNotFoundError | errors.RevisionNotFoundError):
+        return FileMissing(f"{repo} has no such file", f"its files are at {page}")
+    return _explain_status(repo, error.response.status_code)
+
+
+def _explain_status(repo: str, status: int) -> ModelUnavailable:
+    if status == _UNAUTHORISED:
+        return ModelUnavailable(f"the hub does not let this account see {repo}", "run 'hf auth login'")
+    if status == _NOT_FOUND:
+        return ModelUnavailable(f"the hub has no repository {repo}", "check the spelling")
+    if status == _BUSY or status >= _SERVER:
+        return DownloadError(
+            f"the hub is too busy to send {repo} (HTTP {status})", f"wait a little, and {AGAIN}"
+        )
+    return DownloadError(f"the hub refused to send {repo} (HTTP {status})", NO_HUB)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,211 @@
+"""The models that are on this machine: hermes' own folder and the Hugging Face cache.
+
+It knows where files lie and what their headers say. It refuses to know which of them is best (`select.py`)
+and to delete anything that it did not list. A broken file is listed with what is wrong with it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from hermes_cli.errors import HermesError, UsageError
+from hermes_cli.models import hub, starter
+from hermes_cli.models.catalogue import STARTER, STARTER_FILE, Format, spelling_of
+from hermes_cli.models.gguf import GgufHeader, read_header
+from hermes_cli.models.plan import ModelFacts, facts_of
+
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_SPLIT_REST = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+
+
+class Source(StrEnum):
+    """Where a model came from."""
+
+    STARTER = "starter"
+    FOLDER = "folder"  # a person put it into hermes' models folder
+    HUB = "hub"  # it lies in the Hugging Face cache
+    PATH = "path"  # it was named by its path
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """A model on this machine.
+
+    `name` is what one types after -m, `size` bytes on disk, `parameters` their number or None where the file
+    does not say. `broken` says what is wrong with it, or is None; then a GGUF has its `header`.
+    """
+
+    name: str
+    path: Path
+    size: int
+    format: Format
+    precision: str
+    source: Source
+    parameters: int | None = None
+    repo: str | None = None
+    broken: str | None = None
+    header: GgufHeader | None = field(default=None, repr=False)
+
+    @property
+    def is_chatml(self) -> bool:
+        """Whether it is known to have ChatML's two tokens."""
+        return self.header is not None and self.header.is_chatml
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What a plan needs. Raises ModelUnavailable for a GGUF that holds no language model."""
+        if self.header is not None:
+            return facts_of(self.name, self.header)
+        return ModelFacts(self.name, self.path, self.format, self.precision, self.size, repo=self.repo)
+
+
+def installed(models_dir: Path, *, cache_dir: Path | None = None) -> list[InstalledModel]:
+    """Return every model in `models_dir` and in the Hugging Face cache, sorted by name."""
+    found = [_own_file(path) for path in sorted(_ggufs(models_dir))]
+    found += _in_cache(cache_dir or hub.cache_folder())
+    return sorted(found, key=lambda m: m.name.lower())
+
+
+def describe_file(
+    path: Path, name: str, source: Source = Source.PATH, repo: str | None = None
+) -> InstalledModel:
+    """Return what a .gguf file is, broken or not. Reading it takes milliseconds."""
+    try:
+        header = read_header(path)
+    except HermesError as error:
+        size = path.stat().st_size if path.is_file() else 0
+        return InstalledModel(name, path, size, Format.GGUF, "", source, repo=repo, broken=error.message)
+    count = header.parameter_count or None
+    return InstalledModel(
+        name, path, header.file_size, Format.GGUF, header.file_type, source, count, repo, None, header
+    )
+
+
+def describe_folder(
+    path: Path, name: str, source: Source = Source.PATH, repo: str | None = None
+) -> InstalledModel | None:
+    """Return what a folder of Hugging Face weights is, or None where it holds no config.json."""
+    config = path / "config.json"
+    if not config.is_file():
+        return None
+    weights = [f for pattern in WEIGHTS for f in path.glob(pattern)]
+    broken = None if weights else "it has a config.json and no weights"
+    broken = broken or _missing_shards(path)
+    fmt, precision = Format.SAFETENSORS, ""
+    try:
+        fmt, precision = _format_of(json.loads(config.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        broken = "its config.json cannot be read"
+    size = sum(f.stat().st_size for f in weights if f.exists())
+    return InstalledModel(name, path, size, fmt, precision, source, repo=repo, broken=broken)
+
+
+def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None = None) -> Path | None:
+    """Return where the cache has a repository's file, or its whole snapshot; None where it has not.
+
+    Without `file`, a snapshot of Hugging Face weights, or a repository's only GGUF file.
+    """
+    snapshot = _snapshot(hub_folder(repo, cache_dir or hub.cache_folder()))
+    if snapshot is None:
+        return None
+    if file is not None:
+        path = snapshot / file
+        return path if path.is_file() else None
+    ggufs = list(_ggufs(snapshot, deep=True))
+    if len(ggufs) == 1:
+        return ggufs[0]
+    return snapshot if (snapshot / "config.json").is_file() and not ggufs else None
+
+
+def hub_folder(repo: str, cache_dir: Path) -> Path:
+    """Return the folder that the Hugging Face cache has for a model repository."""
+    return cache_dir / f"models--{repo.replace('/', '--')}"
+
+
+def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = None) -> int:
+    """Delete a model that `installed` listed, and return the bytes freed.
+
+    Of the Hugging Face cache go the model's links and the blobs that no other link needs.
+    Raises UsageError for a file that a person named by its path: that one is theirs.
+    """
+    if model.source is Source.STARTER:
+        return starter.remove(models_dir)
+    if model.source is Source.FOLDER and model.path.parent == models_dir:
+        size = model.path.lstat().st_size
+        model.path.unlink()
+        return size
+    if model.source is Source.HUB and model.repo:
+        from hermes_cli.models.cache import delete  # noqa: PLC0415 - only this verb needs it
+
+        return delete(hub_folder(model.repo, cache_dir or hub.cache_folder()), model.path)
+    raise UsageError(f"{model.path} is your own file, so hermes does not delete it", "delete it yourself")
+
+
+def _own_file(path: Path) -> InstalledModel:
+    if path.name == STARTER_FILE:
+        return describe_file(path, STARTER.alias, Source.STARTER)
+    return describe_file(path, path.name[: -len(".gguf")], Source.FOLDER)
+
+
+def _ggufs(folder: Path, *, deep: bool = False) -> Iterator[Path]:
+    """Yield a folder's .gguf files; of a model split into several, the first."""
+    if not folder.is_dir():
+        return
+    for path in folder.rglob("*") if deep else folder.iterdir():
+        name = path.name.lower()
+        if name.endswith(".gguf") and not name.startswith(".") and not _SPLIT_REST.search(name):
+            yield path
+
+
+def _in_cache(cache_dir: Path) -> Iterator[InstalledModel]:
+    for folder in sorted(cache_dir.glob("models--*--*")):
+        repo = folder.name.removeprefix("models--").replace("--", "/", 1)
+        snapshot = _snapshot(folder)
+        if snapshot is None:
+            continue
+        for path in sorted(_ggufs(snapshot, deep=True)):
+            file = path.relative_to(snapshot).as_posix()
+            yield describe_file(path, spelling_of(repo, file) or f"{repo}:{file}", Source.HUB, repo)
+        if any(True for pattern in WEIGHTS for _ in snapshot.glob(pattern)):
+            model = describe_folder(snapshot, spelling_of(repo, None) or repo, Source.HUB, repo)
+            if model is not None:
+                yield model
+
+
+def _snapshot(folder: Path) -> Path | None:
+    """Return the snapshot that the repository's main branch points at, or the newest one."""
+    try:
+        commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+        main = folder / "snapshots" / commit
+        if re.fullmatch(r"[\w.-]+", commit) and main.is_dir():
+            return main
+    except (OSError, ValueError):
+        pass
+    snapshots = [p for p in folder.glob("snapshots/*") if p.is_dir()]
+    return max(snapshots, key=lambda p: p.stat().st_mtime, default=None)
+
+
+def _missing_shards(path: Path) -> str | None:
+    index = path / "model.safetensors.index.json"
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = [n for n in names if not (path / str(n)).is_file()]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "its model.safetensors.index.json cannot be read"
+    return f"{len(missing)} of its {len(names)} weight files are missing" if missing else None
+
+
+def _format_of(config: object) -> tuple[Format, str]:
+    if not isinstance(config, dict):
+        raise ValueError("no object")  # noqa: TRY004 - to the caller it is bad JSON
+    quantised = config.get("quantization_config")
+    method = str(quantised.get("quant_method", "")) if isinstance(quantised, dict) else ""
+    if method in (Format.GPTQ, Format.AWQ):
+        return Format(method), f"4-bit {method.upper()}"
+    dtype = config.get("torch_dtype") or config.get("dtype") or ""
+    return Format.SAFETENSORS, method or str(dtype)

@@ -1,0 +1,172 @@
+"""ModelRef: what a person typed after -m, taken apart without asking the hub.
+
+It knows the spellings: a short name with or without a variant, a path, a repository with or without a file.
+It looks at the disk only to tell a path from a name. It refuses to know whether a hub repository exists and
+whether a model can run.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from hermes_cli.errors import ModelUnavailable, UsageError
+from hermes_cli.models.catalogue import CATALOGUE, Entry, Format, Variant, spelling_of
+from hermes_cli.options import suggestion
+
+SPELLINGS = "a model is named by a short name (hermes models list), a .gguf file, a folder, or owner/name"
+_HUB_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_HUB_NAME = re.compile(rf"{_HUB_PART}/{_HUB_PART}")
+_HUB_FILE = re.compile(r"[^\\:]+\.gguf", re.IGNORECASE)
+MAX_LENGTH = 4096
+
+
+class RefKind(StrEnum):
+    """What a reference points at."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    HUB_FILE = "hub file"
+    HUB_REPO = "hub repository"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model as it was named.
+
+    `text` is what was typed and `name` the tidiest spelling of it. A FILE or FOLDER has a `path`, which
+    exists; the two hub kinds have a `repo`, and a HUB_FILE a `file` in it. `entry` and `variant` are set
+    where the catalogue knows the model.
+    """
+
+    text: str
+    name: str
+    kind: RefKind
+    path: Path | None = None
+    repo: str | None = None
+    file: str | None = None
+    entry: Entry | None = None
+    variant: Variant | None = None
+
+    @property
+    def size(self) -> int | None:
+        """About how many bytes a download would have, or None where only the hub knows."""
+        return self.variant.size if self.variant else None
+
+    @property
+    def is_starter(self) -> bool:
+        """Whether this is the small model that may be fetched without asking."""
+        return self.entry is not None and self.entry.alias == "starter"
+
+
+def parse(text: str, *, models_dir: Path | None = None) -> ModelRef:
+    """Return what `text` names.
+
+    A short name wins over everything; then a path that exists; then a file in `models_dir`, with or without
+    its .gguf; then the hub. What looks like a path is never looked up on the hub.
+
+    Raises UsageError for a text that can name nothing, and ModelUnavailable where nothing has that name.
+    """
+    _check_text(text)
+    alias, _, rest = text.partition(":")
+    if alias.lower() in CATALOGUE:
+        return _from_catalogue(text, CATALOGUE[alias.lower()], rest)
+    found = _existing(text, models_dir)
+    if found is not None:
+        return found
+    if _looks_like_path(text):
+        raise ModelUnavailable(
+            f"there is no file or folder {text}", "'hermes models list' shows what is here"
+        )
+    return _from_hub(text)
+
+
+def _check_text(text: str) -> None:
+    if not text.strip():
+        raise UsageError("the model's name is empty", SPELLINGS)
+    if len(text) > MAX_LENGTH:
+        raise UsageError(f"the model's name is {len(text):,} characters long", SPELLINGS)
+    odd = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Cf")), None)
+    if odd is not None:
+        raise UsageError(f"the model's name holds an unprintable character (U+{ord(odd):04X})", SPELLINGS)
+
+
+def _from_catalogue(text: str, entry: Entry, wanted: str) -> ModelRef:
+    variant = entry.variant(wanted) if wanted else entry.default
+    if variant is not None:
+        kind = RefKind.HUB_FILE if variant.file else RefKind.HUB_REPO
+        name = entry.spelling(variant)
+        return ModelRef(text, name, kind, None, variant.repo, variant.file, entry, variant)
+    if entry.default.file and _HUB_FILE.fullmatch(wanted) and "/" not in wanted:
+        repo = entry.default.repo
+        return ModelRef(text, f"{repo}:{wanted}", RefKind.HUB_FILE, None, repo, wanted, entry)
+    names = [v.name for v in entry.variants]
+    raise ModelUnavailable(
+        f"{entry.alias} has no variant '{wanted}'{suggestion(wanted.lower(), names)}",
+        f"its variants are {', '.join(names)}",
+    )
+
+
+def _existing(text: str, models_dir: Path | None) -> ModelRef | None:
+    candidates = [Path(text)]
+    if text.startswith("~"):
+        try:
+            candidates = [Path(text).expanduser()]
+        except RuntimeError:  # ~name of somebody who is not there
+            return None
+    if models_dir is not None and "/" not in text:
+        candidates += [models_dir / text, models_dir / f"{text}.gguf"]
+    for path in candidates:
+        try:
+            if path.is_file():
+                return ModelRef(text, path.name.removesuffix(".gguf"), RefKind.FILE, path)
+            if path.is_dir():
+                return ModelRef(text, path.resolve().name, RefKind.FOLDER, path)
+        except OSError:  # a name too long for the file system is not there
+            continue
+    return None
+
+
+def _looks_like_path(text: str) -> bool:
+    if text.startswith((".", "/", "~")) or "\\" in text:
+        return True
+    return text.lower().endswith(".gguf") and ":" not in text
+
+
+def _from_hub(text: str) -> ModelRef:
+    if "://" in text:
+        raise ModelUnavailable(f"{text} is an address, and hermes cannot talk to servers yet", SPELLINGS)
+    repo, colon, file = text.partition(":")
+    if "/" not in repo:
+        raise ModelUnavailable(f"there is no model '{text}'{suggestion(repo.lower(), CATALOGUE)}", SPELLINGS)
+    if not _HUB_NAME.fullmatch(repo) or ".." in repo or "--" in repo:
+        raise ModelUnavailable(f"'{repo}' is not a name that a hub repository can have", SPELLINGS)
+    if not colon:
+        return _repo(text, repo)
+    parts = file.split("/")
+    if not _HUB_FILE.fullmatch(file) or any(part in ("", ".", "..") for part in parts):
+        raise ModelUnavailable(f"'{file}' is not a .gguf file of {repo}", "write owner/name:file.gguf")
+    entry, variant = _known(repo, file)
+    name = spelling_of(repo, file) or text
+    return ModelRef(text, name, RefKind.HUB_FILE, None, repo, file, entry, variant)
+
+
+def _repo(text: str, repo: str) -> ModelRef:
+    entry, variant = _known(repo, None)
+    return ModelRef(text, spelling_of(repo, None) or repo, RefKind.HUB_REPO, None, repo, None, entry, variant)
+
+
+def _known(repo: str, file: str | None) -> tuple[Entry | None, Variant | None]:
+    for entry in CATALOGUE.values():
+        for variant in entry.variants:
+            if variant.repo.lower() == repo.lower() and variant.file == file:
+                return entry, variant
+    return None, None
+
+
+def is_gguf(ref: ModelRef) -> bool:
+    """Return whether `ref` names a single GGUF file."""
+    if ref.kind is RefKind.FILE or ref.kind is RefKind.HUB_FILE:
+        return True
+    return ref.variant is not None and ref.variant.format is Format.GGUF

@@ -1,0 +1,172 @@
+"""Which model to talk to: the one that was named, or the best that is on this machine, and why.
+
+It knows the order of preference. It asks nobody and fetches nothing: where a download is needed it says so,
+and the command decides. The starter is the one model that may be fetched without asking.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted
+from hermes_cli.models import local, starter
+from hermes_cli.models.catalogue import STARTER, Format, gguf_spelling_for
+from hermes_cli.models.download import size_text
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.local import InstalledModel, Source
+from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.reference import ModelRef, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The model to talk to. `reason` is a clause such as "it was named with -m".
+
+    `model` is None for a starter that is still to be fetched: then `starter.fetch` gets it, and `resolve`
+    asked once more finds it.
+    """
+
+    name: str
+    reason: str
+    model: InstalledModel | None = None
+
+    @property
+    def needs_fetch(self) -> bool:
+        """Whether it is the starter, and not on this machine yet."""
+        return self.model is None
+
+    def plan(self, hardware: Hardware, wishes: Wishes | None = None) -> Plan:
+        """Return how it will be run. Raises as `plan.choose` does, and for a model not fetched yet."""
+        if self.model is None:
+            raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
+        return choose(hardware, self.model.facts, wishes)
+
+
+def resolve(
+    text: str | None,
+    *,
+    models_dir: Path,
+    hardware: Hardware,
+    configured: str | None = None,
+    cache_dir: Path | None = None,
+    wishes: Wishes | None = None,
+) -> Selection | None:
+    """Return the model that `text` names; without it the `configured` one; without that the best one here.
+
+    None where nothing is named and nothing usable is here: the command may then offer a download.
+
+    Raises ModelUnavailable for a named model that is not here, with the command that fetches it, or that is
+    broken; UsageError for a name that can name nothing.
+    """
+    if text is not None:
+        return _named(text, "it was asked for", models_dir, cache_dir)
+    if configured:
+        return _named(configured, "the configuration names it", models_dir, cache_dir)
+    return _best(local.installed(models_dir, cache_dir=cache_dir), hardware, wishes)
+
+
+def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> Selection:
+    ref = parse(text, models_dir=models_dir)
+    model = find(ref, models_dir, cache_dir=cache_dir)
+    if model is None and ref.is_starter:
+        return Selection(ref.name, reason)
+    if model is None:
+        raise _not_here(ref)
+    if model.broken and model.source is Source.STARTER:
+        return Selection(model.name, f"{reason}; the copy here is broken and will be fetched again")
+    if model.broken:
+        raise ModelUnavailable(f"{model.name} cannot be used: {model.broken}", _repair(model))
+    return Selection(model.name, reason, model)
+
+
+def find(ref: ModelRef, models_dir: Path, *, cache_dir: Path | None = None) -> InstalledModel | None:
+    """Return the model on this machine that a reference means, broken or not; None where it is not here."""
+    own = starter.path_in(models_dir)
+    if (ref.is_starter and own.exists()) or ref.path == own:
+        return local.describe_file(own, STARTER.alias, Source.STARTER)
+    if ref.path is not None:
+        return _at_path(ref.path, ref.name, models_dir)
+    path = local.find_in_cache(ref.repo, ref.file, cache_dir=cache_dir) if ref.repo else None
+    if path is not None and path.is_dir():
+        return local.describe_folder(path, ref.name, Source.HUB, ref.repo)
+    return None if path is None else local.describe_file(path, ref.name, Source.HUB, ref.repo)
+
+
+def _at_path(path: Path, name: str, models_dir: Path) -> InstalledModel:
+    if path.is_dir():
+        return _folder(path, name)
+    return local.describe_file(path, name, Source.FOLDER if path.parent == models_dir else Source.PATH)
+
+
+def _folder(path: Path, name: str) -> InstalledModel:
+    model = local.describe_folder(path, name)
+    if model is not None:
+        return model
+    ggufs = sorted(p for p in path.iterdir() if p.suffix.lower() == ".gguf")
+    if len(ggufs) == 1:
+        return local.describe_file(ggufs[0], ggufs[0].stem)
+    if ggufs:
+        raise ModelUnavailable(
+            f"{path} holds {len(ggufs)} GGUF files", f"name one of them, such as {ggufs[0]}"
+        )
+    raise ModelUnavailable(
+        f"{path} holds no model: neither a .gguf file nor a config.json",
+        "'hermes models list' shows what is here",
+    )
+
+
+def _not_here(ref: ModelRef) -> ModelUnavailable:
+    if ref.variant is not None and ref.variant.format is not Format.GGUF:
+        gguf = gguf_spelling_for(ref.variant.repo)
+        return ModelUnavailable(
+            f"{ref.name} is not on this machine, and this version of hermes runs GGUF files",
+            _pull(gguf or ""),
+        )
+    size = f" (about {size_text(ref.size)})" if ref.size else ""
+    return ModelUnavailable(f"{ref.name} is not on this machine", f"{_pull(ref.name)}{size}")
+
+
+def _pull(name: str) -> str:
+    return f"'hermes models pull {name}' fetches it"
+
+
+def _repair(model: InstalledModel) -> str:
+    if model.source is Source.HUB:
+        return f"'hermes models rm {model.name}', then {_pull(model.name)} again"
+    return "replace the file with a whole one"
+
+
+def _best(models: list[InstalledModel], hardware: Hardware, wishes: Wishes | None) -> Selection | None:
+    """Return the first by preference that fits. What was passed over for its size is in the reason."""
+    usable = sorted((m for m in models if not m.broken and m.is_chatml), key=_preference)
+    too_large = []
+    for model in usable:
+        try:
+            choose(hardware, model.facts, wishes)
+        except ResourcesExhausted:
+            too_large.append(model.name)
+        except HermesError:
+            continue
+        else:
+            return Selection(model.name, _why(model, len(usable), too_large), model)
+    return None
+
+
+def _preference(model: InstalledModel) -> tuple[int, int, int, str]:
+    rank = 0 if is_openhermes(model) else 2 if model.source is Source.STARTER else 1
+    return rank, -(model.parameters or 0), -model.size, model.name
+
+
+def is_openhermes(model: InstalledModel) -> bool:
+    """Return whether a model is an OpenHermes, by its own name or by its file's."""
+    own = model.header.name if model.header else ""
+    return any("openhermes" in text.lower().replace(" ", "") for text in (model.name, model.path.name, own))
+
+
+def _why(model: InstalledModel, count: int, too_large: list[str]) -> str:
+    others = f"; {', '.join(too_large)} would need more memory than is free" if too_large else ""
+    if count == 1:
+        return f"it is the only ChatML model here{others}"
+    if is_openhermes(model):
+        return f"an OpenHermes comes first among the {count} ChatML models here{others}"
+    what = "the largest" if not too_large else "the largest that fits"
+    return f"it is {what} of the {count} ChatML models here{others}"

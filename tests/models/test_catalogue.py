@@ -1,0 +1,39 @@
+"""The catalogue: names that people type, and repositories behind them."""
+
+import pytest
+
+from hermes_cli.models.catalogue import CATALOGUE, STARTER, Format, gguf_spelling_for, spelling_of
+from hermes_cli.models.reference import parse
+
+
+def test_every_spelling_can_be_typed() -> None:
+    """Broken: a name that hermes prints in a list or a hint would not be understood when typed."""
+    for entry in CATALOGUE.values():
+        for variant in entry.variants:
+            ref = parse(entry.spelling(variant))
+            assert (ref.repo, ref.file, ref.variant) == (variant.repo, variant.file, variant)
+            assert spelling_of(variant.repo, variant.file) == entry.spelling(variant) == ref.name
+
+
+def test_cards_variants() -> None:
+    """Broken: a variant that the model cards name could not be asked for. Names as on the cards."""
+    for alias in ("openhermes-2", "openhermes-2.5"):
+        entry = CATALOGUE[alias]
+        assert [v.name for v in entry.variants] == ["gguf", "q5_k_m", "q8_0", "16bit", "gptq", "awq"]
+        assert entry.licence == "Apache-2.0"
+    two = CATALOGUE["openhermes-2"]
+    assert two.default.repo == "TheBloke/OpenHermes-2-Mistral-7B-GGUF"
+    assert two.default.file == "openhermes-2-mistral-7b.Q4_K_M.gguf"
+    assert two.variants[3].repo == "teknium/OpenHermes-2-Mistral-7B"
+
+
+def test_starter_fits_a_card() -> None:
+    """Broken: the file that is fetched unasked would not be the one that was agreed on."""
+    assert (STARTER.default.size, STARTER.default.format) == (98_362_432, Format.GGUF)
+    assert STARTER.licence == "Apache-2.0"
+
+
+@pytest.mark.parametrize("repo", ["teknium/OpenHermes-2-Mistral-7B", "TheBloke/OpenHermes-2-Mistral-7B-AWQ"])
+def test_gguf_for_other_formats(repo: str) -> None:
+    """Broken: somebody with weights that hermes does not run yet would not be told what to fetch instead."""
+    assert gguf_spelling_for(repo) == "openhermes-2"

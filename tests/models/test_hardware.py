@@ -1,0 +1,136 @@
+"""The probe: what the texts of the system mean, and that asking never fails."""
+
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.models.hardware import (
+    GIB,
+    MIB,
+    Gpu,
+    cgroup_folders,
+    cpu_name,
+    cpu_quota,
+    memory_limit,
+    parse_cpu_max,
+    parse_nvidia_smi,
+    physical_cores,
+    probe,
+    within_quota,
+)
+
+
+def _write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+def test_probe_here() -> None:
+    """Broken: on the machine that the tests run on the facts would contradict each other."""
+    hardware = probe()
+    assert 1 <= hardware.physical_cores <= hardware.logical_cores
+    assert 0 < hardware.memory_available <= hardware.memory_total
+    assert hardware.cpu
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("150000 100000\n", 1.5), ("max 100000\n", None), ("-1 100000", None), ("", None), ("0 100000", None)],
+)
+def test_cpu_max(text: str, cores: float | None) -> None:
+    """Broken: a container's CPU share would be misread, and threads would fight over it."""
+    assert parse_cpu_max(text) == cores
+
+
+def test_within_quota() -> None:
+    """Broken: a share of a core would round down to none."""
+    assert [within_quota(8, q) for q in (None, 0.3, 1.5, 4.0, 99.0)] == [8, 1, 2, 4, 8]
+
+
+def test_physical_cores(tmp_path: Path) -> None:
+    """Broken: hyper-threads would be taken for cores, and decoding would slow down."""
+    topology = "sys/devices/system/cpu/cpu{}/topology/"
+    files = {}
+    for cpu, (package, core) in enumerate([(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (1, 0)]):
+        files[topology.format(cpu) + "core_id"] = f"{core}\n"
+        files[topology.format(cpu) + "physical_package_id"] = f"{package}\n"
+    root = _write(tmp_path, files)
+    assert physical_cores(range(6), root) == 3
+    assert physical_cores([0, 1], root) == 1
+    assert physical_cores([0, 9], root) is None
+
+
+def test_cgroup_v2(tmp_path: Path) -> None:
+    """Broken: a limit set above our own group, or inside it, would not count."""
+    root = _write(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/user/app\n",
+            "sys/fs/cgroup/user/cpu.max": "200000 100000\n",
+            "sys/fs/cgroup/user/app/cpu.max": "max 100000\n",
+            "sys/fs/cgroup/user/app/memory.max": f"{4 * GIB}\n",
+            "sys/fs/cgroup/user/app/memory.current": f"{3 * GIB}\n",
+            "sys/fs/cgroup/user/app/memory.stat": f"anon 1\ninactive_file {GIB}\n",
+        },
+    )
+    assert cpu_quota(root) == 2.0
+    assert memory_limit(root) == (4 * GIB, 2 * GIB)
+
+
+def test_cgroup_v1(tmp_path: Path) -> None:
+    """Broken: on older systems a container's limits would be missed."""
+    root = _write(
+        tmp_path,
+        {
+            "proc/self/cgroup": "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{GIB}\n",
+            "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{GIB // 4}\n",
+            "sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": "9223372036854771712\n",
+        },
+    )
+    assert cpu_quota(root) == 0.5
+    assert memory_limit(root) == (GIB, GIB // 4)
+
+
+def test_no_cgroups(tmp_path: Path) -> None:
+    """Broken: on a system without them, such as macOS, the machine would look full."""
+    assert cpu_quota(tmp_path) is None
+    limit, used = memory_limit(tmp_path)
+    assert limit > 1 << 50
+    assert used == 0
+
+
+def test_cgroup_path_cannot_escape(tmp_path: Path) -> None:
+    """Broken: a path with .. in it, as nested containers have, would be followed out of the hierarchy."""
+    folders = cgroup_folders("0::/../../etc\nnonsense\n", tmp_path)
+    assert all(".." not in f.parts for f in folders[""])
+
+
+def test_nvidia_smi() -> None:
+    """Broken: the cards would be misread. The text is what the program prints, with one line of complaint."""
+    text = "NVIDIA GeForce RTX 3090, 24576, 23000\nNVIDIA H200, 143771, 143000\n[Not Supported]\n"
+    assert parse_nvidia_smi(text) == (
+        Gpu("NVIDIA GeForce RTX 3090", 24576 * MIB, 23000 * MIB),
+        Gpu("NVIDIA H200", 143771 * MIB, 143000 * MIB),
+    )
+    assert parse_nvidia_smi("") == ()
+
+
+def test_broken_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a driver that is half installed would keep hermes from starting."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed' ; exit 9\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert probe().gpus == ()
+
+
+def test_cpu_name(tmp_path: Path) -> None:
+    """Broken: `hermes doctor` would not name the processor."""
+    _write(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t: Some CPU @ 2GHz\n"})
+    assert cpu_name(tmp_path) == "Some CPU @ 2GHz"
+    assert cpu_name(tmp_path / "none")

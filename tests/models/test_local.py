@@ -1,0 +1,167 @@
+"""What is on this machine, and deleting it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.errors import UsageError
+from hermes_cli.models import hub
+from hermes_cli.models.catalogue import STARTER_FILE, Format
+from hermes_cli.models.local import Source, describe_file, installed, remove
+from tests.models.conftest import MakeGguf
+from tests.models.fake_hub import FakeHub
+
+
+def put_in_cache(cache: Path, repo: str, files: dict[str, bytes], commit: str = "c1") -> Path:
+    """Lay files out as the Hugging Face cache does; return the snapshot's folder."""
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    snapshot = folder / "snapshots" / commit
+    for sub in (folder / "blobs", folder / "refs", snapshot):
+        sub.mkdir(parents=True, exist_ok=True)
+    (folder / "refs/main").write_text(commit, encoding="utf-8")
+    for name, content in files.items():
+        blob = folder / "blobs" / f"blob-{abs(hash(content))}"
+        blob.write_bytes(content)
+        (snapshot / name).symlink_to(os.path.relpath(blob, snapshot))
+    return snapshot
+
+
+def test_own_folder(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: a file that a person dropped into the folder would not be found, or under no name to type."""
+    make_gguf("models/mine.Q4_1.gguf")
+    make_gguf(f"models/{STARTER_FILE}")
+    (tmp_path / "models/.starter-x").mkdir()
+    (tmp_path / "models/notes.txt").touch()
+    models = installed(tmp_path / "models", cache_dir=tmp_path / "none")
+    assert [(m.name, m.source, m.precision, m.parameters) for m in models] == [
+        ("mine.Q4_1", Source.FOLDER, "Q4_1", 2048),
+        ("starter", Source.STARTER, "Q4_1", 2048),
+    ]
+    assert models[0].is_chatml
+    assert models[0].facts.context_length == 1024
+
+
+def test_broken_files_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: one damaged file would hide all the models, or itself."""
+    path = make_gguf("models/cut.gguf")
+    os.truncate(path, path.stat().st_size - 1)
+    (tmp_path / "models/none.gguf").symlink_to("nowhere")
+    models = installed(tmp_path / "models", cache_dir=tmp_path / "none")
+    assert [m.name for m in models] == ["cut", "none"]
+    assert "cut short" in (models[0].broken or "")
+    assert "no file" in (models[1].broken or "")
+
+
+def test_nothing_here(tmp_path: Path) -> None:
+    """Broken: on a bare machine the first command would fail."""
+    assert installed(tmp_path / "no", cache_dir=tmp_path / "none") == []
+
+
+def test_split_models_are_listed_once(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: every part of a split model would look like a model."""
+    for part in (1, 2):
+        make_gguf(f"models/big-{part:05}-of-00002.gguf")
+    assert [m.name for m in installed(tmp_path / "models", cache_dir=tmp_path)] == ["big-00001-of-00002"]
+
+
+def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: models that other programs fetched would not be seen, or under a name that cannot be typed."""
+    content = make_gguf().read_bytes()
+    repo = "TheBloke/OpenHermes-2-Mistral-7B-GGUF"
+    put_in_cache(
+        tmp_path, repo, {"openhermes-2-mistral-7b.Q4_K_M.gguf": content, "other.gguf": content + b"x"}
+    )
+    put_in_cache(
+        tmp_path,
+        "o/hf-model",
+        {"config.json": b'{"torch_dtype": "bfloat16"}', "model.safetensors": b"12345", "README.md": b""},
+    )
+    put_in_cache(tmp_path, "o/gptq", {"config.json": b'{"quantization_config": {"quant_method": "gptq"}}'})
+    put_in_cache(tmp_path, "o/just-a-tokenizer", {"tokenizer.json": b"{}"})
+    models = installed(tmp_path / "none", cache_dir=tmp_path)
+    assert [(m.name, m.format, m.precision, m.broken) for m in models] == [
+        ("o/hf-model", Format.SAFETENSORS, "bfloat16", None),
+        ("openhermes-2", Format.GGUF, "Q4_1", None),
+        (f"{repo}:other.gguf", Format.GGUF, "Q4_1", None),
+    ]
+    assert models[0].size == 5
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"config.json": b"{", "model.safetensors": b"1"}, "config.json cannot be read"),
+        ({"config.json": b"[]", "model.safetensors": b"1"}, "config.json cannot be read"),
+        (
+            {
+                "config.json": b"{}",
+                "model-1.safetensors": b"1",
+                "model.safetensors.index.json": json.dumps(
+                    {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+                ).encode(),
+            },
+            "1 of its 2 weight files are missing",
+        ),
+        (
+            {"config.json": b"{}", "model.safetensors": b"1", "model.safetensors.index.json": b"[1]"},
+            "index.json cannot be read",
+        ),
+    ],
+)
+def test_broken_folders(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
+    """Broken: a half-downloaded snapshot would pass for a model, or crash the list."""
+    put_in_cache(tmp_path, "o/n", files)
+    (model,) = installed(tmp_path / "none", cache_dir=tmp_path)
+    assert said in (model.broken or "")
+
+
+def test_remove_own_file(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: a model that hermes keeps could not be deleted, or the bytes freed would be made up."""
+    size = make_gguf(f"models/{STARTER_FILE}").stat().st_size
+    make_gguf("models/mine.gguf")
+    mine, starter = installed(tmp_path / "models", cache_dir=tmp_path / "none")
+    assert remove(starter, tmp_path / "models") == size
+    assert remove(mine, tmp_path / "models") == size
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_remove_from_the_cache(fake_hub: FakeHub, make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: the blob would stay behind, or a file of the same repository would go with it."""
+    content, cache = make_gguf().read_bytes(), tmp_path / "cache"
+    fake_hub.files["o/n"] = {"a.gguf": content, "b.gguf": content + bytes(32)}
+    for file in ("a.gguf", "b.gguf"):
+        hub.pull("o/n", file, endpoint=fake_hub.url, cache_dir=cache)
+    first, second = installed(tmp_path / "none", cache_dir=cache)
+    assert remove(first, tmp_path, cache_dir=cache) == len(content)
+    assert second.path.read_bytes() == content + bytes(32)
+    assert remove(second, tmp_path, cache_dir=cache) == len(content) + 32
+    assert not (cache / "models--o--n").exists()
+
+
+def test_shared_blobs_stay(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: deleting one file would leave another, with the same bytes, dangling."""
+    content = make_gguf().read_bytes()
+    put_in_cache(tmp_path, "o/n", {"a.gguf": content, "b.gguf": content})
+    first, second = installed(tmp_path / "none", cache_dir=tmp_path)
+    assert remove(first, tmp_path, cache_dir=tmp_path) == 0
+    assert second.path.read_bytes() == content
+
+
+def test_a_persons_own_file_stays(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: `hermes models rm ./my.gguf` would delete what hermes did not bring."""
+    path = make_gguf("elsewhere/my.gguf")
+    with pytest.raises(UsageError, match="your own file"):
+        remove(describe_file(path, "my"), tmp_path / "models")
+    assert path.exists()
+
+
+def test_links_out_of_the_cache_are_not_followed(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: a link in the cache could make hermes delete a file anywhere."""
+    precious = make_gguf("precious.gguf")
+    snapshot = put_in_cache(tmp_path / "cache", "o/n", {})
+    (snapshot / "m.gguf").symlink_to(precious)
+    (model,) = installed(tmp_path / "none", cache_dir=tmp_path / "cache")
+    assert remove(model, tmp_path / "none", cache_dir=tmp_path / "cache") == 0
+    assert precious.exists()

