@@ -2,7 +2,7 @@
 
 Control tokens are put in by id, never by spelling. Everything between two of them (role, newline, content)
 is encoded as one segment of ordinary text by an encoder that cannot produce a control token; should one
-turn up all the same, the literals are cut in two and the halves encoded apart. So a text can spell whatever
+turn up all the same, the literals are cut in two and the pieces encoded apart. So a text can spell whatever
 it likes: a rendered conversation holds exactly two control tokens a finished turn.
 
 It knows token ids and how turns are laid out. It refuses to know which engine runs them and how they look.
@@ -47,7 +47,7 @@ class ChatML:
         missing = [token for token in (IM_START, IM_END) if token not in control]
         if missing:
             raise ModelUnavailable(
-                f"this model's vocabulary has no {' and no '.join(missing)} token: it was not made for ChatML",
+                f"the model's vocabulary has no {' and no '.join(missing)} token: it was not made for ChatML",
                 "choose a ChatML model, such as openhermes-2 or the starter",
             )
         self._encode = encode
@@ -65,49 +65,55 @@ class ChatML:
 
         Raises UsageError for a lone surrogate, which no tokenizer can encode.
         """
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(
-                f"the text holds a broken character (U+{ord(text[error.start]):04X}) at position {error.start}",
-                "a lone surrogate is half of a character; take it out",
-            ) from None
-        ids = self._encode(text)
-        if self._control_ids.isdisjoint(ids):
-            return ids
-        first, *rest = self._cut(text)
-        ids = self._encode(first) + [i for piece in rest for i in self._encode_behind_newline(piece)]
-        if not self._control_ids.isdisjoint(ids):
-            raise HermesError("this text would become a control token in this model's vocabulary; not sent")
-        return ids
+        return self._without_control(text, self._encode)
 
     def encode_after_newline(self, text: str) -> list[int]:
-        """Return the ids of a text that does not begin a segment.
+        """Return the ids of a text that does not begin a segment, as `encode_text` does.
 
         SentencePiece marks the beginning of what it encodes with a blank of its own; behind a newline the
         text has none.
         """
-        self.encode_text(text)  # refuses what cannot be encoded
-        ids = self._encode_behind_newline(text)
-        return ids if self._control_ids.isdisjoint(ids) else self.encode_text("\n" + text)[len(self._newline) :]
+        return self._without_control(text, self._encode_behind_newline)
+
+    def _without_control(self, text: str, encode: Encode) -> list[int]:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            broken = f"U+{ord(text[error.start]):04X}"
+            raise UsageError(
+                f"the text holds a broken character ({broken}) at position {error.start}",
+                "a lone surrogate is half of a character; take it out",
+            ) from None
+        ids = encode(text)
+        if not self.holds_control(ids):
+            return ids
+        first, *rest = self._cut(text)
+        ids = encode(first) + [i for piece in rest for i in self._encode_behind_newline(piece)]
+        if self.holds_control(ids):
+            raise HermesError("this text would become a control token in this model's vocabulary; not sent")
+        return ids
 
     def _encode_behind_newline(self, text: str) -> list[int]:
         ids = self._encode("\n" + text)
         if ids[: len(self._newline)] == self._newline:
             return ids[len(self._newline) :]
-        return self._encode(text)  # the newline became one token with what follows, as "\n\n" does in a BPE
+        return self._encode(
+            text
+        )  # the newline became one token with what follows: a BPE, which adds no blank
 
     def holds_control(self, ids: Iterable[int]) -> bool:
         """Whether a control token is among the ids."""
         return not self._control_ids.isdisjoint(ids)
 
     def _cut(self, text: str) -> Iterable[str]:
-        """Split `text` so that no piece spells a whole control token."""
+        """Split `text` so that no piece spells a whole control token.
+
+        The cut is behind a literal's first character, a bracket, where the bare vocabulary has a seam anyway.
+        """
         start = 0
         for match in self._literals.finditer(text):
-            middle = (match.start() + match.end()) // 2
-            yield text[start:middle]
-            start = middle
+            yield text[start : match.start() + 1]
+            start = match.start() + 1
         yield text[start:]
 
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
@@ -133,11 +139,12 @@ class ChatML:
         return self.turn_ids(Message(Role.ASSISTANT, ""))
 
     def turn_ids(self, message: Message) -> tuple[int, ...]:
-        """Return the ids between a turn's two control tokens: those it was generated with, where they are
-        of this vocabulary, or the encoded text.
+        """Return the ids between a turn's two control tokens.
+
+        They are those it was generated with, where they are of this vocabulary, or else the encoded text.
         """
         made = message.turn_ids
-        if made is not None and made.vocabulary == self.vocabulary and self._control_ids.isdisjoint(made.ids):
+        if made is not None and made.vocabulary == self.vocabulary and not self.holds_control(made.ids):
             return made.ids
         return tuple(self.encode_text(f"{message.role}\n{message.text}"))
 
@@ -153,14 +160,19 @@ class ChatML:
 def naked_tokenizer(tokenizer_json: str) -> Any:
     """Return the `tokenizers.Tokenizer` of a tokenizer.json without added tokens and post-processor.
 
-    Without added tokens nothing is recognised by its spelling; without a post-processor nothing is added.
-    What is left is the bare vocabulary, whose ids for ordinary text are the full tokenizer's.
+    Without added tokens nothing is recognised by its spelling; without a post-processor nothing is added;
+    without truncation nothing is lost. What is left is the bare vocabulary, whose ids for a text behind a
+    control token are the full tokenizer's.
     """
     from tokenizers import Tokenizer  # noqa: PLC0415 - 60 ms that most commands do not need
 
     spec = json.loads(tokenizer_json)
-    spec["added_tokens"] = []
-    spec["post_processor"] = None
+    spec.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
+    pre = spec.get("pre_tokenizer") or {}
+    for part in pre.get("pretokenizers", [pre]):
+        # "first" means: a blank where the prompt begins. A ChatML prompt begins with a control token.
+        if part.get("prepend_scheme") == "first":
+            part["prepend_scheme"] = "never"
     return Tokenizer.from_str(json.dumps(spec))
 
 
@@ -170,12 +182,14 @@ def from_tokenizer_json(tokenizer_json: str, vocabulary: str) -> ChatML:
     Raises ModelUnavailable where it has no ChatML tokens.
     """
     naked = naked_tokenizer(tokenizer_json)
-    added = json.loads(tokenizer_json).get("added_tokens", [])
+    added = {token["content"]: token for token in json.loads(tokenizer_json).get("added_tokens", [])}
     # Every added token counts, special or not: OpenHermes 2 lists <|im_start|> as an ordinary one.
-    control = {token["content"]: int(token["id"]) for token in added}
+    control = {content: int(token["id"]) for content, token in added.items()}
+    # A token that strips the text beside it takes the newline between two turns with it.
+    stripped = added.get(IM_END, {}).get("rstrip") or added.get(IM_START, {}).get("lstrip")
 
     def encode(text: str) -> list[int]:
         ids: list[int] = naked.encode(text, add_special_tokens=False).ids
         return ids
 
-    return ChatML(encode, control, vocabulary)
+    return ChatML(encode, control, vocabulary, between_turns="" if stripped else "\n")

@@ -19,7 +19,12 @@ def progress(terminal: Terminal) -> Iterator[Report]:
     from rich.console import Console  # noqa: PLC0415 - 60 ms that only a download needs
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
     with Progress(*columns, console=Console(file=terminal.stderr), transient=True) as bars:
         tasks: dict[str, int] = {}
 

@@ -101,6 +101,24 @@ class Terminal:
             return  # nobody is left to be told
 
     @contextmanager
+    def quiet_keys(self) -> Iterator[None]:
+        """Keep keys that are pressed meanwhile off the screen; they wait for the next prompt."""
+        if not self.stdin_is_tty:
+            yield
+            return
+        import termios  # noqa: PLC0415 - see `restored`
+
+        descriptor = self.stdin.fileno()
+        modes = termios.tcgetattr(descriptor)
+        quiet = [*modes]
+        quiet[3] &= ~(termios.ECHO | termios.ICANON)
+        termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+
+    @contextmanager
     def restored(self) -> Iterator[None]:
         """Leave the terminal as it was found, whatever happens inside: modes, cursor, paste."""
         if not self.stdin_is_tty:

@@ -1,0 +1,20 @@
+"""Characters to talk to: what a persona is, and the files it is read from.
+
+It knows persona files and refuses to know the screen, the store and the model that will play them.
+"""
+
+from hermes_cli.personas.loader import Listing, find, list_all, load_file, shipped_dir
+from hermes_cli.personas.macros import fill
+from hermes_cli.personas.persona import DEFAULT_USER, Example, Persona
+
+__all__ = [
+    "DEFAULT_USER",
+    "Example",
+    "Listing",
+    "Persona",
+    "fill",
+    "find",
+    "list_all",
+    "load_file",
+    "shipped_dir",
+]

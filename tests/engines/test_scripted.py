@@ -1,0 +1,46 @@
+"""The scripted engine's own tricks."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn, load_script
+from hermes_cli.errors import ConfigError, HermesError, ResourcesExhausted
+from hermes_cli.messages import Message, Role
+from hermes_cli.options import GenerationOptions
+
+HELLO = [Message(Role.USER, "Hello")]
+
+
+def test_an_error_comes_after_the_text_that_precedes_it() -> None:
+    """Tests of failures in mid-answer would test failures at its start."""
+    engine = ScriptedEngine([ScriptedTurn("So far", error="out-of-memory")])
+    said: list[str] = []
+    with pytest.raises(ResourcesExhausted):
+        said.extend(chunk.text for chunk in engine.stream(HELLO, GenerationOptions(), threading.Event()))
+    assert "".join(said) == "So far"
+
+
+def test_the_script_ends_with_a_message() -> None:
+    """A test that asks once too often would wait for ever or pass by luck."""
+    with pytest.raises(HermesError, match="no more turns"):
+        ScriptedEngine([]).stream(HELLO, GenerationOptions(), threading.Event())
+
+
+def test_a_script_is_read_from_a_file(tmp_path: Path) -> None:
+    """`-m scripted:FILE` would play something else than the file says."""
+    path = tmp_path / "script.toml"
+    path.write_text('context_size = 99\n[[turns]]\ntext = "Hi"\n')
+    engine = load_script(path)
+    chunks = list(engine.stream(HELLO, GenerationOptions(), threading.Event()))
+    assert (engine.context_size, "".join(c.text for c in chunks)) == (99, "Hi")
+
+
+@pytest.mark.parametrize("text", ["turns = 1", "[[turns]]\nwords = 'x'", "not toml"])
+def test_what_is_no_script_is_refused(tmp_path: Path, text: str) -> None:
+    """A slip in a script would end in a traceback."""
+    path = tmp_path / "script.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        load_script(path)

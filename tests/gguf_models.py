@@ -1,0 +1,80 @@
+"""Writes a tiny GGUF: a Llama of random weights with OpenHermes 2's own vocabulary, for llama.cpp to load.
+
+What it says is nonsense; how it splits text into ids is llama.cpp's real SentencePiece code on the real
+32,000 tokens, which no small model on the package index offers.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from tests.vocab import CONTROL, IM_END, IM_START, mistral_pieces
+
+LAYERS, WIDTH, HEADS, KV_HEADS, HIDDEN, CONTEXT = 2, 32, 4, 2, 64, 2048
+
+
+def write_openhermes_gguf(
+    path: Path, *, chatml_type: int = CONTROL, add_space_prefix: bool | None = None, seed: int = 0
+) -> Path:
+    """Write the model and return its path.
+
+    `chatml_type` is the type of the two ChatML tokens: CONTROL, or USER_DEFINED as older converters wrote.
+    `add_space_prefix` None leaves the key out, as OpenHermes 2's files do; llama.cpp then adds the blank.
+    """
+    import gguf  # noqa: PLC0415 - only these tests need it
+
+    writer: Any = gguf.GGUFWriter(path, "llama")
+    writer.add_name("tiny openhermes")
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(HIDDEN)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    _add_vocabulary(writer, chatml_type)
+    if add_space_prefix is not None:
+        writer.add_add_space_prefix(add_space_prefix)
+    for name, tensor in _tensors(seed).items():
+        writer.add_tensor(f"{name}.weight", tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _add_vocabulary(writer: Any, chatml_type: int) -> None:
+    pieces = [*mistral_pieces(), (IM_END, -1000.0, chatml_type), (IM_START, -1000.0, chatml_type)]
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([piece for piece, _, _ in pieces])
+    writer.add_token_scores([score for _, score, _ in pieces])
+    writer.add_token_types([kind for _, _, kind in pieces])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(32000)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(value=True)
+    writer.add_add_eos_token(value=False)
+
+
+def _tensors(seed: int) -> dict[str, Any]:
+    import numpy as np  # noqa: PLC0415 - gguf brings it
+
+    rng = np.random.default_rng(seed)
+    kv = WIDTH // HEADS * KV_HEADS
+    shapes: dict[str, tuple[int, ...]] = {"token_embd": (32002, WIDTH), "output": (32002, WIDTH)}
+    norms = {"output_norm": (WIDTH,)}
+    for i in range(LAYERS):
+        norms |= {f"blk.{i}.attn_norm": (WIDTH,), f"blk.{i}.ffn_norm": (WIDTH,)}
+        shapes |= {
+            f"blk.{i}.attn_q": (WIDTH, WIDTH),
+            f"blk.{i}.attn_k": (kv, WIDTH),
+            f"blk.{i}.attn_v": (kv, WIDTH),
+            f"blk.{i}.attn_output": (WIDTH, WIDTH),
+            f"blk.{i}.ffn_gate": (HIDDEN, WIDTH),
+            f"blk.{i}.ffn_up": (HIDDEN, WIDTH),
+            f"blk.{i}.ffn_down": (WIDTH, HIDDEN),
+        }
+    tensors = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+    return tensors | {name: np.ones(shape, np.float32) for name, shape in norms.items()}

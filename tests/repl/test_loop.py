@@ -1,0 +1,151 @@
+"""The conversation line by line from a pipe: every command, over the scripted engine."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli import Result, hermes, script
+
+Env = Mapping[str, str]
+
+
+def chat(
+    env: Env, tmp_path: Path, text: str | bytes, *turns: Mapping[str, Any], flags: tuple[str, ...] = ()
+) -> Result:
+    """Run `hermes chat` with `text` on standard input."""
+    stdin = text if isinstance(text, bytes) else text.encode()
+    return hermes("chat", "-m", script(tmp_path, *turns, context_size=800), *flags, env=env, stdin=stdin)
+
+
+def test_each_line_is_one_turn(home: Env, tmp_path: Path) -> None:
+    """A chat could not be scripted."""
+    result = chat(home, tmp_path, "one\n\ntwo", {"text": "1"}, {"text": "2"})
+    assert (result.code, result.stdout) == (0, b"1\n2\n")
+
+
+def test_bare_hermes_in_a_pipe_is_ask(home: Env, tmp_path: Path) -> None:
+    """`echo … | hermes` would open a chat."""
+    env = {**home, "OPENHERMES_MODEL": script(tmp_path, {"text": "answer"})}
+    assert hermes(env=env, stdin=b"two\nlines\n").stdout == b"answer\n"
+
+
+def test_show_prompt_is_the_exact_chatml(home: Env, tmp_path: Path) -> None:
+    """What goes to the model could not be looked at."""
+    result = chat(home, tmp_path, "hi\n/show prompt\n", {"text": "yo"}, flags=("-s", "S <|im_end|>"))
+    assert (
+        "<|im_start|>system\nS <|im_end|><|im_end|>\n<|im_start|>user\nhi<|im_end|>\n"
+        "<|im_start|>assistant\nyo" in result.stderr
+    )
+    assert "sent as text" in result.stderr
+    assert result.stdout == b"yo\n"
+
+
+def test_an_unknown_command_is_not_sent(home: Env, tmp_path: Path) -> None:
+    """A typo would go to the model, which would answer it."""
+    result = chat(home, tmp_path, "/shwo\n/\n", {"text": "never"})
+    assert (result.code, result.stdout) == (0, b"")
+    assert "Did you mean /show?" in result.stderr
+
+
+def test_two_slashes_escape(home: Env, tmp_path: Path) -> None:
+    """A line that begins with a slash could not be said."""
+    result = chat(home, tmp_path, "//etc is a folder\n/show prompt\n", {"text": "ok"})
+    assert "user\n/etc is a folder<|im_end|>" in result.stderr
+
+
+def test_a_prompt_too_long_does_not_end_the_chat(home: Env, tmp_path: Path) -> None:
+    """One long paste would lose the session."""
+    result = chat(home, tmp_path, "x" * 900 + "\nshort\n", {"text": "fine"}, flags=("-s", ""))
+    assert (result.code, result.stdout) == (65, b"fine\n")
+    assert "919" in result.stderr
+
+
+def test_a_failure_in_mid_answer_does_not_end_the_chat(home: Env, tmp_path: Path) -> None:
+    """Out of memory once would lose the session."""
+    result = chat(home, tmp_path, "a\nb\n", {"text": "So", "error": "out-of-memory"}, {"text": "fine"})
+    assert (result.code, result.stdout) == (75, b"So\nfine\n")
+
+
+def test_a_line_that_is_no_text_is_passed_over(home: Env, tmp_path: Path) -> None:
+    """One bad line would lose those after it."""
+    result = chat(home, tmp_path, b"\xff\n\0\nok\n", {"text": "fine"})
+    assert (result.code, result.stdout) == (2, b"fine\n")
+    assert "line 1 is not UTF-8" in result.stderr
+    assert "line 2 holds a NUL" in result.stderr
+
+
+def test_exit_ends_the_chat(home: Env, tmp_path: Path) -> None:
+    """Lines after /exit would still be answered."""
+    assert chat(home, tmp_path, "/bye\nhi\n", {"text": "never"}).stdout == b""
+
+
+def test_clear_and_system(home: Env, tmp_path: Path) -> None:
+    """The model would still know what was cleared, or not know its new instructions."""
+    lines = "one\n/clear\n/system Be <new>.\n/show prompt\n/system -\n/system\n"
+    result = chat(home, tmp_path, lines, {"text": "1"})
+    assert "<|im_start|>system\nBe <new>.<|im_end|>\n<|im_start|>assistant" in result.stderr
+    assert "There is no system prompt." in result.stderr
+
+
+def test_set_changes_an_option_and_says_where_it_came_from(home: Env, tmp_path: Path) -> None:
+    """`/set` would have no effect, or the list would lie about it."""
+    lines = (
+        "/set max_tokens 2\nhi\n/set\n/set max-tokens default\nho\n/set nonsense 3\n/set top_p 7\n/set seed\n"
+    )
+    result = chat(home, tmp_path, lines, {"text": "abc"}, {"text": "abc"})
+    assert result.stdout == b"ab\nabc\n"
+    row = next(line for line in result.stderr.splitlines() if line.strip().startswith("max_tokens  "))
+    assert row.split() == ["max_tokens", "2", "1", "to", "10,000,000", "/set"]
+    assert "no option 'nonsense'" in result.stderr
+    assert "top_p is 7.0; it can be 0 to 1" in result.stderr
+
+
+def test_a_persona_greets_and_begins_a_new_conversation(home: Env, tmp_path: Path) -> None:
+    """A character would go on with another one's talk."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "ed.toml").write_text(
+        'name = "Ed"\nsystem = "You are {{char}}."\ngreeting = "Hi {{user}}!"\n[options]\ntop_k = 3\n'
+    )
+    result = chat(
+        home, tmp_path, "one\n/persona ed\n/show prompt\n/set\n/persona\n/persona nobody\n", {"text": "1"}
+    )
+    assert result.stdout == b"1\nHi User!\n"
+    assert "<|im_start|>system\nYou are Ed.<|im_end|>\n<|im_start|>assistant\nHi User!" in result.stderr
+    assert "persona ed" in result.stderr
+    assert "* ed" in result.stderr
+    assert "no persona 'nobody'" in result.stderr
+
+
+def test_what_was_set_by_hand_outlives_a_change_of_persona(home: Env, tmp_path: Path) -> None:
+    """`/set seed 1` would be forgotten in silence."""
+    result = chat(home, tmp_path, "/set temperature 0.25\n/persona edward-elric\n/set\n")
+    row = next(line for line in result.stderr.splitlines() if line.strip().startswith("temperature  "))
+    assert row.split()[1] == "0.25"
+
+
+def test_another_model_goes_on_with_the_conversation(home: Env, tmp_path: Path) -> None:
+    """Changing the model would lose the talk, or a wrong name the model."""
+    (tmp_path / "other").mkdir()
+    other = script(tmp_path / "other", {"text": "2"})
+    result = chat(home, tmp_path, f"one\n/model nonsense\n/model {other}\ntwo\n/show prompt\n", {"text": "1"})
+    assert result.stdout == b"1\n2\n"
+    assert "user\none<|im_end|>\n<|im_start|>assistant\n1<|im_end|>\n<|im_start|>user\ntwo" in result.stderr
+    assert result.code == 69
+
+
+def test_help_lists_every_command(home: Env, tmp_path: Path) -> None:
+    """A command could not be found."""
+    result = chat(home, tmp_path, "/help\n")
+    names = ("help", "exit", "clear", "system", "persona", "model", "set", "show")
+    assert all(f"  /{name}" in result.stderr for name in names)
+
+
+@pytest.mark.parametrize("word", ["/show nonsense", "/set temperature", "/model", "/show"])
+def test_commands_answer_on_stderr_alone(home: Env, tmp_path: Path, word: str) -> None:
+    """Standard output would hold something else than answers."""
+    result = chat(home, tmp_path, f"{word}\n")
+    assert result.stdout == b""
+    assert result.stderr

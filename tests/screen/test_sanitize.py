@@ -1,0 +1,127 @@
+# ruff: noqa: RUF001 - other alphabets are the point
+"""Nothing that a stranger wrote may steer the terminal, and nothing that a person wrote may be damaged."""
+
+import random
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.screen.sanitize import sanitize, sanitize_line
+
+any_text = st.text(st.characters())  # lone surrogates and noncharacters included
+
+ATTACKS = [
+    "\x1b[2J\x1b[H",  # clear the screen
+    "\x1b]0;owned\x07",  # set the window title
+    "\x1b]52;c;cm0gLXJm\x07",  # write the clipboard
+    "\x1b]8;;http://evil.example\x1b\\click\x1b]8;;\x1b\\",  # a link to elsewhere
+    "\x9b31m",  # 8-bit CSI
+    "\x90q\x9c",  # 8-bit DCS
+    "\x1bP+q544e\x1b\\",
+    "safe\rEVIL",
+    "abc\b\b\bxyz",
+    "user\u202egpj.exe",  # right-to-left override
+    "\u2066\u2069\u200e\u200f\u061c",
+    "hidden\U000e0069\U000e0067\U000e006e",  # invisible tag characters
+    "\ufeff\ufff9a\ufffab\ufffb",
+    "\ud800\udfff",
+    "\ufdd0\uffff\U0010ffff",
+    "\u2028\u2029\x85\x0b\x0c\x00\x7f",
+    "\x0e\x0f",  # shift to the line-drawing character set
+]
+
+ORDINARY = [
+    "plain ASCII, with\ttabs\nand lines\n",
+    "Grüße, naïve façade, Ærøskøbing, İstanbul",
+    "e\u0301 n\u0303 — combining marks, Việt, Z\u0351\u0343a",
+    "Привет, мир; Γειά σου Κόσμε; Բարեւ; გამარჯობა",
+    "مرحبا بالعالم، می\u200cخواهم",  # ZWNJ belongs to Persian spelling
+    "שלום עולם",
+    "नमस्ते क्\u200dष, বাংলা, தமிழ், ไทย\u200bภาษา, ខ្មែរ, မြန်မာ",  # ZWJ and ZWSP
+    "日本語、中文、한국어、葛\U000e0100",  # an ideographic variation sequence
+    "👩\u200d👩\u200d👧\u200d👦 ❤\ufe0f 👍🏽 🇩🇪 1\ufe0f\u20e3 🏳\ufe0f\u200d🌈",
+    "∀x∈ℝ: ⌈x⌉ = −⌊−x⌋ √2 ½ €£¥ “quotes” … – soft\u00adhyphen no\u00a0break\u202fspace",
+    "├── tree │ └── ▓▒░ ⠿ \ue0b0",
+]
+
+
+def dangerous(text: str) -> list[str]:
+    r"""Return what Unicode's own tables call control, surrogate, unassigned-forever or reordering."""
+    bidi = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return [
+        c
+        for c in text
+        if (unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} and c not in "\n\t")
+        or unicodedata.bidirectional(c) in bidi
+        or c in "\u200e\u200f\u061c\ufeff"
+        or 0xE0000 <= ord(c) <= 0xE007F
+        or ord(c) & 0xFFFE == 0xFFFE
+    ]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_known_attacks_lose_their_teeth(attack: str) -> None:
+    """If this failed, a model or a downloaded persona could repaint the terminal or fake a notice."""
+    assert dangerous(sanitize(attack)) == []
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_text_is_untouched(text: str) -> None:
+    """If this failed, sanitising would damage somebody's language or emoji."""
+    assert sanitize(text) == text
+
+
+def test_ten_thousand_hostile_texts_in_random_chunks() -> None:
+    """If this failed, an escape sequence split over two chunks of a stream could be put together again."""
+    rng = random.Random(20261101)  # noqa: S311 - a repeatable test, not a secret
+    harmful = [chr(c) for c in range(0x110000) if dangerous(chr(c))]
+    for _ in range(10_000):
+        parts = rng.choices(ATTACKS, k=2) + rng.choices(ORDINARY, k=1) + rng.choices(harmful, k=6)
+        rng.shuffle(parts)
+        text = "".join(parts)
+        cuts = sorted(rng.choices(range(len(text) + 1), k=rng.randrange(8)))
+        chunks = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+        shown = "".join(map(sanitize, chunks))
+        assert shown == sanitize(text)
+        assert dangerous(shown) == []
+
+
+@given(any_text, any_text)
+def test_any_chunking_gives_the_same_text(a: str, b: str) -> None:
+    """If this failed, what the screen shows would depend on how the model's tokens happened to fall."""
+    assert sanitize(a) + sanitize(b) == sanitize(a + b)
+
+
+@given(any_text)
+def test_sanitising_twice_changes_nothing_and_the_result_can_be_written(text: str) -> None:
+    """If this failed, text that passes two layers would change, or a surrogate would crash the stream."""
+    once = sanitize(text)
+    assert sanitize(once) == once
+    once.encode("utf-8")
+
+
+def test_stand_ins_show_what_was_there() -> None:
+    """If this failed, a reader could not tell that something was taken out, or by what."""
+    assert sanitize("\x1b[0m\x07\x00\x7f") == "\u241b[0m\u2407\u2400\u2421"
+    assert sanitize("\x9b1m") == "\ufffd1m"
+    assert sanitize("a\r\nb\rc") == "a\nbc"
+    assert sanitize("a\u2028b") == "a\nb"
+    assert sanitize("\u202eabc\u202c") == "abc"
+
+
+@given(any_text, st.integers(1, 200))
+def test_a_line_stays_one_line_of_bounded_length(text: str, limit: int) -> None:
+    """If this failed, a file's or a model's name could forge a second line of hermes' own notices."""
+    line = sanitize_line(text, limit)
+    assert len(line) <= limit
+    assert not set(line) & {"\n", "\t"}
+    assert dangerous(line) == []
+
+
+def test_a_long_line_says_that_it_goes_on() -> None:
+    """If this failed, a cut name would look like a whole one, or a name that fits would be cut."""
+    assert sanitize_line("a\tb\nc") == "a b c"
+    assert sanitize_line("x" * 10, 10) == "x" * 10
+    assert sanitize_line("x" * 11, 10) == "x" * 9 + "\u2026"

@@ -1,0 +1,100 @@
+"""A real terminal for tests: hermes on a pty, its screen kept by pyte."""
+
+import os
+import re
+import sys
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import pexpect
+import pyte
+
+PATIENCE_S = 30.0
+
+
+class Terminal:
+    """A running hermes, what stands on its screen, and keys to press."""
+
+    def __init__(
+        self, arguments: Sequence[str], env: Mapping[str, str], columns: int = 100, rows: int = 30
+    ) -> None:
+        self._screen = pyte.HistoryScreen(columns, rows, history=5000)
+        self._stream = pyte.ByteStream(self._screen)
+        self.raw = b""
+        self.child: Any = pexpect.spawn(
+            sys.executable,
+            ["-m", "hermes_cli", *arguments],
+            # pyte does not answer where its cursor is; prompt_toolkit would wait for it and warn.
+            env={**env, "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "PROMPT_TOOLKIT_NO_CPR": "1"},
+            dimensions=(rows, columns),
+            timeout=PATIENCE_S,
+        )
+        self.child.delaybeforesend = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.child.close(force=True)
+
+    def _read(self) -> bool:
+        """Take what hermes has written; False once it has ended."""
+        try:
+            data = self.child.read_nonblocking(65536, timeout=0.05)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += data
+        self._stream.feed(data)
+        return True
+
+    @property
+    def text(self) -> str:
+        """The screen with its scrollback, one line a row, without the blanks at the ends."""
+        above = [
+            "".join(line[x].data for x in range(self._screen.columns)) for line in self._screen.history.top
+        ]
+        return "\n".join(line.rstrip() for line in [*above, *self._screen.display]).rstrip()
+
+    @property
+    def cursor_hidden(self) -> bool:
+        """Whether the cursor was left hidden."""
+        return bool(self._screen.cursor.hidden)
+
+    def wait(self, pattern: str, seconds: float = PATIENCE_S) -> str:
+        """Wait until the pattern stands on the screen, and return the screen."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            alive = self._read()
+            if re.search(pattern, self.text, re.MULTILINE):
+                return self.text
+            if not alive:
+                break
+        message = f"{pattern!r} never came; the screen:\n{self.text}"
+        raise AssertionError(message)
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        self.child.send(keys)
+
+    def leave(self) -> int:
+        """Wait for the end and return the exit code, 128 + n for a signal."""
+        end = time.monotonic() + PATIENCE_S
+        while self._read() and time.monotonic() < end:
+            pass
+        self.child.wait()
+        status: int = (
+            self.child.exitstatus if self.child.exitstatus is not None else 128 + self.child.signalstatus
+        )
+        return status
+
+    def is_cooked(self) -> bool:
+        """Whether the terminal echoes and reads lines, as a shell expects to find it."""
+        modes = termios.tcgetattr(self.child.child_fd)[3]
+        return bool(modes & termios.ECHO and modes & termios.ICANON and modes & termios.ISIG)

@@ -1,0 +1,209 @@
+"""`hermes chat` as a person meets it: a real process on a real pty, the scripted engine for its answers."""
+
+import http.server
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.cli import script
+from tests.terminal.screen import Terminal
+
+Env = Mapping[str, str]
+PROMPT = r"^> $|^>$"
+SLOWLY = {"text": "tick ", "forever": True, "delay": 0.02}
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_conversation(home: Env, tmp_path: Path) -> None:
+    """Nobody could talk."""
+    model = script(tmp_path, {"text": "Hello there."}, {"text": "Bye."})
+    with Terminal(["chat", "-m", model], home) as term:
+        term.wait(PROMPT)
+        term.type("Hi\r")
+        term.wait(r"^Hermes 2: Hello there\.")
+        term.type("So long\r")
+        term.wait(r"^Hermes 2: Bye\.\n\n>")
+        term.type("\x04")
+        assert term.leave() == 0
+        assert term.is_cooked()
+
+
+def test_bare_hermes_is_chat(home: Env, tmp_path: Path) -> None:
+    """The one word that people type first would do nothing."""
+    with Terminal([], {**home, "OPENHERMES_MODEL": script(tmp_path)}) as term:
+        term.wait(PROMPT)
+        term.type("/exit\r")
+        assert term.leave() == 0
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None:
+    """A stopped answer would be lost, or the program with it."""
+    with Terminal(["chat", "-m", script(tmp_path, SLOWLY, {"text": "fine"})], home) as term:
+        term.wait(PROMPT)
+        term.type("Go\r")
+        term.wait("tick tick tick")
+        term.type("\x03")
+        term.wait(r"stopped; what was said is kept")
+        term.type("/show prompt\r")
+        term.wait(r"assistant\n ?tick tick")
+        term.type("Again\r")
+        term.wait("Hermes 2: fine")
+
+
+def test_pressing_ctrl_c_again_and_again_stops_once(home: Env, tmp_path: Path) -> None:
+    """A second Ctrl-C while stopping would throw the person out of the program."""
+    with Terminal(["chat", "-m", script(tmp_path, SLOWLY, {"text": "fine"})], home) as term:
+        term.wait(PROMPT)
+        term.type("Go\r")
+        term.wait("tick tick")
+        for _ in range(5):
+            term.type("\x03")
+        term.wait(r"stopped")
+        term.type("Again\r")
+        term.wait("Hermes 2: fine")
+
+
+def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> None:
+    """A half-typed line could not be thrown away."""
+    with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
+        term.wait(PROMPT)
+        term.type("nonsense")
+        term.wait("> nonsense")
+        term.type("\x03")
+        term.type("\x03")
+        term.wait("Ctrl-D or /exit leaves")
+        term.type("Go\r")
+        term.wait("Hermes 2: fine")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("place", ["answer", "prompt"])
+def test_a_signal_leaves_the_terminal_as_it_was(
+    home: Env, tmp_path: Path, number: signal.Signals, code: int, place: str
+) -> None:
+    """The shell afterwards would not echo, or have no cursor."""
+    with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
+        term.wait(PROMPT)
+        if place == "answer":
+            term.type("Go\r")
+            term.wait("tick tick")
+        term.child.kill(number)
+        assert term.leave() == code
+        assert term.is_cooked()
+        assert not term.cursor_hidden
+        assert "Traceback" not in term.text
+
+
+def test_what_is_typed_during_an_answer_waits_for_the_prompt(home: Env, tmp_path: Path) -> None:
+    """Keys would run through the answer on the screen, or be lost."""
+    answer = {"text": "abcdefghijklmnopqrstuvwxyz", "delay": 0.03}
+    with Terminal(["chat", "-m", script(tmp_path, answer, {"text": "second"})], home) as term:
+        term.wait(PROMPT)
+        term.type("Go\r")
+        term.wait("Hermes 2: ab")
+        term.type("XYZ")
+        text = term.wait(r"> XYZ")
+        assert "Hermes 2: abcdefghijklmnopqrstuvwxyz\n" in text
+
+
+def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None:
+    """Each pasted line would be sent by itself."""
+    with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
+        term.wait(PROMPT)
+        term.type("\x1b[200~one\ntwo\n/exit\x1b[201~\r")
+        term.wait("Hermes 2: fine")
+        term.type("/show prompt\r")
+        term.wait(r"user\n ?one\n ?two\n ?/exit<\|im_end\|>")
+
+
+def test_commands_and_their_arguments_complete(home: Env, tmp_path: Path) -> None:
+    """Personas would have to be known by heart."""
+    with Terminal(["chat", "-m", script(tmp_path)], home) as term:
+        term.wait(PROMPT)
+        term.type("/per")
+        term.wait(r"begin a new conversation")
+        term.type("\t edw")
+        term.wait(r"/persona edw")
+        term.type("\t\r")
+        term.wait(r"A new conversation with Edward Elric")
+
+
+def test_the_models_text_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:
+    """A model could set the title, write the clipboard, or hide what it says."""
+    evil = {"text": "a\x1b]0;owned\x07b\x1b[8mc\u202ed\x9b31me"}
+    with Terminal(["chat", "-m", script(tmp_path, evil)], home) as term:
+        term.wait(PROMPT)
+        term.type("Go\r")
+        term.wait("Hermes 2: a.*b.*c")
+        for sequence in (b"\x1b]0;", b"\x1b[8m", b"\xc2\x9b", "\u202e".encode()):
+            assert sequence not in term.raw
+
+
+def test_typed_lines_are_kept_for_the_owner_alone(home: Env, tmp_path: Path) -> None:
+    """Arrow-up would find nothing in the next session, or others could read what was typed."""
+    history = Path(home["OPENHERMES_HOME"]) / "state" / "history"
+    for round_ in range(2):
+        with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
+            term.wait(PROMPT)
+            term.type("\x1b[A" if round_ else "remember me")
+            term.wait("> remember me")
+            term.type("\r")
+            term.wait("Hermes 2: fine")
+            term.type("\x04")
+            term.leave()
+    assert history.stat().st_mode & 0o777 == 0o600
+    assert history.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_home_that_cannot_be_written_is_said_and_no_more(home: Env, tmp_path: Path) -> None:
+    """On a read-only home the chat would not start."""
+    Path(home["OPENHERMES_HOME"]).mkdir()
+    (Path(home["OPENHERMES_HOME"]) / "state").write_text("a file in the folder's place")
+    with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
+        term.wait("what you type is not kept")
+        term.wait(PROMPT)
+        term.type("Go\r")
+        term.wait("Hermes 2: fine")
+
+
+def test_a_failure_at_the_start_is_one_message(home: Env) -> None:
+    """A wrong name would end in a traceback."""
+    with Terminal(["chat", "-m", "openhermes-3"], home) as term:
+        assert term.leave() == 69
+        assert "openhermes-3" in term.text
+        assert "Traceback" not in term.text
+
+
+class _Hub(http.server.BaseHTTPRequestHandler):
+    """A hub that is there, and that is all it is."""
+
+    def _answer(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = _answer  # noqa: N815 - the base class's names
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_with_a_hub_in_reach_a_person_is_asked(home: Env, starter_path: Path) -> None:
+    """A first run would fetch gigabytes unasked, or never offer the real model."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        env = {**home, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}"}
+        with Terminal(["chat"], env) as term:
+            text = term.wait(r"1 or 2 \[1\]:")
+            assert "openhermes-2" in text
+            models = Path(home["OPENHERMES_HOME"]) / "data" / "models"
+            models.mkdir(parents=True, exist_ok=True)
+            os.link(starter_path, models / starter_path.name)  # already there, so that Enter fetches nothing
+            term.type("\r")
+            term.wait(PROMPT)
+        hub.shutdown()

@@ -1,0 +1,143 @@
+"""The first minute: an empty home, the real starter, a real terminal, real pipes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.models import starter
+from tests.cli import script
+from tests.terminal.screen import Terminal
+
+Env = Mapping[str, str]
+
+pytestmark = pytest.mark.slow
+
+
+def hermes(*arguments: str) -> list[str]:
+    """Return the command line that runs hermes."""
+    return [sys.executable, "-m", "hermes_cli", *arguments]
+
+
+def whole(env: Env) -> dict[str, str]:
+    """Return an environment in which pip finds its settings: a first run needs the package index."""
+    return {**os.environ, **env, "HOME": os.environ.get("HOME", env["HOME"])}
+
+
+def test_from_an_empty_home_to_an_answer_by_edward_elric(home: Env) -> None:
+    """A stranger's first minute would fail: fetch, load, greeting, question, answer."""
+    with Terminal(
+        ["chat", "--persona", "edward-elric", "--max-tokens", "40", "--seed", "1"], whole(home)
+    ) as term:
+        term.wait(r"^> $|^>$", seconds=180)
+        assert starter.is_installed(Path(home["OPENHERMES_HOME"]) / "data" / "models")
+        greeted = term.text.count("Edward Elric:")
+        assert greeted == 1
+        term.type("Who is your brother?\r")
+        text = term.wait(r"Edward Elric: \S[\s\S]*Edward Elric: \S[\s\S]*\n>", seconds=120)
+        assert "hermes:" not in text
+        term.type("\x04")
+        assert term.leave() == 0
+
+
+def test_a_pipe_gets_the_answer_alone(starter_home: Env) -> None:
+    """`echo … | hermes ask > file` would put notices into the file."""
+    done = subprocess.run(
+        hermes("ask", "--max-tokens", "30"),
+        input=b"Name three colours.",
+        capture_output=True,
+        env=whole(starter_home),
+        check=True,
+    )
+    assert done.stdout.endswith(b"\n")
+    assert len(done.stdout) > 10
+    again = subprocess.run(
+        hermes("ask", "--json", "--seed", "3", "Name three colours."),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env={**whole(starter_home), "OPENHERMES_MAX_TOKENS": "5"},
+        check=True,
+    )
+    assert b'"completion_tokens": 5' in again.stdout
+    assert again.stderr == b""
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(home: Env, tmp_path: Path) -> None:
+    """`hermes ask … | head -1` would end in a traceback, or never."""
+    model = script(tmp_path, {"text": "line\n", "forever": True})
+    command = f"{' '.join(hermes('ask', '-m', model, 'x'))}; echo $? >&2"
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"({command}) | head -1"],
+        capture_output=True,
+        env=whole(home),
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == (b"line\n", b"141\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_ask_with_its_own_code_and_keeps_what_was_said(
+    home: Env, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """A script could not tell a stopped answer from a whole one, or would lose it."""
+    model = script(tmp_path, {"text": "tick ", "forever": True, "delay": 0.01})
+    with subprocess.Popen(
+        hermes("ask", "-m", model, "x"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=whole(home),
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.read(5) == b"tick "
+        child.send_signal(number)
+        rest = child.stdout.read()
+        assert child.wait(10) == code
+        assert rest.endswith(b"\n")
+        assert child.stderr.read() == b""
+
+
+def test_a_signal_while_the_model_prefills_ends_it_at_once(starter_home: Env) -> None:
+    """Ctrl-C would wait for a prompt of thousands of tokens to be read."""
+    with subprocess.Popen(
+        hermes("ask"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=whole(starter_home),
+    ) as child:
+        assert child.stdin is not None
+        child.stdin.write(b"word " * 7000)
+        child.stdin.close()
+        time.sleep(2.5)
+        assert child.poll() is None, "the prompt is too short: the answer came before the signal"
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 130
+        assert time.monotonic() - began < 2
+
+
+def test_a_full_disk_is_said(home: Env, tmp_path: Path) -> None:
+    """An answer cut by a full disk would pass for a whole one."""
+    model = script(tmp_path, {"text": "answer"})
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            hermes("ask", "-m", model, "x"),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=whole(home),
+            check=False,
+        )
+    assert done.returncode == 75
+    assert b"No space left" in done.stderr

@@ -1,0 +1,105 @@
+"""Settings: which source wins, and what is refused."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hermes_cli import config
+from hermes_cli.config import Paths, Settings
+from hermes_cli.errors import ConfigError
+
+
+def load(tmp_path: Path, text: str = "", **environ: str) -> Settings:
+    """Load settings from a file's text and an environment."""
+    env = {"OPENHERMES_HOME": str(tmp_path), **environ}
+    paths = Paths.from_environment(env)
+    if text:
+        paths.config.mkdir()
+        paths.config_file.write_text(text)
+    return config.load(paths, env)
+
+
+def test_one_variable_moves_every_folder(tmp_path: Path) -> None:
+    """A portable install would leave files in the user's home."""
+    paths = Paths.from_environment({"OPENHERMES_HOME": str(tmp_path)})
+    folders = (
+        paths.config,
+        paths.data,
+        paths.cache,
+        paths.state,
+        paths.models,
+        paths.personas,
+        paths.history,
+    )
+    assert all(folder.is_relative_to(tmp_path) for folder in folders)
+
+
+def test_without_it_folders_are_the_systems_own_under_openhermes() -> None:
+    """Files would land in another program's folder: ~/.hermes is not ours."""
+    paths = Paths.from_environment({})
+    assert all("openhermes" in str(f) for f in (paths.config, paths.data, paths.cache, paths.state))
+
+
+def test_environment_outweighs_file_and_flags_outweigh_both(tmp_path: Path) -> None:
+    """A value set for one run would lose against one that was set for all."""
+    text = "[options]\ntemperature = 0.1\ntop_p = 0.2\nmin_p = 0.3\ntop_k = 4"
+    settings = load(tmp_path, text, OPENHERMES_MIN_P="0.5", OPENHERMES_TOP_K="6")
+    found = settings.sampling("ed", {"top_p": 0.9, "min_p": 0.1}, flags={"top_k": 7})
+    wanted: Mapping[str, tuple[object, str]] = {
+        "temperature": (0.1, "config file"),
+        "top_p": (0.9, "persona ed"),
+        "min_p": (0.5, "environment"),
+        "top_k": (7, "command line"),
+        "seed": (None, "default"),
+    }
+    assert {n: (getattr(found.options, n), found.source(n)) for n in wanted} == wanted
+
+
+def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
+    """`hermes config show` would name the wrong source."""
+    settings = load(tmp_path, 'model = "a"\npersona = "b"', OPENHERMES_MODEL="c", OPENHERMES_CONTEXT="99")
+    assert (settings.model, settings.persona, settings.context) == ("c", "b", 99)
+    assert settings.source("model") == "environment (OPENHERMES_MODEL)"
+    assert (settings.source("persona"), settings.source("user")) == ("config file", "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model = \n", r"line 1, column 9"),
+        ('modle = "x"', r"did you mean 'model'"),
+        ("model = 3", r"model takes a text"),
+        ('model = ""', r"model is empty"),
+        ("context = true", r"whole number"),
+        ("context = 0", r"1 to"),
+        ("options = 3", r"\[options\] on a line"),
+        ("[options]\ntemprature = 1", r"did you mean 'temperature'"),
+        ("[options]\ntemperature = 9", r"0 to 5"),
+        ("x = " + "[" * 3000, r"cannot be read|TOML|line"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, words: str) -> None:
+    """A typo would be ignored, or end in a traceback."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert re.search(words, caught.value.message), caught.value.message
+    assert "config.toml" in caught.value.message
+
+
+@pytest.mark.parametrize("variable", ["TEMPERATURE", "CONTEXT", "SEED"])
+def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path, variable: str) -> None:
+    """A user would look for the mistake in the file."""
+    with pytest.raises(ConfigError, match=f"OPENHERMES_{variable}"):
+        load(tmp_path, **{f"OPENHERMES_{variable}": "warm"})
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    """A binary file under that name would end in a traceback."""
+    env = {"OPENHERMES_HOME": str(tmp_path)}
+    paths = Paths.from_environment(env)
+    paths.config.mkdir()
+    paths.config_file.write_bytes(b'model = "\xff"')
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 9"):
+        config.load(paths, env)

@@ -1,0 +1,163 @@
+"""Options: every value is checked once, by one table, whatever it was typed into."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.options import (
+    FIELDS,
+    GenerationOptions,
+    OptionError,
+    Sourced,
+    check_value,
+    parse_text,
+    suggestion,
+)
+
+HUGE = pytest.param(10**400, id="401 digits")
+NUMBERS = [name for name, known in FIELDS.items() if known.kind is not str]
+
+
+def test_the_table_and_the_options_name_the_same_things() -> None:
+    """If this failed, an option could be set that no engine sees, or be out of its own range by default."""
+    defaults = GenerationOptions()
+    assert set(FIELDS) == set(GenerationOptions.__dataclass_fields__)
+    for name in FIELDS:
+        value = getattr(defaults, name)
+        if value is not None:
+            assert check_value(name, value) == value
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    "bad",
+    [
+        math.nan,
+        math.inf,
+        -math.inf,
+        True,
+        False,
+        None,
+        "1",
+        [1],
+        -1,
+        -1e308,
+        HUGE,
+        pytest.param(10**5000, id="5001 digits"),
+    ],
+)
+def test_what_is_no_usable_number_is_refused(name: str, bad: object) -> None:
+    """If this failed, NaN or infinity would reach a sampler, or a huge integer would be a traceback."""
+    with pytest.raises(OptionError, match=name):
+        check_value(name, bad)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_ends_of_a_range_belong_to_it(name: str) -> None:
+    """If this failed, `--temperature 0` or a full top-p of 1 would be refused."""
+    known = FIELDS[name]
+    for end in (known.low, known.high):
+        value = check_value(name, end)
+        assert value == end
+        assert type(value) is known.kind
+    with pytest.raises(OptionError, match=f"{name} is .*; it can be {known.low:g} to"):
+        check_value(name, known.high + 1)
+
+
+def test_whole_numbers_may_be_written_with_a_point_and_no_others() -> None:
+    """If this failed, 40.5 would be cut to 40 in silence, or TOML's 40.0 be refused."""
+    assert check_value("top_k", 40.0) == 40
+    assert type(check_value("top_k", 40.0)) is int
+    assert type(check_value("temperature", 1)) is float
+    with pytest.raises(OptionError, match="whole number"):
+        check_value("top_k", 40.5)
+
+
+def test_stop_takes_one_text_or_several_and_none_of_them_empty() -> None:
+    """If this failed, an empty stop text would end every answer before it began."""
+    assert check_value("stop", "END") == ("END",)
+    assert check_value("stop", ["a", "b"]) == ("a", "b")
+    assert check_value("stop", []) == ()
+    for bad in ("", ["a", ""], [1], 1, None, {"a": 1}):
+        with pytest.raises(OptionError, match="stop"):
+            check_value("stop", bad)
+
+
+def test_an_unknown_name_gets_a_suggestion() -> None:
+    """If this failed, a mistyped key in a config would be ignored or explained to nobody."""
+    assert check_value("top-p", 0.5) == 0.5
+    with pytest.raises(OptionError, match="there is no option 'temprature'; did you mean 'temperature'"):
+        check_value("temprature", 1)
+    assert suggestion("zzz", FIELDS) == ""
+
+
+def test_typed_text_becomes_the_value_it_spells() -> None:
+    """If this failed, `/set temperature 0.5` and the flag would not mean the same."""
+    assert parse_text("temperature", "0.5") == 0.5
+    assert parse_text("max-tokens", "64") == 64
+    assert parse_text("stop", "a,b ") == ("a,b ",)
+    for name, text in (
+        ("temperature", "warm"),
+        ("temperature", ""),
+        ("temperature", "nan"),
+        ("top_k", "1.5"),
+        ("top_k", "9" * 5000),
+        ("seed", "0x10"),
+        ("zeal", "1"),
+    ):
+        with pytest.raises(OptionError):
+            parse_text(name, text)
+
+
+@given(
+    st.sampled_from([*FIELDS, "zeal"]),
+    st.one_of(st.text(), st.floats(), st.integers(), st.none(), st.booleans()),
+)
+def test_any_value_is_accepted_in_range_or_refused(name: str, value: object) -> None:
+    """If this failed, some value in a file or a flag would crash hermes or slip past its range."""
+    try:
+        checked = check_value(name, value)
+    except OptionError as error:
+        assert len(str(error)) < 500  # noqa: PT017 - both outcomes are right, for different values
+        return
+    known = FIELDS[name]
+    if isinstance(checked, int | float):
+        assert type(checked) is known.kind
+        assert known.low <= checked <= known.high
+    else:
+        assert name == "stop"
+
+
+@given(st.sampled_from(list(FIELDS)), st.text())
+def test_any_typed_text_is_a_value_or_an_option_error(name: str, text: str) -> None:
+    """If this failed, a slip of the fingers after `/set` would end the session."""
+    try:
+        parse_text(name, text)
+    except OptionError:
+        return
+
+
+def test_an_error_about_a_long_value_is_short() -> None:
+    """If this failed, one bad line in a config would fill the screen."""
+    for bad in ("x" * 10_000, ["x"] * 10_000, {"x" * 10_000: 1}):
+        with pytest.raises(OptionError) as caught:
+            check_value("temperature", bad)
+        assert len(str(caught.value)) < 200
+    with pytest.raises(OptionError) as caught:
+        check_value("x" * 10_000, 1)
+    assert len(str(caught.value)) < 200
+
+
+def test_the_last_layer_wins_and_is_remembered() -> None:
+    """If this failed, `/show` would name the wrong place for a value, or a flag would lose to a file."""
+    low = Sourced().with_layer({"temperature": 0.1, "top_k": 5}, "config")
+    both = low.with_layer({"temperature": 0.2}, "--temperature").with_layer({}, "nothing")
+    assert (both.options.temperature, both.options.top_k, both.options.top_p) == (0.2, 5, 0.95)
+    assert [both.source(name) for name in ("temperature", "top_k", "top_p")] == [
+        "--temperature",
+        "config",
+        "default",
+    ]
+    assert low.options.temperature == 0.1
