@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -60,16 +60,14 @@ def start(
         context.invoke(chat.chat if runtime.terminal.interactive else ask.ask, context=context)
 
 
-def run(arguments: Sequence[str], terminal: Terminal) -> int:
+def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command line and return its exit code. Errors are said on standard error."""
-    runtime = Runtime(terminal)
+    runtime = Runtime(terminal, environ)
     try:
         app(args=list(arguments), obj=runtime, prog_name="hermes", standalone_mode=True)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(bool(done.code))
-    except ReaderGone as error:
-        return error.exit_code
-    except Interrupted as error:
+    except (ReaderGone, Interrupted) as error:
         return error.exit_code
     except HermesError as error:
         _explain(runtime, f"hermes: {error.message}", error.hint)

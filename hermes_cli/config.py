@@ -138,7 +138,7 @@ def _check_setting(name: str, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = "a text" if kind is str else "a whole number"
         raise ConfigError(f"{where}: {name} takes {wanted}, not {value!r}")
-    if kind is int and not 1 <= value <= options.MAX_CONTEXT:
+    if isinstance(value, int) and not 1 <= value <= options.MAX_CONTEXT:
         raise ConfigError(f"{where}: {name} is {value:,}; it can be 1 to {options.MAX_CONTEXT:,}")
     if value == "":
         raise ConfigError(f"{where}: {name} is empty", "give it a value, or take the line out")

@@ -1,0 +1,1 @@
+"""The shell verbs, one file each: parse, wire, call."""

@@ -25,7 +25,9 @@ def ask(
     system: params.System = None,
     prefill: params.Prefill = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with the counts.")] = False,
-    no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer once it is whole.")] = False,
+    no_stream: Annotated[
+        bool, typer.Option("--no-stream", help="Print the answer once it is whole.")
+    ] = False,
     context_size: params.Context = None,
     temperature: params.Temperature = None,
     top_p: params.TopP = None,

@@ -7,7 +7,9 @@ from hermes_cli.commands.runtime import Runtime
 from hermes_cli.config import PLAIN_SETTINGS
 from hermes_cli.screen.columns import columns
 
-app = typer.Typer(help="Show the settings and where they are kept.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Show the settings and where they are kept.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("path")
@@ -27,5 +29,8 @@ def show(context: typer.Context) -> None:
         for name in PLAIN_SETTINGS
     ]
     sampling = settings.sampling(flags={})
-    rows += [(name, options.value_text(getattr(sampling.options, name)), sampling.source(name)) for name in options.FIELDS]
+    rows += [
+        (name, options.value_text(getattr(sampling.options, name)), sampling.source(name))
+        for name in options.FIELDS
+    ]
     runtime.terminal.write(columns(rows) + "\n")

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,7 +25,7 @@ def doctor(context: typer.Context) -> None:
 
     runtime: Runtime = context.obj
     machine = hardware.probe()
-    sections = {
+    sections: dict[str, Sequence[Sequence[str]]] = {
         "versions": _versions(),
         "hardware": _hardware(machine),
         "folders": _folders(runtime),
@@ -62,7 +63,11 @@ def _versions() -> list[tuple[str, ...]]:
 def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
     gib = 1024**3
     rows = [
-        ("processor", machine.cpu, f"{machine.physical_cores} physical cores, {machine.logical_cores} logical"),
+        (
+            "processor",
+            machine.cpu,
+            f"{machine.physical_cores} physical cores, {machine.logical_cores} logical",
+        ),
         ("memory", f"{machine.memory_available / gib:.1f} of {machine.memory_total / gib:.1f} GiB free"),
     ]
     rows += [

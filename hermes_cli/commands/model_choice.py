@@ -77,9 +77,11 @@ def select_model(
         selection = resolve(_offer(runtime, machine))
     if selection is not None and selection.needs_fetch:
         fetch_starter(runtime)
-        selection = resolve(selection.name)
+        selection = resolve(name)
     if selection is None or selection.needs_fetch:
-        raise ModelUnavailable("there is no model to talk to", "'hermes models pull starter' fetches a small one")
+        raise ModelUnavailable(
+            "there is no model to talk to", "'hermes models pull starter' fetches a small one"
+        )
     return selection
 
 
@@ -94,9 +96,7 @@ def _offer(runtime: Runtime, machine: hardware.Hardware) -> str:
     if not (terminal.stdin_is_tty and terminal.stderr_is_tty and fits and hub.hub_reachable(HUB_PATIENCE_S)):
         return STARTER.alias
     terminal.plain("There is no model on this machine yet. Which one shall be fetched?")
-    rows = [
-        ("1", entry.alias, size_text(entry.default.size), entry.description) for entry in (STARTER, real)
-    ]
+    rows = [("1", entry.alias, size_text(entry.default.size), entry.description) for entry in (STARTER, real)]
     terminal.plain(columns([(str(n), *row[1:]) for n, row in enumerate(rows, 1)], indent="  "))
     answer = terminal.ask("1 or 2 [1]: ")
     if answer.strip() == "2":
@@ -118,8 +118,9 @@ def pull(runtime: Runtime, name: str) -> Path:
     ref = parse(name, models_dir=runtime.paths.models)
     if ref.is_starter:
         return fetch_starter(runtime)
-    if ref.path is not None:
-        return ref.path
+    here = select.find(ref, runtime.paths.models)
+    if here is not None and not here.broken:
+        return here.path
     with progress(runtime.terminal) as report:
         return hub.pull(str(ref.repo), ref.file, progress=report)
 
@@ -140,9 +141,7 @@ def open_engine(choice: Choice, *, verbose: bool = False) -> Engine:
     )
 
 
-def prompt_tokens(
-    runtime: Runtime, name: str | None, messages: Sequence[Message]
-) -> list[PromptToken]:
+def prompt_tokens(runtime: Runtime, name: str | None, messages: Sequence[Message]) -> list[PromptToken]:
     """Return the exact prompt of a model, with as little of it loaded as its kind allows.
 
     A Hugging Face folder needs its tokenizer.json alone. A GGUF is opened by llama.cpp, which alone knows
@@ -171,6 +170,6 @@ def _from_tokenizer(path: Path, messages: Sequence[Message]) -> list[PromptToken
         vocabulary, byte_level = pieces.vocabulary_of(text)
     except HermesError:
         raise
-    except Exception as error:  # the tokenizers library raises bare Exception
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
         raise ConfigError(f"{path} is no tokenizer that hermes can read: {error}") from None
     return pieces.prompt_tokens(renderer.segments(messages), vocabulary, byte_level=byte_level)

@@ -38,14 +38,19 @@ PersonaName = Annotated[
     str | None, typer.Option("-p", "--persona", help="A persona's name, or its file.", metavar="NAME")
 ]
 System = Annotated[
-    str | None, typer.Option("-s", "--system", help="A system prompt instead of the persona's.", metavar="TEXT")
+    str | None,
+    typer.Option("-s", "--system", help="A system prompt instead of the persona's.", metavar="TEXT"),
 ]
 Context = Annotated[
     str | None, typer.Option("--context", help="Size of the context window in tokens.", metavar="N")
 ]
-Prompt = Annotated[list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)]
+Prompt = Annotated[
+    list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)
+]
 Files = Annotated[
     list[Path] | None,
-    typer.Option("-f", "--file", help="A file to put into the prompt; may be given several times.", metavar="FILE"),
+    typer.Option(
+        "-f", "--file", help="A file to put into the prompt; may be given several times.", metavar="FILE"
+    ),
 ]
 Prefill = Annotated[str, typer.Option("--prefill", help="The answer begins with this text.", metavar="TEXT")]

@@ -16,7 +16,11 @@ def list_personas(context: typer.Context) -> None:
     """List every persona that --persona can name."""
     runtime: Runtime = context.obj
     rows = [
-        (row.key, row.persona.description if row.persona else f"broken: {row.error}", "" if row.shipped else str(row.source))
+        (
+            row.key,
+            row.persona.description if row.persona else f"broken: {row.error}",
+            "" if row.shipped else str(row.source),
+        )
         for row in runtime.personas()
     ]
     runtime.terminal.write(columns(rows) + "\n")

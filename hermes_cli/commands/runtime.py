@@ -29,7 +29,7 @@ class Runtime:
 
     @cached_property
     def paths(self) -> Paths:
-        """hermes' folders."""
+        """The folders that hermes keeps."""
         return Paths.from_environment(self.environ)
 
     @cached_property
@@ -87,8 +87,11 @@ class Wishes:
             if given is None:
                 continue
             try:
-                check = options.check_value if isinstance(given, list) else options.parse_text
-                values[name] = check(name, given)  # type: ignore[operator]
+                values[name] = (
+                    options.parse_text(name, given)
+                    if isinstance(given, str)
+                    else options.check_value(name, given)
+                )
             except OptionError as error:
                 raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
         return settings.sampling(persona.key, persona.options, flags=values)

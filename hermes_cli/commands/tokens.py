@@ -7,7 +7,7 @@ import typer
 
 from hermes_cli.commands import params
 from hermes_cli.commands.prompt_input import check_text, read_prompt
-from hermes_cli.commands.runtime import Runtime, Wishes
+from hermes_cli.commands.runtime import Runtime
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.messages import Message, Role
 
@@ -42,4 +42,5 @@ def tokens(
 
 def _row(token: PromptToken) -> str:
     """Return a line: the id, a mark where it is a control token, the text as a quoted literal."""
-    return f"{token.id:>7}  {'control' if token.control else '       '}  {json.dumps(token.text, ensure_ascii=False)}\n"
+    mark = "control" if token.control else ""
+    return f"{token.id:>7}  {mark:<7}  {json.dumps(token.text, ensure_ascii=False)}\n"

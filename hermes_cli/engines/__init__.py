@@ -1,0 +1,1 @@
+"""Adapters to models, behind the one Protocol in `base.py`."""

@@ -37,7 +37,9 @@ def piece_bytes(piece: str, *, byte_level: bool) -> bytes:
     return piece.replace("▁", " ").encode()
 
 
-def prompt_tokens(segments: Iterable[Segment], vocabulary: Sequence[str], *, byte_level: bool) -> list[PromptToken]:
+def prompt_tokens(
+    segments: Iterable[Segment], vocabulary: Sequence[str], *, byte_level: bool
+) -> list[PromptToken]:
     """Return the tokens of a rendered prompt with what each spells.
 
     SentencePiece puts a blank before each text that it encodes; it belongs to the notation, not to the text.

@@ -81,38 +81,34 @@ class ScriptedEngine:
         cancel: threading.Event,
     ) -> Iterator[Chunk]:
         cached = _common_prefix(prompt[:-1], self._cache)
-        self._cache = list(prompt)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
-        scanner, said, reason = StopScanner(options.stop), 0, FinishReason.STOP
+        scanner, made, reason = StopScanner(options.stop), list[int](), FinishReason.STOP
         began = time.monotonic()
         cancel.wait(turn.prefill)
         first = time.monotonic()
-        for character in turn.characters():
-            if cancel.is_set() or cancel.wait(turn.delay):
-                reason = FinishReason.CANCELLED
-                break
-            if said == limit:
-                reason = FinishReason.LENGTH
-                break
-            said += 1
-            self._cache.append(ord(character) + len(_CONTROL))
-            if text := scanner.feed(character):
-                yield Chunk(text)
-            if scanner.found:
-                break
+        try:
+            for character in turn.characters():
+                if cancel.is_set() or cancel.wait(turn.delay):
+                    reason = FinishReason.CANCELLED
+                    break
+                if len(made) == limit:
+                    reason = FinishReason.LENGTH
+                    break
+                made.append(ord(character) + len(_CONTROL))
+                if text := scanner.feed(character):
+                    yield Chunk(text)
+                if scanner.found:
+                    break
+        finally:
+            # As in a real model, the last token that was generated has not been evaluated yet.
+            self._cache = [*prompt, *made[:-1]]
         if text := scanner.flush():
             yield Chunk(text)
         opening = self._chatml.open_turn_ids(messages)
-        visible = tuple(self._cache[len(prompt) :])
-        yield Chunk(
-            "",
-            Completion(
-                reason,
-                Usage(len(prompt), said, cached),
-                Timings(first - began, time.monotonic() - first),
-                None if scanner.found else self._chatml.generated(opening, visible),
-            ),
-        )
+        usage = Usage(len(prompt), len(made), cached)
+        timings = Timings(first - began, time.monotonic() - first)
+        turn_ids = None if scanner.found else self._chatml.generated(opening, made)
+        yield Chunk("", Completion(reason, usage, timings, turn_ids))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of the prompt."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from hermes_cli.chatml import IM_END, IM_START
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.gguf_types import FILE_TYPES
 from hermes_cli.models.gguf_walk import STRING, Malformed, RawArray, TensorInfo, Value, walk
@@ -21,7 +22,6 @@ from hermes_cli.models.gguf_walk import STRING, Malformed, RawArray, TensorInfo,
 CONTROL, USER_DEFINED = 3, 4
 """Token types. Source: llama.h, `llama_token_type`."""
 
-CHATML = ("<|im_start|>", "<|im_end|>")
 MAX_LAYERS = 1 << 16
 """Far more layers, or heads a layer, than any model has: beyond it a file is nonsense."""
 KV_ELEMENT_BYTES = 2
@@ -179,14 +179,14 @@ class GgufHeader:
         for index, token in enumerate(self.tokens):
             kind = types[index] if index < len(types) else 0
             added = kind == USER_DEFINED and _CONTROL_SPELLING.fullmatch(token)
-            if token and (kind == CONTROL or added or token in CHATML):
+            if token and (kind == CONTROL or added or token in (IM_START, IM_END)):
                 found.setdefault(token, index)
         return found
 
     @property
     def is_chatml(self) -> bool:
         """Whether the vocabulary has both ChatML tokens."""
-        return all(token in self.control_tokens for token in CHATML)
+        return all(token in self.control_tokens for token in (IM_START, IM_END))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""What each slash command does. A command takes the state and its argument, as typed; it raises HermesError."""
+"""What each slash command does: it takes the state and its argument as typed, and raises HermesError."""
 
 from collections.abc import Mapping
 
@@ -33,7 +33,7 @@ def system(state: State, argument: str) -> None:
 
 
 def persona_choices(state: State) -> Mapping[str, str]:
-    """The personas that can be named."""
+    """Return the personas that can be named."""
     return state.host.persona_names()
 
 
@@ -52,13 +52,13 @@ def persona(state: State, argument: str) -> None:
 
 
 def _keep_set_by_hand(old: Sourced, new: Sourced) -> Sourced:
-    """What `/set` said holds for the whole run, whoever is talked to."""
+    """Return the new options under what `/set` said, which holds for the run, whoever is talked to."""
     by_hand = {name: getattr(old.options, name) for name, source in old.sources.items() if source == SET}
     return new.with_layer(by_hand, SET)
 
 
 def model_choices(state: State) -> Mapping[str, str]:
-    """The models that are on this machine."""
+    """Return the models that are on this machine."""
     return state.host.model_names()
 
 
@@ -76,7 +76,7 @@ SET = "/set"
 
 
 def option_choices(_state: State) -> Mapping[str, str]:
-    """The options that can be set."""
+    """Return the options that can be set."""
     return {name: known.help for name, known in FIELDS.items()}
 
 
@@ -112,7 +112,7 @@ def options_text(sourced: Sourced) -> str:
 
 
 def show_choices(_state: State) -> Mapping[str, str]:
-    """What `/show` can be asked for."""
+    """Return what `/show` can be asked for."""
     return {"prompt": "the exact ChatML that goes to the model"}
 
 

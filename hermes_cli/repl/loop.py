@@ -91,12 +91,13 @@ class Loop:
         self._cancel, self._presses = cancel, 0
         shown = False
         try:
-            for chunk in state.session.send(text, cancel):
-                if chunk.text:
-                    if not shown:
-                        self._name()
-                    state.terminal.write(chunk.text)
-                    shown = True
+            with state.terminal.quiet_keys():
+                for chunk in state.session.send(text, cancel):
+                    if chunk.text:
+                        if not shown:
+                            self._name()
+                        state.terminal.write(chunk.text)
+                        shown = True
         finally:
             self._cancel = None
             if shown:

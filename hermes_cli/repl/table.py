@@ -86,5 +86,5 @@ def help_text() -> str:
     """Return the list of commands, one a line."""
     width = max(len(command.usage) for command in COMMANDS)
     rows = [f"  {command.usage:<{width}}  {command.help}" for command in COMMANDS]
-    keys = "  Enter sends, Alt-Enter begins a new line, Ctrl-C stops an answer, // sends a line that begins with /."
+    keys = "  Enter sends, Alt-Enter begins a new line, Ctrl-C stops an answer. //WORD says /WORD."
     return "\n".join([*rows, keys])

@@ -85,7 +85,7 @@ class Answer:
         )
 
     def _shown_ids(self) -> list[int]:
-        """The ids of what was shown: a stop string may have cut the text inside a token."""
+        """Return the ids of what was shown: a stop string may have cut the text inside a token."""
         ids: list[int] = []
         left = self._shown
         for text, piece_ids in self._pieces:

@@ -120,4 +120,3 @@ class LlamaCppEngine:
         """Free the model, once the answer that may be running has ended."""
         self._wait_for_the_last_run()
         self._server.close()
-

@@ -30,8 +30,8 @@ class LlamaServer:
     """One loaded model. `run` may be called from any thread but the main one, one call at a time."""
 
     def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
-        # Read when the library is loaded. By default its threads spin while they wait for each other, and with
-        # one other busy process on two cores that made 110 tokens a second one; asleep, they give 70.
+        # Read when the library is loaded. By default its threads spin while they wait for each other:
+        # with one other busy process on two cores, 110 tokens a second became one. Asleep they give 70.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import xllamacpp  # noqa: PLC0415 - 0.1 s and 100 MB that only this engine needs
 
