@@ -30,18 +30,22 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("hermes needs Python 3.11 or newer: make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
-	$(PIP) install --quiet --constraint constraints.txt --upgrade pip
+	@echo "Making .venv (once) …"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --quiet --constraint constraints.txt --upgrade pip
 
 # A stamp for each set of extras: nothing is done again until the files that say what to install change.
 $(STAMP): $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@echo "Installing hermes …"
+	@$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(STAMP)-test: $(STAMP)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@echo "Installing what the tests need …"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
 $(STAMP)-dev: $(STAMP)-test
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	@echo "Installing the checkers …"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,dev]'
 	@touch $@

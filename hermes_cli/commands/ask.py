@@ -9,7 +9,7 @@ import typer
 from hermes_cli.chat.session import Session
 from hermes_cli.commands import params
 from hermes_cli.commands.prompt_input import check_text, read_prompt
-from hermes_cli.commands.runtime import Runtime, Wishes
+from hermes_cli.commands.runtime import Runtime, Flags
 from hermes_cli.commands.start import start
 from hermes_cli.engines.base import Completion, FinishReason
 from hermes_cli.errors import Interrupted
@@ -45,7 +45,7 @@ def ask(
     runtime: Runtime = context.obj
     text = read_prompt(runtime.terminal, prompt or [], files or [])
     prefill = check_text(prefill, "--prefill")
-    _, session, _ = start(runtime, Wishes.from_context(context))
+    _, session, _ = start(runtime, Flags.from_context(context))
     answer(runtime.terminal, session, text, prefill, as_json=as_json, whole=as_json or no_stream)
 
 

@@ -9,12 +9,12 @@ import typer
 from hermes_cli import __version__
 from hermes_cli.commands import params
 from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
-from hermes_cli.commands.runtime import Runtime, Wishes
+from hermes_cli.commands.runtime import Runtime, Flags
 from hermes_cli.commands.start import start
 from hermes_cli.engines.base import Engine
 from hermes_cli.errors import HermesError
 from hermes_cli.messages import Conversation
-from hermes_cli.models import local
+from hermes_cli.models import local, select
 from hermes_cli.models.download import size_text
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
@@ -37,24 +37,34 @@ def chat(
     stop: params.Stop = None,
 ) -> None:
     """Talk with a model. With standard input not a terminal, each line is one turn."""
-    raise typer.Exit(converse(context.obj, Wishes.from_context(context)))
+    raise typer.Exit(converse(context.obj, Flags.from_context(context)))
 
 
-def converse(runtime: Runtime, wishes: Wishes) -> int:
+def converse(runtime: Runtime, flags: Flags) -> int:
     """Run the conversation and return its exit code."""
     from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - prompt_toolkit takes 0.3 s
     from hermes_cli.repl.prompt import LineReader, PromptReader  # noqa: PLC0415
     from hermes_cli.repl.state import State  # noqa: PLC0415
 
-    persona, session, choice = start(runtime, wishes)
     terminal = runtime.terminal
-    state = State(terminal, session, persona, ProgramHost(runtime, wishes, choice))
-    if not terminal.interactive:
-        reader = LineReader(terminal.stdin)
-        return Loop(state, reader, person=False).run()
-    terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
-    terminal.notice(f"{sanitize_line(choice.reason, 400)}.")
-    return Loop(state, PromptReader(state, runtime.paths.history), person=True).run()
+    with terminal.typing(shown=not terminal.interactive):  # early keys wait, unseen, for the prompt
+        persona, session, choice = start(runtime, flags)
+        state = State(terminal, session, persona, ProgramHost(runtime, flags, choice))
+        if not terminal.interactive:
+            reader = LineReader(terminal.stdin)
+            return Loop(state, reader, person=False).run()
+        terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
+        terminal.notice(_why(choice))
+        return Loop(state, PromptReader(state, runtime.paths.history), person=True).run()
+
+
+def _why(choice: Choice) -> str:
+    """Return the line under the banner: why this model, and what a toy it may be."""
+    model = choice.selection.model
+    if model is not None and model.source is local.Source.STARTER:
+        return f"The starter is a toy that shows everything works; {select.pull_hint('openhermes-2')}."
+    reason = sanitize_line(choice.selection.reason)
+    return f"{reason[:1].upper()}{reason[1:]}."
 
 
 @dataclass
@@ -62,7 +72,7 @@ class ProgramHost:
     """The program behind a REPL: personas and models by name, with the flags that it was started with."""
 
     runtime: Runtime
-    wishes: Wishes
+    flags: Flags
     choice: Choice
 
     @property
@@ -87,7 +97,7 @@ class ProgramHost:
 
     def options_for(self, persona: Persona) -> Sourced:
         """Return the sampling options in force with the persona."""
-        return self.wishes.options(self.runtime.settings, persona)
+        return self.flags.options(self.runtime.settings, persona)
 
     def model_names(self) -> Mapping[str, str]:
         """Return the models that are on this machine, with a line about each."""
@@ -102,7 +112,7 @@ class ProgramHost:
 
     def replace_engine(self, name: str, old: Engine) -> Engine:
         """Return the engine for another model; where its load fails, the old model's again."""
-        choice = choose_model(self.runtime, name, self.wishes.context_size(self.runtime.settings))
+        choice = choose_model(self.runtime, name, self.flags.context_size(self.runtime.settings))
         old.close()  # two models at once would need the memory of both
         try:
             engine = open_engine(choice, verbose=self.runtime.debug)

@@ -54,7 +54,7 @@ class Runtime:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Flags:
     """What the flags of a verb ask for, as they were typed."""
 
     model: str | None = None
@@ -64,7 +64,7 @@ class Wishes:
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
 
     @classmethod
-    def from_context(cls, context: typer.Context) -> "Wishes":
+    def from_context(cls, context: typer.Context) -> "Flags":
         """Return what the verb's flags say. A verb that was not named, as in bare `hermes`, has none."""
         given = context.params
         sampling = {name: given.get(name) or None for name in options.FIELDS}

@@ -2,17 +2,17 @@
 
 from hermes_cli.chat.session import Session
 from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
-from hermes_cli.commands.runtime import Runtime, Wishes
+from hermes_cli.commands.runtime import Runtime, Flags
 from hermes_cli.personas.persona import Persona
 
 
-def start(runtime: Runtime, wishes: Wishes) -> tuple[Persona, Session, Choice]:
+def start(runtime: Runtime, flags: Flags) -> tuple[Persona, Session, Choice]:
     """Return the persona, a session with it, and the model that was chosen.
 
     What can be wrong with the rest is looked at before the model is loaded, which takes longest.
     """
-    persona = runtime.persona(wishes.persona)
-    opening = runtime.opening(persona, wishes.system)
-    sampling = wishes.options(runtime.settings, persona)
-    choice = choose_model(runtime, wishes.model, wishes.context_size(runtime.settings))
+    persona = runtime.persona(flags.persona)
+    opening = runtime.opening(persona, flags.system)
+    sampling = flags.options(runtime.settings, persona)
+    choice = choose_model(runtime, flags.model, flags.context_size(runtime.settings))
     return persona, Session(open_engine(choice, verbose=runtime.debug), opening, sampling), choice

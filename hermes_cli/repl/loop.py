@@ -91,13 +91,12 @@ class Loop:
         self._cancel, self._presses = cancel, 0
         shown = False
         try:
-            with state.terminal.quiet_keys():
-                for chunk in state.session.send(text, cancel):
-                    if chunk.text:
-                        if not shown:
-                            self._name()
-                        state.terminal.write(chunk.text)
-                        shown = True
+            for chunk in state.session.send(text, cancel):
+                if chunk.text:
+                    if not shown:
+                        self._name()
+                    state.terminal.write(chunk.text)
+                    shown = True
         finally:
             self._cancel = None
             if shown:

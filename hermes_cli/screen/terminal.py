@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -74,9 +74,10 @@ class Terminal:
 
     def ask(self, question: str) -> str:
         """Return the line that is typed in answer to a question on standard error; empty at its end."""
-        self.stderr.write(question)
-        self.stderr.flush()
-        return self.stdin.readline().decode("utf-8", "replace")
+        with self.typing(shown=True):
+            self.stderr.write(question)
+            self.stderr.flush()
+            return self.stdin.readline().decode("utf-8", "replace")
 
     def speaker(self, name: str) -> None:
         """Write whose turn begins, before its text."""
@@ -101,22 +102,28 @@ class Terminal:
             return  # nobody is left to be told
 
     @contextmanager
-    def quiet_keys(self) -> Iterator[None]:
-        """Keep keys that are pressed meanwhile off the screen; they wait for the next prompt."""
+    def typing(self, *, shown: bool) -> Iterator[None]:
+        """Show keys as they are pressed, line by line; or keep them, unseen, for the next prompt.
+
+        Unseen, Enter stays a carriage return: prompt_toolkit takes a newline for Ctrl-J.
+        """
         if not self.stdin_is_tty:
             yield
             return
         import termios  # noqa: PLC0415 - see `restored`
 
         descriptor = self.stdin.fileno()
-        modes = termios.tcgetattr(descriptor)
-        quiet = [*modes]
-        quiet[3] &= ~(termios.ECHO | termios.ICANON)
-        termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
+        before = termios.tcgetattr(descriptor)
+        modes = [*before]
+        local, translate = termios.ECHO | termios.ICANON, termios.ICRNL
+        modes[0] = modes[0] | translate if shown else modes[0] & ~translate
+        modes[3] = modes[3] | local if shown else modes[3] & ~local
+        termios.tcsetattr(descriptor, termios.TCSANOW, modes)
         try:
             yield
         finally:
-            termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+            with suppress(OSError, termios.error):  # the terminal itself may be gone
+                termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
     @contextmanager
     def restored(self) -> Iterator[None]:
@@ -131,12 +138,10 @@ class Terminal:
         try:
             yield
         finally:
-            try:
+            with suppress(OSError, termios.error):  # the terminal itself is gone, as after SIGHUP
                 termios.tcsetattr(descriptor, termios.TCSADRAIN, modes)
                 if self.stdout_is_tty:
                     os.write(self.stdout.fileno(), SHOW_CURSOR_AND_END_PASTE.encode())
-            except (OSError, termios.error):
-                pass  # the terminal itself is gone, as after SIGHUP
 
 
 def _bytes_of(stream: IO[str] | None) -> IO[bytes]:

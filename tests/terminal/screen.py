@@ -94,6 +94,13 @@ class Terminal:
         )
         return status
 
+    def wait_for_quiet_keys(self) -> None:
+        """Wait until hermes has taken the keyboard, which is before it has a prompt."""
+        end = time.monotonic() + PATIENCE_S
+        while termios.tcgetattr(self.child.child_fd)[3] & termios.ECHO:
+            assert time.monotonic() < end, "hermes never took the keyboard"
+            time.sleep(0.005)
+
     def is_cooked(self) -> bool:
         """Whether the terminal echoes and reads lines, as a shell expects to find it."""
         modes = termios.tcgetattr(self.child.child_fd)[3]

@@ -106,9 +106,17 @@ def test_what_is_typed_during_an_answer_waits_for_the_prompt(home: Env, tmp_path
         term.wait(PROMPT)
         term.type("Go\r")
         term.wait("Hermes 2: ab")
-        term.type("XYZ")
-        text = term.wait(r"> XYZ")
+        term.type("XYZ\r")
+        text = term.wait(r"> XYZ\nHermes 2: second")
         assert "Hermes 2: abcdefghijklmnopqrstuvwxyz\n" in text
+
+
+def test_what_is_typed_while_the_model_loads_is_sent_once_it_is_there(home: Env, tmp_path: Path) -> None:
+    """The first question of somebody who types fast would be lost, or come out as a paste."""
+    with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
+        term.wait_for_quiet_keys()
+        term.type("Go\r")
+        term.wait(r"> Go\nHermes 2: fine")
 
 
 def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None:
