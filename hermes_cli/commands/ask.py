@@ -9,7 +9,7 @@ import typer
 from hermes_cli.chat.session import Session
 from hermes_cli.commands import params
 from hermes_cli.commands.prompt_input import check_text, read_prompt
-from hermes_cli.commands.runtime import Runtime, Flags
+from hermes_cli.commands.runtime import Flags, Runtime
 from hermes_cli.commands.start import start
 from hermes_cli.engines.base import Completion, FinishReason
 from hermes_cli.errors import Interrupted

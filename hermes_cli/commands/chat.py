@@ -9,7 +9,7 @@ import typer
 from hermes_cli import __version__
 from hermes_cli.commands import params
 from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
-from hermes_cli.commands.runtime import Runtime, Flags
+from hermes_cli.commands.runtime import Flags, Runtime
 from hermes_cli.commands.start import start
 from hermes_cli.engines.base import Engine
 from hermes_cli.errors import HermesError

@@ -20,8 +20,6 @@ from hermes_cli.screen.columns import columns
 from hermes_cli.screen.progress import progress
 
 HUB_PATIENCE_S = 3.0
-TOKENS_CONTEXT = 256
-"""The context window of a model that is opened for its vocabulary alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,25 +140,21 @@ def open_engine(choice: Choice, *, verbose: bool = False) -> Engine:
 
 
 def prompt_tokens(runtime: Runtime, name: str | None, messages: Sequence[Message]) -> list[PromptToken]:
-    """Return the exact prompt of a model, with as little of it loaded as its kind allows.
-
-    A Hugging Face folder needs its tokenizer.json alone. A GGUF is opened by llama.cpp, which alone knows
-    its vocabulary's rules: mapped into memory, with the smallest context.
-    """
+    """Return the exact prompt of a model, without loading its weights."""
     named = name or runtime.settings.model
     if named and named.startswith(SCRIPTED):
         return open_engine(choose_model(runtime, named, None)).prompt_tokens(messages)
-    machine = hardware.probe()
-    selection = select_model(runtime, name, machine)
-    model = selection.model
+    model = select_model(runtime, name, hardware.probe()).model
+    if model is not None and model.header is not None:
+        from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see open_engine
+
+        with vocabulary_engine(model.header, verbose=runtime.debug) as engine:
+            return engine.prompt_tokens(messages)
     if model is not None and (tokenizer := model.path / "tokenizer.json").is_file():
         return _from_tokenizer(tokenizer, messages)
-    choice = Choice(selection, selection.plan(machine, Wishes(TOKENS_CONTEXT)))
-    engine = open_engine(choice, verbose=runtime.debug)
-    try:
-        return engine.prompt_tokens(messages)
-    finally:
-        engine.close()
+    raise ModelUnavailable(
+        f"{named} has neither a GGUF header nor a tokenizer.json", "name a .gguf file, or a folder with one"
+    )
 
 
 def _from_tokenizer(path: Path, messages: Sequence[Message]) -> list[PromptToken]:

@@ -2,7 +2,7 @@
 
 from hermes_cli.chat.session import Session
 from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
-from hermes_cli.commands.runtime import Runtime, Flags
+from hermes_cli.commands.runtime import Flags, Runtime
 from hermes_cli.personas.persona import Persona
 
 

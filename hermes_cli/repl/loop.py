@@ -89,20 +89,25 @@ class Loop:
     def _answer(self, text: str) -> None:
         state, cancel = self._state, threading.Event()
         self._cancel, self._presses = cancel, 0
-        shown = False
+        shown = ""
         try:
             for chunk in state.session.send(text, cancel):
                 if chunk.text:
                     if not shown:
                         self._name()
                     state.terminal.write(chunk.text)
-                    shown = True
+                    shown += chunk.text
         finally:
             self._cancel = None
             if shown:
-                state.terminal.write("\n\n" if self._person else "\n")
+                state.terminal.write(self._after(shown))
         if state.session.last is not None:
-            self._remark(state.session.last, shown=shown)
+            self._remark(state.session.last, shown=bool(shown))
+
+    def _after(self, text: str) -> str:
+        """Return what ends an answer: in a pipe one newline, for a person one empty line."""
+        newlines = len(text) - len(text.rstrip("\n"))
+        return "\n" * max(0, 2 - newlines) if self._person else "\n"
 
     def _remark(self, done: Completion, *, shown: bool) -> None:
         """Say what an answer's end means, where it is not the usual one."""
@@ -125,7 +130,7 @@ class Loop:
         opening = self._state.session.opening.messages
         if opening and opening[-1].role is Role.ASSISTANT and self._state.persona.greeting is not None:
             self._name()
-            self._state.terminal.write(opening[-1].text + ("\n\n" if self._person else "\n"))
+            self._state.terminal.write(opening[-1].text + self._after(opening[-1].text))
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:

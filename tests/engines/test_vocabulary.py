@@ -1,0 +1,34 @@
+"""The vocabulary without its weights speaks as the model itself does."""
+
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine, write_vocabulary
+from hermes_cli.messages import Message, Role
+from hermes_cli.models.gguf import read_header
+from tests.dialogues import hostile, ordinary
+from tests.gguf_models import write_openhermes_gguf
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "sentencepiece"])
+def test_it_gives_the_models_own_ids(kind: str, starter_path: Path, tmp_path: Path) -> None:
+    """`hermes tokens` would show another prompt than `ask` sends."""
+    path = starter_path if kind == "byte-level" else write_openhermes_gguf(tmp_path / "tiny.gguf")
+    header = read_header(path)
+    talks = [*ordinary(30, seed=5), *hostile(30, seed=6), [Message(Role.USER, "ü\r\n\n  😀\t")]]
+    model = LlamaCppEngine(header, name="model", context_size=256, threads=2)
+    try:
+        expected = [model.prompt_tokens(talk) for talk in talks]
+    finally:
+        model.close()
+    with vocabulary_engine(header) as engine:
+        assert [engine.prompt_tokens(talk) for talk in talks] == expected
+
+
+def test_it_reads_none_of_the_weights(starter_path: Path, tmp_path: Path) -> None:
+    """Counting tokens of a 4 GB model would read 4 GB."""
+    write_vocabulary(read_header(starter_path), tmp_path / "v.gguf")
+    assert (tmp_path / "v.gguf").stat().st_size < starter_path.stat().st_size / 10
+    assert read_header(tmp_path / "v.gguf").fingerprint == read_header(starter_path).fingerprint
