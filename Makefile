@@ -18,7 +18,7 @@ check: $(STAMP)-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)-test
+bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks
 
 format: $(STAMP)-dev
@@ -48,4 +48,8 @@ $(STAMP)-test: $(STAMP)
 $(STAMP)-dev: $(STAMP)-test
 	@echo "Installing the checkers …"
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,dev]'
+	@touch $@
+
+$(STAMP)-bench: $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@

@@ -3,37 +3,65 @@
 Modules of verbs are imported when their verb is used: `hermes --help` must not wait for a model library.
 """
 
+import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
+import typer.main
 
 from hermes_cli import __version__
-from hermes_cli.commands import ask, chat, config, doctor, models, personas, tokens
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import HermesError, Interrupted, ReaderGone
 from hermes_cli.screen.terminal import Terminal
 
+VERBS = {
+    "chat": "Talk with a model.",
+    "ask": "Answer one prompt and exit.",
+    "tokens": "Show the token ids of the prompt that `ask` would send.",
+    "models": "List, fetch, show and remove models.",
+    "personas": "List and show personas.",
+    "config": "Show the settings and where they are kept.",
+    "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
+}
+"""Each verb is the module of that name in `commands/`, which has an `app`."""
+
+
+class VerbGroup(typer.core.TyperGroup):
+    """Imports a verb's module when the verb is used, and not to list it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Names alone, for "did you mean".
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
+        """Return the verb's command, or None where there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = typer.main.get_command(importlib.import_module(f"hermes_cli.commands.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
+        """List the verbs from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
 app = typer.Typer(
+    cls=VerbGroup,
     name="hermes",
-    help="Chat with local ChatML models, above all OpenHermes 2 - Mistral 7B.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("chat")(chat.chat)
-app.command("ask")(ask.ask)
-app.command("tokens")(tokens.tokens)
-app.add_typer(models.app, name="models")
-app.add_typer(personas.app, name="personas")
-app.add_typer(config.app, name="config")
-app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands the flag over by position
@@ -57,7 +85,9 @@ def start(
     runtime: Runtime = context.obj
     runtime.debug = debug
     if context.invoked_subcommand is None:
-        context.invoke(chat.chat if runtime.terminal.interactive else ask.ask, context=context)
+        verb = "chat" if runtime.terminal.interactive else "ask"
+        module = importlib.import_module(f"hermes_cli.commands.{verb}")
+        context.invoke(getattr(module, verb), context=context)
 
 
 def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str] = os.environ) -> int:
@@ -84,6 +114,8 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
 
 def _explain(runtime: Runtime, message: str, hint: str) -> None:
     if runtime.debug:
+        import traceback  # noqa: PLC0415 - seldom needed
+
         runtime.terminal.notice(traceback.format_exc())
     runtime.terminal.error(message)
     if hint:

@@ -6,7 +6,6 @@ this order: repetition penalty, temperature 0 (greedy) or else top-k, top-p, min
 """
 
 import dataclasses
-import difflib
 import math
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -74,6 +73,8 @@ class OptionError(ValueError):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest known word, or nothing."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 

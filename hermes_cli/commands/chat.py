@@ -1,26 +1,13 @@
 """`hermes chat`: a conversation at a terminal, or line by line from a pipe."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
 import typer
 
-from hermes_cli import __version__
 from hermes_cli.commands import params
-from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
-from hermes_cli.commands.runtime import Flags, Runtime
-from hermes_cli.commands.start import start
-from hermes_cli.engines.base import Engine
-from hermes_cli.errors import HermesError
-from hermes_cli.messages import Conversation
-from hermes_cli.models import local, select
-from hermes_cli.models.download import size_text
-from hermes_cli.options import Sourced
-from hermes_cli.personas.persona import Persona
-from hermes_cli.screen.sanitize import sanitize_line
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@app.command()
 def chat(
     context: typer.Context,
     model: params.Model = None,
@@ -36,91 +23,11 @@ def chat(
     seed: params.Seed = None,
     stop: params.Stop = None,
 ) -> None:
-    """Talk with a model. With standard input not a terminal, each line is one turn."""
+    """Talk with a model.
+
+    With standard input not a terminal, each line is one turn.
+    """
+    from hermes_cli.commands.converse import converse  # noqa: PLC0415 - a usage error must not wait for it
+    from hermes_cli.commands.flags import Flags  # noqa: PLC0415
+
     raise typer.Exit(converse(context.obj, Flags.from_context(context)))
-
-
-def converse(runtime: Runtime, flags: Flags) -> int:
-    """Run the conversation and return its exit code."""
-    from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - prompt_toolkit takes 0.3 s
-    from hermes_cli.repl.prompt import LineReader, PromptReader  # noqa: PLC0415
-    from hermes_cli.repl.state import State  # noqa: PLC0415
-
-    terminal = runtime.terminal
-    with terminal.typing(shown=not terminal.interactive):  # early keys wait, unseen, for the prompt
-        persona, session, choice = start(runtime, flags)
-        state = State(terminal, session, persona, ProgramHost(runtime, flags, choice))
-        if not terminal.interactive:
-            reader = LineReader(terminal.stdin)
-            return Loop(state, reader, person=False).run()
-        terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
-        terminal.notice(_why(choice))
-        return Loop(state, PromptReader(state, runtime.paths.history), person=True).run()
-
-
-def _why(choice: Choice) -> str:
-    """Return the line under the banner: why this model, and what a toy it may be."""
-    model = choice.selection.model
-    if model is not None and model.source is local.Source.STARTER:
-        return f"The starter is a toy that shows everything works; {select.pull_hint('openhermes-2')}."
-    reason = sanitize_line(choice.selection.reason)
-    return f"{reason[:1].upper()}{reason[1:]}."
-
-
-@dataclass
-class ProgramHost:
-    """The program behind a REPL: personas and models by name, with the flags that it was started with."""
-
-    runtime: Runtime
-    flags: Flags
-    choice: Choice
-
-    @property
-    def history_file(self) -> Path:
-        """Where typed lines are kept."""
-        return self.runtime.paths.history
-
-    def find_persona(self, name: str) -> Persona:
-        """Return the persona of that name or file."""
-        return self.runtime.persona(name)
-
-    def persona_names(self) -> Mapping[str, str]:
-        """Return every persona that can be named, with its description."""
-        return {
-            row.key: row.persona.description if row.persona else f"broken: {row.error}"
-            for row in self.runtime.personas()
-        }
-
-    def open_conversation(self, persona: Persona) -> Conversation:
-        """Return how a conversation with the persona begins: its own system prompt, not --system's."""
-        return self.runtime.opening(persona, None)
-
-    def options_for(self, persona: Persona) -> Sourced:
-        """Return the sampling options in force with the persona."""
-        return self.flags.options(self.runtime.settings, persona)
-
-    def model_names(self) -> Mapping[str, str]:
-        """Return the models that are on this machine, with a line about each."""
-        return {
-            found.name: found.broken or f"{found.precision} {size_text(found.size)}"
-            for found in local.installed(self.runtime.paths.models)
-        }
-
-    def describe_model(self) -> str:
-        """Return the plan of the model that is loaded, and its reason."""
-        return f"{self.choice.summary} ({self.choice.reason})"
-
-    def replace_engine(self, name: str, old: Engine) -> Engine:
-        """Return the engine for another model; where its load fails, the old model's again."""
-        choice = choose_model(self.runtime, name, self.flags.context_size(self.runtime.settings))
-        old.close()  # two models at once would need the memory of both
-        try:
-            engine = open_engine(choice, verbose=self.runtime.debug)
-        except BaseException as error:
-            engine = open_engine(self.choice, verbose=self.runtime.debug)
-            if not isinstance(error, HermesError):
-                raise
-            self.runtime.terminal.error(error.message)
-            return engine
-        self.choice = choice
-        return engine

@@ -2,10 +2,7 @@
 
 import typer
 
-from hermes_cli import options
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.config import PLAIN_SETTINGS
-from hermes_cli.screen.columns import columns
 
 app = typer.Typer(
     help="Show the settings and where they are kept.", no_args_is_help=True, rich_markup_mode=None
@@ -22,6 +19,10 @@ def path(context: typer.Context) -> None:
 @app.command("show")
 def show(context: typer.Context) -> None:
     """Show every setting with its value and where it came from."""
+    from hermes_cli import options  # noqa: PLC0415 - each verb pays for what it uses
+    from hermes_cli.config import PLAIN_SETTINGS  # noqa: PLC0415
+    from hermes_cli.screen.columns import columns  # noqa: PLC0415
+
     runtime: Runtime = context.obj
     settings = runtime.settings
     rows = [

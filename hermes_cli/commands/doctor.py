@@ -1,7 +1,5 @@
 """`hermes doctor`: what is here, and what would be loaded and why."""
 
-import importlib.metadata
-import platform
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,18 +8,21 @@ import typer
 from hermes_cli import __version__
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import HermesError
-from hermes_cli.screen.columns import columns
 
 if TYPE_CHECKING:
     from hermes_cli.models.hardware import Hardware
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
 LIBRARIES = ("xllamacpp", "tokenizers", "huggingface-hub", "prompt-toolkit", "rich", "typer")
 
 
+@app.command()
 def doctor(context: typer.Context) -> None:
-    """Show versions, hardware, folders and models, and which model would be loaded."""
+    """Show versions, hardware, folders and models, and what would be loaded."""
     from hermes_cli.models import hardware, local, select  # noqa: PLC0415 - not needed to parse a command line
     from hermes_cli.models.download import size_text  # noqa: PLC0415
+    from hermes_cli.screen.columns import columns  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     machine = hardware.probe()
@@ -51,6 +52,9 @@ def doctor(context: typer.Context) -> None:
 
 
 def _versions() -> list[tuple[str, ...]]:
+    import importlib.metadata  # noqa: PLC0415 - see above
+    import platform  # noqa: PLC0415
+
     rows = [("hermes", __version__), ("python", platform.python_version()), ("system", platform.platform())]
     for name in LIBRARIES:
         try:

@@ -7,7 +7,12 @@ import typer
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.screen.columns import columns
 
-app = typer.Typer(help="List, fetch, show and remove models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, fetch, show and remove models.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Name = Annotated[str, typer.Argument(help="An alias, a .gguf file, a folder, or owner/name of the hub.")]
 

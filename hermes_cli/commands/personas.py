@@ -5,10 +5,11 @@ from typing import Annotated
 import typer
 
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.messages import Role
 from hermes_cli.screen.columns import columns
 
-app = typer.Typer(help="List and show personas.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List and show personas.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -31,6 +32,8 @@ def show(
     context: typer.Context, name: Annotated[str, typer.Argument(help="A persona's name, or its file.")]
 ) -> None:
     """Show what a persona is and how its conversation opens."""
+    from hermes_cli.messages import Role  # noqa: PLC0415 - each verb pays for what it uses
+
     runtime: Runtime = context.obj
     persona = runtime.persona(name)
     facts = [("name", persona.name), ("description", persona.description), ("file", str(persona.source))]

@@ -1,97 +1,57 @@
-"""What every shell verb starts from: streams, folders, settings, and what its flags ask for."""
+"""What every shell verb starts from: streams, folders, settings, personas. Each is read when first needed."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from hermes_cli import config, options
-from hermes_cli.commands.prompt_input import check_text
-from hermes_cli.config import Paths, Settings
-from hermes_cli.errors import UsageError
-from hermes_cli.messages import Conversation
-from hermes_cli.options import OptionError, Sourced
-from hermes_cli.personas import loader
-from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.terminal import Terminal
 
+if TYPE_CHECKING:
+    from hermes_cli.config import Paths, Settings
+    from hermes_cli.messages import Conversation
+    from hermes_cli.personas.loader import Listing
+    from hermes_cli.personas.persona import Persona
 
-@dataclass
+
 class Runtime:
-    """One run of the program."""
+    """One run of the program. Imports stand in the methods: `--version` must not wait for them."""
 
-    terminal: Terminal
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    debug: bool = False
+    def __init__(self, terminal: Terminal, environ: Mapping[str, str]) -> None:
+        self.terminal = terminal
+        self.environ = environ
+        self.debug = False
 
     @cached_property
-    def paths(self) -> Paths:
+    def paths(self) -> "Paths":
         """The folders that hermes keeps."""
+        from hermes_cli.config import Paths  # noqa: PLC0415
+
         return Paths.from_environment(self.environ)
 
     @cached_property
-    def settings(self) -> Settings:
-        """Config file and environment, read when they are first needed."""
+    def settings(self) -> "Settings":
+        """Config file and environment."""
+        from hermes_cli import config  # noqa: PLC0415
+
         return config.load(self.paths, self.environ)
 
-    def persona(self, name: str | None) -> Persona:
+    def persona(self, name: str | None) -> "Persona":
         """Return the persona of that name or file, or the configured one."""
+        from hermes_cli.personas import loader  # noqa: PLC0415
+
         return loader.find(name or self.settings.persona, self.paths.personas, loader.shipped_dir())
 
-    def personas(self) -> list[loader.Listing]:
+    def personas(self) -> "list[Listing]":
         """Return every persona that can be named."""
+        from hermes_cli.personas import loader  # noqa: PLC0415
+
         return loader.list_all(self.paths.personas, loader.shipped_dir())
 
-    def opening(self, persona: Persona, system: str | None) -> Conversation:
+    def opening(self, persona: "Persona", system: str | None) -> "Conversation":
         """Return how a conversation with the persona begins; `system` replaces its system prompt."""
+        from hermes_cli.commands.prompt_input import check_text  # noqa: PLC0415
+
         opening = persona.opening(self.settings.user)
         if system is None:
             return opening
         return opening.with_system(check_text(system, "--system") or None)
-
-
-@dataclass(frozen=True)
-class Flags:
-    """What the flags of a verb ask for, as they were typed."""
-
-    model: str | None = None
-    persona: str | None = None
-    system: str | None = None
-    context: str | None = None
-    sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
-
-    @classmethod
-    def from_context(cls, context: typer.Context) -> "Flags":
-        """Return what the verb's flags say. A verb that was not named, as in bare `hermes`, has none."""
-        given = context.params
-        sampling = {name: given.get(name) or None for name in options.FIELDS}
-        return cls(
-            given.get("model"), given.get("persona"), given.get("system"), given.get("context_size"), sampling
-        )
-
-    def context_size(self, settings: Settings) -> int | None:
-        """Return the context window that was asked for, in tokens."""
-        if self.context is None:
-            return settings.context
-        if not self.context.isdecimal() or not 1 <= int(self.context) <= options.MAX_CONTEXT:
-            raise UsageError(f"--context takes a number of tokens, not '{self.context}'")
-        return int(self.context)
-
-    def options(self, settings: Settings, persona: Persona) -> Sourced:
-        """Return the sampling options in force. Raises UsageError naming the flag that is wrong."""
-        values: dict[str, Any] = {}
-        for name, given in self.sampling.items():
-            if given is None:
-                continue
-            try:
-                values[name] = (
-                    options.parse_text(name, given)
-                    if isinstance(given, str)
-                    else options.check_value(name, given)
-                )
-            except OptionError as error:
-                raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
-        return settings.sampling(persona.key, persona.options, flags=values)

@@ -1,8 +1,9 @@
 """From what the flags ask for to a session that can be talked to."""
 
 from hermes_cli.chat.session import Session
+from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
-from hermes_cli.commands.runtime import Flags, Runtime
+from hermes_cli.commands.runtime import Runtime
 from hermes_cli.personas.persona import Persona
 
 

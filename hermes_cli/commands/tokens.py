@@ -1,17 +1,20 @@
 """`hermes tokens`: the exact ids of a prompt, instead of an answer."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hermes_cli.commands import params
-from hermes_cli.commands.prompt_input import check_text, read_prompt
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.engines.base import PromptToken
-from hermes_cli.messages import Message, Role
+
+if TYPE_CHECKING:
+    from hermes_cli.engines.base import PromptToken
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@app.command()
 def tokens(
     context: typer.Context,
     prompt: params.Prompt = None,
@@ -23,7 +26,9 @@ def tokens(
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of {id, text, control}.")] = False,
 ) -> None:
     """Show the token ids of the prompt that `ask` would send."""
-    from hermes_cli.commands.model_choice import prompt_tokens  # noqa: PLC0415
+    from hermes_cli.commands.model_choice import prompt_tokens  # noqa: PLC0415 - see ask.py
+    from hermes_cli.commands.prompt_input import check_text, read_prompt  # noqa: PLC0415
+    from hermes_cli.messages import Message, Role  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     text = read_prompt(runtime.terminal, prompt or [], files or [])
@@ -40,7 +45,7 @@ def tokens(
     runtime.terminal.notice(f"{len(found):,} tokens")
 
 
-def _row(token: PromptToken) -> str:
+def _row(token: "PromptToken") -> str:
     """Return a line: the id, a mark where it is a control token, the text as a quoted literal."""
     mark = "control" if token.control else ""
     return f"{token.id:>7}  {mark:<7}  {json.dumps(token.text, ensure_ascii=False)}\n"

@@ -24,7 +24,11 @@ PREFIX = "scripted:"
 """`-m scripted:FILE` plays the turns of a TOML file."""
 
 _CONTROL = {IM_START: 0, IM_END: 1}
-_ERRORS: dict[str, type[HermesError]] = {"failed": HermesError, "out-of-memory": ResourcesExhausted}
+_ERRORS: dict[str, type[Exception]] = {
+    "failed": HermesError,
+    "out-of-memory": ResourcesExhausted,
+    "mistake": AssertionError,  # as a mistake in an adapter would come
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class ScriptedTurn:
     """One answer.
 
     `delay` is the pause before each character and `prefill` the one before the first, in seconds.
-    `forever` says the text again and again. `error` (`failed` or `out-of-memory`) is raised after the text.
+    `forever` says the text again and again. `error` (`failed`, `out-of-memory` or `mistake`) is raised after the text.
     """
 
     text: str = ""
@@ -41,13 +45,17 @@ class ScriptedTurn:
     forever: bool = False
     error: str = ""
 
+    def __post_init__(self) -> None:
+        if self.error and self.error not in _ERRORS:
+            raise ValueError(f"a turn cannot fail with '{self.error}', only with {', '.join(_ERRORS)}")
+
     def characters(self) -> Iterator[str]:
         """Yield the answer character by character."""
         yield from self.text
         while self.forever and self.text:
             yield from self.text
         if self.error:
-            raise _ERRORS[self.error](f"the script says: {self.error}", "ask for the next turn")
+            raise _ERRORS[self.error](f"the script says: {self.error}")
 
 
 class ScriptedEngine:

@@ -37,7 +37,9 @@ def test_a_script_is_read_from_a_file(tmp_path: Path) -> None:
     assert (engine.context_size, "".join(c.text for c in chunks)) == (99, "Hi")
 
 
-@pytest.mark.parametrize("text", ["turns = 1", "[[turns]]\nwords = 'x'", "not toml"])
+@pytest.mark.parametrize(
+    "text", ["[[turns]]\nerror = 'x'", "turns = 1", "[[turns]]\nwords = 'x'", "not toml"]
+)
 def test_what_is_no_script_is_refused(tmp_path: Path, text: str) -> None:
     """A slip in a script would end in a traceback."""
     path = tmp_path / "script.toml"

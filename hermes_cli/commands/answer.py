@@ -1,0 +1,84 @@
+"""One answer on standard output: as it comes, whole, or as JSON."""
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hermes_cli.chat.session import Session
+from hermes_cli.commands.flags import Flags
+from hermes_cli.commands.prompt_input import check_text, read_prompt
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.commands.start import start
+from hermes_cli.engines.base import Completion, FinishReason
+from hermes_cli.errors import Interrupted
+from hermes_cli.screen.terminal import Terminal
+
+
+def run(
+    runtime: Runtime,
+    flags: Flags,
+    words: Sequence[str],
+    files: Sequence[Path],
+    prefill: str,
+    *,
+    as_json: bool,
+    whole: bool,
+) -> None:
+    """Read the prompt, start a session, and print its answer."""
+    text = read_prompt(runtime.terminal, words, files)
+    prefill = check_text(prefill, "--prefill")
+    _, session, _ = start(runtime, flags)
+    answer(runtime.terminal, session, text, prefill, as_json=as_json, whole=as_json or whole)
+
+
+def answer(
+    terminal: Terminal, session: Session, text: str, prefill: str, *, as_json: bool, whole: bool
+) -> None:
+    """Print the session's answer to `text`, as it comes or, with `whole`, at once.
+
+    An answer that breaks off keeps what was said on standard output, with its newline, and fails.
+    """
+    said = [prefill]
+    if prefill and not whole:
+        terminal.write(prefill)
+    try:
+        for chunk in session.send(text, threading.Event(), prefill):
+            said.append(chunk.text)
+            if chunk.text and not whole:
+                terminal.write(chunk.text)
+    except (Exception, Interrupted):
+        if len(said) > 1 and not as_json:
+            terminal.write("".join(said) + "\n" if whole else "\n")
+        raise
+    done = session.last
+    if as_json and done is not None:
+        terminal.write(json.dumps(report("".join(said), session, done), ensure_ascii=False) + "\n")
+    else:
+        terminal.write("".join(said) + "\n" if whole else "\n")
+    if done is not None and done.finish_reason is FinishReason.LENGTH and not as_json:
+        terminal.notice(length_notice(session, done))
+
+
+def length_notice(session: Session, done: Completion) -> str:
+    """Return the line that says why an answer ended before the model ended it."""
+    if done.usage.completion_tokens == session.options.options.max_tokens:
+        return f"the answer was cut at --max-tokens {done.usage.completion_tokens:,}"
+    return f"the answer was cut: the context window of {session.engine.context_size:,} tokens is full"
+
+
+def report(text: str, session: Session, done: Completion) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    usage, timings = done.usage, done.timings
+    return {
+        "text": text,
+        "finish_reason": done.finish_reason.value,
+        "model": session.engine.name,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "cached_tokens": usage.cached_tokens,
+        },
+        "timings": {"prefill_s": round(timings.prefill_s, 6), "decode_s": round(timings.decode_s, 6)},
+    }

@@ -1,0 +1,57 @@
+"""What the flags of `ask` and `chat` ask for, checked against what can be asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+
+from hermes_cli import options
+from hermes_cli.config import Settings
+from hermes_cli.errors import UsageError
+from hermes_cli.options import OptionError, Sourced
+from hermes_cli.personas.persona import Persona
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the flags of a verb ask for, as they were typed."""
+
+    model: str | None = None
+    persona: str | None = None
+    system: str | None = None
+    context: str | None = None
+    sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
+
+    @classmethod
+    def from_context(cls, context: typer.Context) -> "Flags":
+        """Return what the verb's flags say. A verb that was not named, as in bare `hermes`, has none."""
+        given = context.params
+        sampling = {name: given.get(name) for name in options.FIELDS}
+        return cls(
+            given.get("model"), given.get("persona"), given.get("system"), given.get("context_size"), sampling
+        )
+
+    def context_size(self, settings: Settings) -> int | None:
+        """Return the context window that was asked for, in tokens."""
+        if self.context is None:
+            return settings.context
+        if not self.context.isdecimal() or not 1 <= int(self.context) <= options.MAX_CONTEXT:
+            raise UsageError(f"--context takes a number of tokens, not '{self.context}'")
+        return int(self.context)
+
+    def options(self, settings: Settings, persona: Persona) -> Sourced:
+        """Return the sampling options in force. Raises UsageError naming the flag that is wrong."""
+        values: dict[str, Any] = {}
+        for name, given in self.sampling.items():
+            if given is None or given == []:
+                continue
+            try:
+                values[name] = (
+                    options.parse_text(name, given)
+                    if isinstance(given, str)
+                    else options.check_value(name, given)
+                )
+            except OptionError as error:
+                raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
+        return settings.sampling(persona.key, persona.options, flags=values)

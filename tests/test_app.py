@@ -1,0 +1,70 @@
+"""The program as a whole: start-up, help, exit codes of the last net."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from hermes_cli import __version__, app
+from tests.cli import hermes, script
+
+HEAVY = {
+    "huggingface_hub",
+    "prompt_toolkit",
+    "psutil",
+    "rich",
+    "tokenizers",
+    "tomllib",
+    "torch",
+    "transformers",
+    "xllamacpp",
+}
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["ask", "--help"], ["chat", "--bogus"]])
+def test_what_needs_no_model_loads_no_library(home: Mapping[str, str], arguments: list[str]) -> None:
+    """Every mistyped flag would cost a second."""
+    code = (
+        "import sys, os; from hermes_cli import app; from hermes_cli.screen.terminal import Terminal;"
+        f"app.run({arguments!r}, Terminal.from_process(os.environ), os.environ);"
+        "sys.stderr.write(chr(10) + 'MODULES' + repr(sorted(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=dict(home), check=True, text=True
+    )
+    modules = {name.split(".")[0] for name in ast.literal_eval(done.stderr.partition("MODULES")[2])}
+    assert not modules & HEAVY
+
+
+def test_the_list_of_verbs_says_what_each_says_of_itself() -> None:
+    """`hermes --help` and `hermes VERB --help` would tell two stories."""
+    for verb, line in app.VERBS.items():
+        command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.commands.{verb}").app)
+        assert command.help.splitlines()[0] == line
+
+
+def test_version(home: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A bug report could not say what it is about."""
+    assert hermes("--version", env=home).code == 0
+    assert capsys.readouterr().out == f"hermes {__version__}\n"
+
+
+def test_a_mistake_in_hermes_itself_is_one_line_without_debug(
+    home: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A user would be shown a traceback, or a developer none."""
+    folder = Path(home["OPENHERMES_HOME"])
+    folder.mkdir()
+    model = script(tmp_path, {"text": "x", "error": "mistake"})
+    quiet = hermes("ask", "-m", model, "x", env=home)
+    loud = hermes("--debug", "ask", "-m", model, "x", env=home)
+    assert (quiet.code, loud.code) == (1, 1)
+    assert "AssertionError: the script says: mistake" in quiet.stderr
+    assert "Traceback" not in quiet.stderr
+    assert "Traceback" in loud.stderr
