@@ -36,7 +36,8 @@ class ScriptedTurn:
     """One answer.
 
     `delay` is the pause before each character and `prefill` the one before the first, in seconds.
-    `forever` says the text again and again. `error` (`failed`, `out-of-memory` or `mistake`) is raised after the text.
+    `forever` says the text again and again. `error` is raised after the text: `failed`, `out-of-memory`, or
+    `mistake`.
     """
 
     text: str = ""

@@ -44,8 +44,11 @@ class Loop:
         """Run until the end of input or `/exit`; return the exit code."""
         with self._ctrl_c():
             self._greet()
-            while self._state.running and (text := self._read()) is not None:
+            while self._state.running:
                 try:
+                    text = self._read()
+                    if text is None:
+                        break
                     self._turn(text)
                 except KeyboardInterrupt:
                     self._state.notice("(stopped)")
