@@ -12,7 +12,7 @@ from hermes_cli.commands.start import start
 from hermes_cli.engines.base import Engine
 from hermes_cli.errors import HermesError
 from hermes_cli.messages import Conversation
-from hermes_cli.models import local, select
+from hermes_cli.models import local
 from hermes_cli.models.download import size_text
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
@@ -41,7 +41,10 @@ def _why(choice: Choice) -> str:
     """Return the line under the banner: why this model, and what a toy it may be."""
     model = choice.selection.model
     if model is not None and model.source is local.Source.STARTER:
-        return f"The starter is a toy that shows everything works; {select.pull_hint('openhermes-2')}."
+        return (
+            "The starter is a toy that shows everything works: "
+            "'hermes models pull openhermes-2' fetches the real one."
+        )
     reason = sanitize_line(choice.selection.reason)
     return f"{reason[:1].upper()}{reason[1:]}."
 

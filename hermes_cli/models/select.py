@@ -37,7 +37,7 @@ class Selection:
     def plan(self, hardware: Hardware, wishes: Wishes | None = None) -> Plan:
         """Return how it will be run. Raises as `plan.choose` does, and for a model not fetched yet."""
         if self.model is None:
-            raise ModelUnavailable(f"{self.name} is not on this machine yet", pull_hint(self.name))
+            raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
         return choose(hardware, self.model.facts, wishes)
 
 
@@ -119,20 +119,19 @@ def _not_here(ref: ModelRef) -> ModelUnavailable:
         gguf = gguf_spelling_for(ref.variant.repo)
         return ModelUnavailable(
             f"{ref.name} is not on this machine, and this version of hermes runs GGUF files",
-            pull_hint(gguf or ""),
+            _pull(gguf or ""),
         )
     size = f" (about {size_text(ref.size)})" if ref.size else ""
-    return ModelUnavailable(f"{ref.name} is not on this machine", f"{pull_hint(ref.name)}{size}")
+    return ModelUnavailable(f"{ref.name} is not on this machine", f"{_pull(ref.name)}{size}")
 
 
-def pull_hint(name: str) -> str:
-    """Return the words that tell a person how to fetch a model."""
+def _pull(name: str) -> str:
     return f"'hermes models pull {name}' fetches it"
 
 
 def _repair(model: InstalledModel) -> str:
     if model.source is Source.HUB:
-        return f"'hermes models rm {model.name}', then {pull_hint(model.name)} again"
+        return f"'hermes models rm {model.name}', then {_pull(model.name)} again"
     return "replace the file with a whole one"
 
 
