@@ -28,7 +28,8 @@ def converse(runtime: Runtime, flags: Flags) -> int:
     terminal = runtime.terminal
     with terminal.typing(shown=not terminal.interactive):  # early keys wait, unseen, for the prompt
         persona, session, choice = start(runtime, flags)
-        state = State(terminal, session, persona, ProgramHost(runtime, flags, choice))
+        origin = "command line" if flags.persona else runtime.settings.source("persona")
+        state = State(terminal, session, persona, origin, ProgramHost(runtime, flags, choice))
         if not terminal.interactive:
             reader = LineReader(terminal.stdin)
             return Loop(state, reader, person=False).run()

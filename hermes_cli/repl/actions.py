@@ -46,7 +46,7 @@ def persona(state: State, argument: str) -> None:
     chosen = state.host.find_persona(argument)
     state.session.options = _keep_set_by_hand(state.session.options, state.host.options_for(chosen))
     state.session.restart(state.host.open_conversation(chosen))
-    state.persona = chosen
+    state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"A new conversation with {sanitize_line(chosen.name)}.")
     state.greet()
 
@@ -127,7 +127,7 @@ def show(state: State, argument: str) -> None:
     used = session.engine.count_tokens(session.conversation.messages)
     rows = {
         "model": state.host.describe_model(),
-        "persona": f"{state.persona.name} ({state.persona.source})",
+        "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
         "context": f"{used:,} of {session.engine.context_size:,} tokens, {_turns(state)} turns",
     }
     state.show(_columns(rows))

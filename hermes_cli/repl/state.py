@@ -11,11 +11,12 @@ from hermes_cli.screen.terminal import Terminal
 
 @dataclass
 class State:
-    """The REPL as slash commands see it."""
+    """The REPL as slash commands see it. `persona_from` is where the choice of persona came from."""
 
     terminal: Terminal
     session: Session
     persona: Persona
+    persona_from: str
     host: Host
     running: bool = True
     exit_code: int = 0

@@ -143,6 +143,16 @@ def test_help_lists_every_command(home: Env, tmp_path: Path) -> None:
     assert all(f"  /{name}" in result.stderr for name in names)
 
 
+def test_show_says_where_each_value_came_from(home: Env, tmp_path: Path) -> None:
+    """A user would look for a setting in the wrong place."""
+    result = chat({**home, "OPENHERMES_TOP_K": "7"}, tmp_path, "/show\n/persona gourmet-cook\n/show\n")
+    rows = [line.strip() for line in result.stderr.splitlines()]
+    assert any(row.startswith("model") and "a script was asked for" in row for row in rows)
+    assert any(row.startswith("persona  Hermes 2 (default; ") for row in rows)
+    assert any(row.startswith("persona  Marguerite (/persona; ") for row in rows), rows
+    assert any(row.startswith("top_k") and row.endswith("environment") for row in rows)
+
+
 @pytest.mark.parametrize("word", ["/show nonsense", "/set temperature", "/model", "/show"])
 def test_commands_answer_on_stderr_alone(home: Env, tmp_path: Path, word: str) -> None:
     """Standard output would hold something else than answers."""
