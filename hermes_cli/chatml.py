@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
@@ -19,6 +20,8 @@ from hermes_cli.messages import Message, Role, TurnIds
 
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
+
+REMEMBERED_TURNS = 1024
 
 Encode = Callable[[str], list[int]]
 """Ordinary text to token ids, adding nothing of its own."""
@@ -57,6 +60,8 @@ class ChatML:
         self.vocabulary = vocabulary
         self.im_start = control[IM_START]
         self.im_end = control[IM_END]
+        # Each prompt holds all the turns before it; only the new ones need to be encoded.
+        self._encode_turn = lru_cache(maxsize=REMEMBERED_TURNS)(lambda text: tuple(self.encode_text(text)))
         self._newline = self.encode_text("\n")
         self._between_turns = Segment(tuple(self.encode_text(between_turns)), control=False)
 
@@ -97,9 +102,8 @@ class ChatML:
         ids = self._encode("\n" + text)
         if ids[: len(self._newline)] == self._newline:
             return ids[len(self._newline) :]
-        return self._encode(
-            text
-        )  # the newline became one token with what follows: a BPE, which adds no blank
+        # The newline became one token with what follows it: a BPE, which adds no blank.
+        return self._encode(text)
 
     def holds_control(self, ids: Iterable[int]) -> bool:
         """Whether a control token is among the ids."""
@@ -146,7 +150,7 @@ class ChatML:
         made = message.turn_ids
         if made is not None and made.vocabulary == self.vocabulary and not self.holds_control(made.ids):
             return made.ids
-        return tuple(self.encode_text(f"{message.role}\n{message.text}"))
+        return self._encode_turn(f"{message.role}\n{message.text}")
 
     def ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the prompt for `messages` as one list of token ids."""

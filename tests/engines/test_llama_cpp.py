@@ -70,3 +70,13 @@ def test_an_idle_connection_is_opened_again(engine: LlamaCppEngine) -> None:
     assert connection is not None
     connection.sock.close()
     assert engine.count_tokens([Message(Role.USER, "Hi")]) == before
+
+
+def test_turns_that_were_encoded_are_not_encoded_again(engine: LlamaCppEngine) -> None:
+    """The hundredth turn would wait for a hundred turns to be encoded."""
+    talk = [Message(Role.USER, f"turn {n}") for n in range(50)]
+    engine.count_tokens(talk)
+    known = engine._chatml._encode_turn.cache_info()
+    engine.count_tokens([*talk, Message(Role.USER, "a new one")])
+    after = engine._chatml._encode_turn.cache_info()
+    assert after.misses - known.misses == 1
