@@ -1,5 +1,22 @@
-"""`python -m hermes_cli` is `hermes`."""
+"""Where the program begins: `hermes`, `openhermes` and `python -m hermes_cli`.
 
-from hermes_cli.app import main
+Signals are taken before anything else is imported, so that Ctrl-C in the first moments ends hermes quietly.
+"""
 
-main()
+import os
+import signal
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run hermes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asks that SIGHUP be left alone
+            signal.signal(number, lambda n, _: os._exit(128 + n))
+    from hermes_cli import app  # noqa: PLC0415 - see above
+
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

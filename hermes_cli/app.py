@@ -3,6 +3,7 @@
 Modules of verbs are imported when their verb is used: `hermes --help` must not wait for a model library.
 """
 
+import errno
 import importlib
 import os
 import signal
@@ -17,7 +18,7 @@ import typer.main
 
 from hermes_cli import __version__
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.errors import HermesError, Interrupted, ReaderGone
+from hermes_cli.errors import HermesError, Interrupted, ReaderGone, ResourcesExhausted
 from hermes_cli.screen.terminal import Terminal
 
 VERBS = {
@@ -99,17 +100,23 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
         return done.code if isinstance(done.code, int) else int(bool(done.code))
     except (ReaderGone, Interrupted) as error:
         return error.exit_code
-    except HermesError as error:
-        _explain(runtime, f"hermes: {error.message}", error.hint)
-        return error.exit_code
-    except MemoryError:
-        _explain(runtime, "hermes: out of memory", "choose a smaller model or a smaller --context")
-        return 75
     except Exception as error:  # noqa: BLE001 - the last net: a message in place of a traceback
-        hint = "this is a mistake in hermes; --debug shows where it happened"
-        _explain(runtime, f"hermes: {type(error).__name__}: {error}", hint)
-        return 1
+        known = error if isinstance(error, HermesError) else _translated(error)
+        _explain(runtime, f"hermes: {known.message}", known.hint)
+        return known.exit_code
     return 0
+
+
+def _translated(error: Exception) -> HermesError:
+    """Return what an error that is not hermes' own means to a user."""
+    if isinstance(error, MemoryError):
+        return ResourcesExhausted("out of memory", "choose a smaller model or a smaller --context")
+    if isinstance(error, OSError):
+        kind = ResourcesExhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else HermesError
+        return kind(str(error))
+    return HermesError(
+        f"{type(error).__name__}: {error}", "this is a mistake in hermes; --debug shows where it happened"
+    )
 
 
 def _explain(runtime: Runtime, message: str, hint: str) -> None:
@@ -144,7 +151,8 @@ def _leave(terminal: Terminal, code: int) -> NoReturn:
     """End the process without waiting for llama.cpp, whose threads may be in the middle of a batch."""
     for stream in (sys.stdout, terminal.stdout, terminal.stderr):
         try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
             code = code or ReaderGone.exit_code
     os._exit(code)

@@ -4,7 +4,6 @@ It knows which settings there are, where they may come from, and which folders h
 know what a persona or a model is: their names are only text here.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 from hermes_cli import options
 from hermes_cli.errors import ConfigError
 from hermes_cli.options import OptionError, Sourced, suggestion
+from hermes_cli.textfiles import parse_toml, read_text
 
 HOME_VARIABLE = "OPENHERMES_HOME"
 ENV_PREFIX = "OPENHERMES_"
 DEFAULT_PERSONA = "hermes-2"
-MAX_CONFIG_BYTES = 1 << 20
 
 PLAIN_SETTINGS: dict[str, type] = {"model": str, "persona": str, "user": str, "context": int}
 
@@ -36,7 +35,10 @@ class Paths:
         """Return the folders for this user; OPENHERMES_HOME moves every one of them."""
         home = environ.get(HOME_VARIABLE)
         if home:
-            root = Path(home).expanduser().absolute()
+            try:
+                root = Path(home).expanduser().absolute()
+            except RuntimeError:
+                raise ConfigError(f"{HOME_VARIABLE}={home} names the home of nobody") from None
             return cls(root / "config", root / "data", root / "cache", root / "state")
         from platformdirs import PlatformDirs  # noqa: PLC0415 - not needed where the variable is set
 
@@ -140,13 +142,23 @@ def _check_setting(name: str, value: Any, where: str) -> Any:
         raise ConfigError(f"{where}: {name} takes {wanted}, not {value!r}")
     if isinstance(value, int) and not 1 <= value <= options.MAX_CONTEXT:
         raise ConfigError(f"{where}: {name} is {value:,}; it can be 1 to {options.MAX_CONTEXT:,}")
+    if isinstance(value, str) and not _is_text(value):
+        raise ConfigError(f"{where}: {name} is not UTF-8 text")
     if value == "":
         raise ConfigError(f"{where}: {name} is empty", "give it a value, or take the line out")
     return value
 
 
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a byte of the environment that is no UTF-8
+        return False
+    return "\0" not in value
+
+
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    table = read_toml(path) if path.exists() else {}
+    table = parse_toml(read_text(path, ConfigError), path, ConfigError) if path.exists() else {}
     known = [*PLAIN_SETTINGS, "options"]
     where = str(path)
     for key in table:
@@ -156,24 +168,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(sampling, dict):
         raise ConfigError(f"{where}: options is a table: write [options] on a line of its own")
     try:
-        checked = {k.replace("-", "_"): options.check_value(k, v) for k, v in sampling.items()}
+        checked = options.check_table(sampling)
     except OptionError as error:
         raise ConfigError(f"{where}: [options] {error}", f"edit {where}") from None
     return {k: _check_setting(k, v, where) for k, v in table.items()}, checked
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the table in the TOML file. Raises ConfigError with the place of the mistake."""
-    hint = f"edit {path}"
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path} is larger than 1 MiB: that is no config file", hint)
-        return tomllib.loads(path.read_bytes().decode())
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 at byte {error.start}", hint) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}", hint) from None
-    except (RecursionError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}", hint) from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None

@@ -107,6 +107,20 @@ def _shown(value: Any) -> str:
         return "a number of thousands of digits"
 
 
+def check_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a TOML table, checked, under their own names.
+
+    Raises OptionError as `check_value` does, and for an option that is there in both of its spellings.
+    """
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name in result:
+            raise OptionError(f"'{name}' is there twice; take one of them out")
+        result[name] = check_value(name, value)
+    return result
+
+
 def _check_stop(value: Any) -> tuple[str, ...]:
     texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else None
     if texts is None or not all(isinstance(t, str) for t in texts):

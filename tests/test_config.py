@@ -77,7 +77,7 @@ def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
         ("options = 3", r"\[options\] on a line"),
         ("[options]\ntemprature = 1", r"did you mean 'temperature'"),
         ("[options]\ntemperature = 9", r"0 to 5"),
-        ("x = " + "[" * 3000, r"cannot be read|TOML|line"),
+        ("x = " + "[" * 3000, r"nested too deeply"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, words: str) -> None:
@@ -101,5 +101,5 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     paths = Paths.from_environment(env)
     paths.config.mkdir()
     paths.config_file.write_bytes(b'model = "\xff"')
-    with pytest.raises(ConfigError, match="not UTF-8 at byte 9"):
+    with pytest.raises(ConfigError, match="not UTF-8: byte 9"):
         config.load(paths, env)

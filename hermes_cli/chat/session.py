@@ -4,10 +4,9 @@ It knows the order in which turns come to be and what is kept of a broken one. I
 is typed in, how it looks, and where it is stored.
 """
 
-import threading
 from collections.abc import Iterator
 
-from hermes_cli.engines.base import Chunk, Completion, Engine, FinishReason
+from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import Sourced
 
@@ -26,7 +25,7 @@ class Session:
         self.options = options
         self.last: Completion | None = None
 
-    def send(self, text: str, cancel: threading.Event, prefill: str = "") -> Iterator[Chunk]:
+    def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
         """Send a user's turn and yield the answer, which begins with `prefill`.
 
         What was said stays in the conversation, whether the answer ends, is cancelled, fails, or the
@@ -49,6 +48,14 @@ class Session:
             if new or ended:
                 turn_ids = self.last.turn_ids if self.last is not None else None
                 self.conversation = asked.add(Message(Role.ASSISTANT, prefill + new, turn_ids))
+
+    @property
+    def limit_reached(self) -> str:
+        """Why the last answer ended with FinishReason.LENGTH, in words."""
+        said = self.last.usage.completion_tokens if self.last else 0
+        if said == self.options.options.max_tokens:
+            return f"max_tokens is {said:,}"
+        return f"the context window of {self.engine.context_size:,} tokens is full"
 
     def clear(self) -> None:
         """Go back to the opening: system prompt, examples and greeting stay."""

@@ -1,17 +1,17 @@
 """One answer on standard output: as it comes, whole, or as JSON."""
 
 import json
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hermes_cli.chat.session import Session
+from hermes_cli.chat.text import check_text
 from hermes_cli.commands.flags import Flags
-from hermes_cli.commands.prompt_input import check_text, read_prompt
+from hermes_cli.commands.prompt_input import read_prompt
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.commands.start import start
-from hermes_cli.engines.base import Completion, FinishReason
+from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.errors import Interrupted
 from hermes_cli.screen.terminal import Terminal
 
@@ -40,16 +40,15 @@ def answer(
 
     An answer that breaks off keeps what was said on standard output, with its newline, and fails.
     """
-    said = [prefill]
-    if prefill and not whole:
-        terminal.write(prefill)
+    said: list[str] = []
     try:
-        for chunk in session.send(text, threading.Event(), prefill):
-            said.append(chunk.text)
-            if chunk.text and not whole:
-                terminal.write(chunk.text)
+        for chunk in session.send(text, Cancel(), prefill):
+            piece = chunk.text if said else prefill + chunk.text
+            said.append(piece)
+            if piece and not whole:
+                terminal.write(piece)
     except (Exception, Interrupted):
-        if len(said) > 1 and not as_json:
+        if said and not as_json:
             terminal.write("".join(said) + "\n" if whole else "\n")
         raise
     done = session.last
@@ -58,14 +57,7 @@ def answer(
     else:
         terminal.write("".join(said) + "\n" if whole else "\n")
     if done is not None and done.finish_reason is FinishReason.LENGTH and not as_json:
-        terminal.notice(length_notice(session, done))
-
-
-def length_notice(session: Session, done: Completion) -> str:
-    """Return the line that says why an answer ended before the model ended it."""
-    if done.usage.completion_tokens == session.options.options.max_tokens:
-        return f"the answer was cut at --max-tokens {done.usage.completion_tokens:,}"
-    return f"the answer was cut: the context window of {session.engine.context_size:,} tokens is full"
+        terminal.notice(f"the answer was cut: {session.limit_reached}")
 
 
 def report(text: str, session: Session, done: Completion) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from hermes_cli import __version__
+from hermes_cli.chat.session import Session
 from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.commands.start import start
 from hermes_cli.engines.base import Engine
-from hermes_cli.errors import HermesError
 from hermes_cli.messages import Conversation
 from hermes_cli.models import local
 from hermes_cli.models.download import size_text
@@ -58,11 +57,6 @@ class ProgramHost:
     flags: Flags
     choice: Choice
 
-    @property
-    def history_file(self) -> Path:
-        """Where typed lines are kept."""
-        return self.runtime.paths.history
-
     def find_persona(self, name: str) -> Persona:
         """Return the persona of that name or file."""
         return self.runtime.persona(name)
@@ -93,17 +87,21 @@ class ProgramHost:
         """Return the plan of the model that is loaded, and its reason."""
         return f"{self.choice.summary} ({self.choice.reason})"
 
-    def replace_engine(self, name: str, old: Engine) -> Engine:
-        """Return the engine for another model; where its load fails, the old model's again."""
+    def use_model(self, name: str, session: Session) -> None:
+        """Give the session another model. Where that fails or is interrupted, it has the old one again."""
         choice = choose_model(self.runtime, name, self.flags.context_size(self.runtime.settings))
-        old.close()  # two models at once would need the memory of both
         try:
-            engine = open_engine(choice, verbose=self.runtime.debug)
-        except BaseException as error:
-            engine = open_engine(self.choice, verbose=self.runtime.debug)
-            if not isinstance(error, HermesError):
-                raise
-            self.runtime.terminal.error(error.message)
-            return engine
-        self.choice = choice
-        return engine
+            session.engine.close()  # two models at once would need the memory of both
+            session.engine = open_engine(choice, verbose=self.runtime.debug)
+            self.choice = choice
+        except BaseException:
+            session.engine = self._reopen()
+            raise
+
+    def _reopen(self) -> Engine:
+        """Return the last model's engine anew; pressing Ctrl-C does not leave a chat without one."""
+        while True:
+            try:
+                return open_engine(self.choice, verbose=self.runtime.debug)
+            except KeyboardInterrupt:
+                continue

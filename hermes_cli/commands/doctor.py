@@ -20,7 +20,8 @@ LIBRARIES = ("xllamacpp", "tokenizers", "huggingface-hub", "prompt-toolkit", "ri
 @app.command()
 def doctor(context: typer.Context) -> None:
     """Show versions, hardware, folders and models, and what would be loaded."""
-    from hermes_cli.models import hardware, local, select  # noqa: PLC0415 - not needed to parse a command line
+    from hermes_cli.commands.model_choice import known_choice  # noqa: PLC0415 - see ask.py
+    from hermes_cli.models import hardware, local  # noqa: PLC0415
     from hermes_cli.models.download import size_text  # noqa: PLC0415
     from hermes_cli.screen.columns import columns  # noqa: PLC0415
 
@@ -37,14 +38,12 @@ def doctor(context: typer.Context) -> None:
         or [("none",)],
     }
     try:
-        selection = select.resolve(
-            None, models_dir=runtime.paths.models, hardware=machine, configured=runtime.settings.model
+        choice = known_choice(runtime, runtime.settings.context)
+        sections["would load"] = (
+            [("the starter, which would be fetched first (98 MB)",)]
+            if choice is None
+            else [(choice.summary,), (choice.reason,)]
         )
-        if selection is None or selection.model is None:
-            sections["would load"] = [("the starter, which would be fetched first (98 MB)",)]
-        else:
-            plan = selection.plan(machine)
-            sections["would load"] = [(plan.summary,), (f"because {selection.reason}",), (plan.reason,)]
     except HermesError as error:
         sections["would load"] = [(f"nothing: {error.message}",), (error.hint,)]
     for title, rows in sections.items():

@@ -12,6 +12,8 @@ from hermes_cli.errors import UsageError
 from hermes_cli.options import OptionError, Sourced
 from hermes_cli.personas.persona import Persona
 
+MAX_DIGITS = 10
+
 
 @dataclass(frozen=True)
 class Flags:
@@ -36,8 +38,11 @@ class Flags:
         """Return the context window that was asked for, in tokens."""
         if self.context is None:
             return settings.context
-        if not self.context.isdecimal() or not 1 <= int(self.context) <= options.MAX_CONTEXT:
-            raise UsageError(f"--context takes a number of tokens, not '{self.context}'")
+        digits = self.context.isascii() and self.context.isdecimal() and len(self.context) < MAX_DIGITS
+        if not digits or not 1 <= int(self.context) <= options.MAX_CONTEXT:
+            raise UsageError(
+                f"--context takes a number of tokens, 1 to {options.MAX_CONTEXT:,}, not '{self.context[:40]}'"
+            )
         return int(self.context)
 
     def options(self, settings: Settings, persona: Persona) -> Sourced:

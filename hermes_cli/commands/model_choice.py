@@ -14,6 +14,7 @@ from hermes_cli.messages import Message
 from hermes_cli.models import hardware, hub, select, starter
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
 from hermes_cli.models.download import size_text
+from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import Plan, Wishes
 from hermes_cli.models.select import Selection
 from hermes_cli.screen.columns import columns
@@ -46,36 +47,52 @@ def choose_model(runtime: Runtime, name: str | None, context_size: int | None) -
 
     Raises ModelUnavailable, ResourcesExhausted or UsageError with the next step.
     """
-    named = name or runtime.settings.model
-    if named and named.startswith(SCRIPTED):
-        script = Path(named.removeprefix(SCRIPTED))
-        return Choice(Selection("scripted", "a script was asked for"), script=script)
+    if script := _script(runtime, name):
+        return script
     wishes = Wishes(context_size)
     machine = hardware.probe()
-    selection = select_model(runtime, name, machine, wishes)
+    selection = _selection(runtime, name, machine, wishes)
     return Choice(selection, selection.plan(machine, wishes))
 
 
-def select_model(
-    runtime: Runtime, name: str | None, machine: hardware.Hardware, wishes: Wishes | None = None
-) -> Selection:
+def known_choice(runtime: Runtime, context_size: int | None) -> Choice | None:
+    """Return what would be opened without a name; None where something would have to be fetched first."""
+    if script := _script(runtime, None):
+        return script
+    wishes = Wishes(context_size)
+    machine = hardware.probe()
+    selection = _resolve(runtime, None, machine, wishes)
+    if selection is None or selection.needs_fetch:
+        return None
+    return Choice(selection, selection.plan(machine, wishes))
+
+
+def _script(runtime: Runtime, name: str | None) -> Choice | None:
+    named = name or runtime.settings.model
+    if not named or not named.startswith(SCRIPTED):
+        return None
+    path = Path(named.removeprefix(SCRIPTED))
+    return Choice(Selection("scripted", "a script was asked for"), script=path)
+
+
+def _resolve(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wishes) -> Selection | None:
+    return select.resolve(
+        name,
+        models_dir=runtime.paths.models,
+        hardware=machine,
+        configured=runtime.settings.model,
+        wishes=wishes,
+    )
+
+
+def _selection(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wishes) -> Selection:
     """Return the selection for a name, or for none; a missing starter is fetched, a missing model offered."""
-
-    def resolve(text: str | None) -> Selection | None:
-        return select.resolve(
-            text,
-            models_dir=runtime.paths.models,
-            hardware=machine,
-            configured=runtime.settings.model,
-            wishes=wishes,
-        )
-
-    selection = resolve(name)
+    selection = _resolve(runtime, name, machine, wishes)
     if selection is None:
-        selection = resolve(_offer(runtime, machine))
+        selection = _resolve(runtime, _offer(runtime, machine), machine, wishes)
     if selection is not None and selection.needs_fetch:
         fetch_starter(runtime)
-        selection = resolve(name)
+        selection = _resolve(runtime, name, machine, wishes)
     if selection is None or selection.needs_fetch:
         raise ModelUnavailable(
             "there is no model to talk to", "'hermes models pull starter' fetches a small one"
@@ -83,7 +100,7 @@ def select_model(
     return selection
 
 
-def _offer(runtime: Runtime, machine: hardware.Hardware) -> str:
+def _offer(runtime: Runtime, machine: Hardware) -> str:
     """Return the name of the model to begin with on a machine that has none.
 
     A person is asked where there is something to choose; otherwise it is the starter.
@@ -141,10 +158,9 @@ def open_engine(choice: Choice, *, verbose: bool = False) -> Engine:
 
 def prompt_tokens(runtime: Runtime, name: str | None, messages: Sequence[Message]) -> list[PromptToken]:
     """Return the exact prompt of a model, without loading its weights."""
-    named = name or runtime.settings.model
-    if named and named.startswith(SCRIPTED):
-        return open_engine(choose_model(runtime, named, None)).prompt_tokens(messages)
-    model = select_model(runtime, name, hardware.probe()).model
+    if script := _script(runtime, name):
+        return open_engine(script).prompt_tokens(messages)
+    model = _selection(runtime, name, hardware.probe(), Wishes()).model
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see open_engine
 
@@ -153,7 +169,7 @@ def prompt_tokens(runtime: Runtime, name: str | None, messages: Sequence[Message
     if model is not None and (tokenizer := model.path / "tokenizer.json").is_file():
         return _from_tokenizer(tokenizer, messages)
     raise ModelUnavailable(
-        f"{named} has neither a GGUF header nor a tokenizer.json", "name a .gguf file, or a folder with one"
+        "this model has neither a GGUF header nor a tokenizer.json", "name a .gguf file, or a folder with one"
     )
 
 

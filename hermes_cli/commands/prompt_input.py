@@ -8,11 +8,16 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from hermes_cli.chat.text import check_text, decode
 from hermes_cli.errors import UsageError
 from hermes_cli.screen.terminal import Terminal
 
 QUIET_STDIN_S = 3.0
 """After this long without standard input's end, a line says what hermes waits for."""
+
+
+MAX_BYTES = 64 << 20
+"""Far more than any context window holds, and less than fills the memory."""
 
 
 def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path]) -> str:
@@ -36,7 +41,7 @@ def _read_stdin(terminal: Terminal) -> str:
     patience.daemon = True
     patience.start()
     try:
-        data = terminal.stdin.read()
+        data = _within_reason(terminal.stdin.read(MAX_BYTES + 1), "standard input")
     except OSError as error:
         raise UsageError(f"standard input cannot be read: {error.strerror}") from None
     finally:
@@ -46,31 +51,17 @@ def _read_stdin(terminal: Terminal) -> str:
 
 def _read_file(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = _within_reason(file.read(MAX_BYTES + 1), str(path))
     except OSError as error:
         reason = (error.strerror or "it cannot be read").lower()
         raise UsageError(f"{path}: {reason}", "check the name that follows -f") from None
     return f"{path}:\n{decode(data, str(path))}"
 
 
-def decode(data: bytes, where: str) -> str:
-    """Return the bytes as text. Raises UsageError with the place of the first that are no UTF-8, or NUL."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
+def _within_reason(data: bytes, where: str) -> bytes:
+    if len(data) > MAX_BYTES:
         raise UsageError(
-            f"{where} is not UTF-8 text: byte {error.start + 1:,} is 0x{data[error.start]:02x}",
-            "convert it first, as with: iconv -f latin1 -t utf-8",
-        ) from None
-    return check_text(text, where)
-
-
-def check_text(text: str, where: str) -> str:
-    """Return the text. Raises UsageError where it holds NUL or bytes that were no UTF-8."""
-    if "\0" in text:
-        raise UsageError(f"{where} holds a NUL at character {text.index(chr(0)) + 1:,}: that is no text")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{where} is not UTF-8 text", "check the terminal's encoding") from None
-    return text
+            f"{where} is larger than {MAX_BYTES >> 20} MiB", "no context window holds it; shorten it"
+        )
+    return data

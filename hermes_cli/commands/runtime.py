@@ -49,7 +49,7 @@ class Runtime:
 
     def opening(self, persona: "Persona", system: str | None) -> "Conversation":
         """Return how a conversation with the persona begins; `system` replaces its system prompt."""
-        from hermes_cli.commands.prompt_input import check_text  # noqa: PLC0415
+        from hermes_cli.chat.text import check_text  # noqa: PLC0415
 
         opening = persona.opening(self.settings.user)
         if system is None:

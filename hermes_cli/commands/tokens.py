@@ -24,15 +24,35 @@ def tokens(
     system: params.System = None,
     prefill: params.Prefill = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of {id, text, control}.")] = False,
+    no_stream: Annotated[
+        bool, typer.Option("--no-stream", help="As in ask; here it changes nothing.")
+    ] = False,
+    context_size: params.Context = None,
+    temperature: params.Temperature = None,
+    top_p: params.TopP = None,
+    top_k: params.TopK = None,
+    min_p: params.MinP = None,
+    repetition_penalty: params.RepetitionPenalty = None,
+    max_tokens: params.MaxTokens = None,
+    seed: params.Seed = None,
+    stop: params.Stop = None,
 ) -> None:
-    """Show the token ids of the prompt that `ask` would send."""
+    """Show the token ids of the prompt that `ask` would send.
+
+    It takes what `ask` takes: put the one word in place of the other.
+    """
+    from hermes_cli.chat.text import check_text  # noqa: PLC0415
+    from hermes_cli.commands.flags import Flags  # noqa: PLC0415
     from hermes_cli.commands.model_choice import prompt_tokens  # noqa: PLC0415 - see ask.py
-    from hermes_cli.commands.prompt_input import check_text, read_prompt  # noqa: PLC0415
+    from hermes_cli.commands.prompt_input import read_prompt  # noqa: PLC0415
     from hermes_cli.messages import Message, Role  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     text = read_prompt(runtime.terminal, prompt or [], files or [])
     chosen = runtime.persona(persona)
+    flags = Flags.from_context(context)
+    flags.options(runtime.settings, chosen)  # what `ask` would refuse is refused here, too
+    flags.context_size(runtime.settings)
     turns = runtime.opening(chosen, system).add(Message(Role.USER, text))
     if check_text(prefill, "--prefill"):
         turns = turns.add(Message(Role.ASSISTANT, prefill))

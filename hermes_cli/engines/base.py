@@ -5,7 +5,6 @@ conversation that ends with an assistant turn is continued from that turn's text
 is answered.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +12,25 @@ from typing import Protocol
 
 from hermes_cli.messages import Message, TurnIds
 from hermes_cli.options import GenerationOptions
+
+
+class Cancel:
+    """A request to stop an answer, which stays.
+
+    It is a bare flag, because Ctrl-C sets it from a signal handler: a threading.Event has a lock, and a
+    handler that interrupts whoever holds it waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def set(self) -> None:
+        """Ask for the stop."""
+        self._requested = True
+
+    def is_set(self) -> bool:
+        """Whether it was asked for."""
+        return self._requested
 
 
 class FinishReason(StrEnum):
@@ -91,7 +109,7 @@ class Engine(Protocol):
         """The context window in tokens: prompt and answer together."""
 
     def stream(
-        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer piece by piece; the last chunk, and only it, carries a Completion.
 

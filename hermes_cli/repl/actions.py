@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from hermes_cli import options
 from hermes_cli.errors import UsageError
-from hermes_cli.messages import Role
-from hermes_cli.options import FIELDS, GenerationOptions, OptionError, Sourced
+from hermes_cli.messages import Message, Role
+from hermes_cli.options import FIELDS, OptionError, Sourced
 from hermes_cli.repl.state import State
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
@@ -68,7 +68,7 @@ def model(state: State, argument: str) -> None:
         rows = state.host.model_names()
         state.show(_columns({_marked(name, state.session.engine.name): text for name, text in rows.items()}))
         return
-    state.session.engine = state.host.replace_engine(argument, state.session.engine)
+    state.host.use_model(argument, state.session)
     state.notice(f"Now with {sanitize_line(state.host.describe_model())}")
 
 
@@ -90,16 +90,20 @@ def set_option(state: State, argument: str) -> None:
     if not text and name in FIELDS:
         state.show(f"{name} takes {FIELDS[name].range_text}. {FIELDS[name].help}")
         return
+    if text == "default" and name in FIELDS:
+        given = state.host.options_for(state.persona)
+        value, source = getattr(given.options, name), given.source(name)
+    else:
+        value, source = _parse(name, text), SET
+    state.session.options = state.session.options.with_layer({name: value}, source)
+    state.notice(f"{name} = {options.value_text(value)}" + (f" ({source})" if source != SET else ""))
+
+
+def _parse(name: str, text: str) -> object:
     try:
-        value = (
-            getattr(GenerationOptions(), name)
-            if text == "default" and name in FIELDS
-            else options.parse_text(name, text)
-        )
+        return options.parse_text(name, text)
     except OptionError as error:
         raise UsageError(str(error), "/set lists the options") from None
-    state.session.options = state.session.options.with_layer({name: value}, SET)
-    state.notice(f"{name} = {options.value_text(value)}")
 
 
 def options_text(sourced: Sourced) -> str:
@@ -124,7 +128,7 @@ def show(state: State, argument: str) -> None:
     if argument:
         raise UsageError(f"/show knows no '{argument}'", "/show, or /show prompt")
     session = state.session
-    used = session.engine.count_tokens(session.conversation.messages)
+    used = session.engine.count_tokens(_next_prompt(state))
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
@@ -138,8 +142,13 @@ def _turns(state: State) -> int:
     return sum(message.role is Role.USER for message in state.session.conversation)
 
 
+def _next_prompt(state: State) -> tuple[Message, ...]:
+    """Return the messages that go to the model next, with an empty turn where the person's will stand."""
+    return state.session.conversation.add(Message(Role.USER, "")).messages
+
+
 def _show_prompt(state: State) -> None:
-    tokens = state.session.engine.prompt_tokens(state.session.conversation.messages)
+    tokens = state.session.engine.prompt_tokens(_next_prompt(state))
     control = {token.data for token in tokens if token.control}
     said = b"".join(b"\0" if token.control else token.data for token in tokens)
     state.show(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
@@ -147,7 +156,7 @@ def _show_prompt(state: State) -> None:
     remark = f"{len(tokens):,} tokens, {marks} of them control tokens"
     if any(spelling in said for spelling in control):
         remark += "; a text spells one of these, and is sent as text"
-    state.notice(f"{remark}. Your next message goes in before the last turn.")
+    state.notice(f"{remark}. The empty user turn is where your next message goes.")
 
 
 def _marked(name: str, current: str) -> str:

@@ -1,10 +1,9 @@
 """What the REPL needs from the program around it, so that it knows no flags, files or downloads."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol
 
-from hermes_cli.engines.base import Engine
+from hermes_cli.chat.session import Session
 from hermes_cli.messages import Conversation
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
@@ -12,10 +11,6 @@ from hermes_cli.personas.persona import Persona
 
 class Host(Protocol):
     """Opens personas and models by name for a running conversation."""
-
-    @property
-    def history_file(self) -> Path:
-        """Where typed lines are kept."""
 
     def find_persona(self, name: str) -> Persona:
         """Return the persona of that name or file. Raises PersonaError."""
@@ -35,8 +30,8 @@ class Host(Protocol):
     def describe_model(self) -> str:
         """Return the plan of the model that is loaded, and its reason."""
 
-    def replace_engine(self, name: str, old: Engine) -> Engine:
-        """Return the engine for another model, closing the old one; where that fails, the old one again.
+    def use_model(self, name: str, session: Session) -> None:
+        """Give the session another model. Where that fails or is interrupted, it has the old one again.
 
-        Raises HermesError with the old engine still open where the other model cannot be chosen.
+        Raises HermesError with the reason.
         """

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from hermes_cli.engines.base import Completion, FinishReason
+from hermes_cli.chat.text import check_text
+from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.errors import HermesError, ReaderGone
 from hermes_cli.messages import Role
 from hermes_cli.repl import table
@@ -36,34 +37,34 @@ class Loop:
         self._state = state
         self._reader = reader
         self._person = person
-        self._cancel: threading.Event | None = None
+        self._cancel: Cancel | None = None
         self._presses = 0
+        self._obeying = False
         state.greet = self._greet
 
     def run(self) -> int:
         """Run until the end of input or `/exit`; return the exit code."""
         with self._ctrl_c():
             self._greet()
-            while self._state.running:
-                try:
-                    text = self._read()
-                    if text is None:
-                        break
-                    self._turn(text)
-                except KeyboardInterrupt:
-                    self._state.notice("(stopped)")
-                except ReaderGone:
-                    raise
-                except HermesError as error:
-                    self._fail(error)
+            while self._state.running and self._round():
+                pass
         return self._state.exit_code
 
-    def _read(self) -> str | None:
+    def _round(self) -> bool:
+        """Read one turn and see to it; False at the end of input."""
         try:
-            return self._reader.read()
+            text = self._reader.read()
+            if text is not None:
+                self._turn(check_text(text, "the line"))
+        except KeyboardInterrupt:
+            self._state.notice("(stopped)")
         except HermesError as error:
+            if isinstance(error, ReaderGone):
+                raise
             self._fail(error)
-            return ""
+        else:
+            return text is not None
+        return True
 
     def _fail(self, error: HermesError) -> None:
         """Say what went wrong. In a pipe it is remembered, too, for the exit code."""
@@ -86,11 +87,15 @@ class Loop:
         command = table.find(name.strip())
         if command is None:
             self._state.notice(table.nearest(sanitize_line(name.strip())))
-        else:
+            return
+        self._obeying = True
+        try:
             command.run(self._state, argument.strip())
+        finally:
+            self._obeying = False
 
     def _answer(self, text: str) -> None:
-        state, cancel = self._state, threading.Event()
+        state, cancel = self._state, Cancel()
         self._cancel, self._presses = cancel, 0
         shown = ""
         try:
@@ -118,9 +123,7 @@ class Loop:
         if done.finish_reason is FinishReason.CANCELLED:
             self._state.notice("(stopped; what was said is kept)" if shown else "(stopped before it began)")
         elif done.finish_reason is FinishReason.LENGTH:
-            limit = session.options.options.max_tokens == done.usage.completion_tokens
-            what = "max_tokens" if limit else f"the context window of {session.engine.context_size:,} tokens"
-            self._state.notice(f"(cut at {what})")
+            self._state.notice(f"(cut: {session.limit_reached})")
         elif not shown:
             self._state.notice("(the model had nothing to say)")
 
@@ -148,10 +151,10 @@ class Loop:
             signal.signal(signal.SIGINT, before)
 
     def _pressed(self, _number: int, _frame: FrameType | None) -> None:
-        cancel = self._cancel
-        if cancel is None:
-            raise KeyboardInterrupt
-        self._presses += 1
-        cancel.set()
-        if self._presses >= STUBBORN_PRESSES:
+        """Stop the answer or the command that runs. Between the two there is nothing to stop."""
+        if self._cancel is not None:
+            self._presses += 1
+            self._cancel.set()
+        if self._obeying or self._presses >= STUBBORN_PRESSES:
+            self._presses = 0
             raise KeyboardInterrupt

@@ -1,12 +1,17 @@
 """Reading turns: a prompt_toolkit line with history and completion, or the lines of standard input."""
 
+import asyncio
 import contextlib
+import errno
 import os
-from collections.abc import Iterable
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
@@ -15,7 +20,8 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output
 
-from hermes_cli.errors import UsageError
+from hermes_cli.chat.text import decode
+from hermes_cli.errors import Interrupted
 from hermes_cli.repl import table
 from hermes_cli.repl.state import State
 
@@ -99,12 +105,42 @@ class PromptReader:
         """Return what was typed. Ctrl-C empties the line, Ctrl-D on an empty one ends the conversation."""
         while True:
             try:
-                return self._session.prompt()
+                with _signals_for_the_prompt() as pre_run:
+                    return self._session.prompt(pre_run=pre_run)
             except KeyboardInterrupt:
                 if not self._session.default_buffer.text:
                     self._state.notice("Ctrl-D or /exit leaves.")
             except EOFError:
                 return None
+            except OSError as error:
+                if error.errno == errno.EIO:  # the terminal is gone
+                    raise Interrupted(signal.SIGHUP) from None
+                raise
+
+
+@contextmanager
+def _signals_for_the_prompt() -> Iterator[Callable[[], None]]:
+    """Let SIGTERM and SIGHUP end a prompt from inside its event loop, which swallows what a handler raises.
+
+    Yield what prompt_toolkit must call once its loop runs.
+    """
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if callable(signal.getsignal(n))]
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def end(number: int) -> None:
+        app = get_app()
+        if app.is_running and not app.is_done:
+            app.exit(exception=Interrupted(number))
+
+    def pre_run() -> None:
+        for number in numbers:
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+
+    try:
+        yield pre_run
+    finally:
+        for number, handler in before.items():  # asyncio leaves the default behind
+            signal.signal(number, handler)
 
 
 def _keys() -> KeyBindings:
@@ -131,14 +167,4 @@ class LineReader:
         if not line:
             return None
         self._number += 1
-        data = line.removesuffix(b"\n")
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"line {self._number} is not UTF-8 text at byte {error.start + 1}; it was not sent",
-                "convert it first, as with: iconv -f latin1 -t utf-8",
-            ) from None
-        if "\0" in text:
-            raise UsageError(f"line {self._number} holds a NUL; it was not sent", "that is no text")
-        return text
+        return decode(line.removesuffix(b"\n"), f"line {self._number}")

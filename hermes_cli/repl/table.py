@@ -54,7 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "set",
         "[OPTION VALUE]",
-        "List the options, or set one; 'default' puts it back.",
+        "List the options, or set one; 'default' puts it back as it was at the start.",
         actions.set_option,
         choices=actions.option_choices,
     ),

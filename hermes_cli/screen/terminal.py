@@ -3,16 +3,17 @@
 This is the one place that asks whether something is a terminal. Tests give it other streams.
 """
 
+import errno
 import io
 import os
-import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
-from hermes_cli.errors import ReaderGone, ResourcesExhausted
+from hermes_cli.errors import Interrupted, ReaderGone, ResourcesExhausted
 from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
 SHOW_CURSOR_AND_END_PASTE = "\x1b[?25h\x1b[?2004l"
@@ -33,22 +34,20 @@ class Terminal:
 
     @classmethod
     def from_process(cls, environ: Mapping[str, str]) -> "Terminal":
-        """Return the streams of this process. A stream that is closed reads as empty and swallows."""
+        """Return the streams of this process. One that was closed reads as empty, or has no reader."""
         stdin, stdout = _bytes_of(sys.stdin), _bytes_of(sys.stdout)
+        if sys.stdout is None:
+            stdout.close()
         stderr = sys.stderr or io.StringIO()
         err_tty = stderr.isatty()
         plain = "NO_COLOR" in environ or environ.get("TERM") in {None, "dumb"}
-        return cls(stdin, stdout, stderr, stdin.isatty(), stdout.isatty(), err_tty, err_tty and not plain)
+        out_tty = sys.stdout is not None and stdout.isatty()
+        return cls(stdin, stdout, stderr, stdin.isatty(), out_tty, err_tty, err_tty and not plain)
 
     @property
     def interactive(self) -> bool:
         """Whether a person types here and reads the answer."""
         return self.stdin_is_tty and self.stdout_is_tty
-
-    @property
-    def width(self) -> int:
-        """Columns of the terminal."""
-        return shutil.get_terminal_size().columns
 
     def write(self, text: str) -> None:
         """Write to standard output: sanitised at a terminal, byte for byte anywhere else.
@@ -61,9 +60,11 @@ class Terminal:
         try:
             self.stdout.write(data)
             self.stdout.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # ValueError: it was closed before hermes began
             raise ReaderGone from None
         except OSError as error:
+            if error.errno == errno.EIO and self.stdout_is_tty:
+                raise Interrupted(signal.SIGHUP) from None  # the terminal itself is gone
             raise ResourcesExhausted(
                 f"standard output cannot be written: {error.strerror}", "free some space, or write elsewhere"
             ) from None
@@ -118,10 +119,17 @@ class Terminal:
         local, translate = termios.ECHO | termios.ICANON, termios.ICRNL
         modes[0] = modes[0] | translate if shown else modes[0] & ~translate
         modes[3] = modes[3] | local if shown else modes[3] & ~local
-        termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+
+        def apply(*_: object) -> None:
+            with suppress(OSError, termios.error):  # a terminal that hangs up sends SIGCONT, too
+                termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+
+        apply()
+        resumed = signal.signal(signal.SIGCONT, apply)  # after Ctrl-Z the shell has set its own
         try:
             yield
         finally:
+            signal.signal(signal.SIGCONT, resumed)
             with suppress(OSError, termios.error):  # the terminal itself may be gone
                 termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
@@ -139,8 +147,9 @@ class Terminal:
             yield
         finally:
             with suppress(OSError, termios.error):  # the terminal itself is gone, as after SIGHUP
+                changed = termios.tcgetattr(descriptor) != modes
                 termios.tcsetattr(descriptor, termios.TCSADRAIN, modes)
-                if self.stdout_is_tty:
+                if changed and self.stdout_is_tty:  # a prompt was cut off in the middle
                     os.write(self.stdout.fileno(), SHOW_CURSOR_AND_END_PASTE.encode())
 
 

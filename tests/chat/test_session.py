@@ -1,11 +1,9 @@
 """What a session keeps of an exchange, however it ends."""
 
-import threading
-
 import pytest
 
 from hermes_cli.chat.session import Session
-from hermes_cli.engines.base import FinishReason
+from hermes_cli.engines.base import Cancel, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Conversation, Role
@@ -24,7 +22,7 @@ def session(
 
 def send(talk: Session, text: str, prefill: str = "") -> str:
     """Send a turn and return the answer."""
-    return "".join(chunk.text for chunk in talk.send(text, threading.Event(), prefill))
+    return "".join(chunk.text for chunk in talk.send(text, Cancel(), prefill))
 
 
 def said(talk: Session) -> list[tuple[str, str]]:
@@ -41,7 +39,7 @@ def test_both_turns_are_kept() -> None:
 
 def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
     """After Ctrl-C the model would not know what it has said."""
-    talk, cancel = session(ScriptedTurn("abcdef", forever=True)), threading.Event()
+    talk, cancel = session(ScriptedTurn("abcdef", forever=True)), Cancel()
     for chunk in talk.send("Go", cancel):
         if chunk.text == "c":
             cancel.set()
@@ -52,7 +50,7 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
 
 def test_a_turn_stopped_before_its_answer_is_taken_back() -> None:
     """Two user turns would follow each other, which no model was trained on."""
-    talk, cancel = session("Hello"), threading.Event()
+    talk, cancel = session("Hello"), Cancel()
     cancel.set()
     list(talk.send("Go", cancel))
     assert said(talk) == []
@@ -70,7 +68,7 @@ def test_an_answer_that_fails_midway_is_kept() -> None:
 def test_an_answer_whose_reader_went_away_is_kept() -> None:
     """Closing the iterator would lose the turn."""
     talk = session("Hello")
-    stream = talk.send("Go", threading.Event())
+    stream = talk.send("Go", Cancel())
     assert next(stream).text == "H"
     stream.close()  # type: ignore[attr-defined]
     assert said(talk) == [("user", "Go"), ("assistant", "H")]

@@ -1,10 +1,12 @@
 """`hermes ask` and `hermes tokens` over the scripted engine: input, output and exit codes."""
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from tests.cli import Result, hermes, script
 
@@ -97,7 +99,7 @@ def test_an_answer_that_was_cut_says_so_beside_it(home: Env, tmp_path: Path) -> 
     """A cut summary would pass for a whole one."""
     result = hermes("ask", "-m", script(tmp_path, {"text": "abcdef"}), "--max-tokens", "3", "x", env=home)
     assert (result.stdout, result.code) == (b"abc\n", 0)
-    assert "cut at --max-tokens 3" in result.stderr
+    assert "the answer was cut: max_tokens is 3" in result.stderr
 
 
 def test_an_answer_that_breaks_off_is_kept_and_fails(home: Env, tmp_path: Path) -> None:
@@ -138,6 +140,13 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "top-k not whole": (["--top-k", "1.5", "x"], b"", 2, "whole number"),
     "empty stop": (["--stop", "", "x"], b"", 2, "empty text"),
     "context no number": (["--context", "big", "x"], b"", 2, "--context takes"),
+    "context too small for llama.cpp": (
+        ["-m", "starter", "--context", "1", "x"],
+        b"",
+        2,
+        "ask for 512 or more",
+    ),
+    "context beyond reason": (["--context", "99999999999", "x"], b"", 2, "1 to 10,000,000"),
     "unknown flag": (["--temprature", "1", "x"], b"", 2, "--temperature"),
     "no such persona": (["--persona", "edward", "x"], b"", 78, "edward-elric"),
     "no such model": (["-m", "openhermes-3", "x"], b"", 69, "openhermes"),
@@ -149,11 +158,11 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
 
 @pytest.mark.parametrize("case", BAD, ids=lambda name: name.replace(" ", "-"))
 def test_bad_input_gets_a_message_and_its_exit_code(
-    home: Env, case: str, capsys: pytest.CaptureFixture[str]
+    home: Env, starter_home: Env, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A mistake would end in a traceback, in the wrong code, or in text on standard output."""
     arguments, stdin, code, words = BAD[case]
-    result = hermes("ask", *arguments, env=home, stdin=stdin)
+    result = hermes("ask", *arguments, env=starter_home if "starter" in arguments else home, stdin=stdin)
     assert (result.code, result.stdout) == (code, b""), result.stderr
     told = result.stderr + capsys.readouterr().err  # typer writes its own usage errors
     assert words in told
@@ -192,3 +201,39 @@ def test_a_broken_config_exits_78_with_the_place(home: Env) -> None:
     result = hermes("ask", "x", env=home)
     assert result.code == 78
     assert "line 1, column 9" in result.stderr
+
+
+def test_a_prefill_is_printed_once_the_prompt_was_accepted(home: Env, tmp_path: Path) -> None:
+    """A refused prompt would leave half a line on standard output."""
+    model = script(tmp_path, {"text": "x"}, context_size=100)
+    result = hermes("ask", "-m", model, "--prefill", "Well, ", "y" * 200, env=home)
+    assert (result.code, result.stdout) == (65, b"")
+
+
+def test_tokens_takes_every_flag_that_ask_takes() -> None:
+    """The one word could not be put in place of the other."""
+
+    def flags(verb: str) -> set[str]:
+        command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.commands.{verb}").app)
+        return {spelling for parameter in command.params for spelling in parameter.opts}
+
+    assert flags("ask") == flags("tokens")
+
+
+@pytest.mark.parametrize("name", ["config", "persona"])
+def test_a_file_made_to_be_slow_is_refused(home: Env, tmp_path: Path, name: str) -> None:
+    """80 kB of dots would keep the TOML reader busy for a minute."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config"
+    folder.mkdir(parents=True)
+    path = folder / "config.toml" if name == "config" else tmp_path / "slow.toml"
+    path.write_text("a." * 40_000 + "a = 1")
+    result = hermes("ask", "-p", str(path) if name == "persona" else "hermes-2", "x", env=home)
+    assert result.code == 78
+    assert "too many dots" in result.stderr
+
+
+def test_an_endless_file_is_refused(home: Env) -> None:
+    """`-f /dev/zero` would take all memory."""
+    result = hermes("ask", "-f", "/dev/zero", "x", env=home)
+    assert result.code == 2
+    assert "larger than 64 MiB" in result.stderr

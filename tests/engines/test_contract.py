@@ -1,12 +1,11 @@
 """What every engine promises, checked on each of them. A new engine is added to `engine` below."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hermes_cli.engines.base import Chunk, Completion, Engine, FinishReason
+from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow
@@ -38,7 +37,7 @@ def answer(
     engine: Engine, talk: Conversation, options: GenerationOptions = GREEDY
 ) -> tuple[str, Completion, list[Chunk]]:
     """Return the answer's text, its completion, and the chunks."""
-    chunks = list(engine.stream(talk.messages, options, threading.Event()))
+    chunks = list(engine.stream(talk.messages, options, Cancel()))
     assert chunks[-1].completion is not None
     return "".join(chunk.text for chunk in chunks), chunks[-1].completion, chunks
 
@@ -97,7 +96,7 @@ def test_the_same_seed_gives_the_same_answer(engine: Engine) -> None:
 
 def test_a_cancel_ends_the_answer_and_keeps_what_was_said(engine: Engine) -> None:
     """Ctrl-C would go on printing, or lose what stands on the screen."""
-    cancel = threading.Event()
+    cancel = Cancel()
     said: list[str] = []
     done = None
     for chunk in engine.stream(QUESTION.messages, GenerationOptions(temperature=0), cancel):
@@ -116,7 +115,7 @@ def test_a_cancel_ends_the_answer_and_keeps_what_was_said(engine: Engine) -> Non
 
 def test_an_answer_that_is_dropped_leaves_the_engine_usable(engine: Engine) -> None:
     """A reader that went away would block the next question."""
-    stream = engine.stream(QUESTION.messages, GenerationOptions(temperature=0), threading.Event())
+    stream = engine.stream(QUESTION.messages, GenerationOptions(temperature=0), Cancel())
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert answer(engine, QUESTION)[0]
@@ -124,7 +123,7 @@ def test_an_answer_that_is_dropped_leaves_the_engine_usable(engine: Engine) -> N
 
 def test_a_cancel_before_the_first_token_says_nothing(engine: Engine) -> None:
     """Ctrl-C in a long prefill would be noticed only after it."""
-    cancel = threading.Event()
+    cancel = Cancel()
     cancel.set()
     chunks = list(engine.stream(QUESTION.messages, GREEDY, cancel))
     assert [chunk.text for chunk in chunks] == [""]
@@ -153,7 +152,7 @@ def test_a_prompt_that_does_not_fit_is_refused_with_its_size(engine: Engine) -> 
     """It would be cut in silence; afterwards the engine must still answer."""
     talk = QUESTION.add(Message(Role.USER, "word " * 2000))
     with pytest.raises(ContextOverflow) as caught:
-        engine.stream(talk.messages, GREEDY, threading.Event())
+        engine.stream(talk.messages, GREEDY, Cancel())
     assert caught.value.prompt_tokens == engine.count_tokens(talk.messages)
     assert caught.value.context_size == engine.context_size == 1024
     assert answer(engine, QUESTION)[0]
@@ -167,5 +166,6 @@ def test_a_full_window_ends_the_answer(engine: Engine) -> None:
     talk = filler.add(Message(Role.USER, "Go on for long."))
     _, done, _ = answer(engine, talk, GenerationOptions(temperature=0))
     total = done.usage.prompt_tokens + done.usage.completion_tokens
-    assert done.finish_reason in {FinishReason.LENGTH, FinishReason.STOP}
     assert total <= engine.context_size
+    if engine.name == "scripted":  # it speaks for ever; the real one may come to an end
+        assert (done.finish_reason, total) == (FinishReason.LENGTH, engine.context_size)

@@ -1,6 +1,5 @@
 """What is llama.cpp's alone: the closed listener, characters of several tokens, a quiet terminal."""
 
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.models.gguf import read_header
@@ -41,7 +41,7 @@ def test_ids_of_characters_that_take_several_tokens_are_known(engine: LlamaCppEn
         (Message(Role.USER, f"Repeat: {FACES}"), Message(Role.ASSISTANT, f"{FACES} {FACES} {FACES}"))
     )
     options = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24)
-    chunks = list(engine.stream(talk.messages, options, threading.Event()))
+    chunks = list(engine.stream(talk.messages, options, Cancel()))
     done = chunks[-1].completion
     text = "".join(chunk.text for chunk in chunks)
     assert done is not None
@@ -51,7 +51,7 @@ def test_ids_of_characters_that_take_several_tokens_are_known(engine: LlamaCppEn
     assert "�" not in text
     said = Message(Role.ASSISTANT, talk.messages[-1].text + text, done.turn_ids)
     after = Conversation((talk.messages[0], said, Message(Role.USER, "Again.")))
-    last = list(engine.stream(after.messages, options, threading.Event()))[-1].completion
+    last = list(engine.stream(after.messages, options, Cancel()))[-1].completion
     assert last is not None
     kept = done.usage.prompt_tokens + done.usage.completion_tokens
     assert kept - 4 <= last.usage.cached_tokens <= kept  # a character cut by max_tokens was not said
@@ -59,7 +59,7 @@ def test_ids_of_characters_that_take_several_tokens_are_known(engine: LlamaCppEn
 
 def test_llama_cpp_prints_nothing(engine: LlamaCppEngine, capfd: pytest.CaptureFixture[str]) -> None:
     """Its log would run through the conversation on the screen."""
-    list(engine.stream([Message(Role.USER, "Hi")], GenerationOptions(max_tokens=3), threading.Event()))
+    list(engine.stream([Message(Role.USER, "Hi")], GenerationOptions(max_tokens=3), Cancel()))
     assert capfd.readouterr() == ("", "")
 
 

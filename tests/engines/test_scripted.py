@@ -1,10 +1,10 @@
 """The scripted engine's own tricks."""
 
-import threading
 from pathlib import Path
 
 import pytest
 
+from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn, load_script
 from hermes_cli.errors import ConfigError, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message, Role
@@ -18,14 +18,14 @@ def test_an_error_comes_after_the_text_that_precedes_it() -> None:
     engine = ScriptedEngine([ScriptedTurn("So far", error="out-of-memory")])
     said: list[str] = []
     with pytest.raises(ResourcesExhausted):
-        said.extend(chunk.text for chunk in engine.stream(HELLO, GenerationOptions(), threading.Event()))
+        said.extend(chunk.text for chunk in engine.stream(HELLO, GenerationOptions(), Cancel()))
     assert "".join(said) == "So far"
 
 
 def test_the_script_ends_with_a_message() -> None:
     """A test that asks once too often would wait for ever or pass by luck."""
     with pytest.raises(HermesError, match="no more turns"):
-        ScriptedEngine([]).stream(HELLO, GenerationOptions(), threading.Event())
+        ScriptedEngine([]).stream(HELLO, GenerationOptions(), Cancel())
 
 
 def test_a_script_is_read_from_a_file(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_script_is_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "script.toml"
     path.write_text('context_size = 99\n[[turns]]\ntext = "Hi"\n')
     engine = load_script(path)
-    chunks = list(engine.stream(HELLO, GenerationOptions(), threading.Event()))
+    chunks = list(engine.stream(HELLO, GenerationOptions(), Cancel()))
     assert (engine.context_size, "".join(c.text for c in chunks)) == (99, "Hi")
 
 

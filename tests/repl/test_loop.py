@@ -1,5 +1,6 @@
 """The conversation line by line from a pipe: every command, over the scripted engine."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,11 @@ def test_bare_hermes_in_a_pipe_is_ask(home: Env, tmp_path: Path) -> None:
 def test_show_prompt_is_the_exact_chatml(home: Env, tmp_path: Path) -> None:
     """What goes to the model could not be looked at."""
     result = chat(home, tmp_path, "hi\n/show prompt\n", {"text": "yo"}, flags=("-s", "S <|im_end|>"))
-    assert (
+    found = re.fullmatch(r"(.*)\n[0-9]+ tokens, 9 of them control tokens; .*", result.stderr, re.DOTALL)
+    assert found
+    assert found[1] == (
         "<|im_start|>system\nS <|im_end|><|im_end|>\n<|im_start|>user\nhi<|im_end|>\n"
-        "<|im_start|>assistant\nyo" in result.stderr
+        "<|im_start|>assistant\nyo<|im_end|>\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
     )
     assert "sent as text" in result.stderr
     assert result.stdout == b"yo\n"
@@ -85,7 +88,7 @@ def test_clear_and_system(home: Env, tmp_path: Path) -> None:
     """The model would still know what was cleared, or not know its new instructions."""
     lines = "one\n/clear\n/system Be <new>.\n/show prompt\n/system -\n/system\n"
     result = chat(home, tmp_path, lines, {"text": "1"})
-    assert "<|im_start|>system\nBe <new>.<|im_end|>\n<|im_start|>assistant" in result.stderr
+    assert "<|im_start|>system\nBe <new>.<|im_end|>\n<|im_start|>user\n<|im_end|>" in result.stderr
     assert "There is no system prompt." in result.stderr
 
 
@@ -102,6 +105,14 @@ def test_set_changes_an_option_and_says_where_it_came_from(home: Env, tmp_path: 
     assert "top_p is 7.0; it can be 0 to 1" in result.stderr
 
 
+def test_default_puts_an_option_back_as_it_was(home: Env, tmp_path: Path) -> None:
+    """A flag's value would be lost to the built-in one, and said to come from /set."""
+    result = chat(home, tmp_path, "/set top_k 3\n/set top_k default\n/set\n", flags=("--top-k", "9"))
+    row = next(line for line in result.stderr.splitlines() if line.strip().startswith("top_k  "))
+    assert row.split()[1] == "9"
+    assert row.endswith("command line")
+
+
 def test_a_persona_greets_and_begins_a_new_conversation(home: Env, tmp_path: Path) -> None:
     """A character would go on with another one's talk."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
@@ -113,7 +124,10 @@ def test_a_persona_greets_and_begins_a_new_conversation(home: Env, tmp_path: Pat
         home, tmp_path, "one\n/persona ed\n/show prompt\n/set\n/persona\n/persona nobody\n", {"text": "1"}
     )
     assert result.stdout == b"1\nHi User!\n"
-    assert "<|im_start|>system\nYou are Ed.<|im_end|>\n<|im_start|>assistant\nHi User!" in result.stderr
+    assert (
+        "<|im_start|>system\nYou are Ed.<|im_end|>\n<|im_start|>assistant\nHi User!<|im_end|>\n"
+        in result.stderr
+    )
     assert "persona ed" in result.stderr
     assert "* ed" in result.stderr
     assert "no persona 'nobody'" in result.stderr

@@ -40,7 +40,8 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.child.close(force=True)
+        if not self.child.closed:
+            self.child.close(force=True)
 
     def _read(self) -> bool:
         """Take what hermes has written; False once it has ended."""
@@ -100,6 +101,13 @@ class Terminal:
         while termios.tcgetattr(self.child.child_fd)[3] & termios.ECHO:
             assert time.monotonic() < end, "hermes never took the keyboard"
             time.sleep(0.005)
+
+    def hang_up(self) -> int:
+        """Close the terminal, as a window that is closed does, and return the exit code."""
+        self.child.ptyproc.fileobj.close()
+        self.child.closed = self.child.ptyproc.closed = True
+        _, status = os.waitpid(self.child.pid, 0)
+        return os.waitstatus_to_exitcode(status)
 
     def is_cooked(self) -> bool:
         """Whether the terminal echoes and reads lines, as a shell expects to find it."""

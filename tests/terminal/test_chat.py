@@ -3,7 +3,9 @@
 import http.server
 import os
 import signal
+import termios
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,6 +99,57 @@ def test_a_signal_leaves_the_terminal_as_it_was(
         assert term.is_cooked()
         assert not term.cursor_hidden
         assert "Traceback" not in term.text
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 60, 6))
+def test_a_signal_while_the_prompt_is_drawn_ends_it(home: Env, tmp_path: Path, milliseconds: int) -> None:
+    """prompt_toolkit's event loop would swallow the signal and wait for ENTER, for ever."""
+    with Terminal(["chat", "-m", script(tmp_path)], home) as term:
+        term.wait(PROMPT)
+        term.type("/")
+        time.sleep(milliseconds / 1000)
+        term.child.kill(signal.SIGTERM)
+        assert term.leave() == 143
+        assert term.is_cooked()
+        assert "Unhandled" not in term.text
+
+
+@pytest.mark.parametrize("verb", ["ask", "chat"])
+def test_a_terminal_that_goes_away_ends_it_as_a_hangup_does(home: Env, tmp_path: Path, verb: str) -> None:
+    """A closed window would be called a mistake in hermes, or a full disk."""
+    with Terminal([verb, "-m", script(tmp_path, SLOWLY), *(["x"] if verb == "ask" else [])], home) as term:
+        if verb == "chat":
+            term.wait(PROMPT)
+            term.type("Go\r")
+        term.wait("tick tick")
+        assert term.hang_up() == 129
+
+
+def test_ctrl_c_while_another_model_loads_keeps_the_old_one(starter_home: Env) -> None:
+    """Every turn after it would fail: no model would be loaded."""
+    with Terminal(["chat", "-m", "starter", "--max-tokens", "4"], starter_home) as term:
+        term.wait(PROMPT)
+        for _ in range(3):
+            term.type("/model starter\r")
+            time.sleep(0.25)
+            term.type("\x03")
+            time.sleep(0.5)
+        term.type("Hello\r")
+        term.wait(r"Hermes 2: \S")
+
+
+def test_ctrl_z_and_fg_in_an_answer_keep_the_keys_quiet(home: Env, tmp_path: Path) -> None:
+    """After `fg` keys would run through the answer, and Enter would not send."""
+    with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
+        term.wait(PROMPT)
+        term.type("Go\r")
+        term.wait("tick tick")
+        term.child.kill(signal.SIGSTOP)
+        modes = termios.tcgetattr(term.child.child_fd)
+        modes[3] |= termios.ECHO | termios.ICANON  # as the shell does
+        termios.tcsetattr(term.child.child_fd, termios.TCSANOW, modes)
+        term.child.kill(signal.SIGCONT)
+        term.wait_for_quiet_keys()
 
 
 def test_what_is_typed_during_an_answer_waits_for_the_prompt(home: Env, tmp_path: Path) -> None:

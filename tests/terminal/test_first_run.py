@@ -26,7 +26,8 @@ def hermes(*arguments: str) -> list[str]:
 
 def whole(env: Env) -> dict[str, str]:
     """Return an environment in which pip finds its settings: a first run needs the package index."""
-    return {**os.environ, **env, "HOME": os.environ.get("HOME", env["HOME"])}
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("OPENHERMES_", "HF_"))}
+    return {**own, **env, "HOME": os.environ.get("HOME", env["HOME"])}
 
 
 def test_from_an_empty_home_to_an_answer_by_edward_elric(home: Env) -> None:
@@ -141,3 +142,35 @@ def test_a_full_disk_is_said(home: Env, tmp_path: Path) -> None:
         )
     assert done.returncode == 75
     assert b"No space left" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.04, 0.07, 0.1, 0.15])
+def test_ctrl_c_in_the_first_moments_is_quiet(home: Env, tmp_path: Path, seconds: float) -> None:
+    """Somebody who changes their mind at once would be shown a traceback from an import."""
+    with subprocess.Popen(
+        hermes("ask", "-m", script(tmp_path, {"text": "tick ", "forever": True, "delay": 0.01}), "x"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=whole(home),
+    ) as child:
+        time.sleep(seconds)
+        child.send_signal(signal.SIGINT)
+        assert child.stderr is not None
+        told = child.stderr.read()
+        assert "hermes_cli" not in told.decode()
+        assert child.wait(10) in {130, -signal.SIGINT}  # the latter before hermes' first line has run
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_old_one(starter_home: Env, tmp_path: Path) -> None:
+    """After a wrong `/model` every turn would fail."""
+    (tmp_path / "wrong.toml").write_text("turns = 3")
+    done = subprocess.run(
+        hermes("chat", "--max-tokens", "3"),
+        input=f"/model scripted:{tmp_path}/wrong.toml\nhi\n".encode(),
+        capture_output=True,
+        env=whole(starter_home),
+        check=False,
+    )
+    assert done.returncode == 78
+    assert len(done.stdout) > 1

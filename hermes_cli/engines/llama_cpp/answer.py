@@ -14,8 +14,6 @@ from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
 from hermes_cli.engines.stops import StopScanner
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
 
-_REASONS = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
-
 
 class Answer:
     """Follows one answer to its end. `reason` is None until it has one."""
@@ -45,7 +43,7 @@ class Answer:
             return ""
         choice, detail = piece["choices"][0], piece["__verbose"]
         if choice["finish_reason"] is not None:
-            self.reason = _REASONS[choice["finish_reason"]]
+            self.reason = FinishReason.LENGTH if choice["finish_reason"] == "length" else FinishReason.STOP
             self._generated = int(detail["tokens_predicted"])
             return ""
         return self._take(str(choice["text"]), detail["tokens"], int(detail["tokens_predicted"]))

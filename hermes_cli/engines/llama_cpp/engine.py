@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hermes_cli.chatml import ChatML
-from hermes_cli.engines.base import Chunk, PromptToken
+from hermes_cli.engines.base import Cancel, Chunk, PromptToken
 from hermes_cli.engines.llama_cpp.answer import Answer
 from hermes_cli.engines.llama_cpp.server import LlamaServer
 from hermes_cli.engines.pieces import prompt_tokens
-from hermes_cli.errors import ContextOverflow
+from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
 from hermes_cli.models.gguf import GgufHeader
 from hermes_cli.options import GenerationOptions
@@ -35,7 +35,7 @@ class LlamaCppEngine:
         self._running: threading.Thread | None = None
 
     def stream(
-        self, messages: Sequence[Message], options: GenerationOptions, cancel: threading.Event
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer; see Engine."""
         prompt = self._chatml.ids(messages)
@@ -45,8 +45,8 @@ class LlamaCppEngine:
         answer = Answer(self._chatml, len(prompt), opening, options.stop)
         return self._chunks(answer, self._request(prompt, options), cancel)
 
-    def _chunks(self, answer: Answer, request: dict[str, Any], cancel: threading.Event) -> Iterator[Chunk]:
-        ended = threading.Event()
+    def _chunks(self, answer: Answer, request: dict[str, Any], cancel: Cancel) -> Iterator[Chunk]:
+        ended = Cancel()
         pieces = self._start(request, lambda: ended.is_set() or cancel.is_set())
         try:
             while answer.reason is None and not cancel.is_set():
@@ -76,6 +76,7 @@ class LlamaCppEngine:
         def work() -> None:
             try:
                 self._server.run(request, on_chunk)
+                pieces.put(HermesError("llama.cpp ended the answer without a word", "ask again"))
             except BaseException as error:  # noqa: BLE001 - carried to the thread that asked
                 pieces.put(error)
 

@@ -65,6 +65,8 @@ class LlamaServer:
         return tokens
 
     def _post(self, path: str, body: str) -> dict[str, Any]:
+        if self._server is None:
+            raise HermesError("no model is loaded", "/model NAME loads one")
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         with self._lock:
             for last in (False, True):

@@ -1,0 +1,89 @@
+"""Small files that people write: read whole, as UTF-8, with a limit, and TOML among them as a table.
+
+Every mistake is an error of the kind that the caller names, with the place where it stands. It knows bytes
+and TOML's grammar, and refuses to know what any key means.
+"""
+
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.errors import ConfigError
+
+MAX_BYTES: Final = 1 << 20
+_MAX_TOML_WORK: Final = 100_000_000  # about a second
+_AT_END: Final = "(at end of document)"
+_BOM: Final = "\ufeff"
+
+
+def read_text(path: Path, error: type[ConfigError], missing_hint: str = "check the name") -> str:
+    """Return the text of a file of at most 1 MiB.
+
+    Raises `error` where it is not there, no ordinary file, too large, or no UTF-8 text.
+    """
+    data = _read(path, error, missing_hint)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise error(
+            f"{path} is not UTF-8: byte {problem.start} is 0x{data[problem.start]:02x}",
+            "save it as UTF-8 in an editor",
+        ) from None
+    if "\0" in text:
+        raise error(
+            f"{path} holds a NUL character at byte {data.index(0)}", "it is not a text file, or a damaged one"
+        )
+    return text
+
+
+def _read(path: Path, error: type[ConfigError], missing_hint: str) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise error(f"{path} is a folder", "name a file in it")
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
+            raise error(f"{path} is not an ordinary file", "copy it into one")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise error(f"there is no file {path}", missing_hint) from None
+    except OSError as problem:
+        hint = "look at its permissions" if isinstance(problem, PermissionError) else ""
+        raise error(f"{path} cannot be read: {problem.strerror}", hint) from None
+    except ValueError:  # a NUL in the path
+        raise error(f"{str(path)!r} is no path", missing_hint) from None
+    if len(data) > MAX_BYTES:
+        raise error(f"{path} is larger than 1 MiB", "shorten it")
+    return data
+
+
+def parse_toml(text: str, path: Path, error: type[ConfigError]) -> dict[str, Any]:
+    """Return the table that the text of `path` spells. Raises `error` with line and column."""
+    # Editors on Windows begin a file with this mark; TOML 1.0 has no place for it.
+    text = text.removeprefix(_BOM)
+    if _toml_work(text) > _MAX_TOML_WORK:
+        raise error(f"{path}: a line of it holds too many dots", "break the line, or shorten it")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        line = text.count("\n") + 1
+        column = len(text) - text.rfind("\n")
+        place = str(problem).replace(_AT_END, f"(at line {line}, column {column}, the end of the file)")
+        raise error(
+            f"{path} is not valid TOML: {place}",
+            "texts stand in quotes, long ones between three; the format is at https://toml.io",
+        ) from None
+    except (RecursionError, ValueError) as problem:
+        what = "it is nested too deeply" if isinstance(problem, RecursionError) else "a number is too long"
+        raise error(f"{path}: {what}", "neither depth nor large numbers are needed here") from None
+
+
+def _toml_work(text: str) -> int:
+    """Return a bound for tomllib's work on dotted keys, from the dots that could be one.
+
+    It is the square of a key's length, and a table header's length again for each line below it: without a
+    limit, 1 MB of "a.a.a" would keep it busy for half an hour.
+    """
+    dots = [line.count(".") for line in text.split("\n")]
+    return sum(n * n for n in dots) + 10 * max(dots) * len(dots)
