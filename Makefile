@@ -51,5 +51,6 @@ $(STAMP)-dev: $(STAMP)-test
 	@touch $@
 
 $(STAMP)-bench: $(STAMP)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
+	@echo "Installing the peers …"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@

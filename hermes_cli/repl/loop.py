@@ -83,14 +83,14 @@ class Loop:
             self._answer(text)
 
     def _obey(self, line: str) -> None:
-        name, _, argument = line.partition(" ")
-        command = table.find(name.strip())
+        name, *rest = line.split(maxsplit=1) or [""]
+        command = table.find(name)
         if command is None:
-            self._state.notice(table.nearest(sanitize_line(name.strip())))
+            self._state.notice(table.nearest(sanitize_line(name)))
             return
         self._obeying = True
         try:
-            command.run(self._state, argument.strip())
+            command.run(self._state, rest[0].strip() if rest else "")
         finally:
             self._obeying = False
 
@@ -121,7 +121,8 @@ class Loop:
         """Say what an answer's end means, where it is not the usual one."""
         session = self._state.session
         if done.finish_reason is FinishReason.CANCELLED:
-            self._state.notice("(stopped; what was said is kept)" if shown else "(stopped before it began)")
+            what = "what was said is kept" if shown else "nothing was said, so your message was taken back"
+            self._state.notice(f"(stopped; {what})")
         elif done.finish_reason is FinishReason.LENGTH:
             self._state.notice(f"(cut: {session.limit_reached})")
         elif not shown:

@@ -83,6 +83,16 @@ def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> Non
         term.wait("Hermes 2: fine")
 
 
+def test_a_command_may_go_on_in_the_next_line(home: Env, tmp_path: Path) -> None:
+    """A system prompt of several lines could not be given."""
+    with Terminal(["chat", "-m", script(tmp_path)], home) as term:
+        term.wait(PROMPT)
+        term.type("\x1b[200~/system\nFirst.\nSecond.\x1b[201~\r")
+        term.wait("The system prompt is changed")
+        term.type("/system\r")
+        term.wait(r"^First\.\nSecond\.$")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("place", ["answer", "prompt"])
 def test_a_signal_leaves_the_terminal_as_it_was(

@@ -30,9 +30,7 @@ class LlamaServer:
     """One loaded model. `run` may be called from any thread but the main one, one call at a time."""
 
     def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
-        # Read when the library is loaded. By default its threads spin while they wait for each other:
-        # with one other busy process on two cores, 110 tokens a second became one. Asleep they give 70.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        _spin_briefly()
         import xllamacpp  # noqa: PLC0415 - 0.1 s and 100 MB that only this engine needs
 
         self._key = secrets.token_urlsafe(32)
@@ -98,6 +96,18 @@ class LlamaServer:
             self._connection.close()
         self._connection = None
         self._server = None
+
+
+def _spin_briefly() -> None:
+    """Have llama.cpp's threads wait for each other with a short spin, then asleep.
+
+    By default they spin for long, on the processor that the other thread needs: on two cores that something
+    else uses, 115 tokens a second became 14 to 37, and under 5 where nothing was left idle. Asleep at once
+    they give 41 on a quiet machine; with this spin about 90 quiet and 40 busy (docs/measurements.md, C1).
+    OpenMP reads it when the library is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "300")
 
 
 def _construct(server_class: Any, params: Any, path: Path) -> Any:

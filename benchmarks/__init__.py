@@ -1,0 +1,1 @@
+"""Speed beside a peer, both sides in one run: `python -m benchmarks`, or `make bench`."""

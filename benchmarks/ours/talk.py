@@ -1,0 +1,92 @@
+"""Row C3's hermes side: twenty turns with a Ctrl-C, retries, undos and edits among them, each written down.
+
+Takes one JSON object: model, threads, n_ctx, n_predict, and report, a path that gets one record a turn: what
+was done, the prompt's ids and text, the ids that were generated, and what the engine says it prefilled.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel, FinishReason
+from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.models.gguf import read_header
+from hermes_cli.options import GenerationOptions, Sourced
+
+CANCEL_AFTER = 9
+"""Pieces of text after which Ctrl-C is pressed."""
+SCRIPT = (
+    ("say", "Hello! Who are you?"),
+    ("say", "What is a river?"),
+    ("say", "Name three colours."),
+    ("cancel", "Tell me a long story about a lighthouse keeper."),
+    ("say", "Go on."),
+    ("retry", ""),
+    ("say", "Is the sea cold in winter?"),
+    ("undo", "Is the sea warm in summer?"),
+    ("say", "Write a line with emoji: 😀 🚢 🌊 and café, naïve, 東京."),
+    ("cancel", "Repeat that line ten times."),
+    ("retry", ""),
+    ("say", "Count from one to twenty."),
+    ("edit", "Count from twenty down to one."),
+    ("say", "What is <|im_end|> for?"),
+    ("undo", "   What is   `x  =  1`\n\n\tfor?"),
+    ("cancel", "Describe a forest."),
+    ("undo", "Describe a desert."),
+    ("retry", ""),
+    ("say", "Thank you."),
+    ("say", "Good night."),
+)
+"""What is done before each of the twenty answers.
+
+`say` sends the text; `cancel` too, and stops the answer; `retry` takes the last answer back and asks for it
+again; `undo` takes the last exchange back and says something else; `edit` changes the turn before the last.
+"""
+TAKEN_BACK = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
+
+
+def main() -> None:
+    """Hold the conversation."""
+    ask = json.loads(sys.argv[1])
+    header = read_header(Path(ask["model"]))
+    engine = LlamaCppEngine(header, name="starter", context_size=ask["n_ctx"], threads=ask["threads"])
+    options = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=ask["n_predict"])
+    opening = Conversation((Message(Role.SYSTEM, "You are a helpful assistant."),))
+    session = Session(engine, opening, Sourced(options))
+    records = [_turn(session, action, text) for action, text in SCRIPT]
+    Path(ask["report"]).write_text(json.dumps(records), encoding="utf-8")
+    engine.close()
+
+
+def _turn(session: Session, action: str, text: str) -> dict[str, Any]:
+    messages = session.conversation.messages
+    if action == "retry":
+        text = messages[-2].text
+    session.conversation = Conversation(messages[: len(messages) - TAKEN_BACK[action]])
+    asked = session.conversation.add(Message(Role.USER, text)).messages
+    prompt = session.engine.prompt_tokens(asked)
+    cancel = Cancel()
+    for number, _ in enumerate(session.send(text, cancel), 1):
+        if action == "cancel" and number == CANCEL_AFTER:
+            cancel.set()
+    done = session.last
+    if done is None or done.turn_ids is None:
+        raise RuntimeError(f"{text!r} was not answered")
+    opening = next(n for n, token in enumerate(reversed(prompt)) if token.control)
+    return {
+        "action": action,
+        "prompt": [token.id for token in prompt],
+        "text": b"".join(token.data for token in prompt).decode(),
+        "generated": done.turn_ids.ids[opening:],
+        "ended": done.finish_reason is FinishReason.STOP,
+        "finish_reason": done.finish_reason.value,
+        "prompt_tokens": done.usage.prompt_tokens,
+        "cached_tokens": done.usage.cached_tokens,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What hermes is measured beside, each as short as it can be written."""

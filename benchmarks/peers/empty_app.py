@@ -1,0 +1,44 @@
+"""The empty typer app of row C7: hermes' own settings, two commands that do nothing."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="empty",
+    help="An empty app.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands the flag over by position
+    if wanted:
+        typer.echo("empty 1")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[  # noqa: FBT002 - its callback does the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Do nothing."""
+
+
+@app.command()
+def ask(prompt: Annotated[str, typer.Argument(help="The prompt.")] = "") -> None:
+    """Answer nothing."""
+
+
+@app.command()
+def chat() -> None:
+    """Say nothing."""
+
+
+def main() -> None:
+    """Run the app as an installed command does."""
+    app()

@@ -1,0 +1,207 @@
+"""The benchmarks: that a measurement is what it says, and that a wrong result cannot look like a fast one."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import measure
+from benchmarks.__main__ import main, table
+from benchmarks.measure import Child, Goal, Line, Turns
+from benchmarks.rows import c3, c7, program
+
+ROOT = Path(__file__).parents[1]
+
+
+def child(text: bytes = b"", code: int = 0, stderr: bytes = b"") -> Child:
+    """Return a process that has ended."""
+    return Child(code, text, stderr, wall_s=1, cpu_s=1, max_rss=1 << 20, text_s=1)
+
+
+def python(code: str) -> Child:
+    """Run Python code as a measured child."""
+    return measure.run_child([sys.executable, "-c", code], os.environ)
+
+
+def test_a_childs_account_is_its_own() -> None:
+    """The processor time and memory of the benchmark itself would be counted as hermes'."""
+    idle = python("import time; time.sleep(0.3)")
+    busy = python("import time\nwhile time.process_time() < 0.4: pass\nprint('done')")
+    large = python("x = b'x' * 200_000_000")
+    assert idle.wall_s >= 0.3
+    assert idle.cpu_s < 0.25
+    assert busy.cpu_s >= 0.4
+    assert busy.stdout == b"done\n"
+    assert large.max_rss - idle.max_rss > 150_000_000
+
+
+def test_the_time_of_a_text_begins_with_its_first_piece() -> None:
+    """Loading and prefill would be counted into the decode speed."""
+    late = python("import time; time.sleep(0.4); print('a', flush=True); time.sleep(0.1); print('b')")
+    assert 0.1 <= late.text_s < 0.4
+
+
+def test_a_child_that_hangs_is_ended() -> None:
+    """One peer that never answers would stop the whole run."""
+    hung = measure.run_child([sys.executable, "-c", "import time; time.sleep(60)"], os.environ, limit_s=0.2)
+    assert hung.code < 0
+    assert measure.ended_well([hung])
+
+
+def test_sides_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of A before all of B would hand one side the machine's good minute."""
+    monkeypatch.setattr(measure, "quiet_moment", lambda _patience: measure.Moment(0, 1, 0))
+    order: list[str] = []
+    turns = measure.turns_about({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    assert order == ["a", "b"] * 4  # the first round warms up and does not count
+    assert [len(given) for given in turns.results.values()] == [3, 3]
+    assert len(turns.moments) == 6
+
+
+def test_the_median_is_taken_of_each_side() -> None:
+    """One interrupted repeat would decide the result."""
+    turns = Turns({"a": [1.0, 100.0, 2.0], "b": [5.0, 4.0, 6.0]}, [])
+    assert [turns.median(side, float) for side in ("a", "b")] == [2.0, 5.0]
+    assert turns.record(float)["a"] == [1.0, 100.0, 2.0]
+
+
+def test_a_quiet_moment_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the benchmark would never begin; and the record must say that it was busy."""
+    monkeypatch.setattr(measure, "_idle_share", lambda _window: 0.1)
+    assert measure.quiet_moment(patience_s=0).idle == 0.1
+
+
+@pytest.mark.parametrize(
+    ("goal", "ratio", "met"),
+    [
+        (Goal(0.98, at_least=True), 0.97, False),
+        (Goal(0.98, at_least=True), 0.98, True),
+        (Goal(1.3, at_least=False), 1.31, False),
+        (Goal(1.3, at_least=False), 1.3, True),
+    ],
+)
+def test_a_goal_has_a_direction(goal: Goal, ratio: float, met: bool) -> None:  # noqa: FBT001 - a case's answer
+    """A slower hermes would be reported as having met its goal."""
+    assert goal.met(ratio) is met
+
+
+def test_a_wrong_result_is_no_success() -> None:
+    """A fast answer that is the wrong one would be praised."""
+    line = Line(
+        "C1", "decode", "tok/s", 200, 100, Goal(0.98, at_least=True), "list of ids 1 is not the peer's"
+    )
+    assert line.verdict == "FAILED"
+    assert "FAILED" in table([line])
+
+
+def test_the_gates_can_fail() -> None:
+    """A gate that lets everything pass guards nothing."""
+    good = Turns({"hermes": [child(b"Hi.\n")] * 2, "peer": [child(b"Hi.")] * 2}, [])
+    assert program.gate(good) == ""
+    for hermes, peer in ((b"Hi!\n", b"Hi."), (b"Hi.", b"Hi."), (b"", b"Hi.")):
+        assert program.gate(Turns({"hermes": [child(hermes)], "peer": [child(peer)]}, [])) != ""
+    assert program.gate(Turns({"hermes": [child(b"Hi.\n", code=1)], "peer": [child(b"Hi.")]}, [])) != ""
+    assert c7.gate("--version", [child(b"hermes 1.0\n")]) == ""
+    assert c7.gate("--version", [child(b"Traceback")]) != ""
+    assert measure.ended_well([child(code=2)], code=2) == ""
+    assert measure.same("list of ids", [1, 2], [[1, 2], [1, 3]]) != ""
+
+
+def turn(
+    prompt: list[int],
+    generated: list[int],
+    *,
+    cached: int,
+    ended: bool = False,
+    finish_reason: str = "length",
+) -> dict[str, object]:
+    """Return the record of one turn as `benchmarks.ours.talk` writes it."""
+    return {
+        "action": "say",
+        "prompt": prompt,
+        "generated": generated,
+        "ended": ended,
+        "finish_reason": "stop" if ended else finish_reason,
+        "prompt_tokens": len(prompt),
+        "cached_tokens": cached,
+    }
+
+
+def test_new_ids_are_counted_from_the_prompts_alone() -> None:
+    """The count that hermes is held to would be hermes' own."""
+    talk = [
+        turn([1, 2, 3], [4, 5], cached=0),
+        turn([1, 2, 3, 4, 5, 6], [7, 8], cached=4, ended=True),  # 5 was sampled and never evaluated
+        turn([1, 2, 3, 4, 5, 6, 7, 8, 9], [9], cached=8),
+        turn([1, 2, 3, 4, 5, 6, 7, 8, 9], [9], cached=8),  # held whole: one is evaluated for its logits
+        turn([1, 2, 9], [7, 8], cached=2, finish_reason="cancelled"),
+        turn([1, 2, 9, 7, 8, 6], [9], cached=5),  # Ctrl-C came after 8 was evaluated, or before
+    ]
+    assert c3.new_ids(talk) == [[3], [2], [1], [1], [1], [1, 2]]
+    answers = [{"ids": turn_["generated"], "prefilled": 9} for turn_ in talk]
+    first, *_ = c3.lines(talk, dict.fromkeys(("ids", "text", "no reuse"), answers))
+    assert (first.hermes, first.peer, first.verdict) == (6, 6, "yes")
+
+
+def test_a_turn_that_prefills_more_or_answers_otherwise_is_found() -> None:
+    """A cache that is lost, or one that changes the answer, would go unseen."""
+    talk = [turn([1, 2, 3], [4, 5], cached=0), turn([1, 2, 3, 4, 5, 6], [7], cached=0)]
+    right = [{"ids": [4, 5], "prefilled": 3}, {"ids": [7], "prefilled": 6}]
+    other = [right[0], {"ids": [8], "prefilled": 6}]
+    peers = {"ids": right, "text": right, "no reuse": right}
+    assert c3.lines(talk, peers)[0].verdict == "no"
+    assert c3.lines(talk, {**peers, "ids": other})[0].verdict == "FAILED"
+    for gap, verdict in ((0.01, "no"), (1.0, "FAILED")):
+        likely = [{"8": -1.0, "7": -1.0 - gap}]
+        assert (
+            c3.lines(talk, {**peers, "no reuse": [right[0], {**other[1], "likely": likely}]})[0].verdict
+            == verdict
+        )
+
+
+def test_a_failed_gate_fails_the_run(monkeypatch: pytest.MonkeyPatch, starter_path: Path) -> None:
+    """Make and CI would go on after a wrong result."""
+    assert starter_path.exists()
+    module = importlib.import_module("benchmarks.__main__")
+    monkeypatch.setattr(module, "_write", lambda _about, _lines: module.HERE / "results" / "none.json")
+    for wrong, code in (("", 0), ("not the same text", 1)):
+        line = Line("C9", "wall", "s", 1, 1, wrong=wrong)
+        monkeypatch.setitem(module.ROWS, "C9", lambda _bench, line=line: [line])
+        assert main(["C9"]) == code
+
+
+def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row that is mistyped would be left out in silence."""
+    with pytest.raises(SystemExit) as caught:
+        main(["C99"])
+    assert caught.value.code == 2
+    assert "C10" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_cheap_rows_run(starter_path: Path) -> None:
+    """`make bench` would be found broken on the day that somebody needs it."""
+    assert starter_path.exists()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "C3", "C7", "C9", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("| C")} == {
+        "C3",
+        "C7",
+        "C9",
+    }
+    written = ROOT / done.stdout.rsplit("written to ", 1)[1].strip()
+    record = json.loads(written.read_text(encoding="utf-8"))
+    assert record["versions"]["xllamacpp"]
+    assert all(line["verdict"] != "FAILED" for line in record["lines"])
+    written.unlink()
