@@ -5,10 +5,9 @@ Signals are taken before anything else is imported, so that Ctrl-C in the first 
 
 import os
 import signal
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run hermes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asks that SIGHUP be left alone
