@@ -68,7 +68,7 @@ class Terminal:
         """Whether the cursor was left hidden."""
         return bool(self._screen.cursor.hidden)
 
-    def wait(self, pattern: str, seconds: float = PATIENCE_S) -> str:
+    def expect(self, pattern: str, seconds: float = PATIENCE_S) -> str:
         """Wait until the pattern stands on the screen, and return the screen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -25,11 +25,11 @@ def test_a_conversation(home: Env, tmp_path: Path) -> None:
     """Nobody could talk."""
     model = script(tmp_path, {"text": "Hello there."}, {"text": "Bye."})
     with Terminal(["chat", "-m", model], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("Hi\r")
-        term.wait(r"^Hermes 2: Hello there\.")
+        term.expect(r"^Hermes 2: Hello there\.")
         term.type("So long\r")
-        term.wait(r"^Hermes 2: Bye\.\n\n>")
+        term.expect(r"^Hermes 2: Bye\.\n\n>")
         term.type("\x04")
         assert term.leave() == 0
         assert term.is_cooked()
@@ -38,7 +38,7 @@ def test_a_conversation(home: Env, tmp_path: Path) -> None:
 def test_bare_hermes_is_chat(home: Env, tmp_path: Path) -> None:
     """The one word that people type first would do nothing."""
     with Terminal([], {**home, "OPENHERMES_MODEL": script(tmp_path)}) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("/exit\r")
         assert term.leave() == 0
 
@@ -46,51 +46,51 @@ def test_bare_hermes_is_chat(home: Env, tmp_path: Path) -> None:
 def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None:
     """A stopped answer would be lost, or the program with it."""
     with Terminal(["chat", "-m", script(tmp_path, SLOWLY, {"text": "fine"})], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("Go\r")
-        term.wait("tick tick tick")
+        term.expect("tick tick tick")
         term.type("\x03")
-        term.wait(r"stopped; what was said is kept")
+        term.expect(r"stopped; what was said is kept")
         term.type("/show prompt\r")
-        term.wait(r"assistant\n ?tick tick")
+        term.expect(r"assistant\n ?tick tick")
         term.type("Again\r")
-        term.wait("Hermes 2: fine")
+        term.expect("Hermes 2: fine")
 
 
 def test_pressing_ctrl_c_again_and_again_stops_once(home: Env, tmp_path: Path) -> None:
     """A second Ctrl-C while stopping would throw the person out of the program."""
     with Terminal(["chat", "-m", script(tmp_path, SLOWLY, {"text": "fine"})], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("Go\r")
-        term.wait("tick tick")
+        term.expect("tick tick")
         for _ in range(5):
             term.type("\x03")
-        term.wait(r"stopped")
+        term.expect(r"stopped")
         term.type("Again\r")
-        term.wait("Hermes 2: fine")
+        term.expect("Hermes 2: fine")
 
 
 def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> None:
     """A half-typed line could not be thrown away."""
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("nonsense")
-        term.wait("> nonsense")
+        term.expect("> nonsense")
         term.type("\x03")
         term.type("\x03")
-        term.wait("Ctrl-D or /exit leaves")
+        term.expect("Ctrl-D or /exit leaves")
         term.type("Go\r")
-        term.wait("Hermes 2: fine")
+        term.expect("Hermes 2: fine")
 
 
 def test_a_command_may_go_on_in_the_next_line(home: Env, tmp_path: Path) -> None:
     """A system prompt of several lines could not be given."""
     with Terminal(["chat", "-m", script(tmp_path)], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("\x1b[200~/system\nFirst.\nSecond.\x1b[201~\r")
-        term.wait("The system prompt is changed")
+        term.expect("The system prompt is changed")
         term.type("/system\r")
-        term.wait(r"^First\.\nSecond\.$")
+        term.expect(r"^First\.\nSecond\.$")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -100,10 +100,10 @@ def test_a_signal_leaves_the_terminal_as_it_was(
 ) -> None:
     """The shell afterwards would not echo, or have no cursor."""
     with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         if place == "answer":
             term.type("Go\r")
-            term.wait("tick tick")
+            term.expect("tick tick")
         term.child.kill(number)
         assert term.leave() == code
         assert term.is_cooked()
@@ -115,7 +115,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(
 def test_a_signal_while_the_prompt_is_drawn_ends_it(home: Env, tmp_path: Path, milliseconds: int) -> None:
     """prompt_toolkit's event loop would swallow the signal and wait for ENTER, for ever."""
     with Terminal(["chat", "-m", script(tmp_path)], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("/")
         time.sleep(milliseconds / 1000)
         term.child.kill(signal.SIGTERM)
@@ -129,31 +129,31 @@ def test_a_terminal_that_goes_away_ends_it_as_a_hangup_does(home: Env, tmp_path:
     """A closed window would be called a mistake in hermes, or a full disk."""
     with Terminal([verb, "-m", script(tmp_path, SLOWLY), *(["x"] if verb == "ask" else [])], home) as term:
         if verb == "chat":
-            term.wait(PROMPT)
+            term.expect(PROMPT)
             term.type("Go\r")
-        term.wait("tick tick")
+        term.expect("tick tick")
         assert term.hang_up() == 129
 
 
 def test_ctrl_c_while_another_model_loads_keeps_the_old_one(starter_home: Env) -> None:
     """Every turn after it would fail: no model would be loaded."""
     with Terminal(["chat", "-m", "starter", "--max-tokens", "4"], starter_home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         for _ in range(3):
             term.type("/model starter\r")
             time.sleep(0.25)
             term.type("\x03")
             time.sleep(0.5)
         term.type("Hello\r")
-        term.wait(r"Hermes 2: \S")
+        term.expect(r"Hermes 2: \S")
 
 
 def test_ctrl_z_and_fg_in_an_answer_keep_the_keys_quiet(home: Env, tmp_path: Path) -> None:
     """After `fg` keys would run through the answer, and Enter would not send."""
     with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("Go\r")
-        term.wait("tick tick")
+        term.expect("tick tick")
         term.child.kill(signal.SIGSTOP)
         modes = termios.tcgetattr(term.child.child_fd)
         modes[3] |= termios.ECHO | termios.ICANON  # as the shell does
@@ -166,11 +166,11 @@ def test_what_is_typed_during_an_answer_waits_for_the_prompt(home: Env, tmp_path
     """Keys would run through the answer on the screen, or be lost."""
     answer = {"text": "abcdefghijklmnopqrstuvwxyz", "delay": 0.03}
     with Terminal(["chat", "-m", script(tmp_path, answer, {"text": "second"})], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("Go\r")
-        term.wait("Hermes 2: ab")
+        term.expect("Hermes 2: ab")
         term.type("XYZ\r")
-        text = term.wait(r"> XYZ\nHermes 2: second")
+        text = term.expect(r"> XYZ\nHermes 2: second")
         assert "Hermes 2: abcdefghijklmnopqrstuvwxyz\n" in text
 
 
@@ -179,38 +179,38 @@ def test_what_is_typed_while_the_model_loads_is_sent_once_it_is_there(home: Env,
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
         term.wait_for_quiet_keys()
         term.type("Go\r")
-        term.wait(r"> Go\nHermes 2: fine")
+        term.expect(r"> Go\nHermes 2: fine")
 
 
 def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None:
     """Each pasted line would be sent by itself."""
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("\x1b[200~one\ntwo\n/exit\x1b[201~\r")
-        term.wait("Hermes 2: fine")
+        term.expect("Hermes 2: fine")
         term.type("/show prompt\r")
-        term.wait(r"user\n ?one\n ?two\n ?/exit<\|im_end\|>")
+        term.expect(r"user\n ?one\n ?two\n ?/exit<\|im_end\|>")
 
 
 def test_commands_and_their_arguments_complete(home: Env, tmp_path: Path) -> None:
     """Personas would have to be known by heart."""
     with Terminal(["chat", "-m", script(tmp_path)], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("/per")
-        term.wait(r"begin a new conversation")
+        term.expect(r"begin a new conversation")
         term.type("\t edw")
-        term.wait(r"/persona edw")
+        term.expect(r"/persona edw")
         term.type("\t\r")
-        term.wait(r"A new conversation with Edward Elric")
+        term.expect(r"A new conversation with Edward Elric")
 
 
 def test_the_models_text_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:
     """A model could set the title, write the clipboard, or hide what it says."""
     evil = {"text": "a\x1b]0;owned\x07b\x1b[8mc\u202ed\x9b31me"}
     with Terminal(["chat", "-m", script(tmp_path, evil)], home) as term:
-        term.wait(PROMPT)
+        term.expect(PROMPT)
         term.type("Go\r")
-        term.wait("Hermes 2: a.*b.*c")
+        term.expect("Hermes 2: a.*b.*c")
         for sequence in (b"\x1b]0;", b"\x1b[8m", b"\xc2\x9b", "\u202e".encode()):
             assert sequence not in term.raw
 
@@ -220,11 +220,11 @@ def test_typed_lines_are_kept_for_the_owner_alone(home: Env, tmp_path: Path) -> 
     history = Path(home["OPENHERMES_HOME"]) / "state" / "history"
     for round_ in range(2):
         with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
-            term.wait(PROMPT)
+            term.expect(PROMPT)
             term.type("\x1b[A" if round_ else "remember me")
-            term.wait("> remember me")
+            term.expect("> remember me")
             term.type("\r")
-            term.wait("Hermes 2: fine")
+            term.expect("Hermes 2: fine")
             term.type("\x04")
             term.leave()
     assert history.stat().st_mode & 0o777 == 0o600
@@ -236,10 +236,10 @@ def test_a_home_that_cannot_be_written_is_said_and_no_more(home: Env, tmp_path: 
     Path(home["OPENHERMES_HOME"]).mkdir()
     (Path(home["OPENHERMES_HOME"]) / "state").write_text("a file in the folder's place")
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
-        term.wait("what you type is not kept")
-        term.wait(PROMPT)
+        term.expect("what you type is not kept")
+        term.expect(PROMPT)
         term.type("Go\r")
-        term.wait("Hermes 2: fine")
+        term.expect("Hermes 2: fine")
 
 
 def test_a_failure_at_the_start_is_one_message(home: Env) -> None:
@@ -270,11 +270,11 @@ def test_with_a_hub_in_reach_a_person_is_asked(home: Env, starter_path: Path) ->
         threading.Thread(target=hub.serve_forever, daemon=True).start()
         env = {**home, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}"}
         with Terminal(["chat"], env) as term:
-            text = term.wait(r"1 or 2 \[1\]:")
+            text = term.expect(r"1 or 2 \[1\]:")
             assert "openhermes-2" in text
             models = Path(home["OPENHERMES_HOME"]) / "data" / "models"
             models.mkdir(parents=True, exist_ok=True)
             os.link(starter_path, models / starter_path.name)  # already there, so that Enter fetches nothing
             term.type("\r")
-            term.wait(PROMPT)
+            term.expect(PROMPT)
         hub.shutdown()
