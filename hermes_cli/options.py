@@ -2,7 +2,7 @@
 
 One table, `FIELDS`, gives the defaults, the ranges, the help texts, and the names under which an option is
 set on the command line, in a file, in the environment and by `/set`. Every engine applies the options in
-this order: repetition penalty, temperature 0 (greedy) or else top-k, top-p, min-p, temperature.
+this order: repetition penalty, DRY, temperature 0 (greedy) or else top-k, top-p, min-p, XTC, temperature.
 """
 
 import dataclasses
@@ -25,9 +25,16 @@ class GenerationOptions:
     top_k: int = 40
     min_p: float = 0.05
     repetition_penalty: float = 1.1
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    loop_guard: int = 256
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    ban: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +67,30 @@ FIELDS: dict[str, OptionField] = {
         OptionField(
             "repetition_penalty", float, "Make tokens that were already said less likely; 1 for off.", 0.1, 10
         ),
+        OptionField(
+            "dry_multiplier",
+            float,
+            "How hard DRY holds against repeating whole sequences; 0 for off.",
+            0,
+            100,
+        ),
+        OptionField("dry_base", float, "How fast DRY grows with the length of what repeats.", 1, 8),
+        OptionField("dry_allowed_length", int, "How many tokens may repeat before DRY acts.", 1, 1000),
+        OptionField(
+            "xtc_probability", float, "How often XTC leaves out the likeliest tokens; 0 for off.", 0, 1
+        ),
+        OptionField("xtc_threshold", float, "How likely a token must be for XTC to leave it out.", 0, 1),
+        OptionField(
+            "loop_guard",
+            int,
+            "End an answer that has repeated itself for so many tokens; 0 for off.",
+            0,
+            10**6,
+        ),
         OptionField("max_tokens", int, "End the answer after this many tokens.", 1, MAX_CONTEXT),
         OptionField("seed", int, "Give the same answer again for the same number.", 0, 2**32 - 2),
         OptionField("stop", str, "End the answer before this text; may be given several times."),
+        OptionField("ban", str, "Never say this text; may be given several times."),
     )
 }
 
@@ -89,7 +117,7 @@ def check_value(name: str, value: Any) -> Any:
     if known is None:
         raise OptionError(f"there is no option {_shown(name)}{suggestion(name, FIELDS)}")
     if known.kind is str:
-        return _check_stop(value)
+        return _check_texts(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise OptionError(f"{name} takes a number, not {_shown(value)}")
     if not known.low <= value <= known.high:  # NaN and infinity are in no range
@@ -121,12 +149,12 @@ def check_table(table: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _check_stop(value: Any) -> tuple[str, ...]:
+def _check_texts(name: str, value: Any) -> tuple[str, ...]:
     texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else None
     if texts is None or not all(isinstance(t, str) for t in texts):
-        raise OptionError(f"stop takes a text or a list of texts, not {_shown(value)}")
+        raise OptionError(f"{name} takes a text or a list of texts, not {_shown(value)}")
     if not all(texts):
-        raise OptionError("stop holds an empty text, which would end every answer before it began")
+        raise OptionError(f"{name} holds an empty text, which every answer holds before it begins")
     return texts
 
 

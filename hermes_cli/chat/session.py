@@ -50,8 +50,13 @@ class Session:
                 self.conversation = asked.add(Message(Role.ASSISTANT, prefill + new, turn_ids))
 
     @property
-    def limit_reached(self) -> str:
-        """Why the last answer ended with FinishReason.LENGTH, in words."""
+    def cut_short(self) -> str:
+        """Why the last answer ended before the model wanted it to, in words; empty where it did not."""
+        reason = self.last.finish_reason if self.last else FinishReason.STOP
+        if reason is FinishReason.LOOP:
+            return f"it repeated itself for {self.options.options.loop_guard} tokens (loop_guard)"
+        if reason is not FinishReason.LENGTH:
+            return ""
         said = self.last.usage.completion_tokens if self.last else 0
         if said == self.options.options.max_tokens:
             return f"max_tokens is {said:,}"

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hermes_cli.chat.session import Session
+from hermes_cli.chat.statistics import statistics
 from hermes_cli.chat.text import check_text
 from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.prompt_input import read_prompt
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.commands.start import start
-from hermes_cli.engines.base import Cancel, Completion, FinishReason
+from hermes_cli.engines.base import Cancel, Completion
 from hermes_cli.errors import Interrupted
 from hermes_cli.screen.terminal import Terminal
 
@@ -31,6 +32,8 @@ def run(
     prefill = check_text(prefill, "--prefill")
     _, session, _ = start(runtime, flags)
     answer(runtime.terminal, session, text, prefill, as_json=as_json, whole=as_json or whole)
+    if flags.statistics and session.last is not None:
+        runtime.terminal.notice(statistics(session.last))
 
 
 def answer(
@@ -56,8 +59,8 @@ def answer(
         terminal.write(json.dumps(report("".join(said), session, done), ensure_ascii=False) + "\n")
     else:
         terminal.write("".join(said) + "\n" if whole else "\n")
-    if done is not None and done.finish_reason is FinishReason.LENGTH and not as_json:
-        terminal.notice(f"the answer was cut: {session.limit_reached}")
+    if session.cut_short and not as_json:
+        terminal.notice(f"the answer was cut: {session.cut_short}")
 
 
 def report(text: str, session: Session, done: Completion) -> dict[str, Any]:

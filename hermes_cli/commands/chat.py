@@ -22,6 +22,14 @@ def chat(
     max_tokens: params.MaxTokens = None,
     seed: params.Seed = None,
     stop: params.Stop = None,
+    dry_multiplier: params.DryMultiplier = None,
+    dry_base: params.DryBase = None,
+    dry_allowed_length: params.DryAllowedLength = None,
+    xtc_probability: params.XtcProbability = None,
+    xtc_threshold: params.XtcThreshold = None,
+    loop_guard: params.LoopGuard = None,
+    ban: params.Ban = None,
+    stats: params.Statistics = False,
 ) -> None:
     """Talk with a model.
 

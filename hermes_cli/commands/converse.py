@@ -28,7 +28,9 @@ def converse(runtime: Runtime, flags: Flags) -> int:
     with terminal.typing(shown=not terminal.interactive):  # early keys wait, unseen, for the prompt
         persona, session, choice = start(runtime, flags)
         origin = "command line" if flags.persona else runtime.settings.source("persona")
-        state = State(terminal, session, persona, origin, ProgramHost(runtime, flags, choice))
+        state = State(
+            terminal, session, persona, origin, ProgramHost(runtime, flags, choice), flags.statistics
+        )
         if not terminal.interactive:
             reader = LineReader(terminal.stdin)
             return Loop(state, reader, person=False).run()

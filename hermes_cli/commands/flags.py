@@ -23,6 +23,7 @@ class Flags:
     persona: str | None = None
     system: str | None = None
     context: str | None = None
+    statistics: bool = False
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
 
     @classmethod
@@ -31,7 +32,12 @@ class Flags:
         given = context.params
         sampling = {name: given.get(name) for name in options.FIELDS}
         return cls(
-            given.get("model"), given.get("persona"), given.get("system"), given.get("context_size"), sampling
+            given.get("model"),
+            given.get("persona"),
+            given.get("system"),
+            given.get("context_size"),
+            bool(given.get("stats")),
+            sampling,
         )
 
     def context_size(self, settings: Settings) -> int | None:

@@ -27,6 +27,13 @@ RepetitionPenalty = Annotated[str | None, _flag("repetition_penalty")]
 MaxTokens = Annotated[str | None, _flag("max_tokens")]
 Seed = Annotated[str | None, _flag("seed")]
 Stop = Annotated[list[str] | None, _flag("stop")]
+DryMultiplier = Annotated[str | None, _flag("dry_multiplier")]
+DryBase = Annotated[str | None, _flag("dry_base")]
+DryAllowedLength = Annotated[str | None, _flag("dry_allowed_length")]
+XtcProbability = Annotated[str | None, _flag("xtc_probability")]
+XtcThreshold = Annotated[str | None, _flag("xtc_threshold")]
+LoopGuard = Annotated[str | None, _flag("loop_guard")]
+Ban = Annotated[list[str] | None, _flag("ban")]
 
 Model = Annotated[
     str | None,
@@ -43,6 +50,9 @@ System = Annotated[
 ]
 Context = Annotated[
     str | None, typer.Option("--context", help="Size of the context window in tokens.", metavar="N")
+]
+Statistics = Annotated[
+    bool, typer.Option("--stats", help="Say what each answer cost, on standard error.", show_default=False)
 ]
 Prompt = Annotated[
     list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)

@@ -36,6 +36,14 @@ def tokens(
     max_tokens: params.MaxTokens = None,
     seed: params.Seed = None,
     stop: params.Stop = None,
+    dry_multiplier: params.DryMultiplier = None,
+    dry_base: params.DryBase = None,
+    dry_allowed_length: params.DryAllowedLength = None,
+    xtc_probability: params.XtcProbability = None,
+    xtc_threshold: params.XtcThreshold = None,
+    loop_guard: params.LoopGuard = None,
+    ban: params.Ban = None,
+    stats: params.Statistics = False,
 ) -> None:
     """Show the token ids of the prompt that `ask` would send.
 

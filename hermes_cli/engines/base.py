@@ -38,6 +38,7 @@ class FinishReason(StrEnum):
 
     STOP = "stop"  # the model ended its turn, or a stop string appeared
     LENGTH = "length"  # max_tokens, or the context window is full
+    LOOP = "loop"  # the model said the same thing again and again
     CANCELLED = "cancelled"  # somebody asked for it to stop
 
 
@@ -46,12 +47,18 @@ class Usage:
     """Token counts of one answer.
 
     `prompt_tokens` counts the whole prompt; `cached_tokens` is the part of it that the KV cache already
-    held, so prompt_tokens - cached_tokens were prefilled. `completion_tokens` counts what was generated.
+    held, and `prefilled_tokens` the rest. `completion_tokens` counts what was generated, the control token
+    that ended the turn among them.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+
+    @property
+    def prefilled_tokens(self) -> int:
+        """How many tokens of the prompt had to be evaluated."""
+        return self.prompt_tokens - self.cached_tokens
 
 
 @dataclass(frozen=True, slots=True)

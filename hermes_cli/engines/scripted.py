@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hermes_cli.chatml import IM_END, IM_START, ChatML
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
-from hermes_cli.engines.stops import StopScanner
+from hermes_cli.engines.phrases import refuse_ban
+from hermes_cli.engines.reply import Reply
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
@@ -74,6 +75,7 @@ class ScriptedEngine:
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the next turn of the script."""
+        refuse_ban(options, "a script")
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
@@ -91,7 +93,8 @@ class ScriptedEngine:
     ) -> Iterator[Chunk]:
         cached = _common_prefix(prompt[:-1], self._cache)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
-        scanner, made, reason = StopScanner(options.stop), list[int](), FinishReason.STOP
+        reply = Reply(self._chatml, self._chatml.open_turn_ids(messages), options)
+        made, reason = list[int](), FinishReason.STOP
         began = time.monotonic()
         _pause(turn.prefill, cancel)
         first = time.monotonic()
@@ -105,20 +108,19 @@ class ScriptedEngine:
                     reason = FinishReason.LENGTH
                     break
                 made.append(ord(character) + len(_CONTROL))
-                if text := scanner.feed(character):
+                if text := reply.take(character, made[-1:]):
                     yield Chunk(text)
-                if scanner.found:
+                if reply.reason is not None:
+                    reason = reply.reason
                     break
         finally:
             # As in a real model, the last token that was generated has not been evaluated yet.
             self._cache = [*prompt, *made[:-1]]
-        if text := scanner.flush():
+        if text := reply.flush():
             yield Chunk(text)
-        opening = self._chatml.open_turn_ids(messages)
         usage = Usage(len(prompt), len(made), cached)
         timings = Timings(first - began, time.monotonic() - first)
-        turn_ids = None if scanner.found else self._chatml.generated(opening, made)
-        yield Chunk("", Completion(reason, usage, timings, turn_ids))
+        yield Chunk("", Completion(reason, usage, timings, reply.turn_ids()))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of the prompt."""

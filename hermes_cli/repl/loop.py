@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+from hermes_cli.chat.statistics import statistics
 from hermes_cli.chat.text import check_text
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.errors import HermesError, ReaderGone
@@ -123,10 +124,12 @@ class Loop:
         if done.finish_reason is FinishReason.CANCELLED:
             what = "what was said is kept" if shown else "nothing was said, so your message was taken back"
             self._state.notice(f"(stopped; {what})")
-        elif done.finish_reason is FinishReason.LENGTH:
-            self._state.notice(f"(cut: {session.limit_reached})")
+        elif session.cut_short:
+            self._state.notice(f"(cut: {session.cut_short})")
         elif not shown:
             self._state.notice("(the model had nothing to say)")
+        if self._state.statistics:
+            self._state.notice(f"({statistics(done)})")
 
     def _name(self) -> None:
         if self._person:

@@ -11,13 +11,17 @@ from hermes_cli.screen.terminal import Terminal
 
 @dataclass
 class State:
-    """The REPL as slash commands see it. `persona_from` is where the choice of persona came from."""
+    """The REPL as slash commands see it.
+
+    `persona_from` is where the choice of persona came from; `statistics` whether answers say what they cost.
+    """
 
     terminal: Terminal
     session: Session
     persona: Persona
     persona_from: str
     host: Host
+    statistics: bool = False
     running: bool = True
     exit_code: int = 0
     greet: Callable[[], None] = field(default=lambda: None)

@@ -237,3 +237,21 @@ def test_an_endless_file_is_refused(home: Env) -> None:
     result = hermes("ask", "-f", "/dev/zero", "x", env=home)
     assert result.code == 2
     assert "larger than 64 MiB" in result.stderr
+
+
+def test_stats_say_what_the_answer_cost(home: Env, tmp_path: Path) -> None:
+    """Nobody could see whether a prompt was held or prefilled; stdout must stay the answer."""
+    result = hermes("ask", "--stats", "-m", script(tmp_path, {"text": "Hello"}), "x", env=home)
+    assert result.stdout == b"Hello\n"
+    assert "prefill" in result.stderr
+    assert "decode 4 tokens" in result.stderr
+
+
+def test_an_answer_that_loops_is_ended_and_the_reason_said(home: Env, tmp_path: Path) -> None:
+    """A script would wait for ever, or take the torso for a whole answer."""
+    model = script(tmp_path, {"text": "la ", "forever": True})
+    result = hermes("ask", "--loop-guard", "30", "-m", model, "Sing!", env=home)
+    assert result.code == 0
+    assert result.stdout == b"la " * 11 + b"\n"
+    assert "repeated itself for 30 tokens" in result.stderr
+    assert hermes("ask", "--json", "-m", model, "Sing!", env=home).json["finish_reason"] == "loop"

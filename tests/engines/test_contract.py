@@ -8,7 +8,7 @@ import pytest
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
-from hermes_cli.errors import ContextOverflow
+from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.models.gguf import read_header
 from hermes_cli.options import GenerationOptions
@@ -138,6 +138,25 @@ def test_a_stop_string_never_shows(engine: Engine) -> None:
     assert done.finish_reason is FinishReason.STOP
 
 
+def test_the_loop_guard_ends_a_repeat(engine: Engine) -> None:
+    """A small model would fill the window with one line, and nobody would say why."""
+    options = GenerationOptions(temperature=0, loop_guard=8, repetition_penalty=0.1)
+    _, done, _ = answer(engine, QUESTION, options)
+    assert done.finish_reason is FinishReason.LOOP
+    assert done.usage.completion_tokens < 500
+
+
+def test_an_option_that_an_engine_cannot_honour_is_refused(engine: Engine) -> None:
+    """A ban that nobody keeps would be taken in silence."""
+    options = GenerationOptions(temperature=0, max_tokens=8, ban=("o",))
+    try:
+        text, _, _ = answer(engine, QUESTION, options)
+    except UsageError as error:
+        assert "'ban'" in error.message  # noqa: PT017 - it is kept or it is refused
+    else:
+        assert "o" not in text.lower()
+
+
 def test_the_next_turn_prefills_only_what_is_new(engine: Engine) -> None:
     """Every turn would cost as much as the whole conversation."""
     text, done, _ = answer(engine, QUESTION)
@@ -164,7 +183,7 @@ def test_a_full_window_ends_the_answer(engine: Engine) -> None:
     while engine.count_tokens(filler.messages) < 980:
         filler = filler.add(Message(Role.USER, "x y z " * 4), Message(Role.ASSISTANT, "a b"))
     talk = filler.add(Message(Role.USER, "Go on for long."))
-    _, done, _ = answer(engine, talk, GenerationOptions(temperature=0))
+    _, done, _ = answer(engine, talk, GenerationOptions(temperature=0, loop_guard=0))
     total = done.usage.prompt_tokens + done.usage.completion_tokens
     assert total <= engine.context_size
     if engine.name == "scripted":  # it speaks for ever; the real one may come to an end

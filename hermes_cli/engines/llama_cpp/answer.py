@@ -11,23 +11,23 @@ from typing import Any
 
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
-from hermes_cli.engines.stops import StopScanner
+from hermes_cli.engines.reply import Reply
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
+from hermes_cli.options import GenerationOptions
 
 
 class Answer:
     """Follows one answer to its end. `reason` is None until it has one."""
 
-    def __init__(self, chatml: ChatML, prompt_size: int, opening: Sequence[int], stop: Sequence[str]) -> None:
+    def __init__(
+        self, chatml: ChatML, prompt_size: int, opening: Sequence[int], options: GenerationOptions
+    ) -> None:
         self.reason: FinishReason | None = None
         self._chatml = chatml
-        self._opening = opening
-        self._scanner = StopScanner(stop)
+        self._reply = Reply(chatml, opening, options)
         self._prompt_size = prompt_size
         self._cached = 0
         self._generated = 0
-        self._shown = 0
-        self._pieces: list[tuple[str, list[int]]] = []
         self._began = time.monotonic()
         self._first: float | None = None
 
@@ -58,18 +58,13 @@ class Answer:
             return ""
         # A character of several tokens comes in one piece, with its last id alone: encoding it gives the
         # others. Should the model have spelled it another way, the KV cache is reused up to here only.
-        self._pieces.append((text, last if new == 1 else self._chatml.encode_after_newline(text)))
-        shown = self._scanner.feed(text)
-        if self._scanner.found:
-            self.reason = FinishReason.STOP
-        self._shown += len(shown)
+        shown = self._reply.take(text, last if new == 1 else self._chatml.encode_after_newline(text))
+        self.reason = self._reply.reason
         return shown
 
     def flush(self) -> str:
         """Return the text that was held back as the possible beginning of a stop string."""
-        held = self._scanner.flush()
-        self._shown += len(held)
-        return held
+        return self._reply.flush()
 
     def completion(self) -> Completion:
         """Return the counts and ids of the answer, which has ended."""
@@ -79,19 +74,8 @@ class Answer:
             self.reason or FinishReason.CANCELLED,
             Usage(self._prompt_size, self._generated, self._cached),
             Timings(first - self._began, now - first),
-            self._chatml.generated(self._opening, self._shown_ids()),
+            self._reply.turn_ids(),
         )
-
-    def _shown_ids(self) -> list[int]:
-        """Return the ids of what was shown: a stop string may have cut the text inside a token."""
-        ids: list[int] = []
-        left = self._shown
-        for text, piece_ids in self._pieces:
-            if len(text) > left:
-                return [*ids, *self._chatml.encode_after_newline(text[:left])] if left else ids
-            ids += piece_ids
-            left -= len(text)
-        return ids
 
 
 def _failure(error: dict[str, Any]) -> HermesError:

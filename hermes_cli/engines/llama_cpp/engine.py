@@ -9,6 +9,7 @@ from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Cancel, Chunk, PromptToken
 from hermes_cli.engines.llama_cpp.answer import Answer
 from hermes_cli.engines.llama_cpp.server import LlamaServer
+from hermes_cli.engines.phrases import refuse_ban
 from hermes_cli.engines.pieces import prompt_tokens
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
@@ -38,11 +39,12 @@ class LlamaCppEngine:
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer; see Engine."""
+        refuse_ban(options, "llama.cpp")
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
         opening = self._chatml.open_turn_ids(messages)
-        answer = Answer(self._chatml, len(prompt), opening, options.stop)
+        answer = Answer(self._chatml, len(prompt), opening, options)
         return self._chunks(answer, self._request(prompt, options), cancel)
 
     def _chunks(self, answer: Answer, request: dict[str, Any], cancel: Cancel) -> Iterator[Chunk]:
@@ -99,7 +101,13 @@ class LlamaCppEngine:
             "min_p": options.min_p,
             "repeat_penalty": options.repetition_penalty,
             "repeat_last_n": self.context_size,  # over the whole context, as the other engines count it
-            "samplers": ["penalties", "top_k", "top_p", "min_p", "temperature"],
+            "dry_multiplier": options.dry_multiplier,
+            "dry_base": options.dry_base,
+            "dry_allowed_length": options.dry_allowed_length,
+            "dry_penalty_last_n": self.context_size,
+            "xtc_probability": options.xtc_probability,
+            "xtc_threshold": options.xtc_threshold,
+            "samplers": ["penalties", "dry", "top_k", "top_p", "min_p", "xtc", "temperature"],
             "seed": -1 if options.seed is None else options.seed,
         }
 

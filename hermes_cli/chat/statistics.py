@@ -1,0 +1,20 @@
+"""What an answer cost, in one line."""
+
+from hermes_cli.engines.base import Completion
+
+
+def statistics(done: Completion) -> str:
+    """Return the tokens, seconds and tokens a second of an answer's prefill and of its decode."""
+    usage, timings = done.usage, done.timings
+    held = f", {usage.cached_tokens:,} more were held" if usage.cached_tokens else ""
+    # The first token comes out of the prefill: decoding takes the time from there to the last.
+    decoded = max(0, usage.completion_tokens - 1)
+    return (
+        f"prefill {_rate(usage.prefilled_tokens, timings.prefill_s)}{held} · "
+        f"decode {_rate(decoded, timings.decode_s)}"
+    )
+
+
+def _rate(tokens: int, seconds: float) -> str:
+    text = f"{tokens:,} token{'' if tokens == 1 else 's'} in {seconds:.2f} s"
+    return f"{text}, {tokens / seconds:.1f} tok/s" if tokens and seconds > 0 else text

@@ -1,0 +1,76 @@
+"""Banned phrases: text that an answer must not hold, found across tokens before any of it is shown.
+
+Pure and incremental, like `stops.py`. A phrase that is complete cannot be unsaid by this file: it tells the
+engine which tokens to take back, and the engine says something else in their place.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hermes_cli.errors import UsageError
+from hermes_cli.options import GenerationOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some whole characters of an answer and the ids of the tokens that spell them."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+class PhraseBan:
+    """Holds back what may be the beginning of a banned phrase. Upper and lower case count as the same."""
+
+    def __init__(self, phrases: Sequence[str]) -> None:
+        self._phrases = tuple(_folded(phrase) for phrase in phrases)
+        self._held: list[Piece] = []
+
+    def feed(self, piece: Piece) -> tuple[list[Piece], list[Piece]]:
+        """Take the next piece and return the pieces that can be shown, and those that must be unsaid.
+
+        Where there are pieces to unsay, the first of them is where the phrase began.
+        """
+        if not self._phrases:
+            return [piece], []
+        self._held.append(piece)
+        text = _folded("".join(held.text for held in self._held))
+        found = [at for phrase in self._phrases if (at := text.find(phrase)) >= 0]
+        safe = min(found) if found else len(text) - self._beginning_of_a_phrase(text)
+        count = sum(1 for end in self._ends() if end <= safe)
+        shown, rest = self._held[:count], self._held[count:]
+        self._held = [] if found else rest
+        return shown, rest if found else []
+
+    def _ends(self) -> Iterator[int]:
+        """Yield where each held piece ends in the held text."""
+        end = 0
+        for piece in self._held:
+            end += len(piece.text)
+            yield end
+
+    def _beginning_of_a_phrase(self, text: str) -> int:
+        longest = max(map(len, self._phrases)) - 1
+        for size in range(min(longest, len(text)), 0, -1):
+            if any(phrase.startswith(text[-size:]) for phrase in self._phrases):
+                return size
+        return 0
+
+    def flush(self) -> list[Piece]:
+        """Return what was held back, now that no more text will come."""
+        held, self._held = self._held, []
+        return held
+
+
+def refuse_ban(options: GenerationOptions, engine: str) -> None:
+    """Raise UsageError where phrases are banned on an engine that cannot take back what it has said."""
+    if options.ban:
+        raise UsageError(
+            f"{engine} cannot take back what it has said, so it cannot keep 'ban'",
+            "take it out, or choose a model that runs on transformers",
+        )
+
+
+def _folded(text: str) -> str:
+    """Return the text in lower case, character for character, so that positions stay what they are."""
+    return "".join(low if len(low := c.lower()) == 1 else c for c in text)
