@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.measure import Bench, Line
 from benchmarks.rows import EXTRA, ROWS
 from hermes_cli.models import hardware, starter
+from hermes_cli.models.units import GIB
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / ".cache" / "models"
@@ -84,7 +85,7 @@ def _about(bench: Bench, machine: hardware.Hardware) -> dict[str, Any]:
         "cpu": machine.cpu,
         "physical cores": machine.physical_cores,
         "threads": bench.threads,
-        "memory GiB": round(machine.memory_total / hardware.GIB, 1),
+        "memory GiB": round(machine.memory_total / GIB, 1),
         "load average": os.getloadavg(),
         "repeats": bench.repeats,
         "model": bench.model.name,

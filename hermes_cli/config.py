@@ -18,7 +18,14 @@ HOME_VARIABLE = "OPENHERMES_HOME"
 ENV_PREFIX = "OPENHERMES_"
 DEFAULT_PERSONA = "hermes-2"
 
-PLAIN_SETTINGS: dict[str, type] = {"model": str, "persona": str, "user": str, "context": int}
+PLAIN_SETTINGS: dict[str, type] = {
+    "model": str,
+    "persona": str,
+    "user": str,
+    "context": int,
+    "precision": str,
+    "device": str,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ class Settings:
     persona: str = DEFAULT_PERSONA
     user: str | None = None
     context: int | None = None
+    precision: str | None = None
+    device: str | None = None
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)

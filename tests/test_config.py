@@ -59,8 +59,10 @@ def test_environment_outweighs_file_and_flags_outweigh_both(tmp_path: Path) -> N
 
 def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
     """`hermes config show` would name the wrong source."""
-    settings = load(tmp_path, 'model = "a"\npersona = "b"', OPENHERMES_MODEL="c", OPENHERMES_CONTEXT="99")
+    text = 'model = "a"\npersona = "b"\nprecision = "4bit"'
+    settings = load(tmp_path, text, OPENHERMES_MODEL="c", OPENHERMES_CONTEXT="99", OPENHERMES_DEVICE="cpu")
     assert (settings.model, settings.persona, settings.context) == ("c", "b", 99)
+    assert (settings.precision, settings.device) == ("4bit", "cpu")
     assert settings.source("model") == "environment (OPENHERMES_MODEL)"
     assert (settings.source("persona"), settings.source("user")) == ("config file", "default")
 

@@ -23,6 +23,8 @@ def ask(
         bool, typer.Option("--no-stream", help="Print the answer once it is whole.")
     ] = False,
     context_size: params.Context = None,
+    precision: params.Precision = None,
+    device: params.Device = None,
     temperature: params.Temperature = None,
     top_p: params.TopP = None,
     top_k: params.TopK = None,

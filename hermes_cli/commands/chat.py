@@ -14,6 +14,8 @@ def chat(
     persona: params.PersonaName = None,
     system: params.System = None,
     context_size: params.Context = None,
+    precision: params.Precision = None,
+    device: params.Device = None,
     temperature: params.Temperature = None,
     top_p: params.TopP = None,
     top_k: params.TopK = None,

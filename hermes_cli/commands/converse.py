@@ -91,7 +91,7 @@ class ProgramHost:
 
     def use_model(self, name: str, session: Session) -> None:
         """Give the session another model. Where that fails or is interrupted, it has the old one again."""
-        choice = choose_model(self.runtime, name, self.flags.context_size(self.runtime.settings))
+        choice = choose_model(self.runtime, name, self.flags.wishes(self.runtime.settings))
         try:
             session.engine.close()  # two models at once would need the memory of both
             session.engine = open_engine(choice, verbose=self.runtime.debug)

@@ -10,16 +10,19 @@ from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import HermesError
 
 if TYPE_CHECKING:
+    from hermes_cli.models.gpus import Gpu
     from hermes_cli.models.hardware import Hardware
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 LIBRARIES = ("xllamacpp", "tokenizers", "huggingface-hub", "prompt-toolkit", "rich", "typer")
+ENGINE_LIBRARIES = ("torch", "transformers", "accelerate", "bitsandbytes")
 
 
 @app.command()
 def doctor(context: typer.Context) -> None:
     """Show versions, hardware, folders and models, and what would be loaded."""
+    from hermes_cli.commands.flags import Flags  # noqa: PLC0415
     from hermes_cli.commands.model_choice import known_choice  # noqa: PLC0415 - see ask.py
     from hermes_cli.models import hardware, local  # noqa: PLC0415
     from hermes_cli.models.download import size_text  # noqa: PLC0415
@@ -38,11 +41,11 @@ def doctor(context: typer.Context) -> None:
         or [("none",)],
     }
     try:
-        choice = known_choice(runtime, runtime.settings.context)
+        choice = known_choice(runtime, Flags().wishes(runtime.settings))
         sections["would load"] = (
             [("the starter, which would be fetched first (98 MB)",)]
             if choice is None
-            else [(choice.summary,), (choice.reason,)]
+            else [(choice.summary,), *((clause,) for clause in choice.reason.split("; "))]
         )
     except HermesError as error:
         sections["would load"] = [(f"nothing: {error.message}",), (error.hint,)]
@@ -55,7 +58,7 @@ def _versions() -> list[tuple[str, ...]]:
     import platform  # noqa: PLC0415
 
     rows = [("hermes", __version__), ("python", platform.python_version()), ("system", platform.platform())]
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *ENGINE_LIBRARIES):
         try:
             rows.append((name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
@@ -74,10 +77,21 @@ def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
         ("memory", f"{machine.memory_available / gib:.1f} of {machine.memory_total / gib:.1f} GiB free"),
     ]
     rows += [
-        ("gpu", gpu.name, f"{gpu.memory_free / gib:.1f} of {gpu.memory_total / gib:.1f} GiB free")
+        (
+            "gpu",
+            f"{gpu.label}  {gpu.name}{_architecture(gpu)}",
+            f"{gpu.memory_free / gib:.1f} of {gpu.memory_total / gib:.1f} GiB free",
+        )
         for gpu in machine.gpus
     ]
     return [*rows] if machine.gpus else [*rows, ("gpu", "none found")]
+
+
+def _architecture(gpu: "Gpu") -> str:
+    """Return what the precision depends on: compute capability, or AMD's name of the architecture."""
+    if gpu.capability:
+        return f", compute capability {gpu.capability[0]}.{gpu.capability[1]}"
+    return f", {gpu.arch}" if gpu.arch and gpu.arch not in gpu.name else ""
 
 
 def _folders(runtime: Runtime) -> list[tuple[str, ...]]:

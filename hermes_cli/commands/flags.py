@@ -1,6 +1,6 @@
 """What the flags of `ask` and `chat` ask for, checked against what can be asked."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,8 @@ import typer
 
 from hermes_cli import options
 from hermes_cli.config import Settings
-from hermes_cli.errors import UsageError
+from hermes_cli.errors import ConfigError, UsageError
+from hermes_cli.models.plan.values import Wishes
 from hermes_cli.options import OptionError, Sourced
 from hermes_cli.personas.persona import Persona
 
@@ -24,6 +25,8 @@ class Flags:
     system: str | None = None
     context: str | None = None
     statistics: bool = False
+    precision: str | None = None
+    device: str | None = None
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
 
     @classmethod
@@ -31,13 +34,31 @@ class Flags:
         """Return what the verb's flags say. A verb that was not named, as in bare `hermes`, has none."""
         given = context.params
         sampling = {name: given.get(name) for name in options.FIELDS}
-        return cls(
-            given.get("model"),
-            given.get("persona"),
-            given.get("system"),
-            given.get("context_size"),
-            bool(given.get("stats")),
-            sampling,
+        texts = {name: given.get(name) for name in ("model", "persona", "system", "precision", "device")}
+        statistics = bool(given.get("stats"))
+        return cls(**texts, context=given.get("context_size"), statistics=statistics, sampling=sampling)
+
+    def wishes(self, settings: Settings) -> Wishes:
+        """Return what is wished for the way a model is run: by a flag, or else by a setting.
+
+        Raises UsageError for a flag that means nothing, and ConfigError for such a setting.
+        """
+        from hermes_cli.models.plan import devices, precision  # noqa: PLC0415 - only a run needs them
+
+        def word(name: str, check: Callable[[str | None], str]) -> str:
+            flag, setting = getattr(self, name), getattr(settings, name)
+            try:
+                return check(flag if flag is not None else setting)
+            except UsageError as error:
+                if flag is not None:
+                    raise
+                said = error.message.removeprefix("--")
+                raise ConfigError(f"{settings.source(name)}: {said}") from None
+
+        return Wishes(
+            self.context_size(settings),
+            precision=word("precision", precision.check_word),
+            device=word("device", devices.check_word),
         )
 
     def context_size(self, settings: Settings) -> int | None:

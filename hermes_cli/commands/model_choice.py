@@ -11,11 +11,13 @@ from hermes_cli.engines.base import Engine, PromptToken
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
 from hermes_cli.errors import ConfigError, HermesError, ModelUnavailable
 from hermes_cli.messages import Message
-from hermes_cli.models import hardware, hub, select, starter
+from hermes_cli.models import describe, hardware, hub, requirements, select, starter
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
 from hermes_cli.models.download import size_text
+from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import Plan, Wishes
+from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.reference import parse
 from hermes_cli.models.select import Selection
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.progress import progress
@@ -42,29 +44,47 @@ class Choice:
         return f"{self.selection.reason}; {self.plan.reason}" if self.plan else self.selection.reason
 
 
-def choose_model(runtime: Runtime, name: str | None, context_size: int | None) -> Choice:
+def choose_model(runtime: Runtime, name: str | None, wishes: Wishes) -> Choice:
     """Return the model to open, fetching the starter where nothing else is there.
 
     Raises ModelUnavailable, ResourcesExhausted or UsageError with the next step.
     """
     if script := _script(runtime, name):
         return script
-    wishes = Wishes(context_size)
     machine = hardware.probe()
     selection = _selection(runtime, name, machine, wishes)
     return Choice(selection, selection.plan(machine, wishes))
 
 
-def known_choice(runtime: Runtime, context_size: int | None) -> Choice | None:
+def known_choice(runtime: Runtime, wishes: Wishes) -> Choice | None:
     """Return what would be opened without a name; None where something would have to be fetched first."""
     if script := _script(runtime, None):
         return script
-    wishes = Wishes(context_size)
     machine = hardware.probe()
     selection = _resolve(runtime, None, machine, wishes)
     if selection is None or selection.needs_fetch:
         return None
     return Choice(selection, selection.plan(machine, wishes))
+
+
+def plan_of(
+    runtime: Runtime, name: str | None, wishes: Wishes
+) -> tuple[ModelFacts, bool, Plan | HermesError]:
+    """Return a model's facts, whether it is here, and its plan, or why there is none.
+
+    Without a name it is the model that would be loaded. Nothing is fetched: what a short name means is known
+    from the catalogue. Raises as `choose_model` does where there is no such model.
+    """
+    machine = hardware.probe()
+    name = name or runtime.settings.model
+    if name is None:
+        selection = _resolve(runtime, None, machine, wishes)
+        name = selection.name if selection else STARTER.alias
+    facts, fetched = describe.plan_facts(name, runtime.paths.models)
+    try:
+        return facts, fetched, choose(machine, facts, wishes)
+    except HermesError as error:
+        return facts, fetched, error
 
 
 def _script(runtime: Runtime, name: str | None) -> Choice | None:
@@ -128,8 +148,6 @@ def fetch_starter(runtime: Runtime) -> Path:
 
 def pull(runtime: Runtime, name: str) -> Path:
     """Fetch a model by name and return where it is."""
-    from hermes_cli.models.reference import parse  # noqa: PLC0415
-
     ref = parse(name, models_dir=runtime.paths.models)
     if ref.is_starter:
         return fetch_starter(runtime)
@@ -146,21 +164,30 @@ def open_engine(choice: Choice, *, verbose: bool = False) -> Engine:
         from hermes_cli.engines.scripted import load_script  # noqa: PLC0415
 
         return load_script(choice.script or Path())
+    plan, model = choice.plan, choice.selection.model
+    if plan.engine == "transformers":
+        requirements.check(plan, model.facts)
+        from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
+
+        return TransformersEngine.open(plan, model, verbose=verbose)
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
 
-    plan, header = choice.plan, choice.selection.model.header
-    if header is None:
+    if model.header is None:
         raise ModelUnavailable(f"{plan.path} has no GGUF header")
     return LlamaCppEngine(
-        header, name=plan.model, context_size=plan.context_size, threads=plan.threads, verbose=verbose
+        model.header, name=plan.model, context_size=plan.context_size, threads=plan.threads, verbose=verbose
     )
 
 
-def prompt_tokens(runtime: Runtime, name: str | None, messages: Sequence[Message]) -> list[PromptToken]:
-    """Return the exact prompt of a model, without loading its weights."""
+def prompt_tokens(
+    runtime: Runtime, name: str | None, messages: Sequence[Message], wishes: Wishes
+) -> list[PromptToken]:
+    """Return the exact prompt of a model, without loading its weights, or even having them in a folder."""
     if script := _script(runtime, name):
         return open_engine(script).prompt_tokens(messages)
-    model = _selection(runtime, name, hardware.probe(), Wishes()).model
+    if named := _named_tokenizer(runtime, name or runtime.settings.model):
+        return _from_tokenizer(named, messages)
+    model = _selection(runtime, name, hardware.probe(), wishes).model
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see open_engine
 
@@ -171,6 +198,16 @@ def prompt_tokens(runtime: Runtime, name: str | None, messages: Sequence[Message
     raise ModelUnavailable(
         "this model has neither a GGUF header nor a tokenizer.json", "name a .gguf file, or a folder with one"
     )
+
+
+def _named_tokenizer(runtime: Runtime, name: str | None) -> Path | None:
+    """Return the tokenizer.json of the folder that a name means; what else is in it does not matter."""
+    if name is None:
+        return None
+    model = select.find(parse(name, models_dir=runtime.paths.models), runtime.paths.models)
+    if model is None or not (path := model.path / "tokenizer.json").is_file():
+        return None
+    return path
 
 
 def _from_tokenizer(path: Path, messages: Sequence[Message]) -> list[PromptToken]:

@@ -1,11 +1,14 @@
-"""`hermes models`: which models are here, what they are, fetching and removing them."""
+"""`hermes models`: which models are here, what they are, how they would run, fetching and removing them."""
 
+import json
 from typing import Annotated
 
 import typer
 
+from hermes_cli.commands import params
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.screen.columns import columns
+from hermes_cli.screen.sanitize import sanitize_line
 
 app = typer.Typer(
     help="List, fetch, show and remove models.",
@@ -13,6 +16,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+MAX_LINE = 2000
+"""Characters of a plan's reason that are shown: a sentence, whatever a model is called."""
 
 Name = Annotated[str, typer.Argument(help="An alias, a .gguf file, a folder, or owner/name of the hub.")]
 
@@ -57,6 +63,39 @@ def show(context: typer.Context, name: Name) -> None:
     runtime: Runtime = context.obj
     model = describe.installed_model(name, runtime.paths.models)
     runtime.terminal.write(columns(describe.facts(model)) + "\n")
+
+
+@app.command("plan")
+def plan(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="As after -m.", show_default=False)] = None,
+    context_size: params.Context = None,
+    precision: params.Precision = None,
+    device: params.Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show how a model would run here, with the sums of every way that was weighed.
+
+    The model need not be fetched yet where it has a short name. Without MODEL: the one that would be loaded.
+    """
+    from hermes_cli.commands.flags import Flags  # noqa: PLC0415
+    from hermes_cli.commands.model_choice import plan_of  # noqa: PLC0415 - see pull
+    from hermes_cli.models.plan import table  # noqa: PLC0415
+
+    runtime: Runtime = context.obj
+    facts, fetched, result = plan_of(runtime, name, Flags.from_context(context).wishes(runtime.settings))
+    if as_json:
+        found = table.as_object(facts, result, fetched=fetched)
+        runtime.terminal.write(json.dumps(found, ensure_ascii=False) + "\n")
+    elif rows := table.considered_in(result):
+        runtime.terminal.write(f"{columns(table.table(rows))}\n")
+    if not fetched:
+        runtime.terminal.notice(f"{facts.name} is not fetched yet: these are the sums of its card")
+    if isinstance(result, Exception):
+        raise result
+    if not as_json:
+        lines = (sanitize_line(text, MAX_LINE) for text in (result.summary, result.reason))
+        runtime.terminal.write("\n" + "".join(f"{line}\n" for line in lines))
 
 
 @app.command("rm")

@@ -54,6 +54,18 @@ Context = Annotated[
 Statistics = Annotated[
     bool, typer.Option("--stats", help="Say what each answer cost, on standard error.", show_default=False)
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", help="auto, 16bit, bf16, fp16, fp32, 8bit or 4bit; auto by default.", metavar="WORD"
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="auto, cpu, cuda, rocm, xpu, mps, or one such as cuda:1.", metavar="DEVICE"
+    ),
+]
 Prompt = Annotated[
     list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)
 ]

@@ -15,5 +15,5 @@ def start(runtime: Runtime, flags: Flags) -> tuple[Persona, Session, Choice]:
     persona = runtime.persona(flags.persona)
     opening = runtime.opening(persona, flags.system)
     sampling = flags.options(runtime.settings, persona)
-    choice = choose_model(runtime, flags.model, flags.context_size(runtime.settings))
+    choice = choose_model(runtime, flags.model, flags.wishes(runtime.settings))
     return persona, Session(open_engine(choice, verbose=runtime.debug), opening, sampling), choice

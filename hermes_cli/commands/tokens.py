@@ -28,6 +28,8 @@ def tokens(
         bool, typer.Option("--no-stream", help="As in ask; here it changes nothing.")
     ] = False,
     context_size: params.Context = None,
+    precision: params.Precision = None,
+    device: params.Device = None,
     temperature: params.Temperature = None,
     top_p: params.TopP = None,
     top_k: params.TopK = None,
@@ -60,11 +62,11 @@ def tokens(
     chosen = runtime.persona(persona)
     flags = Flags.from_context(context)
     flags.options(runtime.settings, chosen)  # what `ask` would refuse is refused here, too
-    flags.context_size(runtime.settings)
+    wishes = flags.wishes(runtime.settings)
     turns = runtime.opening(chosen, system).add(Message(Role.USER, text))
     if check_text(prefill, "--prefill"):
         turns = turns.add(Message(Role.ASSISTANT, prefill))
-    found = prompt_tokens(runtime, model, turns.messages)
+    found = prompt_tokens(runtime, model, turns.messages, wishes)
     if as_json:
         rows = [{"id": t.id, "text": t.text, "control": t.control} for t in found]
         runtime.terminal.write(json.dumps(rows, ensure_ascii=False) + "\n")

@@ -13,8 +13,16 @@ class Format(StrEnum):
 
     GGUF = "gguf"
     SAFETENSORS = "safetensors"
+    PICKLE = "pytorch .bin"
     GPTQ = "gptq"
     AWQ = "awq"
+    COMPRESSED_TENSORS = "compressed-tensors"
+    BITSANDBYTES = "bitsandbytes"
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether Hugging Face weights of this format were quantised when they were saved."""
+        return self not in (Format.GGUF, Format.SAFETENSORS, Format.PICKLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,17 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What a model's size is made of. `linear_parameters` are those in the blocks' weight matrices."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    parameters: int
+    linear_parameters: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A model with a short name. The first variant is the one that the bare name means."""
 
@@ -38,6 +57,7 @@ class Entry:
     licence: str
     context_length: int
     variants: tuple[Variant, ...]
+    shape: Shape
 
     @property
     def default(self) -> Variant:
@@ -52,6 +72,12 @@ class Entry:
     def spelling(self, variant: Variant) -> str:
         """Return how `variant` is typed after -m."""
         return self.alias if variant == self.default else f"{self.alias}:{variant.name}"
+
+
+MISTRAL_7B = Shape(32, 8, 128, 7_241_748_480, 6_979_321_856)
+"""With ChatML's two tokens, 32,002 in all. A block's matrices: q and o 4096 x 4096, k and v 4096 x 1024,
+three of 4096 x 14336. Beside them: embeddings and head, 32,002 x 4096 each, and 65 norms of 4096."""
+SMOLLM2_135M = Shape(30, 3, 64, 134_515_008, 106_168_320)
 
 
 def _openhermes(version: str, description: str) -> Entry:
@@ -69,7 +95,7 @@ def _openhermes(version: str, description: str) -> Entry:
         Variant("gptq", Format.GPTQ, "4-bit GPTQ", f"TheBloke/{model}-GPTQ", 4_160_000_000),
         Variant("awq", Format.AWQ, "4-bit AWQ", f"TheBloke/{model}-AWQ", 4_150_000_000),
     )
-    return Entry(f"openhermes-{version}", description, "Apache-2.0", 32_768, variants)
+    return Entry(f"openhermes-{version}", description, "Apache-2.0", 32_768, variants, MISTRAL_7B)
 
 
 STARTER_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -94,6 +120,7 @@ STARTER = Entry(
             STARTER_FILE,
         ),
     ),
+    SMOLLM2_135M,
 )
 
 CATALOGUE: dict[str, Entry] = {
@@ -117,7 +144,15 @@ def spelling_of(repo: str, file: str | None) -> str | None:
 
 def gguf_spelling_for(repo: str) -> str | None:
     """Return the short name of the GGUF variant of the model that `repo` holds in another format."""
+    entry = entry_for(repo, "")
+    return entry.spelling(entry.default) if entry else None
+
+
+def entry_for(repo: str | None, name: str) -> Entry | None:
+    """Return the model that a repository holds; or, of weights without one, that their name speaks of."""
     for entry in CATALOGUE.values():
-        if any(variant.repo.lower() == repo.lower() for variant in entry.variants):
-            return entry.spelling(entry.default)
-    return None
+        if any(repo and variant.repo.lower() == repo.lower() for variant in entry.variants):
+            return entry
+    plain = "".join(c for c in name.lower() if c.isalnum() or c == ".")
+    known = (("openhermes2.5", "openhermes-2.5"), ("openhermes2", "openhermes-2"))
+    return next((CATALOGUE[alias] for spelled, alias in known if spelled in plain), None)

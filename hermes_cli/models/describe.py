@@ -4,7 +4,10 @@ from pathlib import Path
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models import select
+from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.download import size_text
+from hermes_cli.models.facts import KV_ELEMENT_BYTES, ModelFacts, facts_of_variant
+from hermes_cli.models.gguf import GgufHeader
 from hermes_cli.models.local import InstalledModel
 from hermes_cli.models.reference import parse
 
@@ -20,6 +23,23 @@ def installed_model(name: str, models_dir: Path) -> InstalledModel:
     return model
 
 
+def plan_facts(name: str, models_dir: Path) -> tuple[ModelFacts, bool]:
+    """Return what a plan needs to know of a model, and whether it is on this machine.
+
+    One that is not fetched yet is known from the catalogue. Raises ModelUnavailable for a broken one, and for
+    one that is neither here nor there.
+    """
+    ref = parse(name, models_dir=models_dir)
+    model = select.find(ref, models_dir)
+    if model is not None:
+        return model.facts, True
+    if ref.entry is None or ref.variant is None:
+        raise ModelUnavailable(
+            f"{ref.name} is not on this machine", f"'hermes models pull {ref.name}' fetches it"
+        )
+    return facts_of_variant(ref.entry, ref.variant), False
+
+
 def facts(model: InstalledModel) -> list[tuple[str, str]]:
     """Return rows of a label and a value. A broken model says what is wrong with it."""
     rows = [
@@ -30,21 +50,47 @@ def facts(model: InstalledModel) -> list[tuple[str, str]]:
         ("broken", model.broken or ""),
         ("from", model.repo or model.source.value),
     ]
-    header = model.header
-    if header is not None:
-        control = header.control_tokens
-        rows += [
-            ("calls itself", header.name),
-            ("architecture", header.architecture),
-            ("parameters", f"{header.parameter_count:,}"),
-            ("context", f"{header.context_length:,} tokens"),
-            ("KV cache", f"{header.kv_bytes_per_token / 1024:g} KiB a token"),
-            ("layers", f"{header.block_count}"),
-            (
-                "vocabulary",
-                f"{len(header.tokens):,} tokens, {header.tokenizer_model} {header.tokenizer_pre}".rstrip(),
-            ),
-            ("ChatML", "yes" if header.is_chatml else "no: it has no <|im_start|> and <|im_end|>"),
-            ("control tokens", " ".join(f"{text}={i}" for text, i in list(control.items())[:8])),
-        ]
+    if model.header is not None:
+        rows += _header_rows(model.header)
+    if model.checkpoint is not None:
+        rows += _checkpoint_rows(model.checkpoint)
     return [row for row in rows if row[1]]
+
+
+def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:
+    control = header.control_tokens
+    return [
+        ("calls itself", header.name),
+        ("architecture", header.architecture),
+        ("parameters", f"{header.parameter_count:,}"),
+        ("context", f"{header.context_length:,} tokens"),
+        ("KV cache", f"{header.kv_bytes_per_token / 1024:g} KiB a token"),
+        ("layers", f"{header.block_count}"),
+        (
+            "vocabulary",
+            f"{len(header.tokens):,} tokens, {header.tokenizer_model} {header.tokenizer_pre}".rstrip(),
+        ),
+        ("ChatML", _chatml(known=header.is_chatml)),
+        ("control tokens", " ".join(f"{text}={i}" for text, i in list(control.items())[:8])),
+    ]
+
+
+def _checkpoint_rows(found: Checkpoint) -> list[tuple[str, str]]:
+    config, weights = found.config, found.weights
+    return [
+        ("revision", found.revision or ""),
+        ("architecture", config.architecture),
+        ("parameters", f"{weights.parameters:,}, of them {weights.linear_parameters:,} in linear layers"),
+        ("context", f"{config.context_length:,} tokens" if config.context_length else ""),
+        ("sliding window", f"{config.sliding_window:,} tokens" if config.sliding_window else ""),
+        ("KV cache", f"{config.kv_elements * KV_ELEMENT_BYTES / 1024:g} KiB a token in 16 bits"),
+        ("layers", f"{config.layers}"),
+        ("vocabulary", f"{config.vocab_size:,} tokens" if config.vocab_size else ""),
+        ("weights", f"{len(weights.files)} file{'s' if len(weights.files) != 1 else ''}"),
+        ("pickled", "yes: it has no safetensors" if weights.is_pickled else ""),
+        ("ChatML", _chatml(known=found.is_chatml)),
+    ]
+
+
+def _chatml(*, known: bool) -> str:
+    return "yes" if known else "no: it has no <|im_start|> and <|im_end|>"

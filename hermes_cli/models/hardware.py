@@ -1,7 +1,8 @@
 """What this machine has that matters to a model: cores, memory, GPUs.
 
-It knows how to ask, within the limits that a container or `taskset` sets. It refuses to know what the
-answers mean for a model (`plan.py`), and it asks no library that takes seconds to import.
+It knows how to ask, within the limits that a container or `taskset` sets. It refuses to know how graphics
+cards are described (`gpus.py`) and what the answers mean for a model (`plan/`), and it asks no library that
+takes seconds to import.
 """
 
 import contextlib
@@ -11,23 +12,15 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-MIB = 1 << 20
-GIB = 1 << 30
+from hermes_cli.models import gpus
+from hermes_cli.models.gpus import Gpu
+
 NVIDIA_SMI_TIMEOUT_S = 2.0
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One graphics card. Sizes are bytes; `memory_free` is what other programs leave."""
-
-    name: str
-    memory_total: int
-    memory_free: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +35,11 @@ class Hardware:
     gpus: tuple[Gpu, ...] = ()
 
 
-def probe() -> Hardware:
-    """Return what this process may use now. It takes tens of milliseconds, with an NVIDIA driver more."""
+def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
+    """Return what this process may use now. It takes tens of milliseconds, with an NVIDIA driver more.
+
+    `environ` is where the variables stand that hide cards from a program.
+    """
     import psutil  # noqa: PLC0415 - not every command needs it
 
     root = Path("/")
@@ -53,14 +49,23 @@ def probe() -> Hardware:
     quota = cpu_quota(root)
     memory = psutil.virtual_memory()
     limit, used = memory_limit(root)
+    available = max(0, min(memory.available, limit - used))
+    cpu = cpu_name(root)
     return Hardware(
         physical_cores=within_quota(min(physical, threads), quota),
         logical_cores=within_quota(threads, quota),
         memory_total=min(memory.total, limit),
-        memory_available=max(0, min(memory.available, limit - used)),
-        cpu=cpu_name(root),
-        gpus=_nvidia_gpus(),
+        memory_available=available,
+        cpu=cpu,
+        gpus=_gpus(root, environ, apple=gpus.apple_gpu(cpu, memory.total, available)),
     )
+
+
+def _gpus(root: Path, environ: Mapping[str, str], apple: Gpu) -> tuple[Gpu, ...]:
+    if platform.system() == "Darwin":
+        return (apple,) if platform.machine() == "arm64" else ()
+    nvidia = gpus.visible(_nvidia_gpus(), environ.get("CUDA_VISIBLE_DEVICES"))
+    return (*nvidia, *gpus.rocm_gpus(root, environ), *gpus.xpu_gpus(root))
 
 
 def within_quota(cores: int, quota: float | None) -> int:
@@ -154,30 +159,23 @@ def _number(text: str) -> int | None:
     return int(text) if text.strip().isdecimal() else None
 
 
-def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
-    """Return the cards in what `nvidia-smi --query-gpu=name,memory.total,memory.free` prints.
-
-    One line a card, sizes in MiB, as `--format=csv,noheader,nounits` gives them; other lines are skipped.
-    """
-    gpus = []
-    for line in text.splitlines():
-        match = re.fullmatch(r"(.+?), *(\d+), *(\d+) *", line)
-        if match:
-            gpus.append(Gpu(match.group(1).strip(), int(match.group(2)) * MIB, int(match.group(3)) * MIB))
-    return tuple(gpus)
-
-
 def _nvidia_gpus() -> tuple[Gpu, ...]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
-    query = [program, "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+    done = _ask_nvidia(program, gpus.NVIDIA_FIELDS)
+    if done is not None and done.returncode and "not a valid field" in done.stdout + done.stderr:
+        done = _ask_nvidia(program, gpus.NVIDIA_FIELDS_BEFORE_510)
+    return gpus.parse_nvidia_smi(done.stdout) if done is not None and done.returncode == 0 else ()
+
+
+def _ask_nvidia(program: str, fields: tuple[str, ...]) -> subprocess.CompletedProcess[str] | None:
+    query = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     with contextlib.suppress(OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        done = subprocess.run(
+        return subprocess.run(
             query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=False
         )
-        return parse_nvidia_smi(done.stdout) if done.returncode == 0 else ()
-    return ()
+    return None
 
 
 def _read(path: Path) -> str:

@@ -4,18 +4,19 @@ It knows where files lie and what their headers say. It refuses to know which of
 and to delete anything that it did not list. A broken file is listed with what is wrong with it.
 """
 
-import json
 import re
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from hermes_cli.errors import HermesError, UsageError
-from hermes_cli.models import hub, starter
+from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
+from hermes_cli.models import checkpoint, hub, starter
 from hermes_cli.models.catalogue import STARTER, STARTER_FILE, Format, spelling_of
+from hermes_cli.models.checkpoint import Checkpoint
+from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
 from hermes_cli.models.gguf import GgufHeader, read_header
-from hermes_cli.models.plan import ModelFacts, facts_of
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SPLIT_REST = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -35,7 +36,8 @@ class InstalledModel:
     """A model on this machine.
 
     `name` is what one types after -m, `size` bytes on disk, `parameters` their number or None where the file
-    does not say. `broken` says what is wrong with it, or is None; then a GGUF has its `header`.
+    does not say. `broken` says what is wrong with it and `advice` what to do; or it is None, and then a GGUF
+    has its `header` and a folder its `checkpoint`.
     """
 
     name: str
@@ -48,23 +50,29 @@ class InstalledModel:
     repo: str | None = None
     broken: str | None = None
     header: GgufHeader | None = field(default=None, repr=False)
+    checkpoint: Checkpoint | None = field(default=None, repr=False)
+    advice: str = ""
 
     @property
     def is_chatml(self) -> bool:
         """Whether it is known to have ChatML's two tokens."""
-        return self.header is not None and self.header.is_chatml
+        described = self.header or self.checkpoint
+        return described is not None and described.is_chatml
 
     @property
     def facts(self) -> ModelFacts:
-        """What a plan needs. Raises ModelUnavailable for a GGUF that holds no language model."""
+        """What a plan needs. Raises ModelUnavailable for a broken model, or a GGUF of another kind."""
         if self.header is not None:
             return facts_of(self.name, self.header)
-        return ModelFacts(self.name, self.path, self.format, self.precision, self.size, repo=self.repo)
+        if self.checkpoint is not None:
+            return facts_of_checkpoint(self.name, self.checkpoint, self.repo)
+        raise ModelUnavailable(f"{self.name} cannot be used: {self.broken}", self.advice)
 
 
 def installed(models_dir: Path, *, cache_dir: Path | None = None) -> list[InstalledModel]:
     """Return every model in `models_dir` and in the Hugging Face cache, sorted by name."""
     found = [_own_file(path) for path in sorted(_ggufs(models_dir))]
+    found += _own_folders(models_dir)
     found += _in_cache(cache_dir or hub.cache_folder())
     return sorted(found, key=lambda m: m.name.lower())
 
@@ -87,20 +95,29 @@ def describe_file(
 def describe_folder(
     path: Path, name: str, source: Source = Source.PATH, repo: str | None = None
 ) -> InstalledModel | None:
-    """Return what a folder of Hugging Face weights is, or None where it holds no config.json."""
-    config = path / "config.json"
-    if not config.is_file():
+    """Return what a folder of Hugging Face weights is, or None where it holds no config.json.
+
+    One that is not whole, that is no language model, or that asks for code, is a broken model.
+    """
+    if not (path / "config.json").is_file():
         return None
-    weights = [f for pattern in WEIGHTS for f in path.glob(pattern)]
-    broken = None if weights else "it has a config.json and no weights"
-    broken = broken or _missing_shards(path)
-    fmt, precision = Format.SAFETENSORS, ""
     try:
-        fmt, precision = _format_of(json.loads(config.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
-        broken = "its config.json cannot be read"
-    size = sum(f.stat().st_size for f in weights if f.exists())
-    return InstalledModel(name, path, size, fmt, precision, source, repo=repo, broken=broken)
+        found = checkpoint.read(path)
+    except HermesError as error:
+        size = sum(f.stat().st_size for pattern in WEIGHTS for f in path.glob(pattern) if f.is_file())
+        broken = InstalledModel(name, path, size, Format.SAFETENSORS, "", source, repo=repo)
+        return replace(broken, broken=error.message, advice=error.hint)
+    return InstalledModel(
+        name,
+        path,
+        found.weights.file_bytes,
+        found.format,
+        found.precision,
+        source,
+        found.weights.parameters,
+        repo,
+        checkpoint=found,
+    )
 
 
 def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None = None) -> Path | None:
@@ -134,14 +151,32 @@ def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = 
     if model.source is Source.STARTER:
         return starter.remove(models_dir)
     if model.source is Source.FOLDER and model.path.parent == models_dir:
-        size = model.path.lstat().st_size
-        model.path.unlink()
-        return size
+        return _remove_own(model.path)
     if model.source is Source.HUB and model.repo:
         from hermes_cli.models.cache import delete  # noqa: PLC0415 - only this verb needs it
 
         return delete(hub_folder(model.repo, cache_dir or hub.cache_folder()), model.path)
     raise UsageError(f"{model.path} is your own file, so hermes does not delete it", "delete it yourself")
+
+
+def _remove_own(path: Path) -> int:
+    """Delete a file or a folder of hermes' own; of a link, the link."""
+    if path.is_symlink() or not path.is_dir():
+        size = path.lstat().st_size
+        path.unlink()
+        return size
+    size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    shutil.rmtree(path)
+    return size
+
+
+def _own_folders(models_dir: Path) -> Iterator[InstalledModel]:
+    """Yield the folders of Hugging Face weights that lie in hermes' own folder."""
+    for config in sorted(models_dir.glob("*/config.json")):
+        folder = config.parent
+        model = None if folder.name.startswith(".") else describe_folder(folder, folder.name, Source.FOLDER)
+        if model is not None:
+            yield model
 
 
 def _own_file(path: Path) -> InstalledModel:
@@ -188,26 +223,3 @@ def _snapshot(folder: Path) -> Path | None:
         pass
     snapshots = [p for p in folder.glob("snapshots/*") if p.is_dir()]
     return max(snapshots, key=lambda p: p.stat().st_mtime, default=None)
-
-
-def _missing_shards(path: Path) -> str | None:
-    index = path / "model.safetensors.index.json"
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        missing = [n for n in names if not (path / str(n)).is_file()]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return "its model.safetensors.index.json cannot be read"
-    return f"{len(missing)} of its {len(names)} weight files are missing" if missing else None
-
-
-def _format_of(config: object) -> tuple[Format, str]:
-    if not isinstance(config, dict):
-        raise ValueError("no object")  # noqa: TRY004 - to the caller it is bad JSON
-    quantised = config.get("quantization_config")
-    method = str(quantised.get("quant_method", "")) if isinstance(quantised, dict) else ""
-    if method in (Format.GPTQ, Format.AWQ):
-        return Format(method), f"4-bit {method.upper()}"
-    dtype = config.get("torch_dtype") or config.get("dtype") or ""
-    return Format.SAFETENSORS, method or str(dtype)

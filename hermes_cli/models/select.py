@@ -4,13 +4,15 @@ It knows the order of preference. It asks nobody and fetches nothing: where a do
 and the command decides. The starter is the one model that may be fetched without asking.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted
-from hermes_cli.models import local, starter
-from hermes_cli.models.catalogue import STARTER, Format, gguf_spelling_for
+from hermes_cli.models import local, requirements, starter
+from hermes_cli.models.catalogue import STARTER
 from hermes_cli.models.download import size_text
+from hermes_cli.models.gguf import FETCH_AGAIN
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import InstalledModel, Source
 from hermes_cli.models.plan import Plan, Wishes, choose
@@ -49,10 +51,12 @@ def resolve(
     configured: str | None = None,
     cache_dir: Path | None = None,
     wishes: Wishes | None = None,
+    finder: requirements.Finder = requirements.find_package,
 ) -> Selection | None:
     """Return the model that `text` names; without it the `configured` one; without that the best one here.
 
-    None where nothing is named and nothing usable is here: the command may then offer a download.
+    `finder` says which Python packages are installed: the best one is one that can be run. None where nothing
+    is named and nothing usable is here: the command may then offer a download.
 
     Raises ModelUnavailable for a named model that is not here, with the command that fetches it, or that is
     broken; UsageError for a name that can name nothing.
@@ -61,7 +65,7 @@ def resolve(
         return _named(text, "it was asked for", models_dir, cache_dir)
     if configured:
         return _named(configured, "the configuration names it", models_dir, cache_dir)
-    return _best(local.installed(models_dir, cache_dir=cache_dir), hardware, wishes)
+    return _best(_Contest(tuple(local.installed(models_dir, cache_dir=cache_dir)), hardware, wishes, finder))
 
 
 def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> Selection:
@@ -92,13 +96,12 @@ def find(ref: ModelRef, models_dir: Path, *, cache_dir: Path | None = None) -> I
 
 
 def _at_path(path: Path, name: str, models_dir: Path) -> InstalledModel:
-    if path.is_dir():
-        return _folder(path, name)
-    return local.describe_file(path, name, Source.FOLDER if path.parent == models_dir else Source.PATH)
+    source = Source.FOLDER if path.parent == models_dir else Source.PATH
+    return _folder(path, name, source) if path.is_dir() else local.describe_file(path, name, source)
 
 
-def _folder(path: Path, name: str) -> InstalledModel:
-    model = local.describe_folder(path, name)
+def _folder(path: Path, name: str, source: Source) -> InstalledModel:
+    model = local.describe_folder(path, name, source)
     if model is not None:
         return model
     ggufs = sorted(p for p in path.iterdir() if p.suffix.lower() == ".gguf")
@@ -115,12 +118,6 @@ def _folder(path: Path, name: str) -> InstalledModel:
 
 
 def _not_here(ref: ModelRef) -> ModelUnavailable:
-    if ref.variant is not None and ref.variant.format is not Format.GGUF:
-        gguf = gguf_spelling_for(ref.variant.repo)
-        return ModelUnavailable(
-            f"{ref.name} is not on this machine, and this version of hermes runs GGUF files",
-            _pull(gguf or ""),
-        )
     size = f" (about {size_text(ref.size)})" if ref.size else ""
     return ModelUnavailable(f"{ref.name} is not on this machine", f"{_pull(ref.name)}{size}")
 
@@ -130,30 +127,68 @@ def _pull(name: str) -> str:
 
 
 def _repair(model: InstalledModel) -> str:
-    if model.source is Source.HUB:
+    """Return what to do about a broken model. To fetch it again helps only where it is damaged."""
+    is_damaged = model.advice in ("", FETCH_AGAIN)
+    if is_damaged and model.source is Source.HUB:
         return f"'hermes models rm {model.name}', then {_pull(model.name)} again"
-    return "replace the file with a whole one"
+    return model.advice or "replace the file with a whole one"
 
 
-def _best(models: list[InstalledModel], hardware: Hardware, wishes: Wishes | None) -> Selection | None:
+@dataclass(frozen=True, slots=True)
+class _Contest:
+    """The models to choose the best from, and what they have to fit."""
+
+    models: tuple[InstalledModel, ...]
+    hardware: Hardware
+    wishes: Wishes | None
+    finder: requirements.Finder
+
+    def plans(self) -> Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]:
+        """Yield each ChatML model that could be run here, with its plan, or with what it needs too much."""
+        for model in self.models:
+            if model.broken or not model.is_chatml:
+                continue
+            try:
+                facts = model.facts
+                plan = choose(self.hardware, facts, self.wishes)
+                if requirements.unmet(plan, facts, self.finder) is None:
+                    yield model, plan
+            except ResourcesExhausted as error:
+                yield model, error
+            except HermesError:
+                continue
+
+
+def _best(contest: _Contest) -> Selection | None:
     """Return the first by preference that fits. What was passed over for its size is in the reason."""
-    usable = sorted((m for m in models if not m.broken and m.is_chatml), key=_preference)
-    too_large = []
-    for model in usable:
-        try:
-            choose(hardware, model.facts, wishes)
-        except ResourcesExhausted:
-            too_large.append(model.name)
-        except HermesError:
-            continue
-        else:
-            return Selection(model.name, _why(model, len(usable), too_large), model)
+    found = sorted(contest.plans(), key=lambda pair: _preference(*pair))
+    too_large: list[str] = []
+    for model, plan in found:
+        if isinstance(plan, Plan):
+            return Selection(model.name, _why(model, len(found), too_large), model)
+        too_large.append(model.name)
     return None
 
 
-def _preference(model: InstalledModel) -> tuple[int, int, int, str]:
+def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple[int, float, int, int, str]:
+    """Return what a model is sorted by: OpenHermes, then size, then how well the machine runs its form.
+
+    Two forms of a model differ by a few weights, so sizes are compared by two digits.
+    """
     rank = 0 if is_openhermes(model) else 2 if model.source is Source.STARTER else 1
-    return rank, -(model.parameters or 0), -model.size, model.name
+    return rank, -float(f"{model.parameters or 0:.1e}"), _form(plan), -model.size, model.name
+
+
+def _form(plan: Plan | ResourcesExhausted) -> int:
+    """Return 1 for weights on a GPU, 2 for a GGUF, 3 for weights on the processor.
+
+    It is 0 for what does not fit, which is only named: it comes before what was taken in its place.
+    """
+    if not isinstance(plan, Plan):
+        return 0
+    if plan.engine != "transformers":
+        return 2
+    return 1 if plan.device != "cpu" else 3
 
 
 def is_openhermes(model: InstalledModel) -> bool:

@@ -5,19 +5,16 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.models.hardware import (
-    GIB,
-    MIB,
-    Gpu,
     cgroup_folders,
     cpu_name,
     cpu_quota,
     memory_limit,
     parse_cpu_max,
-    parse_nvidia_smi,
     physical_cores,
     probe,
     within_quota,
 )
+from hermes_cli.models.units import GIB, MIB
 
 
 def _write(root: Path, files: dict[str, str]) -> Path:
@@ -110,23 +107,31 @@ def test_cgroup_path_cannot_escape(tmp_path: Path) -> None:
     assert all(".." not in f.parts for f in folders[""])
 
 
-def test_nvidia_smi() -> None:
-    """Broken: the cards would be misread. The text is what the program prints, with one line of complaint."""
-    text = "NVIDIA GeForce RTX 3090, 24576, 23000\nNVIDIA H200, 143771, 143000\n[Not Supported]\n"
-    assert parse_nvidia_smi(text) == (
-        Gpu("NVIDIA GeForce RTX 3090", 24576 * MIB, 23000 * MIB),
-        Gpu("NVIDIA H200", 143771 * MIB, 143000 * MIB),
-    )
-    assert parse_nvidia_smi("") == ()
+def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program of that name before all others."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
 
 
 def test_broken_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: a driver that is half installed would keep hermes from starting."""
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed' ; exit 9\n", encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert probe().gpus == ()
+    fake_nvidia_smi(tmp_path, monkeypatch, "echo 'NVIDIA-SMI has failed' ; exit 9")
+    assert [gpu for gpu in probe({}).gpus if gpu.kind == "cuda"] == []
+
+
+def test_cards_of_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: an old driver's cards would be missed, or CUDA_VISIBLE_DEVICES would not hide one."""
+    script = (
+        'case "$1" in *compute_cap*) echo "Field compute_cap is not a valid field to query."; exit 2;; esac\n'
+        "echo '0, GPU-aa, 8192, 8000, A'; echo '1, GPU-bb, 4096, 4000, B'"
+    )
+    fake_nvidia_smi(tmp_path, monkeypatch, script)
+    assert [(gpu.label, gpu.name, gpu.memory_free) for gpu in probe({"CUDA_VISIBLE_DEVICES": "1"}).gpus] == [
+        ("cuda:0", "B", 4000 * MIB)
+    ]
+    assert probe({"CUDA_VISIBLE_DEVICES": ""}).gpus == ()
 
 
 def test_cpu_name(tmp_path: Path) -> None:

@@ -1,17 +1,17 @@
 """What is on this machine, and deleting it."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
-from hermes_cli.errors import UsageError
+from hermes_cli.errors import ModelUnavailable, UsageError
 from hermes_cli.models import hub
 from hermes_cli.models.catalogue import STARTER_FILE, Format
 from hermes_cli.models.local import Source, describe_file, installed, remove
 from tests.models.conftest import MakeGguf
 from tests.models.fake_hub import FakeHub
+from tests.models.small_checkpoint import PARAMETERS, checkpoint_files, write_checkpoint
 
 
 def put_in_cache(cache: Path, repo: str, files: dict[str, bytes], commit: str = "c1") -> Path:
@@ -73,20 +73,19 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
     put_in_cache(
         tmp_path, repo, {"openhermes-2-mistral-7b.Q4_K_M.gguf": content, "other.gguf": content + b"x"}
     )
-    put_in_cache(
-        tmp_path,
-        "o/hf-model",
-        {"config.json": b'{"torch_dtype": "bfloat16"}', "model.safetensors": b"12345", "README.md": b""},
-    )
+    weights = checkpoint_files(torch_dtype="bfloat16")
+    put_in_cache(tmp_path, "o/hf-model", {**weights, "README.md": b""})
     put_in_cache(tmp_path, "o/gptq", {"config.json": b'{"quantization_config": {"quant_method": "gptq"}}'})
     put_in_cache(tmp_path, "o/just-a-tokenizer", {"tokenizer.json": b"{}"})
     models = installed(tmp_path / "none", cache_dir=tmp_path)
     assert [(m.name, m.format, m.precision, m.broken) for m in models] == [
-        ("o/hf-model", Format.SAFETENSORS, "bfloat16", None),
+        ("o/hf-model", Format.SAFETENSORS, "bf16", None),
         ("openhermes-2", Format.GGUF, "Q4_1", None),
         (f"{repo}:other.gguf", Format.GGUF, "Q4_1", None),
     ]
-    assert models[0].size == 5
+    assert models[0].size == len(weights["model.safetensors"])
+    assert models[0].is_chatml
+    assert models[0].parameters == models[0].facts.parameters == PARAMETERS
 
 
 @pytest.mark.parametrize(
@@ -96,18 +95,14 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
         ({"config.json": b"[]", "model.safetensors": b"1"}, "config.json cannot be read"),
         (
             {
-                "config.json": b"{}",
-                "model-1.safetensors": b"1",
-                "model.safetensors.index.json": json.dumps(
-                    {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
-                ).encode(),
+                name: content
+                for name, content in checkpoint_files(shards=2).items()
+                if name != "model-00002-of-00002.safetensors"
             },
             "1 of its 2 weight files are missing",
         ),
-        (
-            {"config.json": b"{}", "model.safetensors": b"1", "model.safetensors.index.json": b"[1]"},
-            "index.json cannot be read",
-        ),
+        ({**checkpoint_files(), "model.safetensors": b"1"}, "model.safetensors is no safetensors file"),
+        (checkpoint_files(auto_map={"AutoModel": "x"}), "asks for code"),
     ],
 )
 def test_broken_folders(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
@@ -115,6 +110,10 @@ def test_broken_folders(tmp_path: Path, files: dict[str, bytes], said: str) -> N
     put_in_cache(tmp_path, "o/n", files)
     (model,) = installed(tmp_path / "none", cache_dir=tmp_path)
     assert said in (model.broken or "")
+    assert model.advice
+    assert not model.is_chatml
+    with pytest.raises(ModelUnavailable, match="cannot be used"):
+        _ = model.facts
 
 
 def test_remove_own_file(make_gguf: MakeGguf, tmp_path: Path) -> None:
@@ -125,6 +124,24 @@ def test_remove_own_file(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert remove(starter, tmp_path / "models") == size
     assert remove(mine, tmp_path / "models") == size
     assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_own_folders_of_weights(tmp_path: Path) -> None:
+    """Broken: weights that hermes saved itself could not be listed, chosen, or deleted."""
+    models = tmp_path / "models"
+    write_checkpoint(models / "mine-nf4")
+    write_checkpoint(tmp_path / "elsewhere")
+    write_checkpoint(models / ".half-written")
+    (models / "linked").symlink_to(tmp_path / "elsewhere")
+    found = installed(models, cache_dir=tmp_path / "none")
+    assert [(m.name, m.source, m.broken) for m in found] == [
+        ("linked", Source.FOLDER, None),
+        ("mine-nf4", Source.FOLDER, None),
+    ]
+    for model in found:
+        remove(model, models)
+    assert [path.name for path in models.iterdir()] == [".half-written"]
+    assert (tmp_path / "elsewhere/config.json").exists()
 
 
 def test_remove_from_the_cache(fake_hub: FakeHub, make_gguf: MakeGguf, tmp_path: Path) -> None:

@@ -1,22 +1,43 @@
 """Which model is taken, and what is said about it."""
 
+import os
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import STARTER_FILE
-from hermes_cli.models.hardware import GIB, Hardware
+from hermes_cli.models.gpus import Gpu
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.requirements import Finder
 from hermes_cli.models.select import Selection, resolve
+from hermes_cli.models.units import GIB
 from tests.models.conftest import MakeGguf
+from tests.models.small_checkpoint import checkpoint_files, write_checkpoint
 from tests.models.test_local import put_in_cache
 
 MACHINE = Hardware(2, 4, 8 * GIB, 4 * GIB)
 FULL = Hardware(2, 4, 8 * GIB, GIB // 8)
 
 
+def all_installed(name: str) -> ModuleSpec | None:
+    """Find every package, in a build of torch that says nothing of itself."""
+    return ModuleSpec(name, None)
+
+
+def none_installed(_name: str) -> ModuleSpec | None:
+    """Find no package."""
+    return None
+
+
 def ask(
-    tmp_path: Path, text: str | None, configured: str | None = None, hardware: Hardware = MACHINE
+    tmp_path: Path,
+    text: str | None,
+    configured: str | None = None,
+    hardware: Hardware = MACHINE,
+    finder: Finder = all_installed,
 ) -> Selection | None:
     """Resolve with the models in tmp_path / models and the cache in tmp_path / cache."""
     return resolve(
@@ -25,6 +46,7 @@ def ask(
         hardware=hardware,
         configured=configured,
         cache_dir=tmp_path / "cache",
+        finder=finder,
     )
 
 
@@ -57,9 +79,9 @@ def test_named_and_not_here(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="openhermes-2 is not on this machine") as caught:
         ask(tmp_path, "openhermes-2")
     assert caught.value.hint == "'hermes models pull openhermes-2' fetches it (about 4.37 GB)"
-    with pytest.raises(ModelUnavailable, match="runs GGUF files") as caught:
+    with pytest.raises(ModelUnavailable, match=r"openhermes-2\.5:awq is not on this machine") as caught:
         ask(tmp_path, "openhermes-2.5:awq")
-    assert "pull openhermes-2.5'" in caught.value.hint
+    assert caught.value.hint == "'hermes models pull openhermes-2.5:awq' fetches it (about 4.15 GB)"
 
 
 def test_order_of_preference(make_gguf: MakeGguf, tmp_path: Path) -> None:
@@ -78,6 +100,41 @@ def test_order_of_preference(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert chosen.name == "some/one:m.gguf"
     assert "OpenHermes comes first" in chosen.reason
     assert chosen.plan(MACHINE).summary.startswith("some/one:m.gguf · Q4_1 · cpu")
+
+
+def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Broken: a GPU would stand idle, a processor toil over 16-bit weights, or a package be missing."""
+    make_gguf("models/twin.gguf")
+    (tmp_path / "models/twin.gguf").replace(tmp_path / "models/mine.gguf")
+    folder = tmp_path / "cache/models--o--twin/snapshots/c1"
+    write_checkpoint(folder, checkpoint_files(tensors={"model.layers.0.x.weight": ("float16", (32, 64))}))
+    gpu = replace(MACHINE, gpus=(Gpu("RTX 3090", 24 * GIB, 23 * GIB, "cuda", 0, (8, 6)),))
+
+    def chosen(hardware: Hardware, finder: Finder = all_installed) -> str:
+        selection = ask(tmp_path, None, hardware=hardware, finder=finder)
+        assert selection is not None
+        return selection.name
+
+    assert chosen(MACHINE) == "mine"  # 2,048 parameters both
+    assert chosen(gpu) == "o/twin"
+    assert chosen(gpu, none_installed) == "mine"
+    (tmp_path / "models/mine.gguf").unlink()
+    assert chosen(MACHINE) == "o/twin"
+    assert ask(tmp_path, None, finder=none_installed) is None
+
+
+def test_a_model_that_asks_for_code_is_never_the_best(tmp_path: Path) -> None:
+    """Broken: hermes would choose by itself what it refuses by name, or say to fetch it again."""
+    folder = tmp_path / "cache/models--o--evil/snapshots/c1"
+    write_checkpoint(folder, checkpoint_files(auto_map={"AutoModel": "evil.Model"}))
+    assert ask(tmp_path, None) is None
+    with pytest.raises(ModelUnavailable, match="asks for code") as caught:
+        ask(tmp_path, "o/evil")
+    assert "pull" not in caught.value.hint
+    os.truncate(write_checkpoint(folder) / "model.safetensors", 100)
+    with pytest.raises(ModelUnavailable, match="cut short") as caught:
+        ask(tmp_path, "o/evil")
+    assert caught.value.hint == "'hermes models rm o/evil', then 'hermes models pull o/evil' fetches it again"
 
 
 def test_what_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:

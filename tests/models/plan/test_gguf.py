@@ -1,6 +1,5 @@
-"""The plan: a table of machines and models, and what an expert would answer."""
+"""The plan for a GGUF: machines and models, and what an expert would answer."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,10 @@ import pytest
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted, UsageError
 from hermes_cli.models.catalogue import Format
 from hermes_cli.models.gguf import read_header
-from hermes_cli.models.hardware import GIB, Hardware
-from hermes_cli.models.plan import ModelFacts, Wishes, choose, facts_of
+from hermes_cli.models.gpus import Gpu
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import DoesNotFit, ModelFacts, Wishes, choose, facts_of
+from hermes_cli.models.units import GIB, MIB
 from tests.models.conftest import MakeGguf
 
 OPENHERMES = ModelFacts("openhermes-2", Path("m.gguf"), Format.GGUF, "Q4_K_M", 4_370_000_000, 32_768, 131_072)
@@ -36,17 +37,20 @@ def test_context(model: ModelFacts, free_gib: float, context: int) -> None:
     assert abs(plan.context_size - context) <= 256
     assert plan.context_size % 256 == 0
     assert plan.kv_bytes == plan.context_size * model.kv_bytes_per_token
-    assert plan.memory_needed < plan.memory_available
+    assert plan.headroom_bytes == 512 * MIB + model.weight_bytes // 10
+    assert plan.memory_needed <= plan.memory_available
 
 
 def test_summary_and_reason() -> None:
     """Broken: the choice would reach the screen without its numbers or without its reason."""
     plan = choose(machine(22.9, cores=2), STARTER)
-    assert plan.summary == "starter · Q4_1 · cpu, 2 threads · 0.3 of 22.9 GiB free · context 8192"
+    assert plan.summary == "starter · Q4_1 · cpu, 2 threads · 0.8 of 22.9 GiB free · context 8192"
     assert "2 physical cores" in plan.reason
     assert "8,192" in plan.reason
     assert "--context" in choose(machine(32), OPENHERMES).reason
     assert "free memory" in choose(machine(5.5), OPENHERMES).reason
+    # By hand, for the engine's message when memory runs out all the same: 4.48 + 0.5 + 0.5 GiB.
+    assert choose(machine(32), OPENHERMES).smaller == "--context 4096 needs 5.5 GiB"
 
 
 def test_wishes() -> None:
@@ -91,13 +95,40 @@ def test_never_more_than_free() -> None:
             assert 512 <= plan.context_size <= 8192
 
 
-@pytest.mark.parametrize("fmt", [Format.SAFETENSORS, Format.GPTQ, Format.AWQ])
-def test_other_formats(fmt: Format) -> None:
-    """Broken: weights for another engine would be refused without the name of those that run."""
-    model = replace(OPENHERMES, format=fmt, repo="teknium/OpenHermes-2-Mistral-7B")
-    with pytest.raises(ModelUnavailable, match="runs GGUF files") as caught:
-        choose(machine(32), model)
-    assert "hermes models pull openhermes-2" in caught.value.hint
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        (Wishes(device="cuda"), "computes on the processor"),
+        (Wishes(device="cuda:0"), "computes on the processor"),
+        (Wishes(precision="bf16"), "is Q4_K_M already"),
+        (Wishes(precision="8bit"), "is Q4_K_M already"),
+    ],
+)
+def test_wishes_that_a_gguf_cannot_grant(wishes: Wishes, said: str) -> None:
+    """Broken: a GGUF would run on the processor, as it is, for somebody who asked for something else."""
+    card = Gpu("RTX 3090", 24 * GIB, 24 * GIB, "cuda", 0, (8, 6))
+    with pytest.raises(UsageError, match=said) as caught:
+        choose(Hardware(4, 8, 64 * GIB, 32 * GIB, "", (card,)), OPENHERMES, wishes)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "wishes", [Wishes(device="cpu", precision="4bit"), Wishes(device="auto", precision="auto")]
+)
+def test_wishes_for_what_a_gguf_is_anyway(wishes: Wishes) -> None:
+    """Broken: a config that says what is so already would be refused."""
+    assert choose(machine(32), OPENHERMES, wishes).precision == "Q4_K_M"
+
+
+def test_what_was_weighed() -> None:
+    """Broken: `hermes models plan` would print no sums, least of all where nothing fits."""
+    plan = choose(machine(32), OPENHERMES)
+    assert [(row.chosen, row.fits, row.memory_needed) for row in plan.considered] == [
+        (True, True, plan.memory_needed)
+    ]
+    with pytest.raises(DoesNotFit) as caught:
+        choose(machine(4), OPENHERMES)
+    assert [(row.chosen, row.fits) for row in caught.value.considered] == [(False, False)]
 
 
 def test_facts(make_gguf: MakeGguf) -> None:

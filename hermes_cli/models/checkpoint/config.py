@@ -1,0 +1,146 @@
+"""What a config.json says of a model's build: only what memory depends on, and what hermes can run.
+
+It refuses to know the weights (`weights.py`), and takes no number on trust: what is missing or absurd is an
+error in words.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.catalogue import Format
+from hermes_cli.models.checkpoint.json_file import whole_number
+
+MAX_LAYERS: Final = 1 << 12
+MAX_WIDTH: Final = 1 << 20
+MAX_TOKENS: Final = 1 << 32
+DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+"""torch's names of the types that weights are kept in, and the short ones."""
+ADVICE = "choose a ChatML model, such as openhermes-2 or the starter"
+QUANTISED_ADVICE = "choose its 16-bit weights, which hermes quantises itself, or a GGUF of it"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """How a checkpoint was quantised when it was saved; `bits` a weight, `text` for a person."""
+
+    format: Format
+    bits: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A language model's build. `context_length` 0 and `dtype` empty: not said.
+
+    `kv_elements` is how many numbers the KV cache keeps for one token, over all layers. A sliding window is
+    not counted off: hermes keeps what has left it, so that a conversation can be rewound.
+    """
+
+    architecture: str
+    layers: int
+    kv_elements: int
+    context_length: int
+    sliding_window: int
+    vocab_size: int
+    hidden_size: int
+    tied: bool
+    has_experts: bool
+    dtype: str
+    quantisation: Quantisation | None
+
+
+def parse(settings: dict[str, Any]) -> Config:
+    """Return what a config.json's object says.
+
+    Raises ModelUnavailable for what is no language model of the decoder kind, for one quantised in a way that
+    hermes does not know, and where the numbers are missing that its size depends on.
+    """
+    architecture = _architecture(settings)
+    layers = whole_number(settings, "num_hidden_layers", "n_layer", "num_layers", limit=MAX_LAYERS)
+    hidden = whole_number(settings, "hidden_size", "n_embd", limit=MAX_WIDTH)
+    heads = whole_number(settings, "num_attention_heads", "n_head", limit=MAX_WIDTH)
+    if not layers or not hidden or not heads:
+        raise ModelUnavailable("its config.json does not say how many layers and heads it has", ADVICE)
+    kv_heads = whole_number(settings, "num_key_value_heads", "num_kv_heads", limit=MAX_WIDTH) or heads
+    return Config(
+        architecture=architecture,
+        layers=layers,
+        kv_elements=layers * kv_heads * sum(_head_widths(settings, hidden // heads)),
+        context_length=whole_number(settings, "max_position_embeddings", "n_positions", limit=MAX_TOKENS),
+        sliding_window=whole_number(settings, "sliding_window", limit=MAX_TOKENS),
+        vocab_size=whole_number(settings, "vocab_size", limit=MAX_TOKENS),
+        hidden_size=hidden,
+        # Without the key it depends on the family. Two matrices are the careful answer: they are larger.
+        tied=settings.get("tie_word_embeddings") is True,
+        has_experts=whole_number(settings, "num_local_experts", "num_experts", limit=MAX_WIDTH) > 1,
+        dtype=_dtype(settings),
+        quantisation=_quantisation(settings.get("quantization_config")),
+    )
+
+
+def _architecture(settings: dict[str, Any]) -> str:
+    names = settings.get("architectures")
+    name = names[0] if isinstance(names, list) and names else None
+    if not isinstance(name, str):
+        raise ModelUnavailable("its config.json names no architecture", ADVICE)
+    shown = repr(name[:60])
+    if settings.get("is_encoder_decoder") is True:
+        raise ModelUnavailable(f"it is an encoder with a decoder ({shown}), not a chat model", ADVICE)
+    if "vision_config" in settings or "audio_config" in settings:
+        raise ModelUnavailable(f"it takes pictures or sound ({shown}), and hermes runs text models", ADVICE)
+    if not name.endswith("ForCausalLM"):
+        raise ModelUnavailable(f"its architecture is {shown}, none that writes text (…ForCausalLM)", ADVICE)
+    return name
+
+
+def _head_widths(settings: dict[str, Any], share: int) -> tuple[int, int]:
+    """Return the widths of a key head and a value head. With latent attention they differ, and are given."""
+    key = whole_number(settings, "head_dim", limit=MAX_WIDTH) or share
+    if "qk_nope_head_dim" in settings:
+        parts = ("qk_nope_head_dim", "qk_rope_head_dim")
+        key = sum(whole_number(settings, part, limit=MAX_WIDTH) for part in parts) or key
+    return key, whole_number(settings, "v_head_dim", limit=MAX_WIDTH) or key
+
+
+def _dtype(settings: dict[str, Any]) -> str:
+    value = settings.get("dtype") or settings.get("torch_dtype")
+    name = value.removeprefix("torch.") if isinstance(value, str) else ""
+    return name if name in DTYPES else ""
+
+
+def _quantisation(found: Any) -> Quantisation | None:
+    if found is None or found == {}:
+        return None
+    method = found.get("quant_method") if isinstance(found, dict) else None
+    if method in (Format.GPTQ, Format.AWQ):
+        bits = whole_number(found, "bits", "w_bit", limit=33) or 4
+        return Quantisation(Format(method), bits, f"{bits}-bit {method.upper()}")
+    if method == Format.COMPRESSED_TENSORS:
+        bits = _compressed_bits(found)
+        return Quantisation(Format.COMPRESSED_TENSORS, bits, f"{bits}-bit compressed-tensors")
+    if method in (Format.BITSANDBYTES, "bitsandbytes_4bit", "bitsandbytes_8bit"):
+        return _bitsandbytes(found)
+    raise ModelUnavailable(
+        f"it was quantised by {str(method)[:60]!r}, which hermes does not run", QUANTISED_ADVICE
+    )
+
+
+def _bitsandbytes(found: dict[str, Any]) -> Quantisation:
+    if found.get("load_in_4bit"):
+        kind = found.get("bnb_4bit_quant_type", "fp4")  # the library's own default
+        if kind in ("nf4", "fp4"):
+            return Quantisation(Format.BITSANDBYTES, 4, f"4-bit {kind}")
+    elif found.get("load_in_8bit"):
+        return Quantisation(Format.BITSANDBYTES, 8, "8-bit int8")
+    raise ModelUnavailable("its bitsandbytes settings are neither 4-bit nor 8-bit", QUANTISED_ADVICE)
+
+
+def _compressed_bits(found: dict[str, Any]) -> int:
+    """Return the bits a weight of the first group that says so; 8 where none does."""
+    groups = found.get("config_groups")
+    for group in groups.values() if isinstance(groups, dict) else ():
+        weights = group.get("weights") if isinstance(group, dict) else None
+        if isinstance(weights, dict) and (bits := whole_number(weights, "num_bits", limit=33)):
+            return bits
+    return 8

@@ -1,0 +1,92 @@
+"""A checkpoint: a folder of Hugging Face weights as a whole.
+
+It knows which files belong together, and the revision that a folder of the hub's cache is. It refuses to know
+whether the model fits this machine and which packages would run it.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.catalogue import Format
+from hermes_cli.models.checkpoint import config as configs
+from hermes_cli.models.checkpoint.code import refuse_code
+from hermes_cli.models.checkpoint.config import DTYPES, Config
+from hermes_cli.models.checkpoint.json_file import read_object
+from hermes_cli.models.checkpoint.tokens import has_chatml
+from hermes_cli.models.checkpoint.weights import Weights, read_weights
+
+CONFIG: Final = "config.json"
+OTHER_SETTINGS: Final = (
+    "tokenizer_config.json",
+    "generation_config.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+)
+ADAPTER: Final = "adapter_config.json"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of weights that is whole, and that asks for no code."""
+
+    path: Path
+    config: Config
+    weights: Weights = field(repr=False)
+
+    @property
+    def format(self) -> Format:
+        """How the weights are kept."""
+        if self.config.quantisation is not None:
+            return self.config.quantisation.format
+        return Format.PICKLE if self.weights.is_pickled else Format.SAFETENSORS
+
+    @property
+    def dtype(self) -> str:
+        """The type, as torch names it, of what is not quantised, or empty."""
+        return self.config.dtype or self.weights.dtype
+
+    @property
+    def precision(self) -> str:
+        """The precision for a person: `bf16`, `4-bit GPTQ`."""
+        quantisation = self.config.quantisation
+        return quantisation.text if quantisation else DTYPES.get(self.dtype, "")
+
+    @property
+    def bits(self) -> int:
+        """Bits a weight."""
+        quantisation = self.config.quantisation
+        return quantisation.bits if quantisation else 32 if self.dtype == "float32" else 16
+
+    @property
+    def revision(self) -> str | None:
+        """The hub's commit, where the folder is a snapshot of the hub's cache."""
+        folder = self.path.absolute()
+        is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+        return folder.name if is_snapshot and _COMMIT.fullmatch(folder.name) else None
+
+    @cached_property
+    def is_chatml(self) -> bool:
+        """Whether its tokenizer seems to have ChatML's two tokens."""
+        return has_chatml(self.path)
+
+
+def read(path: Path) -> Checkpoint:
+    """Return what the folder `path` holds, read in milliseconds and without loading a weight.
+
+    Raises ModelUnavailable for a folder that is broken, that is no language model, or that asks for code.
+    """
+    settings = read_object(path / CONFIG)
+    others = {name: read_object(path / name) for name in OTHER_SETTINGS if (path / name).exists()}
+    refuse_code({CONFIG: settings, **others})
+    if (path / ADAPTER).exists():
+        raise ModelUnavailable(
+            f"it holds an adapter ({ADAPTER}) for another model, which hermes does not run",
+            "merge it into its base model and name the result",
+        )
+    config = configs.parse(settings)
+    return Checkpoint(path, config, read_weights(path, config))

@@ -1,0 +1,62 @@
+"""JSON files that strangers wrote: an object of limited size, or an error that says what is wrong.
+
+It knows bytes and JSON's traps (depth, endless digits, no UTF-8, a pipe under the file's name). It refuses to
+know what a key means.
+"""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.gguf import FETCH_AGAIN
+
+MAX_BYTES: Final = 16 << 20
+"""A config has kilobytes; the largest index and tokenizer settings in use have a few megabytes."""
+
+
+def read_object(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
+    """Return the object that a JSON file of at most `limit` bytes holds.
+
+    Raises ModelUnavailable, with the file's name, where there is none.
+    """
+    return parse_object(read_bytes(path, limit), path.name)
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return the bytes of an ordinary file. Raises ModelUnavailable where it is none, or over `limit`."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
+            raise ModelUnavailable(f"its {path.name} is not an ordinary file", FETCH_AGAIN)
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as problem:
+        raise ModelUnavailable(f"its {path.name} cannot be read: {problem.strerror}", FETCH_AGAIN) from None
+    if len(data) > limit:
+        raise ModelUnavailable(
+            f"its {path.name} is larger than {limit >> 20} MiB", "no model needs that; choose another"
+        )
+    return data
+
+
+def parse_object(data: bytes, name: str) -> dict[str, Any]:
+    """Return the object that the bytes of the file `name` spell. Raises ModelUnavailable."""
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ModelUnavailable(f"its {name} cannot be read: it is nested too deeply", FETCH_AGAIN) from None
+    except ValueError:  # no JSON, no UTF-8, a number of thousands of digits
+        raise ModelUnavailable(f"its {name} cannot be read: it is no JSON", FETCH_AGAIN) from None
+    if not isinstance(found, dict):
+        raise ModelUnavailable(f"its {name} cannot be read: it holds no object", FETCH_AGAIN)
+    return found
+
+
+def whole_number(found: dict[str, Any], *keys: str, limit: int) -> int:
+    """Return the first of `keys` that holds a whole number from 1 to below `limit`; 0 where none does."""
+    for key in keys:
+        value = found.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < limit:
+            return value
+    return 0

@@ -1,0 +1,122 @@
+"""The header of a .safetensors file: which tensors it holds, and whether the file is whole.
+
+A file is eight bytes (the header's length, little-endian), the header as JSON, and the tensors' bytes without
+a gap (source: the format's README, https://github.com/huggingface/safetensors). The package itself is not
+asked: it comes with the engine's libraries, and maps the whole file.
+"""
+
+import math
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.checkpoint.json_file import parse_object
+from hermes_cli.models.gguf import FETCH_AGAIN
+
+MAX_HEADER: Final = 16 << 20
+"""Bytes. The format allows 100 MB, which as Python objects would be gigabytes. A tensor takes some 120 bytes,
+a shard of the largest models has tens of thousands of them."""
+MAX_DIMENSIONS: Final = 8
+MAX_SIZE: Final = 1 << 48
+DTYPE_BITS: Final = {
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+    "C64": 64,
+    "F32": 32,
+    "I32": 32,
+    "U32": 32,
+    "F16": 16,
+    "BF16": 16,
+    "I16": 16,
+    "U16": 16,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "I8": 8,
+    "U8": 8,
+    "BOOL": 8,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "F4": 4,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a file; `size` in bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+def read_header(path: Path) -> tuple[Tensor, ...]:
+    """Return the tensors of a file. Raises ModelUnavailable where it is none, or not whole."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
+            raise ModelUnavailable(f"its {path.name} is not an ordinary file", FETCH_AGAIN)
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(MAX_HEADER, status.st_size - 8):  # noqa: PLR2004 - "{}"
+                raise _broken(path, "is no safetensors file, or cut short")
+            header = file.read(length)
+    except OSError as problem:
+        raise ModelUnavailable(f"its {path.name} cannot be read: {problem.strerror}", FETCH_AGAIN) from None
+    tensors, end = _tensors(parse_object(header, path.name), path)
+    expected = 8 + length + end
+    if status.st_size < expected:
+        raise _broken(path, f"is cut short: it has {status.st_size:,} bytes of {expected:,}")
+    if status.st_size > expected:
+        raise _broken(path, f"has {status.st_size - expected:,} bytes more than its tensors")
+    return tensors
+
+
+def _tensors(header: dict[str, Any], path: Path) -> tuple[tuple[Tensor, ...], int]:
+    """Return the tensors and where the last one ends, counted from the header's end."""
+    header.pop("__metadata__", None)
+    spans = []
+    for name, entry in header.items():
+        tensor, begin = _tensor(name, entry, path)
+        spans.append((begin, begin + tensor.size, tensor))
+    end = 0
+    for begin, stop, _ in sorted(spans, key=lambda span: span[:2]):
+        if begin != end:
+            raise _broken(path, "has a gap or an overlap between its tensors")
+        end = stop
+    return tuple(tensor for _, _, tensor in spans), end
+
+
+def _tensor(name: str, entry: Any, path: Path) -> tuple[Tensor, int]:
+    if not isinstance(entry, dict):
+        raise _broken(path, "has a header that describes no tensors")
+    dtype, shape, offsets = entry.get("dtype"), _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
+    if shape is None or offsets is None or len(offsets) != 2:  # noqa: PLR2004 - begin and end
+        raise _broken(path, "has a header that describes no tensors")
+    begin, end = offsets
+    bits = DTYPE_BITS.get(dtype) if isinstance(dtype, str) else None
+    tensor = Tensor(name, str(dtype), shape, end - begin)
+    if end < begin or (bits is not None and tensor.elements * bits != tensor.size * 8):
+        raise _broken(path, "has a tensor whose size is not that of its shape")
+    return tensor, begin
+
+
+def _sizes(value: Any) -> tuple[int, ...] | None:
+    """Return a short list of whole numbers, of which none is absurd, as a tuple; None for anything else."""
+    if not isinstance(value, list) or len(value) > MAX_DIMENSIONS:
+        return None
+    sound = all(type(number) is int and 0 <= number < MAX_SIZE for number in value)
+    return tuple(value) if sound else None
+
+
+def _broken(path: Path, what: str) -> ModelUnavailable:
+    return ModelUnavailable(f"its {path.name} {what}", FETCH_AGAIN)

@@ -1,0 +1,145 @@
+"""The weights of a folder: which files they are in, whether all are there, and how many numbers they hold.
+
+Of safetensors it reads the headers; of pickled weights (.bin) nothing but the size, for to read those is to
+run them. It looks for the files under the names by which transformers loads them, in its order.
+"""
+
+import os
+import re
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.checkpoint.config import Config, Quantisation
+from hermes_cli.models.checkpoint.json_file import read_object
+from hermes_cli.models.checkpoint.safetensors import Tensor, read_header
+from hermes_cli.models.gguf import FETCH_AGAIN
+
+SAFETENSORS: Final = "model.safetensors"
+PICKLE: Final = "pytorch_model.bin"
+INDEX: Final = ".index.json"
+MAX_SHARDS: Final = 2048
+_SHARD = re.compile(r"[\w][\w.-]{0,200}\.(safetensors|bin)")
+_IN_A_BLOCK = re.compile(r"(?:^|\.)(?:layers|h|blocks?)\.\d+\.")
+_DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+_SIZES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
+_PACKED: Final = ("qweight", "weight_packed")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model's weights. Sizes are bytes.
+
+    `linear_parameters` are those of the blocks' weight matrices, which bitsandbytes quantises; embeddings,
+    the head and the norms it leaves as they are. `dtype` is what most of the bytes are kept in, or empty.
+    """
+
+    files: tuple[Path, ...]
+    file_bytes: int
+    stored_bytes: int
+    parameters: int
+    linear_parameters: int
+    dtype: str
+    is_pickled: bool
+
+
+def read_weights(folder: Path, config: Config) -> Weights:
+    """Return what the weights in a folder are. Raises ModelUnavailable where they are not there and whole."""
+    try:
+        for name, read in ((SAFETENSORS, _safetensors), (PICKLE, _pickled)):
+            if os.path.lexists(folder / name):  # a link to nothing counts: something was to be there
+                return read((folder / name,), {}, config)
+            if (folder / f"{name}{INDEX}").exists():
+                return read(*_shards(folder / f"{name}{INDEX}"), config)
+    except OSError as problem:
+        raise ModelUnavailable(f"its weights cannot be read: {problem.strerror}", FETCH_AGAIN) from None
+    raise ModelUnavailable(f"it has a config.json and no weights ({SAFETENSORS} or {PICKLE})", FETCH_AGAIN)
+
+
+def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
+    """Return the files that an index lists, all of them there, and which tensor it expects in which."""
+    listed = read_object(index).get("weight_map")
+    if not isinstance(listed, dict) or not listed:
+        raise ModelUnavailable(f"its {index.name} cannot be read: it lists no weights", FETCH_AGAIN)
+    texts = {str(name): str(file) for name, file in listed.items()}
+    names = sorted(set(texts.values()))
+    if len(names) > MAX_SHARDS or not all(_SHARD.fullmatch(name) for name in names):
+        raise ModelUnavailable(f"its {index.name} names files that are no weights", FETCH_AGAIN)
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise ModelUnavailable(f"{len(missing)} of its {len(names)} weight files are missing", FETCH_AGAIN)
+    return tuple(index.parent / name for name in names), texts
+
+
+def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config) -> Weights:
+    headers = {file.name: read_header(file) for file in files}
+    held = {(tensor.name, file) for file, tensors in headers.items() for tensor in tensors}
+    lost = sum(1 for pair in listed.items() if pair not in held)
+    if lost:
+        raise ModelUnavailable(f"{lost} of its tensors are in none of its weight files", FETCH_AGAIN)
+    tensors = [t for part in headers.values() for t in part if not _is_second_copy(t, config)]
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        sizes[_DTYPES.get(tensor.dtype, "")] += tensor.size
+    counts = {tensor.name: _parameters(tensor, config.quantisation) for tensor in tensors}
+    return Weights(
+        files=files,
+        file_bytes=sum(file.stat().st_size for file in files),
+        stored_bytes=sum(tensor.size for tensor in tensors),
+        parameters=sum(counts.values()),
+        linear_parameters=sum(counts[t.name] for t in tensors if _is_linear(t, config)),
+        dtype=max((d for d in sizes if d), key=lambda d: sizes[d], default=""),
+        is_pickled=False,
+    )
+
+
+def _is_second_copy(tensor: Tensor, config: Config) -> bool:
+    """Return whether it is a head that is saved although the embeddings serve for it."""
+    return config.tied and tensor.name == "lm_head.weight"
+
+
+def _parameters(tensor: Tensor, quantisation: Quantisation | None) -> int:
+    """Return how many of the model's weights a tensor stands for; scales and the like stand for none."""
+    if quantisation is None:
+        return tensor.elements
+    leaf = tensor.name.rpartition(".")[2]
+    if leaf in _PACKED:
+        return tensor.size * 8 // quantisation.bits
+    if leaf == "weight":  # bitsandbytes packs two 4-bit weights into a byte
+        return tensor.elements * (2 if tensor.dtype == "U8" else 1)
+    return tensor.elements if leaf == "bias" else 0
+
+
+def _is_linear(tensor: Tensor, config: Config) -> bool:
+    """Return whether a tensor is the matrix of a linear layer in one of the blocks.
+
+    Experts are not counted: transformers fuses them into one tensor a layer, which bitsandbytes leaves alone.
+    """
+    if config.has_experts and "expert" in tensor.name:
+        return False
+    leaf = tensor.name.rpartition(".")[2]
+    is_matrix = len(tensor.shape) == 2 and (leaf == "weight" or leaf in _PACKED)  # noqa: PLR2004 - rows, columns
+    return is_matrix and _IN_A_BLOCK.search(tensor.name) is not None
+
+
+def _pickled(files: tuple[Path, ...], _listed: dict[str, str], config: Config) -> Weights:
+    """Return what the sizes of pickled files tell: all that is left over beside the embeddings is linear."""
+    for file in files:
+        if not file.is_file() or not _is_whole(file):
+            raise ModelUnavailable(f"its {file.name} is cut short", FETCH_AGAIN)
+    stored = sum(file.stat().st_size for file in files)
+    dtype = config.dtype or "float32"
+    count = stored // _SIZES[dtype]
+    embeddings = config.vocab_size * config.hidden_size * (1 if config.tied else 2)
+    linear = 0 if config.has_experts else max(0, count - embeddings)
+    return Weights(files, stored, stored, count, linear, dtype, is_pickled=True)
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether a pickled file has its end, as far as that shows: since torch 1.6 it is a zip."""
+    with file.open("rb") as stream:
+        start = stream.read(2)
+    return bool(start) and (start != b"PK" or zipfile.is_zipfile(file))

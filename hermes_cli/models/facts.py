@@ -1,0 +1,112 @@
+"""ModelFacts: what a plan needs to know of a model, from its own header, its folder, or the catalogue.
+
+It turns three descriptions into one. It refuses to know the machine, and opens no file.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.catalogue import Entry, Format, Variant
+from hermes_cli.models.checkpoint import Checkpoint
+from hermes_cli.models.gguf import GgufHeader
+
+KV_ELEMENT_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a plan needs to know of a model. Sizes are bytes, `context_length` tokens (0: not known).
+
+    `kv_bytes_per_token` is with K and V in 16 bits, `dtype` torch's name of what the weights that are not
+    quantised are kept in, `bits` those of a weight. `linear_parameters` are what bitsandbytes would quantise.
+    `is_tied` says that the embeddings serve as the head, `is_pickled` that the weights are .bin files.
+    """
+
+    name: str
+    path: Path
+    format: Format
+    precision: str
+    weight_bytes: int
+    context_length: int = 0
+    kv_bytes_per_token: int = 0
+    repo: str | None = None
+    layers: int = 1
+    parameters: int = 0
+    linear_parameters: int = 0
+    dtype: str = ""
+    bits: int = 16
+    is_tied: bool = False
+    is_pickled: bool = False
+    revision: str | None = None
+
+
+def facts_of(name: str, header: GgufHeader) -> ModelFacts:
+    """Return what the plan needs from a GGUF header.
+
+    Raises ModelUnavailable where the file holds no language model that can run by itself.
+    """
+    if header.split_count > 1:
+        raise ModelUnavailable(
+            f"{header.path} is one of {header.split_count} parts of a model",
+            "join them with 'llama-gguf-split --merge' and name the result",
+        )
+    if not header.tensors or not header.block_count or not header.context_length:
+        what = "a vocabulary without weights" if not header.tensors else f"'{header.architecture}' weights"
+        raise ModelUnavailable(
+            f"{header.path} holds {what}, not a language model",
+            "choose a ChatML model, such as openhermes-2 or the starter",
+        )
+    return ModelFacts(
+        name,
+        header.path,
+        Format.GGUF,
+        header.file_type,
+        header.file_size,
+        header.context_length,
+        header.kv_bytes_per_token,
+    )
+
+
+def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = None) -> ModelFacts:
+    """Return what the plan needs from a folder of Hugging Face weights."""
+    config, weights = checkpoint.config, checkpoint.weights
+    return ModelFacts(
+        name=name,
+        path=checkpoint.path,
+        format=checkpoint.format,
+        precision=checkpoint.precision,
+        weight_bytes=weights.stored_bytes,
+        context_length=config.context_length,
+        kv_bytes_per_token=config.kv_elements * KV_ELEMENT_BYTES,
+        repo=repo,
+        layers=config.layers,
+        parameters=weights.parameters,
+        linear_parameters=weights.linear_parameters,
+        dtype=checkpoint.dtype,
+        bits=checkpoint.bits,
+        is_tied=config.tied,
+        is_pickled=weights.is_pickled,
+        revision=checkpoint.revision,
+    )
+
+
+def facts_of_variant(entry: Entry, variant: Variant) -> ModelFacts:
+    """Return what the plan needs of a model that is not fetched yet, as its card describes it."""
+    shape = entry.shape
+    is_plain = variant.format is Format.SAFETENSORS
+    return ModelFacts(
+        name=entry.spelling(variant),
+        path=Path(variant.file or variant.repo),
+        format=variant.format,
+        precision=variant.precision,
+        weight_bytes=shape.parameters * 2 if is_plain else variant.size,
+        context_length=entry.context_length,
+        kv_bytes_per_token=2 * shape.layers * shape.kv_heads * shape.head_dim * KV_ELEMENT_BYTES,
+        repo=variant.repo,
+        layers=shape.layers,
+        parameters=shape.parameters,
+        linear_parameters=shape.linear_parameters,
+        dtype="bfloat16" if is_plain else "float16",
+        bits=16 if is_plain else 4,
+    )

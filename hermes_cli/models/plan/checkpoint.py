@@ -1,0 +1,88 @@
+"""The plan for a folder of Hugging Face weights: transformers, on what the machine has.
+
+It puts together what the survey chose, its words, and everything that was weighed.
+"""
+
+from dataclasses import replace
+
+from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import devices, gguf, precision
+from hermes_cli.models.plan.refusal import refusal, smaller
+from hermes_cli.models.plan.sums import Way, layers, weigh
+from hermes_cli.models.plan.survey import Survey, eight_bit, survey
+from hermes_cli.models.plan.values import Candidate, Plan, Wishes, checked_threads
+from hermes_cli.models.plan.words import passed_over, reason, verdict
+from hermes_cli.models.units import gib
+
+
+def choose_checkpoint(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Plan:
+    """Return the plan for Hugging Face weights. Raises as `plan.choose` does."""
+    threads = checked_threads(hardware.physical_cores, wishes.threads)
+    found = survey(hardware, model, wishes)
+    considered = _considered(hardware, model, found)
+    way = found.chosen
+    if way is None:
+        raise refusal(hardware, model, wishes, found, considered)
+    row = way.candidate(way.room, fits=True)
+    other = gguf.alternative(hardware, model)
+    return Plan(
+        model=model.name,
+        engine="transformers",
+        path=model.path,
+        precision=row.precision,
+        device=row.device,
+        context_size=row.context_size,
+        threads=threads,
+        weight_bytes=row.weight_bytes,
+        kv_bytes=row.kv_bytes,
+        headroom_bytes=row.headroom_bytes,
+        memory_available=row.memory_available,
+        reason=reason(model, found, way, wishes, other[0] if other else None),
+        devices=way.place.devices,
+        dtype=way.precision.dtype,
+        quantisation=way.precision.quantisation,
+        layers=layers(model, way.precision, way.place, way.room) or (),
+        smaller=smaller(hardware, model, found, way),
+        passed_over=passed_over(found, way),
+        revision=model.revision,
+        considered=considered,
+    )
+
+
+def _considered(hardware: Hardware, model: ModelFacts, found: Survey) -> tuple[Candidate, ...]:
+    """Return a row for every way that was weighed, and for those that a person would ask after."""
+    rows = [_row(found, way) for way in found.ways]
+    if found.asked_precision == precision.AUTO and not model.format.is_quantised:
+        eight = eight_bit(model, found)
+        if eight is not None:
+            at = next((i for i, row in enumerate(rows) if "nf4" in row.precision), len(rows))
+            rows.insert(at, _unasked(found, eight, "--precision 8bit"))
+    if found.asked_device == devices.AUTO and hardware.gpus:
+        cpu = weigh(
+            model,
+            precision.meant(model, found.asked_precision, ()),
+            devices.cpu_place(hardware),
+            found.target,
+        )
+        rows.append(_unasked(found, cpu, "--device cpu"))
+    other = gguf.alternative(hardware, model)
+    if other is not None:
+        row = other[1]
+        rows.append(row if row.fits else replace(row, reason=_short(row)))
+    return tuple(rows)
+
+
+def _row(found: Survey, way: Way) -> Candidate:
+    fits = way.room >= found.least
+    row = way.candidate(way.room if fits else found.target, fits=fits)
+    return replace(row, reason=verdict(found, way, row), chosen=way is found.chosen)
+
+
+def _unasked(found: Survey, way: Way, flag: str) -> Candidate:
+    row = _row(found, way)
+    return replace(row, reason=f"only when asked for: {flag}") if row.fits else row
+
+
+def _short(row: Candidate) -> str:
+    return f"{gib(row.memory_needed - row.memory_available)} GiB short"

@@ -1,0 +1,128 @@
+"""Precisions: the words that a person may wish for, and what each means to torch and bitsandbytes.
+
+It knows which device computes what. It refuses to know how much memory anything takes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hermes_cli.errors import UsageError
+from hermes_cli.models.catalogue import Format
+from hermes_cli.models.checkpoint.config import DTYPES
+from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.gpus import Gpu
+from hermes_cli.options import suggestion
+
+AUTO: Final = "auto"
+WORDS: Final = (AUTO, "16bit", "bf16", "fp16", "fp32", "8bit", "4bit")
+NF4, INT8 = "nf4", "int8"
+_TEXTS: Final = {NF4: "4-bit nf4", INT8: "8-bit int8"}
+_WORDS_OF: Final = {NF4: "4bit", INT8: "8bit"}
+_DTYPES_OF: Final = {short: dtype for dtype, short in DTYPES.items()}
+
+# Source: bitsandbytes 0.50's installation guide for CUDA; for the rest, the kernels that it registers:
+# ROCm, XPU and Metal have NF4, and Metal has no 8-bit ones.
+_CAPABILITY_FOR: Final = {"bf16": (8, 0), "4bit": (6, 0), "8bit": (7, 5)}
+NF4_BITS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """`dtype` is torch's name for what is not quantised; `quantisation` what is done while loading, or none.
+
+    `own` is the precision of weights that were quantised when they were saved, for a person; else empty.
+    """
+
+    dtype: str
+    quantisation: str = ""
+    own: str = ""
+
+    @property
+    def text(self) -> str:
+        """The precision for a person: `bf16`, `4-bit nf4`."""
+        return self.own or _TEXTS.get(self.quantisation) or DTYPES[self.dtype]
+
+    @property
+    def word(self) -> str:
+        """How to wish for it."""
+        return _WORDS_OF.get(self.quantisation) or DTYPES[self.dtype]
+
+    @property
+    def is_half(self) -> bool:
+        """Whether the weights stay as they are, in 16 bits."""
+        return not self.quantisation and not self.own and self.dtype != "float32"
+
+
+def check_word(wish: str | None) -> str:
+    """Return the word that a wish is, `auto` for none. Raises UsageError for one that means nothing."""
+    word = (wish or AUTO).strip().lower()
+    if word not in WORDS:
+        raise UsageError(
+            f"--precision takes {', '.join(WORDS)}, not '{(wish or '')[:40]}'{suggestion(word[:40], WORDS)}"
+        )
+    return word
+
+
+def half(gpus: Iterable[Gpu]) -> str:
+    """Return the 16-bit type for some cards: bfloat16, or float16 where one of them has no bfloat16."""
+    return "bfloat16" if all(gpu.has_bfloat16 for gpu in gpus) else "float16"
+
+
+def words_to_try(model: ModelFacts, word: str, *, on_cpu: bool) -> tuple[str, ...]:
+    """Return the words for the precisions that a plan may choose from, best first."""
+    if model.format.is_quantised or word != AUTO:
+        return (word,)
+    return ("16bit",) if on_cpu else ("16bit", "4bit")
+
+
+def meant(model: ModelFacts, word: str, gpus: Sequence[Gpu]) -> Precision:
+    """Return what a word means for a model on some cards, or on the processor for none."""
+    if model.format.is_quantised:
+        is_set = model.dtype in DTYPES and model.dtype != "bfloat16"
+        return Precision(model.dtype if is_set else half(gpus), own=model.precision)
+    if word in _DTYPES_OF:
+        return Precision(_DTYPES_OF[word])
+    return Precision(half(gpus), {"4bit": NF4, "8bit": INT8}.get(word, ""))
+
+
+def problem(word: str, gpu: Gpu) -> str:
+    """Return why a card cannot compute in a precision, as a clause; empty where it can."""
+    if word == "8bit" and gpu.kind == "mps":
+        return "bitsandbytes has no 8-bit kernels for Metal"
+    least = _CAPABILITY_FOR.get(word)
+    if least is None or gpu.kind != "cuda" or gpu.capability is None or gpu.capability >= least:
+        return ""
+    name = {"bf16": "bfloat16", "4bit": "4-bit", "8bit": "8-bit"}[word]
+    return (
+        f"{name} needs compute capability {least[0]}.{least[1]}, and {gpu.label} has {capability_text(gpu)}"
+    )
+
+
+def word_for_format(model: ModelFacts, word: str) -> str:
+    """Return the word by which a card is asked whether it can: that of the weights' own bitsandbytes form."""
+    if model.format is Format.BITSANDBYTES:
+        return "4bit" if model.bits == NF4_BITS else "8bit"
+    return word
+
+
+def capability_text(gpu: Gpu) -> str:
+    """Return a card's compute capability as NVIDIA writes it: `8.6`."""
+    return ".".join(map(str, gpu.capability or ()))
+
+
+def check_own(model: ModelFacts, word: str) -> None:
+    """Raise UsageError where weights have a precision of their own, and another one is wished for."""
+    if word == AUTO or word == own_word(model):
+        return
+    raise UsageError(
+        f"{model.name} is {model.precision} already, and cannot be run in {word}",
+        "leave --precision, or the setting precision, out; or name the 16-bit weights",
+    )
+
+
+def own_word(model: ModelFacts) -> str:
+    """Return the wish that means the precision that a quantised model, or a GGUF, has anyway; or empty."""
+    name = model.precision.upper().removeprefix("IQ").removeprefix("Q")
+    exact = {"F16": "fp16", "BF16": "bf16", "F32": "fp32"}.get(name)
+    return exact or {"4": "4bit", "8": "8bit"}.get(name[:1], "")

@@ -1,0 +1,83 @@
+"""What is said where nothing fits, and what would fit instead, from the largest thing down."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from hermes_cli.errors import UsageError
+from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import devices, gguf, precision
+from hermes_cli.models.plan.sums import Way, weigh
+from hermes_cli.models.plan.survey import Survey, survey
+from hermes_cli.models.plan.values import CONTEXT_STEP, MIN_CONTEXT, Candidate, DoesNotFit, Wishes
+from hermes_cli.models.units import gib
+
+
+def refusal(
+    hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Survey, considered: Sequence[Candidate]
+) -> DoesNotFit:
+    """Return the error for a model of which no way fits, with the sums of the smallest and a way out."""
+    way = min(found.ways, key=lambda way: way.candidate(found.least, fits=False).memory_needed)
+    row = way.candidate(found.least, fits=False)
+    size = wishes.context_size
+    subject = f"{model.name} with a context of {size:,} tokens" if size else model.name
+    even = "even " if len({other.precision for other in found.ways}) > 1 else ""
+    message = (
+        f"{subject} does not fit {way.place.name}: {even}in {way.precision.text} it needs "
+        f"{gib(row.memory_needed)} GiB for {found.least:,} tokens ({row.sums}), "
+        f"and {gib(row.memory_available)} GiB are free"
+    )
+    hints = list(_ways_out(hardware, model, wishes, found))[:2]
+    last = f"close other programs, or {gguf.starter_hint(hardware.memory_available, model.weight_bytes)}"
+    return DoesNotFit(message, "; or ".join(hints) or last, considered)
+
+
+def smaller(hardware: Hardware, model: ModelFacts, found: Survey, way: Way) -> str:
+    """Return the next smaller thing than the one that was taken, with its flag and what it needs."""
+    place = way.place
+    can_shrink = place.gpus and not way.precision.own and way.precision.quantisation != precision.NF4
+    if can_shrink and not any(precision.problem("4bit", gpu) for gpu in place.gpus):
+        less = weigh(model, precision.meant(model, "4bit", place.gpus), place, way.room)
+        if less.room >= found.least:
+            return f"--precision 4bit needs {gib(less.candidate(less.room, fits=True).memory_needed)} GiB"
+    half = way.room // 2 // CONTEXT_STEP * CONTEXT_STEP
+    if half >= MIN_CONTEXT:
+        return f"--context {half} needs {gib(way.candidate(half, fits=True).memory_needed)} GiB"
+    other = gguf.alternative(hardware, model)
+    if other and other[1].fits:
+        return f"-m {other[0]} needs {gib(other[1].memory_needed)} GiB of main memory"
+    return ""
+
+
+def _ways_out(hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Survey) -> Iterator[str]:
+    """Yield what would fit: another context, precision or device, the GGUF, the processor."""
+    room = max(way.room for way in found.ways)
+    if wishes.context_size and room >= min(MIN_CONTEXT, wishes.context_size):
+        yield f"a context of {room} would fit"
+    if found.asked_precision != precision.AUTO and not model.format.is_quantised:
+        yield from _relaxed(hardware, model, replace(wishes, precision=None), "--precision {}")
+    if found.asked_device != devices.AUTO:
+        yield from _relaxed(hardware, model, replace(wishes, device=None), "without --device")
+    other = gguf.alternative(hardware, model)
+    if other and other[1].fits:
+        needed, free = gib(other[1].memory_needed), gib(hardware.memory_available)
+        yield (
+            f"-m {other[0]}, a GGUF, runs on the processor with {needed} of {free} GiB of main memory "
+            f"('hermes models pull {other[0]}' fetches it)"
+        )
+    if found.ways[0].precision.is_half and not found.ways[0].place.gpus:
+        yield from _relaxed(hardware, model, replace(wishes, precision="4bit"), "--precision {} (slowly)")
+    if found.asked_device == devices.AUTO and hardware.gpus:
+        yield from _relaxed(hardware, model, replace(wishes, device=devices.CPU), "--device cpu (slowly)")
+
+
+def _relaxed(hardware: Hardware, model: ModelFacts, wishes: Wishes, how: str) -> Iterator[str]:
+    """Yield how to wish for something that fits, where it does; `{}` in it is the precision's word."""
+    try:
+        way = survey(hardware, model, wishes).chosen
+    except UsageError:
+        return
+    if way is not None:
+        row = way.candidate(way.room, fits=True)
+        flags = how.format(way.precision.word)
+        yield f"{flags} would do: {row.precision} on {row.device} needs {gib(row.memory_needed)} GiB"

@@ -1,0 +1,168 @@
+"""What goes into a plan and what comes out of one: wishes, candidates, the plan, and the refusal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hermes_cli.errors import ResourcesExhausted, UsageError
+from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.units import gib
+
+DEFAULT_CONTEXT: Final = 8192
+"""Tokens. Longer windows cost memory that most conversations never use, so they are asked for."""
+CONTEXT_STEP: Final = 256
+MIN_CONTEXT: Final = 512
+COMFORTABLE_CONTEXT: Final = 4096
+"""Below it, 4-bit weights with room to talk serve better than 16-bit ones without: a persona with its lore
+and examples takes 1,000 to 3,000 tokens, and NF4 loses about a percent of a benchmark to 16 bits."""
+SMALLEST_WISH: Final = 64
+"""Below it no prompt fits; at one token llama.cpp aborts the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person asked for; None leaves the choice to the plan, as the word `auto` does."""
+
+    context_size: int | None = None
+    threads: int | None = None
+    precision: str | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to run a model that was weighed. Sizes are bytes; `fits` says whether its memory would do.
+
+    `reason` is why it was taken or passed over. `context_size` is what it has room for, or, where nothing
+    fits, what was to fit.
+    """
+
+    precision: str
+    device: str
+    context_size: int
+    weight_bytes: int
+    kv_bytes: int
+    headroom_bytes: int
+    memory_available: int
+    fits: bool
+    reason: str = ""
+    chosen: bool = False
+
+    @property
+    def memory_needed(self) -> int:
+        """Weights, KV cache and headroom together."""
+        return self.weight_bytes + self.kv_bytes + self.headroom_bytes
+
+    @property
+    def sums(self) -> str:
+        """What `memory_needed` is made of."""
+        return (
+            f"{gib(self.weight_bytes)} weights + {gib(self.kv_bytes)} KV cache "
+            f"+ {gib(self.headroom_bytes)} headroom"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a model will be run. Sizes are bytes, `context_size` tokens, `reason` one sentence.
+
+    `precision` and `device` are for a person, the rest for the engine: `devices` are torch's names, `dtype`
+    is that of the unquantised weights and the KV cache (empty for a GGUF), `quantisation` what is done while
+    loading (`nf4`, `int8` or nothing), `layers` how many go to each of the devices. `smaller` names the
+    next thing that would fit, for when memory runs out all the same; `passed_over` a better precision.
+    """
+
+    model: str
+    engine: str
+    path: Path
+    precision: str
+    device: str
+    context_size: int
+    threads: int
+    weight_bytes: int
+    kv_bytes: int
+    headroom_bytes: int
+    memory_available: int
+    reason: str
+    devices: tuple[str, ...] = ("cpu",)
+    dtype: str = ""
+    quantisation: str = ""
+    layers: tuple[int, ...] = ()
+    smaller: str = ""
+    passed_over: str = ""
+    revision: str | None = None
+    considered: tuple[Candidate, ...] = ()
+
+    @property
+    def memory_needed(self) -> int:
+        """Weights, KV cache and headroom together."""
+        return self.weight_bytes + self.kv_bytes + self.headroom_bytes
+
+    @property
+    def summary(self) -> str:
+        """The plan in one line."""
+        threads = f", {self.threads} thread{'s' if self.threads != 1 else ''}" if self.device == "cpu" else ""
+        parts = (
+            self.model,
+            self.precision,
+            f"{self.device}{threads}",
+            f"{gib(self.memory_needed)} of {gib(self.memory_available)} GiB free",
+            f"context {self.context_size}",
+            self.passed_over,
+        )
+        return " · ".join(part for part in parts if part)
+
+
+class DoesNotFit(ResourcesExhausted):
+    """No way to run the model fits the memory that is free; `considered` are those that were weighed."""
+
+    def __init__(self, message: str, hint: str, considered: Sequence[Candidate] = ()) -> None:
+        super().__init__(message, hint)
+        self.considered = tuple(considered)
+
+
+def trained_context(model: ModelFacts) -> int:
+    """Return the longest context a model can be given, in tokens; where it does not say, a usual one."""
+    return model.context_length or DEFAULT_CONTEXT
+
+
+def check_context(model: ModelFacts, wish: int | None) -> None:
+    """Raise UsageError for a context that the model cannot have, whatever the memory."""
+    if wish is None:
+        return
+    if wish < SMALLEST_WISH:
+        raise UsageError(
+            f"a context of {wish:,} tokens holds no conversation", f"ask for {MIN_CONTEXT} or more"
+        )
+    trained = trained_context(model)
+    if wish > trained:
+        raise UsageError(
+            f"{model.name} was trained for a context of {trained:,} tokens, not {wish:,}",
+            f"ask for {trained} or less",
+        )
+
+
+def context_target(model: ModelFacts, wish: int | None) -> int:
+    """Return the context to aim for, in tokens."""
+    return min(trained_context(model), DEFAULT_CONTEXT) if wish is None else wish
+
+
+def context_reason(model: ModelFacts, wish: int | None, context: int) -> str:
+    """Return the clause that says why the context is as long as it is."""
+    trained = trained_context(model)
+    if wish is not None:
+        return f"the context of {wish:,} tokens was asked for"
+    if context < min(trained, DEFAULT_CONTEXT):
+        return f"a context of {context:,} of its {trained:,} tokens is what the free memory holds"
+    if context < trained:
+        return f"its context could be {trained:,} tokens long (--context asks for more)"
+    return f"its context is all of the {trained:,} tokens it was trained for"
+
+
+def checked_threads(cores: int, wish: int | None) -> int:
+    """Return how many threads to compute with. Raises UsageError for none."""
+    threads = cores if wish is None else wish
+    if threads < 1:
+        raise UsageError(f"{threads} threads cannot run a model", "give 1 or more")
+    return threads

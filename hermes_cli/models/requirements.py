@@ -1,0 +1,102 @@
+"""Which Python packages a plan needs, and what to type where one is missing.
+
+It looks for packages without importing them: torch alone would take two seconds. Of torch it reads the file
+in which the build says which cards it drives.
+"""
+
+import importlib.util
+import re
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Final
+
+from hermes_cli.errors import HermesError, ModelUnavailable
+from hermes_cli.models.catalogue import Format, entry_for
+from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.plan import Plan
+
+Finder = Callable[[str], ModuleSpec | None]
+
+ENGINE_PACKAGES: Final = ("torch", "transformers", "accelerate")
+INSTALL_ENGINE: Final = "pip install 'openhermes-cli[transformers]'"
+INSTALL: Final = {
+    **dict.fromkeys((*ENGINE_PACKAGES, "bitsandbytes"), INSTALL_ENGINE),
+    "gptqmodel": "pip install gptqmodel --no-build-isolation",
+    "compressed_tensors": "pip install compressed-tensors",
+}
+_FOR_FORMAT: Final = {
+    Format.GPTQ: ("gptqmodel",),
+    Format.AWQ: ("gptqmodel",),
+    Format.COMPRESSED_TENSORS: ("compressed_tensors",),
+    Format.BITSANDBYTES: ("bitsandbytes",),
+}
+_BUILDS: Final = {"cuda": "CUDA", "hip": "ROCm", "xpu": "XPU"}
+TORCH_BUILDS: Final = "https://pytorch.org/get-started/locally/"
+
+
+def find_package(name: str) -> ModuleSpec | None:
+    """Return where a package is, without importing it; None where it is not installed."""
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # half uninstalled
+        return None
+
+
+def packages(plan: Plan, model: ModelFacts) -> tuple[str, ...]:
+    """Return the packages that a plan needs, beside those that hermes always has, by their import names."""
+    if plan.engine != "transformers":
+        return ()
+    bitsandbytes = ("bitsandbytes",) if plan.quantisation else ()
+    return (*ENGINE_PACKAGES, *bitsandbytes, *_FOR_FORMAT.get(model.format, ()))
+
+
+def missing(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> tuple[str, ...]:
+    """Return those of the packages that are not installed."""
+    return tuple(name for name in packages(plan, model) if finder(name) is None)
+
+
+def check(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> None:
+    """Raise ModelUnavailable, with the line to type, where what a plan needs is not installed."""
+    problem = unmet(plan, model, finder)
+    if problem is not None:
+        raise problem
+
+
+def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> HermesError | None:
+    """Return the error that `check` raises, or None."""
+    entry = entry_for(model.repo, model.name)
+    gguf = f"; or take the GGUF, which needs none: -m {entry.spelling(entry.default)}" if entry else ""
+    lacking = missing(plan, model, finder)
+    if lacking:
+        verb = "is" if len(lacking) == 1 else "are"
+        names = ", ".join(name.replace("_", "-") for name in lacking)
+        lines = " and ".join(dict.fromkeys(INSTALL[name] for name in lacking))
+        return ModelUnavailable(
+            f"{plan.model} in {plan.precision} runs on transformers, and {names} {verb} not installed",
+            f"{lines} installs {'it' if len(lacking) == 1 else 'them'}{gguf}",
+        )
+    build = _build_for(plan)
+    spec = finder("torch") if build else None
+    if spec is not None and not _is_built_for(spec, build):
+        return ModelUnavailable(
+            f"the torch that is installed has no {_BUILDS[build]}, which {plan.device} needs",
+            f"install that build ({TORCH_BUILDS}), or give '--device cpu'{gguf}",
+        )
+    return None
+
+
+def _build_for(plan: Plan) -> str:
+    """Return what torch's own version file calls the build that a plan's device needs; empty for any."""
+    kind = plan.device.partition(":")[0] if plan.engine == "transformers" else ""
+    return {"cuda": "cuda", "rocm": "hip", "xpu": "xpu"}.get(kind, "")
+
+
+def _is_built_for(spec: ModuleSpec, build: str) -> bool:
+    """Return whether an installed torch drives a kind of card; yes where its version file does not say."""
+    try:
+        text = (Path(spec.origin or "").parent / "version.py").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return True
+    match = re.search(rf"^{build}\b[^=\n]*= *(.+)$", text, re.MULTILINE)
+    return match is None or match.group(1).strip() != "None"

@@ -1,0 +1,9 @@
+"""Sizes of memory, in powers of two; what is fetched is counted by tens, in `download.py`."""
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+def gib(size: int) -> str:
+    """Return a number of bytes in GiB, with one decimal: `5.4`."""
+    return f"{size / GIB:.1f}"

@@ -1,0 +1,293 @@
+"""A folder of Hugging Face weights as a whole: what is read from it, and what is refused."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models import checkpoint
+from hermes_cli.models.catalogue import Format
+from hermes_cli.models.facts import facts_of_checkpoint
+from tests.models.small_checkpoint import (
+    HIDDEN,
+    LAYERS,
+    LINEAR,
+    PARAMETERS,
+    VOCABULARY,
+    checkpoint_files,
+    in_bfloat16,
+    shapes,
+    write_checkpoint,
+)
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_whole_folder(tmp_path: Path, shards: int) -> None:
+    """Broken: the plan would be made from other numbers than the files'.
+
+    By hand: a key and a value for each of 2 KV heads, 8 wide, in 2 layers: 2 * 2 * 2 * 8 = 64 a token.
+    """
+    found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(shards=shards)))
+    weights, config = found.weights, found.config
+    assert (config.architecture, config.layers, config.kv_elements) == ("MistralForCausalLM", 2, 64)
+    assert (config.context_length, config.sliding_window, config.vocab_size) == (1024, 512, 48)
+    assert (weights.parameters, weights.linear_parameters) == (PARAMETERS, LINEAR) == (21_664, 18_432)
+    assert (weights.stored_bytes, len(weights.files)) == (2 * PARAMETERS, shards)
+    assert (found.format, found.precision, found.bits, found.is_chatml) == (
+        Format.SAFETENSORS,
+        "fp16",
+        16,
+        True,
+    )
+    facts = facts_of_checkpoint("m", found, "o/n")
+    assert (facts.kv_bytes_per_token, facts.layers, facts.dtype) == (128, LAYERS, "float16")
+
+
+def test_the_type_of_the_weights_where_the_config_does_not_say(tmp_path: Path) -> None:
+    """Broken: bfloat16 weights would be taken for something else."""
+    files = checkpoint_files(torch_dtype=...)
+    files["model.safetensors"] = in_bfloat16(files["model.safetensors"])
+    found = checkpoint.read(write_checkpoint(tmp_path, files))
+    assert (found.dtype, found.precision) == ("bfloat16", "bf16")
+
+
+def test_newer_and_older_spellings(tmp_path: Path) -> None:
+    """Broken: a config written by another release of transformers would not be understood."""
+    files = checkpoint_files(
+        torch_dtype=..., dtype="float32", head_dim=16, num_key_value_heads=..., max_position_embeddings=...
+    )
+    found = checkpoint.read(write_checkpoint(tmp_path, files))
+    assert (found.precision, found.bits, found.config.context_length) == ("fp32", 32, 0)
+    assert found.config.kv_elements == 2 * LAYERS * 4 * 16  # as many as query heads
+
+
+def test_tied_embeddings_count_once(tmp_path: Path) -> None:
+    """Broken: a head that is saved beside the embeddings it is the same as would count twice."""
+    found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(tie_word_embeddings=True)))
+    assert found.weights.parameters == PARAMETERS - VOCABULARY * HIDDEN
+
+
+def test_experts_are_not_counted_as_linear(tmp_path: Path) -> None:
+    """Broken: 4-bit would be promised for experts, which bitsandbytes leaves in 16."""
+    extra = {"model.layers.0.block_sparse_moe.experts.0.w1.weight": ("float16", (64, 32))}
+    files = checkpoint_files(tensors=shapes() | extra, num_local_experts=8)
+    weights = checkpoint.read(write_checkpoint(tmp_path, files)).weights
+    assert (weights.parameters, weights.linear_parameters) == (PARAMETERS + 2048, LINEAR)
+
+
+def test_the_revision(tmp_path: Path) -> None:
+    """Broken: nobody could tell which commit of a model gave an answer."""
+    snapshot = write_checkpoint(tmp_path / "models--o--n" / "snapshots" / COMMIT)
+    assert checkpoint.read(snapshot).revision == COMMIT
+    assert checkpoint.read(write_checkpoint(tmp_path / "snapshots" / COMMIT)).revision is None
+
+
+QUANTISED: dict[str, tuple[dict[str, Any], Format, str, int]] = {
+    "gptq": ({"quant_method": "gptq", "bits": 4}, Format.GPTQ, "4-bit GPTQ", 4),
+    "gptq 8": ({"quant_method": "gptq", "bits": 8}, Format.GPTQ, "8-bit GPTQ", 8),
+    "awq": ({"quant_method": "awq", "w_bit": 4}, Format.AWQ, "4-bit AWQ", 4),
+    "nf4": (
+        {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+        Format.BITSANDBYTES,
+        "4-bit nf4",
+        4,
+    ),
+    "fp4": ({"quant_method": "bitsandbytes", "load_in_4bit": True}, Format.BITSANDBYTES, "4-bit fp4", 4),
+    "int8": ({"quant_method": "bitsandbytes", "load_in_8bit": True}, Format.BITSANDBYTES, "8-bit int8", 8),
+    "compressed": (
+        {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}},
+        Format.COMPRESSED_TENSORS,
+        "4-bit compressed-tensors",
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_quantised_checkpoints(tmp_path: Path, name: str) -> None:
+    """Broken: a checkpoint that is 4-bit already would be quantised again, or asked for the wrong package."""
+    settings, fmt, precision, bits = QUANTISED[name]
+    found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(quantization_config=settings)))
+    assert (found.format, found.precision, found.bits) == (fmt, precision, bits)
+
+
+def test_packed_weights_are_counted_as_what_they_stand_for(tmp_path: Path) -> None:
+    """Broken: a 4-bit model would look an eighth of its size, and lose its place among the others.
+
+    By hand: 1,024 weights in 512 bytes, and 1,024 in 128 words of 32 bits; scales count for nothing.
+    """
+    block = "model.layers.0.self_attn.q_proj"
+    nf4 = {
+        f"{block}.weight": ("uint8", (512, 1)),
+        f"{block}.weight.absmax": ("uint8", (16,)),
+        f"{block}.weight.quant_state.bitsandbytes__nf4": ("uint8", (90,)),
+        "model.norm.weight": ("float16", (32,)),
+    }
+    packed = {
+        f"{block}.qweight": ("int32", (4, 32)),
+        f"{block}.qzeros": ("int32", (1, 4)),
+        f"{block}.scales": ("float16", (1, 32)),
+        f"{block}.g_idx": ("int32", (32,)),
+        "model.norm.weight": ("float16", (32,)),
+    }
+    for tensors, name in ((nf4, "nf4"), (packed, "gptq")):
+        files = checkpoint_files(tensors=tensors, quantization_config=QUANTISED[name][0])
+        weights = checkpoint.read(write_checkpoint(tmp_path / name, files)).weights
+        assert (weights.parameters, weights.linear_parameters) == (1024 + 32, 1024)
+
+
+class Bomb:
+    """What a pickle runs when it is read."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+def test_pickled_weights_are_measured_and_never_read(tmp_path: Path) -> None:
+    """Broken: looking at a folder would run what is in it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Bomb(tmp_path / "trace")).ljust(2 * PARAMETERS))
+    files = checkpoint_files()
+    del files["model.safetensors"]
+    found = checkpoint.read(write_checkpoint(tmp_path, files | {"pytorch_model.bin": content.getvalue()}))
+    assert (found.format, found.weights.is_pickled) == (Format.PICKLE, True)
+    assert found.weights.parameters == len(content.getvalue()) // 2
+    assert found.weights.linear_parameters == found.weights.parameters - 2 * VOCABULARY * HIDDEN
+    assert not (tmp_path / "trace").exists()
+    write_checkpoint(tmp_path, {"pytorch_model.bin": content.getvalue()[:-30]})
+    with pytest.raises(ModelUnavailable, match="cut short"):
+        checkpoint.read(tmp_path)
+
+
+def _index(weight_map: object) -> bytes:
+    return json.dumps({"weight_map": weight_map}).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model-00002-of-00003.safetensors": None}, "1 of its 3 weight files are missing"),
+        ({"model-00002-of-00003.safetensors": b""}, "model-00002-of-00003.safetensors is no safetensors"),
+        ({"model.safetensors.index.json": b"[1]"}, "index.json cannot be read"),
+        ({"model.safetensors.index.json": _index({})}, "lists no weights"),
+        ({"model.safetensors.index.json": _index({"a": "../x.safetensors"})}, "files that are no weights"),
+        ({"model.safetensors.index.json": _index({"a": "/etc/passwd"})}, "files that are no weights"),
+        (
+            {"model.safetensors.index.json": _index({"gone.weight": "model-00001-of-00003.safetensors"})},
+            "1 of its tensors are in none",
+        ),
+        ({"config.json": b"{"}, "config.json cannot be read"),
+        ({"config.json": b"[" * 5000}, "nested too deeply"),
+        ({"config.json": b" " * (17 << 20)}, "larger than 16 MiB"),
+        ({"tokenizer_config.json": b"?"}, "tokenizer_config.json cannot be read"),
+        ({"adapter_config.json": b"{}"}, "holds an adapter"),
+    ],
+)
+def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], said: str) -> None:
+    """Broken: a half-downloaded or hostile folder would pass for a model, or end in a traceback."""
+    files: dict[str, bytes | None] = {**checkpoint_files(shards=3), **change}
+    write_checkpoint(tmp_path, {name: content for name, content in files.items() if content is not None})
+    with pytest.raises(ModelUnavailable) as caught:
+        checkpoint.read(tmp_path)
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "encoder"),
+        ({"architectures": ["LlavaForConditionalGeneration"], "vision_config": {}}, "pictures or sound"),
+        ({"architectures": ["BertForMaskedLM"]}, "none that writes text"),
+        ({"architectures": ["Evil\x1b[31mLM"]}, r"Evil\\x1b"),
+        ({"architectures": None}, "names no architecture"),
+        ({"num_hidden_layers": "many"}, "how many layers"),
+        ({"num_hidden_layers": 10**9}, "how many layers"),
+        ({"num_attention_heads": True}, "how many layers"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "quantised by 'fp8'"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "neither 4-bit nor 8-bit"),
+        ({"quantization_config": [1]}, "quantised by 'None'"),
+    ],
+)
+def test_models_that_hermes_does_not_run(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+    """Broken: weights of another kind would be loaded, for minutes, before a library complains."""
+    with pytest.raises(ModelUnavailable, match=said):
+        checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(**config)))
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "said"),
+    [
+        ("config.json", {"auto_map": {"AutoModel": "evil.Model"}}, "'auto_map' of its config.json"),
+        ("config.json", {"text_config": {"auto_map": {"AutoModel": "x"}}}, "'auto_map'"),
+        ("config.json", {"custom_pipelines": {"x": {}}}, "'custom_pipelines'"),
+        ("config.json", {"_attn_implementation": "owner/kernel"}, "'_attn_implementation'"),
+        ("config.json", {"_attn_implementation_internal": "o/k"}, "'_attn_implementation_internal'"),
+        ("config.json", {"a": [{"attn_implementation": "paged|o/k"}]}, "'attn_implementation'"),
+        ("config.json", {"attn_implementation": {"text_config": "o/k"}}, "'attn_implementation'"),
+        ("config.json", {"attn_implementation": {"": {"": "sdpa"}}}, "'attn_implementation'"),
+        ("config.json", {"experts_implementation": "o/k"}, "'experts_implementation'"),
+        ("config.json", {"transformers_weights": "x.bin"}, "'transformers_weights'"),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["e.T", None]}}, "tokenizer_config.json"),
+        ("generation_config.json", {"auto_map": {"x": "y"}}, "generation_config.json"),
+    ],
+)
+def test_a_config_that_asks_for_code(tmp_path: Path, file: str, settings: Any, said: str) -> None:
+    """Broken: a model from the internet could run its own program, whatever trust_remote_code says."""
+    files = checkpoint_files(**settings) if file == "config.json" else checkpoint_files()
+    write_checkpoint(
+        tmp_path, files if file == "config.json" else files | {file: json.dumps(settings).encode()}
+    )
+    with pytest.raises(ModelUnavailable, match="never runs") as caught:
+        checkpoint.read(tmp_path)
+    assert said in caught.value.message
+    assert "openhermes-2" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "value", [None, "eager", "sdpa", "flash_attention_2", "flex_attention", {"": "sdpa"}]
+)
+def test_the_librarys_own_attention_is_fine(tmp_path: Path, value: Any) -> None:
+    """Broken: an ordinary model would be refused for naming what transformers brings itself."""
+    assert checkpoint.read(
+        write_checkpoint(tmp_path, checkpoint_files(attn_implementation=value, auto_map={}))
+    )
+
+
+ADDED = [{"content": "<|im_start|>"}, {"content": "<|im_end|>"}]
+
+
+@pytest.mark.parametrize(
+    ("files", "known"),
+    [
+        ({"tokenizer.json": {"added_tokens": ADDED}}, True),
+        ({"tokenizer.json": {"added_tokens": ADDED[:1]}}, False),
+        ({"tokenizer.json": {"model": {}, "added_tokens": ADDED}}, True),
+        ({"tokenizer.json": {"added_tokens": [{"content": "x" * 3_000_000}, *ADDED]}}, True),
+        ({"tokenizer.json": {"added_tokens": "<|im_start|>"}}, False),
+        ({"tokenizer.json": []}, False),
+        ({"tokenizer.json": {"added_tokens": [1, {"content": 2}]}}, False),
+        ({"added_tokens.json": {"<|im_end|>": 32000, "<|im_start|>": 32001}}, True),
+        ({"tokenizer_config.json": {"added_tokens_decoder": {"1": ADDED[0], "2": ADDED[1]}}}, True),
+        ({"tokenizer_config.json": {"added_tokens_decoder": []}}, False),
+        ({}, False),
+    ],
+)
+def test_chatml(tmp_path: Path, files: dict[str, Any], known: bool) -> None:  # noqa: FBT001 - a table
+    """Broken: hermes would talk by itself to a model without ChatML, or pass over one that has it."""
+    folder = checkpoint_files()
+    del folder["tokenizer.json"]
+    encoded = {name: json.dumps(content).encode() for name, content in files.items()}
+    assert checkpoint.read(write_checkpoint(tmp_path, folder | encoded)).is_chatml is known

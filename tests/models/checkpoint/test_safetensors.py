@@ -1,0 +1,117 @@
+"""The header of a safetensors file: what the format's own writer writes, and what hostile bytes do."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.checkpoint.safetensors import MAX_HEADER, Tensor, read_header
+from tests.models.small_checkpoint import in_bfloat16, safetensors_bytes, with_header
+
+GOOD = safetensors_bytes({"a": ("float16", (3, 5)), "b": ("float32", (7,)), "c": ("uint8", ())})
+
+
+def file(folder: Path, content: bytes) -> Path:
+    """Write a file and return its path."""
+    path = folder / "model.safetensors"
+    path.write_bytes(content)
+    return path
+
+
+def test_what_the_formats_own_writer_writes(tmp_path: Path) -> None:
+    """Broken: sums of memory would be made from other numbers than the file's."""
+    tensors = {tensor.name: tensor for tensor in read_header(file(tmp_path, GOOD))}
+    assert tensors == {
+        "a": Tensor("a", "F16", (3, 5), 30),
+        "b": Tensor("b", "F32", (7,), 28),
+        "c": Tensor("c", "U8", (), 1),
+    }
+    assert [tensors[name].elements for name in "abc"] == [15, 7, 1]
+    assert read_header(file(tmp_path, in_bfloat16(GOOD)))[0].dtype in ("BF16", "F32", "U8")
+
+
+@pytest.mark.parametrize("cut", [1, 30, len(GOOD) - 9, len(GOOD) - 7, len(GOOD)])
+def test_a_file_that_is_cut_short(tmp_path: Path, cut: int) -> None:
+    """Broken: a download that broke off would fail minutes later, inside torch."""
+    with pytest.raises(ModelUnavailable, match="cut short"):
+        read_header(file(tmp_path, GOOD[: len(GOOD) - cut]))
+
+
+def test_a_file_that_is_too_long(tmp_path: Path) -> None:
+    """Broken: a file that the library refuses would pass for whole."""
+    with pytest.raises(ModelUnavailable, match="3 bytes more"):
+        read_header(file(tmp_path, GOOD + b"abc"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        {"a": 1},
+        {"a": {}},
+        {"a": {"dtype": "F16", "shape": [2], "data_offsets": [0]}},
+        {"a": {"dtype": "F16", "shape": [2], "data_offsets": [4, 0]}},
+        {"a": {"dtype": "F16", "shape": [3], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F16", "shape": [-2], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F16", "shape": [2.0], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F16", "shape": [True, 2], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F16", "shape": [10**400], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F16", "shape": [1] * 9, "data_offsets": [0, 2]}},
+        {"a": {"dtype": None, "shape": [2], "data_offsets": [2, 4]}},  # a gap before it
+        {
+            "a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]},
+            "b": {"dtype": "U8", "shape": [3], "data_offsets": [1, 4]},
+        },
+    ],
+)
+def test_absurd_headers(tmp_path: Path, header: Any) -> None:
+    """Broken: a header that lies would make absurd sums, or a traceback."""
+    content = with_header(b"\2\0\0\0\0\0\0\0{}abcd", json.dumps(header).encode())
+    with pytest.raises(ModelUnavailable):
+        read_header(file(tmp_path, content))
+
+
+def test_a_header_without_end_is_not_read(tmp_path: Path) -> None:
+    """Broken: eight bytes could make hermes read, and parse, gigabytes."""
+    path = file(tmp_path, (MAX_HEADER + 1).to_bytes(8, "little"))
+    os.truncate(path, 2 * MAX_HEADER)
+    with pytest.raises(ModelUnavailable, match="no safetensors file"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 50_000, b"9" * 5000, b"\xff\xfe"])
+def test_json_that_breaks_parsers(tmp_path: Path, text: bytes) -> None:
+    """Broken: depth, endless digits or no UTF-8 would end in a traceback."""
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        read_header(file(tmp_path, with_header(GOOD, text)))
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """Broken: a pipe under that name would hang the list of models."""
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(ModelUnavailable, match="ordinary file"):
+        read_header(tmp_path / "model.safetensors")
+    with pytest.raises(ModelUnavailable, match="No such file"):
+        read_header(tmp_path / "none.safetensors")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_mutations(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Broken: some damage to a file would end in a traceback instead of one message."""
+    content = bytearray(GOOD)
+    header = 8 + int.from_bytes(GOOD[:8], "little")
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, header - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    path = file(tmp_path_factory.getbasetemp(), bytes(content))
+    try:
+        tensors = read_header(path)
+    except ModelUnavailable:
+        return
+    assert sum(tensor.size for tensor in tensors) < len(content)

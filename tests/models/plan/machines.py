@@ -1,0 +1,50 @@
+"""Machines as people have them, and OpenHermes 2 in 16 bits as its card describes it.
+
+What is free is what `nvidia-smi` shows: a card without a screen has 0.2 to 0.3 GiB less than is printed on
+its box, one with a desktop on it a good half to one GiB less.
+"""
+
+from hermes_cli.models.catalogue import CATALOGUE
+from hermes_cli.models.facts import ModelFacts, facts_of_variant
+from hermes_cli.models.gpus import Gpu, Kind, apple_gpu
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.units import GIB
+
+
+def openhermes(variant: str = "16bit") -> ModelFacts:
+    """Return OpenHermes 2 in one of its forms."""
+    entry = CATALOGUE["openhermes-2"]
+    found = entry.variant(variant)
+    assert found is not None
+    return facts_of_variant(entry, found)
+
+
+def card(
+    name: str,
+    total: float,
+    free: float,
+    capability: tuple[int, int] | None = None,
+    *,
+    kind: Kind = "cuda",
+    index: int = 0,
+    arch: str = "",
+) -> Gpu:
+    """Return a card; sizes in GiB."""
+    return Gpu(name, int(total * GIB), int(free * GIB), kind, index, capability, arch)
+
+
+def machine(*gpus: Gpu, ram: float = 32, free: float | None = None) -> Hardware:
+    """Return a machine with some cards; sizes in GiB, with a seventh of the memory in use."""
+    available = ram * 6 / 7 if free is None else free
+    return Hardware(8, 16, int(ram * GIB), int(available * GIB), "a processor", gpus)
+
+
+def mac(ram: int, available: float) -> Hardware:
+    """Return a Mac; sizes in GiB."""
+    chip = apple_gpu("Apple M2", ram * GIB, int(available * GIB))
+    return Hardware(8, 8, ram * GIB, int(available * GIB), "Apple M2", (chip,))
+
+
+def two(name: str, total: float, free: float, capability: tuple[int, int]) -> Hardware:
+    """Return a machine with two cards of a kind."""
+    return machine(card(name, total, free, capability), card(name, total, free, capability, index=1))

@@ -1,0 +1,337 @@
+"""The table of machines: OpenHermes 2 in 16 bits on each, and what an expert would answer.
+
+The sums, by hand, in GiB. Weights: 7,241,748,480 of two bytes are 13.49; in NF4 6,979,321,856 of 4.127 bits
+and the other 262,426,624 of two bytes are 3.84. The cache: 2 * 32 layers * 8 heads * 128 wide * 2 bytes are
+128 KiB a token, 1.00 for 8,192. Headroom on a card: a tenth of 13.49, 1.35, or 0.60. So 16-bit needs 15.84
+for 8,192 tokens and 15.34 for the 4,096 that are comfortable, NF4 5.44; on the processor, with 0.1 * 13.49 +
+1.00 of headroom, 16-bit needs 16.84. The GGUF: 4.07 + 1.00 + 0.41 + 0.50 = 5.98.
+"""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import DoesNotFit, Wishes, choose
+from hermes_cli.models.units import GIB
+from tests.models.plan.machines import card, mac, machine, openhermes, two
+
+
+@dataclass(frozen=True)
+class Case:
+    """A machine, the precision, device and context that it should get, and words of the reason."""
+
+    name: str
+    hardware: Hardware
+    precision: str
+    device: str
+    context: int
+    words: tuple[str, ...]
+    dtype: str = "bfloat16"
+
+
+ANSWERS = (
+    Case(
+        "RTX 3090, 24 GB",
+        machine(card("RTX 3090", 24, 23.6, (8, 6))),
+        "bf16",
+        "cuda:0",
+        8192,
+        ("16-bit weights fit cuda:0 (RTX 3090) as they are, in bfloat16", "could be 32,768"),
+    ),
+    Case(
+        "TITAN RTX, 24 GB, of 2018",
+        machine(card("TITAN RTX", 24, 23.5, (7, 5))),
+        "fp16",
+        "cuda:0",
+        8192,
+        ("in float16 (bfloat16 needs compute capability 8.0, cuda:0 has 7.5)",),
+        "float16",
+    ),
+    Case(
+        "Tesla P40, 24 GB, of 2016",
+        machine(card("Tesla P40", 22.5, 22.3, (6, 1))),
+        "fp16",
+        "cuda:0",
+        8192,
+        ("cuda:0 has 6.1",),
+        "float16",
+    ),
+    Case(
+        "RTX 3090, half full with somebody else's work",
+        machine(card("RTX 3090", 24, 11.5, (8, 6))),
+        "4-bit nf4",
+        "cuda:0",
+        8192,
+        ("other programs hold 12.5 of the card's 24.0 GiB", "16-bit would need 15.8 GiB"),
+    ),
+    Case(
+        "RTX 4060 Ti, 16 GB, nothing else on it: 15.7 - 13.49 - 1.35 leave 0.86 for 6,912 tokens",
+        machine(card("RTX 4060 Ti", 16, 15.7, (8, 9))),
+        "bf16",
+        "cuda:0",
+        6912,
+        ("a context of 6,912 of its 32,768 tokens is what the free memory holds",),
+    ),
+    Case(
+        "RTX 4060 Ti, 16 GB, with a desktop: 0.06 would be left for 16-bit, 512 tokens",
+        machine(card("RTX 4060 Ti", 16, 14.9, (8, 9))),
+        "4-bit nf4",
+        "cuda:0",
+        8192,
+        ("16-bit would need 15.8 GiB and cuda:0 has 14.9 free", "4-bit NF4 (double quantisation)"),
+    ),
+    Case(
+        "Tesla T4, 16 GB on the box and 15 in it",
+        machine(card("Tesla T4", 15, 14.6, (7, 5))),
+        "4-bit nf4",
+        "cuda:0",
+        8192,
+        ("computed in float16",),
+        "float16",
+    ),
+    Case(
+        "RTX 3060, 12 GB",
+        machine(card("RTX 3060", 12, 11.6, (8, 6))),
+        "4-bit nf4",
+        "cuda:0",
+        8192,
+        ("16-bit would need 15.8 GiB and cuda:0 has 11.6 free", "computed in bfloat16"),
+    ),
+    Case(
+        "RTX 3070, 8 GB",
+        machine(card("RTX 3070", 8, 7.6, (8, 6))),
+        "4-bit nf4",
+        "cuda:0",
+        8192,
+        ("16-bit would need 15.8 GiB and cuda:0 has 7.6 free",),
+    ),
+    Case(
+        "two RTX 3070, nothing else on them: 15.6 - 13.49 - 1.35 leave 0.76 for 6,144 tokens",
+        two("RTX 3070", 8, 7.8, (8, 6)),
+        "bf16",
+        "cuda:0+1",
+        6144,
+        ("no card holds the 16-bit weights alone, and cuda:0 and cuda:1 together do (16 + 16 layers)",),
+    ),
+    Case(
+        "two RTX 3070 with a desktop: 15.2 - 13.49 - 1.35 leave 0.36, too little to talk in",
+        two("RTX 3070", 8, 7.6, (8, 6)),
+        "4-bit nf4",
+        "cuda:0",
+        8192,
+        ("cuda:0 and cuda:1 together leave a context of 2,816 tokens only",),
+    ),
+    Case(
+        "two RTX 3060, 12 GB",
+        two("RTX 3060", 12, 11.6, (8, 6)),
+        "bf16",
+        "cuda:0+1",
+        8192,
+        ("16 + 16 layers",),
+    ),
+    Case(
+        "a large card and a small one: the small one is left alone",
+        machine(card("RTX 3060", 12, 11.6, (8, 6)), card("RTX 3090", 24, 23.6, (8, 6), index=1)),
+        "bf16",
+        "cuda:1",
+        8192,
+        ("16-bit weights fit cuda:1 (RTX 3090)",),
+    ),
+    Case(
+        "RTX 2060, 6 GB",
+        machine(card("RTX 2060", 6, 5.7, (7, 5))),
+        "4-bit nf4",
+        "cuda:0",
+        8192,
+        ("16-bit would need 15.8 GiB and cuda:0 has 5.7 free", "computed in float16"),
+        "float16",
+    ),
+    Case(
+        "RTX 2060, 6 GB, with a desktop: 5.0 - 3.84 - 0.60 leave 0.56 for 4,352 tokens",
+        machine(card("RTX 2060", 6, 5.0, (7, 5))),
+        "4-bit nf4",
+        "cuda:0",
+        4352,
+        ("a context of 4,352 of its 32,768 tokens",),
+        "float16",
+    ),
+    Case(
+        "a Mac with 16 GB, of which Metal grants 10.7",
+        mac(16, 11),
+        "4-bit nf4",
+        "mps",
+        8192,
+        ("16-bit would need 15.8 GiB and mps has 10.7 free",),
+    ),
+    Case("a Mac with 32 GB, 21.3 granted", mac(32, 24), "bf16", "mps", 8192, ("fit mps (Apple M2)",)),
+    Case("a Mac with 32 GB, busy", mac(32, 15), "4-bit nf4", "mps", 8192, ("mps has 15.0 free",)),
+    Case("a Mac with 64 GB, 48 granted", mac(64, 52), "bf16", "mps", 8192, ("fit mps (Apple M2)",)),
+    Case(
+        "Intel Arc A770, 16 GB",
+        machine(card("Intel GPU", 15.9, 15.9, kind="xpu")),
+        "bf16",
+        "xpu:0",
+        8192,
+        ("fit xpu:0",),
+    ),
+    Case(
+        "Intel Arc B580, 12 GB",
+        machine(card("Intel GPU", 11.9, 11.9, kind="xpu")),
+        "4-bit nf4",
+        "xpu:0",
+        8192,
+        ("xpu:0 has 11.9 free",),
+    ),
+    Case(
+        "RX 7900 XTX, 24 GB",
+        machine(card("AMD gfx1100", 24, 23.5, kind="rocm", arch="gfx1100")),
+        "bf16",
+        "rocm:0",
+        8192,
+        ("fit rocm:0 (AMD gfx1100)",),
+    ),
+    Case(
+        "RX 6800, 16 GB: 15.8 - 13.49 - 1.35 leave 0.96 for 7,680 tokens",
+        machine(card("AMD gfx1030", 16, 15.8, kind="rocm", arch="gfx1030")),
+        "fp16",
+        "rocm:0",
+        7680,
+        ("in float16 (gfx1030 is not known to compute bfloat16)",),
+        "float16",
+    ),
+    Case(
+        "the processor alone, 64 GB",
+        machine(ram=64, free=58),
+        "bf16",
+        "cpu",
+        8192,
+        ("there is no GPU here", "its GGUF (-m openhermes-2) would answer several times faster"),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", ANSWERS, ids=lambda case: case.name)
+def test_the_table_of_machines(case: Case) -> None:
+    """Broken: on this machine the model would lose quality without need, not fit, or not say why."""
+    plan = choose(case.hardware, openhermes())
+    assert (plan.precision, plan.device, plan.context_size) == (case.precision, case.device, case.context)
+    assert plan.dtype == case.dtype
+    assert plan.memory_needed <= plan.memory_available
+    for words in case.words:
+        assert words in plan.reason
+
+
+@pytest.mark.parametrize(
+    ("hardware", "said", "hint"),
+    [
+        (
+            machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12),
+            "does not fit cuda:0 (GTX 1650): even in 4-bit nf4 it needs 4.5 GiB for 512 tokens",
+            "-m openhermes-2, a GGUF, runs on the processor with 6.0 of 12.0 GiB",
+        ),
+        (
+            machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=64),
+            "even in 4-bit nf4",
+            "--device cpu (slowly) would do: bf16 on cpu needs 16.8 GiB",
+        ),
+        (
+            machine(card("Tesla M60, of 2015", 8, 7.9, (5, 2)), ram=16, free=12),
+            "in fp16 it needs 14.9 GiB",
+            "-m openhermes-2",
+        ),
+        (
+            machine(ram=8, free=6.2),
+            "does not fit main memory: in bf16 it needs 15.9 GiB",
+            "with 6.0 of 6.2 GiB of main memory",
+        ),
+        (machine(ram=8, free=5), "and 5.0 GiB are free", "the starter would fit (-m starter)"),
+        (
+            machine(ram=16, free=13.5),
+            "in bf16 it needs 15.9 GiB",
+            "--precision 4bit (slowly) would do: 4-bit nf4 on cpu needs 6.2 GiB",
+        ),
+    ],
+    ids=["4 GB", "4 GB and 64 of memory", "Maxwell", "8 GB", "8 GB, busy", "16 GB"],
+)
+def test_where_nothing_fits(hardware: Hardware, said: str, hint: str) -> None:
+    """Broken: nothing would be said of what does fit, or the processor would be taken in silence."""
+    with pytest.raises(DoesNotFit) as caught:
+        choose(hardware, openhermes())
+    assert said in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 75
+    assert all(not row.chosen for row in caught.value.considered)
+
+
+def test_the_summary() -> None:
+    """Broken: the choice would reach the screen without its numbers, or without what was passed over."""
+    small = choose(machine(card("RTX 3070", 8, 7.6, (8, 6))), openhermes())
+    assert small.summary == (
+        "openhermes-2:16bit · 4-bit nf4 · cuda:0 · 5.4 of 7.6 GiB free · context 8192 "
+        "· 16-bit would need 15.8"
+    )
+    large = choose(machine(card("RTX 3090", 24, 23.6, (8, 6))), openhermes())
+    assert large.summary == "openhermes-2:16bit · bf16 · cuda:0 · 15.8 of 23.6 GiB free · context 8192"
+    processor = choose(machine(ram=64, free=58), openhermes())
+    assert processor.summary.startswith("openhermes-2:16bit · bf16 · cpu, 8 threads · 16.8 of 58.0 GiB free")
+
+
+def test_what_the_engine_gets() -> None:
+    """Broken: the engine would load in another way than was planned and said."""
+    plan = choose(two("RTX 3060", 12, 11.6, (8, 6)), openhermes())
+    assert (plan.engine, plan.devices, plan.layers) == ("transformers", ("cuda:0", "cuda:1"), (16, 16))
+    assert (plan.dtype, plan.quantisation) == ("bfloat16", "")
+    plan = choose(machine(card("RTX 2060", 6, 5.7, (7, 5))), openhermes())
+    assert (plan.devices, plan.layers, plan.dtype, plan.quantisation) == (
+        ("cuda:0",),
+        (32,),
+        "float16",
+        "nf4",
+    )
+    assert choose(machine(card("AMD", 24, 23, kind="rocm", index=1)), openhermes()).devices == ("cuda:1",)
+    assert choose(machine(ram=64), openhermes()).devices == ("cpu",)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "smaller"),
+    [
+        (machine(card("RTX 3090", 24, 23.6, (8, 6))), "--precision 4bit needs 5.4 GiB"),
+        (machine(card("RTX 3070", 8, 7.6, (8, 6))), "--context 4096 needs 4.9 GiB"),
+        (machine(card("tight", 6, 4.53, (8, 6))), "-m openhermes-2 needs 6.0 GiB of main memory"),
+        (machine(card("tight", 6, 4.53, (8, 6)), ram=6, free=4), ""),
+    ],
+)
+def test_one_step_down(hardware: Hardware, smaller: str) -> None:
+    """Broken: out of memory in the middle of a load would leave a person without a next step."""
+    assert choose(hardware, openhermes()).smaller == smaller
+
+
+def test_everything_that_was_weighed() -> None:
+    """Broken: `hermes models plan` would hide a way that a person would ask after. Sums by hand, as above."""
+    plan = choose(machine(card("RTX 3060", 12, 11.6, (8, 6)), ram=32, free=27), openhermes())
+    rows = [
+        (r.precision, r.device, round(r.memory_needed / GIB, 2), r.fits, r.chosen, r.reason)
+        for r in plan.considered
+    ]
+    assert rows == [
+        ("bf16", "cuda:0", 15.84, False, False, "4.2 GiB short"),
+        # 6,979,321,856 of 8.03 bits and the rest in 16: 7.02, a tenth of it, and 1.00.
+        ("8-bit int8", "cuda:0", 8.72, True, False, "only when asked for: --precision 8bit"),
+        ("4-bit nf4", "cuda:0", 5.44, True, True, "chosen"),
+        ("bf16", "cpu", 16.84, True, False, "only when asked for: --device cpu"),
+        ("Q4_K_M", "cpu", 5.98, True, False, "-m openhermes-2, on llama.cpp"),
+    ]
+
+
+def test_a_model_that_the_catalogue_does_not_know() -> None:
+    """Broken: a stranger's weights would be compared with OpenHermes' GGUF."""
+    stranger = replace(openhermes(), name="o/other-7b", repo="o/other-7b")
+    plan = choose(machine(ram=64), stranger, Wishes())
+    assert "a GGUF would answer several times faster" in plan.reason
+    assert [row.precision for row in plan.considered] == ["bf16"]
+
+
+def test_pickled_weights_are_said() -> None:
+    """Broken: nobody would learn that a model is in the format that can hold a program."""
+    assert "pickled (.bin)" in choose(machine(ram=64), replace(openhermes(), is_pickled=True)).reason

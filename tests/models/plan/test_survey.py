@@ -1,0 +1,265 @@
+"""Wishes: what is asked for is given or refused with words, for any machine, and never changed in silence."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
+from hermes_cli.models.catalogue import Format
+from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.gpus import Gpu
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import DoesNotFit, Wishes, choose
+from hermes_cli.models.units import GIB
+from tests.models.plan.machines import card, mac, machine, openhermes, two
+
+AMPERE = machine(card("RTX 3090", 24, 23.6, (8, 6)), ram=64)
+TURING = machine(card("TITAN RTX", 24, 23.5, (7, 5)))
+PASCAL = machine(card("Tesla P40", 22.5, 22.3, (6, 1)))
+SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)))
+TWO = two("RTX 3060", 12, 11.6, (8, 6))
+BARE = machine(ram=64, free=58)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wishes", "precision", "device"),
+    [
+        (AMPERE, Wishes(precision="4bit"), "4-bit nf4", "cuda:0"),
+        (AMPERE, Wishes(precision="8bit"), "8-bit int8", "cuda:0"),
+        (AMPERE, Wishes(precision="FP16"), "fp16", "cuda:0"),
+        (AMPERE, Wishes(precision="bf16"), "bf16", "cuda:0"),
+        (TURING, Wishes(precision="16bit"), "fp16", "cuda:0"),
+        (TURING, Wishes(precision="8bit"), "8-bit int8", "cuda:0"),
+        (AMPERE, Wishes(device="cpu"), "bf16", "cpu"),
+        (AMPERE, Wishes(device="cpu", precision="fp32"), "fp32", "cpu"),
+        (TWO, Wishes(device="cuda:1"), "4-bit nf4", "cuda:1"),
+        (TWO, Wishes(device="cuda:1+0"), "bf16", "cuda:0+1"),
+        (TWO, Wishes(device="cuda"), "bf16", "cuda:0+1"),
+        (TWO, Wishes(device="cuda:0+1", precision="4bit"), "4-bit nf4", "cuda:0+1"),
+        (TWO, Wishes(precision="8bit", context_size=32_768), "8-bit int8", "cuda:0+1"),
+        (BARE, Wishes(precision="4bit"), "4-bit nf4", "cpu"),
+        (BARE, Wishes(precision="8bit"), "8-bit int8", "cpu"),
+        (mac(16, 11), Wishes(device="mps"), "4-bit nf4", "mps"),
+        (
+            machine(card("AMD", 24, 23, kind="rocm", arch="gfx1100")),
+            Wishes(device="cuda:0"),
+            "bf16",
+            "rocm:0",
+        ),
+        (machine(card("AMD", 24, 23, kind="rocm", arch="gfx1100")), Wishes(device="rocm"), "bf16", "rocm:0"),
+    ],
+)
+def test_wishes_that_are_granted(hardware: Hardware, wishes: Wishes, precision: str, device: str) -> None:
+    """Broken: somebody would get another precision or device than was asked for."""
+    plan = choose(hardware, openhermes(), wishes)
+    assert (plan.precision, plan.device) == (precision, device)
+    assert "was asked for" in plan.reason
+    assert plan.passed_over == "" or wishes.precision is None
+
+
+def test_the_processor_is_slow_in_4_bits() -> None:
+    """Broken: somebody would save memory at the price of minutes, and never learn of the GGUF."""
+    reason = choose(BARE, openhermes(), Wishes(precision="4bit")).reason
+    assert "slow" in reason
+    assert "-m openhermes-2" in reason
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wishes", "said"),
+    [
+        (TURING, Wishes(precision="bf16"), "bfloat16 needs compute capability 8.0, and cuda:0 has 7.5"),
+        (PASCAL, Wishes(precision="8bit"), "8-bit needs compute capability 7.5, and cuda:0 has 6.1"),
+        (machine(card("M60", 8, 7, (5, 2))), Wishes(precision="4bit"), "4-bit needs compute capability 6.0"),
+        (mac(64, 50), Wishes(precision="8bit"), "no 8-bit kernels for Metal"),
+        (AMPERE, Wishes(precision="5bit"), "--precision takes auto, 16bit, bf16"),
+        (AMPERE, Wishes(precision=""), ""),
+        (AMPERE, Wishes(device="gpu"), "--device takes auto, cpu, cuda"),
+        (AMPERE, Wishes(device="cuda:1"), "there is no device cuda:1 here"),
+        (AMPERE, Wishes(device="cuda:0+1"), "there is no device cuda:0"),
+        (AMPERE, Wishes(device="rocm"), "there is no device rocm here"),
+        (BARE, Wishes(device="cuda"), "there is no device cuda here"),
+        (AMPERE, Wishes(context_size=32_769), "trained for a context of 32,768"),
+        (AMPERE, Wishes(context_size=63), "holds no conversation"),
+        (AMPERE, Wishes(threads=0), "0 threads"),
+    ],
+)
+def test_wishes_that_mean_nothing_here(hardware: Hardware, wishes: Wishes, said: str) -> None:
+    """Broken: a wish would be ignored, or reach the engine and crash it."""
+    if not said:  # no wish at all
+        assert choose(hardware, openhermes(), wishes).precision == "bf16"
+        return
+    with pytest.raises(UsageError) as caught:
+        choose(hardware, openhermes(), wishes)
+    assert said in caught.value.message
+
+
+def test_the_devices_that_are_there_are_listed() -> None:
+    """Broken: somebody who mistyped a device would have to guess."""
+    with pytest.raises(UsageError) as caught:
+        choose(TWO, openhermes(), Wishes(device="cuda:7"))
+    assert caught.value.hint == "there are: cpu, cuda:0 (RTX 3060), cuda:1 (RTX 3060)"
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wishes", "said", "hint"),
+    [
+        (
+            SMALL,
+            Wishes(precision="16bit"),
+            "in bf16 it needs 14.9 GiB",
+            "--precision 4bit would do: 4-bit nf4",
+        ),
+        (SMALL, Wishes(precision="8bit"), "in 8-bit int8 it needs 7.8 GiB", "--precision 4bit would do"),
+        (AMPERE, Wishes(precision="fp32"), "in fp32 it needs 29.8 GiB", "--precision bf16 would do"),
+        (
+            SMALL,
+            Wishes(context_size=32_768),
+            "even in 4-bit nf4 it needs 8.4 GiB",
+            "a context of 25856 would",
+        ),
+        (
+            machine(card("tight", 6, 4, (8, 6)), card("RTX 3070", 8, 7.6, (8, 6), index=1)),
+            Wishes(device="cuda:0"),
+            "and 4.0 GiB are free",
+            "without --device would do: 4-bit nf4 on cuda:1",
+        ),
+        (
+            machine(card("RTX 3090", 24, 23.6, (8, 6)), ram=8, free=4),
+            Wishes(device="cpu"),
+            "does not fit main memory",
+            "without --device would do: bf16 on cuda:0",
+        ),
+    ],
+)
+def test_wishes_that_the_memory_cannot_grant(
+    hardware: Hardware, wishes: Wishes, said: str, hint: str
+) -> None:
+    """Broken: a wish would be changed in silence, or refused without the sums and a way out."""
+    with pytest.raises(DoesNotFit) as caught:
+        choose(hardware, openhermes(), wishes)
+    assert said in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_context_that_was_asked_for_decides_the_precision() -> None:
+    """Broken: 16-bit weights would be taken, and the context that was asked for not be had."""
+    hardware = machine(card("RTX 4060 Ti", 16, 15.7, (8, 9)))
+    assert choose(hardware, openhermes(), Wishes(context_size=4096)).precision == "bf16"
+    plan = choose(hardware, openhermes(), Wishes(context_size=16_384))
+    assert (plan.precision, plan.context_size) == ("4-bit nf4", 16_384)
+
+
+@pytest.mark.parametrize("variant", ["gptq", "awq"])
+def test_quantised_weights_keep_their_precision(variant: str) -> None:
+    """Broken: weights that are 4-bit would be quantised again, or promised in 16."""
+    plan = choose(SMALL, openhermes(variant))
+    assert (plan.engine, plan.precision, plan.quantisation) == (
+        "transformers",
+        f"4-bit {variant.upper()}",
+        "",
+    )
+    assert choose(SMALL, openhermes(variant), Wishes(precision="4bit")).precision == plan.precision
+    with pytest.raises(UsageError, match="already"):
+        choose(SMALL, openhermes(variant), Wishes(precision="bf16"))
+
+
+def test_bitsandbytes_weights_on_a_card_that_is_too_old() -> None:
+    """Broken: the kernels would fail in the middle of a load."""
+    saved = replace(openhermes("gptq"), format=Format.BITSANDBYTES, precision="4-bit nf4")
+    with pytest.raises(ModelUnavailable, match=r"needs compute capability 6\.0"):
+        choose(machine(card("M60", 8, 7.9, (5, 2))), saved)
+
+
+def test_the_smallest_set_of_cards_is_taken() -> None:
+    """Broken: a model would be spread over cards that it does not need, and slow down."""
+    cards = [card("RTX 3060", 12, 11.6, (8, 6), index=i) for i in range(4)]
+    assert choose(machine(*cards), openhermes()).device == "cuda:0+1"
+
+
+GIBS = st.floats(0, 60, allow_nan=False)
+GPUS = st.builds(
+    Gpu,
+    st.just("card"),
+    st.just(80 * GIB),
+    GIBS.map(lambda gib: int(gib * GIB)),
+    st.sampled_from(["cuda", "rocm", "xpu", "mps"]),
+    st.integers(0, 3),
+    st.sampled_from([None, (5, 2), (6, 1), (7, 5), (8, 6), (12, 0)]),
+    st.sampled_from(["", "gfx1030", "gfx1100"]),
+)
+MACHINES = st.builds(
+    Hardware,
+    st.integers(1, 64),
+    st.just(64),
+    st.just(256 * GIB),
+    GIBS.map(lambda gib: int(gib * GIB)),
+    st.just("cpu"),
+    st.lists(GPUS, max_size=4, unique_by=lambda gpu: gpu.label).map(tuple),
+)
+WISHES = st.builds(
+    Wishes,
+    st.one_of(st.none(), st.integers(-5, 40_000)),
+    st.one_of(st.none(), st.integers(-1, 8)),
+    st.sampled_from([None, "auto", "16bit", "bf16", "fp16", "fp32", "8bit", "4bit", "q"]),
+    st.sampled_from([None, "auto", "cpu", "cuda", "cuda:0", "cuda:0+1", "rocm", "xpu:1", "mps", "tpu"]),
+)
+SIZES = st.sampled_from(["gguf", "16bit", "gptq"])
+OF_PRECISION = {
+    "16bit": ("bf16", "fp16"),
+    "bf16": ("bf16",),
+    "fp16": ("fp16",),
+    "fp32": ("fp32",),
+    "8bit": ("8-bit int8",),
+    "4bit": ("4-bit nf4",),
+}
+
+
+def check_wishes(plan_precision: str, device: str, context: int, wishes: Wishes, model: ModelFacts) -> None:
+    """Check that a plan grants what was wished for."""
+    if wishes.context_size is not None:
+        assert context == wishes.context_size
+    if wishes.precision not in (None, "auto"):
+        allowed = OF_PRECISION[str(wishes.precision)]
+        assert plan_precision in ((model.precision,) if model.format is not Format.SAFETENSORS else allowed)
+    if wishes.device not in (None, "auto"):
+        wished = str(wishes.device)
+        assert device == wished or device.startswith((wished.partition(":")[0], "rocm"))
+
+
+@settings(max_examples=400, deadline=None)
+@given(MACHINES, WISHES, SIZES, st.floats(0.01, 3))
+def test_any_machine_and_any_wish(machine: Hardware, wishes: Wishes, form: str, scale: float) -> None:
+    """Broken: some machine would get a plan that does not fit, or that is not what was wished for.
+
+    Or an error that is not hermes' own.
+    """
+    whole = openhermes(form)
+    model = replace(
+        whole,
+        weight_bytes=int(whole.weight_bytes * scale),
+        parameters=int(whole.parameters * scale),
+        linear_parameters=int(whole.linear_parameters * scale),
+    )
+    try:
+        plan = choose(machine, model, wishes)
+    except HermesError:
+        return
+    assert plan.memory_needed <= plan.memory_available
+    assert plan.memory_available == (
+        sum(g.memory_free for g in machine.gpus if g.label in _labels(plan.device))
+        if plan.device != "cpu"
+        else machine.memory_available
+    )
+    assert 64 <= plan.context_size <= 32_768
+    assert sum(plan.layers) == (32 if plan.engine == "transformers" else 0)
+    assert [row.chosen for row in plan.considered].count(True) == 1
+    assert plan.device == "cpu" or machine.gpus
+    assert plan.device != "cpu" or not machine.gpus or form == "gguf" or wishes.device == "cpu"
+    check_wishes(plan.precision, plan.device, plan.context_size, wishes, model)
+
+
+def _labels(device: str) -> list[str]:
+    kind, _, numbers = device.partition(":")
+    return [f"{kind}:{number}" for number in numbers.split("+")] if numbers else [kind]

@@ -1,0 +1,113 @@
+"""Which packages a plan needs, and the line to type where one is missing."""
+
+import sys
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models import requirements
+from hermes_cli.models.catalogue import Format
+from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.requirements import Finder, check, find_package, packages
+from tests.models.plan.machines import card, machine, openhermes
+
+SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)))
+SAVED = replace(openhermes("gptq"), format=Format.BITSANDBYTES, precision="4-bit nf4")
+COMPRESSED = replace(openhermes("gptq"), format=Format.COMPRESSED_TENSORS)
+
+
+def without(*names: str, torch: Path | None = None) -> Finder:
+    """Return a finder of every package but some; `torch` is where torch's files are."""
+
+    def find(name: str) -> ModuleSpec | None:
+        origin = str(torch / "__init__.py") if torch and name == "torch" else None
+        return None if name in names else ModuleSpec(name, None, origin=origin)
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("model", "wishes", "extra"),
+    [
+        (openhermes(), Wishes(), ("bitsandbytes",)),
+        (openhermes(), Wishes(device="cpu"), ()),
+        (openhermes("gptq"), Wishes(), ("gptqmodel",)),
+        (openhermes("awq"), Wishes(), ("gptqmodel",)),
+        (SAVED, Wishes(), ("bitsandbytes",)),
+        (COMPRESSED, Wishes(), ("compressed_tensors",)),
+    ],
+)
+def test_packages(model: ModelFacts, wishes: Wishes, extra: tuple[str, ...]) -> None:
+    """Broken: a package would be missing in the middle of a load, or be asked for without need."""
+    plan = choose(SMALL, model, wishes)
+    assert packages(plan, model) == ("torch", "transformers", "accelerate", *extra)
+    check(plan, model, without())
+
+
+def test_a_gguf_needs_none() -> None:
+    """Broken: hermes would ask for gigabytes of torch to run a GGUF."""
+    model = openhermes("gguf")
+    check(choose(SMALL, model), model, without("torch", "transformers"))
+
+
+def missing(plan: Plan, model: ModelFacts, *names: str) -> ModelUnavailable:
+    """Return what is said where some packages are missing."""
+    with pytest.raises(ModelUnavailable) as caught:
+        check(plan, model, without(*names))
+    return caught.value
+
+
+def test_the_line_to_type() -> None:
+    """Broken: somebody without a package would have to find out its name, or that there is another way."""
+    model = openhermes()
+    error = missing(choose(SMALL, model), model, "torch", "bitsandbytes")
+    assert "torch, bitsandbytes are not installed" in error.message
+    assert error.hint == (
+        "pip install 'openhermes-cli[transformers]' installs them; "
+        "or take the GGUF, which needs none: -m openhermes-2"
+    )
+    gptq = openhermes("gptq")
+    error = missing(choose(SMALL, gptq), gptq, "gptqmodel")
+    assert "gptqmodel is not installed" in error.message
+    assert "pip install gptqmodel --no-build-isolation installs it" in error.hint
+    error = missing(choose(SMALL, COMPRESSED), COMPRESSED, "compressed_tensors")
+    assert "compressed-tensors is not installed" in error.message
+    stranger = replace(model, name="o/other", repo="o/other")
+    assert "GGUF" not in missing(choose(SMALL, stranger), stranger, "torch").hint
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [
+        ("cuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n", True),
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", False),
+        ("cuda = None\n", False),
+        ("no word of it\n", True),
+        (None, True),
+    ],
+)
+def test_the_build_of_torch(tmp_path: Path, version: str | None, fits: bool) -> None:  # noqa: FBT001 - a table
+    """Broken: torch's CPU build beside a good card would be found out only after a load began."""
+    if version is not None:
+        (tmp_path / "version.py").write_text(version)
+    model = openhermes()
+    plan = choose(SMALL, model)
+    if fits:
+        check(plan, model, without(torch=tmp_path))
+        return
+    with pytest.raises(ModelUnavailable, match="has no CUDA, which cuda:0 needs") as caught:
+        check(plan, model, without(torch=tmp_path))
+    assert "--device cpu" in caught.value.hint
+
+
+def test_looking_imports_nothing() -> None:
+    """Broken: `hermes models list` would take torch's two seconds."""
+    before = set(sys.modules)
+    for name in (*requirements.ENGINE_PACKAGES, "bitsandbytes", "no_such_package_at_all"):
+        find_package(name)
+    assert not {"torch", "transformers", "bitsandbytes"} & (set(sys.modules) - before)
+    assert find_package("no_such_package_at_all") is None
