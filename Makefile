@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(BIN)/.installed
+# A machine with a graphics card gets the engine for it; torch for CUDA is several gigabytes.
+ENGINE := $(if $(shell command -v nvidia-smi 2>/dev/null),[transformers])
 
 .PHONY: chat test check bench format clean
 
@@ -36,8 +38,8 @@ $(BIN)/python:
 
 # A stamp for each set of extras: nothing is done again until the files that say what to install change.
 $(STAMP): $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing hermes …"
-	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@echo "Installing hermes$(ENGINE) …"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.$(ENGINE)'
 	@touch $@
 
 $(STAMP)-test: $(STAMP)

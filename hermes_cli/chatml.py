@@ -156,6 +156,12 @@ class ChatML:
         """Return the prompt for `messages` as one list of token ids."""
         return [i for segment in self.segments(messages) for i in segment.ids]
 
+    def system_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Return the ids that the prompt begins with up to the end of the system turn; none without one."""
+        if not messages or messages[0].role is not Role.SYSTEM:
+            return []
+        return [i for segment in self.segments(messages[:1])[:4] for i in segment.ids]
+
     def generated(self, opening: Sequence[int], new: Sequence[int]) -> TurnIds:
         """Return the record of a turn that began with the ids `opening` and went on with `new`."""
         return TurnIds(self.vocabulary, (*opening, *new))

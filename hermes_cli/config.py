@@ -68,6 +68,11 @@ class Paths:
         return self.data / "models"
 
     @property
+    def prefixes(self) -> Path:
+        """Where the KV caches of system prompts are kept between runs."""
+        return self.cache / "prefixes"
+
+    @property
     def history(self) -> Path:
         """The lines that were typed at the prompt."""
         return self.state / "history"

@@ -94,7 +94,7 @@ class ProgramHost:
         choice = choose_model(self.runtime, name, self.flags.wishes(self.runtime.settings))
         try:
             session.engine.close()  # two models at once would need the memory of both
-            session.engine = open_engine(choice, verbose=self.runtime.debug)
+            session.engine = open_engine(self.runtime, choice)
             self.choice = choice
         except BaseException:
             session.engine = self._reopen()
@@ -104,6 +104,6 @@ class ProgramHost:
         """Return the last model's engine anew; pressing Ctrl-C does not leave a chat without one."""
         while True:
             try:
-                return open_engine(self.choice, verbose=self.runtime.debug)
+                return open_engine(self.runtime, self.choice)
             except KeyboardInterrupt:
                 continue

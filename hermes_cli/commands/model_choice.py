@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_cli import chatml
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.engines import pieces
 from hermes_cli.engines.base import Engine, PromptToken
+from hermes_cli.engines.kept_prefixes import KeptPrefixes
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
-from hermes_cli.errors import ConfigError, HermesError, ModelUnavailable
+from hermes_cli.engines.tokenizer_json import has_tokenizer, read_vocabulary
+from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.messages import Message
 from hermes_cli.models import describe, hardware, hub, requirements, select, starter
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
@@ -20,7 +20,7 @@ from hermes_cli.models.plan import Plan, Wishes, choose
 from hermes_cli.models.reference import parse
 from hermes_cli.models.select import Selection
 from hermes_cli.screen.columns import columns
-from hermes_cli.screen.progress import progress
+from hermes_cli.screen.progress import loading, progress
 
 HUB_PATIENCE_S = 3.0
 
@@ -158,7 +158,7 @@ def pull(runtime: Runtime, name: str) -> Path:
         return hub.pull(str(ref.repo), ref.file, progress=report)
 
 
-def open_engine(choice: Choice, *, verbose: bool = False) -> Engine:
+def open_engine(runtime: Runtime, choice: Choice) -> Engine:
     """Load the model."""
     if choice.plan is None or choice.selection.model is None:
         from hermes_cli.engines.scripted import load_script  # noqa: PLC0415
@@ -167,15 +167,20 @@ def open_engine(choice: Choice, *, verbose: bool = False) -> Engine:
     plan, model = choice.plan, choice.selection.model
     if plan.engine == "transformers":
         requirements.check(plan, model.facts)
-        from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
+        with loading(runtime.terminal, plan.model) as report:
+            from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
 
-        return TransformersEngine.open(plan, model, verbose=verbose)
+            return TransformersEngine.open(plan, report=report, kept=KeptPrefixes(runtime.paths.prefixes))
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
 
     if model.header is None:
         raise ModelUnavailable(f"{plan.path} has no GGUF header")
     return LlamaCppEngine(
-        model.header, name=plan.model, context_size=plan.context_size, threads=plan.threads, verbose=verbose
+        model.header,
+        name=plan.model,
+        context_size=plan.context_size,
+        threads=plan.threads,
+        verbose=runtime.debug,
     )
 
 
@@ -184,39 +189,25 @@ def prompt_tokens(
 ) -> list[PromptToken]:
     """Return the exact prompt of a model, without loading its weights, or even having them in a folder."""
     if script := _script(runtime, name):
-        return open_engine(script).prompt_tokens(messages)
-    if named := _named_tokenizer(runtime, name or runtime.settings.model):
-        return _from_tokenizer(named, messages)
+        return open_engine(runtime, script).prompt_tokens(messages)
+    if folder := _named_folder(runtime, name or runtime.settings.model):
+        return read_vocabulary(folder).prompt_tokens(messages)
     model = _selection(runtime, name, hardware.probe(), wishes).model
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see open_engine
 
         with vocabulary_engine(model.header, verbose=runtime.debug) as engine:
             return engine.prompt_tokens(messages)
-    if model is not None and (tokenizer := model.path / "tokenizer.json").is_file():
-        return _from_tokenizer(tokenizer, messages)
+    if model is not None and model.path.is_dir():
+        return read_vocabulary(model.path).prompt_tokens(messages)
     raise ModelUnavailable(
         "this model has neither a GGUF header nor a tokenizer.json", "name a .gguf file, or a folder with one"
     )
 
 
-def _named_tokenizer(runtime: Runtime, name: str | None) -> Path | None:
-    """Return the tokenizer.json of the folder that a name means; what else is in it does not matter."""
+def _named_folder(runtime: Runtime, name: str | None) -> Path | None:
+    """Return the folder with a tokenizer that a name means; what else is in it does not matter."""
     if name is None:
         return None
     model = select.find(parse(name, models_dir=runtime.paths.models), runtime.paths.models)
-    if model is None or not (path := model.path / "tokenizer.json").is_file():
-        return None
-    return path
-
-
-def _from_tokenizer(path: Path, messages: Sequence[Message]) -> list[PromptToken]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        renderer = chatml.from_tokenizer_json(text, str(path))
-        vocabulary, byte_level = pieces.vocabulary_of(text)
-    except HermesError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
-        raise ConfigError(f"{path} is no tokenizer that hermes can read: {error}") from None
-    return pieces.prompt_tokens(renderer.segments(messages), vocabulary, byte_level=byte_level)
+    return model.path if model is not None and has_tokenizer(model.path) else None

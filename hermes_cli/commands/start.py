@@ -16,4 +16,4 @@ def start(runtime: Runtime, flags: Flags) -> tuple[Persona, Session, Choice]:
     opening = runtime.opening(persona, flags.system)
     sampling = flags.options(runtime.settings, persona)
     choice = choose_model(runtime, flags.model, flags.wishes(runtime.settings))
-    return persona, Session(open_engine(choice, verbose=runtime.debug), opening, sampling), choice
+    return persona, Session(open_engine(runtime, choice), opening, sampling), choice

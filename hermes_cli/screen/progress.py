@@ -36,6 +36,28 @@ def progress(terminal: Terminal) -> Iterator[Report]:
         yield report
 
 
+@contextmanager
+def loading(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield the function that the loading of a model reports to: how many of how many parts are there.
+
+    Only a person at a terminal sees it.
+    """
+    if not (terminal.stderr_is_tty and terminal.colour):
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=terminal.stderr), transient=True) as bars:
+        task = bars.add_task(f"loading {sanitize_line(name)}", total=None)
+
+        def report(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total)
+
+        yield report
+
+
 def _lines(terminal: Terminal) -> Report:
     seen: set[str] = set()
 

@@ -1,0 +1,94 @@
+"""The vocabulary of a folder of Hugging Face weights: how it renders ChatML, and what its ids spell.
+
+It reads tokenizer.json, without torch. It refuses to know weights.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hermes_cli import chatml
+from hermes_cli.chatml import IM_END, IM_START
+from hermes_cli.engines import pieces
+from hermes_cli.engines.base import PromptToken
+from hermes_cli.errors import HermesError, ModelUnavailable
+from hermes_cli.messages import Message
+
+TOKENIZER, OLDER_TOKENIZER = "tokenizer.json", "tokenizer.model"
+END_KEYS = ("config.json", "generation_config.json")
+
+
+class Vocabulary:
+    """A tokenizer.json. `end_ids` are what the model's configs name as the end of a text."""
+
+    def __init__(self, tokenizer_json: str, end_ids: Iterable[int] = ()) -> None:
+        self.name = hashlib.sha256(tokenizer_json.encode()).hexdigest()
+        self.chatml = chatml.from_tokenizer_json(tokenizer_json, self.name)
+        self.words, self.byte_level = pieces.vocabulary_of(tokenizer_json)
+        added = json.loads(tokenizer_json).get("added_tokens", [])
+        # OpenHermes 2 lists <|im_start|> as an ordinary added token: it ends a turn all the same.
+        special = {int(t["id"]) for t in added if t.get("special") or t["content"] in (IM_START, IM_END)}
+        self.stop_ids = frozenset(special | set(end_ids))
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the prompt for `messages`, token by token."""
+        return pieces.prompt_tokens(self.chatml.segments(messages), self.words, byte_level=self.byte_level)
+
+    @cached_property
+    def breakers(self) -> frozenset[int]:
+        """The ids whose text ends a sequence for DRY: line ends, colons, quotation marks and asterisks.
+
+        Source: the defaults of text-generation-webui and llama.cpp.
+        """
+        marks = (b"\n", b":", b'"', b"*")
+        spelled = (pieces.piece_bytes(word, byte_level=self.byte_level) for word in self.words)
+        return frozenset(i for i, data in enumerate(spelled) if any(mark in data for mark in marks))
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether `read_vocabulary` would find a tokenizer in a folder."""
+    return any((folder / name).is_file() for name in (TOKENIZER, OLDER_TOKENIZER))
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """Return the vocabulary of a model folder. Raises ModelUnavailable where it has none that can be read."""
+    path = folder / TOKENIZER
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else _converted(folder)
+        return Vocabulary(text, _end_ids(folder))
+    except HermesError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+        raise ModelUnavailable(
+            f"the tokenizer in {folder} cannot be read: {error}", "fetch the model again, or choose another"
+        ) from None
+
+
+def _converted(folder: Path) -> str:
+    """Return the tokenizer.json that transformers makes of an older folder's tokenizer.model."""
+    if not (folder / OLDER_TOKENIZER).is_file():
+        raise ModelUnavailable(
+            f"{folder} has neither a tokenizer.json nor a tokenizer.model", "fetch the model again"
+        )
+    from transformers import AutoTokenizer  # noqa: PLC0415 - two seconds that only such folders need
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False, use_fast=True
+    )
+    converted: str = tokenizer.backend_tokenizer.to_str()
+    return converted
+
+
+def _end_ids(folder: Path) -> set[int]:
+    found: set[int] = set()
+    for name in END_KEYS:
+        try:
+            table = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        ends = table.get("eos_token_id") if isinstance(table, dict) else None
+        found |= {i for i in (ends if isinstance(ends, list) else [ends]) if isinstance(i, int)}
+    return found

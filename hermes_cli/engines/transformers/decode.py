@@ -1,0 +1,133 @@
+"""The decode loop's machine: token ids in, logits out, and what was evaluated once is not evaluated again.
+
+It knows ids, the KV cache and memory. It refuses to know what an id spells and how the next one is chosen.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from hermes_cli.engines.transformers.faults import freed_memory, named
+from hermes_cli.engines.transformers.kv_cache import RewindableCache, new_cache
+
+PREFILL_CHUNK = {"cpu": 128}
+"""Tokens evaluated between two looks at `cancel`, by device: on a CPU they are slow."""
+PREFILL_CHUNK_ELSEWHERE = 1024
+SMALLEST_CHUNK = 16
+
+
+class Decoder:
+    """A loaded causal language model and the KV cache of the conversation it was last used for.
+
+    `device` is where ids go in, `limit` the context in tokens.
+    """
+
+    def __init__(self, model: Any, device: torch.device, limit: int) -> None:
+        self._model = model
+        self._body = model.get_decoder()
+        self.device = device
+        self._limit = limit
+        self._cache: RewindableCache = new_cache(model.config, limit)
+        self._chunk = PREFILL_CHUNK.get(device.type, PREFILL_CHUNK_ELSEWHERE)
+        self.ids: list[int] = []
+
+    @property
+    def cache(self) -> RewindableCache:
+        """The KV cache; it holds the states of `ids`."""
+        return self._cache
+
+    def reuse(self, prompt: Sequence[int]) -> int:
+        """Go back to where `prompt` leaves what was evaluated, and return how many of its ids are held."""
+        same = 0
+        for held, wanted in zip(self.ids, prompt, strict=False):
+            if held != wanted:
+                break
+            same += 1
+        self.rewind(same)
+        return same
+
+    def rewind(self, length: int) -> None:
+        """Forget all ids from `length` on."""
+        del self.ids[length:]
+        self._cache.rewind(length)
+
+    def adopt(self, ids: Sequence[int], states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Take over the states of `ids`, a pair a layer, from an earlier run. What was held is forgotten."""
+        self.rewind(0)
+        for layer, block, (keys, values) in zip(self._cache.layers, self._body.layers, states, strict=True):
+            device = next(block.parameters()).device  # a model may lie on several cards
+            layer.update(keys.to(device), values.to(device))
+        self.ids = list(ids)
+
+    def prefill(self, ids: Sequence[int], cancelled: Callable[[], bool]) -> bool:
+        """Evaluate `ids` behind those that are held, and return whether that was done to the end.
+
+        Raises ResourcesExhausted where not even small chunks fit the memory, and HermesError where the device
+        fails.
+        """
+        end = len(self.ids) + len(ids)
+        everything = [*self.ids, *ids]
+        while len(self.ids) < end:
+            if cancelled():
+                return False
+            chunk = everything[len(self.ids) : min(end, len(self.ids) + self._chunk)]
+            try:
+                self._evaluate(self._body, chunk)
+            except torch.OutOfMemoryError as error:
+                if self._chunk <= SMALLEST_CHUNK:
+                    raise named(error, self.device) from error
+                self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
+                self.make_room()
+        return True
+
+    def step(self, token: int) -> torch.Tensor:
+        """Evaluate one id and return the logits of the next, (vocabulary), in float32.
+
+        Where the memory runs out, everything that can be freed is, and it is tried once more. Raises as
+        `prefill` does.
+        """
+        try:
+            return self._logits(token)
+        except torch.OutOfMemoryError:
+            held = list(self.ids)
+            self.make_room()
+            self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
+            self.prefill(held, lambda: False)
+        try:
+            return self._logits(token)
+        except torch.OutOfMemoryError as error:
+            self.make_room()
+            raise named(error, self.device) from error
+
+    def close(self) -> None:
+        """Free the model's memory. The decoder cannot be used any more."""
+        self._model = self._body = None
+        self.ids = []
+        self._cache = RewindableCache(())
+        freed_memory(self.device)
+
+    def make_room(self) -> None:
+        """Give the KV cache's memory back to the device. The next prompt is prefilled from its beginning."""
+        self.ids = []
+        self._cache = new_cache(self._model.config, self._limit)
+        freed_memory(self.device)
+
+    def _logits(self, token: int) -> torch.Tensor:
+        output = self._evaluate(self._model, [token], logits_to_keep=1)
+        logits: torch.Tensor = output.logits[0, -1].float()
+        return logits
+
+    @torch.inference_mode()
+    def _evaluate(self, module: Any, ids: Sequence[int], **settings: Any) -> Any:
+        """Run the model over `ids`. Where that is broken off, no layer keeps more than the others."""
+        tensor = torch.tensor([list(ids)], device=self.device)
+        try:
+            output = module(input_ids=tensor, past_key_values=self._cache, use_cache=True, **settings)
+        except BaseException as error:  # Ctrl-C among them
+            self._cache.rewind(len(self.ids))
+            if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
+                raise named(error, self.device) from error
+            raise
+        self.ids += ids
+        return output

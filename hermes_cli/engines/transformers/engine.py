@@ -1,0 +1,182 @@
+"""The transformers adapter: ChatML ids in, chunks out, every turn at the price of its new tokens."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
+from hermes_cli.engines.kept_prefixes import KeptPrefixes
+from hermes_cli.engines.phrases import PhraseBan, Piece
+from hermes_cli.engines.reply import Reply
+from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
+from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.loading import Report, load_model
+from hermes_cli.engines.transformers.prefixes import PrefixFiles
+from hermes_cli.engines.transformers.sampling import History, Sampler
+from hermes_cli.engines.transformers.spelling import Speller
+from hermes_cli.errors import ContextOverflow, HermesError
+from hermes_cli.messages import Message
+from hermes_cli.models.plan import Plan
+from hermes_cli.options import GenerationOptions
+
+
+class TransformersEngine:
+    """A Hugging Face model. `decoder` holds its weights, `vocabulary` its words.
+
+    `prefixes`, where there are any, are the system prompts that it need not evaluate again.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        vocabulary: Vocabulary,
+        *,
+        name: str,
+        context_size: int,
+        prefixes: PrefixFiles | None = None,
+    ) -> None:
+        self.name = name
+        self.context_size = context_size
+        self._decoder: Decoder | None = decoder
+        self._vocabulary = vocabulary
+        self._prefixes = prefixes
+
+    @classmethod
+    def open(
+        cls, plan: Plan, *, report: Report | None = None, kept: KeptPrefixes | None = None
+    ) -> "TransformersEngine":
+        """Load the model as the plan says. Raises as `load_model` and `read_vocabulary` do."""
+        vocabulary = read_vocabulary(plan.path)
+        model, device = load_model(plan, report)
+        decoder = Decoder(model, device, plan.context_size)
+        prefixes = PrefixFiles(kept, plan) if kept is not None else None
+        return cls(decoder, vocabulary, name=plan.model, context_size=plan.context_size, prefixes=prefixes)
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        """Yield the answer; see Engine."""
+        if self._decoder is None:
+            raise HermesError("no model is loaded", "/model NAME loads one")
+        prompt = self._vocabulary.chatml.ids(messages)
+        if len(prompt) >= self.context_size:
+            raise ContextOverflow(len(prompt), self.context_size)
+        reply = Reply(self._vocabulary.chatml, self._vocabulary.chatml.open_turn_ids(messages), options)
+        limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
+        answer = _Answer(self._decoder, self._vocabulary, prompt, limit, options)
+        return self._with_prefix(messages, self._decoder, answer.chunks(reply, cancel))
+
+    def _with_prefix(
+        self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[Chunk]
+    ) -> Iterator[Chunk]:
+        """Begin with the system prompt's states where they were kept; else keep them after the answer."""
+        if self._prefixes is None:
+            yield from chunks
+            return
+        ids = self._vocabulary.chatml.system_ids(messages)
+        self._prefixes.restore(decoder, ids)
+        for chunk in chunks:
+            if chunk.completion is not None:
+                self._prefixes.save(decoder, ids)
+            yield chunk
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the length of the prompt in tokens."""
+        return len(self._vocabulary.chatml.ids(messages))
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the prompt, token by token."""
+        return self._vocabulary.prompt_tokens(messages)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._decoder is not None:
+            decoder, self._decoder = self._decoder, None
+            decoder.close()
+
+
+class _Answer:
+    """One answer: at most `limit` tokens behind `prompt`."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        vocabulary: Vocabulary,
+        prompt: list[int],
+        limit: int,
+        options: GenerationOptions,
+    ) -> None:
+        self._decoder = decoder
+        self._prompt = prompt
+        self._limit = limit
+        self._stop_ids = vocabulary.stop_ids
+        self._speller = Speller(vocabulary.words, byte_level=vocabulary.byte_level)
+        self._history = History(prompt)
+        breakers = vocabulary.breakers if options.dry_multiplier else ()
+        self._sampler = Sampler(options, decoder.device, breakers)
+        self._ban = PhraseBan(options.ban)
+        self._unsaid: dict[int, set[int]] = {}
+        """By place: ids that began a banned phrase there."""
+        self._reason: FinishReason | None = None
+        self._ended_by_token = False
+
+    @property
+    def _made(self) -> int:
+        return len(self._history.ids) - len(self._prompt)
+
+    def chunks(self, reply: Reply, cancel: Cancel) -> Iterator[Chunk]:
+        """Yield the answer. The KV cache holds what was evaluated of it, however it ends."""
+        began = time.monotonic()
+        # The last id is evaluated by a step, as every generated one is: the same seed then sees the same
+        # logits, whether the prompt was held or prefilled.
+        cached = self._decoder.reuse(self._prompt[:-1])
+        whole = self._decoder.prefill(self._prompt[cached:-1], cancel.is_set)
+        first = 0.0
+        while whole and reply.reason is None and (piece := self._next_pieces(cancel)) is not None:
+            first = first or time.monotonic()
+            for one in piece:
+                if reply.reason is None and (text := reply.take(one.text, one.ids)):
+                    yield Chunk(text)
+        held = "".join(reply.take(one.text, one.ids) for one in self._ban.flush() if reply.reason is None)
+        if text := held + reply.flush():
+            yield Chunk(text)
+        now = time.monotonic()
+        yield Chunk(
+            "",
+            Completion(
+                reply.reason or self._reason or FinishReason.CANCELLED,
+                Usage(len(self._prompt), self._made + self._ended_by_token, cached),
+                Timings((first or now) - began, now - (first or now)),
+                reply.turn_ids(),
+            ),
+        )
+
+    def _next_pieces(self, cancel: Cancel) -> list[Piece] | None:
+        """Generate one token and return the pieces that can be shown now; None at the end of the answer."""
+        if cancel.is_set():
+            self._reason = FinishReason.CANCELLED
+            return None
+        if self._made == self._limit:
+            self._reason = FinishReason.LENGTH
+            return None
+        logits = self._decoder.step(self._history.ids[-1])
+        token = self._sampler.choose(logits, self._history, self._unsaid.get(len(self._history.ids), ()))
+        if token in self._stop_ids:
+            self._reason = FinishReason.STOP
+            self._ended_by_token = True
+            return None
+        self._history.append(token)
+        piece = self._speller.feed(token)
+        if piece is None:
+            return []
+        shown, unsaid = self._ban.feed(piece)
+        if unsaid:
+            self._take_back(unsaid)
+        return shown
+
+    def _take_back(self, pieces: list[Piece]) -> None:
+        """Go back to before a banned phrase, and remember with which id it began there."""
+        place = len(self._history.ids) - sum(len(piece.ids) for piece in pieces)
+        self._unsaid = {at: ids for at, ids in self._unsaid.items() if at <= place}
+        self._unsaid.setdefault(place, set()).add(pieces[0].ids[0])
+        self._history.truncate(place)
+        self._decoder.rewind(place - 1)

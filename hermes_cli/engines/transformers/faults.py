@@ -1,0 +1,48 @@
+"""What torch's failures mean for a person, and giving memory back after one."""
+
+import gc
+
+import torch
+
+from hermes_cli.errors import HermesError, ResourcesExhausted
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def named(error: BaseException, device: torch.device, smaller: str = "") -> HermesError:
+    """Return what happened in hermes' words. `smaller` is what would need less memory."""
+    text = str(error).strip().split("\n")[0][:300]
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        w in text.lower() for w in _OUT_OF_MEMORY
+    ):
+        return ResourcesExhausted(
+            f"{device} ran out of memory",
+            smaller
+            or "ask for a smaller --context, or --precision 4bit; 'hermes models plan' shows the sums",
+        )
+    if device.type != "cpu":
+        return HermesError(
+            f"{device} stopped answering: {text}",
+            "the conversation is kept; start hermes again, and if it comes back look at the device's driver",
+        )
+    return HermesError(f"torch failed: {text}", "ask again; --debug shows where it failed")
+
+
+def freed_memory(device: torch.device) -> None:
+    """Give what is not in use back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "xpu":
+        torch.xpu.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def not_finite() -> HermesError:
+    """Return the error for logits that are no numbers."""
+    return HermesError(
+        "the model's arithmetic overflowed: its logits are not finite numbers",
+        "load it with --precision bf16 or fp32, which hold larger numbers; or its weights are damaged: "
+        "'hermes models show' names the files",
+    )

@@ -1,0 +1,125 @@
+"""The KV cache: a buffer a layer with a cursor, so that going back is free and a token copies only itself.
+
+transformers' own classes do not serve: DynamicCache copies all of itself for every token, and a layer with
+a sliding window forgets what it would need to be rewound (source: transformers 5.23, `cache_utils.py`). Here
+every layer keeps the whole context, and a sliding one shows the model the last window of it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from hermes_cli.errors import ModelUnavailable
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+"""transformers' names for the two kinds of attention layers that keep keys and values only."""
+FIRST_CAPACITY = 512
+"""Tokens that a layer makes room for at first; then it doubles, up to the context."""
+
+
+class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
+    """Keys and values of one layer: two buffers (1, heads, capacity, head size) and a cursor.
+
+    `limit` is the context in tokens; `window` that of a sliding layer, which attends to the last `window`
+    tokens, or None.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    def __init__(self, limit: int, window: int | None = None) -> None:
+        super().__init__()
+        self.length = 0
+        self.window = window
+        self.is_sliding = window is not None
+        self._limit = limit
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Make the first buffers, like the first states that come."""
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.keys = _room(key_states, min(FIRST_CAPACITY, self._limit))
+        self.values = _room(value_states, min(FIRST_CAPACITY, self._limit))
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append the states of new tokens, (1, heads, new, head size), and return those to attend to."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        first = self.get_mask_sizes(key_states.shape[-2])[1]
+        end = self.length + key_states.shape[-2]
+        if end > self.keys.shape[-2]:
+            capacity = max(end, min(2 * self.keys.shape[-2], self._limit))
+            self.keys = _grown(self.keys, self.length, capacity)
+            self.values = _grown(self.values, self.length, capacity)
+        self.keys[:, :, self.length : end] = key_states
+        self.values[:, :, self.length : end] = value_states
+        self.length = end
+        return self.keys[:, :, first:end], self.values[:, :, first:end]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return how many tokens the next `query_length` ones attend to, and the position of the first."""
+        first = 0 if self.window is None else max(self.length - self.window + 1, 0)
+        return self.length + query_length - first, first
+
+    def get_seq_length(self) -> int:
+        """Return how many tokens are held."""
+        return self.length
+
+    def get_max_length(self) -> int:
+        """Return -1: the engine keeps to the context, not the layer."""
+        return -1
+
+    def rewind(self, length: int) -> None:
+        """Forget all tokens from `length` on."""
+        self.length = min(self.length, length)
+
+    def states(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the keys and values of all tokens that are held."""
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+
+class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
+    """What transformers' models take as `past_key_values`."""
+
+    layers: list[RewindableLayer]
+
+    def __init__(self, layers: Iterable[RewindableLayer]) -> None:
+        super().__init__(layers=list(layers))
+
+    def rewind(self, length: int) -> None:
+        """Forget all tokens from `length` on, in every layer, however far each had come."""
+        for layer in self.layers:
+            layer.rewind(length)
+
+
+def new_cache(config: Any, limit: int) -> RewindableCache:
+    """Return an empty cache of `limit` tokens for a model's config.
+
+    Raises ModelUnavailable for a model that keeps more than keys and values, such as a recurrent state, which
+    cannot be rewound.
+    """
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        kinds = [SLIDING if window else FULL] * int(config.num_hidden_layers)
+    odd = sorted(set(kinds) - {FULL, SLIDING})
+    if odd:
+        raise ModelUnavailable(
+            f"the model has layers of the kind '{odd[0]}', whose state cannot be rewound to an earlier turn",
+            "choose a model of attention layers, such as openhermes-2, or a GGUF of this one",
+        )
+    return RewindableCache(RewindableLayer(limit, window if kind == SLIDING else None) for kind in kinds)
+
+
+def _room(like: torch.Tensor, capacity: int) -> torch.Tensor:
+    return like.new_empty((*like.shape[:-2], capacity, like.shape[-1]))
+
+
+def _grown(buffer: torch.Tensor, length: int, capacity: int) -> torch.Tensor:
+    larger = _room(buffer, capacity)
+    larger[:, :, :length] = buffer[:, :, :length]
+    return larger

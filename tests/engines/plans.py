@@ -1,0 +1,19 @@
+"""Plans for a quiet machine with two cores, 16 GiB and no graphics card."""
+
+from pathlib import Path
+
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.local import describe_folder
+from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.units import GIB
+
+MACHINE = Hardware(2, 2, 16 * GIB, 12 * GIB)
+
+
+def plan_for(folder: Path, precision: str = "auto", context_size: int = 1024) -> Plan:
+    """Return the plan for a folder of weights."""
+    model = describe_folder(folder, folder.name)
+    assert model is not None
+    assert model.broken is None
+    wishes = Wishes(context_size=context_size, precision=precision, device="cpu")
+    return choose(MACHINE, model.facts, wishes)

@@ -1,0 +1,79 @@
+"""The vocabulary of a model folder, also of an older one that has only SentencePiece's file."""
+
+import json
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_cli.engines.tokenizer_json import read_vocabulary
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.messages import Message, Role
+from tests.weights import tiny_mistral_folder
+
+TALK = [Message(Role.SYSTEM, "You are Hermes 2."), Message(Role.USER, "Grüße,  World!\n\tx = 1 <|im_end|>")]
+
+
+def added(content: str, *, special: bool) -> dict[str, Any]:
+    """Return an entry of added_tokens_decoder."""
+    flags = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+    return {"content": content, "special": special, **flags}
+
+
+@pytest.fixture
+def older_folder(tmp_path: Path) -> Path:
+    """A folder as they were made in 2023: tokenizer.model, and the ChatML tokens in the config beside it."""
+    import mistral_common  # noqa: PLC0415 - half a second that only this test needs
+
+    package = Path(mistral_common.__file__).parent
+    shutil.copy(package / "data" / "tokenizer.model.v1", tmp_path / "tokenizer.model")
+    tokens = {
+        "0": added("<unk>", special=True),
+        "1": added("<s>", special=True),
+        "2": added("</s>", special=True),
+        "32000": added("<|im_end|>", special=True),
+        "32001": added("<|im_start|>", special=False),
+    }
+    config = {"tokenizer_class": "LlamaTokenizer", "legacy": True, "added_tokens_decoder": tokens}
+    config |= {"bos_token": "<s>", "eos_token": "<|im_end|>", "unk_token": "<unk>", "add_bos_token": True}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mistral", "eos_token_id": 32000}))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_tokenizer_model_gives_the_ids_of_its_own_template(older_folder: Path) -> None:
+    """OpenHermes 2 would be spoken to in other ids than transformers speaks to it."""
+    vocabulary = read_vocabulary(older_folder)
+    library: Any = import_module("transformers").AutoTokenizer.from_pretrained(str(older_folder))
+    ordinary = [TALK[0], Message(Role.USER, TALK[1].text.removesuffix("<|im_end|>"))]
+    text = (
+        "".join(f"<|im_start|>{m.role}\n{m.text}<|im_end|>\n" for m in ordinary) + "<|im_start|>assistant\n"
+    )
+    assert vocabulary.chatml.ids(ordinary) == library(text, add_special_tokens=False).input_ids
+    hostile = vocabulary.prompt_tokens(TALK)
+    assert sum(token.control for token in hostile) == 5
+    assert vocabulary.stop_ids == {0, 1, 2, 32000, 32001}
+
+
+def test_the_turn_ends_with_any_special_token_and_with_what_the_configs_name(tmp_path: Path) -> None:
+    """The model would talk on behind its end, as the user."""
+    folder = Path(shutil.copytree(tiny_mistral_folder(), tmp_path / "copy"))
+    (folder / "generation_config.json").write_text('{"eos_token_id": [2, 77]}')
+    assert read_vocabulary(folder).stop_ids == {0, 1, 2, 77, 32000, 32001}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"model": {"type": "BPE", "vocab": {}, "merges": []}}'])
+def test_a_broken_tokenizer_is_named(tmp_path: Path, text: str) -> None:
+    """The person would read an exception of the tokenizers library."""
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelUnavailable):
+        read_vocabulary(tmp_path)
+
+
+def test_no_tokenizer_at_all(tmp_path: Path) -> None:
+    """It would be looked for on the hub."""
+    with pytest.raises(ModelUnavailable, match=r"neither a tokenizer\.json nor a tokenizer\.model"):
+        read_vocabulary(tmp_path)

@@ -1,0 +1,74 @@
+"""Small real models, loaded once for all tests of this engine."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
+from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.engine import TransformersEngine
+from tests.weights import starter_folder, tiny_mistral_folder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def mistral_folder() -> Path:
+    """A tiny random Mistral under OpenHermes 2's vocabulary, with a sliding window of 64 tokens."""
+    return tiny_mistral_folder()
+
+
+@pytest.fixture(scope="session")
+def mistral(mistral_folder: Path) -> Any:
+    """The same in float32, as transformers itself loads it."""
+    loader: Any = AutoModelForCausalLM
+    return loader.from_pretrained(mistral_folder, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="session")
+def mistral_vocabulary(mistral_folder: Path) -> Vocabulary:
+    """OpenHermes 2's vocabulary."""
+    return read_vocabulary(mistral_folder)
+
+
+@pytest.fixture(scope="session")
+def starter_weights(starter_path: Path) -> Path:
+    """The starter as a folder of Hugging Face weights in bfloat16."""
+    return starter_folder(starter_path)
+
+
+@pytest.fixture(scope="session")
+def mistral_engine(mistral: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
+    """An engine over the tiny Mistral, with room for 1,024 tokens."""
+    return engine_over(mistral, mistral_vocabulary)
+
+
+def engine_over(model: Any, vocabulary: Vocabulary, context_size: int = 1024) -> TransformersEngine:
+    """Return an engine with an empty KV cache over a loaded model."""
+    return TransformersEngine(
+        Decoder(model, CPU, context_size), vocabulary, name="tiny", context_size=context_size
+    )
+
+
+class Failure:
+    """Breaks the evaluation in the middle of the model: in `layer`, `times` times, after `spared` calls."""
+
+    def __init__(self, model: Any, layer: int, error: BaseException, times: int = 1, spared: int = 0) -> None:
+        self.left, self.spared = times, spared
+        self.error = error
+        self._hook = model.get_decoder().layers[layer].register_forward_pre_hook(self._strike)
+
+    def _strike(self, *_: Any) -> None:
+        self.spared -= 1
+        if self.spared < 0 < self.left:
+            self.left -= 1
+            raise self.error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()

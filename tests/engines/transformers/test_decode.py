@@ -1,0 +1,173 @@
+"""The decoder: the same logits as one pass over everything, whatever was reused, rewound or broken off."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.errors import HermesError, ResourcesExhausted
+from tests.engines.transformers.conftest import CPU, Failure
+from tests.weights import SMALL_WINDOW
+
+LIMIT = 512
+FULL = torch.OutOfMemoryError("CUDA out of memory.")
+TOLERANCE = 1e-4  # of logits that reach 8; a wrong mask or position is off by more than 1
+IDS = torch.randint(0, 32_000, (300,), generator=torch.Generator().manual_seed(1)).tolist()
+
+
+def never() -> bool:
+    """Cancel nothing."""
+    return False
+
+
+def one_pass(model: Any, ids: list[int]) -> torch.Tensor:
+    """Return the logits of every position, by transformers alone."""
+    with torch.inference_mode():
+        logits: torch.Tensor = model(torch.tensor([ids])).logits[0]
+    return logits
+
+
+def decoder(model: Any, chunk: int = 1024) -> Decoder:
+    """Return a decoder that prefills in chunks of that size."""
+    made = Decoder(model, CPU, LIMIT)
+    made._chunk = chunk
+    return made
+
+
+def counted(model: Any) -> tuple[list[int], Any]:
+    """Return a list that gets the number of ids of each evaluation, and the hook to remove."""
+    seen: list[int] = []
+
+    def look(_: Any, __: Any, given: dict[str, Any]) -> None:
+        seen.append(given["input_ids"].shape[1])
+
+    return seen, model.get_decoder().register_forward_pre_hook(look, with_kwargs=True)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1024])
+def test_every_step_has_the_logits_of_one_pass(mistral: Any, chunk: int) -> None:
+    """The answers would differ from the model's own, at the latest past its sliding window of 64."""
+    reference = one_pass(mistral, IDS)
+    made = decoder(mistral, chunk)
+    assert made.prefill(IDS[:200], never)
+    for place in range(200, 300):
+        torch.testing.assert_close(made.step(IDS[place]), reference[place], atol=TOLERANCE, rtol=0)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 290), st.integers(1, 120), st.integers(0, 10_000)), max_size=6))
+def test_any_history_of_edits_gives_the_same_logits(mistral: Any, edits: list[tuple[int, int, int]]) -> None:
+    """A retry, an undo or an edit, also back across the window, would poison the cache."""
+    made = decoder(mistral, 33)
+    prompt = IDS[:120]
+    for place, count, seed in edits:
+        new = torch.randint(0, 32_000, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+        prompt = [*prompt[:place], *new][:400]
+        held = made.reuse(prompt[:-1])
+        assert held == len(made.ids)
+        made.prefill(prompt[held:-1], never)
+        torch.testing.assert_close(
+            made.step(prompt[-1]), one_pass(mistral, prompt)[-1], atol=TOLERANCE, rtol=0
+        )
+
+
+def test_only_new_ids_are_evaluated(mistral: Any) -> None:
+    """Every turn would cost as much as the whole conversation."""
+    seen, hook = counted(mistral)
+    made = decoder(mistral, 64)
+    made.prefill(IDS[:150], never)
+    assert seen == [64, 64, 22]
+    seen.clear()
+    changed = [*IDS[:100], 5, *IDS[101:180]]
+    made.prefill(changed[made.reuse(changed) :], never)
+    hook.remove()
+    assert seen == [64, 16]
+
+
+def test_a_cancelled_prefill_keeps_what_was_done(mistral: Any) -> None:
+    """Ctrl-C in a long prompt would be noticed at its end, or throw the work away."""
+    made = decoder(mistral, 32)
+    answers = iter([False, False, True])
+    assert not made.prefill(IDS[:200], lambda: next(answers))
+    assert made.ids == IDS[:64]
+    made.prefill(IDS[made.reuse(IDS[:200]) : 200], never)
+    reference = one_pass(mistral, IDS[:201])[-1]
+    torch.testing.assert_close(made.step(IDS[200]), reference, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), FULL])
+def test_a_step_that_breaks_off_leaves_the_cache_whole(mistral: Any, error: BaseException) -> None:
+    """Two of four layers would hold a token that the others do not, and every later answer be wrong."""
+    made = decoder(mistral)
+    made.prefill(IDS[:100], never)
+    times = 1 if isinstance(error, KeyboardInterrupt) else 99
+    with Failure(mistral, 2, error, times), pytest.raises((KeyboardInterrupt, ResourcesExhausted)):
+        made.step(IDS[100])
+    made.prefill(IDS[made.reuse(IDS[:100]) : 100], never)
+    reference = one_pass(mistral, IDS[:101])[-1]
+    torch.testing.assert_close(made.step(IDS[100]), reference, atol=TOLERANCE, rtol=0)
+
+
+def test_out_of_memory_in_a_step_is_tried_once_more_with_less(mistral: Any) -> None:
+    """One full card at the wrong moment would end the answer."""
+    made = decoder(mistral, 64)
+    made.prefill(IDS[:100], never)
+    with Failure(mistral, 1, FULL):
+        logits = made.step(IDS[100])
+    torch.testing.assert_close(logits, one_pass(mistral, IDS[:101])[-1], atol=TOLERANCE, rtol=0)
+    assert made._chunk == 16
+
+
+def test_out_of_memory_in_the_prefill_goes_on_in_smaller_chunks(mistral: Any) -> None:
+    """A long prompt would fail where a slower prefill fits."""
+    made = decoder(mistral, 128)
+    with Failure(mistral, 3, FULL):
+        assert made.prefill(IDS[:200], never)
+    assert made._chunk == 32
+    reference = one_pass(mistral, IDS[:201])[-1]
+    torch.testing.assert_close(made.step(IDS[200]), reference, atol=TOLERANCE, rtol=0)
+
+
+def test_no_memory_at_all_is_said_with_the_next_step(mistral: Any) -> None:
+    """A traceback of torch's would reach the screen."""
+    made = decoder(mistral, 64)
+    with Failure(mistral, 0, FULL, times=99), pytest.raises(ResourcesExhausted) as caught:
+        made.prefill(IDS[:100], never)
+    assert "ran out of memory" in caught.value.message
+    assert "--context" in caught.value.hint
+    assert made.prefill(IDS[len(made.ids) : 100], never)
+
+
+def test_a_device_that_fails_is_named(mistral: Any) -> None:
+    """The person would read a CUDA error code and not know that the conversation is safe."""
+    made = decoder(mistral)
+    gone = RuntimeError("CUDA error: unspecified launch failure")
+    with Failure(mistral, 0, gone), pytest.raises(HermesError, match="launch failure"):
+        made.prefill(IDS[:10], never)
+
+
+def test_the_buffers_grow_by_doubling(mistral: Any) -> None:
+    """Every token would copy the whole cache, as transformers' DynamicCache does."""
+    made = Decoder(mistral, CPU, 4096)
+    copies = 0
+    before = None
+    for place in range(0, 1200, 100):
+        made.prefill(IDS[:100], never)
+        keys = made.cache.layers[0].keys
+        copies += before is not None and keys is not before
+        before = keys
+        assert len(made.ids) == place + 100
+    assert copies == 2  # 512, 1024, 2048
+    assert keys.shape[-2] == 2048
+
+
+def test_a_sliding_layer_shows_its_window_only(mistral: Any) -> None:
+    """Attention past the window would cost, and see, more than the model was trained for."""
+    made = decoder(mistral)
+    made.prefill(IDS, never)
+    layer = made.cache.layers[0]
+    assert layer.get_mask_sizes(1) == (SMALL_WINDOW, 300 - SMALL_WINDOW + 1)
+    assert layer.states()[0].shape[-2] == 300

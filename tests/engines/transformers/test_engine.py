@@ -1,0 +1,281 @@
+"""The engine over a tiny Mistral: transformers' own answers, at the price of the new tokens only."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self, cast
+
+import pytest
+import torch
+
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
+from hermes_cli.engines.kept_prefixes import KeptPrefixes
+from hermes_cli.engines.tokenizer_json import Vocabulary
+from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.engine import TransformersEngine
+from hermes_cli.engines.transformers.prefixes import PrefixFiles
+from hermes_cli.errors import HermesError, ResourcesExhausted
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.models.plan import Plan
+from hermes_cli.options import GenerationOptions, Sourced
+from tests.engines.transformers.conftest import CPU, Failure, engine_over
+from tests.weights import SMALL_WINDOW
+
+GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24, loop_guard=0)
+SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
+TALK = Conversation((Message(Role.SYSTEM, SYSTEM), Message(Role.USER, "Good evening! Is the lamp lit?")))
+
+
+def said(
+    engine: TransformersEngine, talk: Conversation, options: GenerationOptions = GREEDY
+) -> tuple[str, Completion]:
+    """Return an answer's text and its completion."""
+    chunks = list(engine.stream(talk.messages, options, Cancel()))
+    done = chunks[-1].completion
+    assert done is not None
+    return "".join(chunk.text for chunk in chunks), done
+
+
+def generated(engine: TransformersEngine, talk: Conversation, done: Completion) -> list[int]:
+    """Return the ids that were generated, by the record of the turn."""
+    assert done.turn_ids is not None
+    opening = engine._vocabulary.chatml.open_turn_ids(talk.messages)
+    return list(done.turn_ids.ids[len(opening) :])
+
+
+def library_ids(model: Any, prompt: list[int], count: int, **settings: Any) -> list[int]:
+    """Return the greedy ids of transformers' own `generate`."""
+    with torch.inference_mode():
+        out = model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones((1, len(prompt)), dtype=torch.long),
+            max_new_tokens=count,
+            do_sample=False,
+            pad_token_id=0,
+            **settings,
+        )
+    return cast("list[int]", out[0, len(prompt) :].tolist())
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+def test_greedy_ids_are_those_of_generate(
+    mistral: Any, mistral_vocabulary: Vocabulary, penalty: float
+) -> None:
+    """The answers would not be the model's own; with and without reuse, past the window of 64."""
+    options = GenerationOptions(temperature=0, repetition_penalty=penalty, max_tokens=60, loop_guard=0)
+    engine = engine_over(mistral, mistral_vocabulary)
+    talk = TALK
+    for turn in range(4):
+        prompt = engine._vocabulary.chatml.ids(talk.messages)
+        text, done = said(engine, talk, options)
+        wanted = library_ids(mistral, prompt, 60, repetition_penalty=penalty)
+        assert generated(engine, talk, done) == wanted[:60]
+        assert done.usage.cached_tokens > 0 or turn == 0
+        talk = talk.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "And then?"))
+    assert len(prompt) > 3 * SMALL_WINDOW
+
+
+def test_every_turn_prefills_what_is_new_and_nothing_else(
+    mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
+    """A stop, a retry, an undo or an edit would cost the whole conversation again."""
+    engine = engine_over(mistral, mistral_vocabulary)
+    held: list[int] = []
+    talk = TALK
+    for turn in range(20):
+        prompt = mistral_vocabulary.chatml.ids(talk.messages)
+        cancel = Cancel()
+        chunks: list[Chunk] = []
+        with Evaluated(mistral) as evaluated:
+            for chunk in engine.stream(talk.messages, GREEDY, cancel):
+                chunks.append(chunk)
+                if turn % 4 == 1 and len(chunks) == 5:
+                    cancel.set()
+        done = chunks[-1].completion
+        assert done is not None
+        new = len(prompt) - min(common(prompt, held), len(prompt) - 1)
+        assert done.usage.prefilled_tokens == new
+        assert evaluated.ids == new + done.usage.completion_tokens - 1  # the last one waits for the next turn
+        held = prompt + generated(engine, talk, done)[: done.usage.completion_tokens - 1]
+        text = "".join(chunk.text for chunk in chunks)
+        talk = next_turn(turn, talk, Message(Role.ASSISTANT, text, done.turn_ids))
+    assert len(prompt) > 4 * SMALL_WINDOW
+
+
+def next_turn(turn: int, talk: Conversation, answer: Message) -> Conversation:
+    """Return what is asked next: mostly a question more, but also a retry, an undo, and an edit."""
+    asked = Message(Role.USER, f"Question {turn}: what of the {'wind and the ' * (turn % 7)}sea?")
+    if turn % 7 == 2:
+        return talk  # a retry: the same prompt again
+    if turn % 7 == 3:
+        return Conversation((*talk.messages[:-1], asked))  # an undo, and something else instead
+    if turn % 7 == 4:
+        return Conversation((*talk.messages[:-3], asked))  # an edit of the turn before
+    return talk.add(answer, asked)
+
+
+def common(one: list[int], other: list[int]) -> int:
+    """Return how many ids the two begin with alike."""
+    differ = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differ, min(len(one), len(other)))
+
+
+class Evaluated:
+    """Counts the ids that a model evaluates."""
+
+    def __init__(self, model: Any) -> None:
+        self.ids = 0
+        self._hook = model.get_decoder().register_forward_pre_hook(self._look, with_kwargs=True)
+
+    def _look(self, _: Any, __: Any, given: dict[str, Any]) -> None:
+        self.ids += given["input_ids"].shape[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+
+def test_a_retry_with_the_same_seed_says_the_same(mistral_engine: TransformersEngine) -> None:
+    """The numbers of a reused cache would differ from those of a prefilled one, and the answer with them."""
+    options = GenerationOptions(seed=4, temperature=1.2, max_tokens=30)
+    talk = Conversation((Message(Role.USER, "Something that was never asked before."),))
+    assert said(mistral_engine, talk, options)[0] == said(mistral_engine, talk, options)[0]
+
+
+def test_a_banned_phrase_is_never_said_and_the_rest_is_what_the_model_says(
+    mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
+    """A ban would leak, or leave a cache that no longer belongs to the text."""
+    engine = engine_over(mistral, mistral_vocabulary)
+    chunks = [chunk.text for chunk in engine.stream(TALK.messages, GREEDY, Cancel())]
+    begun = "".join(chunks[:4])
+    phrase = "".join(chunks[4:6]).strip().swapcase()
+    text, done = said(engine, TALK, GenerationOptions(**{**as_dict(GREEDY), "ban": (phrase,)}))
+    assert phrase.lower() not in text.lower()
+    assert text.startswith(begun)
+    talk = TALK.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "Go on."))
+    fresh = engine_over(mistral, mistral_vocabulary)
+    assert said(engine, talk)[0] == said(fresh, talk)[0]
+
+
+def as_dict(options: GenerationOptions) -> dict[str, Any]:
+    """Return options as keyword arguments."""
+    return {name: getattr(options, name) for name in GenerationOptions.__slots__}
+
+
+def test_an_answer_that_repeats_itself_is_ended(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
+    """A small model would fill its whole context with one line."""
+    engine = engine_over(mistral, mistral_vocabulary)
+    options = GenerationOptions(temperature=0, repetition_penalty=1, loop_guard=24)
+    hook = mistral.get_decoder().norm.register_forward_hook(lambda _, __, output: torch.ones_like(output))
+    _, done = said(engine, TALK, options)
+    hook.remove()
+    assert done.finish_reason is FinishReason.LOOP
+    assert done.usage.completion_tokens == 1 + 24  # the first says it, the others repeat it
+
+
+def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(
+    mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
+    """The half of the answer that stood on the screen would be lost, and the session with it."""
+    engine = engine_over(mistral, mistral_vocabulary)
+    session = Session(engine, Conversation(TALK.messages[:1]), Sourced(GREEDY))
+    full = torch.OutOfMemoryError("CUDA out of memory.")
+    text = ""
+    answer = session.send("Good evening!", Cancel())
+    with Failure(mistral, 1, full, times=99, spared=12):
+        for _ in range(5):
+            text += next(answer).text
+        with pytest.raises(ResourcesExhausted):
+            text += "".join(chunk.text for chunk in answer)
+    assert session.conversation.messages[-1].text.startswith(text)
+    assert "".join(chunk.text for chunk in session.send("Go on.", Cancel()))
+
+
+def test_memory_that_runs_out_once_changes_nothing(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
+    """One full moment would end, or change, the answer."""
+    engine = engine_over(mistral, mistral_vocabulary)
+    plain, _ = said(engine, TALK)
+    with Failure(mistral, 1, torch.OutOfMemoryError("CUDA out of memory."), spared=10):
+        again, done = said(engine_over(mistral, mistral_vocabulary), TALK)
+    assert again == plain
+    assert done.finish_reason is FinishReason.LENGTH
+
+
+def test_numbers_that_overflow_end_the_answer_with_words(
+    mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
+    """NaN would become an endless row of one token."""
+    engine = engine_over(mistral, mistral_vocabulary)
+
+    def spoil(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
+        return output * float("nan")
+
+    hook = mistral.get_decoder().norm.register_forward_hook(spoil)
+    with pytest.raises(HermesError, match="overflowed"):
+        said(engine, TALK)
+    hook.remove()
+    assert said(engine, TALK)[0] == said(engine_over(mistral, mistral_vocabulary), TALK)[0]
+
+
+def keeping(
+    model: Any, vocabulary: Vocabulary, folder: Path, weights: Path, precision: str = "fp32"
+) -> TransformersEngine:
+    """Return a fresh engine that keeps its system prompts in `folder`."""
+    facts = {"path": weights, "revision": None, "devices": ("cpu",), "precision": precision}
+    plan = cast("Plan", SimpleNamespace(**facts, dtype="float32", quantisation=""))
+    return TransformersEngine(
+        Decoder(model, CPU, 1024),
+        vocabulary,
+        name="tiny",
+        context_size=1024,
+        prefixes=PrefixFiles(KeptPrefixes(folder), plan),
+    )
+
+
+def test_the_next_start_begins_with_the_system_prompt(
+    mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
+) -> None:
+    """A persona would be prefilled at every start."""
+    first, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    assert done.usage.cached_tokens == 0
+    system = mistral_vocabulary.chatml.system_ids(TALK.messages)
+    again, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    assert (again, done.usage.cached_tokens) == (first, len(system))
+    assert bytes("lighthouse", "utf-8") not in b"".join(p.read_bytes() for p in tmp_path.iterdir())
+
+
+def test_another_precision_or_prompt_does_not_find_it(
+    mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
+) -> None:
+    """One model would begin with the numbers of another."""
+    said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    _, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder, "bf16"), TALK)
+    assert done.usage.cached_tokens == 0
+    other = Conversation((Message(Role.SYSTEM, SYSTEM + "!"), *TALK.messages[1:]))
+    _, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), other)
+    assert done.usage.cached_tokens == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x10\x00\x00\x00\x00\x00\x00\x00{not a header}", b"x" * 4000])
+def test_a_damaged_file_is_computed_again(
+    mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path, damage: bytes
+) -> None:
+    """A file cut short by a full disk would end every start of this persona."""
+    first, _ = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(damage)
+    again, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    assert (again, done.usage.cached_tokens) == (first, 0)
+    assert file.read_bytes() != damage
+
+
+def test_a_closed_engine_says_so(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
+    """A chat whose model is gone would fail with an AttributeError."""
+    engine = engine_over(mistral, mistral_vocabulary)
+    engine.close()
+    engine.close()
+    with pytest.raises(HermesError, match="no model"):
+        said(engine, TALK)

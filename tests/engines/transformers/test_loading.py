@@ -1,0 +1,142 @@
+"""Loading: the precision that the plan names and no other, and every way in which it fails said in words."""
+
+import dataclasses
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hermes_cli.engines.transformers.int8 import Int8Linear
+from hermes_cli.engines.transformers.loading import load_model
+from hermes_cli.engines.transformers.quantize import quantise
+from hermes_cli.errors import ModelUnavailable, ResourcesExhausted
+from tests.engines.plans import plan_for
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+IDS = torch.arange(1000, 1040)[None]
+
+
+def logits(model: Any) -> torch.Tensor:
+    """Return the logits of a fixed prompt, in float32."""
+    with torch.inference_mode():
+        found: torch.Tensor = model(IDS).logits[0].float()
+    return found
+
+
+def copy_of(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy that a test may damage."""
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_weights_have_the_dtype_of_the_plan(mistral_folder: Path, precision: str) -> None:
+    """16 bits would be asked for and 32 loaded: twice the memory, in silence."""
+    model, device = load_model(plan_for(mistral_folder, precision))
+    assert {p.dtype for p in model.parameters()} == {PRECISIONS[precision]}
+    assert device.type == "cpu"
+
+
+def test_four_bits_are_nf4_with_double_quantisation(mistral_folder: Path) -> None:
+    """The plan's sums would be wrong, or the answers worse than they need be."""
+    model, _ = load_model(plan_for(mistral_folder, "4bit"))
+    linear = model.get_decoder().layers[0].mlp.up_proj
+    assert type(linear).__name__ == "Linear4bit"
+    assert linear.weight.quant_state.quant_type == "nf4"
+    assert linear.weight.quant_state.nested
+    assert type(model.lm_head).__name__ == "Linear"
+
+
+def test_eight_bits_on_the_cpu_are_close_to_sixteen(mistral_folder: Path, mistral: Any) -> None:
+    """The answers would be worse for a speed that nobody asked for."""
+    model, _ = load_model(plan_for(mistral_folder, "8bit"))
+    assert isinstance(model.lm_head, Int8Linear)
+    exact, sixteen = logits(mistral), logits(load_model(plan_for(mistral_folder, "bf16"))[0])
+    rounding = (sixteen - exact).abs().mean()
+    assert (logits(model) - exact).abs().mean() < 3 * rounding
+    one = torch.randn(1, 1, 64).bfloat16()
+    layer = model.get_decoder().layers[0].mlp.up_proj
+    many = layer(one.expand(1, 9, 64))  # more rows than the kernel takes: the other way of computing
+    torch.testing.assert_close(many[:, :1], layer(one), atol=0.02, rtol=0.02)
+
+
+def test_progress_is_told_and_nothing_else_is_printed(
+    mistral_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Bars and warnings of three libraries would stand on the screen."""
+    seen: list[tuple[int, int]] = []
+    load_model(plan_for(mistral_folder, "4bit"), lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1] > 0
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_file_cut_short_is_named(mistral_folder: Path, tmp_path: Path) -> None:
+    """Half a download would end in a traceback of safetensors'."""
+    plan = plan_for(mistral_folder)
+    folder = copy_of(mistral_folder, tmp_path)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: -(1 << 20)])
+    with pytest.raises(ModelUnavailable, match="could not be loaded") as caught:
+        load_model(dataclasses.replace(plan, path=folder))
+    assert "hermes models show" in caught.value.hint
+
+
+def test_a_device_that_is_not_there_is_no_cpu(mistral_folder: Path) -> None:
+    """A model would fall to the CPU in silence, at a twentieth of the speed."""
+    plan = dataclasses.replace(plan_for(mistral_folder), device="cuda:7", devices=("cuda:7",))
+    with pytest.raises(ModelUnavailable, match="CUDA") as caught:
+        load_model(plan)
+    assert "--device cpu" in caught.value.hint
+
+
+def test_memory_that_runs_out_names_the_next_smaller_plan(mistral_folder: Path) -> None:
+    """The person would have to guess what fits."""
+    plan = dataclasses.replace(plan_for(mistral_folder), smaller="--precision 4bit needs 5.1 GiB")
+
+    def full(_done: int, _total: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(ResourcesExhausted, match="ran out of memory") as caught:
+        load_model(plan, full)
+    assert caught.value.hint == plan.smaller
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("trap-was-sprung"),)
+
+
+def test_pickled_weights_are_read_as_numbers_only(
+    mistral_folder: Path, mistral: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A .bin from a stranger would run the stranger's code; an honest one would not load."""
+    monkeypatch.chdir(tmp_path)
+    folder = copy_of(mistral_folder, tmp_path)
+    plan = dataclasses.replace(plan_for(mistral_folder, "fp32"), path=folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(mistral.state_dict(), folder / "pytorch_model.bin")
+    assert torch.equal(logits(load_model(plan)[0]), logits(mistral))
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ModelUnavailable):
+        load_model(plan)
+    assert not (tmp_path / "trap-was-sprung").exists()
+
+
+def test_a_saved_quantisation_loads_as_it_was(mistral_folder: Path, tmp_path: Path) -> None:
+    """What was saved once would answer otherwise than what is quantised at every load."""
+    plan = plan_for(mistral_folder, "4bit")
+    folder = tmp_path / "models" / "tiny-nf4"
+    slow_s, fast_s = quantise(plan, folder)
+    assert slow_s > 0
+    assert fast_s > 0
+    saved = plan_for(folder)
+    assert (saved.precision, saved.quantisation) == ("4-bit nf4", "")
+    assert saved.dtype == "bfloat16"
+    torch.testing.assert_close(logits(load_model(saved)[0]), logits(load_model(plan)[0]), atol=0.5, rtol=0.05)
+    assert (folder / "tokenizer.json").read_bytes() == (mistral_folder / "tokenizer.json").read_bytes()
+    assert [p.name for p in folder.parent.iterdir()] == ["tiny-nf4"]

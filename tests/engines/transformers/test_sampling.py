@@ -1,0 +1,161 @@
+"""The sampler: transformers' own choice where it has one, and DRY and XTC as their papers say."""
+
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers.generation import logits_process
+
+from hermes_cli.engines.transformers.sampling import History, Sampler
+from hermes_cli.errors import HermesError
+from hermes_cli.options import GenerationOptions
+from tests.engines.transformers.conftest import CPU
+
+LOGITS = torch.randn(500, generator=torch.Generator().manual_seed(3)) * 3
+PLAIN = GenerationOptions(temperature=0, repetition_penalty=1)
+
+
+def reference(options: GenerationOptions, seen: list[int], logits: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities that transformers' processors give, over the whole vocabulary."""
+    library: Any = logits_process
+    steps = [
+        library.RepetitionPenaltyLogitsProcessor(options.repetition_penalty),
+        library.TopKLogitsWarper(options.top_k),
+        library.TopPLogitsWarper(options.top_p),
+        library.MinPLogitsWarper(options.min_p),
+        library.TemperatureLogitsWarper(float(options.temperature)),
+    ]
+    ids, scores = torch.tensor([seen]), logits.unsqueeze(0)
+    for step in steps:
+        scores = step(ids, scores)
+    probabilities: torch.Tensor = scores.softmax(-1)[0]
+    return probabilities
+
+
+@pytest.mark.parametrize("top_k", [12, 500])
+def test_the_frequencies_are_those_of_the_librarys_processors(top_k: int) -> None:
+    """An answer would be drawn from another distribution than the options say."""
+    options = GenerationOptions(
+        temperature=0.9, top_k=top_k, top_p=0.9, min_p=0.02, repetition_penalty=1.3, seed=5
+    )
+    seen = [int(LOGITS.argmax()), 4, 4, 9]
+    wanted = reference(options, seen, LOGITS)
+    sampler, history = Sampler(options, CPU), History(seen)
+    draws = 4000
+    counts = Counter(sampler.choose(LOGITS, history) for _ in range(draws))
+    assert set(counts) <= set(wanted.nonzero().flatten().tolist())
+    for token, probability in enumerate(wanted.tolist()):
+        deviation = math.sqrt(probability * (1 - probability) / draws)
+        assert abs(counts[token] / draws - probability) <= 5 * deviation + 1e-9
+
+
+def test_greedy_takes_the_likeliest_and_the_penalty_counts() -> None:
+    """Temperature 0 would be a lottery, or ignore the repetition penalty."""
+    first, second = LOGITS.topk(2).indices.tolist()
+    assert Sampler(PLAIN, CPU).choose(LOGITS, History([])) == first
+    harsh = GenerationOptions(temperature=0, repetition_penalty=5)
+    assert Sampler(harsh, CPU).choose(LOGITS, History([first])) == second
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    """`--seed` would not give the same answer twice."""
+    options = GenerationOptions(seed=11, temperature=2)
+    one, two = (Sampler(options, CPU) for _ in range(2))
+    drawn = [[s.choose(LOGITS, History([])) for _ in range(50)] for s in (one, two)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) > 5
+
+
+def test_a_banned_id_is_never_chosen() -> None:
+    """What was just unsaid would be said again."""
+    first, second = LOGITS.topk(2).indices.tolist()
+    assert Sampler(PLAIN, CPU).choose(LOGITS, History([]), {first}) == second
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_no_numbers_are_an_error(broken: float) -> None:
+    """An overflow in 16 bits would become an endless run of one token."""
+    logits = LOGITS.clone()
+    logits[3] = broken
+    with pytest.raises(HermesError, match="overflowed") as caught:
+        Sampler(PLAIN, CPU).choose(logits, History([]))
+    assert "--precision" in caught.value.hint
+
+
+def test_dry_discourages_going_on_with_a_repeat() -> None:
+    """By hand: after 1 2 3 … 1 2 3, id 4 would go on a repeat of three: 2 * 1.5^(3-2) = 3 less."""
+    options = GenerationOptions(
+        temperature=0, repetition_penalty=1, dry_multiplier=2, dry_base=1.5, dry_allowed_length=2
+    )
+    logits = torch.zeros(10)
+    logits[4], logits[5] = 2.9, 0.0
+    history = History([1, 2, 3, 4, 9, 1, 2, 3])
+    assert Sampler(options, CPU).choose(logits, history) != 4
+    logits[4] = 3.1
+    assert Sampler(options, CPU).choose(logits, history) == 4
+
+
+def test_dry_allows_short_repeats_and_stops_at_a_breaker() -> None:
+    """A name, or the layout of a dialogue, would be forbidden after its first use."""
+    options = GenerationOptions(temperature=0, repetition_penalty=1, dry_multiplier=50, dry_allowed_length=3)
+    logits = torch.zeros(10)
+    logits[4] = 1
+    assert Sampler(options, CPU).choose(logits, History([2, 3, 4, 9, 2, 3])) == 4
+    long = History([1, 2, 3, 4, 9, 1, 2, 3])
+    assert Sampler(options, CPU).choose(logits, long) != 4
+    assert Sampler(options, CPU, breakers={2}).choose(logits, long) == 4
+
+
+def test_xtc_leaves_out_all_but_the_least_of_the_likely() -> None:
+    """By hand: 0.5, 0.3, 0.15 are above the threshold of 0.1; the first two go."""
+    options = GenerationOptions(
+        temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1, xtc_probability=1, seed=1
+    )
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    sampler = Sampler(options, CPU)
+    assert {sampler.choose(logits, History([])) for _ in range(300)} == {2, 3}
+
+
+def test_xtc_strikes_as_often_as_it_is_told() -> None:
+    """The answer would be odd always, or never."""
+    options = GenerationOptions(
+        temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1, xtc_probability=0.5, seed=1
+    )
+    logits = torch.tensor([0.98, 0.01, 0.01]).log()  # one alone above the threshold: it stays
+    sampler = Sampler(options, CPU)
+    assert Counter(sampler.choose(logits, History([])) for _ in range(200))[0] > 180
+    two = torch.tensor([0.5, 0.5]).log()
+    share = Counter(sampler.choose(two, History([])) for _ in range(2000))
+    assert min(share.values()) > 200
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=60))
+def test_the_history_is_what_was_added_and_not_taken_back(steps: list[tuple[bool, int]]) -> None:
+    """After a phrase is unsaid, the penalties would go on counting it."""
+    history, plain = History([]), list[int]()
+    for back, number in steps:
+        if back:
+            del plain[max(0, len(plain) - number) :]
+            history.truncate(len(plain))
+        else:
+            plain.append(number)
+            history.append(number)
+        assert history.ids == plain
+        assert set(history.distinct) == set(plain)
+        assert all(history.places[t] == [i for i, p in enumerate(plain) if p == t] for t in plain)
+
+
+def test_the_penalty_follows_an_answer_that_was_taken_back() -> None:
+    """The ids of an unsaid phrase would stay penalised."""
+    options = GenerationOptions(temperature=0, repetition_penalty=5)
+    first, second, third = LOGITS.topk(3).indices.tolist()
+    sampler, history = Sampler(options, CPU), History([third, first])
+    assert sampler.choose(LOGITS, history) == second
+    history.truncate(1)
+    history.append(second)
+    assert sampler.choose(LOGITS, history) == first
