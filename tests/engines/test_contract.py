@@ -158,7 +158,7 @@ def test_the_loop_guard_ends_a_repeat(engine: Engine) -> None:
     if engine.name == "tiny-mistral":
         pytest.skip("random weights do not repeat on demand: see transformers/test_engine.py")
     options = GenerationOptions(temperature=0, loop_guard=8, repetition_penalty=1)
-    _, done, _ = answer(engine, QUESTION.add(Message(Role.ASSISTANT, "one two three four " * 20)), options)
+    _, done, _ = answer(engine, QUESTION.add(Message(Role.ASSISTANT, "1 1 1 1 " * 30)), options)
     assert done.finish_reason is FinishReason.LOOP
     assert done.usage.completion_tokens < 500
 
