@@ -30,7 +30,7 @@ class GenerationOptions:
     dry_allowed_length: int = 2
     xtc_probability: float = 0.0
     xtc_threshold: float = 0.1
-    loop_guard: int = 256
+    loop_guard: int = 512
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()

@@ -54,7 +54,8 @@ class Session:
         """Why the last answer ended before the model wanted it to, in words; empty where it did not."""
         reason = self.last.finish_reason if self.last else FinishReason.STOP
         if reason is FinishReason.LOOP:
-            return f"it repeated itself for {self.options.options.loop_guard} tokens (loop_guard)"
+            count = self.options.options.loop_guard
+            return f"it repeated itself for {count} tokens; loop_guard 0 would let it"
         if reason is not FinishReason.LENGTH:
             return ""
         said = self.last.usage.completion_tokens if self.last else 0

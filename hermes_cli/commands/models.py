@@ -89,6 +89,7 @@ def plan(
     """
     from hermes_cli.commands.flags import Flags  # noqa: PLC0415
     from hermes_cli.commands.model_choice import plan_of  # noqa: PLC0415 - see pull
+    from hermes_cli.models import requirements  # noqa: PLC0415
     from hermes_cli.models.plan import table  # noqa: PLC0415
 
     runtime: Runtime = context.obj
@@ -105,6 +106,8 @@ def plan(
     if not as_json:
         lines = (sanitize_line(text, MAX_LINE) for text in (result.summary, result.reason))
         runtime.terminal.write("\n" + "".join(f"{line}\n" for line in lines))
+        if lacking := requirements.unmet(result, facts):
+            runtime.terminal.notice(f"before it runs: {lacking.message}; {lacking.hint}")
 
 
 @app.command("rm")

@@ -6,13 +6,17 @@ can always be computed again, so a file that cannot be read or written is no err
 
 import contextlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 LIMIT_BYTES = 1 << 30
-SUFFIX = ".safetensors"
+SUFFIX, UNFINISHED = ".safetensors", ".new-"
+ABANDONED_S = 600.0
+"""A write takes seconds: one that is older belongs to nobody any more."""
 FOLDER_MODE = 0o700
 
 
@@ -42,7 +46,7 @@ class KeptPrefixes:
         try:
             self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             self._make_room(size)
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.folder) as place:
+            with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.folder) as place:
                 new = Path(place) / "new"
                 write(new)
                 new.chmod(0o600)
@@ -64,6 +68,7 @@ class KeptPrefixes:
     def clear(self) -> tuple[int, int]:
         """Delete them all, and return how many there were, and their bytes."""
         before = self.usage()
+        self._sweep()
         for _, _, path in self._files():
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -80,7 +85,15 @@ class KeptPrefixes:
                 found.append((path.stat().st_mtime, path.stat().st_size, path))
         return sorted(found)
 
+    def _sweep(self) -> None:
+        """Delete what a write that was killed has left."""
+        for place in self.folder.glob(f"{UNFINISHED}*") if self.folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                if time.time() - place.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(place, ignore_errors=True)
+
     def _make_room(self, size: int) -> None:
+        self._sweep()
         files = self._files()
         total = sum(one for _, one, _ in files)
         for _, one, path in files:

@@ -26,6 +26,11 @@ class PhraseBan:
         self._phrases = tuple(_folded(phrase) for phrase in phrases)
         self._held: list[Piece] = []
 
+    def holds(self, text: str) -> bool:
+        """Return whether a text holds a banned phrase."""
+        folded = _folded(text)
+        return any(phrase in folded for phrase in self._phrases)
+
     def feed(self, piece: Piece) -> tuple[list[Piece], list[Piece]]:
         """Take the next piece and return the pieces that can be shown, and those that must be unsaid.
 

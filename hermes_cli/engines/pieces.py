@@ -11,6 +11,8 @@ from functools import cache
 from hermes_cli.chatml import Segment
 from hermes_cli.engines.base import PromptToken
 
+MAX_GAP = 1 << 16
+"""Ids without a word that a vocabulary may have; beyond it a list of them would eat the memory."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -37,6 +39,11 @@ def piece_bytes(piece: str, *, byte_level: bool) -> bytes:
     return piece.replace("▁", " ").encode()
 
 
+def notation(vocabulary: Sequence[str], token: int) -> str:
+    """Return how a token is written; a model may have more ids than its vocabulary has words."""
+    return vocabulary[token] if token < len(vocabulary) else ""
+
+
 def prompt_tokens(
     segments: Iterable[Segment], vocabulary: Sequence[str], *, byte_level: bool
 ) -> list[PromptToken]:
@@ -47,7 +54,7 @@ def prompt_tokens(
     result: list[PromptToken] = []
     for segment in segments:
         for index, token in enumerate(segment.ids):
-            data = piece_bytes(vocabulary[token], byte_level=byte_level)
+            data = piece_bytes(notation(vocabulary, token), byte_level=byte_level)
             if index == 0 and not byte_level and not segment.control:
                 data = data.removeprefix(b" ")
             result.append(PromptToken(token, data, segment.control))
@@ -59,5 +66,7 @@ def vocabulary_of(tokenizer_json: str) -> tuple[list[str], bool]:
     spec = json.loads(tokenizer_json)
     spelling = {int(i): token for token, i in spec["model"]["vocab"].items()}
     spelling |= {int(token["id"]): token["content"] for token in spec.get("added_tokens", [])}
+    if max(spelling) > len(spelling) + MAX_GAP:
+        raise ValueError(f"it has {len(spelling):,} tokens, and one with the id {max(spelling):,}")
     pieces = [spelling.get(i, "") for i in range(max(spelling) + 1)]
     return pieces, "ByteLevel" in json.dumps([spec.get("pre_tokenizer"), spec.get("decoder")])

@@ -5,7 +5,7 @@ It reads tokenizer.json, without torch. It refuses to know weights.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from hermes_cli.engines import pieces
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.messages import Message
+from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 
 TOKENIZER, OLDER_TOKENIZER = "tokenizer.json", "tokenizer.model"
+MAX_BYTES = 64 << 20
+"""The largest tokenizer.json in use has about 30 MB."""
 END_KEYS = ("config.json", "generation_config.json")
 
 
@@ -43,9 +46,13 @@ class Vocabulary:
 
         Source: the defaults of text-generation-webui and llama.cpp.
         """
-        marks = (b"\n", b":", b'"', b"*")
+        marks = ("\n", ":", '"', "*")
+        return self.ids_that(lambda text: any(mark in text for mark in marks))
+
+    def ids_that(self, is_so: Callable[[str], bool]) -> frozenset[int]:
+        """Return the ids of which something is true of the text that each spells by itself."""
         spelled = (pieces.piece_bytes(word, byte_level=self.byte_level) for word in self.words)
-        return frozenset(i for i, data in enumerate(spelled) if any(mark in data for mark in marks))
+        return frozenset(i for i, data in enumerate(spelled) if is_so(data.decode(errors="replace")))
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -57,7 +64,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     """Return the vocabulary of a model folder. Raises ModelUnavailable where it has none that can be read."""
     path = folder / TOKENIZER
     try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else _converted(folder)
+        text = read_bytes(path, MAX_BYTES).decode() if path.exists() else _converted(folder)
         return Vocabulary(text, _end_ids(folder))
     except HermesError:
         raise
@@ -86,9 +93,8 @@ def _end_ids(folder: Path) -> set[int]:
     found: set[int] = set()
     for name in END_KEYS:
         try:
-            table = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            ends = read_object(folder / name).get("eos_token_id")
+        except ModelUnavailable:
             continue
-        ends = table.get("eos_token_id") if isinstance(table, dict) else None
         found |= {i for i in (ends if isinstance(ends, list) else [ends]) if isinstance(i, int)}
     return found

@@ -47,7 +47,8 @@ def packages(plan: Plan, model: ModelFacts) -> tuple[str, ...]:
     """Return the packages that a plan needs, beside those that hermes always has, by their import names."""
     if plan.engine != "transformers":
         return ()
-    bitsandbytes = ("bitsandbytes",) if plan.quantisation else ()
+    own = plan.quantisation == "int8" and plan.device == "cpu"  # hermes' own layers
+    bitsandbytes = ("bitsandbytes",) if plan.quantisation and not own else ()
     return (*ENGINE_PACKAGES, *bitsandbytes, *_FOR_FORMAT.get(model.format, ()))
 
 

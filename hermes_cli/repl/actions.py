@@ -69,10 +69,12 @@ def model(state: State, argument: str) -> None:
         state.show(_columns({_marked(name, state.session.engine.name): text for name, text in rows.items()}))
         return
     state.host.use_model(argument, state.session)
-    state.notice(f"Now with {sanitize_line(state.host.describe_model())}")
+    state.notice(f"Now with {sanitize_line(state.host.describe_model(), MAX_LINE)}")
 
 
 SET = "/set"
+MAX_LINE = 1000
+"""Characters of a plan's summary and reason that are shown."""
 
 
 def option_choices(_state: State) -> Mapping[str, str]:

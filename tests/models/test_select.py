@@ -107,7 +107,8 @@ def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path
     make_gguf("models/twin.gguf")
     (tmp_path / "models/twin.gguf").replace(tmp_path / "models/mine.gguf")
     folder = tmp_path / "cache/models--o--twin/snapshots/c1"
-    write_checkpoint(folder, checkpoint_files(tensors={"model.layers.0.x.weight": ("float16", (32, 64))}))
+    tensors = {"model.layers.0.x.weight": ("float16", (32, 64))}
+    write_checkpoint(folder, checkpoint_files(tensors=tensors, num_hidden_layers=1))
     gpu = replace(MACHINE, gpus=(Gpu("RTX 3090", 24 * GIB, 23 * GIB, "cuda", 0, (8, 6)),))
 
     def chosen(hardware: Hardware, finder: Finder = all_installed) -> str:

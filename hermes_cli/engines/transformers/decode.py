@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.faults import freed_memory, named
+from hermes_cli.engines.transformers.faults import freed_memory, is_out_of_memory, named
 from hermes_cli.engines.transformers.kv_cache import RewindableCache, new_cache
 
 PREFILL_CHUNK = {"cpu": 128}
@@ -31,6 +31,8 @@ class Decoder:
         self._cache: RewindableCache = new_cache(model.config, limit)
         self._chunk = PREFILL_CHUNK.get(device.type, PREFILL_CHUNK_ELSEWHERE)
         self.ids: list[int] = []
+        self.reused = 0
+        """How many ids of the last prompt did not have to be evaluated for it."""
 
     @property
     def cache(self) -> RewindableCache:
@@ -45,6 +47,7 @@ class Decoder:
                 break
             same += 1
         self.rewind(same)
+        self.reused = same
         return same
 
     def rewind(self, length: int) -> None:
@@ -75,11 +78,13 @@ class Decoder:
             chunk = everything[len(self.ids) : min(end, len(self.ids) + self._chunk)]
             try:
                 self._evaluate(self._body, chunk)
-            except torch.OutOfMemoryError as error:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.make_room()
                 if self._chunk <= SMALLEST_CHUNK:
                     raise named(error, self.device) from error
                 self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
-                self.make_room()
         return True
 
     def step(self, token: int) -> torch.Tensor:
@@ -90,14 +95,18 @@ class Decoder:
         """
         try:
             return self._logits(token)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             held = list(self.ids)
             self.make_room()
             self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
-            self.prefill(held, lambda: False)
+        self.prefill(held, lambda: False)
         try:
             return self._logits(token)
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             self.make_room()
             raise named(error, self.device) from error
 
@@ -110,7 +119,7 @@ class Decoder:
 
     def make_room(self) -> None:
         """Give the KV cache's memory back to the device. The next prompt is prefilled from its beginning."""
-        self.ids = []
+        self.ids, self.reused = [], 0
         self._cache = new_cache(self._model.config, self._limit)
         freed_memory(self.device)
 
@@ -127,8 +136,8 @@ class Decoder:
             output = module(input_ids=tensor, past_key_values=self._cache, use_cache=True, **settings)
         except BaseException as error:  # Ctrl-C among them
             self._cache.rewind(len(self.ids))
-            if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
-                raise named(error, self.device) from error
-            raise
+            if not isinstance(error, Exception) or is_out_of_memory(error):
+                raise
+            raise named(error, self.device) from error
         self.ids += ids
         return output

@@ -74,10 +74,8 @@ class TransformersEngine:
             return
         ids = self._vocabulary.chatml.system_ids(messages)
         self._prefixes.restore(decoder, ids)
-        for chunk in chunks:
-            if chunk.completion is not None:
-                self._prefixes.save(decoder, ids)
-            yield chunk
+        yield from chunks
+        self._prefixes.save(decoder, ids)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of the prompt in tokens."""
@@ -112,8 +110,9 @@ class _Answer:
         self._speller = Speller(vocabulary.words, byte_level=vocabulary.byte_level)
         self._history = History(prompt)
         breakers = vocabulary.breakers if options.dry_multiplier else ()
-        self._sampler = Sampler(options, decoder.device, breakers)
         self._ban = PhraseBan(options.ban)
+        never = vocabulary.ids_that(self._ban.holds) if options.ban else ()
+        self._sampler = Sampler(options, decoder.device, breakers, never)
         self._unsaid: dict[int, set[int]] = {}
         """By place: ids that began a banned phrase there."""
         self._reason: FinishReason | None = None
@@ -126,8 +125,9 @@ class _Answer:
     def chunks(self, reply: Reply, cancel: Cancel) -> Iterator[Chunk]:
         """Yield the answer. The KV cache holds what was evaluated of it, however it ends."""
         began = time.monotonic()
-        # The last id is evaluated by a step, as every generated one is: the same seed then sees the same
-        # logits, whether the prompt was held or prefilled.
+        # The last id is evaluated by a step, as every generated one is: a retry then sees the very logits
+        # that the first try saw. (A cache that was filled otherwise rounds otherwise in 16 bits: a seed gives
+        # the same answer again for the same history of the cache, not for any.)
         cached = self._decoder.reuse(self._prompt[:-1])
         whole = self._decoder.prefill(self._prompt[cached:-1], cancel.is_set)
         first = 0.0
@@ -144,7 +144,7 @@ class _Answer:
             "",
             Completion(
                 reply.reason or self._reason or FinishReason.CANCELLED,
-                Usage(len(self._prompt), self._made + self._ended_by_token, cached),
+                Usage(len(self._prompt), self._made + self._ended_by_token, self._decoder.reused),
                 Timings((first or now) - began, now - (first or now)),
                 reply.turn_ids(),
             ),

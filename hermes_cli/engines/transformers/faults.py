@@ -6,20 +6,26 @@ import torch
 
 from hermes_cli.errors import HermesError, ResourcesExhausted
 
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+"""As CUDA, the CPU's allocator, Metal and cuBLAS say it: only the first has an exception of its own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that a device's memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 def named(error: BaseException, device: torch.device, smaller: str = "") -> HermesError:
     """Return what happened in hermes' words. `smaller` is what would need less memory."""
-    text = str(error).strip().split("\n")[0][:300]
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        w in text.lower() for w in _OUT_OF_MEMORY
-    ):
+    if is_out_of_memory(error):
         return ResourcesExhausted(
             f"{device} ran out of memory",
             smaller
             or "ask for a smaller --context, or --precision 4bit; 'hermes models plan' shows the sums",
         )
+    text = str(error).strip().split("\n")[0][:300] or type(error).__name__
     if device.type != "cpu":
         return HermesError(
             f"{device} stopped answering: {text}",

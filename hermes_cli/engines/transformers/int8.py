@@ -2,6 +2,9 @@
 
 bitsandbytes' 8-bit layers are no faster than 16-bit ones there, and this kernel reads half the bytes. The
 rounding is the plainest there is (absolute maximum of a row); docs/measurements.md has what it costs.
+
+A matrix is rounded as soon as it was read, so that the whole model is never in memory in 16 bits.
+transformers is told how by the way it has for that (source: its guide "Contributing a quantization method").
 """
 
 from typing import Any
@@ -9,22 +12,27 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.core_model_loading import ConversionOps
+from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
 KERNEL_ROWS = 4
 """Up to so many tokens at once the int8 kernel is the faster one; for more, the weights are widened first."""
+ROWS = 1024
+"""Rows that are rounded at once: in float32 they take as much memory as many more in 8 bits."""
+METHOD = "hermes-int8"
 
 
 class Int8Linear(nn.Module):
-    """Takes the place of a bias-free bfloat16 `nn.Linear`."""
+    """Takes the place of a `nn.Linear`; it computes in bfloat16."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight: torch.Tensor
         self.scale: torch.Tensor
-        weight = linear.weight.detach().float()
-        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
-        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
-        self.register_buffer("scale", scale.to(torch.bfloat16))
+        weight, scale = rounded(linear.weight.detach())
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
         self.bias = linear.bias
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -39,10 +47,65 @@ class Int8Linear(nn.Module):
         return product.reshape(*inputs.shape[:-1], -1)
 
 
+def rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a matrix (out, in) as int8, and what each of its rows is to be multiplied with, (out)."""
+    whole = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(len(weight), dtype=torch.bfloat16, device=weight.device)
+    for first in range(0, len(weight), ROWS):
+        rows = weight[first : first + ROWS].float()
+        scale = rows.abs().amax(dim=1).clamp(min=1e-12) / 127
+        whole[first : first + ROWS] = (rows / scale[:, None]).round()
+        scales[first : first + ROWS] = scale
+    return whole, scales
+
+
 def with_int8_weights(model: Any) -> Any:
-    """Replace every linear layer of `model`, the output layer among them, and return the model."""
+    """Replace every linear layer of `model` and return the model."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 setattr(parent, name, Int8Linear(child))
     return model
+
+
+@register_quantization_config(METHOD)
+class Int8Config(QuantizationConfigMixin):  # type: ignore[misc]  # transformers is not typed
+    """Asks `from_pretrained` for 8-bit layers in the model's blocks."""
+
+    def __init__(self) -> None:
+        self.quant_method = METHOD
+
+
+@register_quantizer(METHOD)
+class _Quantizer(HfQuantizer):  # type: ignore[misc]
+    """Rounds what the blocks hold. The head stays, as it may be one with the embeddings."""
+
+    requires_calibration = False
+
+    def _process_model_before_weight_loading(self, model: Any, **_: object) -> Any:
+        with_int8_weights(model.get_decoder())
+        return model
+
+    def param_needs_quantization(self, model: Any, param_name: str, **_: object) -> bool:
+        path, _dot, name = param_name.rpartition(".")
+        return name == "weight" and isinstance(model.get_submodule(path), Int8Linear)
+
+    def get_quantize_ops(self) -> ConversionOps:
+        return _Round()
+
+    def is_serializable(self) -> bool:
+        return False
+
+    @property
+    def is_trainable(self) -> bool:
+        return False
+
+
+class _Round(ConversionOps):  # type: ignore[misc]
+    def convert(self, input_dict: dict[str, Any], **_: object) -> dict[str, torch.Tensor]:
+        """Return the weight and the scale of each layer whose weight was read."""
+        found: dict[str, torch.Tensor] = {}
+        for name, value in input_dict.items():
+            weight, scale = rounded(value[0] if isinstance(value, list) else value)
+            found |= {name: weight, f"{name.removesuffix('weight')}scale": scale}
+        return found

@@ -39,8 +39,8 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Make the first buffers, like the first states that come."""
         self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys = _room(key_states, min(FIRST_CAPACITY, self._limit))
-        self.values = _room(value_states, min(FIRST_CAPACITY, self._limit))
+        capacity = min(FIRST_CAPACITY, self._limit)
+        self.keys, self.values = _room(key_states, capacity), _room(value_states, capacity)
         self.is_initialized = True
 
     def update(
@@ -53,8 +53,9 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
         end = self.length + key_states.shape[-2]
         if end > self.keys.shape[-2]:
             capacity = max(end, min(2 * self.keys.shape[-2], self._limit))
-            self.keys = _grown(self.keys, self.length, capacity)
-            self.values = _grown(self.values, self.length, capacity)
+            # Where the memory runs out between the two, neither has changed.
+            larger = (_grown(buffer, self.length, capacity) for buffer in (self.keys, self.values))
+            self.keys, self.values = larger
         self.keys[:, :, self.length : end] = key_states
         self.values[:, :, self.length : end] = value_states
         self.length = end
@@ -102,7 +103,7 @@ def new_cache(config: Any, limit: int) -> RewindableCache:
     Raises ModelUnavailable for a model that keeps more than keys and values, such as a recurrent state, which
     cannot be rewound.
     """
-    window = getattr(config, "sliding_window", None)
+    window = max(getattr(config, "sliding_window", None) or 0, 0) or None
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
         kinds = [SLIDING if window else FULL] * int(config.num_hidden_layers)

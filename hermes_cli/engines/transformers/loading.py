@@ -3,9 +3,8 @@
 No code of the model's own is ever run, nothing is fetched, and pickled weights are read as plain tensors.
 """
 
-import logging
+import math
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +12,7 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.faults import freed_memory, named
-from hermes_cli.engines.transformers.int8 import with_int8_weights
+from hermes_cli.engines.transformers.faults import freed_memory, is_out_of_memory, named
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
@@ -34,20 +32,64 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
     _require(device, plan)
     if device.type == "cpu":
         torch.set_num_threads(plan.threads)
-    _stay_at_home()
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - two more seconds; first of all _require
 
     try:
+        _check_size(plan)
         with _progress(report):
-            model = AutoModelForCausalLM.from_pretrained(str(plan.path), **_settings(plan))
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        freed_memory(device)
-        raise named(error, device, plan.smaller) from error
+            model, found = AutoModelForCausalLM.from_pretrained(str(plan.path), **_settings(plan))
+        if _is_int8_on_cpu(plan):
+            from hermes_cli.engines.transformers.int8 import with_int8_weights  # noqa: PLC0415
+
+            with_int8_weights(model)  # the head, too
+    except HermesError:
+        raise
     except Exception as error:
         freed_memory(device)
+        if is_out_of_memory(error):
+            raise named(error, device, plan.smaller) from error
         raise _broken(plan, error) from error
+    _check_whole(plan, found)
     model.eval()
-    return (with_int8_weights(model) if _is_int8_on_cpu(plan) else model), device
+    return model, device
+
+
+def _check_size(plan: Plan) -> None:
+    """Raise ModelUnavailable where the config builds a larger model than the weights fill.
+
+    transformers would take the memory for it and fill it with random numbers. The model is built here without
+    memory, on torch's device `meta`.
+    """
+    from safetensors import safe_open  # noqa: PLC0415 - only a load needs it
+    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
+
+    files = sorted(plan.path.glob("*.safetensors"))
+    config = AutoConfig.from_pretrained(str(plan.path), local_files_only=True, trust_remote_code=False)
+    if not files or getattr(config, "quantization_config", None) is not None:
+        return
+    with torch.device("meta"):
+        wanted = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    held = 0
+    for file in files:
+        with safe_open(file, "pt") as part:
+            held += sum(math.prod(part.get_slice(name).get_shape()) for name in part.keys())  # noqa: SIM118
+    if wanted > held:
+        raise ModelUnavailable(
+            f"the config.json of {plan.model} describes {wanted:,} weights, and its files hold {held:,}",
+            "fetch the model again, or choose another",
+        )
+
+
+def _check_whole(plan: Plan, found: dict[str, Any]) -> None:
+    """Raise ModelUnavailable where transformers found no numbers for a part of the model and made some up."""
+    lost = sorted(found.get("missing_keys", ())) + sorted(
+        str(key) for key in found.get("mismatched_keys", ())
+    )
+    if lost:
+        raise ModelUnavailable(
+            f"{len(lost):,} tensors of {plan.model} are missing or have another shape: {lost[0][:120]}",
+            "fetch the model again, or choose another",
+        )
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
@@ -60,24 +102,15 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "trust_remote_code": False,
         "use_safetensors": any(plan.path.glob("*.safetensors")),
         "weights_only": True,  # of a .bin nothing but numbers is read
+        "output_loading_info": True,
     }
-    if plan.quantisation and not _is_int8_on_cpu(plan):
+    if plan.quantisation:
         settings["quantization_config"] = _quantisation(plan)
     return settings
 
 
 def _is_int8_on_cpu(plan: Plan) -> bool:
     return plan.quantisation == "int8" and plan.devices == ("cpu",)
-
-
-def _stay_at_home() -> None:
-    """Keep the libraries from fetching compiled kernels from the hub and running them.
-
-    bitsandbytes and transformers do so unasked where the package `kernels` is installed (source: bitsandbytes
-    0.50, `backends/cpu/ops.py`). For them it is as if it were not.
-    """
-    sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]  # the way to say: no import
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _require(device: torch.device, plan: Plan) -> None:
@@ -115,9 +148,13 @@ def device_map(plan: Plan) -> dict[str, str]:
 
 
 def _quantisation(plan: Plan) -> Any:
-    """Return what bitsandbytes is asked for. Source: the QLoRA paper (arXiv 2305.14314) for NF4."""
+    """Return what `from_pretrained` is asked for. Source: the QLoRA paper (arXiv 2305.14314) for NF4."""
     from transformers import BitsAndBytesConfig  # noqa: PLC0415
 
+    if _is_int8_on_cpu(plan):
+        from hermes_cli.engines.transformers.int8 import Int8Config  # noqa: PLC0415 - it loads transformers
+
+        return Int8Config()
     if plan.quantisation == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
@@ -164,7 +201,9 @@ def _broken(plan: Plan, error: Exception) -> HermesError:
     text = str(error).strip().split("\n")[0][:300] or type(error).__name__
     if isinstance(error, ImportError):
         return ModelUnavailable(f"a package that {plan.model} needs is missing: {text}")
+    if "ignore_mismatched_sizes" in text:
+        text = "its weights do not have the shapes that its config.json gives"
     return ModelUnavailable(
         f"{plan.model} could not be loaded: {text}",
-        f"'hermes models show {plan.model}' names its files; what is damaged can be fetched again",
+        f"'hermes models show {plan.model}' names its files; fetch it again, or choose another model",
     )

@@ -4,6 +4,7 @@ A file is found again only by the same model, revision, precision, library versi
 prompt's turn is kept: what was said is not.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -48,11 +49,14 @@ class PrefixFiles:
         if len(ids) < SHORTEST or decoder.ids[: len(ids)] != list(ids):
             return
         key = self._key(ids)
-        if self._kept.find(key) is not None:
-            return
+        if self._kept.find(key) is None:
+            with contextlib.suppress(Exception):  # a full disk or a full card is no fault of the answer's
+                self._write(decoder, key, len(ids))
+
+    def _write(self, decoder: Decoder, key: str, length: int) -> None:
         states = [layer.states() for layer in decoder.cache.layers]
         tensors = {
-            f"{number}.{kind}": tensor[:, :, : len(ids)].contiguous().cpu()
+            f"{number}.{kind}": tensor[:, :, :length].contiguous().cpu()
             for number, pair in enumerate(states)
             for kind, tensor in zip(("keys", "values"), pair, strict=True)
         }
@@ -81,7 +85,7 @@ def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def _identity(plan: Plan) -> list[object]:
     """Return what makes two runs of a model the same: files, precision, and what computes with them."""
     weights = sorted(p for p in plan.path.iterdir() if p.suffix in (".safetensors", ".bin", ".json"))
-    files = [(p.resolve().name, p.stat().st_size, p.stat().st_mtime_ns) for p in weights]
+    files = [(p.resolve().name, p.stat().st_size, p.stat().st_mtime_ns) for p in weights if p.exists()]
     versions = []
     for name in LIBRARIES:
         try:

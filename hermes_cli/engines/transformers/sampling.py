@@ -16,8 +16,13 @@ from transformers.generation.logits_process import (
 )
 
 from hermes_cli.engines.transformers.faults import not_finite
+from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
 
+COLDEST = 1e-6
+"""A temperature below it is 0: dividing by it leaves the range of the numbers."""
+DRY_PLACES = 256
+"""How many earlier places of the last id are looked at, the latest first: a token's cost stays bounded."""
 DRY_LONGEST = 50
 """Ids that a repeated sequence is followed back; what is longer is as strongly discouraged."""
 
@@ -52,14 +57,19 @@ class History:
 class Sampler:
     """Chooses the next id by the options. The same seed chooses the same ids from the same logits.
 
-    `breakers` are the ids that end a repeated sequence for DRY.
+    `breakers` are the ids that end a repeated sequence for DRY, `never` those that are never chosen.
     """
 
     def __init__(
-        self, options: GenerationOptions, device: torch.device, breakers: Collection[int] = ()
+        self,
+        options: GenerationOptions,
+        device: torch.device,
+        breakers: Collection[int] = (),
+        never: Collection[int] = (),
     ) -> None:
         self._options = options
         self._breakers = breakers
+        self._never = torch.tensor(sorted(never), dtype=torch.long, device=device)
         self._seen = torch.empty((1, 0), dtype=torch.long, device=device)
         self._random = torch.Generator(device)
         if options.seed is None:
@@ -84,10 +94,9 @@ class Sampler:
             scores = self._penalty(self._seen_ids(history), scores)
         if self._options.dry_multiplier:
             scores = self._dry(scores, history)
-        if banned:
-            scores = scores.clone()
-            scores[0, list(banned)] = -torch.inf
-        if self._options.temperature == 0:
+        if banned or len(self._never):
+            scores = self._without(scores, banned)
+        if self._options.temperature < COLDEST:
             return int(scores.argmax())
         # What top-k leaves is a short list: the rest works on that instead of the whole vocabulary.
         kept = min(self._options.top_k or scores.shape[1], scores.shape[1])
@@ -110,6 +119,14 @@ class Sampler:
         self._seen = torch.cat([self._seen[:, :size], new], dim=1) if new.numel() else self._seen
         return self._seen
 
+    def _without(self, scores: torch.Tensor, banned: Collection[int]) -> torch.Tensor:
+        """Take `banned`, and what is never chosen, out of the choice."""
+        scores = scores.index_fill(1, self._never, -torch.inf)
+        scores[0, list(banned)] = -torch.inf
+        if not bool(torch.isfinite(scores).any()):
+            raise HermesError("every token that could come next is banned", "ban less: see /set ban")
+        return scores
+
     def _dry(self, scores: torch.Tensor, history: History) -> torch.Tensor:
         """Make what would go on repeating an earlier sequence less likely, the more the longer it is.
 
@@ -121,7 +138,7 @@ class Sampler:
         last = len(ids) - 1
         if last < 0 or ids[last] in self._breakers:
             return scores
-        for place in history.places[ids[last]][:-1]:
+        for place in history.places[ids[last]][-1 - DRY_PLACES : -1]:
             length = 1
             while (
                 length < min(DRY_LONGEST, place + 1)
@@ -131,12 +148,16 @@ class Sampler:
                 length += 1
             following = ids[place + 1]
             longest[following] = max(length, longest.get(following, 0))
-        scores = scores.clone()
-        for token, length in longest.items():
-            if length >= options.dry_allowed_length and token not in self._breakers:
-                exponent = length - options.dry_allowed_length
-                scores[0, token] -= options.dry_multiplier * options.dry_base**exponent
-        return scores
+        penalties = {
+            token: options.dry_multiplier * options.dry_base ** (length - options.dry_allowed_length)
+            for token, length in longest.items()
+            if length >= options.dry_allowed_length and token not in self._breakers
+        }
+        if not penalties:
+            return scores
+        tokens = torch.tensor(list(penalties), device=scores.device)
+        discount = torch.tensor(list(penalties.values()), device=scores.device, dtype=scores.dtype)
+        return scores.index_add(1, tokens, -discount.unsqueeze(0))
 
     def _xtc(self, scores: torch.Tensor) -> torch.Tensor:
         """By chance, leave out all but the least likely of the tokens above the threshold.
@@ -147,7 +168,7 @@ class Sampler:
         if float(chance) >= self._options.xtc_probability:
             return scores
         probabilities = scores.softmax(-1)
-        likely = probabilities >= self._options.xtc_threshold
+        likely = (probabilities >= self._options.xtc_threshold) & (probabilities > 0)
         if int(likely.sum()) < 2:  # noqa: PLR2004 - of one token none is left out
             return scores
         least = probabilities.masked_fill(~likely, torch.inf).argmin()

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Sequence
 
 from hermes_cli.engines.phrases import Piece
-from hermes_cli.engines.pieces import piece_bytes
+from hermes_cli.engines.pieces import notation, piece_bytes
 
 
 class Speller:
@@ -27,10 +27,9 @@ class Speller:
         None while a character is not whole. An id that ends one character and begins another holds both back:
         they share it.
         """
-        # A model may have more rows of logits than its vocabulary has words: those spell nothing.
-        notation = self._vocabulary[token] if token < len(self._vocabulary) else ""
         self._ids.append(token)
-        self._text += self._decoder.decode(piece_bytes(notation, byte_level=self._byte_level))
+        data = piece_bytes(notation(self._vocabulary, token), byte_level=self._byte_level)
+        self._text += self._decoder.decode(data)
         if self._decoder.getstate()[0]:
             return None
         piece = Piece(self._text, tuple(self._ids))

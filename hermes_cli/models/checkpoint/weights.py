@@ -23,7 +23,7 @@ PICKLE: Final = "pytorch_model.bin"
 INDEX: Final = ".index.json"
 MAX_SHARDS: Final = 2048
 _SHARD = re.compile(r"[\w][\w.-]{0,200}\.(safetensors|bin)")
-_IN_A_BLOCK = re.compile(r"(?:^|\.)(?:layers|h|blocks?)\.\d+\.")
+_IN_A_BLOCK = re.compile(r"(?:^|\.)(?:layers|h|blocks?)\.(\d+)\.")
 _DTYPES: Final = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _SIZES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 _PACKED: Final = ("qweight", "weight_packed")
@@ -70,7 +70,9 @@ def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
         raise ModelUnavailable(f"its {index.name} names files that are no weights", FETCH_AGAIN)
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
-        raise ModelUnavailable(f"{len(missing)} of its {len(names)} weight files are missing", FETCH_AGAIN)
+        raise ModelUnavailable(
+            f"{len(missing)} of its {len(names)} weight files are missing, {missing[0]} first", FETCH_AGAIN
+        )
     return tuple(index.parent / name for name in names), texts
 
 
@@ -81,6 +83,12 @@ def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config
     if lost:
         raise ModelUnavailable(f"{lost} of its tensors are in none of its weight files", FETCH_AGAIN)
     tensors = [t for part in headers.values() for t in part if not _is_second_copy(t, config)]
+    blocks = {found[1] for tensor in tensors if (found := _IN_A_BLOCK.search(tensor.name))}
+    if blocks and len(blocks) < config.layers:  # transformers would fill the others with random numbers
+        raise ModelUnavailable(
+            f"its config.json describes {config.layers:,} layers, and its weights have {len(blocks):,}",
+            FETCH_AGAIN,
+        )
     sizes: Counter[str] = Counter()
     for tensor in tensors:
         sizes[_DTYPES.get(tensor.dtype, "")] += tensor.size

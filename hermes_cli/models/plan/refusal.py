@@ -10,7 +10,7 @@ from hermes_cli.models.plan import devices, gguf, precision
 from hermes_cli.models.plan.sums import Way, weigh
 from hermes_cli.models.plan.survey import Survey, survey
 from hermes_cli.models.plan.values import CONTEXT_STEP, MIN_CONTEXT, Candidate, DoesNotFit, Wishes
-from hermes_cli.models.units import gib
+from hermes_cli.models.units import GIB, gib
 
 
 def refusal(
@@ -22,14 +22,21 @@ def refusal(
     size = wishes.context_size
     subject = f"{model.name} with a context of {size:,} tokens" if size else model.name
     even = "even " if len({other.precision for other in found.ways}) > 1 else ""
+    needed, free = _told_apart(row.memory_needed, row.memory_available)
     message = (
         f"{subject} does not fit {way.place.name}: {even}in {way.precision.text} it needs "
-        f"{gib(row.memory_needed)} GiB for {found.least:,} tokens ({row.sums}), "
-        f"and {gib(row.memory_available)} GiB are free"
+        f"{needed} GiB for {found.least:,} tokens ({row.sums}), and {free} GiB are free"
     )
     hints = list(_ways_out(hardware, model, wishes, found))[:2]
     last = f"close other programs, or {gguf.starter_hint(hardware.memory_available, model.weight_bytes)}"
     return DoesNotFit(message, "; or ".join(hints) or last, considered)
+
+
+def _told_apart(needed: int, free: int) -> tuple[str, str]:
+    """Return two sizes in GiB, with as many digits as it takes to see which is larger."""
+    if gib(needed) != gib(free):
+        return gib(needed), gib(free)
+    return f"{needed / GIB:.3f}", f"{free / GIB:.3f}"
 
 
 def smaller(hardware: Hardware, model: ModelFacts, found: Survey, way: Way) -> str:
@@ -66,7 +73,8 @@ def _ways_out(hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Surv
             f"('hermes models pull {other[0]}' fetches it)"
         )
     if found.ways[0].precision.is_half and not found.ways[0].place.gpus:
-        yield from _relaxed(hardware, model, replace(wishes, precision="4bit"), "--precision {} (slowly)")
+        for word, how in (("8bit", "--precision {}"), ("4bit", "--precision {} (slowly)")):
+            yield from _relaxed(hardware, model, replace(wishes, precision=word), how)
     if found.asked_device == devices.AUTO and hardware.gpus:
         yield from _relaxed(hardware, model, replace(wishes, device=devices.CPU), "--device cpu (slowly)")
 

@@ -69,8 +69,8 @@ def survey(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Survey:
 
 
 def eight_bit(model: ModelFacts, found: Survey) -> Way | None:
-    """Return the 8-bit way on the best card, which is for comparison: it is never taken unasked."""
-    place = found.ways[0].place
+    """Return the 8-bit way on the same cards, which is for comparison: it is never taken unasked."""
+    place = (found.chosen or found.ways[0]).place
     if not place.gpus or any(precision.problem("8bit", gpu) for gpu in place.gpus):
         return None
     return weigh(model, precision.meant(model, "8bit", place.gpus), place, found.target)

@@ -139,7 +139,8 @@ def test_packed_weights_are_counted_as_what_they_stand_for(tmp_path: Path) -> No
         "model.norm.weight": ("float16", (32,)),
     }
     for tensors, name in ((nf4, "nf4"), (packed, "gptq")):
-        files = checkpoint_files(tensors=tensors, quantization_config=QUANTISED[name][0])
+        settings = QUANTISED[name][0]
+        files = checkpoint_files(tensors=tensors, num_hidden_layers=1, quantization_config=settings)
         weights = checkpoint.read(write_checkpoint(tmp_path / name, files)).weights
         assert (weights.parameters, weights.linear_parameters) == (1024 + 32, 1024)
 

@@ -249,7 +249,7 @@ def test_the_table_of_machines(case: Case) -> None:
         (
             machine(ram=16, free=13.5),
             "in bf16 it needs 15.9 GiB",
-            "--precision 4bit (slowly) would do: 4-bit nf4 on cpu needs 6.2 GiB",
+            "--precision 8bit would do: 8-bit int8 on cpu needs 9.7 GiB",
         ),
     ],
     ids=["4 GB", "4 GB and 64 of memory", "Maxwell", "8 GB", "8 GB, busy", "16 GB"],
