@@ -1,6 +1,7 @@
 """The folder of kept prefixes: bounded, private, and never in the way."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,14 @@ def test_discard(tmp_path: Path, key: str) -> None:
     put(kept, key, 1)
     kept.discard(key)
     assert kept.find(key) is None
+
+
+def test_what_a_killed_write_left_is_swept(tmp_path: Path) -> None:
+    """Each kill would leave a file that nobody finds and nobody deletes."""
+    kept = KeptPrefixes(tmp_path)
+    for name, age in ((".new-old", 10_000), (".new-now", 0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "new").write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
+    put(kept, "a", 10)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".new-now", "a.safetensors"]

@@ -73,6 +73,16 @@ def test_a_broken_tokenizer_is_named(tmp_path: Path, text: str) -> None:
         read_vocabulary(tmp_path)
 
 
+def test_an_id_far_behind_the_others_is_refused(tmp_path: Path) -> None:
+    """A file of a few bytes could ask for a list of a thousand million words."""
+    text = (tiny_mistral_folder() / "tokenizer.json").read_text()
+    table = json.loads(text)
+    table["added_tokens"].append(table["added_tokens"][-1] | {"id": 1 << 30, "content": "<far>"})
+    (tmp_path / "tokenizer.json").write_text(json.dumps(table))
+    with pytest.raises(ModelUnavailable, match="1,073,741,824"):
+        read_vocabulary(tmp_path)
+
+
 def test_no_tokenizer_at_all(tmp_path: Path) -> None:
     """It would be looked for on the hub."""
     with pytest.raises(ModelUnavailable, match=r"neither a tokenizer\.json nor a tokenizer\.model"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
 
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.errors import HermesError, ResourcesExhausted
@@ -96,6 +97,54 @@ def test_a_cancelled_prefill_keeps_what_was_done(mistral: Any) -> None:
     made.prefill(IDS[made.reuse(IDS[:200]) : 200], never)
     reference = one_pass(mistral, IDS[:201])[-1]
     torch.testing.assert_close(made.step(IDS[200]), reference, atol=TOLERANCE, rtol=0)
+
+
+FULL_ELSEWHERE = [
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+"""As the CPU's allocator, Metal and cuBLAS say it: torch has no exception for these."""
+
+
+@pytest.mark.parametrize("full", FULL_ELSEWHERE, ids=["cpu", "metal", "cublas"])
+def test_memory_that_runs_out_on_other_devices(mistral: Any, full: RuntimeError) -> None:
+    """Only CUDA's own exception would be told apart from a device that fails."""
+    made = decoder(mistral, 64)
+    with Failure(mistral, 1, full):
+        assert made.prefill(IDS[:100], never)
+    with Failure(mistral, 1, full):
+        logits = made.step(IDS[100])
+    torch.testing.assert_close(logits, one_pass(mistral, IDS[:101])[-1], atol=TOLERANCE, rtol=0)
+    with Failure(mistral, 1, full, times=99), pytest.raises(ResourcesExhausted):
+        made.step(IDS[101])
+
+
+class FullAt(TorchFunctionMode):
+    """Has no memory for the buffer that is asked for as number `number`, counted from 1."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._left = number
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.new_empty:
+            self._left -= 1
+            if self._left == 0:
+                raise FULL
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 7])
+def test_memory_that_runs_out_while_the_cache_grows(mistral: Any, number: int) -> None:
+    """The keys would have room for more tokens than the values, and the next step write past the end."""
+    made = Decoder(mistral, CPU, 1024)
+    ids = [*IDS, *IDS]
+    made.prefill(ids[:512], never)
+    with FullAt(number), pytest.raises(torch.OutOfMemoryError):
+        made._evaluate(mistral, [ids[512]])
+    assert made.ids == ids[:512]
+    torch.testing.assert_close(made.step(ids[512]), one_pass(mistral, ids[:513])[-1], atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), FULL])

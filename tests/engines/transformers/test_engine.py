@@ -160,6 +160,15 @@ def test_a_banned_phrase_is_never_said_and_the_rest_is_what_the_model_says(
     assert said(engine, talk)[0] == said(fresh, talk)[0]
 
 
+def test_a_ban_of_a_single_letter_costs_no_second_try(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
+    """Each token with the letter would be evaluated, unsaid and evaluated again: thousands for a sentence."""
+    engine = engine_over(mistral, mistral_vocabulary)
+    with Evaluated(mistral) as evaluated:
+        text, done = said(engine, TALK, GenerationOptions(**{**as_dict(GREEDY), "ban": ("E",)}))
+    assert "e" not in text.lower()
+    assert evaluated.ids == done.usage.prompt_tokens + done.usage.completion_tokens - 1
+
+
 def as_dict(options: GenerationOptions) -> dict[str, Any]:
     """Return options as keyword arguments."""
     return {name: getattr(options, name) for name in GenerationOptions.__slots__}
@@ -202,6 +211,18 @@ def test_memory_that_runs_out_once_changes_nothing(mistral: Any, mistral_vocabul
         again, done = said(engine_over(mistral, mistral_vocabulary), TALK)
     assert again == plain
     assert done.finish_reason is FinishReason.LENGTH
+
+
+def test_ids_that_had_to_be_evaluated_again_are_not_counted_as_held(
+    mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
+    """`cached` would say that a turn was cheap which was not."""
+    engine = engine_over(mistral, mistral_vocabulary)
+    text, done = said(engine, TALK)
+    talk = TALK.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "Go on."))
+    with Failure(mistral, 1, torch.OutOfMemoryError("CUDA out of memory.")):
+        _, done = said(engine, talk)
+    assert done.usage.cached_tokens == 0
 
 
 def test_numbers_that_overflow_end_the_answer_with_words(
@@ -270,6 +291,15 @@ def test_another_precision_or_prompt_does_not_find_it(
     other = Conversation((Message(Role.SYSTEM, SYSTEM + "!"), *TALK.messages[1:]))
     _, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), other)
     assert done.usage.cached_tokens == 0
+
+
+def test_a_prompt_that_cannot_be_kept_is_no_fault_of_the_answers(
+    mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
+) -> None:
+    """A full disk would turn a whole answer into a failure."""
+    (tmp_path / "prefixes").write_text("a file is in the way of the folder")
+    engine = keeping(mistral, mistral_vocabulary, tmp_path / "prefixes", mistral_folder)
+    assert said(engine, TALK)[1].finish_reason is FinishReason.LENGTH
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x10\x00\x00\x00\x00\x00\x00\x00{not a header}", b"x" * 4000])

@@ -1,13 +1,19 @@
 """Loading: the precision that the plan names and no other, and every way in which it fails said in words."""
 
 import dataclasses
+import json
+import os
 import pickle
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from hermes_cli.engines.transformers.int8 import Int8Linear
 from hermes_cli.engines.transformers.loading import load_model
@@ -82,6 +88,73 @@ def test_a_file_cut_short_is_named(mistral_folder: Path, tmp_path: Path) -> None
     with pytest.raises(ModelUnavailable, match="could not be loaded") as caught:
         load_model(dataclasses.replace(plan, path=folder))
     assert "hermes models show" in caught.value.hint
+
+
+def test_layers_that_are_not_in_the_files(mistral_folder: Path, tmp_path: Path) -> None:
+    """They would be filled with random numbers, and the model talk nonsense without a word of why."""
+    plan = plan_for(mistral_folder)
+    folder = copy_of(mistral_folder, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["num_hidden_layers"] += 2
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelUnavailable, match=r"describes .* weights, and its files hold"):
+        load_model(dataclasses.replace(plan, path=folder))
+
+
+def test_a_tensor_that_is_not_in_the_files(mistral_folder: Path, tmp_path: Path) -> None:
+    """The same for a single matrix, where a spare one keeps the number of weights right."""
+    plan = plan_for(mistral_folder)
+    folder = copy_of(mistral_folder, tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    tensors["model.layers.0.mlp.spare.weight"] = tensors.pop(name)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelUnavailable, match=re.escape(name)):
+        load_model(dataclasses.replace(plan, path=folder))
+
+
+def test_a_matrix_of_another_shape(mistral_folder: Path, tmp_path: Path) -> None:
+    """The person would read advice about an option of transformers that hermes does not have."""
+    plan = plan_for(mistral_folder)
+    folder = copy_of(mistral_folder, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["intermediate_size"] //= 2
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelUnavailable, match="do not have the shapes") as caught:
+        load_model(dataclasses.replace(plan, path=folder))
+    assert "ignore_mismatched" not in str(caught.value)
+
+
+def test_nothing_is_fetched_from_the_hub_where_kernels_is_installed(tmp_path: Path) -> None:
+    """A library would download compiled code and run it, unasked, as soon as it is imported."""
+    (tmp_path / "kernels.py").write_text("raise SystemExit('kernels was imported')\n")
+    program = "import hermes_cli.engines.transformers.quantize, bitsandbytes; print('quiet')"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.stdout.strip(), run.returncode) == ("quiet", 0)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_rounded_to_eight_bits_as_they_are_read(
+    mistral_folder: Path, mistral: Any, tmp_path: Path, precision: str
+) -> None:
+    """Weights of another type would be rounded otherwise, or not at all."""
+    folder = copy_of(mistral_folder, tmp_path)
+    tensors = load_file(mistral_folder / "model.safetensors")
+    changed = {name: tensor.to(PRECISIONS[precision]) for name, tensor in tensors.items()}
+    save_file(changed, folder / "model.safetensors", {"format": "pt"})
+    model, _ = load_model(plan_for(folder, "8bit"))
+    layer = model.get_decoder().layers[1].self_attn.q_proj
+    exact = mistral.get_decoder().layers[1].self_attn.q_proj.weight
+    step = exact.abs().amax(1, keepdim=True) / 127
+    assert layer.weight.dtype == torch.int8
+    assert ((layer.weight * layer.scale.float()[:, None] - exact).abs() <= 1.2 * step).all()
 
 
 def test_a_device_that_is_not_there_is_no_cpu(mistral_folder: Path) -> None:

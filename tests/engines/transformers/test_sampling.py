@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.generation import logits_process
 
-from hermes_cli.engines.transformers.sampling import History, Sampler
+from hermes_cli.engines.transformers.sampling import DRY_PLACES, History, Sampler
 from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
@@ -159,3 +159,37 @@ def test_the_penalty_follows_an_answer_that_was_taken_back() -> None:
     history.truncate(1)
     history.append(second)
     assert sampler.choose(LOGITS, history) == first
+
+
+def test_dry_looks_at_a_bounded_past() -> None:
+    """A token would cost the more, the longer the conversation is."""
+    options = GenerationOptions(temperature=0, repetition_penalty=1, dry_multiplier=50)
+    logits = torch.zeros(10)
+    logits[4] = 1
+    repeated = [1, 2, 3, 4, 9, 1, 2, 3]
+    assert Sampler(options, CPU).choose(logits, History(repeated)) != 4
+    between = [5, 3] * DRY_PLACES  # so often was 3 said since, and never after 1 2
+    assert Sampler(options, CPU).choose(logits, History([*repeated[:5], *between, 9, 1, 2, 3])) == 4
+
+
+def test_xtc_with_no_threshold_never_takes_what_cannot_come() -> None:
+    """With a threshold of 0 a token that top-k left out would be the only one to stay."""
+    options = GenerationOptions(
+        temperature=1, top_k=0, top_p=0.6, min_p=0, repetition_penalty=1, xtc_probability=1, xtc_threshold=0
+    )
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    sampler = Sampler(options, CPU)
+    assert {sampler.choose(logits, History([])) for _ in range(50)} == {1}  # top-p leaves the first two
+
+
+@pytest.mark.parametrize("temperature", [1e-7, 1e-30, 5e-324])
+def test_the_coldest_temperature_is_greedy(temperature: float) -> None:
+    """The numbers would overflow, and the answer end with words about 16 bits."""
+    options = GenerationOptions(temperature=temperature, repetition_penalty=1)
+    assert Sampler(options, CPU).choose(LOGITS, History([])) == int(LOGITS.argmax())
+
+
+def test_where_everything_is_banned_that_is_said() -> None:
+    """A ban of every letter would choose one of the banned, or never end."""
+    with pytest.raises(HermesError, match="banned"):
+        Sampler(PLAIN, CPU, never=range(500)).choose(LOGITS, History([]))
