@@ -26,7 +26,7 @@ def converse(runtime: Runtime, flags: Flags) -> int:
 
     terminal = runtime.terminal
     with terminal.typing(shown=not terminal.interactive):  # early keys wait, unseen, for the prompt
-        persona, session, choice = start(runtime, flags)
+        persona, session, choice = start(runtime, flags, keep=not flags.no_log)
         origin = "command line" if flags.persona else runtime.settings.source("persona")
         state = State(
             terminal, session, persona, origin, ProgramHost(runtime, flags, choice), flags.statistics

@@ -46,7 +46,10 @@ class Loop:
     def run(self) -> int:
         """Run until the end of input or `/exit`; return the exit code."""
         with self._ctrl_c():
-            self._greet()
+            if self._state.session.keeper.path:
+                self._recall()
+            else:
+                self._greet()
             while self._state.running and self._round():
                 pass
         return self._state.exit_code
@@ -141,6 +144,20 @@ class Loop:
         if opening and opening[-1].role is Role.ASSISTANT and self._state.persona.greeting is not None:
             self._name()
             self._state.terminal.write(opening[-1].text + self._after(opening[-1].text))
+
+    def _recall(self) -> None:
+        """Show a person where the conversation that goes on had come to: its last exchange."""
+        session = self._state.session
+        turns = session.conversation.messages[len(session.opening) :]
+        if not self._person:
+            return
+        self._state.notice(f"(going on behind {len(turns)} turn{'' if len(turns) == 1 else 's'})")
+        for message in turns[-2:]:
+            if message.role is Role.ASSISTANT:
+                self._name()
+                self._state.terminal.write(message.text + self._after(message.text))
+            else:
+                self._state.notice(f"> {message.text}")
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
