@@ -58,7 +58,7 @@ class Keeper:
         self._opening = opening
         if self.conversation is not None:
             number = self.conversation
-            self._try(lambda store: store.set_opening(number, _before_the_tree(opening)))
+            self._try(lambda store: store.set_opening(number, before_the_tree(opening)))
 
     def asked(self, text: str) -> None:
         """Write the person's turn down. It is on the disk when this returns, before the answer begins."""
@@ -92,12 +92,11 @@ class Keeper:
         self._try(write)
         self._reply = None
 
-    def took_back(self) -> None:
-        """Stand again before the person's last turn, which was not answered. It stays in the tree."""
-        if self.conversation is not None and self.path:
-            number = self.conversation
-            del self.path[-1]
-            leaf = self.path[-1] if self.path else None
+    def stand(self, path: Sequence[int]) -> None:
+        """Stand at the end of another path of the tree. Nothing is deleted."""
+        self.path, self._reply = list(path), None
+        if self.conversation is not None:
+            number, leaf = self.conversation, self.path[-1] if self.path else None
             self._try(lambda store: store.move(number, leaf))
 
     def _begin_reply(self, store: Store, text: str) -> None:
@@ -112,7 +111,7 @@ class Keeper:
             self.path.append(store.add(self.conversation, parent, message, state))
 
     def _begin_conversation(self, store: Store) -> None:
-        number = store.begin(_before_the_tree(self._opening), self.persona)
+        number = store.begin(before_the_tree(self._opening), self.persona)
         store.claims.take(number)
         greeting = _greeting(self._opening)
         self.path = [] if greeting is None else [store.add(number, None, greeting)]
@@ -134,7 +133,8 @@ def _greeting(opening: Conversation) -> Message | None:
     return last if last is not None and last.role is Role.ASSISTANT else None
 
 
-def _before_the_tree(opening: Conversation) -> Sequence[Message]:
+def before_the_tree(opening: Conversation) -> Sequence[Message]:
+    """Return what comes before the tree in every prompt; the greeting is the tree's root."""
     return opening.messages[:-1] if _greeting(opening) is not None else opening.messages
 
 

@@ -4,10 +4,11 @@ It knows the order in which turns come to be and what is kept of a broken one. I
 is typed in, how it looks, and where it is stored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.keeper import Keeper, before_the_tree
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
+from hermes_cli.errors import UsageError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import Sourced
 from hermes_cli.store.records import State
@@ -38,12 +39,29 @@ class Session:
         iterator is closed. Where nothing was said at all, the user's turn is taken back too, so that it can
         be sent again. Raises what the engine raises; ContextOverflow leaves the conversation as it was.
         """
-        before = self.conversation
+        before, path = self.conversation, tuple(self.keeper.path)
         asked = before.add(Message(Role.USER, text))
+        self.keeper.asked(text)
+        return self._answer(asked, cancel, prefill, lambda: self._stand(before, path))
+
+    def again(self, cancel: Cancel) -> Iterator[Chunk]:
+        """Yield another answer to the person's last turn. The one before stays in the tree.
+
+        Where nothing is said, the answer before it stands again. Raises UsageError where there is none, and
+        as `send` does.
+        """
+        before, path = self.conversation, tuple(self.keeper.path)
+        if len(before) <= len(self.opening) or before.messages[-1].role is not Role.ASSISTANT:
+            raise UsageError("there is no answer to say again", "ask something first")
+        self.cut(len(before) - 1)
+        return self._answer(self.conversation, cancel, "", lambda: self._stand(before, path))
+
+    def _answer(
+        self, asked: Conversation, cancel: Cancel, prefill: str, take_back: Callable[[], None]
+    ) -> Iterator[Chunk]:
         messages = asked.add(Message(Role.ASSISTANT, prefill)) if prefill else asked
         self.last = None
         new, failed = "", False
-        self.keeper.asked(text)
         try:
             for chunk in self.engine.stream(messages.messages, self.options.options, cancel):
                 new += chunk.text
@@ -63,7 +81,21 @@ class Session:
                 state = _state(self.last, failed=failed)
                 self.keeper.ended(prefill + new, state, self.last, self.engine.name, self.options.options)
             else:
-                self.keeper.took_back()
+                take_back()
+
+    def cut(self, length: int) -> None:
+        """Stand behind the first `length` messages. What came after them stays in the tree."""
+        self.conversation = Conversation(self.conversation.messages[:length])
+        self.keeper.stand(self.keeper.path[: max(0, length - self.root)])
+
+    def _stand(self, conversation: Conversation, path: Sequence[int]) -> None:
+        self.conversation = conversation
+        self.keeper.stand(path)
+
+    @property
+    def root(self) -> int:
+        """How many messages come before the tree: system prompt and examples, not the greeting."""
+        return len(before_the_tree(self.opening))
 
     @property
     def cut_short(self) -> str:

@@ -1,11 +1,9 @@
 """From the flags to what is kept: the store, the conversation to go on with, or nothing at all."""
 
 from hermes_cli.chat.keeper import Keeper
-from hermes_cli.chat.session import Session
 from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import PersonaError, StoreError, UsageError
-from hermes_cli.messages import Conversation, Role
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.records import StoredConversation
@@ -26,14 +24,14 @@ def open_keeper(runtime: Runtime, *, keep: bool) -> Keeper:
         runtime.terminal.error(f"from here on nothing is kept: {error.message}")
 
     if not keep:
-        return Keeper()
+        return Keeper(Store())
     try:
         return Keeper(open_store(runtime), failed)
     except StoreError as error:
         runtime.terminal.error(f"nothing of this conversation is kept: {error.message}")
         if error.hint:
             runtime.terminal.notice(f"  {error.hint}")
-        return Keeper()
+        return Keeper(Store())
 
 
 def earlier_conversation(keeper: Keeper, flags: Flags) -> StoredConversation | None:
@@ -43,7 +41,7 @@ def earlier_conversation(keeper: Keeper, flags: Flags) -> StoredConversation | N
     """
     if not flags.continue_last and flags.resume is None:
         return None
-    if keeper.store is None:
+    if keeper.store is None or keeper.store.file is None:
         raise UsageError("there is nothing to go on with: nothing is kept", "leave --no-log out")
     found = find(keeper.store, flags.resume)
     if not keeper.store.claims.take(found.id):
@@ -51,7 +49,6 @@ def earlier_conversation(keeper: Keeper, flags: Flags) -> StoredConversation | N
             f"'{found.title}' is open in another window",
             f"'hermes sessions show {found.id}' shows it as far as it has come",
         )
-    keeper.store.stop_partial(found.id)
     return found
 
 
@@ -79,14 +76,3 @@ def persona_of(runtime: Runtime, flags: Flags, earlier: StoredConversation | Non
         except PersonaError:
             runtime.terminal.notice(f"there is no persona '{sanitize_line(earlier.persona)}' any more")
     return runtime.persona(flags.persona)
-
-
-def resume(session: Session, store: Store, earlier: StoredConversation) -> None:
-    """Have the session go on where an earlier conversation stands."""
-    path = store.path(earlier.leaf)
-    turns = [stored.message for stored in path]
-    opening = Conversation(earlier.opening)
-    if turns and turns[0].role is Role.ASSISTANT:  # the greeting
-        opening = opening.add(turns.pop(0))
-    session.resume(opening, turns)
-    session.keeper.resume(earlier, [stored.id for stored in path])

@@ -1,5 +1,6 @@
 """From what the flags ask for to a session that can be talked to."""
 
+from hermes_cli.chat import branches
 from hermes_cli.chat.session import Session
 from hermes_cli.commands import keeping
 from hermes_cli.commands.flags import Flags
@@ -22,8 +23,8 @@ def start(runtime: Runtime, flags: Flags, *, keep: bool) -> tuple[Persona, Sessi
     keeper.persona = persona.key
     keeper.precision = choice.plan.precision if choice.plan else ""
     session = Session(open_engine(runtime, choice), opening, sampling, keeper)
-    if earlier is not None and keeper.store is not None:
-        keeping.resume(session, keeper.store, earlier)
+    if earlier is not None:
+        branches.resume(session, earlier)
         if flags.system is not None:
             session.set_system(flags.system or None)
     return persona, session, choice

@@ -6,15 +6,18 @@ from pathlib import Path
 
 
 class Claims:
-    """The conversations that this process has claimed, by lock files in a folder. None is claimed twice."""
+    """The conversations that this process has claimed, by lock files in a folder. None is claimed twice.
 
-    def __init__(self, folder: Path) -> None:
+    Without a folder there is nobody else who could.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._held: dict[int, int] = {}
 
     def take(self, conversation: int) -> bool:
         """Claim a conversation, and return whether it is this process' now."""
-        if conversation in self._held:
+        if conversation in self._held or self._folder is None:
             return True
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self._folder / f"{conversation}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -20,11 +20,18 @@ WAL_IS_SAFE: Final = (3, 51, 3)
 _FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path | None) -> sqlite3.Connection:
     """Return a connection to a database at this version, made where it is not there, for its owner alone.
+
+    Without a path it is in memory, and gone with the connection.
 
     Raises StoreError where it cannot be opened, is damaged, or is a newer hermes'.
     """
+    if path is None:
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")
+        schema.migrate(connection)
+        return connection
     with explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's journals take its permissions
@@ -56,7 +63,7 @@ def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path | None) -> Iterator[None]:
     """Turn what SQLite and the system raise into StoreError."""
     try:
         yield
@@ -69,7 +76,7 @@ def explained(path: Path) -> Iterator[None]:
 WITHOUT: Final = "the chat goes on without being kept; --no-log does so from the start"
 
 
-def _named(error: sqlite3.Error, path: Path) -> StoreError:
+def _named(error: sqlite3.Error, path: Path | None) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_BUSY:
         return StoreError("another window is writing to the conversations, and does not end", "try again")
@@ -83,7 +90,7 @@ def _named(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[sqlite3.Connection]:
     """Run statements as one: all of them are on the disk at the end, or none.
 
     Raises StoreError where that is not possible.

@@ -31,11 +31,14 @@ _CONVERSATION = (
 
 
 class Store:
-    """One database. A process has one; several processes may have the same file open."""
+    """One database. A process has one; several processes may have the same file open.
 
-    def __init__(self, file: Path) -> None:
+    Without a file it is in memory: for a conversation that leaves no trace.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
         self.file = file
-        self.claims = Claims(file.with_name("claims"))
+        self.claims = Claims(file.with_name("claims") if file else None)
         self._connection = connect(file)
 
     def close(self) -> None:
@@ -131,6 +134,24 @@ class Store:
         with explained(self.file):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return cursor.rowcount
+
+    def fork(self, conversation: int, path: Sequence[int], title: str) -> int:
+        """Return the id of a new conversation that begins as `path` of another one does."""
+        now = time.time()
+        copied = _MESSAGE.partition("conversation, parent, ")[2]
+        with transaction(self._connection, self.file) as database:
+            cursor = database.execute(
+                "INSERT INTO conversations (title, is_named, persona, opening, created, updated) "
+                "SELECT ?, 1, persona, opening, ?, ? FROM conversations WHERE id = ?",
+                (title, now, now, conversation),
+            )
+            number, parent = int(cursor.lastrowid or 0), None
+            for message in path:
+                self._require(database, conversation, message)
+                query = f"INSERT INTO messages (conversation, parent, {copied}) SELECT ?, ?, {copied} FROM messages WHERE id = ?"  # noqa: S608, E501
+                parent = database.execute(query, (number, parent, message)).lastrowid
+            database.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (parent, number))
+            return number
 
     def stop_partial(self, conversation: int) -> int:
         """Mark replies that nobody writes any more as stopped, and return how many there were."""
