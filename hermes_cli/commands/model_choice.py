@@ -133,7 +133,8 @@ def _offer(runtime: Runtime, machine: Hardware, wishes: Wishes) -> str:
     terminal.plain("There is no model on this machine yet. Which one shall be fetched?")
     rows = [(str(n), one.name, size_text(one.size), one.what) for n, one in enumerate(choices, 1)]
     terminal.plain(columns(rows, indent="  "))
-    answer = terminal.ask(f"1 to {len(choices)} [1]: ").strip()
+    numbers = [number for number, *_ in rows]
+    answer = terminal.ask(f"{', '.join(numbers[:-1])} or {numbers[-1]} [1]: ").strip()
     by_number = {number: name for number, name, *_ in rows}
     chosen = by_number.get(answer, STARTER.alias)
     if chosen != STARTER.alias:
