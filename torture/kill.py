@@ -51,7 +51,8 @@ def one_run(file: Path, moment_s: float) -> dict[int, str]:
         time.sleep(moment_s)
         child.send_signal(signal.SIGKILL)
         lines = child.stdout.read().splitlines()
-    return dict(line.split(" ", 1) for line in lines if line)  # type: ignore[misc]
+    parts = (line.partition(" ") for line in lines)
+    return {int(number): text for number, _, text in parts}
 
 
 def lost(file: Path, told: dict[int, str]) -> list[str]:
@@ -59,7 +60,7 @@ def lost(file: Path, told: dict[int, str]) -> list[str]:
     store = Store(file)
     missing = []
     for number, text in told.items():
-        found = store.message(int(number))
+        found = store.message(number)
         fits = found is not None and (
             found.text == text or (text == "beg" and found.text in ("begin", "beg"))
         )

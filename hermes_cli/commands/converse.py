@@ -96,6 +96,7 @@ class ProgramHost:
             session.engine.close()  # two models at once would need the memory of both
             session.engine = open_engine(self.runtime, choice)
             self.choice = choice
+            session.keeper.precision = choice.plan.precision if choice.plan else ""
         except BaseException:
             session.engine = self._reopen()
             raise

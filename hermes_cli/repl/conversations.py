@@ -3,7 +3,7 @@
 import datetime as dt
 
 from hermes_cli.chat import branches
-from hermes_cli.errors import UsageError
+from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.repl.state import State
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
@@ -36,7 +36,17 @@ def resume(state: State, argument: str) -> None:
         several = ", ".join(f"{one.id} ({one.title})" for one in found[:5])
         raise UsageError(f"'{argument}' may mean several: {several}", "name one by its number")
     branches.resume(state.session, found[0])
+    _put_on(state, found[0].persona)
     state.recall(2)
+
+
+def _put_on(state: State, persona: str) -> None:
+    """Let the conversation's own persona speak, where there still is one of that name."""
+    state.session.keeper.persona = persona
+    try:
+        state.persona, state.persona_from = state.host.find_persona(persona), "/resume"
+    except PersonaError:
+        state.notice(f"There is no persona '{sanitize_line(persona)}' any more.")
 
 
 def title(state: State, argument: str) -> None:

@@ -80,6 +80,16 @@ def test_title_search_sessions_and_forget(home: Env, tmp_path: Path) -> None:
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
 
 
+def test_another_persona_is_kept_under_its_own_name(home: Env, tmp_path: Path) -> None:
+    """Broken: a conversation would come back with the wrong character."""
+    chat(home, tmp_path, "one", "/persona gourmet-cook", "two", "/resume one", "three")
+    store = Store(Paths.from_environment(home).conversations)
+    assert [(c.title, c.persona) for c in store.conversations()] == [
+        ("one", "hermes-2"),
+        ("two", "gourmet-cook"),
+    ]
+
+
 def test_the_tree_is_there_without_a_log(home: Env, tmp_path: Path) -> None:
     """Broken: who keeps nothing could not undo; or would leave a file."""
     result = chat(home, tmp_path, "q", "/regen", "/swipe 1", "/undo", "again", flags=("--no-log",))
