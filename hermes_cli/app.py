@@ -27,6 +27,7 @@ VERBS = {
     "tokens": "Show the token ids of the prompt that `ask` would send.",
     "models": "List, fetch, show and remove models.",
     "personas": "List and show personas.",
+    "sessions": "List, show, search, rename and remove conversations.",
     "config": "Show the settings and where they are kept.",
     "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
 }
@@ -104,6 +105,8 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
         known = error if isinstance(error, HermesError) else _translated(error)
         _explain(runtime, f"hermes: {known.message}", known.hint)
         return known.exit_code
+    finally:
+        runtime.at_exit.close()
     return 0
 
 

@@ -68,6 +68,11 @@ class Paths:
         return self.data / "models"
 
     @property
+    def conversations(self) -> Path:
+        """The database of everything that was said."""
+        return self.data / "conversations.db"
+
+    @property
     def prefixes(self) -> Path:
         """Where the KV caches of system prompts are kept between runs."""
         return self.cache / "prefixes"

@@ -6,6 +6,7 @@ HermesError                 1    something failed
 ├── ModelUnavailable       69    no such model, a broken model file, no hub
 │   └── DownloadError      69    a download did not arrive, or arrived wrong
 ├── ResourcesExhausted     75    out of memory, out of disk, or busy
+├── StoreError             75    the conversations cannot be read, or nothing more can be kept
 ├── ConfigError            78    a config file that cannot be read as one
 │   └── PersonaError       78    the same for a persona file
 └── ReaderGone            141    whoever read standard output has closed it
@@ -65,6 +66,12 @@ class DownloadError(ModelUnavailable):
 
 class ResourcesExhausted(HermesError):  # noqa: N818 - reads as what happened
     """Memory or disk ran out, or something that cannot be shared is in use."""
+
+    exit_code = 75
+
+
+class StoreError(HermesError):
+    """The database of conversations cannot be opened, or cannot take what it is given."""
 
     exit_code = 75
 

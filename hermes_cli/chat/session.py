@@ -4,26 +4,33 @@ It knows the order in which turns come to be and what is kept of a broken one. I
 is typed in, how it looks, and where it is stored.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from hermes_cli.chat.keeper import Keeper, before_the_tree
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
+from hermes_cli.errors import UsageError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import Sourced
+from hermes_cli.store.records import State
 
 
 class Session:
     """A conversation with one engine.
 
     `conversation` always holds whole exchanges: a user's turn is in it once its answer has begun. `opening`
-    is what `clear` goes back to: system prompt, examples, greeting.
+    is what `clear` goes back to: system prompt, examples, greeting. The keeper writes down what is said.
     """
 
-    def __init__(self, engine: Engine, opening: Conversation, options: Sourced) -> None:
+    def __init__(
+        self, engine: Engine, opening: Conversation, options: Sourced, keeper: Keeper | None = None
+    ) -> None:
         self.engine = engine
         self.opening = opening
         self.conversation = opening
         self.options = options
+        self.keeper = keeper or Keeper()
         self.last: Completion | None = None
+        self.keeper.begin(opening)
 
     def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
         """Send a user's turn and yield the answer, which begins with `prefill`.
@@ -32,22 +39,63 @@ class Session:
         iterator is closed. Where nothing was said at all, the user's turn is taken back too, so that it can
         be sent again. Raises what the engine raises; ContextOverflow leaves the conversation as it was.
         """
-        before = self.conversation
+        before, path = self.conversation, tuple(self.keeper.path)
         asked = before.add(Message(Role.USER, text))
+        self.keeper.asked(text)
+        return self._answer(asked, cancel, prefill, lambda: self._stand(before, path))
+
+    def again(self, cancel: Cancel) -> Iterator[Chunk]:
+        """Yield another answer to the person's last turn. The one before stays in the tree.
+
+        Where nothing is said, the answer before it stands again. Raises UsageError where there is none, and
+        as `send` does.
+        """
+        before, path = self.conversation, tuple(self.keeper.path)
+        if len(before) <= len(self.opening) or before.messages[-1].role is not Role.ASSISTANT:
+            raise UsageError("there is no answer to say again", "ask something first")
+        self.cut(len(before) - 1)
+        return self._answer(self.conversation, cancel, "", lambda: self._stand(before, path))
+
+    def _answer(
+        self, asked: Conversation, cancel: Cancel, prefill: str, take_back: Callable[[], None]
+    ) -> Iterator[Chunk]:
         messages = asked.add(Message(Role.ASSISTANT, prefill)) if prefill else asked
         self.last = None
-        new = ""
+        new, failed = "", False
         try:
             for chunk in self.engine.stream(messages.messages, self.options.options, cancel):
                 new += chunk.text
+                if new:
+                    self.keeper.said(prefill + new)
                 if chunk.completion is not None:
                     self.last = chunk.completion
                 yield chunk
+        except Exception:
+            failed = True
+            raise
         finally:
             ended = self.last is not None and self.last.finish_reason is not FinishReason.CANCELLED
             if new or ended:
                 turn_ids = self.last.turn_ids if self.last is not None else None
                 self.conversation = asked.add(Message(Role.ASSISTANT, prefill + new, turn_ids))
+                state = _state(self.last, failed=failed)
+                self.keeper.ended(prefill + new, state, self.last, self.engine.name, self.options.options)
+            else:
+                take_back()
+
+    def cut(self, length: int) -> None:
+        """Stand behind the first `length` messages. What came after them stays in the tree."""
+        self.conversation = Conversation(self.conversation.messages[:length])
+        self.keeper.stand(self.keeper.path[: max(0, length - self.root)])
+
+    def _stand(self, conversation: Conversation, path: Sequence[int]) -> None:
+        self.conversation = conversation
+        self.keeper.stand(path)
+
+    @property
+    def root(self) -> int:
+        """How many messages come before the tree: system prompt and examples, not the greeting."""
+        return len(before_the_tree(self.opening))
 
     @property
     def cut_short(self) -> str:
@@ -66,12 +114,27 @@ class Session:
     def clear(self) -> None:
         """Go back to the opening: system prompt, examples and greeting stay."""
         self.conversation = self.opening
+        self.keeper.begin(self.opening)
 
     def restart(self, opening: Conversation) -> None:
         """Begin a new conversation under another opening, as with another persona."""
         self.opening = self.conversation = opening
+        self.keeper.begin(opening)
+
+    def resume(self, opening: Conversation, turns: Sequence[Message]) -> None:
+        """Go on behind the turns of an earlier conversation. The keeper is told by whoever found it."""
+        self.opening = opening
+        self.conversation = opening.add(*turns)
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt for what comes; the turns stay."""
         self.opening = self.opening.with_system(text)
         self.conversation = self.conversation.with_system(text)
+        self.keeper.change_opening(self.opening)
+
+
+def _state(done: Completion | None, *, failed: bool) -> State:
+    """Return how a reply ended. One whose reader went away was stopped, too."""
+    if failed:
+        return State.FAILED
+    return State.STOPPED if done is None or done.finish_reason is FinishReason.CANCELLED else State.COMPLETE

@@ -30,7 +30,7 @@ def run(
     """Read the prompt, start a session, and print its answer."""
     text = read_prompt(runtime.terminal, words, files)
     prefill = check_text(prefill, "--prefill")
-    _, session, _ = start(runtime, flags)
+    _, session, _ = start(runtime, flags, keep=flags.log or flags.continue_last)
     answer(runtime.terminal, session, text, prefill, as_json=as_json, whole=as_json or whole)
     if flags.statistics and session.last is not None:
         runtime.terminal.notice(statistics(session.last))

@@ -22,6 +22,8 @@ def ask(
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Print the answer once it is whole.")
     ] = False,
+    continue_last: params.Continue = False,
+    log: params.Log = False,
     context_size: params.Context = None,
     precision: params.Precision = None,
     device: params.Device = None,
@@ -40,7 +42,7 @@ def ask(
     xtc_threshold: params.XtcThreshold = None,
     loop_guard: params.LoopGuard = None,
     ban: params.Ban = None,
-    stats: params.Statistics = False,
+    statistics: params.Statistics = False,
 ) -> None:
     """Answer one prompt and exit.
 

@@ -13,6 +13,9 @@ def chat(
     model: params.Model = None,
     persona: params.PersonaName = None,
     system: params.System = None,
+    continue_last: params.Continue = False,
+    resume: params.Resume = None,
+    no_log: params.NoLog = False,
     context_size: params.Context = None,
     precision: params.Precision = None,
     device: params.Device = None,
@@ -31,7 +34,7 @@ def chat(
     xtc_threshold: params.XtcThreshold = None,
     loop_guard: params.LoopGuard = None,
     ban: params.Ban = None,
-    stats: params.Statistics = False,
+    statistics: params.Statistics = False,
 ) -> None:
     """Talk with a model.
 

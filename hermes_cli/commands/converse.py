@@ -26,7 +26,7 @@ def converse(runtime: Runtime, flags: Flags) -> int:
 
     terminal = runtime.terminal
     with terminal.typing(shown=not terminal.interactive):  # early keys wait, unseen, for the prompt
-        persona, session, choice = start(runtime, flags)
+        persona, session, choice = start(runtime, flags, keep=not flags.no_log)
         origin = "command line" if flags.persona else runtime.settings.source("persona")
         state = State(
             terminal, session, persona, origin, ProgramHost(runtime, flags, choice), flags.statistics
@@ -96,6 +96,7 @@ class ProgramHost:
             session.engine.close()  # two models at once would need the memory of both
             session.engine = open_engine(self.runtime, choice)
             self.choice = choice
+            session.keeper.precision = choice.plan.precision if choice.plan else ""
         except BaseException:
             session.engine = self._reopen()
             raise

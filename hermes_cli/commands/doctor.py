@@ -107,5 +107,6 @@ def _folders(runtime: Runtime) -> list[tuple[str, ...]]:
         ("models", str(paths.models)),
         ("hub cache", str(hub.cache_folder())),
         ("history", str(paths.history)),
+        ("conversations", str(paths.conversations), "" if paths.conversations.exists() else "not there yet"),
         ("kept prompts", str(paths.prefixes), f"{count}, {size_text(size)}" if count else "none"),
     ]

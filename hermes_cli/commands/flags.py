@@ -14,6 +14,8 @@ from hermes_cli.options import OptionError, Sourced
 from hermes_cli.personas.persona import Persona
 
 MAX_DIGITS = 10
+_WORDS = ("model", "persona", "system", "precision", "device", "resume")
+_SWITCHES = ("statistics", "continue_last", "log", "no_log")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,10 @@ class Flags:
     system: str | None = None
     context: str | None = None
     statistics: bool = False
+    continue_last: bool = False
+    resume: str | None = None
+    log: bool = False
+    no_log: bool = False
     precision: str | None = None
     device: str | None = None
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
@@ -34,9 +40,9 @@ class Flags:
         """Return what the verb's flags say. A verb that was not named, as in bare `hermes`, has none."""
         given = context.params
         sampling = {name: given.get(name) for name in options.FIELDS}
-        texts = {name: given.get(name) for name in ("model", "persona", "system", "precision", "device")}
-        statistics = bool(given.get("stats"))
-        return cls(**texts, context=given.get("context_size"), statistics=statistics, sampling=sampling)
+        words = {name: given.get(name) for name in _WORDS}
+        switches = {name: bool(given.get(name)) for name in _SWITCHES}
+        return cls(**words, **switches, context=given.get("context_size"), sampling=sampling)  # type: ignore[arg-type]
 
     def wishes(self, settings: Settings) -> Wishes:
         """Return what is wished for the way a model is run: by a flag, or else by a setting.

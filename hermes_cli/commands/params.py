@@ -66,6 +66,18 @@ Device = Annotated[
         "--device", help="auto, cpu, cuda, rocm, xpu, mps, or one such as cuda:1.", metavar="DEVICE"
     ),
 ]
+Continue = Annotated[
+    bool,
+    typer.Option("-c", "--continue", help="Go on with the last conversation.", show_default=False),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "-r", "--resume", help="Go on with a conversation, by its number or its title.", metavar="NAME"
+    ),
+]
+NoLog = Annotated[bool, typer.Option("--no-log", help="Write nothing down.", show_default=False)]
+Log = Annotated[bool, typer.Option("--log", help="Keep the question and the answer.", show_default=False)]
 Prompt = Annotated[
     list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)
 ]

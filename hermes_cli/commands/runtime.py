@@ -1,6 +1,7 @@
 """What every shell verb starts from: streams, folders, settings, personas. Each is read when first needed."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """One run of the program. Imports stand in the methods: `--version` must not wait for them."""
+    """One run of the program. Imports stand in the methods: `--version` must not wait for them.
+
+    What was put on `at_exit` is closed at its end, however it ends.
+    """
 
     def __init__(self, terminal: Terminal, environ: Mapping[str, str]) -> None:
         self.terminal = terminal
         self.environ = environ
         self.debug = False
+        self.at_exit = ExitStack()
 
     @cached_property
     def paths(self) -> "Paths":

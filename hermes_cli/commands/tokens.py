@@ -27,6 +27,8 @@ def tokens(
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="As in ask; here it changes nothing.")
     ] = False,
+    continue_last: params.Continue = False,
+    log: params.Log = False,
     context_size: params.Context = None,
     precision: params.Precision = None,
     device: params.Device = None,
@@ -45,7 +47,7 @@ def tokens(
     xtc_threshold: params.XtcThreshold = None,
     loop_guard: params.LoopGuard = None,
     ban: params.Ban = None,
-    stats: params.Statistics = False,
+    statistics: params.Statistics = False,
 ) -> None:
     """Show the token ids of the prompt that `ask` would send.
 

@@ -46,6 +46,7 @@ def persona(state: State, argument: str) -> None:
     chosen = state.host.find_persona(argument)
     state.session.options = _keep_set_by_hand(state.session.options, state.host.options_for(chosen))
     state.session.restart(state.host.open_conversation(chosen))
+    state.session.keeper.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"A new conversation with {sanitize_line(chosen.name)}.")
     state.greet()

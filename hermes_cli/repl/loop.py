@@ -17,7 +17,7 @@ from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.errors import HermesError, ReaderGone
 from hermes_cli.messages import Role
 from hermes_cli.repl import table
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import Answering, State
 from hermes_cli.screen.sanitize import sanitize_line
 
 STUBBORN_PRESSES = 3
@@ -41,12 +41,17 @@ class Loop:
         self._cancel: Cancel | None = None
         self._presses = 0
         self._obeying = False
-        state.greet = self._greet
+        state.greet, state.answer, state.recall = self._greet, self._stream, self._recall
 
     def run(self) -> int:
         """Run until the end of input or `/exit`; return the exit code."""
         with self._ctrl_c():
-            self._greet()
+            if self._state.session.keeper.path:
+                turns = len(self._state.session.keeper.path)
+                self._state.notice(f"(going on behind {turns} message{'' if turns == 1 else 's'})")
+                self._recall(2)
+            else:
+                self._greet()
             while self._state.running and self._round():
                 pass
         return self._state.exit_code
@@ -77,11 +82,11 @@ class Loop:
 
     def _turn(self, text: str) -> None:
         if text.startswith("//"):
-            self._answer(text[1:])
+            self._say(text[1:])
         elif text.startswith("/"):
             self._obey(text[1:])
         elif text.strip():
-            self._answer(text)
+            self._say(text)
 
     def _obey(self, line: str) -> None:
         name, *rest = line.split(maxsplit=1) or [""]
@@ -95,12 +100,16 @@ class Loop:
         finally:
             self._obeying = False
 
-    def _answer(self, text: str) -> None:
+    def _say(self, text: str) -> None:
+        self._stream(lambda cancel: self._state.session.send(text, cancel))
+
+    def _stream(self, begin: Answering) -> None:
+        """Print an answer as it comes. Ctrl-C stops it."""
         state, cancel = self._state, Cancel()
         self._cancel, self._presses = cancel, 0
         shown = ""
         try:
-            for chunk in state.session.send(text, cancel):
+            for chunk in begin(cancel):
                 if chunk.text:
                     if not shown:
                         self._name()
@@ -122,7 +131,7 @@ class Loop:
         """Say what an answer's end means, where it is not the usual one."""
         session = self._state.session
         if done.finish_reason is FinishReason.CANCELLED:
-            what = "what was said is kept" if shown else "nothing was said, so your message was taken back"
+            what = "what was said is kept" if shown else "nothing was said, so all is as it was before"
             self._state.notice(f"(stopped; {what})")
         elif session.cut_short:
             self._state.notice(f"(cut: {session.cut_short})")
@@ -142,6 +151,18 @@ class Loop:
             self._name()
             self._state.terminal.write(opening[-1].text + self._after(opening[-1].text))
 
+    def _recall(self, count: int) -> None:
+        """Show a person the last turns that are visible."""
+        session = self._state.session
+        if not self._person:
+            return
+        for message in session.conversation.messages[session.root :][-count:]:
+            if message.role is Role.ASSISTANT:
+                self._name()
+                self._state.terminal.write(message.text + self._after(message.text))
+            else:
+                self._state.notice(f"> {message.text}")
+
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
         """Take Ctrl-C for the length of the loop where a person sits here; in a pipe it ends the program."""
@@ -159,6 +180,6 @@ class Loop:
         if self._cancel is not None:
             self._presses += 1
             self._cancel.set()
-        if self._obeying or self._presses >= STUBBORN_PRESSES:
+        if (self._obeying and self._cancel is None) or self._presses >= STUBBORN_PRESSES:
             self._presses = 0
             raise KeyboardInterrupt

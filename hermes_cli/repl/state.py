@@ -1,12 +1,16 @@
 """What a running REPL holds: session, persona, streams, and whether it should go on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.host import Host
 from hermes_cli.screen.terminal import Terminal
+
+Answering = Callable[[Cancel], Iterator[Chunk]]
+"""Begins an answer that can be cancelled."""
 
 
 @dataclass
@@ -14,6 +18,7 @@ class State:
     """The REPL as slash commands see it.
 
     `persona_from` is where the choice of persona came from; `statistics` whether answers say what they cost.
+    The loop puts in how a greeting is printed, how an answer is streamed, and how the last turns are shown.
     """
 
     terminal: Terminal
@@ -25,6 +30,8 @@ class State:
     running: bool = True
     exit_code: int = 0
     greet: Callable[[], None] = field(default=lambda: None)
+    answer: Callable[[Answering], None] = field(default=lambda _make: None)
+    recall: Callable[[int], None] = field(default=lambda _count: None)
 
     def show(self, text: str) -> None:
         """Print what was asked for: on standard error, so that standard output holds answers alone."""

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hermes_cli.repl import actions
+from hermes_cli.repl import actions, branching, conversations
 from hermes_cli.repl.state import State
 
 
@@ -35,7 +35,27 @@ def _help(state: State, _argument: str) -> None:
 COMMANDS: tuple[Command, ...] = (
     Command("help", "", "Show this list.", _help, ("?",)),
     Command("exit", "", "Leave; Ctrl-D does the same.", actions.leave, ("quit", "bye")),
-    Command("clear", "", "Forget what was said and begin again.", actions.clear),
+    Command("clear", "", "Begin a new conversation; the one before is kept.", actions.clear, ("new",)),
+    Command("undo", "[N]", "Stand before your last turn, or the Nth from the end.", branching.undo),
+    Command(
+        "regen", "", "Another answer to your last turn; the one before stays.", branching.again, ("retry",)
+    ),
+    Command(
+        "swipe",
+        "[left|right|N]",
+        "Show another of the answers here; right of the last makes one.",
+        branching.swipe,
+    ),
+    Command("tree", "", "Show every message of this conversation, and where you are.", branching.tree),
+    Command("goto", "ID", "Stand at a message of the tree.", branching.go_to),
+    Command("fork", "[TITLE]", "Go on in a copy of this conversation.", branching.fork),
+    Command("sessions", "", "List the last conversations.", conversations.sessions),
+    Command(
+        "resume", "[NAME]", "Go on with another conversation, by its number or title.", conversations.resume
+    ),
+    Command("title", "[TEXT]", "Show this conversation's title, or give it one.", conversations.title),
+    Command("search", "WORDS", "Find messages in all conversations.", conversations.search),
+    Command("forget", "", "Delete this conversation, so that no word of it is left.", conversations.forget),
     Command("system", "[TEXT|-]", "Show the system prompt, change it, or (-) take it away.", actions.system),
     Command(
         "persona",

@@ -1,0 +1,107 @@
+"""Moving about in a conversation's tree: undo, swipe, go to, fork. Nothing is ever deleted by it.
+
+It knows how the visible path and the tree hang together. It refuses to know how a tree is drawn.
+"""
+
+from hermes_cli.chat.session import Session
+from hermes_cli.errors import UsageError
+from hermes_cli.messages import Conversation, Role
+from hermes_cli.store.records import StoredConversation, StoredMessage
+from hermes_cli.store.store import Store
+
+
+def store_of(session: Session) -> Store:
+    """Return the store that keeps a session. Raises UsageError where a fault has ended the keeping."""
+    if session.keeper.store is None:
+        raise UsageError("nothing is kept any more in this run, so there is no tree to move in")
+    return session.keeper.store
+
+
+def undo(session: Session, count: int) -> None:
+    """Stand before the person's last turn, or the `count`th from the end. Raises UsageError for too many."""
+    asked = [
+        place
+        for place, message in enumerate(session.conversation)
+        if message.role is Role.USER and place >= len(session.opening)
+    ]
+    if not 1 <= count <= len(asked):
+        can = (
+            f"{len(asked)} of your turns can be undone, not {count}" if asked else "there is nothing to undo"
+        )
+        raise UsageError(can)
+    session.cut(asked[-count])
+
+
+def alternatives(session: Session) -> tuple[list[int], int]:
+    """Return the ids of the answers at this point, oldest first, and the place of the visible one among them.
+
+    Raises UsageError where the last turn is no answer.
+    """
+    path, last = session.keeper.path, session.conversation.messages[-1:]
+    if session.keeper.conversation is None or not path or last[0].role is not Role.ASSISTANT:
+        raise UsageError("there is no answer here to have alternatives", "ask something first")
+    parent = path[-2] if len(path) > 1 else None
+    siblings = store_of(session).children(session.keeper.conversation, parent)
+    return siblings, siblings.index(path[-1])
+
+
+def swipe(session: Session, place: int) -> None:
+    """Show another one of the answers at this point, by its place among them."""
+    siblings, _ = alternatives(session)
+    if not 0 <= place < len(siblings):
+        raise UsageError(f"there are {len(siblings)} answers here, not {place + 1}", "/swipe right makes one")
+    go_to(session, siblings[place])
+
+
+def go_to(session: Session, number: int) -> None:
+    """Stand at a message of this conversation; at one of the person's, at its newest answer.
+
+    Raises UsageError for a message that this conversation does not have.
+    """
+    store = store_of(session)
+    found = store.message(number)
+    if found is None or found.conversation != session.keeper.conversation:
+        raise UsageError(f"this conversation has no message {number}", "/tree shows those it has")
+    if found.role is Role.USER:
+        answers = store.children(found.conversation, found.id)
+        number = answers[-1] if answers else found.parent or 0
+    show(session, store.path(number or None))
+
+
+def show(session: Session, path: list[StoredMessage]) -> None:
+    """Make a path of the tree the visible one."""
+    before = session.opening.messages[: session.root]
+    session.conversation = Conversation((*before, *(stored.message for stored in path)))
+    session.keeper.stand([stored.id for stored in path])
+
+
+def fork(session: Session, title: str) -> StoredConversation:
+    """Go on in a new conversation that begins as this one does, and return it. This one stays as it is."""
+    store, keeper = store_of(session), session.keeper
+    if keeper.conversation is None:
+        raise UsageError("there is nothing to fork yet", "ask something first")
+    number = store.fork(keeper.conversation, keeper.path, title)
+    store.claims.take(number)
+    made = store.conversation(number)
+    if made is None:
+        raise UsageError("the fork is gone", "/sessions lists what there is")
+    keeper.resume(made, [stored.id for stored in store.path(made.leaf)])
+    return made
+
+
+def resume(session: Session, conversation: StoredConversation) -> None:
+    """Go on where another conversation stands. Raises UsageError where another window has it."""
+    store = store_of(session)
+    if not store.claims.take(conversation.id):
+        raise UsageError(
+            f"'{conversation.title}' is open in another window",
+            f"'hermes sessions show {conversation.id}' shows it as far as it has come",
+        )
+    store.stop_partial(conversation.id)
+    path = store.path(conversation.leaf)
+    turns = [stored.message for stored in path]
+    opening = Conversation(conversation.opening)
+    if turns and turns[0].role is Role.ASSISTANT:  # the greeting
+        opening = opening.add(turns.pop(0))
+    session.resume(opening, turns)
+    session.keeper.resume(conversation, [stored.id for stored in path])

@@ -1,0 +1,157 @@
+"""Keeper: writes a session's turns down as they come to be, so that none is lost however the program ends.
+
+It knows when a turn is written and where in its tree it stands. It refuses to know SQL, and how a store that
+fails is told on the screen. A keeper without a store keeps nothing.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+from hermes_cli.engines.base import Completion
+from hermes_cli.errors import StoreError
+from hermes_cli.messages import Conversation, Message, Role, TurnIds
+from hermes_cli.options import GenerationOptions
+from hermes_cli.store.records import Made, State, StoredConversation
+from hermes_cli.store.store import Store
+
+INTERVAL_S = 1.0
+"""A growing reply is written down at least this often."""
+
+
+def _ignore(_error: StoreError) -> None:
+    """Tell nobody."""
+
+
+class Keeper:
+    """Keeps one conversation at a time. `path` is the ids of the turns that are visible, oldest first.
+
+    Where the store fails, `on_failure` is told once and nothing more is kept in this run: the conversation
+    itself goes on. `persona`, `model` and `precision` are written down beside the turns.
+    """
+
+    def __init__(
+        self, store: Store | None = None, on_failure: Callable[[StoreError], None] = _ignore
+    ) -> None:
+        self.store = store
+        self.on_failure = on_failure
+        self.persona = ""
+        self.precision = ""
+        self.conversation: int | None = None
+        self.path: list[int] = []
+        self._opening: Conversation = Conversation()
+        self._reply: int | None = None
+        self._written = ""
+        self._written_at = 0.0
+
+    def begin(self, opening: Conversation) -> None:
+        """Begin another conversation. It is written down with its first turn: an empty one is none."""
+        self._opening = opening
+        self.conversation, self.path, self._reply = None, [], None
+
+    def resume(self, conversation: StoredConversation, path: Sequence[int]) -> None:
+        """Go on with a conversation that is in the store."""
+        self.conversation, self.path, self._reply = conversation.id, list(path), None
+
+    def change_opening(self, opening: Conversation) -> None:
+        """Write down another system prompt before the same turns."""
+        self._opening = opening
+        if self.conversation is not None:
+            number = self.conversation
+            self._try(lambda store: store.set_opening(number, before_the_tree(opening)))
+
+    def asked(self, text: str) -> None:
+        """Write the person's turn down. It is on the disk when this returns, before the answer begins."""
+        self._reply = None
+        self._try(lambda store: self._add(store, Message(Role.USER, text)))
+
+    def said(self, text: str) -> None:
+        """Write down how far the answer has come, where that was not done a moment ago."""
+        now = time.monotonic()
+        if self._reply is None:
+            self._try(lambda store: self._begin_reply(store, text))
+        elif now - self._written_at >= INTERVAL_S:
+            reply = self._reply
+            self._try(lambda store: store.grow(reply, text))
+        else:
+            return
+        self._written_at = now
+
+    def ended(
+        self, text: str, state: State, done: Completion | None, model: str, options: GenerationOptions
+    ) -> None:
+        """Write down how the answer ended; one that broke off has no completion."""
+        made = _made(done, model, self.precision, options)
+
+        def write(store: Store) -> None:
+            if self._reply is None:
+                self._begin_reply(store, text)
+            if self._reply is not None:
+                store.end(self._reply, text, state, made)
+
+        self._try(write)
+        self._reply = None
+
+    def stand(self, path: Sequence[int]) -> None:
+        """Stand at the end of another path of the tree. Nothing is deleted."""
+        self.path, self._reply = list(path), None
+        if self.conversation is not None:
+            number, leaf = self.conversation, self.path[-1] if self.path else None
+            self._try(lambda store: store.move(number, leaf))
+
+    def _begin_reply(self, store: Store, text: str) -> None:
+        self._add(store, Message(Role.ASSISTANT, text), State.PARTIAL)
+        self._reply = self.path[-1]
+
+    def _add(self, store: Store, message: Message, state: State = State.COMPLETE) -> None:
+        if self.conversation is None:
+            self._begin_conversation(store)
+        if self.conversation is not None:
+            parent = self.path[-1] if self.path else None
+            self.path.append(store.add(self.conversation, parent, message, state))
+
+    def _begin_conversation(self, store: Store) -> None:
+        number = store.begin(before_the_tree(self._opening), self.persona)
+        store.claims.take(number)
+        greeting = _greeting(self._opening)
+        self.path = [] if greeting is None else [store.add(number, None, greeting)]
+        self.conversation = number
+
+    def _try(self, write: Callable[[Store], None]) -> None:
+        if self.store is None:
+            return
+        try:
+            write(self.store)
+        except StoreError as error:
+            self.store = None
+            self.on_failure(error)
+
+
+def _greeting(opening: Conversation) -> Message | None:
+    """Return the turn with which the character opens the chat: the root of the tree."""
+    last = opening.messages[-1] if opening.messages else None
+    return last if last is not None and last.role is Role.ASSISTANT else None
+
+
+def before_the_tree(opening: Conversation) -> Sequence[Message]:
+    """Return what comes before the tree in every prompt; the greeting is the tree's root."""
+    return opening.messages[:-1] if _greeting(opening) is not None else opening.messages
+
+
+def _made(done: Completion | None, model: str, precision: str, options: GenerationOptions) -> Made:
+    given = dataclasses.asdict(options)
+    if done is None:
+        return Made(model, precision, given)
+    usage, timings = done.usage, done.timings
+    ids: TurnIds | None = done.turn_ids
+    return Made(
+        model,
+        precision,
+        given,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        timings.prefill_s,
+        timings.decode_s,
+        ids,
+    )

@@ -1,0 +1,103 @@
+"""`hermes sessions`: the conversations that are kept."""
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hermes_cli.commands.runtime import Runtime
+
+if TYPE_CHECKING:
+    from hermes_cli.store.records import StoredConversation
+
+app = typer.Typer(
+    help="List, show, search, rename and remove conversations.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+SHOWN = 30
+Name = Annotated[str, typer.Argument(help="A conversation's number, or its title.")]
+
+
+@app.command("list")
+def list_sessions(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="Also those before the last 30.")] = False,
+) -> None:
+    """List the conversations, the one that was used last first."""
+    from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - each verb pays for what it uses
+    from hermes_cli.screen.columns import columns  # noqa: PLC0415
+
+    runtime: Runtime = context.obj
+    found = open_store(runtime).conversations(-1 if everything else SHOWN)
+    if found:
+        runtime.terminal.write(columns([_row(one) for one in found]) + "\n")
+    else:
+        runtime.terminal.notice("there is no conversation yet; 'hermes chat' begins one")
+
+
+def _row(one: "StoredConversation") -> tuple[str, ...]:
+    return (str(one.id), _when(one.updated), f"{one.count} messages", one.persona, one.model, one.title)
+
+
+def _when(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+@app.command("show")
+def show(context: typer.Context, name: Name) -> None:
+    """Show a conversation as it stands."""
+    from hermes_cli.commands.keeping import find, open_store  # noqa: PLC0415 - see above
+    from hermes_cli.store.records import State  # noqa: PLC0415
+
+    runtime: Runtime = context.obj
+    store = open_store(runtime)
+    conversation = find(store, name)
+    runtime.terminal.notice(f"{conversation.id} · {_when(conversation.created)} · {conversation.title}")
+    for stored in store.path(conversation.leaf):
+        remark = "" if stored.state is State.COMPLETE else f" ({stored.state})"
+        runtime.terminal.write(f"[{stored.role}{remark}]\n{stored.text}\n\n")
+
+
+@app.command("search")
+def search(
+    context: typer.Context, words: Annotated[list[str], typer.Argument(help="Words to look for.")]
+) -> None:
+    """Find the messages that hold all of the words."""
+    from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - see above
+    from hermes_cli.screen.columns import columns  # noqa: PLC0415
+
+    runtime: Runtime = context.obj
+    hits = open_store(runtime).search(" ".join(words))
+    rows = [(str(hit.conversation), hit.title, hit.role.value, hit.excerpt) for hit in hits]
+    if rows:
+        runtime.terminal.write(columns(rows) + "\n")
+    else:
+        runtime.terminal.notice("nothing was found")
+
+
+@app.command("rename")
+def rename(
+    context: typer.Context, name: Name, title: Annotated[str, typer.Argument(help="The new title.")]
+) -> None:
+    """Give a conversation a title of your own."""
+    from hermes_cli.commands.keeping import find, open_store  # noqa: PLC0415 - see above
+
+    runtime: Runtime = context.obj
+    store = open_store(runtime)
+    store.rename(find(store, name).id, title)
+
+
+@app.command("rm")
+def rm(
+    context: typer.Context, names: Annotated[list[str], typer.Argument(help="Numbers or titles.")]
+) -> None:
+    """Delete conversations, so that no word of them is left in the file."""
+    from hermes_cli.commands.keeping import find, open_store  # noqa: PLC0415 - see above
+
+    runtime: Runtime = context.obj
+    store = open_store(runtime)
+    count = store.remove([find(store, name).id for name in names])
+    runtime.terminal.notice(f"{count} conversation{'' if count == 1 else 's'} gone")

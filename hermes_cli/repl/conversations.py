@@ -1,0 +1,89 @@
+"""The slash commands about whole conversations: list, find, go on with, name, and leave no trace of."""
+
+import datetime as dt
+
+from hermes_cli.chat import branches
+from hermes_cli.errors import PersonaError, UsageError
+from hermes_cli.repl.state import State
+from hermes_cli.screen.columns import columns
+from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.store.store import Store
+
+SHOWN = 20
+
+
+def sessions(state: State, _argument: str) -> None:
+    """`/sessions`: the last conversations."""
+    here = state.session.keeper.conversation
+    rows = [
+        ("*" if one.id == here else "", str(one.id), _when(one.updated), f"{one.count} messages", one.title)
+        for one in branches.store_of(state.session).conversations(SHOWN)
+    ]
+    state.show(columns(rows, indent="  ") if rows else "There is no conversation yet.")
+
+
+def resume(state: State, argument: str) -> None:
+    """`/resume`: go on with another conversation; without a name the last one before this."""
+    store, here = branches.store_of(state.session), state.session.keeper.conversation
+    found = (
+        store.named(argument) if argument else [one for one in store.conversations(2) if one.id != here][:1]
+    )
+    if not found:
+        raise UsageError(
+            f"there is no conversation '{argument}'" if argument else "there is no other conversation"
+        )
+    if len(found) > 1:
+        several = ", ".join(f"{one.id} ({one.title})" for one in found[:5])
+        raise UsageError(f"'{argument}' may mean several: {several}", "name one by its number")
+    branches.resume(state.session, found[0])
+    _put_on(state, found[0].persona)
+    state.recall(2)
+
+
+def _put_on(state: State, persona: str) -> None:
+    """Let the conversation's own persona speak, where there still is one of that name."""
+    state.session.keeper.persona = persona
+    try:
+        state.persona, state.persona_from = state.host.find_persona(persona), "/resume"
+    except PersonaError:
+        state.notice(f"There is no persona '{sanitize_line(persona)}' any more.")
+
+
+def title(state: State, argument: str) -> None:
+    """`/title`: show this conversation's name, or give it one."""
+    store, number = _this(state)
+    if argument:
+        store.rename(number, argument)
+        state.notice(f"This conversation is called '{sanitize_line(argument)}'.")
+        return
+    found = store.conversation(number)
+    state.show(found.title if found else "")
+
+
+def search(state: State, argument: str) -> None:
+    """`/search`: the messages that hold all of the words, in every conversation."""
+    if not argument:
+        raise UsageError("/search takes words to look for")
+    hits = branches.store_of(state.session).search(argument, SHOWN)
+    rows = [(str(hit.conversation), hit.title, hit.excerpt) for hit in hits]
+    state.show(columns(rows, indent="  ") if rows else "Nothing was found.")
+
+
+def forget(state: State, _argument: str) -> None:
+    """`/forget`: delete this conversation so that no word of it is left, and begin another."""
+    store, number = _this(state)
+    state.session.clear()
+    store.remove([number])
+    state.notice("This conversation is gone, and another begins.")
+    state.greet()
+
+
+def _this(state: State) -> tuple[Store, int]:
+    number = state.session.keeper.conversation
+    if number is None:
+        raise UsageError("nothing was said yet", "ask something first")
+    return branches.store_of(state.session), number
+
+
+def _when(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,35 @@
+"""Which process has which conversation: a lock that the system takes back however the process ends."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class Claims:
+    """The conversations that this process has claimed, by lock files in a folder. None is claimed twice.
+
+    Without a folder there is nobody else who could.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._held: dict[int, int] = {}
+
+    def take(self, conversation: int) -> bool:
+        """Claim a conversation, and return whether it is this process' now."""
+        if conversation in self._held or self._folder is None:
+            return True
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self._folder / f"{conversation}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            return False
+        self._held[conversation] = lock
+        return True
+
+    def release(self) -> None:
+        """Let all of them go. The files stay: deleting one could pull it from under another's lock."""
+        while self._held:
+            os.close(self._held.popitem()[1])

@@ -1,0 +1,117 @@
+"""The connection: private, with the journal that this SQLite can be trusted with, and its errors in words.
+
+It refuses to know what is kept.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from hermes_cli.errors import StoreError
+from hermes_cli.store import schema
+
+PATIENCE_S: Final = 20.0
+"""How long a write waits for another window's."""
+WAL_IS_SAFE: Final = (3, 51, 3)
+"""Before it two writers can lose a commit of a write-ahead log (sqlite.org, release 3.51.3)."""
+_FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
+
+def connect(path: Path | None) -> sqlite3.Connection:
+    """Return a connection to a database at this version, made where it is not there, for its owner alone.
+
+    Without a path it is in memory, and gone with the connection.
+
+    Raises StoreError where it cannot be opened, is damaged, or is a newer hermes'.
+    """
+    if path is None:
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")
+        schema.migrate(connection)
+        return connection
+    with explained(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's journals take its permissions
+        connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
+        try:
+            for pragma in _pragmas(sqlite3.sqlite_version_info):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            if schema.version_of(connection) != schema.VERSION:
+                schema.migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the settings of a connection.
+
+    A commit is on the disk when it returns: with a rollback journal that takes EXTRA, which also waits for
+    the directory entry.
+    """
+    safe = version >= WAL_IS_SAFE
+    journal = (
+        ("journal_mode = WAL", "synchronous = FULL")
+        if safe
+        else ("journal_mode = TRUNCATE", "synchronous = EXTRA")
+    )
+    return (*journal, "foreign_keys = ON", "secure_delete = ON")
+
+
+@contextmanager
+def explained(path: Path | None) -> Iterator[None]:
+    """Turn what SQLite and the system raise into StoreError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _named(error, path) from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}", WITHOUT) from error
+
+
+WITHOUT: Final = "the chat goes on without being kept; --no-log does so from the start"
+
+
+def _named(error: sqlite3.Error, path: Path | None) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_BUSY:
+        return StoreError("another window is writing to the conversations, and does not end", "try again")
+    if code in _FULL:
+        return StoreError(
+            f"the disk that holds {path} is full or fails: {error}", "make room there; " + WITHOUT
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreError(f"{path} is damaged: {error}", "move it aside to begin a new one; " + WITHOUT)
+    return StoreError(f"{path}: {error}", WITHOUT)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[sqlite3.Connection]:
+    """Run statements as one: all of them are on the disk at the end, or none.
+
+    Raises StoreError where that is not possible.
+    """
+    with explained(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            _roll_back(connection)
+            raise
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            _roll_back(connection)
+            raise
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+Query = Callable[..., sqlite3.Cursor]

@@ -1,0 +1,122 @@
+"""The tables, and how a database of an earlier version becomes one of this version.
+
+It knows SQL and version numbers. It refuses to know what a conversation means. A step in MIGRATIONS is never
+changed once it was released: the next version is a step more.
+"""
+
+import sqlite3
+from typing import Final
+
+from hermes_cli.errors import StoreError
+
+APPLICATION_ID: Final = 0x48524D53
+"""In the file's header, so that `file` and others can tell what it is: "HRMS"."""
+
+# Text that is still growing is not in the index: each second it would be taken out and put in again.
+_VERSION_1: Final = """
+CREATE TABLE conversations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    title TEXT NOT NULL DEFAULT '',
+    is_named INTEGER NOT NULL DEFAULT 0,
+    persona TEXT NOT NULL DEFAULT '',
+    opening TEXT NOT NULL DEFAULT '[]',
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    leaf INTEGER REFERENCES messages (id) ON DELETE SET NULL
+) STRICT;
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    conversation INTEGER NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+    parent INTEGER REFERENCES messages (id) ON DELETE CASCADE,
+    role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')),
+    text TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('complete', 'stopped', 'failed', 'partial')),
+    created REAL NOT NULL,
+    model TEXT NOT NULL DEFAULT '',
+    precision TEXT NOT NULL DEFAULT '',
+    options TEXT NOT NULL DEFAULT '{}',
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0,
+    prefill_s REAL NOT NULL DEFAULT 0,
+    decode_s REAL NOT NULL DEFAULT 0,
+    vocabulary TEXT NOT NULL DEFAULT '',
+    token_ids BLOB NOT NULL DEFAULT x''
+) STRICT;
+CREATE INDEX messages_by_parent ON messages (conversation, parent);
+CREATE INDEX messages_by_parent_alone ON messages (parent);
+CREATE INDEX conversations_by_time ON conversations (updated);
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, content = 'messages', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER message_added AFTER INSERT ON messages WHEN new.state <> 'partial' BEGIN
+    INSERT INTO words (rowid, text) VALUES (new.id, new.text);
+END;
+CREATE TRIGGER message_changing BEFORE UPDATE OF text, state ON messages WHEN old.state <> 'partial' BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, old.text);
+END;
+CREATE TRIGGER message_changed AFTER UPDATE OF text, state ON messages WHEN new.state <> 'partial' BEGIN
+    INSERT INTO words (rowid, text) VALUES (new.id, new.text);
+END;
+CREATE TRIGGER message_removed BEFORE DELETE ON messages WHEN old.state <> 'partial' BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, old.text);
+END;
+"""
+
+MIGRATIONS: Final = (_VERSION_1,)
+"""The step at place n makes version n + 1 of version n."""
+VERSION: Final = len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return a database's version; 0 for an empty one."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = MIGRATIONS) -> None:
+    """Bring a database to the version that `steps` lead to, in one transaction.
+
+    Raises StoreError for a database of a newer version, and for one that is not hermes'.
+    """
+    connection.execute("BEGIN IMMEDIATE")  # of two windows that start at once, the second finds it done
+    try:
+        version = version_of(connection)
+        _refuse_foreign(connection, version, len(steps))
+        for number, step in enumerate(steps[version:], version + 1):
+            for statement in _statements(step):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _refuse_foreign(connection: sqlite3.Connection, version: int, known: int) -> None:
+    if version > known:
+        raise StoreError(
+            f"the conversations were written by a newer hermes (format {version}; this one reads {known})",
+            "use that hermes, or go on without keeping anything: --no-log",
+        )
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    if owner != APPLICATION_ID and (version or tables):
+        raise StoreError(
+            "the file for the conversations is another program's database", "move it away, or use --no-log"
+        )
+
+
+def _statements(script: str) -> list[str]:
+    """Return a script's statements, each of which ends a line.
+
+    `executescript` would commit the transaction that it stands in.
+    """
+    found, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            found.append(current)
+            current = ""
+    return found

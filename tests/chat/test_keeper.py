@@ -1,0 +1,137 @@
+"""What is on the disk at every moment of an exchange."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
+from hermes_cli.errors import ContextOverflow, HermesError, StoreError
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.store.records import State
+from hermes_cli.store.store import Store
+
+SYSTEM = Message(Role.SYSTEM, "Be brief.")
+GREETING = Message(Role.ASSISTANT, "Welcome!")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    opened = Store(tmp_path / "conversations.db")
+    yield opened
+    opened.close()
+
+
+def session(store: Store, *turns: ScriptedTurn | str, opening: tuple[Message, ...] = (SYSTEM,)) -> Session:
+    """Return a session that is kept."""
+    engine = ScriptedEngine(turns, 400)
+    return Session(engine, Conversation(opening), Sourced(GenerationOptions()), Keeper(store))
+
+
+def send(talk: Session, text: str) -> None:
+    """Send a turn and take the whole answer."""
+    for _ in talk.send(text, Cancel()):
+        pass
+
+
+def kept(store: Store) -> list[tuple[str, str, str]]:
+    """Return role, text and state of the visible turns of the last conversation."""
+    (last, *_) = store.conversations()
+    return [(m.role.value, m.text, m.state.value) for m in store.path(last.leaf)]
+
+
+def test_the_persons_turn_is_on_the_disk_before_the_answer(store: Store) -> None:
+    """Broken: a crash in the prefill would take the question with it."""
+    stream = session(store, "Hello").send("Hi", Cancel())
+    first = next(stream)
+    assert kept(store) == [("user", "Hi", "complete"), ("assistant", first.text, "partial")]
+
+
+def test_an_exchange_is_kept_with_what_it_cost(store: Store) -> None:
+    """Broken: a resumed reply would be encoded anew, and nobody could say which model said it."""
+    talk = session(store, "Hello", opening=(SYSTEM, GREETING))
+    send(talk, "Hi")
+    (found,) = store.conversations()
+    assert found.opening == (SYSTEM,)
+    path = store.path(found.leaf)
+    assert [(m.text, m.state) for m in path] == [
+        ("Welcome!", State.COMPLETE),
+        ("Hi", State.COMPLETE),
+        ("Hello", State.COMPLETE),
+    ]
+    made = path[-1].made
+    assert (made.model, made.completion_tokens) == ("scripted", 5)
+    assert made.options["temperature"] == 0.8
+    assert path[-1].message == talk.conversation.messages[-1]
+
+
+def test_nothing_said_is_nothing_kept(store: Store) -> None:
+    """Broken: the list would fill with conversations in which nobody spoke."""
+    talk = session(store, "Hello")
+    talk.clear()
+    talk.restart(Conversation((SYSTEM,)))
+    assert store.conversations() == []
+
+
+def test_a_stopped_and_a_failed_answer_say_so(store: Store) -> None:
+    """Broken: a torso would be taken for an answer."""
+    talk = session(store, ScriptedTurn("abc", forever=True), ScriptedTurn("xy", error="failed"), "z")
+    cancel = Cancel()
+    for chunk in talk.send("1", cancel):
+        if chunk.text == "c":
+            cancel.set()
+    assert kept(store)[-1] == ("assistant", "abc", "stopped")
+    with pytest.raises(HermesError):
+        send(talk, "2")
+    assert kept(store)[-1] == ("assistant", "xy", "failed")
+    dropped = talk.send("3", Cancel())
+    next(dropped)
+    dropped.close()  # type: ignore[attr-defined]
+    assert kept(store)[-1] == ("assistant", "z", "stopped")
+
+
+def test_a_turn_that_was_taken_back_is_no_longer_visible_and_still_there(store: Store) -> None:
+    """Broken: two questions would follow each other at the next start; or the words would be lost."""
+    talk = session(store, "Hello", "Again")
+    send(talk, "Hi")
+    with pytest.raises(ContextOverflow):
+        send(talk, "long " * 200)
+    cancel = Cancel()
+    cancel.set()
+    list(talk.send("stopped at once", cancel))
+    assert kept(store) == [("user", "Hi", "complete"), ("assistant", "Hello", "complete")]
+    assert any(m.text == "stopped at once" for m in store.tree(store.conversations()[0].id))
+
+
+def test_clear_begins_another_conversation(store: Store) -> None:
+    """Broken: what was cleared would go on under the same name, or be deleted."""
+    talk = session(store, "A", "B")
+    send(talk, "1")
+    talk.clear()
+    send(talk, "2")
+    assert [store.path(one.leaf)[0].text for one in store.conversations()] == ["2", "1"]
+
+
+def test_the_system_prompt_changes_with_the_session(store: Store) -> None:
+    """Broken: a resumed conversation would have the old one."""
+    talk = session(store, "A")
+    send(talk, "1")
+    talk.set_system("Be long.")
+    assert store.conversations()[0].opening == (Message(Role.SYSTEM, "Be long."),)
+
+
+def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(store: Store) -> None:
+    """Broken: a full disk would end the conversation, or each turn say so again, or nobody would know."""
+    told: list[StoreError] = []
+    talk = session(store, "A", "B")
+    talk.keeper.on_failure = told.append
+    store.close()
+    send(talk, "1")
+    send(talk, "2")
+    assert [m.text for m in talk.conversation][1:] == ["1", "A", "2", "B"]
+    assert len(told) == 1

@@ -1,0 +1,138 @@
+"""`hermes sessions`, and going on with a conversation: -c, -r, --log and --no-log."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.config import Paths
+from hermes_cli.store.store import Store
+from tests.cli import hermes, script
+
+Env = Mapping[str, str]
+
+
+def talk(env: Env, model: str, *arguments: str, lines: str) -> bytes:
+    """Hold a conversation line by line and return what was answered."""
+    result = hermes("chat", "-m", model, *arguments, env=env, stdin=lines.encode())
+    assert result.code == 0, result.stderr
+    return result.stdout
+
+
+def store(env: Env) -> Store:
+    """Return the store of a home."""
+    return Store(Paths.from_environment(env).conversations)
+
+
+def test_a_chat_is_kept_and_goes_on(home: Env, tmp_path: Path) -> None:
+    """Broken: closing the window would be the end of every conversation."""
+    model = script(tmp_path, {"text": "One."}, {"text": "Two."})
+    talk(home, model, lines="first\n")
+    assert talk(home, model, "-c", lines="second\n") == b"One.\n"
+    (kept,) = store(home).conversations()
+    assert [m.text for m in store(home).path(kept.leaf)] == ["first", "One.", "second", "One."]
+    listed = hermes("sessions", "list", env=home).stdout.decode()
+    assert "4 messages" in listed
+    assert "first" in listed
+    shown = hermes("sessions", "show", "first", env=home).stdout.decode()
+    assert shown.index("first") < shown.index("One.") < shown.index("second")
+
+
+def test_a_conversation_is_named_by_number_or_title(home: Env, tmp_path: Path) -> None:
+    """Broken: -r would go on with the wrong one, or not say which there are."""
+    model = script(tmp_path, {"text": "A."}, {"text": "B."})
+    talk(home, model, lines="alpha\n")
+    talk(home, model, lines="beta\n")
+    talk(home, model, "-r", "alpha", lines="more of alpha\n")
+    assert store(home).conversations()[0].title == "alpha"
+    assert hermes("sessions", "rename", "2", "my own", env=home).code == 0
+    assert b"my own" in hermes("sessions", "list", env=home).stdout
+    found = hermes("sessions", "search", "more", env=home).stdout
+    assert b"more of alpha" in found
+    missing = hermes("chat", "-r", "nothing", "-m", model, env=home)
+    assert (missing.code, "sessions list" in missing.stderr) == (2, True)
+    removed = hermes("sessions", "rm", "1", "my own", env=home)
+    assert "2 conversations gone" in removed.stderr
+    assert hermes("sessions", "list", env=home).stdout == b""
+    assert b"alpha" not in Paths.from_environment(home).conversations.read_bytes()
+    assert hermes("chat", "-c", "-m", model, env=home).code == 2
+
+
+def test_no_log_writes_nothing_at_all(home: Env, tmp_path: Path) -> None:
+    """Broken: what was to leave no trace would leave one."""
+    model = script(tmp_path, {"text": "A."})
+    talk(home, model, "--no-log", lines="secret\n")
+    assert hermes("ask", "-m", model, "secret", env=home).code == 0
+    assert not Paths.from_environment(home).conversations.exists()
+    refused = hermes("chat", "-c", "--no-log", "-m", model, env=home)
+    assert (refused.code, "--no-log" in refused.stderr) == (2, True)
+
+
+def test_ask_is_kept_when_it_is_asked_to(home: Env, tmp_path: Path) -> None:
+    """Broken: a script could not go on with its own conversation."""
+    model = script(tmp_path, {"text": "A."})
+    assert hermes("ask", "--log", "-m", model, "one", env=home).stdout == b"A.\n"
+    assert hermes("ask", "-c", "--json", "-m", model, "two", env=home).json["usage"]["prompt_tokens"] > 40
+    (kept,) = store(home).conversations()
+    assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
+
+
+def test_the_persona_comes_back(home: Env, tmp_path: Path) -> None:
+    """Broken: Edward would go on as somebody else."""
+    model = script(tmp_path, {"text": "Hm."})
+    talk(home, model, "-p", "edward-elric", lines="Hello\n")
+    talk(home, model, "-c", lines="Still you?\n")
+    (kept,) = store(home).conversations()
+    assert kept.persona == "edward-elric"
+    assert "Edward" in kept.opening[0].text
+    assert [m.role.value for m in store(home).path(kept.leaf)] == ["assistant", *["user", "assistant"] * 2]
+
+
+def test_a_second_window_is_told(home: Env, tmp_path: Path) -> None:
+    """Broken: two windows would answer each other's turns."""
+    model = script(tmp_path, {"text": "A."})
+    talk(home, model, lines="one\n")
+    mine = store(home)
+    assert mine.claims.take(1)
+    result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
+    assert (result.code, "another window" in result.stderr) == (75, True)
+    assert mine.conversations()[0].count == 2
+
+
+def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
+    """Broken: nobody could talk on a full or read-only disk; or nobody would know that nothing is kept."""
+    data = Paths.from_environment(home).data
+    data.parent.mkdir(parents=True)
+    data.write_text("in the way")
+    result = hermes("chat", "-m", script(tmp_path, {"text": "A."}), env=home, stdin=b"one\n")
+    assert (result.code, result.stdout) == (0, b"A.\n")
+    assert "nothing of this conversation is kept" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_chat_that_is_killed_in_mid_answer_goes_on(home: Env, tmp_path: Path) -> None:
+    """Broken: kill -9, or a power cut, would take the question and half an answer with it."""
+    model = script(tmp_path, {"text": "word ", "delay": 0.02, "forever": True}, context_size=10_000)
+    command = [sys.executable, "-m", "hermes_cli", "chat", "-m", model, "--loop-guard", "0"]
+    environment = {**home, "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"Tell me\n")
+        child.stdin.flush()
+        child.stdout.read(40)
+        time.sleep(2)
+        child.send_signal(signal.SIGKILL)
+    after = script(tmp_path, {"text": "Good."})
+    assert talk(home, after, "-c", lines="go on\n") == b"Good.\n"
+    shown = [(m.text, m.state.value) for m in store(home).path(store(home).conversations()[0].leaf)]
+    assert shown[0] == ("Tell me", "complete")
+    assert shown[1][1] == "stopped"
+    assert shown[1][0].startswith("word word")
+    assert len(shown[1][0]) > 50
+    assert shown[2:] == [("go on", "complete"), ("Good.", "complete")]

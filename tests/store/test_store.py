@@ -1,0 +1,283 @@
+"""The store: what was added is there, whatever was moved, killed or deleted in between."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from hermes_cli.errors import StoreError
+from hermes_cli.messages import Message, Role, TurnIds
+from hermes_cli.store import schema
+from hermes_cli.store.database import connect
+from hermes_cli.store.records import Made, State
+from hermes_cli.store.store import Store, title_of
+
+USER, ASSISTANT = Role.USER, Role.ASSISTANT
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the database will be, in a folder that is not there yet."""
+    return tmp_path / "data" / "conversations.db"
+
+
+def test_a_conversation_comes_back_as_it_was(file: Path) -> None:
+    """Broken: a turn, an id or a number would be lost between two runs."""
+    store = Store(file)
+    opening = (Message(Role.SYSTEM, "Be “brief”.\n"), Message(USER, "a"))
+    number = store.begin(opening, "edward-elric")
+    asked = store.add(number, None, Message(USER, "  Grüße\x00 🚢 \r\n"))
+    reply = store.add(number, asked, Message(ASSISTANT, ""), State.PARTIAL)
+    store.grow(reply, "He")
+    made = Made("m", "bf16", {"seed": 1, "stop": ["x"]}, 10, 5, 3, 0.5, 1.5, TurnIds("v", (0, 7, 2**32 - 1)))
+    store.end(reply, "Hello", State.COMPLETE, made)
+    store.close()
+    again = Store(file)
+    (found,) = again.conversations()
+    assert (found.opening, found.persona, found.leaf, found.count) == (opening, "edward-elric", reply, 2)
+    assert [(m.role, m.text) for m in again.path(found.leaf)] == [
+        (USER, "  Grüße\x00 🚢 \r\n"),
+        (ASSISTANT, "Hello"),
+    ]
+    assert again.path(found.leaf)[1].made == made
+    assert again.path(found.leaf)[1].message.turn_ids == made.turn_ids
+
+
+def test_only_its_owner_can_read_it(file: Path) -> None:
+    """Broken: everybody on the machine could read what was said."""
+    before = os.umask(0)
+    try:
+        Store(file).begin([], "")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_a_deleted_word_is_nowhere_in_the_file(file: Path) -> None:
+    """Broken: /forget would leave the words for anybody who opens the file."""
+    store = Store(file)
+    numbers = []
+    for n in range(40):
+        numbers.append(store.begin([], ""))
+        store.add(numbers[-1], None, Message(USER, f"xylophone{n} secretly marmalade {'pad ' * 500}"))
+    kept = store.begin([], "")
+    store.add(kept, None, Message(USER, "ordinary"))
+    assert store.remove(numbers) == 40
+    data = b"".join(p.read_bytes() for p in file.parent.iterdir() if p.is_file()).lower()
+    assert not [word for word in (b"xylophone", b"marmalade", b"secretly") if word in data]
+    assert [hit.message for hit in store.search("ordinary")]
+
+
+def test_a_search_takes_words_and_no_operators(file: Path) -> None:
+    """Broken: a quotation mark or AND would be an SQL error on the screen."""
+    store = Store(file)
+    number = store.begin([], "")
+    asked = store.add(number, None, Message(USER, 'The AND of "Müller" NEAR the sea'))
+    growing = store.add(number, asked, Message(ASSISTANT, "unfinished"), State.PARTIAL)
+    for words in ("muller", "sea AND", '"the', "NEAR(", "müll* OR", "-", "*", "a:b", "^"):
+        assert isinstance(store.search(words), list)
+    assert [hit.message for hit in store.search("MÜLLER sea")] == [asked]
+    assert store.search("unfinished") == []
+    store.end(growing, "finished at last", State.COMPLETE, Made())
+    assert [hit.message for hit in store.search("finished")] == [growing]
+    store.end(growing, "other words", State.COMPLETE, Made())
+    assert store.search("finished") == []
+
+
+def test_names(file: Path) -> None:
+    """Broken: -r would go on with another conversation than the person means."""
+    store = Store(file)
+    first, second, third = (store.begin([], "") for _ in range(3))
+    for number, title in ((first, "Alchemy"), (second, "Alchemy and salt"), (third, "7")):
+        store.rename(number, title)
+    assert [one.id for one in store.named("alchemy")] == [first]
+    assert {one.id for one in store.named("alch")} == {first, second}
+    assert [one.id for one in store.named(str(second))] == [second]
+    assert [one.id for one in store.named("7")] == [third]
+    assert store.named("%") == []
+
+
+def test_a_title_is_the_first_words(file: Path) -> None:
+    """Broken: the list would show nothing, or a page."""
+    assert title_of("  What\n is  a river? ") == "What is a river?"
+    assert len(title_of("word " * 100)) <= 60
+    store = Store(file)
+    number = store.begin([], "")
+    root = store.add(number, None, Message(ASSISTANT, "Welcome!"))
+    store.add(number, root, Message(USER, "Where am I?"))
+    assert store.conversations()[0].title == "Where am I?"
+
+
+def test_a_message_of_another_conversation_is_no_parent(file: Path) -> None:
+    """Broken: two trees would grow into each other."""
+    store = Store(file)
+    one, other = store.begin([], ""), store.begin([], "")
+    message = store.add(one, None, Message(USER, "a"))
+    with pytest.raises(StoreError, match="has no message"):
+        store.add(other, message, Message(USER, "b"))
+    with pytest.raises(StoreError, match="has no message"):
+        store.move(other, message)
+
+
+def test_a_newer_database_is_left_alone(file: Path) -> None:
+    """Broken: an old hermes would write into a format that it does not know."""
+    Store(file).close()
+    with sqlite3.connect(file) as raw:
+        raw.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match="newer hermes"):
+        Store(file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, but long enough to be one" * 40, b"SQLite format 3\x00"]
+)
+def test_what_is_no_database_is_named_and_left_alone(file: Path, content: bytes) -> None:
+    """Broken: a file of somebody else's would be overwritten."""
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(StoreError):
+        Store(file)
+    assert file.read_bytes() == content
+
+
+def test_another_programs_database_is_left_alone(file: Path) -> None:
+    """Broken: its tables would get ours beside them."""
+    file.parent.mkdir()
+    with sqlite3.connect(file) as raw:
+        raw.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(StoreError, match="another program"):
+        Store(file)
+
+
+def test_migrations_run_in_order_and_whole(tmp_path: Path) -> None:
+    """Broken: a step that fails would leave half of itself, and the next start would find neither version."""
+    connection = connect(tmp_path / "a.db")
+    steps = (*schema.MIGRATIONS, "ALTER TABLE conversations ADD COLUMN mood TEXT;\nCREATE TABLE extra (x);")
+    broken = (*schema.MIGRATIONS, "CREATE TABLE extra (x);\nCREATE TABLE extra (x);")
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        schema.migrate(connection, broken)
+    assert schema.version_of(connection) == schema.VERSION
+    schema.migrate(connection, steps)
+    assert schema.version_of(connection) == schema.VERSION + 1
+    assert connection.execute("SELECT mood FROM conversations").fetchall() == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """Broken: a read-only home would end every chat with a traceback."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be written"):
+        Store(tmp_path / "file" / "conversations.db")
+
+
+def test_two_writers_lose_nothing(file: Path) -> None:
+    """Broken: two windows would overwrite each other's turns, or fail with 'database is locked'."""
+    Store(file).close()
+    code = (
+        "import sys; from pathlib import Path; from hermes_cli.store.store import Store;"
+        "from hermes_cli.messages import Message, Role;"
+        "s = Store(Path(sys.argv[1])); c = s.begin([], sys.argv[2]); p = None\n"
+        "for n in range(60): p = s.add(c, p, Message(Role.USER, f'{sys.argv[2]} {n}'))"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(file), name]) for name in ("a", "b")]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
+    store = Store(file)
+    for conversation in store.conversations():
+        texts = [message.text for message in store.path(conversation.leaf)]
+        assert texts == [f"{conversation.persona} {n}" for n in range(60)]
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Drives the store beside plain dicts: add, end, move, set the opening, remove, close and reopen."""
+
+    conversations = Bundle("conversations")
+    messages = Bundle("messages")
+
+    @initialize()
+    def start(self) -> None:
+        """Begin with an empty file."""
+        import tempfile  # noqa: PLC0415 - hypothesis makes many of these
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.file = Path(self.folder.name) / "c.db"
+        self.store = Store(self.file)
+        self.leaves: dict[int, int | None] = {}
+        self.nodes: dict[int, tuple[int, int | None, str, State]] = {}
+
+    @rule(target=conversations)
+    def begin(self) -> int:
+        """Begin a conversation."""
+        number = self.store.begin([], "")
+        self.leaves[number] = None
+        return number
+
+    @rule(target=messages, conversation=conversations, text=st.text(max_size=20), partial=st.booleans())
+    def add(self, conversation: int, text: str, partial: bool) -> int:  # noqa: FBT001 - drawn
+        """Add a message where the conversation stands."""
+        if conversation not in self.leaves:
+            return -1
+        text = text.encode("utf-8", "replace").decode()
+        state = State.PARTIAL if partial else State.COMPLETE
+        parent = self.leaves[conversation]
+        number = self.store.add(conversation, parent, Message(USER, text), state)
+        self.nodes[number] = (conversation, parent, text, state)
+        self.leaves[conversation] = number
+        return number
+
+    @rule(message=messages, text=st.text("abc", max_size=5), state=st.sampled_from(State))
+    def end(self, message: int, text: str, state: State) -> None:
+        """Write an end of a message."""
+        if message in self.nodes:
+            conversation, parent, _, _ = self.nodes[message]
+            self.store.end(message, text, state, Made())
+            self.nodes[message] = (conversation, parent, text, state)
+
+    @rule(message=messages)
+    def move(self, message: int) -> None:
+        """Stand somewhere else in the tree."""
+        if message in self.nodes:
+            self.store.move(self.nodes[message][0], message)
+            self.leaves[self.nodes[message][0]] = message
+
+    @rule(conversation=conversations)
+    def remove(self, conversation: int) -> None:
+        """Delete a conversation."""
+        assert self.store.remove([conversation]) == (conversation in self.leaves)
+        self.leaves.pop(conversation, None)
+        self.nodes = {n: node for n, node in self.nodes.items() if node[0] != conversation}
+
+    @rule(closed=st.booleans())
+    def reopen(self, closed: bool) -> None:  # noqa: FBT001 - drawn
+        """Open the file anew, with or without having closed it."""
+        if closed:
+            self.store.close()
+        self.store = Store(self.file)
+
+    @invariant()
+    def the_trees_are_equal(self) -> None:
+        """Broken: a turn would be lost, doubled or hung elsewhere."""
+        if not hasattr(self, "leaves"):
+            return
+        found = {one.id: one.leaf for one in self.store.conversations()}
+        assert found == self.leaves
+        trees = [m for number in self.leaves for m in self.store.tree(number)]
+        assert {m.id: (m.conversation, m.parent, m.text, m.state) for m in trees} == self.nodes
+
+    def teardown(self) -> None:
+        """Delete the file."""
+        if hasattr(self, "folder"):
+            self.store.close()
+            self.folder.cleanup()
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
