@@ -172,7 +172,7 @@ def open_engine(runtime: Runtime, choice: Choice) -> Engine:
         with loading(runtime.terminal, plan.model) as report:
             from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
 
-            return TransformersEngine.open(plan, report=report, kept=KeptPrefixes(runtime.paths.prefixes))
+            return TransformersEngine.open(plan, report=report, kept=_kept_prefixes(runtime))
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
 
     if model.header is None:
@@ -184,6 +184,13 @@ def open_engine(runtime: Runtime, choice: Choice) -> Engine:
         threads=plan.threads,
         verbose=runtime.debug,
     )
+
+
+def _kept_prefixes(runtime: Runtime) -> KeptPrefixes | None:
+    """Return where the personas' prompts are kept; None in a run that leaves no trace."""
+    if runtime.leaves_no_trace:
+        return None
+    return KeptPrefixes(runtime.paths.prefixes, wanted=lambda system: system in runtime.persona_prompts)
 
 
 def prompt_tokens(

@@ -25,6 +25,10 @@ class Runtime:
         self.environ = environ
         self.debug = False
         self.at_exit = ExitStack()
+        self.leaves_no_trace = False
+        """Nothing of what is said or typed in this run is written down."""
+        self.persona_prompts: set[str | None] = set()
+        """The system prompts that are a persona's own, and no text that somebody typed."""
 
     @cached_property
     def paths(self) -> "Paths":
@@ -58,5 +62,6 @@ class Runtime:
 
         opening = persona.opening(self.settings.user)
         if system is None:
+            self.persona_prompts.add(opening.system)
             return opening
         return opening.with_system(check_text(system, "--system") or None)

@@ -14,6 +14,7 @@ def start(runtime: Runtime, flags: Flags, *, keep: bool) -> tuple[Persona, Sessi
 
     What can be wrong with the rest is looked at before the model is loaded, which takes longest.
     """
+    runtime.leaves_no_trace = flags.no_log
     keeper = keeping.open_keeper(runtime, keep=keep)
     earlier = keeping.earlier_conversation(keeper, flags)
     persona = keeping.persona_of(runtime, flags, earlier)

@@ -22,10 +22,14 @@ FOLDER_MODE = 0o700
 
 @dataclass(frozen=True, slots=True)
 class KeptPrefixes:
-    """The folder, and how many bytes it may hold. What was used longest ago goes first."""
+    """The folder, and how many bytes it may hold. What was used longest ago goes first.
+
+    `wanted` says of a system prompt whether it may be kept: what somebody typed may be private.
+    """
 
     folder: Path
     limit: int = LIMIT_BYTES
+    wanted: Callable[[str], bool] = lambda _system: True
 
     def find(self, key: str) -> Path | None:
         """Return the file kept under a key, which counts as used now."""

@@ -69,7 +69,7 @@ class TransformersEngine:
         self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[Chunk]
     ) -> Iterator[Chunk]:
         """Begin with the system prompt's states where they were kept; else keep them after the answer."""
-        if self._prefixes is None:
+        if self._prefixes is None or not self._prefixes.wants(messages):
             yield from chunks
             return
         ids = self._vocabulary.chatml.system_ids(messages)

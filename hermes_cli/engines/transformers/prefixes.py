@@ -15,6 +15,7 @@ import torch
 
 from hermes_cli.engines.kept_prefixes import KeptPrefixes
 from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.messages import Message, Role
 from hermes_cli.models.plan import Plan
 
 FORMAT = 1
@@ -29,6 +30,10 @@ class PrefixFiles:
     def __init__(self, kept: KeptPrefixes, plan: Plan) -> None:
         self._kept = kept
         self._model = _identity(plan)
+
+    def wants(self, messages: Sequence[Message]) -> bool:
+        """Return whether a conversation begins with a system prompt that may be kept."""
+        return bool(messages) and messages[0].role is Role.SYSTEM and self._kept.wanted(messages[0].text)
 
     def restore(self, decoder: Decoder, ids: Sequence[int]) -> None:
         """Have the decoder hold the states of `ids`, where they are kept and it does not hold them yet."""

@@ -242,9 +242,9 @@ def test_numbers_that_overflow_end_the_answer_with_words(
 
 
 def keeping(
-    model: Any, vocabulary: Vocabulary, folder: Path, weights: Path, precision: str = "fp32"
+    model: Any, vocabulary: Vocabulary, kept: KeptPrefixes, weights: Path, precision: str = "fp32"
 ) -> TransformersEngine:
-    """Return a fresh engine that keeps its system prompts in `folder`."""
+    """Return a fresh engine that keeps its system prompts."""
     facts = {"path": weights, "revision": None, "devices": ("cpu",), "precision": precision}
     plan = cast("Plan", SimpleNamespace(**facts, dtype="float32", quantisation=""))
     return TransformersEngine(
@@ -252,7 +252,7 @@ def keeping(
         vocabulary,
         name="tiny",
         context_size=1024,
-        prefixes=PrefixFiles(KeptPrefixes(folder), plan),
+        prefixes=PrefixFiles(kept, plan),
     )
 
 
@@ -260,10 +260,10 @@ def test_the_next_start_begins_with_the_system_prompt(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """A persona would be prefilled at every start."""
-    first, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    first, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
     assert done.usage.cached_tokens == 0
     system = mistral_vocabulary.chatml.system_ids(TALK.messages)
-    again, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    again, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
     assert (again, done.usage.cached_tokens) == (first, len(system))
     assert bytes("lighthouse", "utf-8") not in b"".join(p.read_bytes() for p in tmp_path.iterdir())
 
@@ -272,7 +272,7 @@ def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """Going back to an earlier persona would prefill it again, and throw its file away."""
-    engine = keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder)
+    engine = keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder)
     first, _ = said(engine, TALK)
     said(engine, Conversation((Message(Role.SYSTEM, "You are somebody else. " * 40), *TALK.messages[1:])))
     again, done = said(engine, TALK)
@@ -281,15 +281,29 @@ def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
+def test_a_prompt_that_somebody_typed_is_not_kept(
+    mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
+) -> None:
+    """A private system prompt would lie on the disk, as numbers, after the conversation was forgotten."""
+    typed = Conversation((Message(Role.SYSTEM, SYSTEM + " This is between us."), *TALK.messages[1:]))
+    kept = KeptPrefixes(tmp_path, wanted=lambda system: system == SYSTEM)
+    engine = keeping(mistral, mistral_vocabulary, kept, mistral_folder)
+    said(engine, typed)
+    said(engine, Conversation(TALK.messages[1:]))
+    assert list(tmp_path.iterdir()) == []
+    said(engine, TALK)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_another_precision_or_prompt_does_not_find_it(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """One model would begin with the numbers of another."""
-    said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
-    _, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder, "bf16"), TALK)
+    said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
+    _, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder, "bf16"), TALK)
     assert done.usage.cached_tokens == 0
     other = Conversation((Message(Role.SYSTEM, SYSTEM + "!"), *TALK.messages[1:]))
-    _, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), other)
+    _, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), other)
     assert done.usage.cached_tokens == 0
 
 
@@ -298,7 +312,7 @@ def test_a_prompt_that_cannot_be_kept_is_no_fault_of_the_answers(
 ) -> None:
     """A full disk would turn a whole answer into a failure."""
     (tmp_path / "prefixes").write_text("a file is in the way of the folder")
-    engine = keeping(mistral, mistral_vocabulary, tmp_path / "prefixes", mistral_folder)
+    engine = keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path / "prefixes"), mistral_folder)
     assert said(engine, TALK)[1].finish_reason is FinishReason.LENGTH
 
 
@@ -307,10 +321,10 @@ def test_a_damaged_file_is_computed_again(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path, damage: bytes
 ) -> None:
     """A file cut short by a full disk would end every start of this persona."""
-    first, _ = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    first, _ = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(damage)
-    again, done = said(keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder), TALK)
+    again, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
     assert (again, done.usage.cached_tokens) == (first, 0)
     assert file.read_bytes() != damage
 
