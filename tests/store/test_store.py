@@ -205,7 +205,8 @@ def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, li
         for n, parent in enumerate(parents, 1)
     ]
     opening = (Message(Role.SYSTEM, "s"),)
-    return StoredConversation(9, "t", True, "p", opening, 10.0, 20.0, leaf), messages
+    is_named = True
+    return StoredConversation(9, "t", is_named, "p", opening, 10.0, 20.0, leaf), messages
 
 
 def test_whole_trees_are_adopted(file: Path) -> None:
