@@ -2,6 +2,7 @@
 
 HermesError                 1    something failed
 ├── UsageError              2    the command line or the text on standard input cannot be used
+├── FormatError             1    a file of conversations has a mistake, or a format cannot hold one
 ├── ContextOverflow        65    the prompt does not fit the context window
 ├── ModelUnavailable       69    no such model, a broken model file, no hub
 │   └── DownloadError      69    a download did not arrive, or arrived wrong
@@ -37,6 +38,22 @@ class UsageError(HermesError):
     """The command line, or the text that came in with it, cannot be used."""
 
     exit_code = 2
+
+
+class FormatError(HermesError):
+    """A file of conversations has a mistake, or a format cannot hold a conversation.
+
+    Not 78: that one tells a script that its own settings are wrong and every call will fail; a conversation
+    that somebody else wrote is input, and only this call failed. Not 65, which here means the context.
+
+    `line` counts from 1; 0 is no line at all. `where` names the file; a reader does not know it.
+    """
+
+    def __init__(self, reason: str, line: int = 0, *, where: str = "", hint: str = "") -> None:
+        place = ", ".join(part for part in (where, f"line {line:,}" if line else "") if part)
+        super().__init__(f"{place}: {reason}" if place else reason, hint)
+        self.reason = reason
+        self.line = line
 
 
 class ContextOverflow(HermesError):  # noqa: N818 - the field's own term for it

@@ -3,31 +3,28 @@
 Every method that writes is one transaction, on the disk when it returns. Raises StoreError throughout.
 """
 
-import array
-import json
 import sqlite3
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hermes_cli.errors import StoreError
-from hermes_cli.messages import Message, Role, TurnIds
+from hermes_cli.messages import Message, Role
 from hermes_cli.store.claims import Claims
 from hermes_cli.store.database import connect, explained, transaction
 from hermes_cli.store.records import Hit, Made, State, StoredConversation, StoredMessage
+from hermes_cli.store.rows import (
+    ADD_MESSAGE,
+    CONVERSATION,
+    MESSAGE,
+    conversation_of,
+    made_row,
+    message_of,
+    opening_text,
+)
 
 TITLE_LENGTH = 60
-_MESSAGE = (
-    "id, conversation, parent, role, text, state, created, model, precision, options, prompt_tokens, "
-    "completion_tokens, cached_tokens, prefill_s, decode_s, vocabulary, token_ids"
-)
-_CONVERSATION = (
-    "c.id, c.title, c.is_named, c.persona, c.opening, c.created, c.updated, c.leaf, "
-    "(SELECT count(*) FROM messages m WHERE m.conversation = c.id), "
-    "coalesce((SELECT m.model FROM messages m WHERE m.id = c.leaf), '')"
-)
 
 
 class Store:
@@ -54,7 +51,7 @@ class Store:
         with transaction(self._connection, self.file) as database:
             cursor = database.execute(
                 "INSERT INTO conversations (opening, persona, created, updated) VALUES (?, ?, ?, ?)",
-                (_opening_text(opening), persona, now, now),
+                (opening_text(opening), persona, now, now),
             )
             return int(cursor.lastrowid or 0)
 
@@ -72,8 +69,8 @@ class Store:
             if parent is not None:
                 self._require(database, conversation, parent)
             cursor = database.execute(
-                f"INSERT INTO messages ({_MESSAGE}) VALUES (NULL{', ?' * 16})",  # noqa: S608 - constants alone
-                (conversation, parent, message.role, message.text, state, now, *_made_row(made or Made())),
+                ADD_MESSAGE,
+                (conversation, parent, message.role, message.text, state, now, *made_row(made or Made())),
             )
             number = int(cursor.lastrowid or 0)
             database.execute(
@@ -90,11 +87,11 @@ class Store:
 
     def end(self, message: int, text: str, state: State, made: Made) -> None:
         """Write down how a reply ended."""
-        names = ", ".join(f"{name} = ?" for name in _MESSAGE.split(", ")[7:])
+        names = ", ".join(f"{name} = ?" for name in MESSAGE.split(", ")[7:])
         with transaction(self._connection, self.file) as database:
             database.execute(
                 f"UPDATE messages SET text = ?, state = ?, {names} WHERE id = ?",  # noqa: S608 - constants alone
-                (text, state, *_made_row(made), message),
+                (text, state, *made_row(made), message),
             )
             database.execute(
                 "UPDATE conversations SET updated = ? "
@@ -113,7 +110,7 @@ class Store:
         """Change what goes before the tree, as with another system prompt."""
         with transaction(self._connection, self.file) as database:
             database.execute(
-                "UPDATE conversations SET opening = ? WHERE id = ?", (_opening_text(opening), conversation)
+                "UPDATE conversations SET opening = ? WHERE id = ?", (opening_text(opening), conversation)
             )
 
     def rename(self, conversation: int, title: str) -> None:
@@ -138,7 +135,7 @@ class Store:
     def fork(self, conversation: int, path: Sequence[int], title: str) -> int:
         """Return the id of a new conversation that begins as `path` of another one does."""
         now = time.time()
-        copied = _MESSAGE.partition("conversation, parent, ")[2]
+        copied = MESSAGE.partition("conversation, parent, ")[2]
         with transaction(self._connection, self.file) as database:
             cursor = database.execute(
                 "INSERT INTO conversations (title, is_named, persona, opening, created, updated) "
@@ -152,6 +149,37 @@ class Store:
                 parent = database.execute(query, (number, parent, message)).lastrowid
             database.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (parent, number))
             return number
+
+    def adopt(self, trees: Iterable[tuple[StoredConversation, Sequence[StoredMessage]]]) -> list[int]:
+        """Add whole conversations that come from elsewhere, all or none, and return their ids.
+
+        The ids that they bring hold among the messages of one tree alone, where a parent stands before its
+        children; here they get others. A time of 0 is one that nobody knows, and becomes now. A reply that
+        was still growing somewhere else was stopped, as nobody goes on with it here.
+        """
+        with transaction(self._connection, self.file) as database:
+            return [self._adopt(database, *tree) for tree in trees]
+
+    @staticmethod
+    def _adopt(
+        database: sqlite3.Connection, conversation: StoredConversation, messages: Sequence[StoredMessage]
+    ) -> int:
+        now = time.time()
+        facts = (conversation.title, conversation.is_named, conversation.persona)
+        times = (conversation.created or now, conversation.updated or now)
+        cursor = database.execute(
+            "INSERT INTO conversations (title, is_named, persona, opening, created, updated) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (*facts, opening_text(conversation.opening), *times),
+        )
+        number, ids = int(cursor.lastrowid or 0), dict[int | None, int | None]({None: None})
+        for one in messages:
+            state = State.STOPPED if one.state is State.PARTIAL else one.state
+            row = (number, ids[one.parent], one.role, one.text, state, one.created or now)
+            ids[one.id] = database.execute(ADD_MESSAGE, (*row, *made_row(one.made))).lastrowid
+        query = "UPDATE conversations SET leaf = ? WHERE id = ?"
+        database.execute(query, (ids[conversation.leaf], number))
+        return number
 
     def stop_partial(self, conversation: int) -> int:
         """Mark replies that nobody writes any more as stopped, and return how many there were."""
@@ -174,13 +202,13 @@ class Store:
 
     def message(self, number: int) -> StoredMessage | None:
         """Return a message by its id."""
-        rows = self._rows(f"SELECT {_MESSAGE} FROM messages WHERE id = ?", number)  # noqa: S608 - constants alone
-        return next((_message(row) for row in rows), None)
+        rows = self._rows(f"SELECT {MESSAGE} FROM messages WHERE id = ?", number)  # noqa: S608 - constants alone
+        return next((message_of(row) for row in rows), None)
 
     def tree(self, conversation: int) -> list[StoredMessage]:
         """Return all messages of a conversation, parents before their children, siblings by age."""
-        query = f"SELECT {_MESSAGE} FROM messages WHERE conversation = ? ORDER BY id"  # noqa: S608
-        return [_message(row) for row in self._rows(query, conversation)]
+        query = f"SELECT {MESSAGE} FROM messages WHERE conversation = ? ORDER BY id"  # noqa: S608
+        return [message_of(row) for row in self._rows(query, conversation)]
 
     def path(self, leaf: int | None) -> list[StoredMessage]:
         """Return the messages from the root to `leaf`."""
@@ -190,8 +218,8 @@ class Store:
             "WITH RECURSIVE path (id, depth) AS (VALUES (?, 0) UNION ALL "
             "SELECT m.parent, depth + 1 FROM messages m JOIN path USING (id) WHERE m.parent IS NOT NULL) "
         )
-        query = f"SELECT {_MESSAGE} FROM messages JOIN path USING (id) ORDER BY depth DESC"  # noqa: S608
-        return [_message(row) for row in self._rows(path + query, leaf)]
+        query = f"SELECT {MESSAGE} FROM messages JOIN path USING (id) ORDER BY depth DESC"  # noqa: S608
+        return [message_of(row) for row in self._rows(path + query, leaf)]
 
     def children(self, conversation: int, parent: int | None) -> list[int]:
         """Return the ids of the messages under another one, oldest first; under None the roots."""
@@ -200,24 +228,24 @@ class Store:
 
     def conversation(self, number: int) -> StoredConversation | None:
         """Return a conversation by its id."""
-        query = f"SELECT {_CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - constants alone
-        return next((_conversation(row) for row in self._rows(query, number)), None)
+        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - constants alone
+        return next((conversation_of(row) for row in self._rows(query, number)), None)
 
     def conversations(self, limit: int = -1) -> list[StoredConversation]:
         """Return the conversations, the one that was used last first."""
-        query = f"SELECT {_CONVERSATION} FROM conversations c ORDER BY c.updated DESC, c.id DESC LIMIT ?"  # noqa: S608
-        return [_conversation(row) for row in self._rows(query, limit)]
+        query = f"SELECT {CONVERSATION} FROM conversations c ORDER BY c.updated DESC, c.id DESC LIMIT ?"  # noqa: S608
+        return [conversation_of(row) for row in self._rows(query, limit)]
 
     def named(self, name: str) -> list[StoredConversation]:
         """Return the conversations that a person may mean: by id, by the whole title, or by its beginning."""
         if name.isdecimal() and len(name) < 19 and (found := self.conversation(int(name))):  # noqa: PLR2004
             return [found]
         query = (
-            f"SELECT {_CONVERSATION} FROM conversations c WHERE lower(c.title) = lower(?1) "  # noqa: S608
+            f"SELECT {CONVERSATION} FROM conversations c WHERE lower(c.title) = lower(?1) "  # noqa: S608
             "OR substr(lower(c.title), 1, length(?1)) = lower(?1) ORDER BY lower(c.title) <> lower(?1), "
             "c.updated DESC"
         )
-        found_rows = [_conversation(row) for row in self._rows(query, name)]
+        found_rows = [conversation_of(row) for row in self._rows(query, name)]
         whole = [row for row in found_rows if row.title.lower() == name.lower()]
         return whole or found_rows
 
@@ -245,46 +273,3 @@ def title_of(text: str) -> str:
     """Return a title for a conversation that begins with `text`: its first words, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= TITLE_LENGTH else f"{line[: TITLE_LENGTH - 1].rstrip()}…"
-
-
-def _opening_text(opening: Sequence[Message]) -> str:
-    return json.dumps([[message.role, message.text] for message in opening], ensure_ascii=False)
-
-
-def _made_row(made: Made) -> tuple[Any, ...]:
-    ids = array.array("I", made.turn_ids.ids if made.turn_ids else ())
-    if sys.byteorder == "big":
-        ids.byteswap()
-    return (
-        made.model,
-        made.precision,
-        json.dumps(dict(made.options), ensure_ascii=False),
-        made.prompt_tokens,
-        made.completion_tokens,
-        made.cached_tokens,
-        made.prefill_s,
-        made.decode_s,
-        made.turn_ids.vocabulary if made.turn_ids else "",
-        ids.tobytes(),
-    )
-
-
-def _message(row: tuple[Any, ...]) -> StoredMessage:
-    number, conversation, parent, role, text, state, created, *rest = row
-    model, precision, options, prompt, completion, cached, prefill_s, decode_s, vocabulary, blob = rest
-    ids = array.array("I", blob)
-    if sys.byteorder == "big":
-        ids.byteswap()
-    turn_ids = TurnIds(vocabulary, tuple(ids)) if vocabulary else None
-    made = Made(
-        model, precision, json.loads(options), prompt, completion, cached, prefill_s, decode_s, turn_ids
-    )
-    return StoredMessage(number, conversation, parent, Role(role), text, State(state), created, made)
-
-
-def _conversation(row: tuple[Any, ...]) -> StoredConversation:
-    number, title, is_named, persona, opening, created, updated, leaf, count, model = row
-    messages = tuple(Message(Role(role), text) for role, text in json.loads(opening))
-    return StoredConversation(
-        number, title, bool(is_named), persona, messages, created, updated, leaf, count, model
-    )

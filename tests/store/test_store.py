@@ -1,10 +1,12 @@
 """The store: what was added is there, whatever was moved, killed or deleted in between."""
 
+import dataclasses
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store import schema
 from hermes_cli.store.database import connect
-from hermes_cli.store.records import Made, State
+from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store, title_of
 
 USER, ASSISTANT = Role.USER, Role.ASSISTANT
@@ -194,6 +196,54 @@ def test_two_writers_lose_nothing(file: Path) -> None:
     for conversation in store.conversations():
         texts = [message.text for message in store.path(conversation.leaf)]
         assert texts == [f"{conversation.persona} {n}" for n in range(60)]
+
+
+def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, list[StoredMessage]]:
+    """Return a conversation whose messages, 1, 2 and so on, hang under these parents."""
+    messages = [
+        StoredMessage(n, 9, parent, USER, f"m{n}", State.COMPLETE, 100.0 + n)
+        for n, parent in enumerate(parents, 1)
+    ]
+    opening = (Message(Role.SYSTEM, "s"),)
+    is_named = True
+    return StoredConversation(9, "t", is_named, "p", opening, 10.0, 20.0, leaf), messages
+
+
+def test_whole_trees_are_adopted(file: Path) -> None:
+    """Broken: an import would lose branches, times or the place where the conversation stands."""
+    store = Store(file)
+    own = store.begin([], "")
+    store.add(own, None, Message(USER, "own"))
+    numbers = store.adopt([tree(None, 1, 1, 3, None, leaf=4), tree(None, leaf=None)])
+    first, second = (store.conversation(number) for number in numbers)
+    assert first is not None
+    assert second is not None
+    assert (first.title, first.is_named, first.persona, first.opening[0].text) == ("t", True, "p", "s")
+    assert (first.created, first.updated, second.leaf) == (10.0, 20.0, None)
+    place = {m.id: n for n, m in enumerate(store.tree(first.id), 1)}
+    assert [place.get(m.parent or 0) for m in store.tree(first.id)] == [None, 1, 1, 3, None]
+    assert [m.text for m in store.path(first.leaf)] == ["m1", "m3", "m4"]
+    assert [m.created for m in store.tree(first.id)] == [101.0, 102.0, 103.0, 104.0, 105.0]
+    assert len(store.search("m3")) == 1
+
+
+def test_nothing_is_adopted_where_one_cannot_be(file: Path) -> None:
+    """Broken: an import that fails in its middle would leave half of itself."""
+    store = Store(file)
+    with pytest.raises(KeyError):
+        store.adopt([tree(None, 1, leaf=2), tree(None, 7, leaf=1)])
+    assert (store.conversations(), store.search("m1")) == ([], [])
+
+
+def test_what_grew_elsewhere_is_stopped_here(file: Path) -> None:
+    """Broken: an imported reply would wait for ever for a model that writes somewhere else."""
+    store = Store(file)
+    conversation, messages = tree(None, leaf=1)
+    growing = dataclasses.replace(messages[0], role=ASSISTANT, state=State.PARTIAL, created=0.0)
+    (number,) = store.adopt([(conversation, [growing])])
+    (found,) = store.tree(number)
+    assert found.state is State.STOPPED
+    assert abs(found.created - time.time()) < 100
 
 
 class StoreMachine(RuleBasedStateMachine):

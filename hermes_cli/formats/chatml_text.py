@@ -1,0 +1,55 @@
+r"""Raw ChatML: `<|im_start|>role`, a newline, the text, `<|im_end|>`, as a prompt is written down.
+
+In such a file a turn's bounds are spelt, so a text that spells one itself would forge a turn for whoever
+reads it. It is refused: JSON, where nothing in a text can mean anything, holds it. Reading goes by the
+markers alone, and what it reads is text again, which no tokenizer of hermes' makes a control token of.
+"""
+
+import re
+from typing import Final
+
+from hermes_cli.chatml import IM_END, IM_START
+from hermes_cli.errors import FormatError
+from hermes_cli.formats.transcript import Transcript, linear
+from hermes_cli.messages import Message, Role
+
+_TURN: Final = re.compile(rf"{re.escape(IM_START)}([^\n]*)\n", re.DOTALL)
+_BLANK: Final = re.compile(r"\s*")
+
+
+def write(one: Transcript) -> str:
+    """Return what is visible of a conversation. Raises FormatError for a text that would forge a turn."""
+    for number, turn in enumerate(one.turns, 1):
+        for token in (IM_START, IM_END):
+            if token in turn.text:
+                raise FormatError(
+                    f"turn {number} (the {turn.role}'s) spells {token}, which raw ChatML bounds turns with",
+                    hint="json holds it, and so do the other formats",
+                )
+    return "".join(f"{IM_START}{turn.role}\n{turn.text}{IM_END}\n" for turn in one.turns)
+
+
+def read(text: str) -> list[Transcript]:
+    """Return the conversation in such a text, with every character of its turns. Raises FormatError."""
+    turns, at = list[Message](), _skip(text, 0)
+    while at < len(text):
+        line = text.count("\n", 0, at) + 1
+        begun = _TURN.match(text, at)
+        if begun is None:
+            raise FormatError(f"stands outside of a turn, which begins with {IM_START} and a role", line)
+        role = begun[1].removesuffix("\r")
+        if role not in list(Role):
+            raise FormatError(f"'{role[:40]}' is no role; hermes holds {', '.join(Role)}", line)
+        end, next_start = text.find(IM_END, begun.end()), text.find(IM_START, begun.end())
+        if end < 0 or -1 < next_start < end:
+            raise FormatError(f"the turn that begins here has no {IM_END}", line)
+        turns.append(Message(Role(role), text[begun.end() : end]))
+        at = _skip(text, end + len(IM_END))
+    if not turns:
+        raise FormatError("holds no turn", 1)
+    return [linear(turns)]
+
+
+def _skip(text: str, at: int) -> int:
+    blank = _BLANK.match(text, at)
+    return blank.end() if blank else at

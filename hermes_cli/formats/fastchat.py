@@ -1,0 +1,59 @@
+"""What `!!save` of FastChat's command line writes: one JSON object with template, system message and turns.
+
+Its keys are `template_name`, `system_message` (`system` in older versions), `roles` (how the person and the
+model are called), `messages` (pairs of such a name and a text) and `offset` (how many of the messages are
+examples), as in lm-sys/FastChat, fastchat/conversation.py and fastchat/serve/inference.py. hermes writes
+the template of OpenHermes, so that `!!load` finds it.
+"""
+
+from typing import Final
+
+from hermes_cli.chatml import IM_START
+from hermes_cli.errors import FormatError
+from hermes_cli.formats.json_text import Json, dump, parse
+from hermes_cli.formats.transcript import Transcript, linear
+from hermes_cli.messages import Message, Role
+
+TEMPLATE: Final = "OpenHermes-2.5-Mistral-7B"
+NAMES: Final = {Role.USER: IM_START + Role.USER, Role.ASSISTANT: IM_START + Role.ASSISTANT}
+
+
+def write(one: Transcript) -> str:
+    """Return what is visible of a conversation. Raises FormatError for a system turn in its middle."""
+    system = one.system
+    if len(system) > 1 or any(turn.role is Role.SYSTEM for turn in one.turns[len(system) :]):
+        raise FormatError("FastChat's format has room for one system message, before all others")
+    value = {
+        "template_name": TEMPLATE,
+        "system_message": system[0].text if system else "",
+        "roles": list(NAMES.values()),
+        "messages": [[NAMES[turn.role], turn.text] for turn in one.turns[len(system) :]],
+        "offset": len(one.conversation.opening) - len(system),
+    }
+    return dump(value) + "\n"
+
+
+def read(text: str) -> list[Transcript]:
+    """Return the conversation in such a text. Raises FormatError."""
+    root = parse(text)
+    names = [name.string() for name in root["roles"].items()]
+    if len(names) != len(NAMES) or len(set(names)) != len(names):
+        raise root["roles"].fail("are not two names, one for the person and one for the model")
+    roles = dict(zip(names, NAMES, strict=True))
+    turns = [_turn(pair, roles) for pair in root["messages"].items()]
+    examples = root.get("offset", 0).integer(0, len(turns))
+    words = root["system_message" if "system_message" in root else "system"].string()
+    system = [Message(Role.SYSTEM, words)] if words else []
+    return [linear(system + turns, examples=examples)]
+
+
+def _turn(pair: Json, roles: dict[str, Role]) -> Message:
+    parts = pair.items()
+    if len(parts) != 2:  # noqa: PLR2004 - a name and a text
+        raise pair.fail("is no pair of a name and a text")
+    name, said = parts
+    if name.string() not in roles:
+        raise name.fail(f"is '{name.value[:40]}', which is none of {', '.join(roles)}")
+    if isinstance(said.value, list):
+        raise said.fail("holds more than text, such as images, which hermes does not hold")
+    return Message(roles[name.value], said.string())

@@ -1,0 +1,183 @@
+"""JSON with everything: whole trees, with states, models, options, costs, times and token ids.
+
+It is hermes' own format: what is exported and imported again is exported to the same bytes. A message stands
+on a line of its own, so that a mistake has a line and two files can be compared. Ids are counted from 1 in
+each conversation, and a parent stands before its children.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from hermes_cli.errors import FormatError
+from hermes_cli.formats.dates import LAST
+from hermes_cli.formats.json_text import Json, dump, parse
+from hermes_cli.formats.transcript import ELSEWHERE, Transcript
+from hermes_cli.messages import Message, Role, TurnIds
+from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+
+KEY: Final = "hermes_conversations"
+"""The first key of such a file. Its value is the version of the format."""
+VERSION: Final = 1
+_LAST_TOKEN: Final = 2**32 - 1
+
+
+def write(transcripts: Sequence[Transcript]) -> str:
+    """Return conversations as one JSON object."""
+    body = ",\n".join(_written(one) for one in transcripts)
+    return f'{{"{KEY}": {VERSION}, "conversations": [\n{body}\n]}}\n'
+
+
+def _written(one: Transcript) -> str:
+    facts, place = one.conversation, {stored.id: n for n, stored in enumerate(one.messages, 1)}
+    head = dump(
+        {
+            "title": facts.title,
+            "is_named": facts.is_named,
+            "persona": facts.persona,
+            "created": facts.created,
+            "updated": facts.updated,
+            "opening": [{"role": turn.role, "text": turn.text} for turn in facts.opening],
+            "leaf": None if facts.leaf is None else place[facts.leaf],
+        }
+    )
+    messages = ",\n".join(dump(_message(stored, place)) for stored in one.messages)
+    return f'{head[:-1]}, "messages": [\n{messages}\n]}}'
+
+
+def _message(stored: StoredMessage, place: dict[int, int]) -> dict[str, Any]:
+    made = stored.made
+    ids = made.turn_ids
+    return {
+        "id": place[stored.id],
+        "parent": None if stored.parent is None else place[stored.parent],
+        "role": stored.role,
+        "text": stored.text,
+        "state": stored.state,
+        "created": stored.created,
+        "model": made.model,
+        "precision": made.precision,
+        "options": dict(made.options),
+        "prompt_tokens": made.prompt_tokens,
+        "completion_tokens": made.completion_tokens,
+        "cached_tokens": made.cached_tokens,
+        "prefill_s": made.prefill_s,
+        "decode_s": made.decode_s,
+        "turn_ids": None if ids is None else {"vocabulary": ids.vocabulary, "ids": ids.ids},
+    }
+
+
+def read(text: str) -> list[Transcript]:
+    """Return the conversations of such a text. Raises FormatError."""
+    root = parse(text)
+    if root[KEY].integer() > VERSION:
+        raise FormatError(
+            f"was written by a newer hermes (version {root[KEY].value}; this one reads {VERSION})", 1
+        )
+    found = [_conversation(node) for node in root["conversations"].items()]
+    if not found:
+        raise root["conversations"].fail("holds no conversation")
+    return found
+
+
+def _conversation(node: Json) -> Transcript:
+    messages, seen = list[StoredMessage](), set[int]()
+    for one in node["messages"].items():
+        stored = _stored(one, seen)
+        messages.append(stored)
+        seen.add(stored.id)
+    opening = [Message(one["role"].one_of(Role), one["text"].string()) for one in node["opening"].items()]
+    if opening and opening[-1].role is Role.ASSISTANT:
+        raise node["opening"].fail("ends with the assistant's turn, which is the root of a tree")
+    facts = StoredConversation(
+        ELSEWHERE,
+        node["title"].string(),
+        node["is_named"].flag(),
+        _persona(node["persona"]),
+        tuple(opening),
+        node["created"].number(LAST),
+        node["updated"].number(LAST),
+        _known(node["leaf"], seen),
+    )
+    return Transcript(facts, tuple(messages))
+
+
+def _persona(node: Json) -> str:
+    if "/" in node.string():  # it is looked up when the conversation goes on, and must not lead elsewhere
+        raise node.fail("is a path, not the name of a persona")
+    return node.string()
+
+
+def _known(node: Json, seen: set[int]) -> int | None:
+    """Return the id of a message that stands before this place, or None."""
+    if node.value is None:
+        return None
+    if node.integer() not in seen:
+        raise node.fail(f"is {node.value}, and no message before it has that id")
+    return node.integer()
+
+
+def _stored(node: Json, seen: set[int]) -> StoredMessage:
+    number = node["id"].integer(1)
+    if number in seen:
+        raise node["id"].fail(f"is {number}, as that of a message before it")
+    made = Made(
+        node["model"].string(),
+        node["precision"].string(),
+        _options(node["options"]),
+        node["prompt_tokens"].integer(),
+        node["completion_tokens"].integer(),
+        node["cached_tokens"].integer(),
+        node["prefill_s"].number(LAST),
+        node["decode_s"].number(LAST),
+        _turn_ids(node["turn_ids"]),
+    )
+    parent, role = _known(node["parent"], seen), node["role"].one_of(Role)
+    if parent is None and role is Role.SYSTEM:
+        raise node["role"].fail("is the system's at the root of a tree; it belongs into the opening")
+    return StoredMessage(
+        number,
+        ELSEWHERE,
+        parent,
+        role,
+        node["text"].string(),
+        node["state"].one_of(State),
+        node["created"].number(LAST),
+        made,
+    )
+
+
+def _options(node: Json) -> dict[str, Any]:
+    if not isinstance(node.value, dict):
+        raise node.fail("is no object")
+    for key in node.value:
+        Json(key, node.text, node.line, (*node.path, key)).string()
+    return {key: _option(node[key]) for key in node.value}
+
+
+def _option(node: Json) -> Any:
+    """Return an option's value: null, a truth, a number, a text, or a list of such."""
+    if isinstance(node.value, str):
+        return node.string()
+    if isinstance(node.value, list):
+        return [_scalar(one) for one in node.items()]
+    return _scalar(node)
+
+
+def _scalar(node: Json) -> Any:
+    if isinstance(node.value, str):
+        return node.string()
+    if not isinstance(node.value, bool | int | float | None):
+        raise node.fail("is no option's value")
+    return node.value
+
+
+def _turn_ids(node: Json) -> TurnIds | None:
+    if node.value is None:
+        return None
+    vocabulary = node["vocabulary"].string()
+    if not vocabulary:
+        raise node["vocabulary"].fail("is empty: the ids belong to no vocabulary")
+    ids = node["ids"]
+    if isinstance(ids.value, list) and all(type(one) is int and 0 <= one <= _LAST_TOKEN for one in ids.value):
+        return TurnIds(vocabulary, tuple(ids.value))
+    return TurnIds(vocabulary, tuple(one.integer(0, _LAST_TOKEN) for one in ids.items()))

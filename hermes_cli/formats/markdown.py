@@ -1,0 +1,152 @@
+"""Markdown, to read: a heading for each speaker, and under it what was said, as it was said.
+
+Before each heading stands a comment that no reader sees, such as `<!-- hermes {"role": "user"} -->`, and the
+first line of the file holds the title in one. Reading goes by these comments alone. Where a text holds one
+itself, all the comments of the file are called `hermes-2`, and so on, so that no text can pass for a turn. In
+between, an editor may change what it likes.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from hermes_cli.errors import FormatError
+from hermes_cli.formats.dates import LAST, minute
+from hermes_cli.formats.json_text import Json, dump, parse
+from hermes_cli.formats.transcript import Transcript, message, split, transcript
+from hermes_cli.messages import Message, Role
+from hermes_cli.store.records import State, StoredMessage
+
+BEGIN: Final = "<!-- hermes"
+END: Final = " -->"
+_FIRST_LINE: Final = re.compile(r"<!-- (hermes(?:-[0-9]{1,9})?) ([^\n]*?)(\r?)(?:\n|\Z)")
+_HEADING: Final = re.compile(r"\n#{1,6} [^\n]*(?:\n\n?|\Z)|\n\n?")
+_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
+
+
+def write(one: Transcript) -> str:
+    """Return what is visible of a conversation."""
+    facts = one.conversation
+    mark = _mark([turn.text for turn in one.turns])
+    about = {"title": facts.title, "is_named": facts.is_named, "persona": facts.persona}
+    head = f"{_comment(mark, about)}\n# {_line(facts.title) or 'A conversation'}\n"
+    opening = [message(0, None, turn) for turn in facts.opening]
+    return "\n".join([head, *(_turn(mark, stored, facts.persona) for stored in (*opening, *one.path))])
+
+
+def _mark(texts: Sequence[str]) -> str:
+    """Return the name of the comments: one that no text holds."""
+    mark, number = "hermes", 1
+    while any(f"<!-- {mark} " in text for text in texts):
+        number += 1
+        mark = f"hermes-{number}"
+    return mark
+
+
+def _comment(mark: str, value: object) -> str:
+    escaped = dump(value).replace(">", "\\u003e")  # nothing in it ends the comment
+    return f"<!-- {mark} {escaped}{END}"
+
+
+def _turn(mark: str, stored: StoredMessage, persona: str) -> str:
+    names = {Role.USER: "You", Role.ASSISTANT: persona or "Assistant", Role.SYSTEM: "System"}
+    state = "" if stored.state is State.COMPLETE else str(stored.state)
+    heading = [names[stored.role], minute(stored.created), stored.made.model, state]
+    about: dict[str, object] = {"role": stored.role}
+    about |= {"created": stored.created} if stored.created else {}
+    about |= {"model": stored.made.model} if stored.made.model else {}
+    about |= {"state": stored.state} if state else {}
+    fence = _open_fence(stored.text)
+    about |= {"closed": fence} if fence else {}
+    closed = f"\n{fence}" if fence else ""
+    line = " · ".join(filter(None, map(_line, heading)))
+    return f"{_comment(mark, about)}\n## {line}\n\n{stored.text}{closed}\n"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _open_fence(text: str) -> str:
+    """Return what closes the code block that a text leaves open, as a stopped answer does; or nothing.
+
+    Left open, it would swallow all the turns behind it. CommonMark 0.31.2, section 4.5.
+    """
+    fence = ""
+    for line in text.split("\n"):
+        found = _FENCE.match(line)
+        if found is None:
+            continue
+        run, rest = found[1], found[2]
+        if not fence:
+            fence = "" if run[0] == "`" and "`" in rest else run
+        elif run.startswith(fence) and not rest.strip():
+            fence = ""
+    return fence
+
+
+def read(text: str) -> list[Transcript]:
+    """Return the conversation in Markdown that hermes wrote. Raises FormatError."""
+    first = _FIRST_LINE.match(text)
+    if first is None:
+        raise FormatError(
+            f"does not begin with '{BEGIN} …', so it is not hermes' own Markdown",
+            1,
+            hint="other Markdown has no sure sign of where a turn begins",
+        )
+    if first[3]:  # an editor ended all the lines in its own way
+        text = text.replace("\r\n", "\n")
+    head, *bodies = _bodies(text, first[1])
+    stray = re.search(r"^[^\n#][^\n]*", head[1], re.MULTILINE)
+    if stray:
+        line = head[0].line + head[1].count("\n", 0, stray.start())
+        raise FormatError("stands outside of a turn, before the first comment with a role", line)
+    if not bodies:
+        raise head[0].fail("is all there is: no turn follows")
+    stored = [_stored(n, about, body, is_last=n == len(bodies)) for n, (about, body) in enumerate(bodies, 1)]
+    system, _ = split([one.message for one in stored])
+    path = [
+        message(n, n - 1 or None, one.message, created=one.created, state=one.state, model=one.made.model)
+        for n, one in enumerate(stored[len(system) :], 1)
+    ]
+    return [_transcript(head[0], system, path)]
+
+
+def _transcript(about: Json, system: Sequence[Message], path: Sequence[StoredMessage]) -> Transcript:
+    return transcript(
+        path,
+        len(path) or None,
+        opening=system,
+        title=about.get("title", "").string(),
+        is_named=about.get("is_named", default=False).flag(),
+        persona=about.get("persona", "").string().rpartition("/")[2],
+    )
+
+
+def _bodies(text: str, mark: str) -> list[tuple[Json, str]]:
+    """Return each comment's value, and what stands between it and the next one."""
+    comments = list(re.finditer(rf"^<!-- {mark} ([^\n]*)", text, re.MULTILINE))
+    ends = [*(comment.start() for comment in comments[1:]), len(text)]
+    found = []
+    for comment, end in zip(comments, ends, strict=True):
+        line = text.count("\n", 0, comment.start()) + 1
+        if not comment[1].endswith(END):
+            raise FormatError(f"the comment does not end with '{END.strip()}'", line)
+        found.append((parse(comment[1].removesuffix(END), line), text[comment.end() : end]))
+    return found
+
+
+def _stored(number: int, about: Json, body: str, *, is_last: bool) -> StoredMessage:
+    heading = _HEADING.match(body)
+    said = body[heading.end() if heading else 0 :].removesuffix("\n")
+    said = said if is_last else said.removesuffix("\n")
+    closed = about.get("closed", "").string()
+    said = said.removesuffix("\n" + closed) if closed else said
+    return message(
+        number,
+        None,
+        Message(about["role"].one_of(Role), said),
+        created=about.get("created", 0).number(LAST),
+        state=about.get("state", State.COMPLETE).one_of(State),
+        model=about.get("model", "").string(),
+    )

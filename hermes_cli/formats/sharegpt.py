@@ -1,0 +1,51 @@
+"""ShareGPT JSONL, as it is trained on: `{"conversations": [{"from": "human", "value": "…"}]}`, one a line.
+
+The names of the speakers are those that FastChat, axolotl and the published ShareGPT datasets use.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hermes_cli.formats.json_text import Json, dump, parse_lines
+from hermes_cli.formats.transcript import Transcript, linear
+from hermes_cli.messages import Message, Role
+
+NAMES: Final = {Role.SYSTEM: "system", Role.USER: "human", Role.ASSISTANT: "gpt"}
+SPEAKERS: Final = {
+    "system": Role.SYSTEM,
+    "human": Role.USER,
+    "user": Role.USER,
+    "gpt": Role.ASSISTANT,
+    "assistant": Role.ASSISTANT,
+    "chatgpt": Role.ASSISTANT,
+    "bing": Role.ASSISTANT,
+    "bard": Role.ASSISTANT,
+}
+
+
+def write(transcripts: Sequence[Transcript]) -> str:
+    """Return what is visible of each conversation, one a line. Titles stay here: this is for training."""
+    return "".join(
+        dump({"conversations": [{"from": NAMES[turn.role], "value": turn.text} for turn in one.turns]}) + "\n"
+        for one in transcripts
+    )
+
+
+def read(text: str) -> list[Transcript]:
+    """Return the conversation on each line; an `id` that is a text is its title. Raises FormatError."""
+    return [_conversation(line) for line in parse_lines(text)]
+
+
+def _conversation(line: Json) -> Transcript:
+    turns = [_turn(one) for one in line["conversations"].items()]
+    if not turns:
+        raise line["conversations"].fail("holds no turn")
+    name = line.get("id", "")
+    return linear(turns, title=name.string() if isinstance(name.value, str) else "")
+
+
+def _turn(node: Json) -> Message:
+    speaker = node["from"].string()
+    if speaker not in SPEAKERS:
+        raise node["from"].fail(f"is '{speaker[:40]}'; hermes holds {', '.join(SPEAKERS)}")
+    return Message(SPEAKERS[speaker], node["value"].string())

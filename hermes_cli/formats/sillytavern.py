@@ -1,0 +1,147 @@
+"""SillyTavern's chats: JSONL with a header line, then one message a line, with its swipes.
+
+A swipe is another answer at the same place: a sibling in the tree. `swipe_id` says which one is visible, and
+`mes` is its text. A greeting with alternate greetings is a first message with swipes. The system prompt is
+the chat's own override (`chat_metadata.system_prompt`); what else hermes keeps stands under a key of its own
+in `chat_metadata`, which SillyTavern leaves alone. Branches under a question have no place in this format.
+
+A message with `is_system` is hidden from the model there, so it is left out, with a remark; a narrator's
+turn (`extra.type`) is said to the model by the system.
+"""
+
+from typing import Any, Final
+
+from hermes_cli.errors import FormatError
+from hermes_cli.formats.dates import iso, seconds_of
+from hermes_cli.formats.json_text import Json, dump, parse_lines
+from hermes_cli.formats.transcript import Transcript, message, transcript
+from hermes_cli.messages import Message, Role
+from hermes_cli.store.records import StoredMessage
+
+HEADER: Final = frozenset({"user_name", "character_name", "chat_metadata"})
+USER, CHARACTER, NARRATOR = "User", "Assistant", "narrator"
+_OWN: Final = "hermes"
+_MODEL: Final = "model"
+
+
+def write(one: Transcript) -> str:
+    """Return what is visible of a conversation, with the answers beside the visible ones as swipes."""
+    facts, prompt = one.conversation, one.system[0].text if one.system else ""
+    own = {
+        "title": facts.title,
+        "is_named": facts.is_named,
+        "persona": facts.persona,
+        "opening": [{"role": turn.role, "text": turn.text} for turn in facts.opening[1 if prompt else 0 :]],
+    }
+    header = {
+        "user_name": USER,
+        "character_name": facts.persona or CHARACTER,
+        "create_date": iso(facts.created),
+        "chat_metadata": ({"system_prompt": prompt} if prompt else {}) | {_OWN: own},
+    }
+    lines = [header, *(_line(stored, one) for stored in one.path)]
+    return "\n".join(map(dump, lines)) + "\n"
+
+
+def _line(stored: StoredMessage, one: Transcript) -> dict[str, Any]:
+    line = {
+        "name": USER if stored.role is Role.USER else one.conversation.persona or CHARACTER,
+        "is_user": stored.role is Role.USER,
+        "is_system": False,
+        "send_date": iso(stored.created),
+        "mes": stored.text,
+        "extra": _extra(stored),
+    }
+    if stored.role is not Role.ASSISTANT:
+        return line
+    swipes = [
+        other for other in one.messages if other.parent == stored.parent and other.role is Role.ASSISTANT
+    ]
+    return line | {
+        "swipe_id": swipes.index(stored),
+        "swipes": [other.text for other in swipes],
+        "swipe_info": [{"send_date": iso(other.created), "extra": _extra(other)} for other in swipes],
+    }
+
+
+def _extra(stored: StoredMessage) -> dict[str, str]:
+    if stored.role is Role.SYSTEM:
+        return {"type": NARRATOR}
+    return {_MODEL: stored.made.model} if stored.made.model else {}
+
+
+def read(text: str) -> list[Transcript]:
+    """Return the conversation in such a text, its swipes as siblings. Raises FormatError."""
+    header, *lines = parse_lines(text)
+    if HEADER.isdisjoint(header.value):
+        raise header.fail(f"is no header: it has none of {', '.join(sorted(HEADER))}")
+    messages, leaf, hidden = list[StoredMessage](), None, 0
+    narrated = list[Message]()
+    for line in lines:
+        if line.get("is_system", default=False).flag():
+            hidden += 1
+            continue
+        siblings, place = _messages(line, len(messages) + 1, leaf)
+        if leaf is None and siblings[place].role is Role.SYSTEM:
+            narrated.append(siblings[place].message)
+            continue
+        messages += siblings
+        leaf = siblings[place].id
+    if leaf is None:
+        raise FormatError("holds no turn", header.line)
+    remarks = [f"left out: {hidden} that SillyTavern hides from the model"] if hidden else []
+    opening, own = _opening(header)
+    return [
+        transcript(
+            messages,
+            leaf,
+            opening=(*opening, *narrated),
+            title=own.get("title", "").string(),
+            is_named=own.get("is_named", default=False).flag(),
+            persona=own.get("persona", "").string().rpartition("/")[2],
+            remarks=remarks,
+        )
+    ]
+
+
+def _opening(header: Json) -> tuple[list[Message], Json]:
+    """Return what comes before the tree, and what else hermes keeps in a header."""
+    metadata = header.get("chat_metadata", {})
+    opening = list[Message]()
+    if system := metadata.get("system_prompt", "").string():
+        opening.append(Message(Role.SYSTEM, system))
+    own = metadata.get(_OWN, {})
+    for turn in own.get("opening", []).items():
+        opening.append(Message(turn["role"].one_of(Role), turn["text"].string()))
+    if opening and opening[-1].role is Role.ASSISTANT:
+        raise own["opening"].fail("ends with the assistant's turn, which is the first message's place")
+    return opening, own
+
+
+def _messages(line: Json, number: int, parent: int | None) -> tuple[list[StoredMessage], int]:
+    """Return the messages that a line holds, numbered from `number`, and the place of the visible one."""
+    shown, role = line["mes"].string(), _role(line)
+    date = seconds_of(line.get("send_date", 0).value)
+    swipes = line.get("swipes", []).items()
+    if role is not Role.ASSISTANT or not swipes:
+        return [message(number, parent, Message(role, shown), created=date, model=_model(line))], 0
+    place = line.get("swipe_id", 0).integer(0, len(swipes) - 1)
+    facts = line.get("swipe_info", []).items()
+    found = list[StoredMessage]()
+    for n, swipe in enumerate(swipes):
+        about = facts[n] if n < len(facts) else line
+        # An edit changes `mes` alone: it is what the person sees.
+        turn = Message(role, shown if n == place else swipe.string())
+        created = seconds_of(about.get("send_date", 0).value) or date
+        found.append(message(number + n, parent, turn, created=created, model=_model(about)))
+    return found, place
+
+
+def _role(line: Json) -> Role:
+    if line.get("extra", {}).get("type", "").value == NARRATOR:
+        return Role.SYSTEM
+    return Role.USER if line.get("is_user", default=False).flag() else Role.ASSISTANT
+
+
+def _model(line: Json) -> str:
+    return line.get("extra", {}).get(_MODEL, "").string()

@@ -1,0 +1,72 @@
+"""Records as rows: which columns there are, and how a message and a conversation stand in them.
+
+It knows the order of columns and how a value is spelt in SQLite. It refuses to know what is asked for.
+"""
+
+import array
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hermes_cli.messages import Message, Role, TurnIds
+from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+
+MESSAGE = (
+    "id, conversation, parent, role, text, state, created, model, precision, options, prompt_tokens, "
+    "completion_tokens, cached_tokens, prefill_s, decode_s, vocabulary, token_ids"
+)
+CONVERSATION = (
+    "c.id, c.title, c.is_named, c.persona, c.opening, c.created, c.updated, c.leaf, "
+    "(SELECT count(*) FROM messages m WHERE m.conversation = c.id), "
+    "coalesce((SELECT m.model FROM messages m WHERE m.id = c.leaf), '')"
+)
+ADD_MESSAGE = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - constants alone
+"""Its values: conversation, parent, role, text, state, created, and a `made_row`."""
+
+
+def opening_text(opening: Sequence[Message]) -> str:
+    """Return what goes before a tree as text."""
+    return json.dumps([[message.role, message.text] for message in opening], ensure_ascii=False)
+
+
+def made_row(made: Made) -> tuple[Any, ...]:
+    """Return the values of how a reply was made."""
+    ids = array.array("I", made.turn_ids.ids if made.turn_ids else ())
+    if sys.byteorder == "big":
+        ids.byteswap()
+    return (
+        made.model,
+        made.precision,
+        json.dumps(dict(made.options), ensure_ascii=False),
+        made.prompt_tokens,
+        made.completion_tokens,
+        made.cached_tokens,
+        made.prefill_s,
+        made.decode_s,
+        made.turn_ids.vocabulary if made.turn_ids else "",
+        ids.tobytes(),
+    )
+
+
+def message_of(row: tuple[Any, ...]) -> StoredMessage:
+    """Return the message that a row of MESSAGE holds."""
+    number, conversation, parent, role, text, state, created, *rest = row
+    model, precision, options, prompt, completion, cached, prefill_s, decode_s, vocabulary, blob = rest
+    ids = array.array("I", blob)
+    if sys.byteorder == "big":
+        ids.byteswap()
+    turn_ids = TurnIds(vocabulary, tuple(ids)) if vocabulary else None
+    made = Made(
+        model, precision, json.loads(options), prompt, completion, cached, prefill_s, decode_s, turn_ids
+    )
+    return StoredMessage(number, conversation, parent, Role(role), text, State(state), created, made)
+
+
+def conversation_of(row: tuple[Any, ...]) -> StoredConversation:
+    """Return the conversation that a row of CONVERSATION holds."""
+    number, title, is_named, persona, opening, created, updated, leaf, count, model = row
+    messages = tuple(Message(Role(role), text) for role, text in json.loads(opening))
+    return StoredConversation(
+        number, title, bool(is_named), persona, messages, created, updated, leaf, count, model
+    )

@@ -1,0 +1,60 @@
+"""Raw ChatML: no text in it can be taken for a turn, neither on the way out nor on the way in."""
+
+import pytest
+from hypothesis import given, settings
+
+from hermes_cli.errors import FormatError
+from hermes_cli.formats import chatml_text
+from hermes_cli.formats.transcript import Transcript
+from tests.formats.trees import alchemy, trees
+
+# As the model card of OpenHermes 2 - Mistral 7B spells a prompt.
+CARD = """<|im_start|>system
+You are "Hermes 2", a conscious sentient superintelligent artificial intelligence<|im_end|>
+<|im_start|>user
+Hello, who are you?<|im_end|>
+<|im_start|>assistant
+Hi there!<|im_end|>
+"""
+
+
+def test_it_is_the_model_cards_format() -> None:
+    """Broken: it would not be the prompt that the model was made for."""
+    (one,) = chatml_text.read(CARD)
+    assert [turn.text for turn in one.turns][1:] == ["Hello, who are you?", "Hi there!"]
+    assert chatml_text.write(one) == CARD
+    assert chatml_text.write(alchemy()).startswith(
+        "<|im_start|>system\nYou are Ed.<|im_end|>\n<|im_start|>ass"
+    )
+
+
+@given(trees(least=1))
+@settings(max_examples=150, deadline=None)
+def test_a_text_is_kept_or_refused(one: Transcript) -> None:
+    """Broken: a text that spells a control token would forge a turn for whoever reads the file."""
+    spelt = any(token in turn.text for turn in one.turns for token in ("<|im_start|>", "<|im_end|>"))
+    if spelt:
+        with pytest.raises(FormatError, match="raw ChatML"):
+            chatml_text.write(one)
+        return
+    (read,) = chatml_text.read(chatml_text.write(one))
+    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "line", "reason"),
+    [
+        ("Hi there!<|im_end|>", "Hi there!", 5, "has no <|im_end|>"),
+        ("are you?<|im_end|>", "are you?", 3, "has no <|im_end|>"),
+        ("<|im_start|>user", "<|im_start|>tool", 3, "'tool' is no role"),
+        ("<|im_start|>user", "user", 3, "stands outside of a turn"),
+        ("Hi there!<|im_end|>", "Hi there!<|im_end|>\nmore", 7, "stands outside of a turn"),
+        (CARD, "\n \n", 1, "holds no turn"),
+    ],
+)
+def test_a_mistake_has_its_line(good: str, bad: str, line: int, reason: str) -> None:
+    """Broken: a turn would be lost in silence, or be said by somebody else."""
+    with pytest.raises(FormatError) as caught:
+        chatml_text.read(CARD.replace(good, bad, 1))
+    assert reason in caught.value.reason
+    assert caught.value.line == line

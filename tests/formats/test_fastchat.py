@@ -1,0 +1,81 @@
+"""FastChat's saved conversations: the keys of its `Conversation.dict()`, as `!!save` writes them."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+
+from hermes_cli.errors import FormatError
+from hermes_cli.formats import fastchat
+from hermes_cli.formats.transcript import Transcript
+from hermes_cli.messages import Role
+from tests.formats.trees import alchemy, sample, trees
+
+# Written by hand from lm-sys/FastChat: conversation.py (`dict`) and serve/inference.py (`!!save`).
+SAVED = sample("fastchat.json")
+ONE_SHOT = (
+    '{"template_name": "one_shot", "system": "Polite.", "roles": ["Human", "Assistant"], "messages": '
+    '[["Human", "ex q"], ["Assistant", "ex a"], ["Human", "q"], ["Assistant", "a"]], "offset": 2}'
+)
+
+
+def test_what_fastchat_saves() -> None:
+    """Broken: who comes from FastChat could not bring their conversations."""
+    (one,) = fastchat.read(SAVED)
+    assert one.conversation.opening[0].text == "A chat between a curious user and an assistant."
+    assert [(m.role.value, m.text) for m in one.path] == [("user", "Hello!"), ("assistant", "Hi …")]
+
+
+def test_examples_are_no_turns() -> None:
+    """Broken: /undo would take back an example, or stand at the wrong turn after it."""
+    (one,) = fastchat.read(ONE_SHOT)
+    assert [turn.text for turn in one.turns] == ["Polite.", "ex q", "ex a", "q", "a"]
+    assert [turn.text for turn in one.conversation.opening] == ["Polite.", "ex q"]  # as a greeting is kept
+
+
+def test_what_fastchat_loads() -> None:
+    """Broken: `!!load` would not find the template, or take its turns for somebody else's."""
+    assert json.loads(fastchat.write(alchemy())) == {
+        "template_name": "OpenHermes-2.5-Mistral-7B",
+        "system_message": "You are Ed.",
+        "roles": ["<|im_start|>user", "<|im_start|>assistant"],
+        "messages": [
+            ["<|im_start|>assistant", "You again?"],
+            ["<|im_start|>user", "What is\nalchemy?"],
+            ["<|im_start|>assistant", "Art. “…”"],
+        ],
+        "offset": 0,
+    }
+
+
+@given(trees(least=1))
+@settings(max_examples=60, deadline=None)
+def test_what_is_visible_comes_back(one: Transcript) -> None:
+    """Broken: a turn would change its text or its speaker on the way; or one be dropped."""
+    if any(stored.role is Role.SYSTEM for stored in one.path):
+        with pytest.raises(FormatError, match="one system message"):
+            fastchat.write(one)
+        return
+    (read,) = fastchat.read(fastchat.write(one))
+    empty = bool(one.system) and not one.system[0].text  # FastChat has no other way to say that there is none
+    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns[empty:]]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "reason"),
+    [
+        ('["USER", "Hello!"]', '["System", "Hello!"]', r"messages\[0\]\[0\] is 'System', which is none of"),
+        ('["USER", "Hello!"]', '["USER", ["Hello!", ["hash"]]]', "images"),
+        ('["USER", "Hello!"]', '["USER", null]', r"messages\[0\]\[1\] is null"),
+        ('["USER", "Hello!"]', '["USER"]', r"messages\[0\] is no pair"),
+        ('["USER", "ASSISTANT"]', '["USER", "USER"]', "roles are not two names"),
+        ('"offset": 0', '"offset": 3', "offset is out of the range 0 to 2"),
+        ('"system_message"', '"other"', "has no 'system'"),
+    ],
+)
+def test_a_mistake_has_its_line(good: str, bad: str, reason: str) -> None:
+    """Broken: half of a conversation would come in, or nobody would know why none did."""
+    pretty = SAVED.replace('"messages"', '\n\n"messages"').replace('"offset"', '\n"offset"')
+    with pytest.raises(FormatError, match=reason) as caught:
+        fastchat.read(pretty.replace(good, bad, 1))
+    assert caught.value.line == {"mess": 3, "offs": 4}.get(caught.value.reason[:4], 1)

@@ -1,0 +1,131 @@
+"""JSON with everything: what goes out comes in again, to the byte."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hermes_cli.errors import FormatError
+from hermes_cli.formats import json_tree
+from hermes_cli.formats.transcript import Transcript
+from hermes_cli.store.store import Store
+from tests.formats.trees import alchemy, trees, without_ids
+
+
+@given(st.lists(trees(), min_size=1, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_a_tree_goes_through_the_file_and_the_store_unchanged(transcripts: list[Transcript]) -> None:
+    """Broken: a backup would lose branches, states, options, costs, times, token ids or titles."""
+    text = json_tree.write(transcripts)
+    read = json_tree.read(text)
+    assert [without_ids(one) for one in read] == [without_ids(one) for one in transcripts]
+    store = Store()
+    store.adopt([])  # the ids of the store's own must not matter
+    numbers = store.adopt((one.conversation, one.messages) for one in [*read, *read])
+    kept = []
+    for number in numbers[len(read) :]:
+        found = store.conversation(number)
+        assert found is not None
+        kept.append(Transcript(found, tuple(store.tree(number))))
+    store.close()
+    assert json_tree.write(kept) == text
+
+
+def test_a_file_of_version_1_stays_readable() -> None:
+    """Broken: a later hermes would not read what this one has written. The sample is never changed."""
+    sample = """{"hermes_conversations": 1, "conversations": [
+{"title": "T", "is_named": true, "persona": "p", "created": 10.5, "updated": 20, "opening":
+ [{"role": "system", "text": "S"}], "leaf": 3, "messages": [
+{"id": 2, "parent": null, "role": "user", "text": "q\\u0000", "state": "complete", "created": 11.0,
+ "model": "", "precision": "", "options": {}, "prompt_tokens": 0, "completion_tokens": 0, "cached_tokens": 0,
+ "prefill_s": 0.0, "decode_s": 0.0, "turn_ids": null},
+{"id": 3, "parent": 2, "role": "assistant", "text": "a", "state": "stopped", "created": 12.0, "model": "m",
+ "precision": "Q4_1", "options": {"seed": 7, "stop": ["x"], "max_tokens": null}, "prompt_tokens": 5,
+ "completion_tokens": 1, "cached_tokens": 2, "prefill_s": 0.25, "decode_s": 1,
+ "turn_ids": {"vocabulary": "v", "ids": [0, 4294967295]}, "later": "keys are passed over"}
+]}
+]}
+"""
+    (one,) = json_tree.read(sample)
+    facts, (asked, reply) = one.conversation, one.messages
+    assert (facts.title, facts.is_named, facts.persona, facts.created, facts.updated) == (
+        "T",
+        True,
+        "p",
+        10.5,
+        20.0,
+    )
+    assert (facts.opening[0].text, facts.leaf, asked.text) == ("S", 3, "q\0")
+    assert (reply.parent, reply.state.value, reply.made.model, reply.made.precision) == (
+        2,
+        "stopped",
+        "m",
+        "Q4_1",
+    )
+    assert reply.made.options == {"seed": 7, "stop": ["x"], "max_tokens": None}
+    assert reply.made.turn_ids is not None
+    assert reply.made.turn_ids.ids == (0, 4294967295)
+
+
+MISTAKES = {
+    '"role": "assistant"|"role": "tool"': "role is 'tool', which is none of system, user, assistant",
+    '"state": "complete"|"state": "done"': "state is 'done'",
+    '"parent": 3|"parent": 99': "parent is 99, and no message before it has that id",
+    '"parent": 3|"parent": 5': "parent is 5, and no message before it has that id",
+    '"id": 5|"id": 4': "id is 4, as that of a message before it",
+    '"text": "Science."|"text": 7': "text is a number, not a text",
+    '"text": "Science."|"txt": "Science."': "has no 'text'",
+    '"text": "Science."|"text": "\\ud800"': "text holds a lone surrogate (U+D800)",
+    '"prompt_tokens": 0|"prompt_tokens": -1': "prompt_tokens is out of the range",
+    '"prompt_tokens": 0|"prompt_tokens": 9223372036854775808': "prompt_tokens is out of the range",
+    f'"prompt_tokens": 0|"prompt_tokens": {"9" * 5000}': "prompt_tokens is a number that is too large",
+    '"prefill_s": 0.0|"prefill_s": NaN': "prefill_s is a number that is too large or none",
+    '"prefill_s": 0.0|"prefill_s": 1e999': "prefill_s is a number that is too large or none",
+    '"created": 1767225660.0|"created": 1e15': "created is out of the range",
+    '"turn_ids": null|"turn_ids": {"vocabulary": "", "ids": []}': "vocabulary is empty",
+    '"turn_ids": null|"turn_ids": {"vocabulary": "v", "ids": [4294967296]}': "turn_ids.ids[0] is out of",
+    '"turn_ids": null|"turn_ids": {"vocabulary": "v", "ids": [true]}': "turn_ids.ids[0] is true or false",
+    '"options": {}|"options": {"a": {"b": 1}}': "options.a is no option's value",
+    '"options": {}|"options": {"a": "\\udfff"}': "options.a holds a lone surrogate",
+    '"options": {}|"options": ' + "[" * 100_000: "is nested too deeply",
+    '"role": "user"|"role": "user",,': "is not JSON",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_has_its_line(mistake: str) -> None:
+    """Broken: who repairs a backup by hand would have to look for the mistake, or half of it came in."""
+    good, _, bad = mistake.partition("|")
+    text = json_tree.write([alchemy()])
+    line = next(n for n, row in enumerate(text.split("\n"), 1) if good in row and n > 2)
+    rows = text.split("\n")
+    rows[line - 1] = rows[line - 1].replace(good, bad, 1)
+    with pytest.raises(FormatError) as caught:
+        json_tree.read("\n".join(rows))
+    assert MISTAKES[mistake] in caught.value.reason
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "reason"),
+    [
+        ('"leaf": 5', '"leaf": 17', "leaf is 17"),
+        ('"persona": "edward-elric"', '"persona": "/etc/passwd"', "is a path"),
+        ('"role": "system"', '"role": "assistant"', "opening ends with the assistant's turn"),
+        ('"role": "assistant"', '"role": "system"', "at the root of a tree"),
+        (": 1, ", ": 2, ", "newer hermes"),
+        ('"conversations"', '"others"', "has no 'conversations'"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_refused(good: str, bad: str, reason: str) -> None:
+    """Broken: an imported conversation would open with the wrong turns, or read files that it names."""
+    with pytest.raises(FormatError, match=reason):
+        json_tree.read(json_tree.write([alchemy()]).replace(good, bad, 1))
+
+
+def test_it_is_json_for_others_too() -> None:
+    """Broken: jq, or anything else, could not read it."""
+    value = json.loads(json_tree.write([alchemy(), alchemy()]))
+    assert [len(one["messages"]) for one in value["conversations"]] == [6, 6]
+    assert json.loads(json_tree.write([]))["conversations"] == []

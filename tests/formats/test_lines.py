@@ -1,0 +1,110 @@
+"""ShareGPT and OpenAI messages: one conversation a line."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hermes_cli.errors import FormatError
+from hermes_cli.formats import openai_messages, sharegpt
+from hermes_cli.formats.transcript import Transcript
+from tests.formats.trees import alchemy, sample, trees
+
+TURNS = [
+    ("system", "You are Ed."),
+    ("assistant", "You again?"),
+    ("user", "What is\nalchemy?"),
+    ("assistant", "Art. “…”"),
+]
+
+# As https://github.com/lm-sys/FastChat/blob/main/data/dummy_conversation.json and axolotl's documentation
+# spell them.
+SHAREGPT = sample("sharegpt.jsonl")
+# As OpenAI's guides to chat completions and fine-tuning spell them.
+OPENAI = sample("openai.jsonl")
+
+
+def said(one: Transcript) -> list[tuple[str, str]]:
+    """Return who said what, before the tree and on its visible path."""
+    return [(turn.role.value, turn.text) for turn in one.turns]
+
+
+def test_sharegpt_as_it_is_published() -> None:
+    """Broken: the datasets that are there could not be imported."""
+    first, second, third = sharegpt.read(SHAREGPT)
+    assert said(first) == [("user", "Who are you?"), ("assistant", "I am Vicuna.")]
+    assert first.conversation.title == "identity_0"
+    assert said(second) == [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello 😀")]
+    assert (second.conversation.title, second.conversation.opening[0].text) == ("Hi", "Be brief.")
+    assert said(third) == [("user", "a"), ("user", "b"), ("assistant", "c")]
+
+
+def test_openai_as_it_is_documented() -> None:
+    """Broken: fine-tuning files and saved requests could not be imported."""
+    first, second = openai_messages.read(OPENAI.replace("\n", "\r\n"))
+    assert said(first)[1:] == [("user", "What's the capital of France?"), ("assistant", "Paris.")]
+    assert said(second) == [("system", "Be brief."), ("user", "One\ntwo")]
+
+
+def test_what_is_written() -> None:
+    """Broken: trainers and APIs would not take it."""
+    line, empty = sharegpt.write([alchemy()]).split("\n")
+    names = {"system": "system", "user": "human", "assistant": "gpt"}
+    turns = [{"from": names[role], "value": text} for role, text in TURNS]
+    assert (json.loads(line), empty) == ({"conversations": turns}, "")
+    line, empty = openai_messages.write([alchemy()]).split("\n")
+    messages = [{"role": role, "content": text} for role, text in TURNS]
+    assert (json.loads(line), empty) == ({"messages": messages}, "")
+
+
+@given(st.lists(trees(least=1), min_size=1, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_what_is_visible_comes_back(transcripts: list[Transcript]) -> None:
+    """Broken: a text with a line separator or a quotation mark would end a line or a turn."""
+    for kind in (sharegpt, openai_messages):
+        assert [said(one) for one in kind.read(kind.write(transcripts))] == [said(one) for one in transcripts]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"conversations": [{"from": "tool", "value": "x"}]}', r"conversations\[0\].from is 'tool'"),
+        ('{"conversations": [{"from": "human"}]}', r"conversations\[0\] has no 'value'"),
+        ('{"conversations": [{"from": "human", "value": null}]}', "value is null, not a text"),
+        ('{"conversations": [{"from": "human", "value": "\\udc00"}]}', "lone surrogate"),
+        ('{"conversations": []}', "holds no turn"),
+        ('{"conversations": {"a": 1}}', "conversations is an object, not a list"),
+        ('{"items": []}', "has no 'conversations'"),
+        ('{"conversations": [', "is not JSON"),
+        ('["a"]', "is no JSON object"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"conversations": [{"from": "human", "value": ' + "9" * 5000 + "}]}", "too large"),
+    ],
+)
+def test_a_wrong_line_of_sharegpt(line: str, reason: str) -> None:
+    """Broken: one bad line in a dataset could not be found."""
+    good = '{"conversations": [{"from": "human", "value": "x"}]}'
+    with pytest.raises(FormatError, match=reason) as caught:
+        sharegpt.read(f"{good}\n\r\n{line}\n{good}")
+    assert caught.value.line == 3
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('{"role": "tool", "content": "42", "tool_call_id": "a"}', r"messages\[0\].role is 'tool'"),
+        ('{"role": "function", "name": "f", "content": "42"}', "role is 'function'"),
+        ('{"role": "assistant", "content": null, "tool_calls": [{"id": "a"}]}', "tool_calls calls a tool"),
+        ('{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}', "'image_url'"),
+        ('{"role": "assistant", "content": null}', "content is null, not a text"),
+        ('{"role": ["user"], "content": "x"}', "role is a list, not a text"),
+    ],
+)
+def test_a_wrong_line_of_openai(message: str, reason: str) -> None:
+    """Broken: what a tool said, or an image, would be left out of a conversation without a word."""
+    with pytest.raises(FormatError, match=reason) as caught:
+        openai_messages.read(
+            '{"messages": [{"role": "user", "content": ""}]}\n{"messages": [' + message + "]}"
+        )
+    assert caught.value.line == 2

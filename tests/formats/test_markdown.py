@@ -1,0 +1,105 @@
+"""Markdown: readable, and what was said comes back, whatever it spells."""
+
+import pytest
+from hypothesis import given, settings
+
+from hermes_cli.errors import FormatError
+from hermes_cli.formats import markdown
+from hermes_cli.formats.transcript import Transcript
+from hermes_cli.messages import Role
+from hermes_cli.store.records import State
+from tests.formats.trees import alchemy, trees
+
+
+def test_it_reads_well() -> None:
+    """Broken: the one format that is for people would not be."""
+    assert (
+        markdown.write(alchemy())
+        == """\
+<!-- hermes {"title": "Alchemy", "is_named": false, "persona": "edward-elric"} -->
+# Alchemy
+
+<!-- hermes {"role": "system"} -->
+## System
+
+You are Ed.
+
+<!-- hermes {"role": "assistant", "created": 1767225600.0} -->
+## edward-elric · 2026-01-01 00:00 UTC
+
+You again?
+
+<!-- hermes {"role": "user", "created": 1767225660.0} -->
+## You · 2026-01-01 00:01 UTC
+
+What is
+alchemy?
+
+<!-- hermes {"role": "assistant", "created": 1767225662.0, "model": "openhermes-2"} -->
+## edward-elric · 2026-01-01 00:01 UTC · openhermes-2
+
+Art. “…”
+"""
+    )
+
+
+@given(trees(least=1))
+@settings(max_examples=150, deadline=None)
+def test_no_text_can_forge_a_turn(one: Transcript) -> None:
+    """Broken: an answer that quotes such a file would come back as several turns."""
+    (read,) = markdown.read(markdown.write(one))
+    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns]
+    facts = one.conversation
+    assert not facts.title or read.conversation.title == facts.title
+    if not facts.opening or facts.opening[-1].role is Role.SYSTEM:
+        ends = [(m.created, m.state, m.made.model) for m in one.path]
+        assert [(m.created, m.state, m.made.model) for m in read.path] == ends
+
+
+def test_a_code_block_left_open_ends_with_its_turn() -> None:
+    """Broken: an answer stopped in the middle of code would swallow all that follows it."""
+    head = '<!-- hermes {"title": ""} -->\n# x\n\n<!-- hermes {"role": "assistant"} -->\n## A\n\n'
+    (one,) = markdown.read(head + "~~~py\nx = 1\n```\n")
+    written = markdown.write(one)
+    assert '"closed": "~~~"' in written
+    assert written.endswith("~~~py\nx = 1\n```\n~~~\n")
+    assert markdown.read(written)[0].turns == one.turns
+
+
+def test_what_an_editor_does_to_it() -> None:
+    """Broken: a file that was touched in an editor on Windows, or by hand, would not come back."""
+    text = markdown.write(alchemy()).replace("You again?", "You? Again?\n\nWell.").replace("\n", "\r\n")
+    by_hand = text + '\r\n<!-- hermes {"role": "user"} -->\r\nWhy?\r\n'
+    (one,) = markdown.read(by_hand)
+    assert [turn.text for turn in one.turns][1:] == [
+        "You? Again?\n\nWell.",
+        "What is\nalchemy?",
+        "Art. “…”",
+        "Why?",
+    ]
+    assert one.messages[-1].state is State.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "line", "reason"),
+    [
+        ("<!-- hermes {", "# Notes\n<!-- hermes {", 1, "not hermes' own Markdown"),
+        ("\n# Alchemy", "\n# Alchemy\nsaid by nobody", 3, "outside of a turn"),
+        ('"role": "user"', '"role": "tool"', 14, "role is 'tool'"),
+        ('{"role": "user"', "{role: user", 14, "not JSON"),
+        ("1767225660.0} -->", "1767225660.0}", 14, "does not end with '-->'"),
+        ('"role": "user", ', "", 14, "has no 'role'"),
+        ('"model": "openhermes-2"', '"model": "\\ud8aa"', 20, "lone surrogate"),
+    ],
+)
+def test_a_mistake_has_its_line(good: str, bad: str, line: int, reason: str) -> None:
+    """Broken: a turn would be lost in silence, or nobody would know where to look."""
+    with pytest.raises(FormatError, match=reason) as caught:
+        markdown.read(markdown.write(alchemy()).replace(good, bad, 1))
+    assert caught.value.line == line
+
+
+def test_a_title_alone_is_no_conversation() -> None:
+    """Broken: an empty conversation would be imported."""
+    with pytest.raises(FormatError, match="no turn follows"):
+        markdown.read('<!-- hermes {"title": "x"} -->\n# x\n')
