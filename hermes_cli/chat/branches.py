@@ -19,17 +19,22 @@ def store_of(session: Session) -> Store:
 
 def undo(session: Session, count: int) -> None:
     """Stand before the person's last turn, or the `count`th from the end. Raises UsageError for too many."""
+    session.cut(asked_at(session, count))
+
+
+def asked_at(session: Session, count: int) -> int:
+    """Return the place of the person's `count`th turn from the end. Raises UsageError for too many."""
     asked = [
         place
         for place, message in enumerate(session.conversation)
         if message.role is Role.USER and place >= len(session.opening)
     ]
+    if not asked:
+        raise UsageError("you have not said anything yet", "ask something first")
     if not 1 <= count <= len(asked):
-        can = (
-            f"{len(asked)} of your turns can be undone, not {count}" if asked else "there is nothing to undo"
-        )
-        raise UsageError(can)
-    session.cut(asked[-count])
+        turns = "turn" if len(asked) == 1 else "turns"
+        raise UsageError(f"you have said {len(asked)} {turns} here; there is no {count} from the end")
+    return asked[-count]
 
 
 def alternatives(session: Session) -> tuple[list[int], int]:
@@ -89,13 +94,33 @@ def fork(session: Session, title: str) -> StoredConversation:
     return made
 
 
+def leave_disk(session: Session) -> int:
+    """From here on keep the conversation in memory alone, where its tree goes on as it stands.
+
+    Return how many of its messages are on the disk: they stay there.
+    """
+    before, keeper = store_of(session), session.keeper
+    before.claims.release()
+    memory = Store()
+    keeper.store = memory
+    conversation = before.conversation(keeper.conversation) if keeper.conversation else None
+    if conversation is None:
+        return 0
+    messages = before.tree(conversation.id)
+    (number,) = memory.adopt([(conversation, messages)])
+    ids = dict(zip((m.id for m in messages), (m.id for m in memory.tree(number)), strict=True))
+    keeper.conversation, keeper.path = number, [ids[one] for one in keeper.path]
+    return len(messages)
+
+
 def resume(session: Session, conversation: StoredConversation) -> None:
     """Go on where another conversation stands. Raises UsageError where another window has it."""
     store = store_of(session)
     if not store.claims.take(conversation.id):
         raise UsageError(
             f"'{conversation.title}' is open in another window",
-            f"'hermes sessions show {conversation.id}' shows it as far as it has come",
+            f"'hermes chat -r {conversation.id} --fork' goes on in a copy, "
+            f"'hermes sessions show {conversation.id} --follow' reads along",
         )
     store.stop_partial(conversation.id)
     path = store.path(conversation.leaf)

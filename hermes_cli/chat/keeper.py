@@ -92,6 +92,11 @@ class Keeper:
         self._try(write)
         self._reply = None
 
+    def amended(self, text: str) -> None:
+        """Write down an answer that the person wrote."""
+        self._reply = None
+        self._try(lambda store: self._add(store, Message(Role.ASSISTANT, text)))
+
     def stand(self, path: Sequence[int]) -> None:
         """Stand at the end of another path of the tree. Nothing is deleted."""
         self.path, self._reply = list(path), None

@@ -39,10 +39,31 @@ class Session:
         iterator is closed. Where nothing was said at all, the user's turn is taken back too, so that it can
         be sent again. Raises what the engine raises; ContextOverflow leaves the conversation as it was.
         """
-        before, path = self.conversation, tuple(self.keeper.path)
-        asked = before.add(Message(Role.USER, text))
+        return self._ask(text, cancel, prefill, self._here())
+
+    def edit(self, place: int, text: str, cancel: Cancel) -> Iterator[Chunk]:
+        """Say something else in place of the person's turn at `place`, and yield the answer.
+
+        That turn and all that followed it stay in the tree. Raises as `send` does.
+        """
+        back = self._here()
+        self.cut(place)
+        return self._ask(text, cancel, "", back)
+
+    def _ask(self, text: str, cancel: Cancel, prefill: str, back: Callable[[], None]) -> Iterator[Chunk]:
+        asked = self.conversation.add(Message(Role.USER, text))
         self.keeper.asked(text)
-        return self._answer(asked, cancel, prefill, lambda: self._stand(before, path))
+        return self._answer(asked, cancel, prefill, back)
+
+    def amend(self, text: str) -> None:
+        """Put other words in the model's mouth, in place of its last answer, which stays in the tree.
+
+        Raises UsageError where there is no answer.
+        """
+        self.require_answer()
+        self.cut(len(self.conversation) - 1)
+        self.keeper.amended(text)
+        self.conversation = self.conversation.add(Message(Role.ASSISTANT, text))
 
     def again(self, cancel: Cancel) -> Iterator[Chunk]:
         """Yield another answer to the person's last turn. The one before stays in the tree.
@@ -50,11 +71,16 @@ class Session:
         Where nothing is said, the answer before it stands again. Raises UsageError where there is none, and
         as `send` does.
         """
-        before, path = self.conversation, tuple(self.keeper.path)
-        if len(before) <= len(self.opening) or before.messages[-1].role is not Role.ASSISTANT:
-            raise UsageError("there is no answer to say again", "ask something first")
-        self.cut(len(before) - 1)
-        return self._answer(self.conversation, cancel, "", lambda: self._stand(before, path))
+        self.require_answer()
+        back = self._here()
+        self.cut(len(self.conversation) - 1)
+        return self._answer(self.conversation, cancel, "", back)
+
+    def require_answer(self) -> None:
+        """Raise UsageError where the last turn is no answer to the person."""
+        said = self.conversation.messages
+        if len(said) <= len(self.opening) or said[-1].role is not Role.ASSISTANT:
+            raise UsageError("there is no answer here yet", "ask something first")
 
     def _answer(
         self, asked: Conversation, cancel: Cancel, prefill: str, take_back: Callable[[], None]
@@ -88,9 +114,15 @@ class Session:
         self.conversation = Conversation(self.conversation.messages[:length])
         self.keeper.stand(self.keeper.path[: max(0, length - self.root)])
 
-    def _stand(self, conversation: Conversation, path: Sequence[int]) -> None:
-        self.conversation = conversation
-        self.keeper.stand(path)
+    def _here(self) -> Callable[[], None]:
+        """Return what comes back to where the conversation stands now."""
+        conversation, path = self.conversation, tuple(self.keeper.path)
+
+        def back() -> None:
+            self.conversation = conversation
+            self.keeper.stand(path)
+
+        return back
 
     @property
     def root(self) -> int:

@@ -15,6 +15,7 @@ def chat(
     system: params.System = None,
     continue_last: params.Continue = False,
     resume: params.Resume = None,
+    fork: params.Fork = False,
     no_log: params.NoLog = False,
     context_size: params.Context = None,
     precision: params.Precision = None,

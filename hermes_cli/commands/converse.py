@@ -59,6 +59,15 @@ class ProgramHost:
     flags: Flags
     choice: Choice
 
+    @property
+    def leaves_no_trace(self) -> bool:
+        """Whether nothing of what is said or typed may be written down."""
+        return self.runtime.leaves_no_trace
+
+    @leaves_no_trace.setter
+    def leaves_no_trace(self, value: bool) -> None:
+        self.runtime.leaves_no_trace = value
+
     def find_persona(self, name: str) -> Persona:
         """Return the persona of that name or file."""
         return self.runtime.persona(name)

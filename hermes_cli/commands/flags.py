@@ -15,7 +15,7 @@ from hermes_cli.personas.persona import Persona
 
 MAX_DIGITS = 10
 _WORDS = ("model", "persona", "system", "precision", "device", "resume")
-_SWITCHES = ("statistics", "continue_last", "log", "no_log")
+_SWITCHES = ("statistics", "continue_last", "log", "no_log", "fork")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Flags:
     resume: str | None = None
     log: bool = False
     no_log: bool = False
+    fork: bool = False
     precision: str | None = None
     device: str | None = None
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)

@@ -1,7 +1,10 @@
 """From the flags to what is kept: the store, the conversation to go on with, or nothing at all."""
 
+import typer
+
 from hermes_cli.chat.keeper import Keeper
 from hermes_cli.commands.flags import Flags
+from hermes_cli.commands.follow import follow
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import PersonaError, StoreError, UsageError
 from hermes_cli.personas.persona import Persona
@@ -34,22 +37,53 @@ def open_keeper(runtime: Runtime, *, keep: bool) -> Keeper:
         return Keeper(Store())
 
 
-def earlier_conversation(keeper: Keeper, flags: Flags) -> StoredConversation | None:
-    """Return the conversation that the flags want to go on with, claimed for this process.
+def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: Flags) -> StoredConversation | None:
+    """Return the conversation that the flags want to go on with, or a copy of it, claimed for this process.
 
-    Raises UsageError where there is none, and StoreError where another window has it.
+    Where another window has it, a person is asked. Raises UsageError where there is none, StoreError where it
+    cannot be had, and typer.Exit after reading along.
     """
     if not flags.continue_last and flags.resume is None:
+        if flags.fork:
+            raise UsageError(
+                "--fork copies an earlier conversation", "name it with -r, or take the last with -c"
+            )
         return None
-    if keeper.store is None or keeper.store.file is None:
+    store = keeper.store
+    if store is None or store.file is None:
         raise UsageError("there is nothing to go on with: nothing is kept", "leave --no-log out")
-    found = find(keeper.store, flags.resume)
-    if not keeper.store.claims.take(found.id):
-        raise StoreError(
-            f"'{found.title}' is open in another window",
-            f"'hermes sessions show {found.id}' shows it as far as it has come",
-        )
-    return found
+    found = find(store, flags.resume)
+    if not flags.fork and store.claims.take(found.id):
+        return found
+    if flags.fork or _wants_a_copy(runtime, store, found):
+        return _copy(store, found)
+    raise StoreError(
+        f"'{found.title}' is open in another window",
+        f"'hermes chat -r {found.id} --fork' goes on in a copy, "
+        f"'hermes sessions show {found.id} --follow' reads along",
+    )
+
+
+def _wants_a_copy(runtime: Runtime, store: Store, found: StoredConversation) -> bool:
+    """Ask a person what to do about a conversation that another window has; read along where wanted."""
+    terminal = runtime.terminal
+    if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
+        return False
+    terminal.notice(f"'{sanitize_line(found.title)}' is open in another window.")
+    wish = terminal.ask("(f)ork it and go on in the copy, or (r)ead along? ").strip().lower()
+    if wish.startswith("r"):
+        follow(runtime, store, found.id)
+        raise typer.Exit
+    return wish.startswith("f")
+
+
+def _copy(store: Store, found: StoredConversation) -> StoredConversation:
+    path = [message.id for message in store.path(found.leaf)]
+    number = store.fork(found.id, path, f"{found.title} (fork)")
+    made = store.conversation(number)
+    if made is None or not store.claims.take(number):
+        raise StoreError("the copy is gone again", "'hermes sessions list' shows what there is")
+    return made
 
 
 def find(store: Store, name: str | None) -> StoredConversation:

@@ -76,6 +76,12 @@ Resume = Annotated[
         "-r", "--resume", help="Go on with a conversation, by its number or its title.", metavar="NAME"
     ),
 ]
+Fork = Annotated[
+    bool,
+    typer.Option(
+        "--fork", help="With -c or -r: go on in a copy, and leave the other as it is.", show_default=False
+    ),
+]
 NoLog = Annotated[bool, typer.Option("--no-log", help="Write nothing down.", show_default=False)]
 Log = Annotated[bool, typer.Option("--log", help="Keep the question and the answer.", show_default=False)]
 Prompt = Annotated[

@@ -16,7 +16,7 @@ def start(runtime: Runtime, flags: Flags, *, keep: bool) -> tuple[Persona, Sessi
     """
     runtime.leaves_no_trace = flags.no_log
     keeper = keeping.open_keeper(runtime, keep=keep)
-    earlier = keeping.earlier_conversation(keeper, flags)
+    earlier = keeping.earlier_conversation(runtime, keeper, flags)
     persona = keeping.persona_of(runtime, flags, earlier)
     opening = runtime.opening(persona, flags.system)
     sampling = flags.options(runtime.settings, persona)

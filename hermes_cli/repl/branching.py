@@ -1,5 +1,7 @@
 """The slash commands that move about in the conversation's tree, and the tree's picture."""
 
+from collections.abc import Mapping
+
 from hermes_cli.chat import branches
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
@@ -41,6 +43,29 @@ def swipe(state: State, argument: str) -> None:
     branches.swipe(state.session, wanted)
     state.notice(f"({wanted + 1} of {len(siblings)})")
     state.recall(1)
+
+
+ANSWER = "answer"
+
+
+def edit_choices(_state: State) -> Mapping[str, str]:
+    """Return what `/edit` can be asked for."""
+    return {ANSWER: "the last answer, in your words"}
+
+
+def edit(state: State, argument: str) -> None:
+    """`/edit`: the next line stands in the place of a turn; the turn itself stays in the tree."""
+    session = state.session
+    if argument == ANSWER:
+        session.require_answer()
+        text, state.instead = session.conversation.messages[-1].text, session.amend
+    else:
+        count = _number(argument, f"/edit takes how many turns back, or '{ANSWER}'") if argument else 1
+        place = branches.asked_at(session, count)
+        text = session.conversation.messages[place].text
+        state.instead = lambda new: state.answer(lambda cancel: session.edit(place, new, cancel))
+    state.suggestion = f"/{text}" if text.startswith("/") else text
+    state.notice("The next line stands in its place; an empty one changes nothing.")
 
 
 def go_to(state: State, argument: str) -> None:

@@ -4,6 +4,7 @@ import datetime as dt
 
 from hermes_cli.chat import branches
 from hermes_cli.errors import PersonaError, UsageError
+from hermes_cli.messages import Role
 from hermes_cli.repl.state import State
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
@@ -72,10 +73,23 @@ def search(state: State, argument: str) -> None:
 def forget(state: State, _argument: str) -> None:
     """`/forget`: delete this conversation so that no word of it is left, and begin another."""
     store, number = _this(state)
+    asked = {message.text for message in store.tree(number) if message.role is Role.USER}
     state.session.clear()
     store.remove([number])
+    state.forget_typed(asked)
     state.notice("This conversation is gone, and another begins.")
     state.greet()
+
+
+def leave_no_trace(state: State, _argument: str) -> None:
+    """`/nolog`: from here on nothing is written down, neither what is said nor what is typed."""
+    if state.host.leaves_no_trace:
+        raise UsageError("nothing of this run is written down as it is")
+    state.host.leaves_no_trace = True
+    count = branches.leave_disk(state.session)
+    state.notice("From here on nothing is written down, until you leave.")
+    if count:
+        state.notice(f"The {count} messages so far stay; /forget before /nolog would have deleted them.")
 
 
 def _this(state: State) -> tuple[Store, int]:

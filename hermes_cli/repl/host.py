@@ -12,6 +12,9 @@ from hermes_cli.personas.persona import Persona
 class Host(Protocol):
     """Opens personas and models by name for a running conversation."""
 
+    leaves_no_trace: bool
+    """Whether nothing of what is said or typed may be written down. Once set, it is never taken back."""
+
     def find_persona(self, name: str) -> Persona:
         """Return the persona of that name or file. Raises PersonaError."""
 

@@ -81,12 +81,16 @@ class Loop:
             self._state.exit_code = self._state.exit_code or error.exit_code
 
     def _turn(self, text: str) -> None:
+        instead, self._state.instead = self._state.instead, None
+        say = instead or self._say
         if text.startswith("//"):
-            self._say(text[1:])
+            say(text[1:])
         elif text.startswith("/"):
             self._obey(text[1:])
         elif text.strip():
-            self._say(text)
+            say(text)
+        elif instead:
+            self._state.notice("(nothing is changed)")
 
     def _obey(self, line: str) -> None:
         name, *rest = line.split(maxsplit=1) or [""]

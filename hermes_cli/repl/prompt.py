@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import errno
-import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -24,28 +23,26 @@ from hermes_cli.chat.text import decode
 from hermes_cli.errors import Interrupted
 from hermes_cli.repl import table
 from hermes_cli.repl.state import State
+from hermes_cli.store import typed
 
 PROMPT = "> "
 CONTINUATION = ". "
 
 
 class PrivateHistory(FileHistory):
-    """prompt_toolkit's history file, readable by its owner alone, each entry written in one piece."""
+    """prompt_toolkit's history file, readable by its owner alone, written to while `is_open` says so."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    def __init__(self, path: Path, is_open: Callable[[], bool]) -> None:
+        typed.make(path)
+        self._path = path
+        self._is_open = is_open
         super().__init__(str(path))
 
     def store_string(self, string: str) -> None:
-        """Append an entry. One write, so that two windows do not cut into each other's."""
-        entry = "\n#\n" + "".join(f"+{line}\n" for line in string.split("\n"))
-        with contextlib.suppress(OSError):  # a full disk must not end the conversation
-            descriptor = os.open(os.fspath(self.filename), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(descriptor, entry.encode("utf-8", "surrogatepass"))
-            finally:
-                os.close(descriptor)
+        """Append an entry."""
+        if self._is_open():
+            with contextlib.suppress(OSError):  # a full disk must not end the conversation
+                typed.add(self._path, string)
 
 
 class CommandCompleter(Completer):
@@ -79,9 +76,11 @@ class PromptReader:
         self, state: State, history_file: Path, *, source: Input | None = None, sink: Output | None = None
     ) -> None:
         self._state = state
+        self._history_file = history_file
+        state.forget_typed = self._forget
         self._session: PromptSession[str] = PromptSession(
             PROMPT,
-            history=self._history(history_file),
+            history=self._history(),
             completer=CommandCompleter(state),
             complete_while_typing=Condition(self._typing_a_command),
             key_bindings=_keys(),
@@ -94,21 +93,38 @@ class PromptReader:
     def _typing_a_command(self) -> bool:
         return self._session.default_buffer.text.startswith("/")
 
-    def _history(self, path: Path) -> History:
-        try:
-            return PrivateHistory(path)
-        except OSError as error:
-            self._state.notice(f"what you type is not kept: {path}: {error.strerror}")
+    def _history(self) -> History:
+        """Return what was typed before; where nothing may be written, only that of this run."""
+        if self._state.host.leaves_no_trace:
             return InMemoryHistory()
+        try:
+            return PrivateHistory(self._history_file, lambda: not self._state.host.leaves_no_trace)
+        except OSError as error:
+            self._state.notice(f"what you type is not kept: {self._history_file}: {error.strerror}")
+            return InMemoryHistory()
+
+    def _forget(self, texts: Collection[str]) -> None:
+        """Take texts out of what the arrow keys bring back, in the file and here."""
+        try:
+            typed.forget(self._history_file, texts)
+        except OSError as error:
+            self._state.notice(f"what you typed is still in {self._history_file}: {error.strerror}")
+        history = self._history()
+        self._session.history = self._session.default_buffer.history = history
+        self._session.default_buffer.reset()
 
     def read(self) -> str | None:
         """Return what was typed. Ctrl-C empties the line, Ctrl-D on an empty one ends the conversation."""
         while True:
+            suggestion, self._state.suggestion = self._state.suggestion, ""
             try:
                 with _signals_for_the_prompt() as pre_run:
-                    return self._session.prompt(pre_run=pre_run)
+                    return self._session.prompt(pre_run=pre_run, default=suggestion)
             except KeyboardInterrupt:
-                if not self._session.default_buffer.text:
+                if self._state.instead is not None:
+                    self._state.instead = None
+                    self._state.notice("(nothing is changed)")
+                elif not self._session.default_buffer.text:
                     self._state.notice("Ctrl-D or /exit leaves.")
             except EOFError:
                 return None
@@ -145,6 +161,15 @@ def _signals_for_the_prompt() -> Iterator[Callable[[], None]]:
 
 def _keys() -> KeyBindings:
     keys = KeyBindings()
+    on_an_empty_line = Condition(lambda: not get_app().current_buffer.text)
+
+    @keys.add("escape", "left", filter=on_an_empty_line)
+    def _(event: KeyPressEvent) -> None:
+        event.app.exit(result="/swipe left")
+
+    @keys.add("escape", "right", filter=on_an_empty_line)
+    def _(event: KeyPressEvent) -> None:
+        event.app.exit(result="/swipe right")
 
     @keys.add("escape", "enter")
     @keys.add("c-j")

@@ -43,8 +43,15 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "swipe",
         "[left|right|N]",
-        "Show another of the answers here; right of the last makes one.",
+        "Show another of the answers here; right of the last makes one. Alt-Left and Alt-Right do it, too.",
         branching.swipe,
+    ),
+    Command(
+        "edit",
+        "[N|answer]",
+        "Say something else in place of your last turn, or the Nth from the end.",
+        branching.edit,
+        choices=branching.edit_choices,
     ),
     Command("tree", "", "Show every message of this conversation, and where you are.", branching.tree),
     Command("goto", "ID", "Stand at a message of the tree.", branching.go_to),
@@ -56,6 +63,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("title", "[TEXT]", "Show this conversation's title, or give it one.", conversations.title),
     Command("search", "WORDS", "Find messages in all conversations.", conversations.search),
     Command("forget", "", "Delete this conversation, so that no word of it is left.", conversations.forget),
+    Command("nolog", "", "Write nothing down from here on.", conversations.leave_no_trace),
     Command("system", "[TEXT|-]", "Show the system prompt, change it, or (-) take it away.", actions.system),
     Command(
         "persona",

@@ -29,6 +29,13 @@ class Claims:
         self._held[conversation] = lock
         return True
 
+    def is_free(self, conversation: int) -> bool:
+        """Return whether nobody has claimed a conversation, this process among them."""
+        if conversation in self._held or not self.take(conversation):
+            return False
+        os.close(self._held.pop(conversation))
+        return True
+
     def release(self) -> None:
         """Let all of them go. The files stay: deleting one could pull it from under another's lock."""
         while self._held:

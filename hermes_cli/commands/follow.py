@@ -1,0 +1,59 @@
+"""Reading along: a conversation that another window holds, printed as it grows."""
+
+import time
+from collections.abc import Sequence
+
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.store.records import State, StoredMessage
+from hermes_cli.store.store import Store
+
+INTERVAL_S = 0.3
+
+
+class Follower:
+    """Turns what a conversation looks like, time after time, into what is to be printed next."""
+
+    def __init__(self) -> None:
+        self._ended: list[int] = []
+        self._open: StoredMessage | None = None
+
+    def update(self, path: Sequence[StoredMessage]) -> str:
+        """Return what is new since the last time: `path` is the messages that are visible now."""
+        printed, text = self._back_to(path), ""
+        for message in path[printed:]:
+            text += self._print(message)
+        return text
+
+    def _back_to(self, path: Sequence[StoredMessage]) -> int:
+        """Return how many messages of `path` are printed whole, after a step back in the tree."""
+        ids = [message.id for message in path]
+        same = next((n for n, one in enumerate(self._ended) if ids[n : n + 1] != [one]), len(self._ended))
+        del self._ended[same:]
+        return same
+
+    def _print(self, message: StoredMessage) -> str:
+        remark = "" if message.state in (State.COMPLETE, State.PARTIAL) else f" ({message.state})"
+        text, before = "", self._open
+        if before is not None and before.id == message.id and message.text.startswith(before.text):
+            text += message.text[len(before.text) :]
+        else:
+            text += ("\n\n" if before is not None else "") + f"[{message.role}{remark}]\n{message.text}"
+        self._open = message
+        if message.state is not State.PARTIAL:
+            self._ended.append(message.id)
+            self._open, text = None, f"{text}\n\n"
+        return text
+
+
+def follow(runtime: Runtime, store: Store, conversation: int) -> None:
+    """Print a conversation as it grows, until whoever holds it leaves, or Ctrl-C."""
+    follower = Follower()
+    while True:
+        is_over = store.claims.is_free(conversation)  # before the last look, so that nothing is missed
+        found = store.conversation(conversation)
+        if found is not None:
+            runtime.terminal.write(follower.update(store.path(found.leaf)))
+        if is_over or found is None:
+            break
+        time.sleep(INTERVAL_S)
+    runtime.terminal.notice(f"nobody has it open; 'hermes chat -r {conversation}' goes on with it")

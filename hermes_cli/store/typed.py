@@ -1,0 +1,68 @@
+"""What was typed at the prompt: a file of entries, as prompt_toolkit reads it.
+
+It knows the file. It refuses to know when something is typed. Windows write to it at once: each takes the
+file's lock. Raises OSError.
+"""
+
+import fcntl
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def make(path: Path) -> None:
+    """Make the file where it is not there, for its owner alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(path):
+        pass
+
+
+def add(path: Path, text: str) -> None:
+    """Append an entry."""
+    with _locked(path) as descriptor:
+        os.write(descriptor, _entry(text))
+
+
+def forget(path: Path, texts: Collection[str]) -> None:
+    """Take every entry out that is one of `texts`. The others stay as they are."""
+    if not path.exists():
+        return
+    with _locked(path) as descriptor:
+        kept = [block for block, text in _blocks(path.read_bytes()) if text not in texts]
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"".join(kept))
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _entry(text: str) -> bytes:
+    lines = "".join(f"+{line}\n" for line in text.split("\n"))
+    return f"\n#\n{lines}".encode("utf-8", "surrogatepass")
+
+
+def _blocks(data: bytes) -> Iterator[tuple[bytes, str]]:
+    """Yield each entry's bytes with its text. An entry is lines that begin with +, and what stands before."""
+    block, lines = b"", list[bytes]()
+    for line in data.splitlines(keepends=True):
+        if lines and not line.startswith(b"+"):
+            yield block, _text(lines)
+            block, lines = b"", []
+        block += line
+        if line.startswith(b"+"):
+            lines.append(line)
+    if block:
+        yield block, _text(lines)
+
+
+def _text(lines: list[bytes]) -> str:
+    return b"".join(line[1:] for line in lines).decode("utf-8", "replace").removesuffix("\n")
