@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_cli.commands.runtime import Runtime
+from hermes_cli.errors import UsageError
+from hermes_cli.formats.table import FORMATS
 
 if TYPE_CHECKING:
     from hermes_cli.store.records import StoredConversation
 
 app = typer.Typer(
-    help="List, show, search, rename and remove conversations.",
+    help="List, show, search, rename, remove, export and import conversations.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -19,6 +21,10 @@ app = typer.Typer(
 
 SHOWN = 30
 Name = Annotated[str, typer.Argument(help="A conversation's number, or its title.")]
+FormatName = Annotated[
+    str | None,
+    typer.Option("--format", metavar="FORMAT", help=" ".join(f"{one.name}: {one.help}" for one in FORMATS)),
+]
 
 
 @app.command("list")
@@ -101,3 +107,40 @@ def rm(
     store = open_store(runtime)
     count = store.remove([find(store, name).id for name in names])
     runtime.terminal.notice(f"{count} conversation{'' if count == 1 else 's'} gone")
+
+
+@app.command("export")
+def export_command(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Numbers or titles.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every conversation.")] = False,
+    format_name: FormatName = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="A file, or a folder; else standard output.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write conversations in a format of hermes' or of another program's.
+
+    Without --format the file's ending says which; without a file it is Markdown.
+    """
+    from hermes_cli.commands.exchange import export_conversations  # noqa: PLC0415 - see above
+
+    if bool(names) == everything:
+        raise UsageError("name conversations, or say --all", "'hermes sessions list' shows them")
+    export_conversations(context.obj, names or [], format_name, output, force=force)
+
+
+@app.command("import")
+def import_command(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is standard input.")],
+    format_name: FormatName = None,
+) -> None:
+    """Read conversations that hermes or another program wrote: all of them, or, at a mistake, none.
+
+    Without --format the file's content says which it is.
+    """
+    from hermes_cli.commands.exchange import import_conversations  # noqa: PLC0415 - see above
+
+    import_conversations(context.obj, files, format_name)

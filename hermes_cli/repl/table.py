@@ -62,6 +62,13 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("title", "[TEXT]", "Show this conversation's title, or give it one.", conversations.title),
     Command("search", "WORDS", "Find messages in all conversations.", conversations.search),
+    Command(
+        "export",
+        "[FORMAT] [FILE]",
+        "Write this conversation to a file: Markdown, JSON with the whole tree, and others.",
+        conversations.export,
+        choices=conversations.export_choices,
+    ),
     Command("forget", "", "Delete this conversation, so that no word of it is left.", conversations.forget),
     Command("nolog", "", "Write nothing down from here on.", conversations.leave_no_trace),
     Command("system", "[TEXT|-]", "Show the system prompt, change it, or (-) take it away.", actions.system),

@@ -1,9 +1,25 @@
 """Moving about in a conversation's tree, line by line, over the scripted engine."""
 
+import contextlib
+import io
+import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+
+from hermes_cli.chat.session import Session
 from hermes_cli.config import Paths
+from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.messages import Conversation
+from hermes_cli.options import Sourced
+from hermes_cli.personas.persona import Persona
+from hermes_cli.repl.host import Host
+from hermes_cli.repl.prompt import CommandCompleter
+from hermes_cli.repl.state import State
+from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
 from tests.cli import Result, hermes, script
 
@@ -78,6 +94,55 @@ def test_title_search_sessions_and_forget(home: Env, tmp_path: Path) -> None:
     assert "2 messages  my own" in result.stderr
     assert result.stderr.endswith("There is no conversation yet.\n")
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
+
+
+def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:
+    """Broken: nobody could take a conversation out of the program that they sit in."""
+    (tmp_path / "folder").mkdir()
+    lines = (
+        "../a: b?",
+        "/export",
+        "/export json",
+        "/export sharegpt folder",
+        "/export my chat.md",
+        "/export my chat.md",
+        "/export shragpt",
+        "/export x.jsonl",
+        "/regen",
+        "/export openai there.jsonl",
+        "/export chatml /no/such/folder",
+        "on",
+    )
+    with contextlib.chdir(tmp_path):
+        result = chat(home, tmp_path, *lines)
+    assert (result.code, result.stdout) == (2, b"A1\nA2\nA3\n")
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    wanted = {"a-b.md", "a-b.json", "folder/a-b.sharegpt.jsonl", "my chat.md", "there.jsonl"}
+    assert {name for name in names if not name.startswith("home/")} == wanted | {"script.toml"}
+    assert all(stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600 for name in wanted)
+    assert "Written to a-b.md: markdown.\n" in result.stderr
+    assert (
+        "Written to there.jsonl: openai, without what is not visible (json holds that, too)." in result.stderr
+    )
+    assert '"A2"' in (tmp_path / "there.jsonl").read_text()
+    for words in ("already a file my chat.md", "no format 'shragpt'", ".jsonl may mean", "cannot be written"):
+        assert words in result.stderr
+    assert "nothing was said yet" in chat(home, tmp_path, "/export").stderr
+
+
+def test_formats_are_completed() -> None:
+    """Broken: nobody would know what /export can write."""
+    terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/cli.py
+    persona = Persona("A", "", Path("a.toml"))
+    session = Session(ScriptedEngine(["x"]), Conversation(), Sourced())
+    completer = CommandCompleter(State(terminal, session, persona, "", cast("Host", None)))
+
+    def completed(line: str) -> list[str]:
+        return [one.text for one in completer.get_completions(Document(line), CompleteEvent())]
+
+    assert completed("/exp") == ["export"]
+    assert completed("/export s") == ["sillytavern", "sharegpt"]
+    assert len(completed("/export ")) == 7
 
 
 def test_another_persona_is_kept_under_its_own_name(home: Env, tmp_path: Path) -> None:

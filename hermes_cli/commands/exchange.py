@@ -1,0 +1,76 @@
+"""Conversations out to files and in from them, for `hermes sessions export` and `import`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hermes_cli.commands.keeping import find, open_store
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.errors import FormatError
+from hermes_cli.formats import files, table
+from hermes_cli.formats.transcript import Transcript
+from hermes_cli.screen.columns import columns
+from hermes_cli.screen.terminal import Terminal
+
+
+def export_conversations(
+    runtime: Runtime, names: Sequence[str], format_name: str | None, output: str, *, force: bool
+) -> None:
+    """Write the conversations of these names, or without a name all of them, to a file or standard output."""
+    known = table.named(format_name) if format_name else table.by_ending(output) or table.MARKDOWN
+    store, terminal = open_store(runtime), runtime.terminal
+    chosen = [find(store, name) for name in names] if names else store.conversations()
+    transcripts = [
+        Transcript(one, tuple(store.tree(one.id))) for one in {one.id: one for one in chosen}.values()
+    ]
+    if not names:
+        transcripts = _with_something_visible(terminal, transcripts, known)
+    text = table.write(known, transcripts)
+    if output in {"", "-"}:
+        terminal.write(text)
+        return
+    path = files.place(output, transcripts[0].conversation.title, known.ending)
+    files.write_private(path, text, replace=force)
+    terminal.notice(f"{_counted(len(transcripts))} written to {path}: {table.remark(known, transcripts)}")
+
+
+def _with_something_visible(
+    terminal: Terminal, transcripts: Sequence[Transcript], known: table.Format
+) -> list[Transcript]:
+    """Return the conversations that a format can hold something of. Those left out are said."""
+    visible = [one for one in transcripts if one.path or not known.leaves_out]
+    if len(visible) < len(transcripts):
+        count = _counted(len(transcripts) - len(visible))
+        terminal.notice(f"{count} left out, for no turn of it is visible; json holds the whole tree")
+    return visible
+
+
+def import_conversations(runtime: Runtime, names: Sequence[str], format_name: str | None) -> None:
+    """Read all files, then keep what is in them in one piece, and print the new numbers and titles.
+
+    Raises UsageError for a file that is not there and FormatError for the first mistake; then none is kept.
+    """
+    terminal, known = runtime.terminal, table.named(format_name) if format_name else None
+    transcripts = list[Transcript]()
+    for name in names:
+        where = "standard input" if name == "-" else name
+        data = terminal.stdin.read(table.MAX_BYTES + 1) if name == "-" else files.read_bytes(Path(name))
+        try:
+            found, kind, reason = table.read(data, where, known)
+        except FormatError as error:
+            hint = f"nothing was imported; {error.hint}" if error.hint else "nothing was imported"
+            raise FormatError(error.message, hint=hint) from None
+        terminal.notice(f"{where}: {kind.name}, {reason}")
+        for remark in (remark for one in found for remark in one.remarks):
+            terminal.notice(f"{where}: {remark}")
+        transcripts += found
+    numbers = open_store(runtime).adopt((one.conversation, one.messages) for one in transcripts)
+    rows = [
+        (str(number), f"{len(one.messages)} messages", one.conversation.title)
+        for number, one in zip(numbers, transcripts, strict=True)
+    ]
+    terminal.write(columns(rows) + "\n")
+    terminal.notice(f"{_counted(len(numbers))} imported")
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} conversation{'' if count == 1 else 's'}"
