@@ -8,6 +8,7 @@ HermesError                 1    something failed
 │   └── DownloadError      69    a download did not arrive, or arrived wrong
 ├── ResourcesExhausted     75    out of memory, out of disk, or busy
 ├── StoreError             75    the conversations cannot be read, or nothing more can be kept
+│   └── StoreDamaged       75    their file is damaged
 ├── ConfigError            78    a config file that cannot be read as one
 │   └── PersonaError       78    the same for a persona file
 └── ReaderGone            141    whoever read standard output has closed it
@@ -91,6 +92,10 @@ class StoreError(HermesError):
     """The database of conversations cannot be opened, or cannot take what it is given."""
 
     exit_code = 75
+
+
+class StoreDamaged(StoreError):  # noqa: N818 - reads as what happened
+    """The database of conversations is damaged."""
 
 
 class ConfigError(HermesError):

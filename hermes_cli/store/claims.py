@@ -36,6 +36,12 @@ class Claims:
         os.close(self._held.pop(conversation))
         return True
 
+    def any_elsewhere(self) -> bool:
+        """Return whether another process has claimed anything."""
+        files = self._folder.glob("*.lock") if self._folder is not None else ()
+        numbers = (int(file.stem) for file in files if file.stem.isdecimal())
+        return any(number not in self._held and not self.is_free(number) for number in numbers)
+
     def release(self) -> None:
         """Let all of them go. The files stay: deleting one could pull it from under another's lock."""
         while self._held:

@@ -5,12 +5,12 @@ It refuses to know what is kept.
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from hermes_cli.errors import StoreError
+from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.store import schema
 
 PATIENCE_S: Final = 20.0
@@ -25,7 +25,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
     Without a path it is in memory, and gone with the connection.
 
-    Raises StoreError where it cannot be opened, is damaged, or is a newer hermes'.
+    Raises StoreDamaged where it is damaged, StoreError where it cannot be opened or is a newer hermes'.
     """
     if path is None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -85,7 +85,9 @@ def _named(error: sqlite3.Error, path: Path | None) -> StoreError:
             f"the disk that holds {path} is full or fails: {error}", "make room there; " + WITHOUT
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreError(f"{path} is damaged: {error}", "move it aside to begin a new one; " + WITHOUT)
+        return StoreDamaged(
+            f"{path} is damaged: {error}", "'hermes sessions check --rescue' saves what can be read of it"
+        )
     return StoreError(f"{path}: {error}", WITHOUT)
 
 
@@ -112,6 +114,3 @@ def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[s
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
-
-
-Query = Callable[..., sqlite3.Cursor]

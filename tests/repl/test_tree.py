@@ -183,5 +183,11 @@ def test_what_cannot_be_is_said(home: Env, tmp_path: Path) -> None:
     assert result.code == 2
     assert "Traceback" not in result.stderr
     assert "mistake in hermes" not in result.stderr
-    for words in ("nothing to undo", "no answer", "first answer", "no message 99", "no conversation 'x'"):
+    for words in (
+        "not said anything yet",
+        "no answer",
+        "first answer",
+        "no message 99",
+        "no conversation 'x'",
+    ):
         assert words in result.stderr
