@@ -31,9 +31,9 @@ def write(one: Transcript) -> str:
 
 def read(text: str) -> list[Transcript]:
     """Return the conversation in such a text, with every character of its turns. Raises FormatError."""
-    turns, at = list[Message](), _skip(text, 0)
+    turns, at, line, counted = list[Message](), _skip(text, 0), 1, 0
     while at < len(text):
-        line = text.count("\n", 0, at) + 1
+        line, counted = line + text.count("\n", counted, at), at
         begun = _TURN.match(text, at)
         if begun is None:
             raise FormatError(f"stands outside of a turn, which begins with {IM_START} and a role", line)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from hermes_cli.errors import FormatError
 from hermes_cli.formats.dates import LAST
 from hermes_cli.formats.json_text import Json, dump, parse
-from hermes_cli.formats.transcript import ELSEWHERE, Transcript
+from hermes_cli.formats.transcript import ELSEWHERE, Transcript, begins_well
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 
@@ -86,8 +86,8 @@ def _conversation(node: Json) -> Transcript:
         messages.append(stored)
         seen.add(stored.id)
     opening = [Message(one["role"].one_of(Role), one["text"].string()) for one in node["opening"].items()]
-    if opening and opening[-1].role is Role.ASSISTANT:
-        raise node["opening"].fail("ends with the assistant's turn, which is the root of a tree")
+    if messages and not begins_well(opening, [one for one in messages if one.parent is None]):
+        raise node["opening"].fail("ends with the assistant's turn, and the tree does not begin with one")
     facts = StoredConversation(
         ELSEWHERE,
         node["title"].string(),

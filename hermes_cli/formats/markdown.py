@@ -20,6 +20,7 @@ from hermes_cli.store.records import State, StoredMessage
 BEGIN: Final = "<!-- hermes"
 END: Final = " -->"
 _FIRST_LINE: Final = re.compile(r"<!-- (hermes(?:-[0-9]{1,9})?) ([^\n]*?)(\r?)(?:\n|\Z)")
+_MARK: Final = re.compile(r"<!-- hermes(?:-([0-9]{1,9}))? ")
 _HEADING: Final = re.compile(r"\n#{1,6} [^\n]*(?:\n\n?|\Z)|\n\n?")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 
@@ -36,11 +37,9 @@ def write(one: Transcript) -> str:
 
 def _mark(texts: Sequence[str]) -> str:
     """Return the name of the comments: one that no text holds."""
-    mark, number = "hermes", 1
-    while any(f"<!-- {mark} " in text for text in texts):
-        number += 1
-        mark = f"hermes-{number}"
-    return mark
+    taken = {int(number or 1) for text in texts for number in _MARK.findall(text)}
+    number = next(number for number in range(1, len(taken) + 2) if number not in taken)
+    return "hermes" if number == 1 else f"hermes-{number}"
 
 
 def _comment(mark: str, value: object) -> str:
@@ -127,9 +126,9 @@ def _bodies(text: str, mark: str) -> list[tuple[Json, str]]:
     """Return each comment's value, and what stands between it and the next one."""
     comments = list(re.finditer(rf"^<!-- {mark} ([^\n]*)", text, re.MULTILINE))
     ends = [*(comment.start() for comment in comments[1:]), len(text)]
-    found = []
+    found, line, counted = [], 1, 0
     for comment, end in zip(comments, ends, strict=True):
-        line = text.count("\n", 0, comment.start()) + 1
+        line, counted = line + text.count("\n", counted, comment.start()), comment.start()
         if not comment[1].endswith(END):
             raise FormatError(f"the comment does not end with '{END.strip()}'", line)
         found.append((parse(comment[1].removesuffix(END), line), text[comment.end() : end]))

@@ -14,7 +14,7 @@ from typing import Any, Final
 from hermes_cli.errors import FormatError
 from hermes_cli.formats.dates import iso, seconds_of
 from hermes_cli.formats.json_text import Json, dump, parse_lines
-from hermes_cli.formats.transcript import Transcript, message, transcript
+from hermes_cli.formats.transcript import Transcript, begins_well, message, transcript
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.records import StoredMessage
 
@@ -39,13 +39,18 @@ def write(one: Transcript) -> str:
         "create_date": iso(facts.created),
         "chat_metadata": ({"system_prompt": prompt} if prompt else {}) | {_OWN: own},
     }
-    lines = [header, *(_line(stored, one) for stored in one.path)]
+    swipes: dict[int | None, list[StoredMessage]] = {}
+    for stored in one.messages:
+        if stored.role is Role.ASSISTANT:
+            swipes.setdefault(stored.parent, []).append(stored)
+    name = facts.persona or CHARACTER
+    lines = [header, *(_line(stored, name, swipes.get(stored.parent, [])) for stored in one.path)]
     return "\n".join(map(dump, lines)) + "\n"
 
 
-def _line(stored: StoredMessage, one: Transcript) -> dict[str, Any]:
+def _line(stored: StoredMessage, character: str, swipes: list[StoredMessage]) -> dict[str, Any]:
     line = {
-        "name": USER if stored.role is Role.USER else one.conversation.persona or CHARACTER,
+        "name": USER if stored.role is Role.USER else character,
         "is_user": stored.role is Role.USER,
         "is_system": False,
         "send_date": iso(stored.created),
@@ -54,9 +59,6 @@ def _line(stored: StoredMessage, one: Transcript) -> dict[str, Any]:
     }
     if stored.role is not Role.ASSISTANT:
         return line
-    swipes = [
-        other for other in one.messages if other.parent == stored.parent and other.role is Role.ASSISTANT
-    ]
     return line | {
         "swipe_id": swipes.index(stored),
         "swipes": [other.text for other in swipes],
@@ -91,6 +93,8 @@ def read(text: str) -> list[Transcript]:
         raise FormatError("holds no turn", header.line)
     remarks = [f"left out: {hidden} that SillyTavern hides from the model"] if hidden else []
     opening, own = _opening(header)
+    if not begins_well(opening, messages[:1]):
+        raise own["opening"].fail("ends with the character's turn, and the first message is not one")
     return [
         transcript(
             messages,
@@ -113,8 +117,6 @@ def _opening(header: Json) -> tuple[list[Message], Json]:
     own = metadata.get(_OWN, {})
     for turn in own.get("opening", []).items():
         opening.append(Message(turn["role"].one_of(Role), turn["text"].string()))
-    if opening and opening[-1].role is Role.ASSISTANT:
-        raise own["opening"].fail("ends with the assistant's turn, which is the first message's place")
     return opening, own
 
 

@@ -82,6 +82,22 @@ def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
     assert "<|im_start|>system\nStay in Eldoria.<|im_end|>\n<|im_start|>assistant\nWelcome." in result.stderr
 
 
+@pytest.mark.parametrize("known", table.FORMATS, ids=lambda known: known.name)
+def test_a_character_with_examples_and_a_greeting_moves(
+    home: Env, tmp_path: Path, known: table.Format
+) -> None:
+    """Broken: Edward would come back without his examples, or /undo take back one of them."""
+    file, model = tmp_path / f"ed{known.ending}", script(tmp_path, {"text": "Hm."}, {"text": "Ha."})
+    lines = b"Hello\n/show prompt\n"
+    before = hermes("chat", "-m", model, "-p", "edward-elric", env=home, stdin=lines)
+    assert hermes("sessions", "export", "1", "-o", str(file), env=home).code == 0
+    other = {**home, "OPENHERMES_HOME": str(tmp_path / "other")}
+    assert hermes("sessions", "import", str(file), env=other).code == 0
+    after = hermes("chat", "-m", model, "-c", env=other, stdin=b"more\n/undo\n/show prompt\n")
+    prompt = before.stderr[before.stderr.index("<|im_start|>") :]
+    assert after.stderr[after.stderr.index("<|im_start|>") :] == prompt
+
+
 def test_one_mistake_and_nothing_is_imported(told: Env, tmp_path: Path) -> None:
     """Broken: half of the files would be in, and importing again would double them."""
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"

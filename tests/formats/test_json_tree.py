@@ -112,7 +112,6 @@ def test_a_mistake_has_its_line(mistake: str) -> None:
     [
         ('"leaf": 5', '"leaf": 17', "leaf is 17"),
         ('"persona": "edward-elric"', '"persona": "/etc/passwd"', "is a path"),
-        ('"role": "system"', '"role": "assistant"', "opening ends with the assistant's turn"),
         ('"role": "assistant"', '"role": "system"', "at the root of a tree"),
         (": 1, ", ": 2, ", "newer hermes"),
         ('"conversations"', '"others"', "has no 'conversations'"),
@@ -122,6 +121,16 @@ def test_what_cannot_be_gone_on_with_is_refused(good: str, bad: str, reason: str
     """Broken: an imported conversation would open with the wrong turns, or read files that it names."""
     with pytest.raises(FormatError, match=reason):
         json_tree.read(json_tree.write([alchemy()]).replace(good, bad, 1))
+
+
+def test_examples_stand_before_a_greeting_and_not_before_a_question() -> None:
+    """Broken: a character with examples could not move, or /undo would stand beside the turn it means."""
+    text = json_tree.write([alchemy()]).replace('"role": "system"', '"role": "assistant"')
+    (one,) = json_tree.read(text)
+    assert [turn.text for turn in one.turns][:2] == ["You are Ed.", "You again?"]
+    roots = '"parent": null, "role": "assistant"'
+    with pytest.raises(FormatError, match="the tree does not begin with one"):
+        json_tree.read(text.replace(roots, roots.replace("assistant", "user"), 1))
 
 
 def test_it_is_json_for_others_too() -> None:

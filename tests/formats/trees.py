@@ -61,6 +61,8 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
         messages.append(StoredMessage(number, 0, parent, role, text, state, created, draw(made)))
     opening = [Message(SYSTEM, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(USER, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
+    if messages and all(one.role is ASSISTANT for one in messages if one.parent is None):  # greetings
+        opening += [Message(ASSISTANT, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     places = [one.id for one in messages]
     leaf = draw(st.sampled_from(places)) if least else draw(st.sampled_from([None, *places]))
     facts = StoredConversation(
