@@ -4,6 +4,7 @@ It knows when a turn is written and where in its tree it stands. It refuses to k
 fails is told on the screen. A keeper without a store keeps nothing.
 """
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -117,7 +118,12 @@ class Keeper:
 
     def _begin_conversation(self, store: Store) -> None:
         number = store.begin(before_the_tree(self._opening), self.persona)
-        store.claims.take(number)
+        try:
+            store.claims.take(number)
+        except StoreError:
+            with contextlib.suppress(StoreError):
+                store.remove([number])  # one in which nothing was said is none
+            raise
         greeting = _greeting(self._opening)
         self.path = [] if greeting is None else [store.add(number, None, greeting)]
         self.conversation = number

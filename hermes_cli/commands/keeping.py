@@ -20,8 +20,11 @@ def open_store(runtime: Runtime) -> Store:
     return store
 
 
-def open_keeper(runtime: Runtime, *, keep: bool) -> Keeper:
-    """Return the keeper of a conversation. Where nothing can be kept that is said, and the chat goes on."""
+def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
+    """Return the keeper of a conversation. Where nothing can be kept that is said, and the chat goes on.
+
+    Raises StoreError where that cannot be, as it `goes_on` with a conversation that is in the store.
+    """
 
     def failed(error: StoreError) -> None:
         runtime.terminal.error(f"from here on nothing is kept: {error.message}")
@@ -31,6 +34,8 @@ def open_keeper(runtime: Runtime, *, keep: bool) -> Keeper:
     try:
         return Keeper(open_store(runtime), failed)
     except StoreError as error:
+        if goes_on:
+            raise
         runtime.terminal.error(f"nothing of this conversation is kept: {error.message}")
         if error.hint:
             runtime.terminal.notice(f"  {error.hint}")

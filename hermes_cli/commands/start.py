@@ -15,7 +15,7 @@ def start(runtime: Runtime, flags: Flags, *, keep: bool) -> tuple[Persona, Sessi
     What can be wrong with the rest is looked at before the model is loaded, which takes longest.
     """
     runtime.leaves_no_trace = flags.no_log
-    keeper = keeping.open_keeper(runtime, keep=keep)
+    keeper = keeping.open_keeper(runtime, keep=keep, goes_on=flags.continue_last or flags.resume is not None)
     earlier = keeping.earlier_conversation(runtime, keeper, flags)
     persona = keeping.persona_of(runtime, flags, earlier)
     opening = runtime.opening(persona, flags.system)

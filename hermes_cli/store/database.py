@@ -102,15 +102,10 @@ def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[s
         try:
             yield connection
         except BaseException:
-            _roll_back(connection)
+            schema.roll_back(connection)
             raise
         try:
             connection.execute("COMMIT")
         except sqlite3.Error:
-            _roll_back(connection)
+            schema.roll_back(connection)
             raise
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")

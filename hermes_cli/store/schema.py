@@ -4,6 +4,7 @@ It knows SQL and version numbers. It refuses to know what a conversation means. 
 changed once it was released: the next version is a step more.
 """
 
+import contextlib
 import sqlite3
 from typing import Final
 
@@ -88,10 +89,21 @@ def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = MIGRATIONS)
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        roll_back(connection)
         raise
-    connection.execute("COMMIT")
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Take a transaction back after a fault, which is the one that counts.
+
+    SQLite has taken some back itself by then, and a disk that fails may refuse this, too: whoever opens the
+    database next finds the journal and does it.
+    """
+    if connection.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
 
 
 def _refuse_foreign(connection: sqlite3.Connection, version: int, known: int) -> None:

@@ -114,6 +114,17 @@ def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
     assert "nothing of this conversation is kept" in result.stderr
 
 
+def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:
+    """Broken: who says -c on a broken disk would be told to leave --no-log out."""
+    data = Paths.from_environment(home).data
+    data.parent.mkdir(parents=True)
+    data.write_text("in the way")
+    result = hermes("chat", "-c", "-m", script(tmp_path, {"text": "A."}), env=home, stdin=b"one\n")
+    assert (result.code, result.stdout) == (75, b"")
+    assert "cannot be written" in result.stderr
+    assert "--no-log out" not in result.stderr
+
+
 @pytest.mark.slow
 def test_a_chat_that_is_killed_in_mid_answer_goes_on(home: Env, tmp_path: Path) -> None:
     """Broken: kill -9, or a power cut, would take the question and half an answer with it."""

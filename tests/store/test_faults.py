@@ -1,0 +1,118 @@
+"""What fails beneath the store: it is said as a StoreError, and what was there before stays."""
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.errors import StoreError
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.store import schema
+from hermes_cli.store.claims import Claims
+from hermes_cli.store.store import Store
+
+
+@contextmanager
+def full_at(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `size` bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_claim_that_the_system_refuses_is_a_store_error(tmp_path: Path) -> None:
+    """Broken: a disk that fills up between two files would end the chat with an errno."""
+    (tmp_path / "claims").write_text("in the way")
+    with pytest.raises(StoreError, match="claims"):
+        Claims(tmp_path / "claims").take(1)
+
+
+def test_a_claim_without_descriptors_is_not_somebody_elses(tmp_path: Path) -> None:
+    """Broken: a process with too many files open would read of another window."""
+    code = (
+        "import resource, sys; from pathlib import Path; from hermes_cli.errors import StoreError;"
+        "from hermes_cli.store.claims import Claims; c = Claims(Path(sys.argv[1])); c.take(1);"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "try: c.take(2)\n"
+        "except StoreError as error: print(error.message)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "claims")], capture_output=True, text=True, check=True
+    )
+    assert "Too many open files" in done.stdout
+
+
+def test_a_claim_whose_closing_fails_is_let_go(tmp_path: Path) -> None:
+    """Broken: a fault at the very end of a run would be a traceback."""
+    claims = Claims(tmp_path)
+    claims.take(1)
+    os.close(claims._held[1])
+    claims.release()
+    assert Claims(tmp_path).take(1)
+
+
+def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    """Broken: the chat would end, or an empty conversation be the one that -c goes on with."""
+    (tmp_path / "claims").write_text("in the way")
+    store, told = Store(tmp_path / "conversations.db"), list[StoreError]()
+    talk = Session(
+        ScriptedEngine(["A"]), Conversation(), Sourced(GenerationOptions()), Keeper(store, told.append)
+    )
+    assert "".join(chunk.text for chunk in talk.send("1", Cancel())) == "A"
+    assert ([error.exit_code for error in told], store.conversations()) == ([75], [])
+
+
+def test_a_fault_is_told_as_itself() -> None:
+    """Broken: what SQLite has taken back already would be taken back again, and that be the message."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    insert = "INSERT INTO x VALUES (1);"
+    step = f"CREATE TABLE x (a UNIQUE ON CONFLICT ROLLBACK);\n{insert}\n{insert}"
+    with pytest.raises(sqlite3.IntegrityError):
+        schema.migrate(connection, (step,))
+    assert schema.version_of(connection) == 0
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3, 4, 6, 9, 15])
+def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int) -> None:
+    """Broken: a turn that was acknowledged would be gone, or nobody would know that no more is kept."""
+    file = tmp_path / "conversations.db"
+    store, told = Store(file), list[StoreError]()
+    asked = list[str]()
+    talk = Session(
+        ScriptedEngine(["word " * 200] * 30, 100_000),
+        Conversation(),
+        Sourced(GenerationOptions()),
+        Keeper(store, told.append),
+    )
+    with full_at(file.stat().st_size + room * 4096):
+        for number in range(30):
+            stream = talk.send(f"question {number}", Cancel())
+            next(stream)
+            asked += [] if told else [f"question {number}"]
+            for _ in stream:
+                pass
+    assert len(told) == 1
+    assert len(talk.conversation) == 60
+    store.close()
+    after = Store(file)
+    kept = [message.text for one in after.conversations() for message in after.tree(one.id)]
+    assert [text for text in kept if text.startswith("question")][: len(asked)] == asked
+    number = after.begin([], "")
+    after.add(number, None, Message(Role.USER, "there is room again"))
+    assert len(after.search("room again")) == 1
+    with sqlite3.connect(file) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
