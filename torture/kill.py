@@ -1,104 +1,237 @@
-"""Kill a writing process at random moments: `python -m torture.kill [RUNS] [--seed N]`.
+"""Kill a chat at random moments: `python -m torture.kill [RUNS] [--seed N]`.
 
-Each run starts a process that keeps conversations as a chat does (a turn, a reply that grows, its end) and
-writes a line for every write that the store has acknowledged. It is killed with SIGKILL after a random time.
-Then the database must open, pass SQLite's own check, and hold every turn that was acknowledged, once. The
-database stays over all runs. Exits 1 where anything was lost.
+Each run is a process in which a session is kept as hermes keeps it: questions, answers that are streamed, and
+now and then another answer, an undo, an edit, or a new conversation; every third run goes on with the last
+conversation. What the person has seen is acknowledged: once an answer has begun, its question must be on
+the disk; once it has ended, all of it; and of one that grows, all but about the last second. A SIGKILL comes
+after a random time, counted from the start of the process, so that opening, making and mending the database
+are hit, too.
+
+After each kill the database must open and be sound, and hold every acknowledged turn once, each answer under
+its question. One database stays over all runs; every tenth run makes a new one. At the end everything that
+was ever acknowledged is looked for again. Exits 1 where something is lost, doubled or damaged.
 """
 
 import argparse
+import json
+import os
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from hermes_cli.errors import StoreError
-from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import Made, State
+from hermes_cli.chat import branches
+from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel, Chunk
+from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.store import Store
+from torture import child, look
 
-LONGEST_S = 0.3
 RUNS = 1000
+LONGEST_S = 0.3
+SLOW_LONGEST_S = 3.0
+NEW_LONGEST_S = 0.06
+"""How long a process lives that makes a new database: most of it is the making."""
+OLDEST_S = 1.5
+"""Of an answer that grows, nothing older than this may be missing: a second, and the time a write takes."""
+TURNS = 300
+SLOW_DELAY_S = 0.01
+SYSTEM = (Message(Role.SYSTEM, "s"),)
 
 
-def write(file: Path) -> None:
-    """Keep exchanges for ever, and tell each write once it is acknowledged."""
-    store = Store(file)
-    number = store.begin([Message(Role.SYSTEM, "system")], "torture")
-    parent = None
-    print("ready", flush=True)
-    for turn in range(10**9):
-        parent = store.add(number, parent, Message(Role.USER, f"question {turn}"))
-        print(parent, "question", turn, flush=True)
-        reply = store.add(number, parent, Message(Role.ASSISTANT, "beg"), State.PARTIAL)
-        print(reply, "beg", flush=True)
-        store.grow(reply, "begin")
-        store.end(reply, f"answer {turn}", State.COMPLETE, Made("m"))
-        print(reply, "answer", turn, flush=True)
-        parent = reply
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process: its number, and what kind of run it is."""
+
+    number: int
+    is_slow: bool = False
+    is_new: bool = False
+
+    def question(self, place: int) -> str:
+        """Return the `place`th question."""
+        return f"question {self.number}.{place}"
+
+    def answer(self, place: int) -> str:
+        """Return the `place`th answer: nothing else begins as it does."""
+        length = 400 if self.is_slow else (self.number * 7 + place * 13) % 60
+        return f"[{self.number}.{place}]" + "".join(f" {n}" for n in range(length))
+
+    @property
+    def longest_s(self) -> float:
+        """The latest moment of the kill."""
+        return SLOW_LONGEST_S if self.is_slow else NEW_LONGEST_S if self.is_new else LONGEST_S
 
 
-def one_run(file: Path, moment_s: float) -> dict[int, str]:
-    """Start a writer, kill it after `moment_s` seconds of writing, and return what it was told is kept."""
-    command = [sys.executable, "-m", "torture.kill", "--write", str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        if child.stdout is None or child.stdout.readline() != "ready\n":
-            raise RuntimeError("the writer did not begin")
-        time.sleep(moment_s)
-        child.send_signal(signal.SIGKILL)
-        lines = child.stdout.read().splitlines()
-    parts = (line.partition(" ") for line in lines)
-    return {int(number): text for number, _, text in parts}
+@dataclass(slots=True)
+class Seen:
+    """What the person saw before the kill.
+
+    `begun` and `ended` say by an answer's place what its question was; `growing` is how much of the last
+    answer was there at which time.
+    """
+
+    begun: dict[int, str] = field(default_factory=dict)
+    ended: dict[int, str] = field(default_factory=dict)
+    growing: list[tuple[float, int]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
 
-def lost(file: Path, told: dict[int, str]) -> list[str]:
-    """Return the acknowledged turns that a fresh look at the database does not find as they were."""
-    store = Store(file)
-    missing = []
-    for number, text in told.items():
-        found = store.message(number)
-        fits = found is not None and (
-            found.text == text or (text == "beg" and found.text in ("begin", "beg"))
-        )
-        # A later write may have been made and its word not have come through.
-        if not fits and not (text == "beg" and found is not None and found.text.startswith("answer")):
-            missing.append(f"{number} {text!r}: {found and found.text!r}")
-    store.close()
-    return missing
+@dataclass(slots=True)
+class Result:
+    """What came of one run or of many. `oldest_s` is how much of a growing answer was missing."""
+
+    seen: set[look.Key] = field(default_factory=set)
+    lost: list[str] = field(default_factory=list)
+    acknowledged: int = 0
+    damaged: int = 0
+    oldest_s: float = 0.0
+
+
+def talk(file: Path, run: Run) -> None:
+    """Talk until the end, and print what the person sees."""
+    chance = random.Random(run.number)  # noqa: S311 - moments, not secrets
+    delay = SLOW_DELAY_S if run.is_slow else 0.0
+    engine = ScriptedEngine([ScriptedTurn(run.answer(n), delay) for n in range(TURNS)], 10**7)
+    keeper = Keeper(Store(file), lambda error: _tell("fault", error.message))
+    session = Session(engine, Conversation(SYSTEM), Sourced(GenerationOptions()), keeper)
+    if run.number % 3 == 0 and (last := branches.store_of(session).conversations(1)):
+        branches.resume(session, last[0])
+    for place in range(TURNS):
+        asked, stream = _turn(session, run.question(place), chance)
+        length = 0
+        for chunk in stream:
+            if length == 0 or run.is_slow:
+                _tell("growing", place, asked, time.monotonic(), length + len(chunk.text))
+            length += len(chunk.text)
+        _tell("ended", place, asked)
+
+
+def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, Iterator[Chunk]]:
+    """Begin an answer, and return what it answers."""
+    asked = [
+        place
+        for place, message in enumerate(session.conversation.messages)
+        if message.role is Role.USER and place >= len(session.opening)
+    ]
+    answered = bool(asked) and session.conversation.messages[-1].role is Role.ASSISTANT
+    kind = chance.random()
+    if answered and kind < 0.15:  # noqa: PLR2004 - one in seven
+        return session.conversation.messages[asked[-1]].text, session.again(Cancel())
+    if asked and kind < 0.3:  # noqa: PLR2004 - one in seven
+        return question, session.edit(chance.choice(asked), question, Cancel())
+    if asked and kind < 0.4:  # noqa: PLR2004 - one in ten
+        branches.undo(session, chance.randint(1, len(asked)))
+    elif kind > 0.95:  # noqa: PLR2004 - one in twenty
+        session.clear()
+    return question, session.send(question, Cancel())
+
+
+def _tell(*what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def seen_in(output: Path) -> Seen:
+    """Return what a process showed, without a line that the kill has cut."""
+    seen, last = Seen(), -1
+    for line in output.read_text(encoding="utf-8").splitlines(keepends=True):
+        told: Any = json.loads(line) if line.endswith("\n") and line.startswith("[") else [line]
+        match told:
+            case ["growing", place, question, at, length]:
+                seen.growing = [*(seen.growing if place == last else ()), (at, length)]
+                seen.begun[place], last = question, place
+            case ["ended", place, question]:
+                seen.ended[place], seen.growing = question, []
+            case other if line.endswith("\n"):
+                seen.faults.append(f"the process said {other}")
+    return seen
+
+
+def one_run(file: Path, run: Run, moment_s: float) -> Result:
+    """Start a chat, kill it after `moment_s` seconds, and return what came of it."""
+    before = _last_id(file)
+    output = file.with_name("said")
+    output.unlink(missing_ok=True)
+    process = child.fork(lambda: talk(file, run), output=output)
+    time.sleep(moment_s)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    seen, result = seen_in(output) if output.exists() else Seen(), Result()
+    wrong = look.damage(file) if file.exists() else []
+    result.damaged, result.lost = len(wrong), [*seen.faults, *wrong]
+    if file.exists():
+        _compare(file, run, seen, result, before)
+    return result
+
+
+def _last_id(file: Path) -> int:
+    if not file.exists():
+        return 0
+    with closing(sqlite3.connect(file)) as raw:
+        return int(raw.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0])
+
+
+def _compare(file: Path, run: Run, seen: Seen, result: Result, before: int) -> None:
+    """Look for what was seen among the messages that came after `before`."""
+    with closing(sqlite3.connect(file)) as raw:
+        query = "SELECT m.text, m.state, p.text FROM messages m LEFT JOIN messages p ON p.id = m.parent "
+        answers = raw.execute(query + "WHERE m.role = 'assistant' AND m.id > ?", (before,)).fetchall()
+        asked = raw.execute("SELECT text FROM messages WHERE role = 'user' AND id > ?", (before,)).fetchall()
+    result.seen |= {("user", "complete", question) for question in seen.begun.values()}
+    result.seen |= {("assistant", "complete", run.answer(place)) for place in seen.ended}
+    result.lost += look.not_once(file, result.seen)
+    result.lost += [f"doubled: {text}" for (text,), count in Counter(asked).items() if count > 1]
+    for place, question in seen.begun.items():
+        there = [
+            row for row in answers if row[0] and run.answer(place).startswith(row[0]) and row[2] == question
+        ]
+        whole = [row for row in there if row[:2] == (run.answer(place), "complete")]
+        if len(whole if place in seen.ended else there[:1]) != 1:
+            result.lost.append(f"answer {place} under {question}: {there}")
+    if seen.growing:
+        answer = run.answer(max(seen.begun))
+        kept = max((len(text) for text, _, _ in answers if answer.startswith(text)), default=0)
+        missing = [at for at, length in seen.growing if length > kept]
+        result.oldest_s = seen.growing[-1][0] - missing[0] if missing else 0.0
+        result.lost += [f"{result.oldest_s:.1f} s of an answer"] * (result.oldest_s > OLDEST_S)
 
 
 def main() -> int:
     """Run, and say what was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m torture.kill", description=__doc__)
     parser.add_argument("runs", nargs="?", type=int, default=RUNS)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
-    if wanted.write:
-        write(wanted.write)
     chance = random.Random(wanted.seed)  # noqa: S311 - moments, not secrets
-    acknowledged = gone = closed = 0
+    whole = Result()
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "conversations.db"
-        for _ in range(wanted.runs):
-            told = one_run(file, chance.uniform(0, LONGEST_S))
-            acknowledged += len(told)
-            try:
-                missing = lost(file, told)
-                with sqlite3.connect(file) as raw:
-                    (verdict,) = raw.execute("PRAGMA quick_check").fetchone()
-            except (StoreError, sqlite3.Error) as error:
-                missing, verdict = [], str(error)
-            closed += verdict != "ok"
-            gone += len(missing)
-            for one in missing:
-                print("lost:", one)
-    print(f"{wanted.runs} runs, {acknowledged} acknowledged writes: {gone} lost, {closed} damaged databases")
-    return int(bool(gone or closed))
+        for number in range(wanted.runs):
+            run = Run(number, is_slow=number % 10 == 1, is_new=number % 10 == 2)  # noqa: PLR2004
+            place = Path(folder) / (str(number) if run.is_new else "kept")
+            place.mkdir(exist_ok=True)
+            result = one_run(place / "conversations.db", run, chance.uniform(0, run.longest_s))
+            for what in result.lost:
+                print(f"run {number}: {what}", flush=True)
+            whole.lost += result.lost
+            whole.damaged += bool(result.damaged)
+            whole.oldest_s = max(whole.oldest_s, result.oldest_s)
+            whole.acknowledged += len(result.seen)
+            whole.seen |= set() if run.is_new else result.seen
+        at_the_end = look.not_once(Path(folder) / "kept" / "conversations.db", whole.seen)
+    print(f"{wanted.runs} runs, {whole.acknowledged} acknowledged turns: {len(whole.lost)} lost or doubled,")
+    print(f"{len(at_the_end)} at the end, {whole.damaged} damaged databases;")
+    print(f"of an answer that grew at most the last {whole.oldest_s:.2f} s were missing")
+    return int(bool(whole.lost or at_the_end or whole.damaged))
 
 
 if __name__ == "__main__":
