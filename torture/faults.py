@@ -26,24 +26,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torture import child, look
+from torture import child, conversation
 
 ERRORS = ("ENOSPC", "EIO", "EMFILE")
 WRITES = ("openat", "pwrite64", "write", "fsync", "fdatasync", "ftruncate", "mkdir", "fcntl", "flock")
 """Calls that a full disk may go on refusing."""
-LINES = b"one\ntwo\n/regen\n/undo\nthree\n"
-ANSWERS = ("1: Uno.", "2: Due.", "3: Again.", "4: Tre.")
-ASKED = ("one", "two", "two", "three")
-"""Whose answers they are."""
-EARLIER = {("user", "complete", "earlier"), ("assistant", "complete", "0: Earlier.")}
-REMARKS = re.compile(
-    r"^(\(going on behind \d+ messages?\)|1 turn undone; /tree shows where they are\.)\n", re.MULTILINE
-)
-TOLD = re.compile(
-    r"(from here on nothing is kept|nothing of this conversation is kept): [^\n]*\n(  [^\n]*\n)?",
-    re.MULTILINE,
-)
-REFUSED = re.compile(r"^hermes: [^\n]*(full|fails|cannot|damaged|conversations)", re.MULTILINE)
 PATHS = (
     "",
     "/conversations.db",
@@ -89,7 +76,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._home, self._log, self._said = folder / "home", folder / "trace", folder / "said"
-        self._model = child.script(folder / "script.toml", ANSWERS)
+        self._model = child.script(folder / "script.toml", conversation.ANSWERS)
         self._template = folder / "template"
         self._make_template()
 
@@ -105,7 +92,7 @@ class Stage:
         if home == "again":
             shutil.copytree(self._template, self._home)
         words = ["chat", *(["-c"] if home == "again" else []), "-m", self._model]
-        number = child.hermes(words, self._home, self._said, LINES, child.wait_until_traced)
+        number = child.hermes(words, self._home, self._said, conversation.LINES, child.wait_until_traced)
         data = self._home / "data"
         paths = [word for name in PATHS + CLAIMS for word in ("-P", f"{data}{name}")]
         command = ["strace", "-f", "-y", "-o", str(self._log), *paths, "-e", option, "-p", str(number)]
@@ -152,40 +139,7 @@ def faults(stage: Stage, home: str, call: str) -> Iterator[tuple[Fault, child.En
 
 def judge(fault: Fault, ended: child.Ended, file: Path) -> tuple[str, list[str]]:
     """Return what came of a fault, and what is wrong with that."""
-    text = REMARKS.sub("", ended.said)
-    notices = TOLD.findall(text)
-    whole = "".join(f"{answer}\n" for answer in ANSWERS)
-    wrong = look.damage(file) if file.exists() else []
-    if REFUSED.search(text):
-        outcome, before = "refused", text.partition("hermes: ")[0]
-        wrong += [] if ended.code else ["refused, with exit code 0"]
-    else:
-        outcome, before = "told" if notices else "harmless", TOLD.split(text)[0]
-        wrong += [] if TOLD.sub("", text) == whole else ["not every answer came, or more than that"]
-        wrong += [] if ended.code == 0 else [f"exit code {ended.code}"]
-    wrong += ["told more than once"] if len(notices) > 1 else []
-    wrong += ["a traceback"] if "Traceback" in text or "mistake in hermes" in text else []
-    lost = (
-        look.not_once(file, acknowledged(before, fault.home))
-        if file.exists()
-        else ["no database"] * bool(before)
-    )
-    if lost and outcome == "harmless":
-        outcome = "silent loss"
-    return outcome, wrong + lost
-
-
-def acknowledged(said: str, home: str) -> set[look.Key]:
-    """Return the messages that must be there once so much of the answers was shown."""
-    wanted = set(EARLIER) if home == "again" else set()
-    place = 0
-    for asked, answer in zip(ASKED, ANSWERS, strict=True):
-        if len(said) > place:
-            wanted.add(("user", "complete", asked))
-        place += len(answer) + 1
-        if len(said) >= place:
-            wanted.add(("assistant", "complete", answer))
-    return wanted
+    return conversation.judge(ended, file, conversation.EARLIER if fault.home == "again" else set())
 
 
 def main() -> int:
@@ -223,7 +177,7 @@ def _all_of(stage: Stage, home: str, call: str, tally: Tally) -> None:
 
 
 def _report(tally: Tally) -> int:
-    outcomes = ("told", "refused", "harmless", "silent loss")
+    outcomes = conversation.OUTCOMES
     print("| home and call |", " | ".join(outcomes), "|")
     print("|---|", "---|" * len(outcomes), sep="")
     for call in sorted({call for call, _ in tally.counts}):
