@@ -5,6 +5,7 @@ has ended, the whole of it. After the notice that nothing more is kept, nothing 
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from torture import child, look
@@ -15,7 +16,6 @@ ASKED = ("one", "two", "two", "three")
 """Whose answers they are."""
 EARLIER: set[look.Key] = {("user", "complete", "earlier"), ("assistant", "complete", "0: Earlier.")}
 """What a home holds in which a conversation was held before."""
-WHOLE = "".join(f"{answer}\n" for answer in ANSWERS)
 REMARKS = re.compile(
     r"^(\(going on behind \d+ messages?\)|1 turn undone; /tree shows where they are\.)\n", re.MULTILINE
 )
@@ -26,12 +26,14 @@ REFUSED = re.compile(r"^hermes: [^\n]*(full|fails|cannot|damaged|conversations)"
 OUTCOMES = ("told", "refused", "harmless", "silent loss")
 
 
-def judge(ended: child.Ended, file: Path, earlier: set[look.Key]) -> tuple[str, list[str]]:
+def judge(
+    ended: child.Ended, file: Path, earlier: set[look.Key], answers: Sequence[str] = ANSWERS
+) -> tuple[str, list[str]]:
     """Return what came of a conversation, of OUTCOMES, and what is wrong with that.
 
     `earlier` is what was in the database before it.
     """
-    text = REMARKS.sub("", ended.said)
+    text, whole = REMARKS.sub("", ended.said), "".join(f"{answer}\n" for answer in answers)
     notices = TOLD.findall(text)
     wrong = look.damage(file) if file.exists() else []
     if REFUSED.search(text):
@@ -39,20 +41,20 @@ def judge(ended: child.Ended, file: Path, earlier: set[look.Key]) -> tuple[str, 
         wrong += [] if ended.code else ["refused, with exit code 0"]
     else:
         outcome, before = "told" if notices else "harmless", TOLD.split(text)[0]
-        wrong += [] if TOLD.sub("", text) == WHOLE else ["not every answer came, or more than that"]
+        wrong += [] if TOLD.sub("", text) == whole else ["not every answer came, or more than that"]
         wrong += [] if ended.code == 0 else [f"exit code {ended.code}"]
     wrong += ["told more than once"] if len(notices) > 1 else []
     wrong += ["a traceback"] if "Traceback" in text or "mistake in hermes" in text else []
-    wanted = earlier | acknowledged(before)
+    wanted = earlier | acknowledged(before, answers)
     lost = look.not_once(file, wanted) if file.exists() else ["there is no database"] * bool(wanted)
     return "silent loss" if lost and outcome == "harmless" else outcome, wrong + lost
 
 
-def acknowledged(said: str) -> set[look.Key]:
+def acknowledged(said: str, answers: Sequence[str] = ANSWERS) -> set[look.Key]:
     """Return the messages that must be there once so much of the answers was shown."""
     wanted: set[look.Key] = set()
     place = 0
-    for asked, answer in zip(ASKED, ANSWERS, strict=True):
+    for asked, answer in zip(ASKED, answers, strict=True):
         if len(said) > place:
             wanted.add(("user", "complete", asked))
         place += len(answer) + 1

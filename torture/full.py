@@ -28,6 +28,8 @@ ROOM = 8 * KIB * KIB
 NAMED = 64 * KIB
 LATER = "Later."
 FILE = "conversations.db"
+ANSWERS = [f"{n}:" + "".join(f" word{word}" for word in range(n * 300)) for n in range(1, 5)]
+"""So long that the disk fills up between them."""
 
 
 @contextmanager
@@ -61,10 +63,10 @@ def one_size(place: Path, size: int, *, again: bool) -> tuple[str, int, list[str
             )
             facts = os.statvfs(data)
             resize(data, (facts.f_blocks - facts.f_bfree) * facts.f_frsize + size)
-        model = child.script(place / "script.toml", conversation.ANSWERS)
+        model = child.script(place / "script.toml", ANSWERS, 10**6)
         ended = _run(["chat", *["-c"] * again, "-m", model], home, said, conversation.LINES)
         copy = Path(shutil.copytree(data, place / "copy")) / FILE  # which has room to be opened
-        outcome, wrong = conversation.judge(ended, copy, conversation.EARLIER if again else set())
+        outcome, wrong = conversation.judge(ended, copy, conversation.EARLIER if again else set(), ANSWERS)
         kept = look.texts(copy)
         if kept:
             listed = _run(["sessions", "list"], home, said)
