@@ -30,6 +30,17 @@ HEAVY = {
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["ask", "--help"], ["chat", "--bogus"]])
 def test_what_needs_no_model_loads_no_library(home: Mapping[str, str], arguments: list[str]) -> None:
     """Every mistyped flag would cost a second."""
+    assert not {name.split(".")[0] for name in modules(home, arguments)} & HEAVY
+
+
+def test_what_is_asked_of_the_store_waits_for_no_model(home: Mapping[str, str]) -> None:
+    """A list of conversations would wait for all that is known of models, which is as long as the rest."""
+    for arguments in (["sessions", "list"], ["sessions", "search", "word"]):
+        assert "hermes_cli.models" not in modules(home, arguments)
+
+
+def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
+    """Return what a command line imports."""
     code = (
         "import sys, os; from hermes_cli import app; from hermes_cli.screen.terminal import Terminal;"
         f"app.run({arguments!r}, Terminal.from_process(os.environ), os.environ);"
@@ -38,8 +49,7 @@ def test_what_needs_no_model_loads_no_library(home: Mapping[str, str], arguments
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, env=dict(home), check=True, text=True
     )
-    modules = {name.split(".")[0] for name in ast.literal_eval(done.stderr.partition("MODULES")[2])}
-    assert not modules & HEAVY
+    return set(ast.literal_eval(done.stderr.partition("MODULES")[2]))
 
 
 def test_the_list_of_verbs_says_what_each_says_of_itself() -> None:

@@ -39,6 +39,8 @@ PATHS = (
     "/conversations.db-shm",
 )
 CLAIMS = ("/claims", "/claims/1.lock", "/claims/2.lock")
+PATH = re.compile(r"<([^>]*)>|\"([^\"]*)\"")
+FILES = {"": "folder", "/conversations.db": "database", "/conversations.db-journal": "journal"}
 CALL = re.compile(r"^\d+ +(\w+)\(")
 
 
@@ -125,8 +127,8 @@ def calls_of(log: str) -> list[str]:
     return sorted({found[1] for line in log.splitlines() if (found := CALL.match(line))} - {"close_range"})
 
 
-def faults(stage: Stage, home: str, call: str) -> Iterator[tuple[Fault, child.Ended]]:
-    """Yield each fault of a call that fires, with how the conversation ended."""
+def faults(stage: Stage, home: str, call: str) -> Iterator[tuple[Fault, child.Ended, str]]:
+    """Yield each fault of a call that fires, with how the conversation ended, and the file that it hit."""
     kinds = [(error, False) for error in ERRORS] + [("ENOSPC", True)] * (call in WRITES)
     for error, stays in kinds:
         for number in itertools.count(1):
@@ -134,7 +136,14 @@ def faults(stage: Stage, home: str, call: str) -> Iterator[tuple[Fault, child.En
             ended, log = stage.run(home, fault.option)
             if "(INJECTED)" not in log:
                 break
-            yield fault, ended
+            yield fault, ended, _hit(log)
+
+
+def _hit(log: str) -> str:
+    """Return which file the fault in a log of strace hit, as a word."""
+    line = next(line for line in log.splitlines() if "(INJECTED)" in line)
+    paths = [path for pair in PATH.findall(line) for path in pair if "/data" in path]
+    return FILES.get(paths[-1].partition("/data")[2], "claims") if paths else "?"
 
 
 def judge(fault: Fault, ended: child.Ended, file: Path) -> tuple[str, list[str]]:
@@ -168,9 +177,9 @@ def main() -> int:
 
 
 def _all_of(stage: Stage, home: str, call: str, tally: Tally) -> None:
-    for fault, ended in faults(stage, home, call):
+    for fault, ended, hit in faults(stage, home, call):
         outcome, wrong = judge(fault, ended, stage.file)
-        tally.counts[f"{fault.home} {fault.call}", outcome] += 1
+        tally.counts[f"{fault.call}, {hit}", outcome] += 1
         tally.wrong += wrong
         if wrong:
             print(f"{fault}: {outcome}: {'; '.join(wrong)}\n    {ended.said!r}", flush=True)
@@ -178,7 +187,7 @@ def _all_of(stage: Stage, home: str, call: str, tally: Tally) -> None:
 
 def _report(tally: Tally) -> int:
     outcomes = conversation.OUTCOMES
-    print("| home and call |", " | ".join(outcomes), "|")
+    print("| call, file |", " | ".join(outcomes), "|")
     print("|---|", "---|" * len(outcomes), sep="")
     for call in sorted({call for call, _ in tally.counts}):
         print(f"| {call} |", " | ".join(str(tally.counts[call, one]) for one in outcomes), "|")

@@ -1,9 +1,10 @@
 """From the flags to what is kept: the store, the conversation to go on with, or nothing at all."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from hermes_cli.chat.keeper import Keeper
-from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.follow import follow
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import PersonaError, StoreError, UsageError
@@ -11,6 +12,9 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
+
+if TYPE_CHECKING:  # it brings all that is known of models, for which a list of conversations must not wait
+    from hermes_cli.commands.flags import Flags
 
 
 def open_store(runtime: Runtime) -> Store:
@@ -42,7 +46,7 @@ def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
         return Keeper(Store())
 
 
-def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: Flags) -> StoredConversation | None:
+def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: "Flags") -> StoredConversation | None:
     """Return the conversation that the flags want to go on with, or a copy of it, claimed for this process.
 
     Where another window has it, a person is asked. Raises UsageError where there is none, StoreError where it
@@ -107,7 +111,7 @@ def find(store: Store, name: str | None) -> StoredConversation:
     return found[0]
 
 
-def persona_of(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> Persona:
+def persona_of(runtime: Runtime, flags: "Flags", earlier: StoredConversation | None) -> Persona:
     """Return the persona that the flags name, or else the one of the earlier conversation."""
     if flags.persona is None and earlier is not None and earlier.persona:
         try:

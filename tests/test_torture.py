@@ -1,0 +1,85 @@
+"""The torture runs: that they run at all, in small, and that a loss cannot look like none."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.messages import Message, Role
+from hermes_cli.store.store import Store
+from torture import conversation, kill
+from torture.child import Ended
+
+ROOT = Path(__file__).parents[1]
+WHOLE = "".join(f"{answer}\n" for answer in conversation.ANSWERS)
+TOLD = "from here on nothing is kept: the disk is full\n"
+
+
+@pytest.mark.parametrize(("name", "size"), [("kill", "8"), ("writers", "30")])
+def test_a_small_torture_loses_nothing(name: str, size: str) -> None:
+    """Broken: a killed window, or one beside another, would lose turns; the long run only says how often."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"torture.{name}", size], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A database that holds the first exchange."""
+    store = Store(tmp_path / "conversations.db")
+    number = store.begin([], "")
+    asked = store.add(number, None, Message(Role.USER, "one"))
+    store.add(number, asked, Message(Role.ASSISTANT, conversation.ANSWERS[0]))
+    store.close()
+    return tmp_path / "conversations.db"
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "is_well"),
+    [
+        (WHOLE, "silent loss", False),
+        (WHOLE.replace("\n2", f"\n{TOLD}2"), "told", True),
+        (WHOLE.replace("\n3", f"\n{TOLD}3"), "told", False),
+        (WHOLE.replace("\n2", f"\n{TOLD}{TOLD}2"), "told", False),
+        (TOLD + WHOLE[:-5], "told", False),
+        (f"{TOLD}{WHOLE}Traceback", "told", False),
+    ],
+)
+def test_what_was_said_is_held_against_what_is_kept(
+    file: Path,
+    said: str,
+    outcome: str,
+    is_well: bool,  # noqa: FBT001 - a case's answer
+) -> None:
+    """Broken: a run that loses turns, tells of it twice, or ends the chat would be counted as a good one."""
+    found, wrong = conversation.judge(Ended(0, said), file, set())
+    assert (found, not wrong) == (outcome, is_well)
+    assert conversation.judge(Ended(None, said), file, set())[1]
+
+
+def test_a_doubled_and_a_damaged_turn_are_found(file: Path) -> None:
+    """Broken: the figures would be made by a check that sees nothing."""
+    told = WHOLE.replace("\n2", f"\n{TOLD}2")
+    store = Store(file)
+    store.add(1, None, Message(Role.USER, "one"))
+    store._connection.execute("DELETE FROM words_docsize WHERE id = 1")
+    store.close()
+    wrong = conversation.judge(Ended(0, told), file, set())[1]
+    assert any("2 times: user complete one" in what for what in wrong)
+    assert any("index" in what for what in wrong)
+
+
+def test_a_killed_run_is_read_up_to_the_cut_line(tmp_path: Path) -> None:
+    """Broken: what was never seen would be looked for, or what was seen would not."""
+    said = tmp_path / "said"
+    said.write_text(
+        '["growing", 0, "q", 1.0, 1]\n["ended", 0, "q"]\n'
+        '["growing", 1, "r", 2.0, 1]\n["growing", 1, "r", 3.0, 5]\n["ended", 1, "'
+    )
+    seen = kill.seen_in(said)
+    assert (seen.begun, seen.ended, seen.growing) == ({0: "q", 1: "r"}, {0: "q"}, [(2.0, 1), (3.0, 5)])
+    assert not seen.faults
+    said.write_text('["fault", "full"]\nTraceback\n')
+    assert len(kill.seen_in(said).faults) == 2
