@@ -1,7 +1,7 @@
 """One file a row of the table; ROWS names them in the table's order."""
 
 from benchmarks.measure import Bench, Line
-from benchmarks.rows import c1, c1_busy, c3, c7, c9, c10
+from benchmarks.rows import c1, c1_busy, c3, c7, c9, c10, s1
 
 ROWS = {
     "C1": c1.measure,
@@ -9,6 +9,7 @@ ROWS = {
     "C7": c7.measure,
     "C9": c9.measure,
     "C10": c10.measure,
+    "S1": s1.measure,
 }
 EXTRA = {"C1-busy": c1_busy.measure}
 """Rows without a goal, which take minutes: measured where they are named."""
