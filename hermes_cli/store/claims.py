@@ -4,6 +4,9 @@ import fcntl
 import os
 from pathlib import Path
 
+CLAIMS = "claims"
+"""The folder's name, beside the database."""
+
 
 class Claims:
     """The conversations that this process has claimed, by lock files in a folder. None is claimed twice.
