@@ -97,7 +97,8 @@ def drawn(messages: list[StoredMessage], path: list[int]) -> list[str]:
     for message in messages:
         under.setdefault(message.parent, []).append(message)
     visible, lines = set(path), list[str]()
-    rest = [(message, 0) for message in reversed(under.get(None, []))]
+    roots = under.get(None, [])
+    rest = [(message, int(len(roots) > 1)) for message in reversed(roots)]
     while rest:
         message, depth = rest.pop()
         lines.append(_line(message, depth, visible, path))
