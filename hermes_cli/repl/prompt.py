@@ -166,13 +166,12 @@ def _keys() -> KeyBindings:
     keys = KeyBindings()
     on_an_empty_line = Condition(lambda: not get_app().current_buffer.text)
 
-    @keys.add("escape", "left", filter=on_an_empty_line)
-    def _(event: KeyPressEvent) -> None:
-        event.app.exit(result="/swipe left")
+    for side in ("left", "right"):
 
-    @keys.add("escape", "right", filter=on_an_empty_line)
-    def _(event: KeyPressEvent) -> None:
-        event.app.exit(result="/swipe right")
+        @keys.add("escape", side, filter=on_an_empty_line)
+        def _(event: KeyPressEvent, line: str = f"/swipe {side}") -> None:
+            event.current_buffer.insert_text(line)  # to be seen; it does not go into the input history
+            event.app.exit(result=line)
 
     @keys.add("escape", "enter")
     @keys.add("c-j")

@@ -288,7 +288,7 @@ def test_alt_left_and_right_swipe(home: Env, tmp_path: Path) -> None:
         term.type("Go\r")
         term.expect(r"First one\.\n\n>")
         term.type("\x1b[1;3C")  # Alt-Right
-        term.expect(r"Second one\.\n\n>")
+        term.expect(r"Second one\.\n\n\(2 of 2\)\n>")
         term.type("\x1b[1;3D")  # Alt-Left
         term.expect(r"\(1 of 2\)\n\w.*First one\.\n\n>")
         term.type("no\x1b[1;3Dt swiped\x03")  # on a line with text it is not for this
@@ -371,3 +371,17 @@ def test_a_second_window_is_asked(home: Env, tmp_path: Path) -> None:
         first.type("/tree\r")
         first.expect("4 it: Two")
         assert "more" not in first.text
+
+
+def test_a_stopped_answer_is_marked_when_it_comes_back(home: Env, tmp_path: Path) -> None:
+    """Half an answer would look like a whole one."""
+    with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
+        term.expect(PROMPT)
+        term.type("Go\r")
+        term.expect("tick tick tick")
+        term.type("\x03")
+        term.expect("what was said is kept")
+        term.type("\x04")
+        assert term.leave() == 0
+    with Terminal(["chat", "-c", "-m", script(tmp_path, SLOWLY)], home) as term:
+        term.expect(r"^> Go\nHermes 2: (tick ?)+\n\n\(stopped\)\n>")
