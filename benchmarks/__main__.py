@@ -23,7 +23,17 @@ from hermes_cli.models.units import GIB
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / ".cache" / "models"
-PACKAGES = ("openhermes-cli", "xllamacpp", "typer", "llm", "prompt_toolkit", "rich")
+PACKAGES = (
+    "openhermes-cli",
+    "xllamacpp",
+    "torch",
+    "transformers",
+    "bitsandbytes",
+    "typer",
+    "llm",
+    "prompt_toolkit",
+    "rich",
+)
 REPEATS = 5
 QUICK = 2
 COLUMNS = ("row", "measure", "hermes", "peer", "ratio", "goal", "met?")
@@ -50,10 +60,10 @@ def main(arguments: Sequence[str]) -> int:
         lines = [line for row in wanted.rows for line in _row(bench, row)]
     print(table(lines))
     for line in lines:
-        if line.wrong:
-            print(f"{line.row}: {line.measure}: {line.wrong}")
+        if words := line.wrong or line.skipped:
+            print(f"{line.row}: {line.measure}: {words}")
     print(f"\n{about['cpu']}, {bench.threads} threads, load {about['load average'][0]:.2f} at the start")
-    print(f"written to {_write(about, lines).relative_to(HERE.parent)}")
+    print(f"written to {write(about, lines).relative_to(HERE.parent)}")
     return int(any(line.wrong for line in lines))
 
 
@@ -66,7 +76,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help=f"of each side; {REPEATS} by default")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} repeats, to see that it works")
     wanted = parser.parse_args(arguments)
-    wanted.rows = [row.upper().replace("BUSY", "busy") for row in wanted.rows] or list(ROWS)
+    spelled = {row.lower(): row for row in known}
+    wanted.rows = [spelled.get(row.lower(), row) for row in wanted.rows] or list(ROWS)
     if unknown := [row for row in wanted.rows if row not in known]:
         parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(known)}")
     wanted.repeats = wanted.repeats or (QUICK if wanted.quick else REPEATS)
@@ -114,12 +125,14 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def _cells(line: Line) -> tuple[str, ...]:
+    if line.skipped:
+        return line.row, line.measure, "-", "-", "-", "-", line.verdict
     hermes, peer = (f"{value:.4g} {line.unit}" for value in (line.hermes, line.peer))
     goal = str(line.goal) if line.goal else "-"
     return line.row, line.measure, hermes, peer, f"{line.ratio:.3g}x", goal, line.verdict
 
 
-def _write(about: dict[str, Any], lines: Sequence[Line]) -> Path:
+def write(about: dict[str, Any], lines: Sequence[Line]) -> Path:
     """Write one JSON file and return its path."""
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)

@@ -41,7 +41,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table. `ratio` is hermes over peer; `wrong` says why the result does not count."""
+    """One line of the table. `ratio` is hermes over peer.
+
+    `wrong` says why the result does not count, `skipped` why there is none.
+    """
 
     row: str
     measure: str
@@ -51,6 +54,7 @@ class Line:
     goal: Goal | None = None
     wrong: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+    skipped: str = ""
 
     @property
     def ratio(self) -> float:
@@ -60,11 +64,18 @@ class Line:
     @property
     def verdict(self) -> str:
         """FAILED where the gate did not pass, else whether the goal is met."""
+        if self.skipped:
+            return "skipped"
         if self.wrong:
             return "FAILED"
         if self.goal is None:
             return "-"
         return "yes" if self.goal.met(self.ratio) else "no"
+
+
+def not_measured(row: str, measure: str, words: str) -> Line:
+    """Return the line of a row that cannot be measured here, and why."""
+    return Line(row, measure, "", 0, 0, skipped=words)
 
 
 @dataclass(frozen=True, slots=True)

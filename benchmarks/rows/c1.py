@@ -47,7 +47,9 @@ def decoders(
     """
     report = bench.scratch / "decode.json"
     common = {"model": str(bench.model), "threads": bench.threads, "n_ctx": CONTEXT}
-    ours = json.dumps({**common, "prompt": PROMPT, "n_predict": tokens, "report": str(report)})
+    ours = json.dumps(
+        {**common, "engine": "llama.cpp", "prompt": PROMPT, "n_predict": tokens, "report": str(report)}
+    )
     environment = bench.environment(**(variables or {}))
 
     def hermes() -> Child:

@@ -52,9 +52,9 @@ def gate(turns: Turns[Child]) -> str:
     return wrong or same("text", expected + b"\n", [c.stdout for c in turns.results["hermes"]])
 
 
-def prompt_ids(bench: Bench, prompt: str) -> list[int]:
-    """Return the ids that `hermes ask` sends for the prompt."""
-    child = run_child([bench.programs / "hermes", "tokens", "--json", prompt], bench.environment())
+def prompt_ids(bench: Bench, prompt: str, *flags: str) -> list[int]:
+    """Return the ids that `hermes ask` sends for the prompt, with the same flags."""
+    child = run_child([bench.programs / "hermes", "tokens", "--json", prompt, *flags], bench.environment())
     if wrong := ended_well([child]):
         raise RuntimeError(f"hermes tokens: {wrong}")
     return [token["id"] for token in json.loads(child.stdout)]

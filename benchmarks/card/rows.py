@@ -1,0 +1,188 @@
+"""Rows G1 to G4. One model lies on the card at a time; its sides take turns.
+
+G1: greedy decoding in bfloat16 behind 16 tokens and behind 4,000. Beside: `generate`, and `generate` with a
+static cache, which compiles on a card; and what the reading of weights and keys is of the bandwidth that a
+copy on the same card has. G2: the same in NF4 beside `generate` with the same bitsandbytes layers, and beside
+hermes' own bfloat16, measured minutes before. G3: nothing yet. G4: seconds to load the shape and quantise it
+on the way, over loading what was saved in 4 bits.
+
+Gates: on a small model in float32 (G2: NF4 computed in float32), past its sliding window, hermes' ids are
+`generate`'s; every run of hermes gives the same ids; and in G4 both ways of loading give the same logits. The
+ids of the random 7B in bfloat16 are no gate: its logits lie within rounding of each other.
+"""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.card.shape import SEVEN_B, SMALL, bytes_a_token, plan_for, random_model, save
+from benchmarks.card.sides import Decoded, GenerateSide, HermesSide, copy_bandwidth
+from benchmarks.measure import Goal, Line, Turns, not_measured, same, turns_about
+from hermes_cli.engines.transformers.faults import freed_memory
+from hermes_cli.engines.transformers.loading import load_model
+from hermes_cli.engines.transformers.quantize import quantise
+
+PATIENCE_S = 2.0
+OVER_EAGER, OVER_COMPILED = Goal(5, at_least=True), Goal(1.15, at_least=True)
+OVER_COPY, OVER_OWN, OVER_QUANTISING = (Goal(limit, at_least=True) for limit in (0.72, 1.7, 5))
+GATE_TOKENS = 96
+"""Past the small model's window of 64."""
+ROOM = 1.5
+"""Times the 16-bit weights that the disk must hold: themselves, and what is saved in 4 bits."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """What the rows are given: where, how large, how often, and a folder that is deleted afterwards."""
+
+    device: torch.device
+    sizes: dict[str, Any]
+    contexts: tuple[int, ...]
+    tokens: int
+    repeats: int
+    scratch: Path
+    copied: int
+
+    @property
+    def limit(self) -> int:
+        """The context that the longest run needs."""
+        return max(self.contexts) + self.tokens
+
+
+def new_run(device: torch.device, layers: int | None, scratch: Path, *, quick: bool) -> Run:
+    """Return the run for a card, or, on the CPU, the dry run of a small shape."""
+    dry = device.type == "cpu"
+    sizes = dict(SMALL if dry else SEVEN_B)
+    sizes["num_hidden_layers"] = layers or sizes["num_hidden_layers"]
+    contexts, copied = ((16, 48), 1 << 22) if dry else ((16, 4000), 1 << 30)
+    repeats, tokens = (2, 8) if quick else (5, 64)
+    return Run(device, sizes, contexts, tokens, repeats, scratch, copied)
+
+
+def measure(run: Run) -> list[Line]:
+    """Return all lines."""
+    model = random_model(run.sizes, run.device, torch.bfloat16)
+    lines, own, compile_s = _g1(run, model)
+    size = sum(p.nbytes for p in model.parameters())
+    folder = run.scratch / "random-16bit"
+    if fits := shutil.disk_usage(run.scratch).free > ROOM * size:
+        save(model, folder)
+    del model
+    freed_memory(run.device)
+    fast = (
+        f"there is no fast path yet; generate's compiled one costs {compile_s:.1f} s before its first token"
+    )
+    third = not_measured("G3", "first-token cost of the fast path, beside compile's", fast)
+    if not fits:
+        words = f"{run.scratch} has no room for {ROOM * size / 1e9:.0f} GB of weights"
+        return [
+            *lines,
+            not_measured("G2", "decode, NF4", words),
+            third,
+            not_measured("G4", "4-bit load", words),
+        ]
+    fourth, saved = _g4(run, folder)
+    return [*lines, *_g2(run, saved, own), third, fourth]
+
+
+def _g1(run: Run, model: Any) -> tuple[list[Line], float, float]:
+    """Return the lines, hermes' speed behind the short prompt, and what compiling cost there."""
+    wrong = ids_gate(run, "")
+    bandwidth = copy_bandwidth(run.device, run.copied)
+    hermes = HermesSide(model, run.device, run.limit)
+    eager = GenerateSide(model, run.device)
+    compiled = GenerateSide(model, run.device, cache_implementation="static")
+    lines, speeds, costs = [], [], []
+    for context in run.contexts:
+        prompt = _prompt(context)
+        cold = compiled(prompt, run.tokens)
+        turns = _turns(run, prompt, {"hermes": hermes, "eager": eager, "static": compiled})
+        ours, theirs, static = (turns.median(side, lambda d: d.speed) for side in turns.results)
+        costs.append(cold.first_s - turns.median("static", lambda d: d.first_s))
+        what, bad = f"decode, bf16, behind {context:,} tokens, beside", wrong or steady(turns)
+        read = bytes_a_token(model, context + run.tokens // 2)
+        gigabytes = (ours * read / 1e9, bandwidth / 1e9)
+        detail = turns.record(lambda d: d.speed) | {"bytes a token": read, "compile_s": costs[-1]}
+        lines += [
+            Line("G1", f"{what} generate", "tok/s", ours, theirs, OVER_EAGER, bad, detail),
+            Line("G1", f"{what} static cache + compile", "tok/s", ours, static, OVER_COMPILED, bad),
+            Line("G1", f"{what} a copy on the card", "GB/s", *gigabytes, OVER_COPY, bad),
+        ]
+        speeds.append(ours)
+    return lines, speeds[0], costs[0]
+
+
+def _g2(run: Run, saved: Path, own: float) -> list[Line]:
+    wrong = ids_gate(run, "nf4")
+    model, device = load_model(plan_for(saved, run.device, "bfloat16"))
+    hermes, eager = HermesSide(model, device, run.limit), GenerateSide(model, device)
+    prompt = _prompt(run.contexts[0])
+    turns = _turns(run, prompt, {"hermes": hermes, "eager": eager})
+    ours, theirs = (turns.median(side, lambda d: d.speed) for side in turns.results)
+    what, bad = f"decode, NF4, behind {len(prompt)} tokens, beside", wrong or steady(turns)
+    detail = turns.record(lambda d: d.speed)
+    return [
+        Line("G2", f"{what} bitsandbytes through generate", "tok/s", ours, theirs, OVER_EAGER, bad, detail),
+        Line("G2", f"{what} hermes in bf16", "tok/s", ours, own, OVER_OWN, bad),
+    ]
+
+
+def _g4(run: Run, folder: Path) -> tuple[Line, Path]:
+    """Return the line, and the folder of 4-bit weights that was made for it."""
+    wished = plan_for(folder, run.device, "bfloat16", "nf4")
+    saved = run.scratch / "random-4bit"
+    quantise(wished, saved)
+    again = plan_for(saved, run.device, "bfloat16")
+    sides = {"on the fly": lambda: _loaded(wished), "saved": lambda: _loaded(again)}
+    turns = turns_about(sides, run.repeats, patience_s=PATIENCE_S)
+    logits = [result[1] for results in turns.results.values() for result in results]
+    wrong = "" if all(torch.equal(logits[0], one) for one in logits) else "the two have other logits"
+    slow, fast = (turns.median(side, lambda loaded: loaded[0]) for side in sides)
+    what = "load: quantised on the way, over saved in 4 bits"
+    return Line(
+        "G4", what, "s", slow, fast, OVER_QUANTISING, wrong, turns.record(lambda loaded: loaded[0])
+    ), saved
+
+
+def _loaded(plan: Any) -> tuple[float, torch.Tensor]:
+    """Load a model and return the seconds and the logits of a fixed prompt."""
+    began = time.perf_counter()
+    model, device = load_model(plan)
+    seconds = time.perf_counter() - began
+    with torch.inference_mode():
+        logits = model(torch.tensor([_prompt(8)], device=device)).logits[0].float().cpu()
+    del model
+    freed_memory(device)
+    return seconds, logits
+
+
+def _turns(
+    run: Run, prompt: list[int], sides: dict[str, Callable[[list[int], int], Decoded]]
+) -> Turns[Decoded]:
+    tasks = {name: (lambda side=side: side(prompt, run.tokens)) for name, side in sides.items()}
+    return turns_about(tasks, run.repeats, patience_s=PATIENCE_S)
+
+
+def _prompt(length: int) -> list[int]:
+    return [1 + (7919 * place) % 31_000 for place in range(length)]
+
+
+def steady(turns: Turns[Decoded]) -> str:
+    """Return what is wrong where hermes did not always give the same ids."""
+    ids = [result.ids for result in turns.results["hermes"]]
+    return same("list of ids", ids[0], ids)
+
+
+def ids_gate(run: Run, quantisation: str) -> str:
+    """Return what is wrong where hermes' ids are not `generate`'s on a small model in float32."""
+    folder = run.scratch / f"small-{quantisation or 'float32'}"
+    save(random_model(SMALL, run.device, torch.float32), folder)
+    model, device = load_model(plan_for(folder, run.device, "float32", quantisation))
+    prompt = _prompt(24)
+    expected = GenerateSide(model, device)(prompt, GATE_TOKENS).ids
+    return same("list of ids", expected, [HermesSide(model, device, 256)(prompt, GATE_TOKENS).ids])

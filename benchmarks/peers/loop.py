@@ -1,0 +1,27 @@
+"""A bare transformers loop: `model(...)` with its DynamicCache, greedy. The peer of row C10.
+
+Takes one JSON object: what `hf.load` takes, prompt (ids), and n_predict.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import DynamicCache, PreTrainedTokenizerFast
+
+from benchmarks.peers.hf import load
+
+ask = json.loads(sys.argv[1])
+model = load(ask)
+make: Any = PreTrainedTokenizerFast
+tokenizer = make(tokenizer_file=str(Path(ask["model"]) / "tokenizer.json"))
+ids: list[int] = []
+cache, new = DynamicCache(), torch.tensor([ask["prompt"]])
+with torch.inference_mode():
+    while len(ids) < ask["n_predict"]:
+        logits = model(new, past_key_values=cache, logits_to_keep=1).logits
+        ids.append(int(logits[0, -1].argmax()))
+        new = torch.tensor([ids[-1:]])
+sys.stdout.write(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
