@@ -95,13 +95,17 @@ def _architecture(gpu: "Gpu") -> str:
 
 
 def _folders(runtime: Runtime) -> list[tuple[str, ...]]:
-    from hermes_cli.models import hub  # noqa: PLC0415 - see above
+    from hermes_cli.engines.kept_prefixes import KeptPrefixes  # noqa: PLC0415 - see above
+    from hermes_cli.models import hub  # noqa: PLC0415
+    from hermes_cli.models.download import size_text  # noqa: PLC0415
 
     paths = runtime.paths
+    count, size = KeptPrefixes(paths.prefixes).usage()
     return [
         ("config", str(paths.config_file), "" if paths.config_file.exists() else "not there yet"),
         ("personas", str(paths.personas)),
         ("models", str(paths.models)),
         ("hub cache", str(hub.cache_folder())),
         ("history", str(paths.history)),
+        ("kept prompts", str(paths.prefixes), f"{count}, {size_text(size)}" if count else "none"),
     ]

@@ -76,7 +76,7 @@ class Flags:
         """Return the sampling options in force. Raises UsageError naming the flag that is wrong."""
         values: dict[str, Any] = {}
         for name, given in self.sampling.items():
-            if given is None or given == []:
+            if given is None or given in ([], ()):
                 continue
             try:
                 values[name] = (

@@ -11,8 +11,8 @@ from hermes_cli.engines.scripted import PREFIX as SCRIPTED
 from hermes_cli.engines.tokenizer_json import has_tokenizer, read_vocabulary
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.messages import Message
-from hermes_cli.models import describe, hardware, hub, requirements, select, starter
-from hermes_cli.models.catalogue import CATALOGUE, STARTER
+from hermes_cli.models import describe, hardware, hub, offer, requirements, select, starter
+from hermes_cli.models.catalogue import STARTER
 from hermes_cli.models.download import size_text
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
@@ -109,7 +109,7 @@ def _selection(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wi
     """Return the selection for a name, or for none; a missing starter is fetched, a missing model offered."""
     selection = _resolve(runtime, name, machine, wishes)
     if selection is None:
-        selection = _resolve(runtime, _offer(runtime, machine), machine, wishes)
+        selection = _resolve(runtime, _offer(runtime, machine, wishes), machine, wishes)
     if selection is not None and selection.needs_fetch:
         fetch_starter(runtime)
         selection = _resolve(runtime, name, machine, wishes)
@@ -120,24 +120,26 @@ def _selection(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wi
     return selection
 
 
-def _offer(runtime: Runtime, machine: Hardware) -> str:
+def _offer(runtime: Runtime, machine: Hardware, wishes: Wishes) -> str:
     """Return the name of the model to begin with on a machine that has none.
 
     A person is asked where there is something to choose; otherwise it is the starter.
     """
     terminal = runtime.terminal
-    real = CATALOGUE["openhermes-2"]
-    fits = real.default.size * 1.2 < machine.memory_available
-    if not (terminal.stdin_is_tty and terminal.stderr_is_tty and fits and hub.hub_reachable(HUB_PATIENCE_S)):
+    choices = offer.offers(machine, wishes)
+    asked = terminal.stdin_is_tty and terminal.stderr_is_tty and len(choices) > 1
+    if not asked or not hub.hub_reachable(HUB_PATIENCE_S):
         return STARTER.alias
     terminal.plain("There is no model on this machine yet. Which one shall be fetched?")
-    rows = [("1", entry.alias, size_text(entry.default.size), entry.description) for entry in (STARTER, real)]
-    terminal.plain(columns([(str(n), *row[1:]) for n, row in enumerate(rows, 1)], indent="  "))
-    answer = terminal.ask("1 or 2 [1]: ")
-    if answer.strip() == "2":
-        pull(runtime, real.alias)
-        return real.alias
-    return STARTER.alias
+    rows = [(str(n), one.name, size_text(one.size), one.what) for n, one in enumerate(choices, 1)]
+    terminal.plain(columns(rows, indent="  "))
+    numbers = [number for number, *_ in rows]
+    answer = terminal.ask(f"{', '.join(numbers[:-1])} or {numbers[-1]} [1]: ").strip()
+    by_number = {number: name for number, name, *_ in rows}
+    chosen = by_number.get(answer, STARTER.alias)
+    if chosen != STARTER.alias:
+        pull(runtime, chosen)
+    return chosen
 
 
 def fetch_starter(runtime: Runtime) -> Path:

@@ -1,6 +1,7 @@
 """`hermes models`: which models are here, what they are, how they would run, fetching and removing them."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,14 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+cache = typer.Typer(
+    help="The system prompts that are kept evaluated between runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.add_typer(cache, name="cache")
 
 MAX_LINE = 2000
 """Characters of a plan's reason that are shown: a sentence, whatever a model is called."""
@@ -108,3 +117,38 @@ def rm(context: typer.Context, name: Name) -> None:
     model = describe.installed_model(name, runtime.paths.models)
     freed = local.remove(model, runtime.paths.models)
     runtime.terminal.notice(f"{model.name} is gone; {size_text(freed)} are free again")
+
+
+@app.command("quantize")
+def quantize(
+    context: typer.Context,
+    name: Name,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Where to; by default the models folder.", metavar="FOLDER"),
+    ] = None,
+    device: params.Device = None,
+) -> None:
+    """Save a model's weights in 4 bits (NF4), so that later loads need not quantise them.
+
+    It prints the name that the saved model has after -m.
+    """
+    from hermes_cli.commands.quantise import quantise  # noqa: PLC0415 - see pull
+
+    runtime: Runtime = context.obj
+    made = quantise(runtime, name, output, device)
+    runtime.terminal.notice(made.summary)
+    runtime.terminal.write(f"{made.name}\n")
+
+
+@cache.command("clear")
+def clear_cache(context: typer.Context) -> None:
+    """Forget the system prompts that were kept."""
+    from hermes_cli.engines.kept_prefixes import KeptPrefixes  # noqa: PLC0415 - see pull
+    from hermes_cli.models.download import size_text  # noqa: PLC0415
+
+    runtime: Runtime = context.obj
+    count, size = KeptPrefixes(runtime.paths.prefixes).clear()
+    runtime.terminal.notice(
+        f"{count} kept prompt{'' if count == 1 else 's'} gone, {size_text(size)} are free again"
+    )

@@ -52,6 +52,7 @@ class Decoder:
         del self.ids[length:]
         self._cache.rewind(length)
 
+    @torch.inference_mode()
     def adopt(self, ids: Sequence[int], states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """Take over the states of `ids`, a pair a layer, from an earlier run. What was held is forgotten."""
         self.rewind(0)

@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
+from hermes_cli.engines.transformers.faults import freed_memory, named
+from hermes_cli.engines.transformers.int8 import with_int8_weights
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
@@ -19,40 +23,23 @@ Report = Callable[[int, int], None]
 """Called with how many of the model's tensors are loaded, and how many there are."""
 
 
-def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, Any]:
-    """Return the model and the torch.device that takes its ids.
+def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.device]:
+    """Return the model and the device that takes its ids.
 
     Raises ResourcesExhausted where the memory runs out, and ModelUnavailable where the files are no whole
     model, a library cannot read them, or the device is not there.
     """
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which the plan counts the cards
-    _stay_at_home()
-    import torch  # noqa: PLC0415 - two seconds, and gigabytes on some machines
-    import transformers  # noqa: PLC0415
-
-    from hermes_cli.engines.transformers.faults import freed_memory, named  # noqa: PLC0415
-
     device = torch.device(plan.devices[0])
     _require(device, plan)
     if device.type == "cpu":
         torch.set_num_threads(plan.threads)
-    settings: dict[str, Any] = {
-        "dtype": getattr(torch, plan.dtype),
-        "device_map": device_map(plan),
-        "attn_implementation": "sdpa",
-        "local_files_only": True,
-        "trust_remote_code": False,
-        "use_safetensors": not _is_pickled(plan),
-        "weights_only": True,
-    }
-    in_place = plan.quantisation == "int8" and device.type == "cpu"
-    if plan.quantisation and not in_place:
-        settings["quantization_config"] = _quantisation(plan)
+    _stay_at_home()
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - two more seconds; first of all _require
+
     try:
         with _progress(report):
-            model = transformers.AutoModelForCausalLM.from_pretrained(str(plan.path), **settings)
-    except HermesError:
-        raise
+            model = AutoModelForCausalLM.from_pretrained(str(plan.path), **_settings(plan))
     except (torch.OutOfMemoryError, MemoryError) as error:
         freed_memory(device)
         raise named(error, device, plan.smaller) from error
@@ -60,11 +47,27 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, Any]:
         freed_memory(device)
         raise _broken(plan, error) from error
     model.eval()
-    if in_place:
-        from hermes_cli.engines.transformers.int8 import with_int8_weights  # noqa: PLC0415
+    return (with_int8_weights(model) if _is_int8_on_cpu(plan) else model), device
 
-        with_int8_weights(model)
-    return model, device
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """Return what `from_pretrained` is told."""
+    settings: dict[str, Any] = {
+        "dtype": getattr(torch, plan.dtype),
+        "device_map": device_map(plan),
+        "attn_implementation": "sdpa",
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": any(plan.path.glob("*.safetensors")),
+        "weights_only": True,  # of a .bin nothing but numbers is read
+    }
+    if plan.quantisation and not _is_int8_on_cpu(plan):
+        settings["quantization_config"] = _quantisation(plan)
+    return settings
+
+
+def _is_int8_on_cpu(plan: Plan) -> bool:
+    return plan.quantisation == "int8" and plan.devices == ("cpu",)
 
 
 def _stay_at_home() -> None:
@@ -77,10 +80,8 @@ def _stay_at_home() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-def _require(device: Any, plan: Plan) -> None:
+def _require(device: torch.device, plan: Plan) -> None:
     """Raise ModelUnavailable where torch does not have the device that the plan chose."""
-    import torch  # noqa: PLC0415
-
     if device.type == "cpu":
         return
     backend = getattr(torch, device.type, None)
@@ -115,7 +116,6 @@ def device_map(plan: Plan) -> dict[str, str]:
 
 def _quantisation(plan: Plan) -> Any:
     """Return what bitsandbytes is asked for. Source: the QLoRA paper (arXiv 2305.14314) for NF4."""
-    import torch  # noqa: PLC0415
     from transformers import BitsAndBytesConfig  # noqa: PLC0415
 
     if plan.quantisation == "int8":
@@ -126,10 +126,6 @@ def _quantisation(plan: Plan) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, plan.dtype),
     )
-
-
-def _is_pickled(plan: Plan) -> bool:
-    return not any(plan.path.glob("*.safetensors"))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 from hermes_cli.engines.transformers.loading import Report, load_model
@@ -28,6 +29,8 @@ def quantise(plan: Plan, folder: Path, report: Report | None = None) -> tuple[fl
     Return how many seconds the load took with the quantisation, and how many without it. The folder is there
     whole or not at all. Raises as `load_model` does, and ResourcesExhausted where the disk is full.
     """
+    import_module("bitsandbytes")  # seconds that belong to neither of the two loads
+    import_module("transformers").AutoModelForCausalLM  # noqa: B018 - the module fills itself when it is asked
     began = time.monotonic()
     model, _ = load_model(plan, report)
     quantising_s = time.monotonic() - began

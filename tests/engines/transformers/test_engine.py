@@ -247,6 +247,19 @@ def test_the_next_start_begins_with_the_system_prompt(
     assert bytes("lighthouse", "utf-8") not in b"".join(p.read_bytes() for p in tmp_path.iterdir())
 
 
+def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
+    mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
+) -> None:
+    """Going back to an earlier persona would prefill it again, and throw its file away."""
+    engine = keeping(mistral, mistral_vocabulary, tmp_path, mistral_folder)
+    first, _ = said(engine, TALK)
+    said(engine, Conversation((Message(Role.SYSTEM, "You are somebody else. " * 40), *TALK.messages[1:])))
+    again, done = said(engine, TALK)
+    system = mistral_vocabulary.chatml.system_ids(TALK.messages)
+    assert (again, done.usage.cached_tokens) == (first, len(system))
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
 def test_another_precision_or_prompt_does_not_find_it(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:

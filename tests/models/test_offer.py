@@ -1,0 +1,42 @@
+"""What a person is offered on a machine that has no model yet."""
+
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.offer import offers
+from hermes_cli.models.plan import Wishes
+from tests.models.plan.machines import card, machine
+
+
+def everything(name: str) -> ModuleSpec:
+    """Find every package."""
+    return ModuleSpec(name, None)
+
+
+def nothing(_name: str) -> None:
+    """Find no package."""
+
+
+@pytest.mark.parametrize(
+    ("there", "names"),
+    [
+        (machine(ram=4, free=3), ["starter"]),
+        (machine(ram=16, free=12), ["starter", "openhermes-2"]),
+        (machine(ram=64, free=60), ["starter", "openhermes-2"]),  # 16-bit on the CPU is no offer
+        (machine(card("RTX 3070", 8, 7.6, (8, 6))), ["starter", "openhermes-2", "openhermes-2:16bit"]),
+        (machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12), ["starter", "openhermes-2"]),
+    ],
+)
+def test_what_runs_well_here_is_offered(there: Hardware, names: list[str]) -> None:
+    """A person with a card would be offered the processor only, or gigabytes that do not fit."""
+    assert [one.name for one in offers(there, Wishes(), everything)] == names
+
+
+def test_without_the_packages_weights_are_no_offer() -> None:
+    """Fourteen gigabytes would be fetched, and then an install line printed."""
+    there = machine(card("RTX 3090", 24, 23.6, (8, 6)))
+    assert [one.name for one in offers(there, Wishes(), nothing)] == ["starter", "openhermes-2"]
+    weights = offers(there, Wishes(), everything)[-1]
+    assert weights.what.endswith("(bf16 on cuda:0)")
