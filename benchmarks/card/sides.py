@@ -7,11 +7,9 @@ from typing import Any
 import torch
 from transformers.generation.streamers import BaseStreamer
 
+from benchmarks.ours.engines import GREEDY
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.sampling import History, Sampler
-from hermes_cli.options import GenerationOptions
-
-GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The hermes side of rows C1 and C2: a Session over an engine, written through Terminal to standard output.
 
-Takes one JSON object: what `engines.opened` takes, prompt, n_predict, further options by name, and report, a
-path that gets the ids.
+Takes one JSON object: what `engines.opened` takes, prompt, n_predict, and report, a path that gets the ids.
 """
 
 import json
@@ -9,14 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks.ours.engines import opened
+from benchmarks.ours.engines import GREEDY, opened
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.messages import Conversation, Message, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import Sourced
 from hermes_cli.screen.terminal import Terminal
-
-GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
 
 
 def main() -> None:
@@ -25,8 +22,7 @@ def main() -> None:
     terminal = Terminal.from_process(os.environ)
     engine = opened(ask)
     prompt = engine.prompt_tokens([Message(Role.USER, ask["prompt"])])
-    more = {"max_tokens": ask["n_predict"], **ask.get("options", {})}
-    options = Sourced(GREEDY).with_layer(more, "benchmark")
+    options = Sourced(GREEDY).with_layer({"max_tokens": ask["n_predict"]}, "benchmark")
     session = Session(engine, Conversation(), options)
     for chunk in session.send(ask["prompt"], Cancel()):
         if chunk.text:

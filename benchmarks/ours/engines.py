@@ -9,6 +9,10 @@ from hermes_cli.models import hardware
 from hermes_cli.models.gguf import read_header
 from hermes_cli.models.local import describe_folder
 from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.options import GenerationOptions
+
+GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
+"""The likeliest token, always. All else is as hermes comes."""
 
 
 def opened(ask: Mapping[str, Any]) -> Engine:

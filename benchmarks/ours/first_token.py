@@ -6,18 +6,18 @@ path that gets one record a request, in order: turn, the prompt's ids, whether i
 the first id.
 """
 
+import dataclasses
 import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ours.engines import opened
+from benchmarks.ours.engines import GREEDY, opened
 from hermes_cli.engines.base import Cancel, Chunk, Engine
 from hermes_cli.messages import Conversation, Message, Role
-from hermes_cli.options import GenerationOptions
 
-ONE = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=1)
+ONE = dataclasses.replace(GREEDY, max_tokens=1)
 
 
 def main() -> None:
@@ -30,9 +30,7 @@ def main() -> None:
     for turn, (asked, said) in enumerate(zip(script["asked"], script["said"], strict=True), 1):
         # More than one question: this turn is measured. Each takes the one before it back.
         for text in asked:
-            if (
-                len(talk) > 1
-            ):  # as after a real answer: its states, and no more, are held when a question comes
+            if len(talk) > 1:  # as after a real answer, whose states are all that is held
                 records.append(_request(engine, talk, turn, timed=False))
             question = talk.add(Message(Role.USER, text))
             records.append(_request(engine, question, turn, timed=len(asked) > 1))

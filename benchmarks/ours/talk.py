@@ -5,16 +5,17 @@ what was done, the prompt's ids and text, the ids that were generated, what the 
 where that can be seen from outside, how many ids the model looked up.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ours.engines import LookedUp, opened
+from benchmarks.ours.engines import GREEDY, LookedUp, opened
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, FinishReason
 from hermes_cli.messages import Conversation, Message, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import Sourced
 
 CANCEL_AFTER = 9
 """Pieces of text after which Ctrl-C is pressed."""
@@ -53,7 +54,7 @@ def main() -> None:
     ask = json.loads(sys.argv[1])
     engine = opened(ask)
     looked_up = LookedUp() if ask["engine"] == "transformers" else None
-    options = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=ask["n_predict"])
+    options = dataclasses.replace(GREEDY, max_tokens=ask["n_predict"])
     opening = Conversation((Message(Role.SYSTEM, "You are a helpful assistant."),))
     session = Session(engine, opening, Sourced(options))
     records = [_turn(session, action, text, looked_up) for action, text in SCRIPT]

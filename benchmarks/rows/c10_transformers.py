@@ -34,18 +34,10 @@ def measure(bench: Bench) -> list[Line]:
     if words := missing():
         return [not_measured(ROW, WHAT, words)]
     weights = folder(bench)
-    how = ("--precision", "bf16", "--device", "cpu", "--context", str(CONTEXT))
     model = ("-m", str(weights))
-    ask: list[str | Path] = [
-        bench.programs / "hermes",
-        "ask",
-        PROMPT,
-        "--max-tokens",
-        str(TOKENS),
-        *GREEDY,
-        *how,
-        *model,
-    ]
+    how = (*GREEDY, "--precision", "bf16", "--device", "cpu", "--context", str(CONTEXT))
+    hermes = bench.programs / "hermes"
+    ask: list[str | Path] = [hermes, "ask", PROMPT, "--max-tokens", str(TOKENS), *how, *model]
     ids = prompt_ids(bench, PROMPT, *model)
     peer = {"model": str(weights), "precision": "bfloat16", "prompt": ids, "n_predict": TOKENS}
     sides = {
@@ -53,16 +45,16 @@ def measure(bench: Bench) -> list[Line]:
         "peer": process(bench, "peers.loop", peer),
     }
     turns = turns_about(sides, bench.repeats, warm_up=False, patience_s=0)
-    hermes, theirs = (turns.median(side, lambda c: c.max_rss / MIB) for side in sides)
+    ours, theirs = (turns.median(side, lambda c: c.max_rss / MIB) for side in sides)
     size = sum(path.stat().st_size for path in weights.glob("*.safetensors")) / MIB
     detail = {
         **turns.record(lambda c: c.max_rss / MIB),
         "weights": round(size, 1),
-        "hermes over weights": round(hermes / size, 2),
+        "hermes over weights": round(ours / size, 2),
         "peer over weights": round(theirs / size, 2),
     }
     wrong = gate(turns.results["hermes"], turns.results["peer"])
-    return [Line(ROW, WHAT, "MiB", hermes, theirs, GOAL, wrong, detail)]
+    return [Line(ROW, WHAT, "MiB", ours, theirs, GOAL, wrong, detail)]
 
 
 def gate(hermes: list[Child], peer: list[Child]) -> str:

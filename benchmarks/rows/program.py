@@ -7,7 +7,8 @@ from pathlib import Path
 from benchmarks.measure import QUIET_PATIENCE_S, Bench, Child, Turns, ended_well, run_child, same, turns_about
 from benchmarks.rows.c1 import PEERS
 
-GREEDY = ("--temperature", "0", "--repetition-penalty", "1")
+GREEDY = ("--temperature", "0", "--repetition-penalty", "1", "--loop-guard", "0")
+"""What the peers do by themselves. A toy's 512 tokens may well be a loop, which hermes would end."""
 MODEL_CONTEXT = 0
 UNHURRIED = {"OMP_WAIT_POLICY": "passive"}
 HERMES_PARAMS = {"warmup": False, "fit_params": False, "n_batch": 128, "n_ubatch": 128, "cache_ram_mib": 0}
