@@ -6,21 +6,23 @@ A child's peak memory is never counted below its parent's, so the benchmark itse
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.measure import Bench, ended_well, run_child
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes", "gguf", "mistral_common")
+"""What the engine and `tests/weights.py` import."""
 MAKERS = {
     "starter": "starter_folder(pathlib.Path(sys.argv[1]))",
     "tiny mistral": "tiny_mistral_folder()",
 }
 
 
-def missing() -> str:
-    """Return what the transformers rows lack here, in words; nothing where they can run."""
-    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+def missing(needed: Sequence[str] = NEEDED) -> str:
+    """Return which packages are not there, in words; nothing where all are."""
+    absent = [name for name in needed if importlib.util.find_spec(name) is None]
     return f"not installed: {', '.join(absent)}; 'make bench' installs what the rows need" if absent else ""
 
 
