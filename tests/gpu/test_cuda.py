@@ -81,7 +81,7 @@ def prompt_and_ids(
 def test_greedy_ids_are_those_of_generate(loaded: Loaded) -> None:
     """The answers on a card would not be the model's own; with reuse, past the window."""
     talk = TALK
-    for turn in range(4):
+    for turn in range(5):
         text, done = said(loaded.engine, talk)
         prompt, ids = prompt_and_ids(loaded.engine, talk, done)
         assert done.usage.cached_tokens > 0 or turn == 0
