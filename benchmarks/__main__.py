@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Bench, Line
+from benchmarks.measure import QUIET_PATIENCE_S, Bench, Line
 from benchmarks.report import RESULTS, report, version
 from benchmarks.rows import DEFAULT, ROWS
 from hermes_cli.models import hardware, starter
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str], known: Rows = ROWS, results: Path = RESULTS) 
             scratch,
             Path(sys.executable).parent,
             machine.physical_cores,
+            0 if wanted.quick else QUIET_PATIENCE_S,
         )
         about = _about(bench, machine)
         lines, about["seconds"] = measured({row: known[row] for row in wanted.rows}, bench)
@@ -67,7 +68,9 @@ def _parse(arguments: Sequence[str], known: Sequence[str]) -> argparse.Namespace
     default = ", ".join(DEFAULT)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(known)}; none means {default}")
     parser.add_argument("--repeats", type=int, help=f"of each side; {REPEATS} by default")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} repeats, to see that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK} repeats at any moment, to see that it works"
+    )
     wanted = parser.parse_args(arguments)
     spelled = {row.lower(): row for row in known}
     wanted.rows = [spelled.get(row.lower(), row) for row in wanted.rows] or list(DEFAULT)

@@ -80,7 +80,7 @@ def not_measured(row: str, measure: str, words: str) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every row is given: how often, with which model, where it may write, and who writes it down."""
+    """What every row is given: how often, with which model, where it may write, how long it may wait."""
 
     repeats: int
     model: Path
@@ -88,7 +88,7 @@ class Bench:
     scratch: Path
     programs: Path
     threads: int
-    say: Callable[[str], None] = print
+    patience_s: float = QUIET_PATIENCE_S
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return an environment with a home of its own, in which the starter is the only model."""

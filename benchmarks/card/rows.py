@@ -50,6 +50,7 @@ class Run:
     repeats: int
     scratch: Path
     copied: int
+    patience_s: float
 
     @property
     def limit(self) -> int:
@@ -64,7 +65,7 @@ def new_run(device: torch.device, layers: int | None, scratch: Path, *, quick: b
     sizes["num_hidden_layers"] = layers or sizes["num_hidden_layers"]
     contexts, copied = ((16, 48), 1 << 22) if dry else ((16, 4000), 1 << 30)
     repeats, tokens = (2, 8) if quick else (5, 64)
-    return Run(device, sizes, contexts, tokens, repeats, scratch, copied)
+    return Run(device, sizes, contexts, tokens, repeats, scratch, copied, 0 if quick else PATIENCE_S)
 
 
 def measure(run: Run) -> list[Line]:
@@ -144,7 +145,7 @@ def _g4(run: Run, folder: Path) -> tuple[Line, Path]:
     quantise(wished, saved)
     again = plan_for(saved, run.device, "bfloat16")
     sides = {"on the fly": lambda: _loaded(wished), "saved": lambda: _loaded(again)}
-    turns = turns_about(sides, run.repeats, patience_s=PATIENCE_S)
+    turns = turns_about(sides, run.repeats, patience_s=run.patience_s)
     logits = [result[1] for results in turns.results.values() for result in results]
     wrong = "" if all(torch.equal(logits[0], one) for one in logits) else "the two have other logits"
     slow, fast = (turns.median(side, lambda loaded: loaded[0]) for side in sides)
@@ -166,7 +167,7 @@ def _loaded(plan: Any) -> tuple[float, torch.Tensor]:
 
 def _turns(run: Run, prompt: list[int], sides: Sides) -> Turns[Decoded]:
     tasks = {name: (lambda side=side: side(prompt, run.tokens)) for name, side in sides.items()}
-    return turns_about(tasks, run.repeats, patience_s=PATIENCE_S)
+    return turns_about(tasks, run.repeats, patience_s=run.patience_s)
 
 
 def _prompt(length: int) -> list[int]:

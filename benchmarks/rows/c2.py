@@ -79,7 +79,7 @@ def measure(bench: Bench) -> list[Line]:
         hermes, generate = case.sides
         sides[hermes] = _decoding(bench, "ours.decode", ours, case.ours)
         sides[generate] = _decoding(bench, "peers.generate", theirs, case.theirs)
-    turns = turns_about(sides, bench.repeats, warm_up=False, patience_s=PATIENCE_S)
+    turns = turns_about(sides, bench.repeats, warm_up=False, patience_s=min(PATIENCE_S, bench.patience_s))
     return [_line(bench, weights, case, turns, prompt) for case in CASES]
 
 

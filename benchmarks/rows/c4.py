@@ -57,7 +57,7 @@ def measure(bench: Bench) -> list[Line]:
         return [{**r, "first_s": m["first_s"]} for r, m in zip(first, made, strict=True)]
 
     sides = {"hermes": lambda: _hermes(bench, weights), "generate": generate, "llama.cpp": llama}
-    turns = turns_about(sides, bench.repeats, warm_up=False, patience_s=PATIENCE_S)
+    turns = turns_about(sides, bench.repeats, warm_up=False, patience_s=min(PATIENCE_S, bench.patience_s))
     said = [{"prompt": r["prompt"], "ids": [r["first"]], "ended": False} for r in _timed(first)]
     return lines(turns, gate(turns.results["hermes"], scored(bench, weights, PRECISION, said)))
 

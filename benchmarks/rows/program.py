@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.measure import QUIET_PATIENCE_S, Bench, Child, Turns, ended_well, run_child, same, turns_about
+from benchmarks.measure import Bench, Child, Turns, ended_well, run_child, same, turns_about
 from benchmarks.rows.c1 import PEERS
 
 GREEDY = ("--temperature", "0", "--repetition-penalty", "1", "--loop-guard", "0")
@@ -39,7 +39,7 @@ def compare(
         "peer": lambda: run_child(theirs, environment),
         "lean peer": lambda: run_child(lean, environment),
     }
-    patience_s = QUIET_PATIENCE_S if timed else 0
+    patience_s = bench.patience_s if timed else 0
     turns = turns_about(sides, bench.repeats, warm_up=timed, patience_s=patience_s)
     return turns, gate(turns)
 
