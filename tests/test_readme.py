@@ -13,7 +13,8 @@ def rows() -> str:
     lines = []
     for command in table.COMMANDS:
         names = ", ".join(f"`{one}`" for one in (command.usage, *(f"/{alias}" for alias in command.aliases)))
-        lines.append(f"| {names.replace('|', '\\|')} | {command.help} |\n")
+        escaped = names.replace("|", "\\|")  # GitHub takes a bare one for the end of a cell
+        lines.append(f"| {escaped} | {command.help} |\n")
     return "".join(lines)
 
 
