@@ -1,6 +1,5 @@
 """`hermes sessions`: the conversations that are kept."""
 
-import datetime as dt
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.table import FORMATS
+from hermes_cli.screen.columns import columns, when
 
 if TYPE_CHECKING:
     from hermes_cli.store.records import StoredConversation
@@ -34,7 +34,6 @@ def list_sessions(
 ) -> None:
     """List the conversations, the one that was used last first."""
     from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - each verb pays for what it uses
-    from hermes_cli.screen.columns import columns  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     found = open_store(runtime).conversations(-1 if everything else SHOWN)
@@ -45,11 +44,7 @@ def list_sessions(
 
 
 def _row(one: "StoredConversation") -> tuple[str, ...]:
-    return (str(one.id), _when(one.updated), f"{one.count} messages", one.persona, one.model, one.title)
-
-
-def _when(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+    return (str(one.id), when(one.updated), f"{one.count} messages", one.persona, one.model, one.title)
 
 
 @app.command("show")
@@ -67,7 +62,7 @@ def show(
     runtime: Runtime = context.obj
     store = open_store(runtime)
     conversation = find(store, name)
-    runtime.terminal.notice(f"{conversation.id} · {_when(conversation.created)} · {conversation.title}")
+    runtime.terminal.notice(f"{conversation.id} · {when(conversation.created)} · {conversation.title}")
     if follow:
         reading.follow(runtime, store, conversation.id)
     else:
@@ -80,11 +75,13 @@ def search(
 ) -> None:
     """Find the messages that hold all of the words."""
     from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - see above
-    from hermes_cli.screen.columns import columns  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     hits = open_store(runtime).search(" ".join(words))
-    rows = [(str(hit.conversation), hit.title, hit.role.value, hit.excerpt) for hit in hits]
+    rows = [
+        (str(hit.conversation), when(hit.created), hit.model or hit.role.value, hit.title, hit.excerpt)
+        for hit in hits
+    ]
     if rows:
         runtime.terminal.write(columns(rows) + "\n")
     else:

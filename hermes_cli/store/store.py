@@ -255,13 +255,14 @@ class Store:
         if not words:
             return []
         query = (
-            "SELECT m.conversation, c.title, m.id, m.role, snippet(words, 0, '', '', '…', 12) "
+            "SELECT m.conversation, c.title, m.id, m.role, snippet(words, 0, '', '', '…', 12), "
+            "m.created, m.model "
             "FROM words JOIN messages m ON m.id = words.rowid JOIN conversations c ON c.id = m.conversation "
             "WHERE words MATCH ? ORDER BY rank LIMIT ?"
         )
         return [
-            Hit(conversation, title, number, Role(role), excerpt)
-            for conversation, title, number, role, excerpt in self._rows(query, words, limit)
+            Hit(conversation, title, number, Role(role), *rest)
+            for conversation, title, number, role, *rest in self._rows(query, words, limit)
         ]
 
     def check(self) -> list[str]:
