@@ -6,7 +6,7 @@ STAMP := $(BIN)/.installed
 # A machine with a graphics card gets the engine for it; torch for CUDA is several gigabytes.
 ENGINE := $(if $(shell command -v nvidia-smi 2>/dev/null),[transformers])
 
-.PHONY: chat test check bench format clean
+.PHONY: chat test check bench bench-gpu format clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
@@ -22,6 +22,9 @@ check: $(STAMP)-dev
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks
+
+bench-gpu: $(STAMP)-bench
+	$(BIN)/python -m benchmarks.gpu
 
 format: $(STAMP)-dev
 	$(BIN)/ruff check --fix .
@@ -52,7 +55,8 @@ $(STAMP)-dev: $(STAMP)-test
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,dev]'
 	@touch $@
 
-$(STAMP)-bench: $(STAMP)
+# The tests' extra brings the transformers engine and what makes its weights.
+$(STAMP)-bench: $(STAMP)-test
 	@echo "Installing the peers …"
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,bench]'
 	@touch $@

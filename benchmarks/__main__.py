@@ -4,34 +4,44 @@ Prints one table, writes one JSON file under benchmarks/results/, and exits 1 wh
 """
 
 import argparse
-import dataclasses
 import datetime as dt
-import importlib.metadata
-import json
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Bench, Line
-from benchmarks.rows import EXTRA, ROWS
+from benchmarks.measure import QUIET_PATIENCE_S, Bench, Line
+from benchmarks.report import RESULTS, report, version
+from benchmarks.rows import DEFAULT, ROWS
 from hermes_cli.models import hardware, starter
 from hermes_cli.models.units import GIB
 
-HERE = Path(__file__).parent
-MODELS = HERE.parent / ".cache" / "models"
-PACKAGES = ("openhermes-cli", "xllamacpp", "typer", "llm", "prompt_toolkit", "rich")
+ROOT = Path(__file__).parents[1]
+MODELS = ROOT / ".cache" / "models"
+PACKAGES = (
+    "openhermes-cli",
+    "xllamacpp",
+    "torch",
+    "transformers",
+    "bitsandbytes",
+    "typer",
+    "llm",
+    "prompt_toolkit",
+    "rich",
+)
 REPEATS = 5
 QUICK = 2
-COLUMNS = ("row", "measure", "hermes", "peer", "ratio", "goal", "met?")
+
+Rows = Mapping[str, Callable[[Bench], list[Line]]]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure and return the exit code."""
-    wanted = _parse(arguments)
+def main(arguments: Sequence[str], known: Rows = ROWS, results: Path = RESULTS) -> int:
+    """Measure rows of those that are known, write under `results`, and return the exit code."""
+    wanted = _parse(arguments, list(known))
     machine = hardware.probe()
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as name:
         scratch = Path(name)
@@ -45,37 +55,44 @@ def main(arguments: Sequence[str]) -> int:
             scratch,
             Path(sys.executable).parent,
             machine.physical_cores,
+            0 if wanted.quick else QUIET_PATIENCE_S,
         )
         about = _about(bench, machine)
-        lines = [line for row in wanted.rows for line in _row(bench, row)]
-    print(table(lines))
-    for line in lines:
-        if line.wrong:
-            print(f"{line.row}: {line.measure}: {line.wrong}")
-    print(f"\n{about['cpu']}, {bench.threads} threads, load {about['load average'][0]:.2f} at the start")
-    print(f"written to {_write(about, lines).relative_to(HERE.parent)}")
-    return int(any(line.wrong for line in lines))
+        lines, about["seconds"] = measured({row: known[row] for row in wanted.rows}, bench)
+    print(f"{about['cpu']}, {bench.threads} threads, load {about['load average'][0]:.2f} at the start\n")
+    return report(about, lines, results)
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def _parse(arguments: Sequence[str], known: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    known = [*ROWS, *EXTRA]
-    parser.add_argument(
-        "rows", nargs="*", metavar="ROW", help=f"of {', '.join(known)}; none means all but the last"
-    )
+    default = ", ".join(DEFAULT)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(known)}; none means {default}")
     parser.add_argument("--repeats", type=int, help=f"of each side; {REPEATS} by default")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} repeats, to see that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK} repeats at any moment, to see that it works"
+    )
     wanted = parser.parse_args(arguments)
-    wanted.rows = [row.upper().replace("BUSY", "busy") for row in wanted.rows] or list(ROWS)
+    spelled = {row.lower(): row for row in known}
+    wanted.rows = [spelled.get(row.lower(), row) for row in wanted.rows] or list(DEFAULT)
     if unknown := [row for row in wanted.rows if row not in known]:
         parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(known)}")
     wanted.repeats = wanted.repeats or (QUICK if wanted.quick else REPEATS)
     return wanted
 
 
-def _row(bench: Bench, row: str) -> list[Line]:
-    print(f"measuring {row} …", file=sys.stderr, flush=True)
-    return {**ROWS, **EXTRA}[row](bench)
+def measured(rows: Rows, bench: Bench) -> tuple[list[Line], dict[str, float]]:
+    """Return every row's lines and how many seconds each row took. One that breaks ends no other."""
+    lines: list[Line] = []
+    seconds = {}
+    for name, row in rows.items():
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        try:
+            lines += row(bench)
+        except RuntimeError as error:
+            lines.append(Line(name, "broke off", "", 0, 0, wrong=str(error)))
+        seconds[name] = round(time.monotonic() - began, 1)
+    return lines, seconds
 
 
 def _about(bench: Bench, machine: hardware.Hardware) -> dict[str, Any]:
@@ -91,52 +108,8 @@ def _about(bench: Bench, machine: hardware.Hardware) -> dict[str, Any]:
         "model": bench.model.name,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def table(lines: Sequence[Line]) -> str:
-    """Return the lines as a Markdown table whose columns stand under each other."""
-    rows = [COLUMNS, *((_cells(line)) for line in lines)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(COLUMNS))]
-    texts = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    return "\n".join([texts[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *texts[1:]])
-
-
-def _cells(line: Line) -> tuple[str, ...]:
-    hermes, peer = (f"{value:.4g} {line.unit}" for value in (line.hermes, line.peer))
-    goal = str(line.goal) if line.goal else "-"
-    return line.row, line.measure, hermes, peer, f"{line.ratio:.3g}x", goal, line.verdict
-
-
-def _write(about: dict[str, Any], lines: Sequence[Line]) -> Path:
-    """Write one JSON file and return its path."""
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.json"
-    rows = [
-        {
-            **dataclasses.asdict(line),
-            "goal": str(line.goal or ""),
-            "ratio": line.ratio,
-            "verdict": line.verdict,
-        }
-        for line in lines
-    ]
-    path.write_text(
-        json.dumps({**about, "lines": rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    return path
 
 
 if __name__ == "__main__":

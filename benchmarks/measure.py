@@ -41,7 +41,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table. `ratio` is hermes over peer; `wrong` says why the result does not count."""
+    """One line of the table. `ratio` is hermes over peer.
+
+    `wrong` says why the result does not count, `skipped` why there is none.
+    """
 
     row: str
     measure: str
@@ -51,6 +54,7 @@ class Line:
     goal: Goal | None = None
     wrong: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+    skipped: str = ""
 
     @property
     def ratio(self) -> float:
@@ -60,6 +64,8 @@ class Line:
     @property
     def verdict(self) -> str:
         """FAILED where the gate did not pass, else whether the goal is met."""
+        if self.skipped:
+            return "not measured"
         if self.wrong:
             return "FAILED"
         if self.goal is None:
@@ -67,9 +73,14 @@ class Line:
         return "yes" if self.goal.met(self.ratio) else "no"
 
 
+def not_measured(row: str, measure: str, words: str) -> Line:
+    """Return the line of a row that cannot be measured here, and why."""
+    return Line(row, measure, "", 0, 0, skipped=words)
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every row is given: how often, with which model, where it may write, and who writes it down."""
+    """What every row is given: how often, with which model, where it may write, how long it may wait."""
 
     repeats: int
     model: Path
@@ -77,7 +88,7 @@ class Bench:
     scratch: Path
     programs: Path
     threads: int
-    say: Callable[[str], None] = print
+    patience_s: float = QUIET_PATIENCE_S
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return an environment with a home of its own, in which the starter is the only model."""
@@ -164,14 +175,13 @@ class Moment:
     load: float
 
 
-def quiet_moment(patience_s: float = QUIET_PATIENCE_S) -> Moment:
-    """Wait until the processors are idle, but no longer than `patience_s`, and say how it was."""
-    began = time.monotonic()
-    while True:
-        idle = _idle_share(QUIET_WINDOW_S)
-        waited = time.monotonic() - began
-        if idle >= IDLE_WANTED or waited >= patience_s:
-            return Moment(round(waited, 1), round(idle, 2), round(os.getloadavg()[0], 2))
+def _processor_times(stat: Path = Path("/proc/stat")) -> tuple[int, int]:
+    """Return idle and total processor time in ticks; zeros where the system does not say."""
+    try:
+        times = [int(word) for word in stat.read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return 0, 0
+    return times[3] + times[4], sum(times)
 
 
 def _idle_share(window_s: float) -> float:
@@ -182,13 +192,19 @@ def _idle_share(window_s: float) -> float:
     return (after[0] - before[0]) / total if total else 1.0
 
 
-def _processor_times(stat: Path = Path("/proc/stat")) -> tuple[int, int]:
-    """Return idle and total processor time in ticks; zeros where the system does not say."""
-    try:
-        times = [int(word) for word in stat.read_text(encoding="ascii").splitlines()[0].split()[1:9]]
-    except (OSError, ValueError, IndexError):
-        return 0, 0
-    return times[3] + times[4], sum(times)
+def quiet_moment(
+    patience_s: float = QUIET_PATIENCE_S, idle_share: Callable[[float], float] = _idle_share
+) -> Moment:
+    """Wait until the processors are idle, but no longer than `patience_s`, and say how it was.
+
+    `idle_share` waits so many seconds and returns the share of them that was idle.
+    """
+    began = time.monotonic()
+    while True:
+        idle = idle_share(QUIET_WINDOW_S)
+        waited = time.monotonic() - began
+        if idle >= IDLE_WANTED or waited >= patience_s:
+            return Moment(round(waited, 1), round(idle, 2), round(os.getloadavg()[0], 2))
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ VERBS = {
     "tokens": "Show the token ids of the prompt that `ask` would send.",
     "models": "List, fetch, show and remove models.",
     "personas": "List and show personas.",
-    "sessions": "List, show, search, rename, remove, export and import conversations.",
+    "sessions": "List, show, search, rename, remove, check, export and import conversations.",
     "config": "Show the settings and where they are kept.",
     "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
 }

@@ -1,17 +1,19 @@
 """The benchmarks: that a measurement is what it says, and that a wrong result cannot look like a fast one."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import measure
-from benchmarks.__main__ import main, table
-from benchmarks.measure import Child, Goal, Line, Turns
+from benchmarks.__main__ import Rows, main
+from benchmarks.measure import Bench, Child, Goal, Line, Turns
+from benchmarks.report import table
 from benchmarks.rows import c3, c7, program
 
 ROOT = Path(__file__).parents[1]
@@ -62,14 +64,14 @@ def test_a_child_that_hangs_is_ended() -> None:
     assert measure.ended_well([hung])
 
 
-def test_sides_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sides_take_turns() -> None:
     """All of A before all of B would hand one side the machine's good minute."""
-    monkeypatch.setattr(measure, "quiet_moment", lambda _patience: measure.Moment(0, 1, 0))
     order: list[str] = []
-    turns = measure.turns_about({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
-    assert order == ["a", "b"] * 4  # the first round warms up and does not count
-    assert [len(given) for given in turns.results.values()] == [3, 3]
-    assert len(turns.moments) == 6
+    sides = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    turns = measure.turns_about(sides, 2, patience_s=0)
+    assert order == ["a", "b"] * 3  # the first round warms up and does not count
+    assert [len(given) for given in turns.results.values()] == [2, 2]
+    assert len(turns.moments) == 4
 
 
 def test_the_median_is_taken_of_each_side() -> None:
@@ -79,10 +81,10 @@ def test_the_median_is_taken_of_each_side() -> None:
     assert turns.record(float)["a"] == [1.0, 100.0, 2.0]
 
 
-def test_a_quiet_moment_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quiet_moment_is_not_waited_for_for_ever() -> None:
     """On a busy machine the benchmark would never begin; and the record must say that it was busy."""
-    monkeypatch.setattr(measure, "_idle_share", lambda _window: 0.1)
-    assert measure.quiet_moment(patience_s=0).idle == 0.1
+    moment = measure.quiet_moment(patience_s=0, idle_share=lambda _window: 0.1)
+    assert (moment.idle, moment.waited_s) == (0.1, 0)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,8 @@ def turn(
     cached: int,
     ended: bool = False,
     finish_reason: str = "length",
-) -> dict[str, object]:
+    looked_up: int | None = None,
+) -> dict[str, Any]:
     """Return the record of one turn as `benchmarks.ours.talk` writes it."""
     return {
         "action": "say",
@@ -138,6 +141,8 @@ def turn(
         "finish_reason": "stop" if ended else finish_reason,
         "prompt_tokens": len(prompt),
         "cached_tokens": cached,
+        "completion_tokens": len(generated) + ended,
+        "looked_up": looked_up,
     }
 
 
@@ -173,15 +178,60 @@ def test_a_turn_that_prefills_more_or_answers_otherwise_is_found() -> None:
         )
 
 
-def test_a_failed_gate_fails_the_run(monkeypatch: pytest.MonkeyPatch, starter_path: Path) -> None:
+def test_without_torch_the_rows_say_so(starter_path: Path, tmp_path: Path) -> None:
+    """`make bench` would end in a traceback on a machine with llama.cpp only."""
+    assert starter_path.exists()
+    code = (
+        "import pathlib, sys\n"
+        "sys.modules['torch'] = None  # as where it is not installed\n"
+        "from benchmarks.__main__ import main\n"
+        "sys.exit(main(sys.argv[2:], results=pathlib.Path(sys.argv[1])))\n"
+    )
+    rows = ["C2", "c3-transformers", "C4", "C10-transformers"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), *rows],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("| not measured |") == 4
+    assert done.stdout.count("not installed: torch;") == 4
+    assert len(written(tmp_path)["lines"]) == 4
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """Return the one record that a run wrote."""
+    (path,) = folder.glob("*.json")
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def given(lines: list[Line], _: Bench) -> list[Line]:
+    """Be a row that measures nothing."""
+    return lines
+
+
+def test_a_failed_gate_fails_the_run(starter_path: Path, tmp_path: Path) -> None:
     """Make and CI would go on after a wrong result."""
     assert starter_path.exists()
-    module = importlib.import_module("benchmarks.__main__")
-    monkeypatch.setattr(module, "_write", lambda _about, _lines: module.HERE / "results" / "none.json")
     for wrong, code in (("", 0), ("not the same text", 1)):
-        line = Line("C9", "wall", "s", 1, 1, wrong=wrong)
-        monkeypatch.setitem(module.ROWS, "C9", lambda _bench, line=line: [line])
-        assert main(["C9"]) == code
+        lines = [Line("C9", "wall", "s", 1, 1, wrong=wrong)]
+        assert main(["C9"], {"C9": partial(given, lines)}, tmp_path / str(code)) == code
+        assert written(tmp_path / str(code))["lines"][0]["wrong"] == wrong
+
+
+def test_a_row_that_breaks_off_ends_no_other(starter_path: Path, tmp_path: Path) -> None:
+    """Twenty minutes of figures would be lost with the last row."""
+    assert starter_path.exists()
+
+    def broken(_: Bench) -> list[Line]:
+        raise RuntimeError("the bare engine: exit code 1")
+
+    rows: Rows = {"C1": broken, "C9": partial(given, [Line("C9", "wall", "s", 1, 1)])}
+    assert main(["C1", "C9"], rows, tmp_path) == 1
+    assert [line["verdict"] for line in written(tmp_path)["lines"]] == ["FAILED", "-"]
 
 
 def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,24 +244,10 @@ def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_cheap_rows_run(starter_path: Path) -> None:
+def test_the_cheap_rows_run(starter_path: Path, tmp_path: Path) -> None:
     """`make bench` would be found broken on the day that somebody needs it."""
     assert starter_path.exists()
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "C3", "C7", "C9", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("| C")} == {
-        "C3",
-        "C7",
-        "C9",
-    }
-    written = ROOT / done.stdout.rsplit("written to ", 1)[1].strip()
-    record = json.loads(written.read_text(encoding="utf-8"))
+    assert main(["C3", "C7", "C9", "--quick"], results=tmp_path) == 0
+    record = written(tmp_path)
+    assert {line["row"] for line in record["lines"]} == {"C3", "C7", "C9"} == set(record["seconds"])
     assert record["versions"]["xllamacpp"]
-    assert all(line["verdict"] != "FAILED" for line in record["lines"])
-    written.unlink()

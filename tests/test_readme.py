@@ -10,12 +10,12 @@ BEGIN, END = "hermes_cli/repl/table.py", "<!-- end of commands -->"
 
 def rows() -> str:
     """Return the table's rows as the README must have them."""
-    return "".join(
-        f"| `{command.usage}`{''.join(f', `/{a}`' for a in command.aliases)} | {command.help} |\n".replace(
-            "|-", "\\|-"
-        )
-        for command in table.COMMANDS
-    )
+    lines = []
+    for command in table.COMMANDS:
+        names = ", ".join(f"`{one}`" for one in (command.usage, *(f"/{alias}" for alias in command.aliases)))
+        escaped = names.replace("|", "\\|")  # GitHub takes a bare one for the end of a cell
+        lines.append(f"| {escaped} | {command.help} |\n")
+    return "".join(lines)
 
 
 def test_the_readme_lists_the_commands_that_there_are() -> None:

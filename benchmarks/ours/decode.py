@@ -1,6 +1,6 @@
-"""Row C1's hermes side: a Session over the llama.cpp engine, written through Terminal to standard output.
+"""The hermes side of rows C1 and C2: a Session over an engine, written through Terminal to standard output.
 
-Takes one JSON object: model, threads, n_ctx, prompt, n_predict, and report, a path that gets the ids.
+Takes one JSON object: what `engines.opened` takes, prompt, n_predict, and report, a path that gets the ids.
 """
 
 import json
@@ -8,23 +8,19 @@ import os
 import sys
 from pathlib import Path
 
+from benchmarks.ours.engines import GREEDY, opened
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
-from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.messages import Conversation, Message, Role
-from hermes_cli.models.gguf import read_header
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import Sourced
 from hermes_cli.screen.terminal import Terminal
-
-GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
 
 
 def main() -> None:
     """Answer once, greedily, and write down the ids."""
     ask = json.loads(sys.argv[1])
     terminal = Terminal.from_process(os.environ)
-    header = read_header(Path(ask["model"]))
-    engine = LlamaCppEngine(header, name="starter", context_size=ask["n_ctx"], threads=ask["threads"])
+    engine = opened(ask)
     prompt = engine.prompt_tokens([Message(Role.USER, ask["prompt"])])
     options = Sourced(GREEDY).with_layer({"max_tokens": ask["n_predict"]}, "benchmark")
     session = Session(engine, Conversation(), options)

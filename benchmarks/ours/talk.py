@@ -1,20 +1,21 @@
 """Row C3's hermes side: twenty turns with a Ctrl-C, retries, undos and edits among them, each written down.
 
-Takes one JSON object: model, threads, n_ctx, n_predict, and report, a path that gets one record a turn: what
-was done, the prompt's ids and text, the ids that were generated, and what the engine says it prefilled.
+Takes one JSON object: what `engines.opened` takes, n_predict, and report, a path that gets one record a turn:
+what was done, the prompt's ids and text, the ids that were generated, what the engine says it prefilled, and,
+where that can be seen from outside, how many ids the model looked up.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ours.engines import GREEDY, LookedUp, opened
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, FinishReason
-from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.messages import Conversation, Message, Role
-from hermes_cli.models.gguf import read_header
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import Sourced
 
 CANCEL_AFTER = 9
 """Pieces of text after which Ctrl-C is pressed."""
@@ -51,17 +52,17 @@ TAKEN_BACK = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
 def main() -> None:
     """Hold the conversation."""
     ask = json.loads(sys.argv[1])
-    header = read_header(Path(ask["model"]))
-    engine = LlamaCppEngine(header, name="starter", context_size=ask["n_ctx"], threads=ask["threads"])
-    options = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=ask["n_predict"])
+    engine = opened(ask)
+    looked_up = LookedUp() if ask["engine"] == "transformers" else None
+    options = dataclasses.replace(GREEDY, max_tokens=ask["n_predict"])
     opening = Conversation((Message(Role.SYSTEM, "You are a helpful assistant."),))
     session = Session(engine, opening, Sourced(options))
-    records = [_turn(session, action, text) for action, text in SCRIPT]
+    records = [_turn(session, action, text, looked_up) for action, text in SCRIPT]
     Path(ask["report"]).write_text(json.dumps(records), encoding="utf-8")
     engine.close()
 
 
-def _turn(session: Session, action: str, text: str) -> dict[str, Any]:
+def _turn(session: Session, action: str, text: str, looked_up: LookedUp | None) -> dict[str, Any]:
     messages = session.conversation.messages
     if action == "retry":
         text = messages[-2].text
@@ -69,6 +70,7 @@ def _turn(session: Session, action: str, text: str) -> dict[str, Any]:
     asked = session.conversation.add(Message(Role.USER, text)).messages
     prompt = session.engine.prompt_tokens(asked)
     cancel = Cancel()
+    before = looked_up.ids if looked_up else 0
     for number, _ in enumerate(session.send(text, cancel), 1):
         if action == "cancel" and number == CANCEL_AFTER:
             cancel.set()
@@ -85,6 +87,8 @@ def _turn(session: Session, action: str, text: str) -> dict[str, Any]:
         "finish_reason": done.finish_reason.value,
         "prompt_tokens": done.usage.prompt_tokens,
         "cached_tokens": done.usage.cached_tokens,
+        "completion_tokens": done.usage.completion_tokens,
+        "looked_up": looked_up.ids - before if looked_up else None,
     }
 
 

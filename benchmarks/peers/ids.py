@@ -1,4 +1,4 @@
-"""The bare engine's ids and counts for a list of prompts: the gate of row C1, the peer of row C3.
+"""The bare engine's ids and counts for a list of prompts: the gate of row C1, the peer of rows C3 and C4.
 
 Takes one JSON object: model, threads, n_ctx, n_batch, `requests`, a file with a list of completions as
 llama.cpp's server takes them, and `report`, a path that gets one record each. A prompt of ids is taken as it
@@ -7,6 +7,7 @@ is; one of text is encoded by llama.cpp.
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,20 @@ def main() -> None:
 
 def _answer(server: Any, request: dict[str, Any]) -> dict[str, Any]:
     pieces: list[dict[str, Any]] = []
-    server.handle_completions({"stream": True, "temperature": 0, "verbose": True, **request}, pieces.append)
+    began, first = time.perf_counter(), 0.0
+
+    def keep(piece: dict[str, Any]) -> None:
+        nonlocal first
+        first = first or time.perf_counter()
+        pieces.append(piece)
+
+    server.handle_completions({"stream": True, "temperature": 0, "verbose": True, **request}, keep)
     ids = [token for piece in pieces for token in piece["__verbose"]["tokens"]]
     likely = [seen for piece in pieces for seen in piece["__verbose"].get("completion_probabilities", [])]
     return {
         "ids": ids,
         "prefilled": pieces[-1]["timings"]["prompt_n"],
+        "first_s": first - began,
         "likely": [{one["id"]: one["logprob"] for one in seen["top_logprobs"]} for seen in likely],
     }
 

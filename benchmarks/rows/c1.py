@@ -25,7 +25,7 @@ ROOT = PEERS.parents[1]
 def measure(bench: Bench) -> list[Line]:
     """Return the one line."""
     sides, wrong = decoders(bench, TOKENS)
-    turns = turns_about(sides, bench.repeats)
+    turns = turns_about(sides, bench.repeats, patience_s=bench.patience_s)
     children = [child for given in turns.results.values() for child in given]
     wrong = wrong or ended_well(children) or same("text", children[-1].stdout, [c.stdout for c in children])
     hermes, peer = turns.median("hermes", speed(TOKENS)), turns.median("peer", speed(TOKENS))
@@ -47,7 +47,9 @@ def decoders(
     """
     report = bench.scratch / "decode.json"
     common = {"model": str(bench.model), "threads": bench.threads, "n_ctx": CONTEXT}
-    ours = json.dumps({**common, "prompt": PROMPT, "n_predict": tokens, "report": str(report)})
+    ours = json.dumps(
+        {**common, "engine": "llama.cpp", "prompt": PROMPT, "n_predict": tokens, "report": str(report)}
+    )
     environment = bench.environment(**(variables or {}))
 
     def hermes() -> Child:

@@ -35,8 +35,8 @@ Turn = dict[str, Any]
 def measure(bench: Bench) -> list[Line]:
     """Return the turns that are equal, and the totals beside llama.cpp's."""
     report = bench.scratch / "talk.json"
-    ask = {"model": str(bench.model), "threads": bench.threads, "n_ctx": CONTEXT, "n_predict": TOKENS}
-    words = json.dumps({**ask, "report": str(report)})
+    ask = {"engine": "llama.cpp", "model": str(bench.model), "threads": bench.threads}
+    words = json.dumps({**ask, "n_ctx": CONTEXT, "n_predict": TOKENS, "report": str(report)})
     child = run_child([sys.executable, "-m", "benchmarks.ours.talk", words], bench.environment(), folder=ROOT)
     if wrong := ended_well([child]):
         return [Line("C3", "turns in which only new ids are prefilled", "turns", 0, 1, EVERY_TURN, wrong)]
@@ -89,8 +89,11 @@ def lines(talk: list[Turn], peers: dict[str, list[Turn]]) -> list[Line]:
     ]
 
 
-def new_ids(talk: Sequence[Turn]) -> list[list[int]]:
-    """Return how many ids of each turn's prompt are new: one number, or after Ctrl-C one or two."""
+def new_ids(talk: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
+    """Return how many ids of each turn's prompt are new: one number, or after Ctrl-C one or two.
+
+    `exact` is for an engine that evaluates nothing behind the last id that it shows.
+    """
     caches: list[list[int]] = [[]]
     counts = []
     for turn in talk:
@@ -98,6 +101,10 @@ def new_ids(talk: Sequence[Turn]) -> list[list[int]]:
         counts.append(sorted({max(1, len(prompt) - common(prompt, cache)) for cache in caches}))
         # An answer that ended by itself was followed by an <|im_end|>: that one was sampled last.
         whole, without_last = [*prompt, *generated], [*prompt, *generated[:-1]]
+        if exact:
+            # Ids that were no whole character at the end are not in the turn, but they were evaluated.
+            caches = [[*prompt, *generated[: turn["completion_tokens"] - 1]]]
+            continue
         cancelled = turn["finish_reason"] == "cancelled"
         caches = [without_last, whole] if cancelled else [whole if turn["ended"] else without_last]
     return counts

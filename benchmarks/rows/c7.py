@@ -51,7 +51,7 @@ def _case(bench: Bench, name: str, commands: dict[str, Command]) -> list[Line]:
     environment = bench.environment(LLM_USER_PATH=str(bench.scratch / "llm"))
 
     sides = {who: partial(run_child, command, environment) for who, command in commands.items()}
-    turns = turns_about(sides, bench.repeats)
+    turns = turns_about(sides, bench.repeats, patience_s=bench.patience_s)
     code = USAGE if name == "usage error" else 0
     wrong = ended_well((child for given in turns.results.values() for child in given), code)
     wrong = wrong or gate(name, turns.results["hermes"])

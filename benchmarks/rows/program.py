@@ -4,10 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.measure import QUIET_PATIENCE_S, Bench, Child, Turns, ended_well, run_child, same, turns_about
+from benchmarks.measure import Bench, Child, Turns, ended_well, run_child, same, turns_about
 from benchmarks.rows.c1 import PEERS
 
-GREEDY = ("--temperature", "0", "--repetition-penalty", "1")
+GREEDY = ("--temperature", "0", "--repetition-penalty", "1", "--loop-guard", "0")
+"""What the peers do by themselves. A toy's 512 tokens may well be a loop, which hermes would end."""
 MODEL_CONTEXT = 0
 UNHURRIED = {"OMP_WAIT_POLICY": "passive"}
 HERMES_PARAMS = {"warmup": False, "fit_params": False, "n_batch": 128, "n_ubatch": 128, "cache_ram_mib": 0}
@@ -38,7 +39,7 @@ def compare(
         "peer": lambda: run_child(theirs, environment),
         "lean peer": lambda: run_child(lean, environment),
     }
-    patience_s = QUIET_PATIENCE_S if timed else 0
+    patience_s = bench.patience_s if timed else 0
     turns = turns_about(sides, bench.repeats, warm_up=timed, patience_s=patience_s)
     return turns, gate(turns)
 
@@ -52,9 +53,9 @@ def gate(turns: Turns[Child]) -> str:
     return wrong or same("text", expected + b"\n", [c.stdout for c in turns.results["hermes"]])
 
 
-def prompt_ids(bench: Bench, prompt: str) -> list[int]:
-    """Return the ids that `hermes ask` sends for the prompt."""
-    child = run_child([bench.programs / "hermes", "tokens", "--json", prompt], bench.environment())
+def prompt_ids(bench: Bench, prompt: str, *flags: str) -> list[int]:
+    """Return the ids that `hermes ask` sends for the prompt, with the same flags."""
+    child = run_child([bench.programs / "hermes", "tokens", "--json", prompt, *flags], bench.environment())
     if wrong := ended_well([child]):
         raise RuntimeError(f"hermes tokens: {wrong}")
     return [token["id"] for token in json.loads(child.stdout)]

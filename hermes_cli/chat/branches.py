@@ -80,6 +80,12 @@ def show(session: Session, path: list[StoredMessage]) -> None:
     session.keeper.stand([stored.id for stored in path])
 
 
+def last_messages(session: Session, count: int) -> list[StoredMessage]:
+    """Return the last visible messages as they are kept, oldest first."""
+    store, path = store_of(session), session.keeper.path[-count:]
+    return [found for found in map(store.message, path) if found is not None]
+
+
 def fork(session: Session, title: str) -> StoredConversation:
     """Go on in a new conversation that begins as this one does, and return it. This one stays as it is."""
     store, keeper = store_of(session), session.keeper

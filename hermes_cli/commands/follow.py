@@ -32,7 +32,7 @@ class Follower:
         return same
 
     def _print(self, message: StoredMessage) -> str:
-        remark = "" if message.state in (State.COMPLETE, State.PARTIAL) else f" ({message.state})"
+        remark = "" if message.state is State.COMPLETE else f" ({message.state})"
         text, before = "", self._open
         if before is not None and before.id == message.id and message.text.startswith(before.text):
             text += message.text[len(before.text) :]
@@ -43,6 +43,12 @@ class Follower:
             self._ended.append(message.id)
             self._open, text = None, f"{text}\n\n"
         return text
+
+
+def whole(path: Sequence[StoredMessage]) -> str:
+    """Return a conversation as it stands now."""
+    text = Follower().update(path)
+    return text if text.endswith("\n\n") or not text else f"{text}\n\n"
 
 
 def follow(runtime: Runtime, store: Store, conversation: int) -> None:

@@ -7,9 +7,10 @@ import typer
 from hermes_cli.chat.keeper import Keeper
 from hermes_cli.commands.follow import follow
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.errors import PersonaError, StoreError, UsageError
+from hermes_cli.errors import PersonaError, StoreDamaged, StoreError, UsageError
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.store.claims import CLAIMS, Claims
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 
@@ -18,10 +19,33 @@ if TYPE_CHECKING:  # it brings all that is known of models, for which a list of 
 
 
 def open_store(runtime: Runtime) -> Store:
-    """Return the store of this home. Raises StoreError."""
-    store = Store(runtime.paths.conversations)
+    """Return the store of this home. Of a damaged one what can be read goes into a new one, and that is said.
+
+    Raises StoreError.
+    """
+    file = runtime.paths.conversations
+    try:
+        store = Store(file)
+    except StoreDamaged as error:
+        save_what_can_be_read(runtime, error.message)
+        store = Store(file)
     runtime.at_exit.callback(store.close)
     return store
+
+
+def save_what_can_be_read(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) -> None:
+    """Put a new database in the place of a damaged one. Raises StoreError."""
+    from hermes_cli.store.rescue import rescue  # noqa: PLC0415 - hardly ever needed
+
+    file = runtime.paths.conversations
+    claims = Claims(file.with_name(CLAIMS))
+    saved = rescue(file, claims, even_if_it_opens=even_if_it_opens)
+    if saved is not None:
+        runtime.terminal.error(problem)
+        runtime.terminal.notice(
+            f"  saved: {saved.messages:,} messages in {saved.conversations:,} conversations; "
+            f"the damaged file is kept as {saved.aside}"
+        )
 
 
 def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:

@@ -1,6 +1,5 @@
 """`hermes sessions`: the conversations that are kept."""
 
-import datetime as dt
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,12 +7,13 @@ import typer
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.table import FORMATS
+from hermes_cli.screen.columns import columns, when
 
 if TYPE_CHECKING:
     from hermes_cli.store.records import StoredConversation
 
 app = typer.Typer(
-    help="List, show, search, rename, remove, export and import conversations.",
+    help="List, show, search, rename, remove, check, export and import conversations.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -34,7 +34,6 @@ def list_sessions(
 ) -> None:
     """List the conversations, the one that was used last first."""
     from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - each verb pays for what it uses
-    from hermes_cli.screen.columns import columns  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     found = open_store(runtime).conversations(-1 if everything else SHOWN)
@@ -45,26 +44,29 @@ def list_sessions(
 
 
 def _row(one: "StoredConversation") -> tuple[str, ...]:
-    return (str(one.id), _when(one.updated), f"{one.count} messages", one.persona, one.model, one.title)
-
-
-def _when(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+    return (str(one.id), when(one.updated), f"{one.count} messages", one.persona, one.model, one.title)
 
 
 @app.command("show")
-def show(context: typer.Context, name: Name) -> None:
+def show(
+    context: typer.Context,
+    name: Name,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on showing it while another window holds it.")
+    ] = False,
+) -> None:
     """Show a conversation as it stands."""
-    from hermes_cli.commands.keeping import find, open_store  # noqa: PLC0415 - see above
-    from hermes_cli.store.records import State  # noqa: PLC0415
+    from hermes_cli.commands import follow as reading  # noqa: PLC0415 - see above
+    from hermes_cli.commands.keeping import find, open_store  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     store = open_store(runtime)
     conversation = find(store, name)
-    runtime.terminal.notice(f"{conversation.id} · {_when(conversation.created)} · {conversation.title}")
-    for stored in store.path(conversation.leaf):
-        remark = "" if stored.state is State.COMPLETE else f" ({stored.state})"
-        runtime.terminal.write(f"[{stored.role}{remark}]\n{stored.text}\n\n")
+    runtime.terminal.notice(f"{conversation.id} · {when(conversation.created)} · {conversation.title}")
+    if follow:
+        reading.follow(runtime, store, conversation.id)
+    else:
+        runtime.terminal.write(reading.whole(store.path(conversation.leaf)))
 
 
 @app.command("search")
@@ -73,11 +75,13 @@ def search(
 ) -> None:
     """Find the messages that hold all of the words."""
     from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - see above
-    from hermes_cli.screen.columns import columns  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     hits = open_store(runtime).search(" ".join(words))
-    rows = [(str(hit.conversation), hit.title, hit.role.value, hit.excerpt) for hit in hits]
+    rows = [
+        (str(hit.conversation), when(hit.created), hit.model or hit.role.value, hit.title, hit.excerpt)
+        for hit in hits
+    ]
     if rows:
         runtime.terminal.write(columns(rows) + "\n")
     else:
@@ -101,12 +105,38 @@ def rm(
     context: typer.Context, names: Annotated[list[str], typer.Argument(help="Numbers or titles.")]
 ) -> None:
     """Delete conversations, so that no word of them is left in the file."""
-    from hermes_cli.commands.keeping import find, open_store  # noqa: PLC0415 - see above
+    from hermes_cli.commands.upkeep import remove  # noqa: PLC0415 - see above
 
-    runtime: Runtime = context.obj
-    store = open_store(runtime)
-    count = store.remove([find(store, name).id for name in names])
-    runtime.terminal.notice(f"{count} conversation{'' if count == 1 else 's'} gone")
+    remove(context.obj, names)
+
+
+@app.command("prune")
+def prune_command(
+    context: typer.Context,
+    days: Annotated[
+        int, typer.Option("--days", min=1, metavar="N", help="Not used for so many days.", show_default=False)
+    ],
+    named: Annotated[bool, typer.Option("--named", help="Also those with a title of your own.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which these are.")] = False,
+    sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the conversations that were not used for a while."""
+    from hermes_cli.commands.upkeep import prune  # noqa: PLC0415 - see above
+
+    prune(context.obj, days, named=named, dry_run=dry_run, sure=sure)
+
+
+@app.command("check")
+def check_command(
+    context: typer.Context,
+    rescue: Annotated[
+        bool, typer.Option("--rescue", help="Put what can be read of a damaged file into a new one.")
+    ] = False,
+) -> None:
+    """Look whether the file is whole."""
+    from hermes_cli.commands.upkeep import check  # noqa: PLC0415 - see above
+
+    check(context.obj, rescue=rescue)
 
 
 @app.command("export")

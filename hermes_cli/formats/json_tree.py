@@ -15,6 +15,9 @@ from hermes_cli.formats.transcript import ELSEWHERE, Transcript, begins_well
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 
+FROM_A_FILE: Final = "from a file: "
+"""Before the vocabulary's name of ids that were read. No engine takes these for its own, so it encodes the
+text again: a stranger's file could show one thing to the reader and say another to the model."""
 KEY: Final = "hermes_conversations"
 """The first key of such a file. Its value is the version of the format."""
 VERSION: Final = 1
@@ -62,7 +65,9 @@ def _message(stored: StoredMessage, place: dict[int, int]) -> dict[str, Any]:
         "cached_tokens": made.cached_tokens,
         "prefill_s": made.prefill_s,
         "decode_s": made.decode_s,
-        "turn_ids": None if ids is None else {"vocabulary": ids.vocabulary, "ids": ids.ids},
+        "turn_ids": None
+        if ids is None
+        else {"vocabulary": ids.vocabulary.removeprefix(FROM_A_FILE), "ids": ids.ids},
     }
 
 
@@ -179,5 +184,5 @@ def _turn_ids(node: Json) -> TurnIds | None:
         raise node["vocabulary"].fail("is empty: the ids belong to no vocabulary")
     ids = node["ids"]
     if isinstance(ids.value, list) and all(type(one) is int and 0 <= one <= _LAST_TOKEN for one in ids.value):
-        return TurnIds(vocabulary, tuple(ids.value))
-    return TurnIds(vocabulary, tuple(one.integer(0, _LAST_TOKEN) for one in ids.items()))
+        return TurnIds(FROM_A_FILE + vocabulary, tuple(ids.value))
+    return TurnIds(FROM_A_FILE + vocabulary, tuple(one.integer(0, _LAST_TOKEN) for one in ids.items()))

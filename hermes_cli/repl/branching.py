@@ -23,6 +23,7 @@ def undo(state: State, argument: str) -> None:
 def again(state: State, _argument: str) -> None:
     """`/regen`: another answer to the last turn."""
     state.answer(state.session.again)
+    _say_place(state)
 
 
 def swipe(state: State, argument: str) -> None:
@@ -39,10 +40,17 @@ def swipe(state: State, argument: str) -> None:
         raise UsageError("this is the first answer", "/swipe right shows the next")
     if wanted == len(siblings) == place + 1:
         state.answer(state.session.again)
+        _say_place(state)
         return
     branches.swipe(state.session, wanted)
-    state.notice(f"({wanted + 1} of {len(siblings)})")
+    _say_place(state)
     state.recall(1)
+
+
+def _say_place(state: State) -> None:
+    """Say which of the answers at this point is visible."""
+    siblings, place = branches.alternatives(state.session)
+    state.notice(f"({place + 1} of {len(siblings)})")
 
 
 ANSWER = "answer"
@@ -97,7 +105,8 @@ def drawn(messages: list[StoredMessage], path: list[int]) -> list[str]:
     for message in messages:
         under.setdefault(message.parent, []).append(message)
     visible, lines = set(path), list[str]()
-    rest = [(message, 0) for message in reversed(under.get(None, []))]
+    roots = under.get(None, [])
+    rest = [(message, int(len(roots) > 1)) for message in reversed(roots)]
     while rest:
         message, depth = rest.pop()
         lines.append(_line(message, depth, visible, path))

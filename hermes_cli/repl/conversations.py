@@ -1,6 +1,5 @@
 """The slash commands about whole conversations: list, find, go on with, name, and leave no trace of."""
 
-import datetime as dt
 from collections.abc import Mapping
 
 from hermes_cli.chat import branches
@@ -10,7 +9,7 @@ from hermes_cli.formats import table as formats
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import State
-from hermes_cli.screen.columns import columns
+from hermes_cli.screen.columns import columns, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.store import Store
 
@@ -21,7 +20,7 @@ def sessions(state: State, _argument: str) -> None:
     """`/sessions`: the last conversations."""
     here = state.session.keeper.conversation
     rows = [
-        ("*" if one.id == here else "", str(one.id), _when(one.updated), f"{one.count} messages", one.title)
+        ("*" if one.id == here else "", str(one.id), when(one.updated), f"{one.count} messages", one.title)
         for one in branches.store_of(state.session).conversations(SHOWN)
     ]
     state.show(columns(rows, indent="  ") if rows else "There is no conversation yet.")
@@ -70,7 +69,7 @@ def search(state: State, argument: str) -> None:
     if not argument:
         raise UsageError("/search takes words to look for")
     hits = branches.store_of(state.session).search(argument, SHOWN)
-    rows = [(str(hit.conversation), hit.title, hit.excerpt) for hit in hits]
+    rows = [(str(hit.conversation), when(hit.created), hit.title, hit.excerpt) for hit in hits]
     state.show(columns(rows, indent="  ") if rows else "Nothing was found.")
 
 
@@ -132,7 +131,3 @@ def _this(state: State) -> tuple[Store, int]:
     if number is None:
         raise UsageError("nothing was said yet", "ask something first")
     return branches.store_of(state.session), number
-
-
-def _when(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

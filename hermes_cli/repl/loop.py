@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+from hermes_cli.chat import branches
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.chat.text import check_text
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
@@ -19,6 +20,7 @@ from hermes_cli.messages import Role
 from hermes_cli.repl import table
 from hermes_cli.repl.state import Answering, State
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.store import records
 
 STUBBORN_PRESSES = 3
 """Ctrl-C this many times in one answer gives up on an engine that does not stop."""
@@ -157,13 +159,14 @@ class Loop:
 
     def _recall(self, count: int) -> None:
         """Show a person the last turns that are visible."""
-        session = self._state.session
         if not self._person:
             return
-        for message in session.conversation.messages[session.root :][-count:]:
+        for message in branches.last_messages(self._state.session, count):
             if message.role is Role.ASSISTANT:
                 self._name()
                 self._state.terminal.write(message.text + self._after(message.text))
+                if message.state is not records.State.COMPLETE:
+                    self._state.notice(f"({message.state})")
             else:
                 self._state.notice(f"> {message.text}")
 

@@ -77,6 +77,7 @@ class PromptReader:
     ) -> None:
         self._state = state
         self._history_file = history_file
+        self._typed: set[str] = set()
         state.forget_typed = self._forget
         self._session: PromptSession[str] = PromptSession(
             PROMPT,
@@ -104,9 +105,9 @@ class PromptReader:
             return InMemoryHistory()
 
     def _forget(self, texts: Collection[str]) -> None:
-        """Take texts out of what the arrow keys bring back, in the file and here."""
+        """Take turns, and all that was typed in this run, out of what the arrow keys bring back."""
         try:
-            typed.forget(self._history_file, texts)
+            typed.forget(self._history_file, typed.spellings(texts) | self._typed)
         except OSError as error:
             self._state.notice(f"what you typed is still in {self._history_file}: {error.strerror}")
         history = self._history()
@@ -119,7 +120,9 @@ class PromptReader:
             suggestion, self._state.suggestion = self._state.suggestion, ""
             try:
                 with _signals_for_the_prompt() as pre_run:
-                    return self._session.prompt(pre_run=pre_run, default=suggestion)
+                    line = self._session.prompt(pre_run=pre_run, default=suggestion)
+                    self._typed.add(line)
+                    return line
             except KeyboardInterrupt:
                 if self._state.instead is not None:
                     self._state.instead = None
@@ -163,13 +166,12 @@ def _keys() -> KeyBindings:
     keys = KeyBindings()
     on_an_empty_line = Condition(lambda: not get_app().current_buffer.text)
 
-    @keys.add("escape", "left", filter=on_an_empty_line)
-    def _(event: KeyPressEvent) -> None:
-        event.app.exit(result="/swipe left")
+    for side in ("left", "right"):
 
-    @keys.add("escape", "right", filter=on_an_empty_line)
-    def _(event: KeyPressEvent) -> None:
-        event.app.exit(result="/swipe right")
+        @keys.add("escape", side, filter=on_an_empty_line)
+        def _(event: KeyPressEvent, line: str = f"/swipe {side}") -> None:
+            event.current_buffer.insert_text(line)  # to be seen; it does not go into the input history
+            event.app.exit(result=line)
 
     @keys.add("escape", "enter")
     @keys.add("c-j")

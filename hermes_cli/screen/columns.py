@@ -1,5 +1,6 @@
-"""Rows of text set in columns, sanitised, measured in terminal cells."""
+"""Rows of text set in columns, sanitised, measured in terminal cells; and times as they stand in them."""
 
+import datetime as dt
 from collections.abc import Sequence
 
 from hermes_cli.screen.sanitize import sanitize_line
@@ -18,3 +19,8 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
         (indent + "  ".join(cell + " " * (widths[i] - cell_len(cell)) for i, cell in enumerate(row))).rstrip()
         for row in clean
     )
+
+
+def when(seconds: float) -> str:
+    """Return a time, in seconds since 1970, as a person here reads it."""
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from hermes_cli.store.database import explained
 
+CLAIMS = "claims"
+"""The folder's name, beside the database."""
+
 
 class Claims:
     """The conversations that this process has claimed, by lock files in a folder. None is claimed twice.

@@ -72,10 +72,15 @@ class StoredConversation:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A message that a search found, with the words around what was looked for."""
+    """A message that a search found, with the words around what was looked for.
+
+    `model` is the one that wrote it; `created` is seconds since 1970.
+    """
 
     conversation: int
     title: str
     message: int
     role: Role
     excerpt: str
+    created: float
+    model: str

@@ -1,9 +1,7 @@
 """A damaged database: what can still be read of it goes into a new one, and the damaged file is kept aside.
 
-It works on a copy, so that the damaged file stays as it was found. A page that is damaged costs the rows on it
-alone: they are asked for one by one where reading them in a row breaks off. Where the first page is damaged,
-which says where the tables are, a new database's first page takes its place: tables made by the same steps
-have the same places.
+It works on a copy, so that the damaged file stays as it was found, and reads it page by page: a page that is
+damaged costs what stands on it, and nothing else.
 """
 
 import contextlib
@@ -12,17 +10,17 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.errors import StoreDamaged, StoreError
+from hermes_cli.store import pages
 from hermes_cli.store.claims import Claims
 from hermes_cli.store.database import connect, explained, transaction
 
 JOURNALS = ("-journal", "-wal", "-shm")
-SMALLEST_ROW = 16
-"""Bytes a row takes at least: so many ids are tried where nothing says how many there were."""
+TABLES = ("conversations", "messages")
 TITLE = "(rescued)"
 
 
@@ -35,21 +33,18 @@ class Rescued:
     messages: int
 
 
-def rescue(file: Path, claims: Claims) -> Rescued | None:
-    """Put a new database with what can be read in a damaged one's place. None where it is not damaged any more.
+def rescue(file: Path, claims: Claims, *, even_if_it_opens: bool = False) -> Rescued | None:
+    """Put a new database with what can be read in a damaged one's place.
 
-    Raises StoreError where another window has it open, or the disk does not take the new one.
+    None where it opens after all, as when another window was quicker; `even_if_it_opens` is for one that is
+    damaged further in. Raises StoreError where another window has it open, or the disk does not take the new
+    one.
     """
     with explained(file), _alone(file):
-        with contextlib.suppress(StoreDamaged):
-            connect(file).close()
-            return None
-        return _replaced(file, claims)
-
-
-def rescue_anyway(file: Path, claims: Claims) -> Rescued:
-    """The same for a database that can be opened, and is damaged further in."""
-    with explained(file), _alone(file):
+        if not even_if_it_opens:
+            with contextlib.suppress(StoreDamaged):
+                connect(file).close()
+                return None
         return _replaced(file, claims)
 
 
@@ -91,90 +86,46 @@ def _copied(file: Path, new: Path, folder: Path) -> tuple[int, int]:
     """Make a new database, fill it, and return how many conversations and messages it holds."""
     target = connect(new)
     try:
-        first_page = new.read_bytes()[: _page_size(target)]
         with transaction(target, new) as database:
             database.execute("PRAGMA defer_foreign_keys = ON")
-            for source in _sources(file, folder, first_page):
-                for table in ("conversations", "messages"):
-                    _copy_table(source, database, table, file.stat().st_size // SMALLEST_ROW)
-                source.close()
+            _fill(database, _settled(file, folder))
             _mend(database)
-            counts = [
+            conversations, messages = (
                 database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
-                for table in ("conversations", "messages")
-            ]
+                for table in TABLES
+            )
         target.execute("PRAGMA journal_mode = DELETE")  # its journal does not move with it
     finally:
         target.close()
-    return counts[0], counts[1]
+    return conversations, messages
 
 
-def _page_size(connection: sqlite3.Connection) -> int:
-    (size,) = connection.execute("PRAGMA page_size").fetchone()
-    return int(size)
+def _settled(file: Path, folder: Path) -> bytes:
+    """Return the file's bytes, after its journal, where SQLite still knows what to do with that."""
+    copy = folder / "copy.db"
+    shutil.copyfile(file, copy)
+    for ending in JOURNALS:
+        journal = file.with_name(file.name + ending)
+        if journal.exists():
+            shutil.copyfile(journal, copy.with_name(copy.name + ending))
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(copy)) as source:
+        source.execute("PRAGMA journal_mode = DELETE").fetchall()
+        source.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    return copy.read_bytes()
 
 
-def _sources(file: Path, folder: Path, first_page: bytes) -> Iterator[sqlite3.Connection]:
-    """Yield the damaged database as it is, or else with a new first page; none where nothing can be read."""
-    for page in (b"", first_page):
-        copy = folder / "copy.db"
-        shutil.copyfile(file, copy)
-        for ending in JOURNALS:
-            journal = file.with_name(file.name + ending)
-            if journal.exists() and not page:
-                shutil.copyfile(journal, copy.with_name(copy.name + ending))
-            else:
-                copy.with_name(copy.name + ending).unlink(missing_ok=True)
-        if page:
-            with copy.open("r+b") as raw:
-                raw.write(page)
-                raw.seek(28)  # the number of pages, which SQLite would otherwise take for the size
-                raw.write((copy.stat().st_size // len(page)).to_bytes(4, "big"))
-        source = sqlite3.connect(copy, isolation_level=None)
-        source.text_factory = lambda data: data.decode("utf-8", "replace")
-        with contextlib.suppress(sqlite3.Error):
-            source.execute("SELECT id FROM messages LIMIT 1").fetchall()
-            yield source
-            return
-        source.close()
-
-
-def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str, most: int) -> None:
-    """Copy the rows that can be read and that the new table takes."""
-    ours = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
-    theirs = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
-    names = [name for name in ours if name in theirs]
-    marks = ", ".join("?" * len(names))
-    insert = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our names
-    for row in _rows(source, table, names, most):
-        with contextlib.suppress(sqlite3.Error, OverflowError):  # a row that was overwritten
-            target.execute(insert, row)
-
-
-def _rows(
-    source: sqlite3.Connection, table: str, names: Sequence[str], most: int
-) -> Iterator[tuple[object, ...]]:
-    select = f"SELECT {', '.join(names)} FROM {table}"  # noqa: S608 - our names
-    last = 0
-    with contextlib.suppress(sqlite3.Error):
-        for row in source.execute(f"{select} ORDER BY id"):
-            yield row
-            last = max(last, row[0])
-        return
-    for number in range(last + 1, _last_id(source, table, most) + 1):
-        with contextlib.suppress(sqlite3.Error):
-            yield from source.execute(f"{select} WHERE id = ?", (number,)).fetchall()
-
-
-def _last_id(source: sqlite3.Connection, table: str, most: int) -> int:
-    for query in (
-        f"SELECT seq FROM sqlite_sequence WHERE name = '{table}'",  # noqa: S608 - our names
-        f"SELECT max(id) FROM {table}",  # noqa: S608
-    ):
-        with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
-            (found,) = source.execute(query).fetchone()
-            return min(int(found), most)
-    return most
+def _fill(database: sqlite3.Connection, data: bytes) -> None:
+    """Put in the rows that the new tables take. They are told apart by how many columns they have."""
+    inserts = {}
+    for table in TABLES:
+        columns = database.execute(f"PRAGMA table_info({table})").fetchall()
+        marks = ", ".join("?" * len(columns))
+        inserts[len(columns)] = f"INSERT OR IGNORE INTO {table} VALUES ({marks})"  # noqa: S608 - constants
+    for number, values in pages.rows(data):
+        insert = inserts.get(len(values))
+        if insert is not None and values[0] is None:
+            with contextlib.suppress(sqlite3.Error, OverflowError):  # it only looked like a row
+                database.execute(insert, (number, *values[1:]))
 
 
 def _mend(database: sqlite3.Connection) -> None:
@@ -190,6 +141,8 @@ def _mend(database: sqlite3.Connection) -> None:
         "(SELECT id FROM messages p WHERE p.conversation = messages.conversation)"
     )
     database.execute(
-        "UPDATE conversations SET leaf = (SELECT max(id) FROM messages m WHERE m.conversation = conversations.id) "
-        "WHERE leaf IS NULL OR leaf NOT IN (SELECT id FROM messages m WHERE m.conversation = conversations.id)"
+        "UPDATE conversations SET leaf = (SELECT max(m.id) FROM messages m WHERE m.conversation = "
+        "conversations.id) WHERE leaf NOT IN (SELECT m.id FROM messages m WHERE m.conversation = "
+        "conversations.id) OR title = ?",
+        (TITLE,),
     )

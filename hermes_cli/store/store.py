@@ -11,7 +11,7 @@ from typing import Any
 
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.claims import Claims
+from hermes_cli.store.claims import CLAIMS, Claims
 from hermes_cli.store.database import connect, explained, transaction
 from hermes_cli.store.records import Hit, Made, State, StoredConversation, StoredMessage
 from hermes_cli.store.rows import (
@@ -35,7 +35,7 @@ class Store:
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
-        self.claims = Claims(file.with_name("claims") if file else None)
+        self.claims = Claims(file.with_name(CLAIMS) if file else None)
         self._connection = connect(file)
 
     def close(self) -> None:
@@ -255,14 +255,30 @@ class Store:
         if not words:
             return []
         query = (
-            "SELECT m.conversation, c.title, m.id, m.role, snippet(words, 0, '', '', '…', 12) "
+            "SELECT m.conversation, c.title, m.id, m.role, snippet(words, 0, '', '', '…', 12), "
+            "m.created, m.model "
             "FROM words JOIN messages m ON m.id = words.rowid JOIN conversations c ON c.id = m.conversation "
             "WHERE words MATCH ? ORDER BY rank LIMIT ?"
         )
         return [
-            Hit(conversation, title, number, Role(role), excerpt)
-            for conversation, title, number, role, excerpt in self._rows(query, words, limit)
+            Hit(conversation, title, number, Role(role), *rest)
+            for conversation, title, number, role, *rest in self._rows(query, words, limit)
         ]
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the file, a line each. A word index that is out of step is put right."""
+        problems = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        for table, _, owner, _ in self._rows("PRAGMA foreign_key_check"):
+            problems.append(f"a row of {table} belongs to none of {owner}")
+        try:
+            self._command("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        except StoreError:
+            self._command("INSERT INTO words (words) VALUES ('rebuild')")
+        return problems
+
+    def _command(self, statement: str) -> None:
+        with transaction(self._connection, self.file) as database:
+            database.execute(statement)
 
     def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         with explained(self.file):

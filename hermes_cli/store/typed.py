@@ -35,6 +35,11 @@ def forget(path: Path, texts: Collection[str]) -> None:
         os.fsync(descriptor)
 
 
+def spellings(texts: Collection[str]) -> set[str]:
+    """Return how these turns may have been typed: one that begins with a slash was typed with two."""
+    return {*texts, *(f"/{text}" for text in texts if text.startswith("/"))}
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

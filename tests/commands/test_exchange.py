@@ -78,7 +78,7 @@ def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
     lines = b"And you?\n/undo\n/tree\n/show prompt\n"
     result = hermes("chat", "-m", model, "-c", env=home, stdin=lines)
     assert (result.code, result.stdout) == (0, b"Away.\n")
-    assert ">    7   it: Night falls." in result.stderr
+    assert ">    7     it: Night falls." in result.stderr
     assert "<|im_start|>system\nStay in Eldoria.<|im_end|>\n<|im_start|>assistant\nWelcome." in result.stderr
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.config import Paths
+from hermes_cli.store import typed
 from hermes_cli.store.store import Store
 from tests.cli import hermes, script
 
@@ -102,6 +104,98 @@ def test_a_second_window_is_told(home: Env, tmp_path: Path) -> None:
     result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
     assert (result.code, "another window" in result.stderr) == (75, True)
     assert mine.conversations()[0].count == 2
+
+
+def test_a_copy_of_what_another_window_has(home: Env, tmp_path: Path) -> None:
+    """Broken: the second window could only wait."""
+    model = script(tmp_path, {"text": "A."})
+    talk(home, model, lines="one\n")
+    mine = store(home)
+    assert mine.claims.take(1)
+    refused = hermes("chat", "-r", "one", "-m", model, env=home, stdin=b"two\n")
+    assert "--fork" in refused.stderr
+    assert "--follow" in refused.stderr
+    assert talk(home, model, "-r", "one", "--fork", lines="two\n") == b"A.\n"
+    copy, original = mine.conversations()
+    assert [m.text for m in mine.path(copy.leaf)] == ["one", "A.", "two", "A."]
+    assert (copy.title, original.count) == ("one (fork)", 2)
+    assert hermes("chat", "--fork", "-m", model, env=home).code == 2
+
+
+def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path) -> None:
+    """Broken: it would take what is dear to somebody, or not say what it takes."""
+    model = script(tmp_path, {"text": "A."})
+    for line in ("old", "old but named", "new"):
+        talk(home, model, lines=f"{line}\n")
+    kept = store(home)
+    kept.rename(2, "my own")
+    kept.close()
+    with sqlite3.connect(Paths.from_environment(home).conversations) as raw:
+        raw.execute("UPDATE conversations SET updated = updated - 86400 * 40 WHERE id < 3")
+    assert b"old" in hermes("sessions", "prune", "--days", "30", "--dry-run", env=home).stdout
+    unsure = hermes("sessions", "prune", "--days", "30", env=home)
+    assert (unsure.code, "--yes" in unsure.stderr) == (2, True)
+    assert hermes("sessions", "prune", "--days", "30", "--yes", env=home).code == 0
+    assert [one.title for one in store(home).conversations()] == ["new", "my own"]
+    assert hermes("sessions", "prune", "--days", "30", "--yes", "--named", env=home).code == 0
+    assert [one.title for one in store(home).conversations()] == ["new"]
+    assert "no conversation is older" in hermes("sessions", "prune", "--days", "1", env=home).stderr
+
+
+def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path) -> None:
+    """Broken: the other window would write into a conversation that is gone."""
+    talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
+    mine = store(home)
+    assert mine.claims.take(1)
+    refused = hermes("sessions", "rm", "1", env=home)
+    assert (refused.code, "another window" in refused.stderr) == (75, True)
+    assert len(mine.conversations()) == 1
+
+
+def test_what_was_typed_goes_with_the_conversation(home: Env, tmp_path: Path) -> None:
+    """Broken: the arrow key would bring back what was removed."""
+    talk(home, script(tmp_path, {"text": "A."}, {"text": "B."}), lines="marmalade\n//slashed\n")
+    history = Paths.from_environment(home).history
+    typed.make(history)
+    for line in ("marmalade", "//slashed", "something else"):
+        typed.add(history, line)
+    assert hermes("sessions", "rm", "1", env=home).code == 0
+    assert history.read_bytes().strip() == b"#\n+something else"
+
+
+def test_check_says_whether_it_is_whole(home: Env, tmp_path: Path) -> None:
+    """Broken: nobody could find out before it is too late."""
+    model = script(tmp_path, {"text": "A."})
+    talk(home, model, lines="one\n")
+    assert "2 messages in 1 conversation\n" in hermes("sessions", "check", env=home).stderr
+    file = Paths.from_environment(home).conversations
+    data = bytearray(file.read_bytes())
+    with sqlite3.connect(file) as raw:
+        (page,) = raw.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'messages_by_parent'"
+        ).fetchone()
+    data[(page - 1) * 4096 : page * 4096] = b"\x0a" + b"\xff" * 4095
+    file.write_bytes(data)
+    found = hermes("sessions", "check", env=home)
+    assert (found.code, "--rescue" in found.stderr) == (75, True)
+    assert "saved: 2 messages in 1 conversation" in hermes("sessions", "check", "--rescue", env=home).stderr
+    assert hermes("sessions", "check", env=home).code == 0
+    assert talk(home, model, "-c", lines="two\n") == b"A.\n"
+
+
+def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path) -> None:
+    """Broken: after a bad sector the list would be empty, and nobody would know why."""
+    model = script(tmp_path, {"text": "A."})
+    talk(home, model, lines="one\n")
+    file = Paths.from_environment(home).conversations
+    file.write_bytes(b"\0" * 4096 + file.read_bytes()[4096:])
+    result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
+    assert (result.code, result.stdout) == (0, b"A.\n")
+    assert "damaged" in result.stderr
+    assert "saved: 2 messages" in result.stderr
+    assert (file.parent / "conversations.damaged-1.db").exists()
+    (kept,) = store(home).conversations()
+    assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
 
 
 def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hermes_cli.chatml import ChatML
 from hermes_cli.errors import FormatError
 from hermes_cli.formats import json_tree
 from hermes_cli.formats.transcript import Transcript
+from hermes_cli.messages import Role, TurnIds
+from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store
 from tests.formats.trees import alchemy, trees, without_ids
 
@@ -131,6 +134,22 @@ def test_examples_stand_before_a_greeting_and_not_before_a_question() -> None:
     roots = '"parent": null, "role": "assistant"'
     with pytest.raises(FormatError, match="the tree does not begin with one"):
         json_tree.read(text.replace(roots, roots.replace("assistant", "user"), 1))
+
+
+def test_the_model_is_told_what_the_reader_sees() -> None:
+    """Broken: a stranger's file could show one text and have the model read another."""
+    (one,) = json_tree.read(json_tree.write([forged()]))
+    reply = one.messages[-1]
+    assert reply.made.turn_ids is not None
+    chatml = ChatML(lambda text: list(text.encode()), {"<|im_start|>": 300, "<|im_end|>": 301}, "v")
+    assert bytes(chatml.turn_ids(reply.message)) == b"assistant\nHarmless."
+
+
+def forged() -> Transcript:
+    """Return a tree whose reply was generated, as it says, with other ids than its text has."""
+    made = Made(turn_ids=TurnIds("v", tuple(b"assistant\nHarmful.")))
+    reply = StoredMessage(1, 0, None, Role.ASSISTANT, "Harmless.", State.COMPLETE, 1.0, made)
+    return Transcript(StoredConversation(0, "t", False, "", (), 1.0, 1.0, 1), (reply,))  # noqa: FBT003 - a record
 
 
 def test_it_is_json_for_others_too() -> None:

@@ -1,10 +1,12 @@
 """Conversations to export: one by hand, and any that a store could hold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 from hermes_cli.formats.dates import LAST
+from hermes_cli.formats.json_tree import FROM_A_FILE
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
@@ -107,8 +109,16 @@ def without_ids(one: Transcript) -> tuple[object, ...]:
             stored.text,
             stored.state,
             stored.created,
-            stored.made,
+            _as_written(stored.made),
         )
         for stored in one.messages
     ]
     return facts.title, facts.is_named, facts.persona, facts.opening, facts.created, facts.updated, leaf, tree
+
+
+def _as_written(made: Made) -> Made:
+    """Return it without the mark that token ids get where they are read from a file."""
+    if made.turn_ids is None:
+        return made
+    vocabulary = made.turn_ids.vocabulary.removeprefix(FROM_A_FILE)
+    return replace(made, turn_ids=TurnIds(vocabulary, made.turn_ids.ids))

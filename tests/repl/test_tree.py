@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
@@ -66,7 +67,7 @@ def test_undo_deletes_nothing(home: Env, tmp_path: Path) -> None:
     assert result.stdout == b"A1\nA2\nA3\nA4\n"
     assert "one" not in result.stderr.partition("/tree")[0].partition("three")[2].partition("6 tokens")[0]
     assert visible(home) == ["one", "A1", "two", "A2", "four", "A4"]
-    assert "     1 you: one" in result.stderr
+    assert "     1   you: one" in result.stderr
     assert "it: A2" in result.stderr
 
 
@@ -94,6 +95,57 @@ def test_title_search_sessions_and_forget(home: Env, tmp_path: Path) -> None:
     assert "2 messages  my own" in result.stderr
     assert result.stderr.endswith("There is no conversation yet.\n")
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
+
+
+def test_an_edited_turn_is_a_branch(home: Env, tmp_path: Path) -> None:
+    """Broken: what was said first would be gone; or the model would be told both."""
+    result = chat(home, tmp_path, "one", "two", "/edit 2", "another one", "/tree")
+    assert result.stdout == b"A1\nA2\nA3\n"
+    assert visible(home) == ["another one", "A3"]
+    assert "     1   you: one\n" in result.stderr
+    assert "*    5   you: another one\n>    6   it: A3\n" in result.stderr
+
+
+@pytest.mark.parametrize("line", ["", "  ", "/undo 9", "/tree"])
+def test_an_edit_that_is_given_up_changes_nothing(home: Env, tmp_path: Path, line: str) -> None:
+    """Broken: a slip of the finger would lose the line that one stood on."""
+    result = chat(home, tmp_path, "one", "/edit", line, "two")
+    assert result.stdout == b"A1\nA2\n"
+    assert visible(home) == ["one", "A1", "two", "A2"]
+
+
+def test_an_answer_in_other_words(home: Env, tmp_path: Path) -> None:
+    """Broken: a character that said something out of character could not be helped."""
+    result = chat(home, tmp_path, "one", "/edit answer", "B1", "two", "/show prompt", "/goto 2")
+    assert result.stdout == b"A1\nA2\n"
+    assert "assistant\nB1" in result.stderr
+    assert "assistant\nA1" not in result.stderr
+    assert visible(home) == ["one", "A1"]
+    assert "no answer here yet" in chat(home, tmp_path, "/edit answer").stderr
+
+
+def test_an_edit_that_does_not_fit_leaves_everything_as_it_was(home: Env, tmp_path: Path) -> None:
+    """Broken: the turn that was to be changed would be gone from the screen."""
+    model = script(tmp_path, *TURNS, context_size=80)
+    lines = f"one\n/edit\n{'word ' * 100}\ntwo\n".encode()
+    result = hermes("chat", "-m", model, "-s", "x", env=home, stdin=lines)
+    assert result.code == 65
+    assert visible(home) == ["one", "A1", "two", "A2"]
+
+
+def test_from_nolog_on_nothing_is_written(home: Env, tmp_path: Path) -> None:
+    """Broken: what was to leave no trace would leave one; or undo would not reach what was said before."""
+    result = chat(
+        home, tmp_path, "one", "/nolog", "secret two", "/regen", "/tree", "/undo 2", "secret three", "/nolog"
+    )
+    assert result.stdout == b"A1\nA2\nA3\nA4\n"
+    assert "The 2 messages so far stay" in result.stderr
+    assert "you: secret two" in result.stderr
+    assert "is written down as it is" in result.stderr
+    assert visible(home) == ["one", "A1"]
+    files = [p for p in Path(home["HOME"]).rglob("*") if p.is_file()]
+    assert files
+    assert not any(b"secret" in p.read_bytes() for p in files)
 
 
 def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:

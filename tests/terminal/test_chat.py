@@ -278,3 +278,110 @@ def test_with_a_hub_in_reach_a_person_is_asked(home: Env, starter_path: Path) ->
             term.type("\r")
             term.expect(PROMPT)
         hub.shutdown()
+
+
+def test_alt_left_and_right_swipe(home: Env, tmp_path: Path) -> None:
+    """Roleplayers would have to type a command for each answer they look at."""
+    model = script(tmp_path, {"text": "First one."}, {"text": "Second one."})
+    with Terminal(["chat", "-m", model], home) as term:
+        term.expect(PROMPT)
+        term.type("Go\r")
+        term.expect(r"First one\.\n\n>")
+        term.type("\x1b[1;3C")  # Alt-Right
+        term.expect(r"Second one\.\n\n\(2 of 2\)\n>")
+        term.type("\x1b[1;3D")  # Alt-Left
+        term.expect(r"\(1 of 2\)\n\w.*First one\.\n\n>")
+        term.type("no\x1b[1;3Dt swiped\x03")  # on a line with text it is not for this
+        term.type("/tree\r")
+        term.expect(r">    2   it: First one\.\n     3   it: Second one\.")
+
+
+def test_edit_puts_the_turn_into_the_prompt(home: Env, tmp_path: Path) -> None:
+    """The turn would have to be typed anew; Ctrl-C would lose it."""
+    model = script(tmp_path, {"text": "One."}, {"text": "Two."})
+    with Terminal(["chat", "-m", model], home) as term:
+        term.expect(PROMPT)
+        term.type("Tell me of ships\r")
+        term.expect(r"One\.\n\n>")
+        term.type("/edit\r")
+        term.expect(r"^> Tell me of ships$")
+        term.type("\x03")
+        term.expect("nothing is changed")
+        term.type("/edit\r")
+        term.expect(r"changed\)\n> /edit\n.*\n> Tell me of ships$")
+        term.type(" and storms\r")
+        term.expect(r"Two\.\n\n>")
+        term.type("/show prompt\r")
+        term.expect(r"^Tell me of ships and storms<")
+        assert "\nTell me of ships<" not in term.text
+
+
+def test_what_is_forgotten_does_not_come_back_with_the_arrow_key(home: Env, tmp_path: Path) -> None:
+    """`/forget` would leave every question in the input history."""
+    model = script(tmp_path, {"text": "One."}, {"text": "Two."})
+    with Terminal(["chat", "-m", model], home) as term:
+        term.expect(PROMPT)
+        term.type("marmalade\r")
+        term.expect(r"One\.\n\n>")
+        term.type("/forget\r")
+        term.expect("another begins")
+        term.type("harmless\r")
+        term.expect(r"Two\.\n\n>")
+        term.type("\x1b[A\x1b[A\x1b[A\x1b[A")
+        term.expect(r"^> harmless$")
+        term.type("\x03\x04")
+        assert term.leave() == 0
+    files = [p for p in Path(home["HOME"]).rglob("*") if p.is_file()]
+    assert not any(b"marmalade" in p.read_bytes() for p in files)
+
+
+def test_nothing_that_is_typed_is_written_without_a_log(home: Env, tmp_path: Path) -> None:
+    """`--no-log` would keep the questions, in the input history."""
+    with Terminal(["chat", "--no-log", "-m", script(tmp_path, {"text": "One."})], home) as term:
+        term.expect(PROMPT)
+        term.type("marmalade\r")
+        term.expect(r"One\.\n\n>")
+        term.type("\x1b[A")
+        term.expect(r"^> marmalade$")
+        term.type("\x03\x04")
+        assert term.leave() == 0
+    assert not any(p.is_file() for p in Path(home["HOME"]).rglob("*"))
+
+
+def test_a_second_window_is_asked(home: Env, tmp_path: Path) -> None:
+    """Somebody who has the conversation open elsewhere could neither read it nor go on."""
+    model = script(tmp_path, {"text": "One."}, {"text": "Two."})
+    with Terminal(["chat", "-m", model], home) as first:
+        first.expect(PROMPT)
+        first.type("ships\r")
+        first.expect(r"One\.\n\n>")
+        with Terminal(["chat", "-c", "-m", model], home) as reader:
+            reader.expect(r"open in another window\.\n\(f\)ork it")
+            reader.type("r\r")
+            reader.expect(r"\[user\]\nships\n\n\[assistant\]\nOne\.")
+            first.type("storms\r")
+            first.expect(r"Two\.\n\n>")
+            reader.expect(r"\[user\]\nstorms\n\n\[assistant\]\nTwo\.")
+        with Terminal(["chat", "-c", "-m", model], home) as copy:
+            copy.expect(r"\(f\)ork it")
+            copy.type("f\r")
+            copy.expect("going on behind 4 messages")
+            copy.type("more\r")
+            copy.expect(r"Hermes 2: One\.\n\n>")
+        first.type("/tree\r")
+        first.expect("4 it: Two")
+        assert "more" not in first.text
+
+
+def test_a_stopped_answer_is_marked_when_it_comes_back(home: Env, tmp_path: Path) -> None:
+    """Half an answer would look like a whole one."""
+    with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
+        term.expect(PROMPT)
+        term.type("Go\r")
+        term.expect("tick tick tick")
+        term.type("\x03")
+        term.expect("what was said is kept")
+        term.type("\x04")
+        assert term.leave() == 0
+    with Terminal(["chat", "-c", "-m", script(tmp_path, SLOWLY)], home) as term:
+        term.expect(r"^> Go\nHermes 2: (tick ?)+\n\n\(stopped\)\n>")

@@ -1,0 +1,83 @@
+"""A Mistral 7B of random weights, made on the device; and small ones, for gates and for dry runs.
+
+It knows shapes and bytes. It refuses to know how fast anything is.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, MistralConfig
+
+from hermes_cli.models.plan import Plan
+
+VOCABULARY = 32_002
+SEVEN_B = {
+    "hidden_size": 4096,
+    "intermediate_size": 14_336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 32_768,
+    "sliding_window": 4096,
+}
+"""Source: config.json of mistralai/Mistral-7B-v0.1."""
+SMALL = {
+    "hidden_size": 64,
+    "intermediate_size": 192,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 1024,
+    "sliding_window": 64,
+    "initializer_range": 0.2,  # wide enough that the logits differ: a flat model proves nothing
+}
+SHARD = "1GB"
+"""Saving moves one shard at a time over the CPU, so this is what it holds of the weights."""
+
+
+def random_model(sizes: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
+    """Return a Mistral of these sizes; its weights never lie on another device."""
+    make: Any = MistralConfig
+    config = make(vocab_size=VOCABULARY, eos_token_id=None, bos_token_id=None, pad_token_id=0, **sizes)
+    torch.manual_seed(20261123)
+    loader: Any = AutoModelForCausalLM
+    with torch.device(device):
+        model = loader.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    return model.eval()
+
+
+def save(model: Any, folder: Path) -> None:
+    """Write the weights, a shard at a time."""
+    model.save_pretrained(str(folder), max_shard_size=SHARD)
+
+
+def plan_for(folder: Path, device: torch.device, dtype: str, quantisation: str = "") -> Plan:
+    """Return the plan that has hermes load a folder so and not otherwise."""
+    return Plan(
+        model=folder.name,
+        engine="transformers",
+        path=folder,
+        precision=quantisation or dtype,
+        device=str(device),
+        context_size=SEVEN_B["sliding_window"],
+        threads=torch.get_num_threads(),
+        weight_bytes=0,
+        kv_bytes=0,
+        headroom_bytes=0,
+        memory_available=0,
+        reason="a benchmark",
+        devices=(str(device),),
+        dtype=dtype,
+        quantisation=quantisation,
+    )
+
+
+def bytes_a_token(model: Any, context: int) -> int:
+    """Return what a token reads: every weight but the input embedding, and the keys and values so far."""
+    weights = sum(p.nbytes for p in model.parameters()) - model.get_input_embeddings().weight.nbytes
+    config = model.config
+    width = config.head_dim or config.hidden_size // config.num_attention_heads
+    held = min(context, config.sliding_window or context)
+    states = 2 * config.num_hidden_layers * config.num_key_value_heads * width * held
+    return int(weights + states * torch.finfo(model.dtype).bits // 8)

@@ -1,0 +1,104 @@
+"""The sides of rows G1 and G2: hermes' decode loop, and `generate`; each gives its ids and its speed."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.generation.streamers import BaseStreamer
+
+from benchmarks.ours.engines import GREEDY
+from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.sampling import History, Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a run gave. `speed` is tokens a second, from the first token to the last; `first_s` seconds."""
+
+    ids: list[int]
+    speed: float
+    first_s: float
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the card has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class HermesSide:
+    """hermes' Decoder and Sampler over a loaded model, as its engine drives them."""
+
+    def __init__(self, model: Any, device: torch.device, limit: int) -> None:
+        self._decoder = Decoder(model, device, limit)
+        self._device = device
+
+    def __call__(self, prompt: list[int], tokens: int) -> Decoded:
+        """Generate greedily behind a prompt that is evaluated anew."""
+        self._decoder.rewind(0)
+        synchronise(self._device)
+        began = time.perf_counter()
+        self._decoder.prefill(prompt[:-1], lambda: False)
+        history, sampler = History(prompt), Sampler(GREEDY, self._device)
+        first = 0.0
+        for _ in range(tokens):
+            history.append(sampler.choose(self._decoder.step(history.ids[-1]), history))
+            first = first or time.perf_counter()
+        took = time.perf_counter() - first
+        return Decoded(history.ids[len(prompt) :], (tokens - 1) / took, first - began)
+
+
+class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is not typed
+    """Notes when each token came, as a streamer that shows text would be given it."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, _: Any) -> None:
+        """Note the time; the prompt comes first."""
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Do nothing: there is no text to finish."""
+
+
+class GenerateSide:
+    """`model.generate` with a streamer. `settings` choose the cache, and with it whether it compiles."""
+
+    def __init__(self, model: Any, device: torch.device, **settings: Any) -> None:
+        self._model = model
+        self._device = device
+        self._settings = settings
+
+    def __call__(self, prompt: list[int], tokens: int) -> Decoded:
+        """Generate greedily behind a prompt."""
+        ids, clock = torch.tensor([prompt], device=self._device), _Clock()
+        synchronise(self._device)
+        began = time.perf_counter()
+        made = self._model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=tokens,
+            min_new_tokens=tokens,
+            do_sample=False,
+            streamer=clock,
+            **self._settings,
+        )
+        _, first, *rest = clock.times
+        speed = len(rest) / (rest[-1] - first)
+        return Decoded(made[0, len(prompt) :].tolist(), speed, first - began)
+
+
+def copy_bandwidth(device: torch.device, size: int, rounds: int = 10) -> float:
+    """Return bytes read and written a second while `size` bytes are copied: the best of the rounds."""
+    source = torch.zeros(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    best = 0.0
+    for _ in range(rounds):
+        synchronise(device)
+        began = time.perf_counter()
+        target.copy_(source)
+        synchronise(device)
+        best = max(best, 2 * size / (time.perf_counter() - began))
+    return best

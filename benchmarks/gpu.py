@@ -1,0 +1,116 @@
+"""Rows G1 to G4 on a graphics card: `python -m benchmarks.gpu [--quick] [--layers N] [--device cuda:0]`.
+
+The model is a Mistral 7B of random weights, so nothing is fetched. `--device cpu` is a dry run: a small
+shape, which shows that the rows work and says nothing about speed. Prints the card and one table, writes one
+JSON file, and exits 1 where a gate failed, and UNAVAILABLE where there is no card or too small a one.
+"""
+
+import argparse
+import dataclasses
+import datetime as dt
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import RESULTS, report, version
+from benchmarks.weights import missing
+
+UNAVAILABLE = 69
+"""EX_UNAVAILABLE of sysexits.h, as hermes itself ends where something that it needs is not there."""
+NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes")
+DRY_RUN = "DRY RUN on the CPU with a small shape: these figures say nothing about any card"
+
+
+def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
+    """Measure, write under `results`, and return the exit code."""
+    wanted = _parse(arguments)
+    if words := refusal(wanted.device):
+        return _refuse(words)
+    import torch  # noqa: PLC0415 - only where there is something to measure
+
+    from benchmarks.card.rows import measure, new_run  # noqa: PLC0415 - imports torch
+
+    device = torch.device(wanted.device)
+    about = _about(device)
+    with tempfile.TemporaryDirectory(prefix="hermes-gpu-", dir=wanted.scratch) as name:
+        run = new_run(device, wanted.layers, Path(name), quick=wanted.quick)
+        about |= {"layers": run.sizes["num_hidden_layers"], "repeats": run.repeats, "tokens": run.tokens}
+        print("\n".join(f"{name}: {value}" for name, value in about.items()), end="\n\n", flush=True)
+        try:
+            lines = measure(run)
+        except torch.OutOfMemoryError:
+            return _refuse(f"{device} has no room for {about['layers']} layers; --layers N asks for fewer")
+    if device.type == "cpu":  # a small shape on a processor meets and misses goals by chance
+        lines = [dataclasses.replace(line, goal=None) for line in lines]
+        print(DRY_RUN)
+    return report(about, lines, results)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2 repeats of 8 tokens, to see that it works")
+    parser.add_argument("--layers", type=int, help="of the model; 32 by default, 2 in a dry run")
+    parser.add_argument("--device", default="cuda:0", help="cuda:0 by default; cpu for a dry run")
+    parser.add_argument("--scratch", type=Path, help="where 20 GB of weights may lie for the while")
+    return parser.parse_args(arguments)
+
+
+def _refuse(words: str) -> int:
+    print(f"benchmarks.gpu: {words}", file=sys.stderr)
+    return UNAVAILABLE
+
+
+def refusal(device: str) -> str:
+    """Return why nothing can be measured on the device; nothing where it can."""
+    if words := missing(NEEDED):
+        return words
+    import torch  # noqa: PLC0415 - the one that knows the card
+
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        return f"'{device}' is no device; it can be cuda:0, or cpu for a dry run"
+    if wanted.type == "cpu":
+        return ""
+    if wanted.type != "cuda":
+        return f"{device}: the rows G1 to G4 are for CUDA and ROCm cards; --device cpu makes a dry run"
+    if not torch.cuda.is_available() or (wanted.index or 0) >= torch.cuda.device_count():
+        return (
+            f"torch {torch.__version__} sees no {device} here; run it on a machine with a card, "
+            "or dry with --device cpu"
+        )
+    return ""
+
+
+def _about(device: Any) -> dict[str, Any]:
+    """Return what has to be known to compare the figures with other ones."""
+    import torch  # noqa: PLC0415 - loaded by now
+
+    about: dict[str, Any] = {"date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        about |= {
+            "card": card.name,
+            "memory GiB": round(card.total_memory / (1 << 30), 1),
+            "compute capability": f"{card.major}.{card.minor}",
+            "driver": _driver(),
+            "CUDA or ROCm": torch.version.cuda or torch.version.hip,
+        }
+    else:
+        about["card"] = DRY_RUN
+    versions = {name: version(name) for name in ("openhermes-cli", *NEEDED)}
+    load = os.getloadavg()
+    return {**about, "python": platform.python_version(), "load average": load, "versions": versions}
+
+
+def _driver() -> str:
+    path = Path("/sys/module/nvidia/version")
+    return path.read_text(encoding="ascii").strip() if path.is_file() else "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

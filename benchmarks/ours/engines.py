@@ -1,0 +1,54 @@
+"""Engines for the hermes side, opened from the words of a row; and how many ids a torch model looks up."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hermes_cli.engines.base import Engine
+from hermes_cli.models import hardware
+from hermes_cli.models.gguf import read_header
+from hermes_cli.models.local import describe_folder
+from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.options import GenerationOptions
+
+GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
+"""The likeliest token, always. All else is as hermes comes."""
+
+
+def opened(ask: Mapping[str, Any]) -> Engine:
+    """Return an engine on the CPU.
+
+    `ask` holds engine, model, threads, n_ctx, and for transformers precision.
+    """
+    if ask["engine"] == "transformers":
+        from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - seconds
+
+        return TransformersEngine.open(plan(ask))
+    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - not every row has it
+
+    header = read_header(Path(ask["model"]))
+    return LlamaCppEngine(header, name="starter", context_size=ask["n_ctx"], threads=ask["threads"])
+
+
+def plan(ask: Mapping[str, Any]) -> Plan:
+    """Return hermes' own plan for a folder of weights, as `--precision`, `--context` and so on ask for it."""
+    model = describe_folder(Path(ask["model"]), Path(ask["model"]).name)
+    if model is None:
+        raise FileNotFoundError(ask["model"])
+    wishes = Wishes(ask["n_ctx"], ask["threads"], ask["precision"], "cpu")
+    return choose(hardware.probe(), model.facts, wishes)
+
+
+class LookedUp:
+    """Counts the ids that any torch model in this process looks up: what it evaluates, seen from outside."""
+
+    def __init__(self) -> None:
+        from torch import nn  # noqa: PLC0415 - seconds that only a torch engine needs
+
+        self.ids = 0
+        self._kind = nn.Embedding
+        nn.modules.module.register_module_forward_pre_hook(self._look)
+
+    def _look(self, module: Any, given: Any) -> None:
+        if isinstance(module, self._kind):
+            self.ids += given[0].numel()

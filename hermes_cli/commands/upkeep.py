@@ -1,0 +1,82 @@
+"""Removing conversations, and looking after their file: for `hermes sessions rm`, `prune` and `check`."""
+
+import time
+from collections.abc import Sequence
+
+from hermes_cli.commands.keeping import find, open_store, save_what_can_be_read
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.errors import StoreDamaged, StoreError, UsageError
+from hermes_cli.messages import Role
+from hermes_cli.screen.columns import columns
+from hermes_cli.store import typed
+from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.store import Store
+
+DAY_S = 86_400
+
+
+def remove(runtime: Runtime, names: Sequence[str]) -> None:
+    """Delete the conversations of these names. Raises UsageError for one that is not there."""
+    store = open_store(runtime)
+    _delete(runtime, store, [find(store, name) for name in names])
+
+
+def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool) -> None:
+    """Delete what was not used for so many days, without those that have a name of the person's own.
+
+    Raises UsageError where a script does not say that it is sure.
+    """
+    store, terminal = open_store(runtime), runtime.terminal
+    before = time.time() - days * DAY_S
+    old = [one for one in store.conversations() if one.updated < before and (named or not one.is_named)]
+    if not old:
+        terminal.notice(f"no conversation is older than {days:,} days")
+        return
+    terminal.write(columns([(str(one.id), f"{one.count} messages", one.title) for one in old]) + "\n")
+    if dry_run:
+        return
+    if not sure:
+        if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
+            raise UsageError(f"{_counted(len(old))} would be deleted", "--yes deletes them")
+        if terminal.ask(f"Delete {_counted(len(old))}? [y/N] ").strip().lower() not in ("y", "yes"):
+            terminal.notice("nothing is deleted")
+            return
+    _delete(runtime, store, old)
+
+
+def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConversation]) -> None:
+    """Delete conversations, and what was typed in them from what the arrow keys bring back."""
+    for one in conversations:
+        if not store.claims.is_free(one.id):
+            raise StoreError(f"'{one.title}' is open in another window", "close it there first")
+    asked = {m.text for one in conversations for m in store.tree(one.id) if m.role is Role.USER}
+    count = store.remove([one.id for one in conversations])
+    typed.forget(runtime.paths.history, typed.spellings(asked))
+    runtime.terminal.notice(f"{_counted(count)} gone")
+
+
+def check(runtime: Runtime, *, rescue: bool) -> None:
+    """Say what is wrong with the file. Raises StoreDamaged where it is damaged and not to be rescued."""
+    store = open_store(runtime)
+    file = runtime.paths.conversations
+    try:
+        problems = store.check()
+    except StoreDamaged as error:
+        problems = [error.message]
+    if not problems:
+        found = store.conversations()
+        messages = sum(one.count for one in found)
+        runtime.terminal.notice(f"{file} is whole: {messages:,} messages in {_counted(len(found))}")
+        return
+    if not rescue:
+        for problem in problems:
+            runtime.terminal.notice(f"  {problem}")
+        raise StoreDamaged(
+            f"{file} is damaged", "'hermes sessions check --rescue' saves what can be read of it"
+        )
+    store.close()
+    save_what_can_be_read(runtime, f"{file} is damaged: {problems[0]}", even_if_it_opens=True)
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} conversation{'' if count == 1 else 's'}"

@@ -1,0 +1,92 @@
+"""Moving about in a conversation costs only what is new: a real model, a real store, and counted ids."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_cli.chat import branches
+from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.tokenizer_json import Vocabulary
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.store.store import Store
+from tests.engines.transformers.conftest import engine_over
+
+OPENING = Conversation((Message(Role.SYSTEM, "You are a lighthouse keeper."),))
+SHORT = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=12, loop_guard=0)
+
+
+class Counted:
+    """A session whose every answer is checked: what was prefilled is what the last one had not held."""
+
+    def __init__(self, model: Any, vocabulary: Vocabulary, file: Path) -> None:
+        self.vocabulary = vocabulary
+        self.store = Store(file)
+        engine = engine_over(model, vocabulary)
+        self.session = Session(engine, OPENING, Sourced(SHORT), Keeper(self.store))
+        self._held: list[int] = []
+
+    def answer(self, begin: Callable[[], Any]) -> int:
+        """Have an answer and return how many ids were prefilled for it."""
+        list(begin())
+        done = self.session.last
+        assert done is not None
+        asked = self.session.conversation.messages[:-1]
+        prompt = self.vocabulary.chatml.ids(asked)
+        same = next(
+            (n for n, (a, b) in enumerate(zip(prompt, self._held, strict=False)) if a != b),
+            min(len(prompt), len(self._held)),
+        )
+        new = len(prompt) - min(same, len(prompt) - 1)
+        assert done.usage.prefilled_tokens == new
+        whole = self.vocabulary.chatml.ids(self.session.conversation.messages)
+        self._held = whole[: len(prompt) + done.usage.completion_tokens - 1]
+        return new
+
+    def ask(self, text: str) -> int:
+        """Ask, and return how many ids were prefilled."""
+        return self.answer(lambda: self.session.send(text, Cancel()))
+
+
+@pytest.fixture
+def counted(mistral: Any, mistral_vocabulary: Vocabulary, tmp_path: Path) -> Counted:
+    """A session over the tiny Mistral that is kept in a file."""
+    return Counted(mistral, mistral_vocabulary, tmp_path / "conversations.db")
+
+
+def test_every_move_costs_what_is_new(counted: Counted) -> None:
+    """A swipe, an undo or a fork would have the model read the whole conversation again."""
+    session = counted.session
+    first = counted.ask("Good evening! Is the lamp lit, and how is the sea tonight?")
+    second = counted.ask("And the wind?")
+    assert second < first
+    assert counted.answer(lambda: session.again(Cancel())) == 1  # all but the id that is evaluated again
+    branches.swipe(session, 0)
+    assert counted.ask("Go on.") < first
+    branches.undo(session, 1)
+    assert counted.ask("Stop.") < first
+    branches.fork(session, "another")
+    assert counted.ask("And now?") < first
+    place = branches.asked_at(session, 2)
+    assert counted.answer(lambda: session.edit(place, "Halt.", Cancel())) < first
+    branches.go_to(session, session.keeper.path[1])
+    assert counted.ask("Once more.") < first
+
+
+def test_a_conversation_that_is_resumed_has_the_same_ids(
+    counted: Counted, mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
+    """The model would read another conversation than the one that it held, after every restart."""
+    counted.ask("Good evening!")
+    counted.ask("And the wind?")
+    ids = mistral_vocabulary.chatml.ids(counted.session.conversation.messages)
+    counted.store.close()
+    later = Counted(mistral, mistral_vocabulary, counted.store.file or Path())
+    branches.resume(later.session, later.store.conversations()[0])
+    assert mistral_vocabulary.chatml.ids(later.session.conversation.messages) == ids
+    made = [m.turn_ids for m in later.session.conversation if m.role is Role.ASSISTANT]
+    assert all(made)

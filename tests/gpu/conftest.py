@@ -1,0 +1,25 @@
+"""Everything here needs a card that torch can use; without one it is skipped."""
+
+import pytest
+import torch
+
+from hermes_cli.models import hardware
+from hermes_cli.models.local import describe_folder
+from hermes_cli.models.plan import Plan, Wishes, choose
+from tests.weights import tiny_mistral_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def card() -> torch.device:
+    """The first card."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    return torch.device("cuda", 0)
+
+
+def card_plan(precision: str) -> Plan:
+    """Return hermes' own plan for the tiny Mistral on the first card, with a window of 1,024 tokens."""
+    folder = tiny_mistral_folder()
+    model = describe_folder(folder, folder.name)
+    assert model is not None
+    return choose(hardware.probe(), model.facts, Wishes(1024, None, precision, "cuda:0"))

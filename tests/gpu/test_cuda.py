@@ -1,0 +1,191 @@
+"""The engine on a card: the library's own answers, the price of new tokens only, and memory that runs out.
+
+Weights are the tiny Mistral's, whose window of 64 tokens every conversation here outgrows.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel, Completion, FinishReason
+from hermes_cli.engines.tokenizer_json import read_vocabulary
+from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.engine import TransformersEngine
+from hermes_cli.engines.transformers.faults import named
+from hermes_cli.engines.transformers.loading import load_model
+from hermes_cli.engines.transformers.quantize import quantise
+from hermes_cli.errors import ResourcesExhausted
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.options import GenerationOptions, Sourced
+from tests.gpu.conftest import card_plan
+from tests.weights import SMALL_WINDOW
+
+pytestmark = pytest.mark.gpu
+
+GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=32, loop_guard=0)
+SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
+TALK = Conversation((Message(Role.SYSTEM, SYSTEM), Message(Role.USER, "Good evening! Is the lamp lit?")))
+NEAR_TIE = {"fp32": 0.001, "bf16": 0.3, "4bit": 0.3}
+"""Nats by which a token may be less likely than the library's: 16 bits round with the shape of a batch."""
+IDS = torch.arange(1000, 1040)[None]
+
+
+@dataclasses.dataclass
+class Loaded:
+    """An engine, and what is inside it."""
+
+    engine: TransformersEngine
+    model: Any
+    device: torch.device
+    precision: str
+
+
+@pytest.fixture(scope="module", params=["fp32", "bf16", "4bit"])
+def loaded(request: pytest.FixtureRequest, card: torch.device) -> Iterator[Loaded]:
+    """The tiny Mistral on the card, in each precision."""
+    plan = card_plan(request.param)
+    assert torch.device(plan.devices[0]) == card
+    model, device = load_model(plan)
+    engine = TransformersEngine(
+        Decoder(model, device, plan.context_size), read_vocabulary(plan.path), name="tiny", context_size=1024
+    )
+    yield Loaded(engine, model, device, request.param)
+    engine.close()
+
+
+def said(
+    engine: TransformersEngine, talk: Conversation, options: GenerationOptions = GREEDY
+) -> tuple[str, Completion]:
+    """Return an answer's text and its completion."""
+    chunks = list(engine.stream(talk.messages, options, Cancel()))
+    done = chunks[-1].completion
+    assert done is not None
+    return "".join(chunk.text for chunk in chunks), done
+
+
+def prompt_and_ids(
+    engine: TransformersEngine, talk: Conversation, done: Completion
+) -> tuple[list[int], list[int]]:
+    """Return the prompt and what was generated behind it."""
+    prompt = [token.id for token in engine.prompt_tokens(talk.messages)]
+    opening = engine._vocabulary.chatml.open_turn_ids(talk.messages)
+    assert done.turn_ids is not None
+    return prompt, list(done.turn_ids.ids[len(opening) :])
+
+
+def test_greedy_ids_are_those_of_generate(loaded: Loaded) -> None:
+    """The answers on a card would not be the model's own; with reuse, past the window."""
+    talk = TALK
+    for turn in range(5):
+        text, done = said(loaded.engine, talk)
+        prompt, ids = prompt_and_ids(loaded.engine, talk, done)
+        assert done.usage.cached_tokens > 0 or turn == 0
+        whole = torch.tensor([prompt], device=loaded.device)
+        made = loaded.model.generate(
+            whole,
+            attention_mask=torch.ones_like(whole),
+            max_new_tokens=len(ids),
+            do_sample=False,
+            pad_token_id=0,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        theirs = made.sequences[0, len(prompt) :].tolist()
+        differ = [place for place, (a, b) in enumerate(zip(ids, theirs, strict=False)) if a != b][:1]
+        for place in differ:  # behind the first other token the two say different things
+            likely = made.logits[place][0].float().log_softmax(-1)
+            assert likely.max() - likely[ids[place]] <= NEAR_TIE[loaded.precision]
+        talk = talk.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "And then?"))
+    assert len(prompt) > 3 * SMALL_WINDOW
+
+
+def test_the_next_turn_prefills_only_what_is_new(loaded: Loaded) -> None:
+    """Every turn would cost as much as the whole conversation."""
+    loaded.engine._decoder.make_room()  # type: ignore[union-attr]
+    text, done = said(loaded.engine, TALK)
+    assert done.usage.cached_tokens == 0
+    prompt, ids = prompt_and_ids(loaded.engine, TALK, done)
+    talk = TALK.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "And then?"))
+    _, after = said(loaded.engine, talk)
+    assert after.usage.cached_tokens == len(prompt) + min(len(ids), done.usage.completion_tokens - 1)
+    _, retry = said(loaded.engine, talk)
+    assert retry.usage.prefilled_tokens == 1
+
+
+def test_a_cancel_ends_the_answer_and_keeps_what_was_said(loaded: Loaded) -> None:
+    """Ctrl-C would go on printing, or cost the conversation."""
+    cancel = Cancel()
+    chunks = []
+    for chunk in loaded.engine.stream(TALK.messages, GREEDY, cancel):
+        chunks.append(chunk)
+        cancel.set()
+    done = chunks[-1].completion
+    assert done is not None
+    assert done.finish_reason is FinishReason.CANCELLED
+    assert done.usage.completion_tokens < 8
+    assert said(loaded.engine, TALK)[1].usage.prefilled_tokens == 1
+
+
+def test_the_same_seed_gives_the_same_answer(loaded: Loaded) -> None:
+    """A run on a card could not be repeated."""
+    options = GenerationOptions(temperature=1.5, seed=7, max_tokens=24)
+    assert said(loaded.engine, TALK, options)[0] == said(loaded.engine, TALK, options)[0]
+
+
+def test_cards_that_are_full_say_so(card: torch.device) -> None:
+    """The library's own words, with addresses and settings, would stand on the screen."""
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        torch.empty(1 << 46, dtype=torch.uint8, device=card)
+    error = named(caught.value, card)
+    assert isinstance(error, ResourcesExhausted)
+    assert error.message == "cuda:0 ran out of memory"
+
+
+def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(loaded: Loaded) -> None:
+    """The half of the answer that stood on the screen would be lost, and the session with it."""
+    session = Session(loaded.engine, Conversation(TALK.messages[:1]), Sourced(GREEDY))
+    answer = session.send("Good evening!", Cancel())
+    text = next(answer).text
+
+    def fill(*_: object) -> None:
+        torch.empty(1 << 46, dtype=torch.uint8, device=loaded.device)
+
+    hook = loaded.model.get_decoder().layers[1].register_forward_pre_hook(fill)
+    try:
+        with pytest.raises(ResourcesExhausted, match="ran out of memory"):
+            text += "".join(chunk.text for chunk in answer)
+    finally:
+        hook.remove()
+    assert session.conversation.messages[-1].text.startswith(text)
+    assert "".join(chunk.text for chunk in session.send("Go on.", Cancel()))
+
+
+def test_a_closed_engine_gives_its_memory_back(card: torch.device) -> None:
+    """A change of models would need the memory of both."""
+    before = torch.cuda.memory_allocated(card)
+    engine = TransformersEngine.open(card_plan("bf16"))
+    said(engine, TALK)
+    assert torch.cuda.memory_allocated(card) > before + (1 << 20)
+    engine.close()
+    assert torch.cuda.memory_allocated(card) < before + (1 << 20)
+
+
+def test_nf4_is_the_same_model_when_it_was_saved(card: torch.device, tmp_path: Path) -> None:
+    """`hermes models quantize` would leave another model than the one that was tried."""
+    plan = card_plan("4bit")
+    folder = tmp_path / "saved"
+    quantise(plan, folder)
+    saved = dataclasses.replace(plan, path=folder, quantisation="")
+    found = []
+    for one in (plan, saved):
+        model, _ = load_model(one)
+        layer = model.get_decoder().layers[0].mlp.up_proj
+        assert layer.weight.quant_state.quant_type == "nf4"
+        with torch.inference_mode():
+            found.append(model(IDS.to(card)).logits.float())
+    assert torch.equal(*found)

@@ -1,0 +1,70 @@
+"""The rows of a database file without SQLite: SQLite itself wrote them, and says what they are."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hermes_cli.store import pages
+
+VALUES = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+    st.binary(max_size=40),
+    st.integers(1000, 30_000).map(lambda n: "long " * (n // 5)),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([512, 1024, 4096, 65_536]),
+    st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), VALUES, VALUES, VALUES), max_size=30),
+)
+def test_every_row_is_what_sqlite_wrote(
+    tmp_path: Path, size: int, rows: list[tuple[int, object, object, object]]
+) -> None:
+    """A rescued conversation would hold other words than were said."""
+    path = tmp_path / "a.db"
+    path.unlink(missing_ok=True)
+    with sqlite3.connect(path, isolation_level=None) as database:
+        database.execute(f"PRAGMA page_size = {size}")
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c)")
+        database.executemany("INSERT OR REPLACE INTO t VALUES (?, ?, ?, ?)", rows)
+        wanted = database.execute("SELECT * FROM t").fetchall()
+    database.close()
+    found = [(n, *values[1:]) for n, values in pages.rows(path.read_bytes()) if len(values) == 4]
+    assert sorted(signed(row) for row in found) == sorted(signed(row) for row in wanted)
+
+
+def signed(row: tuple[object, ...]) -> tuple[str, ...]:
+    """Return a row so that rows can be sorted; the id is read without its sign."""
+    number = row[0]
+    assert isinstance(number, int)
+    return tuple(map(repr, (number % 2**64, *row[1:])))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=6000), st.integers(0, 4000), st.binary(max_size=64))
+def test_no_bytes_are_too_odd(data: bytes, at: int, more: bytes) -> None:
+    """A rescue would end with an error of its own."""
+    for start in (b"", b"\x0d\x00\x00\x00\x40"):
+        whole = start + data
+        list(pages.rows(whole[:at] + more + whole[at:]))
+
+
+def test_a_chain_of_pages_that_ends_in_itself() -> None:
+    """It would be followed for ever, and fill the memory."""
+    size = 4096
+    row = bytes([0xFF] * 8 + [0x7F]) + bytes([1])  # a length that no file has
+    page = b"\x0d\x00\x00\x00\x01\x00\x00\x00" + (100).to_bytes(2, "big")
+    assert list(pages.rows(page.ljust(100, b"\0") + row.ljust(size - 100, b"\0"))) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 99, b"SQLite format 3\0"])
+def test_hardly_a_file(data: bytes) -> None:
+    """An empty file would be an error."""
+    assert list(pages.rows(data)) == []

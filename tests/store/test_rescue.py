@@ -1,0 +1,150 @@
+"""A damaged database: what can be read is saved, the file is kept, and nothing begins blank in silence."""
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.errors import StoreDamaged, StoreError
+from hermes_cli.messages import Message, Role
+from hermes_cli.store.claims import Claims
+from hermes_cli.store.rescue import rescue
+from hermes_cli.store.store import Store
+
+CONVERSATIONS, TURNS = 20, 30
+PAGE = 4096
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A database of 600 messages on a few hundred pages."""
+    path = tmp_path / "data" / "conversations.db"
+    store = Store(path)
+    for one in range(CONVERSATIONS):
+        number, parent = store.begin([Message(Role.SYSTEM, "system")], "nobody"), None
+        for turn in range(TURNS):
+            role = Role.ASSISTANT if turn % 2 else Role.USER
+            parent = store.add(number, parent, Message(role, f"{one}/{turn} " + f"word{turn} " * 60))
+    store.close()
+    return path
+
+
+def claims(file: Path) -> Claims:
+    """Return this process' claims."""
+    return Claims(file.with_name("claims"))
+
+
+def texts(store: Store) -> set[str]:
+    """Return the beginning of every message."""
+    found = {m.text.split(" ")[0] for one in store.conversations() for m in store.tree(one.id)}
+    store.close()
+    return found
+
+
+EVERYTHING = {f"{one}/{turn}" for one in range(CONVERSATIONS) for turn in range(TURNS)}
+
+
+@pytest.mark.parametrize("length", [16, 100, PAGE])
+def test_where_the_beginning_is_overwritten_everything_else_is_saved(file: Path, length: int) -> None:
+    """One bad sector at the front would cost every conversation there is."""
+    damaged = b"\xa5" * length + file.read_bytes()[length:]
+    file.write_bytes(damaged)
+    with pytest.raises(StoreDamaged):
+        Store(file)
+    saved = rescue(file, claims(file))
+    assert saved is not None
+    assert (saved.conversations, saved.messages) == (CONVERSATIONS, CONVERSATIONS * TURNS)
+    assert saved.aside.read_bytes() == damaged
+    assert texts(Store(file)) == EVERYTHING
+    assert Store(file).search("word7 word7")
+    assert sorted(p.name for p in file.parent.iterdir() if "journal" not in p.name) == [
+        "conversations.damaged-1.db",
+        "conversations.db",
+        "rescue.lock",
+    ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int) -> None:
+    """Reading would end at the first bad page, and take the rest with it."""
+    chance, data = random.Random(seed), bytearray(file.read_bytes())  # noqa: S311 - pages, not secrets
+    bad = chance.sample(range(1, len(data) // PAGE), 5)
+    for page in bad:
+        data[page * PAGE : (page + 1) * PAGE] = chance.randbytes(PAGE)
+    file.write_bytes(data)
+    saved = rescue(file, claims(file), even_if_it_opens=True)
+    assert saved is not None
+    assert saved.messages >= CONVERSATIONS * TURNS - 5 * 10  # a page holds nine of them
+    store = Store(file)
+    assert store.check() == []
+    assert texts(store) <= EVERYTHING
+
+
+def test_a_file_cut_short_gives_what_is_left(file: Path) -> None:
+    """A copy that was broken off would be worth nothing."""
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2 // PAGE * PAGE])
+    saved = rescue(file, claims(file), even_if_it_opens=True)
+    assert saved is not None
+    assert saved.messages > CONVERSATIONS * TURNS * 0.4
+    assert Store(file).check() == []
+
+
+def test_what_is_no_database_is_kept_aside(file: Path) -> None:
+    """It would be overwritten, or stand in the way for ever."""
+    file.write_bytes(b"these are my notes, and I put them into the wrong place" * 100)
+    saved = rescue(file, claims(file))
+    assert saved is not None
+    assert (saved.conversations, saved.messages) == (0, 0)
+    assert saved.aside.read_bytes().startswith(b"these are my notes")
+    assert texts(Store(file)) == set()
+
+
+def test_numbers_stay_what_they_were(file: Path) -> None:
+    """`hermes chat -r 7` would go on with another conversation than before."""
+    before = {one.id: one.title for one in Store(file).conversations()}
+    file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
+    rescue(file, claims(file))
+    assert {one.id: one.title for one in Store(file).conversations()} == before
+    assert Store(file).begin([], "") > max(before)
+
+
+def test_what_is_whole_is_left_alone(file: Path) -> None:
+    """Of two windows that find the damage at once, the second would put the rescued one aside."""
+    before = file.read_bytes()
+    assert rescue(file, claims(file)) is None
+    assert file.read_bytes() == before
+
+
+def test_another_window_has_it_open(file: Path) -> None:
+    """Its next turn would go into the file that was put aside."""
+    other = Store(file)
+    assert other.claims.take(1)
+    file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
+    with pytest.raises(StoreError, match="another window"):
+        rescue(file, claims(file))
+    other.close()
+
+
+def test_messages_without_their_conversation_get_one(file: Path) -> None:
+    """They would be in the file, and nobody could find them."""
+    with sqlite3.connect(file) as raw:
+        raw.execute("PRAGMA foreign_keys = OFF")
+        raw.execute("DELETE FROM conversations WHERE id = 3")
+    rescue(file, claims(file), even_if_it_opens=True)
+    store = Store(file)
+    (found,) = store.named("(rescued)")
+    assert (found.id, len(store.path(found.leaf))) == (3, TURNS)
+    store.close()
+
+
+def test_a_word_index_out_of_step_is_mended(file: Path) -> None:
+    """A search would not find what is there."""
+    with sqlite3.connect(file) as raw:
+        raw.execute("INSERT INTO words (words) VALUES ('delete-all')")
+    store = Store(file)
+    assert store.search("word7") == []
+    assert store.check() == []
+    assert len(store.search("word7")) == CONVERSATIONS
+    store.close()

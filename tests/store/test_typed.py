@@ -1,0 +1,75 @@
+"""What was typed at the prompt: prompt_toolkit's own file, of which entries can be taken out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prompt_toolkit.history import FileHistory
+
+from hermes_cli.store import typed
+
+LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), min_size=1, max_size=30)
+
+
+def read(path: Path) -> list[str]:
+    """Return the entries as prompt_toolkit reads them, oldest first."""
+    return list(reversed(list(FileHistory(str(path)).load_history_strings())))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LINES, max_size=8), st.data())
+def test_what_is_forgotten_is_gone_and_the_rest_is_as_it_was(
+    tmp_path: Path, texts: list[str], data: st.DataObject
+) -> None:
+    """A forgotten turn would come back with the arrow key, or take its neighbours along."""
+    path = tmp_path / "history"
+    path.unlink(missing_ok=True)
+    typed.make(path)
+    for text in texts:
+        typed.add(path, text)
+    assert read(path) == texts
+    gone = set(data.draw(st.lists(st.sampled_from(texts)))) if texts else set()
+    typed.forget(path, gone)
+    assert read(path) == [text for text in texts if text not in gone]
+
+
+def test_it_reads_what_prompt_toolkit_wrote(tmp_path: Path) -> None:
+    """Entries of an earlier hermes could not be forgotten."""
+    path = tmp_path / "history"
+    FileHistory(str(path)).store_string("first\nof two lines")
+    FileHistory(str(path)).store_string("second")
+    typed.add(path, "third")
+    typed.forget(path, {"first\nof two lines"})
+    assert read(path) == ["second", "third"]
+    assert b"of two lines" not in path.read_bytes()
+
+
+def test_it_is_private(tmp_path: Path) -> None:
+    """Everybody on the machine could read what was said."""
+    path = tmp_path / "state" / "history"
+    typed.make(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_two_windows_and_one_that_forgets(tmp_path: Path) -> None:
+    """Entries of one window would be cut into by another's, or lost while a third one forgets."""
+    path = tmp_path / "history"
+    typed.make(path)
+    program = (
+        "import sys; from pathlib import Path; from hermes_cli.store import typed\n"
+        "for n in range(200): typed.add(Path(sys.argv[1]), f'{sys.argv[2]} {n}\\nmore of it')"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), name], cwd=Path(__file__).parents[2])
+        for name in ("a", "b")
+    ]
+    while any(writer.poll() is None for writer in writers):
+        typed.forget(path, {"nothing of it"})
+    found = read(path)
+    for name in ("a", "b"):
+        assert [text for text in found if text.startswith(name)] == [
+            f"{name} {n}\nmore of it" for n in range(200)
+        ]
