@@ -270,15 +270,18 @@ class Store:
         problems = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
         for table, _, owner, _ in self._rows("PRAGMA foreign_key_check"):
             problems.append(f"a row of {table} belongs to none of {owner}")
-        try:
-            self._command("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-        except StoreError:
-            self._command("INSERT INTO words (words) VALUES ('rebuild')")
-        return problems
-
-    def _command(self, statement: str) -> None:
+        growing = "FROM messages WHERE state = 'partial'"  # SQLite wants them in the index, hermes does not
         with transaction(self._connection, self.file) as database:
-            database.execute(statement)
+            try:
+                database.execute(f"INSERT INTO words (rowid, text) SELECT id, text {growing}")
+                database.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+                    raise
+                database.execute("INSERT INTO words (words) VALUES ('rebuild')")
+            take_out = f"INSERT INTO words (words, rowid, text) SELECT 'delete', id, text {growing}"
+            database.execute(take_out)
+        return problems
 
     def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         with explained(self.file):

@@ -20,7 +20,9 @@ from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store import schema
 from hermes_cli.store.claims import Claims
+from hermes_cli.store.records import Made, State
 from hermes_cli.store.store import Store
+from torture.look import damage
 
 
 @contextmanager
@@ -116,3 +118,22 @@ def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int) -
     assert len(after.search("room again")) == 1
     with sqlite3.connect(file) as raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_check_leaves_growing_replies_out_of_the_index(tmp_path: Path, breaks: bool) -> None:  # noqa: FBT001
+    """Broken: a check while a reply grows, or after a kill, would be what damages the index of words."""
+    file = tmp_path / "conversations.db"
+    store = Store(file)
+    number = store.begin([], "")
+    asked = store.add(number, None, Message(Role.USER, "hello"))
+    reply = store.add(number, asked, Message(Role.ASSISTANT, "zebra"), State.PARTIAL)
+    if breaks:
+        store._connection.execute("DELETE FROM words_docsize")
+    for _ in range(2):
+        assert store.check() == []
+        assert (len(store.search("hello")), len(store.search("zebra"))) == (1, 0)
+    store.end(reply, "whole", State.COMPLETE, Made())
+    assert (len(store.search("whole")), len(store.search("zebra"))) == (1, 0)
+    store.close()
+    assert damage(file) == []
