@@ -17,7 +17,8 @@ ASKED = ("one", "two", "two", "three")
 EARLIER: set[look.Key] = {("user", "complete", "earlier"), ("assistant", "complete", "0: Earlier.")}
 """What a home holds in which a conversation was held before."""
 REMARKS = re.compile(
-    r"^(\(going on behind \d+ messages?\)|1 turn undone; /tree shows where they are\.)\n", re.MULTILINE
+    r"^(\(going on behind \d+ messages?\)|\(\d of \d\)|1 turn undone; /tree shows where they are\.)\n",
+    re.MULTILINE,
 )
 TOLD = re.compile(
     r"(?:from here on nothing is kept|nothing of this conversation is kept): [^\n]*\n(?:  [^\n]*\n)?"

@@ -48,7 +48,9 @@ def swipe(state: State, argument: str) -> None:
 
 
 def _say_place(state: State) -> None:
-    """Say which of the answers at this point is visible."""
+    """Say which of the answers at this point is visible, where a fault has not ended the keeping."""
+    if state.session.keeper.store is None:
+        return
     siblings, place = branches.alternatives(state.session)
     state.notice(f"({place + 1} of {len(siblings)})")
 

@@ -208,6 +208,17 @@ def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
     assert "nothing of this conversation is kept" in result.stderr
 
 
+def test_another_answer_where_keeping_has_failed(home: Env, tmp_path: Path) -> None:
+    """Broken: the answer would come, and then be said not to be there."""
+    data = Paths.from_environment(home).data
+    data.mkdir(parents=True)
+    (data / "claims").write_text("in the way")
+    model = script(tmp_path, {"text": "A."}, {"text": "B."})
+    result = hermes("chat", "-m", model, env=home, stdin=b"one\n/regen\n")
+    assert (result.code, result.stdout) == (0, b"A.\nB.\n")
+    assert result.stderr.count("\n") == result.stderr.count("from here on nothing is kept") == 1
+
+
 def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:
     """Broken: who says -c on a broken disk would be told to leave --no-log out."""
     data = Paths.from_environment(home).data
