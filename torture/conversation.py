@@ -23,6 +23,8 @@ REMARKS = re.compile(
 TOLD = re.compile(
     r"(?:from here on nothing is kept|nothing of this conversation is kept): [^\n]*\n(?:  [^\n]*\n)?"
 )
+REMARKED = re.compile(r"^\(the other answers cannot be read: [^\n]*\)\n", re.MULTILINE)
+"""What is told of a fault that ends nothing: the keeping goes on."""
 REFUSED = re.compile(r"^hermes: [^\n]*(full|fails|cannot|damaged|conversations)", re.MULTILINE)
 OUTCOMES = ("told", "refused", "harmless", "silent loss")
 
@@ -34,14 +36,15 @@ def judge(
 
     `earlier` is what was in the database before it.
     """
-    text, whole = REMARKS.sub("", ended.said), "".join(f"{answer}\n" for answer in answers)
+    text, remarked = REMARKED.subn("", REMARKS.sub("", ended.said))
+    whole = "".join(f"{answer}\n" for answer in answers)
     notices = TOLD.findall(text)
     wrong = look.damage(file) if file.exists() else []
     if REFUSED.search(text):
         outcome, before = "refused", text.partition("hermes: ")[0]
         wrong += [] if ended.code else ["refused, with exit code 0"]
     else:
-        outcome, before = "told" if notices else "harmless", TOLD.split(text)[0]
+        outcome, before = "told" if notices or remarked else "harmless", TOLD.split(text)[0]
         wrong += [] if TOLD.sub("", text) == whole else ["not every answer came, or more than that"]
         wrong += [] if ended.code == 0 else [f"exit code {ended.code}"]
     wrong += ["told more than once"] if len(notices) > 1 else []

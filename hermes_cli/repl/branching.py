@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hermes_cli.chat import branches
-from hermes_cli.errors import UsageError
+from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import State
 from hermes_cli.screen.sanitize import sanitize_line
@@ -51,7 +51,11 @@ def _say_place(state: State) -> None:
     """Say which of the answers at this point is visible, where a fault has not ended the keeping."""
     if state.session.keeper.store is None:
         return
-    siblings, place = branches.alternatives(state.session)
+    try:
+        siblings, place = branches.alternatives(state.session)
+    except StoreError as error:  # the answer itself came, and is kept
+        state.notice(f"(the other answers cannot be read: {error.message})")
+        return
     state.notice(f"({place + 1} of {len(siblings)})")
 
 

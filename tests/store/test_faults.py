@@ -1,5 +1,6 @@
 """What fails beneath the store: it is said as a StoreError, and what was there before stays."""
 
+import io
 import os
 import resource
 import sqlite3
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,6 +20,11 @@ from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.personas.persona import Persona
+from hermes_cli.repl import branching
+from hermes_cli.repl import state as repl
+from hermes_cli.repl.host import Host
+from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import schema
 from hermes_cli.store.claims import Claims
 from hermes_cli.store.records import Made, State
@@ -137,3 +144,20 @@ def test_a_check_leaves_growing_replies_out_of_the_index(tmp_path: Path, breaks:
     assert (len(store.search("whole")), len(store.search("zebra"))) == (1, 0)
     store.close()
     assert damage(file) == []
+
+
+def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path) -> None:
+    """Broken: an answer that came and is kept would be said to have failed, as a look at the others did."""
+    store, said = Store(tmp_path / "conversations.db"), io.StringIO()
+    terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/cli.py
+    talk = Session(ScriptedEngine(["A", "B"]), Conversation(), Sourced(), Keeper(store))
+    list(talk.send("1", Cancel()))
+    state = repl.State(terminal, talk, Persona("A", "", Path("a.toml")), "", cast("Host", None))
+
+    def answer(begin: repl.Answering) -> None:
+        list(begin(Cancel()))
+        store.close()  # whatever is read from here on fails
+
+    state.answer = answer
+    branching.again(state, "")
+    assert said.getvalue().startswith("(the other answers cannot be read")
