@@ -91,7 +91,8 @@ def fork(session: Session, title: str) -> StoredConversation:
     store, keeper = store_of(session), session.keeper
     if keeper.conversation is None:
         raise UsageError("there is nothing to fork yet", "ask something first")
-    number = store.fork(keeper.conversation, keeper.path, title)
+    old = store.conversation(keeper.conversation)
+    number = store.fork(keeper.conversation, keeper.path, title or f"{old.title if old else ''} (fork)")
     store.claims.take(number)
     made = store.conversation(number)
     if made is None:
@@ -116,6 +117,7 @@ def leave_disk(session: Session) -> int:
     (number,) = memory.adopt([(conversation, messages)])
     ids = dict(zip((m.id for m in messages), (m.id for m in memory.tree(number)), strict=True))
     keeper.conversation, keeper.path = number, [ids[one] for one in keeper.path]
+    keeper.left_behind = before, conversation.id
     return len(messages)
 
 
@@ -124,7 +126,7 @@ def resume(session: Session, conversation: StoredConversation) -> None:
     store = store_of(session)
     if not store.claims.take(conversation.id):
         raise UsageError(
-            f"'{conversation.title}' is open in another window",
+            f"'{' '.join(conversation.title.split())}' is open in another window",
             f"'hermes chat -r {conversation.id} --fork' goes on in a copy, "
             f"'hermes sessions show {conversation.id} --follow' reads along",
         )

@@ -4,7 +4,6 @@ It knows when a turn is written and where in its tree it stands. It refuses to k
 fails is told on the screen. A keeper without a store keeps nothing.
 """
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -39,6 +38,8 @@ class Keeper:
         self.persona = ""
         self.precision = ""
         self.conversation: int | None = None
+        self.left_behind: tuple[Store, int] | None = None
+        """Where the conversation is on the disk, as far as it was kept before it went into memory."""
         self.path: list[int] = []
         self._opening: Conversation = Conversation()
         self._reply: int | None = None
@@ -48,11 +49,15 @@ class Keeper:
     def begin(self, opening: Conversation) -> None:
         """Begin another conversation. It is written down with its first turn: an empty one is none."""
         self._opening = opening
-        self.conversation, self.path, self._reply = None, [], None
+        self.conversation, self.path, self._reply, self.left_behind = None, [], None, None
+        if self.store is not None:
+            self.store.claims.keep_only(None)
 
     def resume(self, conversation: StoredConversation, path: Sequence[int]) -> None:
         """Go on with a conversation that is in the store."""
         self.conversation, self.path, self._reply = conversation.id, list(path), None
+        if self.store is not None:
+            self.store.claims.keep_only(conversation.id)
 
     def change_opening(self, opening: Conversation) -> None:
         """Write down another system prompt before the same turns."""
@@ -106,27 +111,24 @@ class Keeper:
             self._try(lambda store: store.move(number, leaf))
 
     def _begin_reply(self, store: Store, text: str) -> None:
-        self._add(store, Message(Role.ASSISTANT, text), State.PARTIAL)
+        # A signal may have come between the commit and its number: then the reply is there already.
+        growing = store.growing(self.path[-1]) if self.path else None
+        if growing is None:
+            self._add(store, Message(Role.ASSISTANT, text), State.PARTIAL)
+        else:
+            self.path.append(growing)
         self._reply = self.path[-1]
 
     def _add(self, store: Store, message: Message, state: State = State.COMPLETE) -> None:
         if self.conversation is None:
-            self._begin_conversation(store)
-        if self.conversation is not None:
+            greeting = _greeting(self._opening)
+            turns = [message] if greeting is None else [greeting, message]
+            self.conversation, self.path = store.begin_with(
+                before_the_tree(self._opening), self.persona, turns
+            )
+        else:
             parent = self.path[-1] if self.path else None
             self.path.append(store.add(self.conversation, parent, message, state))
-
-    def _begin_conversation(self, store: Store) -> None:
-        number = store.begin(before_the_tree(self._opening), self.persona)
-        try:
-            store.claims.take(number)
-        except StoreError:
-            with contextlib.suppress(StoreError):
-                store.remove([number])  # one in which nothing was said is none
-            raise
-        greeting = _greeting(self._opening)
-        self.path = [] if greeting is None else [store.add(number, None, greeting)]
-        self.conversation = number
 
     def _try(self, write: Callable[[Store], None]) -> None:
         if self.store is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hermes_cli.chat.keeper import Keeper, before_the_tree
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
-from hermes_cli.errors import UsageError
+from hermes_cli.errors import Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import Sourced
 from hermes_cli.store.records import State
@@ -66,15 +66,21 @@ class Session:
         self.conversation = self.conversation.add(Message(Role.ASSISTANT, text))
 
     def again(self, cancel: Cancel) -> Iterator[Chunk]:
-        """Yield another answer to the person's last turn. The one before stays in the tree.
+        """Yield another answer to the person's last turn, or its first. The one before stays in the tree.
 
-        Where nothing is said, the answer before it stands again. Raises UsageError where there is none, and
-        as `send` does.
+        Where nothing is said, the answer before it stands again. Raises UsageError where there is no turn,
+        and as `send` does.
         """
-        self.require_answer()
         back = self._here()
-        self.cut(len(self.conversation) - 1)
+        if not self.is_unanswered:
+            self.require_answer()
+            self.cut(len(self.conversation) - 1)
         return self._answer(self.conversation, cancel, "", back)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the last turn is the person's, as after a crash before the answer began."""
+        return len(self.conversation) > self.root and self.conversation.messages[-1].role is Role.USER
 
     def require_answer(self) -> None:
         """Raise UsageError where the last turn is no answer to the person."""
@@ -87,7 +93,7 @@ class Session:
     ) -> Iterator[Chunk]:
         messages = asked.add(Message(Role.ASSISTANT, prefill)) if prefill else asked
         self.last = None
-        new, failed = "", False
+        new, failed, killed = "", False, False
         try:
             for chunk in self.engine.stream(messages.messages, self.options.options, cancel):
                 new += chunk.text
@@ -99,6 +105,9 @@ class Session:
         except Exception:
             failed = True
             raise
+        except Interrupted:
+            killed = True  # the question stays, to be answered another time
+            raise
         finally:
             ended = self.last is not None and self.last.finish_reason is not FinishReason.CANCELLED
             if new or ended:
@@ -106,7 +115,7 @@ class Session:
                 self.conversation = asked.add(Message(Role.ASSISTANT, prefill + new, turn_ids))
                 state = _state(self.last, failed=failed)
                 self.keeper.ended(prefill + new, state, self.last, self.engine.name, self.options.options)
-            else:
+            elif not killed:
                 take_back()
 
     def cut(self, length: int) -> None:
@@ -120,7 +129,8 @@ class Session:
 
         def back() -> None:
             self.conversation = conversation
-            self.keeper.stand(path)
+            # The greeting is written down with the first turn: it stays where that one is taken back.
+            self.keeper.stand(path or self.keeper.path[: len(conversation) - self.root])
 
         return back
 

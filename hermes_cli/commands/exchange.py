@@ -8,7 +8,7 @@ from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import FormatError
 from hermes_cli.formats import files, table
 from hermes_cli.formats.transcript import Transcript
-from hermes_cli.screen.columns import columns
+from hermes_cli.screen.columns import columns, counted
 from hermes_cli.screen.terminal import Terminal
 
 
@@ -30,7 +30,9 @@ def export_conversations(
         return
     path = files.place(output, transcripts[0].conversation.title, known.ending)
     files.write_private(path, text, replace=force)
-    terminal.notice(f"{_counted(len(transcripts))} written to {path}: {table.remark(known, transcripts)}")
+    terminal.notice(
+        f"{counted(len(transcripts), 'conversation')} written to {path}: {table.remark(known, transcripts)}"
+    )
 
 
 def _with_something_visible(
@@ -39,7 +41,7 @@ def _with_something_visible(
     """Return the conversations that a format can hold something of. Those left out are said."""
     visible = [one for one in transcripts if one.path or not known.leaves_out]
     if len(visible) < len(transcripts):
-        count = _counted(len(transcripts) - len(visible))
+        count = counted(len(transcripts) - len(visible), "conversation")
         terminal.notice(f"{count} left out, for no turn of it is visible; json holds the whole tree")
     return visible
 
@@ -69,8 +71,4 @@ def import_conversations(runtime: Runtime, names: Sequence[str], format_name: st
         for number, one in zip(numbers, transcripts, strict=True)
     ]
     terminal.write(columns(rows) + "\n")
-    terminal.notice(f"{_counted(len(numbers))} imported")
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} conversation{'' if count == 1 else 's'}"
+    terminal.notice(f"{counted(len(numbers), 'conversation')} imported")

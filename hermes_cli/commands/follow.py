@@ -62,4 +62,6 @@ def follow(runtime: Runtime, store: Store, conversation: int) -> None:
         if is_over or found is None:
             break
         time.sleep(INTERVAL_S)
-    runtime.terminal.notice(f"nobody has it open; 'hermes chat -r {conversation}' goes on with it")
+    gone = f"conversation {conversation} was removed"
+    open_to_all = f"nobody has it open; 'hermes chat -r {conversation}' goes on with it"
+    runtime.terminal.notice(gone if found is None else open_to_all)

@@ -7,10 +7,10 @@ import typer
 from hermes_cli.chat.keeper import Keeper
 from hermes_cli.commands.follow import follow
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.errors import PersonaError, StoreDamaged, StoreError, UsageError
+from hermes_cli.errors import StoreDamaged, StoreError, UsageError
 from hermes_cli.personas.persona import Persona
+from hermes_cli.screen.columns import counted
 from hermes_cli.screen.sanitize import sanitize_line
-from hermes_cli.store.claims import CLAIMS, Claims
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 
@@ -38,14 +38,11 @@ def save_what_can_be_read(runtime: Runtime, problem: str, *, even_if_it_opens: b
     from hermes_cli.store.rescue import rescue  # noqa: PLC0415 - hardly ever needed
 
     file = runtime.paths.conversations
-    claims = Claims(file.with_name(CLAIMS))
-    saved = rescue(file, claims, even_if_it_opens=even_if_it_opens)
+    saved = rescue(file, even_if_it_opens=even_if_it_opens)
     if saved is not None:
         runtime.terminal.error(problem)
-        runtime.terminal.notice(
-            f"  saved: {saved.messages:,} messages in {saved.conversations:,} conversations; "
-            f"the damaged file is kept as {saved.aside}"
-        )
+        messages, count = counted(saved.messages, "message"), counted(saved.conversations, "conversation")
+        runtime.terminal.notice(f"  saved: {messages} in {count}; the damaged file is kept as {saved.aside}")
 
 
 def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
@@ -56,6 +53,8 @@ def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
 
     def failed(error: StoreError) -> None:
         runtime.terminal.error(f"from here on nothing is kept: {error.message}")
+        if error.hint:
+            runtime.terminal.notice(f"  {error.hint}")
 
     if not keep:
         return Keeper(Store())
@@ -87,11 +86,11 @@ def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: "Flags") -> St
         raise UsageError("there is nothing to go on with: nothing is kept", "leave --no-log out")
     found = find(store, flags.resume)
     if not flags.fork and store.claims.take(found.id):
-        return found
+        return store.conversation(found.id) or found  # what was said until it was let go
     if flags.fork or _wants_a_copy(runtime, store, found):
         return _copy(store, found)
     raise StoreError(
-        f"'{found.title}' is open in another window",
+        f"'{sanitize_line(found.title)}' is open in another window",
         f"'hermes chat -r {found.id} --fork' goes on in a copy, "
         f"'hermes sessions show {found.id} --follow' reads along",
     )
@@ -111,7 +110,8 @@ def _wants_a_copy(runtime: Runtime, store: Store, found: StoredConversation) -> 
 
 
 def _copy(store: Store, found: StoredConversation) -> StoredConversation:
-    path = [message.id for message in store.path(found.leaf)]
+    now = store.conversation(found.id) or found  # the other window may have gone on since it was asked
+    path = [message.id for message in store.path(now.leaf)]
     number = store.fork(found.id, path, f"{found.title} (fork)")
     made = store.conversation(number)
     if made is None or not store.claims.take(number):
@@ -130,7 +130,7 @@ def find(store: Store, name: str | None) -> StoredConversation:
     if not found:
         raise UsageError(f"there is no conversation '{name}'", "'hermes sessions list' shows them")
     if len(found) > 1:
-        several = ", ".join(f"{one.id} ({one.title})" for one in found[:5])
+        several = ", ".join(f"{one.id} ({sanitize_line(one.title)})" for one in found[:5])
         raise UsageError(f"'{name}' may mean several: {several}", "name one by its number")
     return found[0]
 
@@ -138,8 +138,7 @@ def find(store: Store, name: str | None) -> StoredConversation:
 def persona_of(runtime: Runtime, flags: "Flags", earlier: StoredConversation | None) -> Persona:
     """Return the persona that the flags name, or else the one of the earlier conversation."""
     if flags.persona is None and earlier is not None and earlier.persona:
-        try:
+        if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # a name, no file
             return runtime.persona(earlier.persona)
-        except PersonaError:
-            runtime.terminal.notice(f"there is no persona '{sanitize_line(earlier.persona)}' any more")
+        runtime.terminal.notice(f"there is no persona '{sanitize_line(earlier.persona)}' any more")
     return runtime.persona(flags.persona)

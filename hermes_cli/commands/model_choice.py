@@ -190,7 +190,10 @@ def _kept_prefixes(runtime: Runtime) -> KeptPrefixes | None:
     """Return where the personas' prompts are kept; None in a run that leaves no trace."""
     if runtime.leaves_no_trace:
         return None
-    return KeptPrefixes(runtime.paths.prefixes, wanted=lambda system: system in runtime.persona_prompts)
+    return KeptPrefixes(
+        runtime.paths.prefixes,
+        wanted=lambda system: not runtime.leaves_no_trace and system in runtime.persona_prompts,
+    )
 
 
 def prompt_tokens(

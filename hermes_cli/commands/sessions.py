@@ -7,7 +7,8 @@ import typer
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.table import FORMATS
-from hermes_cli.screen.columns import columns, when
+from hermes_cli.screen.columns import columns, counted, when
+from hermes_cli.screen.sanitize import sanitize_line
 
 if TYPE_CHECKING:
     from hermes_cli.store.records import StoredConversation
@@ -44,7 +45,7 @@ def list_sessions(
 
 
 def _row(one: "StoredConversation") -> tuple[str, ...]:
-    return (str(one.id), when(one.updated), f"{one.count} messages", one.persona, one.model, one.title)
+    return (str(one.id), when(one.updated), counted(one.count, "message"), one.persona, one.model, one.title)
 
 
 @app.command("show")
@@ -62,7 +63,8 @@ def show(
     runtime: Runtime = context.obj
     store = open_store(runtime)
     conversation = find(store, name)
-    runtime.terminal.notice(f"{conversation.id} · {when(conversation.created)} · {conversation.title}")
+    title = sanitize_line(conversation.title)
+    runtime.terminal.notice(f"{conversation.id} · {when(conversation.created)} · {title}")
     if follow:
         reading.follow(runtime, store, conversation.id)
     else:

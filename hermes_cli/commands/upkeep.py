@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from hermes_cli.commands.keeping import find, open_store, save_what_can_be_read
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import StoreDamaged, StoreError, UsageError
-from hermes_cli.messages import Role
-from hermes_cli.screen.columns import columns
+from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import typed
 from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.rescue import kept_aside
 from hermes_cli.store.store import Store
 
 DAY_S = 86_400
@@ -29,16 +30,18 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
     store, terminal = open_store(runtime), runtime.terminal
     before = time.time() - days * DAY_S
     old = [one for one in store.conversations() if one.updated < before and (named or not one.is_named)]
+    old = [one for one in old if store.claims.take(one.id)]  # one that is open somewhere is in use
     if not old:
         terminal.notice(f"no conversation is older than {days:,} days")
         return
     terminal.write(columns([(str(one.id), f"{one.count} messages", one.title) for one in old]) + "\n")
     if dry_run:
         return
+    count = counted(len(old), "conversation")
     if not sure:
         if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
-            raise UsageError(f"{_counted(len(old))} would be deleted", "--yes deletes them")
-        if terminal.ask(f"Delete {_counted(len(old))}? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise UsageError(f"{count} would be deleted", "--yes deletes them")
+        if terminal.ask(f"Delete {count}? [y/N] ").strip().lower() not in {"y", "yes"}:
             terminal.notice("nothing is deleted")
             return
     _delete(runtime, store, old)
@@ -47,12 +50,16 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
 def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConversation]) -> None:
     """Delete conversations, and what was typed in them from what the arrow keys bring back."""
     for one in conversations:
-        if not store.claims.is_free(one.id):
-            raise StoreError(f"'{one.title}' is open in another window", "close it there first")
-    asked = {m.text for one in conversations for m in store.tree(one.id) if m.role is Role.USER}
+        if not store.claims.take(one.id):
+            raise StoreError(
+                f"'{sanitize_line(one.title)}' is open in another window", "close it there first"
+            )
+    gone = {line for one in conversations for line in typed.lines_of(one, store.tree(one.id))}
     count = store.remove([one.id for one in conversations])
-    typed.forget(runtime.paths.history, typed.spellings(asked))
-    runtime.terminal.notice(f"{_counted(count)} gone")
+    typed.forget(runtime.paths.history, gone)
+    runtime.terminal.notice(f"{counted(count, 'conversation')} gone")
+    for path in kept_aside(runtime.paths.conversations):
+        runtime.terminal.notice(f"{path} was damaged and still holds what could be read then; delete it, too")
 
 
 def check(runtime: Runtime, *, rescue: bool) -> None:
@@ -62,11 +69,11 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
     try:
         problems = store.check()
     except StoreDamaged as error:
-        problems = [error.message]
+        problems = [error.message.removeprefix(f"{file} is damaged: ")]
     if not problems:
         found = store.conversations()
-        messages = sum(one.count for one in found)
-        runtime.terminal.notice(f"{file} is whole: {messages:,} messages in {_counted(len(found))}")
+        messages = counted(sum(one.count for one in found), "message")
+        runtime.terminal.notice(f"{file} is whole: {messages} in {counted(len(found), 'conversation')}")
         return
     if not rescue:
         for problem in problems:
@@ -76,7 +83,3 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
         )
     store.close()
     save_what_can_be_read(runtime, f"{file} is damaged: {problems[0]}", even_if_it_opens=True)
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} conversation{'' if count == 1 else 's'}"

@@ -44,7 +44,7 @@ def persona(state: State, argument: str) -> None:
         state.show(_columns({_marked(name, state.persona.key): text for name, text in rows.items()}))
         return
     chosen = state.host.find_persona(argument)
-    state.session.options = _keep_set_by_hand(state.session.options, state.host.options_for(chosen))
+    state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
     state.session.restart(state.host.open_conversation(chosen))
     state.session.keeper.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
@@ -52,7 +52,7 @@ def persona(state: State, argument: str) -> None:
     state.greet()
 
 
-def _keep_set_by_hand(old: Sourced, new: Sourced) -> Sourced:
+def keep_set_by_hand(old: Sourced, new: Sourced) -> Sourced:
     """Return the new options under what `/set` said, which holds for the run, whoever is talked to."""
     by_hand = {name: getattr(old.options, name) for name, source in old.sources.items() if source == SET}
     return new.with_layer(by_hand, SET)

@@ -90,7 +90,7 @@ def go_to(state: State, argument: str) -> None:
 
 def fork(state: State, argument: str) -> None:
     """`/fork`: go on in a copy, and leave this one as it is."""
-    made = branches.fork(state.session, argument or "a fork")
+    made = branches.fork(state.session, argument)
     state.notice(
         f"Going on in conversation {made.id}, '{sanitize_line(made.title)}'; the other stays as it was."
     )

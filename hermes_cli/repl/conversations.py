@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 
 from hermes_cli.chat import branches
-from hermes_cli.errors import PersonaError, UsageError
+from hermes_cli.errors import UsageError
 from hermes_cli.formats import files
 from hermes_cli.formats import table as formats
 from hermes_cli.formats.transcript import Transcript
-from hermes_cli.messages import Role
+from hermes_cli.repl import actions
 from hermes_cli.repl.state import State
 from hermes_cli.screen.columns import columns, when
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.store import typed
+from hermes_cli.store.rescue import kept_aside
 from hermes_cli.store.store import Store
 
 SHOWN = 20
@@ -37,7 +39,7 @@ def resume(state: State, argument: str) -> None:
             f"there is no conversation '{argument}'" if argument else "there is no other conversation"
         )
     if len(found) > 1:
-        several = ", ".join(f"{one.id} ({one.title})" for one in found[:5])
+        several = ", ".join(f"{one.id} ({sanitize_line(one.title)})" for one in found[:5])
         raise UsageError(f"'{argument}' may mean several: {several}", "name one by its number")
     branches.resume(state.session, found[0])
     _put_on(state, found[0].persona)
@@ -47,10 +49,12 @@ def resume(state: State, argument: str) -> None:
 def _put_on(state: State, persona: str) -> None:
     """Let the conversation's own persona speak, where there still is one of that name."""
     state.session.keeper.persona = persona
-    try:
-        state.persona, state.persona_from = state.host.find_persona(persona), "/resume"
-    except PersonaError:
+    if persona not in state.host.persona_names():  # a name that came with a file is no file to be read
         state.notice(f"There is no persona '{sanitize_line(persona)}' any more.")
+        return
+    state.persona, state.persona_from = state.host.find_persona(persona), "/resume"
+    options = state.host.options_for(state.persona)
+    state.session.options = actions.keep_set_by_hand(state.session.options, options)
 
 
 def title(state: State, argument: str) -> None:
@@ -61,7 +65,7 @@ def title(state: State, argument: str) -> None:
         state.notice(f"This conversation is called '{sanitize_line(argument)}'.")
         return
     found = store.conversation(number)
-    state.show(found.title if found else "")
+    state.show(sanitize_line(found.title) if found else "")
 
 
 def search(state: State, argument: str) -> None:
@@ -107,11 +111,19 @@ def _format_and_file(argument: str) -> tuple[formats.Format, str]:
 def forget(state: State, _argument: str) -> None:
     """`/forget`: delete this conversation so that no word of it is left, and begin another."""
     store, number = _this(state)
-    asked = {message.text for message in store.tree(number) if message.role is Role.USER}
-    state.session.clear()
+    keeper, conversation = state.session.keeper, store.conversation(number)
+    lines = typed.lines_of(conversation, store.tree(number)) if conversation else set()
     store.remove([number])
-    state.forget_typed(asked)
+    if keeper.left_behind is not None:
+        disk, on_disk = keeper.left_behind
+        disk.remove([on_disk])
+        keeper.left_behind = None
+    state.session.clear()
+    state.forget_typed(lines)
     state.notice("This conversation is gone, and another begins.")
+    if store.file is not None:
+        for path in kept_aside(store.file):
+            state.notice(f"{path} was damaged and still holds what could be read then; delete it, too.")
     state.greet()
 
 
@@ -123,7 +135,7 @@ def leave_no_trace(state: State, _argument: str) -> None:
     count = branches.leave_disk(state.session)
     state.notice("From here on nothing is written down, until you leave.")
     if count:
-        state.notice(f"The {count} messages so far stay; /forget before /nolog would have deleted them.")
+        state.notice(f"The {count} messages so far stay; /forget deletes them, too.")
 
 
 def _this(state: State) -> tuple[Store, int]:

@@ -104,10 +104,10 @@ class PromptReader:
             self._state.notice(f"what you type is not kept: {self._history_file}: {error.strerror}")
             return InMemoryHistory()
 
-    def _forget(self, texts: Collection[str]) -> None:
-        """Take turns, and all that was typed in this run, out of what the arrow keys bring back."""
+    def _forget(self, lines: Collection[str]) -> None:
+        """Take lines, and all that was typed in this run, out of what the arrow keys bring back."""
         try:
-            typed.forget(self._history_file, typed.spellings(texts) | self._typed)
+            typed.forget(self._history_file, {*lines, *self._typed})
         except OSError as error:
             self._state.notice(f"what you typed is still in {self._history_file}: {error.strerror}")
         history = self._history()

@@ -1,4 +1,4 @@
-"""Rows of text set in columns, sanitised, measured in terminal cells; and times as they stand in them."""
+"""Rows of text set in columns, sanitised and measured in terminal cells; times and counts for them."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -24,3 +24,8 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
 def when(seconds: float) -> str:
     """Return a time, in seconds since 1970, as a person here reads it."""
     return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with what is counted, in the plural where it is not one."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

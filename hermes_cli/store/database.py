@@ -29,16 +29,20 @@ def connect(path: Path | None) -> sqlite3.Connection:
     """
     if path is None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
-        connection.execute("PRAGMA foreign_keys = ON")
+        for pragma in ("foreign_keys = ON", "temp_store = MEMORY"):  # a large sort would go to the disk
+            connection.execute(f"PRAGMA {pragma}")
         schema.migrate(connection)
         return connection
     with explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_mode & 0o077:  # somebody else made it first
+            path.parent.chmod(0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's journals take its permissions
         connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
         try:
+            connection.text_factory = _text
             for pragma in _pragmas(sqlite3.sqlite_version_info):
-                connection.execute(f"PRAGMA {pragma}").fetchall()
+                _set(connection, pragma)
             if schema.version_of(connection) != schema.VERSION:
                 schema.migrate(connection)
         except BaseException:
@@ -59,7 +63,21 @@ def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
         if safe
         else ("journal_mode = TRUNCATE", "synchronous = EXTRA")
     )
-    return (*journal, "foreign_keys = ON", "secure_delete = ON")
+    return (*journal, "foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY")
+
+
+def _set(connection: sqlite3.Connection, pragma: str) -> None:
+    """Set a pragma. The journal stays as it is where another window, of another SQLite, holds on to it."""
+    try:
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    except sqlite3.OperationalError as error:
+        if not pragma.startswith("journal_mode") or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+
+
+def _text(data: bytes) -> str:
+    """Return a text, also where a byte of it is damaged: one bad letter must not hide all the others."""
+    return data.decode("utf-8", "replace")
 
 
 @contextmanager
@@ -70,10 +88,7 @@ def explained(path: Path | None) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _named(error, path) from error
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}", WITHOUT) from error
-
-
-WITHOUT: Final = "the chat goes on without being kept; --no-log does so from the start"
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _named(error: sqlite3.Error, path: Path | None) -> StoreError:
@@ -81,14 +96,12 @@ def _named(error: sqlite3.Error, path: Path | None) -> StoreError:
     if code == sqlite3.SQLITE_BUSY:
         return StoreError("another window is writing to the conversations, and does not end", "try again")
     if code in _FULL:
-        return StoreError(
-            f"the disk that holds {path} is full or fails: {error}", "make room there; " + WITHOUT
-        )
+        return StoreError(f"the disk that holds {path} is full or fails: {error}", "make room there")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreDamaged(
             f"{path} is damaged: {error}", "'hermes sessions check --rescue' saves what can be read of it"
         )
-    return StoreError(f"{path}: {error}", WITHOUT)
+    return StoreError(f"{path}: {error}")
 
 
 @contextmanager

@@ -5,22 +5,21 @@ damaged costs what stands on it, and nothing else.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_cli.errors import StoreDamaged, StoreError
+from hermes_cli.errors import StoreDamaged
 from hermes_cli.store import pages
-from hermes_cli.store.claims import Claims
+from hermes_cli.store.claims import presence, release
 from hermes_cli.store.database import connect, explained, transaction
 
 JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
+UNFINISHED, DAMAGED = ".rescue-", ".damaged-"
 TITLE = "(rescued)"
 
 
@@ -33,29 +32,34 @@ class Rescued:
     messages: int
 
 
-def rescue(file: Path, claims: Claims, *, even_if_it_opens: bool = False) -> Rescued | None:
+def rescue(file: Path, *, even_if_it_opens: bool = False) -> Rescued | None:
     """Put a new database with what can be read in a damaged one's place.
 
     None where it opens after all, as when another window was quicker; `even_if_it_opens` is for one that is
     damaged further in. Raises StoreError where another window has it open, or the disk does not take the new
     one.
     """
-    with explained(file), _alone(file):
-        if not even_if_it_opens:
-            with contextlib.suppress(StoreDamaged):
-                connect(file).close()
-                return None
-        return _replaced(file, claims)
+    file = file.resolve()
+    lock = presence(file, alone=True)
+    try:
+        with explained(file):
+            for left in file.parent.glob(f"{UNFINISHED}*"):  # by a rescue that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            if not even_if_it_opens:
+                with contextlib.suppress(StoreDamaged):
+                    connect(file).close()
+                    return None
+            return _replaced(file)
+    finally:
+        release(lock)
 
 
-def _replaced(file: Path, claims: Claims) -> Rescued:
-    if claims.any_elsewhere():
-        raise StoreError(f"{file} is damaged, and another window has it open", "close that window first")
-    with tempfile.TemporaryDirectory(prefix=".rescue-", dir=file.parent) as folder:
+def _replaced(file: Path) -> Rescued:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder:
         new = Path(folder) / "new.db"
         conversations, messages = _copied(file, new, Path(folder))
         aside = _aside(file)
-        os.link(file, aside)  # at no moment is there no database, which would begin an empty one
+        _second_name(file, aside)  # at no moment is there no database, which would begin an empty one
         for ending in JOURNALS:
             journal = file.with_name(file.name + ending)
             if journal.exists():
@@ -64,20 +68,21 @@ def _replaced(file: Path, claims: Claims) -> Rescued:
     return Rescued(aside, conversations, messages)
 
 
-@contextlib.contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Let one window at a time rescue."""
-    lock = os.open(file.with_name("rescue.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _second_name(file: Path, aside: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+        os.link(file, aside)
+    except OSError:  # not every file system has links
+        shutil.copy2(file, aside)
+
+
+def kept_aside(file: Path) -> list[Path]:
+    """Return the damaged databases that rescues have kept."""
+    return sorted(file.parent.glob(f"{file.stem}{DAMAGED}*{file.suffix}"))
 
 
 def _aside(file: Path) -> Path:
     number = 1
-    while (path := file.with_name(f"{file.stem}.damaged-{number}{file.suffix}")).exists():
+    while (path := file.with_name(f"{file.stem}{DAMAGED}{number}{file.suffix}")).exists():
         number += 1
     return path
 
@@ -136,8 +141,12 @@ def _mend(database: sqlite3.Connection) -> None:
         "WHERE conversation NOT IN (SELECT id FROM conversations) GROUP BY conversation",
         (TITLE,),
     )
+    for table, column, spelling in (("conversations", "opening", "[]"), ("messages", "options", "{}")):
+        query = f"UPDATE {table} SET {column} = ? WHERE NOT json_valid({column})"  # noqa: S608 - constants
+        database.execute(query, (spelling,))
+    database.execute("UPDATE messages SET token_ids = x'', vocabulary = '' WHERE length(token_ids) % 4")
     database.execute(
-        "UPDATE messages SET parent = NULL WHERE parent NOT IN "
+        "UPDATE messages SET parent = NULL WHERE parent >= id OR parent NOT IN "
         "(SELECT id FROM messages p WHERE p.conversation = messages.conversation)"
     )
     database.execute(

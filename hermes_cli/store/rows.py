@@ -4,14 +4,17 @@ It knows the order of columns and how a value is spelt in SQLite. It refuses to 
 """
 
 import array
+import functools
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from hermes_cli.errors import StoreDamaged
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 
+T = TypeVar("T")
 MESSAGE = (
     "id, conversation, parent, role, text, state, created, model, precision, options, prompt_tokens, "
     "completion_tokens, cached_tokens, prefill_s, decode_s, vocabulary, token_ids"
@@ -19,7 +22,8 @@ MESSAGE = (
 CONVERSATION = (
     "c.id, c.title, c.is_named, c.persona, c.opening, c.created, c.updated, c.leaf, "
     "(SELECT count(*) FROM messages m WHERE m.conversation = c.id), "
-    "coalesce((SELECT m.model FROM messages m WHERE m.id = c.leaf), '')"
+    "coalesce((SELECT m.model FROM messages m WHERE m.conversation = c.id AND m.model <> '' "
+    "ORDER BY m.id DESC LIMIT 1), '')"
 )
 ADD_MESSAGE = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - constants alone
 """Its values: conversation, parent, role, text, state, created, and a `made_row`."""
@@ -49,22 +53,39 @@ def made_row(made: Made) -> tuple[Any, ...]:
     )
 
 
+def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]], T]:
+    """Name the row where one holds what hermes does not write."""
+
+    @functools.wraps(make)
+    def checked(row: tuple[Any, ...]) -> T:
+        try:
+            return make(row)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StoreDamaged(
+                f"row {row[0]} of the conversations is damaged: {error}",
+                "'hermes sessions check --rescue' saves what can be read",
+            ) from error
+
+    return checked
+
+
+@_checked
 def message_of(row: tuple[Any, ...]) -> StoredMessage:
-    """Return the message that a row of MESSAGE holds."""
+    """Return the message that a row of MESSAGE holds. Raises StoreDamaged."""
     number, conversation, parent, role, text, state, created, *rest = row
     model, precision, options, prompt, completion, cached, prefill_s, decode_s, vocabulary, blob = rest
     ids = array.array("I", blob)
     if sys.byteorder == "big":
         ids.byteswap()
     turn_ids = TurnIds(vocabulary, tuple(ids)) if vocabulary else None
-    made = Made(
-        model, precision, json.loads(options), prompt, completion, cached, prefill_s, decode_s, turn_ids
-    )
+    given = json.loads(options)
+    made = Made(model, precision, given, prompt, completion, cached, prefill_s, decode_s, turn_ids)
     return StoredMessage(number, conversation, parent, Role(role), text, State(state), created, made)
 
 
+@_checked
 def conversation_of(row: tuple[Any, ...]) -> StoredConversation:
-    """Return the conversation that a row of CONVERSATION holds."""
+    """Return the conversation that a row of CONVERSATION holds. Raises StoreDamaged."""
     number, title, is_named, persona, opening, created, updated, leaf, count, model = row
     messages = tuple(Message(Role(role), text) for role, text in json.loads(opening))
     return StoredConversation(

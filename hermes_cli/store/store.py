@@ -5,29 +5,21 @@ Every method that writes is one transaction, on the disk when it returns. Raises
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from hermes_cli.errors import StoreError
+from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.claims import CLAIMS, Claims
+from hermes_cli.store.claims import CLAIMS, Claims, presence, release
 from hermes_cli.store.database import connect, explained, transaction
-from hermes_cli.store.records import Hit, Made, State, StoredConversation, StoredMessage
-from hermes_cli.store.rows import (
-    ADD_MESSAGE,
-    CONVERSATION,
-    MESSAGE,
-    conversation_of,
-    made_row,
-    message_of,
-    opening_text,
-)
+from hermes_cli.store.reader import Reader
+from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+from hermes_cli.store.rows import ADD_MESSAGE, MESSAGE, made_row, opening_text
 
 TITLE_LENGTH = 60
 
 
-class Store:
+class Store(Reader):
     """One database. A process has one; several processes may have the same file open.
 
     Without a file it is in memory: for a conversation that leaves no trace.
@@ -36,24 +28,52 @@ class Store:
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
         self.claims = Claims(file.with_name(CLAIMS) if file else None)
-        self._connection = connect(file)
+        self._presence = presence(file) if file else None
+        try:
+            self._connection = connect(file)
+        except BaseException:
+            self._leave()
+            raise
 
     def close(self) -> None:
         """Let go of the file and of what was claimed. Calling it twice is harmless."""
         self._connection.close()
         self.claims.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._presence is not None:
+            release(self._presence)
+            self._presence = None
 
     # Writing
 
     def begin(self, opening: Sequence[Message], persona: str) -> int:
         """Return the id of a new conversation."""
-        now = time.time()
         with transaction(self._connection, self.file) as database:
-            cursor = database.execute(
-                "INSERT INTO conversations (opening, persona, created, updated) VALUES (?, ?, ?, ?)",
-                (opening_text(opening), persona, now, now),
-            )
-            return int(cursor.lastrowid or 0)
+            return self._begin(database, opening, persona)
+
+    def begin_with(
+        self, opening: Sequence[Message], persona: str, turns: Sequence[Message]
+    ) -> tuple[int, list[int]]:
+        """Begin a conversation, claimed for this process, with its first turns. Return its id and theirs."""
+        with transaction(self._connection, self.file) as database:
+            number = self._begin(database, opening, persona)
+            self.claims.take(number)
+            path = list[int]()
+            for turn in turns:
+                row = (number, path[-1] if path else None, turn.role, turn.text, State.COMPLETE)
+                path.append(self._add(database, row, Made()))
+            return number, path
+
+    @staticmethod
+    def _begin(database: sqlite3.Connection, opening: Sequence[Message], persona: str) -> int:
+        now = time.time()
+        cursor = database.execute(
+            "INSERT INTO conversations (opening, persona, created, updated) VALUES (?, ?, ?, ?)",
+            (opening_text(opening), persona, now, now),
+        )
+        return int(cursor.lastrowid or 0)
 
     def add(
         self,
@@ -64,34 +84,37 @@ class Store:
         made: Made | None = None,
     ) -> int:
         """Add a message under another one, make it where the conversation stands, and return its id."""
-        now = time.time()
         with transaction(self._connection, self.file) as database:
             if parent is not None:
                 self._require(database, conversation, parent)
-            cursor = database.execute(
-                ADD_MESSAGE,
-                (conversation, parent, message.role, message.text, state, now, *made_row(made or Made())),
-            )
-            number = int(cursor.lastrowid or 0)
-            database.execute(
-                "UPDATE conversations SET leaf = ?, updated = ?, "
-                "title = CASE WHEN title = '' AND ? = 'user' THEN ? ELSE title END WHERE id = ?",
-                (number, now, message.role, title_of(message.text), conversation),
-            )
-            return number
+            row = (conversation, parent, message.role, message.text, state)
+            return self._add(database, row, made or Made())
+
+    @staticmethod
+    def _add(database: sqlite3.Connection, row: tuple[int, int | None, Role, str, State], made: Made) -> int:
+        now, (conversation, _, role, text, _) = time.time(), row
+        number = int(database.execute(ADD_MESSAGE, (*row, now, *made_row(made))).lastrowid or 0)
+        database.execute(
+            "UPDATE conversations SET leaf = ?, updated = ?, "
+            "title = CASE WHEN title = '' AND ? = 'user' THEN ? ELSE title END WHERE id = ?",
+            (number, now, role, title_of(text), conversation),
+        )
+        return number
 
     def grow(self, message: int, text: str) -> None:
         """Write down how far a reply has come."""
         with transaction(self._connection, self.file) as database:
-            database.execute("UPDATE messages SET text = ? WHERE id = ?", (text, message))
+            _one(database.execute("UPDATE messages SET text = ? WHERE id = ?", (text, message)))
 
     def end(self, message: int, text: str, state: State, made: Made) -> None:
         """Write down how a reply ended."""
         names = ", ".join(f"{name} = ?" for name in MESSAGE.split(", ")[7:])
         with transaction(self._connection, self.file) as database:
-            database.execute(
-                f"UPDATE messages SET text = ?, state = ?, {names} WHERE id = ?",  # noqa: S608 - constants alone
-                (text, state, *made_row(made), message),
+            _one(
+                database.execute(
+                    f"UPDATE messages SET text = ?, state = ?, {names} WHERE id = ?",  # noqa: S608 - constants
+                    (text, state, *made_row(made), message),
+                )
             )
             database.execute(
                 "UPDATE conversations SET updated = ? "
@@ -104,32 +127,39 @@ class Store:
         with transaction(self._connection, self.file) as database:
             if leaf is not None:
                 self._require(database, conversation, leaf)
-            database.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (leaf, conversation))
+            query = "UPDATE conversations SET leaf = ? WHERE id = ?"
+            _one(database.execute(query, (leaf, conversation)))
 
     def set_opening(self, conversation: int, opening: Sequence[Message]) -> None:
         """Change what goes before the tree, as with another system prompt."""
         with transaction(self._connection, self.file) as database:
-            database.execute(
-                "UPDATE conversations SET opening = ? WHERE id = ?", (opening_text(opening), conversation)
-            )
+            query = "UPDATE conversations SET opening = ? WHERE id = ?"
+            _one(database.execute(query, (opening_text(opening), conversation)))
 
     def rename(self, conversation: int, title: str) -> None:
         """Give a conversation a name of the person's own."""
         with transaction(self._connection, self.file) as database:
-            database.execute(
-                "UPDATE conversations SET title = ?, is_named = 1 WHERE id = ?", (title, conversation)
-            )
+            query = "UPDATE conversations SET title = ?, is_named = 1 WHERE id = ?"
+            _one(database.execute(query, (title, conversation)))
 
     def remove(self, conversations: Sequence[int]) -> int:
         """Delete conversations, so that no word of theirs is left in the file, and return their number."""
         marks = ", ".join("?" * len(conversations))
         with transaction(self._connection, self.file) as database:
+            # One by one: a chain of parents would delete its way down, and SQLite goes 1,000 steps at most.
+            apart = f"UPDATE messages SET parent = NULL WHERE conversation IN ({marks})"  # noqa: S608
+            database.execute(apart, tuple(conversations))
             query = f"DELETE FROM conversations WHERE id IN ({marks})"  # noqa: S608 - question marks alone
             cursor = database.execute(query, tuple(conversations))
             # SQLite before 3.42 keeps deleted words in the index's segments until they are merged.
             database.execute("INSERT INTO words (words) VALUES ('optimize')")
         with explained(self.file):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreError(
+                "it is removed, but another window is reading: its words are still in the file",
+                "close that window; 'hermes sessions check' then takes them out",
+            )
         return cursor.rowcount
 
     def fork(self, conversation: int, path: Sequence[int], title: str) -> int:
@@ -166,7 +196,7 @@ class Store:
     ) -> int:
         now = time.time()
         facts = (conversation.title, conversation.is_named, conversation.persona)
-        times = (conversation.created or now, conversation.updated or now)
+        times = (conversation.created or now, min(conversation.updated or now, now))
         cursor = database.execute(
             "INSERT INTO conversations (title, is_named, persona, opening, created, updated) "
             "VALUES (?, ?, ?, ?, ?, ?)",
@@ -198,76 +228,10 @@ class Store:
                 f"conversation {conversation} has no message {message}", "/tree shows those it has"
             )
 
-    # Reading
-
-    def message(self, number: int) -> StoredMessage | None:
-        """Return a message by its id."""
-        rows = self._rows(f"SELECT {MESSAGE} FROM messages WHERE id = ?", number)  # noqa: S608 - constants alone
-        return next((message_of(row) for row in rows), None)
-
-    def tree(self, conversation: int) -> list[StoredMessage]:
-        """Return all messages of a conversation, parents before their children, siblings by age."""
-        query = f"SELECT {MESSAGE} FROM messages WHERE conversation = ? ORDER BY id"  # noqa: S608
-        return [message_of(row) for row in self._rows(query, conversation)]
-
-    def path(self, leaf: int | None) -> list[StoredMessage]:
-        """Return the messages from the root to `leaf`."""
-        if leaf is None:
-            return []
-        path = (
-            "WITH RECURSIVE path (id, depth) AS (VALUES (?, 0) UNION ALL "
-            "SELECT m.parent, depth + 1 FROM messages m JOIN path USING (id) WHERE m.parent IS NOT NULL) "
-        )
-        query = f"SELECT {MESSAGE} FROM messages JOIN path USING (id) ORDER BY depth DESC"  # noqa: S608
-        return [message_of(row) for row in self._rows(path + query, leaf)]
-
-    def children(self, conversation: int, parent: int | None) -> list[int]:
-        """Return the ids of the messages under another one, oldest first; under None the roots."""
-        query = "SELECT id FROM messages WHERE conversation = ? AND parent IS ? ORDER BY id"
-        return [number for (number,) in self._rows(query, conversation, parent)]
-
-    def conversation(self, number: int) -> StoredConversation | None:
-        """Return a conversation by its id."""
-        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - constants alone
-        return next((conversation_of(row) for row in self._rows(query, number)), None)
-
-    def conversations(self, limit: int = -1) -> list[StoredConversation]:
-        """Return the conversations, the one that was used last first."""
-        query = f"SELECT {CONVERSATION} FROM conversations c ORDER BY c.updated DESC, c.id DESC LIMIT ?"  # noqa: S608
-        return [conversation_of(row) for row in self._rows(query, limit)]
-
-    def named(self, name: str) -> list[StoredConversation]:
-        """Return the conversations that a person may mean: by id, by the whole title, or by its beginning."""
-        if name.isdecimal() and len(name) < 19 and (found := self.conversation(int(name))):  # noqa: PLR2004
-            return [found]
-        query = (
-            f"SELECT {CONVERSATION} FROM conversations c WHERE lower(c.title) = lower(?1) "  # noqa: S608
-            "OR substr(lower(c.title), 1, length(?1)) = lower(?1) ORDER BY lower(c.title) <> lower(?1), "
-            "c.updated DESC"
-        )
-        found_rows = [conversation_of(row) for row in self._rows(query, name)]
-        whole = [row for row in found_rows if row.title.lower() == name.lower()]
-        return whole or found_rows
-
-    def search(self, text: str, limit: int = 50) -> list[Hit]:
-        """Return the messages that hold all words of `text`, the best first. No word is an operator."""
-        words = " ".join(f'"{word}"' for word in text.replace('"', " ").replace("\0", " ").split())
-        if not words:
-            return []
-        query = (
-            "SELECT m.conversation, c.title, m.id, m.role, snippet(words, 0, '', '', '…', 12), "
-            "m.created, m.model "
-            "FROM words JOIN messages m ON m.id = words.rowid JOIN conversations c ON c.id = m.conversation "
-            "WHERE words MATCH ? ORDER BY rank LIMIT ?"
-        )
-        return [
-            Hit(conversation, title, number, Role(role), *rest)
-            for conversation, title, number, role, *rest in self._rows(query, words, limit)
-        ]
-
     def check(self) -> list[str]:
         """Return what is wrong with the file, a line each. A word index that is out of step is put right."""
         problems = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        problems += self._unreadable()
         for table, _, owner, _ in self._rows("PRAGMA foreign_key_check"):
             problems.append(f"a row of {table} belongs to none of {owner}")
         growing = "FROM messages WHERE state = 'partial'"  # SQLite wants them in the index, hermes does not
@@ -283,9 +247,24 @@ class Store:
             database.execute(take_out)
         return problems
 
-    def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        with explained(self.file):
-            yield from self._connection.execute(query, values)
+    def _unreadable(self) -> list[str]:
+        """Return what SQLite takes for whole, and hermes did not write, a line each."""
+        problems = []
+        for (number,) in list(self._rows("SELECT id FROM conversations")):
+            try:
+                self.conversation(number)
+                self.tree(number)
+            except StoreDamaged as error:
+                problems.append(error.message)
+        for (number,) in self._rows("SELECT id FROM messages WHERE parent >= id"):
+            problems.append(f"message {number} stands before its parent")
+        return problems
+
+
+def _one(cursor: sqlite3.Cursor) -> None:
+    """Raise StoreError where a change found nothing to change."""
+    if cursor.rowcount != 1:
+        raise StoreError("this conversation was removed in another window", "'/new' begins another")
 
 
 def title_of(text: str) -> str:

@@ -6,9 +6,12 @@ file's lock. Raises OSError.
 
 import fcntl
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from hermes_cli.messages import Role
+from hermes_cli.store.records import StoredConversation, StoredMessage
 
 
 def make(path: Path) -> None:
@@ -35,9 +38,16 @@ def forget(path: Path, texts: Collection[str]) -> None:
         os.fsync(descriptor)
 
 
-def spellings(texts: Collection[str]) -> set[str]:
-    """Return how these turns may have been typed: one that begins with a slash was typed with two."""
-    return {*texts, *(f"/{text}" for text in texts if text.startswith("/"))}
+def lines_of(conversation: StoredConversation, messages: Iterable[StoredMessage]) -> set[str]:
+    """Return the lines with which what is in a conversation may have been typed.
+
+    Each text as it is, for a turn may have been edited, and with a second slash; the title and the system
+    prompt behind their commands.
+    """
+    texts = {message.text for message in messages}
+    lines = {*texts, *(f"/{text}" for text in texts if text.startswith("/"))}
+    systems = {turn.text for turn in conversation.opening if turn.role is Role.SYSTEM}
+    return {*lines, f"/title {conversation.title}", *(f"/system {text}" for text in systems)}
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import pytest
 
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.claims import Claims
 from hermes_cli.store.rescue import rescue
 from hermes_cli.store.store import Store
 
@@ -30,11 +29,6 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def claims(file: Path) -> Claims:
-    """Return this process' claims."""
-    return Claims(file.with_name("claims"))
-
-
 def texts(store: Store) -> set[str]:
     """Return the beginning of every message."""
     found = {m.text.split(" ")[0] for one in store.conversations() for m in store.tree(one.id)}
@@ -52,7 +46,7 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(file: Path,
     file.write_bytes(damaged)
     with pytest.raises(StoreDamaged):
         Store(file)
-    saved = rescue(file, claims(file))
+    saved = rescue(file)
     assert saved is not None
     assert (saved.conversations, saved.messages) == (CONVERSATIONS, CONVERSATIONS * TURNS)
     assert saved.aside.read_bytes() == damaged
@@ -61,7 +55,7 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(file: Path,
     assert sorted(p.name for p in file.parent.iterdir() if "journal" not in p.name) == [
         "conversations.damaged-1.db",
         "conversations.db",
-        "rescue.lock",
+        "conversations.lock",
     ]
 
 
@@ -73,7 +67,7 @@ def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int) -> No
     for page in bad:
         data[page * PAGE : (page + 1) * PAGE] = chance.randbytes(PAGE)
     file.write_bytes(data)
-    saved = rescue(file, claims(file), even_if_it_opens=True)
+    saved = rescue(file, even_if_it_opens=True)
     assert saved is not None
     assert saved.messages >= CONVERSATIONS * TURNS - 5 * 10  # a page holds nine of them
     store = Store(file)
@@ -85,7 +79,7 @@ def test_a_file_cut_short_gives_what_is_left(file: Path) -> None:
     """A copy that was broken off would be worth nothing."""
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2 // PAGE * PAGE])
-    saved = rescue(file, claims(file), even_if_it_opens=True)
+    saved = rescue(file, even_if_it_opens=True)
     assert saved is not None
     assert saved.messages > CONVERSATIONS * TURNS * 0.4
     assert Store(file).check() == []
@@ -94,7 +88,7 @@ def test_a_file_cut_short_gives_what_is_left(file: Path) -> None:
 def test_what_is_no_database_is_kept_aside(file: Path) -> None:
     """It would be overwritten, or stand in the way for ever."""
     file.write_bytes(b"these are my notes, and I put them into the wrong place" * 100)
-    saved = rescue(file, claims(file))
+    saved = rescue(file)
     assert saved is not None
     assert (saved.conversations, saved.messages) == (0, 0)
     assert saved.aside.read_bytes().startswith(b"these are my notes")
@@ -103,9 +97,11 @@ def test_what_is_no_database_is_kept_aside(file: Path) -> None:
 
 def test_numbers_stay_what_they_were(file: Path) -> None:
     """`hermes chat -r 7` would go on with another conversation than before."""
-    before = {one.id: one.title for one in Store(file).conversations()}
+    store = Store(file)
+    before = {one.id: one.title for one in store.conversations()}
+    store.close()
     file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
-    rescue(file, claims(file))
+    rescue(file)
     assert {one.id: one.title for one in Store(file).conversations()} == before
     assert Store(file).begin([], "") > max(before)
 
@@ -113,17 +109,16 @@ def test_numbers_stay_what_they_were(file: Path) -> None:
 def test_what_is_whole_is_left_alone(file: Path) -> None:
     """Of two windows that find the damage at once, the second would put the rescued one aside."""
     before = file.read_bytes()
-    assert rescue(file, claims(file)) is None
+    assert rescue(file) is None
     assert file.read_bytes() == before
 
 
 def test_another_window_has_it_open(file: Path) -> None:
     """Its next turn would go into the file that was put aside."""
     other = Store(file)
-    assert other.claims.take(1)
     file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
     with pytest.raises(StoreError, match="another window"):
-        rescue(file, claims(file))
+        rescue(file)
     other.close()
 
 
@@ -132,7 +127,7 @@ def test_messages_without_their_conversation_get_one(file: Path) -> None:
     with sqlite3.connect(file) as raw:
         raw.execute("PRAGMA foreign_keys = OFF")
         raw.execute("DELETE FROM conversations WHERE id = 3")
-    rescue(file, claims(file), even_if_it_opens=True)
+    rescue(file, even_if_it_opens=True)
     store = Store(file)
     (found,) = store.named("(rescued)")
     assert (found.id, len(store.path(found.leaf))) == (3, TURNS)
@@ -148,3 +143,44 @@ def test_a_word_index_out_of_step_is_mended(file: Path) -> None:
     assert store.check() == []
     assert len(store.search("word7")) == CONVERSATIONS
     store.close()
+
+
+def test_what_sqlite_takes_for_whole_and_hermes_did_not_write(file: Path) -> None:
+    """One bad letter would hide every conversation; a parent that is its own child would never end."""
+    with sqlite3.connect(file) as raw:
+        raw.execute("UPDATE conversations SET title = CAST(x'ff41' AS TEXT) WHERE id = 1")
+        raw.execute("UPDATE conversations SET opening = '[[' WHERE id = 2")
+        raw.execute("UPDATE messages SET options = 'nonsense' WHERE id = 5")
+        raw.execute(
+            "UPDATE messages SET parent = (SELECT max(id) FROM messages WHERE conversation = 4) "
+            "WHERE id = (SELECT min(id) FROM messages WHERE conversation = 4)"
+        )
+    store = Store(file)
+    assert len(store.check()) == 3
+    assert len(store.path(store.named("3/0")[0].leaf)) == TURNS
+    store.close()
+    assert rescue(file, even_if_it_opens=True) is not None
+    store = Store(file)
+    assert store.check() == []
+    assert len(store.conversations()) == CONVERSATIONS
+    store.close()
+
+
+def test_a_link_to_the_file_is_followed(file: Path, tmp_path: Path) -> None:
+    """The link would be replaced by a file, and what it led to be forgotten."""
+    link = tmp_path / "elsewhere.db"
+    link.symlink_to(file)
+    file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
+    saved = rescue(link)
+    assert saved is not None
+    assert link.is_symlink()
+    assert (saved.aside.parent, saved.messages) == (file.parent, CONVERSATIONS * TURNS)
+
+
+def test_what_a_killed_rescue_left_is_swept(file: Path) -> None:
+    """A whole copy of every conversation would lie there for ever."""
+    left = file.parent / ".rescue-abc"
+    left.mkdir()
+    (left / "copy.db").write_bytes(file.read_bytes())
+    assert rescue(file) is None
+    assert not left.exists()

@@ -1,0 +1,95 @@
+"""What can be asked of the store.
+
+Raises StoreError throughout, and StoreDamaged for what hermes did not write.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hermes_cli.messages import Role
+from hermes_cli.store.database import explained
+from hermes_cli.store.records import Hit, State, StoredConversation, StoredMessage
+from hermes_cli.store.rows import CONVERSATION, MESSAGE, conversation_of, message_of
+
+
+class Reader:
+    """The half of a store that changes nothing."""
+
+    file: Path | None
+    _connection: sqlite3.Connection
+
+    def message(self, number: int) -> StoredMessage | None:
+        """Return a message by its id."""
+        rows = self._rows(f"SELECT {MESSAGE} FROM messages WHERE id = ?", number)  # noqa: S608 - constants alone
+        return next((message_of(row) for row in rows), None)
+
+    def tree(self, conversation: int) -> list[StoredMessage]:
+        """Return all messages of a conversation, parents before their children, siblings by age."""
+        query = f"SELECT {MESSAGE} FROM messages WHERE conversation = ? ORDER BY id"  # noqa: S608
+        return [message_of(row) for row in self._rows(query, conversation)]
+
+    def path(self, leaf: int | None) -> list[StoredMessage]:
+        """Return the messages from the root to `leaf`."""
+        if leaf is None:
+            return []
+        path = (
+            "WITH RECURSIVE path (id, depth) AS (VALUES (?, 0) UNION ALL "
+            "SELECT m.parent, depth + 1 FROM messages m JOIN path USING (id) WHERE m.parent < m.id) "
+        )
+        query = f"SELECT {MESSAGE} FROM messages JOIN path USING (id) ORDER BY depth DESC"  # noqa: S608
+        return [message_of(row) for row in self._rows(path + query, leaf)]
+
+    def children(self, conversation: int, parent: int | None) -> list[int]:
+        """Return the ids of the messages under another one, oldest first; under None the roots."""
+        query = "SELECT id FROM messages WHERE conversation = ? AND parent IS ? ORDER BY id"
+        return [number for (number,) in self._rows(query, conversation, parent)]
+
+    def conversation(self, number: int) -> StoredConversation | None:
+        """Return a conversation by its id."""
+        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - constants alone
+        return next((conversation_of(row) for row in self._rows(query, number)), None)
+
+    def conversations(self, limit: int = -1) -> list[StoredConversation]:
+        """Return the conversations, the one that was used last first."""
+        query = f"SELECT {CONVERSATION} FROM conversations c ORDER BY c.updated DESC, c.id DESC LIMIT ?"  # noqa: S608
+        return [conversation_of(row) for row in self._rows(query, limit)]
+
+    def named(self, name: str) -> list[StoredConversation]:
+        """Return the conversations that a person may mean: by id, by the whole title, or by its beginning."""
+        if name.isdecimal() and len(name) < 19 and (found := self.conversation(int(name))):  # noqa: PLR2004
+            return [found]
+        wanted, begin, are = name.casefold(), list[int](), list[int]()
+        for number, title in self._rows("SELECT id, title FROM conversations ORDER BY updated DESC"):
+            folded = title.casefold()  # SQLite's own lower() knows no letters beyond ASCII
+            if folded == wanted:
+                are.append(number)
+            elif folded.startswith(wanted):
+                begin.append(number)
+        return [one for one in map(self.conversation, are or begin) if one is not None]
+
+    def search(self, text: str, limit: int = 50) -> list[Hit]:
+        """Return the messages that hold all words of `text`, the best first. No word is an operator."""
+        words = " ".join(f'"{word}"' for word in text.replace('"', " ").replace("\0", " ").split())
+        if not words:
+            return []
+        query = (
+            "SELECT m.conversation, c.title, m.id, m.role, snippet(words, 0, '', '', '…', 12), "
+            "m.created, m.model "
+            "FROM words JOIN messages m ON m.id = words.rowid JOIN conversations c ON c.id = m.conversation "
+            "WHERE words MATCH ? ORDER BY rank LIMIT ?"
+        )
+        return [
+            Hit(conversation, title, number, Role(role), *rest)
+            for conversation, title, number, role, *rest in self._rows(query, words, limit)
+        ]
+
+    def growing(self, parent: int) -> int | None:
+        """Return the reply under a message that is still growing, if there is one."""
+        query = "SELECT id FROM messages WHERE parent = ? AND state = ? ORDER BY id DESC LIMIT 1"
+        return next((number for (number,) in self._rows(query, parent, State.PARTIAL)), None)
+
+    def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        with explained(self.file):
+            yield from self._connection.execute(query, values)
