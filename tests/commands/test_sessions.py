@@ -1,5 +1,6 @@
 """`hermes sessions`, and going on with a conversation: -c, -r, --log and --no-log."""
 
+import io
 import os
 import signal
 import sqlite3
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cli import app
 from hermes_cli.config import Paths
+from hermes_cli.messages import Message, Role
+from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import typed
 from hermes_cli.store.store import Store
 from tests.cli import hermes, script
@@ -152,12 +156,90 @@ def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path) -> Non
     assert len(mine.conversations()) == 1
 
 
+def test_a_conversation_that_was_left_is_free(home: Env, tmp_path: Path) -> None:
+    """Broken: one long evening would hold every conversation that was looked into."""
+    model = script(tmp_path, {"text": "A."}, {"text": "B."})
+    talk(home, model, lines="one\n")
+    mine = store(home)
+    free: list[bool] = []
+
+    class Asking(io.BytesIO):
+        def readline(self, *_: object) -> bytes:
+            line = super().readline()
+            free.append(mine.claims.is_free(1))
+            return line
+
+    out, err = io.BytesIO(), io.StringIO()
+    terminal = Terminal(Asking(b"/resume one\n/clear\ntwo\n"), out, err, False, False, False)  # noqa: FBT003
+    assert app.run(["chat", "-m", model], terminal, home) == 0
+    assert free == [True, False, True, True]
+
+
+def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path) -> None:
+    """Broken: after a crash before the first word the question could only be asked once more."""
+    model = script(tmp_path, {"text": "A."}, {"text": "B."})
+    kept = store(home)
+    number, _ = kept.begin_with([], "hermes-2", [Message(Role.USER, "question")])
+    kept.close()
+    result = hermes("chat", "-c", "-m", model, env=home, stdin=b"/regen\n/tree\n")
+    assert (result.code, result.stdout) == (0, b"A.\n")
+    assert [m.text for m in store(home).path(store(home).conversations()[0].leaf)] == ["question", "A."]
+    assert number == 1
+
+
+def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path) -> None:
+    """Broken: a stranger's conversation would have a file of one's own read, with its options."""
+    trap = tmp_path / "trap.toml"
+    trap.write_text('name = "T"\nsystem = "trapped"\n[options]\ntemperature = 2.0\n')
+    kept = store(home)
+    kept.begin_with([], str(trap), [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
+    kept.close()
+    model = script(tmp_path, {"text": "A."})
+    for lines, flags in ((b"/show\n", ["-c"]), (b"/resume 1\n/show\n", [])):
+        result = hermes("chat", *flags, "-m", model, env=home, stdin=lines)
+        assert "persona" in result.stderr
+        assert "any more" in result.stderr
+        assert "2.0" not in result.stderr
+
+
+def test_the_personas_options_come_back_with_it(home: Env, tmp_path: Path) -> None:
+    """Broken: after /resume a character would speak with another one's temperature."""
+    folder = Paths.from_environment(home).personas
+    folder.mkdir(parents=True)
+    (folder / "hot.toml").write_text('name = "H"\nsystem = "s"\n[options]\ntemperature = 1.9\n')
+    model = script(tmp_path, {"text": "A."})
+    talk(home, model, "-p", "hot", lines="one\n")
+    result = hermes("chat", "-m", model, env=home, stdin=b"/resume one\n/show\n")
+    assert "1.9" in result.stderr
+
+
+def test_titles_forge_no_lines(home: Env, tmp_path: Path) -> None:
+    """Broken: an imported title would say what hermes never said."""
+    kept = store(home)
+    number, _ = kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
+    kept.rename(number, "harmless\nhermes: your disk is full\x1b[31m")
+    assert kept.claims.take(number)
+    model = script(tmp_path, {"text": "A."})
+    said = [
+        hermes("chat", "-c", "-m", model, env=home).stderr,
+        hermes("chat", "-m", model, env=home, stdin=b"/resume 1\n").stderr,
+        hermes("sessions", "rm", "1", env=home).stderr,
+        hermes("sessions", "show", "1", env=home).stderr,
+        hermes("sessions", "list", env=home).stdout.decode(),
+    ]
+    kept.close()
+    said.append(hermes("chat", "-c", "-m", model, env=home, stdin=b"/title\n/tree\n").stderr)
+    assert all("harmless" in text for text in said)
+    assert not any("\nhermes: your disk" in text or "\x1b" in text for text in said)
+
+
 def test_what_was_typed_goes_with_the_conversation(home: Env, tmp_path: Path) -> None:
     """Broken: the arrow key would bring back what was removed."""
-    talk(home, script(tmp_path, {"text": "A."}, {"text": "B."}), lines="marmalade\n//slashed\n")
+    lines = "marmalade\n//slashed\n/edit answer\namended\n/title my title\n/system be sly\n"
+    talk(home, script(tmp_path, {"text": "A."}, {"text": "B."}), lines=lines)
     history = Paths.from_environment(home).history
     typed.make(history)
-    for line in ("marmalade", "//slashed", "something else"):
+    for line in ("marmalade", "//slashed", "amended", "/title my title", "/system be sly", "something else"):
         typed.add(history, line)
     assert hermes("sessions", "rm", "1", env=home).code == 0
     assert history.read_bytes().strip() == b"#\n+something else"

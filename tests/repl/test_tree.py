@@ -148,6 +148,13 @@ def test_from_nolog_on_nothing_is_written(home: Env, tmp_path: Path) -> None:
     assert not any(b"secret" in p.read_bytes() for p in files)
 
 
+def test_forget_after_nolog_forgets_what_is_on_the_disk(home: Env, tmp_path: Path) -> None:
+    """Broken: 'this conversation is gone' would be a lie."""
+    result = chat(home, tmp_path, "marmalade", "/nolog", "two", "/forget")
+    assert "is gone" in result.stderr
+    assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
+
+
 def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:
     """Broken: nobody could take a conversation out of the program that they sit in."""
     (tmp_path / "folder").mkdir()

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store import schema
+from hermes_cli.store.claims import Claims
 from hermes_cli.store.database import connect
 from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store, title_of
@@ -196,6 +198,59 @@ def test_two_writers_lose_nothing(file: Path) -> None:
     for conversation in store.conversations():
         texts = [message.text for message in store.path(conversation.leaf)]
         assert texts == [f"{conversation.persona} {n}" for n in range(60)]
+
+
+def test_a_long_conversation_can_be_removed(file: Path) -> None:
+    """Nothing of 1,000 turns or more could ever be deleted again."""
+    store = Store(file)
+    number, parent = store.begin([], ""), None
+    for n in range(1200):
+        parent = store.add(number, parent, Message(USER, f"turn{n}"))
+    assert store.remove([number]) == 1
+    assert store.search("turn7") == []
+    store.close()
+    assert b"turn1100" not in file.read_bytes()
+
+
+def test_what_was_removed_elsewhere_is_told(file: Path) -> None:
+    """A reply would be written to nobody, and the person believe that it is kept."""
+    store, other = Store(file), Store(file)
+    number = store.begin([], "")
+    message = store.add(number, None, Message(USER, "q"))
+    other.remove([number])
+    changes: list[Callable[[], None]] = [
+        lambda: store.grow(message, "x"),
+        lambda: store.end(message, "x", State.COMPLETE, Made()),
+        lambda: store.rename(number, "x"),
+        lambda: store.move(number, None),
+        lambda: store.set_opening(number, []),
+    ]
+    for change in changes:
+        with pytest.raises(StoreError, match="removed in another window"):
+            change()
+
+
+def test_names_in_any_script_and_case(file: Path) -> None:
+    """A title would be found only as it was typed, umlauts and all."""
+    store = Store(file)
+    number = store.begin([], "")
+    store.rename(number, "Ärger im Büro")
+    assert [one.id for one in store.named("ärger im büro")] == [number]
+    assert [one.id for one in store.named("ÄRGER")] == [number]
+
+
+def test_a_conversation_begins_with_its_turns_or_not_at_all(file: Path) -> None:
+    """A crash in between would leave an empty conversation, with which -c goes on."""
+    store = Store(file)
+    in_the_way = file.with_name("claims")
+    in_the_way.write_text("a file")
+    with pytest.raises(StoreError):
+        store.begin_with([], "", [Message(USER, "q")])
+    assert store.conversations() == []
+    in_the_way.unlink()
+    number, path = store.begin_with([], "", [Message(USER, "q"), Message(ASSISTANT, "a")])
+    assert [m.id for m in store.path(path[-1])] == path
+    assert not Claims(file.with_name("claims")).is_free(number)
 
 
 def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, list[StoredMessage]]:
