@@ -91,7 +91,10 @@ def _conversation(node: Json) -> Transcript:
         messages.append(stored)
         seen.add(stored.id)
     opening = [Message(one["role"].one_of(Role), one["text"].string()) for one in node["opening"].items()]
-    if messages and not begins_well(opening, [one for one in messages if one.parent is None]):
+    roots = [one for one in messages if one.parent is None]
+    if len({one.role for one in roots}) > 1:  # a greeting is the only turn that may come before the person's
+        raise node["messages"].fail("begin both with the person's turn and with the assistant's")
+    if messages and not begins_well(opening, roots):
         raise node["opening"].fail("ends with the assistant's turn, and the tree does not begin with one")
     facts = StoredConversation(
         ELSEWHERE,

@@ -133,6 +133,8 @@ def test_examples_stand_before_a_greeting_and_not_before_a_question() -> None:
     assert [turn.text for turn in one.turns][:2] == ["You are Ed.", "You again?"]
     roots = '"parent": null, "role": "assistant"'
     with pytest.raises(FormatError, match="the tree does not begin with one"):
+        json_tree.read(text.replace(roots, roots.replace("assistant", "user")))
+    with pytest.raises(FormatError, match="begin both with"):
         json_tree.read(text.replace(roots, roots.replace("assistant", "user"), 1))
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from hermes_cli.formats.dates import LAST
 from hermes_cli.formats.json_tree import FROM_A_FILE
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role, TurnIds
@@ -33,7 +32,7 @@ TRICKS = (
     " ",
 )
 texts = st.lists(st.one_of(st.sampled_from(TRICKS), st.text(max_size=8)), max_size=4).map("".join)
-seconds = st.floats(1, LAST)
+seconds = st.floats(1, 1.7e9)  # what lies in the future is no time at which something was said
 counts = st.integers(0, 2**63 - 1)
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e300, 1e300), texts)
 ids = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple)
@@ -54,10 +53,10 @@ made = st.builds(
 @st.composite
 def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
     """Draw a whole tree: any shape, any texts, with everything that a reply carries."""
-    messages = list[StoredMessage]()
+    messages, first = list[StoredMessage](), draw(st.sampled_from([USER, ASSISTANT]))
     for number in range(1, draw(st.integers(least, 6)) + 1):
         parent = draw(st.sampled_from([None, *(one.id for one in messages)]))
-        role = draw(st.sampled_from([USER, ASSISTANT] if parent is None else list(Role)))
+        role = first if parent is None else draw(st.sampled_from(list(Role)))
         state = draw(st.sampled_from([State.COMPLETE, State.STOPPED, State.FAILED]))
         text, created = draw(texts), draw(seconds)
         messages.append(StoredMessage(number, 0, parent, role, text, state, created, draw(made)))
