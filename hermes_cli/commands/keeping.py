@@ -1,5 +1,6 @@
 """From the flags to what is kept: the store, the conversation to go on with, or nothing at all."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,6 +12,7 @@ from hermes_cli.errors import StoreDamaged, StoreError, UsageError
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.columns import counted
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.store.claims import CLAIMS
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 
@@ -24,6 +26,8 @@ def open_store(runtime: Runtime) -> Store:
     Raises StoreError.
     """
     file = runtime.paths.conversations
+    if _was_emptied(file):
+        runtime.terminal.error(f"{file} is empty, though conversations were kept in it; is there a copy?")
     try:
         store = Store(file)
     except StoreDamaged as error:
@@ -31,6 +35,11 @@ def open_store(runtime: Runtime) -> Store:
         store = Store(file)
     runtime.at_exit.callback(store.close)
     return store
+
+
+def _was_emptied(file: Path) -> bool:
+    """Return whether there is nothing in a database of which conversations were claimed."""
+    return file.exists() and not file.stat().st_size and any(file.with_name(CLAIMS).glob("*.lock"))
 
 
 def save_what_can_be_read(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) -> None:

@@ -280,6 +280,14 @@ def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path) -> No
     assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
 
 
+def test_a_file_that_was_emptied_is_told(home: Env, tmp_path: Path) -> None:
+    """Broken: where another program cut the file to nothing, the list would be blank, and nobody know why."""
+    talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
+    Paths.from_environment(home).conversations.write_bytes(b"")
+    assert "is empty, though" in hermes("sessions", "list", env=home).stderr
+    assert "is empty, though" not in hermes("sessions", "list", env=home).stderr
+
+
 def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
     """Broken: nobody could talk on a full or read-only disk; or nobody would know that nothing is kept."""
     data = Paths.from_environment(home).data
