@@ -3,6 +3,7 @@
 It refuses to know what is kept.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
                 _set(connection, pragma)
             if schema.version_of(connection) != schema.VERSION:
                 schema.migrate(connection)
+            _sync_folder(path.parent)
         except BaseException:
             connection.close()
             raise
@@ -64,6 +66,18 @@ def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
         else ("journal_mode = TRUNCATE", "synchronous = EXTRA")
     )
     return (*journal, "foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names of database and journal on the disk. SQLite does it, and is silent where it fails."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems know no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _set(connection: sqlite3.Connection, pragma: str) -> None:

@@ -302,7 +302,7 @@ def test_what_grew_elsewhere_is_stopped_here(file: Path) -> None:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Drives the store beside plain dicts: add, end, move, set the opening, remove, close and reopen."""
+    """Drives the store beside plain dicts: add, edit, end, fork, move, remove, close, crash and reopen."""
 
     conversations = Bundle("conversations")
     messages = Bundle("messages")
@@ -336,6 +336,34 @@ class StoreMachine(RuleBasedStateMachine):
         number = self.store.add(conversation, parent, Message(USER, text), state)
         self.nodes[number] = (conversation, parent, text, state)
         self.leaves[conversation] = number
+        return number
+
+    @rule(target=messages, message=messages, text=st.text("abc", max_size=5))
+    def edit(self, message: int, text: str) -> int:
+        """Say something else in place of a message."""
+        if message not in self.nodes:
+            return -1
+        conversation, parent, _, _ = self.nodes[message]
+        number = self.store.add(conversation, parent, Message(USER, text))
+        self.nodes[number] = (conversation, parent, text, State.COMPLETE)
+        self.leaves[conversation] = number
+        return number
+
+    @rule(target=conversations, conversation=conversations)
+    def fork(self, conversation: int) -> int:
+        """Go on in a copy of the visible path."""
+        if conversation not in self.leaves:
+            return -1
+        path, at = list[int](), self.leaves[conversation]
+        while at is not None:
+            path.insert(0, at)
+            at = self.nodes[at][1]
+        number = self.store.fork(conversation, path, "copy")
+        copies = [message.id for message in self.store.tree(number)]
+        assert len(copies) == len(path)
+        for old, new, parent in zip(path, copies, [None, *copies], strict=False):
+            self.nodes[new] = (number, parent, *self.nodes[old][2:])
+        self.leaves[number] = copies[-1] if copies else None
         return number
 
     @rule(message=messages, text=st.text("abc", max_size=5), state=st.sampled_from(State))
