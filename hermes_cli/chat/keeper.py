@@ -48,10 +48,10 @@ class Keeper:
 
     def begin(self, opening: Conversation) -> None:
         """Begin another conversation. It is written down with its first turn: an empty one is none."""
+        if self.store is not None and self.conversation is not None:
+            self.store.claims.keep_only(None)
         self._opening = opening
         self.conversation, self.path, self._reply, self.left_behind = None, [], None, None
-        if self.store is not None:
-            self.store.claims.keep_only(None)
 
     def resume(self, conversation: StoredConversation, path: Sequence[int]) -> None:
         """Go on with a conversation that is in the store."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cli.chat import branches
 from hermes_cli.chat.keeper import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
@@ -12,6 +13,7 @@ from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, StoreError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.store.claims import CLAIMS, Claims
 from hermes_cli.store.records import State
 from hermes_cli.store.store import Store
 
@@ -135,3 +137,18 @@ def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(store: Store) -> N
     send(talk, "2")
     assert [m.text for m in talk.conversation][1:] == ["1", "A", "2", "B"]
     assert len(told) == 1
+
+
+def test_a_claim_is_held_from_the_first_moment_on(store: Store) -> None:
+    """Broken: between its being found and its being gone on with, another window could take it."""
+    number, _ = store.begin_with([SYSTEM], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
+    assert store.file is not None
+    other = Claims(store.file.with_name(CLAIMS))
+    talk = session(store, "Hello")
+    assert not other.is_free(number)
+    found = store.conversation(number)
+    assert found is not None
+    branches.resume(talk, found)
+    assert not other.is_free(number)
+    talk.clear()
+    assert other.is_free(number)
