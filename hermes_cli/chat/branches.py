@@ -4,7 +4,7 @@ It knows how the visible path and the tree hang together. It refuses to know how
 """
 
 from hermes_cli.chat.session import Session
-from hermes_cli.errors import UsageError
+from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Conversation, Role
 from hermes_cli.store.records import StoredConversation, StoredMessage
 from hermes_cli.store.store import Store
@@ -15,6 +15,31 @@ def store_of(session: Session) -> Store:
     if session.keeper.store is None:
         raise UsageError("nothing is kept any more in this run, so there is no tree to move in")
     return session.keeper.store
+
+
+def named(store: Store, name: str) -> StoredConversation:
+    """Return the conversation of that name or id. Raises UsageError where there is none, or several."""
+    found = store.named(name)
+    if not found:
+        raise UsageError(f"there is no conversation '{name}'", "'hermes sessions list' shows them")
+    if len(found) > 1:
+        several = ", ".join(f"{one.id} ({one_line(one.title)})" for one in found[:5])
+        raise UsageError(f"'{name}' may mean several: {several}", "name one by its number")
+    return found[0]
+
+
+def open_elsewhere(conversation: StoredConversation) -> StoreError:
+    """Return the error for a conversation that another window has."""
+    return StoreError(
+        f"'{one_line(conversation.title)}' is open in another window",
+        f"'hermes chat -r {conversation.id} --fork' goes on in a copy, "
+        f"'hermes sessions show {conversation.id} --follow' reads along",
+    )
+
+
+def one_line(title: str) -> str:
+    """Return a title without the line ends that an imported one may have."""
+    return " ".join(title.split())
 
 
 def undo(session: Session, count: int) -> None:
@@ -122,14 +147,10 @@ def leave_disk(session: Session) -> int:
 
 
 def resume(session: Session, conversation: StoredConversation) -> None:
-    """Go on where another conversation stands. Raises UsageError where another window has it."""
+    """Go on where another conversation stands. Raises StoreError where another window has it."""
     store = store_of(session)
     if not store.claims.take(conversation.id):
-        raise UsageError(
-            f"'{' '.join(conversation.title.split())}' is open in another window",
-            f"'hermes chat -r {conversation.id} --fork' goes on in a copy, "
-            f"'hermes sessions show {conversation.id} --follow' reads along",
-        )
+        raise open_elsewhere(conversation)
     store.stop_partial(conversation.id)
     path = store.path(conversation.leaf)
     turns = [stored.message for stored in path]

@@ -43,7 +43,6 @@ class Keeper:
         self.path: list[int] = []
         self._opening: Conversation = Conversation()
         self._reply: int | None = None
-        self._written = ""
         self._written_at = 0.0
 
     def begin(self, opening: Conversation) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hermes_cli.chat import branches
 from hermes_cli.chat.keeper import Keeper
 from hermes_cli.commands.follow import follow
 from hermes_cli.commands.runtime import Runtime
@@ -98,11 +99,7 @@ def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: "Flags") -> St
         return store.conversation(found.id) or found  # what was said until it was let go
     if flags.fork or _wants_a_copy(runtime, store, found):
         return _copy(store, found)
-    raise StoreError(
-        f"'{sanitize_line(found.title)}' is open in another window",
-        f"'hermes chat -r {found.id} --fork' goes on in a copy, "
-        f"'hermes sessions show {found.id} --follow' reads along",
-    )
+    raise branches.open_elsewhere(found)
 
 
 def _wants_a_copy(runtime: Runtime, store: Store, found: StoredConversation) -> bool:
@@ -135,13 +132,7 @@ def find(store: Store, name: str | None) -> StoredConversation:
         if not last:
             raise UsageError("there is no conversation yet", "'hermes chat' begins one")
         return last[0]
-    found = store.named(name)
-    if not found:
-        raise UsageError(f"there is no conversation '{name}'", "'hermes sessions list' shows them")
-    if len(found) > 1:
-        several = ", ".join(f"{one.id} ({sanitize_line(one.title)})" for one in found[:5])
-        raise UsageError(f"'{name}' may mean several: {several}", "name one by its number")
-    return found[0]
+    return branches.named(store, name)
 
 
 def persona_of(runtime: Runtime, flags: "Flags", earlier: StoredConversation | None) -> Persona:

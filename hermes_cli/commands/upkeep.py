@@ -3,11 +3,11 @@
 import time
 from collections.abc import Sequence
 
+from hermes_cli.chat import branches
 from hermes_cli.commands.keeping import find, open_store, save_what_can_be_read
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.errors import StoreDamaged, StoreError, UsageError
+from hermes_cli.errors import StoreDamaged, UsageError
 from hermes_cli.screen.columns import columns, counted
-from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import typed
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.rescue import kept_aside
@@ -34,7 +34,7 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
     if not old:
         terminal.notice(f"no conversation is older than {days:,} days")
         return
-    terminal.write(columns([(str(one.id), f"{one.count} messages", one.title) for one in old]) + "\n")
+    terminal.write(columns([(str(one.id), counted(one.count, "message"), one.title) for one in old]) + "\n")
     if dry_run:
         return
     count = counted(len(old), "conversation")
@@ -51,9 +51,7 @@ def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConver
     """Delete conversations, and what was typed in them from what the arrow keys bring back."""
     for one in conversations:
         if not store.claims.take(one.id):
-            raise StoreError(
-                f"'{sanitize_line(one.title)}' is open in another window", "close it there first"
-            )
+            raise branches.open_elsewhere(one)
     gone = {line for one in conversations for line in typed.lines_of(one, store.tree(one.id))}
     count = store.remove([one.id for one in conversations])
     typed.forget(runtime.paths.history, gone)

@@ -9,7 +9,7 @@ from hermes_cli.formats import table as formats
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.repl import actions
 from hermes_cli.repl.state import State
-from hermes_cli.screen.columns import columns, when
+from hermes_cli.screen.columns import columns, counted, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import typed
 from hermes_cli.store.rescue import kept_aside
@@ -22,7 +22,13 @@ def sessions(state: State, _argument: str) -> None:
     """`/sessions`: the last conversations."""
     here = state.session.keeper.conversation
     rows = [
-        ("*" if one.id == here else "", str(one.id), when(one.updated), f"{one.count} messages", one.title)
+        (
+            "*" if one.id == here else "",
+            str(one.id),
+            when(one.updated),
+            counted(one.count, "message"),
+            one.title,
+        )
         for one in branches.store_of(state.session).conversations(SHOWN)
     ]
     state.show(columns(rows, indent="  ") if rows else "There is no conversation yet.")
@@ -31,24 +37,23 @@ def sessions(state: State, _argument: str) -> None:
 def resume(state: State, argument: str) -> None:
     """`/resume`: go on with another conversation; without a name the last one before this."""
     store, here = branches.store_of(state.session), state.session.keeper.conversation
-    found = (
-        store.named(argument) if argument else [one for one in store.conversations(2) if one.id != here][:1]
-    )
-    if not found:
-        raise UsageError(
-            f"there is no conversation '{argument}'" if argument else "there is no other conversation"
-        )
-    if len(found) > 1:
-        several = ", ".join(f"{one.id} ({sanitize_line(one.title)})" for one in found[:5])
-        raise UsageError(f"'{argument}' may mean several: {several}", "name one by its number")
-    branches.resume(state.session, found[0])
-    _put_on(state, found[0].persona)
+    if argument:
+        found = branches.named(store, argument)
+    else:
+        others = [one for one in store.conversations(2) if one.id != here]
+        if not others:
+            raise UsageError("there is no other conversation")
+        found = others[0]
+    branches.resume(state.session, found)
+    _put_on(state, found.persona)
     state.recall(2)
 
 
 def _put_on(state: State, persona: str) -> None:
     """Let the conversation's own persona speak, where there still is one of that name."""
     state.session.keeper.persona = persona
+    if not persona:  # as of most that were imported
+        return
     if persona not in state.host.persona_names():  # a name that came with a file is no file to be read
         state.notice(f"There is no persona '{sanitize_line(persona)}' any more.")
         return

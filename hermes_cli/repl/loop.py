@@ -52,6 +52,8 @@ class Loop:
                 turns = len(self._state.session.keeper.path)
                 self._state.notice(f"(going on behind {turns} message{'' if turns == 1 else 's'})")
                 self._recall(2)
+                if self._state.session.is_unanswered:
+                    self._state.notice("Your last turn has no answer yet; /regen gives it one.")
             else:
                 self._greet()
             while self._state.running and self._round():

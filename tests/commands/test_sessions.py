@@ -187,6 +187,24 @@ def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path) -> 
     assert number == 1
 
 
+def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Path) -> None:
+    """Broken: /resume would say that the persona '' is there no more."""
+    kept = store(home)
+    kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
+    kept.close()
+    result = hermes("chat", "-m", script(tmp_path, {"text": "A."}), env=home, stdin=b"/resume q\n")
+    assert (result.code, "any more" in result.stderr) == (0, False)
+
+
+def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path) -> None:
+    """Broken: the next line would stand behind an unanswered one, and nobody know why the answer is odd."""
+    kept = store(home)
+    kept.begin_with([], "hermes-2", [Message(Role.USER, "question")])
+    kept.close()
+    result = hermes("chat", "-c", "-m", script(tmp_path, {"text": "A."}), env=home)
+    assert "no answer yet; /regen" in result.stderr
+
+
 def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path) -> None:
     """Broken: a stranger's conversation would have a file of one's own read, with its options."""
     trap = tmp_path / "trap.toml"
