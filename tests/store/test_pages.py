@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from hermes_cli.store import pages
 
+LEAF = b"\x0d\x00\x00\x00\x40"
+"""As the page of a table begins that has 64 rows."""
 VALUES = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),
@@ -47,13 +49,28 @@ def signed(row: tuple[object, ...]) -> tuple[str, ...]:
     return tuple(map(repr, (number % 2**64, *row[1:])))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A database of three pages: the first, and two with a row each that SQLite wrote."""
+    path = tmp_path_factory.mktemp("pages") / "a.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
+        database.execute("CREATE TABLE u (id INTEGER PRIMARY KEY, a)")
+        database.execute("INSERT INTO t VALUES (7, 'first')")
+        database.execute("INSERT INTO u VALUES (8, 'second')")
+    database.close()
+    return path.read_bytes()
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=6000), st.integers(0, 4000), st.binary(max_size=64))
-def test_no_bytes_are_too_odd(data: bytes, at: int, more: bytes) -> None:
-    """A rescue would end with an error of its own."""
-    for start in (b"", b"\x0d\x00\x00\x00\x40"):
-        whole = start + data
-        list(pages.rows(whole[:at] + more + whole[at:]))
+@given(junk=st.lists(st.binary(max_size=600), max_size=4), torn=st.binary(max_size=4095))
+def test_no_page_is_too_odd_and_none_hides_the_others(whole: bytes, junk: list[bytes], torn: bytes) -> None:
+    """A rescue would end with an error of its own, or at the first page that makes no sense."""
+    size = 4096
+    odd = b"".join((start + page).ljust(size, page[-1:] or b"\xff") for page in junk for start in (b"", LEAF))
+    found = [(number, values[-1:]) for number, values in pages.rows(whole[:size] + odd + whole[size:] + torn)]
+    assert (7, ["first"]) in found
+    assert (8, ["second"]) in found
 
 
 def test_a_chain_of_pages_that_ends_in_itself() -> None:

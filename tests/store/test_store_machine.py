@@ -1,0 +1,127 @@
+"""The store beside plain dicts, whatever is done to both, in whatever order."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from hermes_cli.messages import Message, Role
+from hermes_cli.store.records import Made, State
+from hermes_cli.store.store import Store
+
+USER = Role.USER
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Drives the store beside plain dicts: add, edit, end, fork, move, remove, close, crash and reopen."""
+
+    conversations = Bundle("conversations")
+    messages = Bundle("messages")
+
+    @initialize()
+    def start(self) -> None:
+        """Begin with an empty file."""
+        self.folder = tempfile.TemporaryDirectory()
+        self.file = Path(self.folder.name) / "c.db"
+        self.store = Store(self.file)
+        self.leaves: dict[int, int | None] = {}
+        self.nodes: dict[int, tuple[int, int | None, str, State]] = {}
+
+    @rule(target=conversations)
+    def begin(self) -> int:
+        """Begin a conversation."""
+        number = self.store.begin([], "")
+        self.leaves[number] = None
+        return number
+
+    @rule(target=messages, conversation=conversations, text=st.text(max_size=20), partial=st.booleans())
+    def add(self, conversation: int, text: str, partial: bool) -> int:  # noqa: FBT001 - drawn
+        """Add a message where the conversation stands."""
+        if conversation not in self.leaves:
+            return -1
+        text = text.encode("utf-8", "replace").decode()
+        state = State.PARTIAL if partial else State.COMPLETE
+        parent = self.leaves[conversation]
+        number = self.store.add(conversation, parent, Message(USER, text), state)
+        self.nodes[number] = (conversation, parent, text, state)
+        self.leaves[conversation] = number
+        return number
+
+    @rule(target=messages, message=messages, text=st.text("abc", max_size=5))
+    def edit(self, message: int, text: str) -> int:
+        """Say something else in place of a message."""
+        if message not in self.nodes:
+            return -1
+        conversation, parent, _, _ = self.nodes[message]
+        number = self.store.add(conversation, parent, Message(USER, text))
+        self.nodes[number] = (conversation, parent, text, State.COMPLETE)
+        self.leaves[conversation] = number
+        return number
+
+    @rule(target=conversations, conversation=conversations)
+    def fork(self, conversation: int) -> int:
+        """Go on in a copy of the visible path."""
+        if conversation not in self.leaves:
+            return -1
+        path, at = list[int](), self.leaves[conversation]
+        while at is not None:
+            path.insert(0, at)
+            at = self.nodes[at][1]
+        number = self.store.fork(conversation, path, "copy")
+        copies = [message.id for message in self.store.tree(number)]
+        assert len(copies) == len(path)
+        for old, new, parent in zip(path, copies, [None, *copies], strict=False):
+            self.nodes[new] = (number, parent, *self.nodes[old][2:])
+        self.leaves[number] = copies[-1] if copies else None
+        return number
+
+    @rule(message=messages, text=st.text("abc", max_size=5), state=st.sampled_from(State))
+    def end(self, message: int, text: str, state: State) -> None:
+        """Write an end of a message."""
+        if message in self.nodes:
+            conversation, parent, _, _ = self.nodes[message]
+            self.store.end(message, text, state, Made())
+            self.nodes[message] = (conversation, parent, text, state)
+
+    @rule(message=messages)
+    def move(self, message: int) -> None:
+        """Stand somewhere else in the tree."""
+        if message in self.nodes:
+            self.store.move(self.nodes[message][0], message)
+            self.leaves[self.nodes[message][0]] = message
+
+    @rule(conversation=conversations)
+    def remove(self, conversation: int) -> None:
+        """Delete a conversation."""
+        assert self.store.remove([conversation]) == (conversation in self.leaves)
+        self.leaves.pop(conversation, None)
+        self.nodes = {n: node for n, node in self.nodes.items() if node[0] != conversation}
+
+    @rule(closed=st.booleans())
+    def reopen(self, closed: bool) -> None:  # noqa: FBT001 - drawn
+        """Open the file anew, with or without having closed it."""
+        if closed:
+            self.store.close()
+        self.store = Store(self.file)
+
+    @invariant()
+    def the_trees_are_equal(self) -> None:
+        """Broken: a turn would be lost, doubled or hung elsewhere."""
+        if not hasattr(self, "leaves"):
+            return
+        found = {one.id: one.leaf for one in self.store.conversations()}
+        assert found == self.leaves
+        trees = [m for number in self.leaves for m in self.store.tree(number)]
+        assert {m.id: (m.conversation, m.parent, m.text, m.state) for m in trees} == self.nodes
+
+    def teardown(self) -> None:
+        """Delete the file."""
+        if hasattr(self, "folder"):
+            self.store.close()
+            self.folder.cleanup()
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
