@@ -3,7 +3,6 @@
 Modules of verbs are imported when their verb is used: `hermes --help` must not wait for a model library.
 """
 
-import errno
 import importlib
 import os
 import signal
@@ -18,7 +17,7 @@ import typer.main
 
 from hermes_cli import __version__
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.errors import HermesError, Interrupted, ReaderGone, ResourcesExhausted
+from hermes_cli.errors import Interrupted, ReaderGone, translated
 from hermes_cli.screen.terminal import Terminal
 
 VERBS = {
@@ -102,24 +101,12 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
     except (ReaderGone, Interrupted) as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last net: a message in place of a traceback
-        known = error if isinstance(error, HermesError) else _translated(error)
+        known = translated(error)
         _explain(runtime, f"hermes: {known.message}", known.hint)
         return known.exit_code
     finally:
         runtime.at_exit.close()
     return 0
-
-
-def _translated(error: Exception) -> HermesError:
-    """Return what an error that is not hermes' own means to a user."""
-    if isinstance(error, MemoryError):
-        return ResourcesExhausted("out of memory", "choose a smaller model or a smaller --context")
-    if isinstance(error, OSError):
-        kind = ResourcesExhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else HermesError
-        return kind(str(error))
-    return HermesError(
-        f"{type(error).__name__}: {error}", "this is a mistake in hermes; --debug shows where it happened"
-    )
 
 
 def _explain(runtime: Runtime, message: str, hint: str) -> None:

@@ -25,7 +25,10 @@ PLAIN_SETTINGS: dict[str, type] = {
     "context": int,
     "precision": str,
     "device": str,
+    "keys": str,
 }
+CHOICES = {"keys": ("emacs", "vi")}
+"""What a setting can be, where that is one of a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Settings:
     context: int | None = None
     precision: str | None = None
     device: str | None = None
+    keys: str = "emacs"
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -165,6 +169,8 @@ def _check_setting(name: str, value: Any, where: str) -> Any:
         raise ConfigError(f"{where}: {name} is not UTF-8 text")
     if value == "":
         raise ConfigError(f"{where}: {name} is empty", "give it a value, or take the line out")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ConfigError(f"{where}: {name} is '{value}'; it can be {' or '.join(CHOICES[name])}")
     return value
 
 

@@ -18,6 +18,7 @@ It knows the codes and nothing of how a message reaches the screen: `app.py` is 
 an error into an exit.
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -123,3 +124,17 @@ class ReaderGone(HermesError):  # noqa: N818 - reads as what happened
 
     def __init__(self) -> None:
         super().__init__("the reader of standard output went away")
+
+
+def translated(error: Exception) -> HermesError:
+    """Return an error as hermes' own: itself, or what one of another kind means to a user."""
+    if isinstance(error, HermesError):
+        return error
+    if isinstance(error, MemoryError):
+        return ResourcesExhausted("out of memory", "choose a smaller model or a smaller --context")
+    if isinstance(error, OSError):
+        kind = ResourcesExhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else HermesError
+        return kind(str(error))
+    return HermesError(
+        f"{type(error).__name__}: {error}", "this is a mistake in hermes; --debug shows where it happened"
+    )

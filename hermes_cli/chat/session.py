@@ -50,10 +50,21 @@ class Session:
         self.cut(place)
         return self._ask(text, cancel, "", back)
 
+    def go_on(self, cancel: Cancel) -> Iterator[Chunk]:
+        """Go on with the last answer from where it ended, and yield what is new.
+
+        The longer answer stands in its place; the one before stays in the tree. Where nothing is new, it
+        stands again. Raises UsageError where there is no answer, and as `send` does.
+        """
+        self.require_answer()
+        back, begun = self._here(), self.conversation.messages[-1]
+        self.cut(len(self.conversation) - 1)
+        return self._answer(self.conversation, cancel, begun, back, goes_on=True)
+
     def _ask(self, text: str, cancel: Cancel, prefill: str, back: Callable[[], None]) -> Iterator[Chunk]:
         asked = self.conversation.add(Message(Role.USER, text))
         self.keeper.asked(text)
-        return self._answer(asked, cancel, prefill, back)
+        return self._answer(asked, cancel, Message(Role.ASSISTANT, prefill), back)
 
     def amend(self, text: str) -> None:
         """Put other words in the model's mouth, in place of its last answer, which stays in the tree.
@@ -75,7 +86,7 @@ class Session:
         if not self.is_unanswered:
             self.require_answer()
             self.cut(len(self.conversation) - 1)
-        return self._answer(self.conversation, cancel, "", back)
+        return self._answer(self.conversation, cancel, Message(Role.ASSISTANT, ""), back)
 
     @property
     def is_unanswered(self) -> bool:
@@ -89,9 +100,16 @@ class Session:
             raise UsageError("there is no answer here yet", "ask something first")
 
     def _answer(
-        self, asked: Conversation, cancel: Cancel, prefill: str, take_back: Callable[[], None]
+        self,
+        asked: Conversation,
+        cancel: Cancel,
+        begun: Message,
+        take_back: Callable[[], None],
+        *,
+        goes_on: bool = False,
     ) -> Iterator[Chunk]:
-        messages = asked.add(Message(Role.ASSISTANT, prefill)) if prefill else asked
+        prefill = begun.text
+        messages = asked.add(begun) if prefill else asked
         self.last = None
         new, failed, killed = "", False, False
         try:
@@ -110,7 +128,7 @@ class Session:
             raise
         finally:
             ended = self.last is not None and self.last.finish_reason is not FinishReason.CANCELLED
-            if new or ended:
+            if new or (ended and not goes_on):
                 turn_ids = self.last.turn_ids if self.last is not None else None
                 self.conversation = asked.add(Message(Role.ASSISTANT, prefill + new, turn_ids))
                 state = _state(self.last, failed=failed)

@@ -1,6 +1,11 @@
 """What counts as text that can be said to a model: UTF-8 without NUL. Nothing is stripped or normalised."""
 
+from pathlib import Path
+
 from hermes_cli.errors import UsageError
+
+MAX_BYTES = 64 << 20
+"""Far more than any context window holds, and less than fills the memory."""
 
 
 def decode(data: bytes, where: str) -> str:
@@ -24,3 +29,25 @@ def check_text(text: str, where: str) -> str:
     except UnicodeEncodeError:
         raise UsageError(f"{where} is not UTF-8 text", "check the terminal's encoding") from None
     return text
+
+
+def read_file(path: Path, hint: str) -> str:
+    """Return a file's text under its name. Raises UsageError, with `hint` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = within_reason(file.read(MAX_BYTES + 1), str(path))
+    except OSError as error:
+        reason = (error.strerror or "it cannot be read").lower()
+        raise UsageError(f"{path}: {reason}", hint) from None
+    except ValueError:  # a NUL in the path
+        raise UsageError(f"{str(path)!r} is no path", hint) from None
+    return f"{path}:\n{decode(data, str(path))}"
+
+
+def within_reason(data: bytes, where: str) -> bytes:
+    """Return the bytes. Raises UsageError where they are more than any context window holds."""
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"{where} is larger than {MAX_BYTES >> 20} MiB", "no context window holds it; shorten it"
+        )
+    return data

@@ -14,6 +14,7 @@ from hermes_cli.commands.runtime import Runtime
 from hermes_cli.commands.start import start
 from hermes_cli.engines.base import Cancel, Completion
 from hermes_cli.errors import Interrupted
+from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 
 
@@ -30,37 +31,59 @@ def run(
     """Read the prompt, start a session, and print its answer."""
     text = read_prompt(runtime.terminal, words, files)
     prefill = check_text(prefill, "--prefill")
-    _, session, _ = start(runtime, flags, keep=flags.log or flags.continue_last)
-    answer(runtime.terminal, session, text, prefill, as_json=as_json, whole=as_json or whole)
+    persona, session, _ = start(runtime, flags, keep=flags.log or flags.continue_last)
+    answer(
+        runtime.terminal,
+        session,
+        text,
+        prefill,
+        as_json=as_json,
+        whole=as_json or whole,
+        speech=persona.acts,
+    )
     if flags.statistics and session.last is not None:
         runtime.terminal.notice(statistics(session.last))
 
 
 def answer(
-    terminal: Terminal, session: Session, text: str, prefill: str, *, as_json: bool, whole: bool
+    terminal: Terminal,
+    session: Session,
+    text: str,
+    prefill: str,
+    *,
+    as_json: bool,
+    whole: bool,
+    speech: bool = False,
 ) -> None:
     """Print the session's answer to `text`, as it comes or, with `whole`, at once.
 
     An answer that breaks off keeps what was said on standard output, with its newline, and fails.
     """
     said: list[str] = []
+    shows = renderer(terminal, speech=speech)
     try:
         for chunk in session.send(text, Cancel(), prefill):
             piece = chunk.text if said else prefill + chunk.text
             said.append(piece)
-            if piece and not whole:
-                terminal.write(piece)
+            if not whole:
+                shows.write(piece)
     except (Exception, Interrupted):
         if said and not as_json:
-            terminal.write("".join(said) + "\n" if whole else "\n")
+            _end(shows, said if whole else [])
         raise
     done = session.last
     if as_json and done is not None:
         terminal.write(json.dumps(report("".join(said), session, done), ensure_ascii=False) + "\n")
     else:
-        terminal.write("".join(said) + "\n" if whole else "\n")
+        _end(shows, said if whole else [])
     if session.cut_short and not as_json:
         terminal.notice(f"the answer was cut: {session.cut_short}")
+
+
+def _end(shows: Renderer, unseen: Sequence[str]) -> None:
+    """Show what was not shown while it came, and end the line."""
+    shows.write("".join(unseen))
+    shows.end()
 
 
 def report(text: str, session: Session, done: Completion) -> dict[str, Any]:

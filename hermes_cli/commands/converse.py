@@ -20,23 +20,25 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 def converse(runtime: Runtime, flags: Flags) -> int:
     """Run the conversation and return its exit code."""
+    from hermes_cli.repl.lines import LineReader  # noqa: PLC0415
     from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - prompt_toolkit takes 0.3 s
-    from hermes_cli.repl.prompt import LineReader, PromptReader  # noqa: PLC0415
+    from hermes_cli.repl.prompt import PromptReader  # noqa: PLC0415
     from hermes_cli.repl.state import State  # noqa: PLC0415
 
     terminal = runtime.terminal
     with terminal.typing(shown=not terminal.interactive):  # early keys wait, unseen, for the prompt
-        persona, session, choice = start(runtime, flags, keep=not flags.no_log)
+        persona, session, choice = start(runtime, flags, keep=not flags.no_log, later=terminal.interactive)
         origin = "command line" if flags.persona else runtime.settings.source("persona")
         state = State(
             terminal, session, persona, origin, ProgramHost(runtime, flags, choice), flags.statistics
         )
         if not terminal.interactive:
-            reader = LineReader(terminal.stdin)
-            return Loop(state, reader, person=False).run()
+            return Loop(state, LineReader(terminal.stdin), person=False).run()
         terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
         terminal.notice(_why(choice))
-        return Loop(state, PromptReader(state, runtime.paths.history), person=True).run()
+        vi_keys = runtime.settings.keys == "vi"
+        reader = PromptReader(state, runtime.paths.history, vi_keys=vi_keys)
+        return Loop(state, reader, person=True).run()
 
 
 def _why(choice: Choice) -> str:
@@ -93,6 +95,11 @@ class ProgramHost:
             found.name: found.broken or f"{found.precision} {size_text(found.size)}"
             for found in local.installed(self.runtime.paths.models)
         }
+
+    def model_line(self) -> str:
+        """Return the model's name and precision."""
+        plan = self.choice.plan
+        return f"{plan.model} {plan.precision}" if plan else "scripted"
 
     def describe_model(self) -> str:
         """Return the plan of the model that is loaded, and its reason."""

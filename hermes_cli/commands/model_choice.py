@@ -1,10 +1,12 @@
 """From a model's name to an engine: select, offer or fetch, plan, open. Every step says why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.commands.runtime import Runtime
+from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine, PromptToken
 from hermes_cli.engines.kept_prefixes import KeptPrefixes
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
@@ -160,8 +162,17 @@ def pull(runtime: Runtime, name: str) -> Path:
         return hub.pull(str(ref.repo), ref.file, progress=report)
 
 
-def open_engine(runtime: Runtime, choice: Choice) -> Engine:
-    """Load the model."""
+def open_later(runtime: Runtime, choice: Choice) -> BackgroundEngine:
+    """Return the engine of a model that is loaded on a thread, once it is started."""
+    return BackgroundEngine(
+        lambda report: open_engine(runtime, choice, report),
+        name=choice.plan.model if choice.plan else choice.selection.name,
+        context_size=choice.plan.context_size if choice.plan else 0,
+    )
+
+
+def open_engine(runtime: Runtime, choice: Choice, report: Callable[[int, int], None] | None = None) -> Engine:
+    """Load the model. `report` is told how much of it is there; without one a person sees a bar."""
     if choice.plan is None or choice.selection.model is None:
         from hermes_cli.engines.scripted import load_script  # noqa: PLC0415
 
@@ -169,10 +180,10 @@ def open_engine(runtime: Runtime, choice: Choice) -> Engine:
     plan, model = choice.plan, choice.selection.model
     if plan.engine == "transformers":
         requirements.check(plan, model.facts)
-        with loading(runtime.terminal, plan.model) as report:
+        with nullcontext(report) if report else loading(runtime.terminal, plan.model) as told:
             from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
 
-            return TransformersEngine.open(plan, report=report, kept=_kept_prefixes(runtime))
+            return TransformersEngine.open(plan, report=told, kept=_kept_prefixes(runtime))
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
 
     if model.header is None:

@@ -4,13 +4,17 @@ from hermes_cli.chat import branches
 from hermes_cli.chat.session import Session
 from hermes_cli.commands import keeping
 from hermes_cli.commands.flags import Flags
-from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
+from hermes_cli.commands.model_choice import Choice, choose_model, open_engine, open_later
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.personas.persona import Persona
 
 
-def start(runtime: Runtime, flags: Flags, *, keep: bool) -> tuple[Persona, Session, Choice]:
+def start(
+    runtime: Runtime, flags: Flags, *, keep: bool, later: bool = False
+) -> tuple[Persona, Session, Choice]:
     """Return the persona, a session with it, and the model that was chosen. `keep` says whether it is kept.
+
+    With `later` the model is not loaded yet: the session's engine loads it on a thread.
 
     What can be wrong with the rest is looked at before the model is loaded, which takes longest.
     """
@@ -23,7 +27,8 @@ def start(runtime: Runtime, flags: Flags, *, keep: bool) -> tuple[Persona, Sessi
     choice = choose_model(runtime, flags.model, flags.wishes(runtime.settings))
     keeper.persona = persona.key
     keeper.precision = choice.plan.precision if choice.plan else ""
-    session = Session(open_engine(runtime, choice), opening, sampling, keeper)
+    engine = open_later(runtime, choice) if later else open_engine(runtime, choice)
+    session = Session(engine, opening, sampling, keeper)
     if earlier is not None:
         branches.resume(session, earlier)
         if flags.system is not None:

@@ -47,6 +47,12 @@ class Persona:
         """What is typed to choose it: its file's name without the suffix."""
         return self.source.stem
 
+    @property
+    def acts(self) -> bool:
+        """Whether the character's own texts tell *actions* from speech, as in roleplay."""
+        said = [self.greeting or "", *(example.assistant for example in self.examples)]
+        return any("*" in text for text in said)
+
     def opening(self, user_name: str | None = None) -> Conversation:
         """Return the conversation before its first question: system prompt, examples, greeting.
 

@@ -22,7 +22,7 @@ def undo(state: State, argument: str) -> None:
 
 def again(state: State, _argument: str) -> None:
     """`/regen`: another answer to the last turn."""
-    state.answer(state.session.again)
+    state.answer(state.session.again, "")
     _say_place(state)
 
 
@@ -39,7 +39,7 @@ def swipe(state: State, argument: str) -> None:
     if wanted < 0:
         raise UsageError("this is the first answer", "/swipe right shows the next")
     if wanted == len(siblings) == place + 1:
-        state.answer(state.session.again)
+        state.answer(state.session.again, "")
         _say_place(state)
         return
     branches.swipe(state.session, wanted)
@@ -68,7 +68,10 @@ def edit_choices(_state: State) -> Mapping[str, str]:
 
 
 def edit(state: State, argument: str) -> None:
-    """`/edit`: the next line stands in the place of a turn; the turn itself stays in the tree."""
+    """`/edit`: the next line stands in the place of a turn; the turn itself stays in the tree.
+
+    The turn is opened in the person's editor, where there is one, and then stands in the line to be sent.
+    """
     session = state.session
     if argument == ANSWER:
         session.require_answer()
@@ -77,8 +80,9 @@ def edit(state: State, argument: str) -> None:
         count = _number(argument, f"/edit takes how many turns back, or '{ANSWER}'") if argument else 1
         place = branches.asked_at(session, count)
         text = session.conversation.messages[place].text
-        state.instead = lambda new: state.answer(lambda cancel: session.edit(place, new, cancel))
-    state.suggestion = f"/{text}" if text.startswith("/") else text
+        state.instead = lambda new: state.answer(lambda cancel: session.edit(place, new, cancel), "")
+    state.suggest(text)
+    state.in_editor = True
     state.notice("The next line stands in its place; an empty one changes nothing.")
 
 

@@ -34,6 +34,12 @@ def sessions(state: State, _argument: str) -> None:
     state.show(columns(rows, indent="  ") if rows else "There is no conversation yet.")
 
 
+def resume_choices(state: State) -> Mapping[str, str]:
+    """Return the last conversations, by number, with their titles."""
+    store = state.session.keeper.store
+    return {str(one.id): one.title for one in store.conversations(SHOWN)} if store else {}
+
+
 def resume(state: State, argument: str) -> None:
     """`/resume`: go on with another conversation; without a name the last one before this."""
     store, here = branches.store_of(state.session), state.session.keeper.conversation

@@ -30,6 +30,9 @@ class Host(Protocol):
     def model_names(self) -> Mapping[str, str]:
         """Return the models that are on this machine, with a line about each."""
 
+    def model_line(self) -> str:
+        """Return the model's name and precision, for a narrow place."""
+
     def describe_model(self) -> str:
         """Return the plan of the model that is loaded, and its reason."""
 

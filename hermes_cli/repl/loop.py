@@ -6,31 +6,28 @@ loop goes on.
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
-from typing import Protocol
 
 from hermes_cli.chat import branches
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.chat.text import check_text
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
-from hermes_cli.errors import HermesError, ReaderGone
+from hermes_cli.errors import HermesError, ReaderGone, translated
 from hermes_cli.messages import Role
 from hermes_cli.repl import table
+from hermes_cli.repl.lines import Line, Reader
 from hermes_cli.repl.state import Answering, State
+from hermes_cli.screen.render import Renderer
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.waiting import waiting
 from hermes_cli.store import records
 
 STUBBORN_PRESSES = 3
 """Ctrl-C this many times in one answer gives up on an engine that does not stop."""
-
-
-class Reader(Protocol):
-    """Where turns come from: a person at a prompt, or the lines of standard input."""
-
-    def read(self) -> str | None:
-        """Return the next turn, or None when there are no more."""
 
 
 class Loop:
@@ -43,6 +40,7 @@ class Loop:
         self._cancel: Cancel | None = None
         self._presses = 0
         self._obeying = False
+        self._heard = False
         state.greet, state.answer, state.recall = self._greet, self._stream, self._recall
 
     def run(self) -> int:
@@ -58,14 +56,17 @@ class Loop:
                 self._greet()
             while self._state.running and self._round():
                 pass
+        loading = self._state.loading
+        if loading is not None and loading.failure is not None:
+            return translated(loading.failure).exit_code
         return self._state.exit_code
 
     def _round(self) -> bool:
         """Read one turn and see to it; False at the end of input."""
         try:
-            text = self._reader.read()
-            if text is not None:
-                self._turn(check_text(text, "the line"))
+            line = self._reader.read()
+            if line is not None:
+                self._turn(replace(line, text=check_text(line.text, "the line")))
         except KeyboardInterrupt:
             self._state.notice("(stopped)")
         except HermesError as error:
@@ -73,26 +74,25 @@ class Loop:
                 raise
             self._fail(error)
         else:
-            return text is not None
+            return line is not None
         return True
 
     def _fail(self, error: HermesError) -> None:
         """Say what went wrong. In a pipe it is remembered, too, for the exit code."""
-        self._state.terminal.error(error.message)
-        if error.hint:
-            self._state.notice(f"  {error.hint}")
+        self._state.fail(error)
         if not self._person:
             self._state.exit_code = self._state.exit_code or error.exit_code
 
-    def _turn(self, text: str) -> None:
+    def _turn(self, line: Line) -> None:
         instead, self._state.instead = self._state.instead, None
         say = instead or self._say
-        if text.startswith("//"):
-            say(text[1:])
-        elif text.startswith("/"):
-            self._obey(text[1:])
-        elif text.strip():
-            say(text)
+        command = None if line.verbatim else table.command_line(line.text)
+        if command is not None:
+            self._obey(command)
+        elif line.text.startswith("//") and not line.verbatim:
+            say(line.text[1:])
+        elif line.text.strip():
+            say(line.text)
         elif instead:
             self._state.notice("(nothing is changed)")
 
@@ -109,31 +109,72 @@ class Loop:
             self._obeying = False
 
     def _say(self, text: str) -> None:
-        self._stream(lambda cancel: self._state.session.send(text, cancel))
-
-    def _stream(self, begin: Answering) -> None:
-        """Print an answer as it comes. Ctrl-C stops it."""
-        state, cancel = self._state, Cancel()
-        self._cancel, self._presses = cancel, 0
-        shown = ""
+        state = self._state
+        attached, state.attached = state.attached, []
+        whole = "\n\n".join([*(one.text for one in attached), text])
+        answered = False
         try:
-            for chunk in begin(cancel):
-                if chunk.text:
-                    if not shown:
-                        self._name()
-                    state.terminal.write(chunk.text)
-                    shown += chunk.text
+            self._stream(lambda cancel: state.session.send(whole, cancel))
+            last = state.session.last
+            answered = last is not None and last.finish_reason is not FinishReason.CANCELLED
+        finally:
+            if self._person and not self._heard and not answered:  # taken back, to be sent again
+                state.suggest(text)
+                state.attached = attached
+
+    def _stream(self, begin: Answering, lead: str = "") -> None:
+        """Print an answer as it comes, behind `lead`. Ctrl-C stops it."""
+        state, cancel = self._state, Cancel()
+        self._cancel, self._presses, self._heard = cancel, 0, False
+        shows: Renderer | None = None
+        try:
+            with waiting(state.terminal, self._what_is_waited_for()) as heard:
+                for chunk in begin(cancel):
+                    if not chunk.text:
+                        continue
+                    if shows is None:
+                        heard()
+                        shows = self._begin_turn()
+                        shows.write(lead)
+                    shows.write(chunk.text)
+                    self._heard = True
         finally:
             self._cancel = None
-            if shown:
-                state.terminal.write(self._after(shown))
-        if state.session.last is not None:
-            self._remark(state.session.last, shown=bool(shown))
+            if shows is not None:
+                self._end_turn(shows)
+        done = state.session.last
+        if done is not None:
+            if self._heard and self._person:
+                state.count(done.usage.prompt_tokens + done.usage.completion_tokens)
+            self._remark(done, shown=self._heard)
 
-    def _after(self, text: str) -> str:
-        """Return what ends an answer: in a pipe one newline, for a person one empty line."""
-        newlines = len(text) - len(text.rstrip("\n"))
-        return "\n" * max(0, 2 - newlines) if self._person else "\n"
+    def _what_is_waited_for(self) -> Callable[[], str]:
+        """Return what tells why nothing comes yet, and for how long."""
+        began = time.monotonic()
+
+        def words() -> str:
+            loading = self._state.loading
+            what = f"loading {loading.name}" if loading else "waiting for the first word"
+            back = "takes the message back" if loading else "stops it"
+            return f"{what} · {time.monotonic() - began:.0f} s · Ctrl-C {back}"
+
+        return words
+
+    def _begin_turn(self) -> Renderer:
+        if self._person:
+            self._state.terminal.speaker(self._state.persona.name)
+        return self._state.renderer()
+
+    def _end_turn(self, shows: Renderer) -> None:
+        """End a turn: in a pipe with one newline, for a person with an empty line."""
+        shows.end()
+        if self._person:
+            self._state.terminal.write("\n")
+
+    def _show_turn(self, text: str) -> None:
+        shows = self._begin_turn()
+        shows.write(text)
+        self._end_turn(shows)
 
     def _remark(self, done: Completion, *, shown: bool) -> None:
         """Say what an answer's end means, where it is not the usual one."""
@@ -148,16 +189,11 @@ class Loop:
         if self._state.statistics:
             self._state.notice(f"({statistics(done)})")
 
-    def _name(self) -> None:
-        if self._person:
-            self._state.terminal.speaker(self._state.persona.name)
-
     def _greet(self) -> None:
         """Print the persona's greeting, where it has one, as its own turn."""
         opening = self._state.session.opening.messages
         if opening and opening[-1].role is Role.ASSISTANT and self._state.persona.greeting is not None:
-            self._name()
-            self._state.terminal.write(opening[-1].text + self._after(opening[-1].text))
+            self._show_turn(opening[-1].text)
 
     def _recall(self, count: int) -> None:
         """Show a person the last turns that are visible."""
@@ -165,8 +201,7 @@ class Loop:
             return
         for message in branches.last_messages(self._state.session, count):
             if message.role is Role.ASSISTANT:
-                self._name()
-                self._state.terminal.write(message.text + self._after(message.text))
+                self._show_turn(message.text)
                 if message.state is not records.State.COMPLETE:
                     self._state.notice(f"({message.state})")
             else:

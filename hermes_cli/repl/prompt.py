@@ -1,93 +1,85 @@
-"""Reading turns: a prompt_toolkit line with history and completion, or the lines of standard input."""
+"""A person at a prompt: a prompt_toolkit line with history, completion, folded pastes and a toolbar."""
 
 import asyncio
-import contextlib
 import errno
+import os
 import signal
-from collections.abc import Callable, Collection, Iterable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
+from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import Input
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output
+from prompt_toolkit.styles import Style
 
-from hermes_cli.chat.text import decode
 from hermes_cli.errors import Interrupted
-from hermes_cli.repl import table
+from hermes_cli.repl import blocks, keyboard, keys
+from hermes_cli.repl.completion import CommandCompleter
+from hermes_cli.repl.history import PrivateHistory
+from hermes_cli.repl.lines import Line
+from hermes_cli.repl.pasted import MAX_CHARACTERS, Pastes
 from hermes_cli.repl.state import State
+from hermes_cli.repl.toolbar import Facts, Part, toolbar
+from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import typed
 
 PROMPT = "> "
 CONTINUATION = ". "
-
-
-class PrivateHistory(FileHistory):
-    """prompt_toolkit's history file, readable by its owner alone, written to while `is_open` says so."""
-
-    def __init__(self, path: Path, is_open: Callable[[], bool]) -> None:
-        typed.make(path)
-        self._path = path
-        self._is_open = is_open
-        super().__init__(str(path))
-
-    def store_string(self, string: str) -> None:
-        """Append an entry."""
-        if self._is_open():
-            with contextlib.suppress(OSError):  # a full disk must not end the conversation
-                typed.add(self._path, string)
-
-
-class CommandCompleter(Completer):
-    """Completes the names of slash commands and what they take."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def get_completions(self, document: Document, _event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what could stand at the cursor of a line that begins with one slash."""
-        line = document.text_before_cursor
-        if not line.startswith("/") or line.startswith("//") or "\n" in line:
-            return
-        name, blank, argument = line[1:].partition(" ")
-        if not blank:
-            for command in table.COMMANDS:
-                if command.name.startswith(name.lower()):
-                    yield Completion(command.name, -len(name), display_meta=command.help)
-            return
-        found = table.find(name)
-        if found is not None and found.choices is not None and " " not in argument:
-            for choice, meta in found.choices(self._state).items():
-                if choice.startswith(argument):
-                    yield Completion(choice, -len(argument), display_meta=meta)
+TICK_S = 0.1
+STYLE = Style.from_dict(
+    {
+        "prompt": "bold ansicyan",
+        "prompt-continuation": "ansicyan",
+        "bottom-toolbar": "noreverse",
+        "toolbar": "dim",
+        "toolbar.warm": "ansiyellow",
+        "toolbar.hot": "bold ansired",
+        "toolbar.busy": "ansicyan",
+        "auto-suggestion": "dim",
+    }
+)
 
 
 class PromptReader:
-    """A person at a prompt."""
+    """Reads turns from a terminal. `source` and `sink` stand in for it in tests."""
 
     def __init__(
-        self, state: State, history_file: Path, *, source: Input | None = None, sink: Output | None = None
+        self,
+        state: State,
+        history_file: Path,
+        *,
+        vi_keys: bool = False,
+        source: Input | None = None,
+        sink: Output | None = None,
     ) -> None:
         self._state = state
         self._history_file = history_file
+        self._pastes = Pastes()
         self._typed: set[str] = set()
+        self._tick = 0
         state.forget_typed = self._forget
         self._session: PromptSession[str] = PromptSession(
-            PROMPT,
+            [("class:prompt", PROMPT)],
             history=self._history(),
             completer=CommandCompleter(state),
             complete_while_typing=Condition(self._typing_a_command),
-            key_bindings=_keys(),
-            prompt_continuation=CONTINUATION,
+            auto_suggest=AutoSuggestFromHistory(),
+            editing_mode=EditingMode.VI if vi_keys else EditingMode.EMACS,
+            key_bindings=keys.bindings(state, self._pastes),
+            prompt_continuation=[("class:prompt-continuation", CONTINUATION)],
+            bottom_toolbar=(lambda: [*self._toolbar()]) if state.terminal.obeys else None,
+            style=STYLE,
             enable_suspend=True,
-            input=source,
+            enable_open_in_editor=True,
+            tempfile_suffix=".md",
+            input=source or keyboard.keyboard(sys.stdin, MAX_CHARACTERS, self._refuse_paste),
             output=sink,
         )
 
@@ -99,7 +91,9 @@ class PromptReader:
         if self._state.host.leaves_no_trace:
             return InMemoryHistory()
         try:
-            return PrivateHistory(self._history_file, lambda: not self._state.host.leaves_no_trace)
+            return PrivateHistory(
+                self._history_file, lambda: not self._state.host.leaves_no_trace, self._pastes.unfold
+            )
         except OSError as error:
             self._state.notice(f"what you type is not kept: {self._history_file}: {error.strerror}")
             return InMemoryHistory()
@@ -110,31 +104,109 @@ class PromptReader:
             typed.forget(self._history_file, {*lines, *self._typed})
         except OSError as error:
             self._state.notice(f"what you typed is still in {self._history_file}: {error.strerror}")
-        history = self._history()
+        self._use(self._history())
+
+    def _use(self, history: History) -> None:
         self._session.history = self._session.default_buffer.history = history
         self._session.default_buffer.reset()
 
-    def read(self) -> str | None:
+    def _refuse_paste(self, length: int) -> None:
+        remark = f"A paste of {length:,} characters is too long for a line; /file PATH sends a file."
+        run_in_terminal(lambda: self._state.notice(remark))
+
+    def read(self) -> Line | None:
         """Return what was typed. Ctrl-C empties the line, Ctrl-D on an empty one ends the conversation."""
         while True:
-            suggestion, self._state.suggestion = self._state.suggestion, ""
             try:
-                with _signals_for_the_prompt() as pre_run:
-                    line = self._session.prompt(pre_run=pre_run, default=suggestion)
-                    self._typed.add(line)
-                    return line
+                return self._line()
             except KeyboardInterrupt:
-                if self._state.instead is not None:
-                    self._state.instead = None
-                    self._state.notice("(nothing is changed)")
-                elif not self._session.default_buffer.text:
-                    self._state.notice("Ctrl-D or /exit leaves.")
+                self._interrupted()
             except EOFError:
                 return None
             except OSError as error:
                 if error.errno == errno.EIO:  # the terminal is gone
                     raise Interrupted(signal.SIGHUP) from None
                 raise
+
+    def _line(self) -> Line:
+        state = self._state
+        history = self._session.history
+        if isinstance(history, PrivateHistory) and history.is_stale:
+            self._use(self._history())
+        self._pastes.clear()
+        state.context_used()  # what it takes to count is done here, not while somebody types
+        suggestion, state.suggestion = self._pastes.fold(state.suggestion), ""
+        in_editor, state.in_editor = state.in_editor and _has_editor(), False
+        try:
+            with _signals_for_the_prompt() as pre_run:
+
+                def begin() -> None:
+                    pre_run()
+                    get_app().create_background_task(self._watch_loading())
+                    if in_editor:
+                        self._session.default_buffer.open_in_editor()
+
+                line = self._pastes.unfold(self._session.prompt(pre_run=begin, default=suggestion))
+        except Interrupted:
+            if self._session.default_buffer.text:  # what was being typed comes back with the arrow key
+                self._session.default_buffer.append_to_history()
+            raise
+        self._typed.add(line)
+        content = blocks.content(line)
+        return Line(line) if content is None else Line(content, verbatim=True)
+
+    def _interrupted(self) -> None:
+        state = self._state
+        if state.instead is not None:
+            state.instead = None
+            state.notice("(nothing is changed)")
+        elif not self._session.default_buffer.text:
+            if state.attached:
+                state.attached.clear()
+                state.notice("(no file goes with the next message)")
+            else:
+                state.notice("Ctrl-D or /exit leaves.")
+
+    async def _watch_loading(self) -> None:
+        """Load the model once the prompt is drawn, and show how far it is; tell where it cannot be loaded."""
+        loading = self._state.loading
+        if loading is None or not loading.is_loading():
+            return
+        await asyncio.sleep(0)
+        loading.start()
+        while loading.is_loading():
+            self._tick += 1
+            get_app().invalidate()
+            await asyncio.sleep(TICK_S)
+        if loading.failure is not None:
+            failure = loading.failure
+            await run_in_terminal(lambda: self._state.fail(failure))
+        self._state.context_used()
+        get_app().invalidate()
+
+    def _toolbar(self) -> list[Part]:
+        state = self._state
+        loading = state.loading
+        facts = Facts(
+            model=sanitize_line(state.host.model_line()),
+            persona=sanitize_line(state.persona.name),
+            loading=_how_far(state) if loading else "",
+            failed="no model; /model NAME loads one" if loading and loading.failure else "",
+            used=state.context_used(),
+            size=state.session.engine.context_size,
+            speed=state.speed,
+            remarks=state.remarks(),
+        )
+        return toolbar(facts, get_app().output.get_size().columns, self._tick)
+
+
+def _how_far(state: State) -> str:
+    done, total = state.loading.progress if state.loading else (0, 0)
+    return sanitize_line(state.host.model_line()) + (f" · {100 * done // total} %" if total else "")
+
+
+def _has_editor() -> bool:
+    return bool(os.environ.get("VISUAL") or os.environ.get("EDITOR"))
 
 
 @contextmanager
@@ -160,38 +232,3 @@ def _signals_for_the_prompt() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():  # asyncio leaves the default behind
             signal.signal(number, handler)
-
-
-def _keys() -> KeyBindings:
-    keys = KeyBindings()
-    on_an_empty_line = Condition(lambda: not get_app().current_buffer.text)
-
-    for side in ("left", "right"):
-
-        @keys.add("escape", side, filter=on_an_empty_line)
-        def _(event: KeyPressEvent, line: str = f"/swipe {side}") -> None:
-            event.current_buffer.insert_text(line)  # to be seen; it does not go into the input history
-            event.app.exit(result=line)
-
-    @keys.add("escape", "enter")
-    @keys.add("c-j")
-    def _(event: KeyPressEvent) -> None:
-        event.current_buffer.insert_text("\n")
-
-    return keys
-
-
-class LineReader:
-    """Standard input, one turn a line."""
-
-    def __init__(self, stdin: IO[bytes]) -> None:
-        self._stdin = stdin
-        self._number = 0
-
-    def read(self) -> str | None:
-        """Return the next line without its newline. Raises UsageError for one that is no UTF-8 text."""
-        line = self._stdin.readline()
-        if not line:
-            return None
-        self._number += 1
-        return decode(line.removesuffix(b"\n"), f"line {self._number}")

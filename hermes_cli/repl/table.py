@@ -4,11 +4,18 @@ It knows names and arguments. What a command does stands in `actions.py`.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hermes_cli.repl import actions, branching, conversations
+from hermes_cli.repl import actions, branching, composing, conversations, reading
 from hermes_cli.repl.state import State
+
+KEYS = (
+    "Enter sends. Alt-Enter or Ctrl-J begins a new line; a text between triple quotes may have many.",
+    "Ctrl-C stops an answer, Ctrl-D leaves. Up and Ctrl-R bring back what was typed; a line that begins",
+    "with a blank is not kept. Ctrl-X Ctrl-E opens your editor, Tab completes. //WORD says /WORD.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,7 @@ class Command:
     run: Callable[[State, str], None]
     aliases: tuple[str, ...] = ()
     choices: Callable[[State], Mapping[str, str]] | None = None
+    takes_path: bool = False
 
     @property
     def usage(self) -> str:
@@ -40,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "regen", "", "Another answer to your last turn; the one before stays.", branching.again, ("retry",)
     ),
+    Command("continue", "", "Let the last answer go on from where it ended.", composing.go_on),
     Command(
         "swipe",
         "[left|right|N]",
@@ -53,12 +62,30 @@ COMMANDS: tuple[Command, ...] = (
         branching.edit,
         choices=branching.edit_choices,
     ),
+    Command(
+        "file",
+        "[PATH|-]",
+        "Send a text file with your next message; - sends none.",
+        composing.file,
+        takes_path=True,
+    ),
+    Command(
+        "copy",
+        "[code]",
+        "Copy the last answer, or the last code in it, to the terminal's clipboard.",
+        reading.copy,
+        choices=reading.copy_choices,
+    ),
     Command("tree", "", "Show every message of this conversation, and where you are.", branching.tree),
     Command("goto", "ID", "Stand at a message of the tree.", branching.go_to),
     Command("fork", "[TITLE]", "Go on in a copy of this conversation.", branching.fork),
     Command("sessions", "", "List the last conversations.", conversations.sessions),
     Command(
-        "resume", "[NAME]", "Go on with another conversation, by its number or title.", conversations.resume
+        "resume",
+        "[NAME]",
+        "Go on with another conversation, by its number or title.",
+        conversations.resume,
+        choices=conversations.resume_choices,
     ),
     Command("title", "[TEXT]", "Show this conversation's title, or give it one.", conversations.title),
     Command("search", "WORDS", "Find messages in all conversations.", conversations.search),
@@ -68,6 +95,7 @@ COMMANDS: tuple[Command, ...] = (
         "Write this conversation to a file: Markdown, JSON with the whole tree, and others.",
         conversations.export,
         choices=conversations.export_choices,
+        takes_path=True,
     ),
     Command("forget", "", "Delete this conversation, so that no word of it is left.", conversations.forget),
     Command("nolog", "", "Write nothing down from here on.", conversations.leave_no_trace),
@@ -100,14 +128,41 @@ COMMANDS: tuple[Command, ...] = (
         actions.show,
         choices=actions.show_choices,
     ),
+    Command(
+        "tokens",
+        "[TEXT]",
+        "Show what the conversation takes of the context, or a text's tokens.",
+        reading.tokens,
+    ),
+    Command(
+        "stats", "", "Show what the last answer cost, and each one from here on; or no more.", reading.stats
+    ),
+    Command(
+        "multiline", "", "Let Enter begin a new line and Alt-Enter send; or as before.", composing.multiline
+    ),
+    Command("plain", "", "Show answers as they are written; or as Markdown again.", reading.plain),
 )
 
 _BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
 
 
+_OTHER_MARKS = re.compile(r"(!!?|\.)([a-z]+)(?: [^\n]*)?")
+
+
 def find(name: str) -> Command | None:
     """Return the command of that name or alias."""
     return _BY_NAME.get(name.lower())
+
+
+def command_line(text: str) -> str | None:
+    """Return the command that a line spells, without its mark, or None where it is said to the model.
+
+    A slash marks one. So do `!`, `!!` and `.`, as in other programs, before a word that is one here.
+    """
+    if text.startswith("/"):
+        return None if text.startswith("//") else text[1:]
+    found = _OTHER_MARKS.fullmatch(text)
+    return text[found.end(1) :] if found and find(found[2]) else None
 
 
 def nearest(name: str) -> str:
@@ -121,5 +176,4 @@ def help_text() -> str:
     """Return the list of commands, one a line."""
     width = max(len(command.usage) for command in COMMANDS)
     rows = [f"  {command.usage:<{width}}  {command.help}" for command in COMMANDS]
-    keys = "  Enter sends, Alt-Enter begins a new line, Ctrl-C stops an answer. //WORD says /WORD."
-    return "\n".join([*rows, keys])
+    return "\n".join([*rows, "", *(f"  {line}" for line in KEYS)])

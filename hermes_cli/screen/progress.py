@@ -13,7 +13,7 @@ Report = Callable[[str, int, int | None], None]
 @contextmanager
 def progress(terminal: Terminal) -> Iterator[Report]:
     """Yield the function that a download reports to."""
-    if not (terminal.stderr_is_tty and terminal.colour):
+    if not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield _lines(terminal)
         return
     from rich.console import Console  # noqa: PLC0415 - 60 ms that only a download needs
@@ -42,7 +42,7 @@ def loading(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None
 
     Only a person at a terminal sees it.
     """
-    if not (terminal.stderr_is_tty and terminal.colour):
+    if not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield lambda _done, _total: None
         return
     from rich.console import Console  # noqa: PLC0415 - see above

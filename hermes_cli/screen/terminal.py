@@ -17,12 +17,18 @@ from hermes_cli.errors import Interrupted, ReaderGone, ResourcesExhausted
 from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
 SHOW_CURSOR_AND_END_PASTE = "\x1b[?25h\x1b[?2004l"
-BOLD, DIM, RED, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
+BOLD, DIM, RED, MAGENTA, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[35m", "\x1b[0m"
 
 
 @dataclass(slots=True)
 class Terminal:
-    """The streams of this run. `stdout` and `stdin` are bytes; `stderr` is text."""
+    """The streams of this run. `stdout` and `stdin` are bytes; `stderr` is text.
+
+    Where one of them is a terminal, `obeys` says that it understands control sequences, `colour` that
+    colours are wanted, and `reflows` that it breaks its rows anew when it becomes narrower. `styles_stderr`
+    is whether standard error takes styles, at a terminal or where FORCE_COLOR asks for them. `clipboard` is
+    what is known to keep its clipboard from taking a text.
+    """
 
     stdin: IO[bytes]
     stdout: IO[bytes]
@@ -30,7 +36,11 @@ class Terminal:
     stdin_is_tty: bool
     stdout_is_tty: bool
     stderr_is_tty: bool
+    obeys: bool = False
+    styles_stderr: bool = False
     colour: bool = False
+    reflows: bool = True
+    clipboard: str = ""
 
     @classmethod
     def from_process(cls, environ: Mapping[str, str]) -> "Terminal":
@@ -40,14 +50,35 @@ class Terminal:
             stdout.close()
         stderr = sys.stderr or io.StringIO()
         err_tty = stderr.isatty()
-        plain = "NO_COLOR" in environ or environ.get("TERM") in {None, "dumb"}
         out_tty = sys.stdout is not None and stdout.isatty()
-        return cls(stdin, stdout, stderr, stdin.isatty(), out_tty, err_tty, err_tty and not plain)
+        dumb = environ.get("TERM") in {None, "", "dumb"}
+        forced = bool(environ.get("FORCE_COLOR"))
+        return cls(
+            stdin,
+            stdout,
+            stderr,
+            stdin.isatty(),
+            out_tty,
+            err_tty,
+            obeys=not dumb,
+            styles_stderr=forced or (err_tty and not dumb),
+            colour=not environ.get("NO_COLOR"),
+            clipboard=_obstacle(environ),
+            reflows="XTERM_VERSION" not in environ and environ.get("TERM") != "linux",
+        )
 
     @property
     def interactive(self) -> bool:
         """Whether a person types here and reads the answer."""
         return self.stdin_is_tty and self.stdout_is_tty
+
+    def size(self) -> tuple[int, int]:
+        """Return the columns and rows of the terminal on standard output, as they are now."""
+        try:
+            size = os.get_terminal_size(self.stdout.fileno())
+        except (OSError, ValueError):  # it is none, or is gone
+            return 80, 24
+        return (size.columns or 80), (size.lines or 24)
 
     def write(self, text: str) -> None:
         """Write to standard output: sanitised at a terminal, byte for byte anywhere else.
@@ -55,6 +86,13 @@ class Terminal:
         Raises ReaderGone where the reader has closed it.
         """
         self._put((sanitize(text) if self.stdout_is_tty else text).encode("utf-8", "surrogateescape"))
+
+    def put(self, text: str) -> None:
+        """Write to the terminal what is safe as it is: sanitised before, with hermes' own control sequences.
+
+        Raises ReaderGone where the reader has closed it.
+        """
+        self._put(text.encode("utf-8", "replace"))
 
     def _put(self, data: bytes) -> None:
         try:
@@ -81,10 +119,10 @@ class Terminal:
             return self.stdin.readline().decode("utf-8", "replace")
 
     def speaker(self, name: str) -> None:
-        """Write whose turn begins, before its text."""
-        label = sanitize_line(name) + ":"
-        styled = f"{BOLD}{label}{RESET} " if self.colour and self.stdout_is_tty else f"{label} "
-        self._put(styled.encode())
+        """Write whose turn begins, in the line above its text."""
+        label = sanitize_line(name)
+        style = BOLD + (MAGENTA if self.colour else "")
+        self.put(f"{style}{label}{RESET}\n" if self.obeys and self.stdout_is_tty else f"{label}:\n")
 
     def notice(self, text: str) -> None:
         """Say something beside the answer, on standard error, dim, sanitised."""
@@ -92,12 +130,12 @@ class Terminal:
 
     def error(self, text: str) -> None:
         """Say what went wrong, on standard error, sanitised."""
-        self._say(text, RED)
+        self._say(text, RED if self.colour else BOLD)
 
     def _say(self, text: str, style: str) -> None:
         text = sanitize(text)
         try:
-            self.stderr.write(f"{style}{text}{RESET}\n" if self.colour and style else f"{text}\n")
+            self.stderr.write(f"{style}{text}{RESET}\n" if style and self.styles_stderr else f"{text}\n")
             self.stderr.flush()
         except (OSError, ValueError):
             return  # nobody is left to be told
@@ -158,3 +196,19 @@ def _bytes_of(stream: IO[str] | None) -> IO[bytes]:
         return io.BytesIO()
     buffer: IO[bytes] = stream.buffer  # type: ignore[attr-defined]
     return buffer
+
+
+def _obstacle(environ: Mapping[str, str]) -> str:
+    """Return what is known to keep a terminal's clipboard from taking a text, in words, or nothing."""
+    term = environ.get("TERM", "")
+    if environ.get("TMUX"):
+        return "tmux passes it on only with 'set -g set-clipboard on'."
+    if term.startswith("screen"):
+        return "screen does not pass it on."
+    if environ.get("TERM_PROGRAM") == "Apple_Terminal":
+        return "Apple's Terminal does not take it."
+    if environ.get("VTE_VERSION"):
+        return "Terminals like GNOME's took it late, and older ones do not."
+    if term == "linux":
+        return "The console has no clipboard."
+    return ""

@@ -17,8 +17,8 @@ from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Conversation
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
+from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.host import Host
-from hermes_cli.repl.prompt import CommandCompleter
 from hermes_cli.repl.state import State
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store

@@ -154,7 +154,7 @@ def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path) -> None:
     list(talk.send("1", Cancel()))
     state = repl.State(terminal, talk, Persona("A", "", Path("a.toml")), "", cast("Host", None))
 
-    def answer(begin: repl.Answering) -> None:
+    def answer(begin: repl.Answering, _lead: str) -> None:
         list(begin(Cancel()))
         store.close()  # whatever is read from here on fails
 

@@ -27,12 +27,12 @@ class Terminal:
         self.child: Any = pexpect.spawn(
             sys.executable,
             ["-m", "hermes_cli", *arguments],
-            # pyte does not answer where its cursor is; prompt_toolkit would wait for it and warn.
-            env={**env, "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "PROMPT_TOOLKIT_NO_CPR": "1"},
+            env={**env, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
             dimensions=(rows, columns),
             timeout=PATIENCE_S,
         )
         self.child.delaybeforesend = None
+        self._screen.write_process_input = self.child.send  # type: ignore[method-assign] # it is asked where its cursor is
 
     def __enter__(self) -> Self:
         return self

@@ -27,9 +27,9 @@ def test_a_conversation(home: Env, tmp_path: Path) -> None:
     with Terminal(["chat", "-m", model], home) as term:
         term.expect(PROMPT)
         term.type("Hi\r")
-        term.expect(r"^Hermes 2: Hello there\.")
+        term.expect(r"^Hermes 2\nHello there\.")
         term.type("So long\r")
-        term.expect(r"^Hermes 2: Bye\.\n\n>")
+        term.expect(r"^Hermes 2\nBye\.\n\n>")
         term.type("\x04")
         assert term.leave() == 0
         assert term.is_cooked()
@@ -54,7 +54,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None
         term.type("/show prompt\r")
         term.expect(r"assistant\n ?tick tick")
         term.type("Again\r")
-        term.expect("Hermes 2: fine")
+        term.expect("Hermes 2\nfine")
 
 
 def test_pressing_ctrl_c_again_and_again_stops_once(home: Env, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_pressing_ctrl_c_again_and_again_stops_once(home: Env, tmp_path: Path) -
             term.type("\x03")
         term.expect(r"stopped")
         term.type("Again\r")
-        term.expect("Hermes 2: fine")
+        term.expect("Hermes 2\nfine")
 
 
 def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> Non
         term.type("\x03")
         term.expect("Ctrl-D or /exit leaves")
         term.type("Go\r")
-        term.expect("Hermes 2: fine")
+        term.expect("Hermes 2\nfine")
 
 
 def test_a_command_may_go_on_in_the_next_line(home: Env, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_ctrl_c_while_another_model_loads_keeps_the_old_one(starter_home: Env) -
             term.type("\x03")
             time.sleep(0.5)
         term.type("Hello\r")
-        term.expect(r"Hermes 2: \S")
+        term.expect(r"Hermes 2\n\S")
 
 
 def test_ctrl_z_and_fg_in_an_answer_keep_the_keys_quiet(home: Env, tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ def test_what_is_typed_during_an_answer_waits_for_the_prompt(home: Env, tmp_path
     with Terminal(["chat", "-m", script(tmp_path, answer, {"text": "second"})], home) as term:
         term.expect(PROMPT)
         term.type("Go\r")
-        term.expect("Hermes 2: ab")
+        term.expect("Hermes 2\nab")
         term.type("XYZ\r")
-        text = term.expect(r"> XYZ\nHermes 2: second")
-        assert "Hermes 2: abcdefghijklmnopqrstuvwxyz\n" in text
+        text = term.expect(r"> XYZ\nHermes 2\nsecond")
+        assert "Hermes 2\nabcdefghijklmnopqrstuvwxyz\n" in text
 
 
 def test_what_is_typed_while_the_model_loads_is_sent_once_it_is_there(home: Env, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_what_is_typed_while_the_model_loads_is_sent_once_it_is_there(home: Env,
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
         term.wait_for_quiet_keys()
         term.type("Go\r")
-        term.expect(r"> Go\nHermes 2: fine")
+        term.expect(r"> Go\nHermes 2\nfine")
 
 
 def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
         term.expect(PROMPT)
         term.type("\x1b[200~one\ntwo\n/exit\x1b[201~\r")
-        term.expect("Hermes 2: fine")
+        term.expect("Hermes 2\nfine")
         term.type("/show prompt\r")
         term.expect(r"user\n ?one\n ?two\n ?/exit<\|im_end\|>")
 
@@ -210,7 +210,7 @@ def test_the_models_text_cannot_steer_the_terminal(home: Env, tmp_path: Path) ->
     with Terminal(["chat", "-m", script(tmp_path, evil)], home) as term:
         term.expect(PROMPT)
         term.type("Go\r")
-        term.expect("Hermes 2: a.*b.*c")
+        term.expect("Hermes 2\na.*b.*c")
         for sequence in (b"\x1b]0;", b"\x1b[8m", b"\xc2\x9b", "\u202e".encode()):
             assert sequence not in term.raw
 
@@ -224,7 +224,7 @@ def test_typed_lines_are_kept_for_the_owner_alone(home: Env, tmp_path: Path) -> 
             term.type("\x1b[A" if round_ else "remember me")
             term.expect("> remember me")
             term.type("\r")
-            term.expect("Hermes 2: fine")
+            term.expect("Hermes 2\nfine")
             term.type("\x04")
             term.leave()
     assert history.stat().st_mode & 0o777 == 0o600
@@ -239,7 +239,7 @@ def test_a_home_that_cannot_be_written_is_said_and_no_more(home: Env, tmp_path: 
         term.expect("what you type is not kept")
         term.expect(PROMPT)
         term.type("Go\r")
-        term.expect("Hermes 2: fine")
+        term.expect("Hermes 2\nfine")
 
 
 def test_a_failure_at_the_start_is_one_message(home: Env) -> None:
@@ -290,7 +290,7 @@ def test_alt_left_and_right_swipe(home: Env, tmp_path: Path) -> None:
         term.type("\x1b[1;3C")  # Alt-Right
         term.expect(r"Second one\.\n\n\(2 of 2\)\n>")
         term.type("\x1b[1;3D")  # Alt-Left
-        term.expect(r"\(1 of 2\)\n\w.*First one\.\n\n>")
+        term.expect(r"\(1 of 2\)\nHermes 2\nFirst one\.\n\n>")
         term.type("no\x1b[1;3Dt swiped\x03")  # on a line with text it is not for this
         term.type("/tree\r")
         term.expect(r">    2   it: First one\.\n     3   it: Second one\.")
@@ -367,7 +367,7 @@ def test_a_second_window_is_asked(home: Env, tmp_path: Path) -> None:
             copy.type("f\r")
             copy.expect("going on behind 4 messages")
             copy.type("more\r")
-            copy.expect(r"Hermes 2: One\.\n\n>")
+            copy.expect(r"Hermes 2\nOne\.\n\n>")
         first.type("/tree\r")
         first.expect("4 it: Two")
         assert "more" not in first.text
@@ -384,4 +384,4 @@ def test_a_stopped_answer_is_marked_when_it_comes_back(home: Env, tmp_path: Path
         term.type("\x04")
         assert term.leave() == 0
     with Terminal(["chat", "-c", "-m", script(tmp_path, SLOWLY)], home) as term:
-        term.expect(r"^> Go\nHermes 2: (tick ?)+\n\n\(stopped\)\n>")
+        term.expect(r"^> Go\nHermes 2\n(tick ?)+t?i?c?k?\n\n\(stopped\)\n>")

@@ -37,10 +37,10 @@ def test_from_an_empty_home_to_an_answer_by_edward_elric(home: Env) -> None:
     ) as term:
         term.expect(r"^> $|^>$", seconds=180)
         assert starter.is_installed(Path(home["OPENHERMES_HOME"]) / "data" / "models")
-        greeted = term.text.count("Edward Elric:")
+        greeted = term.text.count("Edward Elric\n")
         assert greeted == 1
         term.type("Who is your brother?\r")
-        text = term.expect(r"Edward Elric: \S[\s\S]*Edward Elric: \S[\s\S]*\n>", seconds=120)
+        text = term.expect(r"Edward Elric\n\S[\s\S]*Edward Elric\n\S[\s\S]*\n>", seconds=120)
         assert "hermes:" not in text
         term.type("\x04")
         assert term.leave() == 0

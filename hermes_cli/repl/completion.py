@@ -1,0 +1,50 @@
+"""Completion at the prompt: the names of slash commands, what they take, and the paths of files."""
+
+from collections.abc import Iterable
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+
+from hermes_cli.errors import HermesError
+from hermes_cli.repl import table
+from hermes_cli.repl.state import State
+from hermes_cli.screen.sanitize import sanitize_line
+
+
+class CommandCompleter(Completer):
+    """Completes a line that is a command. Whatever goes wrong while it looks, the line can be typed on."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        """Yield what could stand at the cursor."""
+        try:
+            yield from self._completions(document, event)
+        except (HermesError, OSError):  # a persona file that is broken, a folder that cannot be read
+            return
+
+    def _completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        line = document.text_before_cursor
+        if not line.startswith("/") or line.startswith("//") or "\n" in line:
+            return
+        name, blank, argument = line[1:].partition(" ")
+        found = table.find(name)
+        if not blank:
+            for command in table.COMMANDS:
+                if command.name.startswith(name.lower()):
+                    yield Completion(command.name, -len(name), display_meta=command.help)
+        elif found is not None:
+            yield from self._arguments(found, argument, event)
+
+    def _arguments(self, found: table.Command, argument: str, event: CompleteEvent) -> Iterable[Completion]:
+        if found.choices is not None:
+            for choice, meta in found.choices(self._state).items():
+                if choice.lower().startswith(argument.lower()) and choice.isprintable():
+                    yield Completion(choice, -len(argument), display_meta=sanitize_line(meta))
+        path = argument.lstrip()
+        if found.takes_path and (path or found.choices is None):
+            for one in self._paths.get_completions(Document(path, len(path)), event):
+                if one.text.isprintable():  # a name with control characters can be typed by no one
+                    yield one

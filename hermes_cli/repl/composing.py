@@ -1,0 +1,44 @@
+"""The slash commands about what is said next: a file with it, several lines of it, more of an answer."""
+
+from pathlib import Path
+
+from hermes_cli.chat.text import read_file
+from hermes_cli.errors import UsageError
+from hermes_cli.repl.state import Attachment, State
+from hermes_cli.screen.columns import counted
+from hermes_cli.screen.sanitize import sanitize_line
+
+
+def file(state: State, argument: str) -> None:
+    """`/file`: a file goes with the next message, before it and under its name."""
+    if not argument:
+        names = [sanitize_line(one.name) for one in state.attached]
+        state.show("\n".join(names) if names else "No file goes with the next message.")
+        return
+    if argument == "-":
+        state.attached.clear()
+        state.notice("No file goes with the next message.")
+        return
+    path = Path(argument).expanduser()
+    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+        raise UsageError(f"{path} is no file", "name a text file")
+    text = read_file(path, "check the name that follows /file")
+    state.attached.append(Attachment(str(path), text))
+    state.notice(
+        f"{sanitize_line(str(path))} ({counted(len(text), 'character')}) goes with your next message."
+    )
+
+
+def go_on(state: State, _argument: str) -> None:
+    """`/continue`: the last answer goes on from where it ended."""
+    session = state.session
+    session.require_answer()
+    last_line = session.conversation.messages[-1].text.rpartition("\n")[2]
+    state.answer(session.go_on, last_line)
+
+
+def multiline(state: State, _argument: str) -> None:
+    """`/multiline`: Enter begins a new line, or sends again."""
+    state.multiline = not state.multiline
+    now = "Enter begins a new line now, Alt-Enter sends." if state.multiline else "Enter sends again."
+    state.notice(now)

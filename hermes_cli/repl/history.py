@@ -1,0 +1,58 @@
+"""The lines that were typed, in a file that several windows share: readable by its owner alone."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from prompt_toolkit.history import FileHistory
+
+from hermes_cli.store import typed
+
+MAX_KEPT = 100_000
+"""Characters of a line that is worth keeping."""
+
+
+class PrivateHistory(FileHistory):
+    """prompt_toolkit's history file, written to while `is_open` says so.
+
+    A line that begins with a blank is not kept, nor one that is longer than anybody would search for.
+    `unfold` gives what the marks in a line stand for.
+    """
+
+    def __init__(
+        self, path: Path, is_open: Callable[[], bool], unfold: Callable[[str], str] = lambda line: line
+    ) -> None:
+        typed.make(path)
+        self._path = path
+        self._is_open = is_open
+        self._unfold = unfold
+        self._read = _stamp(path)
+        super().__init__(str(path))
+
+    def append_string(self, string: str) -> None:
+        """Keep a line, unless it is one that is not kept."""
+        line = self._unfold(string)
+        if not line.startswith(" ") and len(line) <= MAX_KEPT:
+            super().append_string(line)
+
+    def store_string(self, string: str) -> None:
+        """Append an entry to the file."""
+        if self._is_open():
+            with contextlib.suppress(OSError):  # a full disk must not end the conversation
+                others = self.is_stale
+                typed.add(self._path, string)
+                if not others:
+                    self._read = _stamp(self._path)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether another window has written to the file since it was read."""
+        return _stamp(self._path) != self._read
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns

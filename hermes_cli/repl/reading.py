@@ -1,0 +1,109 @@
+"""The slash commands about what was said: copy it, count it, what it cost, and how it is shown."""
+
+from collections.abc import Mapping
+
+from hermes_cli.chat.statistics import statistics
+from hermes_cli.errors import UsageError
+from hermes_cli.messages import Message, Role
+from hermes_cli.repl.state import State
+from hermes_cli.screen.clipboard import copy_to_clipboard
+from hermes_cli.screen.columns import columns, counted
+
+CODE = "code"
+
+
+def copy_choices(_state: State) -> Mapping[str, str]:
+    """Return what `/copy` can be asked for."""
+    return {CODE: "the last block of code in the answer"}
+
+
+def copy(state: State, argument: str) -> None:
+    """`/copy`: the last answer, or the last code in it, into the terminal's clipboard."""
+    answers = [one.text for one in state.session.conversation if one.role is Role.ASSISTANT]
+    if not answers:
+        raise UsageError("there is no answer to copy yet", "ask something first")
+    if argument not in {"", CODE}:
+        raise UsageError(f"/copy knows no '{argument}'", f"/copy, or /copy {CODE}")
+    text = _last_code(answers[-1]) if argument else answers[-1]
+    remark = copy_to_clipboard(state.terminal, text)
+    state.notice(f"Sent {counted(len(text), 'character')} to the terminal's clipboard (OSC 52). {remark}")
+
+
+def _last_code(answer: str) -> str:
+    from hermes_cli.screen.markdown.blocks import Kind, code_lines, parse  # noqa: PLC0415 - only this needs it
+
+    found = [leaf for leaf in parse(answer).leaves if leaf.kind in {Kind.FENCE, Kind.INDENTED}]
+    if not found:
+        raise UsageError("there is no block of code in the last answer", "/copy takes all of it")
+    return "".join(f"{line}\n" for line in code_lines(found[-1].content))
+
+
+def tokens(state: State, argument: str) -> None:
+    """`/tokens`: what the conversation takes of the context window, or how many tokens a text has."""
+    engine, conversation = state.session.engine, state.session.conversation
+    if argument:
+        alone = (Message(Role.USER, argument),)
+        count = engine.count_tokens(alone) - engine.count_tokens((Message(Role.USER, ""),))
+        state.show(counted(count, "token"))
+        return
+    sums = dict.fromkeys(
+        ("system prompt", "examples and greeting", "you", "answers", "opening of the next"), 0
+    )
+    for count, name in zip(_turns(state), _names(state), strict=False):
+        sums[name] += count
+    used = sum(sums.values())
+    rows = [(name, f"{count:,}") for name, count in sums.items() if count]
+    rows.append(("in all", f"{used:,} of {engine.context_size:,}, {engine.context_size - used:,} are free"))
+    state.show(columns(rows, indent="  "))
+    if not conversation.messages:
+        state.notice("Nothing was said yet.")
+
+
+def _names(state: State) -> list[str]:
+    """Return what each message of the conversation counts as, and what comes behind the last."""
+    opening = len(state.session.opening)
+    names = []
+    for place, message in enumerate(state.session.conversation):
+        if message.role is Role.SYSTEM:
+            names.append("system prompt")
+        elif place < opening:
+            names.append("examples and greeting")
+        else:
+            names.append("you" if message.role is Role.USER else "answers")
+    return [*names, "opening of the next"]
+
+
+def _turns(state: State) -> list[int]:
+    """Return the tokens of each message, its control tokens and what is between turns with it."""
+    messages = state.session.conversation.messages
+    if messages and messages[-1].role is Role.ASSISTANT:  # so that the last turn is closed
+        messages = (*messages, Message(Role.USER, ""))
+    counts: list[int] = []
+    opens = True
+    for token in state.session.engine.prompt_tokens(messages):
+        if token.control:
+            if opens:
+                counts.append(0)
+            opens = not opens
+        if counts:
+            counts[-1] += 1
+    size = len(state.session.conversation)
+    return [*counts[:size], sum(counts[size:])]
+
+
+def stats(state: State, _argument: str) -> None:
+    """`/stats`: what the last answer cost; from here on each answer says it, or none does any more."""
+    state.statistics = not state.statistics
+    if state.session.last is not None:
+        state.show(f"  {statistics(state.session.last)}")
+    now = (
+        "Each answer says what it cost now." if state.statistics else "Answers no longer say what they cost."
+    )
+    state.notice(now)
+
+
+def plain(state: State, _argument: str) -> None:
+    """`/plain`: answers as the model writes them, or as Markdown again."""
+    state.plain = not state.plain
+    now = "Answers are shown as they are written." if state.plain else "Answers are shown as Markdown."
+    state.notice(now)

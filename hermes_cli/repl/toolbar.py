@@ -1,0 +1,68 @@
+"""The toolbar under the prompt: one quiet line about the model, the persona, the context and the speed.
+
+It knows words and widths. It refuses to know where they come from and how they are drawn.
+"""
+
+from dataclasses import dataclass
+
+from hermes_cli.screen.cells import cell_count
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+NARROW = 40
+"""Cells below which there is no toolbar."""
+WARM, HOT = 0.8, 0.95
+"""Shares of the context window from which the meter changes its colour."""
+BETWEEN = " · "
+
+Part = tuple[str, str]
+"""A style's name and a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the toolbar tells. `loading` is what is being loaded; `used` is None where it is not known."""
+
+    model: str
+    persona: str
+    loading: str = ""
+    failed: str = ""
+    used: int | None = None
+    size: int = 0
+    speed: float | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def toolbar(facts: Facts, width: int, tick: int = 0) -> list[Part]:
+    """Return the parts of the line; none where the terminal is narrow. The last ones go first."""
+    if width < NARROW:
+        return []
+    parts: list[Part] = []
+    if facts.failed:
+        parts.append(("class:toolbar.hot", facts.failed))
+    elif facts.loading:
+        parts.append(("class:toolbar.busy", f"{SPINNER[tick % len(SPINNER)]} loading {facts.loading}"))
+    else:
+        parts.append(("class:toolbar", facts.model))
+    parts.append(("class:toolbar", facts.persona))
+    if facts.used is not None and facts.size:
+        share = facts.used / facts.size
+        style = "hot" if share >= HOT else "warm" if share >= WARM else ""
+        parts.append((f"class:toolbar.{style}".rstrip("."), f"{facts.used:,} of {facts.size:,} tokens"))
+    if facts.speed is not None:
+        parts.append(("class:toolbar", f"{facts.speed:.0f} tok/s"))
+    parts += [("class:toolbar", remark) for remark in facts.remarks]
+    return _fitted(parts, width)
+
+
+def _fitted(parts: list[Part], width: int) -> list[Part]:
+    line: list[Part] = []
+    used = 0
+    for style, text in parts:
+        between = BETWEEN if line else ""
+        if used + cell_count(between + text) >= width:
+            if not line:
+                line.append((style, text[: width - 2] + "…"))
+            break
+        line += [("class:toolbar", between), (style, text)] if between else [(style, text)]
+        used += cell_count(between + text)
+    return line

@@ -1,0 +1,96 @@
+"""How many cells text takes, and where it is broken into rows.
+
+Terminals do not agree on emoji, flags and joined characters. What is counted here is the most that any of
+them takes: a row may come out shorter than it could be, but none ever runs over the edge of a terminal.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from rich.text import Text
+from wcwidth import wcwidth
+
+_VARIATION_EMOJI = "\ufe0f"
+_REGIONAL = range(0x1F1E6, 0x1F200)
+_WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60\uffe0-\uffe6"
+_WORDS = re.compile(rf"[{_WIDE}][\u0300-\u036f\u200d\u3099\u309a\ufe00-\ufe0f]* *|[^ {_WIDE}]+ *| +")
+"""A word with the blanks behind it. A line may be broken between any two ideographs."""
+_CERTAIN = re.compile(rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2190-\u21ff{_WIDE}]*")
+
+
+@lru_cache(4096)
+def cell_width(character: str) -> int:
+    """Return the cells of one character: 0 for what stands on top of another, 2 for what is wide."""
+    if ord(character) in _REGIONAL:
+        return 2  # half of a flag, to a terminal that knows no flags
+    if character == _VARIATION_EMOJI:
+        return 1  # it makes the character before it wide
+    return max(0, wcwidth(character))
+
+
+def cell_count(text: str) -> int:
+    """Return the most cells that a line takes."""
+    return len(text) if text.isascii() else sum(map(cell_width, text))
+
+
+def is_certain(text: str) -> bool:
+    """Whether every terminal agrees on how many cells the text takes."""
+    return text.isascii() or _CERTAIN.fullmatch(text) is not None
+
+
+def wrap(text: Text, width: int, first: int | None = None) -> list[tuple[Text, int]]:
+    """Return the rows of a text that may hold line ends, each with the place in the text where it ends.
+
+    `first` is the width of the first row. Blanks at the end of a row are left out; a place counts them, and
+    the line end. There is at least one row.
+    """
+    plain = text.plain
+    starts = [0, *_breaks(plain, max(1, width), max(1, first or width))]
+    ends = [*starts[1:], len(plain)]
+    rows = []
+    for start, end in zip(starts, ends, strict=True):
+        kept = len(plain[start:end].rstrip(" \n"))
+        rows.append((text[start : start + kept] if kept else Text(), end))
+    return rows
+
+
+def _breaks(plain: str, width: int, room: int) -> Iterator[int]:
+    """Yield where each row but the first begins."""
+    place = 0
+    for number, line in enumerate(plain.split("\n")):
+        if number:
+            yield place
+            room = width
+        used = 0
+        for word in _WORDS.finditer(line):
+            letters = word[0].rstrip(" ")
+            size = cell_count(letters)
+            if used and used + size > room:
+                yield place + word.start()
+                used, room = 0, width
+            if size > room:  # longer than a whole row: broken where the row ends
+                for at, character in enumerate(letters):
+                    cells = cell_width(character)
+                    if used + cells > room:
+                        yield place + word.start() + at
+                        used, room = 0, width
+                    used += cells
+            else:
+                used += size
+            used += len(word[0]) - len(letters)
+        place += len(line) + 1
+
+
+def fold(text: Text, width: int) -> list[Text]:
+    """Return a line, such as of code, cut into rows wherever one is full. There is at least one row."""
+    if cell_count(text.plain) <= width:
+        return [text]
+    cuts, used = [], 0
+    for at, character in enumerate(text.plain):
+        cells = cell_width(character)
+        if used + cells > max(width, 2):
+            cuts.append(at)
+            used = 0
+        used += cells
+    return list(text.divide(cuts))

@@ -1,0 +1,270 @@
+"""The block structure of a Markdown text, as a flat list of leaves with the containers that they stand in.
+
+It knows CommonMark with tables and strikethrough, parsed by markdown-it, where a later line can change only
+the last leaf: what is earlier is final. For this it departs from CommonMark in two things (see `parse`). It
+refuses to know widths, styles, and what is inside a line.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from functools import cache
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, lheading
+from markdown_it.token import Token
+
+References = Mapping[str, Mapping[str, Any]]
+MAX_UNDERLINED = 80
+"""A longer line is no heading, whatever stands below it: it may be on the screen for good."""
+_CONTAINERS = {
+    f"{name}_{side}"
+    for name in ("bullet_list", "ordered_list", "list_item", "blockquote")
+    for side in ("open", "close")
+}
+_INSIDE = {"inline", "paragraph_close", "heading_close"}
+_BLANK = re.compile(r"[\s>]*")
+
+
+class Kind(Enum):
+    """What a leaf is."""
+
+    PARAGRAPH = auto()
+    HEADING = auto()
+    FENCE = auto()
+    INDENTED = auto()
+    TABLE = auto()
+    RULE = auto()
+    DEFINITION = auto()
+    EMPTY = auto()  # a list item in which nothing stands
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A quote or a list item: what it puts before its first row, and before every other one.
+
+    `line` is where it begins; two with the same one are the same container.
+    """
+
+    head: str
+    rest: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A block that holds no blocks. Lines are counted from the text's first one; `end` is behind the last.
+
+    `content` is inline Markdown, or the code as it is. `fence` is what opens a fence, and `closed` whether
+    something closes it. `table` holds the cells, the header's first; `gap` says that a blank line is before
+    the leaf.
+    """
+
+    kind: Kind
+    content: str
+    containers: tuple[Container, ...]
+    begin: int
+    end: int
+    gap: bool = False
+    level: int = 0
+    fence: str = ""
+    info: str = ""
+    closed: bool = True
+    table: tuple[tuple[str, ...], ...] = ()
+    aligns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A top-level block, or an item of a top-level list: a place from which the text can be parsed anew."""
+
+    begin: int
+    end: int
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a text is made of. `references` are the link definitions in it, by label."""
+
+    leaves: Sequence[Leaf]
+    units: Sequence[Unit]
+    references: References = field(default_factory=dict)
+
+
+@cache
+def parser(*, strict: bool = False) -> MarkdownIt:
+    """Return the parser. HTML is text: a terminal shows none, and nothing that was said is left out."""
+    made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    made.core.ruler.disable(["inline", "text_join"])
+    if not strict:
+        made.block.ruler.at("lheading", _short_heading, {"alt": []})
+    return made
+
+
+def _short_heading(state: StateBlock, begin: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the library's
+    """Take a line of dashes for an underline only below a single line that is not too long."""
+    made = len(state.tokens)
+    if not lheading(state, begin, end, silent):
+        return False
+    if state.line == begin + 2 and len(state.tokens[made + 1].content) <= MAX_UNDERLINED:
+        return True
+    del state.tokens[made:]
+    state.line = begin
+    return False
+
+
+def parse(
+    source: str,
+    references: References | None = None,
+    *,
+    number: int | None = None,
+    gap: bool = False,
+    first_line: int = 0,
+    is_used: Callable[[str, int], bool] = lambda _label, _line: False,
+    strict: bool = False,
+) -> Parsed:
+    """Return the leaves of a text.
+
+    `references` are the definitions that came before it, `number` that of a list item with which it begins,
+    `gap` whether it begins behind a blank line, and `first_line` its place in a longer text, from which
+    containers are counted. `is_used` tells whether a label was used above a line: then its definition, which
+    came too late for that, is shown.
+
+    Not `strict`, an underline makes a heading only of a single line of at most MAX_UNDERLINED characters.
+    Below a longer paragraph dashes are a rule.
+    """
+    env: dict[str, Any] = {"references": dict(references or {})}
+    tokens = parser(strict=strict).parse(source, env)
+    walk = _Walk(source, number, first_line)
+    leaves = list(walk.leaves(tokens))
+    known = references or {}
+    defined = {label: given for label, given in env["references"].items() if label not in known}
+    for label, given in defined.items():
+        begin, end = given["map"]
+        if is_used(label, begin):
+            shown = f"[{label.lower()}]: {given['href']}"
+            leaves.append(Leaf(Kind.DEFINITION, shown, (), begin, end))
+    leaves.sort(key=lambda leaf: leaf.begin)
+    return Parsed(list(walk.with_gaps(leaves, gap)), walk.units, defined)
+
+
+class _Walk:
+    """Goes through markdown-it's tokens with the containers that are open."""
+
+    def __init__(self, source: str, number: int | None, first_line: int) -> None:
+        self._first_line = first_line
+        self._lines = source.split("\n")
+        self._number = number
+        self.units: list[Unit] = []
+        self._containers: list[Container] = []
+        self._counts: list[int | None] = []
+
+    def leaves(self, tokens: Sequence[Token]) -> Iterator[Leaf]:
+        """Yield the leaves, and note the units."""
+        place = 0
+        while place < len(tokens):
+            token = tokens[place]
+            place += 1
+            if token.type in _CONTAINERS:
+                yield from self._container(token, tokens[place] if place < len(tokens) else token)
+            elif token.type == "table_open":
+                self._note(token)
+                end = next(i for i in range(place, len(tokens)) if tokens[i].type == "table_close")
+                yield self._table(token, tokens[place:end])
+                place = end + 1
+            elif token.type not in _INSIDE:
+                self._note(token)
+                yield self._block(token, tokens[place] if place < len(tokens) else token)
+
+    def _container(self, token: Token, inside: Token) -> Iterator[Leaf]:
+        """Open or close a container; yield a leaf for one in which nothing stands."""
+        match token.type:
+            case "bullet_list_open":
+                self._counts.append(None)
+            case "ordered_list_open":
+                goes_on = self._number is not None and not self.units
+                self._counts.append(self._number if goes_on else int(token.attrs.get("start", 1)))
+            case "bullet_list_close" | "ordered_list_close":
+                self._counts.pop()
+            case "list_item_open":
+                self._open_item(token)
+            case "blockquote_open":
+                self._note(token)
+                self._containers.append(Container("│ ", "│ ", self._first_line + _map(token)[0]))
+            case _:
+                self._containers.pop()
+        if inside.type in {"list_item_close", "blockquote_close"} and token.nesting == 1:
+            yield self._leaf(Kind.EMPTY, "", token)
+
+    def _open_item(self, token: Token) -> None:
+        count = self._counts[-1]
+        self._note(token, count)
+        head = "• " if count is None else f"{count}. "
+        if count is not None:
+            self._counts[-1] = count + 1
+        self._containers.append(Container(head, " " * len(head), self._first_line + _map(token)[0]))
+
+    def _note(self, token: Token, number: int | None = None) -> None:
+        """Note a unit: what stands in no container, be it a block or an item of a list."""
+        if not self._containers:
+            self.units.append(Unit(*_map(token), number))
+
+    def _leaf(self, kind: Kind, content: str, token: Token, **more: Any) -> Leaf:
+        begin, end = _map(token)
+        return Leaf(kind, content, tuple(self._containers), begin, end, **more)
+
+    def _block(self, token: Token, inside: Token) -> Leaf:
+        match token.type:
+            case "heading_open":
+                return self._leaf(Kind.HEADING, inside.content, token, level=int(token.tag[1:]))
+            case "fence":
+                begin, end = _map(token)
+                info = token.info.strip()
+                return self._leaf(
+                    Kind.FENCE,
+                    token.content,
+                    token,
+                    fence=f"{token.markup}{info}",
+                    info=info,
+                    closed=end - begin == len(code_lines(token.content)) + 2,
+                )
+            case "code_block":
+                return self._leaf(Kind.INDENTED, token.content.rstrip("\n"), token)
+            case "hr":
+                return self._leaf(Kind.RULE, "", token)
+            case _:
+                return self._leaf(Kind.PARAGRAPH, inside.content, token)
+
+    def _table(self, token: Token, inside: Sequence[Token]) -> Leaf:
+        rows: list[list[str]] = []
+        aligns: list[str] = []
+        for one in inside:
+            if one.type == "tr_open":
+                rows.append([])
+            elif one.type == "inline":
+                rows[-1].append(one.content)
+            elif one.type == "th_open":
+                style = str(one.attrs.get("style", ""))
+                aligns.append(style.partition(":")[2] or "left")
+        return self._leaf(Kind.TABLE, "", token, table=tuple(map(tuple, rows)), aligns=tuple(aligns))
+
+    def with_gaps(self, leaves: Sequence[Leaf], gap: bool) -> Iterator[Leaf]:  # noqa: FBT001 - one thing, said
+        """Yield the leaves, with whether a blank line is before each."""
+        end = 0
+        for place, leaf in enumerate(leaves):
+            blank = any(_BLANK.fullmatch(line) for line in self._lines[end : leaf.begin])
+            yield replace(leaf, gap=blank or (gap and not place))
+            end = leaf.end
+
+
+def code_lines(content: str) -> list[str]:
+    """Return the lines of code; an empty one among them counts."""
+    return content.removesuffix("\n").split("\n") if content else []
+
+
+def _map(token: Token) -> tuple[int, int]:
+    begin, end = token.map or (0, 0)
+    return begin, end

@@ -1,0 +1,79 @@
+"""Code, highlighted line by line: a line looks as the lines above it say, and never changes again.
+
+It knows Pygments. A whole text would be highlighted better, since its end can change what its beginning is
+(a comment that is closed at last), but what is on the screen stays as it is.
+"""
+
+from functools import lru_cache
+
+from pygments.lexer import Lexer
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Comment, String, Token, _TokenType, is_token_subtype
+from pygments.util import ClassNotFound
+from rich.style import Style
+from rich.text import Text
+
+from hermes_cli.screen import theme
+
+WINDOW = 32
+"""How many lines above are read to know what a line is; more where they are one string or comment."""
+MAX_WINDOW = 8000
+"""Characters of them. What is longer, as a minified file is, is not worth the time."""
+
+
+class Highlighter:
+    """Highlights the lines of one block of code, in order."""
+
+    def __init__(self, language: str) -> None:
+        self._lexer = _lexer(language.split(maxsplit=1)[0]) if language.split() else None
+        self._lines: list[str] = []
+        self._safe = 0
+
+    def add(self, line: str) -> Text:
+        """Return the next line, highlighted."""
+        text, inside = self._highlight(line)
+        self._lines.append(line)
+        if not inside:
+            self._safe = len(self._lines)
+        if len(self._lines) >= WINDOW or sum(map(len, self._lines)) > MAX_WINDOW:
+            if self._safe:
+                del self._lines[: self._safe]
+            elif sum(map(len, self._lines)) > MAX_WINDOW:
+                self._lines.clear()
+            self._safe = 0
+        return text
+
+    def peek(self, line: str) -> Text:
+        """Return how the next line looks as far as it has come."""
+        return self._highlight(line)[0]
+
+    def _highlight(self, line: str) -> tuple[Text, bool]:
+        """Return the line, and whether its end is inside a string or a comment."""
+        if self._lexer is None or len(line) > MAX_WINDOW:
+            return Text(line), False
+        text, number, inside = Text(), 0, False
+        for kind, words in self._lexer.get_tokens("".join(f"{one}\n" for one in (*self._lines, line))):
+            for place, part in enumerate(words.split("\n")):
+                if place:
+                    if number == len(self._lines):
+                        inside = is_token_subtype(kind, String) or is_token_subtype(kind, Comment)
+                    number += 1
+                if number == len(self._lines):
+                    text.append(part, _style(kind))
+        return (text, inside) if text.plain == line else (Text(line), False)
+
+
+@lru_cache(64)
+def _lexer(language: str) -> Lexer | None:
+    try:
+        # PHP alone knows the second option; its code seldom begins with a tag here.
+        return get_lexer_by_name(language, stripnl=False, startinline=True)
+    except ClassNotFound:
+        return None
+
+
+@lru_cache(512)
+def _style(kind: _TokenType) -> Style:
+    while kind not in theme.SYNTAX:
+        kind = kind.parent or Token
+    return theme.SYNTAX[kind]

@@ -1,0 +1,185 @@
+"""A leaf laid out at a width: its rows, and how many of them no further text can change."""
+
+import re
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from hermes_cli.screen import theme
+from hermes_cli.screen.cells import cell_count, fold, wrap
+from hermes_cli.screen.markdown.blocks import MAX_UNDERLINED, Container, Kind, Leaf, References, code_lines
+from hermes_cli.screen.markdown.inline import settled_length, styled
+from hermes_cli.screen.markdown.tables import table
+
+RULE_WIDTH = 40
+NARROWEST = 12
+"""Cells that are left for text however deep it is nested."""
+HELD_CELLS = 12
+"""A word that has begun so near to the edge waits until it is known whether it fits."""
+_WORD = string.ascii_letters + string.digits + "_"
+"""What a word of code consists of: it has no colour before it is whole."""
+_HALF_WORD = re.compile(r"[^ \n]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Rows of a leaf. `ends` says how far into the leaf each one goes: characters of a text, lines of code.
+
+    The first `settled` rows stay as they are, whatever comes.
+    """
+
+    rows: Sequence[Text]
+    ends: Sequence[int]
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What rows are laid out for: the width in cells, and whether speech is told from the rest."""
+
+    width: int
+    speech: bool = False
+
+
+def head_and_rest(leaf: Leaf, before: Sequence[Container], width: int) -> tuple[str, str]:
+    """Return what stands before the leaf's first row and before the others, left of `width`.
+
+    A list's item puts its mark before its first row alone; `before` are the last leaf's containers.
+    """
+    head = rest = ""
+    shared = True
+    for place, one in enumerate(leaf.containers):
+        shared = shared and place < len(before) and before[place].line == one.line
+        head += one.rest if shared else one.head
+        rest += one.rest
+    room = max(0, width - NARROWEST)
+    return head[-room:] if room else "", rest[-room:] if room else ""
+
+
+def gap_before(leaf: Leaf, before: Sequence[Container], width: int) -> str:
+    """Return the bars of the quotes that a blank line before the leaf runs through."""
+    shared = ""
+    for one, other in zip(leaf.containers, before, strict=False):
+        if one.line != other.line:
+            break
+        shared += one.rest
+    return shared[: max(0, width - NARROWEST)].rstrip()
+
+
+def lay_out(
+    leaf: Leaf,
+    page: Page,
+    references: References,
+    code: Callable[[int, str, bool], Text],
+    *,
+    at: int = 0,
+    is_open: bool = False,
+    is_partial: bool = False,
+) -> Laid:
+    """Return the rows of a leaf from `at` on.
+
+    An open leaf may go on, and a partial one ends within a line. `code` returns a line of code highlighted,
+    by its number and whether it is whole.
+    """
+    match leaf.kind:
+        case Kind.PARAGRAPH:
+            return _paragraph(leaf, page, references, at, is_open=is_open)
+        case Kind.FENCE | Kind.INDENTED:
+            return _code(leaf, page, code, at, is_open=is_open, is_partial=is_partial)
+        case Kind.HEADING:
+            text = styled(leaf.content, references, unfinished=is_open)
+            text.stylize_before(theme.HEADINGS[min(leaf.level, len(theme.HEADINGS)) - 1])
+            rows = [row for row, _ in wrap(text, page.width)]
+        case Kind.TABLE:
+            kept = leaf.table[:-1] if is_partial and len(leaf.table) > 1 else leaf.table
+            cells = [[styled(cell, references) for cell in row] for row in kept]
+            rows = table(cells, leaf.aligns, page.width)
+        case Kind.RULE:
+            rows = [Text("─" * min(page.width, RULE_WIDTH), theme.MARK)]
+        case Kind.DEFINITION:
+            rows = [row for row, _ in wrap(Text(leaf.content, theme.TARGET), page.width)]
+        case Kind.EMPTY:
+            rows = [Text()]
+    return Laid(rows, [0] * len(rows), 0)
+
+
+def _paragraph(leaf: Leaf, page: Page, references: References, at: int, *, is_open: bool) -> Laid:
+    text = styled(leaf.content, references, speech=page.speech, unfinished=is_open)
+    rest = text[at:] if at else text
+    if is_open:
+        rest = _without_half_word(rest, page.width)
+    wrapped = wrap(rest, page.width)
+    rows, ends = [row for row, _ in wrapped], [at + end for _, end in wrapped]
+    if not is_open:
+        return Laid(rows, ends, len(rows))
+    strict = styled(leaf.content, references).plain
+    agreed = next(
+        (n for n, pair in enumerate(zip(text.plain, strict, strict=False)) if len({*pair}) > 1), None
+    )
+    limit = min(_settled(leaf.content, references), len(text) if agreed is None else agreed)
+    settled = sum(end <= limit for end in ends[:-1])
+    return Laid(rows, ends, settled)
+
+
+def _settled(content: str, references: References) -> int:
+    """Return how many characters of an open paragraph's text are final.
+
+    It may become a heading while it is one short line. Its last lines may become a table's header.
+    """
+    lines = content.split("\n")
+    if len(lines) == 1 and len(content) <= MAX_UNDERLINED:
+        return 0
+    limit = settled_length(content, references)
+    for place in (-2, -1):
+        if len(lines) >= -place and "|" in lines[place]:
+            before = "\n".join(lines[:place])
+            return min(limit, settled_length(before, references))
+    return limit
+
+
+def _without_half_word(text: Text, width: int) -> Text:
+    """Leave out a word that has just begun near the edge: it may turn out to belong to the next row."""
+    half = _HALF_WORD.search(text.plain)
+    if half is None or half.start() == 0:
+        return text
+    row, _ = wrap(text, width)[-1]
+    begins = cell_count(row.plain) - cell_count(half[0])
+    return text[: half.start()] if begins > 0 and width - begins < HELD_CELLS else text
+
+
+def _code(
+    leaf: Leaf,
+    page: Page,
+    code: Callable[[int, str, bool], Text],
+    at: int,
+    *,
+    is_open: bool,
+    is_partial: bool,
+) -> Laid:
+    """Return a block of code: the fences and its lines, counted from the first fence on."""
+    lines, marks = code_lines(leaf.content), 1 if leaf.fence else 0
+    count = len(lines) + marks + (1 if leaf.fence and leaf.closed else 0)
+    whole = count - 1 if is_partial else count
+    rows: list[Text] = []
+    ends: list[int] = []
+    settled = 0
+    for number in range(at, count):
+        if marks and number == 0:
+            text = Text(leaf.fence, theme.MARK)
+        elif number < len(lines) + marks:
+            line = lines[number - marks].expandtabs(4)
+            is_whole = number < whole
+            text = code(number - marks, line if is_whole else line.rstrip(_WORD), is_whole)
+        else:
+            text = Text(leaf.fence[: _marks(leaf.fence)], theme.MARK)
+        cut = fold(text, page.width)
+        rows += cut
+        ends += [number + 1] * len(cut)
+        settled += len(cut) if number < whole else 0
+    return Laid(rows, ends, settled if is_open else len(rows))
+
+
+def _marks(fence: str) -> int:
+    return len(fence) - len(fence.lstrip(fence[0]))

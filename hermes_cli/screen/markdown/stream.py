@@ -1,0 +1,217 @@
+"""MarkdownStream: takes a text as it comes, and gives its rows: those that are final once, the rest anew.
+
+It knows which part of a text no further text can change. It refuses to know terminals. Rows are the same
+whatever the pieces in which the text came, and the same as those of the whole text at once, save where a link
+is used above its definition: the link stays as it was written, and the definition is shown.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.text import Text
+
+from hermes_cli.screen import theme
+from hermes_cli.screen.markdown.blocks import Container, Leaf, Parsed, References, parse
+from hermes_cli.screen.markdown.code import Highlighter
+from hermes_cli.screen.markdown.layout import Laid, Page, gap_before, head_and_rest, lay_out
+
+_UNDECIDED = re.compile(r"[ \t>]*(?:[-*+_=`~#|:> \t]*|\d{1,9}[.)]?)[ \t]*")
+"""A line that may still become anything: a rule, a list, a heading, a fence."""
+
+
+class MarkdownStream:
+    """One text. `speech` tells what stands in quotation marks from the rest, as roleplay has it."""
+
+    def __init__(self, *, speech: bool = False) -> None:
+        self._speech = speech
+        self._tail = _Tail()
+        self._done = 0  # how many leaves of the tail are out
+        self._begun = False  # whether the first row of the next one is
+        self._at = 0  # how far that one is out
+        self._containers: tuple[Container, ...] = ()  # of the last leaf that is out
+        self._code: dict[tuple[int, str], _Code] = {}
+
+    def feed(self, text: str) -> None:
+        """Take the next piece. It is sanitised already."""
+        self._tail.text += text
+
+    def rows(self, width: int, *, ended: bool = False) -> tuple[list[Text], list[Text]]:
+        """Return the rows that are final since the last call, and those that may still change.
+
+        With `ended` nothing will come any more, and all are final.
+        """
+        page = Page(max(width, 1), self._speech)
+        final = self._close_leaves(page, ended=ended)
+        return (final, []) if ended else self._open_leaves(page, final)
+
+    def _close_leaves(self, page: Page, *, ended: bool) -> list[Text]:
+        """Return what is left of the leaves that whole lines have closed, and go on behind them."""
+        tail, rows = self._tail, list[Text]()
+        source = tail.text if ended else tail.whole_lines
+        if len(source) == tail.looked_at and not ended:
+            return rows
+        parsed = tail.parse(source)
+        tail.looked_at = len(source)
+        closed = parsed.leaves if ended else parsed.leaves[:-1]
+        for leaf in closed[self._done :]:
+            rows += self._next(leaf, page)[0]
+            self._containers, self._begun, self._at = leaf.containers, False, 0
+        self._done = max(self._done, len(closed))
+        if not ended:
+            dropped = tail.drop_what_is_out(parsed)
+            self._done -= dropped
+            if dropped:
+                self._code = {key: code for key, code in self._code.items() if key[0] >= tail.line}
+        return rows
+
+    def _open_leaves(self, page: Page, final: list[Text]) -> tuple[list[Text], list[Text]]:
+        """Return `final` with what is final of the leaf that is growing, and all other rows."""
+        tail = self._tail
+        shown = tail.whole_lines if _UNDECIDED.fullmatch(tail.half_line) else tail.text
+        leaves = tail.parse(shown).leaves[self._done :]
+        if len(leaves) == 1:
+            rows, laid = self._next(leaves[0], page, is_open=True, is_partial=not shown.endswith("\n"))
+            count = laid.settled and laid.settled + len(rows) - len(laid.rows)
+            if count:
+                self._begun, self._at = True, laid.ends[laid.settled - 1]
+            return [*final, *rows[:count]], rows[count:]
+        live, before, partial = list[Text](), self._containers, not shown.endswith("\n")
+        for place, leaf in enumerate(leaves):
+            last = place == len(leaves) - 1
+            begun, at = (self._begun, self._at) if not place else (False, 0)
+            live += self._dressed(leaf, page, before, begun, at, is_open=last, is_partial=last and partial)[0]
+            before = leaf.containers
+        return final, live
+
+    def _next(
+        self, leaf: Leaf, page: Page, *, is_open: bool = False, is_partial: bool = False
+    ) -> tuple[list[Text], Laid]:
+        """Return the rows of the leaf whose turn it is, from where it is out."""
+        return self._dressed(
+            leaf, page, self._containers, self._begun, self._at, is_open=is_open, is_partial=is_partial
+        )
+
+    def _dressed(
+        self,
+        leaf: Leaf,
+        page: Page,
+        before: Sequence[Container],
+        begun: bool,  # noqa: FBT001 - one step of several
+        at: int,
+        *,
+        is_open: bool,
+        is_partial: bool,
+    ) -> tuple[list[Text], Laid]:
+        """Return the rows of a leaf with the marks of its containers, and how they were laid out."""
+        head, rest = head_and_rest(leaf, before, page.width)
+        inner = replace(page, width=max(1, page.width - len(rest)))
+        code = self._code.setdefault((self._tail.line + leaf.begin, leaf.fence), _Code(leaf.info))
+        references = self._tail.references_above(leaf)
+        laid = lay_out(leaf, inner, references, code.line, at=at, is_open=is_open, is_partial=is_partial)
+        rows = []
+        if leaf.gap and not begun:
+            rows.append(Text(gap_before(leaf, before, page.width), theme.MARK))
+        for place, row in enumerate(laid.rows):
+            mark = rest if begun or place else head
+            rows.append(Text.assemble((mark, theme.MARK), row) if mark else row)
+        return rows, laid
+
+
+class _Code:
+    """The lines of one block of code, each highlighted once it is whole."""
+
+    def __init__(self, info: str) -> None:
+        self._highlighter = Highlighter(info)
+        self._lines: list[Text] = []
+
+    def line(self, number: int, line: str, whole: bool) -> Text:  # noqa: FBT001 - a callback
+        """Return a line, which is the next one or one that was asked for before."""
+        if number < len(self._lines):
+            return self._lines[number]
+        if not whole:
+            return self._highlighter.peek(line)
+        self._lines.append(self._highlighter.add(line))
+        return self._lines[number]
+
+
+class _Tail:
+    """The end of the text, from the last place on from which it can be parsed by itself.
+
+    `line` is the number of lines before it, and `looked_at` how much of it was searched for closed leaves.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.line = 0
+        self.looked_at = 0
+        self._above: list[str] = []
+        self._references: References = {}
+        self._here: References = {}
+        self._number: int | None = None
+        self._gap = False
+
+    @property
+    def whole_lines(self) -> str:
+        """The tail up to its last line end."""
+        return self.text[: self.text.rfind("\n") + 1]
+
+    @property
+    def half_line(self) -> str:
+        """What comes after it."""
+        return self.text[self.text.rfind("\n") + 1 :]
+
+    def parse(self, source: str) -> Parsed:
+        """Return the leaves of the tail, or of its beginning."""
+        parsed = parse(
+            source,
+            self._references,
+            number=self._number,
+            gap=self._gap,
+            first_line=self.line,
+            is_used=self._is_used_above,
+        )
+        self._here = parsed.references
+        return parsed
+
+    def references_above(self, leaf: Leaf) -> References:
+        """Return the definitions above the end of a leaf of what was parsed last."""
+        here = {label: given for label, given in self._here.items() if given["map"][0] < leaf.end}
+        return {**self._references, **here}
+
+    def drop_what_is_out(self, parsed: Parsed) -> int:
+        """Let the tail begin with the unit in which the last leaf is; return how many leaves that drops."""
+        if not parsed.leaves or not parsed.units:
+            return 0
+        last = parsed.leaves[-1]
+        place = max((n for n, unit in enumerate(parsed.units) if unit.begin <= last.begin), default=0)
+        if not place:
+            return 0
+        lines = self.text.split("\n")
+        begin = parsed.units[place - 1].end
+        while not lines[begin].strip():
+            begin += 1
+        dropped = sum(leaf.begin < begin for leaf in parsed.leaves)
+        above = "".join(f"{line}\n" for line in lines[:begin])
+        self._gap, self._number = parsed.leaves[dropped].gap, parsed.units[place].number
+        self._references = {
+            **self._references,
+            **{label: given for label, given in parsed.references.items() if given["map"][1] <= begin},
+        }
+        self._above.append(above)
+        self.text = self.text[len(above) :]
+        self.looked_at -= len(above)
+        self.line += begin
+        return dropped
+
+    def _is_used_above(self, label: str, line: int) -> bool:
+        """Whether a label stands in brackets before a line of the tail."""
+        text = "".join((*self._above, "\n".join(self.text.split("\n")[:line])))
+        return f"[{' '.join(label.split())}]".casefold() in " ".join(text.split()).casefold()
+
+
+def render(text: str, width: int, *, speech: bool = False) -> list[Text]:
+    """Return the rows of a whole text."""
+    stream = MarkdownStream(speech=speech)
+    stream.feed(text)
+    return stream.rows(width, ended=True)[0]

@@ -1,0 +1,50 @@
+"""How things look: one style a meaning, in the terminal's own sixteen colours.
+
+The palette is the person's, so it is readable on a dark and on a light background alike; nothing here asks
+which it is. White, black and their bright twins are left alone: one of them is always the background.
+"""
+
+from typing import Final
+
+from pygments.token import Comment, Generic, Keyword, Name, Number, Operator, String, Token
+from rich.style import Style
+
+PLAIN: Final = Style.null()
+EMPHASIS: Final = Style(italic=True)
+STRONG: Final = Style(bold=True)
+STRUCK: Final = Style(strike=True)
+CODE: Final = Style(color="cyan")
+TARGET: Final = Style(dim=True)
+SPEECH: Final = Style(color="green")
+MARK: Final = Style(dim=True)
+"""Bullets, quote bars, fences, rules: what is there to be looked past."""
+HEADINGS: Final = (
+    Style(bold=True, underline=True, color="magenta"),
+    Style(bold=True, color="magenta"),
+    Style(bold=True),
+)
+"""By level; the last one holds for all that follow."""
+
+SYNTAX: Final = {
+    Token: PLAIN,
+    Comment: Style(dim=True, italic=True),
+    Comment.Preproc: Style(color="magenta"),
+    Keyword: Style(color="blue", bold=True),
+    Keyword.Type: Style(color="cyan"),
+    Keyword.Constant: Style(color="magenta"),
+    Operator.Word: Style(color="blue", bold=True),
+    Name.Builtin: Style(color="cyan"),
+    Name.Function: Style(bold=True),
+    Name.Class: Style(bold=True),
+    Name.Decorator: Style(color="magenta"),
+    Name.Tag: Style(color="blue", bold=True),
+    Name.Attribute: Style(color="cyan"),
+    Number: Style(color="magenta"),
+    String: Style(color="green"),
+    String.Doc: Style(dim=True, italic=True),
+    Generic.Deleted: Style(color="red"),
+    Generic.Inserted: Style(color="green"),
+    Generic.Heading: Style(bold=True),
+    Generic.Subheading: Style(bold=True),
+}
+"""Styles of code by Pygments' token types; a type that is not here has its nearest ancestor's."""
