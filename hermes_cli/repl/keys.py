@@ -40,6 +40,13 @@ def bindings(state: State, pastes: Pastes) -> KeyBindings:
         else:
             event.current_buffer.insert_text("\n")
 
+    @keys.add("c-c", filter=in_the_line)
+    @keys.add("<sigint>", filter=in_the_line)
+    def _(event: KeyPressEvent) -> None:
+        # prompt_toolkit's own raises where the line has ended a moment before.
+        if event.app.future is not None and not event.app.future.done():
+            event.app.exit(exception=KeyboardInterrupt(), style="class:aborting")
+
     @keys.add("backspace", filter=in_the_line & behind_a_mark)
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer

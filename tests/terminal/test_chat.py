@@ -304,7 +304,7 @@ def test_edit_puts_the_turn_into_the_prompt(home: Env, tmp_path: Path) -> None:
         term.type("Tell me of ships\r")
         term.expect(r"One\.\n\n>")
         term.type("/edit\r")
-        term.expect(r"^> Tell me of ships$")
+        term.expect(r"changes nothing\.\n> Tell me of ships$")
         term.type("\x03")
         term.expect("nothing is changed")
         term.type("/edit\r")
