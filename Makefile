@@ -6,7 +6,7 @@ STAMP := $(BIN)/.installed
 # A machine with a graphics card gets the engine for it; torch for CUDA is several gigabytes.
 ENGINE := $(if $(shell command -v nvidia-smi 2>/dev/null),[transformers])
 
-.PHONY: chat test check bench bench-gpu format clean
+.PHONY: chat test check bench bench-gpu screens format clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
@@ -25,6 +25,9 @@ bench: $(STAMP)-bench
 
 bench-gpu: $(STAMP)-bench
 	$(BIN)/python -m benchmarks.gpu
+
+screens: $(STAMP)-test
+	$(BIN)/python -m screenshots
 
 format: $(STAMP)-dev
 	$(BIN)/ruff check --fix .

@@ -51,7 +51,7 @@ def _dialogue(rng: random.Random, pool: Sequence[str], *, odd_roles: bool) -> li
 
 def ordinary(count: int, seed: int) -> Iterator[list[Message]]:
     """Yield conversations that spell no control token."""
-    rng = random.Random(seed)  # noqa: S311 - a repeatable test, not a secret
+    rng = random.Random(seed)
     made = 0
     while made < count:
         messages = _dialogue(rng, ORDINARY, odd_roles=False)
@@ -62,6 +62,6 @@ def ordinary(count: int, seed: int) -> Iterator[list[Message]]:
 
 def hostile(count: int, seed: int) -> Iterator[list[Message]]:
     """Yield conversations whose texts spell control tokens, or nearly do, in every role."""
-    rng = random.Random(seed)  # noqa: S311 - a repeatable test, not a secret
+    rng = random.Random(seed)
     for _ in range(count):
         yield _dialogue(rng, HOSTILE + ORDINARY[:40], odd_roles=True)

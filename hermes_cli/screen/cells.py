@@ -20,18 +20,25 @@ _CERTAIN = re.compile(rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u202
 
 
 @lru_cache(4096)
-def cell_width(character: str) -> int:
-    """Return the cells of one character: 0 for what stands on top of another, 2 for what is wide."""
+def _width(character: str) -> int:
     if ord(character) in _REGIONAL:
         return 2  # half of a flag, to a terminal that knows no flags
-    if character == _VARIATION_EMOJI:
-        return 1  # it makes the character before it wide
     return max(0, wcwidth(character))
+
+
+def cell_widths(text: str) -> list[int]:
+    """Return the cells of each character: 0 for what stands on top of another, 2 for what is wide."""
+    widths: list[int] = []
+    for character in text:
+        if character == _VARIATION_EMOJI and widths and widths[-1] == 1:
+            widths[-1] = 2  # it makes the character before it wide
+        widths.append(_width(character))
+    return widths
 
 
 def cell_count(text: str) -> int:
     """Return the most cells that a line takes."""
-    return len(text) if text.isascii() else sum(map(cell_width, text))
+    return len(text) if text.isascii() else sum(cell_widths(text))
 
 
 def is_certain(text: str) -> bool:
@@ -70,8 +77,7 @@ def _breaks(plain: str, width: int, room: int) -> Iterator[int]:
                 yield place + word.start()
                 used, room = 0, width
             if size > room:  # longer than a whole row: broken where the row ends
-                for at, character in enumerate(letters):
-                    cells = cell_width(character)
+                for at, cells in enumerate(cell_widths(letters)):
                     if used + cells > room:
                         yield place + word.start() + at
                         used, room = 0, width
@@ -87,8 +93,7 @@ def fold(text: Text, width: int) -> list[Text]:
     if cell_count(text.plain) <= width:
         return [text]
     cuts, used = [], 0
-    for at, character in enumerate(text.plain):
-        cells = cell_width(character)
+    for at, cells in enumerate(cell_widths(text.plain)):
         if used + cells > max(width, 2):
             cuts.append(at)
             used = 0

@@ -76,32 +76,23 @@ class Painter:
 
     def _change(self, old: list[Cells], new: list[Cells]) -> str:
         """Return what makes the new rows of the old ones, with the cursor behind the last of either."""
-        row = next((n for n, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), None)
-        if row is None:
-            row = min(len(old), len(new))
-            if row == len(old):  # nothing is taken back
-                lines = [self._written(cells) for cells in new[row:]]
-                return "\r\n".join([*([""] if old and lines else []), *lines])
-            cell = 0
-        else:
-            pairs = zip(old[row], new[row], strict=False)
-            cell = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(old[row]), len(new[row])))
-        if row == len(old) - 1 and cell == len(old[row]):
+        row, cell = _first_difference(old, new)
+        if row == len(old):  # nothing is taken back
+            lines = [self._written(cells) for cells in new[row:]]
+            return "\r\n".join([*([""] if old and lines else []), *lines])
+        if row == len(new) and new:  # rows are gone, and the cursor belongs behind the last that stays
+            row, cell = row - 1, 0
+        if row == len(old) - 1 and new and cell == len(old[row]):
             return self._rest(new, row, cell)
-        if row < len(new):
-            before = "".join(character for character, _ in new[row][:cell])
-            if not is_certain(before):
-                cell, before = 0, ""
-            right = f"\x1b[{cell_count(before)}C" if cell else ""
-        else:
-            right = ""
-        up = len(old) - 1 - row
+        before = "".join(character for character, _ in old[row][:cell])
+        if not is_certain(before):
+            cell, before = 0, ""
         reset, self._codes = ("\x1b[m" if self._codes else ""), ""  # what is erased takes on the colour
-        move = reset + (f"\x1b[{up}A" if up else "") + "\r" + right + ERASE_BELOW
-        if row == len(new):  # rows are gone, and none comes in their place: back to the end of the last one
-            move += f"\x1b[A\x1b[{max(1, _width(new[-1]))}C" if new else ""
-            return f"{BEGIN_UPDATE}{move}{END_UPDATE}"
-        return f"{BEGIN_UPDATE}{move}{self._rest(new, row, cell)}{END_UPDATE}"
+        up = len(old) - 1 - row
+        move = f"\x1b[{up}A\r" if up else "\r"
+        right = f"\x1b[{cell_count(before)}C" if before else ""
+        rest = self._rest(new, row, cell) if new else ""
+        return f"{BEGIN_UPDATE}{reset}{move}{right}{ERASE_BELOW}{rest}{END_UPDATE}"
 
     def _rest(self, new: list[Cells], row: int, cell: int) -> str:
         return "\r\n".join([self._written(new[row][cell:]), *map(self._written, new[row + 1 :])])
@@ -125,6 +116,15 @@ class Painter:
                 self._codes = codes
             written.append("".join(character for character, _ in run))
         return "".join(written)
+
+
+def _first_difference(old: list[Cells], new: list[Cells]) -> tuple[int, int]:
+    """Return the row and the cell from which on the rows differ: of one of them, where it is the shorter."""
+    for row, (one, other) in enumerate(zip(old, new, strict=False)):
+        if one != other:
+            cells = enumerate(zip(one, other, strict=False))
+            return row, next((n for n, (a, b) in cells if a != b), min(len(one), len(other)))
+    return min(len(old), len(new)), 0
 
 
 @lru_cache(256)

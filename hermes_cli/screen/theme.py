@@ -19,9 +19,9 @@ SPEECH: Final = Style(color="green")
 MARK: Final = Style(dim=True)
 """Bullets, quote bars, fences, rules: what is there to be looked past."""
 HEADINGS: Final = (
-    Style(bold=True, underline=True, color="magenta"),
-    Style(bold=True, color="magenta"),
+    Style(bold=True, underline=True),
     Style(bold=True),
+    Style(bold=True, italic=True),
 )
 """By level; the last one holds for all that follow."""
 
@@ -41,7 +41,6 @@ SYNTAX: Final = {
     Name.Attribute: Style(color="cyan"),
     Number: Style(color="magenta"),
     String: Style(color="green"),
-    String.Doc: Style(dim=True, italic=True),
     Generic.Deleted: Style(color="red"),
     Generic.Inserted: Style(color="green"),
     Generic.Heading: Style(bold=True),

@@ -62,7 +62,7 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(file: Path,
 @pytest.mark.parametrize("seed", range(12))
 def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int) -> None:
     """Reading would end at the first bad page, and take the rest with it."""
-    chance, data = random.Random(seed), bytearray(file.read_bytes())  # noqa: S311 - pages, not secrets
+    chance, data = random.Random(seed), bytearray(file.read_bytes())
     bad = chance.sample(range(1, len(data) // PAGE), 5)
     for page in bad:
         data[page * PAGE : (page + 1) * PAGE] = chance.randbytes(PAGE)

@@ -15,13 +15,25 @@ import pyte
 PATIENCE_S = 30.0
 
 
+class Screen(pyte.HistoryScreen):
+    """A screen that keeps what comes behind a joiner.
+
+    pyte takes a character of no width that is no combining one, such as the joiner in a family's emoji, for
+    the end of what it was given to draw.
+    """
+
+    def draw(self, data: str) -> None:
+        for piece in [data] if data.isascii() else data:
+            super().draw(piece)
+
+
 class Terminal:
     """A running hermes, what stands on its screen, and keys to press."""
 
     def __init__(
         self, arguments: Sequence[str], env: Mapping[str, str], columns: int = 100, rows: int = 30
     ) -> None:
-        self._screen = pyte.HistoryScreen(columns, rows, history=5000)
+        self._screen = Screen(columns, rows, history=5000)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
         self.child: Any = pexpect.spawn(

@@ -18,7 +18,7 @@ from markdown_it.token import Token
 
 References = Mapping[str, Mapping[str, Any]]
 MAX_UNDERLINED = 80
-"""A longer line is no heading, whatever stands below it: it may be on the screen for good."""
+"""A longer text is no heading, whatever stands below it: it may be on the screen for good."""
 _CONTAINERS = {
     f"{name}_{side}"
     for name in ("bullet_list", "ordered_list", "list_item", "blockquote")
@@ -105,11 +105,11 @@ def parser(*, strict: bool = False) -> MarkdownIt:
 
 
 def _short_heading(state: StateBlock, begin: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the library's
-    """Take a line of dashes for an underline only below a single line that is not too long."""
+    """Take a line of dashes for an underline only below a text that is not too long."""
     made = len(state.tokens)
     if not lheading(state, begin, end, silent):
         return False
-    if state.line == begin + 2 and len(state.tokens[made + 1].content) <= MAX_UNDERLINED:
+    if len(state.tokens[made + 1].content) <= MAX_UNDERLINED:
         return True
     del state.tokens[made:]
     state.line = begin
@@ -133,8 +133,8 @@ def parse(
     containers are counted. `is_used` tells whether a label was used above a line: then its definition, which
     came too late for that, is shown.
 
-    Not `strict`, an underline makes a heading only of a single line of at most MAX_UNDERLINED characters.
-    Below a longer paragraph dashes are a rule.
+    Not `strict`, an underline makes a heading only of at most MAX_UNDERLINED characters. Below a longer
+    paragraph dashes are a rule.
     """
     env: dict[str, Any] = {"references": dict(references or {})}
     tokens = parser(strict=strict).parse(source, env)

@@ -15,7 +15,9 @@ from hermes_cli.screen import theme
 from hermes_cli.screen.markdown.blocks import References, parser
 from hermes_cli.screen.sanitize import sanitize
 
-_STYLES = {"em": theme.EMPHASIS, "strong": theme.STRONG, "s": theme.STRUCK}
+Extent = tuple[int, int]
+"""Where something that is marked up begins in the text, and where it ends."""
+_STYLES = {"em_open": theme.EMPHASIS, "strong_open": theme.STRONG, "s_open": theme.STRUCK}
 _OPEN = re.compile(r"(?<!\w)_+(?=[^\s_])|\*+(?=[^\s*])|~~(?=[^\s~])|`+|&#?\w*\Z")
 """What may open something that has not been closed, where it is left over in the parsed text."""
 _UNFINISHED = " *_`~\n"
@@ -42,10 +44,21 @@ def settled_length(content: str, references: References) -> int:
     It ends before the first thing that may be the beginning of emphasis, code, an entity, a link, or a link
     definition.
     """
-    plain = _parsed(content.rstrip(_UNFINISHED), references).plain
+    extents: list[Extent] = []
+    plain = _parsed(content.rstrip(_UNFINISHED), references, extents).plain
     found = _OPEN.search(plain)
-    end = found.start() if found else len(plain)
+    end = min(found.start() if found else len(plain), _open_bracket(plain))
+    # What may begin there may swallow the end of what began before it.
+    for begin, behind in sorted(extents, reverse=True):
+        if begin < end < behind:
+            end = begin
+    return end
+
+
+def _open_bracket(plain: str) -> int:
+    """Return the place of the first bracket that may yet begin a link, or the length of the text."""
     brackets: list[int] = []
+    end = len(plain)
     for place, character in enumerate(plain):
         if character == "[":
             brackets.append(place)
@@ -53,7 +66,7 @@ def settled_length(content: str, references: References) -> int:
             begin = brackets.pop()
             if _may_go_on(plain, begin, place + 1):
                 end = min(end, begin)
-    return min(end, *brackets) if brackets else end
+    return min([end, *brackets])
 
 
 def _may_go_on(plain: str, begin: int, place: int) -> bool:
@@ -70,12 +83,13 @@ def _may_go_on(plain: str, begin: int, place: int) -> bool:
     return False
 
 
-def _parsed(content: str, references: References) -> Text:
+def _parsed(content: str, references: References, extents: list[Extent] | None = None) -> Text:
+    """Return inline Markdown as text; where each thing in it begins and ends is added to `extents`."""
     env: dict[str, Any] = {"references": dict(references)}
     md = parser()
     tokens: list[Token] = []
     md.inline.parse(content, md, env, tokens)
-    return _text(tokens)
+    return _text(tokens, [] if extents is None else extents)
 
 
 def _mended(content: str, references: References) -> Text:
@@ -94,32 +108,42 @@ def _mended(content: str, references: References) -> Text:
     return text
 
 
-def _text(tokens: list[Token]) -> Text:
+def _text(tokens: list[Token], extents: list[Extent]) -> Text:
     """Return markdown-it's inline tokens as text. A style holds from its opening to its closing token."""
     text = Text()
+    begins: list[int] = []
     styles: list[Style] = []
-    links: list[tuple[str, int]] = []
+    targets: list[str] = []
     for token in tokens:
-        base, _, side = token.type.rpartition("_")
-        if side == "open" and base in _STYLES:
-            styles.append(_STYLES[base])
-        elif side == "close" and base in _STYLES:
+        begin = len(text)
+        if token.nesting == 1:
+            begins.append(begin)
+            styles.append(_STYLES.get(token.type, theme.PLAIN))
+            targets.append(str(token.attrs.get("href", "")))
+        elif token.nesting == -1:
             styles.pop()
-        elif token.type == "link_open":
-            links.append((str(token.attrs.get("href", "")), len(text)))
-        elif token.type == "link_close":
-            _end_link(text, *links.pop())
-        elif token.type == "image":
-            alt = _text(token.children or []).plain
+            begin = begins.pop()
+            _end_link(text, targets.pop(), begin)
+            extents.append((begin, len(text)))
+        else:
+            _add_leaf(text, token, styles)
+            if token.type != "text":
+                extents.append((begin, len(text)))
+    return text
+
+
+def _add_leaf(text: Text, token: Token, styles: list[Style]) -> None:
+    match token.type:
+        case "image":
+            alt = _text(token.children or [], []).plain
             _add(text, f"[{alt or 'image'}]", styles)
             _end_link(text, str(token.attrs.get("src", "")), len(text))
-        elif token.type in {"softbreak", "hardbreak"}:
+        case "softbreak" | "hardbreak":
             text.append("\n")
-        elif token.type == "code_inline":
+        case "code_inline":
             _add(text, token.content, [*styles, theme.CODE])
-        else:
+        case _:
             _add(text, token.content, styles)
-    return text
 
 
 def _add(text: Text, words: str, styles: list[Style]) -> None:

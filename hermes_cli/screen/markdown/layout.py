@@ -20,6 +20,7 @@ HELD_CELLS = 12
 """A word that has begun so near to the edge waits until it is known whether it fits."""
 _WORD = string.ascii_letters + string.digits + "_"
 """What a word of code consists of: it has no colour before it is whole."""
+_BLANK = re.compile(r"[ \n]")
 _HALF_WORD = re.compile(r"[^ \n]+\Z")
 
 
@@ -119,17 +120,23 @@ def _paragraph(leaf: Leaf, page: Page, references: References, at: int, *, is_op
         (n for n, pair in enumerate(zip(text.plain, strict, strict=False)) if len({*pair}) > 1), None
     )
     limit = min(_settled(leaf.content, references), len(text) if agreed is None else agreed)
-    settled = sum(end <= limit for end in ends[:-1])
+    settled = sum(_next_word_ends(text.plain, end) <= limit for end in ends[:-1])
     return Laid(rows, ends, settled)
+
+
+def _next_word_ends(plain: str, place: int) -> int:
+    """Return where the word at a place ends: had it been shorter it would have stood in the row before."""
+    found = _BLANK.search(plain, place)
+    return found.start() if found else len(plain)
 
 
 def _settled(content: str, references: References) -> int:
     """Return how many characters of an open paragraph's text are final.
 
-    It may become a heading while it is one short line. Its last lines may become a table's header.
+    It may become a heading while it is short. Its last lines may become a table's header.
     """
     lines = content.split("\n")
-    if len(lines) == 1 and len(content) <= MAX_UNDERLINED:
+    if len(content) <= MAX_UNDERLINED:
         return 0
     limit = settled_length(content, references)
     for place in (-2, -1):
@@ -178,6 +185,8 @@ def _code(
         rows += cut
         ends += [number + 1] * len(cut)
         settled += len(cut) if number < whole else 0
+    if "|" in leaf.fence and whole <= 1:  # what looks like a fence may be the head of a table
+        settled = 0
     return Laid(rows, ends, settled if is_open else len(rows))
 
 

@@ -1,0 +1,161 @@
+"""The camera: runs the real `hermes chat` on a pty, presses a scene's keys, and keeps the screen.
+
+It knows the process, the pty and pyte. It refuses to know what the scenes say and what a picture becomes.
+Whatever would change from one run to the next is kept out here: the home is empty, the hub out of reach, the
+environment fixed, the script named without its folder, and two figures are pinned.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyte
+from pyte.screens import Char
+
+from screenshots.picture import Glyph, Picture
+from screenshots.scenes import CONTEXT_SIZE, Scene, Step
+from tests.terminal.screen import PATIENCE_S, Screen, Terminal
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = "answers.toml"
+QUIET_S = 0.25
+"""For so long nothing may have come: prompt_toolkit paints twice, before and after it knows where it is."""
+READY = f"of {CONTEXT_SIZE:,} tokens"
+"""In the toolbar, which is the last row, while a prompt waits and its model is there."""
+ASKS_FOR_THE_CURSOR = b"\x1b[6n"
+"""What prompt_toolkit writes once a prompt: the new one is told from the old without knowing how it looks."""
+PINNED = {
+    # The version, which a release would change on every picture.
+    r"(?<=hermes )\d+\.\d+\.\d+\S*": "x.y.z",
+    # How fast a script is read says nothing of a model, and is different each time.
+    r"\b[\d,]+ tok/s": "42 tok/s",
+}
+_EXTENDED = {38, 48}
+_INDEXED, _DIRECT = 5, 2
+_DIM, _NORMAL = 2, {0, 22}
+
+
+class DimScreen(Screen):
+    """A screen that remembers what is dim, which pyte does not.
+
+    It is kept where pyte keeps what blinks, and nothing of hermes' does.
+    """
+
+    def select_graphic_rendition(self, *codes: int) -> None:
+        """Take a style on, dim among them."""
+        dim, rest = self.cursor.attrs.blink, iter(codes or (0,))
+        super().select_graphic_rendition(*codes)
+        for code in rest:
+            if code in _EXTENDED:  # an index or three shares follow, which are no styles
+                for _ in range({_INDEXED: 1, _DIRECT: 3}.get(next(rest, 0), 0)):
+                    next(rest, 0)
+            elif code == _DIM or code in _NORMAL:
+                dim = code == _DIM
+        self.cursor.attrs = self.cursor.attrs._replace(blink=dim)
+
+    def picture(self) -> Picture:
+        """Return what stands on it."""
+        rows = [[_glyph(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)]
+        return Picture(rows, None if self.cursor.hidden else (self.cursor.x, self.cursor.y))
+
+
+def _glyph(cell: Char) -> Glyph:
+    return Glyph(
+        cell.data,
+        cell.fg,
+        cell.bg,
+        bold=cell.bold,
+        dim=cell.blink,
+        italic=cell.italics,
+        underlined=cell.underscore,
+        struck=cell.strikethrough,
+        reverse=cell.reverse,
+    )
+
+
+class Camera(Terminal):
+    """A terminal whose screen can be kept. The program is this checkout's, run in `folder`."""
+
+    def __init__(self, folder: Path, arguments: list[str], columns: int, rows: int) -> None:
+        self._screen = self._shown = DimScreen(columns, rows, history=1000)
+        self._stream = pyte.ByteStream(self._screen)
+        self.raw = b""
+        self.child: Any = pexpect.spawn(
+            sys.executable,
+            ["-m", "hermes_cli", *arguments],
+            cwd=str(folder),
+            env=_environment(folder),
+            dimensions=(rows, columns),
+            timeout=PATIENCE_S,
+        )
+        self.child.delaybeforesend = None
+        self._screen.write_process_input = self.child.send  # type: ignore[method-assign] # as the base does
+
+    def press(self, step: Step) -> None:
+        """Press keys, and wait for what comes of them."""
+        prompts = self._prompts + step.keys.count("\r")
+        self.type(step.keys)
+        self.wait_for_prompt(prompts, step.until)
+
+    def wait_for_prompt(self, number: int = 1, words: str = "") -> None:
+        """Wait until that prompt stands still and the words have come, wherever their rows break."""
+        end, quiet_since = time.monotonic() + PATIENCE_S, time.monotonic()
+        while time.monotonic() < end:
+            before = len(self.raw)
+            is_alive = self._read()
+            is_ready = self._prompts >= number and READY in self._shown.display[-1]
+            if not is_ready or len(self.raw) > before or words not in " ".join(self.text.split()):
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > QUIET_S:
+                return
+            if not is_alive:
+                break
+        message = f"prompt {number} with {words!r} never came; the screen:\n{self.text}"
+        raise AssertionError(message)
+
+    @property
+    def _prompts(self) -> int:
+        """How many prompts there have been."""
+        return self.raw.count(ASKS_FOR_THE_CURSOR)
+
+    def picture(self) -> Picture:
+        """Return the screen as it stands."""
+        return self._shown.picture().pinned(PINNED)
+
+
+def take(scene: Scene, columns: int, rows: int) -> Picture:
+    """Return what is seen at the end of a scene. Raises AssertionError where it takes another course."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / SCRIPT).write_text(_script(scene), encoding="utf-8")
+        arguments = ["chat", "-m", f"scripted:{SCRIPT}", *scene.arguments]
+        with Camera(folder, arguments, columns, rows) as camera:
+            camera.wait_for_prompt()
+            for step in scene.steps:
+                camera.press(step)
+            return camera.picture()
+
+
+def _script(scene: Scene) -> str:
+    """Return the scripted engine's file; JSON's strings are TOML's, too."""
+    turns = [f"[[turns]]\ntext = {json.dumps(text)}\n" for text in scene.answers]
+    return f"context_size = {CONTEXT_SIZE}\n" + "".join(turns)
+
+
+def _environment(folder: Path) -> Mapping[str, str]:
+    """Return the environment of an empty home, with nothing of the person's who takes the pictures."""
+    return {
+        "HOME": str(folder),
+        "OPENHERMES_HOME": str(folder / "hermes"),
+        "HF_HOME": str(folder / "huggingface"),
+        "HF_ENDPOINT": "http://127.0.0.1:9",  # nothing listens on the discard port: the hub is out of reach
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+    }

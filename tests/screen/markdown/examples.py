@@ -1,0 +1,105 @@
+"""CommonMark's examples, and texts made of them; screens on which they are painted."""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyte
+from rich.text import Text
+
+from hermes_cli.screen.markdown.blocks import Leaf, parse
+from hermes_cli.screen.markdown.code import Highlighter
+from hermes_cli.screen.markdown.layout import Page, gap_before, head_and_rest, lay_out
+from hermes_cli.screen.markdown.stream import MarkdownStream
+from hermes_cli.screen.paint import Painter
+from tests.terminal.screen import Screen
+
+FILE = Path(__file__).with_name("commonmark-examples.json")
+
+Size = tuple[int, int]
+
+
+@cache
+def examples() -> dict[int, str]:
+    """Return the inputs of CommonMark 0.31.2's examples by their numbers."""
+    return {
+        one["example"]: one["markdown"] for one in json.loads(FILE.read_text(encoding="utf-8"))["examples"]
+    }
+
+
+def pieces(text: str, rng: random.Random) -> list[str]:
+    """Return a text cut at random places, now into single characters, now into long pieces."""
+    if len(text) < 2 or rng.random() < 0.2:
+        return list(text)
+    count = rng.randrange(min(len(text), 40))
+    cuts = sorted(rng.sample(range(1, len(text)), min(count, len(text) - 1)))
+    return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+def streamed(parts: Iterable[str], width: int, *, speech: bool = False) -> list[Text]:
+    """Return the rows of a text that came in parts, looked at behind each of them."""
+    stream, rows = MarkdownStream(speech=speech), list[Text]()
+    for part in parts:
+        stream.feed(part)
+        rows += stream.rows(width)[0]
+    return rows + stream.rows(width, ended=True)[0]
+
+
+def commonmark_rows(text: str, width: int) -> list[Text]:
+    """Return the rows of a whole text by CommonMark to the letter: every definition counts everywhere."""
+    parsed = parse(text, strict=True)
+    rows: list[Text] = []
+    before: Sequence[Any] = ()
+    for leaf in parsed.leaves:
+        head, rest = head_and_rest(leaf, before, width)
+        laid = lay_out(leaf, Page(width - len(rest)), parsed.references, _code(leaf))
+        if leaf.gap:
+            rows.append(Text(gap_before(leaf, before, width)))
+        rows += [Text.assemble(rest if place else head, row) for place, row in enumerate(laid.rows)]
+        before = leaf.containers
+    return rows
+
+
+def _code(leaf: Leaf) -> Callable[[int, str, bool], Text]:
+    highlighter = Highlighter(leaf.info)
+    return lambda _number, line, _whole: highlighter.add(line)
+
+
+def screen(size: Size, write: Callable[[Painter], None]) -> list[list[Any]]:
+    """Return every cell of a terminal with its scrollback, down to the last row that holds something."""
+    shown = Screen(*size, history=100_000)
+    painter = Painter(pyte.Stream(shown).feed, lambda: size)
+    write(painter)
+    rows = [*shown.history.top, *(shown.buffer[y] for y in range(size[1]))]
+    cells = [[row[x] for x in range(size[0])] for row in rows]
+    while cells and not any(cell.data.strip() for cell in cells[-1]):
+        cells.pop()
+    return cells
+
+
+def painted(parts: Iterable[str], size: Size, rng: random.Random, *, speech: bool = False) -> list[list[Any]]:
+    """Return the screen behind a text that came in parts, painted after some of them."""
+
+    def write(painter: Painter) -> None:
+        stream = MarkdownStream(speech=speech)
+        for part in parts:
+            stream.feed(part)
+            if rng.random() < 0.7:
+                painter.paint(*stream.rows(size[0]))
+        painter.paint(*stream.rows(size[0], ended=True))
+        painter.end()
+
+    return screen(size, write)
+
+
+def painted_at_once(rows: Sequence[Text], size: Size) -> list[list[Any]]:
+    """Return the screen behind rows that were written one after the other."""
+
+    def write(painter: Painter) -> None:
+        painter.paint(rows, [])
+        painter.end()
+
+    return screen(size, write)

@@ -1,0 +1,72 @@
+"""Code is highlighted line by line: the words stay, and a line looks as those above it say."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Keyword, String, Token
+
+from hermes_cli.screen import theme
+from hermes_cli.screen.markdown.code import MAX_WINDOW, Highlighter
+
+PYTHON = '''def f(x):
+    """What it does.
+
+    def is no keyword here.
+    """
+    return "a" + str(x)  # a comment
+'''.splitlines()
+
+
+def styles(highlighter: Highlighter, line: str) -> dict[str, object]:
+    """Return the style of each piece of a line."""
+    text = highlighter.add(line)
+    return {text.plain[span.start : span.end]: span.style for span in text.spans}
+
+
+def test_a_docstring_is_one_over_its_lines() -> None:
+    """Its middle would look like code."""
+    highlighter = Highlighter("python")
+    seen = [styles(highlighter, line) for line in PYTHON]
+    assert seen[0]["def"] == theme.SYNTAX[Keyword]
+    assert set(seen[3].values()) == {theme.SYNTAX[String]}
+    assert seen[5]["return"] == theme.SYNTAX[Keyword]
+
+
+def test_lines_look_as_pygments_has_them_in_the_whole() -> None:
+    """The golden colours are Pygments' own, of the whole text."""
+    highlighter = Highlighter("python")
+    ours = [
+        [(text.plain[s.start : s.end], s.style) for s in text.spans] for text in map(highlighter.add, PYTHON)
+    ]
+    whole: list[list[tuple[str, object]]] = [[]]
+    for kind, words in get_lexer_by_name("python").get_tokens("\n".join(PYTHON)):
+        while kind not in theme.SYNTAX:
+            kind = kind.parent or Token  # noqa: PLW2901 - up to the nearest that has a style
+        for place, part in enumerate(words.split("\n")):
+            if place:
+                whole.append([])
+            if part:
+                whole[-1].append((part, theme.SYNTAX[kind]))
+    assert ours == whole[: len(ours)]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["C"]), max_size=30), max_size=80),
+    st.sampled_from(["python", "c", "html", "json", "php", "nonsense", ""]),
+)
+def test_no_character_is_changed(lines: list[str], language: str) -> None:
+    """Code that is copied from the screen would not be what the model wrote."""
+    highlighter = Highlighter(language)
+    for line in lines:
+        assert highlighter.peek(line).plain == line
+        assert highlighter.add(line).plain == line
+
+
+@pytest.mark.parametrize("line", ["x = 1", '"""', "/*", "y" * (MAX_WINDOW + 1)])
+def test_what_is_read_again_for_a_line_is_bounded(line: str) -> None:
+    """A long block would cost the square of its length; the lines that are kept are counted."""
+    highlighter = Highlighter("python")
+    for _ in range(500):
+        highlighter.add(line)
+        assert sum(map(len, highlighter._lines)) <= MAX_WINDOW

@@ -1,0 +1,225 @@
+"""What is on the screen behind a streamed answer is what would be there if it had come at once."""
+
+import html.parser
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from rich.text import Text
+
+from hermes_cli.screen.markdown.stream import MarkdownStream, render
+from tests.screen.markdown.examples import (
+    commonmark_rows,
+    examples,
+    painted,
+    painted_at_once,
+    pieces,
+    streamed,
+)
+
+DEFINED_BELOW = {
+    *(23, 33, 205, 206, 216, 220, *range(529, 543), 544, 545, 551, *range(555, 566), *range(567, 574)),
+    *(575, 578, 579, *range(584, 592), 593, 594, 595),
+}
+"""CommonMark's examples in which a link is used above its definition. What was printed stays: the link as it
+was written, and the definition is shown where it stands, so that the reader has the target."""
+
+ANSWER = '''# Sorting
+
+Use **`sorted()`**, which *never* changes its argument; see [the documentation](https://docs.python.org/3/)
+for `key`. It was 5 * 3 = 15, snake_case stays, and so does [this] and a lone ` or *.
+
+1. First:
+   ```python
+   def by_length(words):
+       """Return them.
+
+       The shortest first.
+       """
+       return sorted(words, key=len)  # comment
+   ```
+2. Then
+   - nested *one*, which is long enough to be wrapped, and wrapped again on a narrow terminal
+     - deeper
+
+   still the second
+
+> A quote that goes on for a while.
+>
+> - in it, a list
+
+| Name | What | Cost |
+|:-----|:----:|-----:|
+| `sorted` | a **new** list | 12 |
+| `sort` | in place | 9 |
+
+*He looks up.* "You *again*," he says. "What?" 日本語の文字 👩‍👧 é ❤️
+
+***
+'''
+
+
+def texts(rows: list[Text]) -> list[str]:
+    """Return rows as plain text, without the empty ones at the end."""
+    lines = [row.plain.rstrip() for row in rows]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def parts_of(text: str) -> Iterator[list[str]]:
+    """Yield a text in single characters, in lines, and in random pieces."""
+    yield list(text)
+    yield text.splitlines(keepends=True)
+    yield pieces(text, random.Random(len(text)))
+
+
+@pytest.mark.parametrize("width", [80, 20])
+def test_every_example_of_commonmark_streams_to_its_one_shot_rendering(width: int) -> None:
+    """Half an answer would be repeated, lost, or look otherwise in the scrollback than it should."""
+    different = [
+        number
+        for number, text in examples().items()
+        for parts in parts_of(text)
+        if texts(streamed(parts, width)) != texts(render(text, width))
+    ]
+    assert different == []
+
+
+def test_only_definitions_below_their_use_differ_from_commonmark() -> None:
+    """Answers would be read by rules of hermes' own, and nobody would know which."""
+    different = {
+        number
+        for number, text in examples().items()
+        if texts(render(text, 80)) != texts(commonmark_rows(text, 80))
+    }
+    assert different == DEFINED_BELOW
+
+
+class _Words(html.parser.HTMLParser):
+    """Takes the text out of HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("number", sorted(examples()))
+def test_nothing_that_is_said_is_left_out(number: int) -> None:
+    """A part of an answer would never reach the eye. The reference is markdown-it's own HTML."""
+    text = examples()[number]
+    words = _Words()
+    words.feed(MarkdownIt("commonmark", {"html": False}).render(text))
+    shown = iter("".join(row.plain for row in commonmark_rows(text, 80)))
+    wanted = "".join(words.text.split())
+    assert all(character in shown for character in wanted.expandtabs(4)), wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 20])
+def test_the_screen_behind_every_example_is_the_same_cell_for_cell(width: int) -> None:
+    """Colours or erased cells would be left behind by the repainting of the tail."""
+    rng = random.Random(width)
+    for number, text in examples().items():
+        size = width, 10
+        expected = painted_at_once(render(text, width), size)
+        assert painted(pieces(text, rng), size, rng) == expected, number
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_two_thousand_random_chunkings_leave_the_same_screen(seed: int) -> None:
+    """How the model's tokens happen to fall would decide what the scrollback holds."""
+    rng = random.Random(seed)
+    known = list(examples().values())
+    for _ in range(100):
+        text = "".join(rng.choice(known) + rng.choice(["", "\n"]) for _ in range(rng.randrange(1, 8)))
+        if rng.random() < 0.2:
+            text += ANSWER
+        size, speech = (rng.choice([20, 33, 80, 120]), rng.choice([4, 10, 24])), rng.random() < 0.5
+        expected = painted_at_once(render(text, size[0], speech=speech), size)
+        assert painted(pieces(text, rng), size, rng, speech=speech) == expected, text
+
+
+@given(st.data(), st.sampled_from([12, 20, 40, 80]))
+def test_an_answer_comes_out_the_same_in_any_pieces(data: st.DataObject, width: int) -> None:
+    """A chunk's end in the middle of a mark would be taken for the end of the text."""
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(ANSWER) - 1), max_size=30)))
+    parts = [ANSWER[a:b] for a, b in zip([0, *cuts], [*cuts, len(ANSWER)], strict=True)]
+    assert texts(streamed(parts, width, speech=True)) == texts(render(ANSWER, width, speech=True))
+
+
+def test_what_is_final_is_given_once_and_early() -> None:
+    """The tail would grow with the answer, and with it the cost of each look."""
+    stream, live, final = MarkdownStream(), 0, 0
+    for part in pieces(ANSWER * 4, random.Random(1)):
+        stream.feed(part)
+        rows, tail = stream.rows(60)
+        final += len(rows)
+        live = max(live, len(tail))
+    assert live <= 10, "the longest that stays open is the table"
+    assert final > 100
+
+
+def test_the_rows_of_a_long_paragraph_are_final_while_it_grows() -> None:
+    """A paragraph longer than the screen could not be painted."""
+    stream, live = MarkdownStream(), 0
+    words = "Once there was a *small* boat, `made` of paper, which sailed. "
+    for part in pieces(words * 40, random.Random(2)):
+        stream.feed(part)
+        live = max(live, len(stream.rows(40)[1]))
+    assert live <= 4
+
+
+@pytest.mark.parametrize(
+    ("half", "shown"),
+    [
+        ("This is **bo", "This is bo"),
+        ("This is **bold*", "This is bold"),
+        ("*He looks", "He looks"),
+        ("Use `sor", "Use sor"),
+        ("See [the docs](https://a.b/c", "See the docs (https://a.b/c"),
+        ("Text\n- ", "Text"),
+        ("Text\n``", "Text"),
+        ("Text\n#", "Text"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n| 3", "a │ b\n──┼──\n1 │ 2"),
+    ],
+)
+def test_what_is_half_there_is_shown_as_what_it_will_be(half: str, shown: str) -> None:
+    """Marks would flash on the screen, and words jump about when they are closed."""
+    stream = MarkdownStream()
+    stream.feed(half)
+    final, live = stream.rows(80)
+    assert "\n".join(row.plain for row in [*final, *live]) == shown
+
+
+def test_a_line_break_of_the_model_stays_one() -> None:
+    """Verses would run together."""
+    assert texts(render("Roses are red,\nviolets are blue.", 80)) == ["Roses are red,", "violets are blue."]
+
+
+def test_a_list_goes_on_counting_across_what_was_forgotten() -> None:
+    """Each item would begin with the number that the model wrote, or with 1."""
+    text = "".join(f"1. item {n}\n\n" for n in range(12))
+    assert texts(streamed(list(text), 40))[-1] == "12. item 11"
+
+
+def test_a_link_shows_where_it_leads() -> None:
+    """A text could hide its target; and an address would stand there twice."""
+    rows = texts(render("[good](http://evil.example) <http://a.example> ![x](y.png)", 80))
+    assert rows == ["good (http://evil.example) http://a.example [x] (y.png)"]
+
+
+def test_html_is_text() -> None:
+    """Tags would vanish, and what a person asked about HTML with them."""
+    assert texts(render("Use <div> and\n\n<script>alert(1)</script>", 80)) == [
+        "Use <div> and",
+        "",
+        "<script>alert(1)</script>",
+    ]

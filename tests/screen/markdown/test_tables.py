@@ -1,0 +1,46 @@
+"""A table is drawn where it fits; where it does not, nothing of it is cut off."""
+
+import pytest
+
+from hermes_cli.screen.cells import cell_count
+from hermes_cli.screen.markdown.stream import render
+
+WIDE = """
+| Name | What it is for | Cost |
+|:-----|:--------------:|-----:|
+| first | something with many words in it | 1 |
+| second | x | 22 |
+"""
+TITLES, CELLS = [f" col{n} " for n in range(12)], [f" v{n} " for n in range(12)]
+MANY = "\n".join("|".join(["", *cells, ""]) for cells in (TITLES, ["--"] * 12, CELLS))
+
+
+def shown(text: str, width: int) -> list[str]:
+    """Return a text's rows."""
+    return [row.plain for row in render(text, width) if row.plain]
+
+
+def test_columns_are_as_wide_as_what_stands_in_them() -> None:
+    """Cells would not stand under each other; the alignment that the model asked for would be lost."""
+    assert shown(WIDE, 80) == [
+        "Name   │         What it is for          │ Cost",
+        "───────┼─────────────────────────────────┼─────",
+        "first  │ something with many words in it │    1",
+        "second │                x                │   22",
+    ]
+
+
+@pytest.mark.parametrize("width", [8, 12, 20, 33, 40, 80])
+@pytest.mark.parametrize("text", [WIDE, MANY])
+def test_every_word_is_there_and_no_row_too_wide(text: str, width: int) -> None:
+    """On a narrow terminal columns would vanish."""
+    rows = shown(text, width)
+    assert all(cell_count(row) <= width for row in rows)
+    together = "".join("".join(rows).split())
+    words = [word for word in text.replace("|", " ").split() if word.isalnum()]
+    assert [word for word in words if len(word) <= 6 and word not in together] == []
+
+
+def test_what_has_no_room_for_columns_is_a_list() -> None:
+    """A table of many columns would be drawn letter by letter."""
+    assert shown(MANY, 40)[:2] == ["col0: v0", "col1: v1"]

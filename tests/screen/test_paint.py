@@ -1,0 +1,108 @@
+"""What is painted is what is on the screen, and no more is written than has changed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.style import Style
+from rich.text import Text
+
+from hermes_cli.screen.paint import BEGIN_UPDATE, Painter
+from tests.screen.markdown.examples import screen
+
+BOLD = Style(bold=True)
+lines = st.lists(st.text("ab日é ", max_size=5).map(str.rstrip), max_size=6)
+
+
+def rows(*texts: str) -> list[Text]:
+    """Return rows of plain text."""
+    return [Text(text) for text in texts]
+
+
+class Recorder:
+    """A painter on a terminal whose size can change, and what it writes."""
+
+    def __init__(self, *, reflows: bool = True, colour: bool = True) -> None:
+        self.size = (20, 6)
+        self.written: list[str] = []
+        self.painter = Painter(self.written.append, lambda: self.size, colour=colour, reflows=reflows)
+
+    def paint(self, final: list[Text], live: list[Text]) -> str:
+        """Paint, and return what was written for it."""
+        self.written.clear()
+        self.painter.paint(final, live)
+        return "".join(self.written)
+
+
+@given(st.lists(st.tuples(lines, lines), max_size=8))
+def test_the_screen_holds_what_was_final_and_then_what_is_live(
+    looks: list[tuple[list[str], list[str]]],
+) -> None:
+    """Rows would be doubled, or stay when they are gone."""
+    expected: list[str] = []
+
+    def write(painter: Painter) -> None:
+        live: list[str] = []
+        for final, live in looks:
+            painter.paint(rows(*final), rows(*live))
+            expected.extend(final)
+        expected.extend(live)
+        painter.end()
+
+    cells = screen((10, 8), write)
+    while expected and not expected[-1]:
+        expected.pop()
+    assert ["".join(cell.data for cell in row).rstrip() for row in cells] == expected
+
+
+def test_what_grows_is_only_added_to() -> None:
+    """Each token would repaint the line."""
+    painter = Recorder()
+    assert painter.paint([], rows("Hello")) == "Hello"
+    assert painter.paint([], rows("Hello there")) == " there"
+    assert painter.paint(rows("Hello there"), rows("you")) == "\r\nyou"
+    assert painter.paint(rows("you"), []) == "\r\n"
+
+
+def test_what_changes_is_changed_from_there_on_in_one_update() -> None:
+    """The line would flicker, or be written whole."""
+    painter = Recorder()
+    painter.paint([], rows("one two", "three"))
+    assert painter.paint([], rows("one 2")) == f"{BEGIN_UPDATE}\x1b[1A\r\x1b[4C\x1b[J2\x1b[?2026l"
+
+
+def test_a_style_is_written_once_and_left_at_the_end() -> None:
+    """Bold text would cost a sequence for each token, or go on behind the answer."""
+    painter = Recorder()
+    assert painter.paint([], [Text("bo", BOLD)]) == "\x1b[1mbo"
+    assert painter.paint([], [Text("bold", BOLD)]) == "ld"
+    painter.written.clear()
+    painter.painter.end()
+    assert painter.written == ["\x1b[m\r\n"]
+
+
+def test_without_colour_emphasis_stays() -> None:
+    """NO_COLOR would take more than colours."""
+    painter = Recorder(colour=False)
+    assert painter.paint([], [Text("x", Style(color="red", italic=True))]) == "\x1b[3mx"
+
+
+def test_a_tail_that_is_taller_than_the_screen_shows_its_end() -> None:
+    """What has scrolled away would be painted over."""
+
+    def write(painter: Painter) -> None:
+        for count in range(1, 12):
+            painter.paint([], rows(*(f"row {n}" for n in range(count))))
+        painter.paint(rows(*(f"row {n}" for n in range(11))), [])
+        painter.end()
+
+    shown = ["".join(cell.data for cell in row).rstrip() for row in screen((10, 4), write)]
+    assert shown == [f"row {n}" for n in range(11)]
+
+
+@pytest.mark.parametrize(("reflows", "up"), [(True, 3), (False, 1)])
+def test_a_narrower_terminal_has_the_tail_taken_back_row_by_row(*, reflows: bool, up: int) -> None:
+    """Half of the tail would stay above its new self, or rows above it be erased."""
+    painter = Recorder(reflows=reflows)
+    painter.paint([], rows("fifteen letters", "and fifteen mor"))
+    painter.size = (8, 6)
+    assert f"\x1b[{up}A\r\x1b[J" in painter.paint([], rows("fifteen", "letters"))

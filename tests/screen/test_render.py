@@ -1,0 +1,83 @@
+"""The renderer is chosen once, and looks at the answer no oftener than it should."""
+
+import io
+
+import pytest
+
+from hermes_cli.screen.render import INTERVAL_S, MarkdownRenderer, PlainRenderer, renderer
+from hermes_cli.screen.terminal import Terminal
+
+
+class Tty(io.BytesIO):
+    """Counts how often it is written to."""
+
+    writes = 0
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        self.writes += 1
+        return super().write(data)
+
+
+def terminal(out: io.BytesIO, *, tty: bool = True, obeys: bool = True) -> Terminal:
+    """Return a terminal on standard output, or none."""
+    return Terminal(io.BytesIO(), out, io.StringIO(), False, tty, False, obeys=obeys)  # noqa: FBT003 - see tests/cli.py
+
+
+@pytest.mark.parametrize(
+    ("tty", "obeys", "plain", "kind"),
+    [
+        (True, True, False, MarkdownRenderer),
+        (True, False, False, PlainRenderer),  # TERM=dumb
+        (True, True, True, PlainRenderer),
+        (False, True, False, PlainRenderer),
+    ],
+)
+def test_markdown_is_for_a_terminal_that_obeys(*, tty: bool, obeys: bool, plain: bool, kind: type) -> None:
+    """A pipe would get control sequences, or a person raw Markdown."""
+    assert type(renderer(terminal(io.BytesIO(), tty=tty, obeys=obeys), plain=plain)) is kind
+
+
+@pytest.mark.parametrize("text", ["**a**\x1b[2J\r\n", "", "no end", "two\n\n"])
+def test_a_pipe_gets_the_bytes_and_one_newline(text: str) -> None:
+    """Scripts would read something that the model did not say."""
+    out = io.BytesIO()
+    shows = renderer(terminal(out, tty=False))
+    for character in text:
+        shows.write(character)
+    shows.end()
+    assert out.getvalue() == text.encode() + b"\n"
+
+
+def test_a_plain_terminal_gets_the_text_sanitised_and_its_line_ended() -> None:
+    """The prompt would stand behind the answer."""
+    out = io.BytesIO()
+    shows = PlainRenderer(terminal(out))
+    shows.write("# a\x1b[2J")
+    shows.end()
+    assert out.getvalue().decode() == "# a\u241b[2J\n"
+
+
+def test_twenty_looks_a_second_at_most() -> None:
+    """A fast model would keep the processor busy with painting."""
+    out, now = Tty(), [0.0]
+    shows = MarkdownRenderer(terminal(out), clock=lambda: now[0])
+    for _ in range(1000):  # ten seconds of a hundred tokens each
+        shows.write("word ")
+        now[0] += 0.01
+    assert out.writes <= 10 / INTERVAL_S + 1
+    shows.end()
+    assert out.getvalue().decode().split() == ["word"] * 1000
+
+
+def test_a_look_that_takes_long_is_taken_less_often() -> None:
+    """On a slow machine the answer's own speed would suffer."""
+    out, now = Tty(), [0.0]
+
+    def clock() -> float:
+        now[0] += 0.05  # each look takes as long as that
+        return now[0]
+
+    shows = MarkdownRenderer(terminal(out), clock=clock)
+    for _ in range(100):
+        shows.write("word ")
+    assert out.writes <= 14
