@@ -37,18 +37,18 @@ def test_lines_look_as_pygments_has_them_in_the_whole() -> None:
     """The golden colours are Pygments' own, of the whole text."""
     highlighter = Highlighter("python")
     ours = [
-        [(text.plain[s.start : s.end], s.style) for s in text.spans] for text in map(highlighter.add, PYTHON)
+        (text.plain[place], span.style)
+        for text in map(highlighter.add, PYTHON)
+        for span in text.spans
+        for place in range(span.start, span.end)
     ]
-    whole: list[list[tuple[str, object]]] = [[]]
+    whole: list[tuple[str, object]] = []
     for kind, words in get_lexer_by_name("python").get_tokens("\n".join(PYTHON)):
         while kind not in theme.SYNTAX:
             kind = kind.parent or Token  # noqa: PLW2901 - up to the nearest that has a style
-        for place, part in enumerate(words.split("\n")):
-            if place:
-                whole.append([])
-            if part:
-                whole[-1].append((part, theme.SYNTAX[kind]))
-    assert ours == whole[: len(ours)]
+        whole += [(character, theme.SYNTAX[kind]) for character in words]
+    styled = [(character, style) for character, style in whole if character != "\n" and style != theme.PLAIN]
+    assert [pair for pair in ours if pair[1] != theme.PLAIN] == styled
 
 
 @given(
