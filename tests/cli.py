@@ -33,10 +33,10 @@ def hermes(*arguments: str, env: Mapping[str, str], stdin: bytes = b"") -> Resul
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def script(folder: Path, *turns: Mapping[str, Any], context_size: int = 4096) -> str:
+def script(folder: Path, *turns: Mapping[str, Any], context_size: int = 4096, **more: Any) -> str:
     """Write a script for the scripted engine and return the name to give after -m."""
     path = folder / "script.toml"
-    lines = [f"context_size = {context_size}"]
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {"context_size": context_size, **more}.items()]
     for turn in turns:
         lines.append("[[turns]]")
         lines += [f"{key} = {json.dumps(value)}" for key, value in turn.items()]

@@ -35,7 +35,7 @@ def converse(runtime: Runtime, flags: Flags) -> int:
         if not terminal.interactive:
             return Loop(state, LineReader(terminal.stdin), person=False).run()
         terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
-        terminal.notice(_why(choice))
+        terminal.notice(f"{_why(choice)}\n")
         vi_keys = runtime.settings.keys == "vi"
         reader = PromptReader(state, runtime.paths.history, vi_keys=vi_keys)
         return Loop(state, reader, person=True).run()

@@ -160,12 +160,16 @@ def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 def load_script(path: Path) -> ScriptedEngine:
     """Return the engine for a script file.
 
-    The file is TOML: `context_size` and a list of `[[turns]]` tables with ScriptedTurn's fields. Raises
+    The file is TOML: `context_size`, `load` (the seconds that loading takes), `broken` (the error with which
+    it ends, as ScriptedTurn's) and a list of `[[turns]]` tables with ScriptedTurn's fields. Raises
     ConfigError for anything else.
     """
     try:
         table = parse_toml(read_text(path, ConfigError), path, ConfigError)
+        time.sleep(float(table.get("load", 0)))
+        if broken := table.get("broken"):
+            raise _ERRORS[broken](f"the script says: {broken}")
         turns = [ScriptedTurn(**turn) for turn in table.get("turns", [])]
         return ScriptedEngine(turns, int(table.get("context_size", 4096)))
-    except (AttributeError, ValueError, TypeError) as error:
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} is no script for the scripted engine: {error}") from None

@@ -7,7 +7,6 @@ from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import FIELDS, OptionError, Sourced
 from hermes_cli.repl.state import State
-from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
 
 
@@ -41,7 +40,7 @@ def persona(state: State, argument: str) -> None:
     """`/persona`: another character is another conversation."""
     if not argument:
         rows = state.host.persona_names()
-        state.show(_columns({_marked(name, state.persona.key): text for name, text in rows.items()}))
+        state.show_rows([(_marked(name, state.persona.key), text) for name, text in rows.items()])
         return
     chosen = state.host.find_persona(argument)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
@@ -67,7 +66,9 @@ def model(state: State, argument: str) -> None:
     """`/model`: the conversation goes on with another model."""
     if not argument:
         rows = state.host.model_names()
-        state.show(_columns({_marked(name, state.session.engine.name): text for name, text in rows.items()}))
+        if not rows:
+            state.notice("There is no model on this machine; 'hermes models pull' fetches one.")
+        state.show_rows([(_marked(name, state.session.engine.name), text) for name, text in rows.items()])
         return
     state.host.use_model(argument, state.session)
     state.notice(f"Now with {sanitize_line(state.host.describe_model(), MAX_LINE)}")
@@ -86,7 +87,7 @@ def option_choices(_state: State) -> Mapping[str, str]:
 def set_option(state: State, argument: str) -> None:
     """`/set`: one option for the rest of the run."""
     if not argument:
-        state.show(options_text(state.session.options))
+        state.show_rows(options_rows(state.session.options))
         return
     name, _, text = argument.partition(" ")
     name, text = name.replace("-", "_"), text.strip()
@@ -109,13 +110,12 @@ def _parse(name: str, text: str) -> object:
         raise UsageError(str(error), "/set lists the options") from None
 
 
-def options_text(sourced: Sourced) -> str:
-    """Return every option with its value, range and source, one a line."""
-    rows = [
+def options_rows(sourced: Sourced) -> list[tuple[str, ...]]:
+    """Return every option with its value, range and source."""
+    return [
         (name, options.value_text(getattr(sourced.options, name)), known.range_text, sourced.source(name))
         for name, known in FIELDS.items()
     ]
-    return columns(rows, indent="  ")
 
 
 def show_choices(_state: State) -> Mapping[str, str]:
@@ -137,8 +137,8 @@ def show(state: State, argument: str) -> None:
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
         "context": f"{used:,} of {session.engine.context_size:,} tokens, {_turns(state)} turns",
     }
-    state.show(_columns(rows))
-    state.show(options_text(session.options))
+    state.show_rows(list(rows.items()))
+    state.show_rows(options_rows(session.options))
 
 
 def _turns(state: State) -> int:
@@ -164,7 +164,3 @@ def _show_prompt(state: State) -> None:
 
 def _marked(name: str, current: str) -> str:
     return f"* {name}" if name == current else f"  {name}"
-
-
-def _columns(rows: Mapping[str, str]) -> str:
-    return columns(list(rows.items()), indent="  ")

@@ -39,12 +39,12 @@ class CommandCompleter(Completer):
             yield from self._arguments(found, argument, event)
 
     def _arguments(self, found: table.Command, argument: str, event: CompleteEvent) -> Iterable[Completion]:
-        if found.choices is not None:
-            for choice, meta in found.choices(self._state).items():
-                if choice.lower().startswith(argument.lower()) and choice.isprintable():
-                    yield Completion(choice, -len(argument), display_meta=sanitize_line(meta))
+        choices = found.choices(self._state) if found.choices else {}
+        for choice, meta in choices.items():
+            if choice.lower().startswith(argument.lower()) and choice.isprintable():
+                yield Completion(choice, -len(argument), display_meta=sanitize_line(meta))
         path = argument.lstrip()
-        if found.takes_path and (path or found.choices is None):
+        if found.takes_path and not any(known.startswith(argument.lower()) for known in choices):
             for one in self._paths.get_completions(Document(path, len(path)), event):
                 if one.text.isprintable():  # a name with control characters can be typed by no one
                     yield one

@@ -9,7 +9,7 @@ from hermes_cli.formats import table as formats
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.repl import actions
 from hermes_cli.repl.state import State
-from hermes_cli.screen.columns import columns, counted, when
+from hermes_cli.screen.columns import counted, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import typed
 from hermes_cli.store.rescue import kept_aside
@@ -31,7 +31,10 @@ def sessions(state: State, _argument: str) -> None:
         )
         for one in branches.store_of(state.session).conversations(SHOWN)
     ]
-    state.show(columns(rows, indent="  ") if rows else "There is no conversation yet.")
+    if rows:
+        state.show_rows(rows)
+    else:
+        state.notice("There is no conversation yet.")
 
 
 def resume_choices(state: State) -> Mapping[str, str]:
@@ -85,7 +88,10 @@ def search(state: State, argument: str) -> None:
         raise UsageError("/search takes words to look for")
     hits = branches.store_of(state.session).search(argument, SHOWN)
     rows = [(str(hit.conversation), when(hit.created), hit.title, hit.excerpt) for hit in hits]
-    state.show(columns(rows, indent="  ") if rows else "Nothing was found.")
+    if rows:
+        state.show_rows(rows)
+    else:
+        state.notice("Nothing was found.")
 
 
 def export_choices(_state: State) -> Mapping[str, str]:

@@ -11,12 +11,18 @@ from hermes_cli.repl.pasted import Pastes
 from hermes_cli.repl.state import State
 
 
+def _in_a_block(state: State, text: str) -> bool:
+    """Whether Enter begins a new line. A command is sent, so that /multiline can be ended as it was begun."""
+    is_command = text.startswith("/") and "\n" not in text
+    return blocks.is_open(text) or (state.multiline and not is_command)
+
+
 def bindings(state: State, pastes: Pastes) -> KeyBindings:
     """Return the keys of the prompt."""
     keys = KeyBindings()
     in_the_line = has_focus(DEFAULT_BUFFER)
     on_an_empty_line = Condition(lambda: not get_app().current_buffer.text)
-    in_a_block = Condition(lambda: state.multiline or blocks.is_open(get_app().current_buffer.text))
+    in_a_block = Condition(lambda: _in_a_block(state, get_app().current_buffer.text))
     behind_a_mark = Condition(
         lambda: bool(pastes.mark_before(get_app().current_buffer.document.text_before_cursor))
     )

@@ -100,7 +100,7 @@ class Loop:
         name, *rest = line.split(maxsplit=1) or [""]
         command = table.find(name)
         if command is None:
-            self._state.notice(table.nearest(sanitize_line(name)))
+            self._state.fail(table.nearest(sanitize_line(name)))
             return
         self._obeying = True
         try:

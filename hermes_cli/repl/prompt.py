@@ -8,15 +8,16 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.application import create_app_session, get_app, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import Input
-from prompt_toolkit.output import Output
+from prompt_toolkit.output import DummyOutput, Output
 from prompt_toolkit.styles import Style
 
 from hermes_cli.errors import Interrupted
@@ -43,6 +44,12 @@ STYLE = Style.from_dict(
         "toolbar.hot": "bold ansired",
         "toolbar.busy": "ansicyan",
         "auto-suggestion": "dim",
+        "completion-menu": "noinherit",
+        "completion-menu.completion.current": "noinherit reverse",
+        "completion-menu.meta.completion": "noinherit dim",
+        "completion-menu.meta.completion.current": "noinherit dim reverse",
+        "scrollbar.background": "noinherit",
+        "scrollbar.button": "noinherit",
     }
 )
 
@@ -65,8 +72,8 @@ class PromptReader:
         self._typed: set[str] = set()
         self._tick = 0
         state.forget_typed = self._forget
-        self._session: PromptSession[str] = PromptSession(
-            [("class:prompt", PROMPT)],
+        self._session = self._make_session(
+            message=[("class:prompt", PROMPT)],
             history=self._history(),
             completer=CommandCompleter(state),
             complete_while_typing=Condition(self._typing_a_command),
@@ -82,6 +89,11 @@ class PromptReader:
             input=source or keyboard.keyboard(sys.stdin, MAX_CHARACTERS, self._refuse_paste),
             output=sink,
         )
+
+    def _make_session(self, **settings: Any) -> PromptSession[str]:
+        """Return a prompt. Only where it was given no output does prompt_toolkit know a dumb terminal."""
+        with create_app_session(output=None if self._state.terminal.obeys else _PlainOutput()):
+            return PromptSession(**settings)
 
     def _typing_a_command(self) -> bool:
         return self._session.default_buffer.text.startswith("/")
@@ -198,6 +210,16 @@ class PromptReader:
             remarks=state.remarks(),
         )
         return toolbar(facts, get_app().output.get_size().columns, self._tick)
+
+
+class _PlainOutput(DummyOutput):
+    """Standard output of a terminal that obeys nothing: the letters, and no control sequence."""
+
+    def write(self, data: str) -> None:
+        sys.stdout.write(data)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def _how_far(state: State) -> str:

@@ -7,7 +7,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.repl.state import State
 from hermes_cli.screen.clipboard import copy_to_clipboard
-from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.columns import counted
 
 CODE = "code"
 
@@ -54,7 +54,7 @@ def tokens(state: State, argument: str) -> None:
     used = sum(sums.values())
     rows = [(name, f"{count:,}") for name, count in sums.items() if count]
     rows.append(("in all", f"{used:,} of {engine.context_size:,}, {engine.context_size - used:,} are free"))
-    state.show(columns(rows, indent="  "))
+    state.show_rows(rows)
     if not conversation.messages:
         state.notice("Nothing was said yet.")
 

@@ -1,6 +1,6 @@
 """What a running REPL holds: session, persona, streams, and whether it should go on."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hermes_cli.chat.session import Session
@@ -10,6 +10,7 @@ from hermes_cli.errors import translated
 from hermes_cli.messages import Conversation
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.host import Host
+from hermes_cli.screen.columns import columns
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 
@@ -118,6 +119,10 @@ class State:
     def show(self, text: str) -> None:
         """Print what was asked for: on standard error, so that standard output holds answers alone."""
         self.terminal.plain(text)
+
+    def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print rows in columns."""
+        self.terminal.rows(columns(rows, indent="  "))
 
     def notice(self, text: str) -> None:
         """Print a remark, dim."""

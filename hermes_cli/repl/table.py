@@ -8,13 +8,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hermes_cli.errors import UsageError
 from hermes_cli.repl import actions, branching, composing, conversations, reading
 from hermes_cli.repl.state import State
 
 KEYS = (
-    "Enter sends. Alt-Enter or Ctrl-J begins a new line; a text between triple quotes may have many.",
-    "Ctrl-C stops an answer, Ctrl-D leaves. Up and Ctrl-R bring back what was typed; a line that begins",
-    "with a blank is not kept. Ctrl-X Ctrl-E opens your editor, Tab completes. //WORD says /WORD.",
+    ("Enter", "Send; in a text between triple quotes, begin a new line."),
+    ("Alt-Enter, Ctrl-J", "Begin a new line."),
+    ("Ctrl-C", "Stop an answer; empty the line."),
+    ("Ctrl-D", "Leave."),
+    ("Up, Ctrl-R", "Bring back what was typed; a line that begins with a blank is not kept."),
+    ("Tab", "Complete a command and what it takes."),
+    ("Ctrl-X Ctrl-E", "Open your editor."),
+    ("//WORD", "Say /WORD to the model."),
 )
 
 
@@ -37,7 +43,7 @@ class Command:
 
 
 def _help(state: State, _argument: str) -> None:
-    state.show(help_text())
+    state.show_rows([*((command.usage, command.help) for command in COMMANDS), ("",), *KEYS])
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -165,15 +171,9 @@ def command_line(text: str) -> str | None:
     return text[found.end(1) :] if found and find(found[2]) else None
 
 
-def nearest(name: str) -> str:
-    """Return the line that answers an unknown command."""
+def nearest(name: str) -> UsageError:
+    """Return the error for an unknown command."""
     close = difflib.get_close_matches(name.lower(), list(_BY_NAME), n=1)
-    guess = f" Did you mean /{close[0]}?" if close else ""
-    return f"There is no command /{name}.{guess} /help lists them; begin with // to say it to the model."
-
-
-def help_text() -> str:
-    """Return the list of commands, one a line."""
-    width = max(len(command.usage) for command in COMMANDS)
-    rows = [f"  {command.usage:<{width}}  {command.help}" for command in COMMANDS]
-    return "\n".join([*rows, "", *(f"  {line}" for line in KEYS)])
+    guess = f"; did you mean /{close[0]}?" if close else ""
+    hint = "/help lists the commands; begin with // to say it to the model"
+    return UsageError(f"there is no command /{name}{guess}", hint)

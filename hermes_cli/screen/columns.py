@@ -1,6 +1,7 @@
 """Rows of text set in columns, sanitised and measured in terminal cells; times and counts for them."""
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 
 from hermes_cli.screen.sanitize import sanitize_line
@@ -19,6 +20,32 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
         (indent + "  ".join(cell + " " * (widths[i] - cell_len(cell)) for i, cell in enumerate(row))).rstrip()
         for row in clean
     )
+
+
+def fitted(text: str, width: int) -> str:
+    """Return lines broken between words where they are longer than `width`, under where they begin.
+
+    The rest of a row that is set in columns stands under its last column.
+    """
+    return "\n".join(_fitted(line, width) for line in text.split("\n"))
+
+
+def _fitted(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    import textwrap  # noqa: PLC0415 - most lines fit
+
+    seams = [found.end() for found in re.finditer(r" {2,}", line) if found.end() <= width // 2]
+    blanks = " " * (seams[-1] if seams else len(line) - len(line.lstrip()))
+    kept = line[: len(blanks)]
+    rows = textwrap.wrap(
+        line[len(blanks) :],
+        width,
+        initial_indent=kept,
+        subsequent_indent=blanks,
+        break_on_hyphens=False,
+    )
+    return "\n".join(rows)
 
 
 def when(seconds: float) -> str:

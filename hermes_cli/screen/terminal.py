@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from hermes_cli.errors import Interrupted, ReaderGone, ResourcesExhausted
+from hermes_cli.screen.columns import fitted
 from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
 SHOW_CURSOR_AND_END_PASTE = "\x1b[?25h\x1b[?2004l"
@@ -108,7 +109,11 @@ class Terminal:
             ) from None
 
     def plain(self, text: str) -> None:
-        """Say what was asked for beside the answer, on standard error, sanitised."""
+        """Say what was asked for beside the answer, on standard error, sanitised; lines stay as they are."""
+        self._say(text, "", fit=False)
+
+    def rows(self, text: str) -> None:
+        """Say rows that are set in columns, on standard error, sanitised."""
         self._say(text, "")
 
     def ask(self, question: str) -> str:
@@ -132,8 +137,10 @@ class Terminal:
         """Say what went wrong, on standard error, sanitised."""
         self._say(text, RED if self.colour else BOLD)
 
-    def _say(self, text: str, style: str) -> None:
+    def _say(self, text: str, style: str, *, fit: bool = True) -> None:
         text = sanitize(text)
+        if fit and self.stderr_is_tty:
+            text = fitted(text, self.size()[0])
         try:
             self.stderr.write(f"{style}{text}{RESET}\n" if style and self.styles_stderr else f"{text}\n")
             self.stderr.flush()

@@ -49,7 +49,7 @@ def test_an_unknown_command_is_not_sent(home: Env, tmp_path: Path) -> None:
     """A typo would go to the model, which would answer it."""
     result = chat(home, tmp_path, "/shwo\n/\n", {"text": "never"})
     assert (result.code, result.stdout) == (0, b"")
-    assert "Did you mean /show?" in result.stderr
+    assert "did you mean /show?" in result.stderr
 
 
 def test_two_slashes_escape(home: Env, tmp_path: Path) -> None:

@@ -92,6 +92,18 @@ class Terminal:
         message = f"{pattern!r} never came; the screen:\n{self.text}"
         raise AssertionError(message)
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size of the window."""
+        self._screen.resize(rows, columns)
+        self.child.setwinsize(rows, columns)
+
+    def cell(self, word: str) -> Any:
+        """Return the first cell of the last place where a word stands on the screen, with its colours."""
+        for line, text in reversed(list(enumerate(self._screen.display))):
+            if word in text:
+                return self._screen.buffer[line][text.index(word)]
+        raise AssertionError(f"{word!r} is not on the screen:\n{self.text}")
+
     def type(self, keys: str) -> None:
         """Press keys."""
         self.child.send(keys)
