@@ -1,6 +1,21 @@
 """One file a row of the table; ROWS names them in the table's order."""
 
-from benchmarks.rows import c1, c1_busy, c2, c3, c3_transformers, c4, c7, c9, c10, c10_transformers, s1
+from benchmarks.rows import (
+    c1,
+    c1_busy,
+    c2,
+    c3,
+    c3_transformers,
+    c4,
+    c5,
+    c6,
+    c7,
+    c8,
+    c9,
+    c10,
+    c10_transformers,
+    s1,
+)
 
 ROWS = {
     "C1": c1.measure,
@@ -8,7 +23,10 @@ ROWS = {
     "C3": c3.measure,
     "C3-transformers": c3_transformers.measure,
     "C4": c4.measure,
+    "C5": c5.measure,
+    "C6": c6.measure,
     "C7": c7.measure,
+    "C8": c8.measure,
     "C9": c9.measure,
     "C10": c10.measure,
     "C10-transformers": c10_transformers.measure,

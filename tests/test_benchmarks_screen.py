@@ -1,0 +1,278 @@
+"""The rows of the screen: their texts, the accounts of both sides, and gates that find what is wrong."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.live import Live
+
+from benchmarks.answer_text import answers, blocks, one_fence, one_paragraph, tokens
+from benchmarks.measure import Bench, Turns
+from benchmarks.ours import screens
+from benchmarks.ours import streamed as hermes
+from benchmarks.peers import live, rich_terminal, streaming, tail
+from benchmarks.peers.streaming import Clock, Show, Sink
+from benchmarks.rows import c5, c6, c8
+from benchmarks.rows.c1 import PEERS
+from benchmarks.rows.c5 import Side, Streamed
+from benchmarks.rows.c8 import FirstKey
+
+SMALL = (150, 300, 600)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """What a row is given, once each and at any moment; no model."""
+    (tmp_path / "home").mkdir()
+    return Bench(1, tmp_path, tmp_path / "home", tmp_path, Path(sys.executable).parent, 1, 0)
+
+
+def shown(show: Show, text: str) -> tuple[str, int]:
+    """Return what a side writes while a text comes, and its looks."""
+    sink, looks, _ = streaming._streamed(show, tokens(text))
+    return sink.getvalue().decode(), looks
+
+
+def account(cpu_s: float, count: int = 1000, looks: int = 100, digest: str = "a") -> Streamed:
+    """Return the account of one text."""
+    return Streamed(count, cpu_s, looks, written=1300, picture=1000, digest=digest)
+
+
+# The text
+
+
+def test_every_length_is_measured_on_the_same_words() -> None:
+    """The long answer could be the cheap one because it holds less code."""
+    (whole,) = answers(4000, 4000)
+    for size in (500, 2000):
+        parts = answers(4000, size)
+        assert "".join(parts) == whole
+        assert all(0.5 * size < len(tokens(part)) < 1.5 * size for part in parts)
+    assert answers(4000, 4000, seed=2) != [whole]
+
+
+def test_the_text_is_what_models_write() -> None:
+    """A cost would be claimed that holds for prose alone."""
+    whole = "".join(blocks(4000))
+    for mark in (
+        "\n## ",
+        "**",
+        " *",
+        " `",
+        "](https://",
+        "\n- ",
+        "\n  - ",
+        "\n1. ",
+        "\n```python",
+        "\n> ",
+        "| --- |",
+    ):
+        assert mark in whole
+    tables = sum(block.startswith("| ") for block in blocks(4000))
+    assert len(whole) / 6000 < tables < len(whole) / 3000
+    paragraphs = [block for block in blocks(16_000) if len(block) > 80]
+    assert len({*paragraphs}) == len(paragraphs)  # nothing that was shown before can be found in a cache
+
+
+def test_tokens_are_the_text() -> None:
+    """What the screen shows would not be what was asked for."""
+    for text in (*answers(2000, 500), one_paragraph(500), one_fence(500)):
+        pieces = tokens(text)
+        assert "".join(pieces) == text
+        assert 3 < len(text) / len(pieces) < 5
+    assert "\n" not in one_paragraph(500)
+    assert one_fence(500).count("```") == 2
+    assert len(tokens(one_paragraph(500))) == 500
+
+
+# The account
+
+
+def test_the_looks_are_the_simulated_clocks() -> None:
+    """A fast machine would look more often than a slow one, and the bytes be another machine's."""
+    text = answers(300, 300)[0]
+    count = len(tokens(text))
+    first, looks = shown(hermes.show, text)
+    assert (first, looks) == shown(hermes.show, text)
+    assert 0.6 * count / 3 < looks <= count / 3 + 2  # a token each 20 ms, a look each 50
+    assert shown(live.show, text)[1] == pytest.approx(count / 13, abs=2)  # each 250
+
+
+def test_the_account_is_of_the_streaming_alone() -> None:
+    """Making the text, or waiting, would be counted as painting."""
+
+    def busy(_sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
+        end = time.process_time() + 0.2
+        assert [clock.now for _ in arriving] == [0, 0.02, 0.04]
+        while time.process_time() < end:
+            pass
+        return 1
+
+    def idle(_sink: Sink, _clock: Clock, _arriving: Iterator[str]) -> int:
+        time.sleep(0.2)
+        return 1
+
+    assert streaming._streamed(busy, "abc")[2] >= 0.2
+    assert streaming._streamed(idle, "abc")[2] < 0.1
+
+
+def test_aiders_method_prints_a_line_once_and_looks_less_often_where_it_is_slow() -> None:
+    """The peer would be a straw man."""
+    text = answers(400, 400)[0]
+    written, looks = shown(tail.show, text)
+    picture = Sink()
+    rich_terminal.picture(picture, text)
+    stands, whole = (
+        ["".join(cell.data for cell in row).strip() for row in screens.cells(one)]
+        for one in (written, picture.getvalue().decode())
+    )
+    assert [row for row in stands if row] == [row for row in whole if row]
+    assert looks <= len(tokens(text)) / 3 + 3
+    one = tail.Tail(Live(console=rich_terminal.console(Sink()), auto_refresh=False))
+    assert 0.05 <= one.look("One line.") < one.look(text * 30) <= 2
+
+
+@pytest.mark.parametrize("show", [live.show, tail.show, hermes.show])
+def test_a_side_shows_every_word(show: Show) -> None:
+    """A peer that leaves text out would be the faster one."""
+    text = answers(300, 300)[0]
+    last = shown(show, text)[0]
+    if show is hermes.show:  # words come in two pieces there: as they stand on the screen
+        last = "\n".join("".join(cell.data for cell in row) for row in screens.cells(last))
+    assert screens.missing(text, last) == ""
+    assert "words are missing" in screens.missing(text + " unsaid", last)
+
+
+# The gates
+
+
+def test_a_screen_that_is_another_one_is_found() -> None:
+    """Painting less than the answer would be fast."""
+    good = "one\r\n\x1b[1mtwo\x1b[m\r\n" + "row\r\n" * 60
+    assert screens.difference(good, good) == ""
+    assert screens.difference("on\r\x1b[Jone\r\n" + good[5:], good) == ""  # the way there is free
+    assert "row 1 is 'ome'" in screens.difference(good.replace("one", "ome"), good)
+    assert "row 2" in screens.difference(good.replace("\x1b[1m", "\x1b[3m"), good)
+    assert "another style" in screens.difference(good.replace("\x1b[1m", ""), good)
+    assert "61 rows instead of 62" in screens.difference(good[:-5], good)
+
+
+def test_the_gate_looks_at_what_was_written(bench: Bench) -> None:
+    """A gate that lets everything pass guards nothing."""
+    side = Side("hermes small", c5.HERMES, answers(200, 100))
+    given = [c5.streamed(bench, side)]
+    assert [one.tokens for one in given[0]] == [len(tokens(text)) for text in side.texts]
+    assert c5.gate(bench, side, given) == ""
+    other = [account(1, digest="b") for _ in given[0]]
+    assert "same bytes" in c5.gate(bench, side, [*given, other])
+    stream = bench.scratch / "streams" / side.name / "1.stream"
+    stream.write_bytes(stream.read_bytes().replace(b"e", b"a", 1))
+    assert "instead of" in c5.gate(bench, side, given)
+
+
+def test_a_side_that_breaks_is_no_result(bench: Bench) -> None:
+    """A peer that cannot start would be counted as nothing at all."""
+    with pytest.raises(RuntimeError, match="No module named"):
+        c5.streamed(bench, Side("none", "benchmarks.peers.none", ["x"]))
+
+
+def test_a_peer_is_beside_the_same_answers() -> None:
+    """Hermes' cheap answers would stand beside the peer's dear ones."""
+    every = c5.sides(SMALL)
+    results = {name: [[account(1.0)] * len(side.texts)] * 3 for name, side in every.items()}
+    results["hermes 0.3k"] = [[account(0.02), account(8.0)]] * 3
+    results["hermes 0.6k"] = [[account(1.3)]] * 3
+    lines = c5.lines(Turns(results, []), dict.fromkeys(every, ""), SMALL)
+    beside = {line.measure: line for line in lines}
+    assert beside["CPU a token, answers of 0.6k beside 0.15k"].verdict == "no"
+    assert beside["CPU a token, answers of 0.6k beside 0.15k"].ratio == pytest.approx(1.3)
+    assert beside["the same, 0.3k beside 0.15k"].ratio == pytest.approx(4.01)
+    assert beside["CPU a token, answers of 0.3k, beside aider's method"].ratio == pytest.approx(0.02)
+    assert beside["CPU a token, answers of 0.3k, beside aider's method"].verdict == "yes"
+    for side in ("hermes 0.3k", "aider's method 0.3k"):
+        wrong = {**dict.fromkeys(every, ""), side: "row 1 is 'a' instead of 'b'"}
+        lines = c5.lines(Turns(results, []), wrong, SMALL)
+        assert {line.measure: line for line in lines}[
+            "CPU a token, answers of 0.3k, beside aider's method"
+        ].verdict == "FAILED"
+
+
+def test_the_bytes_are_beside_the_picture_s() -> None:
+    """Nobody would see an answer that is painted twice."""
+    line = c6.line("bytes", [account(1), account(1)], c6.GOAL, "")
+    assert (line.hermes, line.peer, line.verdict) == (2600 / 1024, 2000 / 1024, "yes")
+    assert c6.line("bytes", [account(1)], c6.GOAL, "row 1").verdict == "FAILED"
+
+
+@pytest.mark.slow
+def test_the_rows_of_the_stream_run(bench: Bench) -> None:
+    """`make bench` would be found broken on the day that somebody needs it."""
+    for row in (c5, c6):
+        lines = row.measure(bench, SMALL)
+        assert [line.wrong for line in lines if line.wrong] == []
+        assert all(line.hermes > 0 and line.peer > 0 for line in lines)
+    written = {line.measure: line.ratio for line in lines}
+    assert written["bytes beside the final picture's, answers of 0.3k"] > 1
+    assert written["the same of rich Live(Markdown), 0.3k"] > 4
+
+
+# The first key
+
+TAKES = """
+import subprocess, sys, termios, time, tty
+tty.setraw(0, termios.TCSANOW)
+print(end='\\r\\n> ' + sys.stdin.read(1), flush=True)
+"""
+BURN = "import time\nwhile time.process_time() < {}: pass\n"
+
+
+def python(code: str) -> FirstKey:
+    """Start Python code on a pty."""
+    return c8.first_key([sys.executable, "-c", code], {"TERM": "xterm-256color"})
+
+
+def test_the_cost_of_a_start_ends_with_the_first_key() -> None:
+    """The model that is loaded behind the prompt would be counted, or what comes before it left out."""
+    taken = python(BURN.format(0.3) + TAKES + BURN.format(9))
+    assert 0.3 <= taken.cpu_s < 3
+    assert "> x" in taken.screen
+    assert not taken.while_loading
+    idle = python("import time; time.sleep(0.5)" + TAKES + "time.sleep(9)")
+    assert idle.cpu_s < 0.4 < idle.wall_s
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN.format(0.5)!r}])"
+    assert python(child + TAKES + "time.sleep(9)").cpu_s >= 0.5
+
+
+def test_loading_is_what_the_toolbar_says_when_the_key_is_there() -> None:
+    """A start that waits for the model would pass as one that does not."""
+    says = "print(end={!r}, flush=True); time.sleep(9)"
+    below = python(TAKES + says.format("\r\nloading the starter"))
+    above = python("print('loading the starter')" + TAKES + says.format("\r\nstarter"))
+    assert (below.while_loading, above.while_loading) == (True, False)
+    assert c8.gate([below]) == ""
+    assert "start 2" in c8.gate([below, above])
+
+
+def test_a_program_that_takes_no_key_is_no_result() -> None:
+    """One that ends at once would be the quickest of all."""
+    with pytest.raises(RuntimeError, match="never took the key"):
+        python("print('> ')")
+
+
+def test_the_bare_prompt_takes_a_key() -> None:
+    """There would be nothing beside hermes."""
+    taken = c8.first_key([sys.executable, PEERS / "prompt.py"], {"TERM": "xterm-256color"})
+    assert 0 < taken.cpu_s <= taken.wall_s + 0.1
+
+
+@pytest.mark.slow
+def test_the_row_of_the_first_key_runs(bench: Bench, starter_path: Path) -> None:
+    """`make bench` would be found broken on the day that somebody needs it."""
+    models = bench.home / "data" / "models"
+    models.mkdir(parents=True)
+    (models / starter_path.name).symlink_to(starter_path)
+    (line,) = c8.measure(bench)
+    assert line.wrong == ""
+    assert 0 < line.peer < line.hermes
