@@ -110,7 +110,7 @@ class ProgramHost:
         choice = choose_model(self.runtime, name, self.flags.wishes(self.runtime.settings))
         try:
             session.engine.close()  # two models at once would need the memory of both
-            session.engine = open_engine(self.runtime, choice)
+            session.engine = open_engine(self.runtime, choice, apart=self.runtime.terminal.interactive)
             self.choice = choice
             session.keeper.precision = choice.plan.precision if choice.plan else ""
         except BaseException:
@@ -121,6 +121,6 @@ class ProgramHost:
         """Return the last model's engine anew; pressing Ctrl-C does not leave a chat without one."""
         while True:
             try:
-                return open_engine(self.runtime, self.choice)
+                return open_engine(self.runtime, self.choice, apart=self.runtime.terminal.interactive)
             except KeyboardInterrupt:
                 continue

@@ -165,14 +165,23 @@ def pull(runtime: Runtime, name: str) -> Path:
 def open_later(runtime: Runtime, choice: Choice) -> BackgroundEngine:
     """Return the engine of a model that is loaded on a thread, once it is started."""
     return BackgroundEngine(
-        lambda report: open_engine(runtime, choice, report),
+        lambda report: open_engine(runtime, choice, report, apart=True),
         name=choice.plan.model if choice.plan else choice.selection.name,
         context_size=choice.plan.context_size if choice.plan else 0,
     )
 
 
-def open_engine(runtime: Runtime, choice: Choice, report: Callable[[int, int], None] | None = None) -> Engine:
-    """Load the model. `report` is told how much of it is there; without one a person sees a bar."""
+def open_engine(
+    runtime: Runtime,
+    choice: Choice,
+    report: Callable[[int, int], None] | None = None,
+    *,
+    apart: bool = False,
+) -> Engine:
+    """Load the model. `report` is told how much of it is there; without one a person sees a bar.
+
+    With `apart` an engine that would keep this process from taking keys is loaded in another one.
+    """
     if choice.plan is None or choice.selection.model is None:
         from hermes_cli.engines.scripted import load_script  # noqa: PLC0415
 
@@ -194,6 +203,7 @@ def open_engine(runtime: Runtime, choice: Choice, report: Callable[[int, int], N
         context_size=plan.context_size,
         threads=plan.threads,
         verbose=runtime.debug,
+        apart=apart,
     )
 
 

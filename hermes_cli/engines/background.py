@@ -86,6 +86,13 @@ class BackgroundEngine:
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer, once the model is there. A cancel ends the wait, too."""
+        if self._engine is not None:
+            return self._engine.stream(messages, options, cancel)
+        return self._stream_later(messages, options, cancel)
+
+    def _stream_later(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
         self.start()
         while not self._ended.wait(POLL_S):
             if cancel.is_set():

@@ -186,7 +186,8 @@ class GgufHeader:
     @property
     def is_chatml(self) -> bool:
         """Whether the vocabulary has both ChatML tokens."""
-        return all(token in self.control_tokens for token in (IM_START, IM_END))
+        array = self.metadata.get("tokenizer.ggml.tokens")
+        return isinstance(array, RawArray) and array.holds(IM_START) and array.holds(IM_END)
 
     @cached_property
     def fingerprint(self) -> str:

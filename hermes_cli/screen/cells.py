@@ -7,9 +7,12 @@ them takes: a row may come out shorter than it could be, but none ever runs over
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from rich.text import Text
 from wcwidth import wcwidth
+
+if TYPE_CHECKING:  # the toolbar measures cells before rich is needed
+    from rich.text import Text
 
 _VARIATION_EMOJI = "\ufe0f"
 _REGIONAL = range(0x1F1E6, 0x1F200)
@@ -46,7 +49,7 @@ def is_certain(text: str) -> bool:
     return text.isascii() or _CERTAIN.fullmatch(text) is not None
 
 
-def wrap(text: Text, width: int, first: int | None = None) -> list[tuple[Text, int]]:
+def wrap(text: "Text", width: int, first: int | None = None) -> "list[tuple[Text, int]]":
     """Return the rows of a text that may hold line ends, each with the place in the text where it ends.
 
     `first` is the width of the first row. Blanks at the end of a row are left out; a place counts them, and
@@ -58,7 +61,7 @@ def wrap(text: Text, width: int, first: int | None = None) -> list[tuple[Text, i
     rows = []
     for start, end in zip(starts, ends, strict=True):
         kept = len(plain[start:end].rstrip(" \n"))
-        rows.append((text[start : start + kept] if kept else Text(), end))
+        rows.append((text[start : start + kept], end))
     return rows
 
 
@@ -88,7 +91,7 @@ def _breaks(plain: str, width: int, room: int) -> Iterator[int]:
         place += len(line) + 1
 
 
-def fold(text: Text, width: int) -> list[Text]:
+def fold(text: "Text", width: int) -> "list[Text]":
     """Return a line, such as of code, cut into rows wherever one is full. There is at least one row."""
     if cell_count(text.plain) <= width:
         return [text]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
@@ -27,14 +28,20 @@ SLOW = [
 ]
 
 
-@pytest.fixture(scope="module", params=["scripted", "llama.cpp", "transformers tiny", *SLOW])
+@pytest.fixture(
+    scope="module",
+    params=["scripted", "background", "llama.cpp", "llama.cpp apart", "transformers tiny", *SLOW],
+)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Each engine in turn, with a window of 1,024 tokens."""
     made: Engine
     name, _, how = request.param.partition(" ")
-    if name == "scripted":
+    if name in {"scripted", "background"}:
         story = ScriptedTurn("Once upon a time there was a story. ", forever=True)
-        made = ScriptedEngine([story] * 100, context_size=1024)
+        made = script = ScriptedEngine([story] * 100, context_size=1024)
+        if name == "background":
+            made = BackgroundEngine(lambda _report: script, name="planned", context_size=0)
+            made.opened()
     elif how == "tiny":
         made = TransformersEngine.open(plan_for(tiny_mistral_folder(), "fp32"))
     elif name == "transformers":
@@ -42,7 +49,8 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         made = TransformersEngine.open(plan_for(folder, how))
     else:
         path: Path = request.getfixturevalue("starter_path")
-        made = LlamaCppEngine(read_header(path), name="starter", context_size=1024, threads=2)
+        header = read_header(path)
+        made = LlamaCppEngine(header, name="starter", context_size=1024, threads=2, apart=how == "apart")
     yield made
     made.close()
     made.close()

@@ -8,6 +8,7 @@ from typing import Any
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Cancel, Chunk, PromptToken
 from hermes_cli.engines.llama_cpp.answer import Answer
+from hermes_cli.engines.llama_cpp.apart import LlamaProcess
 from hermes_cli.engines.llama_cpp.server import LlamaServer
 from hermes_cli.engines.phrases import refuse_ban
 from hermes_cli.engines.pieces import prompt_tokens
@@ -23,15 +24,26 @@ _Pieces = queue.SimpleQueue[dict[str, Any] | BaseException]
 
 
 class LlamaCppEngine:
-    """A GGUF model on llama.cpp. `header` is the file's metadata, read before anything is loaded."""
+    """A GGUF model on llama.cpp. `header` is the file's metadata, read before anything is loaded.
+
+    `apart` loads it in a process of its own, so that this one can take keys while it loads.
+    """
 
     def __init__(
-        self, header: GgufHeader, *, name: str, context_size: int, threads: int, verbose: bool = False
+        self,
+        header: GgufHeader,
+        *,
+        name: str,
+        context_size: int,
+        threads: int,
+        verbose: bool = False,
+        apart: bool = False,
     ) -> None:
         self.name = name
         self.context_size = context_size
         self._header = header
-        self._server = LlamaServer(header.path, context_size=context_size, threads=threads, verbose=verbose)
+        server = LlamaProcess if apart else LlamaServer
+        self._server = server(header.path, context_size=context_size, threads=threads, verbose=verbose)
         self._chatml = ChatML(self._server.encode, header.control_tokens, header.fingerprint)
         self._running: threading.Thread | None = None
 

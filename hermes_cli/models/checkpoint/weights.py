@@ -6,7 +6,6 @@ run them. It looks for the files under the names by which transformers loads the
 
 import os
 import re
-import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,4 +149,8 @@ def _is_whole(file: Path) -> bool:
     """Return whether a pickled file has its end, as far as that shows: since torch 1.6 it is a zip."""
     with file.open("rb") as stream:
         start = stream.read(2)
-    return bool(start) and (start != b"PK" or zipfile.is_zipfile(file))
+    if start != b"PK":
+        return bool(start)
+    import zipfile  # noqa: PLC0415 - 10 ms that only such a file needs
+
+    return zipfile.is_zipfile(file)

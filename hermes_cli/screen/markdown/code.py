@@ -17,6 +17,8 @@ from hermes_cli.screen import theme
 
 WINDOW = 32
 """How many lines above are read to know what a line is; more where they are one string or comment."""
+GLANCE = 3
+"""How many, for a line that is not whole."""
 MAX_WINDOW = 8000
 """Characters of them. What is longer, as a minified file is, is not worth the time."""
 
@@ -28,10 +30,12 @@ class Highlighter:
         self._lexer = _lexer(language.split(maxsplit=1)[0]) if language.split() else None
         self._lines: list[str] = []
         self._safe = 0
+        self._peeked: tuple[str, Text] | None = None
 
     def add(self, line: str) -> Text:
         """Return the next line, highlighted."""
-        text, inside = self._highlight(line)
+        text, inside = self._highlight(self._lines, line)
+        self._peeked = None
         self._lines.append(line)
         if not inside:
             self._safe = len(self._lines)
@@ -44,21 +48,24 @@ class Highlighter:
         return text
 
     def peek(self, line: str) -> Text:
-        """Return how the next line looks as far as it has come."""
-        return self._highlight(line)[0]
+        """Return how the next line looks as far as it has come, by the few lines above that matter most."""
+        if self._peeked is None or self._peeked[0] != line:
+            first = max(0, min(self._safe, len(self._lines) - GLANCE))
+            self._peeked = line, self._highlight(self._lines[first:], line)[0]
+        return self._peeked[1].copy()
 
-    def _highlight(self, line: str) -> tuple[Text, bool]:
+    def _highlight(self, above: list[str], line: str) -> tuple[Text, bool]:
         """Return the line, and whether its end is inside a string or a comment."""
         if self._lexer is None or len(line) > MAX_WINDOW:
             return Text(line), False
         text, number, inside = Text(), 0, False
-        for kind, words in self._lexer.get_tokens("".join(f"{one}\n" for one in (*self._lines, line))):
+        for kind, words in self._lexer.get_tokens("".join(f"{one}\n" for one in (*above, line))):
             for place, part in enumerate(words.split("\n")):
                 if place:
-                    if number == len(self._lines):
+                    if number == len(above):
                         inside = is_token_subtype(kind, String) or is_token_subtype(kind, Comment)
                     number += 1
-                if number == len(self._lines):
+                if number == len(above):
                     text.append(part, _style(kind))
         return (text, inside) if text.plain == line else (Text(line), False)
 

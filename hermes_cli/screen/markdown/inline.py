@@ -5,6 +5,7 @@ sanitiser did not see. A link shows where it leads.
 """
 
 import re
+from os.path import commonprefix
 from typing import Any
 
 from markdown_it.token import Token
@@ -26,26 +27,34 @@ _HALF_TARGET = re.compile(r"\[[^\[\]]+\]\([^()<>\s]+\Z")
 MAX_CLOSERS = 8
 
 
-def styled(content: str, references: References, *, speech: bool = False, unfinished: bool = False) -> Text:
-    """Return inline Markdown as styled text; a line end is kept.
-
-    `unfinished` text may end in the middle: what is open at its end is shown as if it were closed there, so
-    that an emphasis looks like one from its first word on. `speech` tells what stands in quotation marks.
-    """
-    text = _mended(content, references) if unfinished else _parsed(content, references)
+def styled(content: str, references: References, *, speech: bool = False) -> Text:
+    """Return inline Markdown as styled text; a line end is kept. `speech` tells what is said in quotes."""
+    text = _parsed(content, references)
     if speech:
         _mark_speech(text)
     return text
 
 
-def settled_length(content: str, references: References) -> int:
-    """Return how many characters of the styled text no further text can change.
+def growing(content: str, references: References, *, speech: bool = False) -> tuple[Text, int]:
+    """Return how a text looks that may end in the middle, and how many characters are final.
 
-    It ends before the first thing that may be the beginning of emphasis, code, an entity, a link, or a link
-    definition.
+    What is open at its end is shown as if it were closed there, so that an emphasis looks like one from its
+    first word on. What is final ends before the first thing that may be the beginning of emphasis, code, an
+    entity, a link, or a link definition.
     """
+    content = content.rstrip(_UNFINISHED)
     extents: list[Extent] = []
-    plain = _parsed(content.rstrip(_UNFINISHED), references, extents).plain
+    strict = _parsed(content, references, extents)
+    settled = _settled(strict.plain, extents)
+    text = _mended(content, strict, references)
+    if text is not strict:
+        settled = min(settled, len(commonprefix([text.plain, strict.plain])))  # noqa: RUF071 - characters it is
+    if speech:
+        _mark_speech(text)
+    return text, settled
+
+
+def _settled(plain: str, extents: list[Extent]) -> int:
     found = _OPEN.search(plain)
     end = min(found.start() if found else len(plain), _open_bracket(plain))
     # What may begin there may swallow the end of what began before it.
@@ -92,19 +101,18 @@ def _parsed(content: str, references: References, extents: list[Extent] | None =
     return _text(tokens, [] if extents is None else extents)
 
 
-def _mended(content: str, references: References) -> Text:
+def _mended(content: str, text: Text, references: References) -> Text:
     """Return the text with what is open at its end closed there."""
-    shown = content.rstrip(_UNFINISHED)
-    if _HALF_TARGET.search(shown):  # the link is there, and where it leads grows
-        return _mended(f"{shown})", references)[:-1]
-    text = _parsed(shown, references)
+    if _HALF_TARGET.search(content):  # the link is there, and where it leads grows
+        closed = f"{content})"
+        return _mended(closed, _parsed(closed, references), references)[:-1]
     opened = [found[0] for found in _OPEN.finditer(text.plain)]
     if not opened or len(opened) > MAX_CLOSERS:
         return text
     for closers in (opened, opened[-1:]):
-        closed = _parsed(shown + "".join(reversed(closers)), references)
-        if len(_OPEN.findall(closed.plain)) < len(opened):
-            return closed
+        closed_text = _parsed(content + "".join(reversed(closers)), references)
+        if len(_OPEN.findall(closed_text.plain)) < len(opened):
+            return closed_text
     return text
 
 

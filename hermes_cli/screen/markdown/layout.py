@@ -10,7 +10,7 @@ from rich.text import Text
 from hermes_cli.screen import theme
 from hermes_cli.screen.cells import cell_count, fold, wrap
 from hermes_cli.screen.markdown.blocks import MAX_UNDERLINED, Container, Kind, Leaf, References, code_lines
-from hermes_cli.screen.markdown.inline import settled_length, styled
+from hermes_cli.screen.markdown.inline import growing, styled
 from hermes_cli.screen.markdown.tables import table
 
 RULE_WIDTH = 40
@@ -90,7 +90,7 @@ def lay_out(
         case Kind.FENCE | Kind.INDENTED:
             return _code(leaf, page, code, at, is_open=is_open, is_partial=is_partial)
         case Kind.HEADING:
-            text = styled(leaf.content, references, unfinished=is_open)
+            text = growing(leaf.content, references)[0] if is_open else styled(leaf.content, references)
             text.stylize_before(theme.HEADINGS[min(leaf.level, len(theme.HEADINGS)) - 1])
             rows = [row for row, _ in wrap(text, page.width)]
         case Kind.TABLE:
@@ -107,19 +107,17 @@ def lay_out(
 
 
 def _paragraph(leaf: Leaf, page: Page, references: References, at: int, *, is_open: bool) -> Laid:
-    text = styled(leaf.content, references, speech=page.speech, unfinished=is_open)
-    rest = text[at:] if at else text
     if is_open:
-        rest = _without_half_word(rest, page.width)
+        text, limit = growing(leaf.content, references, speech=page.speech)
+        rest = _without_half_word(text[at:] if at else text, page.width)
+    else:
+        text, limit = styled(leaf.content, references, speech=page.speech), 0
+        rest = text[at:] if at else text
     wrapped = wrap(rest, page.width)
     rows, ends = [row for row, _ in wrapped], [at + end for _, end in wrapped]
     if not is_open:
         return Laid(rows, ends, len(rows))
-    strict = styled(leaf.content, references).plain
-    agreed = next(
-        (n for n, pair in enumerate(zip(text.plain, strict, strict=False)) if len({*pair}) > 1), None
-    )
-    limit = min(_settled(leaf.content, references), len(text) if agreed is None else agreed)
+    limit = min(limit, _undecided(leaf.content, references))
     settled = sum(_next_word_ends(text.plain, end) <= limit for end in ends[:-1])
     return Laid(rows, ends, settled)
 
@@ -130,20 +128,20 @@ def _next_word_ends(plain: str, place: int) -> int:
     return found.start() if found else len(plain)
 
 
-def _settled(content: str, references: References) -> int:
-    """Return how many characters of an open paragraph's text are final.
+def _undecided(content: str, references: References) -> int:
+    """Return from where on it is open whether what grows is a paragraph: nothing there is final.
 
     It may become a heading while it is short. Its last lines may become a table's header.
     """
-    lines = content.split("\n")
     if len(content) <= MAX_UNDERLINED:
         return 0
-    limit = settled_length(content, references)
+    if "|" not in content:
+        return len(content)
+    lines = content.split("\n")
     for place in (-2, -1):
         if len(lines) >= -place and "|" in lines[place]:
-            before = "\n".join(lines[:place])
-            return min(limit, settled_length(before, references))
-    return limit
+            return growing("\n".join(lines[:place]), references)[1]
+    return len(content)
 
 
 def _without_half_word(text: Text, width: int) -> Text:

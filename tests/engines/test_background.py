@@ -1,0 +1,194 @@
+"""An engine that loads on a thread: who asks too early waits, may stop waiting, and is told what failed."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hermes_cli.engines.background import BackgroundEngine
+from hermes_cli.engines.base import Cancel, Chunk, FinishReason
+from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.messages import Message, Role
+from hermes_cli.options import GenerationOptions
+
+ASKED = (Message(Role.USER, "Hi"),)
+OPTIONS = GenerationOptions()
+PATIENCE_S = 10
+
+
+class Loading:
+    """A model that is there once it is let in."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.let_in = threading.Event()
+        self.begun = threading.Event()
+        self.opened = 0
+        self.inner = ScriptedEngine(["Hello."] * 3, context_size=512)
+        self._error = error
+        self.engine = BackgroundEngine(self._open, name="planned", context_size=99)
+
+    def _open(self, report: Callable[[int, int], None]) -> ScriptedEngine:
+        self.opened += 1
+        report(1, 4)
+        self.begun.set()
+        assert self.let_in.wait(PATIENCE_S)
+        if self._error is not None:
+            raise self._error
+        report(4, 4)
+        return self.inner
+
+
+@pytest.fixture
+def loading() -> Iterator[Loading]:
+    """A model that has not begun to load."""
+    made = Loading()
+    yield made
+    made.let_in.set()
+    made.engine.close()
+
+
+def said(engine: BackgroundEngine, cancel: Cancel | None = None) -> list[Chunk]:
+    """Return the whole answer."""
+    return list(engine.stream(ASKED, OPTIONS, cancel or Cancel()))
+
+
+def later(what: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    """Do something on a thread, and return it with what will have come of it."""
+    came: list[object] = []
+    thread = threading.Thread(target=lambda: came.append(what()), daemon=True)
+    thread.start()
+    return thread, came
+
+
+def test_before_it_is_there_it_is_what_was_planned(loading: Loading) -> None:
+    """The toolbar would wait for the model, and with it the prompt."""
+    engine = loading.engine
+    assert (engine.name, engine.context_size, engine.is_loading()) == ("planned", 99, True)
+    assert (engine.progress, engine.failure, loading.opened) == ((0, 0), None, 0)
+    engine.start()
+    assert loading.begun.wait(PATIENCE_S)
+    assert (engine.name, engine.is_loading(), engine.progress) == ("planned", True, (1, 4))
+    loading.let_in.set()
+    assert engine.opened() is loading.inner
+    assert (engine.name, engine.context_size, engine.is_loading()) == ("scripted", 512, False)
+    assert engine.progress == (4, 4)
+
+
+@pytest.mark.parametrize("what", ["count_tokens", "prompt_tokens", "stream", "opened"])
+def test_what_needs_the_model_begins_to_load_it_and_waits(loading: Loading, what: str) -> None:
+    """The first question of somebody who types fast would fail."""
+    engine, inner = loading.engine, loading.inner
+    asked: dict[str, Callable[[], object]] = {
+        "count_tokens": lambda: engine.count_tokens(ASKED),
+        "prompt_tokens": lambda: engine.prompt_tokens(ASKED),
+        "stream": lambda: "".join(chunk.text for chunk in said(engine)),
+        "opened": engine.opened,
+    }
+    wanted: dict[str, object] = {
+        "count_tokens": inner.count_tokens(ASKED),
+        "prompt_tokens": inner.prompt_tokens(ASKED),
+        "stream": "Hello.",
+        "opened": inner,
+    }
+    thread, came = later(asked[what])
+    assert loading.begun.wait(PATIENCE_S)
+    assert came == []
+    loading.let_in.set()
+    thread.join(PATIENCE_S)
+    assert came == [wanted[what]]
+
+
+def test_a_cancel_ends_the_wait_and_says_nothing(loading: Loading) -> None:
+    """Ctrl-C while a large model loads would be noticed minutes later."""
+    cancel = Cancel()
+    thread, came = later(lambda: said(loading.engine, cancel))
+    assert loading.begun.wait(PATIENCE_S)
+    cancel.set()
+    thread.join(PATIENCE_S)
+    ((only,),) = came  # type: ignore[misc]
+    assert only.text == ""
+    assert only.completion.finish_reason is FinishReason.CANCELLED
+    assert loading.engine.is_loading()
+    loading.let_in.set()
+    assert "".join(chunk.text for chunk in said(loading.engine)) == "Hello."
+    assert loading.opened == 1
+
+
+def test_an_answer_can_be_stopped_once_the_model_is_there(loading: Loading) -> None:
+    """Ctrl-C would only work before the first word."""
+    loading.let_in.set()
+    cancel = Cancel()
+    chunks = []
+    for chunk in loading.engine.stream(ASKED, OPTIONS, cancel):
+        chunks.append(chunk)
+        cancel.set()
+    assert [chunk.text for chunk in chunks] == ["H", ""]
+
+
+def test_a_failure_is_raised_wherever_the_model_is_needed_and_each_time() -> None:
+    """Only the first question would say why there is no answer, or a traceback of the thread."""
+    error = ModelUnavailable("the file is cut short", "fetch it again")
+    loading = Loading(error)
+    engine = loading.engine
+    loading.let_in.set()
+    engine.start()
+    needed: list[Callable[[], object]] = [
+        lambda: said(engine),
+        lambda: engine.count_tokens(ASKED),
+        lambda: engine.prompt_tokens(ASKED),
+        engine.opened,
+    ]
+    for ask in [*needed, *needed]:
+        with pytest.raises(ModelUnavailable) as caught:
+            ask()
+        assert caught.value is error
+    assert (engine.failure, engine.is_loading(), loading.opened) == (error, False, 1)
+    assert (engine.name, engine.context_size) == ("planned", 99)
+    engine.close()
+    engine.close()
+
+
+def test_it_is_opened_once_however_often_it_is_started(loading: Loading) -> None:
+    """Two models would be in the memory, which has room for one."""
+    for _ in range(5):
+        loading.engine.start()
+    loading.let_in.set()
+    loading.engine.opened()
+    loading.engine.start()
+    said(loading.engine)
+    assert loading.opened == 1
+
+
+def test_closed_while_it_loads_it_is_freed_once_it_is_there(loading: Loading) -> None:
+    """`/model` in the first seconds would leave the old model in the memory for good."""
+    loading.engine.start()
+    assert loading.begun.wait(PATIENCE_S)
+    thread, _ = later(loading.engine.close)
+    assert not loading.inner.closed
+    loading.let_in.set()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert loading.inner.closed
+    loading.engine.close()
+
+
+def test_closed_before_it_began_nothing_is_loaded(loading: Loading) -> None:
+    """Leaving at once would first load gigabytes."""
+    loading.engine.close()
+    assert loading.opened == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_otherwise_is_no_wait_for_ever() -> None:
+    """An opener that leaves the program, as a library may, would hang the chat."""
+
+    def leave(_report: Callable[[int, int], None]) -> ScriptedEngine:
+        raise SystemExit
+
+    engine = BackgroundEngine(leave, name="x", context_size=1)
+    with pytest.raises(RuntimeError, match="ended while it was opened"):
+        engine.opened()
+    assert not engine.is_loading()
+    assert engine._thread is not None
+    engine._thread.join(PATIENCE_S)  # or its end would be told in another test
