@@ -6,7 +6,7 @@ them takes: a row may come out shorter than it could be, but none ever runs over
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from wcwidth import wcwidth
@@ -17,9 +17,19 @@ if TYPE_CHECKING:  # the toolbar measures cells before rich is needed
 _VARIATION_EMOJI = "\ufe0f"
 _REGIONAL = range(0x1F1E6, 0x1F200)
 _WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60\uffe0-\uffe6"
-_WORDS = re.compile(rf"[{_WIDE}][\u0300-\u036f\u200d\u3099\u309a\ufe00-\ufe0f]* *|[^ {_WIDE}]+ *| +")
-"""A word with the blanks behind it. A line may be broken between any two ideographs."""
-_CERTAIN = re.compile(rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2190-\u21ff{_WIDE}]*")
+
+
+@cache
+def _words() -> re.Pattern[str]:
+    """Return what finds a word with the blanks behind it. A line may be broken between any two ideographs."""
+    joined = r"[\u0300-\u036f\u200d\u3099\u309a\ufe00-\ufe0f]*"
+    return re.compile(rf"[{_WIDE}]{joined} *|[^ {_WIDE}]+ *| +")
+
+
+@cache
+def _certain() -> re.Pattern[str]:
+    """Return what every terminal gives as many cells as is counted here."""
+    return re.compile(rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2190-\u21ff{_WIDE}]*")
 
 
 @lru_cache(4096)
@@ -46,7 +56,7 @@ def cell_count(text: str) -> int:
 
 def is_certain(text: str) -> bool:
     """Whether every terminal agrees on how many cells the text takes."""
-    return text.isascii() or _CERTAIN.fullmatch(text) is not None
+    return text.isascii() or _certain().fullmatch(text) is not None
 
 
 def wrap(text: "Text", width: int, first: int | None = None) -> "list[tuple[Text, int]]":
@@ -73,7 +83,7 @@ def _breaks(plain: str, width: int, room: int) -> Iterator[int]:
             yield place
             room = width
         used = 0
-        for word in _WORDS.finditer(line):
+        for word in _words().finditer(line):
             letters = word[0].rstrip(" ")
             size = cell_count(letters)
             if used and used + size > room:
