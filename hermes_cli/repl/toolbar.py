@@ -5,7 +5,7 @@ It knows words and widths. It refuses to know where they come from and how they 
 
 from dataclasses import dataclass
 
-from hermes_cli.screen.cells import cell_count
+from hermes_cli.screen.cells import cell_count, cut
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 NARROW = 40
@@ -61,7 +61,7 @@ def _fitted(parts: list[Part], width: int) -> list[Part]:
         between = BETWEEN if line else ""
         if used + cell_count(between + text) >= width:
             if not line:
-                line.append((style, text[: width - 2] + "…"))
+                line.append((style, cut(text, width - 1)))
             break
         line += [("class:toolbar", between), (style, text)] if between else [(style, text)]
         used += cell_count(between + text)

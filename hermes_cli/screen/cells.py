@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from wcwidth import wcwidth
 
+from hermes_cli.screen.sanitize import ELLIPSIS
+
 if TYPE_CHECKING:  # the toolbar measures cells before rich is needed
     from rich.text import Text
 
@@ -52,6 +54,18 @@ def cell_widths(text: str) -> list[int]:
 def cell_count(text: str) -> int:
     """Return the most cells that a line takes."""
     return len(text) if text.isascii() else sum(cell_widths(text))
+
+
+def cut(text: str, width: int) -> str:
+    """Return a line that takes at most `width` cells; one that is longer ends in an ellipsis."""
+    if cell_count(text) <= width:
+        return text
+    used = 0
+    for place, cells in enumerate(cell_widths(text)):
+        used += cells
+        if used > width - 1:
+            return text[:place] + ELLIPSIS
+    return text
 
 
 def is_certain(text: str) -> bool:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from hermes_cli.screen.cells import cut
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import DIM, RESET, Terminal
 
@@ -11,6 +12,7 @@ FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PATIENCE_S = 0.4
 """Who gets an answer sooner sees nothing of it."""
 FRAME_S = 0.1
+MAX_WORDS = 1000
 
 
 @contextmanager
@@ -40,7 +42,8 @@ class _Line(threading.Thread):
         delay, frame = PATIENCE_S, 0
         while not self._over.wait(delay):
             width = self._terminal.size()[0]
-            text = sanitize_line(f"{FRAMES[frame % len(FRAMES)]} {self._words()}", max(2, width - 1))
+            words = sanitize_line(self._words(), MAX_WORDS)
+            text = cut(f"{FRAMES[frame % len(FRAMES)]} {words}", max(2, width - 1))
             self._write(f"\r{DIM}{text}{RESET}\x1b[K")
             self._shown, delay, frame = True, FRAME_S, frame + 1
 
