@@ -4,9 +4,6 @@ from collections.abc import Mapping
 
 from hermes_cli.chat import branches
 from hermes_cli.errors import UsageError
-from hermes_cli.formats import files
-from hermes_cli.formats import table as formats
-from hermes_cli.formats.transcript import Transcript
 from hermes_cli.repl import actions
 from hermes_cli.repl.state import State
 from hermes_cli.screen.columns import counted, when
@@ -73,7 +70,7 @@ def _put_on(state: State, persona: str) -> None:
 
 def title(state: State, argument: str) -> None:
     """`/title`: show this conversation's name, or give it one."""
-    store, number = _this(state)
+    store, number = this_conversation(state)
     if argument:
         store.rename(number, argument)
         state.notice(f"This conversation is called '{sanitize_line(argument)}'.")
@@ -94,40 +91,23 @@ def search(state: State, argument: str) -> None:
         state.notice("Nothing was found.")
 
 
-def export_choices(_state: State) -> Mapping[str, str]:
+def export_choices(state: State) -> Mapping[str, str]:
     """Return the formats that a conversation can be written in."""
-    return {known.name: known.help for known in formats.FORMATS}
+    from hermes_cli.repl import exporting  # noqa: PLC0415 - the formats are not needed before the first key
+
+    return exporting.choices(state)
 
 
 def export(state: State, argument: str) -> None:
-    """`/export`: write this conversation to a file; without a name, to one of its title in this folder.
+    """`/export`: write this conversation to a file."""
+    from hermes_cli.repl import exporting  # noqa: PLC0415 - see above
 
-    A file that is there stays as it is.
-    """
-    store, number = _this(state)
-    known, name = _format_and_file(argument)
-    found = store.conversation(number)
-    if found is None:
-        raise UsageError("this conversation was deleted elsewhere", "/sessions lists what there is")
-    transcript = Transcript(found, tuple(store.tree(number)))
-    path = files.place(name, found.title, known.ending)
-    files.write_private(path, formats.write(known, [transcript]))
-    state.notice(f"Written to {path}: {formats.remark(known, [transcript])}.")
-
-
-def _format_and_file(argument: str) -> tuple[formats.Format, str]:
-    """Return what `/export` was asked for; the file's name may be empty."""
-    first, _, rest = argument.partition(" ")
-    if known := formats.NAMES.get(first.lower()):
-        return known, rest.strip()
-    if argument and "." not in argument and "/" not in argument:  # a slip must not become a file
-        return formats.named(first), ""
-    return formats.by_ending(argument) or formats.MARKDOWN, argument
+    exporting.export(state, argument)
 
 
 def forget(state: State, _argument: str) -> None:
     """`/forget`: delete this conversation so that no word of it is left, and begin another."""
-    store, number = _this(state)
+    store, number = this_conversation(state)
     keeper, conversation = state.session.keeper, store.conversation(number)
     lines = typed.lines_of(conversation, store.tree(number)) if conversation else set()
     store.remove([number])
@@ -155,7 +135,8 @@ def leave_no_trace(state: State, _argument: str) -> None:
         state.notice(f"The {count} messages so far stay; /forget deletes them, too.")
 
 
-def _this(state: State) -> tuple[Store, int]:
+def this_conversation(state: State) -> tuple[Store, int]:
+    """Return the store and the open conversation's number in it. Raises UsageError where nothing was said."""
     number = state.session.keeper.conversation
     if number is None:
         raise UsageError("nothing was said yet", "ask something first")

@@ -3,7 +3,6 @@
 It knows names and arguments. What a command does stands in `actions.py`.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -173,6 +172,8 @@ def command_line(text: str) -> str | None:
 
 def nearest(name: str) -> UsageError:
     """Return the error for an unknown command."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
     close = difflib.get_close_matches(name.lower(), list(_BY_NAME), n=1)
     guess = f"; did you mean /{close[0]}?" if close else ""
     hint = "/help lists the commands; begin with // to say it to the model"
