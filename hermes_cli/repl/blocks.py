@@ -5,7 +5,8 @@ MARK = '"""'
 
 def is_open(text: str) -> bool:
     """Whether a block has begun that is not closed."""
-    return text.startswith(MARK) and not (len(text) >= 2 * len(MARK) and text.rstrip().endswith(MARK))
+    text = text.rstrip()
+    return text.startswith(MARK) and not (len(text) >= 2 * len(MARK) and text.endswith(MARK))
 
 
 def content(text: str) -> str | None:

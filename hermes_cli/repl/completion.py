@@ -22,8 +22,8 @@ class CommandCompleter(Completer):
         """Yield what could stand at the cursor."""
         try:
             yield from self._completions(document, event)
-        except (HermesError, OSError):  # a persona file that is broken, a folder that cannot be read
-            return
+        except (HermesError, OSError, RuntimeError, ValueError):
+            return  # a persona file that is broken, a folder that cannot be read, a name that is none
 
     def _completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
         line = document.text_before_cursor

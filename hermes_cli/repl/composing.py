@@ -8,6 +8,8 @@ from hermes_cli.repl.state import Attachment, State
 from hermes_cli.screen.columns import counted
 from hermes_cli.screen.sanitize import sanitize_line
 
+HINT = "check the name that follows /file"
+
 
 def file(state: State, argument: str) -> None:
     """`/file`: a file goes with the next message, before it and under its name."""
@@ -19,14 +21,24 @@ def file(state: State, argument: str) -> None:
         state.attached.clear()
         state.notice("No file goes with the next message.")
         return
-    path = Path(argument).expanduser()
-    if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
-        raise UsageError(f"{path} is no file", "name a text file")
-    text = read_file(path, "check the name that follows /file")
+    path = _file(argument)
+    text = read_file(path, HINT)
     state.attached.append(Attachment(str(path), text))
     state.notice(
         f"{sanitize_line(str(path))} ({counted(len(text), 'character')}) goes with your next message."
     )
+
+
+def _file(name: str) -> Path:
+    """Return the path of a name. Raises UsageError where it is none, or not a file's."""
+    try:
+        path = Path(name).expanduser()
+        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+            raise UsageError(f"{path} is no file", "name a text file")
+    except (OSError, RuntimeError, ValueError) as error:  # too long, the home of nobody, a NUL
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{sanitize_line(name)}: {(reason or 'no path').lower()}", HINT) from None
+    return path
 
 
 def go_on(state: State, _argument: str) -> None:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from hermes_cli.store import typed
 
@@ -12,12 +12,28 @@ MAX_KEPT = 100_000
 """Characters of a line that is worth keeping."""
 
 
-class PrivateHistory(FileHistory):
-    """prompt_toolkit's history file, written to while `is_open` says so.
+class _Unfolding(History):
+    """Keeps a line with what the marks in it stand for, unless it is one that is not kept."""
 
-    A line that begins with a blank is not kept, nor one that is longer than anybody would search for.
-    `unfold` gives what the marks in a line stand for.
-    """
+    unfold: Callable[[str], str]
+
+    def append_string(self, string: str) -> None:
+        """Keep a line. One that begins with a blank is not, nor one longer than anybody would search for."""
+        line = self.unfold(string)
+        if not line.startswith(" ") and len(line) <= MAX_KEPT:
+            super().append_string(line)
+
+
+class MemoryHistory(_Unfolding, InMemoryHistory):
+    """The lines of this run alone."""
+
+    def __init__(self, unfold: Callable[[str], str]) -> None:
+        self.unfold = unfold
+        super().__init__()
+
+
+class PrivateHistory(_Unfolding, FileHistory):
+    """prompt_toolkit's history file, written to while `is_open` says so."""
 
     def __init__(
         self, path: Path, is_open: Callable[[], bool], unfold: Callable[[str], str] = lambda line: line
@@ -25,15 +41,9 @@ class PrivateHistory(FileHistory):
         typed.make(path)
         self._path = path
         self._is_open = is_open
-        self._unfold = unfold
+        self.unfold = unfold
         self._read = _stamp(path)
         super().__init__(str(path))
-
-    def append_string(self, string: str) -> None:
-        """Keep a line, unless it is one that is not kept."""
-        line = self._unfold(string)
-        if not line.startswith(" ") and len(line) <= MAX_KEPT:
-            super().append_string(line)
 
     def store_string(self, string: str) -> None:
         """Append an entry to the file."""

@@ -45,6 +45,8 @@ class PasteParser(Vt100Parser):
                 self._take(before)
             else:
                 super().feed(before)
+            if found and not self._pasting:
+                super().flush()  # a key that was half there comes before the paste
             if found:
                 self._pasting = not self._pasting
                 if not self._pasting:

@@ -5,6 +5,8 @@ It knows texts and the marks that stand for them. It refuses to know how a termi
 
 from hermes_cli.screen.columns import counted
 
+OPENING = "[pasted "
+"""How a mark begins. A short text that holds this is folded, too, lest it be taken for one."""
 MANY_LINES = 8
 MANY_CHARACTERS = 2000
 MAX_CHARACTERS = 1_000_000
@@ -20,13 +22,13 @@ class Pastes:
     def fold(self, text: str) -> str:
         """Return what is put into the line for a pasted text: the text, or a mark that stands for it."""
         lines = text.rstrip("\n").count("\n") + 1
-        if lines <= MANY_LINES and len(text) <= MANY_CHARACTERS:
+        if lines <= MANY_LINES and len(text) <= MANY_CHARACTERS and OPENING not in text:
             return text
         what = counted(lines, "line") if lines > MANY_LINES else counted(len(text), "character")
-        mark, number = f"[pasted {what}]", 1
+        mark, number = f"{OPENING}{what}]", 1
         while mark in self._texts:
             number += 1
-            mark = f"[pasted {what} #{number}]"
+            mark = f"{OPENING}{what} #{number}]"
         self._texts[mark] = text
         return mark
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -15,15 +14,15 @@ from prompt_toolkit.application import create_app_session, get_app, run_in_termi
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
-from prompt_toolkit.history import History, InMemoryHistory
+from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
 from prompt_toolkit.output import DummyOutput, Output
 from prompt_toolkit.styles import Style
 
 from hermes_cli.errors import Interrupted
-from hermes_cli.repl import blocks, keyboard, keys
+from hermes_cli.repl import blocks, editor, keyboard, keys
 from hermes_cli.repl.completion import CommandCompleter
-from hermes_cli.repl.history import PrivateHistory
+from hermes_cli.repl.history import MemoryHistory, PrivateHistory
 from hermes_cli.repl.lines import Line
 from hermes_cli.repl.pasted import MAX_CHARACTERS, Pastes
 from hermes_cli.repl.state import State
@@ -84,8 +83,6 @@ class PromptReader:
             bottom_toolbar=(lambda: [*self._toolbar()]) if state.terminal.obeys else None,
             style=STYLE,
             enable_suspend=True,
-            enable_open_in_editor=True,
-            tempfile_suffix=".md",
             input=source or keyboard.keyboard(sys.stdin, MAX_CHARACTERS, self._refuse_paste),
             output=sink,
         )
@@ -101,14 +98,14 @@ class PromptReader:
     def _history(self) -> History:
         """Return what was typed before; where nothing may be written, only that of this run."""
         if self._state.host.leaves_no_trace:
-            return InMemoryHistory()
+            return MemoryHistory(self._pastes.unfold)
         try:
             return PrivateHistory(
                 self._history_file, lambda: not self._state.host.leaves_no_trace, self._pastes.unfold
             )
         except OSError as error:
             self._state.notice(f"what you type is not kept: {self._history_file}: {error.strerror}")
-            return InMemoryHistory()
+            return MemoryHistory(self._pastes.unfold)
 
     def _forget(self, lines: Collection[str]) -> None:
         """Take lines, and all that was typed in this run, out of what the arrow keys bring back."""
@@ -148,7 +145,7 @@ class PromptReader:
         self._pastes.clear()
         state.context_used()  # what it takes to count is done here, not while somebody types
         suggestion, state.suggestion = self._pastes.fold(state.suggestion), ""
-        in_editor, state.in_editor = state.in_editor and _has_editor(), False
+        in_editor, state.in_editor = state.in_editor and bool(editor.wanted()), False
         try:
             with _signals_for_the_prompt() as pre_run:
 
@@ -156,7 +153,7 @@ class PromptReader:
                     pre_run()
                     get_app().create_background_task(self._watch_loading())
                     if in_editor:
-                        self._session.default_buffer.open_in_editor()
+                        keys.open_editor(state, self._pastes, self._session.default_buffer)
 
                 line = self._pastes.unfold(self._session.prompt(pre_run=begin, default=suggestion))
         except Interrupted:
@@ -225,10 +222,6 @@ class _PlainOutput(DummyOutput):
 def _how_far(state: State) -> str:
     done, total = state.loading.progress if state.loading else (0, 0)
     return sanitize_line(state.host.model_line()) + (f" · {100 * done // total} %" if total else "")
-
-
-def _has_editor() -> bool:
-    return bool(os.environ.get("VISUAL") or os.environ.get("EDITOR"))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def copy_choices(_state: State) -> Mapping[str, str]:
 
 def copy(state: State, argument: str) -> None:
     """`/copy`: the last answer, or the last code in it, into the terminal's clipboard."""
-    answers = [one.text for one in state.session.conversation if one.role is Role.ASSISTANT]
+    answers = _answers(state)
     if not answers:
         raise UsageError("there is no answer to copy yet", "ask something first")
     if argument not in {"", CODE}:
@@ -27,6 +27,14 @@ def copy(state: State, argument: str) -> None:
     text = _last_code(answers[-1]) if argument else answers[-1]
     remark = copy_to_clipboard(state.terminal, text)
     state.notice(f"Sent {counted(len(text), 'character')} to the terminal's clipboard (OSC 52). {remark}")
+
+
+def _answers(state: State) -> list[str]:
+    """Return what the character has said, its greeting among it; examples are nothing that was said."""
+    session, greeting = state.session, state.persona.greeting is not None
+    first = len(session.opening) - (1 if greeting else 0)
+    said = session.conversation.messages[max(first, 0) :]
+    return [one.text for one in said if one.role is Role.ASSISTANT]
 
 
 def _last_code(answer: str) -> str:
@@ -53,7 +61,8 @@ def tokens(state: State, argument: str) -> None:
         sums[name] += count
     used = sum(sums.values())
     rows = [(name, f"{count:,}") for name, count in sums.items() if count]
-    rows.append(("in all", f"{used:,} of {engine.context_size:,}, {engine.context_size - used:,} are free"))
+    free = max(0, engine.context_size - used)
+    rows.append(("in all", f"{used:,} of {engine.context_size:,}, {free:,} are free"))
     state.show_rows(rows)
     if not conversation.messages:
         state.notice("Nothing was said yet.")

@@ -1,0 +1,47 @@
+"""The person's own editor, for a text that is too long for a line."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from hermes_cli.errors import UsageError
+
+USUAL = ("editor", "nano", "vim", "vi", "emacs")
+
+
+def wanted(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the command that the person has set, or nothing."""
+    return environ.get("VISUAL") or environ.get("EDITOR") or ""
+
+
+def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return what became of a text in the editor; it is open for as long as this runs.
+
+    The one newline with which editors end a file is dropped. Raises UsageError where there is no editor, it
+    fails, or leaves something that is no text.
+    """
+    command = shlex.split(wanted(environ)) or [name for name in USUAL if shutil.which(name)][:1]
+    if not command:
+        raise UsageError("there is no editor here", "set EDITOR to the one you want")
+    descriptor, name = tempfile.mkstemp(prefix="hermes-", suffix=".md")  # readable by its owner alone
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode("utf-8", "replace"))
+        try:
+            code = subprocess.run([*command, name], check=False).returncode
+        except OSError as error:
+            raise UsageError(f"{command[0]}: {(error.strerror or 'it cannot be run').lower()}") from None
+        if code:
+            raise UsageError(f"{command[0]} ended with {code}", "the line is as it was")
+        return path.read_bytes().decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise UsageError("what the editor left is not UTF-8 text", "the line is as it was") from None
+    except OSError as error:
+        raise UsageError(f"what the editor left cannot be read: {error.strerror}") from None
+    finally:
+        path.unlink(missing_ok=True)
