@@ -35,9 +35,11 @@ def sessions(state: State, _argument: str) -> None:
 
 
 def resume_choices(state: State) -> Mapping[str, str]:
-    """Return the last conversations, by number, with their titles."""
+    """Return the last conversations, by number and by title."""
     store = state.session.keeper.store
-    return {str(one.id): one.title for one in store.conversations(SHOWN)} if store else {}
+    last = store.conversations(SHOWN) if store else []
+    by_number = {str(one.id): one.title for one in last}
+    return {**by_number, **{branches.one_line(one.title): f"number {one.id}" for one in last}}
 
 
 def resume(state: State, argument: str) -> None:

@@ -16,6 +16,7 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.output import DummyOutput, Output
 from prompt_toolkit.styles import Style
 
@@ -27,7 +28,7 @@ from hermes_cli.repl.lines import Line
 from hermes_cli.repl.pasted import MAX_CHARACTERS, Pastes
 from hermes_cli.repl.state import State
 from hermes_cli.repl.toolbar import Facts, Part, toolbar
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
 from hermes_cli.store import typed
 
 PROMPT = "> "
@@ -83,6 +84,7 @@ class PromptReader:
             bottom_toolbar=(lambda: [*self._toolbar()]) if state.terminal.obeys else None,
             style=STYLE,
             enable_suspend=True,
+            input_processors=[SafeDisplay()],
             input=source or keyboard.keyboard(sys.stdin, MAX_CHARACTERS, self._refuse_paste),
             output=sink,
         )
@@ -207,6 +209,24 @@ class PromptReader:
             remarks=state.remarks(),
         )
         return toolbar(facts, get_app().output.get_size().columns, self._tick)
+
+
+class SafeDisplay(Processor):
+    """Shows what the terminal would obey as a mark: a line that is edited may be a stranger's.
+
+    The line itself stays as it is. prompt_toolkit does the same for the C0 controls alone.
+    """
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        """Return the line with one character in the place of each."""
+        shown = [(fragment[0], _shown(fragment[1])) for fragment in transformation_input.fragments]
+        return Transformation([*shown])
+
+
+def _shown(text: str) -> str:
+    if text.isascii() or sanitize(text) == text:
+        return text
+    return "".join(character if sanitize(character) == character else REPLACEMENT for character in text)
 
 
 class _PlainOutput(DummyOutput):

@@ -423,3 +423,29 @@ def test_ask_at_a_terminal_shows_markdown(home: Env, tmp_path: Path) -> None:
         assert term.leave() == 0
         assert term.cell("bold").bold
         assert term.cell("red").fg == "default"
+
+
+def test_a_line_that_is_edited_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:
+    """A conversation that somebody sent would act from within the prompt."""
+    with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
+        term.expect(PROMPT)
+        term.child.send(PASTE.format("a\x9b31mb\u202ec\u200fd").encode())
+        term.expect(r"^> a.31mb.c.d$")
+        assert not any(bad in term.raw.decode("utf-8", "replace") for bad in ("\x9b", "\u202e", "\u200f"))
+        term.type("\r")
+        term.expect(r"Hermes 2\nfine")
+        term.type("/export json /dev/null\r/show prompt\r")
+        term.expect("empty user turn")
+
+
+def test_forced_colours_go_into_a_pipe_on_standard_error_alone(home: Env, tmp_path: Path) -> None:
+    """CI logs would be grey although colours were asked for, or answers be coloured."""
+    command = [sys.executable, "-m", "hermes_cli", "ask", "-m"]
+    env = {**os.environ, **home, "FORCE_COLOR": "1"}
+    answer = [*command, script(tmp_path, {"text": "**x**"}), "y"]
+    done = subprocess.run(answer, stdin=subprocess.DEVNULL, capture_output=True, env=env, check=True)
+    assert done.stdout == b"**x**\n"
+    failed = subprocess.run(
+        [*command, "nonsense", "y"], stdin=subprocess.DEVNULL, capture_output=True, env=env, check=False
+    )
+    assert failed.stderr.startswith(b"\x1b[31mhermes: ")
