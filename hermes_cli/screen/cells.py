@@ -44,10 +44,12 @@ def _width(character: str) -> int:
 def cell_widths(text: str) -> list[int]:
     """Return the cells of each character: 0 for what stands on top of another, 2 for what is wide."""
     widths: list[int] = []
+    before = " "
     for character in text:
-        if character == _VARIATION_EMOJI and widths and widths[-1] == 1:
+        if character == _VARIATION_EMOJI and before != " " and widths[-1] == 1:
             widths[-1] = 2  # it makes the character before it wide
         widths.append(_width(character))
+        before = character
     return widths
 
 

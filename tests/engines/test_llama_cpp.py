@@ -9,6 +9,7 @@ import pytest
 
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.engines.llama_cpp.server import LlamaServer
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.models.gguf import read_header
 from hermes_cli.options import GenerationOptions
@@ -26,6 +27,7 @@ def engine(starter_path: Path) -> Iterator[LlamaCppEngine]:
 
 def test_the_listener_answers_nobody_without_the_key(engine: LlamaCppEngine) -> None:
     """Any program on the machine could use the model, and read the conversation."""
+    assert isinstance(engine._server, LlamaServer)
     address = f"http://{engine._server._address}"
     for path in ("/tokenize", "/completion", "/slots", "/props"):
         request = urllib.request.Request(address + path, data=b"{}", method="POST")  # noqa: S310
@@ -66,6 +68,7 @@ def test_llama_cpp_prints_nothing(engine: LlamaCppEngine, capfd: pytest.CaptureF
 def test_an_idle_connection_is_opened_again(engine: LlamaCppEngine) -> None:
     """After a pause for thought the next prompt could not be encoded."""
     before = engine.count_tokens([Message(Role.USER, "Hi")])
+    assert isinstance(engine._server, LlamaServer)
     connection = engine._server._connection
     assert connection is not None
     connection.sock.close()
