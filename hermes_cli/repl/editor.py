@@ -24,7 +24,10 @@ def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
     The one newline with which editors end a file is dropped. Raises UsageError where there is no editor, it
     fails, or leaves something that is no text.
     """
-    command = shlex.split(wanted(environ)) or [name for name in USUAL if shutil.which(name)][:1]
+    try:
+        command = shlex.split(wanted(environ)) or [name for name in USUAL if shutil.which(name)][:1]
+    except ValueError as error:
+        raise UsageError(f"the editor's name {wanted(environ)!r}: {error}".lower(), "mend EDITOR") from None
     if not command:
         raise UsageError("there is no editor here", "set EDITOR to the one you want")
     descriptor, name = tempfile.mkstemp(prefix="hermes-", suffix=".md")  # readable by its owner alone

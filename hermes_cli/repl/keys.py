@@ -16,7 +16,7 @@ from hermes_cli.repl.state import State
 
 def _in_a_block(state: State, text: str) -> bool:
     """Whether Enter begins a new line. A command is sent, so that /multiline can be ended as it was begun."""
-    is_command = text.startswith("/") and "\n" not in text
+    is_command = text.startswith("/") and not text.startswith("//") and "\n" not in text
     return blocks.is_open(text) or (state.multiline and not is_command)
 
 

@@ -105,6 +105,8 @@ class Loop:
         self._obeying = True
         try:
             command.run(self._state, rest[0].strip() if rest else "")
+        except OSError as error:  # such as a name that is too long for a file
+            self._fail(translated(error))
         finally:
             self._obeying = False
 

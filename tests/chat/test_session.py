@@ -1,13 +1,18 @@
 """What a session keeps of an exchange, however it ends."""
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 
+from hermes_cli.chat.keeper import Keeper
 from hermes_cli.chat.session import Session
-from hermes_cli.engines.base import Cancel, FinishReason
+from hermes_cli.engines.base import Cancel, Chunk, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
-from hermes_cli.errors import ContextOverflow, HermesError
-from hermes_cli.messages import Conversation, Role
+from hermes_cli.errors import ContextOverflow, HermesError, UsageError
+from hermes_cli.messages import Conversation, Message, Role, TurnIds
 from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.store.records import State
+from hermes_cli.store.store import Store
 
 SYSTEM = Conversation().with_system("Be brief.")
 
@@ -109,3 +114,123 @@ def test_a_new_system_prompt_keeps_the_turns() -> None:
     talk.set_system(None)
     talk.clear()
     assert talk.conversation == Conversation()
+
+
+class Prompted(ScriptedEngine):
+    """Remembers the ids of every prompt that it was given."""
+
+    def __init__(self, turns: Sequence[ScriptedTurn | str]) -> None:
+        super().__init__(turns, 400)
+        self.prompts: list[tuple[int, ...]] = []
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        self.prompts.append(tuple(token.id for token in self.prompt_tokens(messages)))
+        return super().stream(messages, options, cancel)
+
+
+def kept_session(*turns: ScriptedTurn | str) -> tuple[Session, Store, Prompted]:
+    """Return a session with a script, the store that keeps it, and its engine."""
+    store, engine = Store(), Prompted(turns)
+    return Session(engine, SYSTEM, Sourced(), Keeper(store)), store, engine
+
+
+def go_on(talk: Session) -> str:
+    """Have the last answer go on, and return what is new."""
+    return "".join(chunk.text for chunk in talk.go_on(Cancel()))
+
+
+def tree(store: Store) -> list[tuple[int | None, str, State]]:
+    """Return parent, text and state of every message, oldest first."""
+    (conversation,) = store.conversations()
+    return [(one.parent, one.text, one.state) for one in store.tree(conversation.id)]
+
+
+def test_an_answer_goes_on_behind_the_ids_it_was_made_of() -> None:
+    """The model would read its own words as other tokens than those that it said, and lose its thread."""
+    talk, _, engine = kept_session("world", ".")
+    made = TurnIds("scripted", (70, 71, 72))  # not what "Hello" is encoded to
+    talk.conversation = SYSTEM.add(Message(Role.USER, "Go"), Message(Role.ASSISTANT, "Hello ", made))
+    assert (go_on(talk), go_on(talk)) == ("world", ".")
+    assert engine.prompts[0][-3:] == made.ids
+    assert engine.prompts[1][-8:] == (*made.ids, *(ord(letter) + 2 for letter in "world"))
+    assert said(talk) == [("user", "Go"), ("assistant", "Hello world.")]
+    last = talk.conversation.messages[-1].turn_ids
+    assert last is not None
+    assert last.ids == (*made.ids, *(ord(letter) + 2 for letter in "world."))
+
+
+def test_what_went_on_stands_beside_what_was_there() -> None:
+    """The shorter answer would be gone, or both be sent to the model."""
+    talk, store, _ = kept_session("One.", " Two.", "Yes.")
+    send(talk, "Go")
+    assert go_on(talk) == " Two."
+    done = State.COMPLETE
+    assert tree(store) == [(None, "Go", done), (1, "One.", done), (1, "One. Two.", done)]
+    assert talk.keeper.path == [1, 3]
+    send(talk, "And?")
+    assert [one.text for one in store.path(store.conversations()[0].leaf)] == [
+        "Go",
+        "One. Two.",
+        "And?",
+        "Yes.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "turn", [ScriptedTurn(""), ScriptedTurn("", error="failed"), ScriptedTurn("never", prefill=60)]
+)
+def test_where_nothing_is_new_the_answer_stands_as_it_was(turn: ScriptedTurn) -> None:
+    """An answer that had come to its end would be replaced, or be gone."""
+    talk, store, _ = kept_session("One.", turn, "Two.")
+    send(talk, "Go")
+    before, path = talk.conversation, [*talk.keeper.path]
+    cancel = Cancel()
+    if turn.text:
+        cancel.set()
+    try:
+        list(talk.go_on(cancel))
+    except HermesError:
+        assert turn.error
+    assert talk.conversation == before
+    assert talk.keeper.path == path
+    assert [text for _, text, _ in tree(store)] == ["Go", "One."]
+    send(talk, "And?")
+    assert said(talk)[1:] == [("assistant", "One."), ("user", "And?"), ("assistant", "Two.")]
+
+
+def test_where_the_window_is_full_the_answer_stands_as_it_was() -> None:
+    """The answer that filled the window would be lost by wanting more of it."""
+    talk, store, _ = kept_session(ScriptedTurn("x", forever=True), "never")
+    send(talk, "Go")
+    before = talk.conversation
+    with pytest.raises(ContextOverflow):
+        go_on(talk)
+    assert talk.conversation == before
+    assert len(tree(store)) == 2
+
+
+def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came() -> None:
+    """What is on the screen would not be what the model knows it said."""
+    talk, store, _ = kept_session("One.", ScriptedTurn(" Two."))
+    send(talk, "Go")
+    stream = talk.go_on(Cancel())
+    next(stream)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert said(talk)[-1] == ("assistant", "One. T")
+    assert tree(store)[1:] == [(1, "One.", State.COMPLETE), (1, "One. T", State.STOPPED)]
+
+
+def test_only_an_answer_can_go_on() -> None:
+    """A greeting, or the person's own turn, would be taken for an answer."""
+    talk, _, _ = kept_session("never")
+    with pytest.raises(UsageError, match="no answer here yet"):
+        go_on(talk)
+    talk.restart(SYSTEM.add(Message(Role.ASSISTANT, "Welcome!")))
+    with pytest.raises(UsageError, match="no answer here yet"):
+        go_on(talk)
+    talk.conversation = SYSTEM.add(Message(Role.USER, "unanswered"))
+    with pytest.raises(UsageError, match="no answer here yet"):
+        go_on(talk)

@@ -1,0 +1,184 @@
+"""Completion: names, what commands take, and paths; whatever goes wrong, the line can be typed on."""
+
+import contextlib
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from prompt_toolkit.completion import CompleteEvent, Completion
+from prompt_toolkit.document import Document
+
+from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.session import Session
+from hermes_cli.commands.converse import ProgramHost
+from hermes_cli.commands.flags import Flags
+from hermes_cli.commands.model_choice import Choice
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.messages import Conversation
+from hermes_cli.options import FIELDS, Sourced
+from hermes_cli.repl import table
+from hermes_cli.repl.completion import CommandCompleter
+from hermes_cli.repl.state import State
+from hermes_cli.screen.terminal import Terminal
+from hermes_cli.store.store import Store
+
+Env = Mapping[str, str]
+Complete = Callable[[str], list[Completion]]
+
+
+def completer(env: Env, keeper: Keeper | None = None, *turns: str) -> Complete:
+    """Return what completes a line, in a conversation in which the turns were said."""
+    terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/cli.py
+    session = Session(ScriptedEngine(["x"] * len(turns)), Conversation(), Sourced(), keeper)
+    for turn in turns:
+        session.clear()
+        list(session.send(turn, Cancel()))
+    runtime = Runtime(terminal, env)
+    host = ProgramHost(runtime, Flags(), cast("Choice", None))
+    made = CommandCompleter(State(terminal, session, runtime.persona(None), "", host))
+    return lambda line: list(made.get_completions(Document(line), CompleteEvent()))
+
+
+@pytest.fixture
+def complete(home: Env) -> Complete:
+    """Return what completes a line in a new conversation."""
+    return completer(home)
+
+
+def texts(completions: list[Completion]) -> list[str]:
+    """Return what would be put into the line."""
+    return [one.text for one in completions]
+
+
+def lines(line: str, completions: list[Completion]) -> list[str]:
+    """Return the lines that would come of it."""
+    return [line[: len(line) + one.start_position] + one.text for one in completions]
+
+
+def test_every_command_is_offered_with_what_it_does(complete: Complete) -> None:
+    """Commands would have to be known by heart."""
+    found = complete("/")
+    assert texts(found) == [command.name for command in table.COMMANDS]
+    assert [one.display_meta_text for one in found] == [command.help for command in table.COMMANDS]
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [("/re", ["/regen", "/resume"]), ("/RE", ["/regen", "/resume"]), ("/show", ["/show"]), ("/nonsense", [])],
+)
+def test_the_beginning_of_a_command(complete: Complete, line: str, names: list[str]) -> None:
+    """Tab would offer what does not fit, or not take the place of what was typed."""
+    assert lines(line, complete(line)) == names
+
+
+@pytest.mark.parametrize(
+    "line", ["", "r", "say /r", " /r", "//r", "/r\n", "a\n/r", "/nonsense x", "/clear x"]
+)
+def test_what_is_said_to_the_model_is_left_alone(complete: Complete, line: str) -> None:
+    """A menu would open while somebody types a sentence."""
+    assert complete(line) == []
+
+
+def test_what_commands_take(complete: Complete) -> None:
+    """Options, and what else a command can be asked for, would have to be looked up."""
+    assert texts(complete("/set ")) == list(FIELDS)
+    assert lines("/set TEMP", complete("/set TEMP")) == ["/set temperature"]
+    assert complete("/set temp")[0].display_meta_text == FIELDS["temperature"].help
+    assert lines("/show ", complete("/show ")) == ["/show prompt"]
+    assert lines("/copy c", complete("/copy c")) == ["/copy code"]
+    assert lines("/new x", complete("/new x")) == []
+
+
+def test_personas_and_models(home: Env, complete: Complete) -> None:
+    """Whoever one can talk to would have to be known by heart."""
+    models = Path(home["OPENHERMES_HOME"]) / "data" / "models"
+    models.mkdir(parents=True)
+    (models / "mine.gguf").write_bytes(b"no model")
+    assert lines("/persona g", complete("/persona g")) == ["/persona gourmet-cook"]
+    assert "mine" in texts(complete("/model "))
+    assert lines("/model MI", complete("/model MI"))[0] == "/model mine"
+
+
+def test_a_broken_persona_is_offered_with_its_fault(home: Env, complete: Complete) -> None:
+    """One slip in a file would take the menu away from all the others."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "ed.toml").write_text("system = ")
+    (folder / "sp\x1b[2Jooky.toml").write_text('system = "x"')
+    found = {one.text: one.display_meta_text for one in complete("/persona ")}
+    assert found["ed"].startswith("broken: ")
+    assert "gourmet-cook" in found
+    assert all(name.isprintable() and meta.isprintable() for name, meta in found.items())
+
+
+def test_a_folder_that_cannot_be_read_ends_nothing(home: Env, complete: Complete, tmp_path: Path) -> None:
+    """A traceback would stand over the line that is being typed, at every key."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(folder)  # so that root cannot read it, either
+    assert complete("/persona ") == []
+    assert complete("/per") != []
+    (tmp_path / "file").touch()
+    for path in (f"{tmp_path}/file/x", f"{tmp_path}/none/x", f"{folder}/x", "x" * 300, "~nobody-here/x"):
+        assert complete(f"/file {path}") == []
+
+
+def test_conversations_by_number_and_by_title(home: Env) -> None:
+    """Going on with an earlier conversation would take two commands and a good memory."""
+    complete = completer(home, Keeper(Store()), "of ships", "of \x1b[2Jstorms")
+    assert [(one.text, one.display_meta_text) for one in complete("/resume ")] == [
+        ("2", "of \u241b[2Jstorms"),
+        ("1", "of ships"),
+        ("of ships", "number 1"),
+    ]
+    assert lines("/resume 1", complete("/resume 1")) == ["/resume 1"]
+    assert lines("/resume OF", complete("/resume OF")) == ["/resume of ships"]
+
+
+def test_paths(complete: Complete, tmp_path: Path) -> None:
+    """A file to send would have to be typed letter by letter."""
+    (tmp_path / "a long name.txt").touch()
+    (tmp_path / "also").mkdir()
+    (tmp_path / "b.txt").touch()
+    for line in (f"/file {tmp_path}/a", f"/FILE  {tmp_path}/a"):
+        found = complete(line)
+        assert lines(line, found) == [f"{line} long name.txt", f"{line}lso"]
+        assert [one.display_text for one in found] == ["a long name.txt", "also/"]
+    with contextlib.chdir(tmp_path):
+        assert {"a long name.txt", "also", "b.txt"} < set(texts(complete("/file ")))
+        assert lines("/file a lo", complete("/file a lo")) == ["/file a long name.txt"]
+        assert "/export b.txt" in lines("/export b", complete("/export b"))
+        assert "b.txt" not in texts(complete("/export "))
+
+
+def test_a_name_that_would_steer_the_terminal_is_not_offered(complete: Complete, tmp_path: Path) -> None:
+    """A file from an archive could paint over the prompt, or send the line with a newline in its name."""
+    for name in (
+        "good.txt",
+        "evil\x1b[2J.txt",
+        "new\nline.txt",
+        "tab\t.txt",
+        "turned\u202etxt.exe",
+        "del\x7f",
+    ):
+        (tmp_path / name).touch()
+    with contextlib.chdir(tmp_path):
+        assert texts(complete("/file ")) == ["good.txt", "home"]
+    assert texts(complete(f"/file {tmp_path}/")) == ["good.txt", "home"]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["/file ", "/export ", "/persona ", "/set ", "/resume ", "/", ""]),
+    st.text("~/.\0\udc80\x1b\u202e as", max_size=5),
+)
+@example("/file ", "~\0")  # as a paste may hold
+def test_no_line_makes_it_fail(complete: Complete, command: str, rest: str) -> None:
+    """prompt_toolkit would stop everything, print a traceback and wait for Enter."""
+    assert all(one.text.isprintable() for one in complete(f"{command}{rest}"))

@@ -1,0 +1,134 @@
+"""The lines that were typed: what is kept of them, for how many windows, and for whose eyes."""
+
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.history import FileHistory
+
+from hermes_cli.repl.history import MAX_KEPT, PrivateHistory
+from hermes_cli.repl.pasted import Pastes
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file that is not there yet, in a folder that is not there either."""
+    return tmp_path / "state" / "history"
+
+
+def window(path: Path, *, is_open: bool = True) -> PrivateHistory:
+    """Return the history of one more window."""
+    return PrivateHistory(path, lambda: is_open)
+
+
+def on_disk(path: Path) -> list[str]:
+    """Return the entries as prompt_toolkit reads them, newest first."""
+    return list(FileHistory(str(path)).load_history_strings())
+
+
+def test_a_line_is_kept_and_comes_back(path: Path) -> None:
+    """Arrow-up would find nothing, now or in the next session."""
+    first = window(path)
+    for line in ("one", "two\nof two lines", "/set seed 1", "\ttab", "é日"):
+        first.append_string(line)
+    assert first.get_strings() == ["one", "two\nof two lines", "/set seed 1", "\ttab", "é日"]
+    assert on_disk(path) == first.get_strings()[::-1]
+    assert list(window(path).load_history_strings()) == on_disk(path)
+
+
+@pytest.mark.parametrize("line", [" secret", "  /model x", " ", " two\nlines", "x" * (MAX_KEPT + 1)])
+def test_some_lines_are_not_kept(path: Path, line: str) -> None:
+    """A password would come back with the arrow key, or one paste be most of the file."""
+    here = window(path)
+    here.append_string("before")
+    here.append_string(line)
+    assert here.get_strings() == on_disk(path) == ["before"]
+
+
+def test_the_longest_line_that_is_kept(path: Path) -> None:
+    """Long questions would be forgotten."""
+    here = window(path)
+    here.append_string("x" * MAX_KEPT)
+    assert on_disk(path) == ["x" * MAX_KEPT]
+
+
+def test_a_folded_paste_is_kept_as_what_was_sent(path: Path) -> None:
+    """A mark would come back whose text nobody has any more; or a huge paste be kept under its mark."""
+    pastes = Pastes()
+    here = PrivateHistory(path, lambda: True, pastes.unfold)
+    text = "\n".join("abcdefghij")
+    here.append_string(f"look: {pastes.fold(text)}")
+    assert on_disk(path) == [f"look: {text}"]
+    here.append_string(pastes.fold("x" * (MAX_KEPT + 1)))
+    here.append_string(pastes.fold(" a secret" + "\n" * 10 + "x"))
+    assert on_disk(path) == [f"look: {text}"]
+
+
+def test_what_one_window_adds_the_other_sees(path: Path) -> None:
+    """A line would be found in the window only in which it was typed."""
+    one, two = window(path), window(path)
+    one.append_string("from one")
+    assert (one.is_stale, two.is_stale) == (False, True)
+    two = window(path)  # as the prompt does before it reads the next line
+    assert not two.is_stale
+    two.append_string("from two")
+    assert (one.is_stale, two.is_stale) == (True, False)
+    assert on_disk(path) == ["from two", "from one"]
+
+
+def test_what_the_others_wrote_is_not_missed_by_writing_oneself(path: Path) -> None:
+    """Who types in both windows in turn would never see what the other has."""
+    one, two = window(path), window(path)
+    one.append_string("from one")
+    two.append_string("from two")
+    assert two.is_stale
+    assert on_disk(path) == ["from two", "from one"]
+
+
+def test_a_line_that_is_not_kept_makes_nothing_stale(path: Path) -> None:
+    """Every secret would have all windows read the file again."""
+    one, two = window(path), window(path)
+    one.append_string(" secret")
+    assert (one.is_stale, two.is_stale) == (False, False)
+
+
+def test_nothing_is_written_while_nothing_may_be(path: Path) -> None:
+    """`/nolog` would leave each question on the disk."""
+    open_now = True
+    here = PrivateHistory(path, lambda: open_now)
+    here.append_string("before")
+    size = path.stat().st_size
+    open_now = False
+    here.append_string("secret")
+    assert path.stat().st_size == size
+    assert b"secret" not in path.read_bytes()
+    assert here.get_strings() == ["before", "secret"], "the arrow keys have it in this run"
+    open_now = True
+    here.append_string("after")
+    assert on_disk(path) == ["after", "before"]
+
+
+def test_it_is_for_its_owner_alone(path: Path) -> None:
+    """Everybody on the machine could read what was typed."""
+    here = window(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    here.append_string("x")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_cannot_be_written_does_not_end_the_conversation(path: Path) -> None:
+    """A full disk, or a folder that was moved away, would end the program at the next Enter."""
+    here = window(path)
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.write_text("a file in the folder's place")
+    here.append_string("one")
+    assert here.get_strings() == ["one"]
+    assert here.is_stale
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """The prompt could not tell that nothing is kept."""
+    (tmp_path / "state").write_text("a file in the folder's place")
+    with pytest.raises(OSError, match=r"exists|directory"):
+        window(tmp_path / "state" / "history")

@@ -1,0 +1,298 @@
+"""The prompt as a person types at it: prompt_toolkit over a pipe of keys."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.input.posix_pipe import PosixPipeInput
+from prompt_toolkit.output import DummyOutput
+
+from hermes_cli.chat.session import Session
+from hermes_cli.commands.converse import ProgramHost
+from hermes_cli.commands.flags import Flags
+from hermes_cli.commands.model_choice import Choice
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.messages import Conversation
+from hermes_cli.models.select import Selection
+from hermes_cli.options import Sourced
+from hermes_cli.repl.keyboard import PasteParser
+from hermes_cli.repl.lines import Line
+from hermes_cli.repl.loop import Loop
+from hermes_cli.repl.prompt import PromptReader
+from hermes_cli.repl.state import Attachment, State
+from hermes_cli.screen.terminal import Terminal
+
+Env = Mapping[str, str]
+LONG = "\n".join(f"line {n}" for n in range(20))
+MARK = "[pasted 20 lines]"
+UP, CTRL_C, CTRL_D, ALT_ENTER, BACKSPACE = "\x1b[A", "\x03", "\x04", "\x1b\r", "\x7f"
+PATIENCE_S = 10
+
+
+def pasted(text: str) -> str:
+    """Return what a terminal sends for a paste."""
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+class Person:
+    """Somebody at a prompt: keys to press, and what is read."""
+
+    def __init__(
+        self, env: Env, keys: PosixPipeInput, *, vi_keys: bool = False, no_log: bool = False
+    ) -> None:
+        self.err = io.StringIO()
+        terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/cli.py
+        runtime = Runtime(terminal, env)
+        runtime.leaves_no_trace = no_log
+        host = ProgramHost(runtime, Flags(), Choice(Selection("scripted", "")))
+        self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Conversation(), Sourced())
+        self.state = State(terminal, self.session, runtime.persona(None), "", host)
+        self.history = runtime.paths.history
+        self.keys = keys
+        self.reader = PromptReader(self.state, self.history, vi_keys=vi_keys, source=keys, sink=DummyOutput())
+
+    def types(self, keys: str) -> Line | None:
+        """Press keys, and return the line that comes of them."""
+        self.keys.send_text(keys)
+        return self.reader.read()
+
+    def later(self, condition: Callable[[], bool], keys: str) -> None:
+        """Press keys once something is so."""
+
+        def wait() -> None:
+            end = time.monotonic() + PATIENCE_S
+            while not condition() and time.monotonic() < end:
+                time.sleep(0.005)
+            self.keys.send_text(keys)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    @property
+    def line(self) -> str:
+        """What stands in the line, or stood there when it was sent."""
+        return self.reader._session.default_buffer.text
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[PosixPipeInput]:
+    """A keyboard, and no editor beside it."""
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.delenv("EDITOR", raising=False)
+    with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+        yield cast(
+            "PosixPipeInput", pipe
+        )  # the app session is where prompt_toolkit asks for Enter after a fault
+
+
+@pytest.fixture
+def person(home: Env, keys: PosixPipeInput) -> Person:
+    """Somebody in a new conversation."""
+    return Person(home, keys)
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("hello\r", "hello"),
+        ("a\nb\r", "a\nb"),  # Ctrl-J
+        (f"a{ALT_ENTER}b\r", "a\nb"),
+        ("  é日  \r", "  é日  "),
+        (f'he said "{pasted("one")}"\r', 'he said "one"'),
+        (pasted("/exit\r\ntwo\rthree\n") + "\r", "/exit\ntwo\nthree\n"),
+        (f"wrong{CTRL_C}right\r", "right"),
+        ("a\x04b\r", "ab"),  # Ctrl-D in a line that holds something leaves nothing
+        ("x\x1b[1;3D\r", "x"),
+        ("\x1b[1;3D", "/swipe left"),
+        ("\x1b[1;3C", "/swipe right"),
+    ],
+)
+def test_what_the_keys_make(person: Person, typed: str, line: str) -> None:
+    """A message would be sent too early, or not as it was typed."""
+    assert person.types(typed) == Line(line)
+
+
+def test_one_line_after_the_other(person: Person) -> None:
+    """Who types while the program works would lose keys."""
+    assert person.types("one\rtwo\rthree\r") == Line("one")
+    assert person.reader.read() == Line("two")
+    assert person.reader.read() == Line("three")
+
+
+@pytest.mark.parametrize("typed", [CTRL_D, f"half{CTRL_C}{CTRL_D}"])
+def test_ctrl_d_on_an_empty_line_leaves(person: Person, typed: str) -> None:
+    """Nobody would find the way out."""
+    assert person.types(typed) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ('"""one\r\rtwo"""\r', "one\n\ntwo"),
+        ('"""\r\r\r\rafter empty lines\r"""\r', "after empty lines"),
+        ('"""/exit"""\r', "/exit"),
+        (f'"""{pasted("a")}\r"""\r', "a"),
+        (f'"""{pasted(LONG)}"""\r', LONG),
+    ],
+)
+def test_a_block_between_triple_quotes(person: Person, typed: str, line: str) -> None:
+    """Half of a text would be sent, or its quotes with it."""
+    assert person.types(typed) == Line(line, verbatim=True)
+
+
+def test_what_is_in_a_block_or_behind_a_blank_is_no_command(person: Person) -> None:
+    """A text that begins with a slash would leave the program."""
+    person.keys.send_text('"""/exit"""\r"""//x"""\r /exit\r/exit\rnever\r')
+    assert Loop(person.state, person.reader, person=True).run() == 0
+    said = [one.text for one in person.session.conversation]
+    assert said == ["/exit", "A1", "//x", "A2", " /exit", "A3"]
+
+
+def test_multiline_swaps_enter_and_alt_enter(person: Person) -> None:
+    """Enter would send half of each message of somebody who writes in paragraphs."""
+    person.state.multiline = True
+    assert person.types(f"one\rtwo{ALT_ENTER}") == Line("one\ntwo")
+    assert person.types("/multiline\r") == Line("/multiline"), "it can be ended as it was begun"
+    assert person.types(f"//one\rtwo{ALT_ENTER}") == Line("//one\ntwo"), "this is no command"
+    person.state.multiline = False
+    assert person.types(f"one{ALT_ENTER}two\r") == Line("one\ntwo")
+
+
+def test_a_large_paste_is_folded_and_sent_whole(person: Person) -> None:
+    """It would fill the screen, or its mark be sent in its place."""
+    paste = pasted(LONG.replace("\n", "\r"))
+    assert person.types(f"Look: {paste} and {paste}?\r") == Line(f"Look: {LONG} and {LONG}?")
+    assert person.line == f"Look: {MARK} and [pasted 20 lines #2]?"
+    assert person.types(f"{MARK}\r") == Line(MARK), "a mark of an earlier line is only text"
+
+
+def test_backspace_behind_a_mark_takes_all_of_it(person: Person) -> None:
+    """A mark without its last letter would be sent as text."""
+    typed = f"a {pasted(LONG)}{BACKSPACE}{pasted(LONG)} b{BACKSPACE * 3}c\r"
+    assert person.types(typed) == Line("a c")
+
+
+@pytest.mark.parametrize("no_log", [False, True])
+def test_a_folded_paste_comes_back_with_the_arrow_key(
+    home: Env, keys: PosixPipeInput, *, no_log: bool
+) -> None:
+    """Its mark alone would be sent the second time."""
+    person = Person(home, keys, no_log=no_log)
+    assert person.types(f"Look: {pasted(LONG)}\r") == Line(f"Look: {LONG}")
+    assert person.types(f"{UP}\r") == Line(f"Look: {LONG}")
+
+
+def test_a_paste_of_megabytes_is_refused_and_the_line_stays(person: Person) -> None:
+    """What was being typed would be lost under it."""
+    callback = person.keys.vt100_parser.feed_key_callback
+    person.keys.vt100_parser = PasteParser(callback, 30_000, person.reader._refuse_paste)
+    assert person.types(f"before {pasted('x' * 30_001)}after\r") == Line("before after")
+    assert "A paste of 30,001 characters is too long for a line; /file PATH" in person.err.getvalue()
+
+
+def test_ctrl_c_on_an_empty_line_drops_the_attachment(person: Person) -> None:
+    """A file that was attached by mistake would go with the next message; or nobody find the way out."""
+    person.state.attached.append(Attachment("a.txt", "secret"))
+    assert person.types(f"wrong{CTRL_C}x\r") == Line("x")
+    assert len(person.state.attached) == 1, "it only empties a line that holds something"
+    assert person.types(f"{CTRL_C}{CTRL_C}x\r") == Line("x")
+    assert person.state.attached == []
+    assert "no file goes with the next message" in person.err.getvalue()
+    assert "Ctrl-D or /exit leaves." in person.err.getvalue()
+
+
+def test_ctrl_c_gives_up_an_edit(person: Person) -> None:
+    """The next message would stand in the place of the turn that was to be edited."""
+    person.keys.send_text(f"q\r/edit\r{CTRL_C}next\r{CTRL_D}")
+    Loop(person.state, person.reader, person=True).run()
+    assert [one.text for one in person.session.conversation] == ["q", "A1", "next", "A2"]
+    assert "nothing is changed" in person.err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "line"),
+    [
+        ("ask me", "\r", "ask me"),
+        ("ask me", " again\r", "ask me again"),
+        ("/etc", "\r", "//etc"),
+        ("one\ntwo", " three\r", "one\ntwo three"),
+        (LONG, " more\r", f"{LONG} more"),
+    ],
+)
+def test_a_suggestion_stands_in_the_line(person: Person, text: str, typed: str, line: str) -> None:
+    """A turn that was taken back would have to be typed anew."""
+    person.state.suggest(text)
+    assert person.types(typed) == Line(line)
+    assert person.types("next\r") == Line("next")
+
+
+@pytest.fixture
+def editor(keys: PosixPipeInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001 - it comes after
+    """The person's editor: what is written to it comes out of the next file that it opens."""
+    path = tmp_path / "editor"
+    path.write_text(f"#!/bin/sh\ncp \"$1\" '{path}.given'\ncat '{path}.gives' > \"$1\"\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(path))
+    return path
+
+
+@pytest.mark.parametrize("text", ["some words", LONG])
+def test_a_turn_is_edited_in_the_persons_editor(person: Person, editor: Path, text: str) -> None:
+    """An editor would open with nothing in it to be mended."""
+    editor.with_suffix(".gives").write_text("better\n")
+    person.state.suggest(text)
+    person.state.in_editor = True
+    person.later(lambda: person.line == "better", "\r")
+    assert person.reader.read() == Line("better")
+    assert editor.with_suffix(".given").read_text() == text
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("command", ["{}", "false", "/no/such/editor", "'unbalanced"])
+def test_an_editor_that_fails_leaves_the_line(
+    person: Person,
+    editor: Path,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A traceback would be printed over the prompt, which then waits for Enter."""
+    editor.with_suffix(".gives").write_bytes(b"caf\xe9\n")
+    monkeypatch.setenv("EDITOR", command.format(editor))
+    person.state.suggest("some words")
+    person.state.in_editor = True
+    person.later(lambda: bool(person.err.getvalue()), "\r")
+    assert person.reader.read() == Line("some words")
+    assert "Unhandled" not in capsys.readouterr().out
+
+
+def test_two_windows_and_a_line_that_is_not_kept(home: Env, keys: PosixPipeInput) -> None:
+    """A line would be found in one window only, and a password in both."""
+    with create_pipe_input() as other_keys:
+        one, two = Person(home, keys), Person(home, cast("PosixPipeInput", other_keys))
+        two.types("from two\r")
+        one.types("from one\r")
+        one.types(" secret\r")
+        assert two.types(f"{UP}\r") == Line("from one")
+        assert one.types(f"{UP}{UP}\r") == Line("from two")
+    assert "secret" not in one.history.read_text()
+
+
+def test_what_is_forgotten_does_not_come_back(person: Person) -> None:
+    """`/forget` would leave the questions under the arrow key."""
+    person.types("marmalade\r")
+    person.state.forget_typed({"something else"})
+    assert person.types(f"{UP}\r") == Line("")
+    assert "marmalade" not in person.history.read_text()
+
+
+def test_vi_keys(home: Env, keys: PosixPipeInput) -> None:
+    """Whoever types vi all day could not; or could not send."""
+    person = Person(home, keys, vi_keys=True)
+    assert person.types("wrong word\x1bbcwright\r") == Line("wrong right")

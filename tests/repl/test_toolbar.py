@@ -1,0 +1,114 @@
+"""The toolbar: one line, never wider than the terminal, that says what matters first."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wcwidth import wcwidth
+
+from hermes_cli.repl.toolbar import NARROW, SPINNER, Facts, toolbar
+
+FACTS = Facts("OpenHermes-2 q4_k_m", "Hermes 2", used=1234, size=4096, speed=41.6, remarks=("plain",))
+names = st.tuples(st.text("aé日👩🏽\u200d\u0301 ·", min_size=1, max_size=4), st.integers(1, 40)).map(
+    lambda drawn: drawn[0] * drawn[1]
+)
+
+
+def cells(facts: Facts, width: int, tick: int = 0) -> int:
+    """Return how many cells the line takes, as a terminal that draws every character by itself has it."""
+    return sum(max(0, wcwidth(character)) for character in text(facts, width, tick))
+
+
+def text(facts: Facts, width: int = 200, tick: int = 0) -> str:
+    """Return the line without its styles."""
+    return "".join(part for _, part in toolbar(facts, width, tick))
+
+
+def style(facts: Facts, word: str) -> str:
+    """Return the style of the part that holds a word."""
+    (found,) = {name for name, part in toolbar(facts, 200) if word in part}
+    return found
+
+
+def test_what_it_tells() -> None:
+    """Nobody would see who speaks, how full the window is, and how fast it goes."""
+    assert text(FACTS) == "OpenHermes-2 q4_k_m · Hermes 2 · 1,234 of 4,096 tokens · 42 tok/s · plain"
+
+
+@pytest.mark.parametrize("width", [0, 1, 20, NARROW - 1])
+def test_there_is_none_in_a_narrow_terminal(width: int) -> None:
+    """It would be broken over several rows, which nobody could read."""
+    assert toolbar(FACTS, width) == []
+
+
+facts = st.builds(
+    Facts,
+    names,
+    names,
+    loading=st.one_of(st.just(""), names),
+    failed=st.one_of(st.just(""), names),
+    used=st.integers(0, 9999),
+    size=st.just(4096),
+    speed=st.floats(0, 9999),
+    remarks=st.lists(names, max_size=3).map(tuple),
+)
+
+
+@given(facts, st.integers(NARROW, 120), st.integers(0, 99))
+def test_it_is_never_wider_than_the_terminal(told: Facts, width: int, tick: int) -> None:
+    """It would be broken over two rows, and the prompt above it jump."""
+    line = text(told, width, tick)
+    assert line
+    assert "\n" not in line
+    assert cells(told, width, tick) <= width
+
+
+@given(st.integers(NARROW, 90))
+def test_the_last_parts_go_first_and_none_is_cut(width: int) -> None:
+    """A narrow window would show half a number, or the remarks in place of the model."""
+    parts = text(FACTS, width).split(" · ")
+    assert parts == text(FACTS).split(" · ")[: len(parts)]
+
+
+def test_a_name_that_is_too_long_by_itself_is_cut() -> None:
+    """A long path in the model's place would leave no toolbar at all."""
+    line = text(Facts("m" * 300, "Hermes 2"), 60)
+    assert line == "m" * 58 + "…"
+
+
+@pytest.mark.parametrize(
+    ("used", "name"),
+    [
+        (0, "class:toolbar"),
+        (799, "class:toolbar"),
+        (800, "class:toolbar.warm"),
+        (949, "class:toolbar.warm"),
+        (950, "class:toolbar.hot"),
+        (1001, "class:toolbar.hot"),
+    ],
+)
+def test_the_meter_changes_its_colour_as_the_window_fills(used: int, name: str) -> None:
+    """The end of the window would come as a surprise."""
+    assert style(Facts("m", "p", used=used, size=1000), "tokens") == name
+
+
+@pytest.mark.parametrize("facts", [Facts("m", "p", size=4096), Facts("m", "p", used=7)])
+def test_what_is_not_known_is_not_told(facts: Facts) -> None:
+    """While a model loads the meter would say nonsense, or divide by nothing."""
+    assert text(facts) == "m · p"
+
+
+def test_a_model_that_loads_is_told_in_its_place_and_moves() -> None:
+    """Nobody could tell loading from hanging."""
+    facts = Facts("m", "p", loading="m q4 · 40 %")
+    lines = [text(facts, tick=tick) for tick in range(len(SPINNER) + 1)]
+    assert all(line.endswith(" loading m q4 · 40 % · p") for line in lines)
+    assert len(set(lines)) == len(SPINNER)
+    assert lines[0] == lines[-1]
+    assert style(facts, "loading") == "class:toolbar.busy"
+
+
+def test_a_model_that_could_not_be_loaded_is_told_before_anything_else() -> None:
+    """The toolbar would go on as if there were a model."""
+    facts = Facts("m", "p", loading="m q4", failed="no model; /model NAME loads one")
+    assert text(facts, NARROW) == "no model; /model NAME loads one · p"
+    assert style(facts, "no model") == "class:toolbar.hot"

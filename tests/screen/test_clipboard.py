@@ -1,0 +1,152 @@
+"""The clipboard: what is sent to the terminal, and what is said about it."""
+
+import base64
+import io
+import unicodedata
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.errors import UsageError
+from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.options import Sourced
+from hermes_cli.personas.persona import Persona
+from hermes_cli.repl import reading
+from hermes_cli.repl.host import Host
+from hermes_cli.repl.state import State
+from hermes_cli.screen.clipboard import MANY_BYTES, copy_to_clipboard
+from hermes_cli.screen.terminal import Terminal
+
+
+class Screen:
+    """A terminal, with what was written to it."""
+
+    def __init__(self, *, tty: bool = True, obeys: bool = True, clipboard: str = "") -> None:
+        self.out, self.err = io.BytesIO(), io.StringIO()
+        streams = io.BytesIO(), self.out, self.err
+        self.terminal = Terminal(*streams, False, tty, False, obeys=obeys, clipboard=clipboard)  # noqa: FBT003 - see tests/cli.py
+
+    @property
+    def copied(self) -> str:
+        """What the terminal has in its clipboard."""
+        data = self.out.getvalue()
+        head, tail = b"\x1b]52;c;", b"\x07"
+        assert data.startswith(head)
+        assert data.endswith(tail)
+        return base64.b64decode(data[len(head) : -len(tail)], validate=True).decode()
+
+
+def state(screen: Screen, *said: str) -> State:
+    """Return a conversation with these answers."""
+    turns = [one for text in said for one in (Message(Role.USER, "?"), Message(Role.ASSISTANT, text))]
+    session = Session(ScriptedEngine([]), Conversation(), Sourced())
+    session.conversation = Conversation(tuple(turns))
+    return State(screen.terminal, session, Persona("A", "", Path("a.toml")), "", cast("Host", None))
+
+
+def test_the_text_goes_to_the_terminal_and_no_farther() -> None:
+    """The terminal would show base64, or wait for the end of the sequence."""
+    screen = Screen()
+    copy_to_clipboard(screen.terminal, "é\tone\ntwo\n")
+    assert screen.out.getvalue() == b"\x1b]52;c;w6kJb25lCnR3bwo=\x07"
+    assert screen.copied == "é\tone\ntwo\n"
+
+
+def test_what_is_copied_is_harmless() -> None:
+    """Pasted into a shell, a model's escape sequence would be obeyed there."""
+    screen = Screen()
+    copy_to_clipboard(screen.terminal, "rm\x1b[201~ x\u202e\ud800\r\n\x00")
+    assert screen.copied == "rm\u241b[201~ x\ufffd\n\u2400"
+
+
+@given(st.text(max_size=40))
+def test_no_text_ends_the_sequence(text: str) -> None:
+    """What stands behind it would be obeyed by the terminal."""
+    screen = Screen()
+    copy_to_clipboard(screen.terminal, text)
+    written = screen.out.getvalue()
+    assert written.count(b"\x1b") == written.count(b"\x07") == 1
+    assert not any(
+        unicodedata.category(character) == "Cc" for character in screen.copied if character not in "\n\t"
+    )
+
+
+@pytest.mark.parametrize(("tty", "obeys"), [(False, True), (True, False)])
+def test_without_a_terminal_it_is_refused(*, tty: bool, obeys: bool) -> None:
+    """A file would get a control sequence, or a person be told that it was copied."""
+    screen = Screen(tty=tty, obeys=obeys)
+    with pytest.raises(UsageError, match="no terminal with a clipboard"):
+        copy_to_clipboard(screen.terminal, "x")
+    assert screen.out.getvalue() == b""
+
+
+def test_what_is_known_of_the_terminal_is_said() -> None:
+    """A person would believe that it was copied, and paste something else."""
+    assert copy_to_clipboard(Screen(clipboard="It takes none.").terminal, "x") == "It takes none."
+    assert "does not allow" in copy_to_clipboard(Screen().terminal, "x")
+    assert "longer than many" in copy_to_clipboard(Screen().terminal, "x" * (MANY_BYTES + 1))
+    assert "longer than many" in copy_to_clipboard(Screen().terminal, "é" * (MANY_BYTES // 2 + 1))
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"TERM": "xterm-256color"}, ""),
+        ({"TERM": "tmux-256color", "TMUX": "/x,1,0"}, "set-clipboard"),
+        ({"TERM": "screen-256color", "TMUX": "/x,1,0"}, "set-clipboard"),
+        ({"TERM": "screen.xterm-256color"}, "screen does not"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "Apple_Terminal"}, "Apple"),
+        ({"TERM": "xterm-256color", "VTE_VERSION": "7200"}, "GNOME"),
+        ({"TERM": "linux"}, "console"),
+        ({"TERM": "xterm-kitty", "TERM_PROGRAM": "WezTerm"}, ""),
+        ({}, ""),
+    ],
+)
+def test_known_obstacles(environ: dict[str, str], words: str) -> None:
+    """In tmux, where most people sit over ssh, nobody would know why nothing was copied."""
+    obstacle = Terminal.from_process(environ).clipboard
+    assert words in obstacle
+    assert bool(words) == bool(obstacle)
+
+
+def test_copy_takes_the_last_answer() -> None:
+    """An earlier one would be pasted."""
+    screen = Screen()
+    reading.copy(state(screen, "First.", "**Last** one."), "")
+    assert screen.copied == "**Last** one."
+    assert "Sent 13 characters" in screen.err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("A:\n\n```sh\nls\n```\n\nB:\n\n```python\ndef f():\n    pass\n```\n\nDone.", "def f():\n    pass\n"),
+        ("A:\n\n```\none\n```\n\n    indented\n    too\n", "indented\ntoo\n"),
+        ("- a list\n\n  ```\n  in it\n    more\n  ```\n", "in it\n  more\n"),
+        ("It broke off:\n\n```c\nint main(", "int main(\n"),
+        ("~~~\n```\n~~~", "```\n"),
+        ("```\n\n\nspaced\n\n```", "\n\nspaced\n\n"),
+    ],
+)
+def test_copy_code_takes_the_last_block(answer: str, code: str) -> None:
+    """The fences, or the wrong block, would be run in a shell."""
+    screen = Screen()
+    reading.copy(state(screen, "```\nearlier\n```", answer), "code")
+    assert screen.copied == code
+
+
+def test_what_cannot_be_copied_is_said() -> None:
+    """The clipboard would be emptied in silence."""
+    screen = Screen()
+    with pytest.raises(UsageError, match="no answer to copy"):
+        reading.copy(state(screen), "")
+    with pytest.raises(UsageError, match="no block of code"):
+        reading.copy(state(screen, "```\ncode\n```", "`inline` only"), "code")
+    with pytest.raises(UsageError, match="knows no 'all'"):
+        reading.copy(state(screen, "x"), "all")
+    assert screen.out.getvalue() == b""

@@ -1,0 +1,162 @@
+"""The line that moves while nothing comes: it is gone before anything else is written."""
+
+import io
+import re
+import threading
+from collections.abc import Callable
+
+import pyte
+import pytest
+from wcwidth import wcswidth
+
+from hermes_cli.screen.terminal import Terminal
+from hermes_cli.screen.waiting import FRAMES, waiting
+
+PATIENCE_S = 10
+"""How long a test waits for what should come after half a second."""
+
+
+class Stderr(io.StringIO):
+    """Tells when something was written, and shows how it looks on a terminal of 80 columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.screen = pyte.Screen(80, 5)
+        self._stream = pyte.Stream(self.screen)
+        self._frames = threading.Semaphore(0)
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            self._stream.feed(text)
+            size = super().write(text)
+        self._frames.release()
+        return size
+
+    def wait_for_a_frame(self) -> None:
+        """Return once something was written that no one has waited for."""
+        assert self._frames.acquire(timeout=PATIENCE_S), "nothing was drawn"
+
+    def looks(self) -> str:
+        """Return what stands on the screen."""
+        with self._lock:
+            return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+
+def terminal(
+    err: io.StringIO, *, out_is_tty: bool = True, err_is_tty: bool = True, obeys: bool = True
+) -> Terminal:
+    """Return a terminal; its size cannot be found out, so it has 80 columns."""
+    return Terminal(io.BytesIO(), io.BytesIO(), err, False, out_is_tty, err_is_tty, obeys=obeys)  # noqa: FBT003 - see tests/cli.py
+
+
+def threads() -> list[threading.Thread]:
+    """Return the lines that still move."""
+    return [thread for thread in threading.enumerate() if thread.name == "waiting"]
+
+
+@pytest.mark.parametrize(
+    ("out_is_tty", "err_is_tty", "obeys"), [(False, True, True), (True, False, True), (True, True, False)]
+)
+def test_off_a_terminal_nothing_moves(*, out_is_tty: bool, err_is_tty: bool, obeys: bool) -> None:
+    """A log would fill with frames, or a teletype with control sequences."""
+    err = Stderr()
+    with waiting(
+        terminal(err, out_is_tty=out_is_tty, err_is_tty=err_is_tty, obeys=obeys), lambda: "x"
+    ) as heard:
+        assert threads() == []
+        heard()
+    assert err.getvalue() == ""
+
+
+def test_who_gets_an_answer_at_once_sees_nothing_of_it() -> None:
+    """A line would flicker before every answer."""
+    err = Stderr()
+    for _ in range(100):
+        with waiting(terminal(err), lambda: "x") as heard:
+            heard()
+    assert err.getvalue() == ""
+    assert threads() == []
+
+
+def test_it_is_erased_before_the_block_goes_on() -> None:
+    """The answer's first words would stand behind the waiting, or under it."""
+    err = Stderr()
+    with waiting(terminal(err), lambda: "waiting for the first word") as heard:
+        err.wait_for_a_frame()
+        assert re.fullmatch(rf"[{FRAMES}] waiting for the first word", err.looks())
+        heard()
+        assert err.looks() == ""
+        assert err.screen.cursor.x == 0
+        assert threads() == []
+        err.write("An answer")
+        heard()  # each chunk may say so again
+    assert err.looks() == "An answer"
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
+def test_it_is_erased_where_nothing_came(error: type[BaseException] | None) -> None:
+    """A failure, or Ctrl-C, would leave it moving over the prompt."""
+    err = Stderr()
+
+    def wait() -> None:
+        with waiting(terminal(err), lambda: "waiting"):
+            err.wait_for_a_frame()
+            if error is not None:
+                raise error
+
+    if error is None:
+        wait()
+    else:
+        with pytest.raises(error):
+            wait()
+    assert err.looks() == ""
+    assert threads() == []
+
+
+def test_it_moves_and_tells_what_is_true_now() -> None:
+    """Nobody could tell loading from hanging."""
+    err = Stderr()
+    words = iter(["loading", "waiting"])
+    with waiting(terminal(err), lambda: next(words, "late")):
+        for _ in range(2):
+            err.wait_for_a_frame()
+    shown = re.findall(r"\r\x1b\[2m(.*?)\x1b\[0m\x1b\[K", err.getvalue())
+    assert shown[:2] == [f"{FRAMES[0]} loading", f"{FRAMES[1]} waiting"]
+    assert err.looks() == ""
+
+
+@pytest.mark.parametrize("name", ["m" * 200, "模型" * 30, "two\nlines", "steers\x1b[2J"])
+def test_it_stays_in_one_row(name: str) -> None:
+    """What runs over into the next row would stay there for good."""
+    err = Stderr()
+    with waiting(terminal(err), lambda: f"loading {name} · Ctrl-C takes the message back"):
+        err.wait_for_a_frame()
+        assert "\n" not in err.looks()
+        (shown, *_) = re.findall(r"\r\x1b\[2m(.*?)\x1b\[0m\x1b\[K", err.getvalue())
+        assert wcswidth(shown) < 80
+    assert err.looks() == ""
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed."""
+
+    def write(self, _text: str) -> int:
+        self.tried.set()
+        raise OSError(5, "Input/output error")
+
+    def __init__(self, tried: threading.Event) -> None:
+        super().__init__()
+        self.tried = tried
+
+
+def test_a_terminal_that_is_gone_ends_nothing() -> None:
+    """The answer would be lost with a traceback of a thread."""
+    tried = threading.Event()
+    said: list[str] = []
+    keep: Callable[[str], None] = said.append
+    with waiting(terminal(Gone(tried)), lambda: "x"):
+        assert tried.wait(PATIENCE_S)
+        keep("an answer")
+    assert said == ["an answer"]
+    assert threads() == []
