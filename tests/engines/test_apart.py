@@ -18,6 +18,7 @@ from hermes_cli.models.gguf import read_header
 from hermes_cli.options import GenerationOptions
 
 TALK = (Message(Role.USER, "Tell me a long story."),)
+OTHER = (Message(Role.USER, "Something else."),)
 
 
 def test_a_child_that_is_killed_is_said_and_nothing_hangs(starter_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_a_child_that_is_killed_is_said_and_nothing_hangs(starter_path: Path) ->
     with pytest.raises(HermesError, match="ended by itself"):
         list(answer)
     with pytest.raises(HermesError, match="ended by itself"):
-        engine.count_tokens(TALK)
+        engine.count_tokens(OTHER)  # nothing of it was encoded before
     engine.close()
 
 
@@ -52,7 +53,7 @@ def test_ctrl_c_in_the_terminal_is_not_the_childs(starter_path: Path) -> None:
     assert engine.count_tokens(TALK) > 5
     engine.close()
     with pytest.raises(HermesError, match="no model is loaded"):
-        engine.count_tokens(TALK)
+        engine.count_tokens(OTHER)
 
 
 def test_the_child_ends_with_its_parent(starter_path: Path) -> None:

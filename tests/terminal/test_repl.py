@@ -219,8 +219,11 @@ def test_history_is_shared_by_windows_and_keeps_no_secret(home: Env, tmp_path: P
         two.type("\x1b[A\x1b[A")
         two.expect(r"^> first window$")
         two.type("\x03\x12win")
-        two.expect(r"first window")
-        two.type("\x03\x03")
+        two.expect(r"\(reverse-i-search\)`win'")
+        two.type("\x03")
+        two.expect(r"^> *$")
+        two.type("\x03")
+        two.expect(r"leaves\.\n>$")
         two.type("firs")
         two.expect(r"leaves\.\n> first window$")  # the grey suggestion
         two.type("\x1b[C\r")

@@ -45,9 +45,12 @@ class LlamaProcess:
         self._stream = ours.makefile("rwb")
         self._lock = threading.Lock()
         self._closed = False
-        self._ask(
-            {"path": str(path), "context_size": context_size, "threads": threads, "verbose": verbose}, "ready"
-        )
+        model = {"path": str(path), "context_size": context_size, "threads": threads, "verbose": verbose}
+        try:
+            self._ask(model, "ready")
+        except BaseException:  # Ctrl-C among them: no child is left behind
+            self.close()
+            raise
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`; see LlamaServer."""
