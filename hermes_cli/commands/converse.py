@@ -101,6 +101,10 @@ class ProgramHost:
         plan = self.choice.plan
         return f"{plan.model} {plan.precision}" if plan else "scripted"
 
+    def plan_line(self) -> str:
+        """Return the plan of the model that is loaded, or is being loaded."""
+        return self.choice.summary
+
     def describe_model(self) -> str:
         """Return the plan of the model that is loaded, and its reason."""
         return f"{self.choice.summary} ({self.choice.reason})"

@@ -33,6 +33,9 @@ class Host(Protocol):
     def model_line(self) -> str:
         """Return the model's name and precision, for a narrow place."""
 
+    def plan_line(self) -> str:
+        """Return the model's plan in one line: engine or precision, device, memory, context."""
+
     def describe_model(self) -> str:
         """Return the plan of the model that is loaded, and its reason."""
 

@@ -34,6 +34,8 @@ from hermes_cli.store import typed
 PROMPT = "> "
 CONTINUATION = ". "
 TICK_S = 0.1
+MAX_LINE = 1000
+"""Characters of a plan that may be shown; the toolbar cuts it to its width."""
 STYLE = Style.from_dict(
     {
         "prompt": "bold ansicyan",
@@ -241,7 +243,8 @@ class _PlainOutput(DummyOutput):
 
 def _how_far(state: State) -> str:
     done, total = state.loading.progress if state.loading else (0, 0)
-    return sanitize_line(state.host.model_line()) + (f" · {100 * done // total} %" if total else "")
+    share = f"{100 * done // total} % of " if total else ""
+    return share + sanitize_line(state.host.plan_line(), MAX_LINE)
 
 
 @contextmanager
