@@ -17,6 +17,8 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf import read_header
 from hermes_cli.options import GenerationOptions
 
+pytestmark = pytest.mark.slow
+
 TALK = (Message(Role.USER, "Tell me a long story."),)
 OTHER = (Message(Role.USER, "Something else."),)
 
