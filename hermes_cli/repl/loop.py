@@ -146,8 +146,6 @@ class Loop:
                 self._end_turn(shows)
         done = state.session.last
         if done is not None:
-            if self._heard and self._person:
-                state.count(done.usage.prompt_tokens + done.usage.completion_tokens)
             self._remark(done, shown=self._heard)
 
     def _what_is_waited_for(self) -> Callable[[], str]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
-from hermes_cli.engines.base import Cancel, Chunk
-from hermes_cli.errors import translated
+from hermes_cli.engines.base import Cancel, Chunk, Engine
+from hermes_cli.errors import HermesError, translated
 from hermes_cli.messages import Conversation
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.host import Host
@@ -59,7 +59,7 @@ class State:
     answer: Callable[[Answering, str], None] = field(default=lambda _make, _lead: None)
     recall: Callable[[int], None] = field(default=lambda _count: None)
     forget_typed: Callable[[Collection[str]], None] = field(default=lambda _texts: None)
-    _counted: tuple[Conversation, int] | None = None
+    _counted: tuple[tuple[Conversation, Engine], int | None] | None = None
 
     @property
     def loading(self) -> BackgroundEngine | None:
@@ -70,17 +70,20 @@ class State:
         return None
 
     def context_used(self) -> int | None:
-        """Return the tokens of the conversation, counted when it changes; None before the model is there."""
+        """Return the tokens of the conversation, counted when it or its engine changes.
+
+        None before the model is there, and where it cannot count them: whoever speaks to it is told why.
+        """
         if self.loading is not None:
             return None
-        conversation = self.session.conversation
-        if self._counted is None or self._counted[0] is not conversation:
-            self.count(self.session.engine.count_tokens(conversation.messages))
-        return self._counted[1] if self._counted else None
-
-    def count(self, tokens: int) -> None:
-        """Take note of how many tokens the conversation has as it stands."""
-        self._counted = self.session.conversation, tokens
+        of = self.session.conversation, self.session.engine
+        if self._counted is None or any(a is not b for a, b in zip(self._counted[0], of, strict=True)):
+            try:
+                tokens = self.session.engine.count_tokens(self.session.conversation.messages)
+            except HermesError:
+                tokens = None
+            self._counted = of, tokens
+        return self._counted[1]
 
     @property
     def speed(self) -> float | None:

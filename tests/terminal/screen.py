@@ -5,7 +5,8 @@ import re
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,9 @@ import pexpect
 import pyte
 
 PATIENCE_S = 30.0
+PROMPT = r"^> $|^>$"
+SLOWLY = {"text": "tick ", "forever": True, "delay": 0.02}
+"""A turn of the scripted engine's that goes on until it is stopped."""
 
 
 class Screen(pyte.HistoryScreen):
@@ -137,3 +141,13 @@ class Terminal:
         """Whether the terminal echoes and reads lines, as a shell expects to find it."""
         modes = termios.tcgetattr(self.child.child_fd)[3]
         return bool(modes & termios.ECHO and modes & termios.ICANON and modes & termios.ISIG)
+
+
+@contextmanager
+def at_the_prompt(
+    model: str, env: Mapping[str, str], *flags: str, columns: int = 100, rows: int = 30
+) -> Iterator[Terminal]:
+    """Yield a chat with a model that has its prompt."""
+    with Terminal(["chat", "-m", model, *flags], env, columns, rows) as term:
+        term.expect(PROMPT)
+        yield term

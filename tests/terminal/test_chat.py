@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cli.repl import table
 from tests.cli import script
-from tests.terminal.screen import Terminal
+from tests.terminal.screen import PROMPT, SLOWLY, Terminal, at_the_prompt
 
 Env = Mapping[str, str]
-PROMPT = r"^> $|^>$"
-SLOWLY = {"text": "tick ", "forever": True, "delay": 0.02}
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +23,7 @@ pytestmark = pytest.mark.slow
 def test_a_conversation(home: Env, tmp_path: Path) -> None:
     """Nobody could talk."""
     model = script(tmp_path, {"text": "Hello there."}, {"text": "Bye."})
-    with Terminal(["chat", "-m", model], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(model, home) as term:
         term.type("Hi\r")
         term.expect(r"^Hermes 2\nHello there\.")
         term.type("So long\r")
@@ -45,8 +43,7 @@ def test_bare_hermes_is_chat(home: Env, tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None:
     """A stopped answer would be lost, or the program with it."""
-    with Terminal(["chat", "-m", script(tmp_path, SLOWLY, {"text": "fine"})], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, SLOWLY, {"text": "fine"}), home) as term:
         term.type("Go\r")
         term.expect("tick tick tick")
         term.type("\x03")
@@ -59,8 +56,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None
 
 def test_pressing_ctrl_c_again_and_again_stops_once(home: Env, tmp_path: Path) -> None:
     """A second Ctrl-C while stopping would throw the person out of the program."""
-    with Terminal(["chat", "-m", script(tmp_path, SLOWLY, {"text": "fine"})], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, SLOWLY, {"text": "fine"}), home) as term:
         term.type("Go\r")
         term.expect("tick tick")
         for _ in range(5):
@@ -72,8 +68,7 @@ def test_pressing_ctrl_c_again_and_again_stops_once(home: Env, tmp_path: Path) -
 
 def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> None:
     """A half-typed line could not be thrown away."""
-    with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type("nonsense")
         term.expect("> nonsense")
         term.type("\x03")
@@ -85,8 +80,7 @@ def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> Non
 
 def test_a_command_may_go_on_in_the_next_line(home: Env, tmp_path: Path) -> None:
     """A system prompt of several lines could not be given."""
-    with Terminal(["chat", "-m", script(tmp_path)], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path), home) as term:
         term.type("\x1b[200~/system\nFirst.\nSecond.\x1b[201~\r")
         term.expect("The system prompt is changed")
         term.type("/system\r")
@@ -99,8 +93,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     home: Env, tmp_path: Path, number: signal.Signals, code: int, place: str
 ) -> None:
     """The shell afterwards would not echo, or have no cursor."""
-    with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, SLOWLY), home) as term:
         if place == "answer":
             term.type("Go\r")
             term.expect("tick tick")
@@ -114,8 +107,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(
 @pytest.mark.parametrize("milliseconds", range(0, 60, 6))
 def test_a_signal_while_the_prompt_is_drawn_ends_it(home: Env, tmp_path: Path, milliseconds: int) -> None:
     """prompt_toolkit's event loop would swallow the signal and wait for ENTER, for ever."""
-    with Terminal(["chat", "-m", script(tmp_path)], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path), home) as term:
         term.type("/")
         time.sleep(milliseconds / 1000)
         term.child.kill(signal.SIGTERM)
@@ -150,8 +142,7 @@ def test_ctrl_c_while_another_model_loads_keeps_the_old_one(starter_home: Env) -
 
 def test_ctrl_z_and_fg_in_an_answer_keep_the_keys_quiet(home: Env, tmp_path: Path) -> None:
     """After `fg` keys would run through the answer, and Enter would not send."""
-    with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, SLOWLY), home) as term:
         term.type("Go\r")
         term.expect("tick tick")
         term.child.kill(signal.SIGSTOP)
@@ -165,8 +156,7 @@ def test_ctrl_z_and_fg_in_an_answer_keep_the_keys_quiet(home: Env, tmp_path: Pat
 def test_what_is_typed_during_an_answer_waits_for_the_prompt(home: Env, tmp_path: Path) -> None:
     """Keys would run through the answer on the screen, or be lost."""
     answer = {"text": "abcdefghijklmnopqrstuvwxyz", "delay": 0.03}
-    with Terminal(["chat", "-m", script(tmp_path, answer, {"text": "second"})], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, answer, {"text": "second"}), home) as term:
         term.type("Go\r")
         term.expect("Hermes 2\nab")
         term.type("XYZ\r")
@@ -184,8 +174,7 @@ def test_what_is_typed_while_the_model_loads_is_sent_once_it_is_there(home: Env,
 
 def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None:
     """Each pasted line would be sent by itself."""
-    with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type("\x1b[200~one\ntwo\n/exit\x1b[201~\r")
         term.expect("Hermes 2\nfine")
         term.type("/show prompt\r")
@@ -194,8 +183,7 @@ def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None
 
 def test_commands_and_their_arguments_complete(home: Env, tmp_path: Path) -> None:
     """Personas would have to be known by heart."""
-    with Terminal(["chat", "-m", script(tmp_path)], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path), home) as term:
         term.type("/per")
         term.expect(r"begin a new conversation")
         term.type("\t edw")
@@ -207,8 +195,7 @@ def test_commands_and_their_arguments_complete(home: Env, tmp_path: Path) -> Non
 def test_the_models_text_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:
     """A model could set the title, write the clipboard, or hide what it says."""
     evil = {"text": "a\x1b]0;owned\x07b\x1b[8mc\u202ed\x9b31me"}
-    with Terminal(["chat", "-m", script(tmp_path, evil)], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, evil), home) as term:
         term.type("Go\r")
         term.expect("Hermes 2\na.*b.*c")
         for sequence in (b"\x1b]0;", b"\x1b[8m", b"\xc2\x9b", "\u202e".encode()):
@@ -283,8 +270,7 @@ def test_with_a_hub_in_reach_a_person_is_asked(home: Env, starter_path: Path) ->
 def test_alt_left_and_right_swipe(home: Env, tmp_path: Path) -> None:
     """Roleplayers would have to type a command for each answer they look at."""
     model = script(tmp_path, {"text": "First one."}, {"text": "Second one."})
-    with Terminal(["chat", "-m", model], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(model, home) as term:
         term.type("Go\r")
         term.expect(r"First one\.\n\n>")
         term.type("\x1b[1;3C")  # Alt-Right
@@ -299,8 +285,7 @@ def test_alt_left_and_right_swipe(home: Env, tmp_path: Path) -> None:
 def test_edit_puts_the_turn_into_the_prompt(home: Env, tmp_path: Path) -> None:
     """The turn would have to be typed anew; Ctrl-C would lose it."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
-    with Terminal(["chat", "-m", model], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(model, home) as term:
         term.type("Tell me of ships\r")
         term.expect(r"One\.\n\n>")
         term.type("/edit\r")
@@ -319,8 +304,7 @@ def test_edit_puts_the_turn_into_the_prompt(home: Env, tmp_path: Path) -> None:
 def test_what_is_forgotten_does_not_come_back_with_the_arrow_key(home: Env, tmp_path: Path) -> None:
     """`/forget` would leave every question in the input history."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
-    with Terminal(["chat", "-m", model], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(model, home) as term:
         term.type("marmalade\r")
         term.expect(r"One\.\n\n>")
         term.type("/forget\r")
@@ -351,8 +335,7 @@ def test_nothing_that_is_typed_is_written_without_a_log(home: Env, tmp_path: Pat
 def test_a_second_window_is_asked(home: Env, tmp_path: Path) -> None:
     """Somebody who has the conversation open elsewhere could neither read it nor go on."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
-    with Terminal(["chat", "-m", model], home) as first:
-        first.expect(PROMPT)
+    with at_the_prompt(model, home) as first:
         first.type("ships\r")
         first.expect(r"One\.\n\n>")
         with Terminal(["chat", "-c", "-m", model], home) as reader:
@@ -375,8 +358,7 @@ def test_a_second_window_is_asked(home: Env, tmp_path: Path) -> None:
 
 def test_a_stopped_answer_is_marked_when_it_comes_back(home: Env, tmp_path: Path) -> None:
     """Half an answer would look like a whole one."""
-    with Terminal(["chat", "-m", script(tmp_path, SLOWLY)], home) as term:
-        term.expect(PROMPT)
+    with at_the_prompt(script(tmp_path, SLOWLY), home) as term:
         term.type("Go\r")
         term.expect("tick tick tick")
         term.type("\x03")
@@ -385,3 +367,48 @@ def test_a_stopped_answer_is_marked_when_it_comes_back(home: Env, tmp_path: Path
         assert term.leave() == 0
     with Terminal(["chat", "-c", "-m", script(tmp_path, SLOWLY)], home) as term:
         term.expect(r"^> Go\nHermes 2\n(tick ?)+t?i?c?k?\n\n\(stopped\)\n>")
+
+
+def test_a_stopped_answer_goes_on(home: Env, tmp_path: Path) -> None:
+    """`/continue` would be a new question."""
+    with at_the_prompt(script(tmp_path, SLOWLY, {"text": "and tock."}), home) as term:
+        term.type("Go\r")
+        term.expect("tick tick tick")
+        term.type("\x03")
+        term.expect(r"stopped; what was said is kept\)\n>")
+        term.type("/continue\r")
+        term.expect(r"Hermes 2\ntick .*and tock\.")
+        term.type("/show prompt\r")
+        term.expect(r"assistant\ntick tick [\s\S]*and tock\.<")
+
+
+def test_every_command_answers_at_a_terminal(home: Env, tmp_path: Path) -> None:
+    """A command that nobody tried would end in a traceback."""
+    os.chmod(tmp_path, 0o700)  # noqa: PTH101 - a folder of one's own to write to
+    with at_the_prompt(script(tmp_path, *[{"text": "answer"}] * 9), home, rows=40) as term:
+        term.type("one\r")
+        term.expect(r"Hermes 2\nanswer\n\n>")
+        done = 0
+        for command in table.COMMANDS:
+            if command.name in {"exit", "edit"}:
+                continue
+            argument = {"export": f" {tmp_path}/out.md", "goto": " 1", "search": " one"}.get(command.name, "")
+            term.type(f"/{command.name}{argument}\r")
+            done += 1
+            term.expect(rf"^> /{command.name}[^\n]*\n(?:[^\n]*\n)*?>(?: |$)")
+        term.type("\x04")
+        assert term.leave() == 0
+        assert done == len(table.COMMANDS) - 2
+        assert "Traceback" not in term.text
+        assert "mistake in hermes" not in term.text
+
+
+def test_a_mistake_in_hermes_leaves_the_terminal_as_it_was(home: Env, tmp_path: Path) -> None:
+    """A crash would leave a shell without echo, or in italics."""
+    with at_the_prompt(script(tmp_path, {"text": "*so", "error": "mistake"}), home) as term:
+        term.type("Go\r")
+        assert term.leave() == 1
+        assert "AssertionError: the script says: mistake" in term.text
+        assert term.is_cooked()
+        assert not term.cursor_hidden
+        assert not term.cell("hermes:").italics

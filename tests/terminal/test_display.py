@@ -1,0 +1,147 @@
+"""How answers look, in which colours, and what a resize leaves of them, on a real terminal."""
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.cli import script
+from tests.terminal.screen import PATIENCE_S, PROMPT, Terminal, at_the_prompt
+
+Env = Mapping[str, str]
+
+pytestmark = pytest.mark.slow
+
+
+def test_markdown_is_shown_and_plain_text_on_wish(home: Env, tmp_path: Path) -> None:
+    """Answers would be full of marks, or nobody could see the marks."""
+    text = "# Title\n\nThis is **bold** and *soft* `code`.\n\n```python\ndef f(): pass\n```\n"
+    with at_the_prompt(script(tmp_path, {"text": text}, {"text": text}), home) as term:
+        term.type("Go\r")
+        term.expect(
+            r"^Hermes 2\nTitle\n\nThis is bold and soft code\.\n\n```python\ndef f\(\): pass\n```\n\n>"
+        )
+        assert term.cell("bold").bold
+        assert term.cell("soft").italics
+        assert term.cell("code.").fg == "cyan"
+        assert term.cell("def").fg == "blue"
+        term.type("/plain\r")
+        term.expect(r"as they are written.*\n>")
+        term.type("Go\r")
+        term.expect(r"^# Title\n\nThis is \*\*bold\*\* and")
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colours_gets_none(home: Env, tmp_path: Path, variable: str, value: str) -> None:
+    """A colour-blind person, or a terminal that is a teletype, would get colours."""
+    with Terminal(
+        ["chat", "-m", script(tmp_path, {"text": "**bold** `code`"})], {**home, variable: value}
+    ) as term:
+        term.expect(PROMPT)
+        term.type("Go\r")
+        term.expect("bold.*code")
+        term.type("/nonsense\r")
+        term.expect("there is no command")
+        term.type("\x04")
+        assert term.leave() == 0
+    assert not re.search(rb"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m", term.raw)
+    if variable == "TERM":
+        assert b"\x1b[" not in term.raw.replace(b"\x1b[?25h\x1b[?2004l", b"")
+
+
+def test_forced_colours_go_into_a_pipe_on_standard_error_alone(home: Env, tmp_path: Path) -> None:
+    """CI logs would be grey although colours were asked for, or answers be coloured."""
+    command = [sys.executable, "-m", "hermes_cli", "ask", "-m"]
+    env = {**os.environ, **home, "FORCE_COLOR": "1"}
+    answer = [*command, script(tmp_path, {"text": "**x**"}), "y"]
+    done = subprocess.run(answer, stdin=subprocess.DEVNULL, capture_output=True, env=env, check=True)
+    assert done.stdout == b"**x**\n"
+    failed = subprocess.run(
+        [*command, "nonsense", "y"], stdin=subprocess.DEVNULL, capture_output=True, env=env, check=False
+    )
+    assert failed.stderr.startswith(b"\x1b[31mhermes: ")
+
+
+def test_ask_at_a_terminal_shows_markdown(home: Env, tmp_path: Path) -> None:
+    """The answer would look otherwise than in a chat, or steer the terminal."""
+    text = "**bold** &#27;[31m\x1b[31mred"
+    with Terminal(["ask", "-m", script(tmp_path, {"text": text}), "x"], home) as term:
+        assert term.leave() == 0
+        assert term.cell("bold").bold
+        assert term.cell("red").fg == "default"
+
+
+def test_the_toolbar_is_gone_where_there_is_no_room(home: Env, tmp_path: Path) -> None:
+    """On a narrow terminal it would be broken over several lines."""
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), home, columns=30) as term:
+        term.type("Go\r")
+        assert "tokens" not in term.expect(r"Hermes 2\nfine\n\n>")
+
+
+def test_a_resize_in_mid_answer_doubles_nothing(home: Env, tmp_path: Path) -> None:
+    """Half of the answer would stand there twice."""
+    words = [f"word{n:03}" for n in range(120)]
+    env = {**home, "XTERM_VERSION": "XTerm(390)"}  # pyte breaks no row anew but cuts it, as xterm does
+    answer = {"text": " ".join(words), "delay": 0.004}
+    with at_the_prompt(script(tmp_path, answer), env, columns=100) as term:
+        term.type("Go\r")
+        for columns, seen in ((60, 20), (120, 45), (40, 70)):
+            term.expect(words[seen])
+            term.resize(columns, 30)
+        text = term.expect(rf"{words[-1]}\n\n>")
+        assert all(text.count(word) <= 1 for word in words)
+        assert all(word in text for word in words[75:])
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux, which breaks rows anew")
+def test_a_resize_in_mid_answer_loses_nothing(home: Env, tmp_path: Path) -> None:
+    """In a terminal that breaks its rows anew the tail would be erased in the wrong place."""
+    words = [f"word{n:03}" for n in range(200)]
+    model = script(tmp_path, {"text": " ".join(words) + "\n\nThe end.", "delay": 0.004})
+    socket = str(tmp_path / "tmux")
+
+    def tmux(*arguments: str) -> str:
+        command = ["tmux", "-f", "/dev/null", "-S", socket, *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, **home}
+        ).stdout
+
+    def wait_for(word: str) -> str:
+        end = time.monotonic() + PATIENCE_S
+        while word not in (text := tmux("capture-pane", "-p", "-S", "-", "-t", "chat")):
+            assert time.monotonic() < end, text
+        return text
+
+    chat = f"{sys.executable} -m hermes_cli chat -m {model}"
+    tmux("new-session", "-d", "-s", "chat", "-x", "100", "-y", "30", chat)
+    try:
+        wait_for("tokens")
+        tmux("send-keys", "-t", "chat", "Go", "Enter")
+        for columns, seen in ((60, 20), (120, 60), (40, 100), (90, 150)):
+            wait_for(words[seen])
+            tmux("resize-window", "-t", "chat", "-x", str(columns), "-y", "30")
+        text = "".join(wait_for("The end.").split())
+    finally:
+        tmux("kill-server")
+    assert {word: text.count(word) for word in words} == dict.fromkeys(words, 1)
+
+
+def test_copy_writes_to_the_clipboard_and_says_what_it_knows(home: Env, tmp_path: Path) -> None:
+    """An answer could not be taken along, or a person would believe that it was."""
+    text = "Here:\n\n```sh\nls -l\n```\n"
+    env = {**home, "TMUX": "/tmp/x,1,0"}  # noqa: S108 - no file: the sign of tmux
+    with at_the_prompt(script(tmp_path, {"text": text}), env) as term:
+        term.type("/copy\r")
+        term.expect("no answer to copy yet")
+        term.type("Go\r")
+        term.expect(r"```\n\n>")
+        term.type("/copy code\r")
+        term.expect(r"Sent 6 characters to the terminal's clipboard.*tmux passes it on only")
+    assert b"\x1b]52;c;" + base64.b64encode(b"ls -l\n") + b"\x07" in term.raw

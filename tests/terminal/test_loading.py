@@ -1,0 +1,95 @@
+"""A chat whose model is still loading, cannot be loaded, or has not said a word, on a real terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cli import script
+from tests.terminal.screen import Terminal, at_the_prompt
+
+Env = Mapping[str, str]
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_first_key_is_taken_while_the_model_loads(home: Env, tmp_path: Path) -> None:
+    """A person would wait for the model before the first word could be typed."""
+    with at_the_prompt(script(tmp_path, {"text": "fine"}, load=3.0), home) as term:
+        term.expect(r"^\S loading scripted · /")  # the plan, as far as there is room
+        term.type("Hello")
+        term.expect(r"^> Hello$")
+        assert "loading scripted" in term.text
+        term.type(" there\r")
+        term.expect(r"^. loading scripted · \d s · Ctrl-C takes the message back$")
+        assert "loading" not in term.expect(r"^> Hello there\nHermes 2\nfine\n\n>")
+        term.expect(r"^scripted · Hermes 2 · \d+ of 4,096 tokens$")
+
+
+def test_a_message_that_was_sent_early_can_be_taken_back(home: Env, tmp_path: Path) -> None:
+    """It would be lost, or sent all the same."""
+    with at_the_prompt(script(tmp_path, {"text": "fine"}, load=3.0), home) as term:
+        term.type("Hello\r")
+        term.expect("Ctrl-C takes the message back")
+        term.type("\x03")
+        term.expect(r"nothing was said, so all is as it was before\)\n> Hello$")
+        term.type(" again\r")
+        term.expect(r"Hermes 2\nfine")
+        term.type("/show prompt\r")
+        assert "Hello<" not in term.expect("user\nHello again<")
+
+
+def test_a_model_that_cannot_be_loaded_is_said_and_the_line_stays(home: Env, tmp_path: Path) -> None:
+    """What was being typed would be lost with the program."""
+    with at_the_prompt(script(tmp_path, load=1.0, broken="out-of-memory"), home) as term:
+        term.type("half a li")
+        term.expect(r"the script says: out-of-memory")
+        term.expect(r"^> half a li$")
+        term.expect("no model; /model NAME loads one")
+        term.type("ne\r")
+        term.expect(r"> half a line\nthe script says: out-of-memory\n> half a line$")
+        (tmp_path / "other").mkdir()
+        other = script(tmp_path / "other", {"text": "fine"})
+        term.type(f"\x03/model {other}\r")
+        term.expect("Now with scripted")
+        term.type("Go\r")
+        term.expect(r"Hermes 2\nfine")
+        term.type("\x04")
+        assert term.leave() == 0
+
+
+def test_leaving_without_a_model_says_why_in_the_exit_code(home: Env, tmp_path: Path) -> None:
+    """A script around it would take it for a chat that went well."""
+    with Terminal(["chat", "-m", script(tmp_path, broken="out-of-memory")], home) as term:
+        term.expect("the script says")
+        term.type("\x04")
+        assert term.leave() == 75
+
+
+def test_ctrl_c_before_the_first_word_gives_the_message_back(home: Env, tmp_path: Path) -> None:
+    """A long prompt that was sent too early would have to be typed again."""
+    model = script(tmp_path, {"text": "late", "prefill": 60}, {"text": "fine"})
+    with at_the_prompt(model, home) as term:
+        term.type("Tell me\r")
+        term.expect(r"^. waiting for the first word · \d s · Ctrl-C stops it$")
+        term.type("\x03")
+        text = term.expect(r"\(stopped; nothing was said.*\)\n> Tell me$")
+        assert "waiting for" not in text
+        term.type("\r")
+        term.expect(r"Hermes 2\nfine")
+
+
+def test_a_model_whose_process_was_killed_is_told_once(starter_home: Env) -> None:
+    """The prompt would complain for ever, or the conversation be lost with the model."""
+    with Terminal(["chat"], starter_home) as term:
+        term.expect("of 8,192 tokens")
+        for child in psutil.Process(term.child.pid).children():
+            child.kill()
+        term.type("Hello\r")
+        term.expect(r"> Hello\n[^\n]*ended[\s\S]*\n> Hello$")
+        term.type("\x03/model starter\r")
+        term.expect(r"Now with[\s\S]*\n>$")
+        term.type("Hello\r")
+        term.expect(r"^Hermes 2\n[^\n]+\n[\s\S]*\n>")
+        assert term.text.count("ended") == 1

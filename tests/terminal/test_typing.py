@@ -1,0 +1,186 @@
+"""What a person types and pastes at the prompt, on a real terminal."""
+
+import stat
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.cli import script
+from tests.terminal.screen import PROMPT, Terminal, at_the_prompt
+
+Env = Mapping[str, str]
+PASTE = "\x1b[200~{}\x1b[201~"
+
+pytestmark = pytest.mark.slow
+
+
+def editor(folder: Path, text: str) -> str:
+    """Return an editor that writes a text, and beside it what it was given."""
+    path = folder / "editor"
+    path.write_text(f"#!/bin/sh\ncp \"$1\" '{folder}/given'\nprintf '%s' '{text}' > \"$1\"\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_a_large_paste_is_folded_and_sent_whole(home: Env, tmp_path: Path) -> None:
+    """It would fill the screen, or lose its end."""
+    lines = [f"line {n}" for n in range(312)]
+    with at_the_prompt(script(tmp_path, {"text": "fine"}, context_size=9999), home) as term:
+        term.type("Look: " + PASTE.format("\r".join(lines)))
+        term.expect(r"^> Look: \[pasted 312 lines\]$")
+        term.type(" What is it?\r")
+        term.expect(r"Hermes 2\nfine")
+        term.type("/show prompt\r")
+        text = term.expect(r"line 311 What is it\?<")
+        assert "user\nLook: line 0\nline 1\n" in text
+        assert text.count("line 150") == 1
+        term.type("\x1b[A\x1b[A")
+        term.expect(r"line 311 What is it\?$")
+
+
+def test_a_paste_of_megabytes_is_refused_at_once(home: Env, tmp_path: Path) -> None:
+    """The prompt would be dead for a minute."""
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
+        term.type("before ")
+        for piece in [PASTE[:6], *["x" * 10_000 + "\r"] * 300, PASTE[8:]]:
+            term.type(piece)
+        term.expect(r"A paste of 3,000,300 characters is too long for a line; /file PATH sends a file\.")
+        term.type("after\r")
+        term.expect(r"^> before after\nHermes 2\nfine")
+
+
+def test_a_block_between_triple_quotes_is_one_turn(home: Env, tmp_path: Path) -> None:
+    """Whoever comes from another program would send half of a text, or leave with /bye in it."""
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
+        term.type('"""/bye\rtwo\r\rfour"""\r')
+        term.expect(r"Hermes 2\nfine")
+        term.type("/show prompt\r")
+        term.expect(r"user\n/bye\ntwo\n\nfour<")
+
+
+def test_new_lines_by_keys_and_by_command(home: Env, tmp_path: Path) -> None:
+    """A message of several lines could not be typed."""
+    with at_the_prompt(script(tmp_path, {"text": "fine"}, {"text": "good"}), home) as term:
+        term.type("a\x1b\rb\nc\r")
+        term.expect(r"^> a\n\. b\n\. c\nHermes 2\nfine\n\n>")
+        term.type("/multiline\r")
+        term.expect("Alt-Enter sends")
+        term.type("one\rtwo")
+        term.expect(r"^> one\n\. two$")
+        term.type("\x1b\r")
+        term.expect(r"Hermes 2\ngood")
+
+
+def test_the_editor_opens_with_the_line_and_gives_it_back(home: Env, tmp_path: Path) -> None:
+    """Ctrl-X Ctrl-E would do nothing, or lose the line."""
+    env = {**home, "EDITOR": editor(tmp_path, "from the editor")}
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), env) as term:
+        term.type("a draft\x18\x05")
+        term.expect(r"^> from the editor$")
+        assert (tmp_path / "given").read_text() == "a draft"
+        term.type("\r")
+        term.expect(r"Hermes 2\nfine")
+
+
+def test_edit_opens_an_earlier_turn_in_the_editor(home: Env, tmp_path: Path) -> None:
+    """A long message could only be mended in one line."""
+    env = {**home, "EDITOR": editor(tmp_path, "better words")}
+    with at_the_prompt(script(tmp_path, {"text": "One."}, {"text": "Two."}), env) as term:
+        term.type("some words\r")
+        term.expect(r"One\.\n\n>")
+        term.type("/edit\r")
+        term.expect(r"^> better words$")
+        assert (tmp_path / "given").read_text() == "some words"
+        term.type("\r")
+        term.expect(r"Two\.\n\n>")
+        term.type("/show prompt\r")
+        term.expect("user\nbetter words<")
+
+
+def test_files_sessions_and_models_complete(home: Env, tmp_path: Path) -> None:
+    """Paths and numbers would have to be known by heart."""
+    (tmp_path / "a long name.txt").write_text("What the file says.")
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
+        term.type(f"/file {tmp_path}/a l")
+        term.expect(r"^ +a long name\.txt")  # the menu
+        term.type("\t\r")
+        term.expect(r"goes\s+with\s+your\s+next\s+message")
+        term.expect("1 file attached")
+        term.type("Read it\r")
+        term.expect(r"Hermes 2\nfine\n\n>")
+        term.type("/show prompt\r")
+        term.expect(r"a long name\.txt:\s+What the file says\.\n\nRead it<")
+        term.type("/resume ")
+        term.expect(r"^ +1 +\S*a long name|^ +1 +/")  # the menu
+        term.type("\t")
+        term.expect(r"^> /resume 1")
+
+
+def test_history_is_shared_by_windows_and_keeps_no_secret(home: Env, tmp_path: Path) -> None:
+    """A line would be found in one window only; a password would come back with the arrow key."""
+    model = script(tmp_path, *[{"text": "ok"}] * 4)
+    with Terminal(["chat", "-m", model], home) as one, Terminal(["chat", "-m", model], home) as two:
+        one.expect(PROMPT)
+        two.expect(PROMPT)
+        one.type("first window\r")
+        one.expect(r"Hermes 2\nok\n\n>")
+        one.type(" secret word\r")
+        one.expect(r"secret word\nHermes 2\nok\n\n>")
+        two.type("x\r")
+        two.expect(r"Hermes 2\nok\n\n>")
+        two.type("\x1b[A\x1b[A")
+        two.expect(r"^> first window$")
+        two.type("\x03\x12win")
+        two.expect(r"\(reverse-i-search\)`win'")
+        two.type("\x03")
+        two.expect(r"^> *$")
+        two.type("\x03")
+        two.expect(r"leaves\.\n>$")
+        two.type("firs")
+        two.expect(r"leaves\.\n> first window$")  # the grey suggestion
+        two.type("\x1b[C\r")
+        two.expect(r"^> first window\nHermes 2\nok")
+    assert "secret" not in (Path(home["OPENHERMES_HOME"]) / "state" / "history").read_text()
+
+
+def test_vi_keys_by_config(home: Env, tmp_path: Path) -> None:
+    """Whoever types vi all day could not."""
+    config = Path(home["OPENHERMES_HOME"]) / "config"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text('keys = "vi"\n')
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
+        term.type("wrong word\x1b")
+        time.sleep(0.7)  # Escape waits for what may follow it
+        term.type("bcwright\r")
+        term.expect(r"^> wrong right\nHermes 2\nfine")
+
+
+RUBBISH = [
+    *("\x00", "\x07", "\x0c", "\x0f", "\x14", "\x1b", "\x1c", "\x1d", "\x1f"),
+    *("\x1b[99~", "\x1b[1;1R", "\x1b[200~\x00\x04\x03\x1b[201~", "\udc80", "é日👩\u200d👧"),
+]
+
+
+@pytest.mark.parametrize("keys", RUBBISH)
+def test_nothing_that_is_typed_ends_the_loop(home: Env, tmp_path: Path, keys: str) -> None:
+    """A key beside another, or a paste of rubbish, would end the conversation."""
+    with at_the_prompt(script(tmp_path, {"text": "fine"}, {"text": "fine"}), home) as term:
+        term.child.send(keys.encode("utf-8", "surrogateescape"))
+        time.sleep(0.1)
+        term.type("\x03")
+        term.type("Go\r")
+        assert "Traceback" not in term.expect(r"> Go\nHermes 2\nfine")
+
+
+def test_a_line_that_is_edited_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:
+    """A conversation that somebody sent would act from within the prompt."""
+    with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
+        term.child.send(PASTE.format("a\x9b31mb\u202ec\u200fd").encode())
+        term.expect(r"^> a.31mb.c.d$")
+        assert not any(bad in term.raw.decode("utf-8", "replace") for bad in ("\x9b", "\u202e", "\u200f"))
+        term.type("\r")
+        term.expect(r"Hermes 2\nfine")
+        term.type("/export json /dev/null\r/show prompt\r")
+        term.expect("empty user turn")
