@@ -9,7 +9,6 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from pyte.screens import Char
 
 from screenshots.picture import Glyph, Picture
 from screenshots.scenes import CONTEXT_SIZE, Scene, Step
+from tests.cli import environment
 from tests.terminal.screen import PATIENCE_S, Screen, Terminal
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ class Camera(Terminal):
             sys.executable,
             ["-m", "hermes_cli", *arguments],
             cwd=str(folder),
-            env=_environment(folder),
+            env={**environment(folder), "PYTHONPATH": str(ROOT)},
             dimensions=(rows, columns),
             timeout=PATIENCE_S,
         )
@@ -145,17 +145,3 @@ def _script(scene: Scene) -> str:
     """Return the scripted engine's file; JSON's strings are TOML's, too."""
     turns = [f"[[turns]]\ntext = {json.dumps(text)}\n" for text in scene.answers]
     return f"context_size = {CONTEXT_SIZE}\n" + "".join(turns)
-
-
-def _environment(folder: Path) -> Mapping[str, str]:
-    """Return the environment of an empty home, with nothing of the person's who takes the pictures."""
-    return {
-        "HOME": str(folder),
-        "OPENHERMES_HOME": str(folder / "hermes"),
-        "HF_HOME": str(folder / "huggingface"),
-        "HF_ENDPOINT": "http://127.0.0.1:9",  # nothing listens on the discard port: the hub is out of reach
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
-        "LANG": "C.UTF-8",
-        "TERM": "xterm-256color",
-    }

@@ -42,3 +42,16 @@ def script(folder: Path, *turns: Mapping[str, Any], context_size: int = 4096, **
         lines += [f"{key} = {json.dumps(value)}" for key, value in turn.items()]
     path.write_text("\n".join(lines) + "\n")
     return f"scripted:{path}"
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Return the environment of an empty home, with nothing in it of the person's who runs this."""
+    return {
+        "HOME": str(root),
+        "OPENHERMES_HOME": str(root / "hermes"),
+        "HF_HOME": str(root / "huggingface"),
+        "HF_ENDPOINT": "http://127.0.0.1:9",  # nothing listens on the discard port: the hub is out of reach
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+    }

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.models import starter
+from tests.cli import environment
 
 MODELS = Path(__file__).parents[1] / ".cache" / "models"
 
@@ -21,15 +22,7 @@ def home(tmp_path: Path) -> Mapping[str, str]:
     """An environment with an empty home, and nothing of the person's who runs the tests."""
     root = tmp_path / "home"
     root.mkdir()
-    return {
-        "HOME": str(root),
-        "OPENHERMES_HOME": str(root / "hermes"),
-        "HF_HOME": str(root / "huggingface"),
-        "HF_ENDPOINT": "http://127.0.0.1:9",  # nothing listens on the discard port: the hub is out of reach
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "TERM": "xterm-256color",
-    }
+    return environment(root)
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def answer(
     An answer that breaks off keeps what was said on standard output, with its newline, and fails.
     """
     said: list[str] = []
-    shows = renderer(terminal, speech=speech)
+    shows = renderer(terminal, plain=as_json, speech=speech)  # JSON needs no Markdown to be read
     try:
         for chunk in session.send(text, Cancel(), prefill):
             piece = chunk.text if said else prefill + chunk.text

@@ -6,8 +6,8 @@ It knows words and widths. It refuses to know where they come from and how they 
 from dataclasses import dataclass
 
 from hermes_cli.screen.cells import cell_count, cut
+from hermes_cli.screen.waiting import FRAMES
 
-SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 NARROW = 40
 """Cells below which there is no toolbar."""
 WARM, HOT = 0.8, 0.95
@@ -40,7 +40,7 @@ def toolbar(facts: Facts, width: int, tick: int = 0) -> list[Part]:
     if facts.failed:
         parts.append(("class:toolbar.hot", facts.failed))
     elif facts.loading:
-        parts.append(("class:toolbar.busy", f"{SPINNER[tick % len(SPINNER)]} loading {facts.loading}"))
+        parts.append(("class:toolbar.busy", f"{FRAMES[tick % len(FRAMES)]} loading {facts.loading}"))
     else:
         parts.append(("class:toolbar", facts.model))
     parts.append(("class:toolbar", facts.persona))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcwidth
 
-from hermes_cli.repl.toolbar import NARROW, SPINNER, Facts, toolbar
+from hermes_cli.repl.toolbar import NARROW, Facts, toolbar
+from hermes_cli.screen.waiting import FRAMES
 
 FACTS = Facts("OpenHermes-2 q4_k_m", "Hermes 2", used=1234, size=4096, speed=41.6, remarks=("plain",))
 names = st.tuples(st.text("aé日👩🏽\u200d\u0301 ·", min_size=1, max_size=4), st.integers(1, 40)).map(
@@ -100,9 +101,9 @@ def test_what_is_not_known_is_not_told(facts: Facts) -> None:
 def test_a_model_that_loads_is_told_in_its_place_and_moves() -> None:
     """Nobody could tell loading from hanging."""
     facts = Facts("m", "p", loading="m q4 · 40 %")
-    lines = [text(facts, tick=tick) for tick in range(len(SPINNER) + 1)]
+    lines = [text(facts, tick=tick) for tick in range(len(FRAMES) + 1)]
     assert all(line.endswith(" loading m q4 · 40 % · p") for line in lines)
-    assert len(set(lines)) == len(SPINNER)
+    assert len(set(lines)) == len(FRAMES)
     assert lines[0] == lines[-1]
     assert style(facts, "loading") == "class:toolbar.busy"
 
