@@ -26,8 +26,9 @@ PLAIN_SETTINGS: dict[str, type] = {
     "precision": str,
     "device": str,
     "keys": str,
+    "on_overflow": str,
 }
-CHOICES = {"keys": ("emacs", "vi")}
+CHOICES = {"keys": ("emacs", "vi"), "on_overflow": ("drop", "error", "summarise")}
 """What a setting can be, where that is one of a few words."""
 
 
@@ -66,6 +67,11 @@ class Paths:
         return self.config / "personas"
 
     @property
+    def lore(self) -> Path:
+        """Where the user's own lorebooks lie."""
+        return self.config / "lore"
+
+    @property
     def models(self) -> Path:
         """Where model files lie that are not in the Hugging Face cache."""
         return self.data / "models"
@@ -96,7 +102,9 @@ class Settings:
     context: int | None = None
     precision: str | None = None
     device: str | None = None
+    about_user: str = ""
     keys: str = "emacs"
+    on_overflow: str | None = None
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -196,4 +204,26 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         checked = options.check_table(sampling)
     except OptionError as error:
         raise ConfigError(f"{where}: [options] {error}", f"edit {where}") from None
-    return {k: _check_setting(k, v, where) for k, v in table.items()}, checked
+    user = _read_user(table.pop("user", {}), where)
+    return {k: _check_setting(k, v, where) for k, v in table.items()} | user, checked
+
+
+def _read_user(value: Any, where: str) -> dict[str, str]:
+    """Return the person's name and description: `user = "Ann"`, or a table [user] with both."""
+    table = {"name": value} if isinstance(value, str) else value
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: user takes a text, or a table with name and description")
+    for key in table:
+        if key not in {"name", "description"}:
+            known = ("name", "description")
+            raise ConfigError(f"{where}: [user] has no key '{key}'{suggestion(key, known)}", f"edit {where}")
+    names = {"name": "user", "description": "about_user"}
+    return {names[key]: _check_text_setting(key, text, where) for key, text in table.items()}
+
+
+def _check_text_setting(key: str, value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value.strip() or not _is_text(value):
+        raise ConfigError(f"{where}: [user] {key} takes a text", f"edit {where}")
+    if key == "name" and len(value.splitlines()) > 1:
+        raise ConfigError(f"{where}: the user's name is more than one line", "a name is one line")
+    return value

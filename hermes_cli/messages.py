@@ -4,7 +4,7 @@ This file knows what was said and by whom. It refuses to know how a model is pro
 conversation is kept, and how it looks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -67,3 +67,34 @@ class Conversation:
         turns = self.messages[1:] if self.system is not None else self.messages
         head = () if text is None else (Message(Role.SYSTEM, text),)
         return Conversation(head + turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a conversation begins: the system prompt, examples of how it goes, and the greetings.
+
+    `examples` are whole exchanges, oldest first. Of the `greetings` one is shown, the others are its swipes.
+    """
+
+    system: str | None = None
+    examples: tuple[Message, ...] = ()
+    greetings: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> tuple[Message, ...]:
+        """What goes before every turn: system prompt and examples."""
+        head = () if self.system is None else (Message(Role.SYSTEM, self.system),)
+        return head + self.examples
+
+    def conversation(self, greeting: int = 0) -> Conversation:
+        """Return the conversation before the person's first turn, with one of the greetings."""
+        shown = self.greetings[greeting : greeting + 1]
+        return Conversation((*self.before, *(Message(Role.ASSISTANT, text) for text in shown)))
+
+    @classmethod
+    def behind(cls, before: Iterable[Message], greetings: tuple[str, ...] = ()) -> "Opening":
+        """Return the opening whose system prompt and examples are those messages."""
+        turns = tuple(before)
+        if turns and turns[0].role is Role.SYSTEM:
+            return cls(turns[0].text, turns[1:], greetings)
+        return cls(None, turns, greetings)

@@ -4,6 +4,7 @@ Every mistake is an error of the kind that the caller names, with the place wher
 and TOML's grammar, and refuses to know what any key means.
 """
 
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -13,16 +14,28 @@ from hermes_cli.errors import ConfigError
 
 MAX_BYTES: Final = 1 << 20
 _MAX_TOML_WORK: Final = 100_000_000  # about a second
+_PROSE: Final = re.compile(
+    r"""
+    \# [^\n]*+
+    | "{3} (?: [^"\\]++ | \\. | "(?!"") )*+ "{0,5}
+    | '{3} (?: [^']++ | '(?!'') )*+ '{0,5}
+    | " (?: [^"\\\n]++ | \\. )*+ "?
+    | ' [^'\n]*+ '?
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 _AT_END: Final = "(at end of document)"
 _BOM: Final = "\ufeff"
 
 
-def read_text(path: Path, error: type[ConfigError], missing_hint: str = "check the name") -> str:
-    """Return the text of a file of at most 1 MiB.
+def read_text(
+    path: Path, error: type[ConfigError], missing_hint: str = "check the name", max_bytes: int = MAX_BYTES
+) -> str:
+    """Return the text of a file of at most `max_bytes`.
 
     Raises `error` where it is not there, no ordinary file, too large, or no UTF-8 text.
     """
-    data = _read(path, error, missing_hint)
+    data = read_bytes(path, error, missing_hint, max_bytes)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as problem:
@@ -37,7 +50,8 @@ def read_text(path: Path, error: type[ConfigError], missing_hint: str = "check t
     return text
 
 
-def _read(path: Path, error: type[ConfigError], missing_hint: str) -> bytes:
+def read_bytes(path: Path, error: type[ConfigError], missing_hint: str, max_bytes: int) -> bytes:
+    """Return what is in a file of at most `max_bytes`. Raises `error` as `read_text` does, but for UTF-8."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -45,7 +59,7 @@ def _read(path: Path, error: type[ConfigError], missing_hint: str) -> bytes:
         if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
             raise error(f"{path} is not an ordinary file", "copy it into one")
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise error(f"there is no file {path}", missing_hint) from None
     except OSError as problem:
@@ -53,8 +67,8 @@ def _read(path: Path, error: type[ConfigError], missing_hint: str) -> bytes:
         raise error(f"{path} cannot be read: {problem.strerror}", hint) from None
     except ValueError:  # a NUL in the path
         raise error(f"{str(path)!r} is no path", missing_hint) from None
-    if len(data) > MAX_BYTES:
-        raise error(f"{path} is larger than 1 MiB", "shorten it")
+    if len(data) > max_bytes:
+        raise error(f"{path} is larger than {max_bytes >> 20} MiB", "shorten it")
     return data
 
 
@@ -80,10 +94,11 @@ def parse_toml(text: str, path: Path, error: type[ConfigError]) -> dict[str, Any
 
 
 def _toml_work(text: str) -> int:
-    """Return a bound for tomllib's work on dotted keys, from the dots that could be one.
+    """Return a bound for tomllib's work on dotted keys, from the dots that are in no text and no comment.
 
     It is the square of a key's length, and a table header's length again for each line below it: without a
     limit, 1 MB of "a.a.a" would keep it busy for half an hour.
     """
-    dots = [line.count(".") for line in text.split("\n")]
-    return sum(n * n for n in dots) + 10 * max(dots) * len(dots)
+    lines = _PROSE.sub("", text).split("\n")
+    headers = max((line.count(".") for line in lines if line.lstrip(" \t").startswith("[")), default=0)
+    return sum(line.count(".") ** 2 for line in lines) + 10 * headers * len(lines)

@@ -33,7 +33,7 @@ from hermes_cli.chat.keeper import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.store import Store
 from torture import child, look
@@ -104,7 +104,7 @@ def talk(file: Path, run: Run) -> None:
     delay = SLOW_DELAY_S if run.is_slow else 0.0
     engine = ScriptedEngine([ScriptedTurn(run.answer(n), delay) for n in range(TURNS)], 10**7)
     keeper = Keeper(Store(file), lambda error: _tell("fault", error.message))
-    session = Session(engine, Conversation(SYSTEM), Sourced(GenerationOptions()), keeper)
+    session = Session(engine, Opening.behind(SYSTEM), Sourced(GenerationOptions()), keeper)
     if run.number % 3 == 0 and (last := branches.store_of(session).conversations(1)):
         branches.resume(session, last[0])
     for place in range(TURNS):
@@ -122,7 +122,7 @@ def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, 
     asked = [
         place
         for place, message in enumerate(session.conversation.messages)
-        if message.role is Role.USER and place >= len(session.opening)
+        if message.role is Role.USER and place >= session.root
     ]
     answered = bool(asked) and session.conversation.messages[-1].role is Role.ASSISTANT
     kind = chance.random()

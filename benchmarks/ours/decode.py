@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.ours.engines import GREEDY, opened
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import Sourced
 from hermes_cli.screen.terminal import Terminal
 
@@ -23,7 +23,7 @@ def main() -> None:
     engine = opened(ask)
     prompt = engine.prompt_tokens([Message(Role.USER, ask["prompt"])])
     options = Sourced(GREEDY).with_layer({"max_tokens": ask["n_predict"]}, "benchmark")
-    session = Session(engine, Conversation(), options)
+    session = Session(engine, Opening(), options)
     for chunk in session.send(ask["prompt"], Cancel()):
         if chunk.text:
             terminal.write(chunk.text)

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.ours.engines import GREEDY, LookedUp, opened
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, FinishReason
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import Sourced
 
 CANCEL_AFTER = 9
@@ -55,7 +55,7 @@ def main() -> None:
     engine = opened(ask)
     looked_up = LookedUp() if ask["engine"] == "transformers" else None
     options = dataclasses.replace(GREEDY, max_tokens=ask["n_predict"])
-    opening = Conversation((Message(Role.SYSTEM, "You are a helpful assistant."),))
+    opening = Opening("You are a helpful assistant.")
     session = Session(engine, opening, Sourced(options))
     records = [_turn(session, action, text, looked_up) for action, text in SCRIPT]
     Path(ask["report"]).write_text(json.dumps(records), encoding="utf-8")

@@ -3,9 +3,11 @@
 It knows how the visible path and the tree hang together. It refuses to know how a tree is drawn.
 """
 
+from hermes_cli.chat import setting
+from hermes_cli.chat.frame import Frame
 from hermes_cli.chat.session import Session
 from hermes_cli.errors import StoreError, UsageError
-from hermes_cli.messages import Conversation, Role
+from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.store.records import StoredConversation, StoredMessage
 from hermes_cli.store.store import Store
 
@@ -52,7 +54,7 @@ def asked_at(session: Session, count: int) -> int:
     asked = [
         place
         for place, message in enumerate(session.conversation)
-        if message.role is Role.USER and place >= len(session.opening)
+        if message.role is Role.USER and place >= session.root
     ]
     if not asked:
         raise UsageError("you have not said anything yet", "ask something first")
@@ -62,25 +64,47 @@ def asked_at(session: Session, count: int) -> int:
     return asked[-count]
 
 
-def alternatives(session: Session) -> tuple[list[int], int]:
-    """Return the ids of the answers at this point, oldest first, and the place of the visible one among them.
+def alternatives(session: Session) -> tuple[int, int]:
+    """Return how many answers, or greetings, there are at this point, and the place of the visible one.
 
-    Raises UsageError where the last turn is no answer.
+    Raises UsageError where the last turn is neither.
     """
+    if _is_unwritten(session):
+        return len(session.opening.greetings), session.keeper.greeting
+    siblings = _siblings(session)
+    return len(siblings), siblings.index(session.keeper.path[-1])
+
+
+def _is_unwritten(session: Session) -> bool:
+    """Whether a greeting is all that there is, and nothing is written down yet."""
+    return session.keeper.conversation is None and len(session.conversation) == session.opened > session.root
+
+
+def at_a_greeting(session: Session) -> bool:
+    """Whether the conversation stands at the character's greeting."""
+    return len(session.conversation) == session.opened > session.root
+
+
+def _siblings(session: Session) -> list[int]:
+    """Return the ids of the answers at this point, oldest first."""
     path, last = session.keeper.path, session.conversation.messages[-1:]
     if session.keeper.conversation is None or not path or last[0].role is not Role.ASSISTANT:
         raise UsageError("there is no answer here to have alternatives", "ask something first")
     parent = path[-2] if len(path) > 1 else None
-    siblings = store_of(session).children(session.keeper.conversation, parent)
-    return siblings, siblings.index(path[-1])
+    return store_of(session).children(session.keeper.conversation, parent)
 
 
 def swipe(session: Session, place: int) -> None:
     """Show another one of the answers at this point, by its place among them."""
-    siblings, _ = alternatives(session)
-    if not 0 <= place < len(siblings):
-        raise UsageError(f"there are {len(siblings)} answers here, not {place + 1}", "/swipe right makes one")
-    go_to(session, siblings[place])
+    count, _ = alternatives(session)
+    if not 0 <= place < count:
+        what = "greetings" if at_a_greeting(session) else "answers"
+        hint = "" if at_a_greeting(session) else "/swipe right makes one"
+        raise UsageError(f"there are {count} {what} here, not {place + 1}", hint)
+    if _is_unwritten(session):
+        session.greet_with(place)
+    else:
+        go_to(session, _siblings(session)[place])
 
 
 def go_to(session: Session, number: int) -> None:
@@ -100,8 +124,7 @@ def go_to(session: Session, number: int) -> None:
 
 def show(session: Session, path: list[StoredMessage]) -> None:
     """Make a path of the tree the visible one."""
-    before = session.opening.messages[: session.root]
-    session.conversation = Conversation((*before, *(stored.message for stored in path)))
+    session.conversation = Conversation((*session.opening.before, *(stored.message for stored in path)))
     session.keeper.stand([stored.id for stored in path])
 
 
@@ -123,6 +146,7 @@ def fork(session: Session, title: str) -> StoredConversation:
     if made is None:
         raise UsageError("the fork is gone", "/sessions lists what there is")
     keeper.resume(made, [stored.id for stored in store.path(made.leaf)])
+    session.keep_setting()
     return made
 
 
@@ -143,19 +167,28 @@ def leave_disk(session: Session) -> int:
     ids = dict(zip((m.id for m in messages), (m.id for m in memory.tree(number)), strict=True))
     keeper.conversation, keeper.path = number, [ids[one] for one in keeper.path]
     keeper.left_behind = before, conversation.id
+    session.keep_setting()
     return len(messages)
 
 
-def resume(session: Session, conversation: StoredConversation) -> None:
-    """Go on where another conversation stands. Raises StoreError where another window has it."""
+def resume(session: Session, conversation: StoredConversation, frame: Frame | None = None) -> None:
+    """Go on where another conversation stands, with its persona's frame.
+
+    Raises StoreError where another window has it.
+    """
     store = store_of(session)
     if not store.claims.take(conversation.id):
         raise open_elsewhere(conversation)
     store.stop_partial(conversation.id)
     path = store.path(conversation.leaf)
-    turns = [stored.message for stored in path]
-    opening = Conversation(conversation.opening)
-    if turns and turns[0].role is Role.ASSISTANT:  # the greeting
-        opening = opening.add(turns.pop(0))
-    session.resume(opening, turns)
+    roots = [store.message(number) for number in store.children(conversation.id, None)]
+    greetings = tuple(one.text for one in roots if one is not None and one.role is Role.ASSISTANT)
+    session.resume(Opening.behind(conversation.opening, greetings), [stored.message for stored in path])
     session.keeper.resume(conversation, [stored.id for stored in path])
+
+    def path_to(number: int) -> list[Message]:
+        found = store.message(number)
+        same = found is not None and found.conversation == conversation.id
+        return [stored.message for stored in store.path(number)] if same else []
+
+    session.frame, session.summaries = setting.read(conversation.setting, frame or session.frame, path_to)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 from hermes_cli.engines.base import Completion
 from hermes_cli.errors import StoreError
-from hermes_cli.messages import Conversation, Message, Role, TurnIds
+from hermes_cli.messages import Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions
-from hermes_cli.store.records import Made, State, StoredConversation
+from hermes_cli.store.records import Made, Setting, State, StoredConversation
 from hermes_cli.store.store import Store
 
 INTERVAL_S = 1.0
@@ -41,15 +41,18 @@ class Keeper:
         self.left_behind: tuple[Store, int] | None = None
         """Where the conversation is on the disk, as far as it was kept before it went into memory."""
         self.path: list[int] = []
-        self._opening: Conversation = Conversation()
+        self.greeting = 0
+        """Which of the greetings is shown, until the conversation is written down."""
+        self._opening = Opening()
+        self._setting = Setting()
         self._reply: int | None = None
         self._written_at = 0.0
 
-    def begin(self, opening: Conversation) -> None:
+    def begin(self, opening: Opening) -> None:
         """Begin another conversation. It is written down with its first turn: an empty one is none."""
         if self.store is not None and self.conversation is not None:
             self.store.claims.keep_only(None)
-        self._opening = opening
+        self._opening, self.greeting, self._setting = opening, 0, Setting()
         self.conversation, self.path, self._reply, self.left_behind = None, [], None, None
 
     def resume(self, conversation: StoredConversation, path: Sequence[int]) -> None:
@@ -58,12 +61,19 @@ class Keeper:
         if self.store is not None:
             self.store.claims.keep_only(conversation.id)
 
-    def change_opening(self, opening: Conversation) -> None:
+    def change_opening(self, opening: Opening) -> None:
         """Write down another system prompt before the same turns."""
         self._opening = opening
         if self.conversation is not None:
             number = self.conversation
-            self._try(lambda store: store.set_opening(number, before_the_tree(opening)))
+            self._try(lambda store: store.set_opening(number, opening.before))
+
+    def change_setting(self, setting: Setting) -> None:
+        """Write down what holds for the conversation beside its turns: names, notes, what was condensed."""
+        self._setting = setting
+        if self.conversation is not None:
+            number = self.conversation
+            self._try(lambda store: store.set_setting(number, setting))
 
     def asked(self, text: str) -> None:
         """Write the person's turn down. It is on the disk when this returns, before the answer begins."""
@@ -120,11 +130,11 @@ class Keeper:
 
     def _add(self, store: Store, message: Message, state: State = State.COMPLETE) -> None:
         if self.conversation is None:
-            greeting = _greeting(self._opening)
-            turns = [message] if greeting is None else [greeting, message]
+            greetings = [Message(Role.ASSISTANT, text) for text in self._opening.greetings]
             self.conversation, self.path = store.begin_with(
-                before_the_tree(self._opening), self.persona, turns
+                self._opening.before, self.persona, [message], greetings, self.greeting
             )
+            store.set_setting(self.conversation, self._setting)
         else:
             parent = self.path[-1] if self.path else None
             self.path.append(store.add(self.conversation, parent, message, state))
@@ -137,17 +147,6 @@ class Keeper:
         except StoreError as error:
             self.store = None
             self.on_failure(error)
-
-
-def _greeting(opening: Conversation) -> Message | None:
-    """Return the turn with which the character opens the chat: the root of the tree."""
-    last = opening.messages[-1] if opening.messages else None
-    return last if last is not None and last.role is Role.ASSISTANT else None
-
-
-def before_the_tree(opening: Conversation) -> Sequence[Message]:
-    """Return what comes before the tree in every prompt; the greeting is the tree's root."""
-    return opening.messages[:-1] if _greeting(opening) is not None else opening.messages
 
 
 def _made(done: Completion | None, model: str, precision: str, options: GenerationOptions) -> Made:

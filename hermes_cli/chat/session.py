@@ -5,11 +5,18 @@ is typed in, how it looks, and where it is stored.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
-from hermes_cli.chat.keeper import Keeper, before_the_tree
+from hermes_cli.chat import setting
+from hermes_cli.chat.assembled import Assembled
+from hermes_cli.chat.condense import condense
+from hermes_cli.chat.context import Context
+from hermes_cli.chat.frame import Frame, Overflow, Summary
+from hermes_cli.chat.keeper import Keeper
+from hermes_cli.engines.background import is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
-from hermes_cli.errors import Interrupted, UsageError
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
+from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import Sourced
 from hermes_cli.store.records import State
 
@@ -18,19 +25,33 @@ class Session:
     """A conversation with one engine.
 
     `conversation` always holds whole exchanges: a user's turn is in it once its answer has begun. `opening`
-    is what `clear` goes back to: system prompt, examples, greeting. The keeper writes down what is said.
+    is what `clear` goes back to: system prompt, examples, greetings. `frame` is what else goes to the model.
+    `summaries` stand for the oldest turns where those were condensed, each for a longer stretch. `remarks`
+    are what was left out or condensed, in words, for whoever shows the answers. The keeper writes down what
+    is said.
     """
 
     def __init__(
-        self, engine: Engine, opening: Conversation, options: Sourced, keeper: Keeper | None = None
+        self,
+        engine: Engine,
+        opening: Opening,
+        options: Sourced,
+        keeper: Keeper | None = None,
+        frame: Frame | None = None,
     ) -> None:
         self.engine = engine
         self.opening = opening
-        self.conversation = opening
+        self.conversation = opening.conversation()
         self.options = options
         self.keeper = keeper or Keeper()
+        self.frame = frame or Frame()
+        self.summaries: tuple[Summary, ...] = ()
+        self.remarks: list[str] = []
         self.last: Completion | None = None
+        self._context: tuple[tuple[object, ...], Context] | None = None
+        self._is_told = False
         self.keeper.begin(opening)
+        self.keep_setting()
 
     def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
         """Send a user's turn and yield the answer, which begins with `prefill`.
@@ -96,7 +117,7 @@ class Session:
     def require_answer(self) -> None:
         """Raise UsageError where the last turn is no answer to the person."""
         said = self.conversation.messages
-        if len(said) <= len(self.opening) or said[-1].role is not Role.ASSISTANT:
+        if len(said) <= self.opened or said[-1].role is not Role.ASSISTANT:
             raise UsageError("there is no answer here yet", "ask something first")
 
     def _answer(
@@ -113,7 +134,7 @@ class Session:
         self.last = None
         new, failed, killed = "", False, False
         try:
-            for chunk in self.engine.stream(messages.messages, self.options.options, cancel):
+            for chunk in self._stream(messages, cancel):
                 new += chunk.text
                 if new:
                     self.keeper.said(prefill + new)
@@ -136,6 +157,89 @@ class Session:
             elif not killed:
                 take_back()
 
+    def _stream(self, asked: Conversation, cancel: Cancel) -> Iterator[Chunk]:
+        """Yield the answer to what fits of the conversation."""
+        prompt = self._fitted(asked, cancel) if is_ready(self.engine, cancel) else None
+        if prompt is None:
+            yield Chunk("", Completion(FinishReason.CANCELLED))
+            return
+        options = self.options.options
+        options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *self.frame.stops))))
+        yield from self.engine.stream(prompt.messages, options, cancel)
+
+    # What goes to the model
+
+    def assembled(self, *more: Message) -> Assembled:
+        """Return what would go to the model now, with `more` behind the conversation, if that fits."""
+        return self._assembled(self.conversation.add(*more))
+
+    def _assembled(self, conversation: Conversation) -> Assembled:
+        turns = conversation.messages[self.root :]
+        summary = self.summary_of(turns)
+        made_of = (self.engine, self.opening, self.frame, self.options.options.max_tokens, summary)
+        if self._context is None or self._context[0] != made_of:
+            self._context = made_of, Context(*made_of)
+        return self._context[1].prompt(turns)
+
+    def lore_problems(self) -> dict[str, str]:
+        """Return the keys of the lorebooks that are never looked for, with why, as far as it showed."""
+        return dict(self._context[1].lore.broken) if self._context else {}
+
+    def summary_of(self, turns: Sequence[Message]) -> Summary | None:
+        """Return the last summary that stands for the beginning of these turns, and leaves some of them."""
+        for one in reversed(self.summaries):
+            if len(turns) > one.covers and tuple(turns[: one.covers]) == one.turns:
+                return one
+        return None
+
+    def _fitted(self, asked: Conversation, cancel: Cancel) -> Assembled | None:
+        """Return what goes to the model, with the oldest turns condensed where that is wanted.
+
+        None where that was cancelled. Raises ContextOverflow where it is more than the window holds.
+        """
+        turns = asked.messages[self.root :]
+        prompt, summary = self._assembled(asked), self.summary_of(turns)
+        covered = summary.covers if summary else 0
+        if self.frame.overflow is Overflow.SUMMARISE and prompt.first > covered:
+            old = turns[covered : prompt.first]
+            text = condense(
+                self.engine,
+                old,
+                summary,
+                macros=self.frame.macros,
+                options=self.options.options,
+                cancel=cancel,
+            )
+            if text is None:
+                return None
+            self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text)))
+            self.remarks.append(
+                f"The first {prompt.first} messages were condensed; /summary shows it:\n{text}"
+            )
+            prompt = self._assembled(asked)
+        elif prompt.left_out and not self._is_told:
+            self._is_told = True
+            self.remarks.append(_left_out(prompt))
+        if prompt.tokens >= prompt.window:
+            raise ContextOverflow(prompt.tokens, prompt.window)
+        return prompt
+
+    def set_summaries(self, summaries: tuple[Summary, ...]) -> None:
+        """Let these stand for the oldest turns from here on."""
+        self.summaries = summaries
+        self.keep_setting()
+
+    def set_frame(self, frame: Frame) -> None:
+        """Have other notes or books around the turns from here on."""
+        self.frame = frame
+        self.keep_setting()
+
+    def keep_setting(self) -> None:
+        """Write down what holds for this conversation beside its turns."""
+        self.keeper.change_setting(setting.written(self.frame, self.summaries, self.keeper.path))
+
+    # Where it stands
+
     def cut(self, length: int) -> None:
         """Stand behind the first `length` messages. What came after them stays in the tree."""
         self.conversation = Conversation(self.conversation.messages[:length])
@@ -155,7 +259,12 @@ class Session:
     @property
     def root(self) -> int:
         """How many messages come before the tree: system prompt and examples, not the greeting."""
-        return len(before_the_tree(self.opening))
+        return len(self.opening.before)
+
+    @property
+    def opened(self) -> int:
+        """How many messages there are before the person has said anything: the greeting is among them."""
+        return self.root + bool(self.opening.greetings)
 
     @property
     def cut_short(self) -> str:
@@ -173,22 +282,30 @@ class Session:
 
     def clear(self) -> None:
         """Go back to the opening: system prompt, examples and greeting stay."""
-        self.conversation = self.opening
-        self.keeper.begin(self.opening)
+        self.restart(self.opening, replace(self.frame, note=None))
 
-    def restart(self, opening: Conversation) -> None:
+    def restart(self, opening: Opening, frame: Frame | None = None) -> None:
         """Begin a new conversation under another opening, as with another persona."""
-        self.opening = self.conversation = opening
+        self.opening, self.conversation = opening, opening.conversation()
+        self.frame = frame or self.frame
+        self.summaries, self._is_told = (), False
         self.keeper.begin(opening)
+        self.keep_setting()
 
-    def resume(self, opening: Conversation, turns: Sequence[Message]) -> None:
+    def greet_with(self, place: int) -> None:
+        """Open the chat with another of the greetings, before anything was said."""
+        self.conversation = self.opening.conversation(place)
+        self.keeper.greeting = place
+
+    def resume(self, opening: Opening, turns: Sequence[Message]) -> None:
         """Go on behind the turns of an earlier conversation. The keeper is told by whoever found it."""
         self.opening = opening
-        self.conversation = opening.add(*turns)
+        self.conversation = Conversation((*opening.before, *turns))
+        self.summaries, self._is_told = (), False
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt for what comes; the turns stay."""
-        self.opening = self.opening.with_system(text)
+        self.opening = replace(self.opening, system=text)
         self.conversation = self.conversation.with_system(text)
         self.keeper.change_opening(self.opening)
 
@@ -198,3 +315,9 @@ def _state(done: Completion | None, *, failed: bool) -> State:
     if failed:
         return State.FAILED
     return State.STOPPED if done is None or done.finish_reason is FinishReason.CANCELLED else State.COMPLETE
+
+
+def _left_out(prompt: Assembled) -> str:
+    """Return what is left out, in one line."""
+    what = [f"{part.of - part.kept} of {part.of} {part.kind}" for part in prompt.left_out]
+    return f"The context is full: from here on {', '.join(what)} are left out; /context shows what goes."

@@ -71,6 +71,8 @@ def answer(
         if said and not as_json:
             _end(shows, said if whole else [])
         raise
+    for remark in session.remarks:
+        terminal.notice(remark)
     done = session.last
     if as_json and done is not None:
         terminal.write(json.dumps(report("".join(said), session, done), ensure_ascii=False) + "\n")

@@ -17,6 +17,9 @@ def ask(
     model: params.Model = None,
     persona: params.PersonaName = None,
     system: params.System = None,
+    user: params.User = None,
+    lore: params.Lore = None,
+    on_overflow: params.OnOverflow = None,
     prefill: params.Prefill = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with the counts.")] = False,
     no_stream: Annotated[

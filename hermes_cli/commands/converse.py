@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from hermes_cli import __version__
+from hermes_cli.chat.frame import Frame
 from hermes_cli.chat.session import Session
+from hermes_cli.commands import staging
 from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.model_choice import Choice, choose_model, open_engine
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.commands.start import start
 from hermes_cli.engines.base import Engine
-from hermes_cli.messages import Conversation
+from hermes_cli.messages import Opening
 from hermes_cli.models import local
 from hermes_cli.models.download import size_text
 from hermes_cli.options import Sourced
+from hermes_cli.personas.lorebook import Entry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import sanitize_line
 
@@ -81,9 +85,18 @@ class ProgramHost:
             for row in self.runtime.personas()
         }
 
-    def open_conversation(self, persona: Persona) -> Conversation:
+    def stage(self, persona: Persona) -> tuple[Opening, Frame]:
         """Return how a conversation with the persona begins: its own system prompt, not --system's."""
-        return self.runtime.opening(persona, None)
+        options = self.options_for(persona).options
+        macros = staging.macros_for(self.runtime, self.flags, persona, options)
+        frame = staging.frame_for(self.runtime, self.flags, persona, macros)
+        return staging.opening_for(self.runtime, persona, macros, None), frame
+
+    def add_lore(self, persona: Persona, entry: Entry) -> Path:
+        """Write an entry into the person's own book for a persona, and return that file."""
+        from hermes_cli.personas import folder  # noqa: PLC0415 - hardly ever needed
+
+        return folder.add_entry(self.runtime.paths.lore, persona.key, entry)
 
     def options_for(self, persona: Persona) -> Sourced:
         """Return the sampling options in force with the persona."""

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from hermes_cli import options
+from hermes_cli.chat.frame import Overflow
 from hermes_cli.config import Settings
 from hermes_cli.errors import ConfigError, UsageError
 from hermes_cli.models.plan.values import Wishes
@@ -14,7 +15,7 @@ from hermes_cli.options import OptionError, Sourced
 from hermes_cli.personas.persona import Persona
 
 MAX_DIGITS = 10
-_WORDS = ("model", "persona", "system", "precision", "device", "resume")
+_WORDS = ("model", "persona", "system", "precision", "device", "resume", "user", "on_overflow")
 _SWITCHES = ("statistics", "continue_last", "log", "no_log", "fork")
 
 
@@ -34,6 +35,9 @@ class Flags:
     fork: bool = False
     precision: str | None = None
     device: str | None = None
+    user: str | None = None
+    lore: tuple[str, ...] = ()
+    on_overflow: str | None = None
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
 
     @classmethod
@@ -43,7 +47,13 @@ class Flags:
         sampling = {name: given.get(name) for name in options.FIELDS}
         words = {name: given.get(name) for name in _WORDS}
         switches = {name: bool(given.get(name)) for name in _SWITCHES}
-        return cls(**words, **switches, context=given.get("context_size"), sampling=sampling)  # type: ignore[arg-type]
+        return cls(
+            **words,  # type: ignore[arg-type]
+            **switches,  # type: ignore[arg-type]
+            context=given.get("context_size"),
+            lore=tuple(given.get("lore") or ()),
+            sampling=sampling,
+        )
 
     def wishes(self, settings: Settings) -> Wishes:
         """Return what is wished for the way a model is run: by a flag, or else by a setting.
@@ -78,6 +88,17 @@ class Flags:
                 f"--context takes a number of tokens, 1 to {options.MAX_CONTEXT:,}, not '{self.context[:40]}'"
             )
         return int(self.context)
+
+    def overflow(self, settings: Settings, *, interactive: bool) -> Overflow:
+        """Return what happens where the context is full. Raises UsageError for a word that is none."""
+        word = self.on_overflow if self.on_overflow is not None else settings.on_overflow
+        if word is None:
+            return Overflow.DROP if interactive else Overflow.ERROR
+        try:
+            return Overflow(word)
+        except ValueError:
+            known = f"{', '.join([*Overflow][:-1])} or {[*Overflow][-1]}"
+            raise UsageError(f"--on-overflow takes {known}, not '{word[:40]}'") from None
 
     def options(self, settings: Settings, persona: Persona) -> Sourced:
         """Return the sampling options in force. Raises UsageError naming the flag that is wrong."""

@@ -1,9 +1,10 @@
 """From a model's name to an engine: select, offer or fetch, plan, open. Every step says why."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.engines.background import BackgroundEngine
@@ -217,25 +218,43 @@ def _kept_prefixes(runtime: Runtime) -> KeptPrefixes | None:
     )
 
 
-def prompt_tokens(
-    runtime: Runtime, name: str | None, messages: Sequence[Message], wishes: Wishes
-) -> list[PromptToken]:
-    """Return the exact prompt of a model, without loading its weights, or even having them in a folder."""
+class Speller(Protocol):
+    """What can say how a prompt is spelt in tokens, and nothing more."""
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the prompt, token by token."""
+
+
+@contextmanager
+def open_speller(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator[Speller]:
+    """Yield a model's tokenizer, without loading its weights, or even having them in a folder."""
     if script := _script(runtime, name):
-        return open_engine(runtime, script).prompt_tokens(messages)
+        yield open_engine(runtime, script)
+        return
     if folder := _named_folder(runtime, name or runtime.settings.model):
-        return read_vocabulary(folder).prompt_tokens(messages)
+        yield read_vocabulary(folder)
+        return
     model = _selection(runtime, name, hardware.probe(), wishes).model
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see open_engine
 
         with vocabulary_engine(model.header, verbose=runtime.debug) as engine:
-            return engine.prompt_tokens(messages)
-    if model is not None and model.path.is_dir():
-        return read_vocabulary(model.path).prompt_tokens(messages)
-    raise ModelUnavailable(
-        "this model has neither a GGUF header nor a tokenizer.json", "name a .gguf file, or a folder with one"
-    )
+            yield engine
+        return
+    if model is None or not model.path.is_dir():
+        raise ModelUnavailable(
+            "this model has neither a GGUF header nor a tokenizer.json",
+            "name a .gguf file, or a folder with one",
+        )
+    yield read_vocabulary(model.path)
+
+
+def prompt_tokens(
+    runtime: Runtime, name: str | None, messages: Sequence[Message], wishes: Wishes
+) -> list[PromptToken]:
+    """Return the exact prompt of a model, without loading its weights."""
+    with open_speller(runtime, name, wishes) as speller:
+        return speller.prompt_tokens(messages)
 
 
 def _named_folder(runtime: Runtime, name: str | None) -> Path | None:

@@ -48,6 +48,21 @@ System = Annotated[
     str | None,
     typer.Option("-s", "--system", help="A system prompt instead of the persona's.", metavar="TEXT"),
 ]
+User = Annotated[str | None, typer.Option("--user", help="What a persona calls you.", metavar="NAME")]
+Lore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lore", help="A lorebook to play with, by name or file; may be given several times.", metavar="NAME"
+    ),
+]
+OnOverflow = Annotated[
+    str | None,
+    typer.Option(
+        "--on-overflow",
+        help="Where the context is full: drop, error or summarise; a pipe's is error, a chat's is drop.",
+        metavar="WORD",
+    ),
+]
 Context = Annotated[
     str | None, typer.Option("--context", help="Size of the context window in tokens.", metavar="N")
 ]

@@ -9,7 +9,6 @@ from hermes_cli.screen.terminal import Terminal
 
 if TYPE_CHECKING:
     from hermes_cli.config import Paths, Settings
-    from hermes_cli.messages import Conversation
     from hermes_cli.personas.loader import Listing
     from hermes_cli.personas.persona import Persona
 
@@ -55,13 +54,3 @@ class Runtime:
         from hermes_cli.personas import loader  # noqa: PLC0415
 
         return loader.list_all(self.paths.personas, loader.shipped_dir())
-
-    def opening(self, persona: "Persona", system: str | None) -> "Conversation":
-        """Return how a conversation with the persona begins; `system` replaces its system prompt."""
-        from hermes_cli.chat.text import check_text  # noqa: PLC0415
-
-        opening = persona.opening(self.settings.user)
-        if system is None:
-            self.persona_prompts.add(opening.system)
-            return opening
-        return opening.with_system(check_text(system, "--system") or None)

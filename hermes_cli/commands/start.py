@@ -2,7 +2,7 @@
 
 from hermes_cli.chat import branches
 from hermes_cli.chat.session import Session
-from hermes_cli.commands import keeping
+from hermes_cli.commands import keeping, staging
 from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.model_choice import Choice, choose_model, open_engine, open_later
 from hermes_cli.commands.runtime import Runtime
@@ -22,13 +22,15 @@ def start(
     keeper = keeping.open_keeper(runtime, keep=keep, goes_on=flags.continue_last or flags.resume is not None)
     earlier = keeping.earlier_conversation(runtime, keeper, flags)
     persona = keeping.persona_of(runtime, flags, earlier)
-    opening = runtime.opening(persona, flags.system)
     sampling = flags.options(runtime.settings, persona)
+    macros = staging.macros_for(runtime, flags, persona, sampling.options)
+    opening = staging.opening_for(runtime, persona, macros, flags.system)
+    frame = staging.frame_for(runtime, flags, persona, macros)
     choice = choose_model(runtime, flags.model, flags.wishes(runtime.settings))
     keeper.persona = persona.key
     keeper.precision = choice.plan.precision if choice.plan else ""
     engine = open_later(runtime, choice) if later else open_engine(runtime, choice)
-    session = Session(engine, opening, sampling, keeper)
+    session = Session(engine, opening, sampling, keeper, frame)
     if earlier is not None:
         branches.resume(session, earlier)
         if flags.system is not None:

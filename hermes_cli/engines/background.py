@@ -82,6 +82,14 @@ class BackgroundEngine:
             raise self._failure or RuntimeError("the engine ended while it was opened")
         return self._engine
 
+    def wait(self, cancel: Cancel) -> bool:
+        """Wait until the model is there, or could not be opened; False where a cancel came first."""
+        self.start()
+        while not self._ended.wait(POLL_S):
+            if cancel.is_set():
+                return False
+        return True
+
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
@@ -93,11 +101,9 @@ class BackgroundEngine:
     def _stream_later(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        self.start()
-        while not self._ended.wait(POLL_S):
-            if cancel.is_set():
-                yield Chunk("", Completion(FinishReason.CANCELLED))
-                return
+        if not self.wait(cancel):
+            yield Chunk("", Completion(FinishReason.CANCELLED))
+            return
         yield from self.opened().stream(messages, options, cancel)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -116,3 +122,11 @@ class BackgroundEngine:
             pass
         if self._engine is not None:
             self._engine.close()
+
+
+def is_ready(engine: Engine, cancel: Cancel) -> bool:
+    """Whether an engine can be asked for anything now: one that is being opened is waited for.
+
+    False where a cancel ended the wait.
+    """
+    return engine.wait(cancel) if isinstance(engine, BackgroundEngine) else True

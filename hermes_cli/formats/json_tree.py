@@ -11,9 +11,9 @@ from typing import Any, Final
 from hermes_cli.errors import FormatError
 from hermes_cli.formats.dates import LAST
 from hermes_cli.formats.json_text import Json, dump, parse
-from hermes_cli.formats.transcript import ELSEWHERE, Transcript, begins_well
+from hermes_cli.formats.transcript import ELSEWHERE, Transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
 
 FROM_A_FILE: Final = "from a file: "
 """Before the vocabulary's name of ids that were read. No engine takes these for its own, so it encodes the
@@ -22,6 +22,7 @@ KEY: Final = "hermes_conversations"
 """The first key of such a file. Its value is the version of the format."""
 VERSION: Final = 1
 _LAST_TOKEN: Final = 2**32 - 1
+MAX_DEPTH: Final = 999
 
 
 def write(transcripts: Sequence[Transcript]) -> str:
@@ -41,10 +42,25 @@ def _written(one: Transcript) -> str:
             "updated": facts.updated,
             "opening": [{"role": turn.role, "text": turn.text} for turn in facts.opening],
             "leaf": None if facts.leaf is None else place[facts.leaf],
+            "setting": _set(facts.setting, place),
         }
     )
     messages = ",\n".join(dump(_message(stored, place)) for stored in one.messages)
     return f'{head[:-1]}, "messages": [\n{messages}\n]}}'
+
+
+def _set(setting: Setting, place: dict[int, int]) -> dict[str, Any]:
+    return {
+        "user": setting.user,
+        "seed": setting.seed,
+        "note": setting.note,
+        "note_depth": setting.note_depth,
+        "summaries": [
+            {"through": place[through], "text": text}
+            for through, text in setting.summaries
+            if through in place
+        ],
+    }
 
 
 def _message(stored: StoredMessage, place: dict[int, int]) -> dict[str, Any]:
@@ -94,8 +110,6 @@ def _conversation(node: Json) -> Transcript:
     roots = [one for one in messages if one.parent is None]
     if len({one.role for one in roots}) > 1:  # a greeting is the only turn that may come before the person's
         raise node["messages"].fail("begin both with the person's turn and with the assistant's")
-    if messages and not begins_well(opening, roots):
-        raise node["opening"].fail("ends with the assistant's turn, and the tree does not begin with one")
     facts = StoredConversation(
         ELSEWHERE,
         node["title"].string(),
@@ -105,8 +119,24 @@ def _conversation(node: Json) -> Transcript:
         node["created"].number(LAST),
         node["updated"].number(LAST),
         _known(node["leaf"], seen),
+        setting=_setting(node.get("setting", {}), seen),
     )
     return Transcript(facts, tuple(messages))
+
+
+def _setting(node: Json, seen: set[int]) -> Setting:
+    """Return what holds for a conversation; files of earlier versions say nothing of it."""
+    seed = node.get("seed", None)
+    summaries = tuple(
+        (_known(one["through"], seen) or 0, one["text"].string()) for one in node.get("summaries", []).items()
+    )
+    return Setting(
+        node.get("user", "").string(),
+        None if seed.value is None else seed.integer(),
+        node.get("note", "").string(),
+        node.get("note_depth", 0).integer(high=MAX_DEPTH),
+        summaries,
+    )
 
 
 def _persona(node: Json) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from hermes_cli.errors import FormatError
 from hermes_cli.formats.dates import iso, seconds_of
 from hermes_cli.formats.json_text import Json, dump, parse_lines
-from hermes_cli.formats.transcript import Transcript, begins_well, message, transcript
+from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.records import StoredMessage
 
@@ -93,8 +93,6 @@ def read(text: str) -> list[Transcript]:
         raise FormatError("holds no turn", header.line)
     remarks = [f"left out: {hidden} that SillyTavern hides from the model"] if hidden else []
     opening, own = _opening(header)
-    if not begins_well(opening, messages[:1]):
-        raise own["opening"].fail("ends with the character's turn, and the first message is not one")
     return [
         transcript(
             messages,

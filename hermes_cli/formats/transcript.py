@@ -92,16 +92,6 @@ def transcript(
     return Transcript(conversation, tuple(messages), tuple(remarks))
 
 
-def begins_well(opening: Sequence[Message], roots: Sequence[Message | StoredMessage]) -> bool:
-    """Whether a conversation can go on behind such a beginning.
-
-    What the assistant says last before the person is the root of a tree: its greeting, or where it has none
-    the last example's answer.
-    """
-    ends_with_an_answer = bool(opening) and opening[-1].role is Role.ASSISTANT
-    return not ends_with_an_answer or (bool(roots) and all(one.role is Role.ASSISTANT for one in roots))
-
-
 def split(turns: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """Return what the system says at the beginning, which is the opening, and the turns after it."""
     count = next((n for n, turn in enumerate(turns) if turn.role is not Role.SYSTEM), len(turns))
@@ -115,8 +105,6 @@ def linear(turns: Sequence[Message], *, examples: int = 0, title: str = "") -> T
     to the opening.
     """
     system, spoken = split(turns)
-    opening, rest = [*system, *spoken[:examples]], list(spoken[examples:])
-    if not begins_well(opening, rest[:1]):
-        rest.insert(0, opening.pop())
+    opening, rest = (*system, *spoken[:examples]), spoken[examples:]
     messages = [message(n, n - 1 or None, turn) for n, turn in enumerate(rest, 1)]
     return transcript(messages, len(messages) or None, opening=opening, title=title)

@@ -4,17 +4,23 @@ It knows persona files and refuses to know the screen, the store and the model t
 """
 
 from hermes_cli.personas.loader import Listing, find, list_all, load_file, shipped_dir
-from hermes_cli.personas.macros import fill
-from hermes_cli.personas.persona import DEFAULT_USER, Example, Persona
+from hermes_cli.personas.lorebook import Entry, Lorebook
+from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.persona import DEFAULT_USER, Example, Note, Persona
 
 __all__ = [
     "DEFAULT_USER",
+    "Entry",
     "Example",
     "Listing",
+    "Lorebook",
+    "Macros",
+    "Note",
     "Persona",
-    "fill",
     "find",
     "list_all",
     "load_file",
+    "open_with",
     "shipped_dir",
 ]

@@ -1,21 +1,35 @@
-"""From a name or a path to a Persona.
+"""From a name or a path to a Persona or a Lorebook.
 
-It knows the two folders personas live in and which files in them count. It refuses to know what stands in a
-persona file: `native.py` does.
+It knows the folders they live in and which files in them count. It refuses to know what stands in a file:
+`native.py` does for hermes' own, `formats/` for other programs'.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import suggestion
-from hermes_cli.personas import native
+from hermes_cli.personas import native, native_lore
+from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
-from hermes_cli.textfiles import read_text
+from hermes_cli.textfiles import read_bytes, read_text
 
-SUFFIXES: Final = (".toml", ".txt", ".md")  # where two files have one name, the earlier wins
-_LIST_HINT: Final = "`hermes personas list` shows them; a path to a .toml, .txt or .md file works too"
+if TYPE_CHECKING:
+    from hermes_cli.personas.formats.table import Found
+
+OWN: Final = ".toml"
+FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
+PLAIN: Final = (".txt", ".md")
+SUFFIXES: Final = (OWN, *FOREIGN, *PLAIN)  # where files have one name, the earlier wins
+LORE_SUFFIXES: Final = (OWN, ".json")
+MAX_BYTES: Final = 4 << 20
+MAX_CARD_BYTES: Final = 20 << 20
+"""A card is a picture, too."""
+
+MODELFILE: Final = "Modelfile"
+_LIST_HINT: Final = "`hermes personas list` shows them; a path to a .toml, .png or .txt file works too"
+_LORE_HINT: Final = "`hermes personas import FILE` brings a world; a path to a .json or .toml file works too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,14 @@ class Listing:
     error: PersonaError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Worlds:
+    """The lorebooks of a persona, its own first, and the names of those that are asked for and not there."""
+
+    books: tuple[Lorebook, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 def shipped_dir() -> Path:
     """Return the folder of the personas that came with hermes: in the package, or in a source checkout."""
     package = Path(__file__).resolve().parents[1]
@@ -39,18 +61,24 @@ def shipped_dir() -> Path:
 def find(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Persona:
     """Return the persona of that name, the user's own before the shipped one, or the one at that path.
 
-    What has a slash, or ends in a persona file's suffix, is a path.
-
     Raises PersonaError where there is none or its file cannot be used.
+    """
+    return load_file(locate(name_or_path, user_dir, shipped_dir))
+
+
+def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
+    """Return the file that a name means. What has a slash, or ends as a persona file does, is a path.
+
+    Raises PersonaError for a name that nothing has.
     """
     path = Path(name_or_path)
     if "/" in name_or_path or path.suffix.lower() in SUFFIXES:
-        return load_file(path)
-    sources = _sources(user_dir, shipped_dir)
+        return path
+    sources = _sources(shipped_dir, SUFFIXES) | _sources(user_dir, SUFFIXES)
     if name_or_path in sources:
-        return load_file(sources[name_or_path])
-    if path.suffix and path.exists():
-        return load_file(path)
+        return sources[name_or_path]
+    if (path.suffix or name_or_path == MODELFILE) and _is_file(path):
+        return path
     raise PersonaError(
         f"there is no persona '{name_or_path}'{suggestion(name_or_path.lower(), sources)}", _LIST_HINT
     )
@@ -59,7 +87,8 @@ def find(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Persona:
 def list_all(user_dir: Path, shipped_dir: Path) -> list[Listing]:
     """Return every persona that a name leads to, by name. A broken file is listed with its error."""
     result = []
-    for key, source in sorted(_sources(user_dir, shipped_dir).items()):
+    sources = _sources(shipped_dir, SUFFIXES) | _sources(user_dir, SUFFIXES)
+    for key, source in sorted(sources.items()):
         shipped = source.parent == shipped_dir
         try:
             result.append(Listing(key, source, shipped, load_file(source)))
@@ -71,30 +100,117 @@ def list_all(user_dir: Path, shipped_dir: Path) -> list[Listing]:
 def load_file(path: Path) -> Persona:
     """Return the persona in a file: `.toml` by its keys, `.txt` and `.md` as a system prompt as it stands.
 
-    Raises PersonaError where it cannot be read or used.
+    Any other file is another program's, and known by its content. Raises PersonaError where it cannot be
+    read or used.
     """
-    if path.suffix.lower() not in SUFFIXES and path.is_file():
+    suffix = path.suffix.lower()
+    if suffix == OWN:
+        return native.parse(read_text(path, PersonaError, _LIST_HINT, MAX_BYTES), path)
+    if suffix in PLAIN:
+        text = read_text(path, PersonaError, _LIST_HINT, MAX_BYTES)
+        if not text:
+            raise PersonaError(f"{path} is empty", "its whole text is the system prompt: write one")
+        return Persona(name=path.stem, system=text, source=path, verbatim=True)
+    found = read_foreign(path, _LIST_HINT)
+    if found.persona is None:
         raise PersonaError(
-            f"{path} is no persona file by its name", "a persona file ends in .toml, .txt or .md"
+            f"{path} is a lorebook, not a persona", f"`hermes personas import {path}` keeps it as a world"
         )
-    text = read_text(path, PersonaError, _LIST_HINT)
-    if path.suffix.lower() == ".toml":
-        return native.parse(text, path)
-    if not text:
-        raise PersonaError(f"{path} is empty", "its whole text is the system prompt: write one")
-    return Persona(name=path.stem, system=text, source=path, verbatim=True)
+    return found.persona
 
 
-def _sources(user_dir: Path, shipped_dir: Path) -> dict[str, Path]:
-    """Map each name to its file. Written from the weakest claim to the strongest."""
+def read_foreign(path: Path, missing_hint: str = "check the name") -> "Found":
+    """Return what is in another program's file. Raises PersonaError."""
+    from hermes_cli.personas.formats import table  # noqa: PLC0415 - most personas are hermes' own
+
+    return table.read(read_bytes(path, PersonaError, missing_hint, MAX_CARD_BYTES), path)
+
+
+def lorebooks(persona: Persona, lore_dir: Path) -> Worlds:
+    """Return the persona's own book, those its `worlds` name, and the one that is called as the persona is.
+
+    A world goes by its file's name without the suffix, or by the name that stands in it, in upper or lower
+    case. Raises PersonaError where a book's file cannot be used.
+    """
+    books = [persona.lorebook] if persona.lorebook else []
+    sources, missing = _sources(lore_dir, LORE_SUFFIXES), list[str]()
+    for world in persona.worlds:
+        if any(_same(world, book.name) for book in books):
+            continue  # a card that was exported with its world names it still
+        book = _world(world, sources)
+        if book is None:
+            missing.append(world)
+        else:
+            books.append(book)
+    beside = sources.get(persona.key)
+    if beside and not any(book.source == beside for book in books):
+        books.append(load_lorebook(beside))
+    return Worlds(tuple(books), tuple(missing))
+
+
+def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:
+    """Return the lorebook of that name, or the one at that path. A card stands for the book in it.
+
+    Raises PersonaError where there is none or its file cannot be used.
+    """
+    path = Path(name_or_path)
+    if "/" in name_or_path or path.suffix.lower() in SUFFIXES:
+        return load_lorebook(path)
+    sources = _sources(lore_dir, LORE_SUFFIXES)
+    book = _world(name_or_path, sources)
+    if book is None:
+        raise PersonaError(
+            f"there is no world '{name_or_path}'{suggestion(name_or_path.lower(), sources)}", _LORE_HINT
+        )
+    return book
+
+
+def load_lorebook(path: Path) -> Lorebook:
+    """Return the lorebook in a file: hermes' own, another program's, or a card's. Raises PersonaError."""
+    if path.suffix.lower() == OWN:
+        return native_lore.parse_lorebook(read_text(path, PersonaError, _LORE_HINT, MAX_BYTES), path)
+    found = read_foreign(path, _LORE_HINT)
+    book = found.lorebook or (found.persona.lorebook if found.persona else None)
+    if book is None:
+        raise PersonaError(f"{path} holds no lorebook", _LORE_HINT)
+    return book
+
+
+def _world(name: str, sources: dict[str, Path]) -> Lorebook | None:
+    """Return the world of a name: a file's before a book's own."""
+    for key, source in sources.items():
+        if _same(name, key):
+            return load_lorebook(source)
+    for source in sources.values():
+        try:
+            book = load_lorebook(source)
+        except PersonaError:  # whose name nobody can know
+            continue
+        if _same(name, book.name):
+            return book
+    return None
+
+
+def _same(name: str, other: str) -> bool:
+    return bool(name.strip()) and name.strip().casefold() == other.strip().casefold()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or a NUL in it
+        return False
+
+
+def _sources(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Map each name in a folder to its file, the one with the earlier suffix where there are several."""
+    try:
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise PersonaError(f"the folder {folder} cannot be read: {error.strerror}") from None
     result: dict[str, Path] = {}
-    for folder in (shipped_dir, user_dir):
-        for suffix in reversed(SUFFIXES):
-            try:
-                found = sorted(p for p in folder.iterdir() if p.suffix.lower() == suffix)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise PersonaError(f"the folder {folder} cannot be read: {error.strerror}") from None
-            result.update({p.stem: p for p in found if not p.name.startswith(".")})
+    for suffix in reversed(suffixes):
+        result |= {path.stem: path for path in files if path.suffix.lower() == suffix}
     return result

@@ -1,7 +1,7 @@
 """hermes' own persona format: one TOML file.
 
 It knows the keys, their types, and how to say what is wrong with them. It refuses to know folders and how
-a file's bytes were read.
+a file's bytes were read. A lorebook's tables stand in `native_lore.py`.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,26 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.options import OptionError, check_table, suggestion
-from hermes_cli.personas.persona import Example, Persona
+from hermes_cli.options import OptionError, check_table
+from hermes_cli.personas import native_lore
+from hermes_cli.personas.checked import Table
+from hermes_cli.personas.persona import Example, Note, Persona
 from hermes_cli.textfiles import parse_toml
 
-_TEXT_KEYS: Final = ("name", "description", "system", "greeting", "user")
-_KEYS: Final = (*_TEXT_KEYS, "examples", "options")
+KEYS: Final = (
+    *("name", "nickname", "description", "system", "character", "personality", "scenario"),
+    *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
+    *("note", "examples", "options", native_lore.BOOK, native_lore.ENTRIES, "original"),
+)
+"""As a person would write them, and as `native_writer.py` does."""
+
+MAX_NOTE_DEPTH: Final = 100
+_SPEAKING: Final = (
+    *("system", "character", "personality", "scenario", "greeting", "greetings"),
+    *("dialogue", "examples", "post_history"),
+)
 _EXAMPLE_KEYS: Final = ("user", "assistant")
+_EXAMPLE_HINT: Final = 'write [[examples]], then user = "..." and assistant = "..."'
 
 
 def parse(text: str, source: Path) -> Persona:
@@ -24,81 +37,82 @@ def parse(text: str, source: Path) -> Persona:
 
     Raises PersonaError for whatever is wrong with it.
     """
-    table = parse_toml(text, source, PersonaError)
-    _refuse_unknown(table, _KEYS, "", source)
-    texts: dict[str, str] = {key: _text(table[key], key, source) for key in _TEXT_KEYS if key in table}
-    if "system" not in texts:
+    table = Table(parse_toml(text, source, PersonaError), source)
+    table.refuse_unknown(KEYS)
+    if not any(key in table.values for key in _SPEAKING):
         raise PersonaError(
-            f"{source}: it has no 'system', the prompt that makes the character",
+            f"{source}: it has no 'system', and nothing else that makes a character",
             'add a line such as: system = "You are ..."',
         )
-    _refuse_unusable(texts, source)
+    original, kind = _original(table)
     return Persona(
-        name=texts.get("name", source.stem),
-        system=texts["system"],
+        name=table.line("name", source.stem),
+        system=table.filled("system"),
         source=source,
-        description=texts.get("description", ""),
-        greeting=texts.get("greeting"),
-        user=texts.get("user"),
-        examples=_examples(table.get("examples", []), source),
-        options=_options(table.get("options", {}), source),
+        description=table.text("description"),
+        nickname=table.line("nickname"),
+        character=table.text("character"),
+        personality=table.text("personality"),
+        scenario=table.text("scenario"),
+        greetings=tuple(filter(None, (table.filled("greeting"),))) + table.texts("greetings"),
+        dialogue=table.text("dialogue"),
+        examples=_examples(table),
+        post_history=table.text("post_history"),
+        note=_note(table),
+        user=table.line("user") or None,
+        creator_notes=table.text("creator_notes"),
+        lorebook=native_lore.lorebook(table),
+        worlds=table.texts("worlds"),
+        options=_options(table),
+        original=original,
+        kind=kind,
     )
 
 
-def _refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], where: str, source: Path) -> None:
-    for key in table:
-        if key not in known:
-            raise PersonaError(
-                f"{source}: there is no key '{key[:60]}'{where}{suggestion(key[:60], known)}",
-                f"the keys are {', '.join(known)}",
-            )
-
-
-def _text(value: Any, key: str, source: Path) -> str:
-    if not isinstance(value, str):
-        raise PersonaError(f"{source}: '{key}' is {_kind(value)}; it takes a text", f'write {key} = "..."')
-    if "\0" in value:
-        raise PersonaError(f"{source}: '{key}' holds a NUL character", "take it out; no text needs one")
-    return value
-
-
-def _refuse_unusable(texts: Mapping[str, str], source: Path) -> None:
-    for key in ("name", "system", "user", "greeting"):
-        if key in texts and not texts[key].strip():
-            raise PersonaError(f"{source}: '{key}' is empty", "fill it in, or take the line out")
-    for key in ("name", "user"):
-        if len(texts.get(key, "").splitlines()) > 1:
-            raise PersonaError(f"{source}: '{key}' is more than one line", "a name is one line")
-
-
-def _examples(value: Any, source: Path) -> tuple[Example, ...]:
-    hint = 'write [[examples]], then user = "..." and assistant = "..."'
-    if not isinstance(value, list):
-        raise PersonaError(f"{source}: 'examples' is {_kind(value)}; it takes tables", hint)
-    result = []
-    for number, table in enumerate(value, 1):
-        if not isinstance(table, dict):
-            raise PersonaError(f"{source}: example {number} is {_kind(table)}; it takes a table", hint)
-        _refuse_unknown(table, _EXAMPLE_KEYS, f" in example {number}", source)
+def _examples(table: Table) -> tuple[Example, ...]:
+    found = []
+    for one in table.tables("examples", "example", _EXAMPLE_HINT):
+        one.refuse_unknown(_EXAMPLE_KEYS)
         for key in _EXAMPLE_KEYS:
-            if key not in table:
-                raise PersonaError(f"{source}: example {number} has no '{key}'", hint)
-        result.append(Example(*(_text(table[key], f"examples.{key}", source) for key in _EXAMPLE_KEYS)))
-    return tuple(result)
+            if key not in one.values:
+                raise one.lacks(key, _EXAMPLE_HINT)
+        found.append(Example(*(one.text(key) for key in _EXAMPLE_KEYS)))
+    return tuple(found)
 
 
-def _options(value: Any, source: Path) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise PersonaError(f"{source}: 'options' is {_kind(value)}; it takes a table", "write [options]")
+def _note(table: Table) -> Note | None:
+    if "note" not in table.values:
+        return None
+    note = table.inner("note", "[note]")
+    note.refuse_unknown(("text", "depth"))
+    if "text" not in note.values:
+        raise note.lacks("text", 'write text = "..." under [note]')
+    depth = note.whole("depth", Note("").depth, 0, MAX_NOTE_DEPTH)
+    return Note(note.filled("text"), depth or 0)
+
+
+def _original(table: Table) -> tuple[Path | None, str]:
+    """Return the file that the persona was imported from, and its format. It lies beside the TOML file."""
+    if "original" not in table.values:
+        return None, ""
+    original = table.inner("original", "[original]")
+    original.refuse_unknown(("file", "kind"))
+    if "file" not in original.values:
+        raise original.lacks("file", 'write file = "..." under [original], or take [original] out')
+    name = original.line("file")
+    if "/" in name or "\\" in name or name in {".", ".."}:
+        raise PersonaError(
+            f"{table.source}: 'file' in [original] is a path", "the file lies beside this one: give its name"
+        )
+    return table.source.parent / name, original.text("kind")
+
+
+def _options(table: Table) -> Mapping[str, Any]:
+    if "options" not in table.values:
+        return MappingProxyType({})
     try:
-        return MappingProxyType(check_table(value))
+        return MappingProxyType(check_table(table.inner("options", "[options]").values))
     except OptionError as error:
-        raise PersonaError(f"{source}, [options]: {error}", "`hermes ask --help` has them all") from None
-
-
-def _kind(value: Any) -> str:
-    """Return what TOML calls a value of this type."""
-    kinds = {
-        bool: "a boolean", str: "a text", int: "a number", float: "a number", list: "a list", dict: "a table"
-    }  # fmt: skip
-    return kinds.get(type(value), "a date or time")
+        raise PersonaError(
+            f"{table.source}, [options]: {error}", "`hermes ask --help` has them all"
+        ) from None

@@ -1,6 +1,7 @@
-"""Persona: who the model plays, as a frozen value, and how such a conversation opens.
+"""Persona: who the model plays, as a frozen value.
 
-It knows the texts of a character and refuses to know which file format they came from.
+It knows the texts of a character, by the names that character cards have for them. It refuses to know which
+file format they came from, and how a conversation is made of them: `opening.py` does.
 """
 
 from collections.abc import Mapping
@@ -9,8 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from hermes_cli.messages import Conversation, Message, Role
-from hermes_cli.personas.macros import fill
+from hermes_cli.personas.lorebook import Lorebook
 
 DEFAULT_USER: Final = "User"
 """Whom a persona talks to where neither it nor the user gives a name."""
@@ -25,22 +25,50 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A text that stands `depth` turns from the end of every prompt: 0 is behind the person's last turn."""
+
+    text: str
+    depth: int = 4
+
+
+@dataclass(frozen=True, slots=True)
 class Persona:
     """A character, with its texts as they were written: macros are filled in when a conversation opens.
 
+    `system` is the system prompt; where it is empty hermes has one for characters, and `{{original}}` in it
+    stands for that one. `character`, `personality` and `scenario` follow it. `greetings` open the chat: the
+    first, and the others as its swipes. `dialogue` is examples as cards hold them, with `<START>`,
+    `{{user}}:` and `{{char}}:`. `post_history` stands at the end of every prompt, and `note` near it. `worlds` names
+    lorebooks that lie beside the personas. `description` is a line for the list, and `creator_notes` are for
+    the person who plays: neither reaches a prompt.
+
     `options` holds checked values under the names of GenerationOptions. `verbatim` says that the texts are
-    plain and hold no macros, as a `.txt` or `.md` file's. `source` is the file it was read from.
+    plain and hold no macros, as a `.txt` or `.md` file's. `source` is the file it was read from, `original`
+    the one of another program's that it was imported from, and `kind` the name of that one's format.
     """
 
     name: str
     system: str
     source: Path
     description: str = ""
-    greeting: str | None = None
-    user: str | None = None
+    nickname: str = ""
+    character: str = ""
+    personality: str = ""
+    scenario: str = ""
+    greetings: tuple[str, ...] = ()
+    dialogue: str = ""
     examples: tuple[Example, ...] = ()
+    post_history: str = ""
+    note: Note | None = None
+    user: str | None = None
+    creator_notes: str = ""
+    lorebook: Lorebook | None = None
+    worlds: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     verbatim: bool = False
+    original: Path | None = None
+    kind: str = ""
 
     @property
     def key(self) -> str:
@@ -48,22 +76,17 @@ class Persona:
         return self.source.stem
 
     @property
+    def called(self) -> str:
+        """What the character is called in its texts: its nickname, where it has one."""
+        return self.nickname or self.name
+
+    @property
+    def is_character(self) -> bool:
+        """Whether it is somebody to talk to, rather than an instruction: it greets, or is described."""
+        return bool(self.greetings or self.character or self.personality or self.scenario or self.dialogue)
+
+    @property
     def acts(self) -> bool:
         """Whether the character's own texts tell *actions* from speech, as in roleplay."""
-        said = [self.greeting or "", *(example.assistant for example in self.examples)]
+        said = [*self.greetings, self.dialogue, *(example.assistant for example in self.examples)]
         return any("*" in text for text in said)
-
-    def opening(self, user_name: str | None = None) -> Conversation:
-        """Return the conversation before its first question: system prompt, examples, greeting.
-
-        `user_name` goes before the name that the persona itself gives to the user.
-        """
-        user = user_name or self.user or DEFAULT_USER
-        turns = [Message(Role.SYSTEM, self.system)]
-        for example in self.examples:
-            turns += [Message(Role.USER, example.user), Message(Role.ASSISTANT, example.assistant)]
-        if self.greeting is not None:
-            turns.append(Message(Role.ASSISTANT, self.greeting))
-        if not self.verbatim:
-            turns = [Message(turn.role, fill(turn.text, self.name, user)) for turn in turns]
-        return Conversation(tuple(turns))

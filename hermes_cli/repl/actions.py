@@ -44,7 +44,7 @@ def persona(state: State, argument: str) -> None:
         return
     chosen = state.host.find_persona(argument)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
-    state.session.restart(state.host.open_conversation(chosen))
+    state.session.restart(*state.host.stage(chosen))
     state.session.keeper.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"A new conversation with {sanitize_line(chosen.name)}.")
@@ -131,7 +131,7 @@ def show(state: State, argument: str) -> None:
     if argument:
         raise UsageError(f"/show knows no '{argument}'", "/show, or /show prompt")
     session = state.session
-    used = session.engine.count_tokens(_next_prompt(state))
+    used = session.assembled(ASKED).tokens
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
@@ -145,13 +145,12 @@ def _turns(state: State) -> int:
     return sum(message.role is Role.USER for message in state.session.conversation)
 
 
-def _next_prompt(state: State) -> tuple[Message, ...]:
-    """Return the messages that go to the model next, with an empty turn where the person's will stand."""
-    return state.session.conversation.add(Message(Role.USER, "")).messages
+ASKED = Message(Role.USER, "")
+"""Stands where the person's next turn will."""
 
 
 def _show_prompt(state: State) -> None:
-    tokens = state.session.engine.prompt_tokens(_next_prompt(state))
+    tokens = state.session.engine.prompt_tokens(state.session.assembled(ASKED).messages)
     control = {token.data for token in tokens if token.control}
     said = b"".join(b"\0" if token.control else token.data for token in tokens)
     state.show(b"".join(token.data for token in tokens).decode("utf-8", "replace"))

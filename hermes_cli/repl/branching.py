@@ -28,7 +28,7 @@ def again(state: State, _argument: str) -> None:
 
 def swipe(state: State, argument: str) -> None:
     """`/swipe`: another one of the answers at this point; to the right of the last a new one."""
-    siblings, place = branches.alternatives(state.session)
+    count, place = branches.alternatives(state.session)
     match argument or "right":
         case "left":
             wanted = place - 1
@@ -38,7 +38,7 @@ def swipe(state: State, argument: str) -> None:
             wanted = _number(number, "/swipe takes left, right or a number") - 1
     if wanted < 0:
         raise UsageError("this is the first answer", "/swipe right shows the next")
-    if wanted == len(siblings) == place + 1:
+    if wanted == count == place + 1 and not branches.at_a_greeting(state.session):
         state.answer(state.session.again, "")
         _say_place(state)
         return
@@ -52,11 +52,11 @@ def _say_place(state: State) -> None:
     if state.session.keeper.store is None:
         return
     try:
-        siblings, place = branches.alternatives(state.session)
+        count, place = branches.alternatives(state.session)
     except StoreError as error:  # the answer itself came, and is kept
         state.notice(f"(the other answers cannot be read: {error.message})")
         return
-    state.notice(f"({place + 1} of {len(siblings)})")
+    state.notice(f"({place + 1} of {count})")
 
 
 ANSWER = "answer"

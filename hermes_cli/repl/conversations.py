@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from hermes_cli.chat import branches
 from hermes_cli.errors import UsageError
+from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import actions
 from hermes_cli.repl.state import State
 from hermes_cli.screen.columns import counted, when
@@ -52,22 +53,24 @@ def resume(state: State, argument: str) -> None:
         if not others:
             raise UsageError("there is no other conversation")
         found = others[0]
-    branches.resume(state.session, found)
-    _put_on(state, found.persona)
+    persona = _persona_of(state, found.persona)
+    branches.resume(state.session, found, state.host.stage(persona)[1] if persona else None)
+    state.session.keeper.persona = found.persona
+    if persona is not None:
+        state.persona, state.persona_from = persona, "/resume"
+        options = state.host.options_for(persona)
+        state.session.options = actions.keep_set_by_hand(state.session.options, options)
     state.recall(2)
 
 
-def _put_on(state: State, persona: str) -> None:
-    """Let the conversation's own persona speak, where there still is one of that name."""
-    state.session.keeper.persona = persona
-    if not persona:  # as of most that were imported
-        return
-    if persona not in state.host.persona_names():  # a name that came with a file is no file to be read
-        state.notice(f"There is no persona '{sanitize_line(persona)}' any more.")
-        return
-    state.persona, state.persona_from = state.host.find_persona(persona), "/resume"
-    options = state.host.options_for(state.persona)
-    state.session.options = actions.keep_set_by_hand(state.session.options, options)
+def _persona_of(state: State, name: str) -> Persona | None:
+    """Return the conversation's own persona, where there still is one of that name."""
+    if not name:  # as of most that were imported
+        return None
+    if name not in state.host.persona_names():  # a name that came with a file is no file to be read
+        state.notice(f"There is no persona '{sanitize_line(name)}' any more.")
+        return None
+    return state.host.find_persona(name)
 
 
 def title(state: State, argument: str) -> None:

@@ -1,11 +1,14 @@
 """What the REPL needs from the program around it, so that it knows no flags, files or downloads."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
+from hermes_cli.chat.frame import Frame
 from hermes_cli.chat.session import Session
-from hermes_cli.messages import Conversation
+from hermes_cli.messages import Opening
 from hermes_cli.options import Sourced
+from hermes_cli.personas.lorebook import Entry
 from hermes_cli.personas.persona import Persona
 
 
@@ -21,8 +24,11 @@ class Host(Protocol):
     def persona_names(self) -> Mapping[str, str]:
         """Return every persona that can be named, with its description."""
 
-    def open_conversation(self, persona: Persona) -> Conversation:
-        """Return how a conversation with the persona begins."""
+    def stage(self, persona: Persona) -> tuple[Opening, Frame]:
+        """Return how a conversation with the persona begins, and what stands around its turns."""
+
+    def add_lore(self, persona: Persona, entry: Entry) -> Path:
+        """Write an entry into the person's own book for a persona, and return that file."""
 
     def options_for(self, persona: Persona) -> Sourced:
         """Return the sampling options in force with the persona."""

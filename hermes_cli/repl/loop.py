@@ -21,6 +21,7 @@ from hermes_cli.messages import Role
 from hermes_cli.repl import table
 from hermes_cli.repl.lines import Line, Reader
 from hermes_cli.repl.state import Answering, State
+from hermes_cli.screen.columns import counted
 from hermes_cli.screen.render import Renderer
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.waiting import waiting
@@ -136,6 +137,7 @@ class Loop:
                         continue
                     if shows is None:
                         heard()
+                        self._say_remarks()
                         shows = self._begin_turn()
                         shows.write(lead)
                     shows.write(chunk.text)
@@ -144,9 +146,16 @@ class Loop:
             self._cancel = None
             if shows is not None:
                 self._end_turn(shows)
+        self._say_remarks()
         done = state.session.last
         if done is not None:
             self._remark(done, shown=self._heard)
+
+    def _say_remarks(self) -> None:
+        """Say what of the conversation did not go to the model."""
+        remarks = self._state.session.remarks
+        while remarks:
+            self._state.notice(remarks.pop(0))
 
     def _what_is_waited_for(self) -> Callable[[], str]:
         """Return what tells why nothing comes yet, and for how long."""
@@ -191,13 +200,20 @@ class Loop:
 
     def _greet(self) -> None:
         """Print the persona's greeting, where it has one, as its own turn."""
-        opening = self._state.session.opening.messages
-        if opening and opening[-1].role is Role.ASSISTANT and self._state.persona.greeting is not None:
-            self._show_turn(opening[-1].text)
+        session = self._state.session
+        if not session.opening.greetings:
+            return
+        self._show_turn(session.conversation.messages[-1].text)
+        others = len(session.opening.greetings) - 1
+        if others and self._person:
+            self._state.notice(f"({counted(others, 'other greeting')}: /swipe, or Alt-Right)")
 
     def _recall(self, count: int) -> None:
         """Show a person the last turns that are visible."""
         if not self._person:
+            return
+        if branches.at_a_greeting(self._state.session):
+            self._show_turn(self._state.session.conversation.messages[-1].text)
             return
         for message in branches.last_messages(self._state.session, count):
             if message.role is Role.ASSISTANT:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
+from hermes_cli.repl import contents
 from hermes_cli.repl.state import State
 from hermes_cli.screen.clipboard import copy_to_clipboard
 from hermes_cli.screen.columns import counted
@@ -31,9 +32,7 @@ def copy(state: State, argument: str) -> None:
 
 def _answers(state: State) -> list[str]:
     """Return what the character has said, its greeting among it; examples are nothing that was said."""
-    session, greeting = state.session, state.persona.greeting is not None
-    first = len(session.opening) - (1 if greeting else 0)
-    said = session.conversation.messages[max(first, 0) :]
+    said = state.session.conversation.messages[state.session.root :]
     return [one.text for one in said if one.role is Role.ASSISTANT]
 
 
@@ -48,56 +47,12 @@ def _last_code(answer: str) -> str:
 
 def tokens(state: State, argument: str) -> None:
     """`/tokens`: what the conversation takes of the context window, or how many tokens a text has."""
-    engine, conversation = state.session.engine, state.session.conversation
-    if argument:
-        alone = (Message(Role.USER, argument),)
-        count = engine.count_tokens(alone) - engine.count_tokens((Message(Role.USER, ""),))
-        state.show(counted(count, "token"))
+    if not argument:
+        contents.context(state, "")
         return
-    sums = dict.fromkeys(
-        ("system prompt", "examples and greeting", "you", "answers", "opening of the next"), 0
-    )
-    for count, name in zip(_turns(state), _names(state), strict=False):
-        sums[name] += count
-    used = sum(sums.values())
-    rows = [(name, f"{count:,}") for name, count in sums.items() if count]
-    free = max(0, engine.context_size - used)
-    rows.append(("in all", f"{used:,} of {engine.context_size:,}, {free:,} are free"))
-    state.show_rows(rows)
-    if not conversation.messages:
-        state.notice("Nothing was said yet.")
-
-
-def _names(state: State) -> list[str]:
-    """Return what each message of the conversation counts as, and what comes behind the last."""
-    opening = len(state.session.opening)
-    names = []
-    for place, message in enumerate(state.session.conversation):
-        if message.role is Role.SYSTEM:
-            names.append("system prompt")
-        elif place < opening:
-            names.append("examples and greeting")
-        else:
-            names.append("you" if message.role is Role.USER else "answers")
-    return [*names, "opening of the next"]
-
-
-def _turns(state: State) -> list[int]:
-    """Return the tokens of each message, its control tokens and what is between turns with it."""
-    messages = state.session.conversation.messages
-    if messages and messages[-1].role is Role.ASSISTANT:  # so that the last turn is closed
-        messages = (*messages, Message(Role.USER, ""))
-    counts: list[int] = []
-    opens = True
-    for token in state.session.engine.prompt_tokens(messages):
-        if token.control:
-            if opens:
-                counts.append(0)
-            opens = not opens
-        if counts:
-            counts[-1] += 1
-    size = len(state.session.conversation)
-    return [*counts[:size], sum(counts[size:])]
+    engine, alone = state.session.engine, Message(Role.USER, argument)
+    count = engine.count_tokens([alone]) - engine.count_tokens([Message(Role.USER, "")])
+    state.show(counted(count, "token"))
 
 
 def stats(state: State, _argument: str) -> None:

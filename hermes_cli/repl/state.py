@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hermes_cli.chat.frame import Frame
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk, Engine
@@ -59,7 +60,7 @@ class State:
     answer: Callable[[Answering, str], None] = field(default=lambda _make, _lead: None)
     recall: Callable[[int], None] = field(default=lambda _count: None)
     forget_typed: Callable[[Collection[str]], None] = field(default=lambda _texts: None)
-    _counted: tuple[tuple[Conversation, Engine], int | None] | None = None
+    _counted: tuple[tuple[Conversation, Engine, Frame], int | None] | None = None
 
     @property
     def loading(self) -> BackgroundEngine | None:
@@ -70,16 +71,16 @@ class State:
         return None
 
     def context_used(self) -> int | None:
-        """Return the tokens of the conversation, counted when it or its engine changes.
+        """Return the tokens of what goes to the model, counted when it or the engine changes.
 
         None before the model is there, and where it cannot count them: whoever speaks to it is told why.
         """
         if self.loading is not None:
             return None
-        of = self.session.conversation, self.session.engine
+        of = self.session.conversation, self.session.engine, self.session.frame
         if self._counted is None or any(a is not b for a, b in zip(self._counted[0], of, strict=True)):
             try:
-                tokens = self.session.engine.count_tokens(self.session.conversation.messages)
+                tokens = self.session.assembled().tokens
             except HermesError:
                 tokens = None
             self._counted = of, tokens

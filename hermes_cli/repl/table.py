@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hermes_cli.errors import UsageError
-from hermes_cli.repl import actions, branching, composing, conversations, reading
+from hermes_cli.repl import actions, branching, composing, contents, conversations, lore, notes, reading
 from hermes_cli.repl.state import State
 
 KEYS = (
@@ -104,6 +104,29 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("forget", "", "Delete this conversation, so that no word of it is left.", conversations.forget),
     Command("nolog", "", "Write nothing down from here on.", conversations.leave_no_trace),
+    Command(
+        "context", "", "Draw what takes how much of the context, and what is left out.", contents.context
+    ),
+    Command(
+        "note",
+        "[TEXT [DEPTH]|-]",
+        "Have a text told near the end of every prompt, DEPTH turns from it (1); - takes it away.",
+        notes.note,
+    ),
+    Command(
+        "lore",
+        "[add KEYS: TEXT]",
+        "Show which lore is told, by which word, and what it costs; or write an entry.",
+        lore.lore,
+        choices=lore.choices,
+    ),
+    Command(
+        "summary",
+        "[TEXT|edit|-]",
+        "Show what the oldest turns were condensed to, or change it; - brings the turns back.",
+        notes.summary,
+        choices=notes.summary_choices,
+    ),
     Command("system", "[TEXT|-]", "Show the system prompt, change it, or (-) take it away.", actions.system),
     Command(
         "persona",

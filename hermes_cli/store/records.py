@@ -52,6 +52,20 @@ class StoredMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """What holds for a conversation beside its turns: names, chance, the person's note, what was condensed.
+
+    `note_depth` counts turns from the end. A summary stands for the path through a message: its id, the text.
+    """
+
+    user: str = ""
+    seed: int | None = None
+    note: str = ""
+    note_depth: int = 0
+    summaries: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StoredConversation:
     """A conversation: `leaf` is where it stands, `opening` what goes before its tree in every prompt.
 
@@ -68,6 +82,7 @@ class StoredConversation:
     leaf: int | None
     count: int = 0
     model: str = ""
+    setting: Setting = field(default_factory=Setting)
 
 
 @dataclass(frozen=True, slots=True)

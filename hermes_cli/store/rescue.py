@@ -19,6 +19,8 @@ from hermes_cli.store.database import connect, explained, transaction
 
 JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
+OLDER_WIDTHS = {"conversations": (8,), "messages": ()}
+"""Columns of rows that an earlier version wrote: those that were added since stand behind them."""
 UNFINISHED, DAMAGED = ".rescue-", ".damaged-"
 TITLE = "(rescued)"
 
@@ -123,9 +125,10 @@ def _fill(database: sqlite3.Connection, data: bytes) -> None:
     """Put in the rows that the new tables take. They are told apart by how many columns they have."""
     inserts = {}
     for table in TABLES:
-        columns = database.execute(f"PRAGMA table_info({table})").fetchall()
-        marks = ", ".join("?" * len(columns))
-        inserts[len(columns)] = f"INSERT OR IGNORE INTO {table} VALUES ({marks})"  # noqa: S608 - constants
+        columns = [name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
+        for width in (len(columns), *OLDER_WIDTHS[table]):
+            names, marks = ", ".join(columns[:width]), ", ".join("?" * width)
+            inserts[width] = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - constants
     for number, values in pages.rows(data):
         insert = inserts.get(len(values))
         if insert is not None and values[0] is None:
@@ -141,7 +144,12 @@ def _mend(database: sqlite3.Connection) -> None:
         "WHERE conversation NOT IN (SELECT id FROM conversations) GROUP BY conversation",
         (TITLE,),
     )
-    for table, column, spelling in (("conversations", "opening", "[]"), ("messages", "options", "{}")):
+    spelled = (
+        ("conversations", "opening", "[]"),
+        ("conversations", "setting", "{}"),
+        ("messages", "options", "{}"),
+    )
+    for table, column, spelling in spelled:
         query = f"UPDATE {table} SET {column} = ? WHERE NOT json_valid({column})"  # noqa: S608 - constants
         database.execute(query, (spelling,))
     database.execute("UPDATE messages SET token_ids = x'', vocabulary = '' WHERE length(token_ids) % 4")

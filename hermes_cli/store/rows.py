@@ -4,6 +4,7 @@ It knows the order of columns and how a value is spelt in SQLite. It refuses to 
 """
 
 import array
+import dataclasses
 import functools
 import json
 import sys
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 from hermes_cli.errors import StoreDamaged
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
 
 T = TypeVar("T")
 MESSAGE = (
@@ -23,7 +24,7 @@ CONVERSATION = (
     "c.id, c.title, c.is_named, c.persona, c.opening, c.created, c.updated, c.leaf, "
     "(SELECT count(*) FROM messages m WHERE m.conversation = c.id), "
     "coalesce((SELECT m.model FROM messages m WHERE m.conversation = c.id AND m.model <> '' "
-    "ORDER BY m.id DESC LIMIT 1), '')"
+    "ORDER BY m.id DESC LIMIT 1), ''), c.setting"
 )
 ADD_MESSAGE = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - constants alone
 """Its values: conversation, parent, role, text, state, created, and a `made_row`."""
@@ -86,8 +87,29 @@ def message_of(row: tuple[Any, ...]) -> StoredMessage:
 @_checked
 def conversation_of(row: tuple[Any, ...]) -> StoredConversation:
     """Return the conversation that a row of CONVERSATION holds. Raises StoreDamaged."""
-    number, title, is_named, persona, opening, created, updated, leaf, count, model = row
+    number, title, is_named, persona, opening, created, updated, leaf, count, model, setting = row
     messages = tuple(Message(Role(role), text) for role, text in json.loads(opening))
     return StoredConversation(
-        number, title, bool(is_named), persona, messages, created, updated, leaf, count, model
+        number,
+        title,
+        bool(is_named),
+        persona,
+        messages,
+        created,
+        updated,
+        leaf,
+        count,
+        model,
+        _setting_of(setting),
     )
+
+
+def setting_text(setting: Setting) -> str:
+    """Return what holds for a conversation as text."""
+    return json.dumps(dataclasses.asdict(setting), ensure_ascii=False)
+
+
+def _setting_of(text: str) -> Setting:
+    known = {"summaries": []} | json.loads(text)
+    summaries = tuple((int(through), str(said)) for through, said in known.pop("summaries"))
+    return Setting(**known, summaries=summaries)

@@ -64,7 +64,11 @@ CREATE TRIGGER message_removed BEFORE DELETE ON messages WHEN old.state <> 'part
 END;
 """
 
-MIGRATIONS: Final = (_VERSION_1,)
+_VERSION_2: Final = """
+ALTER TABLE conversations ADD COLUMN setting TEXT NOT NULL DEFAULT '{}';
+"""
+
+MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
 """The step at place n makes version n + 1 of version n."""
 VERSION: Final = len(MIGRATIONS)
 

@@ -6,6 +6,7 @@ Every method that writes is one transaction, on the disk when it returns. Raises
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hermes_cli.errors import StoreDamaged, StoreError
@@ -13,8 +14,8 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.store.claims import CLAIMS, Claims, presence, release
 from hermes_cli.store.database import connect, explained, transaction
 from hermes_cli.store.reader import Reader
-from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
-from hermes_cli.store.rows import ADD_MESSAGE, MESSAGE, made_row, opening_text
+from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
+from hermes_cli.store.rows import ADD_MESSAGE, MESSAGE, made_row, opening_text, setting_text
 
 TITLE_LENGTH = 60
 
@@ -54,13 +55,26 @@ class Store(Reader):
             return self._begin(database, opening, persona)
 
     def begin_with(
-        self, opening: Sequence[Message], persona: str, turns: Sequence[Message]
+        self,
+        opening: Sequence[Message],
+        persona: str,
+        turns: Sequence[Message],
+        greetings: Sequence[Message] = (),
+        shown: int = 0,
     ) -> tuple[int, list[int]]:
-        """Begin a conversation, claimed for this process, with its first turns. Return its id and theirs."""
+        """Begin a conversation, claimed for this process, with its first turns. Return its id and theirs.
+
+        The `greetings` stand beside each other at the root of the tree; the turns follow the one that is
+        `shown`, which is the first of the ids then.
+        """
         with transaction(self._connection, self.file) as database:
             number = self._begin(database, opening, persona)
             self.claims.take(number)
-            path = list[int]()
+            roots = [
+                self._add(database, (number, None, one.role, one.text, State.COMPLETE), Made())
+                for one in greetings
+            ]
+            path = roots[shown : shown + 1]
             for turn in turns:
                 row = (number, path[-1] if path else None, turn.role, turn.text, State.COMPLETE)
                 path.append(self._add(database, row, Made()))
@@ -136,6 +150,12 @@ class Store(Reader):
             query = "UPDATE conversations SET opening = ? WHERE id = ?"
             _one(database.execute(query, (opening_text(opening), conversation)))
 
+    def set_setting(self, conversation: int, setting: Setting) -> None:
+        """Keep what holds for a conversation beside its turns."""
+        with transaction(self._connection, self.file) as database:
+            query = "UPDATE conversations SET setting = ? WHERE id = ?"
+            _one(database.execute(query, (setting_text(setting), conversation)))
+
     def rename(self, conversation: int, title: str) -> None:
         """Give a conversation a name of the person's own."""
         with transaction(self._connection, self.file) as database:
@@ -168,8 +188,8 @@ class Store(Reader):
         copied = MESSAGE.partition("conversation, parent, ")[2]
         with transaction(self._connection, self.file) as database:
             cursor = database.execute(
-                "INSERT INTO conversations (title, is_named, persona, opening, created, updated) "
-                "SELECT ?, 1, persona, opening, ?, ? FROM conversations WHERE id = ?",
+                "INSERT INTO conversations (title, is_named, persona, opening, setting, created, updated) "
+                "SELECT ?, 1, persona, opening, setting, ?, ? FROM conversations WHERE id = ?",
                 (title, now, now, conversation),
             )
             number, parent = int(cursor.lastrowid or 0), None
@@ -207,8 +227,10 @@ class Store(Reader):
             state = State.STOPPED if one.state is State.PARTIAL else one.state
             row = (number, ids[one.parent], one.role, one.text, state, one.created or now)
             ids[one.id] = database.execute(ADD_MESSAGE, (*row, *made_row(one.made))).lastrowid
-        query = "UPDATE conversations SET leaf = ? WHERE id = ?"
-        database.execute(query, (ids[conversation.leaf], number))
+        through = tuple((ids[one] or 0, text) for one, text in conversation.setting.summaries if one in ids)
+        setting = setting_text(replace(conversation.setting, summaries=through))
+        query = "UPDATE conversations SET leaf = ?, setting = ? WHERE id = ?"
+        database.execute(query, (ids[conversation.leaf], setting, number))
         return number
 
     def stop_partial(self, conversation: int) -> int:

@@ -12,7 +12,7 @@ from hermes_cli.chat.keeper import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.store import Store
 
@@ -21,10 +21,17 @@ EXAMPLE = (Message(USER, "example q"), Message(ASSISTANT, "example a"))
 OPENINGS = {
     "plain": (),
     "system": (Message(SYSTEM, "s"),),
-    "greeting": (Message(SYSTEM, "s"), Message(ASSISTANT, "hello")),
+    "greeting": (Message(SYSTEM, "s"),),
     "examples": (Message(SYSTEM, "s"), *EXAMPLE),
-    "examples and greeting": (Message(SYSTEM, "s"), *EXAMPLE, Message(ASSISTANT, "hello")),
+    "examples and greeting": (Message(SYSTEM, "s"), *EXAMPLE),
 }
+
+
+def opened(name: str) -> Opening:
+    """Return an opening, with two greetings where its name says so."""
+    return Opening.behind(OPENINGS[name], ("hello", "good day") if "greeting" in name else ())
+
+
 WAYS = (
     "answers",
     "says nothing",
@@ -83,9 +90,7 @@ class History:
 
     def __init__(self, opening: str) -> None:
         self.engine, self.store = Fickle(), Store()
-        self.session = Session(
-            self.engine, Conversation(OPENINGS[opening]), Sourced(), Keeper(self.store, self.failed)
-        )
+        self.session = Session(self.engine, opened(opening), Sourced(), Keeper(self.store, self.failed))
         self.asked = count(1)
 
     def failed(self, error: Exception) -> None:
@@ -113,8 +118,8 @@ class History:
             return session.edit(branches.asked_at(session, 1 + number % 3), new, Cancel())
 
         def swipe() -> None:
-            siblings, _ = branches.alternatives(session)
-            branches.swipe(session, number % len(siblings))
+            count, _ = branches.alternatives(session)
+            branches.swipe(session, number % count)
 
         def go() -> None:
             tree = self.store.tree(session.keeper.conversation or 0)
@@ -151,8 +156,8 @@ class History:
         """Screen, keeper and disk agree, and nothing stands twice."""
         keeper = self.session.keeper
         if keeper.conversation is None:
-            greeting = self.session.opening.messages[self.session.root :]
-            assert self.visible == [message.text for message in greeting]
+            greetings = self.session.opening.greetings
+            assert self.visible == list(greetings[keeper.greeting : keeper.greeting + 1])
             return
         kept = self.store.path(keeper.path[-1] if keeper.path else None)
         assert [message.text for message in kept] == self.visible

@@ -11,14 +11,13 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, StoreError
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.claims import CLAIMS, Claims
 from hermes_cli.store.records import State
 from hermes_cli.store.store import Store
 
 SYSTEM = Message(Role.SYSTEM, "Be brief.")
-GREETING = Message(Role.ASSISTANT, "Welcome!")
 
 
 @pytest.fixture
@@ -29,10 +28,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def session(store: Store, *turns: ScriptedTurn | str, opening: tuple[Message, ...] = (SYSTEM,)) -> Session:
+def session(store: Store, *turns: ScriptedTurn | str, greetings: tuple[str, ...] = ()) -> Session:
     """Return a session that is kept."""
     engine = ScriptedEngine(turns, 400)
-    return Session(engine, Conversation(opening), Sourced(GenerationOptions()), Keeper(store))
+    return Session(engine, Opening.behind((SYSTEM,), greetings), Sourced(GenerationOptions()), Keeper(store))
 
 
 def send(talk: Session, text: str) -> None:
@@ -56,7 +55,7 @@ def test_the_persons_turn_is_on_the_disk_before_the_answer(store: Store) -> None
 
 def test_an_exchange_is_kept_with_what_it_cost(store: Store) -> None:
     """Broken: a resumed reply would be encoded anew, and nobody could say which model said it."""
-    talk = session(store, "Hello", opening=(SYSTEM, GREETING))
+    talk = session(store, "Hello", greetings=("Welcome!", "Good day!"))
     send(talk, "Hi")
     (found,) = store.conversations()
     assert found.opening == (SYSTEM,)
@@ -76,7 +75,7 @@ def test_nothing_said_is_nothing_kept(store: Store) -> None:
     """Broken: the list would fill with conversations in which nobody spoke."""
     talk = session(store, "Hello")
     talk.clear()
-    talk.restart(Conversation((SYSTEM,)))
+    talk.restart(Opening.behind((SYSTEM,)))
     assert store.conversations() == []
 
 

@@ -1,6 +1,7 @@
 """What a session keeps of an exchange, however it ends."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -9,12 +10,12 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
-from hermes_cli.messages import Conversation, Message, Role, TurnIds
+from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.records import State
 from hermes_cli.store.store import Store
 
-SYSTEM = Conversation().with_system("Be brief.")
+SYSTEM = Opening("Be brief.")
 
 
 def session(
@@ -101,7 +102,7 @@ def test_clear_goes_back_to_the_opening() -> None:
     talk = session("One.")
     send(talk, "1?")
     talk.clear()
-    assert talk.conversation == SYSTEM
+    assert talk.conversation == SYSTEM.conversation()
 
 
 def test_a_new_system_prompt_keeps_the_turns() -> None:
@@ -151,7 +152,9 @@ def test_an_answer_goes_on_behind_the_ids_it_was_made_of() -> None:
     """The model would read its own words as other tokens than those that it said, and lose its thread."""
     talk, _, engine = kept_session("world", ".")
     made = TurnIds("scripted", (70, 71, 72))  # not what "Hello" is encoded to
-    talk.conversation = SYSTEM.add(Message(Role.USER, "Go"), Message(Role.ASSISTANT, "Hello ", made))
+    talk.conversation = SYSTEM.conversation().add(
+        Message(Role.USER, "Go"), Message(Role.ASSISTANT, "Hello ", made)
+    )
     assert (go_on(talk), go_on(talk)) == ("world", ".")
     assert engine.prompts[0][-3:] == made.ids
     assert engine.prompts[1][-8:] == (*made.ids, *(ord(letter) + 2 for letter in "world"))
@@ -228,9 +231,9 @@ def test_only_an_answer_can_go_on() -> None:
     talk, _, _ = kept_session("never")
     with pytest.raises(UsageError, match="no answer here yet"):
         go_on(talk)
-    talk.restart(SYSTEM.add(Message(Role.ASSISTANT, "Welcome!")))
+    talk.restart(replace(SYSTEM, greetings=("Welcome!",)))
     with pytest.raises(UsageError, match="no answer here yet"):
         go_on(talk)
-    talk.conversation = SYSTEM.add(Message(Role.USER, "unanswered"))
+    talk.conversation = SYSTEM.conversation().add(Message(Role.USER, "unanswered"))
     with pytest.raises(UsageError, match="no answer here yet"):
         go_on(talk)

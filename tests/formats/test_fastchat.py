@@ -30,7 +30,7 @@ def test_examples_are_no_turns() -> None:
     """Broken: /undo would take back an example, or stand at the wrong turn after it."""
     (one,) = fastchat.read(ONE_SHOT)
     assert [turn.text for turn in one.turns] == ["Polite.", "ex q", "ex a", "q", "a"]
-    assert [turn.text for turn in one.conversation.opening] == ["Polite.", "ex q"]  # as a greeting is kept
+    assert [turn.text for turn in one.conversation.opening] == ["Polite.", "ex q", "ex a"]
 
 
 def test_what_fastchat_loads() -> None:

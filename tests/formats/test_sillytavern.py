@@ -123,15 +123,15 @@ def test_a_chat_needs_its_header_and_a_turn() -> None:
         sillytavern.read(header)
 
 
-def test_examples_stand_before_a_greeting_and_not_before_a_question() -> None:
-    """Broken: a character with examples could not move, or /undo would stand beside the turn it means."""
+def test_examples_stand_before_a_greeting_or_a_question() -> None:
+    """Broken: a conversation with examples could not come back, or /undo would stand beside the turn it means."""
     header, greeting, asked, *_ = CHAT.split("\n")
     own = '"hermes":{"opening":[{"role":"user","text":"q"},{"role":"assistant","text":"a"}]},'
     header = header.replace('"note_prompt"', own + '"note_prompt"')
     (one,) = sillytavern.read(f"{header}\n{greeting}")
     assert [turn.text for turn in one.turns] == ["Stay in Eldoria.", "q", "a", "Welcome."]
-    with pytest.raises(FormatError, match="first message is not one"):
-        sillytavern.read(f"{header}\n{asked}")
+    (other,) = sillytavern.read(f"{header}\n{asked}")
+    assert [turn.text for turn in other.conversation.opening] == ["Stay in Eldoria.", "q", "a"]
 
 
 def test_a_narrator_who_begins_speaks_before_the_tree() -> None:

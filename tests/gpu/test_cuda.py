@@ -148,7 +148,7 @@ def test_cards_that_are_full_say_so(card: torch.device) -> None:
 
 def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(loaded: Loaded) -> None:
     """The half of the answer that stood on the screen would be lost, and the session with it."""
-    session = Session(loaded.engine, Conversation(TALK.messages[:1]), Sourced(GREEDY))
+    session = Session(loaded.engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
     answer = session.send("Good evening!", Cancel())
     text = next(answer).text
 

@@ -1,34 +1,99 @@
-"""Macros put two names into a text, once, and evaluate nothing."""
+"""Macros are filled in once, from the text alone, and evaluate nothing."""
+
+import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.personas import fill
+from hermes_cli.personas import Macros
+from hermes_cli.personas.macros import NAME_LENGTH
+
+
+def clock() -> datetime:
+    """Return a moment that does not pass."""
+    return datetime(2026, 3, 7, 15, 4, tzinfo=UTC)
+
+
+ED = Macros("Ed", "Winry", 1, clock)
 
 
 @pytest.mark.parametrize(
     ("text", "filled"),
     [
         ("{{char}} greets {{user}}.", "Ed greets Winry."),
-        ("{{Char}}{{USER}}<BOT><bot><User>", "EdWinryEdEdWinry"),
-        ("{char} {{ char }} {{chars}} {{{char}}} < user> {{", "{char} {{ char }} {{chars}} {Ed} < user> {{"),
+        ("{{Char}}{{USER}}<BOT><bot><User><char>", "EdWinryEdEdWinryEd"),
+        ("{char} {{ char }} {{chars}} {{{char}}} < user> {{", "{char} Ed {{chars}} {Ed} < user> {{"),
+        ("a{{newline}}b", "a\nb"),
+        ("a \n\n{{trim}}\n\r\n b", "a  b"),
+        ("\n{{trim}}{{trim}}\n", ""),
+        ("a{{// not for {{char}}, ever }}b{{comment: x}}{{hidden_key:y}}", "ab"),
+        ("{{time}} on {{date}}", "15:04 on March 7, 2026"),
+        ("{{original}} {{setvar::a::b}} {{}}", "{{original}} {{setvar::a::b}} {{}}"),
+        ("{{roll:d1}} {{roll: 1}} {{roll:3d1+4}} {{roll::2d1-3}}", "1 1 7 -1"),
+        ("{{roll:0d6}} {{roll:d0}} {{roll:x}}", "{{roll:0d6}} {{roll:d0}} {{roll:x}}"),
+        ("{{random:only}} {{pick::only}} {{random::{{char}}}}", "only only Ed"),
+        (r"{{random:a\, b}}", "a, b"),
         ("", ""),
     ],
 )
 def test_each_spelling_is_filled_and_nothing_else(text: str, filled: str) -> None:
-    """If this failed, a character would say its placeholders aloud, or a text with braces would change."""
-    assert fill(text, char="Ed", user="Winry") == filled
+    """A character would say its placeholders aloud, or a text with braces would change."""
+    assert ED.fill(text) == filled
+
+
+def test_original_stands_for_what_it_replaces() -> None:
+    """A card that adds to the usual prompt would lose it."""
+    assert ED.fill("{{original}} Be kind.", original="{{char}} here.") == "{{char}} here. Be kind."
 
 
 def test_a_name_that_spells_a_macro_is_not_expanded_again() -> None:
-    """If this failed, a name could pull in texts, and two names that hold each other would never end."""
-    assert fill("{{char}} and {{user}}", char="{{user}}", user="{{char}}\\1") == "{{user}} and {{char}}\\1"
-    assert fill("{{{{user}}}}", char="c", user="char") == "{{char}}"
+    """A name could pull in texts, and two names that hold each other would never end."""
+    assert Macros("{{user}}", "{{char}}\\1").fill("{{char}} and {{user}}") == "{{user}} and {{char}}\\1"
+    assert Macros("c", "char").fill("{{{{user}}}}") == "{{char}}"
+    assert Macros("a,b", "x").fill("{{random:{{char}}}}") == "a,b"  # its comma parts nothing
+
+
+def test_a_chat_draws_what_it_drew_before() -> None:
+    """A conversation that is resumed would tell another story than the one that was begun."""
+    text = "{{random:a,b,c,d,e,f,g,h}}{{roll:d1000}}{{pick:a,b,c,d,e,f,g,h}}"
+    assert ED.fill(text, "lore 1", 3) == ED.fill(text, "lore 1", 3)
+    drawn = [ED.fill(text, "lore 1", moment) for moment in range(20)]
+    assert len(set(drawn)) > 10
+    assert len({one[-1] for one in drawn}) == 1  # a pick stays
+    assert {one[0] for one in drawn} > {"a"}
+    assert len({Macros("Ed", "Winry", seed).fill(text) for seed in range(20)}) > 10
+    assert len({ED.fill(text, f"lore {number}") for number in range(20)}) > 10
+
+
+def test_dice_stay_on_their_sides() -> None:
+    """A roll would give what no dice can."""
+    rolls = [int(ED.fill("{{roll:3d6}}", "", moment)) for moment in range(300)]
+    assert min(rolls) >= 3
+    assert max(rolls) <= 18
+    assert len(set(rolls)) > 10
 
 
 @given(st.text(), st.text(), st.text())
 def test_a_text_without_macros_stays_as_it_is(text: str, char: str, user: str) -> None:
-    """If this failed, code or markup in a prompt would be damaged on its way to the model."""
+    """Code or markup in a prompt would be damaged on its way to the model."""
     plain = text.replace("{{", "{").replace("<", "")
-    assert fill(plain, char, user) == plain
+    assert Macros(char, user).fill(plain) == plain
+
+
+@given(st.lists(st.sampled_from(["{{", "}}", "{", "}", "char", "random:a,b", "//", ":", "trim", "\n", "x"])))
+def test_whatever_is_nested_is_filled_in_one_pass(pieces: list[str]) -> None:
+    """A card's macros could end in an error, or grow without end."""
+    text = "".join(pieces)
+    filled = ED.fill(text)
+    assert len(filled) <= 2 * len(text)
+    assert len(re.findall("x", filled)) <= text.count("x")
+
+
+def test_depth_and_long_names_cost_no_more_than_their_length() -> None:
+    """A card of a few megabytes could take a minute, or all of the memory."""
+    deep = "{{ " * 100_000 + "char" + "}}" * 100_000
+    assert ED.fill(deep) == deep
+    assert ED.fill("{{" * 100_000) == "{{" * 100_000
+    assert len(Macros("n" * 10**6, "").fill("{{char}}" * 1000)) == 1000 * NAME_LENGTH

@@ -1,11 +1,18 @@
-"""The personas that come with hermes: the card's prompts word for word, and none of them broken."""
+"""The personas that come with hermes: the card's prompts word for word, and all of them fit to play."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 
-from hermes_cli.messages import Role
-from hermes_cli.personas import Persona, find, list_all, shipped_dir
+from hermes_cli.chat.lore import Lore
+from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.personas.check import Scale, book_findings, estimate, findings
+from hermes_cli.personas.loader import Worlds, find, list_all, shipped_dir
+from hermes_cli.personas.lorebook import Lorebook
+from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.persona import Persona
 
 # Copied from the model card of OpenHermes 2 - Mistral 7B.
 CARD_HERMES = (
@@ -18,6 +25,8 @@ CARD_ELRIC = (
     "alchemist and know nothing of the real world."
 )
 NOWHERE = Path("/nowhere")
+KEYS = ["edward-elric", "gourmet-cook", "hermes-2", "programming-partner", "story-narrator"]
+WINDOW = 8192
 
 
 def shipped(key: str) -> Persona:
@@ -25,16 +34,29 @@ def shipped(key: str) -> Persona:
     return find(key, NOWHERE, shipped_dir())
 
 
+def opening(key: str) -> Opening:
+    """Return how a chat with a shipped persona begins."""
+    persona = shipped(key)
+    return open_with(persona, Macros(persona.called, "Winry"))
+
+
+def lore_of(key: str) -> tuple[Lorebook, Lore]:
+    """Return a shipped persona's own book, and what looks through it."""
+    persona = shipped(key)
+    assert persona.lorebook is not None
+    return persona.lorebook, Lore([persona.lorebook], Macros(persona.called, "Winry"))
+
+
 def test_the_cards_prompts_are_the_cards_word_for_word() -> None:
-    """If this failed, the model would not see the prompts that it was trained and shown with."""
-    assert shipped("hermes-2").opening().system == CARD_HERMES
-    assert shipped("edward-elric").opening().system == CARD_ELRIC
+    """The model would not see the prompts that it was trained and shown with."""
+    assert opening("hermes-2").system == CARD_HERMES
+    assert opening("edward-elric").system == CARD_ELRIC
 
 
-def test_all_four_are_there_and_whole() -> None:
-    """If this failed, `hermes personas list` would show a gap or an error on a fresh installation."""
+def test_all_are_there_and_whole() -> None:
+    """`hermes personas list` would show a gap or an error on a fresh installation."""
     listed = list_all(NOWHERE, shipped_dir())
-    assert [x.key for x in listed] == ["edward-elric", "gourmet-cook", "hermes-2", "programming-partner"]
+    assert [x.key for x in listed] == KEYS
     for listing in listed:
         assert listing.error is None
         assert listing.persona is not None
@@ -42,16 +64,89 @@ def test_all_four_are_there_and_whole() -> None:
         assert listing.shipped
 
 
-@pytest.mark.parametrize("key", ["edward-elric", "gourmet-cook", "hermes-2", "programming-partner"])
-def test_an_opening_has_no_placeholder_left_and_waits_for_the_user(key: str) -> None:
-    """If this failed, a chat would open with `{{user}}` on the screen, or with an unanswered turn."""
-    opening = shipped(key).opening("Winry")
-    assert not any("{{" in message.text for message in opening)
-    assert opening.messages[-1].role is not Role.USER
+@pytest.mark.parametrize("key", KEYS)
+def test_no_placeholder_is_left(key: str) -> None:
+    """A chat would open with `{{user}}` on the screen, or the model would read one."""
+    begun = opening(key)
+    texts = [begun.system or "", *begun.greetings, *(message.text for message in begun.examples)]
+    assert all(texts)
+    assert not any(mark in text for text in texts for mark in ("{{", "}}", "<BOT>", "<USER>"))
+    assert all(text == text.strip() for text in texts)
 
 
-def test_edward_opens_the_chat_himself() -> None:
-    """If this failed, the character would wait in silence until somebody spoke to him."""
-    opening = shipped("edward-elric").opening()
-    assert opening.messages[-1].role is Role.ASSISTANT
-    assert "Edward Elric" in opening.messages[-1].text
+@pytest.mark.parametrize("key", KEYS)
+def test_examples_go_in_turns(key: str) -> None:
+    """A model would be shown somebody who answers himself."""
+    roles = [message.role for message in opening(key).examples]
+    assert roles == [Role.USER, Role.ASSISTANT] * (len(roles) // 2)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_there_is_nothing_to_find_fault_with(key: str) -> None:
+    """A shipped persona would itself do what `hermes personas check` warns of, or fill a small window."""
+    persona = shipped(key)
+    worlds = Worlds((persona.lorebook,) if persona.lorebook else ())
+    for window in (WINDOW, WINDOW // 2):
+        scale = Scale(window, window // 4, estimate, lambda _key: "")
+        assert findings(persona, opening(key), worlds, scale) == []
+
+
+@pytest.mark.parametrize("key", ["edward-elric", "story-narrator"])
+def test_characters_have_three_beginnings(key: str) -> None:
+    """`/swipe` would have nothing to show before the first word."""
+    begun = opening(key)
+    assert len(begun.greetings) == 3
+    assert all(text.count('"') % 2 == 0 and text.count("*") % 2 == 0 for text in begun.greetings)
+
+
+def test_edwards_texts_tell_deeds_from_speech() -> None:
+    """What he does and what he says would look the same on the screen."""
+    begun = opening("edward-elric")
+    assert shipped("edward-elric").acts
+    assert all('"' in text and "*" in text for text in begun.greetings)
+    assert "Edward Elric" in begun.greetings[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ("Show me a transmutation circle.", "Alchemy"),
+        ("Is there no way around equivalent exchange?", "Equivalent exchange"),
+        ("Can the dead come back?", "Human transmutation"),
+        ("You clapped, and it moved.", "The Gate"),
+        ("Have you found the Philosopher's Stone?", "The Philosopher's Stone"),
+        ("Where is Al?", "Alphonse"),
+        ("Does your automail hurt?", "Automail"),
+        ("Winry will be angry.", "Winry and Pinako Rockbell"),
+        ("I am going to Risembool.", "Risembool"),
+        ("You are a State Alchemist.", "The State Military"),
+        ("Colonel Mustang sent me.", "Roy Mustang"),
+        ("They say Scar is an Ishvalan.", "Ishval"),
+        ("It called itself Lust.", "Homunculi"),
+        ("You are rather short.", "His height"),
+    ],
+)
+def test_every_entry_fires_at_its_word(said: str, title: str) -> None:
+    """Edward would not know his own world when somebody speaks of it."""
+    book, lore = lore_of("edward-elric")
+    fired = lore.fires([Message(Role.USER, said)], {})
+    assert title in {book.entries[number].title for number in fired}
+    assert len(fired) <= 4
+
+
+def test_ordinary_talk_costs_nothing() -> None:
+    """A chat about nothing would carry the whole book, and its tokens."""
+    _, lore = lore_of("edward-elric")
+    said = (
+        "Tell me the truth: also, the illustrated cluster collapsed. A scar on the garden gate, and no envy."
+    )
+    assert lore.fires([Message(Role.USER, said)], {}) == {}
+
+
+def test_no_two_entries_are_called_the_same() -> None:
+    """`/lore` would show a name, and nobody could tell which entry fired."""
+    book, lore = lore_of("edward-elric")
+    titles = [entry.title for entry in book.entries]
+    assert all(one != other for one, other in itertools.combinations(titles, 2))
+    scale = Scale(WINDOW, WINDOW // 4, estimate, lambda key: lore.broken.get(key, ""))
+    assert book_findings(book, [book], scale) == []

@@ -204,48 +204,41 @@ def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
         'system = "abcde"\ngreeting = "Hi!"\n[[examples]]\nuser = "<|im_end|>"\nassistant = "é日"\n'
     )
     turns = ({"text": "answer"}, {"text": "other"})
-    lines = ("/persona ed", "/tokens", "one", "two", "/tokens", "/show")
-    result = chat(home, tmp_path, *lines, turns=turns)
-    fresh, talked = result.stderr.split("in all")[:2]
+    result = chat(home, tmp_path, "/persona ed", "one", "two", "/context", "/tokens", turns=turns)
 
     def cost(role: str, text: str) -> int:
         return 1 + len(f"{role}\n{text}") + 1 + 1  # the scripted engine's token is a character
 
-    wanted = {
-        "system prompt": cost("system", "abcde"),
-        "examples and greeting": cost("user", "<|im_end|>")
-        + cost("assistant", "é日")
-        + cost("assistant", "Hi!"),
-        "you": cost("user", "one") + cost("user", "two"),
-        "answers": cost("assistant", "answer") + cost("assistant", "other"),
-        "opening of the next": cost("user", "") + 1 + len("assistant\n"),
+    said = cost("assistant", "Hi!") + cost("user", "one") + cost("assistant", "answer") + cost("user", "two")
+    parts = {
+        "system prompt and persona": cost("system", "abcde"),
+        "examples": cost("user", "<|im_end|>") + cost("assistant", "é日"),
+        "turns, 3 of 3": said + cost("assistant", "other") - 2,  # the last answer could still go on
     }
-    for name, count in wanted.items():
-        assert re.search(rf"^  {name} +{count}$", talked, re.MULTILINE), (name, count, talked)
-    assert "  you " not in fresh
-    used = sum(wanted.values())
-    assert f"  in all                 {used} of 4,096, {4096 - used:,} are free" in result.stderr
-    assert row(result, "context").startswith(f"{used} of 4,096 tokens")
+    for name, count in parts.items():
+        assert len(re.findall(rf"^  {name} +{count}  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)) == 2, name
+    assert row(result, "in all").startswith(f"{sum(parts.values())}  of 4,096 tokens")
+    assert row(result, "free").startswith(f"{4096 - sum(parts.values()):,}  1,024 of them are kept")
 
 
 @pytest.mark.parametrize("lines", [("/system -",), (), ("one", "/regen", "/undo"), ("one", "/continue")])
 def test_tokens_are_those_that_go_to_the_model(home: Env, tmp_path: Path, lines: tuple[str, ...]) -> None:
     """The sum would leave a turn out, or count one that is not there."""
     result = chat(home, tmp_path, *lines, "/tokens")
-    parts = [int(number) for number in re.findall(r"^  [a-z ]+ +(\d+)$", result.stderr, re.MULTILINE)]
-    assert row(result, "in all").startswith(f"{sum(parts)} of 4,096, {4096 - sum(parts):,} are free")
+    parts = [int(number) for number in re.findall(r"^  .+ (\d+)  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)]
+    assert row(result, "in all").startswith(f"{sum(parts)}  of 4,096 tokens")
     visible = "" if "/system -" in lines else turn("system", "S")
-    if lines == ("one", "/continue"):
-        visible += turn("user", "one") + turn("assistant", "A1A2") + turn("user", "")
-    prompt = f"{visible}<|im_start|>assistant\n"
+    head = "<|im_start|>assistant\n"
+    prompt = f"{visible}{turn('user', 'one')}{head}A1A2" if "/continue" in lines else f"{visible}{head}"
     assert sum(parts) == len(re.sub(r"<\|im_\w+\|>", "x", prompt))
 
 
 def test_tokens_of_a_full_window(home: Env, tmp_path: Path) -> None:
-    """It would be said to have less than nothing free."""
+    """It would be said to have less than nothing free, or not be told why nothing can be said."""
     result = chat(home, tmp_path, "q", "/tokens", turns=({"text": "x", "forever": True},), size=100)
     assert "the context window of 100 tokens is full" in result.stderr
-    assert "-" not in row(result, "in all")
+    assert row(result, "in all").startswith("100  of 100 tokens")
+    assert row(result, "free").startswith("0  ")
 
 
 def test_tokens_of_a_text(home: Env, tmp_path: Path) -> None:

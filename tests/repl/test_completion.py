@@ -20,7 +20,7 @@ from hermes_cli.commands.model_choice import Choice
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.messages import Conversation
+from hermes_cli.messages import Opening
 from hermes_cli.options import FIELDS, Sourced
 from hermes_cli.repl import table
 from hermes_cli.repl.completion import CommandCompleter
@@ -35,7 +35,7 @@ Complete = Callable[[str], list[Completion]]
 def completer(env: Env, keeper: Keeper | None = None, *turns: str) -> Complete:
     """Return what completes a line, in a conversation in which the turns were said."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/cli.py
-    session = Session(ScriptedEngine(["x"] * len(turns)), Conversation(), Sourced(), keeper)
+    session = Session(ScriptedEngine(["x"] * len(turns)), Opening(), Sourced(), keeper)
     for turn in turns:
         session.clear()
         list(session.send(turn, Cancel()))

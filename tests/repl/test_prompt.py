@@ -19,7 +19,7 @@ from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.model_choice import Choice
 from hermes_cli.commands.runtime import Runtime
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.messages import Conversation
+from hermes_cli.messages import Opening
 from hermes_cli.models.select import Selection
 from hermes_cli.options import Sourced
 from hermes_cli.repl.keyboard import PasteParser
@@ -52,7 +52,7 @@ class Person:
         runtime = Runtime(terminal, env)
         runtime.leaves_no_trace = no_log
         host = ProgramHost(runtime, Flags(), Choice(Selection("scripted", "")))
-        self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Conversation(), Sourced())
+        self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Opening(), Sourced())
         self.state = State(terminal, self.session, runtime.persona(None), "", host)
         self.history = runtime.paths.history
         self.keys = keys

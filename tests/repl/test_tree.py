@@ -14,7 +14,7 @@ from prompt_toolkit.document import Document
 from hermes_cli.chat.session import Session
 from hermes_cli.config import Paths
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.messages import Conversation
+from hermes_cli.messages import Opening
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.completion import CommandCompleter
@@ -193,7 +193,7 @@ def test_formats_are_completed() -> None:
     """Broken: nobody would know what /export can write."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/cli.py
     persona = Persona("A", "", Path("a.toml"))
-    session = Session(ScriptedEngine(["x"]), Conversation(), Sourced())
+    session = Session(ScriptedEngine(["x"]), Opening(), Sourced())
     completer = CommandCompleter(State(terminal, session, persona, "", cast("Host", None)))
 
     def completed(line: str) -> list[str]:

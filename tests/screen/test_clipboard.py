@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import UsageError
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Opening, Message, Role
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import reading
@@ -44,7 +44,7 @@ class Screen:
 def state(screen: Screen, *said: str) -> State:
     """Return a conversation with these answers."""
     turns = [one for text in said for one in (Message(Role.USER, "?"), Message(Role.ASSISTANT, text))]
-    session = Session(ScriptedEngine([]), Conversation(), Sourced())
+    session = Session(ScriptedEngine([]), Opening(), Sourced())
     session.conversation = Conversation(tuple(turns))
     return State(screen.terminal, session, Persona("A", "", Path("a.toml")), "", cast("Host", None))
 

@@ -18,7 +18,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import StoreError
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import branching
@@ -79,7 +79,7 @@ def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(tmp_pa
     (tmp_path / "claims").write_text("in the way")
     store, told = Store(tmp_path / "conversations.db"), list[StoreError]()
     talk = Session(
-        ScriptedEngine(["A"]), Conversation(), Sourced(GenerationOptions()), Keeper(store, told.append)
+        ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Keeper(store, told.append)
     )
     assert "".join(chunk.text for chunk in talk.send("1", Cancel())) == "A"
     assert ([error.exit_code for error in told], store.conversations()) == ([75], [])
@@ -103,7 +103,7 @@ def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int) -
     asked = list[str]()
     talk = Session(
         ScriptedEngine(["word " * 200] * 30, 100_000),
-        Conversation(),
+        Opening(),
         Sourced(GenerationOptions()),
         Keeper(store, told.append),
     )
@@ -150,7 +150,7 @@ def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path) -> None:
     """Broken: an answer that came and is kept would be said to have failed, as a look at the others did."""
     store, said = Store(tmp_path / "conversations.db"), io.StringIO()
     terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/cli.py
-    talk = Session(ScriptedEngine(["A", "B"]), Conversation(), Sourced(), Keeper(store))
+    talk = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Keeper(store))
     list(talk.send("1", Cancel()))
     state = repl.State(terminal, talk, Persona("A", "", Path("a.toml")), "", cast("Host", None))
 

@@ -190,7 +190,7 @@ def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(
 ) -> None:
     """The half of the answer that stood on the screen would be lost, and the session with it."""
     engine = engine_over(mistral, mistral_vocabulary)
-    session = Session(engine, Conversation(TALK.messages[:1]), Sourced(GREEDY))
+    session = Session(engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
     full = torch.OutOfMemoryError("CUDA out of memory.")
     text = ""
     answer = session.send("Good evening!", Cancel())

@@ -11,12 +11,12 @@ from hermes_cli.chat.keeper import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.tokenizer_json import Vocabulary
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.store import Store
 from tests.engines.transformers.conftest import engine_over
 
-OPENING = Conversation((Message(Role.SYSTEM, "You are a lighthouse keeper."),))
+OPENING = Opening("You are a lighthouse keeper.")
 SHORT = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=12, loop_guard=0)
 
 

@@ -1,0 +1,64 @@
+"""Condensing: the model makes a note of the oldest turns, before they are left out.
+
+It knows how that is asked for. It refuses to know when it is needed and where the note then stands.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from hermes_cli.chat.frame import Summary
+from hermes_cli.engines.base import Cancel, Engine, FinishReason
+from hermes_cli.messages import Message, Role
+from hermes_cli.options import GenerationOptions
+from hermes_cli.personas.macros import Macros
+
+LENGTH_SHARE: Final = 16
+"""A note may have a sixteenth of the window, and of that no more than MAX_TOKENS."""
+MAX_TOKENS: Final = 400
+LEAD: Final = "What happened before:\n"
+_ASK: Final = (
+    "You condense conversations. Write down in the third person and in the past tense what happened, who is "
+    "who, what was promised and what must not be forgotten, in as few sentences as that takes. Write nothing "
+    "else."
+)
+
+
+def condense(
+    engine: Engine,
+    turns: Sequence[Message],
+    earlier: Summary | None,
+    *,
+    macros: Macros,
+    options: GenerationOptions,
+    cancel: Cancel,
+) -> str | None:
+    """Return a note of the turns, and of what an earlier note says; None where it was cancelled.
+
+    Turns that do not fit the window at once are condensed piece by piece, never cut.
+    """
+    note = earlier.text.removeprefix(LEAD) if earlier else ""
+    room = engine.context_size - engine.context_size // 4
+    pieces, piece = list[list[Message]](), list[Message]()
+    for turn in turns:
+        if piece and engine.count_tokens(_asked(note, [*piece, turn], macros)) > room:
+            pieces.append(piece)
+            piece = []
+        piece.append(turn)
+    length = max(16, min(MAX_TOKENS, engine.context_size // LENGTH_SHARE))
+    how = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0)
+    for some in [*pieces, piece]:
+        said = ""
+        for chunk in engine.stream(_asked(note, some, macros), how, cancel):
+            said += chunk.text
+            if chunk.completion and chunk.completion.finish_reason is FinishReason.CANCELLED:
+                return None
+        note = said.strip() or note
+    return LEAD + note
+
+
+def _asked(note: str, turns: Sequence[Message], macros: Macros) -> list[Message]:
+    names = {Role.USER: macros.user, Role.ASSISTANT: macros.char, Role.SYSTEM: "Narrator"}
+    told = [f"{names[turn.role]}: {turn.text}" for turn in turns]
+    before = [f"What was condensed before:\n{note}"] if note else []
+    return [Message(Role.SYSTEM, _ASK), Message(Role.USER, "\n\n".join([*before, *told, "Condense this."]))]

@@ -1,0 +1,182 @@
+"""Lore: which entries of the lorebooks fire at a turn, and by which word.
+
+It knows keys, their logic, recursion, and how long an entry stays or rests. It refuses to know tokens and
+where in a prompt an entry stands: `context.py` does. All of it follows from the turns and the seed alone, so
+that a conversation that is resumed, swiped or taken back fires what it fired before.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, Final
+
+from hermes_cli.messages import Message
+from hermes_cli.personas.lorebook import Entry, Logic, Lorebook
+from hermes_cli.personas.macros import Macros
+
+SCAN_DEPTH: Final = 2
+"""Turns that are looked through where a book does not say: the person's, and the answer before it."""
+REGEX_LIMIT_S: Final = 0.05
+MAX_PATTERN: Final = 2000
+_MAX_ROUNDS: Final = 10
+"""Times that what fired may fire more."""
+_REGEX: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
+ALWAYS: Final = "always"
+STILL: Final = "it stays for a while"
+
+
+class Lore:
+    """The entries of several books, looked for together. An entry is named by its number among them.
+
+    `broken` says, per key, why it is never looked for: it is no regular expression, or takes too long.
+    """
+
+    def __init__(self, books: Sequence[Lorebook], macros: Macros) -> None:
+        self._macros = macros
+        self.books = tuple(books)
+        self.entries = [(entry, book) for book in self.books for entry in book.entries]
+        self.broken: dict[str, str] = {}
+        self._patterns = dict[tuple[str, bool, bool], Any]()
+
+    def text(self, number: int, moment: int) -> str:
+        """Return what an entry tells at the turn of that place, with its macros filled in."""
+        return self._macros.fill(self.entries[number][0].content, f"lore {number}", moment)
+
+    def always(self) -> list[int]:
+        """Return the entries that are told in every prompt."""
+        return [
+            number for number, (entry, _) in enumerate(self.entries) if entry.enabled and _is_pinned(entry)
+        ]
+
+    def fires(self, turns: Sequence[Message], fired_at: Mapping[int, int]) -> dict[int, str]:
+        """Return the entries that fire at the last of the turns, each with the word that fired it.
+
+        `fired_at` is how many turns there were when each entry fired the last time.
+        """
+        found = dict[int, str]()
+        waiting = list[int]()
+        for number, (entry, book) in enumerate(self.entries):
+            if not entry.enabled or _is_pinned(entry) or entry.delay > len(turns):
+                continue
+            rest = _rest(entry, len(turns), fired_at.get(number))
+            if rest == STILL:
+                found[number] = STILL
+            elif not rest:
+                word = self._word(entry, book, turns)
+                if word is None or not self._has_luck(entry, number, len(turns)):
+                    waiting.append(number)
+                else:
+                    found[number] = word
+        self._recurse(found, waiting, len(turns))
+        return found
+
+    def _word(self, entry: Entry, book: Lorebook, turns: Sequence[Message]) -> str | None:
+        if entry.only_recursion:
+            return None
+        if entry.constant:
+            return ALWAYS
+        depth = next((d for d in (entry.scan_depth, book.scan_depth) if d is not None), SCAN_DEPTH)
+        if depth <= 0:
+            return None
+        return self._found_in(entry, "\n".join(turn.text for turn in turns[-depth:]))
+
+    def _recurse(self, found: dict[int, str], waiting: list[int], moment: int) -> None:
+        """Let what fired fire more, as far as the books want it."""
+        told = list(found)
+        for _ in range(_MAX_ROUNDS):
+            texts = [
+                (self.entries[n][0].title, self.text(n, moment))
+                for n in told
+                if self.entries[n][0].recurses and self.entries[n][1].recursive
+            ]
+            told = []
+            for number in (
+                [n for n in waiting if self.entries[n][0].recursable and n not in found] if texts else []
+            ):
+                entry = self.entries[number][0]
+                for title, text in texts:
+                    word = self._found_in(entry, text)
+                    if word is not None and self._has_luck(entry, number, moment):
+                        found[number] = f"{word}, in {title}"
+                        told.append(number)
+                        break
+            if not told:
+                return
+
+    def _found_in(self, entry: Entry, text: str) -> str | None:
+        """Return the first key of the entry that comes up in a text, where its secondary keys agree."""
+        word = next((key for key in entry.keys if self._comes_up(key, entry, text)), None)
+        if word is None or not entry.secondary:
+            return word
+        hits = [self._comes_up(key, entry, text) for key in entry.secondary]
+        agree = {
+            Logic.AND_ANY: any(hits),
+            Logic.AND_ALL: all(hits),
+            Logic.NOT_ANY: not any(hits),
+            Logic.NOT_ALL: not all(hits),
+        }
+        return word if agree[entry.logic] else None
+
+    def _comes_up(self, key: str, entry: Entry, text: str) -> bool:
+        pattern = self._pattern(key, case=bool(entry.case_sensitive), whole=bool(entry.whole_words))
+        if pattern is None or key in self.broken:
+            return False
+        try:
+            return pattern.search(text, timeout=REGEX_LIMIT_S) is not None
+        except TimeoutError:
+            self.broken[key] = f"it takes longer than {REGEX_LIMIT_S * 1000:.0f} ms"
+            return False
+
+    def _pattern(self, key: str, *, case: bool, whole: bool) -> Any:
+        """Return a key as a pattern; None for one that cannot be looked for."""
+        wanted = (key, case, whole)
+        if wanted not in self._patterns:
+            self._patterns[wanted] = self._compiled(key, case=case, whole=whole)
+        return self._patterns[wanted]
+
+    def _compiled(self, key: str, *, case: bool, whole: bool) -> Any:
+        import regex  # noqa: PLC0415 - only books need it; its searches, unlike re's, can have a time limit
+
+        pattern, flags = spelled(key)
+        if pattern is None:
+            if not key.strip():
+                return None
+            literal = regex.escape(key.strip(), literal_spaces=True)
+            literal = rf"(?<!\w){literal}(?!\w)" if whole else literal
+            return regex.compile(literal, regex.V0 | (0 if case else regex.IGNORECASE))
+        wanted = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL}
+        try:
+            if len(pattern) > MAX_PATTERN:
+                raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - as the others
+            return regex.compile(pattern, regex.V0 | sum(wanted.get(flag, 0) for flag in set(flags)))
+        except (regex.error, RecursionError, OverflowError, MemoryError, ValueError) as error:
+            self.broken[key] = f"it is no regular expression: {error}"
+            return None
+
+    def _has_luck(self, entry: Entry, number: int, moment: int) -> bool:
+        if entry.probability >= 100:  # noqa: PLR2004 - percent
+            return True
+        draw = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - a draw that can be had again
+        return draw.uniform(0, 100) < entry.probability
+
+
+def spelled(key: str) -> tuple[str | None, str]:
+    """Return the regular expression that a key spells, and its flags; None for plain text."""
+    found = _REGEX.fullmatch(key.strip())
+    return (found[1], found[2]) if found else (None, "")
+
+
+def _is_pinned(entry: Entry) -> bool:
+    """Whether it is told in every prompt, whatever is said."""
+    timed = entry.delay or entry.cooldown or entry.sticky or entry.only_recursion
+    return entry.constant and entry.probability >= 100 and not timed  # noqa: PLR2004 - percent
+
+
+def _rest(entry: Entry, now: int, before: int | None) -> str:
+    """Return whether an entry that fired before stays, rests, or (empty) can fire again."""
+    if before is None or before >= now:
+        return ""
+    age = now - before
+    if age <= entry.sticky:
+        return STILL
+    return "rests" if age <= entry.sticky + entry.cooldown else ""

@@ -1,0 +1,82 @@
+"""A persona's own file, begun from a template or opened in an editor: `hermes personas new` and `edit`."""
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.errors import PersonaError, UsageError
+from hermes_cli.personas import folder, loader
+from hermes_cli.personas.persona import Persona
+from hermes_cli.personas.template import begun
+from hermes_cli.repl import editor
+from hermes_cli.textfiles import read_text
+
+
+def begin(runtime: Runtime, name: str, *, force: bool) -> None:
+    """Write the commented file of a new persona and say where it is.
+
+    Raises UsageError for a name that is none, or is taken.
+    """
+    title = " ".join(name.split())
+    if not title or not title.isprintable():
+        raise UsageError("that is no name for a character", "name it as it is to be called")
+    key = folder.slug(title)
+    place = runtime.paths.personas
+    taken = None if force else folder.taken_by(place, key)
+    if taken:
+        raise UsageError(f"'{key}' is there already: {taken}", f"`hermes personas edit {key}` opens it")
+    path = folder.keep(place, key, begun(title))
+    runtime.terminal.write(f"{path}\n")
+    runtime.terminal.notice(f"`hermes personas edit {key}` opens it, `hermes chat -p {key}` plays it")
+
+
+def edit(runtime: Runtime, name: str) -> None:
+    """Open the user's own file of a persona in an editor, and say what is wrong with it then.
+
+    Raises UsageError without an editor, and PersonaError for a mistake in what it leaves.
+    """
+    path = _own_file(runtime, name)
+    _open(path, runtime)
+    persona = loader.load_file(path)
+    _say_what_lacks(runtime, persona)
+
+
+def _own_file(runtime: Runtime, name: str) -> Path:
+    """Return the file to edit. One that came with hermes is copied, and a card is taken over, first."""
+    source = loader.locate(name, runtime.paths.personas, loader.shipped_dir())
+    if source.suffix.lower() not in loader.FOREIGN and source.name != loader.MODELFILE:
+        if source.parent != loader.shipped_dir():
+            return source
+        text = read_text(source, PersonaError)
+        runtime.terminal.notice(f"{source.stem} came with hermes; this is a copy of your own")
+        return folder.keep(runtime.paths.personas, source.stem, text)
+    from hermes_cli.commands.persona_files import import_card  # noqa: PLC0415 - loads every format
+
+    return import_card(runtime, source)
+
+
+def _open(path: Path, runtime: Runtime) -> None:
+    """Open a file in the person's editor, and wait. Raises UsageError where that fails."""
+    try:
+        wanted = shlex.split(editor.wanted(runtime.environ))
+    except ValueError as error:
+        raise UsageError(f"the editor's name cannot be read: {error}".lower(), "mend EDITOR") from None
+    command = wanted or [name for name in editor.USUAL if shutil.which(name)][:1]
+    if not command:
+        raise UsageError("there is no editor here", f"set EDITOR, or open {path} yourself")
+    try:
+        code = subprocess.run([*command, str(path)], check=False).returncode
+    except OSError as error:
+        raise UsageError(f"{command[0]}: {(error.strerror or 'it cannot be run').lower()}") from None
+    if code:
+        raise UsageError(f"{command[0]} ended with {code}", f"the file is {path}")
+
+
+def _say_what_lacks(runtime: Runtime, persona: Persona) -> None:
+    from hermes_cli.commands.persona_check import by_estimate  # noqa: PLC0415 - only behind an editor
+
+    for finding in by_estimate(runtime, persona):
+        runtime.terminal.notice(finding)
+    runtime.terminal.notice(f"`hermes chat -p {persona.key}` plays it")

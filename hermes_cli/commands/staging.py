@@ -1,0 +1,59 @@
+"""From a persona to what a session with it begins with: the opening, and the frame around the turns."""
+
+import secrets
+
+from hermes_cli.chat.frame import Frame
+from hermes_cli.chat.text import check_text
+from hermes_cli.commands.flags import Flags
+from hermes_cli.commands.runtime import Runtime
+from hermes_cli.errors import UsageError
+from hermes_cli.messages import Opening
+from hermes_cli.options import GenerationOptions
+from hermes_cli.personas import loader
+from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.persona import DEFAULT_USER, Persona
+
+SEED_BITS = 32
+
+
+def macros_for(runtime: Runtime, flags: Flags, persona: Persona, options: GenerationOptions) -> Macros:
+    """Return what the macros stand for. A chat without a seed of its own gets one, to be kept with it."""
+    name = flags.user
+    if name is not None and (not name.strip() or len(name.splitlines()) > 1):
+        raise UsageError("--user takes a name of one line")
+    user = name or runtime.settings.user or persona.user or DEFAULT_USER
+    seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
+    return Macros(persona.called, check_text(user, "--user"), seed)
+
+
+def opening_for(runtime: Runtime, persona: Persona, macros: Macros, system: str | None) -> Opening:
+    """Return how a conversation with the persona begins; `system` replaces its system prompt."""
+    opening = open_with(persona, macros, runtime.settings.about_user)
+    if system is None:
+        runtime.persona_prompts.add(opening.system)
+        return opening
+    return Opening(check_text(system, "--system") or None, opening.examples, opening.greetings)
+
+
+def frame_for(runtime: Runtime, flags: Flags, persona: Persona, macros: Macros) -> Frame:
+    """Return what stands around the turns. Lorebooks that are not there are told.
+
+    Raises PersonaError for a lorebook that cannot be used, UsageError for a flag that means nothing.
+    """
+    lore = runtime.paths.lore
+    worlds = loader.lorebooks(persona, lore)
+    for name in worlds.missing:
+        runtime.terminal.notice(f"{persona.name} asks for the world '{name}', which is not here")
+    more = tuple(loader.find_lorebook(name, lore) for name in flags.lore)
+    interactive = runtime.terminal.interactive
+    fill = not persona.verbatim
+    return Frame(
+        macros,
+        (*worlds.books, *more),
+        persona.post_history if fill else "",
+        persona.note,
+        None,
+        (f"\n{macros.user}:",) if persona.is_character else (),
+        flags.overflow(runtime.settings, interactive=interactive),
+    )

@@ -1,0 +1,159 @@
+"""What is wrong with a persona that can be played: what it lacks, what is too long, what will never fire.
+
+It judges by counts that it is given. It refuses to know tokenizers, and which model will play.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hermes_cli.messages import Opening
+from hermes_cli.personas.loader import Worlds
+from hermes_cli.personas.lorebook import Entry, Logic, Lorebook
+from hermes_cli.personas.persona import Persona
+
+USUAL_WINDOW: Final = 8192
+"""Tokens that a chat has where nobody names a model: OpenHermes 2 is opened with as many."""
+_BYTES_A_TOKEN: Final = 4
+
+
+def estimate(text: str) -> int:
+    """Return about how many tokens a text has, where no tokenizer is there: one for four bytes of UTF-8."""
+    return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a persona is measured by.
+
+    `window` is the context in tokens and `lore_room` the part of it that lore may fill. `tokens` counts a
+    text. `mistake` says why a key cannot be looked for, and nothing where it can.
+    """
+
+    window: int
+    lore_room: int
+    tokens: Callable[[str], int]
+    mistake: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the prompt: what it is called, its texts, and whether it is in every prompt."""
+
+    name: str
+    texts: tuple[str, ...]
+    pinned: bool = False
+
+
+def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list[Part]:
+    """Return what a persona brings into its prompts, as it is told there."""
+    note = persona.note.text if persona.note else ""
+    entries = [entry for book in books for entry in book.entries if entry.enabled]
+    found = [
+        Part("system prompt", (opening.system or "",), pinned=True),
+        Part("post-history", (persona.post_history,), pinned=True),
+        Part("note", (note,), pinned=True),
+        Part("lore, always", tuple(one.content for one in entries if one.constant), pinned=True),
+        Part("lore, by word", tuple(one.content for one in entries if not one.constant)),
+        Part("examples", tuple(message.text for message in opening.examples)),
+        Part("greetings", opening.greetings),
+    ]
+    return [part for part in found if any(text.strip() for text in part.texts)]
+
+
+def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -> list[str]:
+    """Return what is to be said about a persona, a sentence each, and nothing where all is well."""
+    return [
+        *_lacks(persona, opening, worlds),
+        *_too_long(parts(persona, opening, worlds.books), scale),
+        *(finding for book in worlds.books for finding in book_findings(book, worlds.books, scale)),
+    ]
+
+
+def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> list[str]:
+    """Return what is to be said about a lorebook among others that are told with it."""
+    keys = dict.fromkeys(key for one in book.entries for key in (*one.keys, *one.secondary))
+    broken = [f"the key {key} is never looked for: {why}" for key in keys if (why := scale.mistake(key))]
+    silent = [
+        f"the entry '{entry.title}' never fires: {why}"
+        for entry in book.entries
+        if (why := silence(entry, book, books, scale))
+    ]
+    return [*broken, *silent]
+
+
+def silence(entry: Entry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
+    """Return why an entry never fires; nothing where it can."""
+    reason = _off(entry) or _unheard(entry, scale) or _only_by_others(entry, book, books)
+    if reason or entry.ignores_budget:
+        return reason
+    room = min(scale.lore_room, scale.lore_room if book.token_budget is None else book.token_budget)
+    tokens = scale.tokens(entry.content)
+    return f"it has {tokens:,} tokens, and the budget is {room:,}" if tokens > room else ""
+
+
+def _off(entry: Entry) -> str:
+    if not entry.enabled:
+        return "it is disabled"
+    if not entry.content.strip():
+        return "it has no content"
+    return "its probability is 0" if entry.probability <= 0 else ""
+
+
+def _unheard(entry: Entry, scale: Scale) -> str:
+    """Return why no word can wake an entry that needs one."""
+    if entry.constant and not entry.only_recursion:
+        return ""
+    if not any(key.strip() for key in entry.keys):
+        return "it has no key"
+    if not _usable(entry.keys, scale):
+        return "none of its keys can be looked for"
+    needed = entry.secondary if entry.logic in {Logic.AND_ANY, Logic.AND_ALL} else ()
+    return "none of its secondary keys can be looked for" if needed and not _usable(needed, scale) else ""
+
+
+def _usable(keys: Iterable[str], scale: Scale) -> bool:
+    return any(key.strip() and not scale.mistake(key) for key in keys)
+
+
+def _only_by_others(entry: Entry, book: Lorebook, books: Sequence[Lorebook]) -> str:
+    """Return why an entry that waits for other entries' texts waits for ever."""
+    looks = book.scan_depth if entry.scan_depth is None else entry.scan_depth
+    if not entry.only_recursion and (entry.constant or looks != 0):
+        return ""
+    wait = "only other entries can fire it" if entry.only_recursion else "it looks through no message"
+    if not entry.recursable:
+        return f"{wait}, and they may not"
+    others = [one for other in books if other.recursive for one in other.entries if one is not entry]
+    if any(one.enabled and one.recurses for one in others):
+        return ""
+    recursive = any(other.recursive for other in books)
+    return f"{wait}, and none does" if recursive else f"{wait}, and no book is recursive"
+
+
+def _lacks(persona: Persona, opening: Opening, worlds: Worlds) -> Iterable[str]:
+    if persona.is_character:
+        if not persona.greetings:
+            yield "it has no greeting: you begin the chat"
+        if not (persona.system.strip() or persona.character.strip() or persona.personality.strip()):
+            yield "nothing says who the character is"
+        if persona.character.strip() and not opening.examples:
+            yield "it has no examples: the model learns the voice from the description alone"
+    for world in worlds.missing:
+        yield f"there is no world '{world}' in the lore folder"
+
+
+def _too_long(found: Sequence[Part], scale: Scale) -> Iterable[str]:
+    sizes = {part.name: sum(map(scale.tokens, part.texts)) for part in found}
+    pinned = sum(sizes[part.name] for part in found if part.pinned)
+    if pinned >= scale.window:
+        yield f"every prompt begins with {pinned:,} tokens of a context of {scale.window:,}: it cannot play"
+    elif pinned > scale.window // 2:
+        yield f"every prompt begins with {pinned:,} of {scale.window:,} tokens: little is left for the chat"
+    elif pinned + sizes.get("examples", 0) > scale.window // 2:
+        yield f"the examples take {sizes['examples']:,} tokens; they go as soon as the chat needs the room"
+    for part in found:
+        if part.name == "greetings":
+            for number, text in enumerate(part.texts, 1):
+                if (tokens := scale.tokens(text)) > scale.window // 4:
+                    yield f"greeting {number} takes {tokens:,} of {scale.window:,} tokens"

@@ -1,0 +1,165 @@
+"""A card's lorebook as it is written: what differs from the file it came from, and nothing else.
+
+It knows where `book.py` reads each field of an Entry, and puts it there. Entries are found again by what they
+say; what stands in them and hermes does not know stays.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.personas.formats import book, decorators
+from hermes_cli.personas.formats.fields import Fields
+from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.lorebook import Entry, Lorebook, Position
+
+_PLAIN: Final = {"enabled": "enabled", "constant": "constant", "order": "insertion_order", "priority": "priority"}
+_MORE: Final = {
+    "whole_words": "match_whole_words",
+    "scan_depth": "scan_depth",
+    "sticky": "sticky",
+    "cooldown": "cooldown",
+    "delay": "delay",
+    "only_recursion": "delay_until_recursion",
+    "ignores_budget": "ignore_budget",
+}
+_BOOK: Final = {
+    "name": "name",
+    "description": "description",
+    "scan_depth": "scan_depth",
+    "token_budget": "token_budget",
+    "recursive": "recursive_scanning",
+}
+_PLACES: Final = {Position.BEFORE: book.BEFORE, Position.AFTER: book.AFTER, Position.DEPTH: book.AT_DEPTH}
+_BY_DECORATOR: Final = (
+    "position",
+    "depth",
+    "scan_depth",
+    "constant",
+    "enabled",
+    "secondary",
+    "logic",
+    "sticky",
+    "cooldown",
+)
+_NOTHING: Final = Lorebook()
+
+
+def write(raw: Any, new: Lorebook, source: Path) -> dict[str, Any]:
+    """Return a card's book with what `new` says, laid over the book that stood there, if any did.
+
+    Raises PersonaError where the old one cannot be read.
+    """
+    result: dict[str, Any] = dict(raw) if isinstance(raw, dict) else {}
+    fields = Fields(result, Remarks())
+    old = book.read(fields, source) if result else _NOTHING
+    for name, key in _BOOK.items():
+        value = getattr(new, name)
+        if value != getattr(old, name):
+            if value is None:
+                result.pop(key, None)
+            else:
+                result[key] = value
+    if new.entries != old.entries or "entries" not in result:
+        result["entries"] = _entries(book.raw_entries(fields, source), old.entries, new.entries)
+    result.setdefault("extensions", {})
+    return result
+
+
+def _entries(raws: list[dict[str, Any]], old: tuple[Entry, ...], new: tuple[Entry, ...]) -> list[dict[str, Any]]:
+    free = _next_id(raws)
+    result = []
+    for one, place in zip(new, _places(old, new), strict=True):
+        if place is None:
+            result.append(_put({"id": free, "extensions": {}}, None, one))
+            free += 1
+        else:
+            result.append(_put(raws[place], old[place], one))
+    return result
+
+
+def _next_id(raws: list[dict[str, Any]]) -> int:
+    """Return an id that no entry has: SillyTavern takes a missing one for the place in the list."""
+    ids = [raw["id"] for raw in raws if isinstance(raw.get("id"), int)]
+    return max([len(raws) - 1, *ids]) + 1
+
+
+def _places(old: tuple[Entry, ...], new: tuple[Entry, ...]) -> list[int | None]:
+    """Return for each new entry the old one that it is: the same, one of its name or keys, or a neighbour."""
+    result: list[int | None] = [None] * len(new)
+    signs: tuple[Callable[[int, Entry], object], ...] = (
+        lambda _n, one: one,
+        lambda _n, one: one.name or None,
+        lambda _n, one: one.keys or None,
+        lambda _n, one: one.content or None,
+        lambda n, _one: n,
+    )
+    free = set(range(len(old)))
+    for sign in signs:
+        by_sign = defaultdict[object, list[int]](list)
+        for n in sorted(free, reverse=True):
+            by_sign[sign(n, old[n])].append(n)
+        for n, one in enumerate(new):
+            wanted = sign(n, one)
+            if result[n] is None and wanted is not None and by_sign.get(wanted):
+                result[n] = by_sign[wanted].pop()
+                free.discard(result[n] or 0)
+    return result
+
+
+def _put(raw: dict[str, Any], old: Entry | None, new: Entry) -> dict[str, Any]:
+    """Return an entry of a card's book that reads as `new`."""
+    if old == new:
+        return raw
+    result = dict(raw)
+    more: dict[str, Any] = dict(raw["extensions"]) if isinstance(raw.get("extensions"), dict) else {}
+    decorated = decorators.split(Fields(raw, Remarks()).text("content"))
+    if old is not None and decorated.said and any(getattr(old, n) != getattr(new, n) for n in _BY_DECORATOR):
+        old = None  # the decorators would win over the fields: they go, and the fields say it all
+
+    def is_changed(*names: str) -> bool:
+        return old is None or any(getattr(old, name) != getattr(new, name) for name in names)
+
+    if is_changed("content"):
+        result["content"] = _content(raw, decorated, new, keeps_all=old is not None)
+    if is_changed("keys", "secondary", "logic"):
+        _put_keys(result, more, new)
+    if is_changed("name"):
+        result["comment" if "comment" in raw and not raw.get("name") else "name"] = new.name
+    for name, key in _PLAIN.items():
+        if is_changed(name):
+            result[key] = getattr(new, name)
+    if is_changed("position", "depth"):
+        result["position"] = "before_char" if new.position is Position.BEFORE else "after_char"
+        more |= {"position": _PLACES[new.position], "depth": new.depth}
+    if is_changed("case_sensitive"):
+        result["case_sensitive"] = more["case_sensitive"] = new.case_sensitive
+    for name, key in _MORE.items():
+        if is_changed(name):
+            more[key] = getattr(new, name)
+    if is_changed("probability"):
+        more |= {"probability": new.probability, "useProbability": True}
+    if is_changed("recursable"):
+        more["exclude_recursion"] = not new.recursable
+    if is_changed("recurses"):
+        more["prevent_recursion"] = not new.recurses
+    if more or "extensions" in raw:
+        result["extensions"] = more
+    return result
+
+
+def _put_keys(result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+    result["keys"], result["secondary_keys"] = list(new.keys), list(new.secondary)
+    result["selective"] = bool(new.secondary)
+    result["use_regex"] = any(map(book.is_pattern, (*new.keys, *new.secondary)))
+    more["selectiveLogic"] = book.LOGICS.index(new.logic)
+
+
+def _content(raw: dict[str, Any], decorated: decorators.Decorated, new: Entry, *, keeps_all: bool) -> str:
+    """Return a content below the decorators that stay: all of them, or those that hermes does not use."""
+    if keeps_all and (decorated.said or decorated.others):
+        whole = Fields(raw, Remarks()).text("content")
+        return whole[: len(whole) - len(decorated.content)] + new.content
+    head = "".join(f"{line}\n" for line in decorated.others)
+    return f"{head}\n{new.content}" if head else new.content

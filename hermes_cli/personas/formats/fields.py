@@ -1,0 +1,133 @@
+"""Values of a table that somebody else wrote, taken out as the type that is wanted, or left out with a remark.
+
+Cards in the wild hold null for a text, a number for a name and "4" for 4: what can be read is read, and no
+single slip makes a character unplayable. It refuses to know what any key means.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from hermes_cli.personas.formats.found import Remarks
+
+T = TypeVar("T")
+_EMPTY: Final[Mapping[str, Any]] = {}
+_LONGEST_NUMBER: Final = 15
+_KINDS: Final[dict[type, str]] = {
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A table, and where its remarks go. `where` begins the names of its keys in remarks."""
+
+    table: Mapping[str, Any]
+    remarks: Remarks
+    where: str = ""
+
+    def text(self, key: str) -> str:
+        """Return a text, without the NUL characters that no text needs. A number is its digits."""
+        value = self.table.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+        return self._clean(value) if isinstance(value, str) else self._none(key, value, "a text", "")
+
+    def line(self, key: str) -> str:
+        """Return a text as one line."""
+        return " ".join(self.text(key).split())
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts. One text is taken for several between commas, as some programs write."""
+        value = self.table.get(key)
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        if not isinstance(value, list):
+            return self._none(key, value, "a list of texts", ())
+        texts = [one if isinstance(one, str) else str(one) for one in value if _is_text(one)]
+        if len(texts) < len(value):
+            self.remarks.add(f"'{self.where}{key}' holds more than texts; the rest is left out")
+        return tuple(self._clean(text) for text in texts)
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """Return true or false; a number is true where it is not 0."""
+        found = self.flag_or_none(key)
+        return default if found is None else found
+
+    def flag_or_none(self, key: str) -> bool | None:
+        """Return true or false, or None where there is neither."""
+        value = self.table.get(key)
+        if isinstance(value, bool | int | float):
+            return bool(value)
+        if isinstance(value, str) and value.strip().lower() in {"true", "false"}:
+            return value.strip().lower() == "true"
+        return self._none(key, value, "true or false", None)
+
+    def number(self, key: str, low: float, high: float) -> float | None:
+        """Return a number in a closed range, or None where there is none."""
+        value = self.table.get(key)
+        number = _number(value)
+        if number is None:
+            return self._none(key, value, "a number", None)
+        if not low <= number <= high:
+            self.remarks.add(
+                f"'{self.where}{key}' is out of the range {low:,.0f} to {high:,.0f}; it is left out"
+            )
+            return None
+        return number
+
+    def whole(self, key: str, low: int, high: int) -> int | None:
+        """Return a whole number in a closed range, or None where there is none."""
+        number = self.number(key, low, high)
+        return None if number is None else int(number)
+
+    def inner(self, key: str) -> "Fields":
+        """Return the table under a key; an empty one where there is none."""
+        value = self.table.get(key)
+        table = value if isinstance(value, dict) else self._none(key, value, "a table", _EMPTY)
+        return Fields(table, self.remarks, f"{self.where}{key}.")
+
+    def tables(self, key: str) -> list[dict[str, Any]]:
+        """Return the tables in a list, or in a table of tables."""
+        value = self.table.get(key)
+        if isinstance(value, dict):
+            value = list(value.values())
+        if not isinstance(value, list):
+            return self._none(key, value, "a list of tables", [])
+        tables = [one for one in value if isinstance(one, dict)]
+        if len(tables) < len(value):
+            self.remarks.add(f"'{self.where}{key}' holds more than tables; the rest is left out")
+        return tables
+
+    def _clean(self, text: str) -> str:
+        if "\0" in text:
+            self.remarks.add("NUL characters are taken out of its texts")
+            return text.replace("\0", "")
+        return text
+
+    def _none(self, key: str, value: Any, wanted: str, default: T) -> T:
+        if value is not None:
+            kind = _KINDS.get(type(value), "something else")
+            self.remarks.add(f"'{self.where}{key}' is {kind}, not {wanted}; it is left out")
+        return default
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # Ten to the hundredth is no float's business, and out of every range here.
+    return max(min(value, 1e30), -1e30)

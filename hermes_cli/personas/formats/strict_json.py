@@ -1,0 +1,118 @@
+"""JSON from strangers, as plain values: within limits of size, depth and count, and nothing but JSON.
+
+Of two equal keys the last one counts, as everywhere. It knows JSON's grammar and refuses to know what any key
+means.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.errors import PersonaError
+
+MAX_BYTES: Final = 4 << 20
+MAX_DEPTH: Final = 100
+MAX_DIGITS: Final = 100
+_MAX_BRACKETS: Final = 100_000
+_MAX_COMMAS: Final = 250_000
+"""An empty list of two characters takes 56 bytes of memory: these two bound what 4 MiB of text can take."""
+_DAMAGED_HINT: Final = "it is damaged, or was edited by hand: compare it with the file it came from"
+
+
+class _Refused(ValueError):
+    """A value that JSON's grammar or hermes' limits do not allow."""
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise _Refused(f"a number of {len(text):,} digits")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _Refused(f"the number {text[:20]}, which is too large")
+    return value
+
+
+def _constant(text: str) -> float:
+    raise _Refused(f"{text}, which is no number")
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_constant)
+
+
+def parse(data: bytes, source: Path) -> Any:
+    """Return the value of a JSON text. `source` is named in errors.
+
+    Raises PersonaError for what is not UTF-8, not JSON, too large, too deep, or holds half a character.
+    """
+    if len(data) > MAX_BYTES:
+        raise PersonaError(
+            f"{source}: its JSON is larger than {MAX_BYTES >> 20} MiB", "take texts or entries out of it"
+        )
+    text = decode(data, source)
+    if text.count("[") + text.count("{") > _MAX_BRACKETS or text.count(",") > _MAX_COMMAS:
+        raise PersonaError(f"{source}: its JSON holds too many values", "no character needs so many")
+    try:
+        value = _DECODER.decode(text)
+        _refuse_unfit(value)
+    except json.JSONDecodeError as error:
+        what = f"is not JSON: {error.msg.lower()}, line {error.lineno:,}, column {error.colno:,}"
+        raise PersonaError(f"{source} {what}", _DAMAGED_HINT) from None
+    except _Refused as error:
+        raise PersonaError(f"{source} holds {error}", _DAMAGED_HINT) from None
+    except RecursionError:
+        raise PersonaError(f"{source} is nested too deeply", "no character needs that depth") from None
+    return value
+
+
+def decode(data: bytes, source: Path) -> str:
+    """Return bytes as text, without a byte-order mark. Raises PersonaError where they are not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # Behind a byte-order mark the decoder counts from there.
+        start = error.start + len(data) - len(error.object)
+        raise PersonaError(
+            f"{source} is not UTF-8: byte {start:,} is 0x{data[start]:02x}", "save it as UTF-8 in an editor"
+        ) from None
+
+
+def dump(value: Any) -> bytes:
+    """Return a value as a JSON text that people can read, in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2).encode() + b"\n"
+
+
+def dump_short(value: Any) -> bytes:
+    """Return a value as a JSON text on one line, in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _refuse_unfit(value: Any) -> None:
+    """Walk through a value, without recursion. Raises _Refused."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise RecursionError
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, str):
+                _refuse_half_characters(one)
+            elif isinstance(one, list):
+                below += one
+            elif isinstance(one, dict):
+                below += one.values()
+                below += one.keys()
+        level = below
+
+
+def _refuse_half_characters(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        raise _Refused(f"a lone surrogate ({half}), which is half of a character") from None

@@ -1,0 +1,89 @@
+"""From a persona to how its conversation opens: system prompt, example turns, greetings.
+
+It knows the order in which a character's texts are told, and how cards write dialogue down. It refuses to
+know how much of it fits the context: `chat/context.py` does.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.persona import Persona
+
+CHARACTER_PROMPT: Final = (
+    "You are {{char}}. Write {{char}}'s next reply in this conversation with {{user}}. Stay in character, "
+    "and leave it to {{user}} to say what {{user}} says and does."
+)
+"""The system prompt of a character that brings none; `{{original}}` in one that it brings stands for it."""
+
+_START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
+
+
+def open_with(persona: Persona, macros: Macros, about_user: str = "") -> Opening:
+    """Return how a conversation with the persona begins, with its macros filled in.
+
+    `about_user` is the person's description of themselves; only a character is told it.
+    """
+    if persona.verbatim:
+        return Opening(persona.system, (), persona.greetings)
+    greetings = tuple(macros.fill(text, f"greeting {n}") for n, text in enumerate(persona.greetings))
+    return Opening(_system(persona, macros, about_user), _examples(persona, macros), greetings)
+
+
+def _system(persona: Persona, macros: Macros, about_user: str) -> str | None:
+    """Return the system prompt and what describes the character behind it; None where there is nothing."""
+    original = macros.fill(CHARACTER_PROMPT) if persona.is_character else ""
+    parts = [macros.fill(persona.system, "system", original=original) or original]
+    parts.append(macros.fill(persona.character, "character"))
+    for label, text in (("Personality", persona.personality), ("Scenario", persona.scenario)):
+        if text.strip():
+            parts.append(f"{label}: {macros.fill(text, label.lower())}")
+    if about_user and persona.is_character:
+        parts.append(f"About {macros.user}: {macros.fill(about_user, 'user')}")
+    return "\n\n".join(part for part in parts if part.strip()) or None
+
+
+def _examples(persona: Persona, macros: Macros) -> tuple[Message, ...]:
+    turns = list(dialogue_turns(persona.dialogue, persona.name, macros))
+    for number, example in enumerate(persona.examples):
+        turns.append(Message(Role.USER, macros.fill(example.user, f"example {number} user")))
+        turns.append(Message(Role.ASSISTANT, macros.fill(example.assistant, f"example {number}")))
+    return tuple(turns)
+
+
+def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message]:
+    """Return the turns of a card's example dialogue, with the macros filled in.
+
+    `<START>` begins a dialogue, and `{{user}}:` or `{{char}}:`, also as plain names, a turn. A dialogue in
+    which nobody is named is the character's.
+    """
+    speaker = _speaker(name, macros)
+    found = list[Message]()
+    for number, block in enumerate(_START.split(dialogue)):
+        pieces = speaker.split(block)
+        # What stands before the first speaker belongs to the first turn.
+        lead, turns = pieces[0], [(pieces[i], pieces[i + 1]) for i in range(1, len(pieces), 2)]
+        if not turns and lead.strip():
+            turns, lead = [("{{char}}", lead)], ""
+        said = list[tuple[Role, str]]()
+        for who, spoken in turns:
+            role = Role.USER if who.lower() in {"{{user}}", "<user>", macros.user.lower()} else Role.ASSISTANT
+            text = f"{lead.strip()}\n{spoken.strip()}".strip()
+            lead = ""
+            if said and said[-1][0] is role:
+                said[-1] = (role, f"{said[-1][1]}\n{text}")
+            else:
+                said.append((role, text))
+        found += [
+            Message(role, macros.fill(text, f"dialogue {number}.{place}"))
+            for place, (role, text) in enumerate(said)
+        ]
+    return found
+
+
+def _speaker(name: str, macros: Macros) -> re.Pattern[str]:
+    names = {"{{user}}", "{{char}}", "<user>", "<bot>", "<char>", name, macros.char, macros.user}
+    spelled = "|".join(re.escape(one) for one in sorted(filter(None, names), key=len, reverse=True))
+    return re.compile(rf"^[ \t]*({spelled}):", re.IGNORECASE | re.MULTILINE)

@@ -1,0 +1,77 @@
+"""The slash commands about texts beside the turns: the person's note, and what was condensed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hermes_cli.chat.condense import LEAD
+from hermes_cli.errors import UsageError
+from hermes_cli.personas.persona import Note
+from hermes_cli.repl.state import State
+from hermes_cli.screen.columns import counted
+
+DEPTH = 1
+"""Just before the person's last turn: it is heeded there, and what comes before is not read again."""
+MAX_DEPTH = 99
+
+
+def note(state: State, argument: str) -> None:
+    """`/note`: a text that stands near the end of every prompt from here on."""
+    session = state.session
+    if not argument:
+        found = session.frame.note
+        state.show(f"At depth {found.depth}: {found.text}" if found else "There is no note.")
+        return
+    if argument == "-":
+        session.set_frame(replace(session.frame, note=None))
+        state.notice("The note is gone.")
+        return
+    text, _, last = argument.rpartition(" ")
+    has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
+    told = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
+    session.set_frame(replace(session.frame, note=told))
+    where = f"{counted(told.depth, 'turn')} from the end" if told.depth else "behind your last turn"
+    state.notice(f"The note stands {where} of every prompt, until /note - takes it away.")
+
+
+EDIT = "edit"
+
+
+def summary_choices(_state: State) -> Mapping[str, str]:
+    """Return what `/summary` can be asked for."""
+    return {
+        EDIT: "put the text into the line, to be changed",
+        "-": "forget it; the turns go to the model again",
+    }
+
+
+def summary(state: State, argument: str) -> None:
+    """`/summary`: what the model made of the oldest turns, and changing it."""
+    session = state.session
+    found = session.summary_of(session.conversation.messages[session.root :])
+    if found is None:
+        raise UsageError(
+            "nothing was condensed here",
+            "--on-overflow summarise condenses the oldest turns where they do not fit",
+        )
+    if not argument:
+        state.show(found.text)
+        state.notice(f"It stands for the first {counted(found.covers, 'message')}; /summary edit changes it.")
+    elif argument == "-":
+        session.set_summaries(tuple(one for one in session.summaries if one is not found))
+        state.notice("It is gone; what it stood for goes to the model as far as there is room.")
+    elif argument == EDIT:
+        state.suggest(found.text)
+        state.in_editor = True
+        state.instead = lambda new: _change(state, new)
+        state.notice("The next line stands in its place; an empty one changes nothing.")
+    else:
+        _change(state, LEAD + argument)
+
+
+def _change(state: State, text: str) -> None:
+    session = state.session
+    found = session.summary_of(session.conversation.messages[session.root :])
+    session.set_summaries(
+        tuple(replace(one, text=text) if one is found else one for one in session.summaries)
+    )
+    state.notice("What was condensed is changed.")

@@ -1,0 +1,165 @@
+"""Which entries fire: keys and their logic, recursion, time, chance, and keys that are hostile."""
+
+import time
+from typing import Any
+
+import pytest
+
+from hermes_cli.chat.lore import ALWAYS, STILL, Lore
+from hermes_cli.messages import Message, Role
+from hermes_cli.personas import Entry, Lorebook, Macros
+from hermes_cli.personas.lorebook import Logic
+
+MACROS = Macros("Ed", "Ann", 7)
+
+
+def turns(*texts: str) -> list[Message]:
+    """Return turns, the person's and the answers in turn, the person's last."""
+    roles = [Role.USER, Role.ASSISTANT]
+    return [Message(roles[(len(texts) - 1 - n) % 2], text) for n, text in enumerate(texts)]
+
+
+def fired(*entries: Entry, said: tuple[str, ...], **book: Any) -> dict[int, str]:
+    """Return what fires at the last turn, for the first time."""
+    return Lore([Lorebook(tuple(entries), **book)], MACROS).fires(turns(*said), {})
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "options", "fires"),
+    [
+        ("dragon", "A DRAGON!", {}, True),
+        ("dragon", "A DRAGON!", {"case_sensitive": True}, False),
+        ("Straße", "die STRASSE", {}, False),
+        ("cat", "a category", {}, True),
+        ("cat", "a category", {"whole_words": True}, False),
+        ("cat", "a (cat)", {"whole_words": True}, True),
+        ("red cat", "a red cat.", {"whole_words": True}, True),
+        ("c++", "in C++ and", {}, True),
+        ("a.c", "abc", {}, False),
+        ("/dra+gon/", "a draaagon", {}, True),
+        ("/dragon/", "a DRAGON", {}, False),
+        ("/dragon/i", "a DRAGON", {}, True),
+        ("/^b$/m", "a\nb\nc", {}, True),
+        ("/a.b/s", "a\nb", {}, True),
+        ("/a/b/c", "a/b/c", {}, False),  # it ends in no flags: /a/b/ with the flag c is none
+        (" ", "a b", {}, False),
+        ("", "a b", {}, False),
+        ("龍", "白龍だ", {}, True),
+    ],
+)
+def test_a_key_comes_up(key: str, text: str, options: dict[str, bool], fires: bool) -> None:  # noqa: FBT001 - a row
+    """An entry would stay silent where its word is said, or speak where it is not."""
+    found = fired(Entry("x", (key,), **options), said=(text,))
+    assert found == ({0: key} if fires else {})
+
+
+@pytest.mark.parametrize(
+    ("logic", "both", "one", "none"),
+    [
+        (Logic.AND_ANY, True, True, False),
+        (Logic.AND_ALL, True, False, False),
+        (Logic.NOT_ANY, False, False, True),
+        (Logic.NOT_ALL, False, True, True),
+    ],
+)
+def test_secondary_keys_have_their_four_logics(logic: Logic, both: bool, one: bool, none: bool) -> None:  # noqa: FBT001
+    """A book that was written for another program would tell the wrong entries."""
+    entry = Entry("x", ("king",), secondary=("north", "south"), logic=logic)
+    said = ("king north south", "king north", "king")
+    assert [bool(fired(entry, said=(text,))) for text in said] == [both, one, none]
+    assert not fired(entry, said=("north south",))
+
+
+def test_the_scan_depth_is_how_far_back_a_word_may_be() -> None:
+    """An entry would fire for ever, or only in the very turn that names it."""
+    entry, said = Entry("x", ("dragon",)), ("dragon", "b", "c", "d")
+    assert not fired(entry, said=said)
+    assert fired(entry, said=said, scan_depth=4)
+    assert fired(entry, said=said[:3], scan_depth=3)
+    assert not fired(Entry("x", ("dragon",), scan_depth=1), said=said, scan_depth=4)
+    assert not fired(entry, said=("dragon",), scan_depth=0)
+
+
+def test_what_is_told_can_fire_more() -> None:
+    """A world whose entries lead to each other would be told in pieces, or without end."""
+    chain = (
+        Entry("the tower holds a relic", ("king",), name="King"),
+        Entry("the relic is cursed by the king", ("relic",), name="Relic"),
+        Entry("curses", ("cursed",), recursable=False),
+        Entry("only so", ("cursed",), only_recursion=True, recurses=False),
+    )
+    words = fired(*chain, said=("the king",), recursive=True)
+    assert words == {0: "king", 1: "relic, in King", 3: "cursed, in Relic"}
+    assert fired(*chain, said=("the king",)) == {0: "king"}
+    assert fired(chain[3], said=("cursed",), recursive=True) == {}
+    silent = Entry("the relic", ("king",), recurses=False)
+    assert fired(silent, chain[1], said=("the king",), recursive=True) == {0: "king"}
+
+
+def test_disabled_and_constant_entries() -> None:
+    """What an author switched off would be told, or what is always told be looked for."""
+    lore = Lore([Lorebook((Entry("x", ("a",), enabled=False), Entry("y", constant=True)))], MACROS)
+    assert lore.fires(turns("a"), {}) == {}
+    assert lore.always() == [1]
+    rare = Lore([Lorebook((Entry("y", constant=True, delay=3),))], MACROS)
+    assert rare.always() == []
+    assert rare.fires(turns("a"), {}) == {}
+    assert rare.fires(turns("a", "b", "c"), {}) == {0: ALWAYS}
+
+
+def test_sticky_entries_stay_and_cooling_ones_rest() -> None:
+    """A spell would end in the turn in which it was cast, or be cast in every one."""
+    lore = Lore([Lorebook((Entry("x", ("a",), sticky=2, cooldown=2),))], MACROS)
+    at = {0: 1}
+    assert lore.fires(turns("a", "b", "c"), at) == {0: STILL}
+    assert lore.fires(turns("a", "b", "a", "a"), at) == {}
+    assert lore.fires(turns("a", "b", "a", "a", "a"), at) == {}
+    assert lore.fires(turns("a", "b", "a", "a", "a", "a"), at) == {0: "a"}
+
+
+def test_chance_is_the_same_chance_again() -> None:
+    """A swipe or a resumed chat would tell another world."""
+    lore = Lore([Lorebook((Entry("x", ("a",), probability=30),))], MACROS)
+    runs = [[bool(lore.fires(turns(*"a" * n), {})) for n in range(1, 301)] for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert 60 < sum(runs[0]) < 120
+    assert not fired(Entry("x", ("a",), probability=0), said=("a",))
+
+
+@pytest.mark.parametrize("key", ["/(a+)+$/", "/(?:a|a)*b/", "/(a|aa)+!/"])
+def test_a_regex_that_hangs_is_given_up_once(key: str) -> None:
+    """A card that somebody sent would stop the chat for ever."""
+    lore = Lore(
+        [
+            Lorebook(
+                (
+                    Entry(
+                        "x",
+                        (key, "b"),
+                    ),
+                )
+            )
+        ],
+        MACROS,
+    )
+    began = time.monotonic()
+    for _ in range(20):
+        assert lore.fires(turns("a" * 5000 + "?b"), {}) == {0: "b"}
+    assert time.monotonic() - began < 5
+    assert "longer than 50 ms" in lore.broken[key]
+
+
+@pytest.mark.parametrize(
+    "key", ["/(/", "/[/", "/a{99999999999}/", f"/{'(' * 1900}/", f"/{'a' * 2001}/", "/(?P<x/"]
+)
+def test_what_is_no_regex_is_told_and_fires_nothing(key: str) -> None:
+    """One mistake in a book would end the chat."""
+    lore = Lore([Lorebook((Entry("x", (key, "word")),))], MACROS)
+    assert lore.fires(turns("a word"), {}) == {0: "word"}
+    assert list(lore.broken) == [key]
+
+
+def test_macros_in_an_entry_are_filled_in() -> None:
+    """A world would call people by their placeholders."""
+    lore = Lore([Lorebook((Entry("{{char}} knows {{user}}.", ("a",)),))], MACROS)
+    assert lore.text(0, 1) == "Ed knows Ann."

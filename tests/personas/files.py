@@ -1,0 +1,34 @@
+"""Persona files that a test writes, and what is said about them."""
+
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.messages import Conversation
+from hermes_cli.personas.loader import load_file
+from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.persona import DEFAULT_USER, Persona
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    """Write a persona file and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def refused(path: Path) -> str:
+    """Return what is said about a file that cannot be used, after checking that a script sees 78."""
+    with pytest.raises(PersonaError) as caught:
+        load_file(path)
+    assert caught.value.exit_code == 78
+    assert str(path) in caught.value.message
+    return f"{caught.value.message} | {caught.value.hint}"
+
+
+def opened(persona: Persona, user: str = DEFAULT_USER) -> Conversation:
+    """Return how a chat with the persona begins."""
+    return open_with(persona, Macros(persona.called, user)).conversation()

@@ -1,0 +1,154 @@
+"""What is said about a persona: what it lacks, what is too long, what can never fire."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.personas.check import Scale, book_findings, estimate, findings, parts, silence
+from hermes_cli.personas.loader import Worlds
+from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.persona import Note, Persona
+
+SERA = Persona("Sera", "", Path("sera.toml"), character="A guardian.", greetings=("Hello.",))
+BEGUN = Opening("You are Sera.", (Message(Role.USER, "Who?"), Message(Role.ASSISTANT, "I.")), ("Hello.",))
+
+
+def scale(mistakes: dict[str, str]) -> Scale:
+    """Return a scale of 1,000 tokens, a character each, that knows these keys for mistaken."""
+    return Scale(1000, 250, len, lambda key: mistakes.get(key, ""))
+
+
+BROKEN = scale({"/(/": "it is no regular expression"})
+FIRES = Entry("text", ("key",))
+RECURSIVE = Lorebook((FIRES,), recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        (FIRES, ""),
+        (Entry("text", constant=True), ""),
+        (Entry("text", ("", "key")), ""),
+        (Entry("text", ("/(/", "key")), ""),
+        (Entry("x" * 250, ("key",)), ""),
+        (Entry("x" * 251, ("key",), ignores_budget=True), ""),
+        (Entry("text", ("key",), secondary=("/(/",), logic=Logic.NOT_ANY), ""),
+        (replace(FIRES, enabled=False), "it is disabled"),
+        (replace(FIRES, content=" \n"), "it has no content"),
+        (replace(FIRES, probability=0), "its probability is 0"),
+        (Entry("text", constant=True, probability=0), "its probability is 0"),
+        (Entry("text"), "it has no key"),
+        (Entry("text", (" ",)), "it has no key"),
+        (Entry("text", ("/(/",)), "none of its keys can be looked for"),
+        (Entry("text", ("key",), secondary=("/(/",)), "none of its secondary keys can be looked for"),
+        (Entry("x" * 251, ("key",)), "it has 251 tokens, and the budget is 250"),
+        (Entry("x" * 251, constant=True), "it has 251 tokens, and the budget is 250"),
+        (
+            Entry("text", ("key",), only_recursion=True),
+            "only other entries can fire it, and no book is recursive",
+        ),
+        (Entry("text", ("key",), scan_depth=0), "it looks through no message, and no book is recursive"),
+        (Entry("text", constant=True, scan_depth=0), ""),
+    ],
+)
+def test_why_an_entry_never_fires(entry: Entry, why: str) -> None:
+    """Somebody would wait for an entry that cannot come, or mend one that can."""
+    book = Lorebook((entry,))
+    assert silence(entry, book, [book], BROKEN) == why
+
+
+def test_a_book_can_be_too_small_for_its_entry() -> None:
+    """An entry larger than its own book's budget would be waited for in vain."""
+    book = Lorebook((Entry("x" * 50, ("key",)),), token_budget=49)
+    assert silence(book.entries[0], book, [book], BROKEN) == "it has 50 tokens, and the budget is 49"
+    assert silence(book.entries[0], replace(book, token_budget=9999), [book], BROKEN) == ""
+
+
+def test_an_entry_that_only_others_fire() -> None:
+    """Entries that other entries bring in would be called dead, or dead ones alive."""
+    waits = Entry("text", ("key",), only_recursion=True)
+    book = Lorebook((waits, FIRES), recursive=True)
+    alone = Lorebook((waits,), recursive=True)
+    mute = Lorebook((waits, replace(FIRES, recurses=False)), recursive=True)
+    assert silence(waits, book, [book], BROKEN) == ""
+    assert silence(waits, alone, [alone, RECURSIVE], BROKEN) == ""
+    for lonely in (alone, mute):
+        assert silence(waits, lonely, [lonely], BROKEN) == "only other entries can fire it, and none does"
+    shut = replace(waits, recursable=False)
+    assert silence(shut, book, [book], BROKEN) == "only other entries can fire it, and they may not"
+    deaf = replace(book, scan_depth=0)
+    assert silence(FIRES, deaf, [deaf], BROKEN) == ""
+
+
+def test_a_book_is_told_its_keys_and_its_entries() -> None:
+    """A mistaken key would be passed over in silence where another key of its entry still works."""
+    book = Lorebook((Entry("a", ("/(/", "key"), name="One"), Entry("b", name="Two")))
+    assert book_findings(book, [book], BROKEN) == [
+        "the key /(/ is never looked for: it is no regular expression",
+        "the entry 'Two' never fires: it has no key",
+    ]
+
+
+def test_a_whole_card_has_nothing_to_be_said_about() -> None:
+    """A good card would be complained about, and nobody would read the complaints."""
+    assert findings(SERA, BEGUN, Worlds((RECURSIVE,)), BROKEN) == []
+
+
+@pytest.mark.parametrize(
+    ("persona", "opening", "worlds", "said"),
+    [
+        (replace(SERA, greetings=()), BEGUN, Worlds(), "it has no greeting: you begin the chat"),
+        (replace(SERA, character=""), BEGUN, Worlds(), "nothing says who the character is"),
+        (SERA, replace(BEGUN, examples=()), Worlds(), "it has no examples"),
+        (SERA, BEGUN, Worlds(missing=("Eldoria",)), "there is no world 'Eldoria' in the lore folder"),
+        (SERA, replace(BEGUN, system="x" * 1000), Worlds(), "begins with 1,000 tokens of a context of 1,000"),
+        (SERA, replace(BEGUN, system="x" * 501), Worlds(), "begins with 501 of 1,000 tokens: little is left"),
+        (replace(SERA, post_history="x" * 600), BEGUN, Worlds(), "begins with 613 of 1,000 tokens"),
+        (replace(SERA, note=Note("x" * 600)), BEGUN, Worlds(), "begins with 613 of 1,000 tokens"),
+        (SERA, BEGUN, Worlds((Lorebook((Entry("x" * 250, constant=True),) * 2),)), "begins with 513"),
+        (SERA, replace(BEGUN, examples=(Message(Role.USER, "x" * 500),)), Worlds(), "the examples take 500"),
+        (SERA, replace(BEGUN, greetings=("a", "x" * 251)), Worlds(), "greeting 2 takes 251 of 1,000 tokens"),
+    ],
+)
+def test_what_a_card_lacks_and_what_is_too_long(
+    persona: Persona, opening: Opening, worlds: Worlds, said: str
+) -> None:
+    """A card would play badly, and `check` would not say why."""
+    (finding,) = findings(persona, opening, worlds, BROKEN)
+    assert said in finding
+
+
+def test_an_instruction_needs_no_greeting() -> None:
+    """Every system prompt in a text file would be told that it is no character."""
+    plain = Persona("x", "Be brief.", Path("x.txt"), verbatim=True)
+    assert findings(plain, Opening("Be brief."), Worlds(), BROKEN) == []
+
+
+def test_the_parts_are_what_goes_into_the_prompt() -> None:
+    """The sizes would leave out a part of the card, or count what is never sent."""
+    note = replace(SERA, note=Note("n", 1), post_history="p", creator_notes="never")
+    entries = (
+        Entry("always", constant=True),
+        Entry("by word", ("k",), position=Position.DEPTH),
+        Entry("off", ("k",), enabled=False),
+    )
+    found = {part.name: part.texts for part in parts(note, BEGUN, [Lorebook(entries)])}
+    assert found == {
+        "system prompt": ("You are Sera.",),
+        "post-history": ("p",),
+        "note": ("n",),
+        "lore, always": ("always",),
+        "lore, by word": ("by word",),
+        "examples": ("Who?", "I."),
+        "greetings": ("Hello.",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("a", 1), ("four", 1), ("fives", 2), ("\u00e9\u00e9\u00e9", 2)]
+)
+def test_an_estimate_counts_bytes(text: str, tokens: int) -> None:
+    """A card in another script would be estimated at a fraction of what it takes."""
+    assert estimate(text) == tokens

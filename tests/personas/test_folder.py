@@ -1,0 +1,113 @@
+"""The user's own folder: names that can be typed, and files that are private, whole, and not written over."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.errors import HermesError, UsageError
+from hermes_cli.personas import folder
+from hermes_cli.personas.native import parse
+from hermes_cli.personas.template import begun
+
+
+@pytest.mark.parametrize(
+    ("names", "slug"),
+    [
+        (["Seraphina"], "seraphina"),
+        (["Mr. O'Neil  (v2)"], "mr-o-neil-v2"),
+        (["\u00c9lo\u00efse"], "eloise"),
+        (["../../etc/passwd"], "etc-passwd"),
+        (["\u6771\u4eac", "card 7"], "card-7"),
+        (["\u6771\u4eac", "..."], "persona"),
+        (["x" * 300], "x" * 60),
+        (["a" * 59 + " b"], "a" * 59),
+    ],
+)
+def test_names_that_can_be_typed(names: list[str], slug: str) -> None:
+    """A card's name would be a path, or nothing that a shell takes."""
+    assert folder.slug(*names) == slug
+
+
+@given(st.text())
+def test_any_name_is_a_file_name(name: str) -> None:
+    """A card could choose where its file lands."""
+    slug = folder.slug(name)
+    assert 0 < len(slug) <= 60
+    assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert folder.slug(slug) == slug
+
+
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    """Everybody on the machine could read whom somebody talks to."""
+    before = os.umask(0)
+    try:
+        path = folder.keep(tmp_path / "a" / "personas", "sera", 'system = "x"\n', (".png", b"\x89PNG"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    kept = {one.name: (stat.S_IMODE(one.stat().st_mode), one.read_bytes()) for one in path.parent.iterdir()}
+    assert kept == {"sera.toml": (0o600, b'system = "x"\n'), "sera.png": (0o600, b"\x89PNG")}
+
+
+def test_what_is_there_is_found(tmp_path: Path) -> None:
+    """An import would hide a persona that somebody wrote, under the same name."""
+    card = tmp_path / "sera.png"
+    card.touch()
+    (tmp_path / "al.md").touch()
+    (tmp_path / "ed.toml").symlink_to("nowhere")
+    assert folder.taken_by(tmp_path, "sera") == card
+    assert folder.taken_by(tmp_path, "sera", besides=[card]) is None
+    assert folder.taken_by(tmp_path, "al", besides=[card, tmp_path / "absent"]) == tmp_path / "al.md"
+    assert folder.taken_by(tmp_path, "ed") == tmp_path / "ed.toml"
+    assert folder.taken_by(tmp_path / "absent", "sera") is None
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    """An export would write over something else, without a word."""
+    path = tmp_path / "a.json"
+    path.write_text("theirs")
+    with pytest.raises(UsageError, match="already a file"):
+        folder.put(path, b"mine", replace=False)
+    assert path.read_text() == "theirs"
+    folder.put(path, b"mine", replace=True)
+    assert path.read_text() == "mine"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A full or missing folder would be a traceback."""
+    with pytest.raises(HermesError, match="No such file or directory"):
+        folder.put(tmp_path / "no" / "a.json", b"", replace=False)
+    with pytest.raises(HermesError, match="cannot be written"):
+        folder.put(tmp_path / "a\0b", b"", replace=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(HermesError, match="cannot be written"):
+        folder.keep(tmp_path / "file", "sera", "")
+    with pytest.raises(UsageError, match="larger than 4 MiB"):
+        folder.keep(tmp_path, "sera", "x" * (4 << 20) + "x")
+
+
+@pytest.mark.parametrize("name", ["Captain Nemo", "\u00c9lo\u00efse", 'the "Cat"', "C:\\back"])
+def test_the_file_that_teaches_the_format_plays(name: str) -> None:
+    """The first file that somebody sees would be refused, or be called something else."""
+    persona = parse(begun(name), Path("new.toml"))
+    assert persona.name == name
+    assert len(persona.greetings) == 2
+    assert persona.lorebook is not None
+    assert len(persona.lorebook.entries) == 2
+
+
+def test_what_the_file_comments_out_can_be_used() -> None:
+    """Somebody would take a # away, as the file says, and be told that there is no such key."""
+    text = "\n".join(line.removeprefix("# ") if " = " in line else line for line in begun("x").splitlines())
+    text = text.replace("# [note]", "[note]").replace("# [lorebook]", "[lorebook]")
+    persona = parse(text, Path("new.toml"))
+    assert persona.note is not None
+    assert (persona.nickname, persona.user, persona.worlds) == ("Cap", "the stranger", ("eldoria",))
+    assert persona.lorebook is not None
+    assert persona.lorebook.recursive
+    assert persona.lorebook.entries[1].cooldown == 5

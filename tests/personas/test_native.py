@@ -1,0 +1,318 @@
+"""hermes' own persona format: every key arrives, and every way in which a file can be wrong is explained."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.messages import Message, Role
+from hermes_cli.personas.loader import load_file
+from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.native import KEYS, parse
+from hermes_cli.personas.native_lore import BOOK_KEYS, ENTRY_KEYS, parse_lorebook
+from hermes_cli.personas.persona import Note, Persona
+from tests.personas.files import opened, refused, written
+
+FULL = """
+name = "Al"
+description = "A suit of armour."
+system = "You are {{char}}; {{user}} is your brother."
+greeting = "Hello, {{user}}!"
+user = "Ed"
+
+[[examples]]
+user = "<USER> asks"
+assistant = "<BOT> answers"
+
+[options]
+top-p = 0.5
+max_tokens = 64
+stop = "END"
+"""
+
+
+def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
+    """If this failed, something a person wrote into a persona file would be ignored in silence."""
+    persona = load_file(written(tmp_path, "alphonse.toml", FULL))
+    assert (persona.key, persona.name, persona.description) == ("alphonse", "Al", "A suit of armour.")
+    assert persona.user == "Ed"
+    assert persona.options == {"top_p": 0.5, "max_tokens": 64, "stop": ("END",)}
+    assert opened(persona, "Winry").messages == (
+        Message(Role.SYSTEM, "You are Al; Winry is your brother."),
+        Message(Role.USER, "Winry asks"),
+        Message(Role.ASSISTANT, "Al answers"),
+        Message(Role.ASSISTANT, "Hello, Winry!"),
+    )
+
+
+def test_a_short_file_is_enough(tmp_path: Path) -> None:
+    """If this failed, the one-line persona that the README promises would be refused."""
+    persona = load_file(written(tmp_path, "x.toml", '\ufeffsystem = "Hi {{user}} from {{char}}"\r\n'))
+    assert persona.name == "x"
+    assert opened(persona).messages == (Message(Role.SYSTEM, "Hi User from x"),)
+
+
+CHARACTER = """
+name = "Seraphina"
+nickname = "Sera"
+character = "A guardian of the glade."
+personality = "gentle"
+scenario = "You wake in her house."
+greeting = "You are safe."
+greetings = ["Hush.", "You again?"]
+dialogue = "<START>"
+post_history = "Stay gentle."
+creator_notes = "Made at night."
+worlds = ["eldoria"]
+
+[note]
+text = "Short answers."
+depth = 0
+
+[lorebook]
+name = "Glade"
+description = "Her woods."
+scan_depth = 5
+token_budget = 300
+recursive = true
+
+[[lore]]
+keys = ["glade", "/wood(s)?/i"]
+content = "It is old."
+name = "The glade"
+enabled = false
+secondary = ["night"]
+logic = "not-all"
+constant = true
+order = -3
+priority = 7
+position = "depth"
+depth = 2
+case_sensitive = true
+whole_words = false
+scan_depth = 1
+probability = 50
+sticky = 1
+cooldown = 2
+delay = 3
+recursable = false
+recurses = false
+only_recursion = true
+ignores_budget = true
+
+[original]
+file = "sera.png"
+kind = "png"
+"""
+
+
+def test_a_character_with_all_that_cards_have(tmp_path: Path) -> None:
+    """If this failed, a card would lose a field between its import and its first chat."""
+    source = tmp_path / "sera.toml"
+    assert parse(CHARACTER, source) == Persona(
+        "Seraphina",
+        "",
+        source,
+        nickname="Sera",
+        character="A guardian of the glade.",
+        personality="gentle",
+        scenario="You wake in her house.",
+        greetings=("You are safe.", "Hush.", "You again?"),
+        dialogue="<START>",
+        post_history="Stay gentle.",
+        creator_notes="Made at night.",
+        worlds=("eldoria",),
+        note=Note("Short answers.", 0),
+        lorebook=Lorebook((ENTRY,), "Glade", "Her woods.", 5, 300, recursive=True, source=source),
+        original=tmp_path / "sera.png",
+        kind="png",
+    )
+
+
+ENTRY = Entry(
+    "It is old.",
+    ("glade", "/wood(s)?/i"),
+    "The glade",
+    enabled=False,
+    secondary=("night",),
+    logic=Logic.NOT_ALL,
+    constant=True,
+    order=-3,
+    priority=7,
+    position=Position.DEPTH,
+    depth=2,
+    case_sensitive=True,
+    whole_words=False,
+    scan_depth=1,
+    probability=50.0,
+    sticky=1,
+    cooldown=2,
+    delay=3,
+    recursable=False,
+    recurses=False,
+    only_recursion=True,
+    ignores_budget=True,
+)
+
+
+def test_every_field_has_its_key() -> None:
+    """If this failed, a field that is new in a persona or an entry could not be written in a file."""
+    others = {"source", "verbatim", "lorebook", "original", "kind"}
+    assert {*Persona.__dataclass_fields__} - others <= {*KEYS}
+    assert {*ENTRY_KEYS} == {*Entry.__dataclass_fields__}
+    assert {*BOOK_KEYS} == {*Lorebook.__dataclass_fields__} - {"entries", "source"}
+
+
+def test_a_file_of_lore_is_lore_and_nothing_else(tmp_path: Path) -> None:
+    """If this failed, a persona in the lore folder would be a world with half of its text gone."""
+    source = tmp_path / "w.toml"
+    lore = CHARACTER[CHARACTER.index("[lorebook]") : CHARACTER.index("[original]")]
+    assert parse_lorebook(lore, source).entries == (ENTRY,)
+    for text, said in ((CHARACTER, "there is no key"), ("", "it has no entry")):
+        with pytest.raises(PersonaError, match=said):
+            parse_lorebook(text, source)
+
+
+def test_a_large_book_is_read() -> None:
+    """If this failed, a world with long entries full of dots would be refused for its dots."""
+    page = "It was night... and then? " * 200
+    book = parse_lorebook(f'[[lore]]\ncontent = """{page}"""\n\n' * 400, Path("w.toml"))
+    assert len(book.entries) == 400
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('system = "x"\nname = Ed\n', "line 2, column 8"),
+        ('system = "x', "line 1, column 12, the end of the file"),
+        ('system = "x"\nsystem = "y"', "line 2, column 13"),
+        ('system = "x"\ngreting = "y"', "no key 'greting'; did you mean 'greeting'?"),
+        ('name = "x"', "no 'system'"),
+        ('system = " \\n"', "'system' is empty"),
+        ("system = 3", "'system' is a number; it takes a text"),
+        ("system = true", "'system' is a boolean"),
+        ("system = 1979-05-27", "'system' is a date or time"),
+        ('system = "a\\u0000b"', "'system' holds a NUL"),
+        ('system = "x"\nname = "a\\nb"', "'name' is more than one line"),
+        ('system = "x"\nexamples = 3', "'examples' is a number"),
+        ('system = "x"\nexamples = [3]', "example 1 is a number"),
+        ('system = "x"\n[[examples]]\nuser = "a"', "example 1 has no 'assistant'"),
+        ('system = "x"\n[[examples]]\nuser = "a"\nassitant = "b"', "did you mean 'assistant'?"),
+        ('system = "x"\noptions = 3', "'options' is a number"),
+        ('system = "x"\n[options]\ntemperature = 9', "temperature is 9; it can be 0 to 5"),
+        ('system = "x"\n[options]\ntemprature = 1', "did you mean 'temperature'?"),
+        ('system = "x"\n[options]\ntop_p = "high"', "top_p takes a number"),
+        ('system = "x"\n[options]\ntop_p = nan', "top_p"),
+        ('system = "x"\n[options]\ntop-p = 0.1\ntop_p = 0.2', "'top_p' is there twice"),
+        ('system = "x"\ngreetings = "y"', "'greetings' is a text; it takes a list of texts"),
+        ('system = "x"\ngreetings = ["a", ""]', "'greetings' holds an empty text"),
+        ('system = "x"\nworlds = [1]', "'worlds' is a number; it takes a text"),
+        ('system = "x"\nnote = "y"', "'note' is a text; it takes a table"),
+        ('system = "x"\n[note]\ndepth = 2', "[note] has no 'text'"),
+        (
+            'system = "x"\n[note]\ntext = "y"\ndepth = 101',
+            "'depth' in [note] is out of range; it can be 0 to 100",
+        ),
+        ('system = "x"\n[note]\ntext = "y"\ndepht = 1', "no key 'depht' in [note]; did you mean 'depth'?"),
+        ('system = "x"\n[original]\nkind = "png"', "[original] has no 'file'"),
+        ('system = "x"\n[original]\nfile = "../../id_rsa"', "'file' in [original] is a path"),
+        ('system = "x"\n[original]\nfile = ".."', "'file' in [original] is a path"),
+        ('system = "x"\nlore = 3', "'lore' is a number; it takes tables"),
+        ('system = "x"\n[[lore]]\nkeys = ["a"]', "lore 1 has no 'content'"),
+        ('system = "x"\n[[lore]]\ncontent = "a"\nkey = "b"', "no key 'key' in lore 1; did you mean 'keys'?"),
+        ('system = "x"\n[[lore]]\ncontent = "a"\nkeys = "b"', "'keys' in lore 1 is a text"),
+        ('system = "x"\n[[lore]]\ncontent = "a"\nlogic = "and"', "is 'and'; did you mean 'and-any'?"),
+        ('system = "x"\n[[lore]]\ncontent = "a"\nposition = 1', "'position' in lore 1 is a number"),
+        (
+            'system = "x"\n[[lore]]\ncontent = "a"\nconstant = 1',
+            "'constant' in lore 1 is a number; it is true",
+        ),
+        (
+            'system = "x"\n[[lore]]\ncontent = "a"\norder = 1.5',
+            "'order' in lore 1 is a number; it takes a whole",
+        ),
+        ('system = "x"\n[[lore]]\ncontent = "a"\norder = true', "'order' in lore 1 is a boolean"),
+        (
+            'system = "x"\n[[lore]]\ncontent = "a"\nprobability = nan',
+            "'probability' in lore 1 is out of range",
+        ),
+        ('system = "x"\n[[lore]]\ncontent = "a"\nprobability = "1"', "'probability' in lore 1 is a text"),
+        ('system = "x"\n[lorebook]\ndepth = 3', "no key 'depth' in [lorebook]"),
+        ('system = "x"\n[lorebook]\ntoken_budget = -1', "'token_budget' in [lorebook] is out of range"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+        ("a = " + "1" * 5000, "a number is too long"),
+        (".".join("a" * 100_000) + " = 1", "too many dots"),
+        ("[" + "a." * 2000 + "a]\n" + "b=1\n" * 20_000, "too many dots"),
+        (b'system = "\xff"', "not UTF-8: byte 10 is 0xff"),
+        ('system = "x\0"', "NUL character at byte 11"),
+        ("#" * (4 << 20) + "#", "larger than 4 MiB"),
+    ],
+)
+def test_a_broken_file_is_explained(tmp_path: Path, content: str | bytes, said: str) -> None:
+    """If this failed, somebody would search a persona file for a mistake that hermes had already found."""
+    assert said in refused(written(tmp_path, "p.toml", content))
+
+
+SHARDS = st.sampled_from(
+    [
+        *("name", "system", "greeting", "user", "examples", "options", "temperature", "stop", "assistant"),
+        *("lore", "content", "keys", "lorebook", "note", "text", "depth", "original", "file", "worlds"),
+        *(" = ", "=", '"', "'", '"""', "'''", "[", "]", "[[", "]]", "{", "}", ".", ",", "#", "\\", "\\u0000"),
+        *(
+            "\n",
+            "\r\n",
+            "\r",
+            "\0",
+            "\x1b",
+            "\ufeff",
+            "{{char}}",
+            "{{user}}",
+            "1",
+            "-1",
+            "nan",
+            "inf",
+            "true",
+        ),
+        *(
+            "1e999",
+            "0x",
+            "1979-05-27",
+            'system = "x"\n',
+            "[options]\n",
+            "[[examples]]\n",
+            "[[lore]]\n",
+            "é",
+            "🙂",
+        ),
+    ]
+)
+tomlish = st.one_of(
+    st.lists(st.one_of(SHARDS, st.text(max_size=3)), max_size=25).map("".join),
+    st.lists(SHARDS, max_size=12).map(lambda parts: 'system = "x"\n' + "".join(parts)),
+)
+
+
+@given(tomlish)
+def test_any_text_is_a_persona_or_a_persona_error(text: str) -> None:
+    """If this failed, a file from a stranger could crash hermes."""
+    try:
+        persona = parse(text, Path("p.toml"))
+    except PersonaError:
+        return
+    assert isinstance(persona, Persona)
+    opened(persona)
+
+
+@given(st.one_of(st.binary(max_size=60), tomlish.map(lambda t: t.encode("utf-8", "surrogatepass"))))
+def test_any_bytes_are_a_persona_or_a_persona_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    """If this failed, a damaged download could crash hermes."""
+    folder = tmp_path_factory.getbasetemp()
+    for suffix in (".toml", ".txt"):
+        try:
+            opened(load_file(written(folder, f"any{suffix}", data)))
+        except PersonaError as error:
+            assert "any" in error.message  # noqa: PT017 - most of these files are broken, and some are not

@@ -1,0 +1,106 @@
+"""hermes' own format, written: read back as it was, and fit to be edited by hand."""
+
+import tomllib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.personas.lorebook import Entry, Logic, Lorebook
+from hermes_cli.personas.native import parse
+from hermes_cli.personas.native_lore import parse_lorebook
+from hermes_cli.personas.native_writer import append_entry, write
+from hermes_cli.personas.persona import Example, Note, Persona
+from hermes_cli.personas.toml_text import text, value
+from tests.personas.values import SOURCE, entries, lorebooks, personas, prose
+
+HAND_MADE = '''\
+name = "Al"
+description = "A suit of armour."
+system = 'You are "Al".'
+greeting = """
+*He waves.* "Brother!"
+"Are you there?\\""""
+greetings = ["Hi.", "Oh."]
+
+[note]
+text = "Al is \\\\kind\\\\."
+depth = 2
+
+[[examples]]
+user = "Who?"
+assistant = "Al."
+
+[options]
+temperature = 0.5
+
+[lorebook]
+scan_depth = 3
+
+[[lore]]
+keys = ["armour", "/steel(ed)?/i"]
+content = "Hollow."
+logic = "not-any"
+'''
+AL = Persona(
+    "Al",
+    'You are "Al".',
+    SOURCE,
+    description="A suit of armour.",
+    greetings=('*He waves.* "Brother!"\n"Are you there?"', "Hi.", "Oh."),
+    note=Note("Al is \\kind\\.", 2),
+    examples=(Example("Who?", "Al."),),
+    options={"temperature": 0.5},
+    lorebook=Lorebook(
+        (Entry("Hollow.", ("armour", "/steel(ed)?/i"), logic=Logic.NOT_ANY),), scan_depth=3, source=SOURCE
+    ),
+)
+
+
+def test_a_person_can_read_it() -> None:
+    """A card that was imported would be a wall of escapes in which nobody could change a line."""
+    assert write(AL) == HAND_MADE
+    assert parse(HAND_MADE, SOURCE) == AL
+
+
+@given(personas)
+def test_a_persona_comes_back_as_it_was(persona: Persona) -> None:
+    """A card would lose a field, a line end or a quote when it is imported."""
+    written = write(persona)
+    assert parse(written, SOURCE) == persona
+    assert tomllib.loads(written)["name"] == persona.name
+
+
+@given(lorebooks)
+def test_a_lorebook_comes_back_as_it_was(book: Lorebook) -> None:
+    """A world would lose an entry, or one of its settings, when it is imported."""
+    assert parse_lorebook(write(book), SOURCE) == book
+
+
+@given(prose | st.text(st.characters(codec="utf-8")))
+def test_any_text_is_a_toml_text(written: str) -> None:
+    """A text with quotes or control characters would make a file that no TOML reader takes."""
+    assert tomllib.loads(f"x = {text(written)}\ny = {value([written])}") == {"x": written, "y": [written]}
+
+
+@given(lorebooks, entries)
+def test_an_entry_is_put_behind_the_others(book: Lorebook, entry: Entry) -> None:
+    """`/lore add` would damage the entries that are there, or lose the new one."""
+    longer = append_entry(write(book), entry)
+    assert parse_lorebook(longer, SOURCE) == replace(book, entries=(*book.entries, entry))
+
+
+@pytest.mark.parametrize("before", ["", "# mine", 'name = "x"\nsystem = "y"\n', "[[lore]]\ncontent = 'a'"])
+def test_what_a_person_wrote_stays(before: str) -> None:
+    """A file's comments would be gone after an entry is added to it."""
+    after = append_entry(before, Entry("b", ("k",)))
+    assert after.startswith(before)
+    assert tomllib.loads(after)["lore"][-1] == {"keys": ["k"], "content": "b"}
+
+
+def test_blanks_say_nothing() -> None:
+    """A card with a system prompt of one blank would be imported as a file that hermes itself refuses."""
+    blank = replace(AL, system=" ", greetings=("", "Hi."), note=Note("\n"), nickname="\t", options={})
+    read = parse(write(blank), SOURCE)
+    assert (read.system, read.greetings, read.note, read.nickname) == ("", ("Hi.",), None, "")

@@ -1,0 +1,95 @@
+"""How a conversation with a character opens: what the model is told, in which order, and who said what."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.messages import Message, Role
+from hermes_cli.personas import Example, Macros, Persona, open_with
+
+SERAPHINA = Persona(
+    name="Seraphina",
+    system="",
+    source=Path("seraphina.toml"),
+    nickname="Sera",
+    character="{{char}} guards the glade.",
+    personality="kind",
+    scenario="{{user}} wakes up.",
+    greetings=("*{{char}} smiles.*", "Good morning, {{user}}."),
+)
+MACROS = Macros(SERAPHINA.called, "Ann")
+USER, ASSISTANT = Role.USER, Role.ASSISTANT
+
+
+def said(dialogue: str) -> list[tuple[str, str]]:
+    """Return the turns of an example dialogue."""
+    opening = open_with(replace(SERAPHINA, dialogue=dialogue), MACROS)
+    return [(message.role.value, message.text) for message in opening.examples]
+
+
+def test_a_card_without_a_prompt_has_one() -> None:
+    """The model would be told who somebody is, and not that it plays them."""
+    opening = open_with(SERAPHINA, MACROS, "A knight.")
+    prompt, *rest = (opening.system or "").split("\n\n")
+    assert prompt.startswith("You are Sera. Write Sera's next reply in this conversation with Ann.")
+    assert rest == [
+        "Sera guards the glade.",
+        "Personality: kind",
+        "Scenario: Ann wakes up.",
+        "About Ann: A knight.",
+    ]
+    assert opening.greetings == ("*Sera smiles.*", "Good morning, Ann.")
+
+
+def test_a_cards_own_prompt_replaces_ours_and_can_hold_it() -> None:
+    """A card could not say how it is to be played, or would lose what it only wanted to add to."""
+    alone = open_with(replace(SERAPHINA, system="Rhyme."), MACROS)
+    added = open_with(replace(SERAPHINA, system="{{original}} Rhyme."), MACROS)
+    assert (alone.system or "").startswith("Rhyme.\n\nSera guards")
+    assert (added.system or "").startswith("You are Sera.")
+    assert " Rhyme.\n\nSera guards" in (added.system or "")
+
+
+def test_an_assistant_is_told_its_own_prompt_alone() -> None:
+    """The prompt that a model was trained with would be another, and a script's answers tell of its owner."""
+    helper = Persona("Helper", "Help {{user}}.", Path("x.toml"))
+    assert open_with(helper, MACROS, "A knight.").before == (Message(Role.SYSTEM, "Help Ann."),)
+    plain = Persona("Plain", "As {{it}} <user> stands", Path("x.txt"), verbatim=True)
+    assert open_with(plain, MACROS).system == "As {{it}} <user> stands"
+
+
+def test_what_is_for_the_reader_reaches_no_prompt() -> None:
+    """An author's remarks would be played."""
+    noted = replace(SERAPHINA, creator_notes="Best at temperature 1", description="A guardian")
+    assert open_with(noted, MACROS) == open_with(SERAPHINA, MACROS)
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "turns"),
+    [
+        (
+            "<START>\n{{user}}: Who?\n{{char}}: Me.\nIndeed.\n<start>\n{{char}}: *waves*",
+            [("user", "Who?"), ("assistant", "Me.\nIndeed."), ("assistant", "*waves*")],
+        ),
+        ("<USER>: a\n<BOT>: b", [("user", "a"), ("assistant", "b")]),
+        ("Ann: a\nSeraphina: b\nSera: c", [("user", "a"), ("assistant", "b\nc")]),
+        ("Just how she speaks.", [("assistant", "Just how she speaks.")]),
+        ("Night.\n{{char}}: b, {{user}}", [("assistant", "Night.\nb, Ann")]),
+        ("<START>\n<START>\n", []),
+        ("{{char}}: a: b\nelse: c", [("assistant", "a: b\nelse: c")]),
+    ],
+)
+def test_example_dialogue_becomes_turns(dialogue: str, turns: list[tuple[str, str]]) -> None:
+    """The examples would be one block of text, or the model learn to speak for the person."""
+    assert said(dialogue) == turns
+
+
+def test_exchanges_stand_behind_the_dialogue() -> None:
+    """What was written as pairs would be lost."""
+    both = replace(SERAPHINA, dialogue="{{char}}: a", examples=(Example("q {{char}}", "w {{user}}"),))
+    assert open_with(both, MACROS).examples == (
+        Message(ASSISTANT, "a"),
+        Message(USER, "q Sera"),
+        Message(ASSISTANT, "w Ann"),
+    )

@@ -1,0 +1,88 @@
+"""Any persona and any lorebook that a file can hold, for tests that go over all of them."""
+
+from pathlib import Path
+from types import MappingProxyType
+
+from hypothesis import strategies as st
+
+from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.persona import Example, Note, Persona
+
+SOURCE = Path("somebody.toml")
+
+_letters = st.characters(codec="utf-8", exclude_characters="\0")
+_hostile = st.sampled_from(
+    ['"', '"""', "'", "'''", "\\", "\n", "\r\n", "\r", "\t", "#", "[x]", "\x1b", "\x7f"]
+)
+prose = st.lists(st.one_of(st.text(_letters, max_size=8), _hostile), max_size=8).map("".join)
+filled = prose.map(lambda text: f"{text}x") | prose.map(lambda text: f'x{text}"')
+optional = st.just("") | filled
+lines = filled.filter(lambda text: len(text.splitlines()) == 1)
+flags = st.booleans()
+numbers = st.integers(0, 10_000)
+
+entries = st.builds(
+    Entry,
+    content=prose,
+    keys=st.lists(filled, max_size=3).map(tuple),
+    name=optional,
+    enabled=flags,
+    secondary=st.lists(filled, max_size=2).map(tuple),
+    logic=st.sampled_from(Logic),
+    constant=flags,
+    order=st.integers(-(10**9), 10**9),
+    priority=st.integers(-(10**9), 10**9),
+    position=st.sampled_from(Position),
+    depth=numbers,
+    case_sensitive=st.none() | flags,
+    whole_words=st.none() | flags,
+    scan_depth=st.none() | numbers,
+    probability=st.floats(0, 100),
+    sticky=numbers,
+    cooldown=numbers,
+    delay=numbers,
+    recursable=flags,
+    recurses=flags,
+    only_recursion=flags,
+    ignores_budget=flags,
+)
+lorebooks = st.builds(
+    Lorebook,
+    entries=st.lists(entries, max_size=4).map(tuple),
+    name=optional,
+    description=optional,
+    scan_depth=st.none() | numbers,
+    token_budget=st.none() | st.integers(0, 10**9),
+    recursive=flags,
+    source=st.just(SOURCE),
+)
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.floats(0, 5),
+        "top_k": st.integers(0, 1_000_000),
+        "stop": st.lists(filled, min_size=1, max_size=2).map(tuple),
+    },
+)
+personas = st.builds(
+    Persona,
+    name=lines,
+    system=filled,
+    source=st.just(SOURCE),
+    description=optional,
+    nickname=st.just("") | lines,
+    character=optional,
+    personality=optional,
+    scenario=optional,
+    greetings=st.lists(filled, max_size=3).map(tuple),
+    dialogue=optional,
+    examples=st.lists(st.builds(Example, prose, prose), max_size=2).map(tuple),
+    post_history=optional,
+    note=st.none() | st.builds(Note, filled, st.integers(0, 100)),
+    user=st.none() | lines,
+    creator_notes=optional,
+    lorebook=st.none() | lorebooks,
+    worlds=st.lists(filled, max_size=2).map(tuple),
+    options=options.map(MappingProxyType),
+    original=st.none() | st.just(Path("somebody.png")),
+)
