@@ -14,6 +14,8 @@ from benchmarks.rows import (
     c9,
     c10,
     c10_transformers,
+    l1,
+    l2,
     s1,
 )
 
@@ -30,6 +32,8 @@ ROWS = {
     "C9": c9.measure,
     "C10": c10.measure,
     "C10-transformers": c10_transformers.measure,
+    "L1": l1.measure,
+    "L2": l2.measure,
     "S1": s1.measure,
     "C1-busy": c1_busy.measure,
 }

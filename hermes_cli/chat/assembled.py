@@ -12,8 +12,8 @@ class Kind(StrEnum):
 
     SYSTEM = "system prompt and persona"
     ALWAYS = "lore that is always told"
-    SUMMARY = "what was condensed"
     EXAMPLES = "examples"
+    SUMMARY = "what was condensed"
     LORE = "lore that fired"
     TURNS = "turns"
     NOTES = "notes"

@@ -3,6 +3,7 @@
 It knows how that is asked for. It refuses to know when it is needed and where the note then stands.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -17,6 +18,7 @@ LENGTH_SHARE: Final = 16
 """A note may have a sixteenth of the window, and of that no more than MAX_TOKENS."""
 MAX_TOKENS: Final = 400
 LEAD: Final = "What happened before:\n"
+_SENTENCE: Final = re.compile(r"[.!?…]['\")*]*(?=\s|$)")
 _ASK: Final = (
     "You condense conversations. Write down in the third person and in the past tense what happened, who is "
     "who, what was promised and what must not be forgotten, in as few sentences as that takes. Write nothing "
@@ -48,13 +50,20 @@ def condense(
     length = max(16, min(MAX_TOKENS, engine.context_size // LENGTH_SHARE))
     how = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0)
     for some in [*pieces, piece]:
-        said = ""
+        said, reason = "", FinishReason.STOP
         for chunk in engine.stream(_asked(note, some, macros), how, cancel):
             said += chunk.text
-            if chunk.completion and chunk.completion.finish_reason is FinishReason.CANCELLED:
-                return None
-        note = said.strip() or note
+            reason = chunk.completion.finish_reason if chunk.completion else reason
+        if reason is FinishReason.CANCELLED:
+            return None
+        note = _whole(said.strip(), cut=reason is FinishReason.LENGTH) or note
     return LEAD + note
+
+
+def _whole(text: str, *, cut: bool) -> str:
+    """Return a text up to its last whole sentence, where it was cut and has one."""
+    ends = [found.end() for found in _SENTENCE.finditer(text)] if cut else []
+    return text[: ends[-1]] if ends else text
 
 
 def _asked(note: str, turns: Sequence[Message], macros: Macros) -> list[Message]:

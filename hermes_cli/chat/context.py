@@ -211,10 +211,10 @@ class Context:
         """Yield what stands around the turns, in that order; the next answer is said at `end`."""
         if self._system:
             yield Kind.SYSTEM, _PINNED, Message(Role.SYSTEM, self._system)
-        if self._summary is not None and self._summary.text:
-            yield Kind.SUMMARY, _PINNED, Message(Role.SYSTEM, self._summary.text)
         for message in self._examples[self._example_starts[step.example] :]:
             yield Kind.EXAMPLES, _PINNED, message
+        if self._summary is not None and self._summary.text:
+            yield Kind.SUMMARY, _PINNED, Message(Role.SYSTEM, self._summary.text)
         for one in in_order(step.standing):
             yield Kind.LORE, one.at, one.message
         for one in self._always:

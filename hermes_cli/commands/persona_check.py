@@ -12,7 +12,7 @@ from hermes_cli.chat.telling import LORE_SHARE
 from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.model_choice import Choice, Speller, choose_model, known_choice, open_speller
 from hermes_cli.commands.runtime import Runtime
-from hermes_cli.errors import HermesError, PersonaError
+from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.models.plan import Wishes
 from hermes_cli.personas import check as judge
@@ -75,7 +75,7 @@ def _judged(
     if isinstance(subject, Lorebook):
         scale = _scale(tokens, [subject])
         everything = sum(tokens.count(entry.content) for entry in subject.entries)
-        row = ("lore", f"{everything:,}", counted(len(subject.entries), "entry", "entries"))
+        row = ("lore", counted(everything, "token"), counted(len(subject.entries), "entry", "entries"))
         return [row], judge.book_findings(subject, [subject], scale)
     worlds = loader.lorebooks(subject, runtime.paths.lore)
     opening = _opening(subject)
@@ -91,11 +91,11 @@ def _opening(persona: Persona) -> Opening:
 def _row(part: judge.Part, scale: Scale) -> tuple[str, str, str]:
     counts = [scale.tokens(text) for text in part.texts]
     several = f"{counted(len(counts), 'text')}, the longest {max(counts):,}" if len(counts) > 1 else ""
-    return (part.name, f"{sum(counts):,}", several)
+    return (part.name, counted(sum(counts), "token"), several)
 
 
 def _lost_original(persona: Persona) -> Iterator[str]:
-    if persona.original and not persona.original.exists():
+    if persona.original and not loader.is_file(persona.original):
         yield f"{persona.original} is gone: an export will lack what only that file held"
 
 
@@ -117,20 +117,24 @@ def _mistakes(keys: Sequence[str]) -> dict[str, str]:
 def _tokens(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator[Tokens]:
     """Yield the count of a model that is named or is here, and otherwise an estimate."""
     choice = _choice(runtime, name, wishes)
-    if choice is None:
+    if choice is None and name is None:
         yield _estimated(wishes.context_size)
         return
     with open_speller(runtime, name, wishes) as speller:
-        own = choice.plan.context_size if choice.plan else None
-        yield Tokens(_counter(speller), wishes.context_size or own or judge.USUAL_WINDOW, choice.summary)
+        own = choice.plan.context_size if choice and choice.plan else judge.USUAL_WINDOW
+        whose = choice.summary if choice else f"{name}, which this machine cannot load"
+        yield Tokens(_counter(speller), wishes.context_size or own, whose)
 
 
 def _choice(runtime: Runtime, name: str | None, wishes: Wishes) -> Choice | None:
-    if name:
-        return choose_model(runtime, name, wishes)
+    """Return the model that would play, and None where there is none or it cannot be loaded."""
     try:
-        return known_choice(runtime, wishes)
-    except HermesError:  # a model that cannot be loaded is no reason not to look at a card
+        return choose_model(runtime, name, wishes) if name else known_choice(runtime, wishes)
+    except ResourcesExhausted:
+        return None  # its tokenizer is here all the same
+    except HermesError:
+        if name:
+            raise
         return None
 
 

@@ -77,7 +77,7 @@ def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
     sources = _sources(shipped_dir, SUFFIXES) | _sources(user_dir, SUFFIXES)
     if name_or_path in sources:
         return sources[name_or_path]
-    if (path.suffix or name_or_path == MODELFILE) and _is_file(path):
+    if (path.suffix or name_or_path == MODELFILE) and is_file(path):
         return path
     raise PersonaError(
         f"there is no persona '{name_or_path}'{suggestion(name_or_path.lower(), sources)}", _LIST_HINT
@@ -195,7 +195,8 @@ def _same(name: str, other: str) -> bool:
     return bool(name.strip()) and name.strip().casefold() == other.strip().casefold()
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Return whether there is a file at a path, which may be none that a system takes."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or a NUL in it

@@ -31,14 +31,13 @@ def value(of: str | bool | float | Sequence[str]) -> str:  # noqa: FBT001 - TOML
 
 
 def text(of: str) -> str:
-    """Return a text in quotes: of several lines between three, each line on its own.
+    """Return a text in the quotes in which the least of it must be escaped.
 
-    No line end is normalised: a CR is written as an escape.
+    What has several lines, or both kinds of quotes, stands between three. No line end is normalised: a CR is
+    written as an escape.
     """
-    if "\n" not in of:
-        if '"' in of and not _NOT_LITERAL.search(of):
-            return f"'{of}'"
-        return f'"{_IN_LINE.sub(_escaped, of)}"'
+    if "\n" not in of and ('"' not in of or not _NOT_LITERAL.search(of)):
+        return f"'{of}'" if '"' in of else f'"{_IN_LINE.sub(_escaped, of)}"'
     return f'"""\n{_IN_LINES.sub(_escaped, of)}"""'
 
 

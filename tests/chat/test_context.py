@@ -179,7 +179,7 @@ def test_what_was_condensed_stands_for_its_turns() -> None:
     """The turns would be told twice, or not at all."""
     turns = dialogue(4)
     prompt = assembled(turns, 4096, summary=Summary(tuple(turns[:3]), "short"))
-    assert texts(prompt) == ["S" * 20, "short", "eq1", "ea1", "eq2", "ea2", "q2", "a2", "q3", "a3", "q4"]
+    assert texts(prompt) == ["S" * 20, "eq1", "ea1", "eq2", "ea2", "short", "q2", "a2", "q3", "a3", "q4"]
     assert next(part for part in prompt.parts if part.kind is Kind.SUMMARY).tokens == len("system\nshort") + 3
 
 

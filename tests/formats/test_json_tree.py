@@ -127,7 +127,7 @@ def test_what_cannot_be_gone_on_with_is_refused(good: str, bad: str, reason: str
 
 
 def test_examples_stand_before_a_greeting_or_a_question() -> None:
-    """Broken: a conversation with examples could not come back, or /undo would stand beside the turn it means."""
+    """Broken: a conversation with examples could not come back, or /undo stand beside the turn it means."""
     text = json_tree.write([alchemy()]).replace('"role": "system"', '"role": "assistant"')
     (one,) = json_tree.read(text)
     assert [turn.text for turn in one.turns][:2] == ["You are Ed.", "You again?"]

@@ -124,7 +124,7 @@ def test_a_chat_needs_its_header_and_a_turn() -> None:
 
 
 def test_examples_stand_before_a_greeting_or_a_question() -> None:
-    """Broken: a conversation with examples could not come back, or /undo would stand beside the turn it means."""
+    """Broken: a conversation with examples could not come back, or /undo stand beside the turn it means."""
     header, greeting, asked, *_ = CHAT.split("\n")
     own = '"hermes":{"opening":[{"role":"user","text":"q"},{"role":"assistant","text":"a"}]},'
     header = header.replace('"note_prompt"', own + '"note_prompt"')

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hermes_cli.formats.json_tree import FROM_A_FILE
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 TRICKS = (
@@ -50,6 +50,20 @@ made = st.builds(
 )
 
 
+def settings_of(places: list[int]) -> st.SearchStrategy[Setting]:
+    """Return what may hold for a conversation with these messages."""
+    some = st.tuples(st.sampled_from(places), texts) if places else st.nothing()
+    seeds = st.none() | st.integers(0, 2**32)
+    return st.builds(
+        Setting,
+        texts,
+        seeds,
+        texts,
+        st.integers(0, 999),
+        st.lists(some, max_size=2 if places else 0).map(tuple),
+    )
+
+
 @st.composite
 def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
     """Draw a whole tree: any shape, any texts, with everything that a reply carries."""
@@ -62,12 +76,19 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
         messages.append(StoredMessage(number, 0, parent, role, text, state, created, draw(made)))
     opening = [Message(SYSTEM, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(USER, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
-    if messages and all(one.role is ASSISTANT for one in messages if one.parent is None):  # greetings
-        opening += [Message(ASSISTANT, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
+    opening += [Message(ASSISTANT, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     places = [one.id for one in messages]
     leaf = draw(st.sampled_from(places)) if least else draw(st.sampled_from([None, *places]))
     facts = StoredConversation(
-        0, draw(texts), draw(st.booleans()), "", tuple(opening), draw(seconds), draw(seconds), leaf
+        0,
+        draw(texts),
+        draw(st.booleans()),
+        "",
+        tuple(opening),
+        draw(seconds),
+        draw(seconds),
+        leaf,
+        setting=draw(settings_of(places)),
     )
     return Transcript(facts, tuple(messages))
 

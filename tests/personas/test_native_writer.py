@@ -84,6 +84,22 @@ def test_any_text_is_a_toml_text(written: str) -> None:
     assert tomllib.loads(f"x = {text(written)}\ny = {value([written])}") == {"x": written, "y": [written]}
 
 
+@pytest.mark.parametrize(
+    ("written", "quoted"),
+    [
+        ("plain", '"plain"'),
+        ('"Hi."', "'\"Hi.\"'"),
+        ("It's.", '"It\'s."'),
+        ('She\'s "here".', '"""\nShe\'s "here"."""'),
+        ("C:\\dir", '"C:\\\\dir"'),
+        ("a\n\nb", '"""\na\n\nb"""'),
+    ],
+)
+def test_speech_stays_readable(written: str, quoted: str) -> None:
+    """Every line that somebody says would be full of escapes."""
+    assert text(written) == quoted
+
+
 @given(lorebooks, entries)
 def test_an_entry_is_put_behind_the_others(book: Lorebook, entry: Entry) -> None:
     """`/lore add` would damage the entries that are there, or lose the new one."""

@@ -140,7 +140,8 @@ def test_ordinary_talk_costs_nothing() -> None:
     said = (
         "Tell me the truth: also, the illustrated cluster collapsed. A scar on the garden gate, and no envy."
     )
-    assert lore.fires([Message(Role.USER, said)], {}) == {}
+    for greeting in opening("edward-elric").greetings:
+        assert lore.fires([Message(Role.ASSISTANT, greeting), Message(Role.USER, said)], {}) == {}
 
 
 def test_no_two_entries_are_called_the_same() -> None:

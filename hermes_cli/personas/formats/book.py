@@ -32,7 +32,7 @@ def read(book: Fields, source: Path) -> Lorebook:
     return Lorebook(
         entries=tuple(entry(raw, book.remarks) for raw in raw_entries(book, source)),
         name=book.line("name"),
-        description=book.text("description"),
+        description=book.text("description") if book.text("description").strip() else "",
         scan_depth=book.whole("scan_depth", 0, MOST),
         token_budget=book.whole("token_budget", 0, MOST),
         recursive=book.flag("recursive_scanning"),
@@ -93,7 +93,9 @@ def entry(raw: dict[str, Any], remarks: Remarks) -> Entry:
 
 def is_pattern(key: str) -> bool:
     """Return whether a key is a regular expression between slashes, with its flags."""
-    return len(key) > 2 and key.startswith("/") and key.rpartition("/")[2].isalpha() | key.endswith("/")
+    return (
+        len(key) > len("//") and key.startswith("/") and key.rpartition("/")[2].isalpha() | key.endswith("/")
+    )
 
 
 def _keys(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -14,7 +14,12 @@ from hermes_cli.personas.formats.fields import Fields
 from hermes_cli.personas.formats.found import Remarks
 from hermes_cli.personas.lorebook import Entry, Lorebook, Position
 
-_PLAIN: Final = {"enabled": "enabled", "constant": "constant", "order": "insertion_order", "priority": "priority"}
+_PLAIN: Final = {
+    "enabled": "enabled",
+    "constant": "constant",
+    "order": "insertion_order",
+    "priority": "priority",
+}
 _MORE: Final = {
     "whole_words": "match_whole_words",
     "scan_depth": "scan_depth",
@@ -67,7 +72,9 @@ def write(raw: Any, new: Lorebook, source: Path) -> dict[str, Any]:
     return result
 
 
-def _entries(raws: list[dict[str, Any]], old: tuple[Entry, ...], new: tuple[Entry, ...]) -> list[dict[str, Any]]:
+def _entries(
+    raws: list[dict[str, Any]], old: tuple[Entry, ...], new: tuple[Entry, ...]
+) -> list[dict[str, Any]]:
     free = _next_id(raws)
     result = []
     for one, place in zip(new, _places(old, new), strict=True):
@@ -81,7 +88,7 @@ def _entries(raws: list[dict[str, Any]], old: tuple[Entry, ...], new: tuple[Entr
 
 def _next_id(raws: list[dict[str, Any]]) -> int:
     """Return an id that no entry has: SillyTavern takes a missing one for the place in the list."""
-    ids = [raw["id"] for raw in raws if isinstance(raw.get("id"), int)]
+    ids: list[int] = [raw["id"] for raw in raws if isinstance(raw.get("id"), int)]
     return max([len(raws) - 1, *ids]) + 1
 
 
@@ -103,8 +110,9 @@ def _places(old: tuple[Entry, ...], new: tuple[Entry, ...]) -> list[int | None]:
         for n, one in enumerate(new):
             wanted = sign(n, one)
             if result[n] is None and wanted is not None and by_sign.get(wanted):
-                result[n] = by_sign[wanted].pop()
-                free.discard(result[n] or 0)
+                place = by_sign[wanted].pop()
+                result[n] = place
+                free.discard(place)
     return result
 
 
@@ -123,27 +131,11 @@ def _put(raw: dict[str, Any], old: Entry | None, new: Entry) -> dict[str, Any]:
 
     if is_changed("content"):
         result["content"] = _content(raw, decorated, new, keeps_all=old is not None)
-    if is_changed("keys", "secondary", "logic"):
-        _put_keys(result, more, new)
-    if is_changed("name"):
-        result["comment" if "comment" in raw and not raw.get("name") else "name"] = new.name
-    for name, key in _PLAIN.items():
-        if is_changed(name):
-            result[key] = getattr(new, name)
-    if is_changed("position", "depth"):
-        result["position"] = "before_char" if new.position is Position.BEFORE else "after_char"
-        more |= {"position": _PLACES[new.position], "depth": new.depth}
-    if is_changed("case_sensitive"):
-        result["case_sensitive"] = more["case_sensitive"] = new.case_sensitive
-    for name, key in _MORE.items():
-        if is_changed(name):
-            more[key] = getattr(new, name)
-    if is_changed("probability"):
-        more |= {"probability": new.probability, "useProbability": True}
-    if is_changed("recursable"):
-        more["exclude_recursion"] = not new.recursable
-    if is_changed("recurses"):
-        more["prevent_recursion"] = not new.recurses
+    for table, keys in ((result, _PLAIN), (more, _MORE)):
+        table.update({key: getattr(new, name) for name, key in keys.items() if is_changed(name)})
+    for names, put in _TOGETHER.items():
+        if is_changed(*names):
+            put(result, more, new)
     if more or "extensions" in raw:
         result["extensions"] = more
     return result
@@ -154,6 +146,39 @@ def _put_keys(result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
     result["selective"] = bool(new.secondary)
     result["use_regex"] = any(map(book.is_pattern, (*new.keys, *new.secondary)))
     more["selectiveLogic"] = book.LOGICS.index(new.logic)
+
+
+def _put_name(result: dict[str, Any], _more: dict[str, Any], new: Entry) -> None:
+    result["comment" if "comment" in result and not result.get("name") else "name"] = new.name
+
+
+def _put_place(result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+    result["position"] = "before_char" if new.position is Position.BEFORE else "after_char"
+    more |= {"position": _PLACES[new.position], "depth": new.depth}
+
+
+def _put_case(result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+    result["case_sensitive"] = more["case_sensitive"] = new.case_sensitive
+
+
+def _put_chance(_result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+    more |= {"probability": new.probability, "useProbability": True}
+
+
+def _put_recursion(_result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+    more |= {"exclude_recursion": not new.recursable, "prevent_recursion": not new.recurses}
+
+
+_Put = Callable[[dict[str, Any], dict[str, Any], Entry], None]
+_TOGETHER: Final[dict[tuple[str, ...], _Put]] = {
+    ("keys", "secondary", "logic"): _put_keys,
+    ("name",): _put_name,
+    ("position", "depth"): _put_place,
+    ("case_sensitive",): _put_case,
+    ("probability",): _put_chance,
+    ("recursable", "recurses"): _put_recursion,
+}
+"""Fields of an Entry that are written together."""
 
 
 def _content(raw: dict[str, Any], decorated: decorators.Decorated, new: Entry, *, keeps_all: bool) -> str:

@@ -1,7 +1,7 @@
 """Decorators: lines such as `@@depth 2` at the start of a lorebook entry's content, as V3 cards have them.
 
-After the Character Card V3 specification, "Decorators". It knows which of them say what an Entry can hold; the
-others are left out with a remark. It refuses to know where an entry came from.
+After the Character Card V3 specification, "Decorators". It knows which of them say what an Entry can hold;
+the others are left out with a remark. It refuses to know where an entry came from.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,9 @@ def apply(entry: Entry, decorated: Decorated, remarks: Remarks) -> Entry:
     for name in _ORDER:
         if name in decorated.said:
             changes |= _KNOWN[name](decorated.said[name]) or {}
-    if "secondary" in changes and (entry.secondary or {"additional_keys", "exclude_keys"} <= decorated.said.keys()):
+    if "secondary" in changes and (
+        entry.secondary or {"additional_keys", "exclude_keys"} <= decorated.said.keys()
+    ):
         remarks.add("an entry has several kinds of secondary keys; hermes takes the decorator's")
     for line in decorated.others:
         remarks.add(f"the decorator {line.split(' ')[0][:30]} is left out")

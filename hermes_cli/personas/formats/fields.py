@@ -1,4 +1,4 @@
-"""Values of a table that somebody else wrote, taken out as the type that is wanted, or left out with a remark.
+"""Values of a table that somebody else wrote, as the type that is wanted, or left out with a remark.
 
 Cards in the wild hold null for a text, a number for a name and "4" for 4: what can be read is read, and no
 single slip makes a character unplayable. It refuses to know what any key means.

@@ -20,7 +20,7 @@ _MAX_COMMAS: Final = 250_000
 _DAMAGED_HINT: Final = "it is damaged, or was edited by hand: compare it with the file it came from"
 
 
-class _Refused(ValueError):
+class _Refused(ValueError):  # noqa: N818 - reads as what happened
     """A value that JSON's grammar or hermes' limits do not allow."""
 
 

@@ -47,7 +47,9 @@ _MORE: Final = {
 
 def is_one(document: dict[str, Any]) -> bool:
     """Return whether a JSON document is a world file, or a card's book without its card."""
-    return document.get("spec") == SPEC or ("entries" in document and isinstance(document["entries"], dict | list))
+    return document.get("spec") == SPEC or (
+        "entries" in document and isinstance(document["entries"], dict | list)
+    )
 
 
 def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:

@@ -1,0 +1,179 @@
+"""Character cards as they are written: what a Persona changed, laid over the document it was read from.
+
+What stands in a document and hermes does not know stays, from one version to another, too. It knows what each
+version must hold. It refuses to know what a card is wrapped in.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.personas.formats import book_write, card, strict_json
+from hermes_cli.personas.formats.card import OWN, SPECS, TEXTS, V1_KEYS, Version
+from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.persona import Note, Persona
+
+_START: Final = "<START>"
+_V2_TEXTS: Final = (*V1_KEYS, "creator_notes", "system_prompt", "post_history_instructions", "creator")
+_FIRST_VERSION: Final = "1.0"
+_SAME: Final = {"name": "name", "nickname": "nickname", "creator_notes": "creator_notes", **TEXTS}
+_PRIVATE: Final = ("description", "user")
+"""Fields of a Persona that no card has."""
+
+
+def written(document: Mapping[str, Any] | None, new: Persona, version: Version) -> dict[str, Any]:
+    """Return a card of a version that reads as `new`, made of the document of any version that it came from.
+
+    Raises PersonaError where that one cannot be read.
+    """
+    source = new.original or new.source
+    base = as_version(document, version, source) if document else _empty(new.name, version)
+    return laid_over(base, card.read(base, source, Remarks()), new)
+
+
+def as_version(document: Mapping[str, Any], version: Version, source: Path) -> dict[str, Any]:
+    """Return a card in another version, with all that it holds. Raises PersonaError where it is none."""
+    before = card.version(document)
+    if before == version:
+        return dict(document)
+    data = card.data_of(document, source)
+    around = {key: value for key, value in document.items() if key not in {"spec", "spec_version", "data"}}
+    if version == 1:
+        return around | _filled(data, 1)
+    data = _filled(data, version)
+    # What a V1 card holds goes under `data` as a whole; a V2 card's surroundings stay around it.
+    return _wrapped(data, version) | ({} if before == 1 else around)
+
+
+def laid_over(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[str, Any]:
+    """Return a document in which what differs between two personas is as in the new one.
+
+    `old` is what reading the document gives, or one like it.
+    """
+    version, source = card.version(document), new.original or new.source
+    result = dict(document)
+    data = result if version == 1 else dict(card.data_of(document, source))
+    for key, value in _changes(old, new).items():
+        data[key] = value
+        # Before V2 was known everywhere, cards said the old fields twice.
+        if version > 1 and key in V1_KEYS and isinstance(document.get(key), str):
+            result[key] = value
+    notes = data.get("creator_notes_multilingual")
+    if new.creator_notes != old.creator_notes and isinstance(notes, dict) and "en" in notes:
+        data["creator_notes_multilingual"] = notes | {"en": new.creator_notes}
+    if new.lorebook != old.lorebook:
+        if new.lorebook is None:
+            data.pop("character_book", None)
+        else:
+            found = book_write.write(data.get("character_book"), new.lorebook, source)
+            data["character_book"] = _for_v3(found) if version > 2 else found  # noqa: PLR2004 - a version
+    _lay_extensions(data, old, new)
+    return result if version == 1 else result | {"data": data}
+
+
+def text(document: Mapping[str, Any], source: Path, *, short: bool = False) -> bytes:
+    """Return a card as JSON. Raises PersonaError for one that is larger than hermes reads."""
+    data = strict_json.dump_short(document) if short else strict_json.dump(document)
+    if len(data) > strict_json.MAX_BYTES:
+        raise PersonaError(
+            f"{source}: as a card it is larger than {strict_json.MAX_BYTES >> 20} MiB",
+            "take texts or entries out of it",
+        )
+    return data
+
+
+def _empty(name: str, version: Version) -> dict[str, Any]:
+    data = _filled({"name": name}, version)
+    return data if version == 1 else _wrapped(data, version)
+
+
+def _wrapped(data: dict[str, Any], version: Version) -> dict[str, Any]:
+    spec, spec_version = SPECS[version]
+    return {"spec": spec, "spec_version": spec_version, "data": data}
+
+
+def _filled(data: Mapping[str, Any], version: Version) -> dict[str, Any]:
+    """Return a card's fields with all that a version requires."""
+    wanted: dict[str, Any] = dict.fromkeys(V1_KEYS if version == 1 else _V2_TEXTS, "")
+    if version > 1:
+        wanted |= {
+            "alternate_greetings": [],
+            "tags": [],
+            "character_version": _FIRST_VERSION,
+            "extensions": {},
+        }
+    if version > 2:  # noqa: PLR2004 - a version
+        wanted["group_only_greetings"] = []
+    result = wanted | {key: value for key, value in data.items() if value is not None or key not in wanted}
+    found = result.get("character_book")
+    if version > 2 and isinstance(found, dict):  # noqa: PLR2004 - a version
+        result["character_book"] = _for_v3(found)
+    return result
+
+
+def _for_v3(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a book whose entries say whether their keys are patterns, as V3 requires."""
+    entries = found.get("entries")
+    if not isinstance(entries, list):
+        return found
+    told = [{"use_regex": False, **one} if isinstance(one, dict) else one for one in entries]
+    return found | {"entries": told}
+
+
+def _changes(old: Persona, new: Persona) -> dict[str, Any]:
+    """Return the keys of a card whose values differ between two personas, but for book and extensions."""
+    result = dict[str, Any]()
+    for attribute, key in _SAME.items():
+        before, after = _value(old, attribute), _value(new, attribute)
+        if before != after and (before.strip() or after.strip()):
+            result[key] = after
+    if new.greetings != old.greetings:
+        result["first_mes"] = next(iter(new.greetings), "")
+        result["alternate_greetings"] = list(new.greetings[1:])
+    return result
+
+
+def _value(persona: Persona, attribute: str) -> str:
+    if attribute != "dialogue" or not persona.examples:
+        return str(getattr(persona, attribute))
+    above = f"{persona.dialogue.rstrip()}\n" if persona.dialogue.strip() else ""
+    pairs = [f"{_START}\n{{{{user}}}}: {one.user}\n{{{{char}}}}: {one.assistant}" for one in persona.examples]
+    return above + "\n".join(pairs)
+
+
+def _lay_extensions(data: dict[str, Any], old: Persona, new: Persona) -> None:
+    more = _table(data.get("extensions"))
+    own = _table(more.get(OWN))
+    if new.note != old.note:
+        _put(more, "depth_prompt", _depth_prompt(more.get("depth_prompt"), new.note))
+    if new.worlds != old.worlds:
+        _put(more, "world", next(iter(new.worlds), ""))
+        _put(own, "worlds", list(new.worlds) if len(new.worlds) > 1 else None)
+    for name in _PRIVATE:
+        if (getattr(new, name) or "") != (getattr(old, name) or ""):
+            _put(own, name, getattr(new, name))
+    if dict(new.options) != dict(old.options):
+        options = {key: list(one) if isinstance(one, tuple) else one for key, one in new.options.items()}
+        _put(own, "options", options)
+    _put(more, OWN, own)
+    if more != _table(data.get("extensions")):
+        data["extensions"] = more
+
+
+def _depth_prompt(before: Any, note: Note | None) -> dict[str, Any] | None:
+    if note is None:
+        return None
+    return {"role": "system"} | _table(before) | {"prompt": note.text, "depth": note.depth}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _put(table: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key, or take it out where there is nothing to say."""
+    if value:
+        table[key] = value
+    else:
+        table.pop(key, None)

@@ -1,0 +1,122 @@
+"""CHARX: a zip archive with a V3 card in `card.json`, beside pictures and sounds.
+
+After the Character Card V3 specification, "CharX". It knows members and their bounds. Nothing is taken out of
+an archive but the card, and nothing onto the disk; the other members are copied as they are packed.
+"""
+
+import copy
+import io
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.personas.formats import card, strict_json
+
+SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
+CARD: Final = "card.json"
+MAX_MEMBERS: Final = 2_000
+_ENTRY: Final = b"PK\x01\x02"
+"""It begins each member's entry in the list of members."""
+_LOCAL_SIZE: Final = 30
+_NAME_AND_EXTRA: Final = struct.Struct("<HH")
+_NAMES_AT: Final = 26
+_ENCRYPTED, _SIZES_BEHIND = 0x1, 0x8
+_METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_MISTAKES: Final = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError),
+)
+"""What the library raises for archives that are none."""
+_HINT: Final = "get the file from where it was first"
+
+
+def read(data: bytes, source: Path) -> dict[str, Any]:
+    """Return the card in an archive. Raises PersonaError where there is none, or no good one."""
+    with _opened(data, source) as archive:
+        document = strict_json.parse(_card_text(archive, source), source)
+    if not isinstance(document, dict) or not card.version(document):
+        raise PersonaError(f"{source}: its {CARD} is no character card", _HINT)
+    return document
+
+
+def made(text: bytes) -> bytes:
+    """Return an archive of nothing but a card."""
+    return _packed([], text)
+
+
+def replaced(data: bytes, text: bytes, source: Path) -> bytes:
+    """Return an archive with another card; the other members stay. Raises PersonaError where it is none."""
+    with _opened(data, source) as archive:
+        others = [one for one in archive.infolist() if one.filename != CARD]
+        if sum(one.compress_size for one in others) > len(data):
+            raise PersonaError(f"{source}: its members lie over one another", _HINT)
+        try:
+            return _packed([(one, _raw(one, data)) for one in others], text)
+        except _MISTAKES:
+            raise _damaged(source) from None
+
+
+def _opened(data: bytes, source: Path) -> zipfile.ZipFile:
+    if data.count(_ENTRY) > MAX_MEMBERS:
+        raise PersonaError(
+            f"{source}: it has more than {MAX_MEMBERS:,} members", "no character needs so many"
+        )
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except _MISTAKES:
+        raise _damaged(source) from None
+
+
+def _card_text(archive: zipfile.ZipFile, source: Path) -> bytes:
+    try:
+        info = archive.getinfo(CARD)
+    except KeyError:
+        raise PersonaError(f"{source} is an archive with no {CARD} in it", "a CHARX file has one") from None
+    if info.flag_bits & _ENCRYPTED:
+        raise PersonaError(f"{source}: its {CARD} is encrypted", "unpack it where its password is known")
+    if info.compress_type not in _METHODS:
+        raise PersonaError(f"{source}: its {CARD} is packed in a way that CHARX has not", _HINT)
+    try:
+        with archive.open(info) as member:
+            text = member.read(strict_json.MAX_BYTES + 1)
+    except _MISTAKES:
+        raise _damaged(source) from None
+    return text
+
+
+def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
+    """Return a member as it is packed."""
+    lengths = _NAME_AND_EXTRA.unpack_from(data, info.header_offset + _NAMES_AT)
+    start = info.header_offset + _LOCAL_SIZE + sum(lengths)
+    if start + info.compress_size > len(data):
+        raise zipfile.BadZipFile
+    return data[start : start + info.compress_size]
+
+
+def _packed(others: list[tuple[zipfile.ZipInfo, bytes]], text: bytes) -> bytes:
+    """Return an archive of members as they are packed, and a card before them."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
+        for info, raw in others:
+            _append(archive, out, info, raw)
+    return out.getvalue()
+
+
+def _append(archive: zipfile.ZipFile, out: io.BytesIO, info: zipfile.ZipInfo, raw: bytes) -> None:
+    """Write a member that is packed already, for which the library has no call: it would unpack it first."""
+    one = copy.copy(info)
+    one.flag_bits &= ~_SIZES_BEHIND
+    one.extra = b""
+    one.header_offset = out.seek(0, io.SEEK_END)
+    out.write(one.FileHeader(zip64=False) + raw)
+    archive.filelist.append(one)
+    archive.NameToInfo[one.filename] = one
+    archive.start_dir = out.tell()
+
+
+def _damaged(source: Path) -> PersonaError:
+    return PersonaError(f"{source} is a damaged archive", _HINT)

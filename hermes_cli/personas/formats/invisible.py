@@ -1,0 +1,44 @@
+"""Characters that nobody sees, counted: in a text from strangers they can hide what a model reads.
+
+After Unicode's default-ignorable characters and its bidirectional controls. It knows where such a character
+belongs: between the parts of an emoji, or between letters of scripts that join.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_EMOJI: Final = "#*0-9\u00a9\u00ae\u203c\u2049\u2100-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+_JOINING: Final = "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua800-\uabff"
+_VARIED: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_DIRECTION: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_UNSEEN: Final = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065"
+    "\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+)
+_FLAG: Final = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f"
+_FOUND: Final = re.compile(
+    rf"{_FLAG}"
+    rf"|(?<=[{_EMOJI}\ufe0f\u20e3])\u200d(?=[{_EMOJI}])"
+    rf"|(?<=[{_JOINING}])[\u200c\u200d]"
+    rf"|(?<=[{_EMOJI}])[\ufe0e\ufe0f]"
+    rf"|(?<=[{_VARIED}{_JOINING}])[\ufe00-\ufe02\U000e0100-\U000e01ef]"
+    rf"|(?P<unseen>[{_UNSEEN}\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef])"
+    rf"|(?P<direction>[{_DIRECTION}])"
+)
+
+
+def count(texts: Iterable[str]) -> tuple[int, int]:
+    """Return how many characters of the texts are invisible, and how many change the direction of writing.
+
+    Joiners and variation marks that belong where they stand are not counted.
+    """
+    unseen = direction = 0
+    for text in texts:
+        if text.isascii() and text.isprintable():
+            continue
+        for found in _FOUND.finditer(text):
+            unseen += found.lastgroup == "unseen"
+            direction += found.lastgroup == "direction"
+    return unseen, direction

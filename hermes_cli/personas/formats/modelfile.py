@@ -1,0 +1,188 @@
+"""Ollama's Modelfile: SYSTEM, MESSAGE and PARAMETER. A TEMPLATE is kept and never run.
+
+After "Ollama Model File Reference". It knows instructions and their quoting. What hermes does not use (FROM,
+TEMPLATE, ADAPTER, LICENSE) is written back as it stood.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.messages import Role
+from hermes_cli.personas.formats import sampling
+from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.persona import DEFAULT_USER, Example, Persona
+
+INSTRUCTIONS: Final = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "ADAPTER", "LICENSE", "MESSAGE", "REQUIRES")
+_LINE: Final = re.compile(rf"[ \t]*({'|'.join(INSTRUCTIONS)})[ \t]+(.*)", re.IGNORECASE)
+_TRIPLE: Final = '"""'
+_OURS: Final = {"SYSTEM", "MESSAGE"}
+_SPELLED: Final = {"repetition_penalty": "repeat_penalty", "max_tokens": "num_predict"}
+_KNOWN: Final = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_predict", "seed", "stop")
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction: its name in capitals, its argument, and how it was written."""
+
+    name: str
+    argument: str
+    written: str
+
+
+def is_one(text: str) -> bool:
+    """Return whether a text is a Modelfile: its first line that says anything names a model."""
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return bool(re.match(r"FROM[ \t]+\S", first, re.IGNORECASE))
+
+
+def read(text: str, source: Path, remarks: Remarks) -> Persona:
+    """Return the persona of a Modelfile. Raises PersonaError for a block that never ends."""
+    found = instructions(text, source)
+    systems = [one.argument for one in found if one.name == "SYSTEM"]
+    said = [_message(one.argument) for one in found if one.name == "MESSAGE"]
+    given = [_pair(one.argument) for one in found if one.name == "PARAMETER"]
+    if any(one.name == "TEMPLATE" for one in found):
+        remarks.add("its TEMPLATE is not run: hermes has ChatML of its own")
+    systems += [text for role, text in said if role == "system"]
+    examples, greetings = _examples(said, remarks)
+    return Persona(
+        name=source.stem,
+        system="\n\n".join(systems),
+        source=source,
+        greetings=greetings,
+        examples=examples,
+        options=sampling.options(given, remarks),
+    )
+
+
+def instructions(text: str, source: Path) -> list[Instruction]:
+    """Return the instructions of a Modelfile in order; comments stand in what was written before them."""
+    found, written = list[Instruction](), ""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        at += 1
+        written += line
+        match = _LINE.match(line.rstrip("\r\n"))
+        if match is None:
+            continue  # a comment, an empty line, or what no Modelfile has
+        argument = match[2].strip()
+        opens = argument.find(_TRIPLE)
+        if opens >= 0 and argument.find(_TRIPLE, opens + 3) < 0:
+            block = [line.rstrip("\r\n")[line.find(_TRIPLE) :]]
+            while at < len(lines) and _TRIPLE not in lines[at]:
+                block.append(lines[at].rstrip("\r\n"))
+                written += lines[at]
+                at += 1
+            if at == len(lines):
+                raise PersonaError(
+                    f"{source}: a text between three quotes never ends", "close it with three quotes"
+                )
+            block.append(lines[at].rstrip("\r\n"))
+            written += lines[at]
+            at += 1
+            argument = argument[:opens] + "\n".join(block)
+        found.append(Instruction(match[1].upper(), argument, written))
+        written = ""
+    if found and written:
+        last = found.pop()
+        found.append(Instruction(last.name, last.argument, last.written + written))
+    return [Instruction(one.name, _unquoted(one.argument), one.written) for one in found]
+
+
+def _unquoted(argument: str) -> str:
+    """Return an argument without its quotes; those of a MESSAGE or PARAMETER stand behind a word."""
+    head, _, rest = argument.partition(" ")
+    if _TRIPLE in argument:
+        before, _, block = argument.partition(_TRIPLE)
+        return f"{before}{block.rpartition(_TRIPLE)[0]}" if before.strip() else block.rpartition(_TRIPLE)[0]
+    if len(argument) > 1 and argument[0] == argument[-1] == '"':
+        return argument[1:-1]
+    rest = rest.strip()
+    if len(rest) > 1 and rest[0] == rest[-1] == '"':
+        return f"{head} {rest[1:-1]}"
+    return argument
+
+
+def _pair(argument: str) -> tuple[str, str]:
+    name, _, value = argument.partition(" ")
+    return name, value.strip()
+
+
+def _message(argument: str) -> tuple[str, str]:
+    role, _, text = argument.partition(" ")
+    return role.lower(), text.strip("\n")
+
+
+def _examples(
+    said: Sequence[tuple[str, str]], remarks: Remarks
+) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+    """Return pairs of turns, and what the assistant says last without having been asked."""
+    turns = [(role, text) for role, text in said if role in {"user", "assistant"}]
+    examples, at = list[Example](), 0
+    while at < len(turns):
+        role, text = turns[at]
+        answer = turns[at + 1] if at + 1 < len(turns) else ("", "")
+        if role == "user" and answer[0] == "assistant":
+            examples.append(Example(text, answer[1]))
+            at += 2
+            continue
+        if role == "assistant" and at + 1 == len(turns):
+            return tuple(examples), (text,)
+        remarks.add("a MESSAGE without its answer, or without what it answers, is left out")
+        at += 1
+    return tuple(examples), ()
+
+
+def write(persona: Persona, original: str | None) -> str:
+    """Return the Modelfile of a persona, laid over the one that it came from.
+
+    Raises PersonaError for a text that holds three quotes, which a Modelfile cannot.
+    """
+    old = instructions(original, persona.source) if original is not None else []
+    if original is not None:
+        before = read(original, persona.source, Remarks())
+        same = ("system", "greetings", "examples", "options", "character", "dialogue", "post_history")
+        if all(getattr(before, name) == getattr(persona, name) for name in same):
+            return original
+    kept = [one.written for one in old if one.name not in _OURS and not _is_known(one)]
+    if not old:
+        kept = ["# The model that plays: change it to one of yours.\nFROM openhermes\n"]
+    kept[-1] = kept[-1].rstrip("\n") + "\n"
+    opening = open_with(persona, Macros(persona.called, persona.user or DEFAULT_USER))
+    lines = [f"SYSTEM {_quoted(opening.system, persona)}\n"] if opening.system else []
+    for message in (*opening.examples, *opening.conversation().messages[len(opening.before) :]):
+        role = "user" if message.role is Role.USER else "assistant"
+        lines.append(f"MESSAGE {role} {_quoted(message.text, persona)}\n")
+    for name, value in persona.options.items():
+        spelled = _SPELLED.get(name, name)
+        if spelled in _KNOWN:
+            lines += [
+                f"PARAMETER {spelled} {_value(one)}\n" for one in (value if name == "stop" else [value])
+            ]
+    return "".join([*kept, *lines])
+
+
+def _is_known(one: Instruction) -> bool:
+    return one.name == "PARAMETER" and _pair(one.argument)[0].lower() in _KNOWN
+
+
+def _value(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _quoted(text: str, persona: Persona) -> str:
+    if _TRIPLE in text:
+        raise PersonaError(
+            f"'{persona.name}' has three quotes in a row in a text, which no Modelfile can hold",
+            "take them out, or export another format",
+        )
+    return f"{_TRIPLE}{text}{_TRIPLE}"

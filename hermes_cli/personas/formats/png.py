@@ -1,0 +1,184 @@
+"""Character cards in pictures: PNG's chunks, walked by hand, with the card in a text chunk.
+
+After the PNG specification (third edition), and after SillyTavern, which writes `chara` (V2) and `ccv3` (V3)
+before IEND; V3's wins. It knows chunks and their checksums. It never decodes a pixel.
+"""
+
+import binascii
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.personas.formats import card, strict_json
+
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+KEYWORDS: Final = ("ccv3", "chara")
+"""The first of these that is there is read."""
+MAX_TEXT: Final = strict_json.MAX_BYTES * 4 // 3 + 4
+"""Bytes of the largest card that hermes reads, in base64."""
+_MAX_CHUNKS: Final = 50_000
+_HEAD, _CRC = struct.Struct(">I4s"), struct.Struct(">I")
+_TEXT, _COMPRESSED, _UNICODE, _END = b"tEXt", b"zTXt", b"iTXt", b"IEND"
+_KEYWORD_LENGTH: Final = 79
+_SIZE: Final = (400, 600)
+"""Pixels of the plain picture for a persona that has none, in the shape of other cards."""
+_GREY: Final = b"\x60"
+_HINT: Final = "some sites and programs damage pictures: get the file from where it was first"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of a picture: its type, and where its bytes stand in the file, head and checksum included."""
+
+    type: bytes
+    start: int
+    end: int
+
+    def content(self, data: bytes) -> bytes:
+        """Return what is in it."""
+        return data[self.start + _HEAD.size : self.end - _CRC.size]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card in a picture: under which keyword, in which chunk, and the document."""
+
+    keyword: str
+    chunk: Chunk
+    document: dict[str, Any]
+
+
+def read(data: bytes, source: Path) -> list[Card]:
+    """Return the cards in a picture, the one that counts first. Raises PersonaError where there is none."""
+    first = dict[str, Card]()
+    for chunk in _chunks(data, source):
+        keyword = _keyword(chunk, data)
+        if keyword in KEYWORDS and keyword not in first:
+            text = _base64(_text(chunk, data, source), source)
+            document = strict_json.parse(text, source)
+            if not isinstance(document, dict) or not card.version(document):
+                raise PersonaError(f"{source}: what its '{keyword}' holds is no character card", _HINT)
+            first[keyword] = Card(keyword, chunk, document)
+    if not first:
+        raise PersonaError(f"{source} is a picture with no character in it", _HINT)
+    return [first[keyword] for keyword in KEYWORDS if keyword in first]
+
+
+def replaced(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
+    """Return a picture with the texts of its cards replaced, by keyword; the other chunks stay.
+
+    A keyword that is not there goes before the end. Raises PersonaError where it is no picture.
+    """
+    left, parts = dict(texts), [data[: len(SIGNATURE)]]
+    end = len(SIGNATURE)
+    for chunk in _chunks(data, source):
+        keyword = _keyword(chunk, data)
+        if keyword in texts:
+            if keyword in left:
+                parts.append(_card_chunk(keyword, left.pop(keyword)))
+        else:
+            if chunk.type == _END:
+                parts += [_card_chunk(key, text) for key, text in left.items()]
+            parts.append(data[chunk.start : chunk.end])
+        end = chunk.end
+    return b"".join([*parts, data[end:]])
+
+
+def without_cards(data: bytes, source: Path) -> bytes:
+    """Return a picture without its cards. Raises PersonaError where it is none."""
+    chunks = _chunks(data, source)
+    stays = [data[one.start : one.end] for one in chunks if _keyword(one, data) not in KEYWORDS]
+    return SIGNATURE + b"".join(stays)
+
+
+def blank() -> bytes:
+    """Return a plain picture."""
+    width, height = _SIZE
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + _GREY * width) * height, 9)
+    return SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", pixels) + _chunk(_END, b"")
+
+
+def _chunks(data: bytes, source: Path) -> list[Chunk]:
+    """Return the chunks of a picture up to its end, checked. Raises PersonaError."""
+    found, place = list[Chunk](), len(SIGNATURE)
+    view = memoryview(data)
+    while not found or found[-1].type != _END:
+        if len(found) >= _MAX_CHUNKS:
+            raise PersonaError(
+                f"{source}: it has more than {_MAX_CHUNKS:,} chunks", "no picture needs so many"
+            )
+        if place + _HEAD.size + _CRC.size > len(data):
+            raise PersonaError(f"{source} ends in the middle of the picture", _HINT)
+        length, kind = _HEAD.unpack_from(data, place)
+        end = place + _HEAD.size + length + _CRC.size
+        if end > len(data):
+            raise PersonaError(f"{source} ends in the middle of the picture", _HINT)
+        (wanted,) = _CRC.unpack_from(data, end - _CRC.size)
+        if zlib.crc32(view[place + 4 : end - _CRC.size]) != wanted:
+            raise PersonaError(f"{source} is damaged: a checksum at byte {place:,} does not match", _HINT)
+        found.append(Chunk(kind, place, end))
+        place = end
+    return found
+
+
+def _keyword(chunk: Chunk, data: bytes) -> str:
+    """Return the keyword of a text chunk in lower case, or nothing."""
+    if chunk.type not in {_TEXT, _COMPRESSED, _UNICODE}:
+        return ""
+    start = chunk.start + _HEAD.size
+    head = data[start : min(start + _KEYWORD_LENGTH + 1, chunk.end - _CRC.size)]
+    keyword, mark, _rest = head.partition(b"\0")
+    return keyword.decode("latin-1").lower() if mark else ""
+
+
+def _text(chunk: Chunk, data: bytes, source: Path) -> bytes:
+    """Return the text of a text chunk of any of the three types. Raises PersonaError."""
+    _key, _mark, rest = chunk.content(data).partition(b"\0")
+    is_compressed = chunk.type == _COMPRESSED
+    if is_compressed:
+        rest = rest[1:]  # there is one method
+    elif chunk.type == _UNICODE:
+        is_compressed = rest[:1] == b"\1"
+        rest = rest[2:].split(b"\0", 2)[-1]
+    text = _inflated(rest, source) if is_compressed else rest
+    if len(text) > MAX_TEXT:
+        raise PersonaError(
+            f"{source}: its card is larger than {strict_json.MAX_BYTES >> 20} MiB",
+            "no character is",
+        )
+    return text
+
+
+def _inflated(packed: bytes, source: Path) -> bytes:
+    inflate = zlib.decompressobj()
+    try:
+        text = inflate.decompress(packed, MAX_TEXT + 1)
+    except zlib.error:
+        raise PersonaError(f"{source}: its card is damaged", _HINT) from None
+    if not inflate.eof and len(text) <= MAX_TEXT:
+        raise PersonaError(f"{source}: its card is damaged", _HINT)
+    return text
+
+
+def _base64(text: bytes, source: Path) -> bytes:
+    """Return what a text in base64 says. JSON as it stands is taken for itself."""
+    if text.lstrip().startswith(b"{"):
+        return text
+    padded = b"".join(text.split()).rstrip(b"=")
+    try:
+        return binascii.a2b_base64(padded + b"=" * (-len(padded) % 4), strict_mode=True)
+    except binascii.Error:
+        raise PersonaError(f"{source}: its card is not base64", _HINT) from None
+
+
+def _card_chunk(keyword: str, text: bytes) -> bytes:
+    return _chunk(_TEXT, keyword.encode("latin-1") + b"\0" + binascii.b2a_base64(text, newline=False))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = _CRC.pack(zlib.crc32(content, zlib.crc32(kind)))
+    return _HEAD.pack(len(content), kind) + content + checksum

@@ -1,0 +1,69 @@
+"""Sampling options by the names that other programs have for them.
+
+It knows those names, and refuses to know which file they stood in. An option that hermes does not have, or a
+value out of its range, is left out with a remark.
+"""
+
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Any, Final
+
+from hermes_cli.options import OptionError, check_value
+from hermes_cli.personas.formats.found import Remarks
+
+_NAMES: Final = {
+    "temperature": "temperature",
+    "temp": "temperature",
+    "top_p": "top_p",
+    "toppsampling": "top_p",
+    "top_k": "top_k",
+    "topksampling": "top_k",
+    "min_p": "min_p",
+    "minpsampling": "min_p",
+    "repeat_penalty": "repetition_penalty",
+    "repeatpenalty": "repetition_penalty",
+    "repetition_penalty": "repetition_penalty",
+    "num_predict": "max_tokens",
+    "n_predict": "max_tokens",
+    "max_tokens": "max_tokens",
+    "maxpredictedtokens": "max_tokens",
+    "seed": "seed",
+    "stop": "stop",
+    "stopstrings": "stop",
+}
+_NO_LIMIT: Final = {"max_tokens", "seed"}
+"""A number below 0 means there: none."""
+
+
+def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
+    """Return the options among pairs of a name and a value; of `stop` all count, of others the last."""
+    found = dict[str, Any]()
+    for name, value in given:
+        known = _NAMES.get(name.lower())
+        if known is None:
+            remarks.add(f"the option '{name[:60]}' is left out: hermes has none of that name")
+            continue
+        number = _number(value) if known != "stop" else value
+        if known in _NO_LIMIT and isinstance(number, int | float) and number < 0:
+            continue
+        try:
+            checked = check_value(known, number)
+        except (OptionError, ValueError, OverflowError) as error:
+            remarks.add(f"the option '{name[:60]}' is left out: {error}")
+            continue
+        found[known] = (*found.get("stop", ()), *checked) if known == "stop" else checked
+    return MappingProxyType(found)
+
+
+def _number(value: Any) -> Any:
+    """Return a number that is spelt as text, such as a Modelfile's."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        pass
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -1,0 +1,80 @@
+"""How the model is asked to condense turns, and what is made of what it says."""
+
+from collections.abc import Iterator, Sequence
+
+from hermes_cli.chat.condense import LEAD, condense
+from hermes_cli.chat.frame import Summary
+from hermes_cli.engines.base import Cancel, Chunk
+from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
+from hermes_cli.messages import Message, Role
+from hermes_cli.options import GenerationOptions
+from hermes_cli.personas import Macros
+
+
+class Recording(ScriptedEngine):
+    """Remembers what it was asked."""
+
+    def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int) -> None:
+        super().__init__(turns, context_size)
+        self.asked = list[Sequence[Message]]()
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        self.asked.append(messages)
+        return super().stream(messages, options, cancel)
+
+
+TURNS = (Message(Role.USER, "Hello."), Message(Role.ASSISTANT, "Welcome."), Message(Role.USER, "x" * 200))
+
+
+def condensed(
+    *said: ScriptedTurn | str,
+    earlier: Summary | None = None,
+    window: int = 4096,
+    cancel: Cancel | None = None,
+) -> tuple[str | None, list[str]]:
+    """Return what came of it, and the texts that the model was asked with."""
+    engine = Recording(said, window)
+    options = GenerationOptions(stop=("W",), max_tokens=1)
+    text = condense(
+        engine, TURNS, earlier, macros=Macros("Sera", "Ann"), options=options, cancel=cancel or Cancel()
+    )
+    return text, [messages[-1].text for messages in engine.asked]
+
+
+def test_it_is_told_who_said_what() -> None:
+    """The note would not know who did what, or end at the chat's own stop strings."""
+    text, asked = condensed("They met. Well met.")
+    assert text == f"{LEAD}They met. Well met."
+    assert asked == [f"Ann: Hello.\n\nSera: Welcome.\n\nAnn: {'x' * 200}\n\nCondense this."]
+
+
+def test_an_earlier_note_goes_into_the_next() -> None:
+    """What was condensed first would be forgotten when more is condensed."""
+    text, asked = condensed("All of it.", earlier=Summary(TURNS[:1], f"{LEAD}The beginning."))
+    assert text == f"{LEAD}All of it."
+    assert asked[0].startswith("What was condensed before:\nThe beginning.\n\nAnn: Hello.")
+
+
+def test_turns_that_do_not_fit_at_once_are_condensed_one_after_the_other() -> None:
+    """A long stretch could not be condensed, or a turn would be cut."""
+    text, asked = condensed("One.", "Two.", window=600)
+    assert text == f"{LEAD}Two."
+    assert [part.split("\n\n")[0] for part in asked] == ["Ann: Hello.", "What was condensed before:\nOne."]
+    assert asked[1].endswith(f"Ann: {'x' * 200}\n\nCondense this.")
+
+
+def test_a_note_that_was_cut_ends_with_a_sentence() -> None:
+    """It would break off in the middle of a word, and the model go on with it."""
+    text, _ = condensed('He said "Go!" They we' + "nt on and" * 100)
+    assert text == f'{LEAD}He said "Go!"'
+    assert condensed("no end " * 100)[0] == LEAD + ("no end " * 100)[:256].strip()
+
+
+def test_it_can_be_stopped() -> None:
+    """Ctrl-C would wait for a note that nobody wants any more."""
+    cancel = Cancel()
+    cancel.set()
+    assert condensed("They met.", cancel=cancel)[0] is None
+    assert condensed("  ", earlier=Summary(TURNS[:1], f"{LEAD}Kept."))[0] == f"{LEAD}Kept."

@@ -1,0 +1,58 @@
+"""aichat's roles: front matter, placeholders, examples."""
+
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.personas import Example
+from hermes_cli.personas.formats import aichat
+from hermes_cli.personas.formats.found import Remarks
+
+SOURCE = Path("code.md")
+# After the examples in aichat's "Role Guide".
+CODE = """---
+model: openai:gpt-4o
+temperature: 0
+top_p: 0.5
+use_tools: web_search
+---
+Provide only code.
+
+### INPUT:
+async sleep in js
+### OUTPUT:
+```javascript
+sleep
+```
+"""
+
+
+def test_a_role_with_front_matter_and_an_example() -> None:
+    """The settings would be sent as text, or the example be a part of the prompt."""
+    remarks = Remarks()
+    persona = aichat.read(CODE, SOURCE, remarks)
+    assert (persona.name, persona.system) == ("code", "Provide only code.")
+    assert persona.examples == (Example("async sleep in js", "```javascript\nsleep\n```"),)
+    assert dict(persona.options) == {"temperature": 0.0, "top_p": 0.5}
+    assert remarks.told() == ("'model' is left out; name a model with -m", "'use_tools' is left out")
+
+
+def test_a_prompt_around_what_is_said() -> None:
+    """The placeholder would be sent to the model."""
+    remarks = Remarks()
+    persona = aichat.read("---\n---\nconvert __INPUT__ to emoji", SOURCE, remarks)
+    assert persona.system == "convert what the user says to emoji"
+    assert "__INPUT__" in remarks.told()[0]
+
+
+@pytest.mark.parametrize("text", ["Be brief.", "", "----\nx\n----\n", "---\nno end", " ---\na: b\n---\n"])
+def test_what_has_no_front_matter_is_no_role(text: str) -> None:
+    """A system prompt in Markdown would lose its first lines."""
+    assert not aichat.is_one(text)
+
+
+def test_front_matter_that_is_no_table() -> None:
+    """A mistake would be passed over in silence."""
+    with pytest.raises(PersonaError, match="no table"):
+        aichat.read("---\n- a\n---\nx", SOURCE, Remarks())

@@ -1,0 +1,158 @@
+"""Ollama's Modelfiles: what hermes takes from them, and what it writes back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.personas import Example, Note, Persona
+from hermes_cli.personas.formats import modelfile
+from hermes_cli.personas.formats.found import Remarks
+
+SOURCE = Path("mario.modelfile")
+# After the examples in "Ollama Model File Reference".
+MARIO = '''# a comment
+FROM llama3.2
+# sets the temperature to 1 [higher is more creative, lower is more coherent]
+PARAMETER temperature 1
+PARAMETER num_ctx 4096
+parameter stop "<|user|>"
+PARAMETER stop AI assistant:
+PARAMETER num_predict -1
+TEMPLATE """{{ if .System }}<|im_start|>system
+{{ .System }}<|im_end|>
+{{ end }}"""
+
+SYSTEM """
+You are Mario from super mario bros,
+  acting as an assistant.
+"""
+MESSAGE user Is Toronto in Canada?
+MESSAGE assistant yes
+MESSAGE user """Is
+Sacramento?"""
+MESSAGE assistant "no"
+LICENSE """
+Free."""
+'''
+
+
+def read(text: str) -> tuple[Persona, tuple[str, ...]]:
+    """Return the persona of a Modelfile and the remarks."""
+    remarks = Remarks()
+    return modelfile.read(text, SOURCE, remarks), remarks.told()
+
+
+def test_what_a_modelfile_says() -> None:
+    """A model's own character would be lost, or its quotes and line ends be others."""
+    persona, remarks = read(MARIO)
+    assert persona.system == "\nYou are Mario from super mario bros,\n  acting as an assistant.\n"
+    assert persona.examples == (
+        Example("Is Toronto in Canada?", "yes"),
+        Example("Is\nSacramento?", "no"),
+    )
+    assert dict(persona.options) == {"temperature": 1.0, "stop": ("<|user|>", "AI assistant:")}
+    assert persona.name == "mario"
+    assert remarks == (
+        "its TEMPLATE is not run: hermes has ChatML of its own",
+        "the option 'num_ctx' is left out: hermes has none of that name",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        ("FROM x\nSYSTEM You are brief.", "You are brief."),
+        ('FROM x\nsystem "Quoted."', "Quoted."),
+        ('FROM x\r\nSYSTEM """a\r\nb"""\r\n', "a\nb"),
+        ('FROM x\nSYSTEM """one""" ', "one"),
+        ("FROM x\nSYSTEM a\nMESSAGE system b", "a\n\nb"),
+        ("FROM x", ""),
+    ],
+)
+def test_each_way_to_quote(text: str, system: str) -> None:
+    """Marks would be read as words, or words be cut."""
+    assert read(text)[0].system == system
+
+
+def test_a_block_that_never_ends_is_told() -> None:
+    """The rest of the file would be taken for a prompt."""
+    with pytest.raises(PersonaError, match="never ends"):
+        read('FROM x\nSYSTEM """a\nb')
+
+
+def test_a_greeting_stands_last() -> None:
+    """The character would wait in silence, or a turn be made up."""
+    persona, remarks = read(
+        "FROM x\nMESSAGE assistant a\nMESSAGE user b\nMESSAGE assistant c\nMESSAGE assistant d"
+    )
+    assert persona.examples == (Example("b", "c"),)
+    assert persona.greetings == ("d",)
+    assert remarks == ("a MESSAGE without its answer, or without what it answers, is left out",)
+
+
+def test_what_is_not_changed_is_written_back_to_the_letter() -> None:
+    """A round trip would lose comments, the template, or the model."""
+    persona, _ = read(MARIO)
+    assert modelfile.write(persona, MARIO) == MARIO
+
+
+def test_a_change_leaves_the_rest_as_it_stood() -> None:
+    """Whoever changes a prompt would lose the template, the license, or what hermes does not know."""
+    persona, _ = read(MARIO)
+    written = modelfile.write(replace(persona, system="Be brief.", options={"min_p": 0.1}), MARIO)
+    assert written.startswith("# a comment\nFROM llama3.2\n")
+    assert "PARAMETER num_ctx 4096\n" in written
+    assert 'TEMPLATE """{{ if .System }}' in written
+    assert 'LICENSE """\nFree."""\n' in written
+    assert "Mario" not in written
+    again, _ = read(written)
+    assert (again.system, again.examples) == ("Be brief.", persona.examples)
+    assert dict(again.options) == {"min_p": 0.1}
+
+
+def test_a_character_is_told_in_full() -> None:
+    """Somebody else's program would play somebody else."""
+    sera = Persona(
+        "Sera",
+        "",
+        Path("sera.toml"),
+        character="{{char}} guards the glade.",
+        greetings=("Hello {{user}}.",),
+        dialogue="{{user}}: Who?\n{{char}}: Me.",
+        note=Note("x"),
+    )
+    again, _ = read(modelfile.write(sera, None))
+    assert "Sera guards the glade." in again.system
+    assert again.examples == (Example("Who?", "Me."),)
+    assert again.greetings == ("Hello User.",)
+    with pytest.raises(PersonaError, match="three quotes"):
+        modelfile.write(replace(sera, character='"""'), None)
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters='\0\r"'), min_size=1).map(lambda t: f"x{t}x")
+
+
+@given(texts, st.lists(st.tuples(texts, texts), max_size=3))
+def test_any_text_comes_back(system: str, pairs: list[tuple[str, str]]) -> None:
+    """A prompt would change on its way through a Modelfile."""
+    persona = Persona("x", system, SOURCE, examples=tuple(Example(*pair) for pair in pairs))
+    plain = all("{{" not in text and "<" not in text for text in (system, *sum(pairs, ())))
+    again, _ = read(modelfile.write(persona, None))
+    if plain:
+        assert again.system.split("\n") == system.split("\n")
+        assert len(again.examples) == len(pairs)
+
+
+@given(st.text())
+def test_no_text_is_more_than_a_mistake(text: str) -> None:
+    """A file that somebody sent would end in a traceback."""
+    for some in (text, f"FROM x\n{text}", f'FROM x\nSYSTEM """{text}'):
+        try:
+            persona, _ = read(some)
+        except PersonaError:
+            continue
+        assert modelfile.write(persona, some) == some
