@@ -8,6 +8,7 @@ from hermes_cli.commands.runtime import Runtime
 from hermes_cli.errors import FormatError
 from hermes_cli.formats import files, table
 from hermes_cli.formats.transcript import Transcript
+from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns, counted
 from hermes_cli.screen.terminal import Terminal
 
@@ -29,7 +30,7 @@ def export_conversations(
         terminal.write(text)
         return
     path = files.place(output, transcripts[0].conversation.title, known.ending)
-    files.write_private(path, text, replace=force)
+    write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
     terminal.notice(
         f"{counted(len(transcripts), 'conversation')} written to {path}: {table.remark(known, transcripts)}"
     )

@@ -1,8 +1,5 @@
 """A persona's own file, begun from a template or opened in an editor: `hermes personas new` and `edit`."""
 
-import shlex
-import shutil
-import subprocess
 from pathlib import Path
 
 from hermes_cli.commands.runtime import Runtime
@@ -38,7 +35,7 @@ def edit(runtime: Runtime, name: str) -> None:
     Raises UsageError without an editor, and PersonaError for a mistake in what it leaves.
     """
     path = _own_file(runtime, name)
-    _open(path, runtime)
+    editor.open_file(path, runtime.environ, f"the file is {path}")
     persona = loader.load_file(path)
     _say_what_lacks(runtime, persona)
 
@@ -55,23 +52,6 @@ def _own_file(runtime: Runtime, name: str) -> Path:
     from hermes_cli.commands.persona_files import import_card  # noqa: PLC0415 - loads every format
 
     return import_card(runtime, source)
-
-
-def _open(path: Path, runtime: Runtime) -> None:
-    """Open a file in the person's editor, and wait. Raises UsageError where that fails."""
-    try:
-        wanted = shlex.split(editor.wanted(runtime.environ))
-    except ValueError as error:
-        raise UsageError(f"the editor's name cannot be read: {error}".lower(), "mend EDITOR") from None
-    command = wanted or [name for name in editor.USUAL if shutil.which(name)][:1]
-    if not command:
-        raise UsageError("there is no editor here", f"set EDITOR, or open {path} yourself")
-    try:
-        code = subprocess.run([*command, str(path)], check=False).returncode
-    except OSError as error:
-        raise UsageError(f"{command[0]}: {(error.strerror or 'it cannot be run').lower()}") from None
-    if code:
-        raise UsageError(f"{command[0]} ended with {code}", f"the file is {path}")
 
 
 def _say_what_lacks(runtime: Runtime, persona: Persona) -> None:

@@ -11,6 +11,7 @@ from hermes_cli.personas import folder, loader, native, native_lore, native_writ
 from hermes_cli.personas.formats import table
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
+from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns
 from hermes_cli.textfiles import read_bytes
 
@@ -94,7 +95,7 @@ def export(runtime: Runtime, name: str, format_name: str, output: str, *, force:
         terminal.write(data.decode("utf-8", "surrogateescape"))
         return
     path = _place(output, persona.key, ENDINGS.get(kind, JSON))
-    folder.put(path, data, replace=force)
+    write_private(path, data, replace=force, hint="take another name, or --force to write over it")
     terminal.notice(f"{persona.name} written to {path}: {kind}")
 
 

@@ -1,30 +1,24 @@
 """The user's own folders of personas and worlds: names, and files that come into them.
 
-It knows what a name may be made of, and how a file is written whole, private, and never over another unasked.
-It refuses to know what stands in a file.
+It knows what a name may be made of, and which files belong together. It refuses to know what stands in them.
 """
 
-import errno
-import os
 import re
-import tempfile
 import unicodedata
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted, UsageError
+from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.personas.loader import MAX_BYTES, OWN, SUFFIXES, load_lorebook
 from hermes_cli.personas.lorebook import Entry
 from hermes_cli.personas.native_lore import parse_lorebook
 from hermes_cli.personas.native_writer import append_entry, write
+from hermes_cli.private_files import make_private, write_private
 from hermes_cli.textfiles import read_text
 
 NAME_LENGTH: Final = 60
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
-_NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 def slug(name: str, *fallbacks: str) -> str:
@@ -61,64 +55,9 @@ def keep(folder: Path, key: str, text: str, original: tuple[str, bytes] | None =
     path = folder / f"{key}{OWN}"
     make_private(folder)
     if original:
-        put(folder / f"{key}{original[0]}", original[1], replace=True)
-    put(path, text.encode(), replace=True)
+        write_private(folder / f"{key}{original[0]}", original[1], replace=True)
+    write_private(path, text.encode(), replace=True)
     return path
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that only its owner can look into. Raises HermesError."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritten(folder, error) from None
-
-
-def put(path: Path, data: bytes, *, replace: bool) -> None:
-    """Write a file that only its owner can read: whole or not at all, and over another only if told to.
-
-    Raises UsageError where there is one already, HermesError where it cannot be written.
-    """
-    try:
-        if not replace and (path.exists() or path.is_symlink()):
-            raise in_the_way(path)
-        descriptor, draft = tempfile.mkstemp(prefix=".hermes-", dir=path.parent)  # made with 0600
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _name(Path(draft), path, replace=replace)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(draft)  # noqa: PTH108 - as above
-    except FileExistsError:
-        raise in_the_way(path) from None
-    except (OSError, ValueError) as error:
-        raise _unwritten(path, error) from None
-
-
-def in_the_way(path: Path) -> UsageError:
-    """Return the error for a name that leads to a file already."""
-    return UsageError(f"there is already a file {path}", "take another name, or --force to write over it")
-
-
-def _name(draft: Path, path: Path, *, replace: bool) -> None:
-    """Give a draft its name. A link fails where another file has come in the meantime; a rename would not."""
-    if replace:
-        draft.replace(path)
-        return
-    try:
-        path.hardlink_to(draft)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        draft.rename(path)  # as on FAT, which has no links
-
-
-def _unwritten(path: Path, error: OSError | ValueError) -> HermesError:
-    kind = ResourcesExhausted if getattr(error, "errno", 0) in _FULL else HermesError
-    return kind(f"{path} cannot be written: {getattr(error, 'strerror', error)}", "name another place")
 
 
 def _is_same(path: Path, other: Path) -> bool:

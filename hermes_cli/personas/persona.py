@@ -39,9 +39,9 @@ class Persona:
     `system` is the system prompt; where it is empty hermes has one for characters, and `{{original}}` in it
     stands for that one. `character`, `personality` and `scenario` follow it. `greetings` open the chat: the
     first, and the others as its swipes. `dialogue` is examples as cards hold them, with `<START>`,
-    `{{user}}:` and `{{char}}:`. `post_history` stands at the end of every prompt, and `note` near it. `worlds` names
-    lorebooks that lie beside the personas. `description` is a line for the list, and `creator_notes` are for
-    the person who plays: neither reaches a prompt.
+    `{{user}}:` and `{{char}}:`. `post_history` stands at the end of every prompt, and `note` near it.
+    `worlds` names lorebooks that lie beside the personas. `description` is a line for the list, and
+    `creator_notes` are for the person who plays: neither reaches a prompt.
 
     `options` holds checked values under the names of GenerationOptions. `verbatim` says that the texts are
     plain and hold no macros, as a `.txt` or `.md` file's. `source` is the file it was read from, `original`

@@ -6,6 +6,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.formats import files
 from hermes_cli.formats import table as formats
 from hermes_cli.formats.transcript import Transcript
+from hermes_cli.private_files import write_private
 from hermes_cli.repl.conversations import this_conversation
 from hermes_cli.repl.state import State
 
@@ -27,7 +28,7 @@ def export(state: State, argument: str) -> None:
         raise UsageError("this conversation was deleted elsewhere", "/sessions lists what there is")
     transcript = Transcript(found, tuple(store.tree(number)))
     path = files.place(name, found.title, known.ending)
-    files.write_private(path, formats.write(known, [transcript]))
+    write_private(path, formats.write(known, [transcript]).encode(), hint=files.IN_THE_WAY)
     state.notice(f"Written to {path}: {formats.remark(known, [transcript])}.")
 
 

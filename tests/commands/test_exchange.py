@@ -86,10 +86,10 @@ def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
 def test_a_character_with_examples_and_a_greeting_moves(
     home: Env, tmp_path: Path, known: table.Format
 ) -> None:
-    """Broken: Edward would come back without his examples, or /undo take back one of them."""
+    """Broken: a character would come back without its examples, or /undo take back one of them."""
     file, model = tmp_path / f"ed{known.ending}", script(tmp_path, {"text": "Hm."}, {"text": "Ha."})
     lines = b"Hello\n/show prompt\n"
-    before = hermes("chat", "-m", model, "-p", "edward-elric", env=home, stdin=lines)
+    before = hermes("chat", "-m", model, "-p", "gourmet-cook", env=home, stdin=lines)
     assert hermes("sessions", "export", "1", "-o", str(file), env=home).code == 0
     other = {**home, "OPENHERMES_HOME": str(tmp_path / "other")}
     assert hermes("sessions", "import", str(file), env=other).code == 0

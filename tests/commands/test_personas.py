@@ -152,7 +152,7 @@ def test_a_shipped_persona_is_copied_first(home: Env, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("false", "ended with 1"), ("/no/such", "no such file"), ('"', "cannot be read")]
+    ("name", "words"), [("false", "ended with 1"), ("/no/such", "no such file"), ('"', "the editor's name")]
 )
 def test_an_editor_that_fails_is_said(mine: Env, name: str, words: str) -> None:
     """A wrong EDITOR would be a traceback, or look as if all were well."""

@@ -20,7 +20,7 @@ from hermes_cli.engines.transformers.faults import named
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantise
 from hermes_cli.errors import ResourcesExhausted
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from tests.gpu.conftest import card_plan
 from tests.weights import SMALL_WINDOW

@@ -66,24 +66,8 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
     assert folder.taken_by(tmp_path / "absent", "sera") is None
 
 
-def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
-    """An export would write over something else, without a word."""
-    path = tmp_path / "a.json"
-    path.write_text("theirs")
-    with pytest.raises(UsageError, match="already a file"):
-        folder.put(path, b"mine", replace=False)
-    assert path.read_text() == "theirs"
-    folder.put(path, b"mine", replace=True)
-    assert path.read_text() == "mine"
-    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
-
-
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     """A full or missing folder would be a traceback."""
-    with pytest.raises(HermesError, match="No such file or directory"):
-        folder.put(tmp_path / "no" / "a.json", b"", replace=False)
-    with pytest.raises(HermesError, match="cannot be written"):
-        folder.put(tmp_path / "a\0b", b"", replace=True)
     (tmp_path / "file").touch()
     with pytest.raises(HermesError, match="cannot be written"):
         folder.keep(tmp_path / "file", "sera", "")

@@ -178,9 +178,7 @@ def test_the_oldest_turns_are_condensed_where_that_is_wanted(sera: Env, tmp_path
     flags = ("--on-overflow", "summarise")
     result = chat(sera, tmp_path, *lines, "/summary", "/context", flags=flags, size=1200)
     assert result.code == 0
-    told = re.search(
-        r"The first (\d) messages were condensed; /summary shows it:\n(.*\nA\d)", result.stderr
-    )
+    told = re.search(r"The first (\d) messages were condensed; /summary shows it:\n(.*\nA\d)", result.stderr)
     assert told, result.stderr
     assert f"{told[2]}\nIt stands for the first {told[1]} messages" in result.stderr
     assert re.search(r"what was condensed +\d+ ", result.stderr)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import UsageError
-from hermes_cli.messages import Opening, Message, Role
+from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import reading

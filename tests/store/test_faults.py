@@ -78,9 +78,7 @@ def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(tmp_pa
     """Broken: the chat would end, or an empty conversation be the one that -c goes on with."""
     (tmp_path / "claims").write_text("in the way")
     store, told = Store(tmp_path / "conversations.db"), list[StoreError]()
-    talk = Session(
-        ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Keeper(store, told.append)
-    )
+    talk = Session(ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Keeper(store, told.append))
     assert "".join(chunk.text for chunk in talk.send("1", Cancel())) == "A"
     assert ([error.exit_code for error in told], store.conversations()) == ([75], [])
 

@@ -15,7 +15,7 @@ from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.engines.transformers.prefixes import PrefixFiles
 from hermes_cli.errors import HermesError, ResourcesExhausted
-from hermes_cli.messages import Conversation, Message, Role
+from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.models.plan import Plan
 from hermes_cli.options import GenerationOptions, Sourced
 from tests.engines.transformers.conftest import CPU, Failure, engine_over

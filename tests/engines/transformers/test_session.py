@@ -11,7 +11,7 @@ from hermes_cli.chat.keeper import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.tokenizer_json import Vocabulary
-from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.messages import Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.store import Store
 from tests.engines.transformers.conftest import engine_over

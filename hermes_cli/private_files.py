@@ -1,0 +1,67 @@
+"""Files that only their owner can read: written whole or not at all, and never over another unasked.
+
+It knows files and refuses to know what stands in them.
+"""
+
+import errno
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from hermes_cli.errors import HermesError, ResourcesExhausted, UsageError
+
+_NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner can look into. Raises HermesError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritten(folder, error) from None
+
+
+def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str = "take another name") -> None:
+    """Write a file that only its owner can read, over another only if told to.
+
+    Raises UsageError with `hint` where there is one already, HermesError where it cannot be written.
+    """
+    in_the_way = UsageError(f"there is already a file {path}", hint)
+    try:
+        if not replace and (path.exists() or path.is_symlink()):
+            raise in_the_way
+        descriptor, draft = tempfile.mkstemp(prefix=".hermes-", dir=path.parent)  # made with 0600
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _name(Path(draft), path, replace=replace)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(draft)  # noqa: PTH108 - as above
+    except FileExistsError:
+        raise in_the_way from None
+    except (OSError, ValueError) as error:
+        raise _unwritten(path, error) from None
+
+
+def _name(draft: Path, path: Path, *, replace: bool) -> None:
+    """Give a draft its name. A link fails where another file has come in the meantime; a rename would not."""
+    if replace:
+        draft.replace(path)
+        return
+    try:
+        path.hardlink_to(draft)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        draft.rename(path)  # as on FAT, which has no links
+
+
+def _unwritten(path: Path, error: OSError | ValueError) -> HermesError:
+    kind = ResourcesExhausted if getattr(error, "errno", 0) in _FULL else HermesError
+    return kind(f"{path} cannot be written: {getattr(error, 'strerror', error)}", "name another place")
