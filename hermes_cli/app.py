@@ -25,7 +25,7 @@ VERBS = {
     "ask": "Answer one prompt and exit.",
     "tokens": "Show the token ids of the prompt that `ask` would send.",
     "models": "List, fetch, show and remove models.",
-    "personas": "List and show personas.",
+    "personas": "List, show, make, edit, check, import and export personas.",
     "sessions": "List, show, search, rename, remove, check, export and import conversations.",
     "config": "Show the settings and where they are kept.",
     "doctor": "Show versions, hardware, folders and models, and what would be loaded.",

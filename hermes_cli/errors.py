@@ -67,8 +67,8 @@ class ContextOverflow(HermesError):  # noqa: N818 - the field's own term for it
         super().__init__(
             f"the prompt is {prompt_tokens:,} tokens long and the context window holds {context_size:,}, "
             "with room needed for an answer",
-            "shorten it, choose a larger --context or a model that has one, or let old turns be left out with "
-            "--on-overflow drop",
+            "shorten it, choose a larger --context or a model that has one, or let old turns be left out "
+            "with --on-overflow drop",
         )
         self.prompt_tokens = prompt_tokens
         self.context_size = context_size

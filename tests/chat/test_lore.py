@@ -47,7 +47,7 @@ def fired(*entries: Entry, said: tuple[str, ...], **book: Any) -> dict[int, str]
         ("龍", "白龍だ", {}, True),
     ],
 )
-def test_a_key_comes_up(key: str, text: str, options: dict[str, bool], fires: bool) -> None:  # noqa: FBT001 - a row
+def test_a_key_comes_up(key: str, text: str, options: dict[str, Any], fires: bool) -> None:  # noqa: FBT001 - a row
     """An entry would stay silent where its word is said, or speak where it is not."""
     found = fired(Entry("x", (key,), **options), said=(text,))
     assert found == ({0: key} if fires else {})
