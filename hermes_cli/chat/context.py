@@ -222,9 +222,9 @@ class Context:
                 yield Kind.ALWAYS, max(step.first, end - one.entry.depth), one.message
         fill = self._frame.macros.fill
         for note in self._frame.notes if step.notes else ():
-            if text := fill(note.text, "note").strip():
+            if text := fill(note.text, "note", end).strip():
                 yield Kind.NOTES, max(step.first, end - note.depth), Message(Role.SYSTEM, text)
-        if text := fill(self._frame.post_history, "post_history").strip():
+        if text := fill(self._frame.post_history, "post_history", end, original="").strip():
             yield Kind.POST_HISTORY, end, Message(Role.SYSTEM, text)
 
     def _parts(

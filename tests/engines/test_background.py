@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hermes_cli.engines.background import BackgroundEngine
+from hermes_cli.engines.background import BackgroundEngine, is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import ModelUnavailable
@@ -190,3 +190,16 @@ def test_a_thread_that_ends_otherwise_is_no_wait_for_ever() -> None:
     assert not engine.is_loading()
     assert engine._thread is not None
     engine._thread.join(PATIENCE_S)  # or its end would be told in another test
+
+
+def test_whether_it_can_be_asked_waits_for_the_model_or_the_cancel(loading: Loading) -> None:
+    """What goes to the model would be counted before there is one, and Ctrl-C not be heard."""
+    cancel = Cancel()
+    thread, came = later(lambda: is_ready(loading.engine, cancel))
+    assert loading.begun.wait(PATIENCE_S)
+    cancel.set()
+    thread.join(PATIENCE_S)
+    assert came == [False]
+    loading.let_in.set()
+    assert is_ready(loading.engine, Cancel())
+    assert is_ready(loading.inner, cancel)

@@ -8,6 +8,8 @@ import pytest
 
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.messages import Message, Role
+from hermes_cli.store import schema
+from hermes_cli.store.records import Setting
 from hermes_cli.store.rescue import rescue
 from hermes_cli.store.store import Store
 
@@ -184,3 +186,25 @@ def test_what_a_killed_rescue_left_is_swept(file: Path) -> None:
     (left / "copy.db").write_bytes(file.read_bytes())
     assert rescue(file) is None
     assert not left.exists()
+
+
+def test_rows_of_an_earlier_version_are_saved_too(tmp_path: Path) -> None:
+    """Whoever kept conversations with the first version would lose them with the first bad sector."""
+    file = tmp_path / "data" / "conversations.db"
+    file.parent.mkdir()
+    first = sqlite3.connect(file, isolation_level=None)
+    schema.migrate(first, schema.MIGRATIONS[:1])
+    first.execute("INSERT INTO conversations (title, persona, created, updated) VALUES ('old', 'ed', 1, 2)")
+    first.close()
+    store = Store(file)
+    number = store.begin([], "new")
+    store.set_setting(number, Setting(user="Ann", note="Be brief.", summaries=((3, "They met."),)))
+    assert store.conversations()[1].setting == Setting()
+    store.close()
+    file.write_bytes(b"\xa5" * 100 + file.read_bytes()[100:])
+    assert rescue(file) is not None
+    saved = Store(file)
+    found = {one.persona: (one.title, one.setting) for one in saved.conversations()}
+    saved.close()
+    assert found["ed"] == ("old", Setting())
+    assert found["new"][1] == Setting(user="Ann", note="Be brief.", summaries=((3, "They met."),))

@@ -59,7 +59,7 @@ def version(document: Mapping[str, Any]) -> Version:
     if isinstance(spec, str) and (told := _SPEC.fullmatch(spec)):
         return min(max(int(told[1]), 2), 3)
     if isinstance(data, dict):
-        return 2 if _has_signs(data) else 0
+        return 2 if spec is None and _has_signs(data) else 0
     return 1 if _has_signs(document) else 0
 
 
