@@ -412,3 +412,37 @@ def test_a_mistake_in_hermes_leaves_the_terminal_as_it_was(home: Env, tmp_path: 
         assert term.is_cooked()
         assert not term.cursor_hidden
         assert not term.cell("hermes:").italics
+
+
+def test_a_character_is_played_with_its_greetings_and_its_lore(home: Env, tmp_path: Path) -> None:
+    """A roleplayer could not choose how the story begins, nor see why a character knows something."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "sera.toml").write_text(
+        'name = "Sera"\ncharacter = "A guardian."\n'
+        'greeting = "*One* {{user}}."\ngreetings = ["Two.", "Three."]\n'
+        '[[lore]]\nkeys = ["glade"]\ncontent = "The glade is old."\n'
+    )
+    model = script(tmp_path, {"text": "Welcome."}, load=0.5)
+    with at_the_prompt(model, home, "-p", "sera", "--user", "Bob") as term:
+        term.expect(r"^Sera\nOne Bob\.\n\n\(2 other greetings: /swipe, or Alt-Right\)\n>$")
+        term.type("\x1b[1;3C")
+        term.expect(r"\(2 of 3\)\nSera\nTwo\.\n\n>$")
+        term.type("\x1b[1;3D")
+        term.expect(r"\(1 of 3\)\nSera\nOne Bob\.\n\n>$")
+        term.type("the glade\r")
+        term.expect(r"Sera\nWelcome\.\n\n>")
+        term.type("/lore\r")
+        term.expect(r"^  glade +by glade +since your turn 1 +27 tokens\n1 of 1 entry in 1 book: 27 tokens\.")
+        term.type("/context\r")
+        term.expect(r"^  lore that fired +27  ▎\n  turns, 2 of 2 +\d+  ")
+
+
+def test_what_no_longer_fits_is_said_once(home: Env, tmp_path: Path) -> None:
+    """Context would be cut in silence at the terminal."""
+    model = script(tmp_path, *[{"text": "x" * 60}] * 6, context_size=500)
+    with at_the_prompt(model, home) as term:
+        for turn in range(5):
+            term.type(f"question {turn} {'y' * 50}\r")
+            term.expect(rf"question {turn} y+\n(?:The context[^\n]*\n)?Hermes 2\nx+\n\n>")
+        assert term.text.count("The context is full: from here on") == 1

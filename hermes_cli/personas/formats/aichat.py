@@ -16,6 +16,7 @@ from hermes_cli.personas.persona import Example, Persona
 _FRONT: Final = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _EXAMPLE: Final = re.compile(r"^### (INPUT|OUTPUT):[ \t]*$", re.MULTILINE)
 _INPUT: Final = "__INPUT__"
+MAX_LENGTH: Final = 256 << 10
 _OPTIONS: Final = ("temperature", "top_p")
 
 
@@ -26,6 +27,11 @@ def is_one(text: str) -> bool:
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
     """Return the persona of a role. Raises PersonaError where its front matter is no table."""
+    if len(text) > MAX_LENGTH:
+        raise PersonaError(f"{source}: it is longer than {MAX_LENGTH:,} characters", "shorten its texts")
+    if "\0" in text:
+        remarks.add("NUL characters are taken out of its texts")
+        text = text.replace("\0", "")
     found = _FRONT.match(text)
     head: Any = strict_yaml.parse(found[1].encode(), source) if found else {}
     if head is not None and not isinstance(head, dict):

@@ -4,6 +4,7 @@ After the Character Card V3 specification, "Decorators". It knows which of them 
 the others are left out with a remark. It refuses to know where an entry came from.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,6 +13,9 @@ from hermes_cli.personas.formats.found import Remarks
 from hermes_cli.personas.lorebook import Entry, Logic, Position
 
 MARK: Final = "@@"
+MOST: Final = 100
+"""Decorators that hermes does not use, beyond which the rest is text."""
+_LINE: Final = re.compile(r"([^\n]*)[\r\n]*")
 _FALLBACK: Final = "@@@"
 FOREVER: Final = 1_000_000
 _MOST: Final = 1_000
@@ -33,10 +37,10 @@ def split(content: str) -> Decorated:
     rest = content.lstrip("\r\n")
     if not rest.startswith(MARK):
         return Decorated(content, {})
-    said, others, taken = dict[str, str](), list[str](), False
-    while rest.startswith(MARK):
-        line, _, rest = rest.partition("\n")
-        rest = rest.lstrip("\r\n")
+    said, others, taken, at = dict[str, str](), list[str](), False, 0
+    while rest.startswith(MARK, at) and len(others) < MOST:
+        found = _LINE.match(rest, at)
+        line, at = (found[1], found.end()) if found else ("", len(rest))
         is_fallback = line.startswith(_FALLBACK)
         if is_fallback and taken:
             continue
@@ -46,7 +50,7 @@ def split(content: str) -> Decorated:
             others.append(line)
         elif name not in said:  # of several the first counts
             said[name] = value.strip()
-    return Decorated(rest, said, tuple(others))
+    return Decorated(rest[at:], said, tuple(others))
 
 
 def apply(entry: Entry, decorated: Decorated, remarks: Remarks) -> Entry:

@@ -22,6 +22,13 @@ INSTRUCTIONS: Final = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "ADAPTER", "LI
 _LINE: Final = re.compile(rf"[ \t]*({'|'.join(INSTRUCTIONS)})[ \t]+(.*)", re.IGNORECASE)
 _TRIPLE: Final = '"""'
 _OURS: Final = {"SYSTEM", "MESSAGE"}
+_WORDED: Final = {"MESSAGE", "PARAMETER"}
+MAX_LENGTH: Final = 256 << 10
+_SAID: Final = (
+    *("system", "nickname", "character", "personality", "scenario", "greetings", "dialogue", "examples"),
+    *("user", "options"),
+)
+"""What of a persona a Modelfile can say."""
 _SPELLED: Final = {"repetition_penalty": "repeat_penalty", "max_tokens": "num_predict"}
 _KNOWN: Final = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_predict", "seed", "stop")
 
@@ -44,7 +51,9 @@ def is_one(text: str) -> bool:
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
     """Return the persona of a Modelfile. Raises PersonaError for a block that never ends."""
-    found = instructions(text, source)
+    if "\0" in text:
+        remarks.add("NUL characters are taken out of its texts")
+    found = instructions(text.replace("\0", ""), source)
     systems = [one.argument for one in found if one.name == "SYSTEM"]
     said = [_message(one.argument) for one in found if one.name == "MESSAGE"]
     given = [_pair(one.argument) for one in found if one.name == "PARAMETER"]
@@ -64,6 +73,8 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
 
 def instructions(text: str, source: Path) -> list[Instruction]:
     """Return the instructions of a Modelfile in order; comments stand in what was written before them."""
+    if len(text) > MAX_LENGTH:
+        raise PersonaError(f"{source}: it is longer than {MAX_LENGTH:,} characters", "shorten its texts")
     found, written = list[Instruction](), ""
     lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     at = 0
@@ -75,17 +86,16 @@ def instructions(text: str, source: Path) -> list[Instruction]:
         if match is None:
             continue  # a comment, an empty line, or what no Modelfile has
         argument = match[2].strip()
-        opens = argument.find(_TRIPLE)
-        if opens >= 0 and argument.find(_TRIPLE, opens + 3) < 0:
-            block = [line.rstrip("\r\n")[line.find(_TRIPLE) :]]
-            while at < len(lines) and _TRIPLE not in lines[at]:
+        mark = _open_quote(match[1].upper(), argument)
+        if mark:
+            opens = argument.find(mark)
+            block = [line.rstrip("\r\n")[line.find(mark) :]]
+            while at < len(lines) and mark not in lines[at]:
                 block.append(lines[at].rstrip("\r\n"))
                 written += lines[at]
                 at += 1
             if at == len(lines):
-                raise PersonaError(
-                    f"{source}: a text between three quotes never ends", "close it with three quotes"
-                )
+                raise PersonaError(f"{source}: a text in quotes never ends", f"close it with {mark}")
             block.append(lines[at].rstrip("\r\n"))
             written += lines[at]
             at += 1
@@ -95,31 +105,44 @@ def instructions(text: str, source: Path) -> list[Instruction]:
     if found and written:
         last = found.pop()
         found.append(Instruction(last.name, last.argument, last.written + written))
-    return [Instruction(one.name, _unquoted(one.argument), one.written) for one in found]
+    return [Instruction(one.name, _unquoted(one.name, one.argument), one.written) for one in found]
 
 
-def _unquoted(argument: str) -> str:
-    """Return an argument without its quotes; those of a MESSAGE or PARAMETER stand behind a word."""
-    head, _, rest = argument.partition(" ")
-    if _TRIPLE in argument:
-        before, _, block = argument.partition(_TRIPLE)
-        return f"{before}{block.rpartition(_TRIPLE)[0]}" if before.strip() else block.rpartition(_TRIPLE)[0]
-    if len(argument) > 1 and argument[0] == argument[-1] == '"':
-        return argument[1:-1]
-    rest = rest.strip()
-    if len(rest) > 1 and rest[0] == rest[-1] == '"':
-        return f"{head} {rest[1:-1]}"
-    return argument
+def _split(name: str, argument: str) -> tuple[str, str]:
+    """Return the word that a MESSAGE or PARAMETER begins with, and what follows; of others no word."""
+    if name not in _WORDED:
+        return "", argument
+    word, *rest = argument.split(None, 1)
+    return word, rest[0] if rest else ""
+
+
+def _open_quote(name: str, argument: str) -> str:
+    """Return the quotes that an argument opens and does not close on its line; none where it closes them."""
+    text = _split(name, argument)[1] if argument else ""
+    for mark in (_TRIPLE, '"'):
+        if text.startswith(mark):
+            return "" if mark in text[len(mark) :] else mark
+    return ""
+
+
+def _unquoted(name: str, argument: str) -> str:
+    """Return an argument without the quotes around its text, and the line ends inside them."""
+    word, text = _split(name, argument) if argument else ("", "")
+    for mark in (_TRIPLE, '"'):
+        if text.startswith(mark) and text.rstrip().endswith(mark) and len(text.rstrip()) >= 2 * len(mark):
+            text = text.rstrip()[len(mark) : -len(mark)].strip("\n")
+            break
+    return f"{word} {text}" if word else text
 
 
 def _pair(argument: str) -> tuple[str, str]:
     name, _, value = argument.partition(" ")
-    return name, value.strip()
+    return name, value
 
 
 def _message(argument: str) -> tuple[str, str]:
     role, _, text = argument.partition(" ")
-    return role.lower(), text.strip("\n")
+    return role.lower(), text
 
 
 def _examples(
@@ -150,8 +173,7 @@ def write(persona: Persona, original: str | None) -> str:
     old = instructions(original, persona.source) if original is not None else []
     if original is not None:
         before = read(original, persona.source, Remarks())
-        same = ("system", "greetings", "examples", "options", "character", "dialogue", "post_history")
-        if all(getattr(before, name) == getattr(persona, name) for name in same):
+        if all(getattr(before, name) == getattr(persona, name) for name in _SAID):
             return original
     kept = [one.written for one in old if one.name not in _OURS and not _is_known(one)]
     if not old:

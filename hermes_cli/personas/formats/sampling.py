@@ -31,13 +31,14 @@ _NAMES: Final = {
     "stop": "stop",
     "stopstrings": "stop",
 }
+MAX_STOPS: Final = 50
 _NO_LIMIT: Final = {"max_tokens", "seed"}
 """A number below 0 means there: none."""
 
 
 def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
     """Return the options among pairs of a name and a value; of `stop` all count, of others the last."""
-    found = dict[str, Any]()
+    found, stops = dict[str, Any](), list[str]()
     for name, value in given:
         known = _NAMES.get(name.lower())
         if known is None:
@@ -51,8 +52,13 @@ def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyT
         except (OptionError, ValueError, OverflowError) as error:
             remarks.add(f"the option '{name[:60]}' is left out: {error}")
             continue
-        found[known] = (*found.get("stop", ()), *checked) if known == "stop" else checked
-    return MappingProxyType(found)
+        if known == "stop":
+            stops += checked
+        else:
+            found[known] = checked
+    if len(stops) > MAX_STOPS:
+        remarks.add(f"of {len(stops):,} stop texts {MAX_STOPS} are kept")
+    return MappingProxyType(found | ({"stop": tuple(stops[:MAX_STOPS])} if stops else {}))
 
 
 def _number(value: Any) -> Any:

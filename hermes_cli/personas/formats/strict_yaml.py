@@ -3,6 +3,7 @@
 It knows YAML's grammar through PyYAML, and refuses to know what any key means.
 """
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ MAX_DEPTH: Final = 20
 _MAX_MARKS: Final = 5000
 _MAX_COMMAS: Final = 10_000
 """Colons, dashes and brackets, and commas: each may begin a value, and a text holds a few hundred."""
+_MARK: Final = re.compile(r"[-:?](?=\s)|[\[{]")
+_LONG_NUMBER: Final = re.compile(r"[0-9_:.]{200}")
+"""As a sum of sixties, which YAML can write, it takes the square of its length to read."""
 _HINT: Final = "quote texts that hold a colon or a dash; compare it with the file it came from"
 
 
@@ -32,9 +36,10 @@ def parse(data: bytes, source: Path) -> Any:
     if len(data) > MAX_BYTES:
         raise PersonaError(f"{source}: its YAML is larger than {MAX_BYTES >> 10} KiB", "shorten its texts")
     text = decode(data, source)
-    marks = sum(text.count(mark) for mark in ("- ", ": ", "[", "{", "? "))
-    if marks > _MAX_MARKS or text.count(",") > _MAX_COMMAS:
+    if len(_MARK.findall(text)) > _MAX_MARKS or text.count(",") > _MAX_COMMAS:
         raise PersonaError(f"{source}: its YAML holds too many values", "no character needs so many")
+    if _LONG_NUMBER.search(text):
+        raise PersonaError(f"{source} holds a number that is too long", _HINT)
     try:
         return _loader()(text).get_single_data()
     except _Refused as error:

@@ -22,6 +22,7 @@ PARAMETER num_ctx 4096
 parameter stop "<|user|>"
 PARAMETER stop AI assistant:
 PARAMETER num_predict -1
+PARAMETER	min_p	0.25
 TEMPLATE """{{ if .System }}<|im_start|>system
 {{ .System }}<|im_end|>
 {{ end }}"""
@@ -49,12 +50,12 @@ def read(text: str) -> tuple[Persona, tuple[str, ...]]:
 def test_what_a_modelfile_says() -> None:
     """A model's own character would be lost, or its quotes and line ends be others."""
     persona, remarks = read(MARIO)
-    assert persona.system == "\nYou are Mario from super mario bros,\n  acting as an assistant.\n"
+    assert persona.system == "You are Mario from super mario bros,\n  acting as an assistant."
     assert persona.examples == (
         Example("Is Toronto in Canada?", "yes"),
         Example("Is\nSacramento?", "no"),
     )
-    assert dict(persona.options) == {"temperature": 1.0, "stop": ("<|user|>", "AI assistant:")}
+    assert dict(persona.options) == {"temperature": 1.0, "min_p": 0.25, "stop": ("<|user|>", "AI assistant:")}
     assert persona.name == "mario"
     assert remarks == (
         "its TEMPLATE is not run: hermes has ChatML of its own",
@@ -69,6 +70,9 @@ def test_what_a_modelfile_says() -> None:
         ('FROM x\nsystem "Quoted."', "Quoted."),
         ('FROM x\r\nSYSTEM """a\r\nb"""\r\n', "a\nb"),
         ('FROM x\nSYSTEM """one""" ', "one"),
+        ('FROM x\nSYSTEM Say "hello"', 'Say "hello"'),
+        ('FROM x\nSYSTEM "one\ntwo"\nPARAMETER seed 1', "one\ntwo"),
+        ("FROM x\nSYSTEM a\0b", "ab"),
         ("FROM x\nSYSTEM a\nMESSAGE system b", "a\n\nb"),
         ("FROM x", ""),
     ],
@@ -82,6 +86,8 @@ def test_a_block_that_never_ends_is_told() -> None:
     """The rest of the file would be taken for a prompt."""
     with pytest.raises(PersonaError, match="never ends"):
         read('FROM x\nSYSTEM """a\nb')
+    with pytest.raises(PersonaError, match="longer than"):
+        read("FROM x\n" + "\n" * (256 << 10))
 
 
 def test_a_greeting_stands_last() -> None:
@@ -103,14 +109,16 @@ def test_what_is_not_changed_is_written_back_to_the_letter() -> None:
 def test_a_change_leaves_the_rest_as_it_stood() -> None:
     """Whoever changes a prompt would lose the template, the license, or what hermes does not know."""
     persona, _ = read(MARIO)
-    written = modelfile.write(replace(persona, system="Be brief.", options={"min_p": 0.1}), MARIO)
+    written = modelfile.write(
+        replace(persona, system="Be brief.", personality="kind", options={"min_p": 0.1}), MARIO
+    )
     assert written.startswith("# a comment\nFROM llama3.2\n")
     assert "PARAMETER num_ctx 4096\n" in written
     assert 'TEMPLATE """{{ if .System }}' in written
     assert 'LICENSE """\nFree."""\n' in written
     assert "Mario" not in written
     again, _ = read(written)
-    assert (again.system, again.examples) == ("Be brief.", persona.examples)
+    assert (again.system, again.examples) == ("Be brief.\n\nPersonality: kind", persona.examples)
     assert dict(again.options) == {"min_p": 0.1}
 
 
