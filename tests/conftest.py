@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hermes_cli.models import starter
 from tests.cli import environment
+
+# How long a case takes says nothing of what it finds, and a busy machine would fail it.
+settings.register_profile("hermes", deadline=None)
+settings.load_profile("hermes")
 
 MODELS = Path(__file__).parents[1] / ".cache" / "models"
 

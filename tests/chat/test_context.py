@@ -154,6 +154,15 @@ def test_the_budget_goes_by_priority_and_lore_that_is_silent_goes_first() -> Non
     assert sum(one.tokens for one in prompt.told if not one.entry.ignores_budget) <= 500
 
 
+def test_what_stays_for_a_while_does_not_stay_for_ever() -> None:
+    """A spell that was cast once would keep everything else from being told."""
+    book = Lorebook((Entry("A" * 20, ("q1",), sticky=2), Entry("B" * 20, ("q3",))), token_budget=40)
+    prompt = assembled(dialogue(2), 4096, Frame(books=(book,)))
+    assert [one.entry.content[0] for one in prompt.told] == ["A"]
+    prompt = assembled(dialogue(3), 4096, Frame(books=(book,)))
+    assert [one.entry.content[0] for one in prompt.told] == ["B"]
+
+
 def test_lore_of_turns_that_go_is_told_again_where_it_still_fires() -> None:
     """An entry would be lost with the turn before which it stood."""
     book = Lorebook((Entry("L" * 20, ("q",)),))

@@ -63,6 +63,8 @@ def test_a_chat_draws_what_it_drew_before() -> None:
     assert len(set(drawn)) > 10
     assert len({one[-1] for one in drawn}) == 1  # a pick stays
     assert {one[0] for one in drawn} > {"a"}
+    assert {ED.fill("{{random::a::b, c}}", "", n) for n in range(50)} == {"a", "b, c"}
+    assert {ED.fill("{{random:{{char}} a,b}}", "", n) for n in range(50)} == {"Ed a", "b"}
     assert len({Macros("Ed", "Winry", seed).fill(text) for seed in range(20)}) > 10
     assert len({ED.fill(text, f"lore {number}") for number in range(20)}) > 10
 
