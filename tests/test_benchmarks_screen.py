@@ -222,6 +222,8 @@ def test_the_rows_of_the_stream_run(bench: Bench) -> None:
 
 TAKES = """
 import subprocess, sys, termios, time, tty
+
+pytestmark = pytest.mark.slow
 tty.setraw(0, termios.TCSANOW)
 print(end='\\r\\n> ' + sys.stdin.read(1), flush=True)
 """

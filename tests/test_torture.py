@@ -11,6 +11,8 @@ from hermes_cli.store.store import Store
 from torture import conversation, kill
 from torture.child import Ended
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 WHOLE = "".join(f"{answer}\n" for answer in conversation.ANSWERS)
 TOLD = "from here on nothing is kept: the disk is full\n"

@@ -9,6 +9,8 @@ import pytest
 from tests.cli import Result, hermes
 from tests.weights import tiny_mistral_folder
 
+pytestmark = pytest.mark.slow
+
 Env = Mapping[str, str]
 SHORT = ("--context", "512", "--max-tokens", "8", "--temperature", "0")
 
