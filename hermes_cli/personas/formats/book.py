@@ -114,12 +114,9 @@ def _keys(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _escaped(pattern: str) -> str:
-    """Return a pattern whose slashes do not end it."""
-    parts, is_escaped = list[str](), False
-    for character in pattern:
-        parts.append("\\/" if character == "/" and not is_escaped else character)
-        is_escaped = character == "\\" and not is_escaped
-    return "".join(parts)
+    """Return a pattern whose slashes do not end it. It may be long, and its texts hold no NUL."""
+    hidden = pattern.replace("\\\\", "\0b").replace("\\/", "\0s").replace("/", "\\/")
+    return hidden.replace("\0s", "\\/").replace("\0b", "\\\\")
 
 
 def _position(fields: Fields, more: Fields) -> tuple[Position, int, bool]:

@@ -136,8 +136,9 @@ def _note(prompt: Fields) -> Note | None:
     depth = Note("").depth if depth is None else depth
     if depth > MAX_NOTE_DEPTH:
         prompt.remarks.add(f"its note stands {depth:,} turns from the end; hermes goes to {MAX_NOTE_DEPTH}")
-    if prompt.table.get("role") in {"user", "assistant"}:
-        prompt.remarks.add(f"its note is told by the {prompt.table['role']}; hermes tells it as the system")
+    role = prompt.table.get("role")
+    if isinstance(role, str) and role in {"user", "assistant"}:
+        prompt.remarks.add(f"its note is told by the {role}; hermes tells it as the system")
     return Note(text, min(depth, MAX_NOTE_DEPTH))
 
 
@@ -167,9 +168,10 @@ def _tell_version(document: Mapping[str, Any], remarks: Remarks) -> None:
         if version(document) > 1:
             remarks.add(f"it names no 'spec'; it is read as {SPECS[2][0]}")
         return
-    known, newest = SPECS[version(document)]
+    known, newest = SPECS.get(version(document), ("a V1 card", "1.0"))
     if spec != known:
-        remarks.add(f"it says '{str(spec)[:30]}', which hermes does not know; it is read as {known}")
+        says = f"'{spec[:30]}'" if isinstance(spec, str) else "no text in 'spec'"
+        remarks.add(f"it says {says}, which hermes does not know; it is read as {known}")
     elif isinstance(told, str) and _number(told) > float(newest):
         remarks.add(f"its spec_version {told[:30]} is newer than {newest}, which hermes knows")
 

@@ -5,6 +5,7 @@ version must hold. It refuses to know what a card is wrapped in.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import book_write, card, strict_json
 from hermes_cli.personas.formats.card import OWN, SPECS, TEXTS, V1_KEYS, Version
 from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Note, Persona
 
 _START: Final = "<START>"
@@ -62,14 +64,19 @@ def laid_over(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[s
     notes = data.get("creator_notes_multilingual")
     if new.creator_notes != old.creator_notes and isinstance(notes, dict) and "en" in notes:
         data["creator_notes_multilingual"] = notes | {"en": new.creator_notes}
-    if new.lorebook != old.lorebook:
-        if new.lorebook is None:
-            data.pop("character_book", None)
-        else:
-            found = book_write.write(data.get("character_book"), new.lorebook, source)
-            data["character_book"] = _for_v3(found) if version > 2 else found  # noqa: PLR2004 - a version
+    book = _own_book(new)
+    if book is None and _own_book(old):
+        data.pop("character_book", None)
+    elif book and book != _own_book(old):
+        data["character_book"] = book_write.write(data.get("character_book"), book, source)
     _lay_extensions(data, old, new)
     return result if version == 1 else result | {"data": data}
+
+
+def _own_book(persona: Persona) -> Lorebook | None:
+    """Return a persona's lorebook wherever it was read, or None where it says nothing."""
+    book = persona.lorebook and replace(persona.lorebook, source=None)
+    return None if book == Lorebook() else book
 
 
 def text(document: Mapping[str, Any], source: Path, *, short: bool = False) -> bytes:

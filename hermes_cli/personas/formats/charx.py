@@ -9,6 +9,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from hermes_cli.personas.formats import card, strict_json
 SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CARD: Final = "card.json"
 MAX_MEMBERS: Final = 2_000
+MAX_MEMBER: Final = 8 << 20
+"""Bytes of the largest picture that is taken along to another kind of file."""
 _ENTRY: Final = b"PK\x01\x02"
 """It begins each member's entry in the list of members."""
 _LOCAL_SIZE: Final = 30
@@ -42,9 +45,28 @@ def read(data: bytes, source: Path) -> dict[str, Any]:
     return document
 
 
-def made(text: bytes) -> bytes:
-    """Return an archive of nothing but a card."""
-    return _packed([], text)
+def made(text: bytes, members: Mapping[str, bytes]) -> bytes:
+    """Return an archive of a card, and members beside it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return out.getvalue()
+
+
+def member(data: bytes, name: str) -> bytes:
+    """Return a member of an archive that was read already, or nothing where it has no good one."""
+    try:
+        with _opened(data, Path()) as archive:
+            info = archive.getinfo(name)
+            if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
+                return b""
+            with archive.open(info) as one:
+                content = one.read(MAX_MEMBER + 1)
+    except (KeyError, PersonaError, *_MISTAKES):
+        return b""
+    return content if len(content) <= MAX_MEMBER else b""
 
 
 def replaced(data: bytes, text: bytes, source: Path) -> bytes:

@@ -4,7 +4,6 @@ After the Character Card V3 specification, "Decorators". It knows which of them 
 the others are left out with a remark. It refuses to know where an entry came from.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -13,9 +12,8 @@ from hermes_cli.personas.formats.found import Remarks
 from hermes_cli.personas.lorebook import Entry, Logic, Position
 
 MARK: Final = "@@"
-MOST: Final = 100
-"""Decorators that hermes does not use, beyond which the rest is text."""
-_LINE: Final = re.compile(r"([^\n]*)[\r\n]*")
+MOST: Final = 25
+"""Decorators of an entry, of which the specification has fewer; beyond them the rest is text."""
 _FALLBACK: Final = "@@@"
 FOREVER: Final = 1_000_000
 _MOST: Final = 1_000
@@ -37,10 +35,13 @@ def split(content: str) -> Decorated:
     rest = content.lstrip("\r\n")
     if not rest.startswith(MARK):
         return Decorated(content, {})
-    said, others, taken, at = dict[str, str](), list[str](), False, 0
-    while rest.startswith(MARK, at) and len(others) < MOST:
-        found = _LINE.match(rest, at)
-        line, at = (found[1], found.end()) if found else ("", len(rest))
+    said, others, taken, at, left = dict[str, str](), list[str](), False, 0, MOST
+    while rest.startswith(MARK, at) and left:
+        left -= 1
+        end = rest.find("\n", at)
+        line, at = (rest[at:], len(rest)) if end < 0 else (rest[at:end], end)
+        while at < len(rest) and rest[at] in "\r\n":
+            at += 1
         is_fallback = line.startswith(_FALLBACK)
         if is_fallback and taken:
             continue
@@ -63,8 +64,8 @@ def apply(entry: Entry, decorated: Decorated, remarks: Remarks) -> Entry:
         entry.secondary or {"additional_keys", "exclude_keys"} <= decorated.said.keys()
     ):
         remarks.add("an entry has several kinds of secondary keys; hermes takes the decorator's")
-    for line in decorated.others:
-        remarks.add(f"the decorator {line.split(' ')[0][:30]} is left out")
+    for name in {line[:30].partition(" ")[0]: None for line in decorated.others}:
+        remarks.add(f"the decorator {name} is left out")
     return replace(entry, **changes)
 
 

@@ -13,6 +13,7 @@ from hermes_cli.personas.formats.found import Remarks
 T = TypeVar("T")
 _EMPTY: Final[Mapping[str, Any]] = {}
 _LONGEST_NUMBER: Final = 15
+_LONGEST_LINE: Final = 10_000
 _KINDS: Final[dict[type, str]] = {
     str: "a text",
     bool: "true or false",
@@ -39,8 +40,11 @@ class Fields:
         return self._clean(value) if isinstance(value, str) else self._none(key, value, "a text", "")
 
     def line(self, key: str) -> str:
-        """Return a text as one line."""
-        return " ".join(self.text(key).split())
+        """Return a text as one line, cut where no name is so long."""
+        text = self.text(key)
+        if len(text) > _LONGEST_LINE:
+            self.remarks.add(f"'{self.where}{key}' is cut: it has {len(text):,} characters")
+        return " ".join(text[:_LONGEST_LINE].split())
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts. One text is taken for several between commas, as some programs write."""

@@ -44,7 +44,7 @@ class Instruction:
 
 def is_one(text: str) -> bool:
     """Return whether a text is a Modelfile: its first line that says anything names a model."""
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line[0].strip() for line in re.finditer(r"[^\r\n]+", text))  # no list of millions of them
     first = next((line for line in lines if line and not line.startswith("#")), "")
     return bool(re.match(r"FROM[ \t]+\S", first, re.IGNORECASE))
 

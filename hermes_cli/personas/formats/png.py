@@ -72,7 +72,8 @@ def replaced(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
 
     A keyword that is not there goes before the end. Raises PersonaError where it is no picture.
     """
-    left, parts = dict(texts), [data[: len(SIGNATURE)]]
+    view = memoryview(data)  # a picture is not copied piece by piece
+    left, parts = dict(texts), list[bytes | memoryview]([SIGNATURE])
     end = len(SIGNATURE)
     for chunk in _chunks(data, source):
         keyword = _keyword(chunk, data)
@@ -82,16 +83,17 @@ def replaced(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
         else:
             if chunk.type == _END:
                 parts += [_card_chunk(key, text) for key, text in left.items()]
-            parts.append(data[chunk.start : chunk.end])
+            parts.append(view[chunk.start : chunk.end])
         end = chunk.end
-    return b"".join([*parts, data[end:]])
+    return b"".join([*parts, view[end:]])
 
 
-def without_cards(data: bytes, source: Path) -> bytes:
+def without_cards(data: bytes) -> bytes:
     """Return a picture without its cards. Raises PersonaError where it is none."""
-    chunks = _chunks(data, source)
-    stays = [data[one.start : one.end] for one in chunks if _keyword(one, data) not in KEYWORDS]
-    return SIGNATURE + b"".join(stays)
+    chunks = _chunks(data, Path("picture"))
+    view = memoryview(data)
+    stays = [view[one.start : one.end] for one in chunks if _keyword(one, data) not in KEYWORDS]
+    return b"".join([SIGNATURE, *stays])
 
 
 def blank() -> bytes:

@@ -6,6 +6,7 @@ means.
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from hermes_cli.errors import PersonaError
 MAX_BYTES: Final = 4 << 20
 MAX_DEPTH: Final = 100
 MAX_DIGITS: Final = 100
+_STEP: Final = 1 << 16
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _MAX_BRACKETS: Final = 100_000
 _MAX_COMMAS: Final = 250_000
 """An empty list of two characters takes 56 bytes of memory: these two bound what 4 MiB of text can take."""
@@ -58,6 +61,7 @@ def parse(data: bytes, source: Path) -> Any:
         raise PersonaError(f"{source}: its JSON holds too many values", "no character needs so many")
     try:
         value = _DECODER.decode(text)
+        del text  # it may be large, and the value is as large again
         _refuse_unfit(value)
     except json.JSONDecodeError as error:
         what = f"is not JSON: {error.msg.lower()}, line {error.lineno:,}, column {error.colno:,}"
@@ -83,12 +87,21 @@ def decode(data: bytes, source: Path) -> str:
 
 def dump(value: Any) -> bytes:
     """Return a value as a JSON text that people can read, in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2).encode() + b"\n"
+    return _encoded(json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2), value) + b"\n"
 
 
 def dump_short(value: Any) -> bytes:
     """Return a value as a JSON text on one line, in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _encoded(json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")), value)
+
+
+def _encoded(encoder: json.JSONEncoder, value: Any) -> bytes:
+    """Return JSON in UTF-8, bit by bit: in a str with one emoji in it, each character takes four bytes."""
+    made = bytearray()
+    for piece in encoder.iterencode(value):
+        for start in range(0, len(piece), _STEP):
+            made += piece[start : start + _STEP].encode()
+    return bytes(made)
 
 
 def _refuse_unfit(value: Any) -> None:
@@ -111,8 +124,6 @@ def _refuse_unfit(value: Any) -> None:
 
 
 def _refuse_half_characters(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        half = f"U+{ord(text[error.start]):04X}"
-        raise _Refused(f"a lone surrogate ({half}), which is half of a character") from None
+    if found := _HALF.search(text):
+        half = f"U+{ord(found[0]):04X}"
+        raise _Refused(f"a lone surrogate ({half}), which is half of a character")

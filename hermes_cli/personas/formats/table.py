@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import card, card_write, charx, invisible, png, strict_json, world
+from hermes_cli.personas.formats import (
+    card,
+    card_write,
+    charx,
+    invisible,
+    pictures,
+    png,
+    strict_json,
+    world,
+)
 from hermes_cli.personas.formats.found import Found, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
@@ -20,7 +29,6 @@ __all__ = ["MAX_BYTES", "WRITABLE", "Found", "read", "recognise", "write"]
 WRITABLE: Final = ("v1", "v2", "v3", "png", "charx", "modelfile")
 MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
-_PNG_VERSIONS: Final = {"chara": 2, "ccv3": 3}
 _V1_SIGN: Final = "first_mes"
 _NOBODY: Final = Path("file")
 _FORMATS: Final = (
@@ -80,8 +88,13 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
     if kind not in WRITABLE:
         raise PersonaError(f"there is no format '{kind}' to write", f"there are {', '.join(WRITABLE)}")
     if original is not None and known.kind == kind:
-        return _changed(persona, known, original, source)
-    return _made(persona, kind, _document(known, original, source), source)
+        made = _changed(persona, known, original, source)
+    else:
+        document = _document(known, original, source)
+        made = _made(persona, kind, document, pictures.of(known.kind, original or b"", document))
+    if len(made) > MAX_BYTES:
+        raise PersonaError(f"{source}: as a {kind} it is larger than {MAX_BYTES >> 20} MiB", "take texts out")
+    return made
 
 
 def _known(data: bytes, source: Path) -> _Known:
@@ -184,16 +197,20 @@ def _changed(persona: Persona, known: _Known, original: bytes, source: Path) -> 
     return charx.replaced(original, text, source) if known.kind == "charx" else text
 
 
-def _made(persona: Persona, kind: str, document: dict[str, Any] | None, source: Path) -> bytes:
+def _made(persona: Persona, kind: str, document: dict[str, Any] | None, picture: bytes) -> bytes:
     """Return a file of a kind that the original, if there is one, is not of."""
-    if kind == "png":
-        texts = {
-            keyword: card_write.text(card_write.written(document, persona, version), source, short=True)
-            for keyword, version in _PNG_VERSIONS.items()
-        }
-        return png.replaced(png.blank(), texts, source)
-    text = card_write.text(card_write.written(document, persona, _VERSIONS.get(kind, 3)), source)
-    return charx.made(text) if kind == "charx" else text
+    source = persona.original or persona.source
+    if kind in _VERSIONS:
+        return card_write.text(card_write.written(document, persona, _VERSIONS[kind]), source)
+    newest = card_write.written(document, persona, 3)
+    if picture:
+        newest = pictures.named(newest, is_inside=kind == "charx")
+    if kind == "charx":
+        members = {pictures.MEMBER: picture} if picture else {}
+        return charx.made(card_write.text(newest, source), members)
+    documents = {"chara": card_write.written(document, persona, 2), "ccv3": newest}
+    texts = {key: card_write.text(one, source, short=True) for key, one in documents.items()}
+    return png.replaced(picture or png.blank(), texts, source)
 
 
 def _texts(of: Any) -> list[str]:

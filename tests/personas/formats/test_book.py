@@ -1,0 +1,155 @@
+"""The entries of a card's lorebook: keys, places and what SillyTavern adds."""
+
+from typing import Any
+
+import pytest
+
+from hermes_cli.personas.formats import book
+from hermes_cli.personas.lorebook import Logic, Position
+from tests.personas.formats.cards import entry, persona, refused, remarks, text, v2
+
+
+@pytest.mark.parametrize(
+    ("fields", "keys"),
+    [
+        ({"keys": ["a", " ", "b c"]}, ("a", "b c")),
+        ({"keys": "a, b"}, ("a", "b")),
+        ({"keys": ["a", 1871, None]}, ("a", "1871")),
+        ({"keys": ["/a/", "b"]}, ("/a/", "b")),
+        ({"keys": ["dra+gon"], "use_regex": True}, ("/dra+gon/",)),
+        ({"keys": ["dra+gon"], "use_regex": True, "case_sensitive": False}, ("/dra+gon/i",)),
+        ({"keys": ["a/b", "c\\/d"], "use_regex": True}, ("/a\\/b/", "/c\\/d/")),
+        ({"keys": ["a\\\\/b\\d"], "use_regex": True}, ("/a\\\\\\/b\\d/",)),
+        ({"keys": ["/a/i"], "use_regex": True}, ("/a/i",)),
+        # SillyTavern says it of every entry, and means "where there are slashes".
+        ({"keys": ["a.b"], "use_regex": True, "extensions": {"selectiveLogic": 0}}, ("a.b",)),
+    ],
+)
+def test_keys(fields: dict[str, Any], keys: tuple[str, ...]) -> None:
+    """An entry would fire where nobody said its word, or never."""
+    assert entry(**fields).keys == keys
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"),
+    [
+        ("/a/", True),
+        ("/a/gi", True),
+        ("/a", False),
+        ("a/", False),
+        ("//", False),
+        ("/a/1", False),
+        ("/", False),
+    ],
+)
+def test_what_a_pattern_looks_like(key: str, wanted: bool) -> None:  # noqa: FBT001 - a case's answer
+    """A path would be taken for a pattern, or a pattern for a word."""
+    assert book.is_pattern(key) is wanted
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"selective": True}, ("b",)),
+        ({"selective": False}, ()),
+        ({}, ()),
+        ({"selective": True, "use_regex": True}, ()),
+    ],
+)
+def test_secondary_keys_count_where_the_entry_is_selective(
+    fields: dict[str, Any], wanted: tuple[str, ...]
+) -> None:
+    """An entry would wait for a word that its author switched off."""
+    assert entry(secondary_keys=["b"], **fields).secondary == wanted
+
+
+@pytest.mark.parametrize(
+    ("number", "logic"), [(0, Logic.AND_ANY), (1, Logic.NOT_ALL), (2, Logic.NOT_ANY), (3, Logic.AND_ALL)]
+)
+def test_sillytaverns_logics(number: int, logic: Logic) -> None:
+    """An entry would be told just where it must not be."""
+    assert entry(extensions={"selectiveLogic": number}).logic is logic
+
+
+@pytest.mark.parametrize(
+    ("fields", "position", "depth"),
+    [
+        ({"position": "before_char"}, Position.BEFORE, 4),
+        ({"position": "after_char"}, Position.AFTER, 4),
+        ({}, Position.AFTER, 4),
+        ({"position": "before_char", "extensions": {"position": 1}}, Position.AFTER, 4),
+        ({"extensions": {"position": 0}}, Position.BEFORE, 4),
+        ({"extensions": {"position": 2, "depth": 9}}, Position.DEPTH, 4),
+        ({"extensions": {"position": 3, "depth": 9}}, Position.DEPTH, 4),
+        ({"extensions": {"position": 4, "depth": 9}}, Position.DEPTH, 9),
+        ({"extensions": {"position": 4}}, Position.DEPTH, 4),
+        ({"extensions": {"position": 5}}, Position.AFTER, 4),
+        ({"extensions": {"position": 6}}, Position.AFTER, 4),
+        ({"extensions": {"position": 99}}, Position.AFTER, 4),
+    ],
+)
+def test_places(fields: dict[str, Any], position: Position, depth: int) -> None:
+    """An entry would stand where its author did not put it."""
+    found = entry(**fields)
+    assert (found.position, found.depth, found.enabled) == (position, depth, True)
+
+
+def test_an_entry_in_an_outlet_is_off_and_told() -> None:
+    """A text that only a macro of SillyTavern's fetches would stand in every prompt."""
+    assert entry(extensions={"position": 7}).enabled is False
+    entries = [{"keys": ["a"], "content": "b", "enabled": True, "extensions": {"position": 7}}] * 2
+    assert "outlet are off: hermes has none (2 times)" in remarks(v2(character_book={"entries": entries}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "order", "priority"),
+    [({"insertion_order": 7}, 7, 7), ({"insertion_order": 7, "priority": 3}, 7, 3), ({}, 1, 1)],
+)
+def test_an_entry_without_a_priority_has_its_orders(
+    fields: dict[str, Any], order: int, priority: int
+) -> None:
+    """What goes first where the budget is short would be chance."""
+    assert (entry(**fields).order, entry(**fields).priority) == (order, priority)
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({"probability": 30}, 30.0),
+        ({"probability": 30, "useProbability": False}, 100.0),
+        ({"probability": 300}, 100.0),
+        ({"probability": "5"}, 5.0),
+        ({}, 100.0),
+    ],
+)
+def test_probability(more: dict[str, Any], wanted: float) -> None:
+    """An entry would be told always where its author wanted it sometimes."""
+    assert entry(extensions=more).probability == wanted
+
+
+def test_what_sillytavern_can_do_and_hermes_cannot_is_told() -> None:
+    """A group of which one entry is to be told would be told whole, and nobody would know why."""
+    raw = {"keys": ["a"], "content": "b", "enabled": True, "extensions": {"group": "g", "vectorized": False}}
+    told = remarks(v2(character_book={"entries": [raw]}))
+    assert "entries have 'group', which hermes does not use" in told
+    assert "vectorized" not in told
+
+
+def test_odd_entries_are_left_out_and_told() -> None:
+    """One slip in a book of hundreds would cost all of it."""
+    document = v2(character_book={"entries": [None, {"keys": None, "content": 5}, "x"]})
+    found = persona(text(document)).lorebook
+    assert found
+    assert [one.content for one in found.entries] == ["5"]
+    assert "holds more than tables" in remarks(document)
+
+
+def test_a_book_of_too_many_entries_is_refused() -> None:
+    """Every turn would look through millions of keys."""
+    assert "has 10,001 entries" in refused(text(v2(character_book={"entries": [{}] * 10_001})))
+
+
+def test_a_book_of_nothing_is_no_book() -> None:
+    """Every card of some programs would have a lorebook that says nothing."""
+    empty = {"name": " ", "description": "", "extensions": {}, "entries": []}
+    assert persona(text(v2(character_book=empty))).lorebook is None

@@ -1,0 +1,217 @@
+"""Character cards as values: every field of the three versions, and what people put where it does not go."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hermes_cli.personas.formats import table
+from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.persona import Note, Persona
+from tests.personas.formats.cards import CARD, V1, V2, V3, persona, refused, remarks, text, v2
+
+FLAT = Persona(
+    name="Ada",
+    system="",
+    source=CARD,
+    character="{{char}} is a mathematician.",
+    personality="exact",
+    scenario="London, 1843.",
+    greetings=("*looks up* Yes, {{user}}?",),
+    dialogue="<START>\n{{user}}: Hi\n{{char}}: Hello.",
+    original=CARD,
+    kind="v1",
+)
+ENGINE = Entry(
+    content="The engine weaves algebra.",
+    keys=("engine", "/analy\\w+/i"),
+    name="The engine",
+    secondary=("Babbage",),
+    logic=Logic.AND_ALL,
+    constant=True,
+    order=5,
+    priority=9,
+    position=Position.DEPTH,
+    depth=2,
+    case_sensitive=True,
+    whole_words=True,
+    scan_depth=7,
+    probability=40.0,
+    sticky=2,
+    cooldown=3,
+    delay=1,
+    recursable=False,
+    recurses=False,
+    only_recursion=True,
+)
+TEA = Entry(
+    content="She takes it black.",
+    keys=("tea",),
+    enabled=False,
+    order=1,
+    priority=1,
+    position=Position.BEFORE,
+)
+NESTED = replace(
+    FLAT,
+    system="{{original}} Be brief.",
+    greetings=(*FLAT.greetings, "Good evening.", "Who sent you?"),
+    post_history="Stay in 1843.",
+    note=Note("She is tired.", 2),
+    creator_notes="Best with patience.",
+    lorebook=Lorebook(
+        entries=(ENGINE, TEA),
+        name="Engines",
+        description="What {{char}} knows",
+        scan_depth=3,
+        token_budget=500,
+        recursive=True,
+    ),
+    worlds=("Victorian London",),
+    kind="v2",
+)
+
+
+@pytest.mark.parametrize(
+    ("document", "wanted"),
+    [(V1, FLAT), (V2, NESTED), (V3, replace(NESTED, nickname="Countess", kind="v3"))],
+)
+def test_every_field_of_a_card_is_where_hermes_looks_for_it(document: Any, wanted: Persona) -> None:
+    """A character would lose a part of itself, or say one part as another."""
+    found = table.read(text(document), CARD)
+    assert found.persona == wanted
+    assert found.kind == wanted.kind
+    assert found.lorebook is None
+
+
+def test_a_card_without_a_first_greeting_begins_with_its_others() -> None:
+    """A chat would begin with an empty turn."""
+    assert persona(text(v2(first_mes=" "))).greetings == ("Good evening.", "Who sent you?")
+    assert persona(text(v2(first_mes="", alternate_greetings=["", "Well?"]))).greetings == ("Well?",)
+
+
+def test_one_alternate_greeting_without_its_list_is_one() -> None:
+    """A greeting would fall apart at its commas."""
+    assert persona(text(v2(alternate_greetings="Oh, you."))).greetings[1:] == ("Oh, you.",)
+
+
+def test_slips_of_somebody_elses_program_leave_the_character_playable() -> None:
+    """One null in a card would keep a roleplayer from its character."""
+    document = v2(
+        description=None,
+        personality=7,
+        scenario=["x"],
+        mes_example={"a": 1},
+        alternate_greetings=[None, "Hm?", 3],
+        extensions=None,
+        character_book=[],
+    )
+    found = table.read(text(document), CARD)
+    assert found.persona is not None
+    assert (found.persona.character, found.persona.personality) == ("", "7")
+    assert found.persona.greetings == (V1["first_mes"], "Hm?", "3")
+    assert found.persona.lorebook is None
+    told = "; ".join(found.remarks)
+    for what in (
+        "'scenario' is a list, not a text",
+        "'mes_example' is a table",
+        "'character_book' is a list",
+    ):
+        assert what in told
+
+
+@pytest.mark.parametrize("name", ["", None, " \n ", ["Ada"]])
+def test_a_card_without_a_name_is_called_as_its_file(name: Any) -> None:
+    """There would be nobody to talk to."""
+    assert persona(text(v2(name=name))).name == "card"
+    assert "no name" in remarks(v2(name=name))
+
+
+def test_a_name_is_one_line() -> None:
+    """An import would write a file that hermes does not read."""
+    assert persona(text(v2(name=" Ada\n\u2028Lovelace "))).name == "Ada Lovelace"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"spec_version": "2.1"}, "v2", "spec_version 2.1 is newer than 2.0"),
+        ({"spec": "chara_card_v3", "spec_version": "3.5"}, "v3", "spec_version 3.5 is newer than 3.0"),
+        ({"spec": "chara_card_v4"}, "v3", "says 'chara_card_v4'"),
+        ({"spec": "chara_card_v1"}, "v2", "says 'chara_card_v1'"),
+        ({"spec": None}, "v2", "names no 'spec'"),
+        ({"spec_version": "two"}, "v2", ""),
+    ],
+)
+def test_a_card_of_another_day_is_read_and_told(changes: dict[str, Any], kind: str, told: str) -> None:
+    """A newer card would be refused, or what is new in it would be lost without a word."""
+    document = V2 | changes
+    assert table.recognise(text(document)) == kind
+    assert persona(text(document)).name == "Ada"
+    assert told in remarks(document)
+    assert bool(told) == ("spec" in remarks(document) or "says" in remarks(document))
+
+
+@pytest.mark.parametrize("spec", ["other", 3, ["x"]])
+def test_an_old_card_with_a_word_of_its_own_is_read(spec: Any) -> None:
+    """One more key would keep a roleplayer from an old character."""
+    assert persona(text(V1 | {"spec": spec})) == FLAT
+    assert "it is read as a V1 card" in remarks(V1 | {"spec": spec})
+
+
+def test_a_card_that_is_no_more_than_its_name_says_so() -> None:
+    """An empty card would be played as if it were somebody."""
+    assert "nothing of who" in remarks({"spec": "chara_card_v2", "data": {"name": "Ada"}})
+    assert "no 'data'" in refused(text({"spec": "chara_card_v2", "name": "Ada"}))
+
+
+def test_what_is_kept_and_not_used_is_told() -> None:
+    """A card that needs scripts would play worse than its maker meant, and nobody would know why."""
+    more = {f"thing{n}": n + 1 for n in range(9)}
+    told = remarks(v2(group_only_greetings=["x"], extensions={"regex_scripts": [1], "fav": True}))
+    assert "kept, and not used: group_only_greetings, extensions.regex_scripts" in told
+    assert "fav" not in told
+    assert "thing7 and 1 more" in remarks(v2(extensions={}, **more))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted", "told"),
+    [
+        ({"prompt": "x"}, Note("x", 4), ""),
+        ({"prompt": "x", "depth": 0}, Note("x", 0), ""),
+        ({"prompt": "x", "depth": 9999}, Note("x", 100), "9,999"),
+        ({"prompt": "x", "depth": -1}, Note("x", 4), "out of the range"),
+        ({"prompt": "x", "role": "user"}, Note("x", 4), "told by the user"),
+        ({"prompt": " ", "depth": 1}, None, ""),
+        ({"prompt": "x", "role": ["user"]}, Note("x", 4), ""),
+        (3, None, "is a number, not a table"),
+    ],
+)
+def test_a_cards_note(prompt: Any, wanted: Note | None, told: str) -> None:
+    """A note would stand where its maker did not put it, or nowhere."""
+    document = v2(extensions={"depth_prompt": prompt})
+    assert persona(text(document)).note == wanted
+    assert told in remarks(document)
+    assert bool(told) == bool(remarks(document))
+
+
+def test_what_hermes_itself_left_in_a_card_comes_back() -> None:
+    """An export would be a one-way street for what cards have no field for."""
+    own = {
+        "description": "A line.",
+        "user": "Charles",
+        "worlds": ["A", "B"],
+        "options": {"temperature": 0.5, "stop": ["\n"], "top_k": -3, "nonsense": 1},
+    }
+    document = v2(extensions={"world": "A", "openhermes": own})
+    found = persona(text(document))
+    assert (found.description, found.user, found.worlds) == ("A line.", "Charles", ("A", "B"))
+    assert found.options == {"temperature": 0.5, "stop": ("\n",)}
+    assert "top_k" in remarks(document)
+    assert "nonsense" in remarks(document)
+
+
+def test_notes_in_several_languages_alone_are_notes() -> None:
+    """A V3 card's notes would not be shown."""
+    document = {**V3, "data": {**V3["data"], "creator_notes": ""}}
+    assert persona(text(document)).creator_notes == "Best with patience."

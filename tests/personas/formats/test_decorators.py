@@ -1,0 +1,95 @@
+"""Decorators: which lines at the start of an entry's content say what it is, and which are its text."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hermes_cli.personas.formats import decorators, table
+from hermes_cli.personas.lorebook import Entry, Logic, Position
+from tests.personas.formats.cards import entry, persona, remarks, text, v2
+
+PLAIN = Entry("text", ("key",), order=1, priority=1)
+
+
+def book(content: str, **fields: Any) -> dict[str, Any]:
+    """Return a V2 card whose book has one entry."""
+    raw = {"keys": ["key"], "content": content, "extensions": {}, "enabled": True, "insertion_order": 1}
+    return v2(character_book={"extensions": {}, "entries": [raw | fields]}, extensions={})
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        ("@@depth 2", {"position": Position.DEPTH, "depth": 2}),
+        ("@@depth 0", {"position": Position.DEPTH, "depth": 0}),
+        ("@@scan_depth 7", {"scan_depth": 7}),
+        ("@@position before_desc", {"position": Position.BEFORE}),
+        ("@@position after_desc", {"position": Position.AFTER}),
+        ("@@activate", {"constant": True}),
+        ("@@dont_activate", {"enabled": False}),
+        ("@@additional_keys a, b c", {"secondary": ("a", "b c"), "logic": Logic.AND_ANY}),
+        ("@@exclude_keys a", {"secondary": ("a",), "logic": Logic.NOT_ANY}),
+        ("@@keep_activate_after_match", {"sticky": decorators.FOREVER}),
+        ("@@dont_activate_after_match", {"cooldown": decorators.FOREVER}),
+        ("@@depth 2\n@@scan_depth 3", {"position": Position.DEPTH, "depth": 2, "scan_depth": 3}),
+        ("@@scan_depth 1\n@@scan_depth 2", {"scan_depth": 1}),
+        ("@@activate\n@@dont_activate", {"constant": True, "enabled": True}),
+        ("@@unknown 1\n@@@depth 3", {"position": Position.DEPTH, "depth": 3}),
+        ("@@depth 1\n@@@scan_depth 3", {"position": Position.DEPTH, "depth": 1}),
+        ("@@position elsewhere\n@@@unknown\n@@@depth 3", {"position": Position.DEPTH, "depth": 3}),
+    ],
+)
+def test_what_a_decorator_says(line: str, changes: dict[str, Any]) -> None:
+    """A V3 entry would stand elsewhere, fire otherwise, or tell the model its own decorators."""
+    assert entry(content=f"{line}\ntext") == replace(PLAIN, **changes)
+    assert entry(content=f"\r\n{line}\r\n\ntext") == replace(PLAIN, **changes)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["@@depth -1", "@@depth two", "@@depth 99999", "@@depth \u0662", "@@is_greeting 1", "@@additional_keys"],
+)
+def test_what_hermes_does_not_know_is_left_out_and_told(line: str) -> None:
+    """A line for another program would be told to the model."""
+    assert entry(content=f"{line}\ntext") == PLAIN
+    assert f"the decorator {line.split(maxsplit=1)[0]} is left out" in remarks(book(f"{line}\ntext"))
+
+
+@pytest.mark.parametrize("content", ["text\n@@depth 2", "@depth 2\ntext", " @@depth 2", "\n\ntext", ""])
+def test_a_text_without_decorators_at_its_start_stays(content: str) -> None:
+    """Prose that speaks of decorators would lose its lines."""
+    assert entry(content=content) == replace(PLAIN, content=content)
+
+
+def changed(above: str, **changes: Any) -> Any:
+    """Return the entry of a book, as JSON, after its value was changed."""
+    data = text(book(above))
+    played = persona(data)
+    assert played.lorebook
+    (one,) = played.lorebook.entries
+    new = replace(played, lorebook=replace(played.lorebook, entries=(replace(one, **changes),)))
+    made = table.write(new, "v2", data)
+    assert persona(made).lorebook == new.lorebook
+    return json.loads(made)["data"]["character_book"]["entries"][0]
+
+
+def test_a_new_text_stands_below_the_decorators_of_the_old() -> None:
+    """An edit of an entry's text would cost its place."""
+    made = changed("@@depth 2\n@@theirs\ntext", content="new")
+    assert made["content"] == "@@depth 2\n@@theirs\nnew"
+
+
+def test_a_new_place_takes_the_decorators_away_that_said_the_old_one() -> None:
+    """An edit would be undone by the decorator above it; another program's lines would be lost."""
+    made = changed("@@depth 2\n@@theirs\ntext", depth=9)
+    assert made["content"] == "@@theirs\n\ntext"
+    assert made["extensions"]["depth"] == 9
+
+
+def test_decorators_without_end_are_text() -> None:
+    """A file of nothing but decorators would keep hermes busy for minutes."""
+    many = decorators.split("@@theirs\n" * 300_000)
+    assert len(many.others) == decorators.MOST
+    assert many.content.startswith("@@theirs\n@@theirs")

@@ -1,0 +1,86 @@
+"""Values that somebody else wrote: what is taken for what, and what is said of the rest."""
+
+from typing import Any
+
+import pytest
+
+from hermes_cli.personas.formats.fields import Fields
+from hermes_cli.personas.formats.found import Remarks
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "told"),
+    [
+        ("a\0b", "ab", "NUL characters"),
+        (3, "3", ""),
+        (2.5, "2.5", ""),
+        (None, "", ""),
+        (True, "", "'k' is true or false, not a text; it is left out"),
+        ([1], "", "'k' is a list, not a text"),
+    ],
+)
+def test_texts(value: Any, wanted: str, told: str) -> None:
+    """A slip would end the reading, or be told as the word None."""
+    remarks = Remarks()
+    assert Fields({"k": value}, remarks).text("k") == wanted
+    assert told in "".join(remarks.told())
+    assert bool(told) == bool(remarks.told())
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [(True, True), (0, False), (2.5, True), ("TRUE ", True), ("false", False), ("yes", None), (None, None)],
+)
+def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a case's answer
+    """A switch that is off in words would be on."""
+    assert Fields({"k": value}, Remarks()).flag_or_none("k") is wanted
+    assert Fields({"k": value}, Remarks()).flag("k", default=True) is (wanted is not False)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (4, 4),
+        ("4", 4),
+        (4.9, 4),
+        (-1, None),
+        (11, None),
+        ("1e400", None),
+        ("nan", None),
+        ("1" * 99, None),
+        (10**99, None),
+        (True, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_numbers(value: Any, wanted: int | None) -> None:
+    """A number in quotes would be lost, and one without end would end the reading."""
+    assert Fields({"k": value}, Remarks()).whole("k", 0, 10) == wanted
+
+
+def test_tables_are_taken_from_lists_and_tables() -> None:
+    """Entries that a program numbers with texts would be lost."""
+    fields = Fields({"a": [{"x": 1}, 2], "b": {"0": {"x": 2}}, "c": 3}, Remarks())
+    assert (fields.tables("a"), fields.tables("b"), fields.tables("c")) == ([{"x": 1}], [{"x": 2}], [])
+    assert fields.inner("c").table == {}
+    assert fields.inner("b").inner("0").whole("x", 0, 9) == 2
+
+
+def test_remarks_are_told_once_and_not_without_end() -> None:
+    """A hostile file of a million slips would fill the screen."""
+    remarks = Remarks()
+    for n in range(1_000):
+        remarks.add(f"remark {n % 50}" + "x" * 1_000)
+    told = remarks.told()
+    assert len(told) == 41
+    assert told[0].endswith("(20 times)")
+    assert max(map(len, told)) < 400
+    assert told[-1] == "and 200 more of this kind"
+
+
+def test_a_name_without_end_is_cut_and_told() -> None:
+    """A name of megabytes would fill the memory when it is put on one line."""
+    remarks = Remarks()
+    assert len(Fields({"k": "ab " * 9_999}, remarks).line("k")) == 10_000
+    assert remarks.told() == ("'k' is cut: it has 29,997 characters",)

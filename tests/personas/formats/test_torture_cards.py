@@ -1,0 +1,47 @@
+"""The torture run of damaged persona files: in small, and that it sees what it looks for."""
+
+from typing import Any
+
+import pytest
+
+from torture import cards, mutants
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_small_torture_finds_nothing() -> None:
+    """Broken: a damaged file would end hermes, write a file, or run code; the long run bounds time and memory."""
+    result = cards.torture(cards.SEED, 600)
+    assert (result.count, dict(result.wrong)) == (600, {})
+    assert 100 < result.read < 500
+
+
+def test_every_large_file_is_among_the_mutants() -> None:
+    """Broken: the largest files would never be tried, and the figures would be those of small ones."""
+    seen = {
+        mutants.mutant(1, number)[0] for number in range(mutants.RARE - 1, 100 * mutants.RARE, mutants.RARE)
+    }
+    assert len(seen & set(mutants.LARGE)) > len(mutants.LARGE) / 2
+    assert mutants.mutant(1, 7) == mutants.mutant(1, 7) != mutants.mutant(2, 7)
+
+
+def test_a_fault_is_counted() -> None:
+    """Broken: the figures would be made by a run that sees nothing."""
+    heard = list[str]()
+    cards._hear("open", ("x", "w", 0), heard)
+    cards._hear("open", ("x", None, 1), heard)
+    cards._hear("os.rename", ("a", "b"), heard)
+    cards._hear("open", ("x", "rb", 0), heard)
+    assert len(heard) == 3
+    told = {"read": True, "seconds": 0.1, "memory": 100, "wrong": []}
+    assert _of(told).is_good
+    assert _of(told).memory == 50
+    assert _of(told | {"wrong": heard}).wrong.total() == 3
+    for bad in ({"wrong": heard}, {"seconds": 1.1}, {"memory": 200 << 20}):
+        assert not _of(told | bad).is_good
+
+
+def _of(told: dict[str, Any]) -> cards.Result:
+    result = cards.Result()
+    result.take("a file", told, 50)
+    return result

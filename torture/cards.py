@@ -1,0 +1,214 @@
+"""Read damaged persona files: `python -m torture.cards [COUNT] [--seed N]`.
+
+COUNT mutants of every format go through `table.read`, and what was read is changed, written and read again.
+It is done in child processes in which nothing else happens: each tells of every exception that is no
+PersonaError, of every file, program, connection or piece of code that Python's audit hook sees, of its memory
+and the time.
+Exits 1 where one of the bounds below does not hold.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Final
+
+from hermes_cli.errors import PersonaError
+from hermes_cli.personas.formats import table
+from torture import mutants
+
+COUNT: Final = 100_000
+SEED: Final = 20_261_123
+MOST_SECONDS: Final = 1.0
+MOST_MEMORY: Final = 64 << 20
+A_CHILD: Final = 2_000
+"""So many files go through one process."""
+_HANGS: Final = 30
+"""Seconds after which a file is taken to hang."""
+_SHOWN: Final = 5
+_LENGTH: Final = struct.Struct(">I")
+_SOURCE: Final = Path("some.file")
+_WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_DEEDS: Final = (
+    *(
+        "os.",
+        "shutil.",
+        "socket.",
+        "subprocess.",
+        "pickle.",
+        "ctypes.",
+        "tempfile.",
+        "exec",
+        "compile",
+        "import",
+    ),
+)
+"""Whose audit events no reader of files may cause; `os.` has those that make, rename and remove."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a run."""
+
+    count: int = 0
+    read: int = 0
+    seconds: float = 0.0
+    slowest: str = ""
+    memory: int = 0
+    largest: str = ""
+    wrong: Counter[str] = field(default_factory=Counter)
+
+    def take(self, what: str, told: dict[str, Any], baseline: int) -> None:
+        """Add what a child told of one file."""
+        self.count += 1
+        self.read += told["read"]
+        for one in told["wrong"]:
+            self.wrong[f"{what}: {one}"] += 1
+        if told["seconds"] > self.seconds:
+            self.seconds, self.slowest = told["seconds"], what
+        if told["memory"] - baseline > self.memory:
+            self.memory, self.largest = told["memory"] - baseline, what
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all bounds hold."""
+        return not self.wrong and self.seconds <= MOST_SECONDS and self.memory <= MOST_MEMORY
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count:,} files, {self.read:,} of them read: {self.wrong.total():,} uncaught exceptions "
+            f"and deeds; at most {self.seconds:.2f} s ({self.slowest}) and "
+            f"{self.memory / (1 << 20):.1f} MiB ({self.largest})"
+        )
+
+
+def torture(seed: int, count: int) -> Result:
+    """Read so many mutants of a seed, one after the other."""
+    result = Result()
+    for start in range(0, count, A_CHILD):
+        with _child() as (say, told):
+            baseline = json.loads(told.readline())["memory"]
+            for number in range(start, min(count, start + A_CHILD)):
+                what, data = mutants.mutant(seed, number)
+                say.write(_LENGTH.pack(len(data)) + data)
+                say.flush()
+                line = told.readline()
+                if not line:
+                    result.wrong[f"{what} (number {number}): it ended or hung the process"] += 1
+                    break
+                result.take(f"{what} (number {number})", json.loads(line), baseline)
+    return result
+
+
+@contextlib.contextmanager
+def _child() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    root = Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-B", "-m", "torture.cards", "--child"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        with process:
+            if process.stdin is None or process.stdout is None:
+                raise OSError("a pipe to the child is missing")
+            yield process.stdin, process.stdout
+            process.stdin.close()
+        left = list(Path(folder).iterdir())
+        if left:
+            raise OSError(f"it wrote {left}")
+
+
+def be_the_child() -> None:
+    """Read files from standard input, each behind its length, and tell of each in a line of JSON."""
+    for data in mutants.SAMPLES.values():  # loads every module, and the library's caches
+        _tell(data, [])
+    wrong = list[str]()
+    memory = os.open("/proc/self/status", os.O_RDONLY)
+    sys.addaudithook(lambda event, arguments: _hear(event, arguments, wrong))
+    print(json.dumps({"memory": _memory(memory, b"VmRSS:")}), flush=True)
+    while head := sys.stdin.buffer.read(_LENGTH.size):
+        data = sys.stdin.buffer.read(*_LENGTH.unpack(head))
+        signal.alarm(_HANGS)
+        told = _tell(data, wrong)
+        signal.alarm(0)
+        print(json.dumps(told | {"memory": _memory(memory, b"VmHWM:")}), flush=True)
+
+
+def _tell(data: bytes, wrong: list[str]) -> dict[str, Any]:
+    """Read a file, change what was read, write it and read that, and tell of it."""
+    wrong.clear()
+    longest, is_read, found = 0.0, False, None
+    try:
+        began = time.process_time()
+        try:
+            found = table.read(data, _SOURCE)
+        finally:
+            longest = time.process_time() - began
+        is_read = True
+        if found.persona and found.kind in table.WRITABLE:
+            began = time.process_time()
+            try:
+                made = table.write(replace(found.persona, personality="other"), found.kind, data)
+            finally:
+                longest = max(longest, time.process_time() - began)
+            found = None  # nobody holds the old one while the new one is read
+            table.read(made, _SOURCE)
+    except PersonaError:
+        pass
+    except BaseException as error:  # noqa: BLE001 - it is what is looked for
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        wrong.append(f"{type(error).__name__}: {error} at {Path(place.filename).name}:{place.lineno}"[:300])
+    return {"read": is_read, "seconds": longest, "wrong": list(wrong)}
+
+
+def _hear(event: str, arguments: tuple[Any, ...], wrong: list[str]) -> None:
+    if event == "open":
+        _path, mode, flags = arguments
+        if set(mode or "") & set("wax+") or (flags or 0) & _WRITING:
+            wrong.append(f"it opens {arguments}")
+    elif event.startswith(_DEEDS):
+        wrong.append(f"{event} {arguments}"[:300])
+
+
+def _memory(status: int, which: bytes) -> int:
+    """Return the memory that this process has, or the most that it has had, in bytes: Linux tells it."""
+    for line in os.pread(status, 10_000, 0).splitlines():
+        if line.startswith(which):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status tells nothing of memory")
+
+
+def main() -> int:
+    """Run it, print the figures in one line, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("count", nargs="?", type=int, default=COUNT)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.child:
+        be_the_child()
+        return 0
+    began = time.monotonic()
+    result = torture(chosen.seed, chosen.count)
+    for what, times in result.wrong.most_common(_SHOWN):
+        print(f"{times:,} times: {what}", flush=True)
+    print(f"seed {chosen.seed}, {time.monotonic() - began:.0f} s: {result}", flush=True)
+    return int(not result.is_good)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""Damaged persona files, any number of them, each made from a seed: by chance, and by what a format is.
+
+Bytes are flipped, cut, doubled and spliced; values of JSON become other values, with checksums made right
+again so that they are looked at; and some files are as large, as deep or as densely packed as a file may be.
+"""
+
+import base64
+import functools
+import io
+import json
+import random
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.personas.formats import png, table
+from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.persona import Note, Persona
+
+RARE: Final = 200
+"""One mutant of so many is a large one."""
+_HOSTILE: Final[tuple[Any, ...]] = (
+    *(None, True, False, 0, -1, 2.5, 1e300, 10**99, "", " ", "\0", "\u202e\u200b", "@@depth 2\n@@@x\ny"),
+    *([], {}, [[]], [None], {"": None}, "x" * 20_000, "/(a+)+$/", "4", "NaN", "<|im_end|>", "{{char}}"),
+    *("\ud800", [0] * 500, {str(n): n for n in range(200)}, "\U0001f600" * 3_000, "\r\n---\r\n"),
+    *("${x}", "../../x", "&a *a"),
+)
+_KEYS: Final = (
+    *("name", "description", "first_mes", "alternate_greetings", "mes_example", "character_book", "entries"),
+    *("keys", "content", "extensions", "depth_prompt", "depth", "position", "spec", "spec_version", "data"),
+    *("key", "keysecondary", "disable", "openhermes", "options", "operation", "fields", "char_name", "role"),
+)
+_PERSONA: Final = Persona(
+    name="Ada",
+    system="{{original}} Be brief.",
+    source=Path("ada.json"),
+    nickname="Countess",
+    character="{{char}} is a mathematician. \u201c\U0001f9ee\u201d",
+    personality="exact",
+    scenario="London, 1843.",
+    greetings=("*looks up* Yes?", "Good evening."),
+    dialogue="<START>\n{{user}}: Hi\n{{char}}: Hello.",
+    post_history="Stay in 1843.",
+    note=Note("She is tired.", 2),
+    creator_notes="Best with patience.",
+    lorebook=Lorebook(
+        entries=(
+            Entry(
+                "The engine weaves.", ("engine", "/analy\\w+/i"), "E", secondary=("x",), logic=Logic.NOT_ALL
+            ),
+            Entry("Tea.", ("tea",), position=Position.DEPTH, depth=2, sticky=3, probability=40),
+        ),
+        name="Engines",
+        scan_depth=3,
+    ),
+    worlds=("London",),
+)
+_WORLD: Final = {
+    "entries": {
+        "0": {"uid": 0, "key": ["a"], "keysecondary": ["b"], "content": "c", "order": 1, "position": 4}
+    }
+}
+_PRESET: Final = {"operation": {"fields": [{"key": "llm.prediction.systemPrompt", "value": "Be Ada."}]}}
+_TEXTS: Final = {
+    "modelfile": b'FROM x\nSYSTEM """You are\nAda."""\nPARAMETER stop "a"\nMESSAGE user hi\n',
+    "aichat": b"---\nmodel: x\ntemperature: 0.5\n---\nYou are Ada.\n### INPUT:\na\n### OUTPUT:\nb\n",
+    "llm": b"system: You are Ada.\nprompt: 'Say $input'\noptions:\n  temperature: 0.5\n",
+    "webui": b"name: Ada\ngreeting: |-\n  Hello.\ncontext: A mathematician.\nexample_dialogue: 'x'\n",
+}
+
+SAMPLES: Final[dict[str, bytes]] = {
+    **{kind: table.write(_PERSONA, kind, None) for kind in ("v1", "v2", "v3", "png", "charx")},
+    "world": json.dumps(_WORLD).encode(),
+    "lmstudio": json.dumps(_PRESET).encode(),
+    **_TEXTS,
+}
+_DOCUMENTS: Final = {kind: json.loads(SAMPLES[kind]) for kind in ("v1", "v2", "v3", "world", "lmstudio")}
+
+
+def mutant(seed: int, number: int) -> tuple[str, bytes]:
+    """Return what was done to which kind of file, and the file."""
+    chance = random.Random(f"{seed} {number}")  # noqa: S311 - chance that can be had again
+    if number % RARE == RARE - 1:
+        name = chance.choice(list(LARGE))
+        return name, LARGE[name](chance)
+    kind = chance.choice(list(SAMPLES))
+    ways: list[Callable[[random.Random, str], bytes]] = [_bytes, _bytes]
+    if kind in _DOCUMENTS or kind in {"png", "charx"}:
+        ways += [_values] * 4
+    way = chance.choice(ways)
+    return f"{kind}{way.__name__}", way(chance, kind)[: table.MAX_BYTES]
+
+
+def _bytes(chance: random.Random, kind: str) -> bytes:
+    """Return a file with some of its bytes changed, cut out, doubled, or taken from another."""
+    data = bytearray(SAMPLES[kind])
+    for _ in range(chance.choice((1, 1, 2, 5, 20))):
+        start = chance.randrange(len(data) + 1)
+        end = min(len(data), start + chance.choice((0, 1, 1, 4, 40, 400)))
+        other = SAMPLES[chance.choice(list(SAMPLES))]
+        at = chance.randrange(len(other))
+        data[start:end] = chance.choice(
+            (b"", chance.randbytes(end - start), data[start:end] * 3, other[at : at + chance.randrange(99)])
+        )
+    return bytes(data[: chance.randrange(len(data) + 1)] if chance.random() < 1 / 8 else data)
+
+
+def _values(chance: random.Random, kind: str) -> bytes:
+    """Return a file whose JSON holds other values, and whose checksums are right."""
+    start = _DOCUMENTS.get(kind) or _DOCUMENTS["v3"]
+    document = json.loads(json.dumps(start))
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        document = _changed(chance, document)
+    text = json.dumps(document, ensure_ascii=chance.random() < 1 / 2).encode("utf-8", "surrogatepass")
+    if kind == "png":
+        return _picture(chance, text)
+    return _archive(chance, text) if kind == "charx" else text
+
+
+def _changed(chance: random.Random, value: Any) -> Any:
+    """Return a value of JSON with another in one place, or with one place more."""
+    if isinstance(value, dict) and value and chance.random() < 5 / 6:
+        key = chance.choice(list(value))
+        return value | {key: _changed(chance, value[key])}
+    if isinstance(value, list) and value and chance.random() < 5 / 6:
+        at = chance.randrange(len(value))
+        return [*value[:at], _changed(chance, value[at]), *value[at + 1 :]]
+    hostile = chance.choice(_HOSTILE)
+    if isinstance(value, dict) and chance.random() < 1 / 2:
+        return value | {chance.choice(_KEYS): hostile}
+    return chance.choice((hostile, hostile, [value] * chance.choice((2, 50)), {"a": value}))
+
+
+def _chunk(kind: bytes, content: bytes, length: int | None = None) -> bytes:
+    size = len(content) if length is None else length
+    return struct.pack(">I", size) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _picture(chance: random.Random, text: bytes) -> bytes:
+    """Return a picture with a card in one of the three kinds of text chunk, between chunks of chance."""
+    spelled = base64.b64encode(text)
+    key = chance.choice((b"chara", b"ccv3", b"CHARA"))
+    chunks = [
+        _chunk(b"tEXt", key + b"\0" + spelled),
+        _chunk(b"zTXt", key + b"\0\0" + zlib.compress(spelled)),
+        _chunk(b"iTXt", key + b"\0\1\0en\0\0" + zlib.compress(spelled)),
+        _chunk(b"tEXt", key + b"\0" + text),
+        _chunk(b"tEXt", key),
+        _chunk(b"zTXt", key + b"\0\0" + chance.randbytes(20)),
+        _chunk(b"prVt", chance.randbytes(9), chance.choice((0, 9, 2**31, 2**32 - 1))),
+    ]
+    weights = (30, 10, 10, 5, 2, 2, 1)
+    blank = png.blank()
+    parts = chance.choices(chunks, weights, k=chance.choice((1, 1, 2, 4)))
+    return blank[:-12] + b"".join(parts) + blank[-12:]
+
+
+def _archive(chance: random.Random, text: bytes) -> bytes:
+    """Return an archive with a card and members of chance."""
+    out = io.BytesIO()
+    method = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name in ("/etc/x", "../../x", "a\\..\\x", "icon.png")[: chance.randrange(5)]:
+            archive.writestr(name, chance.randbytes(50))
+        archive.writestr(zipfile.ZipInfo("card.json"), text, method)
+    data = bytearray(out.getvalue())
+    if chance.random() < 1 / 2:  # in the list of members, where every offset and size stands
+        at = data.find(b"PK\x01\x02")
+        data[chance.randrange(at, len(data))] = chance.randrange(256)
+    return bytes(data)
+
+
+def _card(**data: Any) -> bytes:
+    document = {
+        "spec": "chara_card_v2",
+        "spec_version": "2.0",
+        "data": {"name": "A", "first_mes": "x", **data},
+    }
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _entries(count: int, **fields: Any) -> dict[str, Any]:
+    return {"entries": [{"keys": [f"key {n}"], "content": "x" * 90, **fields} for n in range(count)]}
+
+
+@functools.cache
+def _packed() -> bytes:
+    return zlib.compress(b"A" * (64 << 20), 9)
+
+
+def _large_picture() -> bytes:
+    return SAMPLES["png"][:-12] + _chunk(b"IDAT", b"x" * 20_000_000) + SAMPLES["png"][-12:]
+
+
+@functools.cache
+def _bomb() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("card.json", b" " * (64 << 20))
+    return out.getvalue()
+
+
+LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
+    "one long text": lambda _chance: _card(description="x" * 4_100_000),
+    "one long wide text": lambda _chance: _card(description="\U0001f600" + "x" * 4_100_000),
+    "nothing but emoji": lambda _chance: _card(description="\U0001f600" * 1_000_000),
+    "all invisible": lambda _chance: _card(description="\u200d" * 1_300_000),
+    "many entries": lambda _chance: _card(character_book=_entries(10_000)),
+    "many decorators": lambda _chance: _card(
+        character_book=_entries(100, content="@@depth x\n" * 3_000 + "y")
+    ),
+    "an entry of decorators": lambda _chance: _card(character_book=_entries(1, content="@@\n" * 990_000)),
+    "entries of decorators": lambda _chance: _card(character_book=_entries(9_000, content="@@x\n" * 70)),
+    "a pattern": lambda _chance: _card(character_book=_entries(1, keys=["/" * 3_900_000], use_regex=True)),
+    "a name of words": lambda _chance: _card(name="ab " * 1_300_000, nickname="x"),
+    "many keys in an entry": lambda _chance: _card(character_book=_entries(1, keys=["x"] * 240_000)),
+    "many greetings": lambda _chance: _card(alternate_greetings=["x"] * 240_000),
+    "many keys": lambda _chance: _card(**{f"{n}": n for n in range(200_000)}),
+    "many empty lists": lambda _chance: _card(theirs=[[]] * 99_000),
+    "deep": lambda chance: b'{"data":' + b"[" * chance.choice((98, 101, 90_000)),
+    "deep and closed": lambda chance: b'{"a":' * (n := chance.choice((99, 5_000))) + b"1" + b"}" * n,
+    "digits": lambda _chance: b'{"name":' + b"9" * 4_000_000 + b"}",
+    "slashes": lambda _chance: _card(description="\\" * 2_000_000),
+    "a picture of 20 MB": lambda _chance: _large_picture(),
+    "a picture of chunks": lambda _chance: png.blank()[:-12] + _chunk(b"prVt", b"") * 1_700_000,
+    "a picture that inflates": lambda _chance: png.blank()[:-12] + _chunk(b"zTXt", b"chara\0\0" + _packed()),
+    "an archive of members": lambda _chance: b"PK\x03\x04" + b"PK\x01\x02" * 5_000_000,
+    "an archive that inflates": lambda _chance: _bomb(),
+    "yaml that is deep": lambda chance: b"name: " + b"[" * chance.choice((99, 100_000)),
+    "yaml of aliases": lambda _chance: b"a: &a [x]\n" + b"".join(b"b%d: [*a,*a]\n" % n for n in range(999)),
+    "yaml of many keys": lambda _chance: b"name: A\n" + b"".join(b"k%d: v\n" % n for n in range(300_000)),
+    "a long modelfile": lambda _chance: b"FROM x\n" + b"PARAMETER stop a\n" * 200_000,
+    "an open modelfile": lambda _chance: b'FROM x\nSYSTEM """' + b'"" ' * 1_200_000,
+    "a long role": lambda _chance: b"---\nmodel: x\n---\n" + b"### INPUT:\na\n### OUTPUT:\nb\n" * 150_000,
+    "blank lines": lambda _chance: b"\n" * 4_000_000,
+    "dashes": lambda _chance: b"---\n" * 1_000_000,
+}
