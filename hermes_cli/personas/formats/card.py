@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.options import OptionError, check_value
+from hermes_cli.options import FIELDS, OptionError, check_value
 from hermes_cli.personas.formats import book
 from hermes_cli.personas.formats.fields import Fields
 from hermes_cli.personas.formats.found import Remarks
@@ -155,6 +155,9 @@ def _worlds(more: Fields, own: Fields) -> tuple[str, ...]:
 def _options(table: Fields) -> Mapping[str, Any]:
     found = dict[str, Any]()
     for name, value in table.table.items():
+        if name not in FIELDS:  # a suggestion for each of 100,000 names would take seconds
+            table.remarks.add("its options have names that hermes does not know; they are left out")
+            continue
         try:
             found[name] = check_value(name, value)
         except OptionError as error:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_small_torture_finds_nothing() -> None:
-    """Broken: a damaged file would end hermes, write a file, or run code; the long run bounds time and memory."""
+    """Broken: a damaged file would end hermes, write a file, or run code; the long run has more bounds."""
     result = cards.torture(cards.SEED, 600)
     assert (result.count, dict(result.wrong)) == (600, {})
     assert 100 < result.read < 500
