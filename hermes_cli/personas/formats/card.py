@@ -156,7 +156,7 @@ def _options(table: Fields) -> Mapping[str, Any]:
     found = dict[str, Any]()
     for name, value in table.table.items():
         if name not in FIELDS:  # a suggestion for each of 100,000 names would take seconds
-            table.remarks.add("its options have names that hermes does not know; they are left out")
+            table.remarks.add(f"the option '{name[:60]}' is left out: hermes has none of that name")
             continue
         try:
             found[name] = check_value(name, value)
