@@ -146,7 +146,7 @@ def fork(session: Session, title: str) -> StoredConversation:
     if made is None:
         raise UsageError("the fork is gone", "/sessions lists what there is")
     keeper.resume(made, [stored.id for stored in store.path(made.leaf)])
-    session.keep_setting()
+    _set(session, made, session.frame)
     return made
 
 
@@ -167,7 +167,8 @@ def leave_disk(session: Session) -> int:
     ids = dict(zip((m.id for m in messages), (m.id for m in memory.tree(number)), strict=True))
     keeper.conversation, keeper.path = number, [ids[one] for one in keeper.path]
     keeper.left_behind = before, conversation.id
-    session.keep_setting()
+    if (there := memory.conversation(number)) is not None:
+        _set(session, there, session.frame)
     return len(messages)
 
 
@@ -185,10 +186,17 @@ def resume(session: Session, conversation: StoredConversation, frame: Frame | No
     greetings = tuple(one.text for one in roots if one is not None and one.role is Role.ASSISTANT)
     session.resume(Opening.behind(conversation.opening, greetings), [stored.message for stored in path])
     session.keeper.resume(conversation, [stored.id for stored in path])
+    _set(session, conversation, frame or session.frame)
+
+
+def _set(session: Session, conversation: StoredConversation, frame: Frame) -> None:
+    """Let hold what is kept with a conversation: names, note, what was condensed."""
+    store = store_of(session)
 
     def path_to(number: int) -> list[Message]:
         found = store.message(number)
         same = found is not None and found.conversation == conversation.id
         return [stored.message for stored in store.path(number)] if same else []
 
-    session.frame, session.summaries = setting.read(conversation.setting, frame or session.frame, path_to)
+    session.frame, session.summaries = setting.read(conversation.setting, frame, path_to)
+    session.keep_setting()

@@ -37,19 +37,22 @@ def condense(
 ) -> str | None:
     """Return a note of the turns, and of what an earlier note says; None where it was cancelled.
 
-    Turns that do not fit the window at once are condensed piece by piece, never cut.
+    Turns that do not fit the window at once are condensed piece by piece, never cut; one that does not fit
+    alone is left out. The note is empty where nothing is left.
     """
     note = earlier.text.removeprefix(LEAD) if earlier else ""
     room = engine.context_size - engine.context_size // 4
     pieces, piece = list[list[Message]](), list[Message]()
+    length = max(16, min(MAX_TOKENS, engine.context_size // LENGTH_SHARE))
     for turn in turns:
+        if engine.count_tokens(_asked(note, [turn], macros)) > engine.context_size - 2 * length:
+            continue
         if piece and engine.count_tokens(_asked(note, [*piece, turn], macros)) > room:
             pieces.append(piece)
             piece = []
         piece.append(turn)
-    length = max(16, min(MAX_TOKENS, engine.context_size // LENGTH_SHARE))
     how = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0)
-    for some in [*pieces, piece]:
+    for some in filter(None, [*pieces, piece]):
         said, reason = "", FinishReason.STOP
         for chunk in engine.stream(_asked(note, some, macros), how, cancel):
             said += chunk.text
@@ -57,7 +60,7 @@ def condense(
         if reason is FinishReason.CANCELLED:
             return None
         note = _whole(said.strip(), cut=reason is FinishReason.LENGTH) or note
-    return LEAD + note
+    return LEAD + note if note else ""
 
 
 def _whole(text: str, *, cut: bool) -> str:

@@ -75,10 +75,10 @@ class Context:
     ) -> None:
         self._engine = engine
         self._frame = frame
-        self._window = engine.context_size
-        self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
         self._costs = dict[Message, int]()
         self._asked = engine.count_tokens([_ASKED])
+        self._window = engine.context_size  # of a model that was still loading it is known only now
+        self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
         self._head = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
         self._summary = summary
         self.lore = Lore(frame.books, frame.macros)
@@ -103,8 +103,14 @@ class Context:
         The last of them is the person's, or an answer that is gone on with. What cannot be left out may be
         more than the window holds.
         """
-        self._go_to(turns)
+        try:
+            self._go_to(turns)
+        except BaseException:  # Ctrl-C, or an engine that cannot count: nothing is known by halves
+            self._turns, self._turn_ends, self._steps = [], [0], self._steps[:1]
+            raise
         step, end = self._steps[-1], _end(turns)
+        if end < len(turns) and self._total(step) + self.cost(turns[-1]) >= self._window:
+            step = self._with_room(step, {}, self.cost(turns[-1]))
         rows = list(self._rows(step, end))
         messages = [m for _, place, m in rows if place == _PINNED]
         for place in range(step.first, len(turns) + 1):
@@ -169,9 +175,9 @@ class Context:
 
     # Room
 
-    def _with_room(self, step: _Step, fires: Mapping[int, str]) -> _Step:
-        """Return the step with as much as fits the window."""
-        limit = self._window - self._answer_room
+    def _with_room(self, step: _Step, fires: Mapping[int, str], begun: int = 0) -> _Step:
+        """Return the step with as much as fits the window, beside an answer of so many tokens."""
+        limit = self._window - self._answer_room - begun
         if self._frame.overflow is Overflow.ERROR or self._total(step) <= limit:
             return step
         wanted = limit - self._window // SLACK_SHARE

@@ -23,10 +23,14 @@ class Overflow(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the model made of the oldest turns, and stands for them."""
+    """What the model made of the oldest turns, and stands for them.
+
+    `through` is the id of the last of them where it is kept, 0 where it is not.
+    """
 
     turns: tuple[Message, ...]
     text: str
+    through: int = 0
 
     @property
     def covers(self) -> int:
@@ -39,7 +43,7 @@ class Frame:
     """What goes to the model beside the opening and the turns.
 
     `character_note` and `note` stand a few turns from the end, the persona's and the person's; `post_history`
-    stands at the end. `stops` end an answer that begins to speak for the person.
+    stands at the end. With `stops_at_user` an answer ends where it begins to speak for the person.
     """
 
     macros: Macros = field(default_factory=lambda: Macros("", DEFAULT_USER))
@@ -47,8 +51,13 @@ class Frame:
     post_history: str = ""
     character_note: Note | None = None
     note: Note | None = None
-    stops: tuple[str, ...] = ()
+    stops_at_user: bool = False
     overflow: Overflow = Overflow.ERROR
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """What ends an answer, beside what the options say."""
+        return (f"\n{self.macros.user}:",) if self.stops_at_user else ()
 
     @property
     def notes(self) -> tuple[Note, ...]:

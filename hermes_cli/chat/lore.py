@@ -6,6 +6,8 @@ that a conversation that is resumed, swiped or taken back fires what it fired be
 """
 
 import re
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final
@@ -17,6 +19,10 @@ from hermes_cli.personas.macros import Macros
 SCAN_DEPTH: Final = 2
 """Turns that are looked through where a book does not say: the person's, and the answer before it."""
 REGEX_LIMIT_S: Final = 0.05
+SLOW_S: Final = 0.005
+SLOW_TIMES: Final = 3
+PATIENCE_S: Final = 1.0
+"""A key that is slow a few times is given up; where slow keys take so long together, all expressions are."""
 MAX_PATTERN: Final = 2000
 _MAX_ROUNDS: Final = 10
 """Times that what fired may fire more."""
@@ -37,6 +43,8 @@ class Lore:
         self.entries = [(entry, book) for book in self.books for entry in book.entries]
         self.broken: dict[str, str] = {}
         self._patterns = dict[tuple[str, bool, bool], Any]()
+        self._slow_s = 0.0
+        self._slow = Counter[str]()
 
     def text(self, number: int, moment: int) -> str:
         """Return what an entry tells at the turn of that place, with its macros filled in."""
@@ -82,24 +90,21 @@ class Lore:
 
     def _recurse(self, found: dict[int, str], waiting: list[int], moment: int) -> None:
         """Let what fired fire more, as far as the books want it."""
-        told = list(found)
+        told = [*self.always(), *found]
         for _ in range(_MAX_ROUNDS):
             texts = [
                 (self.entries[n][0].title, self.text(n, moment))
                 for n in told
                 if self.entries[n][0].recurses and self.entries[n][1].recursive
             ]
-            told = []
-            for number in (
-                [n for n in waiting if self.entries[n][0].recursable and n not in found] if texts else []
-            ):
+            told, whole = [], "\n".join(text for _, text in texts)
+            for number in [n for n in waiting if n not in found] if texts else []:
                 entry = self.entries[number][0]
-                for title, text in texts:
-                    word = self._found_in(entry, text)
-                    if word is not None and self._has_luck(entry, number, moment):
-                        found[number] = f"{word}, in {title}"
-                        told.append(number)
-                        break
+                word = self._found_in(entry, whole) if entry.recursable else None
+                if word is not None and self._has_luck(entry, number, moment):
+                    title = next((t for t, text in texts if self._comes_up(word, entry, text)), "")
+                    found[number] = f"{word}, in {title}"
+                    told.append(number)
             if not told:
                 return
 
@@ -121,11 +126,24 @@ class Lore:
         pattern = self._pattern(key, case=bool(entry.case_sensitive), whole=bool(entry.whole_words))
         if pattern is None or key in self.broken:
             return False
+        if spelled(key)[0] is None:
+            return pattern.search(text) is not None
+        if self._slow_s > PATIENCE_S:
+            self.broken[key] = "the regular expressions of these books take too long together"
+            return False
+        began = time.monotonic()
         try:
-            return pattern.search(text, timeout=REGEX_LIMIT_S) is not None
+            found = pattern.search(text, timeout=REGEX_LIMIT_S) is not None
         except TimeoutError:
             self.broken[key] = f"it takes longer than {REGEX_LIMIT_S * 1000:.0f} ms"
-            return False
+            found = False
+        took = time.monotonic() - began
+        if took >= SLOW_S:
+            self._slow_s += took
+            self._slow[key] += 1
+            if self._slow[key] == SLOW_TIMES:
+                self.broken[key] = f"it took longer than {SLOW_S * 1000:.0f} ms several times"
+        return found
 
     def _pattern(self, key: str, *, case: bool, whole: bool) -> Any:
         """Return a key as a pattern; None for one that cannot be looked for."""

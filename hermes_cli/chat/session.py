@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from hermes_cli.chat import setting
-from hermes_cli.chat.assembled import Assembled
+from hermes_cli.chat.assembled import Assembled, Kind
 from hermes_cli.chat.condense import condense
 from hermes_cli.chat.context import Context
 from hermes_cli.chat.frame import Frame, Overflow, Summary
@@ -19,6 +19,8 @@ from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import Sourced
 from hermes_cli.store.records import State
+
+_LORE = {Kind.ALWAYS, Kind.LORE}
 
 
 class Session:
@@ -49,7 +51,7 @@ class Session:
         self.remarks: list[str] = []
         self.last: Completion | None = None
         self._context: tuple[tuple[object, ...], Context] | None = None
-        self._is_told = False
+        self._told = set[Kind]()
         self.keeper.begin(opening)
         self.keep_setting()
 
@@ -212,17 +214,32 @@ class Session:
             )
             if text is None:
                 return None
-            self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text)))
-            self.remarks.append(
-                f"The first {prompt.first} messages were condensed; /summary shows it:\n{text}"
+            path = self.keeper.path
+            through = path[prompt.first - 1] if len(path) >= prompt.first else 0
+            self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
+            what = (
+                f"were condensed; /summary shows it:\n{text}" if text else "are left out: they are too long"
             )
+            self.remarks.append(f"The first {prompt.first} messages {what}")
             prompt = self._assembled(asked)
-        elif prompt.left_out and not self._is_told:
-            self._is_told = True
-            self.remarks.append(_left_out(prompt))
+        self._tell(prompt)
         if prompt.tokens >= prompt.window:
             raise ContextOverflow(prompt.tokens, prompt.window)
         return prompt
+
+    def _tell(self, prompt: Assembled) -> None:
+        """Have it said what is left out, the first time that something of its kind is."""
+        new = [part for part in prompt.left_out if part.kind not in self._told]
+        self._told |= {part.kind for part in new}
+        lore = sum(part.of - part.kept for part in new if part.kind in _LORE)
+        others = [part for part in new if part.kind not in _LORE]
+        if others:
+            what = ", ".join(f"{part.of - part.kept} of {part.of} {part.kind}" for part in others)
+            self.remarks.append(
+                f"The context is full: from here on {what} are left out; /context shows what goes."
+            )
+        if lore:
+            self.remarks.append(f"Lore has no room for {lore} of its entries here; /lore shows which.")
 
     def set_summaries(self, summaries: tuple[Summary, ...]) -> None:
         """Let these stand for the oldest turns from here on."""
@@ -236,7 +253,7 @@ class Session:
 
     def keep_setting(self) -> None:
         """Write down what holds for this conversation beside its turns."""
-        self.keeper.change_setting(setting.written(self.frame, self.summaries, self.keeper.path))
+        self.keeper.change_setting(setting.written(self.frame, self.summaries))
 
     # Where it stands
 
@@ -288,7 +305,7 @@ class Session:
         """Begin a new conversation under another opening, as with another persona."""
         self.opening, self.conversation = opening, opening.conversation()
         self.frame = frame or self.frame
-        self.summaries, self._is_told = (), False
+        self.summaries, self._told = (), set()
         self.keeper.begin(opening)
         self.keep_setting()
 
@@ -301,7 +318,7 @@ class Session:
         """Go on behind the turns of an earlier conversation. The keeper is told by whoever found it."""
         self.opening = opening
         self.conversation = Conversation((*opening.before, *turns))
-        self.summaries, self._is_told = (), False
+        self.summaries, self._told = (), set()
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt for what comes; the turns stay."""
@@ -315,9 +332,3 @@ def _state(done: Completion | None, *, failed: bool) -> State:
     if failed:
         return State.FAILED
     return State.STOPPED if done is None or done.finish_reason is FinishReason.CANCELLED else State.COMPLETE
-
-
-def _left_out(prompt: Assembled) -> str:
-    """Return what is left out, in one line."""
-    what = [f"{part.of - part.kept} of {part.of} {part.kind}" for part in prompt.left_out]
-    return f"The context is full: from here on {', '.join(what)} are left out; /context shows what goes."

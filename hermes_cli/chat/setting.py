@@ -12,10 +12,10 @@ from hermes_cli.personas.persona import Note
 from hermes_cli.store.records import Setting
 
 
-def written(frame: Frame, summaries: Sequence[Summary], path: Sequence[int]) -> Setting:
-    """Return what is to be kept. `path` is the ids of the visible turns, by which summaries are kept."""
+def written(frame: Frame, summaries: Sequence[Summary]) -> Setting:
+    """Return what is to be kept: of the summaries those whose turns are."""
     note = frame.note or Note("", 0)
-    through = [(path[one.covers - 1], one.text) for one in summaries if one.covers <= len(path)]
+    through = [(one.through, one.text) for one in summaries if one.through]
     return Setting(frame.macros.user, frame.macros.seed, note.text, note.depth, tuple(through))
 
 
@@ -29,5 +29,5 @@ def read(
     seed = frame.macros.seed if kept.seed is None else kept.seed
     macros = replace(frame.macros, user=kept.user or frame.macros.user, seed=seed)
     note = Note(kept.note, kept.note_depth) if kept.note else None
-    found = ((tuple(path_to(through)), text) for through, text in kept.summaries)
-    return replace(frame, macros=macros, note=note), tuple(Summary(*one) for one in found if one[0])
+    found = (Summary(tuple(path_to(through)), text, through) for through, text in kept.summaries)
+    return replace(frame, macros=macros, note=note), tuple(one for one in found if one.turns)

@@ -71,13 +71,13 @@ def answer(
         if said and not as_json:
             _end(shows, said if whole else [])
         raise
-    for remark in session.remarks:
-        terminal.notice(remark)
     done = session.last
     if as_json and done is not None:
         terminal.write(json.dumps(report("".join(said), session, done), ensure_ascii=False) + "\n")
     else:
         _end(shows, said if whole else [])
+    for remark in session.remarks:
+        terminal.notice(remark)
     if session.cut_short and not as_json:
         terminal.notice(f"the answer was cut: {session.cut_short}")
 

@@ -94,9 +94,9 @@ class ProgramHost:
 
     def add_lore(self, persona: Persona, entry: Entry) -> Path:
         """Write an entry into the person's own book for a persona, and return that file."""
-        from hermes_cli.personas import folder  # noqa: PLC0415 - hardly ever needed
+        from hermes_cli.personas.folder import add_entry  # noqa: PLC0415 - hardly ever needed
 
-        return folder.add_entry(self.runtime.paths.lore, persona.key, entry)
+        return add_entry(self.runtime.paths.lore, persona.key, entry)
 
     def options_for(self, persona: Persona) -> Sourced:
         """Return the sampling options in force with the persona."""

@@ -13,6 +13,7 @@ from hermes_cli.personas import loader
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
+from hermes_cli.screen.sanitize import sanitize_line
 
 SEED_BITS = 32
 
@@ -44,16 +45,16 @@ def frame_for(runtime: Runtime, flags: Flags, persona: Persona, macros: Macros) 
     lore = runtime.paths.lore
     worlds = loader.lorebooks(persona, lore)
     for name in worlds.missing:
-        runtime.terminal.notice(f"{persona.name} asks for the world '{name}', which is not here")
+        told = f"{sanitize_line(persona.name)} asks for the world '{sanitize_line(name)}', which is not here"
+        runtime.terminal.notice(told)
     more = tuple(loader.find_lorebook(name, lore) for name in flags.lore)
     interactive = runtime.terminal.interactive
-    fill = not persona.verbatim
     return Frame(
         macros,
         (*worlds.books, *more),
-        persona.post_history if fill else "",
+        persona.post_history,
         persona.note,
         None,
-        (f"\n{macros.user}:",) if persona.is_character else (),
+        persona.is_character,
         flags.overflow(runtime.settings, interactive=interactive),
     )

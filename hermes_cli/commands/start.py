@@ -1,5 +1,7 @@
 """From what the flags ask for to a session that can be talked to."""
 
+from dataclasses import replace
+
 from hermes_cli.chat import branches
 from hermes_cli.chat.session import Session
 from hermes_cli.commands import keeping, staging
@@ -33,6 +35,8 @@ def start(
     session = Session(engine, opening, sampling, keeper, frame)
     if earlier is not None:
         branches.resume(session, earlier)
+        if flags.user is not None:  # what was said before keeps the name that it was said with
+            session.set_frame(replace(session.frame, macros=replace(session.frame.macros, user=flags.user)))
         if flags.system is not None:
             session.set_system(flags.system or None)
     return persona, session, choice

@@ -84,7 +84,11 @@ def tokens(
         window = (
             flags.context_size(runtime.settings) or MAX_CONTEXT
         )  # a text that is too long has tokens, too
-        messages = Context(_Counted(speller, window), opening, frame).prompt(turns).messages
+        messages = (
+            Context(_Counted(speller, window), opening, frame, sampling.options.max_tokens)
+            .prompt(turns)
+            .messages
+        )
         found = speller.prompt_tokens(messages)
     if as_json:
         rows = [{"id": t.id, "text": t.text, "control": t.control} for t in found]

@@ -67,18 +67,18 @@ def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message
         lead, turns = pieces[0], [(pieces[i], pieces[i + 1]) for i in range(1, len(pieces), 2)]
         if not turns and lead.strip():
             turns, lead = [("{{char}}", lead)], ""
-        said = list[tuple[Role, str]]()
+        said = list[tuple[Role, list[str]]]()
         for who, spoken in turns:
             role = Role.USER if who.lower() in {"{{user}}", "<user>", macros.user.lower()} else Role.ASSISTANT
             text = f"{lead.strip()}\n{spoken.strip()}".strip()
             lead = ""
             if said and said[-1][0] is role:
-                said[-1] = (role, f"{said[-1][1]}\n{text}")
+                said[-1][1].append(text)
             else:
-                said.append((role, text))
+                said.append((role, [text]))
         found += [
-            Message(role, macros.fill(text, f"dialogue {number}.{place}"))
-            for place, (role, text) in enumerate(said)
+            Message(role, macros.fill("\n".join(lines), f"dialogue {number}.{place}"))
+            for place, (role, lines) in enumerate(said)
         ]
     return found
 

@@ -43,8 +43,9 @@ def persona(state: State, argument: str) -> None:
         state.show_rows([(_marked(name, state.persona.key), text) for name, text in rows.items()])
         return
     chosen = state.host.find_persona(argument)
+    opening, frame = state.host.stage(chosen)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
-    state.session.restart(*state.host.stage(chosen))
+    state.session.restart(opening, frame)
     state.session.keeper.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"A new conversation with {sanitize_line(chosen.name)}.")

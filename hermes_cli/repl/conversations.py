@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from hermes_cli.chat import branches
+from hermes_cli.chat.frame import Frame
 from hermes_cli.errors import UsageError
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import actions
@@ -54,7 +55,8 @@ def resume(state: State, argument: str) -> None:
             raise UsageError("there is no other conversation")
         found = others[0]
     persona = _persona_of(state, found.persona)
-    branches.resume(state.session, found, state.host.stage(persona)[1] if persona else None)
+    frame = state.host.stage(persona)[1] if persona else Frame(overflow=state.session.frame.overflow)
+    branches.resume(state.session, found, frame)
     state.session.keeper.persona = found.persona
     if persona is not None:
         state.persona, state.persona_from = persona, "/resume"

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hermes_cli.chat.frame import Frame
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
-from hermes_cli.engines.base import Cancel, Chunk, Engine
+from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.errors import HermesError, translated
-from hermes_cli.messages import Conversation
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.host import Host
 from hermes_cli.screen.columns import columns
@@ -60,7 +58,7 @@ class State:
     answer: Callable[[Answering, str], None] = field(default=lambda _make, _lead: None)
     recall: Callable[[int], None] = field(default=lambda _count: None)
     forget_typed: Callable[[Collection[str]], None] = field(default=lambda _texts: None)
-    _counted: tuple[tuple[Conversation, Engine, Frame], int | None] | None = None
+    _counted: tuple[tuple[object, ...], int | None] | None = None
 
     @property
     def loading(self) -> BackgroundEngine | None:
@@ -77,7 +75,8 @@ class State:
         """
         if self.loading is not None:
             return None
-        of = self.session.conversation, self.session.engine, self.session.frame
+        session = self.session
+        of = (session.conversation, session.engine, session.frame, session.summaries, session.options)
         if self._counted is None or any(a is not b for a, b in zip(self._counted[0], of, strict=True)):
             try:
                 tokens = self.session.assembled().tokens

@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hermes_cli.errors import StoreDamaged
@@ -112,4 +113,7 @@ def setting_text(setting: Setting) -> str:
 def _setting_of(text: str) -> Setting:
     known = {"summaries": []} | json.loads(text)
     summaries = tuple((int(through), str(said)) for through, said in known.pop("summaries"))
-    return Setting(**known, summaries=summaries)
+    setting = Setting(**known, summaries=summaries)
+    if not isinstance(setting.user, str) or not isinstance(setting.note, str):
+        raise TypeError("a name or a note is no text")
+    return replace(setting, note_depth=int(setting.note_depth))

@@ -15,7 +15,15 @@ from hermes_cli.store.claims import CLAIMS, Claims, presence, release
 from hermes_cli.store.database import connect, explained, transaction
 from hermes_cli.store.reader import Reader
 from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
-from hermes_cli.store.rows import ADD_MESSAGE, MESSAGE, made_row, opening_text, setting_text
+from hermes_cli.store.rows import (
+    ADD_MESSAGE,
+    CONVERSATION,
+    MESSAGE,
+    conversation_of,
+    made_row,
+    opening_text,
+    setting_text,
+)
 
 TITLE_LENGTH = 60
 
@@ -193,11 +201,18 @@ class Store(Reader):
                 (title, now, now, conversation),
             )
             number, parent = int(cursor.lastrowid or 0), None
+            ids = dict[int, int]()
             for message in path:
                 self._require(database, conversation, message)
                 query = f"INSERT INTO messages (conversation, parent, {copied}) SELECT ?, ?, {copied} FROM messages WHERE id = ?"  # noqa: S608, E501
                 parent = database.execute(query, (number, parent, message)).lastrowid
-            database.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (parent, number))
+                ids[message] = int(parent or 0)
+            query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - constants alone
+            setting = conversation_of(database.execute(query, (number,)).fetchone()).setting
+            through = tuple((ids[one], text) for one, text in setting.summaries if one in ids)
+            kept = setting_text(replace(setting, summaries=through))
+            query = "UPDATE conversations SET leaf = ?, setting = ? WHERE id = ?"
+            database.execute(query, (parent, kept, number))
             return number
 
     def adopt(self, trees: Iterable[tuple[StoredConversation, Sequence[StoredMessage]]]) -> list[int]:

@@ -41,13 +41,17 @@ def forget(path: Path, texts: Collection[str]) -> None:
 def lines_of(conversation: StoredConversation, messages: Iterable[StoredMessage]) -> set[str]:
     """Return the lines with which what is in a conversation may have been typed.
 
-    Each text as it is, for a turn may have been edited, and with a second slash; the title and the system
-    prompt behind their commands.
+    Each text as it is, for a turn may have been edited, and with a second slash; title, system prompt, note
+    and what was condensed behind their commands.
     """
     texts = {message.text for message in messages}
     lines = {*texts, *(f"/{text}" for text in texts if text.startswith("/"))}
     systems = {turn.text for turn in conversation.opening if turn.role is Role.SYSTEM}
-    return {*lines, f"/title {conversation.title}", *(f"/system {text}" for text in systems)}
+    kept = conversation.setting
+    notes = {f"/note {kept.note}", f"/note {kept.note} {kept.note_depth}"} if kept.note else set[str]()
+    condensed = {f"/summary {text.partition(chr(10))[2]}" for _, text in kept.summaries}
+    commands = {f"/title {conversation.title}", *(f"/system {text}" for text in systems)}
+    return lines | commands | notes | condensed
 
 
 @contextmanager

@@ -78,3 +78,11 @@ def test_it_can_be_stopped() -> None:
     cancel.set()
     assert condensed("They met.", cancel=cancel)[0] is None
     assert condensed("  ", earlier=Summary(TURNS[:1], f"{LEAD}Kept."))[0] == f"{LEAD}Kept."
+
+
+def test_a_turn_that_fits_nowhere_is_left_out_of_the_note() -> None:
+    """One long turn would make every turn after it fail."""
+    text, asked = condensed("They met.", window=460)
+    assert text == f"{LEAD}They met."
+    assert [part.count("x" * 200) for part in asked] == [0]
+    assert condensed(window=300)[0] == ""

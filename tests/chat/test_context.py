@@ -192,6 +192,37 @@ def test_what_was_condensed_stands_for_its_turns() -> None:
     assert next(part for part in prompt.parts if part.kind is Kind.SUMMARY).tokens == len("system\nshort") + 3
 
 
+def test_an_answer_that_filled_the_window_can_go_on() -> None:
+    """`/continue` would fail exactly where an answer was cut, although old turns could go."""
+    turns = [*dialogue(6), Message(ASSISTANT, "a" * 300)]
+    prompt = assembled(turns, 800)
+    assert prompt.messages[-1] == turns[-1]
+    assert prompt.tokens < 800
+    assert assembled(turns, 800, Frame()).tokens > 800
+
+
+class Stumbling(ScriptedEngine):
+    """Cannot count a turn the first time."""
+
+    stumbles = True
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        if self.stumbles and any(message.text == "q3" for message in messages):
+            self.stumbles = False
+            raise KeyboardInterrupt
+        return super().count_tokens(messages)
+
+
+def test_a_count_that_was_stopped_is_made_again() -> None:
+    """The same text, sent again after Ctrl-C, would end in a mistake of hermes'."""
+    turns = [Message(USER, "q1"), Message(ASSISTANT, "a1"), Message(USER, "q3")]
+    context = Context(Stumbling([], 800), OPENING, DROP)
+    context.prompt(turns[:1])
+    with pytest.raises(KeyboardInterrupt):
+        context.prompt(turns)
+    assert context.prompt(turns) == assembled(turns, 800)
+
+
 turn_texts = st.lists(st.sampled_from(["", "a", "dragon", "king and dragon", "w" * 40, "tower"]), max_size=14)
 entries = st.lists(
     st.builds(

@@ -163,3 +163,31 @@ def test_macros_in_an_entry_are_filled_in() -> None:
     """A world would call people by their placeholders."""
     lore = Lore([Lorebook((Entry("{{char}} knows {{user}}.", ("a",)),))], MACROS)
     assert lore.text(0, 1) == "Ed knows Ann."
+
+
+def test_many_slow_keys_are_given_up_together() -> None:
+    """A book of keys that each stay below the limit would take seconds of every turn."""
+    keys = tuple(f"/(a+)+{n}$/" for n in range(400))
+    lore = Lore([Lorebook((*(Entry("x", (key,)) for key in keys), Entry("y", ("/q.ick/", "plain"))))], MACROS)
+    lore.fires(turns("quick"), {})
+    began = time.monotonic()
+    for _ in range(3):
+        assert lore.fires(turns("a" * 201 + "! plain"), {}) == {400: "plain"}
+    assert time.monotonic() - began < 3
+    assert len(lore.broken) > 300
+
+
+def test_what_is_always_told_fires_more() -> None:
+    """A world that begins with one constant entry would be told no further."""
+    first = Entry("Dragons live in the north.", constant=True, name="World")
+    found = fired(first, Entry("x", ("dragon",)), said=("hello",), recursive=True)
+    assert found == {1: "dragon, in World"}
+
+
+def test_a_thousand_entries_that_lead_to_each_other_take_no_time() -> None:
+    """A large world would keep the chat waiting in every turn."""
+    entries = [Entry(f"town{n} " * 5, ("start",)) for n in range(1000)]
+    entries += [Entry("x", (f"village{n}",)) for n in range(1000)]
+    began = time.process_time()
+    assert len(fired(*entries, said=("start",), recursive=True)) == 1000
+    assert time.process_time() - began < 3

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.personas import loader
+from hermes_cli.store import typed
+from hermes_cli.store.store import Store
 from tests.cli import Result, hermes, script
 
 Env = Mapping[str, str]
@@ -210,3 +212,81 @@ def test_the_person_is_named_in_the_config(sera: Env, tmp_path: Path) -> None:
     config.write_text('[user]\nnmae = "Ann"\n')
     wrong = hermes("chat", "-m", model, env=sera)
     assert (wrong.code, "did you mean 'name'" in wrong.stderr) == (78, True)
+
+
+def condensed(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = ()) -> Result:
+    """Go on with a conversation whose oldest turns were condensed, and return what was printed."""
+    lines = [f"{n} ".ljust(150, "x") for n in range(4)]
+    where = ("--on-overflow", "summarise")
+    assert "were condensed" in chat(sera, tmp_path, *lines, flags=where, size=1200).stderr
+    return chat(sera, tmp_path, *more, flags=(*flags, *where), size=1200)
+
+
+def test_what_was_condensed_goes_with_a_fork(sera: Env, tmp_path: Path) -> None:
+    """A copy would send another story than the conversation that it is a copy of."""
+    result = condensed(sera, tmp_path, "/show prompt", "/fork two", "/show prompt", flags=("-c", "--fork"))
+    one, two = prompts(result)
+    assert one == two
+    assert one[1].startswith("What happened before:")
+    again = chat(sera, tmp_path, "/show prompt", flags=("-r", "two"), size=1200)
+    assert prompts(again) == [one]
+
+
+def test_what_was_condensed_belongs_to_its_own_branch(sera: Env, tmp_path: Path) -> None:
+    """Another branch would be told what never happened in it, and the first one lose it."""
+    there = ("/undo 4", "other", "/note Be brief.", "/tree")
+    result = condensed(sera, tmp_path, "/show prompt", *there, flags=("-c",))
+    last = max(int(number) for number in re.findall(r"^[ >*] +(\d+) ", result.stderr, re.MULTILINE)) - 2
+    back = chat(sera, tmp_path, "/show prompt", f"/goto {last}", "/show prompt", flags=("-c",), size=1200)
+    other, first = prompts(back)
+    assert not any(text.startswith("What happened before:") for text in other)
+    assert first[1] == prompts(result)[0][1]
+
+
+def test_a_chat_that_goes_on_still_stops_at_the_persons_name(sera: Env, tmp_path: Path) -> None:
+    """The model would speak for the person after the first night."""
+    chat(sera, tmp_path, "hi")
+    model = script(tmp_path, {"text": "Hm.\nUser: x\nBob: mine"}, {"text": "Hm.\nBob: x\nAnn: mine"})
+    result = hermes("chat", "-c", "-m", model, env=sera, stdin=b"ho\n")
+    assert result.stdout == b"Hm.\nUser: x\n"
+    renamed = hermes(
+        "chat",
+        "-c",
+        "--user",
+        "Ann",
+        "-m",
+        script(tmp_path, {"text": "Hm.\nBob: x\nAnn: m"}),
+        env=sera,
+        stdin=b"ho\n",
+    )
+    assert renamed.stdout == b"Hm.\nBob: x\n"
+
+
+def test_lore_without_room_does_not_hide_that_turns_go(sera: Env, tmp_path: Path) -> None:
+    """Turns would be left out in silence, because something else was said before."""
+    book = tmp_path / "book.toml"
+    book.write_text('[lorebook]\ntoken_budget = 1\n[[lore]]\nkeys = ["x"]\ncontent = "No room."\n')
+    lines = [f"{n} ".ljust(100, "x") for n in range(8)]
+    flags = ("--on-overflow", "drop", "--lore", str(book))
+    result = chat(sera, tmp_path, *lines, flags=flags, size=800)
+    assert result.stderr.count("Lore has no room for 1 of its entries here") == 1
+    assert result.stderr.count("The context is full: from here on") == 1
+
+
+def test_a_conversation_whose_persona_is_gone_is_not_played_by_another(sera: Env, tmp_path: Path) -> None:
+    """Somebody else's lore and notes would be told in it."""
+    gone = Path(sera["OPENHERMES_HOME"]) / "config" / "personas" / "gone.toml"
+    gone.write_text('system = "I am Gone."\n')
+    hermes("chat", "-p", "gone", "-m", script(tmp_path, *TURNS), env=sera, stdin=b"hi\n")
+    gone.unlink()
+    result = chat(sera, tmp_path, "/resume 1", "the glade", "/show prompt")
+    assert prompts(result)[0] == ["I am Gone.", "hi", "A1", "the glade", "A1", ""]
+
+
+def test_what_is_forgotten_is_forgotten_at_the_prompt_too(sera: Env, tmp_path: Path) -> None:
+    """A note would be found with the arrow key when its conversation is gone."""
+    chat(sera, tmp_path, "/note It rains. 2", "hi")
+    store = Store(Path(sera["OPENHERMES_HOME"]) / "data" / "conversations.db")
+    (one,) = store.conversations()
+    assert {"/note It rains.", "/note It rains. 2"} <= typed.lines_of(one, store.tree(one.id))
+    store.close()

@@ -128,7 +128,12 @@ def _read(data: bytes) -> None:
         return
     if found.persona and found.kind in table.WRITABLE:
         changed = replace(found.persona, personality="other")
-        assert table.read(table.write(changed, found.kind, data), CARD).kind == found.kind
+        try:
+            written = table.write(changed, found.kind, data)
+        except PersonaError as error:
+            assert "three quotes" in error.message  # noqa: PT017 - what no Modelfile can hold
+            return
+        assert table.read(written, CARD).kind == found.kind
 
 
 def test_a_name_comes_from_the_file_where_the_card_has_none() -> None:
