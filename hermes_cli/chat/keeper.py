@@ -132,9 +132,8 @@ class Keeper:
         if self.conversation is None:
             greetings = [Message(Role.ASSISTANT, text) for text in self._opening.greetings]
             self.conversation, self.path = store.begin_with(
-                self._opening.before, self.persona, [message], greetings, self.greeting
+                self._opening.before, self.persona, [message], greetings, self.greeting, setting=self._setting
             )
-            store.set_setting(self.conversation, self._setting)
         else:
             parent = self.path[-1] if self.path else None
             self.path.append(store.add(self.conversation, parent, message, state))

@@ -69,6 +69,8 @@ class Store(Reader):
         turns: Sequence[Message],
         greetings: Sequence[Message] = (),
         shown: int = 0,
+        *,
+        setting: Setting | None = None,
     ) -> tuple[int, list[int]]:
         """Begin a conversation, claimed for this process, with its first turns. Return its id and theirs.
 
@@ -86,6 +88,8 @@ class Store(Reader):
             for turn in turns:
                 row = (number, path[-1] if path else None, turn.role, turn.text, State.COMPLETE)
                 path.append(self._add(database, row, Made()))
+            query = "UPDATE conversations SET setting = ? WHERE id = ?"
+            database.execute(query, (setting_text(setting or Setting()), number))
             return number, path
 
     @staticmethod
