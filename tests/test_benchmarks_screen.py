@@ -19,6 +19,8 @@ from benchmarks.rows.c1 import PEERS
 from benchmarks.rows.c5 import Side, Streamed
 from benchmarks.rows.c8 import FirstKey
 
+pytestmark = pytest.mark.slow
+
 SMALL = (150, 300, 600)
 
 
@@ -222,8 +224,6 @@ def test_the_rows_of_the_stream_run(bench: Bench) -> None:
 
 TAKES = """
 import subprocess, sys, termios, time, tty
-
-pytestmark = pytest.mark.slow
 tty.setraw(0, termios.TCSANOW)
 print(end='\\r\\n> ' + sys.stdin.read(1), flush=True)
 """
