@@ -151,6 +151,8 @@ def test_no_yaml_is_more_than_a_mistake(text: str) -> None:
         document = parsed(text)
     except PersonaError:
         return
-    for reader in (llm_template, webui):
-        if isinstance(document, dict) and reader.is_one(document):
-            reader.read(document, SOURCE, Remarks())
+    if isinstance(document, dict):
+        read = [
+            one.read(document, SOURCE, Remarks()) for one in (llm_template, webui) if one.is_one(document)
+        ]
+        assert all(persona.name and persona.source == SOURCE for persona in read)
