@@ -1,7 +1,6 @@
 """`hermes tokens`: the exact ids of a prompt, instead of an answer."""
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +9,7 @@ from hermes_cli.commands import params
 from hermes_cli.commands.runtime import Runtime
 
 if TYPE_CHECKING:
-    from hermes_cli.commands.model_choice import Speller
     from hermes_cli.engines.base import PromptToken
-    from hermes_cli.messages import Message
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -59,55 +56,20 @@ def tokens(
 
     It takes what `ask` takes: put the one word in place of the other.
     """
-    from hermes_cli.chat.context import Context  # noqa: PLC0415
     from hermes_cli.chat.text import check_text  # noqa: PLC0415
-    from hermes_cli.commands import staging  # noqa: PLC0415
     from hermes_cli.commands.flags import Flags  # noqa: PLC0415
-    from hermes_cli.commands.model_choice import open_speller  # noqa: PLC0415 - see ask.py
     from hermes_cli.commands.prompt_input import read_prompt  # noqa: PLC0415
-    from hermes_cli.messages import Message, Role  # noqa: PLC0415
-    from hermes_cli.options import MAX_CONTEXT  # noqa: PLC0415
+    from hermes_cli.commands.spelling import spelled  # noqa: PLC0415 - see ask.py
 
     runtime: Runtime = context.obj
     text = read_prompt(runtime.terminal, prompt or [], files or [])
-    chosen = runtime.persona(persona)
-    flags = Flags.from_context(context)
-    sampling = flags.options(runtime.settings, chosen)  # what `ask` would refuse is refused here, too
-    wishes = flags.wishes(runtime.settings)
-    macros = staging.macros_for(runtime, flags, chosen, sampling.options)
-    opening = staging.opening_for(runtime, chosen, macros, system)
-    frame = staging.frame_for(runtime, flags, chosen, macros)
-    turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
-    if check_text(prefill, "--prefill"):
-        turns.append(Message(Role.ASSISTANT, prefill))
-    with open_speller(runtime, model, wishes) as speller:
-        window = (
-            flags.context_size(runtime.settings) or MAX_CONTEXT
-        )  # a text that is too long has tokens, too
-        messages = (
-            Context(_Counted(speller, window), opening, frame, sampling.options.max_tokens)
-            .prompt(turns)
-            .messages
-        )
-        found = speller.prompt_tokens(messages)
+    found = spelled(runtime, Flags.from_context(context), text, check_text(prefill, "--prefill"))
     if as_json:
         rows = [{"id": t.id, "text": t.text, "control": t.control} for t in found]
         runtime.terminal.write(json.dumps(rows, ensure_ascii=False) + "\n")
         return
     runtime.terminal.write("".join(_row(token) for token in found))
     runtime.terminal.notice(f"{len(found):,} tokens")
-
-
-class _Counted:
-    """Counts a prompt as an engine would, for a window of so many tokens."""
-
-    def __init__(self, speller: "Speller", context_size: int) -> None:
-        self._speller = speller
-        self.context_size = context_size
-
-    def count_tokens(self, messages: "Sequence[Message]") -> int:
-        """Return how many tokens the prompt for these messages has."""
-        return len(self._speller.prompt_tokens(messages))
 
 
 def _row(token: "PromptToken") -> str:
