@@ -39,7 +39,8 @@ class HermesSide:
         self._decoder.rewind(0)
         synchronise(self._device)
         began = time.perf_counter()
-        self._decoder.prefill(prompt[:-1], lambda: False)
+        for _ in self._decoder.prefill(prompt[:-1]):
+            pass
         history, sampler = History(prompt), Sampler(GREEDY, self._device)
         first = 0.0
         for _ in range(tokens):

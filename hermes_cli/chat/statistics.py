@@ -1,6 +1,13 @@
-"""What an answer cost, in one line."""
+"""What an answer costs: while it is waited for, and when it is there."""
 
-from hermes_cli.engines.base import Completion
+from hermes_cli.engines.base import Completion, Progress
+
+
+def waited_for(progress: Progress | None) -> str:
+    """Return why there is no text yet: the prompt is still read, or the first word is being found."""
+    if progress is None or progress.done >= progress.total:
+        return "waiting for the first word"
+    return f"reading the prompt: {progress.done:,} of {progress.total:,} tokens"
 
 
 def statistics(done: Completion) -> str:

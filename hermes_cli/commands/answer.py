@@ -1,12 +1,13 @@
 """One answer on standard output: as it comes, whole, or as JSON."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hermes_cli.chat.session import Session
-from hermes_cli.chat.statistics import statistics
+from hermes_cli.chat.statistics import statistics, waited_for
 from hermes_cli.chat.text import check_text
 from hermes_cli.commands.flags import Flags
 from hermes_cli.commands.prompt_input import read_prompt
@@ -16,6 +17,7 @@ from hermes_cli.engines.base import Cancel, Completion
 from hermes_cli.errors import Interrupted
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
+from hermes_cli.screen.waiting import waiting
 
 
 def run(
@@ -61,12 +63,17 @@ def answer(
     """
     said: list[str] = []
     shows = renderer(terminal, plain=as_json, speech=speech)  # JSON needs no Markdown to be read
+    wait = _Wait()
     try:
-        for chunk in session.send(text, Cancel(), prefill):
-            piece = chunk.text if said else prefill + chunk.text
-            said.append(piece)
-            if not whole:
-                shows.write(piece)
+        with waiting(terminal, wait.words) as heard:
+            for chunk in session.send(text, Cancel(), prefill):
+                wait.what = "writing the answer" if said else waited_for(chunk.progress)
+                if chunk.text or chunk.completion is not None:
+                    piece = chunk.text if said else prefill + chunk.text
+                    said.append(piece)
+                    if not whole:
+                        heard()
+                        shows.write(piece)
     except (Exception, Interrupted):
         if said and not as_json:
             _end(shows, said if whole else [])
@@ -80,6 +87,18 @@ def answer(
         terminal.notice(remark)
     if session.cut_short and not as_json:
         terminal.notice(f"the answer was cut: {session.cut_short}")
+
+
+class _Wait:
+    """Why nothing stands on the screen yet, and for how long."""
+
+    def __init__(self) -> None:
+        self.what = waited_for(None)
+        self._began = time.monotonic()
+
+    def words(self) -> str:
+        """Return it for a person to read."""
+        return f"{self.what} · {time.monotonic() - self._began:.0f} s"
 
 
 def _end(shows: Renderer, unseen: Sequence[str]) -> None:

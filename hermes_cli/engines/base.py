@@ -80,11 +80,23 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a prompt is read: `done` of the `total` tokens that the KV cache did not hold."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of an answer, always whole characters. The last one carries the Completion."""
+    """A piece of an answer, always whole characters. The last one carries the Completion.
+
+    Before the first text, chunks without any tell the `progress` of the prefill.
+    """
 
     text: str
     completion: Completion | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)

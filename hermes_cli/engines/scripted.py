@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.chatml import IM_END, IM_START, ChatML
-from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
+from hermes_cli.engines.base import (
+    Cancel,
+    Chunk,
+    Completion,
+    FinishReason,
+    Progress,
+    PromptToken,
+    Timings,
+    Usage,
+)
 from hermes_cli.engines.phrases import refuse_ban
 from hermes_cli.engines.reply import Reply
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
@@ -22,6 +31,8 @@ from hermes_cli.textfiles import parse_toml, read_text
 PREFIX = "scripted:"
 """`-m scripted:FILE` plays the turns of a TOML file."""
 
+READING_STEPS = 100
+"""Times that a script's `prefill` tells how far it is."""
 _CONTROL = {IM_START: 0, IM_END: 1}
 _ERRORS: dict[str, type[Exception]] = {
     "failed": HermesError,
@@ -96,7 +107,7 @@ class ScriptedEngine:
         reply = Reply(self._chatml, self._chatml.open_turn_ids(messages), options)
         made, reason = list[int](), FinishReason.STOP
         began = time.monotonic()
-        _pause(turn.prefill, cancel)
+        yield from _read(turn.prefill, len(prompt) - cached, cancel)
         first = time.monotonic()
         try:
             for character in turn.characters():
@@ -140,6 +151,15 @@ class ScriptedEngine:
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True
+
+
+def _read(seconds: float, new: int, cancel: Cancel) -> Iterator[Chunk]:
+    """Take so long for the prompt's new tokens, and tell the progress."""
+    for step in range(READING_STEPS if seconds else 0):
+        if cancel.is_set():
+            return
+        yield Chunk("", progress=Progress(new * step // READING_STEPS, new))
+        _pause(seconds / READING_STEPS, cancel)
 
 
 def _pause(seconds: float, cancel: Cancel) -> None:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from types import FrameType
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.statistics import statistics
+from hermes_cli.chat.statistics import statistics, waited_for
 from hermes_cli.chat.text import check_text
-from hermes_cli.engines.base import Cancel, Completion, FinishReason
+from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
 from hermes_cli.errors import HermesError, ReaderGone, translated
 from hermes_cli.messages import Role
 from hermes_cli.repl import table
@@ -42,6 +42,7 @@ class Loop:
         self._presses = 0
         self._obeying = False
         self._heard = False
+        self._progress: Progress | None = None
         state.greet, state.answer, state.recall = self._greet, self._stream, self._recall
 
     def run(self) -> int:
@@ -130,9 +131,11 @@ class Loop:
         state, cancel = self._state, Cancel()
         self._cancel, self._presses, self._heard = cancel, 0, False
         shows: Renderer | None = None
+        self._progress = None
         try:
             with waiting(state.terminal, self._what_is_waited_for()) as heard:
                 for chunk in begin(cancel):
+                    self._progress = chunk.progress
                     if not chunk.text:
                         continue
                     if shows is None:
@@ -163,7 +166,7 @@ class Loop:
 
         def words() -> str:
             loading = self._state.loading
-            what = f"loading {loading.name}" if loading else "waiting for the first word"
+            what = f"loading {loading.name}" if loading else waited_for(self._progress)
             back = "takes the message back" if loading else "stops it"
             return f"{what} · {time.monotonic() - began:.0f} s · Ctrl-C {back}"
 

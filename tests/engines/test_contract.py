@@ -37,7 +37,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     made: Engine
     name, _, how = request.param.partition(" ")
     if name in {"scripted", "background"}:
-        story = ScriptedTurn("Once upon a time there was a story. ", forever=True)
+        story = ScriptedTurn("Once upon a time there was a story. ", forever=True, prefill=0.01)
         made = script = ScriptedEngine([story] * 100, context_size=1024)
         if name == "background":
             made = BackgroundEngine(lambda _report: script, name="planned", context_size=0)
@@ -68,7 +68,22 @@ def answer(
 def test_only_the_last_chunk_carries_the_completion(engine: Engine) -> None:
     """A caller that waits for the completion would stop too early, or never."""
     _, _, chunks = answer(engine, QUESTION)
-    assert all(chunk.completion is None and chunk.text for chunk in chunks[:-1])
+    assert all(chunk.completion is None for chunk in chunks[:-1])
+    assert all(chunk.text or chunk.progress for chunk in chunks[:-1])
+
+
+def test_a_long_prompt_tells_how_far_it_is_read(engine: Engine) -> None:
+    """Somebody who waits for a minute could not tell it from a hang."""
+    talk = QUESTION.add(Message(Role.USER, "x y z " * 100))
+    _, done, chunks = answer(engine, talk)
+    told = [chunk.progress for chunk in chunks if chunk.progress is not None]
+    counts = [one.done for one in told]
+    assert len(told) > 1
+    assert counts == sorted(counts)
+    assert 0 <= counts[0] < counts[-1] <= done.usage.prefilled_tokens
+    # The last id of a prompt may be a step's, not the prefill's.
+    assert {done.usage.prefilled_tokens - one.total for one in told} <= {0, 1}
+    assert not any(chunk.text for chunk in chunks[: len(told)])
 
 
 def test_max_tokens_ends_the_answer_at_exactly_that_many(engine: Engine) -> None:

@@ -72,12 +72,32 @@ def test_ctrl_c_before_the_first_word_gives_the_message_back(home: Env, tmp_path
     model = script(tmp_path, {"text": "late", "prefill": 60}, {"text": "fine"})
     with at_the_prompt(model, home) as term:
         term.type("Tell me\r")
-        term.expect(r"^. waiting for the first word · \d s · Ctrl-C stops it$")
+        term.expect(r"^. reading the prompt: \d+ of \d+ tokens · \d s · Ctrl-C stops it$")
         term.type("\x03")
         text = term.expect(r"\(stopped; nothing was said.*\)\n> Tell me$")
-        assert "waiting for" not in text
+        assert "reading the" not in text
         term.type("\r")
         term.expect(r"Hermes 2\nfine")
+
+
+def test_ask_tells_at_a_terminal_what_it_waits_for(home: Env, tmp_path: Path) -> None:
+    """A long prompt on a slow machine would look like a hang."""
+    model = script(tmp_path, {"text": "a word at last", "prefill": 3})
+    with Terminal(["ask", "-m", model, "x"], home) as term:
+        term.expect(r"^. reading the prompt: [1-9]\d* of \d+ tokens · \d s$")
+        text = term.expect("a word at last")
+        assert "reading" not in text
+        assert term.leave() == 0
+
+
+def test_ask_that_shows_the_whole_at_once_says_that_it_writes(home: Env, tmp_path: Path) -> None:
+    """With --no-stream nothing would move for a minute."""
+    model = script(tmp_path, {"text": "a word at last", "delay": 0.2})
+    with Terminal(["ask", "-m", model, "--no-stream", "x"], home) as term:
+        term.expect(r"^. writing the answer · \d s$")
+        text = term.expect("a word at last")
+        assert "writing" not in text
+        assert term.leave() == 0
 
 
 def test_a_model_whose_process_was_killed_is_told_once(starter_home: Env) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hermes_cli.chatml import ChatML
-from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
+from hermes_cli.engines.base import Chunk, Completion, FinishReason, Progress, Timings, Usage
 from hermes_cli.engines.reply import Reply
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.options import GenerationOptions
@@ -31,22 +31,23 @@ class Answer:
         self._began = time.monotonic()
         self._first: float | None = None
 
-    def feed(self, piece: dict[str, Any]) -> str:
-        """Take the next piece and return what can be shown of it.
+    def feed(self, piece: dict[str, Any]) -> Chunk:
+        """Take the next piece and return what can be shown of it, which may be nothing.
 
         Raises ContextOverflow, ResourcesExhausted or HermesError where the piece reports a failure.
         """
         if "error" in piece:
             raise _failure(piece["error"])
-        if progress := piece.get("prompt_progress"):
-            self._cached = int(progress["cache"])
-            return ""
+        if told := piece.get("prompt_progress"):
+            self._cached = int(told["cache"])
+            done, total = (int(told[name]) - self._cached for name in ("processed", "total"))
+            return Chunk("", progress=Progress(done, total))
         choice, detail = piece["choices"][0], piece["__verbose"]
         if choice["finish_reason"] is not None:
             self.reason = FinishReason.LENGTH if choice["finish_reason"] == "length" else FinishReason.STOP
             self._generated = int(detail["tokens_predicted"])
-            return ""
-        return self._take(str(choice["text"]), detail["tokens"], int(detail["tokens_predicted"]))
+            return Chunk("")
+        return Chunk(self._take(str(choice["text"]), detail["tokens"], int(detail["tokens_predicted"])))
 
     def _take(self, text: str, last: list[int], generated: int) -> str:
         if self._first is None:

@@ -70,8 +70,9 @@ class LlamaCppEngine:
                     continue
                 if isinstance(piece, BaseException):
                     raise piece
-                if text := answer.feed(piece):
-                    yield Chunk(text)
+                chunk = answer.feed(piece)
+                if chunk.text or chunk.progress is not None:
+                    yield chunk
             if text := answer.flush():
                 yield Chunk(text)
             yield Chunk("", answer.completion())

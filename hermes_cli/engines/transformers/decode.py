@@ -3,7 +3,7 @@
 It knows ids, the KV cache and memory. It refuses to know what an id spells and how the next one is chosen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from hermes_cli.engines.transformers.faults import freed_memory, is_out_of_memor
 from hermes_cli.engines.transformers.kv_cache import RewindableCache, new_cache
 
 PREFILL_CHUNK = {"cpu": 128}
-"""Tokens evaluated between two looks at `cancel`, by device: on a CPU they are slow."""
+"""Tokens evaluated at a time, by device: a cancel waits for that many, and on a CPU they are slow."""
 PREFILL_CHUNK_ELSEWHERE = 1024
 SMALLEST_CHUNK = 16
 
@@ -64,17 +64,15 @@ class Decoder:
             layer.update(keys.to(device), values.to(device))
         self.ids = list(ids)
 
-    def prefill(self, ids: Sequence[int], cancelled: Callable[[], bool]) -> bool:
-        """Evaluate `ids` behind those that are held, and return whether that was done to the end.
+    def prefill(self, ids: Sequence[int]) -> Iterator[int]:
+        """Evaluate `ids` behind those that are held, chunk by chunk; yield how many of them are done.
 
-        Raises ResourcesExhausted where not even small chunks fit the memory, and HermesError where the device
-        fails.
+        Nobody needs to go on to the end. Raises ResourcesExhausted where not even small chunks fit the
+        memory, and HermesError where the device fails.
         """
         end = len(self.ids) + len(ids)
         everything = [*self.ids, *ids]
         while len(self.ids) < end:
-            if cancelled():
-                return False
             chunk = everything[len(self.ids) : min(end, len(self.ids) + self._chunk)]
             try:
                 self._evaluate(self._body, chunk)
@@ -85,7 +83,7 @@ class Decoder:
                 if self._chunk <= SMALLEST_CHUNK:
                     raise named(error, self.device) from error
                 self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
-        return True
+            yield max(0, len(self.ids) - end + len(ids))  # where memory ran out, it begins anew
 
     def step(self, token: int) -> torch.Tensor:
         """Evaluate one id and return the logits of the next, (vocabulary), in float32.
@@ -101,7 +99,8 @@ class Decoder:
             held = list(self.ids)
             self.make_room()
             self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
-        self.prefill(held, lambda: False)
+        for _ in self.prefill(held):
+            pass
         try:
             return self._logits(token)
         except Exception as error:

@@ -3,7 +3,16 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
+from hermes_cli.engines.base import (
+    Cancel,
+    Chunk,
+    Completion,
+    FinishReason,
+    Progress,
+    PromptToken,
+    Timings,
+    Usage,
+)
 from hermes_cli.engines.kept_prefixes import KeptPrefixes
 from hermes_cli.engines.phrases import PhraseBan, Piece
 from hermes_cli.engines.reply import Reply
@@ -129,9 +138,14 @@ class _Answer:
         # that the first try saw. (A cache that was filled otherwise rounds otherwise in 16 bits: a seed gives
         # the same answer again for the same history of the cache, not for any.)
         cached = self._decoder.reuse(self._prompt[:-1])
-        whole = self._decoder.prefill(self._prompt[cached:-1], cancel.is_set)
+        new = self._prompt[cached:-1]
+        if not cancel.is_set():
+            for done in self._decoder.prefill(new):
+                yield Chunk("", progress=Progress(done, len(new)))
+                if cancel.is_set():
+                    break
         first = 0.0
-        while whole and reply.reason is None and (piece := self._next_pieces(cancel)) is not None:
+        while reply.reason is None and (piece := self._next_pieces(cancel)) is not None:
             first = first or time.monotonic()
             for one in piece:
                 if reply.reason is None and (text := reply.take(one.text, one.ids)):

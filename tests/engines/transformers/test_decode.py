@@ -19,9 +19,10 @@ TOLERANCE = 1e-4  # of logits that reach 8; a wrong mask or position is off by m
 IDS = torch.randint(0, 32_000, (300,), generator=torch.Generator().manual_seed(1)).tolist()
 
 
-def never() -> bool:
-    """Cancel nothing."""
-    return False
+def fill(made: Decoder, ids: list[int]) -> None:
+    """Prefill to the end."""
+    for _ in made.prefill(ids):
+        pass
 
 
 def one_pass(model: Any, ids: list[int]) -> torch.Tensor:
@@ -53,7 +54,7 @@ def test_every_step_has_the_logits_of_one_pass(mistral: Any, chunk: int) -> None
     """The answers would differ from the model's own, at the latest past its sliding window of 64."""
     reference = one_pass(mistral, IDS)
     made = decoder(mistral, chunk)
-    assert made.prefill(IDS[:200], never)
+    assert list(made.prefill(IDS[:200]))[-1] == 200
     for place in range(200, 300):
         torch.testing.assert_close(made.step(IDS[place]), reference[place], atol=TOLERANCE, rtol=0)
 
@@ -69,7 +70,7 @@ def test_any_history_of_edits_gives_the_same_logits(mistral: Any, edits: list[tu
         prompt = [*prompt[:place], *new][:400]
         held = made.reuse(prompt[:-1])
         assert held == len(made.ids)
-        made.prefill(prompt[held:-1], never)
+        fill(made, prompt[held:-1])
         torch.testing.assert_close(
             made.step(prompt[-1]), one_pass(mistral, prompt)[-1], atol=TOLERANCE, rtol=0
         )
@@ -79,11 +80,11 @@ def test_only_new_ids_are_evaluated(mistral: Any) -> None:
     """Every turn would cost as much as the whole conversation."""
     seen, hook = counted(mistral)
     made = decoder(mistral, 64)
-    made.prefill(IDS[:150], never)
+    fill(made, IDS[:150])
     assert seen == [64, 64, 22]
     seen.clear()
     changed = [*IDS[:100], 5, *IDS[101:180]]
-    made.prefill(changed[made.reuse(changed) :], never)
+    fill(made, changed[made.reuse(changed) :])
     hook.remove()
     assert seen == [64, 16]
 
@@ -91,10 +92,11 @@ def test_only_new_ids_are_evaluated(mistral: Any) -> None:
 def test_a_cancelled_prefill_keeps_what_was_done(mistral: Any) -> None:
     """Ctrl-C in a long prompt would be noticed at its end, or throw the work away."""
     made = decoder(mistral, 32)
-    answers = iter([False, False, True])
-    assert not made.prefill(IDS[:200], lambda: next(answers))
+    for done in made.prefill(IDS[:200]):
+        if done == 64:
+            break
     assert made.ids == IDS[:64]
-    made.prefill(IDS[made.reuse(IDS[:200]) : 200], never)
+    fill(made, IDS[made.reuse(IDS[:200]) : 200])
     reference = one_pass(mistral, IDS[:201])[-1]
     torch.testing.assert_close(made.step(IDS[200]), reference, atol=TOLERANCE, rtol=0)
 
@@ -112,7 +114,7 @@ def test_memory_that_runs_out_on_other_devices(mistral: Any, full: RuntimeError)
     """Only CUDA's own exception would be told apart from a device that fails."""
     made = decoder(mistral, 64)
     with Failure(mistral, 1, full):
-        assert made.prefill(IDS[:100], never)
+        assert list(made.prefill(IDS[:100]))[-1] == 100
     with Failure(mistral, 1, full):
         logits = made.step(IDS[100])
     torch.testing.assert_close(logits, one_pass(mistral, IDS[:101])[-1], atol=TOLERANCE, rtol=0)
@@ -140,7 +142,7 @@ def test_memory_that_runs_out_while_the_cache_grows(mistral: Any, number: int) -
     """The keys would have room for more tokens than the values, and the next step write past the end."""
     made = Decoder(mistral, CPU, 1024)
     ids = [*IDS, *IDS]
-    made.prefill(ids[:512], never)
+    fill(made, ids[:512])
     with FullAt(number), pytest.raises(torch.OutOfMemoryError):
         made._evaluate(mistral, [ids[512]])
     assert made.ids == ids[:512]
@@ -151,11 +153,11 @@ def test_memory_that_runs_out_while_the_cache_grows(mistral: Any, number: int) -
 def test_a_step_that_breaks_off_leaves_the_cache_whole(mistral: Any, error: BaseException) -> None:
     """Two of four layers would hold a token that the others do not, and every later answer be wrong."""
     made = decoder(mistral)
-    made.prefill(IDS[:100], never)
+    fill(made, IDS[:100])
     times = 1 if isinstance(error, KeyboardInterrupt) else 99
     with Failure(mistral, 2, error, times), pytest.raises((KeyboardInterrupt, ResourcesExhausted)):
         made.step(IDS[100])
-    made.prefill(IDS[made.reuse(IDS[:100]) : 100], never)
+    fill(made, IDS[made.reuse(IDS[:100]) : 100])
     reference = one_pass(mistral, IDS[:101])[-1]
     torch.testing.assert_close(made.step(IDS[100]), reference, atol=TOLERANCE, rtol=0)
 
@@ -163,7 +165,7 @@ def test_a_step_that_breaks_off_leaves_the_cache_whole(mistral: Any, error: Base
 def test_out_of_memory_in_a_step_is_tried_once_more_with_less(mistral: Any) -> None:
     """One full card at the wrong moment would end the answer."""
     made = decoder(mistral, 64)
-    made.prefill(IDS[:100], never)
+    fill(made, IDS[:100])
     with Failure(mistral, 1, FULL):
         logits = made.step(IDS[100])
     torch.testing.assert_close(logits, one_pass(mistral, IDS[:101])[-1], atol=TOLERANCE, rtol=0)
@@ -174,7 +176,7 @@ def test_out_of_memory_in_the_prefill_goes_on_in_smaller_chunks(mistral: Any) ->
     """A long prompt would fail where a slower prefill fits."""
     made = decoder(mistral, 128)
     with Failure(mistral, 3, FULL):
-        assert made.prefill(IDS[:200], never)
+        assert list(made.prefill(IDS[:200]))[-1] == 200
     assert made._chunk == 32
     reference = one_pass(mistral, IDS[:201])[-1]
     torch.testing.assert_close(made.step(IDS[200]), reference, atol=TOLERANCE, rtol=0)
@@ -184,10 +186,10 @@ def test_no_memory_at_all_is_said_with_the_next_step(mistral: Any) -> None:
     """A traceback of torch's would reach the screen."""
     made = decoder(mistral, 64)
     with Failure(mistral, 0, FULL, times=99), pytest.raises(ResourcesExhausted) as caught:
-        made.prefill(IDS[:100], never)
+        fill(made, IDS[:100])
     assert "ran out of memory" in caught.value.message
     assert "--context" in caught.value.hint
-    assert made.prefill(IDS[len(made.ids) : 100], never)
+    assert list(made.prefill(IDS[:100])) == [16, 32, 48, 64, 80, 96, 100]
 
 
 def test_a_device_that_fails_is_named(mistral: Any) -> None:
@@ -195,7 +197,7 @@ def test_a_device_that_fails_is_named(mistral: Any) -> None:
     made = decoder(mistral)
     gone = RuntimeError("CUDA error: unspecified launch failure")
     with Failure(mistral, 0, gone), pytest.raises(HermesError, match="launch failure"):
-        made.prefill(IDS[:10], never)
+        fill(made, IDS[:10])
 
 
 def test_the_buffers_grow_by_doubling(mistral: Any) -> None:
@@ -204,7 +206,7 @@ def test_the_buffers_grow_by_doubling(mistral: Any) -> None:
     copies = 0
     before = None
     for place in range(0, 1200, 100):
-        made.prefill(IDS[:100], never)
+        fill(made, IDS[:100])
         keys = made.cache.layers[0].keys
         copies += before is not None and keys is not before
         before = keys
@@ -216,7 +218,7 @@ def test_the_buffers_grow_by_doubling(mistral: Any) -> None:
 def test_a_sliding_layer_shows_its_window_only(mistral: Any) -> None:
     """Attention past the window would cost, and see, more than the model was trained for."""
     made = decoder(mistral)
-    made.prefill(IDS, never)
+    fill(made, IDS)
     layer = made.cache.layers[0]
     assert layer.get_mask_sizes(1) == (SMALL_WINDOW, 300 - SMALL_WINDOW + 1)
     assert layer.states()[0].shape[-2] == 300
