@@ -27,8 +27,13 @@ PLAIN_SETTINGS: dict[str, type] = {
     "device": str,
     "keys": str,
     "on_overflow": str,
+    "decode": str,
 }
-CHOICES = {"keys": ("emacs", "vi"), "on_overflow": ("drop", "error", "summarise")}
+CHOICES = {
+    "keys": ("emacs", "vi"),
+    "on_overflow": ("drop", "error", "summarise"),
+    "decode": ("ahead", "step"),
+}
 """What a setting can be, where that is one of a few words."""
 
 
@@ -105,6 +110,7 @@ class Settings:
     about_user: str = ""
     keys: str = "emacs"
     on_overflow: str | None = None
+    decode: str = "ahead"
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)

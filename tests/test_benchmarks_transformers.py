@@ -121,7 +121,7 @@ def test_the_gpu_rows_run_dry(capsys: pytest.CaptureFixture[str], tmp_path: Path
     said = capsys.readouterr().out
     assert gpu.DRY_RUN in said
     record = written(tmp_path)
-    assert [line["row"] for line in record["lines"]] == ["G1"] * 6 + ["G3"] * 2 + ["G2"] * 2 + ["G4"]
+    assert [line["row"] for line in record["lines"]] == ["G1"] * 6 + ["G3"] * 4 + ["G2"] * 2 + ["G4"]
     assert {line["verdict"] for line in record["lines"]} == {"-"}
     assert record["versions"]["bitsandbytes"]
 
@@ -130,6 +130,6 @@ def test_the_gates_of_the_gpu_rows_can_fail() -> None:
     """A kernel that gives other ids than `generate`, or wavers, would be fast and pass."""
     card = pytest.importorskip("benchmarks.card.rows")
     sides = pytest.importorskip("benchmarks.card.sides")
-    right, other = (sides.Decoded(ids, 1.0, 1.0) for ids in ([1, 2], [1, 3]))
+    right, other = (sides.Decoded(ids, 1.0, 1.0, 1.0) for ids in ([1, 2], [1, 3]))
     assert card.steady(Turns({"hermes": [right, right], "eager": [other]}, [])) == ""
     assert card.steady(Turns({"hermes": [right, other]}, [])) != ""

@@ -73,6 +73,7 @@ def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
         ("model = \n", r"line 1, column 9"),
         ('modle = "x"', r"did you mean 'model'"),
         ("model = 3", r"model takes a text"),
+        ('decode = "fast"', r"decode is 'fast'; it can be ahead or step"),
         ('model = ""', r"model is empty"),
         ("context = true", r"whole number"),
         ("context = 0", r"1 to"),

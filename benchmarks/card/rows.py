@@ -5,6 +5,7 @@ static cache, which compiles on a card; and what the reading of weights and keys
 copy on the same card has. G2: the same in NF4 beside `generate` with the same bitsandbytes layers, and beside
 hermes' own bfloat16, measured minutes before. G3: how much longer than later ones hermes' very first answer
 takes to begin, beside what compiling costs `generate` there; hermes goes first, and pays for what both load.
+hermes records its step behind the first word: that pause, once, is a line of its own.
 G4: seconds to load the shape and quantise it on the way, over loading what was saved in 4 bits.
 
 Gates: on a small model in float32 (G2: NF4 computed in float32), past its sliding window, hermes' ids are
@@ -97,30 +98,44 @@ def _g1_and_g3(run: Run, model: Any) -> tuple[list[Line], float]:
     decoding, beginning, speeds = [], [], []
     for context in run.contexts:
         prompt, behind = _prompt(context), f"behind {context:,} tokens"
-        cold = {side: sides[side](prompt, run.tokens).first_s for side in ("hermes", "static")}
+        cold = {side: sides[side](prompt, run.tokens) for side in ("hermes", "static")}
         turns = _turns(run, prompt, sides)
         bad = wrong or steady(turns)
         ours, theirs, static = (turns.median(side, lambda d: d.speed) for side in sides)
         read = bytes_a_token(model, context + run.tokens // 2)
         gigabytes = (ours * read / 1e9, bandwidth / 1e9)
         detail = turns.record(lambda d: d.speed) | {"bytes a token": read}
-        what = f"decode, bf16, {behind}, beside"
+        what = f"decode, bf16, {behind}{_slower(turns)}, beside"
         decoding += [
             Line("G1", f"{what} generate", "tok/s", ours, theirs, OVER_EAGER, bad, detail),
             Line("G1", f"{what} static cache + compile", "tok/s", ours, static, OVER_COMPILED, bad),
             Line("G1", f"{what} a copy on the card", "GB/s", *gigabytes, OVER_COPY, bad),
         ]
-        beginning.append(_g3(behind, cold, turns, bad))
+        beginning += _g3(behind, cold, turns, bad)
         speeds.append(ours)
     return [*decoding, *beginning], speeds[0]
 
 
-def _g3(behind: str, cold: dict[str, float], turns: Turns[Decoded], wrong: str) -> Line:
+def _g3(behind: str, cold: dict[str, Decoded], turns: Turns[Decoded], wrong: str) -> list[Line]:
     warm = {side: turns.median(side, lambda d: d.first_s) for side in cold}
-    hermes, compiling = (cold[side] - warm[side] for side in cold)
+    hermes, compiling = (cold[side].first_s - warm[side] for side in cold)
     what = f"what the first answer begins later, {behind}, beside static cache + compile"
-    detail = {"cold": cold, "warm": turns.record(lambda d: d.first_s)}
-    return Line("G3", what, "s", hermes, compiling, UNDER_COMPILING, wrong, detail)
+    detail = {
+        "cold": {side: one.first_s for side, one in cold.items()},
+        "warm": turns.record(lambda d: d.first_s),
+    }
+    pause = "the longest pause in the first answer, beside one in a later answer"
+    pauses = cold["hermes"].longest_s, turns.median("hermes", lambda d: d.longest_s)
+    return [
+        Line("G3", what, "s", hermes, compiling, UNDER_COMPILING, wrong, detail),
+        Line("G3", f"{pause}, {behind}", "s", *pauses, None, wrong),
+    ]
+
+
+def _slower(turns: Turns[Decoded]) -> str:
+    """Return why hermes did not decode ahead, where it could have; the row is about another path then."""
+    reasons = {one.slower for one in turns.results["hermes"]} - {""}
+    return f" (a step at a time: {'; '.join(sorted(reasons))})" if reasons else ""
 
 
 def _g2(run: Run, saved: Path, own: float) -> list[Line]:
@@ -130,7 +145,8 @@ def _g2(run: Run, saved: Path, own: float) -> list[Line]:
     prompt = _prompt(run.contexts[0])
     turns = _turns(run, prompt, sides)
     ours, theirs = (turns.median(side, lambda d: d.speed) for side in sides)
-    what, bad = f"decode, NF4, behind {len(prompt)} tokens, beside", wrong or steady(turns)
+    what = f"decode, NF4, behind {len(prompt)} tokens{_slower(turns)}, beside"
+    bad = wrong or steady(turns)
     detail = turns.record(lambda d: d.speed)
     return [
         Line("G2", f"{what} bitsandbytes through generate", "tok/s", ours, theirs, OVER_EAGER, bad, detail),

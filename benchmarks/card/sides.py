@@ -1,5 +1,6 @@
 """The sides of rows G1 and G2: hermes' decode loop, and `generate`; each gives its ids and its speed."""
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -8,17 +9,32 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from benchmarks.ours.engines import GREEDY
+from hermes_cli.engines.transformers.ahead import recorder
 from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.next_ids import NextIds
 from hermes_cli.engines.transformers.sampling import History, Sampler
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a run gave. `speed` is tokens a second, from the first token to the last; `first_s` seconds."""
+    """What a run gave.
+
+    `speed` is tokens a second, from the first token to the last; `first_s` the seconds until the first, and
+    `longest_s` the longest between two. `slower` is why hermes took a step at a time.
+    """
 
     ids: list[int]
     speed: float
     first_s: float
+    longest_s: float
+    slower: str = ""
+
+    @classmethod
+    def timed(cls, ids: list[int], began: float, times: list[float], slower: str = "") -> "Decoded":
+        """Return a run that began then, and whose ids came at these times."""
+        first, last = times[0], times[-1]
+        longest = max(later - before for before, later in itertools.pairwise(times))
+        return cls(ids, (len(times) - 1) / (last - first), first - began, longest, slower)
 
 
 def synchronise(device: torch.device) -> None:
@@ -31,7 +47,7 @@ class HermesSide:
     """hermes' Decoder and Sampler over a loaded model, as its engine drives them."""
 
     def __init__(self, model: Any, device: torch.device, limit: int) -> None:
-        self._decoder = Decoder(model, device, limit)
+        self._decoder = Decoder(model, device, limit, recorder(device))
         self._device = device
 
     def __call__(self, prompt: list[int], tokens: int) -> Decoded:
@@ -41,13 +57,13 @@ class HermesSide:
         began = time.perf_counter()
         for _ in self._decoder.prefill(prompt[:-1]):
             pass
-        history, sampler = History(prompt), Sampler(GREEDY, self._device)
-        first = 0.0
+        history = History(prompt)
+        ids = NextIds(self._decoder, Sampler(GREEDY, self._device), history, tokens)
+        times = []
         for _ in range(tokens):
-            history.append(sampler.choose(self._decoder.step(history.ids[-1]), history))
-            first = first or time.perf_counter()
-        took = time.perf_counter() - first
-        return Decoded(history.ids[len(prompt) :], (tokens - 1) / took, first - began)
+            history.append(ids.next())
+            times.append(time.perf_counter())
+        return Decoded.timed(history.ids[len(prompt) :], began, times, self._decoder.slower)
 
 
 class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is not typed
@@ -86,9 +102,7 @@ class GenerateSide:
             streamer=clock,
             **self._settings,
         )
-        _, first, *rest = clock.times
-        speed = len(rest) / (rest[-1] - first)
-        return Decoded(made[0, len(prompt) :].tolist(), speed, first - began)
+        return Decoded.timed(made[0, len(prompt) :].tolist(), began, clock.times[1:])
 
 
 def copy_bandwidth(device: torch.device, size: int, rounds: int = 10) -> float:

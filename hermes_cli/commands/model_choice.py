@@ -193,7 +193,8 @@ def open_engine(
         with nullcontext(report) if report else loading(runtime.terminal, plan.model) as told:
             from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
 
-            return TransformersEngine.open(plan, report=told, kept=_kept_prefixes(runtime))
+            ahead = runtime.settings.decode == "ahead"
+            return TransformersEngine.open(plan, report=told, kept=_kept_prefixes(runtime), ahead=ahead)
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
 
     if model.header is None:

@@ -71,12 +71,16 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What is known once an answer has ended."""
+    """What is known once an answer has ended.
+
+    `slower` is why a faster way of decoding, which the device has, was not taken.
+    """
 
     finish_reason: FinishReason
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     turn_ids: TurnIds | None = None
+    slower: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ import torch
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.tokenizer_json import read_vocabulary
+from hermes_cli.engines.transformers.ahead import FIRST_SPAN, recorder
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.engines.transformers.faults import named
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantise
+from hermes_cli.engines.transformers.sampling import History
 from hermes_cli.errors import ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
@@ -52,7 +54,10 @@ def loaded(request: pytest.FixtureRequest, card: torch.device) -> Iterator[Loade
     assert torch.device(plan.devices[0]) == card
     model, device = load_model(plan)
     engine = TransformersEngine(
-        Decoder(model, device, plan.context_size), read_vocabulary(plan.path), name="tiny", context_size=1024
+        Decoder(model, device, plan.context_size, recorder(device)),
+        read_vocabulary(plan.path),
+        name="tiny",
+        context_size=1024,
     )
     yield Loaded(engine, model, device, request.param)
     engine.close()
@@ -104,6 +109,24 @@ def test_greedy_ids_are_those_of_generate(loaded: Loaded) -> None:
     assert len(prompt) > 3 * SMALL_WINDOW
 
 
+def test_the_card_goes_ahead_with_the_ids_of_a_step_at_a_time(loaded: Loaded) -> None:
+    """The recorded step would never be used, or choose other ids than the one that it was recorded from."""
+    options = dataclasses.replace(GREEDY, max_tokens=FIRST_SPAN + 40)  # a second span is recorded on the way
+    _, done = said(loaded.engine, TALK, options)
+    assert done.slower == ""
+    prompt, ids = prompt_and_ids(loaded.engine, TALK, done)
+    assert len(ids) == FIRST_SPAN + 40
+    assert set(loaded.engine._decoder._ahead._recorded) == {FIRST_SPAN, 2 * FIRST_SPAN}  # type: ignore[union-attr]
+    plain = Decoder(loaded.model, loaded.device, 1024)
+    for _ in plain.prefill(prompt[:-1]):
+        pass
+    history = History(prompt)
+    for place, token in enumerate(ids):
+        likely = plain.step(history.ids[-1]).log_softmax(-1)
+        assert likely.max() - likely[token] <= NEAR_TIE[loaded.precision], f"id {place}"
+        history.append(token)
+
+
 def test_the_next_turn_prefills_only_what_is_new(loaded: Loaded) -> None:
     """Every turn would cost as much as the whole conversation."""
     loaded.engine._decoder.make_room()  # type: ignore[union-attr]
@@ -148,6 +171,7 @@ def test_cards_that_are_full_say_so(card: torch.device) -> None:
 
 def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(loaded: Loaded) -> None:
     """The half of the answer that stood on the screen would be lost, and the session with it."""
+    loaded.engine._decoder.make_room()  # type: ignore[union-attr]  # what was recorded never meets the hook
     session = Session(loaded.engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
     answer = session.send("Good evening!", Cancel())
     text = next(answer).text

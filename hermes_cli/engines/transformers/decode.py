@@ -1,6 +1,7 @@
 """The decode loop's machine: token ids in, logits out, and what was evaluated once is not evaluated again.
 
-It knows ids, the KV cache and memory. It refuses to know what an id spells and how the next one is chosen.
+It knows ids, the KV cache and memory. It refuses to know what an id spells. How the next one is chosen it
+knows only to hand that on, where the device goes ahead of the host (`ahead.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,8 +9,11 @@ from typing import Any
 
 import torch
 
+from hermes_cli.engines.transformers.ahead import Ahead, Before, Recorder
 from hermes_cli.engines.transformers.faults import freed_memory, is_out_of_memory, named
+from hermes_cli.engines.transformers.flight import Flight
 from hermes_cli.engines.transformers.kv_cache import RewindableCache, new_cache
+from hermes_cli.engines.transformers.sampling import History, Sampler
 
 PREFILL_CHUNK = {"cpu": 128}
 """Tokens evaluated at a time, by device: a cancel waits for that many, and on a CPU they are slow."""
@@ -20,15 +24,21 @@ SMALLEST_CHUNK = 16
 class Decoder:
     """A loaded causal language model and the KV cache of the conversation it was last used for.
 
-    `device` is where ids go in, `limit` the context in tokens.
+    `device` is where ids go in, `limit` the context in tokens. `record` is how steps are recorded, where the
+    device may go ahead of the host.
     """
 
-    def __init__(self, model: Any, device: torch.device, limit: int) -> None:
+    def __init__(self, model: Any, device: torch.device, limit: int, record: Recorder | None = None) -> None:
         self._model = model
         self._body = model.get_decoder()
         self.device = device
         self._limit = limit
-        self._cache: RewindableCache = new_cache(model.config, limit)
+        self._record = record
+        self._cache: RewindableCache
+        self._ahead: Ahead | None
+        self._begin_anew()
+        self._last_logits: torch.Tensor | None = None
+        """Those of the last id, where it was evaluated by a step."""
         self._chunk = PREFILL_CHUNK.get(device.type, PREFILL_CHUNK_ELSEWHERE)
         self.ids: list[int] = []
         self.reused = 0
@@ -52,6 +62,7 @@ class Decoder:
 
     def rewind(self, length: int) -> None:
         """Forget all ids from `length` on."""
+        self._last_logits = None
         del self.ids[length:]
         self._cache.rewind(length)
 
@@ -109,27 +120,61 @@ class Decoder:
             self.make_room()
             raise named(error, self.device) from error
 
+    @property
+    def can_go_ahead(self) -> bool:
+        """Whether this is a device that can decode ahead of the host."""
+        return self._ahead is not None
+
+    @property
+    def slower(self) -> str:
+        """Why such a device takes a step at a time all the same; nothing where it does not."""
+        return self._ahead.reason if self._ahead is not None else ""
+
+    def begin_ahead(self, token: int, sampler: Sampler, history: History, steps: int) -> Flight | None:
+        """Let the device decode by itself behind `token`, `steps` ids at most; None where it cannot.
+
+        It only goes on from a step that was taken by itself: which steps those are does not depend on what is
+        recorded already, so the same seed gives the same answer again.
+        """
+        if self._ahead is None or self._last_logits is None:
+            return None
+        before = Before(self.ids[-1], len(self.ids) - 1, self._last_logits)
+        return self._ahead.begin(before, token, sampler, history, steps)
+
+    def evaluated(self, token: int) -> None:
+        """Count one more id as evaluated: the device did that by itself."""
+        self._last_logits = None
+        self.ids.append(token)
+        self._cache.hold(len(self.ids))
+
     def close(self) -> None:
         """Free the model's memory. The decoder cannot be used any more."""
-        self._model = self._body = None
+        self._model = self._body = self._ahead = self._last_logits = None
         self.ids = []
         self._cache = RewindableCache(())
         freed_memory(self.device)
 
     def make_room(self) -> None:
         """Give the KV cache's memory back to the device. The next prompt is prefilled from its beginning."""
-        self.ids, self.reused = [], 0
-        self._cache = new_cache(self._model.config, self._limit)
+        self.ids, self.reused, self._last_logits = [], 0, None
+        self._begin_anew()
         freed_memory(self.device)
+
+    def _begin_anew(self) -> None:
+        record = self._record
+        self._cache = new_cache(self._model.config, self._limit, whole=record is not None)
+        self._ahead = Ahead(self._model, self._cache, self._limit, record) if record else None
 
     def _logits(self, token: int) -> torch.Tensor:
         output = self._evaluate(self._model, [token], logits_to_keep=1)
         logits: torch.Tensor = output.logits[0, -1].float()
+        self._last_logits = logits
         return logits
 
     @torch.inference_mode()
     def _evaluate(self, module: Any, ids: Sequence[int], **settings: Any) -> Any:
         """Run the model over `ids`. Where that is broken off, no layer keeps more than the others."""
+        self._last_logits = None
         tensor = torch.tensor([list(ids)], device=self.device)
         try:
             output = module(input_ids=tensor, past_key_values=self._cache, use_cache=True, **settings)

@@ -17,8 +17,10 @@ from hermes_cli.engines.kept_prefixes import KeptPrefixes
 from hermes_cli.engines.phrases import PhraseBan, Piece
 from hermes_cli.engines.reply import Reply
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
+from hermes_cli.engines.transformers.ahead import recorder
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.loading import Report, load_model
+from hermes_cli.engines.transformers.next_ids import NextIds
 from hermes_cli.engines.transformers.prefixes import PrefixFiles
 from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.engines.transformers.spelling import Speller
@@ -51,12 +53,20 @@ class TransformersEngine:
 
     @classmethod
     def open(
-        cls, plan: Plan, *, report: Report | None = None, kept: KeptPrefixes | None = None
+        cls,
+        plan: Plan,
+        *,
+        report: Report | None = None,
+        kept: KeptPrefixes | None = None,
+        ahead: bool = True,
     ) -> "TransformersEngine":
-        """Load the model as the plan says. Raises as `load_model` and `read_vocabulary` do."""
+        """Load the model as the plan says; where `ahead`, a card may decode without waiting for the host.
+
+        Raises as `load_model` and `read_vocabulary` do.
+        """
         vocabulary = read_vocabulary(plan.path)
         model, device = load_model(plan, report)
-        decoder = Decoder(model, device, plan.context_size)
+        decoder = Decoder(model, device, plan.context_size, recorder(device) if ahead else None)
         prefixes = PrefixFiles(kept, plan) if kept is not None else None
         return cls(decoder, vocabulary, name=plan.model, context_size=plan.context_size, prefixes=prefixes)
 
@@ -122,6 +132,7 @@ class _Answer:
         self._ban = PhraseBan(options.ban)
         never = vocabulary.ids_that(self._ban.holds) if options.ban else ()
         self._sampler = Sampler(options, decoder.device, breakers, never)
+        self._next = NextIds(decoder, self._sampler, self._history, limit)
         self._unsaid: dict[int, set[int]] = {}
         """By place: ids that began a banned phrase there."""
         self._reason: FinishReason | None = None
@@ -161,8 +172,15 @@ class _Answer:
                 Usage(len(self._prompt), self._made + self._ended_by_token, self._decoder.reused),
                 Timings((first or now) - began, now - (first or now)),
                 reply.turn_ids(),
+                self._slower(),
             ),
         )
+
+    def _slower(self) -> str:
+        """Return why a device that could go ahead of the host did not."""
+        if self._decoder.can_go_ahead and self._sampler.needs_words:
+            return "DRY and banned texts are looked for on the host"
+        return self._decoder.slower
 
     def _next_pieces(self, cancel: Cancel) -> list[Piece] | None:
         """Generate one token and return the pieces that can be shown now; None at the end of the answer."""
@@ -172,8 +190,7 @@ class _Answer:
         if self._made == self._limit:
             self._reason = FinishReason.LENGTH
             return None
-        logits = self._decoder.step(self._history.ids[-1])
-        token = self._sampler.choose(logits, self._history, self._unsaid.get(len(self._history.ids), ()))
+        token = self._next.next(self._unsaid.get(len(self._history.ids), ()))
         if token in self._stop_ids:
             self._reason = FinishReason.STOP
             self._ended_by_token = True

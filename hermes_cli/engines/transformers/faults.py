@@ -45,10 +45,12 @@ def freed_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def not_finite() -> HermesError:
-    """Return the error for logits that are no numbers."""
-    return HermesError(
-        "the model's arithmetic overflowed: its logits are not finite numbers",
-        "load it with --precision bf16 or fp32, which hold larger numbers; or its weights are damaged: "
-        "'hermes models show' names the files",
-    )
+class NotFinite(HermesError):  # noqa: N818 - reads as what happened
+    """The logits are no numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model's arithmetic overflowed: its logits are not finite numbers",
+            "load it with --precision bf16 or fp32, which hold larger numbers; or its weights are damaged: "
+            "'hermes models show' names the files",
+        )

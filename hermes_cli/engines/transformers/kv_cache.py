@@ -23,14 +23,15 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
     """Keys and values of one layer: two buffers (1, heads, capacity, head size) and a cursor.
 
     `limit` is the context in tokens; `window` that of a sliding layer, which attends to the last `window`
-    tokens, or None.
+    tokens, or None. The buffers have room for `first` tokens at first, then for twice as many.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, limit: int, window: int | None = None) -> None:
+    def __init__(self, limit: int, window: int | None = None, first: int = FIRST_CAPACITY) -> None:
         super().__init__()
+        self._first = first
         self.length = 0
         self.window = window
         self.is_sliding = window is not None
@@ -39,7 +40,7 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Make the first buffers, like the first states that come."""
         self.dtype, self.device = key_states.dtype, key_states.device
-        capacity = min(FIRST_CAPACITY, self._limit)
+        capacity = min(self._first, self._limit)
         self.keys, self.values = _room(key_states, capacity), _room(value_states, capacity)
         self.is_initialized = True
 
@@ -96,9 +97,58 @@ class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
         for layer in self.layers:
             layer.rewind(length)
 
+    def states_at(self, position: int) -> list[torch.Tensor]:
+        """Return a view of what every layer holds of one token."""
+        whole = (buffer for layer in self.layers for buffer in (layer.keys, layer.values))
+        return [buffer[:, :, position] for buffer in whole]
 
-def new_cache(config: Any, limit: int) -> RewindableCache:
+    def hold(self, length: int) -> None:
+        """Count the first `length` tokens as held: a FixedLayer wrote their states into the buffers."""
+        for layer in self.layers:
+            layer.length = length
+
+
+class FixedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
+    """A RewindableLayer's buffers, written where `cursor`, a tensor (1), stands; seen as far as `span`.
+
+    Nothing here depends on a number that the host knows: what is not to be seen is for a mask to hide.
+    """
+
+    def __init__(self, layer: RewindableLayer, cursor: torch.Tensor, span: int) -> None:
+        super().__init__()
+        self.keys, self.values = layer.keys, layer.values
+        self.is_initialized = True
+        self._cursor = cursor
+        self._span = span
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Do nothing: the buffers are there."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the states of one token, (1, heads, 1, head size), and return all of the span."""
+        self.keys.index_copy_(2, self._cursor, key_states)
+        self.values.index_copy_(2, self._cursor, value_states)
+        return self.keys[:, :, : self._span], self.values[:, :, : self._span]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Raise: the mask is made by whoever steps."""
+        raise NotImplementedError
+
+    def get_seq_length(self) -> int:
+        """Raise: the host does not know it."""
+        raise NotImplementedError
+
+    def get_max_length(self) -> int:
+        """Return the span."""
+        return self._span
+
+
+def new_cache(config: Any, limit: int, *, whole: bool = False) -> RewindableCache:
     """Return an empty cache of `limit` tokens for a model's config.
+
+    With `whole` it takes the memory for all of them at once, and its buffers stay where they are.
 
     Raises ModelUnavailable for a model that keeps more than keys and values, such as a recurrent state, which
     cannot be rewound.
@@ -113,11 +163,15 @@ def new_cache(config: Any, limit: int) -> RewindableCache:
             f"the model has layers of the kind '{odd[0]}', whose state cannot be rewound to an earlier turn",
             "choose a model of attention layers, such as openhermes-2, or a GGUF of this one",
         )
-    return RewindableCache(RewindableLayer(limit, window if kind == SLIDING else None) for kind in kinds)
+    first = limit if whole else FIRST_CAPACITY
+    return RewindableCache(
+        RewindableLayer(limit, window if kind == SLIDING else None, first) for kind in kinds
+    )
 
 
 def _room(like: torch.Tensor, capacity: int) -> torch.Tensor:
-    return like.new_empty((*like.shape[:-2], capacity, like.shape[-1]))
+    """Return an empty buffer. It is filled with zeros: what a mask hides must be a number all the same."""
+    return like.new_zeros((*like.shape[:-2], capacity, like.shape[-1]))
 
 
 def _grown(buffer: torch.Tensor, length: int, capacity: int) -> torch.Tensor:

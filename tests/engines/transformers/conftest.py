@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
+from hermes_cli.engines.transformers.ahead import Recorder
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from tests.weights import starter_folder, tiny_mistral_folder
@@ -52,11 +53,12 @@ def mistral_engine(mistral: Any, mistral_vocabulary: Vocabulary) -> Transformers
     return engine_over(mistral, mistral_vocabulary)
 
 
-def engine_over(model: Any, vocabulary: Vocabulary, context_size: int = 1024) -> TransformersEngine:
+def engine_over(
+    model: Any, vocabulary: Vocabulary, context_size: int = 1024, record: Recorder | None = None
+) -> TransformersEngine:
     """Return an engine with an empty KV cache over a loaded model."""
-    return TransformersEngine(
-        Decoder(model, CPU, context_size), vocabulary, name="tiny", context_size=context_size
-    )
+    decoder = Decoder(model, CPU, context_size, record)
+    return TransformersEngine(decoder, vocabulary, name="tiny", context_size=context_size)
 
 
 class Failure:

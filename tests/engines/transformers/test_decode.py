@@ -130,7 +130,7 @@ class FullAt(TorchFunctionMode):
         self._left = number
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.Tensor.new_empty:
+        if func is torch.Tensor.new_zeros:
             self._left -= 1
             if self._left == 0:
                 raise FULL

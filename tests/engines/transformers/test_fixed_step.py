@@ -1,0 +1,102 @@
+"""The step that a card records: it asks the host for nothing, whatever the kinds of its layers."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen2Config
+
+from hermes_cli.engines.transformers.choice import Choice
+from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.fixed_step import FixedStep
+from hermes_cli.engines.transformers.kv_cache import new_cache
+from hermes_cli.engines.transformers.next_ids import NextIds
+from hermes_cli.engines.transformers.sampling import History, Sampler
+from hermes_cli.options import GenerationOptions
+from tests.engines.transformers.conftest import CPU
+from tests.engines.transformers.test_ahead import Calls
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.2,
+}
+MIXED = ["sliding_attention", "full_attention"] * 2
+CONFIGS = {
+    "Llama": LlamaConfig(**SHAPE),
+    "Mistral": MistralConfig(**SHAPE, sliding_window=24),
+    "Qwen 2, mixed": Qwen2Config(**SHAPE, sliding_window=24, use_sliding_window=True, layer_types=MIXED),
+    "Gemma 3, mixed": Gemma3TextConfig(**SHAPE, head_dim=16, sliding_window=24, layer_types=MIXED),
+}
+IDS = torch.randint(1, 320, (40,), generator=torch.Generator().manual_seed(1)).tolist()
+
+
+def random_model(config: Any, device: str, dtype: torch.dtype = torch.float32) -> Any:
+    """Return a small model of random weights; on the device `meta` it has shapes only."""
+    torch.manual_seed(1)
+    loader: Any = AutoModelForCausalLM
+    with torch.device(device):
+        return loader.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
+
+
+class Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
+    """Notes the devices of everything that is computed with."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.devices: set[str] = set()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.count += 1
+        self.devices |= {
+            one.device.type for one in tree_leaves((args, kwargs, result)) if torch.is_tensor(one)
+        }
+        return result
+
+
+SAMPLED = GenerationOptions(xtc_probability=0.5, repetition_penalty=1.2)
+
+
+@pytest.mark.parametrize("options", [SAMPLED, GenerationOptions(temperature=0, top_k=0)])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_step_asks_the_host_for_nothing(config: Any, options: GenerationOptions) -> None:
+    """A card could not record it. The device `meta` has no values to ask for, and none may come from here."""
+    model = random_model(config, "meta", torch.bfloat16)
+    cache = new_cache(config, 1024, whole=True)
+    for layer in cache.layers:
+        states = torch.empty((1, 2, 0, 16), device="meta", dtype=torch.bfloat16)
+        layer.lazy_initialization(states, states)
+    step = FixedStep(model, cache, 320)
+    with Watched() as watched:
+        step.run(512, Choice.by(options))
+    assert watched.count > 100
+    assert watched.devices == {"meta"}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_ids_are_those_of_a_step_at_a_time(config: Any) -> None:
+    """A model with windows in some of its layers would see too much, or too little."""
+    model = random_model(config, "cpu")
+    said = []
+    for record in (None, Calls()):
+        decoder = Decoder(model, CPU, 128, record)
+        for _ in decoder.prefill(IDS[:-1]):
+            pass
+        history = History(IDS)
+        ids = NextIds(decoder, Sampler(GenerationOptions(seed=3, temperature=2), CPU), history, 60)
+        for _ in range(60):
+            history.append(ids.next())
+        assert decoder.slower == ""
+        said.append(history.ids)
+    assert said[0] == said[1]
+    assert len(set(said[0])) > 10
+    assert record is not None
+    assert record.taken >= 58
