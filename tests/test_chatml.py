@@ -220,6 +220,7 @@ def test_half_a_character_is_a_usage_error(mistral: Vocabulary, text: str) -> No
         mistral.chatml.encode_after_newline(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [IM_START, IM_END])
 def test_a_vocabulary_without_chatml_is_refused(missing: str) -> None:
     """If this failed, a Llama or GPT-2 model would be prompted in a format that it does not know."""
@@ -256,6 +257,7 @@ def _metaspace_always(spec: dict[str, Any]) -> None:
     spec["pre_tokenizer"]["prepend_scheme"] = "always"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [_strips, _metaspace, _metaspace_always])
 def test_other_conversions_of_the_same_vocabulary(change: Callable[[dict[str, Any]], None]) -> None:
     """If this failed, a model whose tokenizer.json was converted another way would be prompted wrongly."""

@@ -217,6 +217,7 @@ def test_a_prompt_that_does_not_fit_is_refused_with_its_size(engine: Engine) -> 
     assert answer(engine, QUESTION)[0]
 
 
+@pytest.mark.slow
 def test_a_full_window_ends_the_answer(engine: Engine) -> None:
     """The head of the conversation would be dropped in silence to make room."""
     filler = QUESTION.add(Message(Role.ASSISTANT, "x" * 10))

@@ -197,6 +197,7 @@ def test_two_writers_lose_nothing(file: Path) -> None:
         assert texts == [f"{conversation.persona} {n}" for n in range(60)]
 
 
+@pytest.mark.slow
 def test_a_long_conversation_can_be_removed(file: Path) -> None:
     """Nothing of 1,000 turns or more could ever be deleted again."""
     store = Store(file)

@@ -79,6 +79,7 @@ def plain(mistral: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
     return engine_over(mistral, mistral_vocabulary)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [GREEDY, GenerationOptions(seed=4, temperature=1.2, xtc_probability=0.5, loop_guard=0)],

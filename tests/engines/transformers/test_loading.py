@@ -45,6 +45,7 @@ def test_the_weights_have_the_dtype_of_the_plan(mistral_folder: Path, precision:
     assert device.type == "cpu"
 
 
+@pytest.mark.slow
 def test_four_bits_are_nf4_with_double_quantisation(mistral_folder: Path) -> None:
     """The plan's sums would be wrong, or the answers worse than they need be."""
     model, _ = load_model(plan_for(mistral_folder, "4bit"))
@@ -125,6 +126,7 @@ def test_a_matrix_of_another_shape(mistral_folder: Path, tmp_path: Path) -> None
     assert "ignore_mismatched" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_from_the_hub_where_kernels_is_installed(tmp_path: Path) -> None:
     """A library would download compiled code and run it, unasked, as soon as it is imported."""
     (tmp_path / "kernels.py").write_text("raise SystemExit('kernels was imported')\n")

@@ -77,7 +77,8 @@ def parts_of(text: str) -> Iterator[list[str]]:
     yield pieces(text, random.Random(len(text)))
 
 
-@pytest.mark.parametrize("width", [80, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 20])
 def test_every_example_of_commonmark_streams_to_its_one_shot_rendering(width: int) -> None:
     """Half an answer would be repeated, lost, or look otherwise in the scrollback than it should."""
     different = [
