@@ -30,7 +30,9 @@ class Choice:
 
     @classmethod
     def by(cls, options: GenerationOptions) -> "Choice":
-        """Return the choice that the options ask for."""
+        """Return the choice that the options ask for; at temperature 0 only the penalty counts."""
+        if options.temperature < COLDEST:
+            return cls(0, 0, 1, 0, options.repetition_penalty, 0, 0)
         return cls(*(getattr(options, field.name) for field in dataclasses.fields(cls)))
 
     def penalised(self, logits: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

@@ -144,8 +144,10 @@ class Decoder:
     def evaluated(self, token: int) -> None:
         """Count one more id as evaluated: the device did that by itself."""
         self._last_logits = None
+        self._cache.hold(
+            len(self.ids) + 1
+        )  # first: what the cache holds beyond the ids is forgotten, see `rewind`
         self.ids.append(token)
-        self._cache.hold(len(self.ids))
 
     def close(self) -> None:
         """Free the model's memory. The decoder cannot be used any more."""

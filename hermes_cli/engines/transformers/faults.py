@@ -25,13 +25,18 @@ def named(error: BaseException, device: torch.device, smaller: str = "") -> Herm
             smaller
             or "ask for a smaller --context, or --precision 4bit; 'hermes models plan' shows the sums",
         )
-    text = str(error).strip().split("\n")[0][:300] or type(error).__name__
+    text = first_line(error)
     if device.type != "cpu":
         return HermesError(
             f"{device} stopped answering: {text}",
             "the conversation is kept; start hermes again, and if it comes back look at the device's driver",
         )
     return HermesError(f"torch failed: {text}", "ask again; --debug shows where it failed")
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says in its first line, or its kind, where it says nothing."""
+    return str(error).strip().split("\n")[0][:300] or type(error).__name__
 
 
 def freed_memory(device: torch.device) -> None:

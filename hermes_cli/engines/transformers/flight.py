@@ -21,8 +21,8 @@ Failed = Callable[[Exception], None]
 class Flight:
     """The steps of one answer, as far as a span goes, launched before their ids are read.
 
-    Steps that were launched and are never read do no harm: they wrote behind what the cache counts as held.
-    `failed` is told what the device refused.
+    Steps that were launched and are never read wrote behind what the cache counts as held. `failed` is told
+    what the device refused.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class _Ring:
         """Have the id of step `number` written, behind the steps that were launched."""
         slot = number % IN_FLIGHT
         self._slots[slot : slot + 1].copy_(chosen, non_blocking=True)
-        if self._written:
-            self._written[slot].record()
+        if self._written:  # on the card's own stream: the current card may be another one
+            self._written[slot].record(torch.cuda.current_stream(chosen.device))
 
     def read(self, number: int) -> int:
         """Wait until the id of step `number` is there, and return it."""

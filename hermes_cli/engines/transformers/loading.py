@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.faults import freed_memory, is_out_of_memory, named
+from hermes_cli.engines.transformers.faults import first_line, freed_memory, is_out_of_memory, named
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
@@ -198,7 +198,7 @@ def _counted(items: Any, report: Report) -> Iterator[Any]:
 
 
 def _broken(plan: Plan, error: Exception) -> HermesError:
-    text = str(error).strip().split("\n")[0][:300] or type(error).__name__
+    text = first_line(error)
     if isinstance(error, ImportError):
         return ModelUnavailable(f"a package that {plan.model} needs is missing: {text}")
     if "ignore_mismatched_sizes" in text:

@@ -28,13 +28,6 @@ class NextIds:
         Raises ResourcesExhausted where the memory runs out, and HermesError where the device fails or the
         logits are no numbers.
         """
-        try:
-            return self._next(banned)
-        except NotFinite:
-            self._decoder.make_room()  # the states are no numbers, either: no mask hides those
-            raise
-
-    def _next(self, banned: Collection[int]) -> int:
         decoder, sampler, history = self._decoder, self._sampler, self._history
         last = history.ids[-1]
         if self._flight is None and not sampler.needs_words:
@@ -42,10 +35,24 @@ class NextIds:
             self._flight = decoder.begin_ahead(last, sampler, history, left)
         if self._flight is not None:
             token = self._flight.next()
-            if token is not None:
-                if token == NOT_FINITE:
-                    raise NotFinite
+            if token is not None and token != NOT_FINITE:
                 decoder.evaluated(last)
                 return token
             self._flight = None
-        return sampler.choose(decoder.step(last), history, banned)
+            if token == NOT_FINITE:
+                self._evaluate_anew()
+        try:
+            return sampler.choose(decoder.step(last), history, banned)
+        except NotFinite:
+            decoder.make_room()  # the states are no numbers, either
+            raise
+
+    def _evaluate_anew(self) -> None:
+        """Have an empty cache, and let a step by itself decide whether the logits are numbers.
+
+        What lay behind the cursor may have been none, such as the states of a step that nobody read: a mask
+        does not hide those.
+        """
+        self._decoder.make_room()
+        for _ in self._decoder.prefill(self._history.ids[:-1]):
+            pass

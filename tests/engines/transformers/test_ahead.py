@@ -1,8 +1,11 @@
 """Decoding ahead: the ids of the step at a time, whatever ends an answer or stands in the way.
 
-Steps are recorded as calls here: the code is that of a card's, only that nothing is captured.
+Steps are recorded as calls here: the code is that of a card, only that nothing is captured. The model
+computes in 64 bits: attention with a mask rounds otherwise than without, and in 32 bits that moved an id now
+and then.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +39,7 @@ class Calls:
 
     def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
         self.recorded += 1
+        step()
 
         def again() -> None:
             self.taken += 1
@@ -61,6 +65,12 @@ def held(engine: TransformersEngine) -> list[int]:
     return engine._decoder.ids
 
 
+@pytest.fixture(scope="module")
+def exact(mistral: Any) -> Any:
+    """The tiny Mistral in float64."""
+    return copy.deepcopy(mistral).double()
+
+
 @pytest.fixture
 def calls() -> Calls:
     """A recorder."""
@@ -68,15 +78,15 @@ def calls() -> Calls:
 
 
 @pytest.fixture
-def ahead(mistral: Any, mistral_vocabulary: Vocabulary, calls: Calls) -> TransformersEngine:
+def ahead(exact: Any, mistral_vocabulary: Vocabulary, calls: Calls) -> TransformersEngine:
     """An engine that decodes ahead."""
-    return engine_over(mistral, mistral_vocabulary, record=calls)
+    return engine_over(exact, mistral_vocabulary, record=calls)
 
 
 @pytest.fixture
-def plain(mistral: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
+def plain(exact: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
     """The same, a step at a time."""
-    return engine_over(mistral, mistral_vocabulary)
+    return engine_over(exact, mistral_vocabulary)
 
 
 @pytest.mark.slow
@@ -119,10 +129,10 @@ OPTIONS = st.builds(
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(OPTIONS, st.integers(0, 12), st.booleans()), min_size=1, max_size=5))
 def test_any_talk_is_that_of_a_step_at_a_time(
-    mistral: Any, mistral_vocabulary: Vocabulary, turns: list[tuple[GenerationOptions, int, bool]]
+    exact: Any, mistral_vocabulary: Vocabulary, turns: list[tuple[GenerationOptions, int, bool]]
 ) -> None:
     """Options that change between turns, stops and retries would leave another cache, or choose other ids."""
-    engines = [engine_over(mistral, mistral_vocabulary, record=record) for record in (Calls(), None)]
+    engines = [engine_over(exact, mistral_vocabulary, record=record) for record in (Calls(), None)]
     talk = TALK
     for options, stopped_after, retried in turns:
         results = []
@@ -191,7 +201,7 @@ def test_the_step_is_recorded_behind_the_first_word(ahead: TransformersEngine, c
 
 
 def test_logits_that_are_no_numbers_end_the_answer(
-    ahead: TransformersEngine, plain: TransformersEngine, mistral: Any
+    ahead: TransformersEngine, plain: TransformersEngine, exact: Any
 ) -> None:
     """An endless run of one token would be shown, or an id that is none be evaluated."""
     whole, _ = said(plain)
@@ -202,7 +212,7 @@ def test_logits_that_are_no_numbers_end_the_answer(
         for chunk in answer:
             text += chunk.text
             if len(text) > 20 and hook is None:
-                hook = mistral.lm_head.register_forward_hook(lambda *given: given[-1] * torch.nan)
+                hook = exact.lm_head.register_forward_hook(lambda *given: given[-1] * torch.nan)
     assert hook is not None
     hook.remove()
     assert text
@@ -211,15 +221,80 @@ def test_logits_that_are_no_numbers_end_the_answer(
     assert said(ahead)[0] == whole
 
 
+def test_states_that_are_no_numbers_are_forgotten(
+    ahead: TransformersEngine, plain: TransformersEngine, exact: Any
+) -> None:
+    """No mask hides them: every later answer of the session would end with the same error."""
+    whole, _ = said(plain)
+    said(ahead)
+    for engine in (ahead, plain):
+        hook = exact.get_decoder().layers[1].register_forward_hook(lambda *given: given[-1] * torch.nan)
+        with pytest.raises(HermesError, match="overflowed"):
+            said(engine)
+        hook.remove()
+        assert said(engine)[0] == whole
+
+
+def test_what_lies_behind_the_cursor_does_no_harm(
+    ahead: TransformersEngine, plain: TransformersEngine
+) -> None:
+    """A step that was decoded past an end, and overflowed, would end the next answer with an error."""
+    whole, _ = said(plain)
+    said(ahead)
+    assert ahead._decoder is not None
+    with torch.inference_mode():
+        for layer in ahead._decoder.cache.layers:
+            layer.values[:, :, layer.length + 2 :] = torch.nan
+    text, done = said(ahead)
+    assert (text, done.finish_reason) == (whole, FinishReason.LENGTH)
+    assert done.slower == ""
+
+
+def test_recording_leaves_the_states_as_they_were(
+    exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine
+) -> None:
+    """What is said would go on from the states of a step that was tried and refused."""
+
+    def spoiled(step: Callable[[], None]) -> Callable[[], None]:
+        def again() -> None:
+            hook = exact.get_decoder().layers[0].register_forward_hook(lambda *given: given[-1] * 1.5)
+            step()
+            hook.remove()
+
+        again()
+        return again
+
+    states = []
+    for engine in (engine_over(exact, mistral_vocabulary, record=spoiled), plain):
+        _, done = said(engine)
+        assert engine._decoder is not None
+        states.append([torch.stack(layer.states()) for layer in engine._decoder.cache.layers])
+        assert ("other logits" in done.slower) is (engine is not plain)
+    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
+
+
+def test_a_summary_between_two_answers_costs_no_recording(ahead: TransformersEngine, calls: Calls) -> None:
+    """A chat that condenses its old turns would record two steps for each of them."""
+    sampled = GenerationOptions(seed=1, max_tokens=8)
+    for _ in range(3):
+        said(ahead, sampled)
+        said(ahead)
+    assert calls.recorded == 2
+    said(ahead, GenerationOptions(temperature=0, repetition_penalty=1, top_p=0.5, max_tokens=8))
+    assert calls.recorded == 2
+    said(ahead, GenerationOptions(seed=1, max_tokens=8, top_p=0.5))
+    assert calls.recorded == 3
+
+
 def test_a_device_that_cannot_record_goes_on_as_before(
-    mistral: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine
+    exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine
 ) -> None:
     """A model whose code cannot be captured could not be talked to at all."""
 
     def refuse(_: Callable[[], None]) -> Callable[[], None]:
         raise RuntimeError("operation not permitted when stream is capturing\nsee the documentation")
 
-    engine = engine_over(mistral, mistral_vocabulary, record=refuse)
+    engine = engine_over(exact, mistral_vocabulary, record=refuse)
     text, done = said(engine)
     assert text == said(plain)[0]
     assert done.slower == "operation not permitted when stream is capturing"
@@ -244,10 +319,10 @@ def never(_: Callable[[], None]) -> Callable[[], None]:
 
 @pytest.mark.parametrize("record", [twice, never])
 def test_a_recorded_step_with_other_logits_is_not_used(
-    mistral: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine, record: Recorder
+    exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine, record: Recorder
 ) -> None:
     """A card or a model whose recording goes wrong would talk nonsense, and nobody know why."""
-    engine = engine_over(mistral, mistral_vocabulary, record=record)
+    engine = engine_over(exact, mistral_vocabulary, record=record)
     text, done = said(engine)
     assert text == said(plain)[0]
     assert "other logits" in done.slower
@@ -256,12 +331,12 @@ def test_a_recorded_step_with_other_logits_is_not_used(
 
 @pytest.mark.parametrize("error", [FULL, RuntimeError("CUDA error: unspecified launch failure")])
 def test_a_step_that_fails_is_taken_by_itself(
-    ahead: TransformersEngine, plain: TransformersEngine, mistral: Any, error: Exception
+    ahead: TransformersEngine, plain: TransformersEngine, exact: Any, error: Exception
 ) -> None:
     """The answer would end where a step by itself, or less in the memory, still helps."""
     whole, _ = said(plain)
     said(ahead)
-    with Failure(mistral, 2, error, spared=8):
+    with Failure(exact, 2, error, spared=8):
         text, done = said(ahead)
     assert text == whole
     assert done.slower == str(error)
@@ -269,11 +344,11 @@ def test_a_step_that_fails_is_taken_by_itself(
 
 
 def test_ctrl_c_in_a_step_leaves_the_cache_whole(
-    ahead: TransformersEngine, plain: TransformersEngine, mistral: Any
+    ahead: TransformersEngine, plain: TransformersEngine, exact: Any
 ) -> None:
     """Every later answer would be wrong."""
     said(ahead)
-    with Failure(mistral, 2, KeyboardInterrupt(), spared=8), pytest.raises(KeyboardInterrupt):
+    with Failure(exact, 2, KeyboardInterrupt(), spared=8), pytest.raises(KeyboardInterrupt):
         said(ahead)
     held(ahead)
     assert said(ahead)[0] == said(plain)[0]
@@ -303,15 +378,15 @@ def test_what_needs_words_is_decided_on_the_host_and_says_so(
 )
 def test_a_model_that_cannot_is_not_tried(
     monkeypatch: pytest.MonkeyPatch,
-    mistral: Any,
+    exact: Any,
     mistral_vocabulary: Vocabulary,
     about: dict[str, object],
     reason: str,
 ) -> None:
     """A capture over two cards would fail in ways that a card does not recover from."""
     for name, value in about.items():
-        monkeypatch.setattr(mistral, name, value, raising=False)
+        monkeypatch.setattr(exact, name, value, raising=False)
     calls = Calls()
-    done = said(engine_over(mistral, mistral_vocabulary, record=calls))[1]
+    done = said(engine_over(exact, mistral_vocabulary, record=calls))[1]
     assert reason in done.slower
     assert calls.recorded == 0
