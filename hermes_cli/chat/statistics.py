@@ -1,6 +1,6 @@
 """What an answer costs: while it is waited for, and when it is there."""
 
-from hermes_cli.engines.base import Completion, Progress
+from hermes_cli.engines.base import Completion, FinishReason, Progress
 
 
 def waited_for(progress: Progress | None) -> str:
@@ -13,6 +13,8 @@ def waited_for(progress: Progress | None) -> str:
 def statistics(done: Completion) -> str:
     """Return the tokens, seconds and tokens a second of an answer's prefill and of its decode."""
     usage, timings = done.usage, done.timings
+    if done.finish_reason is FinishReason.CANCELLED and not usage.completion_tokens:
+        return f"stopped before the first token, after {timings.prefill_s:.2f} s"
     held = f", {usage.cached_tokens:,} more were held" if usage.cached_tokens else ""
     # The first token comes out of the prefill: decoding takes the time from there to the last.
     decoded = max(0, usage.completion_tokens - 1)
