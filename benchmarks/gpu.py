@@ -1,4 +1,4 @@
-"""Rows G1 to G4 on a graphics card: `python -m benchmarks.gpu [--quick] [--layers N] [--device cuda:0]`.
+"""Rows G1 to G4 on a graphics card: `python -m benchmarks.gpu [--quick] [--profile] [--layers N] [--device …]`.
 
 The model is a Mistral 7B of random weights, so nothing is fetched. `--device cpu` is a dry run: a small
 shape, which shows that the rows work and says nothing about speed. Prints the card and one table, writes one
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
     device = torch.device(wanted.device)
     about = _about(device)
     with tempfile.TemporaryDirectory(prefix="hermes-gpu-", dir=wanted.scratch) as name:
-        run = new_run(device, wanted.layers, Path(name), quick=wanted.quick)
+        run = new_run(device, wanted.layers, Path(name), quick=wanted.quick, profiled=wanted.profile)
         about |= {"layers": run.sizes["num_hidden_layers"], "repeats": run.repeats, "tokens": run.tokens}
         print("\n".join(f"{name}: {value}" for name, value in about.items()), end="\n\n", flush=True)
         try:
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 repeats of 8 tokens, to see that it works")
+    parser.add_argument("--profile", action="store_true", help="print where hermes' time goes, by kernel")
     parser.add_argument("--layers", type=int, help="of the model; 32 by default, 2 in a dry run")
     parser.add_argument("--device", default="cuda:0", help="cuda:0 by default; cpu for a dry run")
     parser.add_argument("--scratch", type=Path, help="where 20 GB of weights may lie for the while")

@@ -117,8 +117,9 @@ def test_without_a_card_the_gpu_rows_are_refused_in_one_line(capsys: pytest.Capt
 @pytest.mark.slow
 def test_the_gpu_rows_run_dry(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """They would be found broken on the day that somebody has a card."""
-    assert gpu.main(["--quick", "--device", "cpu"], tmp_path) == 0
+    assert gpu.main(["--quick", "--profile", "--device", "cpu"], tmp_path) == 0
     said = capsys.readouterr().out
+    assert said.count("Self CPU %") == 3  # behind two prompts, and with NF4
     assert gpu.DRY_RUN in said
     record = written(tmp_path)
     assert [line["row"] for line in record["lines"]] == ["G1"] * 6 + ["G3"] * 4 + ["G2"] * 2 + ["G4"]

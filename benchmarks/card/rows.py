@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.card.shape import SEVEN_B, SMALL, bytes_a_token, plan_for, random_model, save
-from benchmarks.card.sides import Decoded, GenerateSide, HermesSide, copy_bandwidth
+from benchmarks.card.sides import Decoded, GenerateSide, HermesSide, copy_bandwidth, where_the_time_goes
 from benchmarks.measure import Goal, Line, Turns, not_measured, same, turns_about
 from hermes_cli.engines.transformers.faults import freed_memory
 from hermes_cli.engines.transformers.loading import load_model
@@ -52,6 +52,7 @@ class Run:
     scratch: Path
     copied: int
     patience_s: float
+    profiled: bool = False
 
     @property
     def limit(self) -> int:
@@ -59,14 +60,15 @@ class Run:
         return max(self.contexts) + self.tokens
 
 
-def new_run(device: torch.device, layers: int | None, scratch: Path, *, quick: bool) -> Run:
+def new_run(device: torch.device, layers: int | None, scratch: Path, *, quick: bool, profiled: bool) -> Run:
     """Return the run for a card, or, on the CPU, the dry run of a small shape."""
     dry = device.type == "cpu"
     sizes = dict(SMALL if dry else SEVEN_B)
     sizes["num_hidden_layers"] = layers or sizes["num_hidden_layers"]
     contexts, copied = ((16, 48), 1 << 22) if dry else ((16, 4000), 1 << 30)
     repeats, tokens = (2, 8) if quick else (5, 64)
-    return Run(device, sizes, contexts, tokens, repeats, scratch, copied, 0 if quick else PATIENCE_S)
+    patience_s = 0 if quick else PATIENCE_S
+    return Run(device, sizes, contexts, tokens, repeats, scratch, copied, patience_s, profiled)
 
 
 def measure(run: Run) -> list[Line]:
@@ -183,7 +185,11 @@ def _loaded(plan: Any) -> tuple[float, torch.Tensor]:
 
 def _turns(run: Run, prompt: list[int], sides: Sides) -> Turns[Decoded]:
     tasks = {name: (lambda side=side: side(prompt, run.tokens)) for name, side in sides.items()}
-    return turns_about(tasks, run.repeats, patience_s=run.patience_s)
+    turns = turns_about(tasks, run.repeats, patience_s=run.patience_s)
+    if run.profiled:  # behind what is measured: watching costs time
+        print(f"\nhermes, {run.tokens} tokens behind {len(prompt):,}:")
+        print(where_the_time_goes(sides["hermes"], prompt, run.tokens), flush=True)
+    return turns
 
 
 def _prompt(length: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,19 @@ class GenerateSide:
             **self._settings,
         )
         return Decoded.timed(made[0, len(prompt) :].tolist(), began, clock.times[1:])
+
+
+def where_the_time_goes(side: Callable[[list[int], int], Decoded], prompt: list[int], tokens: int) -> str:
+    """Return where the time of a run goes, kernel by kernel, as a table."""
+    from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 - only who asks for it waits for it
+
+    on_a_card = torch.cuda.is_available()
+    wanted = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_a_card else [])]
+    with profile(activities=wanted) as seen:
+        side(prompt, tokens)
+    order = "self_cuda_time_total" if on_a_card else "self_cpu_time_total"
+    table: str = seen.key_averages().table(sort_by=order, row_limit=15, max_name_column_width=60)
+    return table
 
 
 def copy_bandwidth(device: torch.device, size: int, rounds: int = 10) -> float:
