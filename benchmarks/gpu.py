@@ -1,4 +1,4 @@
-"""Rows G1 to G4 on a graphics card: `python -m benchmarks.gpu [--quick] [--profile] [--layers N] [--device …]`.
+"""Rows G1 to G4 on a graphics card: `python -m benchmarks.gpu`, with `--help` for its flags.
 
 The model is a Mistral 7B of random weights, so nothing is fetched. `--device cpu` is a dry run: a small
 shape, which shows that the rows work and says nothing about speed. Prints the card and one table, writes one

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hermes_cli.engines.transformers.choice import BLOCK
-from hermes_cli.engines.transformers.fixed_step import FixedStep
+from hermes_cli.engines.transformers.fixed_step import NOT_FINITE, FixedStep
 from hermes_cli.engines.transformers.sampling import Sampler
 
 IN_FLIGHT = 3
@@ -54,7 +54,7 @@ class Flight:
             self._steps = self._read
             return None
         self._read += 1
-        self._sampler.made += 1
+        self._sampler.made += token != NOT_FINITE  # what is no choice is chosen again
         return token
 
     def _launch(self) -> None:
