@@ -45,7 +45,8 @@ def _request(engine: Engine, talk: Conversation, turn: int, *, timed: bool) -> d
     began = time.perf_counter()
     first_s = 0.0
     for chunk in engine.stream(talk.messages, ONE, Cancel()):
-        first_s = first_s or time.perf_counter() - began
+        if chunk.progress is None:
+            first_s = first_s or time.perf_counter() - began
         chunks.append(chunk)
     done = chunks[-1].completion
     if done is None or done.turn_ids is None:

@@ -71,8 +71,10 @@ def _turn(session: Session, action: str, text: str, looked_up: LookedUp | None) 
     prompt = session.engine.prompt_tokens(asked)
     cancel = Cancel()
     before = looked_up.ids if looked_up else 0
-    for number, _ in enumerate(session.send(text, cancel), 1):
-        if action == "cancel" and number == CANCEL_AFTER:
+    pieces = 0
+    for chunk in session.send(text, cancel):
+        pieces += bool(chunk.text)
+        if action == "cancel" and pieces == CANCEL_AFTER:
             cancel.set()
     done = session.last
     if done is None or done.turn_ids is None:

@@ -70,7 +70,9 @@ def test_a_pipe_gets_the_answer_alone(starter_home: Env) -> None:
 
 def test_a_reader_that_has_enough_ends_it_quietly(home: Env, tmp_path: Path) -> None:
     """`hermes ask … | head -1` would end in a traceback, or never."""
-    model = script(tmp_path, {"text": "line\n", "forever": True})
+    model = script(
+        tmp_path, {"text": "line\n", "forever": True, "delay": 0.002}
+    )  # the reader must have the time
     command = f"{' '.join(hermes('ask', '-m', model, 'x'))}; echo $? >&2"
     done = subprocess.run(
         ["/bin/bash", "-c", f"({command}) | head -1"],
