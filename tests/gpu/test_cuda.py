@@ -243,6 +243,16 @@ def test_the_last_card_is_as_good_as_the_first(loaded: Loaded) -> None:
     assert (text, done.slower) == (again, "")
 
 
+def test_the_setting_turns_it_off(card: torch.device) -> None:
+    """Who has a card or a driver on which it goes wrong could not be without it."""
+    for wanted in (True, False):
+        engine = TransformersEngine.open(card_plan("bf16"), ahead=wanted)
+        assert engine._decoder is not None
+        assert engine._decoder.device == card
+        assert engine._decoder.can_go_ahead is wanted
+        engine.close()
+
+
 def test_a_closed_engine_gives_its_memory_back(card: torch.device) -> None:
     """A change of models would need the memory of both."""
     before = torch.cuda.memory_allocated(card)

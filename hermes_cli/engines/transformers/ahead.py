@@ -71,14 +71,12 @@ def _no_waiting(cuda: Any) -> Iterator[None]:
         cuda.set_sync_debug_mode(before)
 
 
-def why_not(model: Any, cache: RewindableCache) -> str:
+def why_not(model: Any) -> str:
     """Return why a model cannot decode ahead; nothing where it may."""
     if len(set((getattr(model, "hf_device_map", None) or {"": ""}).values())) > 1:
         return "the model lies on several devices"
     if getattr(model, "is_loaded_in_8bit", False):
         return "bitsandbytes' 8-bit layers wait for the host"
-    if len({layer.window for layer in cache.layers} - {None}) > 1:
-        return "its layers have windows of several sizes"
     return ""
 
 
@@ -95,7 +93,7 @@ class Ahead:
     """Records the steps of one model over one cache. `reason` is why not, once something stood in the way."""
 
     def __init__(self, model: Any, cache: RewindableCache, limit: int, record: Recorder) -> None:
-        self.reason = why_not(model, cache)
+        self.reason = why_not(model)
         self._model = model
         self._cache = cache
         self._limit = limit

@@ -144,9 +144,8 @@ class Decoder:
     def evaluated(self, token: int) -> None:
         """Count one more id as evaluated: the device did that by itself."""
         self._last_logits = None
-        self._cache.hold(
-            len(self.ids) + 1
-        )  # first: what the cache holds beyond the ids is forgotten, see `rewind`
+        # The cache first: where Ctrl-C comes between the two, a rewind forgets what it holds beyond the ids.
+        self._cache.hold(len(self.ids) + 1)
         self.ids.append(token)
 
     def close(self) -> None:

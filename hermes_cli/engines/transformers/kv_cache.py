@@ -108,6 +108,9 @@ class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
             layer.length = length
 
 
+_UNKNOWN = "the model asks for a length that only the device knows"
+
+
 class FixedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
     """A RewindableLayer's buffers, written where `cursor`, a tensor (1), stands; seen as far as `span`.
 
@@ -134,11 +137,11 @@ class FixedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Raise: the mask is made by whoever steps."""
-        raise NotImplementedError
+        raise NotImplementedError(_UNKNOWN)
 
     def get_seq_length(self) -> int:
         """Raise: the host does not know it."""
-        raise NotImplementedError
+        raise NotImplementedError(_UNKNOWN)
 
     def get_max_length(self) -> int:
         """Return the span."""
