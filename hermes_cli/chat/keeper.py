@@ -48,6 +48,11 @@ class Keeper:
         self._reply: int | None = None
         self._written_at = 0.0
 
+    def close(self) -> None:
+        """Close the store. Nothing more can be kept."""
+        if self.store is not None:
+            self.store.close()
+
     def begin(self, opening: Opening) -> None:
         """Begin another conversation. It is written down with its first turn: an empty one is none."""
         if self.store is not None and self.conversation is not None:

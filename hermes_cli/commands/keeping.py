@@ -66,17 +66,19 @@ def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
         if error.hint:
             runtime.terminal.notice(f"  {error.hint}")
 
-    if not keep:
-        return Keeper(Store())
-    try:
-        return Keeper(open_store(runtime), failed)
-    except StoreError as error:
-        if goes_on:
-            raise
-        runtime.terminal.error(f"nothing of this conversation is kept: {error.message}")
-        if error.hint:
-            runtime.terminal.notice(f"  {error.hint}")
-        return Keeper(Store())
+    store = None
+    if keep:
+        try:
+            store = open_store(runtime)
+        except StoreError as error:
+            if goes_on:
+                raise
+            runtime.terminal.error(f"nothing of this conversation is kept: {error.message}")
+            if error.hint:
+                runtime.terminal.notice(f"  {error.hint}")
+    keeper = Keeper(store or Store(), failed)
+    runtime.at_exit.callback(keeper.close)
+    return keeper
 
 
 def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: "Flags") -> StoredConversation | None:

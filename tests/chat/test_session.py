@@ -1,6 +1,6 @@
 """What a session keeps of an exchange, however it ends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,6 +14,7 @@ from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.records import State
 from hermes_cli.store.store import Store
+from tests.database import OpenStore
 
 SYSTEM = Opening("Be brief.")
 
@@ -131,10 +132,18 @@ class Prompted(ScriptedEngine):
         return super().stream(messages, options, cancel)
 
 
-def kept_session(*turns: ScriptedTurn | str) -> tuple[Session, Store, Prompted]:
-    """Return a session with a script, the store that keeps it, and its engine."""
-    store, engine = Store(), Prompted(turns)
-    return Session(engine, SYSTEM, Sourced(), Keeper(store)), store, engine
+KeptSession = Callable[..., tuple[Session, Store, Prompted]]
+
+
+@pytest.fixture
+def kept_session(open_store: OpenStore) -> KeptSession:
+    """Makes a session with a script; returns it, the store that keeps it, and its engine."""
+
+    def make(*turns: ScriptedTurn | str) -> tuple[Session, Store, Prompted]:
+        store, engine = open_store(), Prompted(turns)
+        return Session(engine, SYSTEM, Sourced(), Keeper(store)), store, engine
+
+    return make
 
 
 def go_on(talk: Session) -> str:
@@ -148,7 +157,7 @@ def tree(store: Store) -> list[tuple[int | None, str, State]]:
     return [(one.parent, one.text, one.state) for one in store.tree(conversation.id)]
 
 
-def test_an_answer_goes_on_behind_the_ids_it_was_made_of() -> None:
+def test_an_answer_goes_on_behind_the_ids_it_was_made_of(kept_session: KeptSession) -> None:
     """The model would read its own words as other tokens than those that it said, and lose its thread."""
     talk, _, engine = kept_session("world", ".")
     made = TurnIds("scripted", (70, 71, 72))  # not what "Hello" is encoded to
@@ -164,7 +173,7 @@ def test_an_answer_goes_on_behind_the_ids_it_was_made_of() -> None:
     assert last.ids == (*made.ids, *(ord(letter) + 2 for letter in "world."))
 
 
-def test_what_went_on_stands_beside_what_was_there() -> None:
+def test_what_went_on_stands_beside_what_was_there(kept_session: KeptSession) -> None:
     """The shorter answer would be gone, or both be sent to the model."""
     talk, store, _ = kept_session("One.", " Two.", "Yes.")
     send(talk, "Go")
@@ -184,7 +193,9 @@ def test_what_went_on_stands_beside_what_was_there() -> None:
 @pytest.mark.parametrize(
     "turn", [ScriptedTurn(""), ScriptedTurn("", error="failed"), ScriptedTurn("never", prefill=60)]
 )
-def test_where_nothing_is_new_the_answer_stands_as_it_was(turn: ScriptedTurn) -> None:
+def test_where_nothing_is_new_the_answer_stands_as_it_was(
+    turn: ScriptedTurn, kept_session: KeptSession
+) -> None:
     """An answer that had come to its end would be replaced, or be gone."""
     talk, store, _ = kept_session("One.", turn, "Two.")
     send(talk, "Go")
@@ -203,7 +214,7 @@ def test_where_nothing_is_new_the_answer_stands_as_it_was(turn: ScriptedTurn) ->
     assert said(talk)[1:] == [("assistant", "One."), ("user", "And?"), ("assistant", "Two.")]
 
 
-def test_where_the_window_is_full_the_answer_stands_as_it_was() -> None:
+def test_where_the_window_is_full_the_answer_stands_as_it_was(kept_session: KeptSession) -> None:
     """The answer that filled the window would be lost by wanting more of it."""
     talk, store, _ = kept_session(ScriptedTurn("x", forever=True), "never")
     send(talk, "Go")
@@ -214,7 +225,9 @@ def test_where_the_window_is_full_the_answer_stands_as_it_was() -> None:
     assert len(tree(store)) == 2
 
 
-def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came() -> None:
+def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came(
+    kept_session: KeptSession,
+) -> None:
     """What is on the screen would not be what the model knows it said."""
     talk, store, _ = kept_session("One.", ScriptedTurn(" Two."))
     send(talk, "Go")
@@ -226,7 +239,7 @@ def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came() 
     assert tree(store)[1:] == [(1, "One.", State.COMPLETE), (1, "One. T", State.STOPPED)]
 
 
-def test_only_an_answer_can_go_on() -> None:
+def test_only_an_answer_can_go_on(kept_session: KeptSession) -> None:
     """A greeting, or the person's own turn, would be taken for an answer."""
     talk, _, _ = kept_session("never")
     with pytest.raises(UsageError, match="no answer here yet"):

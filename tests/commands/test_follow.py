@@ -11,6 +11,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.records import Made, State, StoredMessage
 from hermes_cli.store.store import Store
+from tests.database import OpenStore
 
 
 def said(number: int, text: str, state: State = State.COMPLETE, role: Role = Role.ASSISTANT) -> StoredMessage:
@@ -51,10 +52,10 @@ def test_the_whole_ends_with_an_empty_line() -> None:
     assert whole([]) == ""
 
 
-def test_it_ends_when_the_other_window_leaves(tmp_path: Path) -> None:
+def test_it_ends_when_the_other_window_leaves(tmp_path: Path, open_store: OpenStore) -> None:
     """Reading along would never end, or miss the last words."""
     file = tmp_path / "conversations.db"
-    writer, out, err = Store(file), io.BytesIO(), io.StringIO()
+    writer, out, err = open_store(file), io.BytesIO(), io.StringIO()
     number = writer.begin([], "")
     assert writer.claims.take(number)
     asked = writer.add(number, None, Message(Role.USER, "q"))

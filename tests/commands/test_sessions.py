@@ -3,11 +3,10 @@
 import io
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import typed
 from hermes_cli.store.store import Store
 from tests.cli import hermes, script
+from tests.database import OpenStore, raw_database
 
 Env = Mapping[str, str]
 
@@ -30,12 +30,16 @@ def talk(env: Env, model: str, *arguments: str, lines: str) -> bytes:
     return result.stdout
 
 
-def store(env: Env) -> Store:
-    """Return the store of a home."""
-    return Store(Paths.from_environment(env).conversations)
+StoreOf = Callable[[Env], Store]
 
 
-def test_a_chat_is_kept_and_goes_on(home: Env, tmp_path: Path) -> None:
+@pytest.fixture
+def store(open_store: OpenStore) -> StoreOf:
+    """Opens the store of a home."""
+    return lambda env: open_store(Paths.from_environment(env).conversations)
+
+
+def test_a_chat_is_kept_and_goes_on(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: closing the window would be the end of every conversation."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
     talk(home, model, lines="first\n")
@@ -49,7 +53,7 @@ def test_a_chat_is_kept_and_goes_on(home: Env, tmp_path: Path) -> None:
     assert shown.index("first") < shown.index("One.") < shown.index("second")
 
 
-def test_a_conversation_is_named_by_number_or_title(home: Env, tmp_path: Path) -> None:
+def test_a_conversation_is_named_by_number_or_title(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: -r would go on with the wrong one, or not say which there are."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     talk(home, model, lines="alpha\n")
@@ -79,7 +83,7 @@ def test_no_log_writes_nothing_at_all(home: Env, tmp_path: Path) -> None:
     assert (refused.code, "--no-log" in refused.stderr) == (2, True)
 
 
-def test_ask_is_kept_when_it_is_asked_to(home: Env, tmp_path: Path) -> None:
+def test_ask_is_kept_when_it_is_asked_to(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: a script could not go on with its own conversation."""
     model = script(tmp_path, {"text": "A."})
     assert hermes("ask", "--log", "-m", model, "one", env=home).stdout == b"A.\n"
@@ -88,7 +92,7 @@ def test_ask_is_kept_when_it_is_asked_to(home: Env, tmp_path: Path) -> None:
     assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
 
 
-def test_the_persona_comes_back(home: Env, tmp_path: Path) -> None:
+def test_the_persona_comes_back(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: Edward would go on as somebody else."""
     model = script(tmp_path, {"text": "Hm."})
     talk(home, model, "-p", "edward-elric", lines="Hello\n")
@@ -99,7 +103,7 @@ def test_the_persona_comes_back(home: Env, tmp_path: Path) -> None:
     assert [m.role.value for m in store(home).path(kept.leaf)] == ["assistant", *["user", "assistant"] * 2]
 
 
-def test_a_second_window_is_told(home: Env, tmp_path: Path) -> None:
+def test_a_second_window_is_told(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: two windows would answer each other's turns."""
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
@@ -110,7 +114,7 @@ def test_a_second_window_is_told(home: Env, tmp_path: Path) -> None:
     assert mine.conversations()[0].count == 2
 
 
-def test_a_copy_of_what_another_window_has(home: Env, tmp_path: Path) -> None:
+def test_a_copy_of_what_another_window_has(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: the second window could only wait."""
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
@@ -126,7 +130,7 @@ def test_a_copy_of_what_another_window_has(home: Env, tmp_path: Path) -> None:
     assert hermes("chat", "--fork", "-m", model, env=home).code == 2
 
 
-def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path) -> None:
+def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: it would take what is dear to somebody, or not say what it takes."""
     model = script(tmp_path, {"text": "A."})
     for line in ("old", "old but named", "new"):
@@ -134,7 +138,7 @@ def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path) -> None:
     kept = store(home)
     kept.rename(2, "my own")
     kept.close()
-    with sqlite3.connect(Paths.from_environment(home).conversations) as raw:
+    with raw_database(Paths.from_environment(home).conversations) as raw:
         raw.execute("UPDATE conversations SET updated = updated - 86400 * 40 WHERE id < 3")
     assert b"old" in hermes("sessions", "prune", "--days", "30", "--dry-run", env=home).stdout
     unsure = hermes("sessions", "prune", "--days", "30", env=home)
@@ -146,7 +150,7 @@ def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path) -> None:
     assert "no conversation is older" in hermes("sessions", "prune", "--days", "1", env=home).stderr
 
 
-def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path) -> None:
+def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: the other window would write into a conversation that is gone."""
     talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
     mine = store(home)
@@ -156,7 +160,7 @@ def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path) -> Non
     assert len(mine.conversations()) == 1
 
 
-def test_a_conversation_that_was_left_is_free(home: Env, tmp_path: Path) -> None:
+def test_a_conversation_that_was_left_is_free(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: one long evening would hold every conversation that was looked into."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     talk(home, model, lines="one\n")
@@ -175,7 +179,7 @@ def test_a_conversation_that_was_left_is_free(home: Env, tmp_path: Path) -> None
     assert free == [True, False, True, True]
 
 
-def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path) -> None:
+def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: after a crash before the first word the question could only be asked once more."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     kept = store(home)
@@ -187,7 +191,7 @@ def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path) -> 
     assert number == 1
 
 
-def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Path) -> None:
+def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: /resume would say that the persona '' is there no more."""
     kept = store(home)
     kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
@@ -196,7 +200,7 @@ def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Pa
     assert (result.code, "any more" in result.stderr) == (0, False)
 
 
-def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path) -> None:
+def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: the next line would stand behind an unanswered one, and nobody know why the answer is odd."""
     kept = store(home)
     kept.begin_with([], "hermes-2", [Message(Role.USER, "question")])
@@ -205,7 +209,7 @@ def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path) -> None:
     assert "no answer yet; /regen" in result.stderr
 
 
-def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path) -> None:
+def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: a stranger's conversation would have a file of one's own read, with its options."""
     trap = tmp_path / "trap.toml"
     trap.write_text('name = "T"\nsystem = "trapped"\n[options]\ntemperature = 2.0\n')
@@ -231,7 +235,7 @@ def test_the_personas_options_come_back_with_it(home: Env, tmp_path: Path) -> No
     assert "1.9" in result.stderr
 
 
-def test_titles_forge_no_lines(home: Env, tmp_path: Path) -> None:
+def test_titles_forge_no_lines(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: an imported title would say what hermes never said."""
     kept = store(home)
     number, _ = kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
@@ -270,7 +274,7 @@ def test_check_says_whether_it_is_whole(home: Env, tmp_path: Path) -> None:
     assert "2 messages in 1 conversation\n" in hermes("sessions", "check", env=home).stderr
     file = Paths.from_environment(home).conversations
     data = bytearray(file.read_bytes())
-    with sqlite3.connect(file) as raw:
+    with raw_database(file) as raw:
         (page,) = raw.execute(
             "SELECT rootpage FROM sqlite_master WHERE name = 'messages_by_parent'"
         ).fetchone()
@@ -283,7 +287,7 @@ def test_check_says_whether_it_is_whole(home: Env, tmp_path: Path) -> None:
     assert talk(home, model, "-c", lines="two\n") == b"A.\n"
 
 
-def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path) -> None:
+def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: after a bad sector the list would be empty, and nobody would know why."""
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
@@ -339,7 +343,7 @@ def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_chat_that_is_killed_in_mid_answer_goes_on(home: Env, tmp_path: Path) -> None:
+def test_a_chat_that_is_killed_in_mid_answer_goes_on(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Broken: kill -9, or a power cut, would take the question and half an answer with it."""
     model = script(tmp_path, {"text": "word ", "delay": 0.02, "forever": True}, context_size=10_000)
     command = [sys.executable, "-m", "hermes_cli", "chat", "-m", model, "--loop-guard", "0"]

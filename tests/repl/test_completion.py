@@ -26,7 +26,7 @@ from hermes_cli.repl import table
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.state import State
 from hermes_cli.screen.terminal import Terminal
-from hermes_cli.store.store import Store
+from tests.database import OpenStore
 
 Env = Mapping[str, str]
 Complete = Callable[[str], list[Completion]]
@@ -129,9 +129,9 @@ def test_a_folder_that_cannot_be_read_ends_nothing(home: Env, complete: Complete
         assert complete(f"/file {path}") == []
 
 
-def test_conversations_by_number_and_by_title(home: Env) -> None:
+def test_conversations_by_number_and_by_title(home: Env, open_store: OpenStore) -> None:
     """Going on with an earlier conversation would take two commands and a good memory."""
-    complete = completer(home, Keeper(Store()), "of ships", "of \x1b[2Jstorms")
+    complete = completer(home, Keeper(open_store()), "of ships", "of \x1b[2Jstorms")
     assert [(one.text, one.display_meta_text) for one in complete("/resume ")] == [
         ("2", "of \u241b[2Jstorms"),
         ("1", "of ships"),

@@ -23,6 +23,7 @@ from hermes_cli.repl.state import State
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
 from tests.cli import Result, hermes, script
+from tests.database import OpenStore
 
 Env = Mapping[str, str]
 TURNS = ({"text": "A1"}, {"text": "A2"}, {"text": "A3"}, {"text": "A4"})
@@ -204,10 +205,10 @@ def test_formats_are_completed() -> None:
     assert len(completed("/export ")) == 7
 
 
-def test_another_persona_is_kept_under_its_own_name(home: Env, tmp_path: Path) -> None:
+def test_another_persona_is_kept_under_its_own_name(home: Env, tmp_path: Path, open_store: OpenStore) -> None:
     """Broken: a conversation would come back with the wrong character."""
     chat(home, tmp_path, "one", "/persona gourmet-cook", "two", "/resume one", "three")
-    store = Store(Paths.from_environment(home).conversations)
+    store = open_store(Paths.from_environment(home).conversations)
     assert [(c.title, c.persona) for c in store.conversations()] == [
         ("one", "hermes-2"),
         ("two", "gourmet-cook"),

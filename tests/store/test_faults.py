@@ -28,7 +28,7 @@ from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import schema
 from hermes_cli.store.claims import Claims
 from hermes_cli.store.records import Made, State
-from hermes_cli.store.store import Store
+from tests.database import OpenStore, raw_database
 from torture.look import damage
 
 
@@ -74,10 +74,12 @@ def test_a_claim_whose_closing_fails_is_let_go(tmp_path: Path) -> None:
     assert Claims(tmp_path).take(1)
 
 
-def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
     """Broken: the chat would end, or an empty conversation be the one that -c goes on with."""
     (tmp_path / "claims").write_text("in the way")
-    store, told = Store(tmp_path / "conversations.db"), list[StoreError]()
+    store, told = open_store(tmp_path / "conversations.db"), list[StoreError]()
     talk = Session(ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Keeper(store, told.append))
     assert "".join(chunk.text for chunk in talk.send("1", Cancel())) == "A"
     assert ([error.exit_code for error in told], store.conversations()) == ([75], [])
@@ -85,19 +87,19 @@ def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(tmp_pa
 
 def test_a_fault_is_told_as_itself() -> None:
     """Broken: what SQLite has taken back already would be taken back again, and that be the message."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
     insert = "INSERT INTO x VALUES (1);"
     step = f"CREATE TABLE x (a UNIQUE ON CONFLICT ROLLBACK);\n{insert}\n{insert}"
-    with pytest.raises(sqlite3.IntegrityError):
-        schema.migrate(connection, (step,))
-    assert schema.version_of(connection) == 0
+    with raw_database(Path(":memory:")) as connection:
+        with pytest.raises(sqlite3.IntegrityError):
+            schema.migrate(connection, (step,))
+        assert schema.version_of(connection) == 0
 
 
 @pytest.mark.parametrize("room", [0, 1, 2, 3, 4, 6, 9, 15])
-def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int) -> None:
+def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int, open_store: OpenStore) -> None:
     """Broken: a turn that was acknowledged would be gone, or nobody would know that no more is kept."""
     file = tmp_path / "conversations.db"
-    store, told = Store(file), list[StoreError]()
+    store, told = open_store(file), list[StoreError]()
     asked = list[str]()
     talk = Session(
         ScriptedEngine(["word " * 200] * 30, 100_000),
@@ -115,21 +117,23 @@ def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int) -
     assert len(told) == 1
     assert len(talk.conversation) == 60
     store.close()
-    after = Store(file)
+    after = open_store(file)
     kept = [message.text for one in after.conversations() for message in after.tree(one.id)]
     assert [text for text in kept if text.startswith("question")][: len(asked)] == asked
     number = after.begin([], "")
     after.add(number, None, Message(Role.USER, "there is room again"))
     assert len(after.search("room again")) == 1
-    with sqlite3.connect(file) as raw:
+    with raw_database(file) as raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.mark.parametrize("breaks", [False, True])
-def test_a_check_leaves_growing_replies_out_of_the_index(tmp_path: Path, breaks: bool) -> None:  # noqa: FBT001
+def test_a_check_leaves_growing_replies_out_of_the_index(
+    tmp_path: Path, open_store: OpenStore, *, breaks: bool
+) -> None:
     """Broken: a check while a reply grows, or after a kill, would be what damages the index of words."""
     file = tmp_path / "conversations.db"
-    store = Store(file)
+    store = open_store(file)
     number = store.begin([], "")
     asked = store.add(number, None, Message(Role.USER, "hello"))
     reply = store.add(number, asked, Message(Role.ASSISTANT, "zebra"), State.PARTIAL)
@@ -144,9 +148,9 @@ def test_a_check_leaves_growing_replies_out_of_the_index(tmp_path: Path, breaks:
     assert damage(file) == []
 
 
-def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path) -> None:
+def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path, open_store: OpenStore) -> None:
     """Broken: an answer that came and is kept would be said to have failed, as a look at the others did."""
-    store, said = Store(tmp_path / "conversations.db"), io.StringIO()
+    store, said = open_store(tmp_path / "conversations.db"), io.StringIO()
     terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/cli.py
     talk = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Keeper(store))
     list(talk.send("1", Cancel()))

@@ -1,6 +1,5 @@
 """The rows of a database file without SQLite: SQLite itself wrote them, and says what they are."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hermes_cli.store import pages
+from tests.database import raw_database
 
 LEAF = b"\x0d\x00\x00\x00\x40"
 """As the page of a table begins that has 64 rows."""
@@ -32,7 +32,7 @@ def test_every_row_is_what_sqlite_wrote(
     """A rescued conversation would hold other words than were said."""
     path = tmp_path / "a.db"
     path.unlink(missing_ok=True)
-    with sqlite3.connect(path, isolation_level=None) as database:
+    with raw_database(path) as database:
         database.execute(f"PRAGMA page_size = {size}")
         database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c)")
         database.executemany("INSERT OR REPLACE INTO t VALUES (?, ?, ?, ?)", rows)
@@ -53,7 +53,7 @@ def signed(row: tuple[object, ...]) -> tuple[str, ...]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A database of three pages: the first, and two with a row each that SQLite wrote."""
     path = tmp_path_factory.mktemp("pages") / "a.db"
-    with sqlite3.connect(path) as database:
+    with raw_database(path) as database:
         database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
         database.execute("CREATE TABLE u (id INTEGER PRIMARY KEY, a)")
         database.execute("INSERT INTO t VALUES (7, 'first')")

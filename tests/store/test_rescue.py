@@ -13,6 +13,7 @@ from hermes_cli.store import schema
 from hermes_cli.store.records import Setting
 from hermes_cli.store.rescue import rescue
 from hermes_cli.store.store import Store
+from tests.database import OpenStore, raw_database
 
 CONVERSATIONS, TURNS = 20, 30
 PAGE = 4096
@@ -53,7 +54,9 @@ EVERYTHING = {f"{one}/{turn}" for one in range(CONVERSATIONS) for turn in range(
 
 
 @pytest.mark.parametrize("length", [16, 100, PAGE])
-def test_where_the_beginning_is_overwritten_everything_else_is_saved(file: Path, length: int) -> None:
+def test_where_the_beginning_is_overwritten_everything_else_is_saved(
+    file: Path, length: int, open_store: OpenStore
+) -> None:
     """One bad sector at the front would cost every conversation there is."""
     damaged = b"\xa5" * length + file.read_bytes()[length:]
     file.write_bytes(damaged)
@@ -63,8 +66,8 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(file: Path,
     assert saved is not None
     assert (saved.conversations, saved.messages) == (CONVERSATIONS, CONVERSATIONS * TURNS)
     assert saved.aside.read_bytes() == damaged
-    assert texts(Store(file)) == EVERYTHING
-    assert Store(file).search("word7 word7")
+    assert texts(open_store(file)) == EVERYTHING
+    assert open_store(file).search("word7 word7")
     assert sorted(p.name for p in file.parent.iterdir() if "journal" not in p.name) == [
         "conversations.damaged-1.db",
         "conversations.db",
@@ -73,7 +76,7 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(file: Path,
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
-def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int) -> None:
+def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int, open_store: OpenStore) -> None:
     """Reading would end at the first bad page, and take the rest with it."""
     chance, data = random.Random(seed), bytearray(file.read_bytes())
     bad = chance.sample(range(1, len(data) // PAGE), 5)
@@ -83,40 +86,40 @@ def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int) -> No
     saved = rescue(file, even_if_it_opens=True)
     assert saved is not None
     assert saved.messages >= CONVERSATIONS * TURNS - 5 * 10  # a page holds nine of them
-    store = Store(file)
+    store = open_store(file)
     assert store.check() == []
     assert texts(store) <= EVERYTHING
 
 
-def test_a_file_cut_short_gives_what_is_left(file: Path) -> None:
+def test_a_file_cut_short_gives_what_is_left(file: Path, open_store: OpenStore) -> None:
     """A copy that was broken off would be worth nothing."""
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2 // PAGE * PAGE])
     saved = rescue(file, even_if_it_opens=True)
     assert saved is not None
     assert saved.messages > CONVERSATIONS * TURNS * 0.4
-    assert Store(file).check() == []
+    assert open_store(file).check() == []
 
 
-def test_what_is_no_database_is_kept_aside(file: Path) -> None:
+def test_what_is_no_database_is_kept_aside(file: Path, open_store: OpenStore) -> None:
     """It would be overwritten, or stand in the way for ever."""
     file.write_bytes(b"these are my notes, and I put them into the wrong place" * 100)
     saved = rescue(file)
     assert saved is not None
     assert (saved.conversations, saved.messages) == (0, 0)
     assert saved.aside.read_bytes().startswith(b"these are my notes")
-    assert texts(Store(file)) == set()
+    assert texts(open_store(file)) == set()
 
 
-def test_numbers_stay_what_they_were(file: Path) -> None:
+def test_numbers_stay_what_they_were(file: Path, open_store: OpenStore) -> None:
     """`hermes chat -r 7` would go on with another conversation than before."""
-    store = Store(file)
+    store = open_store(file)
     before = {one.id: one.title for one in store.conversations()}
     store.close()
     file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
     rescue(file)
-    assert {one.id: one.title for one in Store(file).conversations()} == before
-    assert Store(file).begin([], "") > max(before)
+    assert {one.id: one.title for one in open_store(file).conversations()} == before
+    assert open_store(file).begin([], "") > max(before)
 
 
 def test_what_is_whole_is_left_alone(file: Path) -> None:
@@ -127,41 +130,41 @@ def test_what_is_whole_is_left_alone(file: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_window_has_it_open(file: Path) -> None:
+def test_another_window_has_it_open(file: Path, open_store: OpenStore) -> None:
     """Its next turn would go into the file that was put aside."""
-    other = Store(file)
+    other = open_store(file)
     file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
     with pytest.raises(StoreError, match="another window"):
         rescue(file)
     other.close()
 
 
-def test_messages_without_their_conversation_get_one(file: Path) -> None:
+def test_messages_without_their_conversation_get_one(file: Path, open_store: OpenStore) -> None:
     """They would be in the file, and nobody could find them."""
-    with sqlite3.connect(file) as raw:
+    with raw_database(file) as raw:
         raw.execute("PRAGMA foreign_keys = OFF")
         raw.execute("DELETE FROM conversations WHERE id = 3")
     rescue(file, even_if_it_opens=True)
-    store = Store(file)
+    store = open_store(file)
     (found,) = store.named("(rescued)")
     assert (found.id, len(store.path(found.leaf))) == (3, TURNS)
     store.close()
 
 
-def test_a_word_index_out_of_step_is_mended(file: Path) -> None:
+def test_a_word_index_out_of_step_is_mended(file: Path, open_store: OpenStore) -> None:
     """A search would not find what is there."""
-    with sqlite3.connect(file) as raw:
+    with raw_database(file) as raw:
         raw.execute("INSERT INTO words (words) VALUES ('delete-all')")
-    store = Store(file)
+    store = open_store(file)
     assert store.search("word7") == []
     assert store.check() == []
     assert len(store.search("word7")) == CONVERSATIONS
     store.close()
 
 
-def test_what_sqlite_takes_for_whole_and_hermes_did_not_write(file: Path) -> None:
+def test_what_sqlite_takes_for_whole_and_hermes_did_not_write(file: Path, open_store: OpenStore) -> None:
     """One bad letter would hide every conversation; a parent that is its own child would never end."""
-    with sqlite3.connect(file) as raw:
+    with raw_database(file) as raw:
         raw.execute("UPDATE conversations SET title = CAST(x'ff41' AS TEXT) WHERE id = 1")
         raw.execute("UPDATE conversations SET opening = '[[' WHERE id = 2")
         raw.execute("UPDATE messages SET options = 'nonsense' WHERE id = 5")
@@ -169,12 +172,12 @@ def test_what_sqlite_takes_for_whole_and_hermes_did_not_write(file: Path) -> Non
             "UPDATE messages SET parent = (SELECT max(id) FROM messages WHERE conversation = 4) "
             "WHERE id = (SELECT min(id) FROM messages WHERE conversation = 4)"
         )
-    store = Store(file)
+    store = open_store(file)
     assert len(store.check()) == 3
     assert len(store.path(store.named("3/0")[0].leaf)) == TURNS
     store.close()
     assert rescue(file, even_if_it_opens=True) is not None
-    store = Store(file)
+    store = open_store(file)
     assert store.check() == []
     assert len(store.conversations()) == CONVERSATIONS
     store.close()
@@ -200,7 +203,7 @@ def test_what_a_killed_rescue_left_is_swept(file: Path) -> None:
     assert not left.exists()
 
 
-def test_rows_of_an_earlier_version_are_saved_too(tmp_path: Path) -> None:
+def test_rows_of_an_earlier_version_are_saved_too(tmp_path: Path, open_store: OpenStore) -> None:
     """Whoever kept conversations with the first version would lose them with the first bad sector."""
     file = tmp_path / "data" / "conversations.db"
     file.parent.mkdir()
@@ -208,14 +211,14 @@ def test_rows_of_an_earlier_version_are_saved_too(tmp_path: Path) -> None:
     schema.migrate(first, schema.MIGRATIONS[:1])
     first.execute("INSERT INTO conversations (title, persona, created, updated) VALUES ('old', 'ed', 1, 2)")
     first.close()
-    store = Store(file)
+    store = open_store(file)
     number = store.begin([], "new")
     store.set_setting(number, Setting(user="Ann", note="Be brief.", summaries=((3, "They met."),)))
     assert store.conversations()[1].setting == Setting()
     store.close()
     file.write_bytes(b"\xa5" * 100 + file.read_bytes()[100:])
     assert rescue(file) is not None
-    saved = Store(file)
+    saved = open_store(file)
     found = {one.persona: (one.title, one.setting) for one in saved.conversations()}
     saved.close()
     assert found["ed"] == ("old", Setting())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from hermes_cli.store.claims import Claims
 from hermes_cli.store.database import connect
 from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store, title_of
+from tests.database import OpenStore, raw_database
 
 USER, ASSISTANT = Role.USER, Role.ASSISTANT
 
@@ -29,9 +31,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "data" / "conversations.db"
 
 
-def test_a_conversation_comes_back_as_it_was(file: Path) -> None:
+def test_a_conversation_comes_back_as_it_was(file: Path, open_store: OpenStore) -> None:
     """Broken: a turn, an id or a number would be lost between two runs."""
-    store = Store(file)
+    store = open_store(file)
     opening = (Message(Role.SYSTEM, "Be “brief”.\n"), Message(USER, "a"))
     number = store.begin(opening, "edward-elric")
     asked = store.add(number, None, Message(USER, "  Grüße\x00 🚢 \r\n"))
@@ -40,7 +42,7 @@ def test_a_conversation_comes_back_as_it_was(file: Path) -> None:
     made = Made("m", "bf16", {"seed": 1, "stop": ["x"]}, 10, 5, 3, 0.5, 1.5, TurnIds("v", (0, 7, 2**32 - 1)))
     store.end(reply, "Hello", State.COMPLETE, made)
     store.close()
-    again = Store(file)
+    again = open_store(file)
     (found,) = again.conversations()
     assert (found.opening, found.persona, found.leaf, found.count) == (opening, "edward-elric", reply, 2)
     assert [(m.role, m.text) for m in again.path(found.leaf)] == [
@@ -51,20 +53,20 @@ def test_a_conversation_comes_back_as_it_was(file: Path) -> None:
     assert again.path(found.leaf)[1].message.turn_ids == made.turn_ids
 
 
-def test_only_its_owner_can_read_it(file: Path) -> None:
+def test_only_its_owner_can_read_it(file: Path, open_store: OpenStore) -> None:
     """Broken: everybody on the machine could read what was said."""
     before = os.umask(0)
     try:
-        Store(file).begin([], "")
+        open_store(file).begin([], "")
     finally:
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_a_deleted_word_is_nowhere_in_the_file(file: Path) -> None:
+def test_a_deleted_word_is_nowhere_in_the_file(file: Path, open_store: OpenStore) -> None:
     """Broken: /forget would leave the words for anybody who opens the file."""
-    store = Store(file)
+    store = open_store(file)
     numbers = []
     for n in range(40):
         numbers.append(store.begin([], ""))
@@ -77,9 +79,9 @@ def test_a_deleted_word_is_nowhere_in_the_file(file: Path) -> None:
     assert [hit.message for hit in store.search("ordinary")]
 
 
-def test_a_search_takes_words_and_no_operators(file: Path) -> None:
+def test_a_search_takes_words_and_no_operators(file: Path, open_store: OpenStore) -> None:
     """Broken: a quotation mark or AND would be an SQL error on the screen."""
-    store = Store(file)
+    store = open_store(file)
     number = store.begin([], "")
     asked = store.add(number, None, Message(USER, 'The AND of "Müller" NEAR the sea'))
     growing = store.add(number, asked, Message(ASSISTANT, "unfinished"), State.PARTIAL)
@@ -93,9 +95,9 @@ def test_a_search_takes_words_and_no_operators(file: Path) -> None:
     assert store.search("finished") == []
 
 
-def test_names(file: Path) -> None:
+def test_names(file: Path, open_store: OpenStore) -> None:
     """Broken: -r would go on with another conversation than the person means."""
-    store = Store(file)
+    store = open_store(file)
     first, second, third = (store.begin([], "") for _ in range(3))
     for number, title in ((first, "Alchemy"), (second, "Alchemy and salt"), (third, "7")):
         store.rename(number, title)
@@ -106,20 +108,20 @@ def test_names(file: Path) -> None:
     assert store.named("%") == []
 
 
-def test_a_title_is_the_first_words(file: Path) -> None:
+def test_a_title_is_the_first_words(file: Path, open_store: OpenStore) -> None:
     """Broken: the list would show nothing, or a page."""
     assert title_of("  What\n is  a river? ") == "What is a river?"
     assert len(title_of("word " * 100)) <= 60
-    store = Store(file)
+    store = open_store(file)
     number = store.begin([], "")
     root = store.add(number, None, Message(ASSISTANT, "Welcome!"))
     store.add(number, root, Message(USER, "Where am I?"))
     assert store.conversations()[0].title == "Where am I?"
 
 
-def test_a_message_of_another_conversation_is_no_parent(file: Path) -> None:
+def test_a_message_of_another_conversation_is_no_parent(file: Path, open_store: OpenStore) -> None:
     """Broken: two trees would grow into each other."""
-    store = Store(file)
+    store = open_store(file)
     one, other = store.begin([], ""), store.begin([], "")
     message = store.add(one, None, Message(USER, "a"))
     with pytest.raises(StoreError, match="has no message"):
@@ -131,7 +133,7 @@ def test_a_message_of_another_conversation_is_no_parent(file: Path) -> None:
 def test_a_newer_database_is_left_alone(file: Path) -> None:
     """Broken: an old hermes would write into a format that it does not know."""
     Store(file).close()
-    with sqlite3.connect(file) as raw:
+    with raw_database(file) as raw:
         raw.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     before = file.read_bytes()
     with pytest.raises(StoreError, match="newer hermes"):
@@ -154,7 +156,7 @@ def test_what_is_no_database_is_named_and_left_alone(file: Path, content: bytes)
 def test_another_programs_database_is_left_alone(file: Path) -> None:
     """Broken: its tables would get ours beside them."""
     file.parent.mkdir()
-    with sqlite3.connect(file) as raw:
+    with raw_database(file) as raw:
         raw.execute("CREATE TABLE theirs (x)")
     with pytest.raises(StoreError, match="another program"):
         Store(file)
@@ -162,15 +164,18 @@ def test_another_programs_database_is_left_alone(file: Path) -> None:
 
 def test_migrations_run_in_order_and_whole(tmp_path: Path) -> None:
     """Broken: a step that fails would leave half of itself, and the next start would find neither version."""
-    connection = connect(tmp_path / "a.db")
-    steps = (*schema.MIGRATIONS, "ALTER TABLE conversations ADD COLUMN mood TEXT;\nCREATE TABLE extra (x);")
-    broken = (*schema.MIGRATIONS, "CREATE TABLE extra (x);\nCREATE TABLE extra (x);")
-    with pytest.raises(sqlite3.OperationalError, match="already exists"):
-        schema.migrate(connection, broken)
-    assert schema.version_of(connection) == schema.VERSION
-    schema.migrate(connection, steps)
-    assert schema.version_of(connection) == schema.VERSION + 1
-    assert connection.execute("SELECT mood FROM conversations").fetchall() == []
+    with closing(connect(tmp_path / "a.db")) as connection:
+        steps = (
+            *schema.MIGRATIONS,
+            "ALTER TABLE conversations ADD COLUMN mood TEXT;\nCREATE TABLE extra (x);",
+        )
+        broken = (*schema.MIGRATIONS, "CREATE TABLE extra (x);\nCREATE TABLE extra (x);")
+        with pytest.raises(sqlite3.OperationalError, match="already exists"):
+            schema.migrate(connection, broken)
+        assert schema.version_of(connection) == schema.VERSION
+        schema.migrate(connection, steps)
+        assert schema.version_of(connection) == schema.VERSION + 1
+        assert connection.execute("SELECT mood FROM conversations").fetchall() == []
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
@@ -180,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "conversations.db")
 
 
-def test_two_writers_lose_nothing(file: Path) -> None:
+def test_two_writers_lose_nothing(file: Path, open_store: OpenStore) -> None:
     """Broken: two windows would overwrite each other's turns, or fail with 'database is locked'."""
     Store(file).close()
     code = (
@@ -191,16 +196,16 @@ def test_two_writers_lose_nothing(file: Path) -> None:
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(file), name]) for name in ("a", "b")]
     assert [writer.wait(120) for writer in writers] == [0, 0]
-    store = Store(file)
+    store = open_store(file)
     for conversation in store.conversations():
         texts = [message.text for message in store.path(conversation.leaf)]
         assert texts == [f"{conversation.persona} {n}" for n in range(60)]
 
 
 @pytest.mark.slow
-def test_a_long_conversation_can_be_removed(file: Path) -> None:
+def test_a_long_conversation_can_be_removed(file: Path, open_store: OpenStore) -> None:
     """Nothing of 1,000 turns or more could ever be deleted again."""
-    store = Store(file)
+    store = open_store(file)
     number, parent = store.begin([], ""), None
     for n in range(1200):
         parent = store.add(number, parent, Message(USER, f"turn{n}"))
@@ -210,9 +215,9 @@ def test_a_long_conversation_can_be_removed(file: Path) -> None:
     assert b"turn1100" not in file.read_bytes()
 
 
-def test_what_was_removed_elsewhere_is_told(file: Path) -> None:
+def test_what_was_removed_elsewhere_is_told(file: Path, open_store: OpenStore) -> None:
     """A reply would be written to nobody, and the person believe that it is kept."""
-    store, other = Store(file), Store(file)
+    store, other = open_store(file), open_store(file)
     number = store.begin([], "")
     message = store.add(number, None, Message(USER, "q"))
     other.remove([number])
@@ -228,18 +233,18 @@ def test_what_was_removed_elsewhere_is_told(file: Path) -> None:
             change()
 
 
-def test_names_in_any_script_and_case(file: Path) -> None:
+def test_names_in_any_script_and_case(file: Path, open_store: OpenStore) -> None:
     """A title would be found only as it was typed, umlauts and all."""
-    store = Store(file)
+    store = open_store(file)
     number = store.begin([], "")
     store.rename(number, "Ärger im Büro")
     assert [one.id for one in store.named("ärger im büro")] == [number]
     assert [one.id for one in store.named("ÄRGER")] == [number]
 
 
-def test_a_conversation_begins_with_its_turns_or_not_at_all(file: Path) -> None:
+def test_a_conversation_begins_with_its_turns_or_not_at_all(file: Path, open_store: OpenStore) -> None:
     """A crash in between would leave an empty conversation, with which -c goes on."""
-    store = Store(file)
+    store = open_store(file)
     in_the_way = file.with_name("claims")
     in_the_way.write_text("a file")
     with pytest.raises(StoreError):
@@ -262,9 +267,9 @@ def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, li
     return StoredConversation(9, "t", is_named, "p", opening, 10.0, 20.0, leaf), messages
 
 
-def test_whole_trees_are_adopted(file: Path) -> None:
+def test_whole_trees_are_adopted(file: Path, open_store: OpenStore) -> None:
     """Broken: an import would lose branches, times or the place where the conversation stands."""
-    store = Store(file)
+    store = open_store(file)
     own = store.begin([], "")
     store.add(own, None, Message(USER, "own"))
     numbers = store.adopt([tree(None, 1, 1, 3, None, leaf=4), tree(None, leaf=None)])
@@ -280,17 +285,17 @@ def test_whole_trees_are_adopted(file: Path) -> None:
     assert len(store.search("m3")) == 1
 
 
-def test_nothing_is_adopted_where_one_cannot_be(file: Path) -> None:
+def test_nothing_is_adopted_where_one_cannot_be(file: Path, open_store: OpenStore) -> None:
     """Broken: an import that fails in its middle would leave half of itself."""
-    store = Store(file)
+    store = open_store(file)
     with pytest.raises(KeyError):
         store.adopt([tree(None, 1, leaf=2), tree(None, 7, leaf=1)])
     assert (store.conversations(), store.search("m1")) == ([], [])
 
 
-def test_what_grew_elsewhere_is_stopped_here(file: Path) -> None:
+def test_what_grew_elsewhere_is_stopped_here(file: Path, open_store: OpenStore) -> None:
     """Broken: an imported reply would wait for ever for a model that writes somewhere else."""
-    store = Store(file)
+    store = open_store(file)
     conversation, messages = tree(None, leaf=1)
     growing = dataclasses.replace(messages[0], role=ASSISTANT, state=State.PARTIAL, created=0.0)
     (number,) = store.adopt([(conversation, [growing])])

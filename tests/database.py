@@ -1,0 +1,18 @@
+"""The database of conversations in tests: hermes' store, and a bare connection."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from hermes_cli.store.store import Store
+
+OpenStore = Callable[..., Store]
+"""Opens a store as `Store` does; see the fixture `open_store`."""
+
+
+@contextmanager
+def raw_database(file: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection on which each statement is committed at once; it is closed at the end."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        yield connection
