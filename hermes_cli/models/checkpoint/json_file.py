@@ -12,6 +12,8 @@ from typing import Any, Final
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.gguf import FETCH_AGAIN
 
+MAX_DEPTH: Final = 100
+"""The parser's own limit depends on the Python version: 1,000 in 3.11, over 30,000 in 3.14."""
 MAX_BYTES: Final = 16 << 20
 """A config has kilobytes; the largest index and tokenizer settings in use have a few megabytes."""
 
@@ -45,12 +47,34 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except RecursionError:
-        raise ModelUnavailable(f"its {name} cannot be read: it is nested too deeply", FETCH_AGAIN) from None
+        raise _too_deep(name) from None
     except ValueError:  # no JSON, no UTF-8, a number of thousands of digits
         raise ModelUnavailable(f"its {name} cannot be read: it is no JSON", FETCH_AGAIN) from None
     if not isinstance(found, dict):
         raise ModelUnavailable(f"its {name} cannot be read: it holds no object", FETCH_AGAIN)
+    if _is_too_deep(found):
+        raise _too_deep(name)
     return found
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Return whether objects and lists are nested more than MAX_DEPTH deep. Does not recurse."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below += one.values()
+            elif isinstance(one, list):
+                below += one
+        if not below:
+            return False
+        level = below
+    return True
+
+
+def _too_deep(name: str) -> ModelUnavailable:
+    return ModelUnavailable(f"its {name} cannot be read: it is nested too deeply", FETCH_AGAIN)
 
 
 def whole_number(found: dict[str, Any], *keys: str, limit: int) -> int:
