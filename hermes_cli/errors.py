@@ -19,7 +19,10 @@ an error into an exit.
 """
 
 import errno
+from collections.abc import Sequence
 from typing import ClassVar
+
+from hermes_cli import system_packages
 
 
 class HermesError(Exception):
@@ -127,12 +130,22 @@ class ReaderGone(HermesError):  # noqa: N818 - reads as what happened
         super().__init__("the reader of standard output went away")
 
 
+def missing_libraries(names: Sequence[str]) -> ModelUnavailable:
+    """Return the error for shared libraries that the system lacks."""
+    return ModelUnavailable(
+        f"this system lacks {' and '.join(names)}, which the model's engine needs",
+        system_packages.advice_here(names),
+    )
+
+
 def translated(error: Exception) -> HermesError:
     """Return an error as hermes' own: itself, or what one of another kind means to a user."""
     if isinstance(error, HermesError):
         return error
     if isinstance(error, MemoryError):
         return ResourcesExhausted("out of memory", "choose a smaller model or a smaller --context")
+    if isinstance(error, ImportError) and (library := system_packages.library_named_in(error)):
+        return missing_libraries([library])
     if isinstance(error, OSError):
         kind = ResourcesExhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else HermesError
         return kind(str(error))

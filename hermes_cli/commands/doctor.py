@@ -33,6 +33,7 @@ def doctor(context: typer.Context) -> None:
     sections: dict[str, Sequence[Sequence[str]]] = {
         "versions": _versions(),
         "hardware": _hardware(machine),
+        "system libraries": _system_libraries(),
         "folders": _folders(runtime),
         "models": [
             (m.name, size_text(m.size), m.precision, m.broken or "")
@@ -64,6 +65,16 @@ def _versions() -> list[tuple[str, ...]]:
         except importlib.metadata.PackageNotFoundError:
             rows.append((name, "not installed"))
     return list(rows)
+
+
+def _system_libraries() -> list[tuple[str, ...]]:
+    from hermes_cli import system_packages  # noqa: PLC0415 - see above
+
+    missing = system_packages.missing_libraries()
+    return [
+        (name, f"missing: {system_packages.advice_here([name])}" if name in missing else "found")
+        for name in system_packages.LIBRARIES
+    ]
 
 
 def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:

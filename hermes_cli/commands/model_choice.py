@@ -111,6 +111,10 @@ def _resolve(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wish
 def _selection(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wishes) -> Selection:
     """Return the selection for a name, or for none; a missing starter is fetched, a missing model offered."""
     selection = _resolve(runtime, name, machine, wishes)
+    if selection is None or selection.needs_fetch:
+        from hermes_cli.engines.llama_cpp.server import import_library  # noqa: PLC0415 - loads the library
+
+        import_library()  # a system that cannot run the starter is told so before the download
     if selection is None:
         selection = _resolve(runtime, _offer(runtime, machine, wishes), machine, wishes)
     if selection is not None and selection.needs_fetch:

@@ -53,7 +53,7 @@ class Installer:
             code, said = _run(self.command(folder), folder, progress)
             if code == 0:
                 return _product(folder)
-            if _DISK_FULL.search(said):
+            if is_disk_full(said):
                 raise disk_full(2 * STARTER_WHEEL_BYTES, folder.parent)
             if not _BROKEN_LINE.search(said):
                 break
@@ -153,6 +153,11 @@ def _product(folder: Path) -> Path:
         if found:
             return found[0]
     raise DownloadError("it ended without an error and without a file")
+
+
+def is_disk_full(output: str) -> bool:
+    """Return whether an installer failed for want of disk space, from all that it printed."""
+    return _DISK_FULL.search(output) is not None
 
 
 def reason(said: str) -> str:

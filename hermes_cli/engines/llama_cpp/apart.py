@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from hermes_cli.engines.llama_cpp.server import LlamaServer, OnChunk
-from hermes_cli.errors import HermesError, ResourcesExhausted
+from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, translated
 
 CHILD = (
     "import sys; sys.path[:] = {path!r}; from hermes_cli.engines.llama_cpp.apart import serve; serve({fd})"
 )
 GRACE_S = 5.0
-_KINDS: dict[str, type[HermesError]] = {"ResourcesExhausted": ResourcesExhausted}
+_KINDS: dict[str, type[HermesError]] = {
+    "ModelUnavailable": ModelUnavailable,
+    "ResourcesExhausted": ResourcesExhausted,
+}
 
 Message = dict[str, Any]
 
@@ -148,8 +151,9 @@ def _work(work: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel: threa
                 cancel.clear()
                 server.run(message["run"], lambda chunk: _pass_on(chunk, outgoing, cancel))
                 answer = {"done": True}
-        except HermesError as error:
-            answer = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+        except (HermesError, ImportError) as error:
+            known = translated(error)
+            answer = {"error": {"kind": type(known).__name__, "message": known.message, "hint": known.hint}}
         except Exception as error:  # noqa: BLE001 - told to the parent, which knows what to do
             told = {"kind": "", "message": f"llama.cpp: {error}", "hint": "--debug shows its own log"}
             answer = {"error": told}

@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,13 +27,22 @@ OnChunk = Callable[[dict[str, Any]], bool]
 """Takes a piece of the server's answer; True stops it at the next token."""
 
 
+def import_library() -> ModuleType:
+    """Import xllamacpp, with the settings that OpenMP reads when it is loaded.
+
+    Raises ImportError if the system lacks a shared library that it needs.
+    """
+    _spin_briefly()
+    import xllamacpp  # noqa: PLC0415 - 0.1 s and 100 MB that only this engine needs
+
+    return xllamacpp  # type: ignore[no-any-return]
+
+
 class LlamaServer:
     """One loaded model. `run` may be called from any thread but the main one, one call at a time."""
 
     def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
-        _spin_briefly()
-        import xllamacpp  # noqa: PLC0415 - 0.1 s and 100 MB that only this engine needs
-
+        xllamacpp = import_library()
         self._key = secrets.token_urlsafe(32)
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
