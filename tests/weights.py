@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hermes_cli.models.gguf import GgufHeader, read_header
 from hermes_cli.models.gguf_walk import walk
 from tests.vocab import mistral_tokenizer_json, starter_tokenizer_json
@@ -45,6 +47,7 @@ def tiny_mistral_folder() -> Path:
 
 def _made(name: str, make: Any) -> Path:
     """Make a folder whole or not at all: a test run that is stopped leaves nothing half made."""
+    pytest.importorskip("torch")
     folder = CACHE / name
     if not (folder / "config.json").is_file():
         building = CACHE / f"{name}.building"

@@ -9,7 +9,6 @@ from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
-from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.models.gguf import read_header
@@ -42,11 +41,11 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         if name == "background":
             made = BackgroundEngine(lambda _report: script, name="planned", context_size=0)
             made.opened()
-    elif how == "tiny":
-        made = TransformersEngine.open(plan_for(tiny_mistral_folder(), "fp32"))
     elif name == "transformers":
-        folder = starter_folder(request.getfixturevalue("starter_path"))
-        made = TransformersEngine.open(plan_for(folder, how))
+        module = pytest.importorskip("hermes_cli.engines.transformers.engine", exc_type=ModuleNotFoundError)
+        is_tiny = how == "tiny"
+        folder = tiny_mistral_folder() if is_tiny else starter_folder(request.getfixturevalue("starter_path"))
+        made = module.TransformersEngine.open(plan_for(folder, "fp32" if is_tiny else how))
     else:
         path: Path = request.getfixturevalue("starter_path")
         header = read_header(path)

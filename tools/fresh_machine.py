@@ -1,0 +1,237 @@
+"""Run the README's commands on minimal installations of Debian releases, and print a table of what happened.
+
+`python3 -m tools.fresh_machine [RELEASE …]`, as root, with debootstrap. Each release is installed with
+nothing but Python, make, git and certificates; the committed state of this checkout is cloned into it. The
+commands run as root and as a user without rights, each in a copy of its own. Package mirror, certificates and
+pip's settings are those of the machine that runs this.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PROJECT: Final = Path(__file__).parents[1]
+RELEASES: Final = {"12": "bookworm", "13": "trixie", "testing": "testing"}
+PACKAGES: Final = "python3,python3-venv,make,git,ca-certificates"
+USER: Final = "newcomer"
+QUESTION: Final = "What is the capital of France?"
+COMMANDS: Final = (f"echo '{QUESTION}' | make --silent chat", "make --silent test")
+CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+NETWORK_FILES: Final = (Path("/etc/resolv.conf"), Path("/etc/hosts"), CERTIFICATES)
+PASSED_ON: Final = re.compile(r"PIP_|SSL_CERT_|(HTTPS?|NO|ALL)_PROXY$", re.IGNORECASE)
+"""The variables of this machine that say how the network is reached."""
+_HINT: Final = re.compile(r"run as root: (.+)")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command on one machine: its exit code, the wall time in seconds, and the line that tells most."""
+
+    release: str
+    python: str
+    user: str
+    command: str
+    code: int
+    seconds: float
+    answer: str
+
+
+def main() -> int:
+    """Run every command on every release and return 0 if all succeeded."""
+    parser = argparse.ArgumentParser(
+        prog="fresh_machine", description=str(__doc__).split("\n", maxsplit=1)[0]
+    )
+    parser.add_argument("release", nargs="*", default=list(RELEASES), help=f"of {', '.join(RELEASES)} (all)")
+    parser.add_argument("--user", choices=("root", USER), action="append", help="run as this user only")
+    parser.add_argument("--folder", type=Path, help="keep the minimal installations here, to use them again")
+    options = parser.parse_args()
+    if problem := _obstacle():
+        print(problem, file=sys.stderr)
+        return 69
+    with tempfile.TemporaryDirectory(prefix="fresh-machine-") as scratch:
+        folder = options.folder or Path(scratch)
+        runs = [
+            run
+            for release in options.release
+            for user in options.user or ("root", USER)
+            for run in try_release(RELEASES.get(release, release), user, folder, Path(scratch))
+        ]
+    print(table(runs))
+    return max((run.code for run in runs if not run.answer.startswith("this system lacks")), default=0)
+
+
+def _obstacle() -> str:
+    """Return why no machine can be made here, with the next step, or an empty text."""
+    if os.geteuid() != 0:
+        return "fresh_machine: debootstrap and chroot need root's rights: run it with sudo"
+    for program in ("debootstrap", "unshare"):
+        if shutil.which(program) is None:
+            return f"fresh_machine: {program} is not installed: apt-get install debootstrap util-linux"
+    return ""
+
+
+def try_release(release: str, user: str, folder: Path, scratch: Path) -> Iterator[Run]:
+    """Yield the runs of all commands as `user` on a new copy of a minimal installation."""
+    base = folder / release
+    if not (base / "complete").exists():
+        _bootstrap(release, base)
+    root = scratch / f"{release}-{user}"
+    subprocess.run(["cp", "--archive", "--reflink=auto", base, root], check=True)
+    try:
+        _prepare(root, user)
+        version = _inside(root, "root", ["python3", "--version"])[1].split()[-1]
+        for command in COMMANDS:
+            code, output, seconds = _timed(root, user, command)
+            yield Run(release, version, user, command, code, seconds, telling_line(output, code))
+            if code != 0 and (hint := _HINT.search(output)):
+                code, output, seconds = _timed(root, "root", hint[1])
+                yield Run(release, version, "root", hint[1], code, seconds, telling_line(output, code))
+                code, output, seconds = _timed(root, user, command)
+                yield Run(release, version, user, command, code, seconds, telling_line(output, code))
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _bootstrap(release: str, base: Path) -> None:
+    """Install a release's smallest system with what the README asks for."""
+    print(f"Installing {release} …", file=sys.stderr, flush=True)
+    shutil.rmtree(base, ignore_errors=True)
+    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, str(base), mirror()]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (base / "complete").touch()
+
+
+def mirror(sources: Path = Path("/etc/apt")) -> str:
+    """Return the package mirror of this machine: the first address in apt's lists of sources."""
+    for file in (sources / "sources.list", *sorted((sources / "sources.list.d").glob("*"))):
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        found = re.search(r"^(?:deb(?:\s+\[[^\]]*\])?\s+|URIs:\s*)(\S+)", text, re.MULTILINE)
+        if found and "security" not in found[1]:
+            return found[1]
+    return "http://deb.debian.org/debian"
+
+
+def _prepare(root: Path, user: str) -> None:
+    """Copy what reaches the network, make the user, and clone the committed state."""
+    for file in NETWORK_FILES:
+        if file.is_file():
+            target = root / file.relative_to("/")
+            target.unlink(missing_ok=True)
+            shutil.copyfile(file, target)
+    (root / "etc" / "pip.conf").write_text(pip_conf(_pip_settings()), encoding="utf-8")
+    home = root / _home(user).relative_to("/")
+    if user != "root":
+        subprocess.run(["chroot", root, "useradd", "--create-home", user], check=True)
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", PROJECT, home / "hermes"], check=True)
+    subprocess.run(["chroot", root, "chown", "--recursive", f"{user}:", _home(user)], check=True)
+
+
+def pip_conf(settings: str) -> str:
+    """Return the text of a pip.conf with the settings of pip's files, from what `pip config list` prints."""
+    lines = re.findall(r"^global\.([\w-]+)='(.*)'$", settings, re.MULTILINE)
+    return "[global]\n" + "".join(f"{name} = {value}\n" for name, value in lines)
+
+
+def _pip_settings() -> str:
+    command = [sys.executable, "-I", "-m", "pip", "config", "list"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def local_places(settings: str) -> list[Path]:
+    """Return the files and folders of this machine that pip's settings name."""
+    found = re.findall(r"(?:file://)?(/[^\s'\"]+)", re.sub(r"\w+://(?=[^/])\S+", "", settings))
+    paths = [Path(name) for name in dict.fromkeys(found)]
+    # The pages of an index, in a folder "simple" by convention, link to files beside it.
+    places = [path.parent if path.name == "simple" else path for path in paths if path != CERTIFICATES]
+    return [place for place in places if place.exists()]
+
+
+def _home(user: str) -> Path:
+    return Path("/root") if user == "root" else Path("/home", user)
+
+
+def _timed(root: Path, user: str, command: str) -> tuple[int, str, float]:
+    print(f"{root.name}: {command} …", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    code, output = _inside(root, user, ["sh", "-c", command])
+    return code, output, time.monotonic() - began
+
+
+def _inside(root: Path, user: str, command: Sequence[str]) -> tuple[int, str]:
+    """Run a command as a user in the clone, in a mount namespace of its own. Return exit code and output."""
+    home = _home(user)
+    mounts = [
+        f"mount -t proc proc {root}/proc",
+        f"mount -t devpts devpts {root}/dev/pts -o newinstance,ptmxmode=0666,mode=620",
+        f"mount -t tmpfs tmpfs {root}/dev/shm",  # noqa: S108 - a mount point
+        *(_bind(place, root) for place in local_places(_pip_settings())),
+    ]
+    enter = f"exec chroot {root} setpriv --reuid={user} --regid={user} --init-groups"
+    here = f'env --chdir={home}/hermes "$@"'
+    script = " && ".join([*mounts, f"{enter} {here}"])
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *command],
+        env=_environment(home, user),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    print(done.stdout, file=sys.stderr, flush=True)
+    return done.returncode, done.stdout
+
+
+def _environment(home: Path, user: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables of a login, and those of this machine that say how the network is reached."""
+    passed_on = {name: value for name, value in environ.items() if PASSED_ON.match(name)}
+    path = "/usr/local/bin:/usr/bin:/bin" + (":/usr/local/sbin:/usr/sbin:/sbin" if user == "root" else "")
+    return {**passed_on, "HOME": str(home), "USER": user, "PATH": path, "LANG": "C.UTF-8", "TERM": "xterm"}
+
+
+def _bind(place: Path, root: Path) -> str:
+    """Return the shell command that shows a file or folder of this machine inside `root`."""
+    target = f"{root}{place}"
+    make = f"mkdir -p {target}" if place.is_dir() else f"mkdir -p {root}{place.parent} && touch {target}"
+    return f"{make} && mount --bind {place} {target}"
+
+
+def telling_line(output: str, code: int) -> str:
+    """Return the line of a command's output that tells most: the error, pytest's summary, or the answer."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("hermes: ") for line in lines if line.startswith("hermes: ")]
+    summaries = [line for line in lines if re.search(r"\d+ (passed|failed)", line)]
+    best = (errors if code != 0 else []) or summaries or lines or [""]
+    return best[-1]
+
+
+def table(runs: Sequence[Run]) -> str:
+    """Return the runs as a Markdown table."""
+    rows = [("release", "Python", "user", "command", "exit code", "seconds", "answer"), ("---",) * 7]
+    for run in runs:
+        command, answer = (text.replace("|", "\\|") for text in (run.command, run.answer[:100]))
+        cells = (
+            run.release,
+            run.python,
+            run.user,
+            f"`{command}`",
+            str(run.code),
+            f"{run.seconds:.0f}",
+            answer,
+        )
+        rows.append(cells)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
