@@ -12,7 +12,7 @@ STAMP := $(BIN)/.installed
 ENGINE := $(if $(shell command -v nvidia-smi 2>/dev/null),[transformers])
 INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
-.PHONY: chat test test-all check check-wheels bench bench-gpu screens format clean
+.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu screens format clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
@@ -31,6 +31,11 @@ check: $(STAMP)-dev
 
 check-wheels: $(STAMP)
 	$(BIN)/python -m tools.check_wheels
+
+# As root: the commands of the README on minimal installations of Debian releases.
+RELEASE ?= 12 13 testing
+fresh-machine:
+	@$(PYTHON) -m tools.fresh_machine $(RELEASE)
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks

@@ -21,6 +21,7 @@ from typing import Final
 
 PROJECT: Final = Path(__file__).parents[1]
 RELEASES: Final = {"12": "bookworm", "13": "trixie", "testing": "testing"}
+PUBLIC_MIRROR: Final = "http://deb.debian.org/debian"
 PACKAGES: Final = "python3,python3-venv,make,git,ca-certificates"
 USER: Final = "newcomer"
 QUESTION: Final = "What is the capital of France?"
@@ -29,12 +30,15 @@ CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 NETWORK_FILES: Final = (Path("/etc/resolv.conf"), Path("/etc/hosts"), CERTIFICATES)
 PASSED_ON: Final = re.compile(r"PIP_|SSL_CERT_|(HTTPS?|NO|ALL)_PROXY$", re.IGNORECASE)
 """The variables of this machine that say how the network is reached."""
-_HINT: Final = re.compile(r"run as root: (.+)")
+_ADVICE: Final = re.compile(r"run as root: (.+)")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One command on one machine: its exit code, the wall time in seconds, and the line that tells most."""
+    """One command on one machine: its exit code, the wall time in seconds, and the line that tells most.
+
+    `advice` is the command for root that a failed one asked for.
+    """
 
     release: str
     python: str
@@ -43,6 +47,7 @@ class Run:
     code: int
     seconds: float
     answer: str
+    advice: str
 
 
 def main() -> int:
@@ -66,7 +71,7 @@ def main() -> int:
             for run in try_release(RELEASES.get(release, release), user, folder, Path(scratch))
         ]
     print(table(runs))
-    return max((run.code for run in runs if not run.answer.startswith("this system lacks")), default=0)
+    return int(any(run.code != 0 and not run.advice for run in runs))
 
 
 def _obstacle() -> str:
@@ -90,13 +95,11 @@ def try_release(release: str, user: str, folder: Path, scratch: Path) -> Iterato
         _prepare(root, user)
         version = _inside(root, "root", ["python3", "--version"])[1].split()[-1]
         for command in COMMANDS:
-            code, output, seconds = _timed(root, user, command)
-            yield Run(release, version, user, command, code, seconds, telling_line(output, code))
-            if code != 0 and (hint := _HINT.search(output)):
-                code, output, seconds = _timed(root, "root", hint[1])
-                yield Run(release, version, "root", hint[1], code, seconds, telling_line(output, code))
-                code, output, seconds = _timed(root, user, command)
-                yield Run(release, version, user, command, code, seconds, telling_line(output, code))
+            tried = _run(release, version, root, user, command)
+            yield tried
+            if tried.advice:  # what an administrator would do, and then the user again
+                yield _run(release, version, root, "root", tried.advice)
+                yield _run(release, version, root, user, command)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -110,14 +113,19 @@ def _bootstrap(release: str, base: Path) -> None:
     (base / "complete").touch()
 
 
-def mirror(sources: Path = Path("/etc/apt")) -> str:
-    """Return the package mirror of this machine: the first address in apt's lists of sources."""
-    for file in (sources / "sources.list", *sorted((sources / "sources.list.d").glob("*"))):
+def mirror(apt: Path = Path("/etc/apt"), system: Path = Path("/etc/os-release")) -> str:
+    """Return the mirror that this machine has Debian's packages from, or the public one on another system."""
+    is_debian = system.is_file() and re.search(
+        r"^ID=debian$", system.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    if not is_debian:
+        return PUBLIC_MIRROR
+    for file in (apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))):
         text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
         found = re.search(r"^(?:deb(?:\s+\[[^\]]*\])?\s+|URIs:\s*)(\S+)", text, re.MULTILINE)
         if found and "security" not in found[1]:
             return found[1]
-    return "http://deb.debian.org/debian"
+    return PUBLIC_MIRROR
 
 
 def _prepare(root: Path, user: str) -> None:
@@ -131,7 +139,21 @@ def _prepare(root: Path, user: str) -> None:
     home = root / _home(user).relative_to("/")
     if user != "root":
         subprocess.run(["chroot", root, "useradd", "--create-home", user], check=True)
-    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", PROJECT, home / "hermes"], check=True)
+    bundle = root / "hermes.bundle"  # as root, git reads another user's checkout only if it is told to
+    git = [
+        "git",
+        "-C",
+        str(PROJECT),
+        "-c",
+        "safe.directory=*",
+        "bundle",
+        "create",
+        "--quiet",
+        str(bundle),
+        "HEAD",
+    ]
+    subprocess.run(git, check=True)
+    subprocess.run(["git", "clone", "--quiet", bundle, home / "hermes"], check=True)
     subprocess.run(["chroot", root, "chown", "--recursive", f"{user}:", _home(user)], check=True)
 
 
@@ -152,18 +174,22 @@ def local_places(settings: str) -> list[Path]:
     paths = [Path(name) for name in dict.fromkeys(found)]
     # The pages of an index, in a folder "simple" by convention, link to files beside it.
     places = [path.parent if path.name == "simple" else path for path in paths if path != CERTIFICATES]
-    return [place for place in places if place.exists()]
+    return [place for place in dict.fromkeys(places) if place.exists()]
 
 
 def _home(user: str) -> Path:
     return Path("/root") if user == "root" else Path("/home", user)
 
 
-def _timed(root: Path, user: str, command: str) -> tuple[int, str, float]:
-    print(f"{root.name}: {command} …", file=sys.stderr, flush=True)
+def _run(release: str, python: str, root: Path, user: str, command: str) -> Run:
+    print(f"{root.name}, {user}: {command}", file=sys.stderr, flush=True)
     began = time.monotonic()
     code, output = _inside(root, user, ["sh", "-c", command])
-    return code, output, time.monotonic() - began
+    seconds = time.monotonic() - began
+    print(output, file=sys.stderr, flush=True)
+    asked = _ADVICE.search(output) if code != 0 else None
+    answer, advice = telling_line(output, code), asked[1] if asked else ""
+    return Run(release, python, user, command, code, seconds, answer, advice)
 
 
 def _inside(root: Path, user: str, command: Sequence[str]) -> tuple[int, str]:
@@ -188,7 +214,6 @@ def _inside(root: Path, user: str, command: Sequence[str]) -> tuple[int, str]:
         errors="replace",
         check=False,
     )
-    print(done.stdout, file=sys.stderr, flush=True)
     return done.returncode, done.stdout
 
 

@@ -1,0 +1,101 @@
+"""What hermes needs from the system: found, named, and told how to install."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hermes_cli import system_packages
+from hermes_cli.errors import translated
+from hermes_cli.system_packages import advice, install_commands, library_named_in, missing_libraries
+
+GOMP = "libgomp.so.1: cannot open shared object file: No such file or directory"
+"""What Python 3.13 prints on a minimal Debian 13 when xllamacpp is imported."""
+
+
+def test_only_linux_needs_libraries_of_the_system() -> None:
+    """The wheels for macOS bring their own."""
+    assert missing_libraries(lambda _: False, "linux") == ["libgomp.so.1", "libstdc++.so.6"]
+    assert missing_libraries(lambda name: "gomp" not in name, "linux") == ["libgomp.so.1"]
+    assert missing_libraries(lambda _: False, "darwin") == []
+
+
+def test_the_dynamic_loader_is_asked() -> None:
+    """A library that is there is found, and no other."""
+    assert system_packages.can_load("libc.so.6") is (sys.platform == "linux")
+    assert not system_packages.can_load("libno-such-library.so.1")
+
+
+@pytest.mark.parametrize(
+    ("manager", "is_root", "has_sudo", "expected"),
+    [
+        ("apt-get", False, True, "run: sudo apt-get update && sudo apt-get install --yes libgomp1"),
+        ("apt-get", False, False, "run as root: apt-get update && apt-get install --yes libgomp1"),
+        ("apt-get", True, False, "run: apt-get update && apt-get install --yes libgomp1"),
+        ("dnf", False, True, "run: sudo dnf install --assumeyes libgomp"),
+        ("zypper", True, True, "run: zypper --non-interactive install libgomp1"),
+        ("pacman", False, False, "run as root: pacman --sync --refresh --noconfirm gcc-libs"),
+        ("apk", True, False, "run: apk add libgomp"),
+        (None, True, True, "install libgomp.so.1 with your system's package manager"),
+    ],
+)
+def test_advice(manager: str | None, is_root: bool, has_sudo: bool, expected: str) -> None:  # noqa: FBT001 - a table
+    """The line can be copied into a shell as it is."""
+    assert advice(["libgomp.so.1"], manager, is_root=is_root, has_sudo=has_sudo) == expected
+
+
+def test_a_package_that_has_two_libraries_is_installed_once() -> None:
+    """Arch Linux has both libraries in one package."""
+    assert install_commands(system_packages.LIBRARIES, "pacman")[0].endswith(" gcc-libs")
+
+
+def test_what_no_package_is_known_for_gets_no_command() -> None:
+    """A wrong package name would be worse than none."""
+    assert install_commands(["libgomp.so.1", "libunknown.so.2"], "apt-get") == []
+    assert install_commands([system_packages.ENSUREPIP], "dnf") == []
+
+
+def test_the_library_of_an_import_error() -> None:
+    """Other failed imports stay mistakes of hermes."""
+    assert library_named_in(ImportError(GOMP)) == "libgomp.so.1"
+    assert library_named_in(ImportError("No module named 'libgomp'")) is None
+    assert translated(ImportError(GOMP)).exit_code == 69
+    assert "mistake in hermes" in translated(ImportError("cannot import name 'x'")).hint
+
+
+@pytest.fixture
+def broken_library(home: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
+    """An environment in which xllamacpp fails to import as it does without libgomp."""
+    package = tmp_path / "path" / "xllamacpp"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"raise ImportError({GOMP!r})\n")
+    return {**home, "PYTHONPATH": str(package.parent), "PATH": os.environ["PATH"]}
+
+
+def test_ask_names_the_library_before_it_downloads_a_model(broken_library: dict[str, str]) -> None:
+    """On a first run the starter is not fetched for nothing."""
+    command = [sys.executable, "-m", "hermes_cli", "ask", "hi"]
+    done = subprocess.run(command, env=broken_library, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert (
+        done.stderr.splitlines()[0]
+        == "hermes: this system lacks libgomp.so.1, which the model's engine needs"
+    )
+    assert len(done.stderr.splitlines()) == 2
+    assert "libgomp" in done.stderr.splitlines()[1]
+
+
+def test_the_process_of_llama_cpp_reports_the_library(broken_library: dict[str, str]) -> None:
+    """The error keeps its meaning on its way from the child process."""
+    code = (
+        "from pathlib import Path; from hermes_cli.engines.llama_cpp.apart import LlamaProcess\n"
+        "from hermes_cli.errors import ModelUnavailable\n"
+        "try: LlamaProcess(Path('model.gguf'), context_size=512, threads=1)\n"
+        "except ModelUnavailable as error: print(error.message)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=broken_library, capture_output=True, text=True, check=False)
+    assert "this system lacks libgomp.so.1" in done.stdout, done.stderr
