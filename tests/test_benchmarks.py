@@ -242,7 +242,7 @@ def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "C10" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_cheap_rows_run(starter_path: Path, tmp_path: Path) -> None:
     """`make bench` would be found broken on the day that somebody needs it."""

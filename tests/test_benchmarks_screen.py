@@ -208,7 +208,7 @@ def test_the_bytes_are_beside_the_picture_s() -> None:
     assert c6.line("bytes", [account(1)], c6.GOAL, "row 1").verdict == "FAILED"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_rows_of_the_stream_run(bench: Bench) -> None:
     """`make bench` would be found broken on the day that somebody needs it."""
     for row in (c5, c6):
@@ -269,7 +269,7 @@ def test_the_bare_prompt_takes_a_key() -> None:
     assert 0 < taken.cpu_s <= taken.wall_s + 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_row_of_the_first_key_runs(bench: Bench, starter_path: Path) -> None:
     """`make bench` would be found broken on the day that somebody needs it."""
     models = bench.home / "data" / "models"

@@ -114,7 +114,7 @@ def test_without_a_card_the_gpu_rows_are_refused_in_one_line(capsys: pytest.Capt
         assert "cpu" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_gpu_rows_run_dry(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """They would be found broken on the day that somebody has a card."""
     assert gpu.main(["--quick", "--profile", "--device", "cpu"], tmp_path) == 0

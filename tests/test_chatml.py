@@ -88,7 +88,7 @@ def test_ordinary_dialogues_equal_the_template(any_vocabulary: Vocabulary) -> No
     assert different(any_vocabulary, ordinary(200, seed=2)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_five_thousand_ordinary_dialogues_equal_the_template(any_vocabulary: Vocabulary) -> None:
     """If this failed, some script, emoji or run of blanks would be prompted differently."""
     assert different(any_vocabulary, ordinary(5000, seed=3)) == []
@@ -111,7 +111,7 @@ def test_hostile_dialogues_forge_nothing(any_vocabulary: Vocabulary) -> None:
         assert not forged(any_vocabulary, any_vocabulary.chatml.ids(messages), messages)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_hostile_dialogues_forge_nothing(any_vocabulary: Vocabulary) -> None:
     """If this failed, some rarer text could."""
     chatml = any_vocabulary.chatml

@@ -11,7 +11,7 @@ from hermes_cli.store.store import Store
 from torture import conversation, kill
 from torture.child import Ended
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
 WHOLE = "".join(f"{answer}\n" for answer in conversation.ANSWERS)

@@ -54,7 +54,7 @@ def hermes(*arguments: str, env: Env, stdin: str = "") -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_card_is_played_and_goes_back_with_nothing_lost(starter_home: Env, tmp_path: Path) -> None:
     """Roleplayers could not bring their characters, or would not get them back."""
     card, back = tmp_path / "seraphina.png", tmp_path / "back.png"

@@ -89,7 +89,7 @@ def plain(exact: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
     return engine_over(exact, mistral_vocabulary)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [GREEDY, GenerationOptions(seed=4, temperature=1.2, xtc_probability=0.5, loop_guard=0)],

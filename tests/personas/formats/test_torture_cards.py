@@ -6,7 +6,7 @@ import pytest
 
 from torture import cards, mutants
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_a_small_torture_finds_nothing() -> None:

@@ -81,7 +81,7 @@ def test_hostile_texts_leave_no_other_control_sequence(kind: str) -> None:
     check(kind, 400, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_hostile_texts_leave_no_other_control_sequence() -> None:
     """The same, for as many as the issue asks."""
     check("markdown", 10_000, 2)

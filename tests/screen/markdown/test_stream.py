@@ -77,7 +77,7 @@ def parts_of(text: str) -> Iterator[list[str]]:
     yield pieces(text, random.Random(len(text)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("width", [80, 20])
 def test_every_example_of_commonmark_streams_to_its_one_shot_rendering(width: int) -> None:
     """Half an answer would be repeated, lost, or look otherwise in the scrollback than it should."""
@@ -133,7 +133,7 @@ def test_the_screen_behind_every_example_is_the_same_cell_for_cell(width: int) -
         assert painted(pieces(text, rng), size, rng) == expected, number
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(20))
 def test_two_thousand_random_chunkings_leave_the_same_screen(seed: int) -> None:
     """How the model's tokens happen to fall would decide what the scrollback holds."""
