@@ -17,12 +17,14 @@ from tests.database import OpenStore
 
 # How long a case takes says nothing of what it finds, and a busy machine would fail it.
 settings.register_profile("hermes", deadline=None)
-settings.register_profile("quick", deadline=None, max_examples=15)
+settings.register_profile("not long", deadline=None, max_examples=30)
+settings.register_profile("not slow", deadline=None, max_examples=15)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Try fewer examples in the quick half, and take signals although the shell may have them ignored."""
-    settings.load_profile("quick" if config.option.markexpr == "not slow" else "hermes")
+    """Try fewer examples in a part of the tests. Take signals although the shell may have them ignored."""
+    expression = config.option.markexpr
+    settings.load_profile(expression if expression in {"not long", "not slow"} else "hermes")
     # A job in the background of a script ignores Ctrl-C, one under nohup a hangup, and children inherit both.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -32,7 +32,7 @@ def row(text: str, look: Glyph = PLAIN) -> list[Glyph]:
     return [replace(look, data=data) for one in text for data in ([one, ""] if one in "饅頭" else [one])]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_the_pictures_are_what_the_program_shows(scene: Scene, columns: int, rows: int) -> None:

@@ -27,6 +27,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.file = Path(self.folder.name) / "c.db"
         self.store = Store(self.file)
+        self.left_open: list[Store] = []
         self.leaves: dict[int, int | None] = {}
         self.nodes: dict[int, tuple[int, int | None, str, State]] = {}
 
@@ -105,6 +106,8 @@ class StoreMachine(RuleBasedStateMachine):
         """Open the file anew, with or without having closed it."""
         if closed:
             self.store.close()
+        else:
+            self.left_open.append(self.store)
         self.store = Store(self.file)
 
     @invariant()
@@ -120,7 +123,8 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Delete the file."""
         if hasattr(self, "folder"):
-            self.store.close()
+            for store in (self.store, *self.left_open):
+                store.close()
             self.folder.cleanup()
 
 

@@ -100,6 +100,7 @@ def test_ask_that_shows_the_whole_at_once_says_that_it_writes(home: Env, tmp_pat
         assert term.leave() == 0
 
 
+@pytest.mark.long
 def test_a_model_whose_process_was_killed_is_told_once(starter_home: Env) -> None:
     """The prompt would complain for ever, or the conversation be lost with the model."""
     with Terminal(["chat"], starter_home) as term:

@@ -122,7 +122,7 @@ def test_nothing_that_is_said_is_left_out(number: int) -> None:
     assert all(character in shown for character in wanted.expandtabs(4)), wanted
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("width", [80, 20])
 def test_the_screen_behind_every_example_is_the_same_cell_for_cell(width: int) -> None:
     """Colours or erased cells would be left behind by the repainting of the tail."""
