@@ -153,7 +153,9 @@ def _prepare(root: Path, user: str) -> None:
         "HEAD",
     ]
     subprocess.run(git, check=True)
-    subprocess.run(["git", "clone", "--quiet", bundle, home / "hermes"], check=True)
+    subprocess.run(
+        ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", bundle, home / "hermes"], check=True
+    )
     subprocess.run(["chroot", root, "chown", "--recursive", f"{user}:", _home(user)], check=True)
 
 
@@ -201,12 +203,12 @@ def _inside(root: Path, user: str, command: Sequence[str]) -> tuple[int, str]:
         f"mount -t tmpfs tmpfs {root}/dev/shm",  # noqa: S108 - a mount point
         *(_bind(place, root) for place in local_places(_pip_settings())),
     ]
-    enter = f"exec chroot {root} setpriv --reuid={user} --regid={user} --init-groups"
-    here = f'env --chdir={home}/hermes "$@"'
-    script = " && ".join([*mounts, f"{enter} {here}"])
+    enter = ["chroot", str(root), "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+    variables = [f"{name}={value}" for name, value in _environment(home, user).items()]
+    script = " && ".join([*mounts, 'exec "$@"'])
     done = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *command],
-        env=_environment(home, user),
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+        + [*enter, "env", "--ignore-environment", f"--chdir={home}/hermes", *variables, *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
