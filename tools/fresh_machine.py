@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,11 +50,101 @@ class Run:
     advice: str
 
 
+@dataclass(frozen=True)
+class Machine:
+    """A copy of a minimal installation, with a clone of this checkout in its user's home."""
+
+    release: str
+    root: Path
+    user: str
+
+    @property
+    def clone(self) -> str:
+        """The clone's folder, as it is called inside."""
+        return "/root/hermes" if self.user == "root" else f"/home/{self.user}/hermes"
+
+    def prepare(self) -> None:
+        """Copy what reaches the network, make the user, and clone the committed state."""
+        for file in NETWORK_FILES:
+            if file.is_file():
+                target = self.root / file.relative_to("/")
+                target.unlink(missing_ok=True)
+                shutil.copyfile(file, target)
+        (self.root / "etc" / "pip.conf").write_text(pip_conf(_pip_settings()), encoding="utf-8")
+        if self.user != "root":
+            subprocess.run(["chroot", self.root, "useradd", "--create-home", self.user], check=True)
+        bundle = (
+            self.root / "hermes.bundle"
+        )  # as root, git reads another user's checkout only if it is told to
+        git = [
+            "git",
+            "-C",
+            str(PROJECT),
+            "-c",
+            "safe.directory=*",
+            "bundle",
+            "create",
+            "--quiet",
+            str(bundle),
+        ]
+        subprocess.run([*git, "HEAD"], check=True)
+        clone = [
+            "git",
+            "-c",
+            "advice.detachedHead=false",
+            "clone",
+            "--quiet",
+            bundle,
+            f"{self.root}{self.clone}",
+        ]
+        subprocess.run(clone, check=True)
+        subprocess.run(["chroot", self.root, "chown", "--recursive", f"{self.user}:", self.clone], check=True)
+
+    def inside(self, user: str, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command in the clone and return its exit code and output. What it mounts goes with it."""
+        mounts = [
+            f"mount -t proc proc {self.root}/proc",
+            f"mount -t devpts devpts {self.root}/dev/pts -o newinstance,ptmxmode=0666,mode=620",
+            f"mount -t tmpfs tmpfs {self.root}/dev/shm",  # noqa: S108 - a mount point
+            *(_bind(place, self.root) for place in local_places(_pip_settings())),
+        ]
+        mount = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            " && ".join([*mounts, 'exec "$@"']),
+        ]
+        enter = ["chroot", str(self.root), "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+        login = ["env", "--ignore-environment", f"--chdir={self.clone}", *_variables(user)]
+        done = subprocess.run(
+            [*mount, "sh", *enter, *login, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def run(self, user: str, command: str, python: str) -> Run:
+        """Run a shell command and return what happened."""
+        print(f"{self.root.name}, {user}: {command}", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        code, output = self.inside(user, ["sh", "-c", command])
+        seconds = time.monotonic() - began
+        print(output, file=sys.stderr, flush=True)
+        asked = _ADVICE.search(output) if code != 0 else None
+        answer, advice = telling_line(output, code), asked[1] if asked else ""
+        return Run(self.release, python, user, command, code, seconds, answer, advice)
+
+
 def main() -> int:
     """Run every command on every release and return 0 if all succeeded."""
-    parser = argparse.ArgumentParser(
-        prog="fresh_machine", description=str(__doc__).split("\n", maxsplit=1)[0]
-    )
+    parser = argparse.ArgumentParser(prog="fresh_machine", description=str(__doc__).partition("\n")[0])
     parser.add_argument("release", nargs="*", default=list(RELEASES), help=f"of {', '.join(RELEASES)} (all)")
     parser.add_argument("--user", choices=("root", USER), action="append", help="run as this user only")
     parser.add_argument("--folder", type=Path, help="keep the minimal installations here, to use them again")
@@ -89,19 +179,19 @@ def try_release(release: str, user: str, folder: Path, scratch: Path) -> Iterato
     base = folder / release
     if not (base / "complete").exists():
         _bootstrap(release, base)
-    root = scratch / f"{release}-{user}"
-    subprocess.run(["cp", "--archive", "--reflink=auto", base, root], check=True)
+    machine = Machine(release, scratch / f"{release}-{user}", user)
+    subprocess.run(["cp", "--archive", "--reflink=auto", base, machine.root], check=True)
     try:
-        _prepare(root, user)
-        version = _inside(root, "root", ["python3", "--version"])[1].split()[-1]
+        machine.prepare()
+        python = machine.inside(user, ["python3", "--version"])[1].split()[-1]
         for command in COMMANDS:
-            tried = _run(release, version, root, user, command)
+            tried = machine.run(user, command, python)
             yield tried
             if tried.advice:  # what an administrator would do, and then the user again
-                yield _run(release, version, root, "root", tried.advice)
-                yield _run(release, version, root, user, command)
+                yield machine.run("root", tried.advice, python)
+                yield machine.run(user, command, python)
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(machine.root, ignore_errors=True)
 
 
 def _bootstrap(release: str, base: Path) -> None:
@@ -128,37 +218,6 @@ def mirror(apt: Path = Path("/etc/apt"), system: Path = Path("/etc/os-release"))
     return PUBLIC_MIRROR
 
 
-def _prepare(root: Path, user: str) -> None:
-    """Copy what reaches the network, make the user, and clone the committed state."""
-    for file in NETWORK_FILES:
-        if file.is_file():
-            target = root / file.relative_to("/")
-            target.unlink(missing_ok=True)
-            shutil.copyfile(file, target)
-    (root / "etc" / "pip.conf").write_text(pip_conf(_pip_settings()), encoding="utf-8")
-    home = root / _home(user).relative_to("/")
-    if user != "root":
-        subprocess.run(["chroot", root, "useradd", "--create-home", user], check=True)
-    bundle = root / "hermes.bundle"  # as root, git reads another user's checkout only if it is told to
-    git = [
-        "git",
-        "-C",
-        str(PROJECT),
-        "-c",
-        "safe.directory=*",
-        "bundle",
-        "create",
-        "--quiet",
-        str(bundle),
-        "HEAD",
-    ]
-    subprocess.run(git, check=True)
-    subprocess.run(
-        ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", bundle, home / "hermes"], check=True
-    )
-    subprocess.run(["chroot", root, "chown", "--recursive", f"{user}:", _home(user)], check=True)
-
-
 def pip_conf(settings: str) -> str:
     """Return the text of a pip.conf with the settings of pip's files, from what `pip config list` prints."""
     lines = re.findall(r"^global\.([\w-]+)='(.*)'$", settings, re.MULTILINE)
@@ -179,51 +238,12 @@ def local_places(settings: str) -> list[Path]:
     return [place for place in dict.fromkeys(places) if place.exists()]
 
 
-def _home(user: str) -> Path:
-    return Path("/root") if user == "root" else Path("/home", user)
-
-
-def _run(release: str, python: str, root: Path, user: str, command: str) -> Run:
-    print(f"{root.name}, {user}: {command}", file=sys.stderr, flush=True)
-    began = time.monotonic()
-    code, output = _inside(root, user, ["sh", "-c", command])
-    seconds = time.monotonic() - began
-    print(output, file=sys.stderr, flush=True)
-    asked = _ADVICE.search(output) if code != 0 else None
-    answer, advice = telling_line(output, code), asked[1] if asked else ""
-    return Run(release, python, user, command, code, seconds, answer, advice)
-
-
-def _inside(root: Path, user: str, command: Sequence[str]) -> tuple[int, str]:
-    """Run a command as a user in the clone, in a mount namespace of its own. Return exit code and output."""
-    home = _home(user)
-    mounts = [
-        f"mount -t proc proc {root}/proc",
-        f"mount -t devpts devpts {root}/dev/pts -o newinstance,ptmxmode=0666,mode=620",
-        f"mount -t tmpfs tmpfs {root}/dev/shm",  # noqa: S108 - a mount point
-        *(_bind(place, root) for place in local_places(_pip_settings())),
-    ]
-    enter = ["chroot", str(root), "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
-    variables = [f"{name}={value}" for name, value in _environment(home, user).items()]
-    script = " && ".join([*mounts, 'exec "$@"'])
-    done = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
-        + [*enter, "env", "--ignore-environment", f"--chdir={home}/hermes", *variables, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    return done.returncode, done.stdout
-
-
-def _environment(home: Path, user: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def _variables(user: str) -> list[str]:
     """Return the variables of a login, and those of this machine that say how the network is reached."""
-    passed_on = {name: value for name, value in environ.items() if PASSED_ON.match(name)}
+    passed_on = [f"{name}={value}" for name, value in os.environ.items() if PASSED_ON.match(name)]
+    home = "/root" if user == "root" else f"/home/{user}"
     path = "/usr/local/bin:/usr/bin:/bin" + (":/usr/local/sbin:/usr/sbin:/sbin" if user == "root" else "")
-    return {**passed_on, "HOME": str(home), "USER": user, "PATH": path, "LANG": "C.UTF-8", "TERM": "xterm"}
+    return [*passed_on, f"HOME={home}", f"USER={user}", f"PATH={path}", "LANG=C.UTF-8", "TERM=xterm"]
 
 
 def _bind(place: Path, root: Path) -> str:
