@@ -73,31 +73,11 @@ class Machine:
         (self.root / "etc" / "pip.conf").write_text(pip_conf(_pip_settings()), encoding="utf-8")
         if self.user != "root":
             subprocess.run(["chroot", self.root, "useradd", "--create-home", self.user], check=True)
-        bundle = (
-            self.root / "hermes.bundle"
-        )  # as root, git reads another user's checkout only if it is told to
-        git = [
-            "git",
-            "-C",
-            str(PROJECT),
-            "-c",
-            "safe.directory=*",
-            "bundle",
-            "create",
-            "--quiet",
-            str(bundle),
-        ]
-        subprocess.run([*git, "HEAD"], check=True)
-        clone = [
-            "git",
-            "-c",
-            "advice.detachedHead=false",
-            "clone",
-            "--quiet",
-            bundle,
-            f"{self.root}{self.clone}",
-        ]
-        subprocess.run(clone, check=True)
+        bundle = str(self.root / "hermes.bundle")
+        # As root, git reads another user's checkout only if it is told to.
+        git = ["git", "-c", "safe.directory=*", "-c", "advice.detachedHead=false"]
+        subprocess.run([*git, "-C", str(PROJECT), "bundle", "create", "--quiet", bundle, "HEAD"], check=True)
+        subprocess.run([*git, "clone", "--quiet", bundle, f"{self.root}{self.clone}"], check=True)
         subprocess.run(["chroot", self.root, "chown", "--recursive", f"{self.user}:", self.clone], check=True)
 
     def inside(self, user: str, command: Sequence[str]) -> tuple[int, str]:
