@@ -18,7 +18,7 @@ chat: $(STAMP)
 	@$(BIN)/hermes chat
 
 test: $(STAMP)-test
-	@$(BIN)/python -m pytest -m "not long"
+	@$(BIN)/python -m pytest -m "not long" -n logical --dist loadfile
 
 test-all: $(STAMP)-test-all
 	@$(BIN)/python -m pytest

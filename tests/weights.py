@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from hermes_cli.models.gguf import GgufHeader, read_header
 from hermes_cli.models.gguf_walk import walk
@@ -49,12 +50,14 @@ def _made(name: str, make: Any) -> Path:
     """Make a folder whole or not at all: a test run that is stopped leaves nothing half made."""
     pytest.importorskip("torch")
     folder = CACHE / name
-    if not (folder / "config.json").is_file():
-        building = CACHE / f"{name}.building"
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        make(building)
-        building.rename(folder)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / f"{name}.lock"):
+        if not (folder / "config.json").is_file():
+            building = CACHE / f"{name}.building"
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            make(building)
+            building.rename(folder)
     return folder
 
 

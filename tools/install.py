@@ -73,8 +73,8 @@ def require_system() -> None:
             f"this system lacks {' and '.join(missing)}, which hermes needs",
             system_packages.advice_here(missing),
         )
+    print(f"This system lacks {' and '.join(missing)}. Running: {' && '.join(commands)}", flush=True)
     for command in commands:
-        print(f"This system lacks {' and '.join(missing)}. Running: {command}", flush=True)
         code, output = _run(command.split(), DEBIAN_FRONTEND="noninteractive")
         if code != 0:
             raise HermesError(f"'{command}' failed: {_last_line(output)}", "run it by hand, then make again")

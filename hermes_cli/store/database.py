@@ -102,7 +102,9 @@ def explained(path: Path | None) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _named(error, path) from error
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+        no_rights = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        hint = "check the folder's permissions, or move it with OPENHERMES_HOME" if no_rights else ""
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}", hint) from error
 
 
 def _named(error: sqlite3.Error, path: Path | None) -> StoreError:

@@ -1,6 +1,7 @@
 """The store: what was added is there, whatever was moved, killed or deleted in between."""
 
 import dataclasses
+import errno
 import os
 import sqlite3
 import stat
@@ -17,7 +18,7 @@ from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store import schema
 from hermes_cli.store.claims import Claims
-from hermes_cli.store.database import connect
+from hermes_cli.store.database import connect, explained
 from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store, title_of
 from tests.database import OpenStore, raw_database
@@ -176,6 +177,13 @@ def test_migrations_run_in_order_and_whole(tmp_path: Path) -> None:
         schema.migrate(connection, steps)
         assert schema.version_of(connection) == schema.VERSION + 1
         assert connection.execute("SELECT mood FROM conversations").fetchall() == []
+
+
+def test_a_folder_without_permission_has_a_next_step(tmp_path: Path) -> None:
+    """The hint names the variable that moves the folder."""
+    with pytest.raises(StoreError, match="Permission denied") as caught, explained(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert "OPENHERMES_HOME" in caught.value.hint
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

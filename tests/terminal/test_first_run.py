@@ -159,9 +159,10 @@ def test_ctrl_c_in_the_first_moments_is_quiet(home: Env, tmp_path: Path, seconds
         time.sleep(seconds)
         child.send_signal(signal.SIGINT)
         assert child.stderr is not None
-        told = child.stderr.read()
-        assert "app.py" not in told.decode()
-        assert child.wait(10) in {130, -signal.SIGINT}  # the latter before hermes' first line has run
+        told = child.stderr.read().decode()
+        assert "app.py" not in told
+        # Before hermes' first line Python itself ends: by the signal, or with 1 while it imports its own modules.
+        assert child.wait(10) in {130, -signal.SIGINT, *([] if "hermes_cli" in told else [1])}
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one(starter_home: Env, tmp_path: Path) -> None:
