@@ -161,7 +161,7 @@ def test_ctrl_c_in_the_first_moments_is_quiet(home: Env, tmp_path: Path, seconds
         assert child.stderr is not None
         told = child.stderr.read().decode()
         assert "app.py" not in told
-        # Before hermes' first line Python itself ends: by the signal, or with 1 while it imports its own modules.
+        # Before the first line of hermes Python itself ends: by the signal, or with 1 while it imports.
         assert child.wait(10) in {130, -signal.SIGINT, *([] if "hermes_cli" in told else [1])}
 
 
