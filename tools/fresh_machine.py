@@ -71,6 +71,9 @@ class Machine:
                 target.unlink(missing_ok=True)
                 shutil.copyfile(file, target)
         (self.root / "etc" / "pip.conf").write_text(pip_conf(_pip_settings()), encoding="utf-8")
+        # The mirror may be a snapshot, whose lists expire; their signatures are checked all the same.
+        settings = self.root / "etc" / "apt" / "apt.conf.d" / "fresh-machine"
+        settings.write_text('Acquire::Check-Valid-Until "false";\n', encoding="utf-8")
         if self.user != "root":
             subprocess.run(["chroot", self.root, "useradd", "--create-home", self.user], check=True)
         bundle = str(self.root / "hermes.bundle")
