@@ -66,13 +66,14 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(
     assert saved is not None
     assert (saved.conversations, saved.messages) == (CONVERSATIONS, CONVERSATIONS * TURNS)
     assert saved.aside.read_bytes() == damaged
-    assert texts(open_store(file)) == EVERYTHING
-    assert open_store(file).search("word7 word7")
-    assert sorted(p.name for p in file.parent.iterdir() if "journal" not in p.name) == [
+    # Nothing is held open: an SQLite that keeps a write-ahead log would leave it beside the file.
+    assert sorted(p.name for p in file.parent.iterdir()) == [
         "conversations.damaged-1.db",
         "conversations.db",
         "conversations.lock",
     ]
+    assert texts(open_store(file)) == EVERYTHING
+    assert open_store(file).search("word7 word7")
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
