@@ -43,7 +43,7 @@ bench: $(STAMP)-bench
 bench-gpu: $(STAMP)-bench
 	$(BIN)/python -m benchmarks.gpu
 
-screens: $(STAMP)-test-all
+screens: $(STAMP)-test
 	$(BIN)/python -m screenshots
 
 format: $(STAMP)-dev

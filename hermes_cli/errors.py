@@ -138,6 +138,11 @@ def missing_libraries(names: Sequence[str]) -> ModelUnavailable:
     )
 
 
+def is_disk_full(error: OSError) -> bool:
+    """Return whether a write failed because the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def translated(error: Exception) -> HermesError:
     """Return an error as hermes' own: itself, or what one of another kind means to a user."""
     if isinstance(error, HermesError):
@@ -147,7 +152,7 @@ def translated(error: Exception) -> HermesError:
     if isinstance(error, ImportError) and (library := system_packages.library_named_in(error)):
         return missing_libraries([library])
     if isinstance(error, OSError):
-        kind = ResourcesExhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else HermesError
+        kind = ResourcesExhausted if is_disk_full(error) else HermesError
         return kind(str(error))
     return HermesError(
         f"{type(error).__name__}: {error}", "this is a mistake in hermes; --debug shows where it happened"

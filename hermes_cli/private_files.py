@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from hermes_cli.errors import HermesError, ResourcesExhausted, UsageError
+from hermes_cli.errors import HermesError, ResourcesExhausted, UsageError, is_disk_full
 
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 def make_private(folder: Path) -> None:
@@ -63,5 +62,6 @@ def _name(draft: Path, path: Path, *, replace: bool) -> None:
 
 
 def _unwritten(path: Path, error: OSError | ValueError) -> HermesError:
-    kind = ResourcesExhausted if getattr(error, "errno", 0) in _FULL else HermesError
+    is_full = isinstance(error, OSError) and is_disk_full(error)
+    kind = ResourcesExhausted if is_full else HermesError
     return kind(f"{path} cannot be written: {getattr(error, 'strerror', error)}", "name another place")

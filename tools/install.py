@@ -16,7 +16,7 @@ from typing import Final
 
 from hermes_cli import system_packages
 from hermes_cli.errors import DownloadError, HermesError, ResourcesExhausted
-from hermes_cli.models.wheel import is_disk_full, reason
+from hermes_cli.models.wheel import mentions_full_disk, reason
 
 PROJECT: Final = Path(__file__).parents[1]
 LARGE_MB: Final = 50
@@ -120,7 +120,7 @@ def _last_line(output: str) -> str:
 
 def failure(output: str, folder: Path) -> HermesError:
     """Return the error for a step that failed, from all that it printed."""
-    if is_disk_full(output):
+    if mentions_full_disk(output):
         return ResourcesExhausted(
             f"the disk of {folder.absolute()} or of {os.environ.get('TMPDIR', '/tmp')} is full",  # noqa: S108 - pip's own
             "make room, then run make again; 'make VENV=FOLDER …' installs into another folder",

@@ -3,7 +3,6 @@
 It knows bytes and folders. It refuses to know where the bytes come from and how progress looks.
 """
 
-import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -51,8 +50,3 @@ def require_space(needed: int, folder: Path) -> None:
         if free < needed:
             raise disk_full(needed, folder)
         return
-
-
-def is_disk_full(error: OSError) -> bool:
-    """Return whether the system refused a write for want of room."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

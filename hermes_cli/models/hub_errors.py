@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hermes_cli.errors import DownloadError, HermesError, ModelUnavailable
-from hermes_cli.models.download import disk_full, is_disk_full
+from hermes_cli.errors import DownloadError, HermesError, ModelUnavailable, is_disk_full
+from hermes_cli.models.download import disk_full
 
 NO_HUB = "check the network or the HTTPS_PROXY setting, or give the path of a .gguf file with -m"
 AGAIN = "run the same command again: it goes on where this one broke off"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from hermes_cli.errors import DownloadError, ModelUnavailable
+from hermes_cli.errors import DownloadError, ModelUnavailable, is_disk_full
 from hermes_cli.models.catalogue import (
     STARTER,
     STARTER_BYTES,
@@ -22,7 +22,7 @@ from hermes_cli.models.catalogue import (
     STARTER_SHA256,
     STARTER_WHEEL_BYTES,
 )
-from hermes_cli.models.download import Progress, disk_full, is_disk_full, no_progress, require_space
+from hermes_cli.models.download import Progress, disk_full, no_progress, require_space
 from hermes_cli.models.gguf import read_header
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ class Installer:
             code, said = _run(self.command(folder), folder, progress)
             if code == 0:
                 return _product(folder)
-            if is_disk_full(said):
+            if mentions_full_disk(said):
                 raise disk_full(2 * STARTER_WHEEL_BYTES, folder.parent)
             if not _BROKEN_LINE.search(said):
                 break
@@ -155,7 +155,7 @@ def _product(folder: Path) -> Path:
     raise DownloadError("it ended without an error and without a file")
 
 
-def is_disk_full(output: str) -> bool:
+def mentions_full_disk(output: str) -> bool:
     """Return whether an installer failed for want of disk space, from all that it printed."""
     return _DISK_FULL.search(output) is not None
 

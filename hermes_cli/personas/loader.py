@@ -4,6 +4,7 @@ It knows the folders they live in and which files in them count. It refuses to k
 `native.py` does for hermes' own, `formats/` for other programs'.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -67,9 +68,10 @@ def find(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Persona:
 
 
 def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
-    """Return the file that a name means. What has a slash, or ends as a persona file does, is a path.
+    """Return the file of a persona: by its key, by its display name, or by its path.
 
-    Raises PersonaError for a name that nothing has.
+    A name with a slash or with the ending of a persona file is a path. Raises PersonaError if there is no
+    such persona, or if several have that display name.
     """
     path = Path(name_or_path)
     if "/" in name_or_path or path.suffix.lower() in SUFFIXES:
@@ -79,9 +81,27 @@ def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
         return sources[name_or_path]
     if (path.suffix or name_or_path == MODELFILE) and is_file(path):
         return path
+    named = _with_display_name(name_or_path, user_dir, shipped_dir)
+    if len(named) == 1:
+        return named[0].source
+    if named:
+        keys = " or ".join(one.key for one in named)
+        raise PersonaError(
+            f"{len(named)} personas are called '{name_or_path}'", f"name one by its key: {keys}"
+        )
     raise PersonaError(
         f"there is no persona '{name_or_path}'{suggestion(name_or_path.lower(), sources)}", _LIST_HINT
     )
+
+
+def _with_display_name(name: str, user_dir: Path, shipped_dir: Path) -> list[Listing]:
+    """Return the personas whose display name is `name`, however its accents are encoded."""
+    wanted = unicodedata.normalize("NFC", name)
+    return [
+        one
+        for one in list_all(user_dir, shipped_dir)
+        if one.persona is not None and unicodedata.normalize("NFC", one.persona.name) == wanted
+    ]
 
 
 def list_all(user_dir: Path, shipped_dir: Path) -> list[Listing]:

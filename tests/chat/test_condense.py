@@ -12,16 +12,18 @@ from hermes_cli.personas import Macros
 
 
 class Recording(ScriptedEngine):
-    """Remembers what it was asked."""
+    """Remembers what it was asked, and with which options."""
 
     def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int) -> None:
         super().__init__(turns, context_size)
         self.asked = list[Sequence[Message]]()
+        self.options = list[GenerationOptions]()
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         self.asked.append(messages)
+        self.options.append(options)
         return super().stream(messages, options, cancel)
 
 
@@ -48,6 +50,15 @@ def test_it_is_told_who_said_what() -> None:
     text, asked = condensed("They met. Well met.")
     assert text == f"{LEAD}They met. Well met."
     assert asked == [f"Ann: Hello.\n\nSera: Welcome.\n\nAnn: {'x' * 200}\n\nCondense this."]
+
+
+def test_the_chats_own_stop_strings_and_bans_do_not_hold_for_a_note() -> None:
+    """A note may contain what an answer may not."""
+    engine = Recording(["They met."], 4096)
+    options = GenerationOptions(stop=("W",), ban=("met",), temperature=1.5, max_tokens=1)
+    condense(engine, TURNS, None, macros=Macros("Sera", "Ann"), options=options, cancel=Cancel())
+    (used,) = engine.options
+    assert (used.stop, used.ban, used.temperature, used.max_tokens) == ((), (), 0.0, 256)
 
 
 def test_an_earlier_note_goes_into_the_next() -> None:

@@ -1,5 +1,6 @@
 """What is on the disk at every moment of an exchange."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,31 @@ def test_the_persons_turn_is_on_the_disk_before_the_answer(store: Store) -> None
     stream = session(store, "Hello").send("Hi", Cancel())
     first = next(stream)
     assert kept(store) == [("user", "Hi", "complete"), ("assistant", first.text, "partial")]
+
+
+class CountingStore(Store):
+    """Counts how often a growing answer is written."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self.writes = 0
+
+    def grow(self, message: int, text: str) -> None:
+        self.writes += 1
+        super().grow(message, text)
+
+
+def test_a_growing_answer_is_written_once_a_second(tmp_path: Path) -> None:
+    """A write for each chunk would be a transaction for each token."""
+    store = CountingStore(tmp_path / "conversations.db")
+    began = time.monotonic()
+    send(session(store, "word " * 60, ScriptedTurn("x")), "Hi")
+    assert store.writes <= time.monotonic() - began
+    store.writes, began = 0, time.monotonic()
+    slow = ScriptedTurn("tick " * 8, delay=0.05)
+    send(session(store, slow), "Hi")
+    assert 1 <= store.writes <= time.monotonic() - began
+    store.close()
 
 
 def test_an_exchange_is_kept_with_what_it_cost(store: Store) -> None:

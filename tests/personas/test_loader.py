@@ -35,6 +35,21 @@ def test_names_and_paths(tmp_path: Path) -> None:
     assert find("al", tmp_path / "absent", theirs).system == "shipped"
 
 
+def test_a_display_name_is_accepted_where_a_key_is(tmp_path: Path) -> None:
+    """The name may be typed with other code points for its accents; a key comes before any display name."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    written(theirs, "unique-keeper.toml", 'name = "\u00dcn\u00efque Keeper"\nsystem = "kept"')
+    written(theirs, "broken.toml", "system = ")
+    assert find("\u00dcn\u00efque Keeper", mine, theirs).system == "kept"
+    assert find("U\u0308ni\u0308que Keeper", mine, theirs).system == "kept"
+    written(mine, "second.toml", 'name = "\u00dcn\u00efque Keeper"\nsystem = "other"')
+    with pytest.raises(PersonaError, match="2 personas are called") as caught:
+        find("\u00dcn\u00efque Keeper", mine, theirs)
+    assert caught.value.hint == "name one by its key: second or unique-keeper"
+    written(mine, "\u00dcn\u00efque Keeper.txt", "by key")
+    assert find("\u00dcn\u00efque Keeper", mine, theirs).system == "by key"
+
+
 @pytest.mark.parametrize("name", ["all", "AL", "", ".", "..", "al.exe", "a\0l", "x" * 300])
 def test_no_such_persona(tmp_path: Path, name: str) -> None:
     """If this failed, a mistyped name would crash, or leave the user without a way on."""

@@ -54,6 +54,19 @@ def test_a_conversation_comes_back_as_it_was(file: Path, open_store: OpenStore) 
     assert again.path(found.leaf)[1].message.turn_ids == made.turn_ids
 
 
+def test_the_model_of_a_conversation_is_the_one_that_spoke_last(file: Path, open_store: OpenStore) -> None:
+    """A turn of the user's behind it has no model."""
+    store = open_store(file)
+    number = store.begin([], "")
+    asked = store.add(number, None, Message(USER, "a"))
+    for name in ("first", "second"):
+        reply = store.add(number, asked, Message(ASSISTANT, ""), State.PARTIAL)
+        store.end(reply, "b", State.COMPLETE, Made(name))
+    store.add(number, reply, Message(USER, "c"))
+    (found,) = store.conversations()
+    assert found.model == "second"
+
+
 def test_only_its_owner_can_read_it(file: Path, open_store: OpenStore) -> None:
     """Broken: everybody on the machine could read what was said."""
     before = os.umask(0)

@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 from hermes_cli.engines.transformers.loading import Report, load_model
-from hermes_cli.errors import HermesError
-from hermes_cli.models.download import disk_full, is_disk_full
+from hermes_cli.errors import HermesError, is_disk_full
+from hermes_cli.models.download import disk_full
 from hermes_cli.models.plan import Plan
 
 TOKENIZER_FILES = (
