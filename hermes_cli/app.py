@@ -21,13 +21,13 @@ from hermes_cli.errors import Interrupted, ReaderGone, translated
 from hermes_cli.screen.terminal import Terminal
 
 VERBS = {
-    "chat": "Talk with a model.",
+    "chat": "Chat with a model.",
     "ask": "Answer one prompt and exit.",
     "tokens": "Show the token ids of the prompt that `ask` would send.",
-    "models": "List, fetch, show and remove models.",
-    "personas": "List, show, make, edit, check, import and export personas.",
+    "models": "List, download, show and remove models.",
+    "personas": "List, show, create, edit, check, import and export personas.",
     "sessions": "List, show, search, rename, remove, check, export and import conversations.",
-    "config": "Show the settings and where they are kept.",
+    "config": "Show the settings and where they come from.",
     "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
 }
 """Each verb is the module of that name in `commands/`, which has an `app`."""

@@ -54,7 +54,9 @@ class Paths:
             try:
                 root = Path(home).expanduser().absolute()
             except RuntimeError:
-                raise ConfigError(f"{HOME_VARIABLE}={home} names the home of nobody") from None
+                raise ConfigError(
+                    f"{HOME_VARIABLE}={home} refers to an unknown user's home directory"
+                ) from None
             return cls(root / "config", root / "data", root / "cache", root / "state")
         from platformdirs import PlatformDirs  # noqa: PLC0415 - not needed where the variable is set
 

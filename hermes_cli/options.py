@@ -60,37 +60,43 @@ class OptionField:
 FIELDS: dict[str, OptionField] = {
     f.name: f
     for f in (
-        OptionField("temperature", float, "How freely to sample; 0 always takes the likeliest token.", 0, 5),
-        OptionField("top_p", float, "Sample from the likeliest tokens that make up this probability.", 0, 1),
-        OptionField("top_k", int, "Sample from this many of the likeliest tokens; 0 for all.", 0, 1_000_000),
-        OptionField("min_p", float, "Leave out tokens less likely than this share of the likeliest.", 0, 1),
+        OptionField("temperature", float, "Sampling temperature; 0 always takes the likeliest token.", 0, 5),
         OptionField(
-            "repetition_penalty", float, "Make tokens that were already said less likely; 1 for off.", 0.1, 10
+            "top_p", float, "Sample from the likeliest tokens whose probabilities add up to this.", 0, 1
+        ),
+        OptionField("top_k", int, "Sample from this many of the likeliest tokens; 0 for all.", 0, 1_000_000),
+        OptionField("min_p", float, "Exclude tokens less likely than this share of the likeliest one.", 0, 1),
+        OptionField(
+            "repetition_penalty", float, "Penalty for tokens that occurred before; 1 for off.", 0.1, 10
         ),
         OptionField(
             "dry_multiplier",
             float,
-            "How hard DRY holds against repeating whole sequences; 0 for off.",
+            "Strength of the DRY penalty for repeated sequences; 0 for off.",
             0,
             100,
         ),
-        OptionField("dry_base", float, "How fast DRY grows with the length of what repeats.", 1, 8),
-        OptionField("dry_allowed_length", int, "How many tokens may repeat before DRY acts.", 1, 1000),
+        OptionField("dry_base", float, "Growth of the DRY penalty with the length of the repetition.", 1, 8),
         OptionField(
-            "xtc_probability", float, "How often XTC leaves out the likeliest tokens; 0 for off.", 0, 1
+            "dry_allowed_length", int, "Longest repetition without a DRY penalty, in tokens.", 1, 1000
         ),
-        OptionField("xtc_threshold", float, "How likely a token must be for XTC to leave it out.", 0, 1),
+        OptionField(
+            "xtc_probability", float, "Probability that XTC excludes the likeliest tokens; 0 for off.", 0, 1
+        ),
+        OptionField("xtc_threshold", float, "Probability above which XTC excludes a token.", 0, 1),
         OptionField(
             "loop_guard",
             int,
-            "End an answer that has repeated itself for so many tokens; 0 for off.",
+            "Stop an answer that repeats itself for this many tokens; 0 for off.",
             0,
             10**6,
         ),
-        OptionField("max_tokens", int, "End the answer after this many tokens.", 1, MAX_CONTEXT),
-        OptionField("seed", int, "Give the same answer again for the same number.", 0, 2**32 - 2),
-        OptionField("stop", str, "End the answer before this text; may be given several times."),
-        OptionField("ban", str, "Never say this text; may be given several times."),
+        OptionField("max_tokens", int, "Stop after this many tokens.", 1, MAX_CONTEXT),
+        OptionField(
+            "seed", int, "Seed of the random numbers; the same seed gives the same answer.", 0, 2**32 - 2
+        ),
+        OptionField("stop", str, "Stop before this text; repeatable."),
+        OptionField("ban", str, "Never generate this text; repeatable."),
     )
 }
 

@@ -21,9 +21,11 @@ def ask(
     lore: params.Lore = None,
     on_overflow: params.OnOverflow = None,
     prefill: params.Prefill = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with the counts.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with the answer and its statistics.")
+    ] = False,
     no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="Print the answer once it is whole.")
+        bool, typer.Option("--no-stream", help="Print the answer when it is complete.")
     ] = False,
     continue_last: params.Continue = False,
     log: params.Log = False,

@@ -40,9 +40,9 @@ def chat(
     ban: params.Ban = None,
     statistics: params.Statistics = False,
 ) -> None:
-    """Talk with a model.
+    """Chat with a model.
 
-    With standard input not a terminal, each line is one turn.
+    If standard input is not a terminal, each line is one turn.
     """
     from hermes_cli.commands.converse import converse  # noqa: PLC0415 - a usage error must not wait for it
     from hermes_cli.commands.flags import Flags  # noqa: PLC0415

@@ -5,7 +5,7 @@ import typer
 from hermes_cli.commands.runtime import Runtime
 
 app = typer.Typer(
-    help="Show the settings and where they are kept.", no_args_is_help=True, rich_markup_mode=None
+    help="Show the settings and where they come from.", no_args_is_help=True, rich_markup_mode=None
 )
 
 

@@ -12,14 +12,14 @@ from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
 
 app = typer.Typer(
-    help="List, fetch, show and remove models.",
+    help="List, download, show and remove models.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
 
 cache = typer.Typer(
-    help="The system prompts that are kept evaluated between runs.",
+    help="Manage the prompt cache: the evaluated system prompts that are kept between runs.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -29,12 +29,12 @@ app.add_typer(cache, name="cache")
 MAX_LINE = 2000
 """Characters of a plan's reason that are shown: a sentence, whatever a model is called."""
 
-Name = Annotated[str, typer.Argument(help="An alias, a .gguf file, a folder, or owner/name of the hub.")]
+Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder, or owner/name on the hub.")]
 
 
 @app.command("list")
 def list_models(context: typer.Context) -> None:
-    """List the models on this machine, and those that have a short name."""
+    """List the installed models and the short names."""
     from hermes_cli.models import local  # noqa: PLC0415 - each verb pays for what it uses
     from hermes_cli.models.catalogue import CATALOGUE  # noqa: PLC0415
     from hermes_cli.models.download import size_text  # noqa: PLC0415
@@ -57,7 +57,7 @@ def list_models(context: typer.Context) -> None:
 
 @app.command("pull")
 def pull(context: typer.Context, name: Name) -> None:
-    """Fetch a model."""
+    """Download a model."""
     from hermes_cli.commands.model_choice import pull as fetch  # noqa: PLC0415
 
     runtime: Runtime = context.obj
@@ -66,7 +66,7 @@ def pull(context: typer.Context, name: Name) -> None:
 
 @app.command("show")
 def show(context: typer.Context, name: Name) -> None:
-    """Show what a model's own file says, without loading it."""
+    """Show a model's metadata, without loading it."""
     from hermes_cli.models import describe  # noqa: PLC0415
 
     runtime: Runtime = context.obj
@@ -77,15 +77,15 @@ def show(context: typer.Context, name: Name) -> None:
 @app.command("plan")
 def plan(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="As after -m.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="The model, as after -m.", show_default=False)] = None,
     context_size: params.Context = None,
     precision: params.Precision = None,
     device: params.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show how a model would run here, with the sums of every way that was weighed.
+    """Show how a model would run on this machine, with the memory that each option needs.
 
-    The model need not be fetched yet where it has a short name. Without MODEL: the one that would be loaded.
+    A model with a short name need not be downloaded first. Without NAME, the plan is for the default model.
     """
     from hermes_cli.commands.flags import Flags  # noqa: PLC0415
     from hermes_cli.commands.model_choice import plan_of  # noqa: PLC0415 - see pull
@@ -112,14 +112,14 @@ def plan(
 
 @app.command("rm")
 def rm(context: typer.Context, name: Name) -> None:
-    """Delete a model from this machine."""
+    """Remove a model."""
     from hermes_cli.models import describe, local  # noqa: PLC0415
     from hermes_cli.models.download import size_text  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     model = describe.installed_model(name, runtime.paths.models)
     freed = local.remove(model, runtime.paths.models)
-    runtime.terminal.notice(f"{model.name} is gone; {size_text(freed)} are free again")
+    runtime.terminal.notice(f"Removed {model.name}; freed {size_text(freed)}.")
 
 
 @app.command("quantize")
@@ -128,13 +128,15 @@ def quantize(
     name: Name,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Where to; by default the models folder.", metavar="FOLDER"),
+        typer.Option(
+            "-o", "--output", help="Write to this folder instead of the models folder.", metavar="FOLDER"
+        ),
     ] = None,
     device: params.Device = None,
 ) -> None:
-    """Save a model's weights in 4 bits (NF4), so that later loads need not quantise them.
+    """Quantize a model's weights to 4 bits (NF4) and save them, so that later loads are faster.
 
-    It prints the name that the saved model has after -m.
+    Print the name of the saved model, for use after -m.
     """
     from hermes_cli.commands.quantise import quantise  # noqa: PLC0415 - see pull
 
@@ -146,7 +148,7 @@ def quantize(
 
 @cache.command("clear")
 def clear_cache(context: typer.Context) -> None:
-    """Forget the system prompts that were kept."""
+    """Clear the prompt cache."""
     from hermes_cli.engines.kept_prefixes import KeptPrefixes  # noqa: PLC0415 - see pull
     from hermes_cli.models.download import size_text  # noqa: PLC0415
 

@@ -38,74 +38,85 @@ Ban = Annotated[list[str] | None, _flag("ban")]
 Model = Annotated[
     str | None,
     typer.Option(
-        "-m", "--model", help="An alias, a .gguf file, a folder, or owner/name of the hub.", metavar="MODEL"
+        "-m",
+        "--model",
+        help="Use this model: a short name, a .gguf file, a folder, or owner/name on the hub.",
+        metavar="MODEL",
     ),
 ]
 PersonaName = Annotated[
-    str | None, typer.Option("-p", "--persona", help="A persona's name, or its file.", metavar="NAME")
+    str | None, typer.Option("-p", "--persona", help="Use this persona: a name or a file.", metavar="NAME")
 ]
 System = Annotated[
     str | None,
-    typer.Option("-s", "--system", help="A system prompt instead of the persona's.", metavar="TEXT"),
+    typer.Option("-s", "--system", help="Use this system prompt instead of the persona's.", metavar="TEXT"),
 ]
-User = Annotated[str | None, typer.Option("--user", help="What a persona calls you.", metavar="NAME")]
+User = Annotated[
+    str | None, typer.Option("--user", help="Set the name by which characters call you.", metavar="NAME")
+]
 Lore = Annotated[
     list[str] | None,
-    typer.Option(
-        "--lore", help="A lorebook to play with, by name or file; may be given several times.", metavar="NAME"
-    ),
+    typer.Option("--lore", help="Add a lorebook, by name or file; repeatable.", metavar="NAME"),
 ]
 OnOverflow = Annotated[
     str | None,
     typer.Option(
         "--on-overflow",
-        help="Where the context is full: drop, error or summarise; a pipe's is error, a chat's is drop.",
+        help="If the context is full: drop (default in a chat), error (default in a pipe) or summarise.",
         metavar="WORD",
     ),
 ]
 Context = Annotated[
-    str | None, typer.Option("--context", help="Size of the context window in tokens.", metavar="N")
+    str | None, typer.Option("--context", help="Set the size of the context window, in tokens.", metavar="N")
 ]
 Statistics = Annotated[
-    bool, typer.Option("--stats", help="Say what each answer cost, on standard error.", show_default=False)
+    bool,
+    typer.Option(
+        "--stats", help="Print statistics after each answer, on standard error.", show_default=False
+    ),
 ]
 Precision = Annotated[
     str | None,
     typer.Option(
-        "--precision", help="auto, 16bit, bf16, fp16, fp32, 8bit or 4bit; auto by default.", metavar="WORD"
+        "--precision",
+        help="Set the precision: auto (default), 16bit, bf16, fp16, fp32, 8bit or 4bit.",
+        metavar="WORD",
     ),
 ]
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", help="auto, cpu, cuda, rocm, xpu, mps, or one such as cuda:1.", metavar="DEVICE"
+        "--device",
+        help="Set the device: auto (default), cpu, cuda, rocm, xpu, mps, or a numbered one such as cuda:1.",
+        metavar="DEVICE",
     ),
 ]
 Continue = Annotated[
     bool,
-    typer.Option("-c", "--continue", help="Go on with the last conversation.", show_default=False),
+    typer.Option("-c", "--continue", help="Continue the most recent conversation.", show_default=False),
 ]
 Resume = Annotated[
     str | None,
-    typer.Option(
-        "-r", "--resume", help="Go on with a conversation, by its number or its title.", metavar="NAME"
-    ),
+    typer.Option("-r", "--resume", help="Continue a conversation, by its number or title.", metavar="NAME"),
 ]
 Fork = Annotated[
     bool,
+    typer.Option("--fork", help="With -c or -r: continue in a copy of the conversation.", show_default=False),
+]
+NoLog = Annotated[
+    bool,
     typer.Option(
-        "--fork", help="With -c or -r: go on in a copy, and leave the other as it is.", show_default=False
+        "--no-log",
+        help="Save nothing to disk: neither the conversation nor the typed lines.",
+        show_default=False,
     ),
 ]
-NoLog = Annotated[bool, typer.Option("--no-log", help="Write nothing down.", show_default=False)]
-Log = Annotated[bool, typer.Option("--log", help="Keep the question and the answer.", show_default=False)]
+Log = Annotated[bool, typer.Option("--log", help="Save the question and the answer.", show_default=False)]
 Prompt = Annotated[
     list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)
 ]
 Files = Annotated[
     list[Path] | None,
-    typer.Option(
-        "-f", "--file", help="A file to put into the prompt; may be given several times.", metavar="FILE"
-    ),
+    typer.Option("-f", "--file", help="Add a text file to the prompt; repeatable.", metavar="FILE"),
 ]
-Prefill = Annotated[str, typer.Option("--prefill", help="The answer begins with this text.", metavar="TEXT")]
+Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]

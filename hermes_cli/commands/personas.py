@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 LINE_LENGTH = 100
 
 app = typer.Typer(
-    help="List, show, make, edit, check, import and export personas.",
+    help="List, show, create, edit, check, import and export personas.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Argument(help="A persona's name, or its file.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 @app.command("list")
 def list_personas(context: typer.Context) -> None:
-    """List every persona that --persona can name."""
+    """List the personas that --persona accepts."""
     runtime: Runtime = context.obj
     rows = [
         (
@@ -47,7 +47,7 @@ def _about(persona: "Persona") -> str:
 
 @app.command("show")
 def show_command(context: typer.Context, name: Name) -> None:
-    """Show what a persona is: its texts as they are written, greetings, lorebook, and its maker's notes."""
+    """Show a persona: its texts, greetings, lorebook, and its author's notes."""
     from hermes_cli.commands.persona_show import show  # noqa: PLC0415 - each verb pays for what it uses
 
     show(context.obj, name)
@@ -56,10 +56,10 @@ def show_command(context: typer.Context, name: Name) -> None:
 @app.command("new")
 def new_command(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What the character is called.")],
+    name: Annotated[str, typer.Argument(help="The character's name.")],
     force: Force = False,
 ) -> None:
-    """Begin a persona with a commented file that teaches the format."""
+    """Create a persona from a commented template."""
     from hermes_cli.commands.persona_edit import begin  # noqa: PLC0415 - see above
 
     begin(context.obj, name, force=force)
@@ -67,7 +67,7 @@ def new_command(
 
 @app.command("edit")
 def edit_command(context: typer.Context, name: Name) -> None:
-    """Open a persona's file in $VISUAL or $EDITOR, and check it then.
+    """Edit a persona's file in $VISUAL or $EDITOR, and check it afterwards.
 
     Of one that came with hermes, or is a card, your own file is made first.
     """
@@ -79,11 +79,11 @@ def edit_command(context: typer.Context, name: Name) -> None:
 @app.command("check")
 def check_command(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A persona's or a world's name, or its file.")],
+    name: Annotated[str, typer.Argument(help="The name or file of a persona or a world.")],
     model: params.Model = None,
     context_size: params.Context = None,
 ) -> None:
-    """Say what a persona lacks, what is too long for the context, and which lore can never fire."""
+    """Check a persona: missing texts, texts too long for the context, lore that cannot fire."""
     from hermes_cli.commands.persona_check import check  # noqa: PLC0415 - see above
 
     check(context, name, model)
@@ -92,11 +92,16 @@ def check_command(
 @app.command("import")
 def import_command(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Cards, worlds and the like.")],
-    name: Annotated[str, typer.Option("--as", metavar="NAME", help="What it is called here.")] = "",
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Character cards, worlds, and files of other programs."),
+    ],
+    name: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="Set the name under which it is imported.")
+    ] = "",
     force: Force = False,
 ) -> None:
-    """Take over personas and worlds of other programs; what a file is, its content says.
+    """Import personas and worlds of other programs. The type is detected from the content.
 
     Character cards (V1 to V3; JSON, PNG, CHARX), SillyTavern's worlds, Modelfiles, aichat's roles, llm's
     templates, text-generation-webui's characters, LM Studio's presets. At a mistake nothing is kept.
@@ -112,14 +117,19 @@ def export_command(
     name: Name,
     format_name: Annotated[
         str,
-        typer.Option("--format", metavar="FORMAT", help="v1, v2, v3, png, charx, modelfile or toml."),
+        typer.Option(
+            "--format", metavar="FORMAT", help="Set the format: v1, v2, v3, png, charx, modelfile or toml."
+        ),
     ] = "",
     output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="A file, or a folder; else standard output.")
+        str,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write to this file or folder instead of standard output."
+        ),
     ] = "",
     force: Force = False,
 ) -> None:
-    """Write a persona for another program. What hermes does not use of its card goes with it.
+    """Export a persona for another program. Fields that hermes does not use are kept.
 
     Without --format the file's ending says which; .json, or no file, is v2, which every program reads.
     """

@@ -31,9 +31,9 @@ FormatName = Annotated[
 @app.command("list")
 def list_sessions(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="Also those before the last 30.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List more than the last 30.")] = False,
 ) -> None:
-    """List the conversations, the one that was used last first."""
+    """List the conversations, most recently used first."""
     from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - each verb pays for what it uses
 
     runtime: Runtime = context.obj
@@ -53,10 +53,10 @@ def show(
     context: typer.Context,
     name: Name,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on showing it while another window holds it.")
+        bool, typer.Option("--follow", help="Follow the conversation while another window continues it.")
     ] = False,
 ) -> None:
-    """Show a conversation as it stands."""
+    """Print a conversation."""
     from hermes_cli.commands import follow as reading  # noqa: PLC0415 - see above
     from hermes_cli.commands.keeping import find, open_store  # noqa: PLC0415
 
@@ -73,9 +73,9 @@ def show(
 
 @app.command("search")
 def search(
-    context: typer.Context, words: Annotated[list[str], typer.Argument(help="Words to look for.")]
+    context: typer.Context, words: Annotated[list[str], typer.Argument(help="Words to search for.")]
 ) -> None:
-    """Find the messages that hold all of the words."""
+    """List the messages that contain all of the words."""
     from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - see above
 
     runtime: Runtime = context.obj
@@ -94,7 +94,7 @@ def search(
 def rename(
     context: typer.Context, name: Name, title: Annotated[str, typer.Argument(help="The new title.")]
 ) -> None:
-    """Give a conversation a title of your own."""
+    """Set the title of a conversation."""
     from hermes_cli.commands.keeping import find, open_store  # noqa: PLC0415 - see above
 
     runtime: Runtime = context.obj
@@ -106,7 +106,7 @@ def rename(
 def rm(
     context: typer.Context, names: Annotated[list[str], typer.Argument(help="Numbers or titles.")]
 ) -> None:
-    """Delete conversations, so that no word of them is left in the file."""
+    """Delete conversations permanently."""
     from hermes_cli.commands.upkeep import remove  # noqa: PLC0415 - see above
 
     remove(context.obj, names)
@@ -116,13 +116,18 @@ def rm(
 def prune_command(
     context: typer.Context,
     days: Annotated[
-        int, typer.Option("--days", min=1, metavar="N", help="Not used for so many days.", show_default=False)
+        int,
+        typer.Option(
+            "--days", min=1, metavar="N", help="Delete what was not used for N days.", show_default=False
+        ),
     ],
-    named: Annotated[bool, typer.Option("--named", help="Also those with a title of your own.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which these are.")] = False,
-    sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    named: Annotated[
+        bool, typer.Option("--named", help="Include conversations whose title you set.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
+    sure: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
 ) -> None:
-    """Delete the conversations that were not used for a while."""
+    """Delete conversations that were not used recently."""
     from hermes_cli.commands.upkeep import prune  # noqa: PLC0415 - see above
 
     prune(context.obj, days, named=named, dry_run=dry_run, sure=sure)
@@ -132,10 +137,10 @@ def prune_command(
 def check_command(
     context: typer.Context,
     rescue: Annotated[
-        bool, typer.Option("--rescue", help="Put what can be read of a damaged file into a new one.")
+        bool, typer.Option("--rescue", help="Recover what can be read into a new database.")
     ] = False,
 ) -> None:
-    """Look whether the file is whole."""
+    """Check the database for damage."""
     from hermes_cli.commands.upkeep import check  # noqa: PLC0415 - see above
 
     check(context.obj, rescue=rescue)
@@ -145,21 +150,24 @@ def check_command(
 def export_command(
     context: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Numbers or titles.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every conversation.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Export every conversation.")] = False,
     format_name: FormatName = None,
     output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="A file, or a folder; else standard output.")
+        str,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write to this file or folder instead of standard output."
+        ),
     ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write conversations in a format of hermes' or of another program's.
+    """Export conversations, in the format of hermes or of another program.
 
-    Without --format the file's ending says which; without a file it is Markdown.
+    Without --format, the file's extension decides; without a file, the format is Markdown.
     """
     from hermes_cli.commands.exchange import export_conversations  # noqa: PLC0415 - see above
 
     if bool(names) == everything:
-        raise UsageError("name conversations, or say --all", "'hermes sessions list' shows them")
+        raise UsageError("name the conversations, or use --all", "'hermes sessions list' shows them")
     export_conversations(context.obj, names or [], format_name, output, force=force)
 
 
@@ -169,9 +177,9 @@ def import_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is standard input.")],
     format_name: FormatName = None,
 ) -> None:
-    """Read conversations that hermes or another program wrote: all of them, or, at a mistake, none.
+    """Import conversations of hermes or another program: all of them, or none if a file has a mistake.
 
-    Without --format the file's content says which it is.
+    Without --format, the format is detected from the content.
     """
     from hermes_cli.commands.exchange import import_conversations  # noqa: PLC0415 - see above
 

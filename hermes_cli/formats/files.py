@@ -33,12 +33,12 @@ def read_bytes(path: Path) -> bytes:
 def place(name: str, title: str, ending: str) -> Path:
     """Return the path that a name means; in a folder, or without a name, one made from the title.
 
-    Raises UsageError for the home of nobody.
+    Raises UsageError for the home directory of an unknown user.
     """
     try:
         path = Path(name).expanduser()
     except RuntimeError:
-        raise UsageError(f"{name} is in the home of nobody") from None
+        raise UsageError(f"{name} refers to an unknown user's home directory") from None
     return file_name(title, ending, path) if path.is_dir() else path
 
 

@@ -167,7 +167,7 @@ def reason(said: str) -> str:
         re.sub(r"^(error|ERROR):\s*", "", line) for line in lines if re.match(r"(?i)error:|.*Error: ", line)
     ]
     errors = [e for e in errors if e and e != "Exception:"]
-    last = errors[-1] if errors else (lines[-1] if lines else "it failed without a word")
+    last = errors[-1] if errors else (lines[-1] if lines else "it printed nothing")
     if _UNREACHABLE.search(said):
         return "the package index cannot be reached"
     return last[:300]

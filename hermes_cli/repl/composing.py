@@ -35,7 +35,7 @@ def _file(name: str) -> Path:
         path = Path(name).expanduser()
         if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
             raise UsageError(f"{path} is no file", "name a text file")
-    except (OSError, RuntimeError, ValueError) as error:  # too long, the home of nobody, a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # too long, an unknown user's home, a NUL
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{sanitize_line(name)}: {(reason or 'no path').lower()}", HINT) from None
     return path

@@ -26,7 +26,7 @@ def open_file(path: Path, environ: Mapping[str, str], hint: str) -> None:
     try:
         command = shlex.split(wanted(environ)) or [name for name in USUAL if shutil.which(name)][:1]
     except ValueError as error:
-        raise UsageError(f"the editor's name {wanted(environ)!r}: {error}".lower(), "mend EDITOR") from None
+        raise UsageError(f"the editor's name {wanted(environ)!r}: {error}".lower(), "fix $EDITOR") from None
     if not command:
         raise UsageError("there is no editor here", "set EDITOR to the one you want")
     try:

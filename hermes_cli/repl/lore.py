@@ -70,7 +70,7 @@ def _show(state: State) -> None:
         f"{counted(cost, 'token')}."
     )
     for key, why in session.lore_problems().items():
-        state.notice(f"Never looked for: {sanitize_line(key)}: {why}")
+        state.notice(f"Ignored key {sanitize_line(key)}: {why}")
 
 
 def _rows(told: Sequence[Told], when: Sequence[str]) -> list[tuple[str, ...]]:

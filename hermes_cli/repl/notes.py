@@ -58,7 +58,7 @@ def summary(state: State, argument: str) -> None:
         state.notice(f"It stands for the first {counted(found.covers, 'message')}; /summary edit changes it.")
     elif argument == "-":
         session.set_summaries(tuple(one for one in session.summaries if one is not found))
-        state.notice("It is gone; what it stood for goes to the model as far as there is room.")
+        state.notice("Removed the summary; its turns are part of the prompt again, as far as they fit.")
     elif argument == EDIT:
         state.suggest(found.text)
         state.in_editor = True

@@ -136,8 +136,8 @@ def test_a_file_that_is_there_stays(told: Env, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["export"], "name conversations, or say --all"),
-        (["export", "1", "--all"], "name conversations, or say --all"),
+        (["export"], "name the conversations, or use --all"),
+        (["export", "1", "--all"], "name the conversations, or use --all"),
         (["export", "--all"], "markdown holds one conversation, and here are 2"),
         (["export", "1", "2", "--format", "fastchat"], "json, sharegpt, openai"),
         (["export", "1", "--format", "docx"], "there is no format 'docx'"),

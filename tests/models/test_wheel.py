@@ -72,7 +72,7 @@ def test_full_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("", "it failed without a word"),
+        ("", "it printed nothing"),
         ("Looking\nWARNING: slow\nERROR: first\nERROR: last\n[notice] new pip", "last"),
         (
             "ERROR: Exception:\nTraceback (most recent call last):\n  File x\nValueError: bad",

@@ -84,7 +84,7 @@ def test_lore_says_what_fired_by_which_word_and_what_it_cost(sera: Env, tmp_path
     assert re.search(rf"by glade +since your turn 2 +{glade} tokens", rows["Glade"])
     assert re.search(rf"in every prompt +{always} tokens", rows["Magic is real."])
     assert f"2 of 3 entries in 1 book: {glade + always} tokens." in result.stderr
-    assert "Never looked for: /(/: it is no regular expression" in result.stderr
+    assert "Ignored key /(/: it is no regular expression" in result.stderr
     assert re.search(rf"lore that fired +{glade} ", result.stderr)
     assert re.search(rf"lore that is always told +{always} ", result.stderr)
 

@@ -91,7 +91,7 @@ class LlamaCppEngine:
         def work() -> None:
             try:
                 self._server.run(request, on_chunk)
-                pieces.put(HermesError("llama.cpp ended the answer without a word", "ask again"))
+                pieces.put(HermesError("llama.cpp returned no result", "ask again"))
             except BaseException as error:  # noqa: BLE001 - carried to the thread that asked
                 pieces.put(error)
 

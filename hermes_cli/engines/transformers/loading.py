@@ -124,7 +124,7 @@ def _require(device: torch.device, plan: Plan) -> None:
     build = f"torch {torch.__version__} has no {device.type.upper()} device"
     raise ModelUnavailable(
         f"the plan is {plan.device}, and {build} here",
-        "install a torch build for it (pytorch.org/get-started), or wish for --device cpu",
+        "install a torch build for it (pytorch.org/get-started), or use --device cpu",
     )
 
 

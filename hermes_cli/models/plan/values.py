@@ -107,7 +107,7 @@ class Plan:
             self.model,
             self.precision,
             f"{self.device}{threads}",
-            f"{gib(self.memory_needed)} of {gib(self.memory_available)} GiB free",
+            f"needs {gib(self.memory_needed)} GiB, {gib(self.memory_available)} GiB free",
             f"context {self.context_size}",
             self.passed_over,
         )

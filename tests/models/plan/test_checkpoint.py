@@ -268,13 +268,17 @@ def test_the_summary() -> None:
     """Broken: the choice would reach the screen without its numbers, or without what was passed over."""
     small = choose(machine(card("RTX 3070", 8, 7.6, (8, 6))), openhermes())
     assert small.summary == (
-        "openhermes-2:16bit · 4-bit nf4 · cuda:0 · 5.4 of 7.6 GiB free · context 8192 "
+        "openhermes-2:16bit · 4-bit nf4 · cuda:0 · needs 5.4 GiB, 7.6 GiB free · context 8192 "
         "· 16-bit would need 15.8"
     )
     large = choose(machine(card("RTX 3090", 24, 23.6, (8, 6))), openhermes())
-    assert large.summary == "openhermes-2:16bit · bf16 · cuda:0 · 15.8 of 23.6 GiB free · context 8192"
+    assert (
+        large.summary == "openhermes-2:16bit · bf16 · cuda:0 · needs 15.8 GiB, 23.6 GiB free · context 8192"
+    )
     processor = choose(machine(ram=64, free=58), openhermes())
-    assert processor.summary.startswith("openhermes-2:16bit · bf16 · cpu, 8 threads · 16.8 of 58.0 GiB free")
+    assert processor.summary.startswith(
+        "openhermes-2:16bit · bf16 · cpu, 8 threads · needs 16.8 GiB, 58.0 GiB free"
+    )
 
 
 def test_what_the_engine_gets() -> None:

@@ -44,7 +44,7 @@ def test_context(model: ModelFacts, free_gib: float, context: int) -> None:
 def test_summary_and_reason() -> None:
     """Broken: the choice would reach the screen without its numbers or without its reason."""
     plan = choose(machine(22.9, cores=2), STARTER)
-    assert plan.summary == "starter · Q4_1 · cpu, 2 threads · 0.8 of 22.9 GiB free · context 8192"
+    assert plan.summary == "starter · Q4_1 · cpu, 2 threads · needs 0.8 GiB, 22.9 GiB free · context 8192"
     assert "2 physical cores" in plan.reason
     assert "8,192" in plan.reason
     assert "--context" in choose(machine(32), OPENHERMES).reason
