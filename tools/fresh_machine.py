@@ -26,7 +26,7 @@ PACKAGES: Final = "python3,python3-venv,make,git,ca-certificates"
 USER: Final = "newcomer"
 QUESTION: Final = "What is the capital of France?"
 SHORT_ANSWER: Final = "OPENHERMES_TEMPERATURE=0 OPENHERMES_MAX_TOKENS=64"
-"""The starter may ramble for minutes. Its answer at temperature 0 is the same on every machine of one kind."""
+"""Without a limit the starter may ramble for minutes, and the time would be that of its answer."""
 COMMANDS: Final = (f"echo '{QUESTION}' | {SHORT_ANSWER} make --silent chat", "make --silent test")
 CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 NETWORK_FILES: Final = (Path("/etc/resolv.conf"), Path("/etc/hosts"), CERTIFICATES)
