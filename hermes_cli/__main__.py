@@ -1,6 +1,7 @@
-"""Where the program begins: `hermes`, `openhermes` and `python -m hermes_cli`.
+"""The entry point of `hermes`, `openhermes` and `python -m hermes_cli`.
 
-Signals are taken before anything else is imported, so that Ctrl-C in the first moments ends hermes quietly.
+Signal handlers are installed before anything else is imported, so that Ctrl-C during the start prints no
+traceback.
 """
 
 import os
@@ -10,7 +11,7 @@ import signal
 def main() -> None:
     """Run hermes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asks that SIGHUP be left alone
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, lambda n, _: os._exit(128 + n))
     from hermes_cli import app  # noqa: PLC0415 - see above
 

@@ -1,6 +1,7 @@
-"""The typer app, and the one place where an error becomes an exit code.
+"""The typer app, which dispatches to the verbs and turns errors into exit codes.
 
-Modules of verbs are imported when their verb is used: `hermes --help` must not wait for a model library.
+The module of a verb is imported when the verb is used, so that `hermes --help` does not import a model
+library.
 """
 
 import importlib
@@ -30,19 +31,19 @@ VERBS = {
     "config": "Show the settings and where they come from.",
     "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
 }
-"""Each verb is the module of that name in `commands/`, which has an `app`."""
+"""The verbs and their help texts. Each verb is a module of that name in `commands/` with an `app`."""
 
 
 class VerbGroup(typer.core.TyperGroup):
-    """Imports a verb's module when the verb is used, and not to list it."""
+    """A group of verbs that imports a verb's module when the verb is used, not when it is listed."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        # Names alone, for "did you mean".
+        # Typer needs only the names, for "did you mean".
         self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
-        """Return the verb's command, or None where there is no such verb."""
+        """Return the verb's command, or None if there is no such verb."""
         if cmd_name not in VERBS:
             return None
         command = typer.main.get_command(importlib.import_module(f"hermes_cli.commands.{cmd_name}").app)
@@ -50,7 +51,7 @@ class VerbGroup(typer.core.TyperGroup):
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
-        """List the verbs from the table."""
+        """Write the list of verbs from VERBS."""
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
@@ -65,7 +66,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands the flag over by position
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the flag by position
     if wanted:
         typer.echo(f"hermes {__version__}")
         raise typer.Exit
@@ -75,7 +76,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands the flag
 def start(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the engine's own log.")] = False,  # noqa: FBT002
-    version: Annotated[  # noqa: ARG001, FBT002 - its callback does the work
+    version: Annotated[  # noqa: ARG001, FBT002 - the callback handles it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
@@ -92,7 +93,7 @@ def start(
 
 
 def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str] = os.environ) -> int:
-    """Run one command line and return its exit code. Errors are said on standard error."""
+    """Run one command line and return its exit code. Errors are printed on standard error."""
     runtime = Runtime(terminal, environ)
     try:
         app(args=list(arguments), obj=runtime, prog_name="hermes", standalone_mode=True)
@@ -100,7 +101,7 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
         return done.code if isinstance(done.code, int) else int(bool(done.code))
     except (ReaderGone, Interrupted) as error:
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last net: a message in place of a traceback
+    except Exception as error:  # noqa: BLE001 - show a message in place of a traceback
         known = translated(error)
         _explain(runtime, f"hermes: {known.message}", known.hint)
         return known.exit_code
@@ -111,7 +112,7 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
 
 def _explain(runtime: Runtime, message: str, hint: str) -> None:
     if runtime.debug:
-        import traceback  # noqa: PLC0415 - seldom needed
+        import traceback  # noqa: PLC0415 - only for --debug
 
         runtime.terminal.notice(traceback.format_exc())
     runtime.terminal.error(message)
@@ -124,9 +125,9 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Run hermes as a program: signals, the terminal given back as it was, the exit code."""
+    """Run hermes as a program: handle signals, restore the terminal, and exit with the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` asks that SIGHUP be left alone
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, _interrupt)
     terminal = Terminal.from_process(os.environ)
     try:
@@ -138,7 +139,7 @@ def main() -> NoReturn:
 
 
 def _leave(terminal: Terminal, code: int) -> NoReturn:
-    """End the process without waiting for llama.cpp, whose threads may be in the middle of a batch."""
+    """Exit the process without waiting for llama.cpp, whose threads may be in the middle of a batch."""
     for stream in (sys.stdout, terminal.stdout, terminal.stderr):
         try:
             if stream is not None:

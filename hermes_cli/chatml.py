@@ -1,11 +1,10 @@
-"""ChatML as token ids: the only file that knows <|im_start|>.
+"""Renders conversations as ChatML token ids.
 
-Control tokens are put in by id, never by spelling. Everything between two of them (role, newline, content)
-is encoded as one segment of ordinary text by an encoder that cannot produce a control token; should one
-turn up all the same, the literals are cut in two and the pieces encoded apart. So a text can spell whatever
-it likes: a rendered conversation holds exactly two control tokens a finished turn.
-
-It knows token ids and how turns are laid out. It refuses to know which engine runs them and how they look.
+Control tokens are inserted by id, never by encoding their spelling. The text between two of them (role,
+newline, content) is encoded as one segment, by an encoder that cannot produce a control token. If the result
+contains one nevertheless, the spellings of control tokens are cut in two and the pieces are encoded
+separately. A rendered conversation therefore has exactly two control tokens per finished turn, whatever its
+text contains.
 """
 
 import json
@@ -24,12 +23,12 @@ IM_END = "<|im_end|>"
 REMEMBERED_TURNS = 1024
 
 Encode = Callable[[str], list[int]]
-"""Ordinary text to token ids, adding nothing of its own."""
+"""Returns the token ids of ordinary text, without adding tokens such as BOS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of a rendered prompt: one control token, or the text between two of them."""
+    """A segment of a rendered prompt: one control token, or the text between two of them."""
 
     ids: tuple[int, ...]
     control: bool
@@ -38,10 +37,11 @@ class Segment:
 class ChatML:
     """Renders conversations for one vocabulary.
 
-    `encode` turns ordinary text into ids. `control` maps the spelling of every control token of the
-    vocabulary to its id; it must hold the two ChatML tokens. `vocabulary` names the tokenizer, so that ids
-    generated with it are known again. `between_turns` is what stands between a turn's end and the next
-    one's start.
+    `encode` returns the ids of ordinary text. `control` maps the spelling of every control token of the
+    vocabulary to its id. `vocabulary` identifies the tokenizer, so that ids that were generated with it can
+    be reused. `between_turns` is the text between the end of a turn and the start of the next one.
+
+    Raises ModelUnavailable if `control` lacks one of the two ChatML tokens.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class ChatML:
         self.vocabulary = vocabulary
         self.im_start = control[IM_START]
         self.im_end = control[IM_END]
-        # Each prompt holds all the turns before it; only the new ones need to be encoded.
+        # Each prompt contains all earlier turns; the cache leaves only the new ones to be encoded.
         self._encode_turn = lru_cache(maxsize=REMEMBERED_TURNS)(lambda text: tuple(self.encode_text(text)))
         self._newline = self.encode_text("\n")
         self._between_turns = Segment(tuple(self.encode_text(between_turns)), control=False)
 
     def encode_text(self, text: str) -> list[int]:
-        """Return the ids of `text` as ordinary text: no control token, whatever it spells.
+        """Return the ids of `text` as ordinary text, without control tokens, whatever it contains.
 
         Raises UsageError for a lone surrogate, which no tokenizer can encode.
         """
@@ -75,8 +75,7 @@ class ChatML:
     def encode_after_newline(self, text: str) -> list[int]:
         """Return the ids of a text that does not begin a segment, as `encode_text` does.
 
-        SentencePiece marks the beginning of what it encodes with a blank of its own; behind a newline the
-        text has none.
+        SentencePiece adds a space to the beginning of the text that it encodes, but not after a newline.
         """
         return self._without_control(text, self._encode_behind_newline)
 
@@ -102,17 +101,18 @@ class ChatML:
         ids = self._encode("\n" + text)
         if ids[: len(self._newline)] == self._newline:
             return ids[len(self._newline) :]
-        # The newline became one token with what follows it: a BPE, which adds no blank.
+        # The newline was merged with the text after it: this is a BPE, which adds no space.
         return self._encode(text)
 
     def holds_control(self, ids: Iterable[int]) -> bool:
-        """Whether a control token is among the ids."""
+        """Return whether a control token is among the ids."""
         return not self._control_ids.isdisjoint(ids)
 
     def _cut(self, text: str) -> Iterable[str]:
-        """Split `text` so that no piece spells a whole control token.
+        """Split `text` so that no piece contains the whole spelling of a control token.
 
-        The cut is behind a literal's first character, a bracket, where the bare vocabulary has a seam anyway.
+        Each cut is after the first character of a spelling, a bracket, where the vocabulary without added
+        tokens has a token boundary anyway.
         """
         start = 0
         for match in self._literals.finditer(text):
@@ -123,8 +123,9 @@ class ChatML:
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
         """Return the prompt for `messages` as segments.
 
-        A last message of the assistant is left open, to be continued. After any other, an assistant turn
-        is opened. The ids equal those of the model's own chat template for ordinary text.
+        If the last message is the assistant's, it gets no end token, so that the model continues it.
+        Otherwise, a new assistant turn is opened. For ordinary text, the ids equal those of the model's chat
+        template.
         """
         start = Segment((self.im_start,), control=True)
         end = Segment((self.im_end,), control=True)
@@ -137,15 +138,15 @@ class ChatML:
         return [*result, start, Segment(self.open_turn_ids(messages), control=False)]
 
     def open_turn_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return the ids with which the assistant's turn that is to be generated begins."""
+        """Return the ids, after the start token, of the assistant's turn that the model continues."""
         if messages and messages[-1].role is Role.ASSISTANT:
             return self.turn_ids(messages[-1])
         return self.turn_ids(Message(Role.ASSISTANT, ""))
 
     def turn_ids(self, message: Message) -> tuple[int, ...]:
-        """Return the ids between a turn's two control tokens.
+        """Return the ids between the two control tokens of a turn.
 
-        They are those it was generated with, where they are of this vocabulary, or else the encoded text.
+        These are the generated ids if they belong to this vocabulary, or else those of the encoded text.
         """
         made = message.turn_ids
         if made is not None and made.vocabulary == self.vocabulary and not self.holds_control(made.ids):
@@ -157,22 +158,22 @@ class ChatML:
         return [i for segment in self.segments(messages) for i in segment.ids]
 
     def system_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Return the ids that the prompt begins with up to the end of the system turn; none without one."""
+        """Return the ids of the prompt up to the end of the system turn; none if there is no system turn."""
         if not messages or messages[0].role is not Role.SYSTEM:
             return []
         return [i for segment in self.segments(messages[:1])[:4] for i in segment.ids]
 
     def generated(self, opening: Sequence[int], new: Sequence[int]) -> TurnIds:
-        """Return the record of a turn that began with the ids `opening` and went on with `new`."""
+        """Return the TurnIds of a turn with the ids `opening` followed by the generated ids `new`."""
         return TurnIds(self.vocabulary, (*opening, *new))
 
 
 def naked_tokenizer(tokenizer_json: str) -> Any:
-    """Return the `tokenizers.Tokenizer` of a tokenizer.json without added tokens and post-processor.
+    """Return the `tokenizers.Tokenizer` of a tokenizer.json, reduced to its vocabulary.
 
-    Without added tokens nothing is recognised by its spelling; without a post-processor nothing is added;
-    without truncation nothing is lost. What is left is the bare vocabulary, whose ids for a text behind a
-    control token are the full tokenizer's.
+    Without added tokens, it recognizes no control token by its spelling. Without post-processor and
+    truncation, it adds no tokens and drops none. For a text after a control token, its ids are those of the
+    full tokenizer.
     """
     from tokenizers import Tokenizer  # noqa: PLC0415 - 60 ms that most commands do not need
 
@@ -180,22 +181,22 @@ def naked_tokenizer(tokenizer_json: str) -> Any:
     spec.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
     pre = spec.get("pre_tokenizer") or {}
     for part in pre.get("pretokenizers", [pre]):
-        # "first" means: a blank where the prompt begins. A ChatML prompt begins with a control token.
+        # "first" adds a space at the start of the prompt. A ChatML prompt starts with a control token.
         if part.get("prepend_scheme") == "first":
             part["prepend_scheme"] = "never"
     return Tokenizer.from_str(json.dumps(spec))
 
 
 def from_tokenizer_json(tokenizer_json: str, vocabulary: str) -> ChatML:
-    """Return the renderer for a Hugging Face tokenizer.json. `vocabulary` names it, such as by its hash.
+    """Return the renderer for a Hugging Face tokenizer.json. `vocabulary` identifies it, such as its hash.
 
-    Raises ModelUnavailable where it has no ChatML tokens.
+    Raises ModelUnavailable if it has no ChatML tokens.
     """
     naked = naked_tokenizer(tokenizer_json)
     added = {token["content"]: token for token in json.loads(tokenizer_json).get("added_tokens", [])}
     # Every added token counts, special or not: OpenHermes 2 lists <|im_start|> as an ordinary one.
     control = {content: int(token["id"]) for content, token in added.items()}
-    # A token that strips the text beside it takes the newline between two turns with it.
+    # A token that strips the whitespace next to it removes the newline between two turns.
     stripped = added.get(IM_END, {}).get("rstrip") or added.get(IM_START, {}).get("lstrip")
 
     def encode(text: str) -> list[int]:

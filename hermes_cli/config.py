@@ -1,7 +1,6 @@
-"""Settings and folders: a TOML file, then the environment, then the command line, in rising weight.
+"""Settings and folders. The environment overrides the TOML file, and the command line overrides both.
 
-It knows which settings there are, where they may come from, and which folders hermes keeps. It refuses to
-know what a persona or a model is: their names are only text here.
+Persona and model names are not resolved here.
 """
 
 from collections.abc import Mapping
@@ -34,12 +33,12 @@ CHOICES = {
     "on_overflow": ("drop", "error", "summarise"),
     "decode": ("ahead", "step"),
 }
-"""What a setting can be, where that is one of a few words."""
+"""The possible values of the settings that take one of a few words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """hermes' own folders. Models from the hub are not here: they stay in the Hugging Face cache."""
+    """The folders of hermes. Models from the hub are not in them: they stay in the Hugging Face cache."""
 
     config: Path
     data: Path
@@ -48,7 +47,7 @@ class Paths:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Paths":
-        """Return the folders for this user; OPENHERMES_HOME moves every one of them."""
+        """Return the folders for this user. OPENHERMES_HOME moves all of them."""
         home = environ.get(HOME_VARIABLE)
         if home:
             try:
@@ -58,7 +57,7 @@ class Paths:
                     f"{HOME_VARIABLE}={home} refers to an unknown user's home directory"
                 ) from None
             return cls(root / "config", root / "data", root / "cache", root / "state")
-        from platformdirs import PlatformDirs  # noqa: PLC0415 - not needed where the variable is set
+        from platformdirs import PlatformDirs  # noqa: PLC0415 - not needed if the variable is set
 
         dirs = PlatformDirs("openhermes", appauthor=False)
         return cls(dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path)
@@ -70,38 +69,38 @@ class Paths:
 
     @property
     def personas(self) -> Path:
-        """Where the user's own personas lie."""
+        """The folder of the user's personas."""
         return self.config / "personas"
 
     @property
     def lore(self) -> Path:
-        """Where the user's own lorebooks lie."""
+        """The folder of the user's lorebooks."""
         return self.config / "lore"
 
     @property
     def models(self) -> Path:
-        """Where model files lie that are not in the Hugging Face cache."""
+        """The folder of model files that are not in the Hugging Face cache."""
         return self.data / "models"
 
     @property
     def conversations(self) -> Path:
-        """The database of everything that was said."""
+        """The database of conversations."""
         return self.data / "conversations.db"
 
     @property
     def prefixes(self) -> Path:
-        """Where the KV caches of system prompts are kept between runs."""
+        """The folder of the prefix cache: the KV caches of system prompts, kept between runs."""
         return self.cache / "prefixes"
 
     @property
     def history(self) -> Path:
-        """The lines that were typed at the prompt."""
+        """The file of the input history."""
         return self.state / "history"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the config file and the environment say. `sources` tells, per setting, which of them did."""
+    """The settings of the config file and the environment. `sources` maps a setting to its source."""
 
     model: str | None = None
     persona: str = DEFAULT_PERSONA
@@ -118,15 +117,15 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def source(self, name: str) -> str:
-        """Where the setting `name` came from."""
+        """Return the source of the setting `name`, such as "config file"."""
         return self.sources.get(name, "default")
 
     def sampling(
         self, persona: str = "", persona_options: Mapping[str, Any] | None = None, *, flags: Mapping[str, Any]
     ) -> Sourced:
-        """Return the options in force: file < persona < environment < flags.
+        """Return the merged options, in rising priority: file, persona, environment, flags.
 
-        A persona outweighs the file, because it was chosen for this conversation and the file for all.
+        The persona overrides the file because it was chosen for this conversation, and the file for all.
         """
         return (
             Sourced()
@@ -138,10 +137,10 @@ class Settings:
 
 
 def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
-    """Read the config file, where there is one, and the environment.
+    """Read the config file, if there is one, and the environment.
 
-    Raises ConfigError for a file that is no TOML (with line and column), an unknown key (with a
-    suggestion), or a value that cannot be used.
+    Raises ConfigError for a file that is not TOML (with line and column), an unknown key (with a
+    suggestion), or an invalid value.
     """
     values, file_options = _read_file(paths.config_file)
     sources = dict.fromkeys(values, "config file")
@@ -193,7 +192,7 @@ def _check_setting(name: str, value: Any, where: str) -> Any:
 def _is_text(value: str) -> bool:
     try:
         value.encode()
-    except UnicodeEncodeError:  # a byte of the environment that is no UTF-8
+    except UnicodeEncodeError:  # the environment has a byte that is not UTF-8
         return False
     return "\0" not in value
 
@@ -217,7 +216,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read_user(value: Any, where: str) -> dict[str, str]:
-    """Return the person's name and description: `user = "Ann"`, or a table [user] with both."""
+    """Return the user's name and description, from `user = "Ann"` or a table [user] with both."""
     table = {"name": value} if isinstance(value, str) else value
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: user takes a text, or a table with name and description")

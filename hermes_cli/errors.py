@@ -1,4 +1,4 @@
-"""The error tree: every failure that hermes can name, and the exit code that a script sees.
+"""The exceptions of hermes, and the exit code of each.
 
 HermesError                 1    something failed
 ├── UsageError              2    the command line or the text on standard input cannot be used
@@ -7,15 +7,14 @@ HermesError                 1    something failed
 ├── ModelUnavailable       69    no such model, a broken model file, no hub
 │   └── DownloadError      69    a download did not arrive, or arrived wrong
 ├── ResourcesExhausted     75    out of memory, out of disk, or busy
-├── StoreError             75    the conversations cannot be read, or nothing more can be kept
+├── StoreError             75    the conversations cannot be read or saved
 │   └── StoreDamaged       75    their file is damaged
-├── ConfigError            78    a config file that cannot be read as one
+├── ConfigError            78    a config file cannot be read, or has an invalid value
 │   └── PersonaError       78    the same for a persona file
-└── ReaderGone            141    whoever read standard output has closed it
+└── ReaderGone            141    the reader of standard output has closed it
 Interrupted          128 + n    signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP
 
-It knows the codes and nothing of how a message reaches the screen: `app.py` is the one place that turns
-an error into an exit.
+Only `app.py` prints errors and turns them into exit codes.
 """
 
 import errno
@@ -26,9 +25,9 @@ from hermes_cli import system_packages
 
 
 class HermesError(Exception):
-    """A failure with a message for the user and the next step to take.
+    """An error with a message for the user and a next step.
 
-    `message` says what happened and what it means; `hint` says what to do next, and may be empty.
+    `message` describes what happened; `hint` describes what to do next, and may be empty.
     """
 
     exit_code: ClassVar[int] = 1
@@ -40,7 +39,7 @@ class HermesError(Exception):
 
 
 class UsageError(HermesError):
-    """The command line, or the text that came in with it, cannot be used."""
+    """The command line, or the text on standard input, cannot be used."""
 
     exit_code = 2
 
@@ -48,10 +47,11 @@ class UsageError(HermesError):
 class FormatError(HermesError):
     """A file of conversations has a mistake, or a format cannot hold a conversation.
 
-    Not 78: that one tells a script that its own settings are wrong and every call will fail; a conversation
-    that somebody else wrote is input, and only this call failed. Not 65, which here means the context.
+    The exit code is not 78, which means that the user's own settings are wrong and every call will fail: a
+    conversation file is input, and only this call failed. It is not 65, which hermes uses for the context.
 
-    `line` counts from 1; 0 is no line at all. `where` names the file; a reader does not know it.
+    `line` counts from 1; 0 means no line. `where` is the name of the file; the functions that read a format
+    leave it empty, and their caller adds it.
     """
 
     def __init__(self, reason: str, line: int = 0, *, where: str = "", hint: str = "") -> None:
@@ -62,7 +62,7 @@ class FormatError(HermesError):
 
 
 class ContextOverflow(HermesError):  # noqa: N818 - the field's own term for it
-    """The prompt has more tokens than the context window leaves room for."""
+    """The prompt does not fit the context window."""
 
     exit_code = 65
 
@@ -78,7 +78,7 @@ class ContextOverflow(HermesError):  # noqa: N818 - the field's own term for it
 
 
 class ModelUnavailable(HermesError):  # noqa: N818 - reads as what happened
-    """There is no such model, or its file is not one."""
+    """There is no such model, or its file cannot be used as one."""
 
     exit_code = 69
 
@@ -94,7 +94,7 @@ class ResourcesExhausted(HermesError):  # noqa: N818 - reads as what happened
 
 
 class StoreError(HermesError):
-    """The database of conversations cannot be opened, or cannot take what it is given."""
+    """The database of conversations cannot be opened or written."""
 
     exit_code = 75
 
@@ -104,7 +104,7 @@ class StoreDamaged(StoreError):  # noqa: N818 - reads as what happened
 
 
 class ConfigError(HermesError):
-    """A config file cannot be read, or holds a value that cannot be used."""
+    """A config file cannot be read, or holds an invalid value."""
 
     exit_code = 78
 
@@ -114,7 +114,7 @@ class PersonaError(ConfigError):
 
 
 class Interrupted(BaseException):
-    """A signal ends the program. No HermesError, so that no `except Exception` in a library swallows it."""
+    """A signal ends the program. A BaseException, so that no `except Exception` in a library catches it."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"signal {signal_number}")
@@ -122,7 +122,7 @@ class Interrupted(BaseException):
 
 
 class ReaderGone(HermesError):  # noqa: N818 - reads as what happened
-    """Standard output was closed by its reader, as `head` does when it has enough."""
+    """The reader of standard output has closed it, for example `head` after its last line."""
 
     exit_code = 141
 
@@ -144,7 +144,7 @@ def is_disk_full(error: OSError) -> bool:
 
 
 def translated(error: Exception) -> HermesError:
-    """Return an error as hermes' own: itself, or what one of another kind means to a user."""
+    """Return an error as a HermesError: unchanged if it is one, or else converted by its type."""
     if isinstance(error, HermesError):
         return error
     if isinstance(error, MemoryError):

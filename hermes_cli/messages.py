@@ -1,8 +1,4 @@
-"""Role, Message and Conversation: pure, frozen values.
-
-This file knows what was said and by whom. It refuses to know how a model is prompted, where a
-conversation is kept, and how it looks.
-"""
+"""Messages and conversations as frozen values."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +6,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """Who speaks. The values are ChatML's own role names."""
+    """The author of a message. The values are the role names of ChatML."""
 
     SYSTEM = "system"
     USER = "user"
@@ -19,11 +15,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TurnIds:
-    """The token ids of one turn exactly as the model saw and made them.
+    """The token ids of one turn, exactly as the model read and generated them.
 
-    `ids` is everything between the turn's two control tokens, the role header included, so that the turn
-    can be put back into a prompt unchanged. `vocabulary` names the tokenizer they belong to; an engine
-    with another one encodes the text again.
+    `ids` are the ids between the turn's two control tokens, including the role, so that a later prompt
+    contains the turn unchanged. `vocabulary` identifies their tokenizer; an engine with another one encodes
+    the text again.
     """
 
     vocabulary: str
@@ -32,7 +28,7 @@ class TurnIds:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: a role, a text, and for a generated reply the ids it was generated with."""
+    """One turn: a role, a text, and for a generated answer its token ids."""
 
     role: Role
     text: str
@@ -41,7 +37,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The turns so far, oldest first. Adding a turn makes a new value; none is ever changed."""
+    """The messages of a conversation, oldest first. `add` returns a new value."""
 
     messages: tuple[Message, ...] = ()
 
@@ -52,18 +48,18 @@ class Conversation:
         return len(self.messages)
 
     def add(self, *messages: Message) -> "Conversation":
-        """Return the conversation with the messages at its end."""
+        """Return the conversation with the messages appended."""
         return Conversation(self.messages + messages)
 
     @property
     def system(self) -> str | None:
-        """The system prompt, or None where the conversation has none."""
+        """The system prompt, or None if the conversation has none."""
         if self.messages and self.messages[0].role is Role.SYSTEM:
             return self.messages[0].text
         return None
 
     def with_system(self, text: str | None) -> "Conversation":
-        """Return the same turns under another system prompt; None takes it away."""
+        """Return the same turns with another system prompt; None removes it."""
         turns = self.messages[1:] if self.system is not None else self.messages
         head = () if text is None else (Message(Role.SYSTEM, text),)
         return Conversation(head + turns)
@@ -71,9 +67,9 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a conversation begins: the system prompt, examples of how it goes, and the greetings.
+    """The beginning of a conversation: the system prompt, example exchanges, and greetings.
 
-    `examples` are whole exchanges, oldest first. Of the `greetings` one is shown, the others are its swipes.
+    `examples` are whole exchanges, oldest first. One of the `greetings` is shown, the others are its swipes.
     """
 
     system: str | None = None
@@ -82,18 +78,18 @@ class Opening:
 
     @property
     def before(self) -> tuple[Message, ...]:
-        """What goes before every turn: system prompt and examples."""
+        """The messages before the first turn: system prompt and examples."""
         head = () if self.system is None else (Message(Role.SYSTEM, self.system),)
         return head + self.examples
 
     def conversation(self, greeting: int = 0) -> Conversation:
-        """Return the conversation before the person's first turn, with one of the greetings."""
+        """Return the conversation before the user's first turn, with the greeting of that index, if any."""
         shown = self.greetings[greeting : greeting + 1]
         return Conversation((*self.before, *(Message(Role.ASSISTANT, text) for text in shown)))
 
     @classmethod
     def behind(cls, before: Iterable[Message], greetings: tuple[str, ...] = ()) -> "Opening":
-        """Return the opening whose system prompt and examples are those messages."""
+        """Return the opening whose system prompt and examples are the messages `before`."""
         turns = tuple(before)
         if turns and turns[0].role is Role.SYSTEM:
             return cls(turns[0].text, turns[1:], greetings)

@@ -1,8 +1,8 @@
-"""GenerationOptions: what can be asked of a sampler, within which range, and where each value came from.
+"""The generation options: their defaults, ranges and help texts, and the source of each value.
 
-One table, `FIELDS`, gives the defaults, the ranges, the help texts, and the names under which an option is
-set on the command line, in a file, in the environment and by `/set`. Every engine applies the options in
-this order: repetition penalty, DRY, temperature 0 (greedy) or else top-k, top-p, min-p, XTC, temperature.
+The table `FIELDS` declares the types, the ranges, the help texts, and the names that the command line, the
+config file, the environment and `/set` use. Every engine applies the options in this order: repetition
+penalty, DRY, then greedy decoding at temperature 0, or else top-k, top-p, min-p, XTC, temperature.
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_CONTEXT = 10_000_000
-"""No context window is larger: a number above it is a slip of the finger."""
+"""Upper limit for a number of tokens. No context window is larger, so a number above it is a typing error."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """How an answer is sampled and when it ends. None means: no limit, or no fixed seed."""
+    """The options of sampling and of the end of an answer. None means no limit, or no fixed seed."""
 
     temperature: float = 0.8
     top_p: float = 0.95
@@ -39,7 +39,7 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True)
 class OptionField:
-    """One option: its type, its closed range, and one line of help."""
+    """An option: its type, its closed range, and one line of help."""
 
     name: str
     kind: type
@@ -49,7 +49,7 @@ class OptionField:
 
     @property
     def range_text(self) -> str:
-        """The range as a person would write it."""
+        """The range in words, for error messages."""
         if self.kind is str:
             return "text"
         if math.isinf(self.high):
@@ -102,19 +102,19 @@ FIELDS: dict[str, OptionField] = {
 
 
 class OptionError(ValueError):
-    """A value that an option cannot take. The caller adds which file or flag it stood in."""
+    """A value that an option cannot take. The caller adds the file or flag that contains it."""
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest known word, or nothing."""
-    import difflib  # noqa: PLC0415 - only a mistake needs it
+    """Return `; did you mean 'x'?` for the nearest known word, or "" if none is near."""
+    import difflib  # noqa: PLC0415 - only errors need it
 
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def check_value(name: str, value: Any) -> Any:
-    """Return the value of option `name` in its own type.
+    """Return the value of option `name`, converted to the option's type.
 
     Raises OptionError for an unknown name, a wrong type, or a number out of range.
     """
@@ -126,7 +126,7 @@ def check_value(name: str, value: Any) -> Any:
         return _check_texts(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise OptionError(f"{name} takes a number, not {_shown(value)}")
-    if not known.low <= value <= known.high:  # NaN and infinity are in no range
+    if not known.low <= value <= known.high:  # also rejects NaN
         raise OptionError(f"{name} is {_shown(value)}; it can be {known.range_text}")
     if known.kind is int and value != int(value):
         raise OptionError(f"{name} takes a whole number, not {value}")
@@ -137,14 +137,14 @@ def _shown(value: Any) -> str:
     """Return the value for an error message, cut to a readable length."""
     try:
         return reprlib.repr(value)
-    except ValueError:  # Python refuses to write out an integer of more than 4,300 digits
+    except ValueError:  # Python converts no integer of more than 4,300 digits to text
         return "a number of thousands of digits"
 
 
 def check_table(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a TOML table, checked, under their own names.
+    """Return the checked options of a TOML table, with `_` for `-` in their names.
 
-    Raises OptionError as `check_value` does, and for an option that is there in both of its spellings.
+    Raises OptionError as `check_value` does, and for an option that is given in both spellings.
     """
     result: dict[str, Any] = {}
     for key, value in table.items():
@@ -165,7 +165,7 @@ def _check_texts(name: str, value: Any) -> tuple[str, ...]:
 
 
 def parse_text(name: str, text: str) -> Any:
-    """Return the value that `text` spells for option `name`, as typed in a shell or after `/set`.
+    """Return the value of option `name` from a text, as typed in a shell or after `/set`.
 
     Raises OptionError as `check_value` does.
     """
@@ -184,25 +184,25 @@ def parse_text(name: str, text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """Options together with where each value that is no default came from."""
+    """Options, with the source of each value that is not a default."""
 
     options: GenerationOptions = field(default_factory=GenerationOptions)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def with_layer(self, values: Mapping[str, Any], source: str) -> "Sourced":
-        """Return these options with `values` laid over them. Values are checked already."""
+        """Return these options overridden by `values`, which must be checked already."""
         if not values:
             return self
         options = dataclasses.replace(self.options, **values)
         return Sourced(options, {**self.sources, **dict.fromkeys(values, source)})
 
     def source(self, name: str) -> str:
-        """Where the value of `name` came from."""
+        """Return the source of the value of option `name`, such as "environment"."""
         return self.sources.get(name, "default")
 
 
 def value_text(value: Any) -> str:
-    """Return an option's value as a person reads it."""
+    """Return the value of an option as text for display."""
     if value is None or value == ():
         return "none"
     if isinstance(value, tuple):

@@ -1,7 +1,4 @@
-"""Files that only their owner can read: written whole or not at all, and never over another unasked.
-
-It knows files and refuses to know what stands in them.
-"""
+"""Atomic writes of files that only their owner can read. Existing files are replaced only on request."""
 
 import errno
 import os
@@ -16,7 +13,7 @@ _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, 
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that only its owner can look into. Raises HermesError."""
+    """Create a folder that only its owner can open. Raises HermesError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -24,15 +21,15 @@ def make_private(folder: Path) -> None:
 
 
 def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str = "take another name") -> None:
-    """Write a file that only its owner can read, over another only if told to.
+    """Write a file that only its owner can read. An existing file is overwritten only with `replace`.
 
-    Raises UsageError with `hint` where there is one already, HermesError where it cannot be written.
+    Raises UsageError with `hint` if the file exists, HermesError if it cannot be written.
     """
     in_the_way = UsageError(f"there is already a file {path}", hint)
     try:
         if not replace and (path.exists() or path.is_symlink()):
             raise in_the_way
-        descriptor, draft = tempfile.mkstemp(prefix=".hermes-", dir=path.parent)  # made with 0600
+        descriptor, draft = tempfile.mkstemp(prefix=".hermes-", dir=path.parent)  # creates it with mode 0600
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
                 file.write(data)
@@ -49,7 +46,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str =
 
 
 def _name(draft: Path, path: Path, *, replace: bool) -> None:
-    """Give a draft its name. A link fails where another file has come in the meantime; a rename would not."""
+    """Move a draft to its path. A hard link fails if the path exists by now; a rename would overwrite it."""
     if replace:
         draft.replace(path)
         return
@@ -58,7 +55,7 @@ def _name(draft: Path, path: Path, *, replace: bool) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        draft.rename(path)  # as on FAT, which has no links
+        draft.rename(path)  # for file systems without links, such as FAT
 
 
 def _unwritten(path: Path, error: OSError | ValueError) -> HermesError:

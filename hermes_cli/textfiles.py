@@ -1,7 +1,6 @@
-"""Small files that people write: read whole, as UTF-8, with a limit, and TOML among them as a table.
+"""Reads small UTF-8 text and TOML files, with a size limit.
 
-Every mistake is an error of the kind that the caller names, with the place where it stands. It knows bytes
-and TOML's grammar, and refuses to know what any key means.
+The caller chooses the type of the errors, which name the file and the position of a mistake.
 """
 
 import re
@@ -33,7 +32,7 @@ def read_text(
 ) -> str:
     """Return the text of a file of at most `max_bytes`.
 
-    Raises `error` where it is not there, no ordinary file, too large, or no UTF-8 text.
+    Raises `error` if the file is missing, not a regular file, too large, or not UTF-8 text.
     """
     data = read_bytes(path, error, missing_hint, max_bytes)
     try:
@@ -51,7 +50,10 @@ def read_text(
 
 
 def read_bytes(path: Path, error: type[ConfigError], missing_hint: str, max_bytes: int) -> bytes:
-    """Return what is in a file of at most `max_bytes`. Raises `error` as `read_text` does, but for UTF-8."""
+    """Return the contents of a file of at most `max_bytes`.
+
+    Raises `error` if the file is missing, not a regular file, or too large.
+    """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -73,8 +75,8 @@ def read_bytes(path: Path, error: type[ConfigError], missing_hint: str, max_byte
 
 
 def parse_toml(text: str, path: Path, error: type[ConfigError]) -> dict[str, Any]:
-    """Return the table that the text of `path` spells. Raises `error` with line and column."""
-    # Editors on Windows begin a file with this mark; TOML 1.0 has no place for it.
+    """Return the TOML table in the text of `path`. Raises `error` with line and column."""
+    # Editors on Windows write a byte-order mark, which TOML 1.0 does not allow.
     text = text.removeprefix(_BOM)
     if _toml_work(text) > _MAX_TOML_WORK:
         raise error(f"{path}: a line of it holds too many dots", "break the line, or shorten it")
@@ -94,10 +96,10 @@ def parse_toml(text: str, path: Path, error: type[ConfigError]) -> dict[str, Any
 
 
 def _toml_work(text: str) -> int:
-    """Return a bound for tomllib's work on dotted keys, from the dots that are in no text and no comment.
+    """Return an upper bound for tomllib's work on dotted keys, from the dots outside of texts and comments.
 
-    It is the square of a key's length, and a table header's length again for each line below it: without a
-    limit, 1 MB of "a.a.a" would keep it busy for half an hour.
+    The work grows with the square of a key's length, and with the length of a table header times the lines
+    below it. Without a limit, 1 MB of "a.a.a" would take half an hour.
     """
     lines = _PROSE.sub("", text).split("\n")
     headers = max((line.count(".") for line in lines if line.lstrip(" \t").startswith("[")), default=0)

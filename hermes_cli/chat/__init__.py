@@ -1,1 +1,1 @@
-"""The heart: a session is an engine, a conversation and the options in force."""
+"""Chat sessions: an engine, a conversation, its options, and the prompt that is built from them."""

@@ -1,4 +1,4 @@
-"""What goes to the model, as frozen values: the messages, what they are made of, and what was left out."""
+"""An assembled prompt as frozen values: its messages, its parts, and the parts that were left out."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from hermes_cli.messages import Message
 
 
 class Kind(StrEnum):
-    """What a part of the prompt is, in the words of `/context`. They stand in this order."""
+    """The kind of a part of the prompt, as `/context` prints it. The order is that of the output."""
 
     SYSTEM = "system prompt and persona"
     ALWAYS = "lore that is always told"
@@ -23,7 +23,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of the prompt: its tokens, and how many pieces of how many are in it."""
+    """One part of the prompt: its tokens, and how many (`kept`) of its pieces (`of`) are included."""
 
     kind: Kind
     tokens: int
@@ -33,10 +33,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A prompt. The parts' tokens add up to `tokens`, which is the engine's own count.
+    """A prompt. The tokens of its parts add up to `tokens`, which the engine counted.
 
-    `answer_room` is what is kept free for the answer, of `window` tokens. `first` is the place of the first
-    turn that is kept. `without_room` are entries that fired, or are always told, and found no room.
+    Of the `window` tokens, `answer_room` are reserved for the answer. `first` is the index of the first turn
+    that is included. `always` and `told` are the lore entries in the prompt; `without_room` are the entries
+    that fired, or are always included, but did not fit.
     """
 
     messages: tuple[Message, ...]
@@ -51,5 +52,5 @@ class Assembled:
 
     @property
     def left_out(self) -> tuple[Part, ...]:
-        """The parts of which something is left out."""
+        """The parts that are not included completely."""
         return tuple(part for part in self.parts if part.kept < part.of)

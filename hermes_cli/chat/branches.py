@@ -1,6 +1,6 @@
-"""Moving about in a conversation's tree: undo, swipe, go to, fork. Nothing is ever deleted by it.
+"""Navigation in the tree of a conversation: undo, swipe, go to, fork, resume.
 
-It knows how the visible path and the tree hang together. It refuses to know how a tree is drawn.
+None of these operations deletes a message.
 """
 
 from hermes_cli.chat import setting
@@ -13,14 +13,14 @@ from hermes_cli.store.store import Store
 
 
 def store_of(session: Session) -> Store:
-    """Return the store that keeps a session. Raises UsageError where a fault has ended the keeping."""
+    """Return the store of a session. Raises UsageError if saving has stopped after an error."""
     if session.keeper.store is None:
         raise UsageError("nothing is kept any more in this run, so there is no tree to move in")
     return session.keeper.store
 
 
 def named(store: Store, name: str) -> StoredConversation:
-    """Return the conversation of that name or id. Raises UsageError where there is none, or several."""
+    """Return the conversation with this name or id. Raises UsageError if there is none, or several."""
     found = store.named(name)
     if not found:
         raise UsageError(f"there is no conversation '{name}'", "'hermes sessions list' shows them")
@@ -31,7 +31,7 @@ def named(store: Store, name: str) -> StoredConversation:
 
 
 def open_elsewhere(conversation: StoredConversation) -> StoreError:
-    """Return the error for a conversation that another window has."""
+    """Return the error for a conversation that is open in another hermes process."""
     return StoreError(
         f"'{one_line(conversation.title)}' is open in another window",
         f"'hermes chat -r {conversation.id} --fork' goes on in a copy, "
@@ -40,17 +40,20 @@ def open_elsewhere(conversation: StoredConversation) -> StoreError:
 
 
 def one_line(title: str) -> str:
-    """Return a title without the line ends that an imported one may have."""
+    """Return a title on one line. An imported title may contain line breaks."""
     return " ".join(title.split())
 
 
 def undo(session: Session, count: int) -> None:
-    """Stand before the person's last turn, or the `count`th from the end. Raises UsageError for too many."""
+    """Undo the user's last `count` turns and their answers.
+
+    Raises UsageError if there are fewer turns.
+    """
     session.cut(asked_at(session, count))
 
 
 def asked_at(session: Session, count: int) -> int:
-    """Return the place of the person's `count`th turn from the end. Raises UsageError for too many."""
+    """Return the index of the user's `count`th turn from the end. Raises UsageError if there are fewer."""
     asked = [
         place
         for place, message in enumerate(session.conversation)
@@ -65,9 +68,9 @@ def asked_at(session: Session, count: int) -> int:
 
 
 def alternatives(session: Session) -> tuple[int, int]:
-    """Return how many answers, or greetings, there are at this point, and the place of the visible one.
+    """Return the number of swipes of the last answer or greeting, and the index of the visible one.
 
-    Raises UsageError where the last turn is neither.
+    Raises UsageError if the last turn is neither.
     """
     if _is_unwritten(session):
         return len(session.opening.greetings), session.keeper.greeting
@@ -76,17 +79,17 @@ def alternatives(session: Session) -> tuple[int, int]:
 
 
 def _is_unwritten(session: Session) -> bool:
-    """Whether a greeting is all that there is, and nothing is written down yet."""
+    """Return whether the conversation consists of a greeting and is not saved yet."""
     return session.keeper.conversation is None and len(session.conversation) == session.opened > session.root
 
 
 def at_a_greeting(session: Session) -> bool:
-    """Whether the conversation stands at the character's greeting."""
+    """Return whether the character's greeting is the last message."""
     return len(session.conversation) == session.opened > session.root
 
 
 def _siblings(session: Session) -> list[int]:
-    """Return the ids of the answers at this point, oldest first."""
+    """Return the ids of the last answer and its siblings, oldest first."""
     path, last = session.keeper.path, session.conversation.messages[-1:]
     if session.keeper.conversation is None or not path or last[0].role is not Role.ASSISTANT:
         raise UsageError("there is no answer here to have alternatives", "ask something first")
@@ -95,7 +98,10 @@ def _siblings(session: Session) -> list[int]:
 
 
 def swipe(session: Session, place: int) -> None:
-    """Show another one of the answers at this point, by its place among them."""
+    """Show another swipe of the last answer or greeting. `place` is its index among the swipes.
+
+    Raises UsageError if there is no swipe with that index.
+    """
     count, _ = alternatives(session)
     if not 0 <= place < count:
         what = "greetings" if at_a_greeting(session) else "answers"
@@ -108,9 +114,9 @@ def swipe(session: Session, place: int) -> None:
 
 
 def go_to(session: Session, number: int) -> None:
-    """Stand at a message of this conversation; at one of the person's, at its newest answer.
+    """Make a message of this conversation the last visible one; for a user message, its newest answer.
 
-    Raises UsageError for a message that this conversation does not have.
+    Raises UsageError if this conversation has no such message.
     """
     store = store_of(session)
     found = store.message(number)
@@ -123,19 +129,22 @@ def go_to(session: Session, number: int) -> None:
 
 
 def show(session: Session, path: list[StoredMessage]) -> None:
-    """Make a path of the tree the visible one."""
+    """Make a path of the tree the visible conversation."""
     session.conversation = Conversation((*session.opening.before, *(stored.message for stored in path)))
     session.keeper.stand([stored.id for stored in path])
 
 
 def last_messages(session: Session, count: int) -> list[StoredMessage]:
-    """Return the last visible messages as they are kept, oldest first."""
+    """Return the last `count` visible messages from the store, oldest first."""
     store, path = store_of(session), session.keeper.path[-count:]
     return [found for found in map(store.message, path) if found is not None]
 
 
 def fork(session: Session, title: str) -> StoredConversation:
-    """Go on in a new conversation that begins as this one does, and return it. This one stays as it is."""
+    """Copy the visible path to a new conversation, continue there, and return it.
+
+    The original conversation does not change. Raises UsageError if nothing is saved yet.
+    """
     store, keeper = store_of(session), session.keeper
     if keeper.conversation is None:
         raise UsageError("there is nothing to fork yet", "ask something first")
@@ -151,9 +160,9 @@ def fork(session: Session, title: str) -> StoredConversation:
 
 
 def leave_disk(session: Session) -> int:
-    """From here on keep the conversation in memory alone, where its tree goes on as it stands.
+    """Copy the conversation's tree to a store in memory, and save everything that follows only there.
 
-    Return how many of its messages are on the disk: they stay there.
+    Return the number of its messages on disk. These are not deleted.
     """
     before, keeper = store_of(session), session.keeper
     before.claims.release()
@@ -173,9 +182,9 @@ def leave_disk(session: Session) -> int:
 
 
 def resume(session: Session, conversation: StoredConversation, frame: Frame | None = None) -> None:
-    """Go on where another conversation stands, with its persona's frame.
+    """Continue a stored conversation at its last visible message, with the frame of its persona.
 
-    Raises StoreError where another window has it.
+    Raises StoreError if another process has it open.
     """
     store = store_of(session)
     if not store.claims.take(conversation.id):
@@ -190,7 +199,7 @@ def resume(session: Session, conversation: StoredConversation, frame: Frame | No
 
 
 def _set(session: Session, conversation: StoredConversation, frame: Frame) -> None:
-    """Let hold what is kept with a conversation: names, note, what was condensed."""
+    """Apply the stored settings of a conversation to the session: names, seed, note, summaries."""
     store = store_of(session)
 
     def path_to(number: int) -> list[Message]:

@@ -1,7 +1,4 @@
-"""Condensing: the model makes a note of the oldest turns, before they are left out.
-
-It knows how that is asked for. It refuses to know when it is needed and where the note then stands.
-"""
+"""Summaries of the oldest turns, written by the model before these turns are left out of the prompt."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +12,7 @@ from hermes_cli.options import GenerationOptions
 from hermes_cli.personas.macros import Macros
 
 LENGTH_SHARE: Final = 16
-"""A note may have a sixteenth of the window, and of that no more than MAX_TOKENS."""
+"""A summary is limited to a sixteenth of the context window, and to MAX_TOKENS."""
 MAX_TOKENS: Final = 400
 LEAD: Final = "What happened before:\n"
 _SENTENCE: Final = re.compile(r"[.!?…]['\")*]*(?=\s|$)")
@@ -35,10 +32,10 @@ def condense(
     options: GenerationOptions,
     cancel: Cancel,
 ) -> str | None:
-    """Return a note of the turns, and of what an earlier note says; None where it was cancelled.
+    """Return a summary of the turns and of an earlier summary, or None if the generation was cancelled.
 
-    Turns that do not fit the window at once are condensed piece by piece, never cut; one that does not fit
-    alone is left out. The note is empty where nothing is left.
+    Turns that do not fit the context window together are condensed in several steps. No turn is cut; a turn
+    that does not fit by itself is skipped. The summary is empty if no text results.
     """
     note = earlier.text.removeprefix(LEAD) if earlier else ""
     room = engine.context_size - engine.context_size // 4
@@ -64,7 +61,7 @@ def condense(
 
 
 def _whole(text: str, *, cut: bool) -> str:
-    """Return a text up to its last whole sentence, where it was cut and has one."""
+    """Return a text; if it was cut off, only up to the end of its last complete sentence, if it has one."""
     ends = [found.end() for found in _SENTENCE.finditer(text)] if cut else []
     return text[: ends[-1]] if ends else text
 

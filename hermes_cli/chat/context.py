@@ -1,13 +1,12 @@
-"""The context budget: what of a conversation goes to the model, and what is left out.
+"""The context budget: selects the parts of a conversation that fit the context window.
 
-It knows what each part costs, in tokens as the engine counts them, and in which order parts give way:
-examples first, then the oldest turns with their answers, then notes, then lore. System prompt and persona
-never do. It refuses to know what wakes an entry and how any of it looks.
+If the window is full, parts are dropped in this order: examples, the oldest turns with their answers, notes,
+lore. The system prompt and the persona are never dropped. Sizes are tokens as the engine counts them.
 
-Everything follows from the turns: it is worked out turn by turn, as it was when they were said. So a prompt
-begins as the last one did, and the engine need not evaluate that part again, also after a swipe or a retry.
-For the same reason an entry that fired stays where it was told, and where turns must go an eighth of the
-window is made free at once.
+The selection is a function of the turns and is computed turn by turn, as it was when each turn was sent. The
+prompt therefore begins like the previous one, also after a swipe or a retry, and the engine can reuse its
+prefix cache. For the same reason a lore entry stays at the position at which it was first inserted, and if
+turns must be dropped, an eighth of the window is freed at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,20 +22,23 @@ from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.lorebook import Position
 
 ANSWER_ROOM: Final = 1024
-"""Tokens that are kept free for an answer of no given length, but never more than a fourth of the window."""
+"""Tokens reserved for an answer without `max_tokens`; never more than a quarter of the context window."""
 SLACK_SHARE: Final = 8
 _ASKED: Final = Message(Role.USER, "")
 _PINNED: Final = -1
 
 _Row = tuple[Kind, int, Message]
-"""A message beside the turns: what it is, and before which turn it stands."""
+"""A message that is not a turn: its kind, the index of the turn that it precedes, and the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """How things stood at one of the person's turns: what was kept from where on, and which lore stood.
+    """The selection at one of the user's turns.
 
-    `length` counts the turns up to and with that one, `first` and `example` are the first that were kept.
+    `length` counts the turns up to and including that one. `first` and `example` are the indices of the first
+    turn and of the first example exchange that are included. `standing` are the lore entries in the prompt,
+    `without_room` those that fired and did not fit. `fired_at` maps an entry's number to the number of turns
+    at which it last fired.
     """
 
     length: int = 0
@@ -49,20 +51,20 @@ class _Step:
 
 
 class Counter(Protocol):
-    """What a context is worked out for: an engine, or what counts as one does."""
+    """The part of an engine that a context needs: the window size and the token counter."""
 
     @property
     def context_size(self) -> int:
         """The context window in tokens."""
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return how many tokens the prompt for these messages has, to the token."""
+        """Return the exact number of tokens of the prompt for these messages."""
 
 
 class Context:
-    """Works out the prompts of one conversation with one engine.
+    """Builds the prompts of one conversation for one engine.
 
-    `max_tokens` is how long an answer may become; None where nobody said.
+    `max_tokens` is the limit for an answer, or None if there is no limit.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Context:
         self._frame = frame
         self._costs = dict[Message, int]()
         self._asked = engine.count_tokens([_ASKED])
-        self._window = engine.context_size  # of a model that was still loading it is known only now
+        self._window = engine.context_size  # unknown until the model is loaded
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
         self._head = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
         self._summary = summary
@@ -92,20 +94,20 @@ class Context:
         self._steps = [_Step(first=summary.covers if summary else 0)]
 
     def cost(self, message: Message) -> int:
-        """Return the tokens of a turn, with what marks its beginning and its end."""
+        """Return the number of tokens of a turn, including its control tokens and role."""
         if message not in self._costs:
             self._costs[message] = self._engine.count_tokens([message, _ASKED]) - self._asked
         return self._costs[message]
 
     def prompt(self, turns: Sequence[Message]) -> Assembled:
-        """Return what goes to the model behind these turns.
+        """Return the prompt for these turns.
 
-        The last of them is the person's, or an answer that is gone on with. What cannot be left out may be
-        more than the window holds.
+        The last turn is the user's, or an answer that is to be continued. The prompt may exceed the window if
+        the parts that are never dropped do.
         """
         try:
             self._go_to(turns)
-        except BaseException:  # Ctrl-C, or an engine that cannot count: nothing is known by halves
+        except BaseException:  # Ctrl-C, or a failing token counter: discard the half-computed state
             self._turns, self._turn_ends, self._steps = [], [0], self._steps[:1]
             raise
         step, end = self._steps[-1], _end(turns)
@@ -132,7 +134,7 @@ class Context:
     # Turn by turn
 
     def _go_to(self, turns: Sequence[Message]) -> None:
-        """Work out what is new, from where the turns are others than before."""
+        """Compute the steps from the first turn that differs from the previous call."""
         same = 0
         for before, now in zip(self._turns, turns, strict=False):
             if before is not now and before != now:
@@ -149,7 +151,7 @@ class Context:
                 self._steps.append(self._step(self._steps[-1], place))
 
     def _step(self, before: _Step, place: int) -> _Step:
-        """Return how things stand at the person's turn of that place."""
+        """Return the step for the user's turn at index `place`, computed from the step before it."""
         now = place + 1
         fires = self.lore.fires(self._turns[:now], before.fired_at)
         fired = {number: now for number, word in fires.items() if word != STILL}
@@ -157,7 +159,10 @@ class Context:
         return self._with_room(self._with_lore(step, fires), fires)
 
     def _with_lore(self, step: _Step, fires: Mapping[int, str]) -> _Step:
-        """Return the step with what fires, behind what stands or, where that is too much, in its place."""
+        """Return the step with the entries that fire added to the standing ones.
+
+        If they exceed the lore budget, the standing entries that do not fire again are dropped.
+        """
         standing = [one for one in step.standing if one.at >= step.first]
         there = {one.number for one in standing}
         told = (
@@ -176,7 +181,10 @@ class Context:
     # Room
 
     def _with_room(self, step: _Step, fires: Mapping[int, str], begun: int = 0) -> _Step:
-        """Return the step with as much as fits the window, beside an answer of so many tokens."""
+        """Return the step reduced until it fits the window.
+
+        `begun` is the number of tokens of the answer that is to be continued.
+        """
         limit = self._window - self._answer_room - begun
         if self._frame.overflow is Overflow.ERROR or self._total(step) <= limit:
             return step
@@ -191,7 +199,7 @@ class Context:
         return self._without_lore(step, self._total(step) - limit)
 
     def _without_lore(self, step: _Step, over: int) -> _Step:
-        """Return the step without as much lore as there are tokens too many."""
+        """Return the step without the least important lore entries, of at least `over` tokens in total."""
         standing, go = list(step.standing), list(step.without_room)
         for one in reversed(by_weight(standing)):
             if over > 0:
@@ -201,7 +209,7 @@ class Context:
         return replace(step, standing=tuple(standing), without_room=tuple(go))
 
     def _total(self, step: _Step) -> int:
-        """Return the tokens of the prompt at the person's turn with which a step ends."""
+        """Return the number of tokens of the prompt at the user's turn with which a step ends."""
         rows = self._rows(step, step.length)
         example = self._example_starts[step.example]
         return (
@@ -214,7 +222,7 @@ class Context:
     # The prompt
 
     def _rows(self, step: _Step, end: int) -> Iterator[_Row]:
-        """Yield what stands around the turns, in that order; the next answer is said at `end`."""
+        """Yield the messages around the turns, in prompt order; `end` is the index of the next answer."""
         if self._system:
             yield Kind.SYSTEM, _PINNED, Message(Role.SYSTEM, self._system)
         for message in self._examples[self._example_starts[step.example] :]:
@@ -236,7 +244,7 @@ class Context:
     def _parts(
         self, step: _Step, rows: Sequence[_Row], turns: Sequence[Message], messages: Sequence[Message]
     ) -> Iterator[Part]:
-        """Yield what the prompt is made of."""
+        """Yield the parts of the prompt with their sizes."""
         always = sum(one.tokens for one in self._always if one.entry.position is not Position.DEPTH)
         examples = len(self._example_starts) - 1
         exchanges = [start for start in _exchange_starts(turns) if start >= self._steps[0].first]
@@ -249,7 +257,7 @@ class Context:
         }
         moved = {Kind.SYSTEM: -always, Kind.ALWAYS: always, Kind.HEAD: self._head}
         moved[Kind.TURNS] = self._turn_ends[len(turns)] - self._turn_ends[step.first]
-        if messages and messages[-1].role is Role.ASSISTANT:  # it is left open, to be gone on with
+        if messages and messages[-1].role is Role.ASSISTANT:  # has no end token: the model continues it
             closing = self.cost(messages[-1]) - self._engine.count_tokens(messages[-1:])
             last = Kind.TURNS if turns else Kind.EXAMPLES
             moved[last] = moved.get(last, 0) - closing
@@ -263,10 +271,10 @@ class Context:
 
 
 def _end(turns: Sequence[Message]) -> int:
-    """Return before which place the next answer is said: the last turn may be one that is gone on with."""
+    """Return the index of the next answer: that of the last turn if it is an answer to be continued."""
     return len(turns) - (bool(turns) and turns[-1].role is Role.ASSISTANT)
 
 
 def _exchange_starts(messages: Sequence[Message]) -> list[int]:
-    """Return where each exchange begins: with a turn of the person's, or with the first turn of all."""
+    """Return the index at which each exchange begins: a user's turn, or the very first turn."""
     return [place for place, m in enumerate(messages) if m.role is Role.USER or not place]

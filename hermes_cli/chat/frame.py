@@ -1,8 +1,4 @@
-"""Frame: what stands around the turns of a conversation besides its opening. Frozen values.
-
-It knows notes, lorebooks and what to do where the context is full. It refuses to know tokens, which
-`context.py` counts.
-"""
+"""The parts of a prompt around the turns, besides the opening: notes, lorebooks, summaries. Frozen values."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,18 +10,18 @@ from hermes_cli.personas.persona import DEFAULT_USER, Note
 
 
 class Overflow(StrEnum):
-    """What happens where a conversation no longer fits the context window."""
+    """What happens if a conversation no longer fits the context window."""
 
-    DROP = "drop"  # examples and then the oldest turns are left out
-    ERROR = "error"  # nothing is answered
-    SUMMARISE = "summarise"  # the oldest turns are left out, and the model condenses them
+    DROP = "drop"  # leave out the examples, then the oldest turns
+    ERROR = "error"  # raise ContextOverflow
+    SUMMARISE = "summarise"  # as DROP, and the model summarizes the turns that are left out
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the model made of the oldest turns, and stands for them.
+    """The model's summary of the oldest turns, which replaces them in the prompt.
 
-    `through` is the id of the last of them where it is kept, 0 where it is not.
+    `through` is the id of the last of these turns in the store, or 0 if it is not stored.
     """
 
     turns: tuple[Message, ...]
@@ -34,16 +30,17 @@ class Summary:
 
     @property
     def covers(self) -> int:
-        """How many turns it stands for."""
+        """The number of turns that the summary replaces."""
         return len(self.turns)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What goes to the model beside the opening and the turns.
+    """The parts of a prompt besides the opening and the turns.
 
-    `character_note` and `note` stand a few turns from the end, the persona's and the person's; `post_history`
-    stands at the end. With `stops_at_user` an answer ends where it begins to speak for the person.
+    `character_note` is the persona's note and `note` the user's; both are inserted a few turns before the
+    end. `post_history` is inserted at the end. With `stops_at_user`, an answer ends before a line that begins
+    with the user's name.
     """
 
     macros: Macros = field(default_factory=lambda: Macros("", DEFAULT_USER))
@@ -56,10 +53,10 @@ class Frame:
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """What ends an answer, beside what the options say."""
+        """The stop strings of an answer, in addition to those of the options."""
         return (f"\n{self.macros.user}:",) if self.stops_at_user else ()
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Both notes, as far as there are any."""
+        """The notes that exist: the persona's, then the user's."""
         return tuple(note for note in (self.character_note, self.note) if note is not None)

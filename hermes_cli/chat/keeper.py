@@ -1,7 +1,6 @@
-"""Keeper: writes a session's turns down as they come to be, so that none is lost however the program ends.
+"""Saves the turns of a session while they are generated, so that a crash loses at most a second of an answer.
 
-It knows when a turn is written and where in its tree it stands. It refuses to know SQL, and how a store that
-fails is told on the screen. A keeper without a store keeps nothing.
+Without a store, nothing is saved.
 """
 
 import dataclasses
@@ -16,18 +15,18 @@ from hermes_cli.store.records import Made, Setting, State, StoredConversation
 from hermes_cli.store.store import Store
 
 INTERVAL_S = 1.0
-"""A growing reply is written down at least this often."""
+"""Seconds between two writes of an answer that is still being generated."""
 
 
 def _ignore(_error: StoreError) -> None:
-    """Tell nobody."""
+    """Ignore the error."""
 
 
 class Keeper:
-    """Keeps one conversation at a time. `path` is the ids of the turns that are visible, oldest first.
+    """Saves one conversation at a time. `path` holds the ids of the visible turns, oldest first.
 
-    Where the store fails, `on_failure` is told once and nothing more is kept in this run: the conversation
-    itself goes on. `persona`, `model` and `precision` are written down beside the turns.
+    If the store fails, `on_failure` is called once and nothing more is saved; the conversation itself
+    continues. `persona` is saved with the conversation, `precision` with each answer, besides the model.
     """
 
     def __init__(
@@ -39,54 +38,54 @@ class Keeper:
         self.precision = ""
         self.conversation: int | None = None
         self.left_behind: tuple[Store, int] | None = None
-        """Where the conversation is on the disk, as far as it was kept before it went into memory."""
+        """The store and id of the part on disk, if the conversation was saved before it moved to memory."""
         self.path: list[int] = []
         self.greeting = 0
-        """Which of the greetings is shown, until the conversation is written down."""
+        """Index of the visible greeting, until the conversation is saved."""
         self._opening = Opening()
         self._setting = Setting()
         self._reply: int | None = None
         self._written_at = 0.0
 
     def close(self) -> None:
-        """Close the store. Nothing more can be kept."""
+        """Close the store. Nothing can be saved afterwards."""
         if self.store is not None:
             self.store.close()
 
     def begin(self, opening: Opening) -> None:
-        """Begin another conversation. It is written down with its first turn: an empty one is none."""
+        """Start a new conversation. It is saved with its first turn; an empty conversation is never saved."""
         if self.store is not None and self.conversation is not None:
             self.store.claims.keep_only(None)
         self._opening, self.greeting, self._setting = opening, 0, Setting()
         self.conversation, self.path, self._reply, self.left_behind = None, [], None, None
 
     def resume(self, conversation: StoredConversation, path: Sequence[int]) -> None:
-        """Go on with a conversation that is in the store."""
+        """Continue a conversation that is in the store."""
         self.conversation, self.path, self._reply = conversation.id, list(path), None
         if self.store is not None:
             self.store.claims.keep_only(conversation.id)
 
     def change_opening(self, opening: Opening) -> None:
-        """Write down another system prompt before the same turns."""
+        """Save a new opening for the same turns, for example after a change of the system prompt."""
         self._opening = opening
         if self.conversation is not None:
             number = self.conversation
             self._try(lambda store: store.set_opening(number, opening.before))
 
     def change_setting(self, setting: Setting) -> None:
-        """Write down what holds for the conversation beside its turns: names, notes, what was condensed."""
+        """Save the settings of the conversation: names, seed, note, summaries."""
         self._setting = setting
         if self.conversation is not None:
             number = self.conversation
             self._try(lambda store: store.set_setting(number, setting))
 
     def asked(self, text: str) -> None:
-        """Write the person's turn down. It is on the disk when this returns, before the answer begins."""
+        """Save the user's turn. It is on the disk when this returns, before the answer begins."""
         self._reply = None
         self._try(lambda store: self._add(store, Message(Role.USER, text)))
 
     def said(self, text: str) -> None:
-        """Write down how far the answer has come, where that was not done a moment ago."""
+        """Save the answer so far, unless it was saved less than INTERVAL_S ago."""
         now = time.monotonic()
         if self._reply is None:
             self._try(lambda store: self._begin_reply(store, text))
@@ -100,7 +99,7 @@ class Keeper:
     def ended(
         self, text: str, state: State, done: Completion | None, model: str, options: GenerationOptions
     ) -> None:
-        """Write down how the answer ended; one that broke off has no completion."""
+        """Save the finished answer and its statistics. `done` is None if the answer broke off."""
         made = _made(done, model, self.precision, options)
 
         def write(store: Store) -> None:
@@ -113,19 +112,19 @@ class Keeper:
         self._reply = None
 
     def amended(self, text: str) -> None:
-        """Write down an answer that the person wrote."""
+        """Save an answer that the user wrote."""
         self._reply = None
         self._try(lambda store: self._add(store, Message(Role.ASSISTANT, text)))
 
     def stand(self, path: Sequence[int]) -> None:
-        """Stand at the end of another path of the tree. Nothing is deleted."""
+        """Make another path of the tree the visible one. Nothing is deleted."""
         self.path, self._reply = list(path), None
         if self.conversation is not None:
             number, leaf = self.conversation, self.path[-1] if self.path else None
             self._try(lambda store: store.move(number, leaf))
 
     def _begin_reply(self, store: Store, text: str) -> None:
-        # A signal may have come between the commit and its number: then the reply is there already.
+        # A signal may have arrived after the commit and before the id was noted: reuse the partial answer.
         growing = store.growing(self.path[-1]) if self.path else None
         if growing is None:
             self._add(store, Message(Role.ASSISTANT, text), State.PARTIAL)

@@ -1,8 +1,7 @@
-"""Lore: which entries of the lorebooks fire at a turn, and by which word.
+"""Lorebook matching: which entries fire at a turn, and by which key.
 
-It knows keys, their logic, recursion, and how long an entry stays or rests. It refuses to know tokens and
-where in a prompt an entry stands: `context.py` does. All of it follows from the turns and the seed alone, so
-that a conversation that is resumed, swiped or taken back fires what it fired before.
+An entry fires if one of its keys occurs in the last turns. The result depends only on the turns and the seed,
+so that the same entries fire again after a resume, a swipe or an undo.
 """
 
 import re
@@ -17,24 +16,25 @@ from hermes_cli.personas.lorebook import Entry, Logic, Lorebook
 from hermes_cli.personas.macros import Macros
 
 SCAN_DEPTH: Final = 2
-"""Turns that are looked through where a book does not say: the person's, and the answer before it."""
+"""Turns that are scanned if the lorebook sets no scan depth: the user's turn and the answer before it."""
 REGEX_LIMIT_S: Final = 0.05
 SLOW_S: Final = 0.005
 SLOW_TIMES: Final = 3
 PATIENCE_S: Final = 1.0
-"""A key that is slow a few times is given up; where slow keys take so long together, all expressions are."""
+"""A key that takes SLOW_S or longer SLOW_TIMES times is disabled. If slow keys take more than PATIENCE_S in
+total, all regular expressions are disabled."""
 MAX_PATTERN: Final = 2000
 _MAX_ROUNDS: Final = 10
-"""Times that what fired may fire more."""
+"""Limit for the rounds of recursion, in which entries that fired are scanned for the keys of others."""
 _REGEX: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
 ALWAYS: Final = "always"
 STILL: Final = "it stays for a while"
 
 
 class Lore:
-    """The entries of several books, looked for together. An entry is named by its number among them.
+    """The entries of several lorebooks. An entry is identified by its index in `entries`.
 
-    `broken` says, per key, why it is never looked for: it is no regular expression, or takes too long.
+    `broken` maps each disabled key to the reason: it is not a regular expression, or it takes too long.
     """
 
     def __init__(self, books: Sequence[Lorebook], macros: Macros) -> None:
@@ -47,19 +47,19 @@ class Lore:
         self._slow = Counter[str]()
 
     def text(self, number: int, moment: int) -> str:
-        """Return what an entry tells at the turn of that place, with its macros filled in."""
+        """Return the text of an entry with its macros filled in for the turn at index `moment`."""
         return self._macros.fill(self.entries[number][0].content, f"lore {number}", moment)
 
     def always(self) -> list[int]:
-        """Return the entries that are told in every prompt."""
+        """Return the numbers of the entries that are included in every prompt."""
         return [
             number for number, (entry, _) in enumerate(self.entries) if entry.enabled and _is_pinned(entry)
         ]
 
     def fires(self, turns: Sequence[Message], fired_at: Mapping[int, int]) -> dict[int, str]:
-        """Return the entries that fire at the last of the turns, each with the word that fired it.
+        """Return the entries that fire at the last of the turns, each with the key that fired it.
 
-        `fired_at` is how many turns there were when each entry fired the last time.
+        `fired_at` maps an entry to the number of turns at which it last fired.
         """
         found = dict[int, str]()
         waiting = list[int]()
@@ -89,7 +89,7 @@ class Lore:
         return self._found_in(entry, "\n".join(turn.text for turn in turns[-depth:]))
 
     def _recurse(self, found: dict[int, str], waiting: list[int], moment: int) -> None:
-        """Let what fired fire more, as far as the books want it."""
+        """Add the entries whose keys occur in the texts of entries that fired, if their book is recursive."""
         told = [*self.always(), *found]
         for _ in range(_MAX_ROUNDS):
             texts = [
@@ -109,7 +109,10 @@ class Lore:
                 return
 
     def _found_in(self, entry: Entry, text: str) -> str | None:
-        """Return the first key of the entry that comes up in a text, where its secondary keys agree."""
+        """Return the first key of the entry that occurs in a text.
+
+        Return None if there is none, or if the entry's logic rejects the secondary keys that occur.
+        """
         word = next((key for key in entry.keys if self._comes_up(key, entry, text)), None)
         if word is None or not entry.secondary:
             return word
@@ -146,14 +149,14 @@ class Lore:
         return found
 
     def _pattern(self, key: str, *, case: bool, whole: bool) -> Any:
-        """Return a key as a pattern; None for one that cannot be looked for."""
+        """Return a key as a compiled pattern, or None for an empty or invalid key."""
         wanted = (key, case, whole)
         if wanted not in self._patterns:
             self._patterns[wanted] = self._compiled(key, case=case, whole=whole)
         return self._patterns[wanted]
 
     def _compiled(self, key: str, *, case: bool, whole: bool) -> Any:
-        import regex  # noqa: PLC0415 - only books need it; its searches, unlike re's, can have a time limit
+        import regex  # noqa: PLC0415 - only lorebooks need it; unlike re, it can limit the time of a search
 
         pattern, flags = spelled(key)
         if pattern is None:
@@ -165,7 +168,7 @@ class Lore:
         wanted = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL}
         try:
             if len(pattern) > MAX_PATTERN:
-                raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - as the others
+                raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - handled as other bad keys
             return regex.compile(pattern, regex.V0 | sum(wanted.get(flag, 0) for flag in set(flags)))
         except (regex.error, RecursionError, OverflowError, MemoryError, ValueError) as error:
             self.broken[key] = f"it is no regular expression: {error}"
@@ -174,24 +177,24 @@ class Lore:
     def _has_luck(self, entry: Entry, number: int, moment: int) -> bool:
         if entry.probability >= 100:  # noqa: PLR2004 - percent
             return True
-        draw = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - a draw that can be had again
+        draw = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - the draw must be repeatable
         return draw.uniform(0, 100) < entry.probability
 
 
 def spelled(key: str) -> tuple[str | None, str]:
-    """Return the regular expression that a key spells, and its flags; None for plain text."""
+    """Return the pattern and the flags of a key such as `/dra+gon/i`; None and "" for plain text."""
     found = _REGEX.fullmatch(key.strip())
     return (found[1], found[2]) if found else (None, "")
 
 
 def _is_pinned(entry: Entry) -> bool:
-    """Whether it is told in every prompt, whatever is said."""
+    """Return whether an entry is included in every prompt, whatever the turns contain."""
     timed = entry.delay or entry.cooldown or entry.sticky or entry.only_recursion
     return entry.constant and entry.probability >= 100 and not timed  # noqa: PLR2004 - percent
 
 
 def _rest(entry: Entry, now: int, before: int | None) -> str:
-    """Return whether an entry that fired before stays, rests, or (empty) can fire again."""
+    """Return STILL while an entry is sticky, "rests" during its cooldown, or "" if it can fire."""
     if before is None or before >= now:
         return ""
     age = now - before

@@ -1,8 +1,4 @@
-"""Session: takes a user's turn, streams the answer, and keeps both, however the answer ends.
-
-It knows the order in which turns come to be and what is kept of a broken one. It refuses to know how text
-is typed in, how it looks, and where it is stored.
-"""
+"""A chat session: sends the user's turns, streams the answers, and saves both, however an answer ends."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -26,11 +22,10 @@ _LORE = {Kind.ALWAYS, Kind.LORE}
 class Session:
     """A conversation with one engine.
 
-    `conversation` always holds whole exchanges: a user's turn is in it once its answer has begun. `opening`
-    is what `clear` goes back to: system prompt, examples, greetings. `frame` is what else goes to the model.
-    `summaries` stand for the oldest turns where those were condensed, each for a longer stretch. `remarks`
-    are what was left out or condensed, in words, for whoever shows the answers. The keeper writes down what
-    is said.
+    `conversation` always holds whole exchanges: a user's turn is added once its answer has begun. `opening`
+    holds the system prompt, the examples and the greetings, to which `clear` returns. `frame` holds the other
+    parts of the prompt. `summaries` replace the oldest turns; each later one covers more of them. `remarks`
+    are messages for the user about turns that were left out or condensed. `keeper` saves the turns.
     """
 
     def __init__(
@@ -58,26 +53,26 @@ class Session:
     def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
         """Send a user's turn and yield the answer, which begins with `prefill`.
 
-        What was said stays in the conversation, whether the answer ends, is cancelled, fails, or the
-        iterator is closed. Where nothing was said at all, the user's turn is taken back too, so that it can
-        be sent again. Raises what the engine raises; ContextOverflow leaves the conversation as it was.
+        The generated text stays in the conversation, whether the answer ends, is cancelled, fails, or the
+        iterator is closed. If no text was generated, the user's turn is removed too, so that it can be sent
+        again. Raises the engine's errors; ContextOverflow leaves the conversation unchanged.
         """
         return self._ask(text, cancel, prefill, self._here())
 
     def edit(self, place: int, text: str, cancel: Cancel) -> Iterator[Chunk]:
-        """Say something else in place of the person's turn at `place`, and yield the answer.
+        """Replace the user's turn at index `place`, and yield the answer to the new text.
 
-        That turn and all that followed it stay in the tree. Raises as `send` does.
+        The old turn and those after it stay in the tree. Raises as `send` does.
         """
         back = self._here()
         self.cut(place)
         return self._ask(text, cancel, "", back)
 
     def go_on(self, cancel: Cancel) -> Iterator[Chunk]:
-        """Go on with the last answer from where it ended, and yield what is new.
+        """Continue the last answer, and yield the new text.
 
-        The longer answer stands in its place; the one before stays in the tree. Where nothing is new, it
-        stands again. Raises UsageError where there is no answer, and as `send` does.
+        The longer answer replaces the previous one, which stays in the tree. If the model returns no text,
+        the previous answer is restored. Raises UsageError if there is no answer, and as `send` does.
         """
         self.require_answer()
         back, begun = self._here(), self.conversation.messages[-1]
@@ -90,9 +85,9 @@ class Session:
         return self._answer(asked, cancel, Message(Role.ASSISTANT, prefill), back)
 
     def amend(self, text: str) -> None:
-        """Put other words in the model's mouth, in place of its last answer, which stays in the tree.
+        """Replace the model's last answer with a text of the user's. The old answer stays in the tree.
 
-        Raises UsageError where there is no answer.
+        Raises UsageError if there is no answer.
         """
         self.require_answer()
         self.cut(len(self.conversation) - 1)
@@ -100,9 +95,9 @@ class Session:
         self.conversation = self.conversation.add(Message(Role.ASSISTANT, text))
 
     def again(self, cancel: Cancel) -> Iterator[Chunk]:
-        """Yield another answer to the person's last turn, or its first. The one before stays in the tree.
+        """Yield a new answer to the user's last turn. A previous answer stays in the tree.
 
-        Where nothing is said, the answer before it stands again. Raises UsageError where there is no turn,
+        If the model returns no text, the previous answer is restored. Raises UsageError if there is no turn,
         and as `send` does.
         """
         back = self._here()
@@ -113,11 +108,11 @@ class Session:
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the last turn is the person's, as after a crash before the answer began."""
+        """Whether the last turn is the user's, for example after a crash before the answer began."""
         return len(self.conversation) > self.root and self.conversation.messages[-1].role is Role.USER
 
     def require_answer(self) -> None:
-        """Raise UsageError where the last turn is no answer to the person."""
+        """Raise UsageError if the last turn is not an answer to the user."""
         said = self.conversation.messages
         if len(said) <= self.opened or said[-1].role is not Role.ASSISTANT:
             raise UsageError("there is no answer here yet", "ask something first")
@@ -147,7 +142,7 @@ class Session:
             failed = True
             raise
         except Interrupted:
-            killed = True  # the question stays, to be answered another time
+            killed = True  # the user's turn stays and can be answered after a restart
             raise
         finally:
             ended = self.last is not None and self.last.finish_reason is not FinishReason.CANCELLED
@@ -160,7 +155,7 @@ class Session:
                 take_back()
 
     def _stream(self, asked: Conversation, cancel: Cancel) -> Iterator[Chunk]:
-        """Yield the answer to what fits of the conversation."""
+        """Yield the answer to the part of the conversation that fits the context window."""
         prompt = self._fitted(asked, cancel) if is_ready(self.engine, cancel) else None
         if prompt is None:
             yield Chunk("", Completion(FinishReason.CANCELLED))
@@ -169,10 +164,10 @@ class Session:
         options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *self.frame.stops))))
         yield from self.engine.stream(prompt.messages, options, cancel)
 
-    # What goes to the model
+    # The prompt
 
     def assembled(self, *more: Message) -> Assembled:
-        """Return what would go to the model now, with `more` behind the conversation, if that fits."""
+        """Return the prompt for the conversation followed by `more`. It may exceed the context window."""
         return self._assembled(self.conversation.add(*more))
 
     def _assembled(self, conversation: Conversation) -> Assembled:
@@ -184,20 +179,20 @@ class Session:
         return self._context[1].prompt(turns)
 
     def lore_problems(self) -> dict[str, str]:
-        """Return the keys of the lorebooks that are never looked for, with why, as far as it showed."""
+        """Return the lorebook keys that are disabled so far, each with the reason."""
         return dict(self._context[1].lore.broken) if self._context else {}
 
     def summary_of(self, turns: Sequence[Message]) -> Summary | None:
-        """Return the last summary that stands for the beginning of these turns, and leaves some of them."""
+        """Return the latest summary that covers the beginning of these turns, but not all of them."""
         for one in reversed(self.summaries):
             if len(turns) > one.covers and tuple(turns[: one.covers]) == one.turns:
                 return one
         return None
 
     def _fitted(self, asked: Conversation, cancel: Cancel) -> Assembled | None:
-        """Return what goes to the model, with the oldest turns condensed where that is wanted.
+        """Return the prompt, with the oldest turns condensed if the frame asks for it.
 
-        None where that was cancelled. Raises ContextOverflow where it is more than the window holds.
+        Return None if condensing was cancelled. Raises ContextOverflow if the prompt exceeds the window.
         """
         turns = asked.messages[self.root :]
         prompt, summary = self._assembled(asked), self.summary_of(turns)
@@ -228,7 +223,7 @@ class Session:
         return prompt
 
     def _tell(self, prompt: Assembled) -> None:
-        """Have it said what is left out, the first time that something of its kind is."""
+        """Add a remark about the parts that are left out, once for each kind."""
         new = [part for part in prompt.left_out if part.kind not in self._told]
         self._told |= {part.kind for part in new}
         lore = sum(part.of - part.kept for part in new if part.kind in _LORE)
@@ -242,50 +237,50 @@ class Session:
             self.remarks.append(f"Lore has no room for {lore} of its entries here; /lore shows which.")
 
     def set_summaries(self, summaries: tuple[Summary, ...]) -> None:
-        """Let these stand for the oldest turns from here on."""
+        """Replace the summaries of the oldest turns, and save them."""
         self.summaries = summaries
         self.keep_setting()
 
     def set_frame(self, frame: Frame) -> None:
-        """Have other notes or books around the turns from here on."""
+        """Replace the frame, for example with another note or other lorebooks, and save it."""
         self.frame = frame
         self.keep_setting()
 
     def keep_setting(self) -> None:
-        """Write down what holds for this conversation beside its turns."""
+        """Save the settings of the conversation: names, seed, note, summaries."""
         self.keeper.change_setting(setting.written(self.frame, self.summaries))
 
-    # Where it stands
+    # The visible path
 
     def cut(self, length: int) -> None:
-        """Stand behind the first `length` messages. What came after them stays in the tree."""
+        """Keep only the first `length` messages visible. The others stay in the tree."""
         self.conversation = Conversation(self.conversation.messages[:length])
         self.keeper.stand(self.keeper.path[: max(0, length - self.root)])
 
     def _here(self) -> Callable[[], None]:
-        """Return what comes back to where the conversation stands now."""
+        """Return a function that restores the current conversation and path."""
         conversation, path = self.conversation, tuple(self.keeper.path)
 
         def back() -> None:
             self.conversation = conversation
-            # The greeting is written down with the first turn: it stays where that one is taken back.
+            # The greeting is saved with the first turn, and stays in the path if that turn is removed.
             self.keeper.stand(path or self.keeper.path[: len(conversation) - self.root])
 
         return back
 
     @property
     def root(self) -> int:
-        """How many messages come before the tree: system prompt and examples, not the greeting."""
+        """Number of messages before the tree: system prompt and examples, not the greeting."""
         return len(self.opening.before)
 
     @property
     def opened(self) -> int:
-        """How many messages there are before the person has said anything: the greeting is among them."""
+        """Number of messages before the user's first turn, including the greeting."""
         return self.root + bool(self.opening.greetings)
 
     @property
     def cut_short(self) -> str:
-        """Why the last answer ended before the model wanted it to, in words; empty where it did not."""
+        """The reason, for the user, why the last answer was cut off; empty if it was not."""
         reason = self.last.finish_reason if self.last else FinishReason.STOP
         if reason is FinishReason.LOOP:
             count = self.options.options.loop_guard
@@ -298,11 +293,11 @@ class Session:
         return f"the context window of {self.engine.context_size:,} tokens is full"
 
     def clear(self) -> None:
-        """Go back to the opening: system prompt, examples and greeting stay."""
+        """Start a new conversation with the same opening, without the user's note."""
         self.restart(self.opening, replace(self.frame, note=None))
 
     def restart(self, opening: Opening, frame: Frame | None = None) -> None:
-        """Begin a new conversation under another opening, as with another persona."""
+        """Start a new conversation with another opening, for example that of another persona."""
         self.opening, self.conversation = opening, opening.conversation()
         self.frame = frame or self.frame
         self.summaries, self._told = (), set()
@@ -310,25 +305,25 @@ class Session:
         self.keep_setting()
 
     def greet_with(self, place: int) -> None:
-        """Open the chat with another of the greetings, before anything was said."""
+        """Show another greeting, by its index. The conversation must not have begun."""
         self.conversation = self.opening.conversation(place)
         self.keeper.greeting = place
 
     def resume(self, opening: Opening, turns: Sequence[Message]) -> None:
-        """Go on behind the turns of an earlier conversation. The keeper is told by whoever found it."""
+        """Continue after the turns of an earlier conversation. The caller must call the keeper's `resume`."""
         self.opening = opening
         self.conversation = Conversation((*opening.before, *turns))
         self.summaries, self._told = (), set()
 
     def set_system(self, text: str | None) -> None:
-        """Change the system prompt for what comes; the turns stay."""
+        """Change the system prompt from the next prompt on; the turns stay."""
         self.opening = replace(self.opening, system=text)
         self.conversation = self.conversation.with_system(text)
         self.keeper.change_opening(self.opening)
 
 
 def _state(done: Completion | None, *, failed: bool) -> State:
-    """Return how a reply ended. One whose reader went away was stopped, too."""
+    """Return the state of an ended answer; STOPPED if there is no completion, as after an early close."""
     if failed:
         return State.FAILED
     return State.STOPPED if done is None or done.finish_reason is FinishReason.CANCELLED else State.COMPLETE

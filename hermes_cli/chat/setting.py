@@ -1,7 +1,4 @@
-"""From a frame to what is kept of it with a conversation, and back.
-
-It knows names, the seed, the person's note and what was condensed. It refuses to know where that is kept.
-"""
+"""Converts a frame and its summaries to the stored settings of a conversation, and back."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +10,7 @@ from hermes_cli.store.records import Setting
 
 
 def written(frame: Frame, summaries: Sequence[Summary]) -> Setting:
-    """Return what is to be kept: of the summaries those whose turns are."""
+    """Return the settings to store. Summaries of turns that are not stored are left out."""
     note = frame.note or Note("", 0)
     through = [(one.through, one.text) for one in summaries if one.through]
     return Setting(frame.macros.user, frame.macros.seed, note.text, note.depth, tuple(through))
@@ -22,9 +19,9 @@ def written(frame: Frame, summaries: Sequence[Summary]) -> Setting:
 def read(
     kept: Setting, frame: Frame, path_to: Callable[[int], Sequence[Message]]
 ) -> tuple[Frame, tuple[Summary, ...]]:
-    """Return the frame as the conversation had it, and its summaries.
+    """Return the frame with the stored settings applied, and the stored summaries.
 
-    `path_to` returns the turns up to a message of the conversation, or none.
+    `path_to` returns the turns up to a message id, or nothing if the conversation has no such message.
     """
     seed = frame.macros.seed if kept.seed is None else kept.seed
     macros = replace(frame.macros, user=kept.user or frame.macros.user, seed=seed)

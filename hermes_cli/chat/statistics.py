@@ -1,22 +1,22 @@
-"""What an answer costs: while it is waited for, and when it is there."""
+"""Status texts about an answer: the progress of the prefill, and the token rates at the end."""
 
 from hermes_cli.engines.base import Completion, FinishReason, Progress
 
 
 def waited_for(progress: Progress | None) -> str:
-    """Return why there is no text yet: the prompt is still read, or the first word is being found."""
+    """Return a status text for the time before the first token, with the progress of the prefill."""
     if progress is None or progress.done >= progress.total:
         return "waiting for the first word"
     return f"reading the prompt: {progress.done:,} of {progress.total:,} tokens"
 
 
 def statistics(done: Completion) -> str:
-    """Return the tokens, seconds and tokens a second of an answer's prefill and of its decode."""
+    """Return the tokens, seconds and tokens per second of the prefill and the decode of an answer."""
     usage, timings = done.usage, done.timings
     if done.finish_reason is FinishReason.CANCELLED and not usage.completion_tokens:
         return f"stopped before the first token, after {timings.prefill_s:.2f} s"
     held = f", {usage.cached_tokens:,} more were held" if usage.cached_tokens else ""
-    # The first token comes out of the prefill: decoding takes the time from there to the last.
+    # The prefill produces the first token; decode_s covers the tokens after it.
     decoded = max(0, usage.completion_tokens - 1)
     return (
         f"prefill {_rate(usage.prefilled_tokens, timings.prefill_s)}{held} · "

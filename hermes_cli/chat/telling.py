@@ -1,7 +1,4 @@
-"""Telling: which of the entries that fire find room in the budget, and what they cost.
-
-It knows tokens and priorities. It refuses to know what wakes an entry, and where in the prompt it stands.
-"""
+"""The lore budget: selects the entries that fit the prompt, by priority and number of tokens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +9,18 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.personas.lorebook import Entry, Position
 
 LORE_SHARE: Final = 4
-"""Lore may fill a fourth of the window, and of a book no more than the book says."""
+"""Lore may fill a quarter of the context window, and each lorebook at most its own token budget."""
 
 Cost = Callable[[Message], int]
-"""The tokens of a turn, with what marks its beginning and its end."""
+"""Returns the number of tokens of a turn, including its control tokens and role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An entry that stands in the prompt.
+    """A lore entry that is a candidate for the prompt, with its text.
 
-    `word` fired it at the turn of place `since`; it stands before the turn of place `at`, and costs `tokens`.
+    The key `word` fired it at the turn with index `since`. It is inserted before the turn with index `at` and
+    has `tokens` tokens.
     """
 
     number: int
@@ -35,12 +33,12 @@ class Told:
 
     @property
     def message(self) -> Message:
-        """The turn in which it is told."""
+        """The system message that holds the text."""
         return Message(Role.SYSTEM, self.text)
 
 
 class Telling:
-    """Tells the entries of a conversation's books, within the budget of a window of so many tokens."""
+    """Selects the lore entries of a conversation within the budget of a context window of `window` tokens."""
 
     def __init__(self, lore: Lore, window: int, cost: Cost) -> None:
         self.lore = lore
@@ -48,9 +46,10 @@ class Telling:
         self._cost = cost
 
     def tell(self, number: int, word: str, since: int, first: int) -> Told | None:
-        """Return an entry that fires at the turn of place `since`; None for one that has no text.
+        """Return an entry that fires at the turn with index `since`, or None if it has no text.
 
-        It is told before that turn, or as many turns from the end as it wants, but not before the `first`.
+        It is inserted before that turn, or `depth` turns from the end if its position is DEPTH, but never
+        before the turn with index `first`.
         """
         entry, text = self.lore.entries[number][0], self.lore.text(number, since)
         if not text.strip():
@@ -61,9 +60,9 @@ class Telling:
         return replace(told, tokens=self._cost(told.message))
 
     def always(self, system: str | None) -> tuple[list[Told], list[Told], str]:
-        """Return the entries that are always told, those without room, and the system prompt with them.
+        """Return the entries that are always included, those that do not fit, and the merged system prompt.
 
-        What an entry costs there is what the system prompt grows by.
+        The tokens of an entry in the system prompt are those by which it lengthens the prompt.
         """
         told = [one for number in self.lore.always() if (one := self.tell(number, ALWAYS, 0, 0))]
         stay, go = self.within_budget([], told)
@@ -81,7 +80,7 @@ class Telling:
         return self._cost(Message(Role.SYSTEM, text)) if text else 0
 
     def within_budget(self, taken: Sequence[Told], wanted: Sequence[Told]) -> tuple[list[Told], list[Told]]:
-        """Return which of the wanted entries have room beside those that are taken, and which have not."""
+        """Return the wanted entries that fit the budget besides the taken ones, and those that do not."""
         room = self._window // LORE_SHARE
         rooms = {id(book): book.token_budget for book in self.lore.books}
         stay, go = list[Told](), list[Told]()
@@ -103,12 +102,12 @@ class Telling:
 
 
 def by_weight(told: Sequence[Told]) -> list[Told]:
-    """Return entries in the order in which they may stay where room is short."""
+    """Return entries in the order in which they get room, the most important first."""
     return sorted(told, key=lambda one: (-one.entry.priority, -one.entry.order, one.number))
 
 
 def in_order(told: Sequence[Told]) -> list[Told]:
-    """Return entries in the order in which they are told."""
+    """Return entries in the order in which they appear in the prompt."""
     return sorted(told, key=lambda one: (one.entry.order, one.number))
 
 

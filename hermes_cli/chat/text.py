@@ -1,15 +1,15 @@
-"""What counts as text that can be said to a model: UTF-8 without NUL. Nothing is stripped or normalised."""
+"""Checks that input is text for a model: UTF-8 without NUL. Nothing is stripped or normalized."""
 
 from pathlib import Path
 
 from hermes_cli.errors import UsageError
 
 MAX_BYTES = 64 << 20
-"""Far more than any context window holds, and less than fills the memory."""
+"""The size limit of an input: far more than any context window holds, and small enough for memory."""
 
 
 def decode(data: bytes, where: str) -> str:
-    """Return the bytes as text. Raises UsageError with the place of the first that are no UTF-8, or NUL."""
+    """Return the bytes as text. Raises UsageError with the position of the first invalid byte or NUL."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -21,7 +21,7 @@ def decode(data: bytes, where: str) -> str:
 
 
 def check_text(text: str, where: str) -> str:
-    """Return the text. Raises UsageError where it holds NUL or bytes that were no UTF-8."""
+    """Return the text. Raises UsageError if it contains NUL or bytes that were not UTF-8."""
     if "\0" in text:
         raise UsageError(f"{where} holds a NUL at character {text.index(chr(0)) + 1:,}: that is no text")
     try:
@@ -32,7 +32,10 @@ def check_text(text: str, where: str) -> str:
 
 
 def read_file(path: Path, hint: str) -> str:
-    """Return a file's text under its name. Raises UsageError, with `hint` where it cannot be read."""
+    """Return the text of a file, below a line with its path.
+
+    Raises UsageError if the file is not text, is too large, or cannot be read; then with `hint`.
+    """
     try:
         with path.open("rb") as file:
             data = within_reason(file.read(MAX_BYTES + 1), str(path))
@@ -45,7 +48,7 @@ def read_file(path: Path, hint: str) -> str:
 
 
 def within_reason(data: bytes, where: str) -> bytes:
-    """Return the bytes. Raises UsageError where they are more than any context window holds."""
+    """Return the bytes. Raises UsageError if they exceed MAX_BYTES."""
     if len(data) > MAX_BYTES:
         raise UsageError(
             f"{where} is larger than {MAX_BYTES >> 20} MiB", "no context window holds it; shorten it"

@@ -1,1 +1,1 @@
-"""The shell verbs, one file each: parse, wire, call."""
+"""The subcommands of `hermes`, and the functions that they share."""

@@ -1,4 +1,4 @@
-"""One answer on standard output: as it comes, whole, or as JSON."""
+"""Prints one answer to standard output: streamed, at once, or as JSON."""
 
 import json
 import time
@@ -57,12 +57,12 @@ def answer(
     whole: bool,
     speech: bool = False,
 ) -> None:
-    """Print the session's answer to `text`, as it comes or, with `whole`, at once.
+    """Print the session's answer to `text`, streamed or, with `whole`, at once.
 
-    An answer that breaks off keeps what was said on standard output, with its newline, and fails.
+    If the answer fails or is interrupted, print the text so far with a newline, and raise the error.
     """
     said: list[str] = []
-    shows = renderer(terminal, plain=as_json, speech=speech)  # JSON needs no Markdown to be read
+    shows = renderer(terminal, plain=as_json, speech=speech)  # JSON is printed without Markdown rendering
     wait = _Wait()
     try:
         with waiting(terminal, wait.words) as heard:
@@ -90,25 +90,25 @@ def answer(
 
 
 class _Wait:
-    """Why nothing stands on the screen yet, and for how long."""
+    """The status line during an answer: the current activity and the seconds so far."""
 
     def __init__(self) -> None:
         self.what = waited_for(None)
         self._began = time.monotonic()
 
     def words(self) -> str:
-        """Return it for a person to read."""
+        """Return the status line."""
         return f"{self.what} · {time.monotonic() - self._began:.0f} s"
 
 
 def _end(shows: Renderer, unseen: Sequence[str]) -> None:
-    """Show what was not shown while it came, and end the line."""
+    """Print the text that was not streamed, and end the line."""
     shows.write("".join(unseen))
     shows.end()
 
 
 def report(text: str, session: Session, done: Completion) -> dict[str, Any]:
-    """Return what `--json` prints."""
+    """Return the object that `--json` prints."""
     usage, timings = done.usage, done.timings
     return {
         "text": text,

@@ -1,4 +1,4 @@
-"""`hermes ask`: one answer, for scripts. Standard output is the answer and one newline, nothing else."""
+"""`hermes ask`: one answer, for scripts. Standard output is only the answer and one newline."""
 
 from typing import Annotated
 
@@ -53,7 +53,7 @@ def ask(
 
     Standard input, then the files, then PROMPT make the prompt, with a blank line between them.
     """
-    from hermes_cli.commands import answer  # noqa: PLC0415 - a usage error must not wait for it
+    from hermes_cli.commands import answer  # noqa: PLC0415 - slow, and a usage error must not wait for it
     from hermes_cli.commands.flags import Flags  # noqa: PLC0415
 
     flags = Flags.from_context(context)

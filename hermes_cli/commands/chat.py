@@ -1,4 +1,4 @@
-"""`hermes chat`: a conversation at a terminal, or line by line from a pipe."""
+"""`hermes chat`: a conversation in a terminal, or line by line from a pipe."""
 
 import typer
 
@@ -44,7 +44,7 @@ def chat(
 
     If standard input is not a terminal, each line is one turn.
     """
-    from hermes_cli.commands.converse import converse  # noqa: PLC0415 - a usage error must not wait for it
+    from hermes_cli.commands.converse import converse  # noqa: PLC0415 - slow, and usage errors need not wait
     from hermes_cli.commands.flags import Flags  # noqa: PLC0415
 
     raise typer.Exit(converse(context.obj, Flags.from_context(context)))

@@ -1,4 +1,4 @@
-"""`hermes config`: which settings are in force, and where each came from."""
+"""`hermes config`: the active settings, and where each one comes from."""
 
 import typer
 
@@ -19,7 +19,7 @@ def path(context: typer.Context) -> None:
 @app.command("show")
 def show(context: typer.Context) -> None:
     """Show every setting with its value and where it came from."""
-    from hermes_cli import options  # noqa: PLC0415 - each verb pays for what it uses
+    from hermes_cli import options  # noqa: PLC0415 - each command imports only what it uses
     from hermes_cli.config import PLAIN_SETTINGS  # noqa: PLC0415
     from hermes_cli.screen.columns import columns  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""A conversation: the REPL, with the program behind it."""
+"""Runs a conversation in the REPL, and gives the REPL access to personas and models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from hermes_cli.screen.sanitize import sanitize_line
 def converse(runtime: Runtime, flags: Flags) -> int:
     """Run the conversation and return its exit code."""
     from hermes_cli.repl.lines import LineReader  # noqa: PLC0415
-    from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - prompt_toolkit takes 0.3 s
+    from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - importing prompt_toolkit takes 0.3 s
     from hermes_cli.repl.prompt import PromptReader  # noqa: PLC0415
     from hermes_cli.repl.state import State  # noqa: PLC0415
 
     terminal = runtime.terminal
-    with terminal.typing(shown=not terminal.interactive):  # early keys wait, unseen, for the prompt
+    with terminal.typing(shown=not terminal.interactive):  # early keys go to the prompt, without echo
         persona, session, choice = start(runtime, flags, keep=not flags.no_log, later=terminal.interactive)
         origin = "command line" if flags.persona else runtime.settings.source("persona")
         state = State(
@@ -46,7 +46,7 @@ def converse(runtime: Runtime, flags: Flags) -> int:
 
 
 def _why(choice: Choice) -> str:
-    """Return the line under the banner: why this model, and what a toy it may be."""
+    """Return the line under the banner: the reason for this model, or a note that it is the starter."""
     model = choice.selection.model
     if model is not None and model.source is local.Source.STARTER:
         return (
@@ -59,7 +59,7 @@ def _why(choice: Choice) -> str:
 
 @dataclass
 class ProgramHost:
-    """The program behind a REPL: personas and models by name, with the flags that it was started with."""
+    """The host of a REPL: finds personas and models by name and applies the command line flags."""
 
     runtime: Runtime
     flags: Flags
@@ -67,7 +67,7 @@ class ProgramHost:
 
     @property
     def leaves_no_trace(self) -> bool:
-        """Whether nothing of what is said or typed may be written down."""
+        """Whether neither messages nor typed lines may be written to disk."""
         return self.runtime.leaves_no_trace
 
     @leaves_no_trace.setter
@@ -75,35 +75,35 @@ class ProgramHost:
         self.runtime.leaves_no_trace = value
 
     def find_persona(self, name: str) -> Persona:
-        """Return the persona of that name or file."""
+        """Return the persona with that name or file."""
         return self.runtime.persona(name)
 
     def persona_names(self) -> Mapping[str, str]:
-        """Return every persona that can be named, with its description."""
+        """Return the name and description of every persona."""
         return {
             row.key: row.persona.description if row.persona else f"broken: {row.error}"
             for row in self.runtime.personas()
         }
 
     def stage(self, persona: Persona) -> tuple[Opening, Frame]:
-        """Return how a conversation with the persona begins: its own system prompt, not --system's."""
+        """Return the opening and frame of a conversation with the persona. --system is ignored."""
         options = self.options_for(persona).options
         macros = staging.macros_for(self.runtime, self.flags, persona, options)
         frame = staging.frame_for(self.runtime, self.flags, persona, macros)
         return staging.opening_for(self.runtime, persona, macros, None), frame
 
     def add_lore(self, persona: Persona, entry: Entry) -> Path:
-        """Write an entry into the person's own book for a persona, and return that file."""
-        from hermes_cli.personas.folder import add_entry  # noqa: PLC0415 - hardly ever needed
+        """Add an entry to the user's lorebook for a persona, and return its file."""
+        from hermes_cli.personas.folder import add_entry  # noqa: PLC0415 - only this method needs it
 
         return add_entry(self.runtime.paths.lore, persona.key, entry)
 
     def options_for(self, persona: Persona) -> Sourced:
-        """Return the sampling options in force with the persona."""
+        """Return the sampling options with the persona."""
         return self.flags.options(self.runtime.settings, persona)
 
     def model_names(self) -> Mapping[str, str]:
-        """Return the models that are on this machine, with a line about each."""
+        """Return the name of each installed model, with its precision and size, or what is broken."""
         return {
             found.name: found.broken or f"{found.precision} {size_text(found.size)}"
             for found in local.installed(self.runtime.paths.models)
@@ -115,18 +115,18 @@ class ProgramHost:
         return f"{plan.model} {plan.precision}" if plan else "scripted"
 
     def plan_line(self) -> str:
-        """Return the plan of the model that is loaded, or is being loaded."""
+        """Return the summary of the plan of the current model, which may still be loading."""
         return self.choice.summary
 
     def describe_model(self) -> str:
-        """Return the plan of the model that is loaded, and its reason."""
+        """Return the summary of the plan of the current model, and the reason for it."""
         return f"{self.choice.summary} ({self.choice.reason})"
 
     def use_model(self, name: str, session: Session) -> None:
-        """Give the session another model. Where that fails or is interrupted, it has the old one again."""
+        """Switch the session to another model. If that fails or is interrupted, reload the old one."""
         choice = choose_model(self.runtime, name, self.flags.wishes(self.runtime.settings))
         try:
-            session.engine.close()  # two models at once would need the memory of both
+            session.engine.close()  # close first: two models may not fit in memory
             session.engine = open_engine(self.runtime, choice, apart=self.runtime.terminal.interactive)
             self.choice = choice
             session.keeper.precision = choice.plan.precision if choice.plan else ""
@@ -135,7 +135,7 @@ class ProgramHost:
             raise
 
     def _reopen(self) -> Engine:
-        """Return the last model's engine anew; pressing Ctrl-C does not leave a chat without one."""
+        """Open the previous model again. Ctrl-C restarts this, so that the chat always has an engine."""
         while True:
             try:
                 return open_engine(self.runtime, self.choice, apart=self.runtime.terminal.interactive)

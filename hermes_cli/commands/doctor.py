@@ -1,4 +1,4 @@
-"""`hermes doctor`: what is here, and what would be loaded and why."""
+"""`hermes doctor`: versions, hardware, folders, models, and the model that would be loaded."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ ENGINE_LIBRARIES = ("torch", "transformers", "accelerate", "bitsandbytes")
 def doctor(context: typer.Context) -> None:
     """Show versions, hardware, folders and models, and what would be loaded."""
     from hermes_cli.commands.flags import Flags  # noqa: PLC0415
-    from hermes_cli.commands.model_choice import known_choice  # noqa: PLC0415 - see ask.py
+    from hermes_cli.commands.model_choice import known_choice  # noqa: PLC0415 - see config.py
     from hermes_cli.models import hardware, local  # noqa: PLC0415
     from hermes_cli.models.download import size_text  # noqa: PLC0415
     from hermes_cli.screen.columns import columns  # noqa: PLC0415
@@ -99,7 +99,7 @@ def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
 
 
 def _architecture(gpu: "Gpu") -> str:
-    """Return what the precision depends on: compute capability, or AMD's name of the architecture."""
+    """Return the GPU's compute capability or AMD architecture, which determines the precision."""
     if gpu.capability:
         return f", compute capability {gpu.capability[0]}.{gpu.capability[1]}"
     return f", {gpu.arch}" if gpu.arch and gpu.arch not in gpu.name else ""

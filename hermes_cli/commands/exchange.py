@@ -1,4 +1,4 @@
-"""Conversations out to files and in from them, for `hermes sessions export` and `import`."""
+"""Export and import of conversations, for `hermes sessions export` and `import`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from hermes_cli.screen.terminal import Terminal
 def export_conversations(
     runtime: Runtime, names: Sequence[str], format_name: str | None, output: str, *, force: bool
 ) -> None:
-    """Write the conversations of these names, or without a name all of them, to a file or standard output."""
+    """Write the named conversations, or all if there is no name, to a file or standard output."""
     known = table.named(format_name) if format_name else table.by_ending(output) or table.MARKDOWN
     store, terminal = open_store(runtime), runtime.terminal
     chosen = [find(store, name) for name in names] if names else store.conversations()
@@ -39,7 +39,7 @@ def export_conversations(
 def _with_something_visible(
     terminal: Terminal, transcripts: Sequence[Transcript], known: table.Format
 ) -> list[Transcript]:
-    """Return the conversations that a format can hold something of. Those left out are said."""
+    """Return the conversations that a format can represent, and print how many are left out."""
     visible = [one for one in transcripts if one.path or not known.leaves_out]
     if len(visible) < len(transcripts):
         count = counted(len(transcripts) - len(visible), "conversation")
@@ -48,9 +48,9 @@ def _with_something_visible(
 
 
 def import_conversations(runtime: Runtime, names: Sequence[str], format_name: str | None) -> None:
-    """Read all files, then keep what is in them in one piece, and print the new numbers and titles.
+    """Read all files, store their conversations in one transaction, and print the new numbers and titles.
 
-    Raises UsageError for a file that is not there and FormatError for the first mistake; then none is kept.
+    Raises UsageError if a file does not exist, and FormatError at the first mistake; then nothing is stored.
     """
     terminal, known = runtime.terminal, table.named(format_name) if format_name else None
     transcripts = list[Transcript]()

@@ -1,4 +1,4 @@
-"""What the flags of `ask` and `chat` ask for, checked against what can be asked."""
+"""The flags that several commands share, and their validation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _SWITCHES = ("statistics", "continue_last", "log", "no_log", "fork")
 
 @dataclass(frozen=True)
 class Flags:
-    """What the flags of a verb ask for, as they were typed."""
+    """The flags of a command, as they were typed."""
 
     model: str | None = None
     persona: str | None = None
@@ -42,7 +42,7 @@ class Flags:
 
     @classmethod
     def from_context(cls, context: typer.Context) -> "Flags":
-        """Return what the verb's flags say. A verb that was not named, as in bare `hermes`, has none."""
+        """Return the flags of a command. Flags that the command does not have keep their default."""
         given = context.params
         sampling = {name: given.get(name) for name in options.FIELDS}
         words = {name: given.get(name) for name in _WORDS}
@@ -56,11 +56,11 @@ class Flags:
         )
 
     def wishes(self, settings: Settings) -> Wishes:
-        """Return what is wished for the way a model is run: by a flag, or else by a setting.
+        """Return the requested context size, precision and device: each from its flag, or else its setting.
 
-        Raises UsageError for a flag that means nothing, and ConfigError for such a setting.
+        Raises UsageError for an invalid flag, and ConfigError for an invalid setting.
         """
-        from hermes_cli.models.plan import devices, precision  # noqa: PLC0415 - only a run needs them
+        from hermes_cli.models.plan import devices, precision  # noqa: PLC0415 - only this method needs them
 
         def word(name: str, check: Callable[[str | None], str]) -> str:
             flag, setting = getattr(self, name), getattr(settings, name)
@@ -79,7 +79,7 @@ class Flags:
         )
 
     def context_size(self, settings: Settings) -> int | None:
-        """Return the context window that was asked for, in tokens."""
+        """Return the requested context window in tokens, or None. Raises UsageError for an invalid flag."""
         if self.context is None:
             return settings.context
         digits = self.context.isascii() and self.context.isdecimal() and len(self.context) < MAX_DIGITS
@@ -90,7 +90,7 @@ class Flags:
         return int(self.context)
 
     def overflow(self, settings: Settings, *, interactive: bool) -> Overflow:
-        """Return what happens where the context is full. Raises UsageError for a word that is none."""
+        """Return what happens if the context window is full. Raises UsageError for an unknown word."""
         word = self.on_overflow if self.on_overflow is not None else settings.on_overflow
         if word is None:
             return Overflow.DROP if interactive else Overflow.ERROR
@@ -101,7 +101,7 @@ class Flags:
             raise UsageError(f"--on-overflow takes {known}, not '{word[:40]}'") from None
 
     def options(self, settings: Settings, persona: Persona) -> Sourced:
-        """Return the sampling options in force. Raises UsageError naming the flag that is wrong."""
+        """Return the sampling options. Raises UsageError, naming the flag, for an invalid flag."""
         values: dict[str, Any] = {}
         for name, given in self.sampling.items():
             if given is None or given in ([], ()):

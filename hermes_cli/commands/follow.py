@@ -1,4 +1,4 @@
-"""Reading along: a conversation that another window holds, printed as it grows."""
+"""Prints a conversation while another process continues it, for `hermes sessions show --follow`."""
 
 import time
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ INTERVAL_S = 0.3
 
 
 class Follower:
-    """Turns what a conversation looks like, time after time, into what is to be printed next."""
+    """Computes the text to print from successive states of a conversation."""
 
     def __init__(self) -> None:
         self._ended: list[int] = []
         self._open: StoredMessage | None = None
 
     def update(self, path: Sequence[StoredMessage]) -> str:
-        """Return what is new since the last time: `path` is the messages that are visible now."""
+        """Return the text that is new since the last call. `path` is the currently visible messages."""
         printed, text = self._back_to(path), ""
         for message in path[printed:]:
             text += self._print(message)
         return text
 
     def _back_to(self, path: Sequence[StoredMessage]) -> int:
-        """Return how many messages of `path` are printed whole, after a step back in the tree."""
+        """Drop the printed messages that `path` no longer contains, and return how many of it are printed."""
         ids = [message.id for message in path]
         same = next((n for n, one in enumerate(self._ended) if ids[n : n + 1] != [one]), len(self._ended))
         del self._ended[same:]
@@ -46,16 +46,16 @@ class Follower:
 
 
 def whole(path: Sequence[StoredMessage]) -> str:
-    """Return a conversation as it stands now."""
+    """Return the text of a whole conversation."""
     text = Follower().update(path)
     return text if text.endswith("\n\n") or not text else f"{text}\n\n"
 
 
 def follow(runtime: Runtime, store: Store, conversation: int) -> None:
-    """Print a conversation as it grows, until whoever holds it leaves, or Ctrl-C."""
+    """Print a conversation as it grows, until the process that has it open ends, or Ctrl-C."""
     follower = Follower()
     while True:
-        is_over = store.claims.is_free(conversation)  # before the last look, so that nothing is missed
+        is_over = store.claims.is_free(conversation)  # before the last read, so that nothing is missed
         found = store.conversation(conversation)
         if found is not None:
             runtime.terminal.write(follower.update(store.path(found.leaf)))

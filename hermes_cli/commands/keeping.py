@@ -1,4 +1,4 @@
-"""From the flags to what is kept: the store, the conversation to go on with, or nothing at all."""
+"""Opens the store and the conversation to continue, as the flags request."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +17,14 @@ from hermes_cli.store.claims import CLAIMS
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 
-if TYPE_CHECKING:  # it brings all that is known of models, for which a list of conversations must not wait
+if TYPE_CHECKING:  # it imports the model modules, which `hermes sessions` does not need
     from hermes_cli.commands.flags import Flags
 
 
 def open_store(runtime: Runtime) -> Store:
-    """Return the store of this home. Of a damaged one what can be read goes into a new one, and that is said.
+    """Open the store, and close it at exit. Raises StoreError.
 
-    Raises StoreError.
+    If the database is damaged, recover the readable data into a new one, and print a message.
     """
     file = runtime.paths.conversations
     if _was_emptied(file):
@@ -39,13 +39,13 @@ def open_store(runtime: Runtime) -> Store:
 
 
 def _was_emptied(file: Path) -> bool:
-    """Return whether there is nothing in a database of which conversations were claimed."""
+    """Return whether a database file is empty although lock files show that it had conversations."""
     return file.exists() and not file.stat().st_size and any(file.with_name(CLAIMS).glob("*.lock"))
 
 
 def save_what_can_be_read(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) -> None:
-    """Put a new database in the place of a damaged one. Raises StoreError."""
-    from hermes_cli.store.rescue import rescue  # noqa: PLC0415 - hardly ever needed
+    """Replace a damaged database by a new one with the readable data. Raises StoreError."""
+    from hermes_cli.store.rescue import rescue  # noqa: PLC0415 - only a damaged database needs it
 
     file = runtime.paths.conversations
     saved = rescue(file, even_if_it_opens=even_if_it_opens)
@@ -56,9 +56,9 @@ def save_what_can_be_read(runtime: Runtime, problem: str, *, even_if_it_opens: b
 
 
 def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
-    """Return the keeper of a conversation. Where nothing can be kept that is said, and the chat goes on.
+    """Return the keeper of a conversation. If the store cannot be opened, print why and save nothing.
 
-    Raises StoreError where that cannot be, as it `goes_on` with a conversation that is in the store.
+    Raises StoreError instead if the chat `goes_on` with a conversation from the store.
     """
 
     def failed(error: StoreError) -> None:
@@ -82,10 +82,10 @@ def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
 
 
 def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: "Flags") -> StoredConversation | None:
-    """Return the conversation that the flags want to go on with, or a copy of it, claimed for this process.
+    """Claim and return the conversation that the flags request, or a copy of it; None without such flags.
 
-    Where another window has it, a person is asked. Raises UsageError where there is none, StoreError where it
-    cannot be had, and typer.Exit after reading along.
+    If another process has it open, ask the user. Raises UsageError if there is no such conversation,
+    StoreError if it cannot be claimed, and typer.Exit after the user chose to read along.
     """
     if not flags.continue_last and flags.resume is None:
         if flags.fork:
@@ -98,14 +98,14 @@ def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: "Flags") -> St
         raise UsageError("there is nothing to go on with: nothing is kept", "leave --no-log out")
     found = find(store, flags.resume)
     if not flags.fork and store.claims.take(found.id):
-        return store.conversation(found.id) or found  # what was said until it was let go
+        return store.conversation(found.id) or found  # may have grown before the claim
     if flags.fork or _wants_a_copy(runtime, store, found):
         return _copy(store, found)
     raise branches.open_elsewhere(found)
 
 
 def _wants_a_copy(runtime: Runtime, store: Store, found: StoredConversation) -> bool:
-    """Ask a person what to do about a conversation that another window has; read along where wanted."""
+    """Ask whether to copy a conversation that another process has open, or read along and exit."""
     terminal = runtime.terminal
     if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
         return False
@@ -118,7 +118,7 @@ def _wants_a_copy(runtime: Runtime, store: Store, found: StoredConversation) -> 
 
 
 def _copy(store: Store, found: StoredConversation) -> StoredConversation:
-    now = store.conversation(found.id) or found  # the other window may have gone on since it was asked
+    now = store.conversation(found.id) or found  # read again: the other process may have continued it
     path = [message.id for message in store.path(now.leaf)]
     number = store.fork(found.id, path, f"{found.title} (fork)")
     made = store.conversation(number)
@@ -128,7 +128,7 @@ def _copy(store: Store, found: StoredConversation) -> StoredConversation:
 
 
 def find(store: Store, name: str | None) -> StoredConversation:
-    """Return the conversation of that name or id; without a name the last one. Raises UsageError."""
+    """Return the conversation with that title or id, or without one the last. Raises UsageError."""
     if name is None:
         last = store.conversations(1)
         if not last:
@@ -138,9 +138,9 @@ def find(store: Store, name: str | None) -> StoredConversation:
 
 
 def persona_of(runtime: Runtime, flags: "Flags", earlier: StoredConversation | None) -> Persona:
-    """Return the persona that the flags name, or else the one of the earlier conversation."""
+    """Return the persona that the flags name, or else that of the earlier conversation."""
     if flags.persona is None and earlier is not None and earlier.persona:
-        if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # a name, no file
+        if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # never a file
             return runtime.persona(earlier.persona)
         runtime.terminal.notice(f"there is no persona '{sanitize_line(earlier.persona)}' any more")
     return runtime.persona(flags.persona)

@@ -1,4 +1,4 @@
-"""From a model's name to an engine: select, offer or fetch, plan, open. Every step says why."""
+"""Opens the engine of a model name: select the model, download it if necessary, plan, load."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -30,7 +30,7 @@ HUB_PATIENCE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model that will be opened: `plan` for a real one, `script` for the scripted engine."""
+    """The model to open: with `plan` for a real model, with `script` for the scripted engine."""
 
     selection: Selection
     plan: Plan | None = None
@@ -38,19 +38,19 @@ class Choice:
 
     @property
     def summary(self) -> str:
-        """The choice in one line."""
+        """The model and its plan in one line."""
         return self.plan.summary if self.plan else f"scripted · {self.script}"
 
     @property
     def reason(self) -> str:
-        """Why this model, and why this way."""
+        """The reason for the model and for its plan."""
         return f"{self.selection.reason}; {self.plan.reason}" if self.plan else self.selection.reason
 
 
 def choose_model(runtime: Runtime, name: str | None, wishes: Wishes) -> Choice:
-    """Return the model to open, fetching the starter where nothing else is there.
+    """Return the model to open. If none is installed, download one, which the user may choose.
 
-    Raises ModelUnavailable, ResourcesExhausted or UsageError with the next step.
+    Raises ModelUnavailable, ResourcesExhausted or UsageError, each with a hint.
     """
     if script := _script(runtime, name):
         return script
@@ -60,7 +60,7 @@ def choose_model(runtime: Runtime, name: str | None, wishes: Wishes) -> Choice:
 
 
 def known_choice(runtime: Runtime, wishes: Wishes) -> Choice | None:
-    """Return what would be opened without a name; None where something would have to be fetched first."""
+    """Return the default model, or None if it would have to be downloaded first."""
     if script := _script(runtime, None):
         return script
     machine = hardware.probe()
@@ -73,10 +73,10 @@ def known_choice(runtime: Runtime, wishes: Wishes) -> Choice | None:
 def plan_of(
     runtime: Runtime, name: str | None, wishes: Wishes
 ) -> tuple[ModelFacts, bool, Plan | HermesError]:
-    """Return a model's facts, whether it is here, and its plan, or why there is none.
+    """Return a model's facts, whether it is downloaded, and its plan or the error of planning.
 
-    Without a name it is the model that would be loaded. Nothing is fetched: what a short name means is known
-    from the catalogue. Raises as `choose_model` does where there is no such model.
+    Without a name, use the default model. Nothing is downloaded: the facts of short names come from the
+    catalogue. Raises as `choose_model` does if there is no such model.
     """
     machine = hardware.probe()
     name = name or runtime.settings.model
@@ -109,12 +109,12 @@ def _resolve(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wish
 
 
 def _selection(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wishes) -> Selection:
-    """Return the selection for a name, or for none; a missing starter is fetched, a missing model offered."""
+    """Return the selection for a name or the default. Offer to download a model if there is none."""
     selection = _resolve(runtime, name, machine, wishes)
     if selection is None or selection.needs_fetch:
         from hermes_cli.engines.llama_cpp.server import import_library  # noqa: PLC0415 - loads the library
 
-        import_library()  # a system that cannot run the starter is told so before the download
+        import_library()  # a system that cannot run the starter must fail before the download
     if selection is None:
         selection = _resolve(runtime, _offer(runtime, machine, wishes), machine, wishes)
     if selection is not None and selection.needs_fetch:
@@ -128,9 +128,9 @@ def _selection(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wi
 
 
 def _offer(runtime: Runtime, machine: Hardware, wishes: Wishes) -> str:
-    """Return the name of the model to begin with on a machine that has none.
+    """Return the name of the model to download on a machine that has none.
 
-    A person is asked where there is something to choose; otherwise it is the starter.
+    Ask the user if there are several, at a terminal with a network connection; otherwise use the starter.
     """
     terminal = runtime.terminal
     choices = offer.offers(machine, wishes)
@@ -150,13 +150,13 @@ def _offer(runtime: Runtime, machine: Hardware, wishes: Wishes) -> str:
 
 
 def fetch_starter(runtime: Runtime) -> Path:
-    """Fetch the starter where it is not there."""
+    """Download the starter model if it is missing, and return its path."""
     with progress(runtime.terminal) as report:
         return starter.fetch(runtime.paths.models, progress=report)
 
 
 def pull(runtime: Runtime, name: str) -> Path:
-    """Fetch a model by name and return where it is."""
+    """Download a model by name if it is missing, and return its path."""
     ref = parse(name, models_dir=runtime.paths.models)
     if ref.is_starter:
         return fetch_starter(runtime)
@@ -168,7 +168,7 @@ def pull(runtime: Runtime, name: str) -> Path:
 
 
 def open_later(runtime: Runtime, choice: Choice) -> BackgroundEngine:
-    """Return the engine of a model that is loaded on a thread, once it is started."""
+    """Return an engine that loads the model on a thread. The caller starts it."""
     return BackgroundEngine(
         lambda report: open_engine(runtime, choice, report, apart=True),
         name=choice.plan.model if choice.plan else choice.selection.name,
@@ -183,9 +183,9 @@ def open_engine(
     *,
     apart: bool = False,
 ) -> Engine:
-    """Load the model. `report` is told how much of it is there; without one a person sees a bar.
+    """Load the model. `report` is called with the progress; without it a progress bar is shown.
 
-    With `apart` an engine that would keep this process from taking keys is loaded in another one.
+    With `apart`, llama.cpp is loaded in a child process, because it would block key presses in this one.
     """
     if choice.plan is None or choice.selection.model is None:
         from hermes_cli.engines.scripted import load_script  # noqa: PLC0415
@@ -214,7 +214,7 @@ def open_engine(
 
 
 def _kept_prefixes(runtime: Runtime) -> KeptPrefixes | None:
-    """Return where the personas' prompts are kept; None in a run that leaves no trace."""
+    """Return the prefix cache for the personas' system prompts, or None if nothing may be saved."""
     if runtime.leaves_no_trace:
         return None
     return KeptPrefixes(
@@ -224,15 +224,15 @@ def _kept_prefixes(runtime: Runtime) -> KeptPrefixes | None:
 
 
 class Speller(Protocol):
-    """What can say how a prompt is spelt in tokens, and nothing more."""
+    """A tokenizer of prompts."""
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the prompt, token by token."""
+        """Return the tokens of the prompt."""
 
 
 @contextmanager
 def open_speller(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator[Speller]:
-    """Yield a model's tokenizer, without loading its weights, or even having them in a folder."""
+    """Yield a model's tokenizer without loading its weights, which may even be missing from its folder."""
     if script := _script(runtime, name):
         yield open_engine(runtime, script)
         return
@@ -241,7 +241,7 @@ def open_speller(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator
         return
     model = _selection(runtime, name, hardware.probe(), wishes).model
     if model is not None and model.header is not None:
-        from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see open_engine
+        from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see `open_engine`
 
         with vocabulary_engine(model.header, verbose=runtime.debug) as engine:
             yield engine
@@ -257,13 +257,13 @@ def open_speller(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator
 def prompt_tokens(
     runtime: Runtime, name: str | None, messages: Sequence[Message], wishes: Wishes
 ) -> list[PromptToken]:
-    """Return the exact prompt of a model, without loading its weights."""
+    """Return the exact tokens of a prompt for a model, without loading its weights."""
     with open_speller(runtime, name, wishes) as speller:
         return speller.prompt_tokens(messages)
 
 
 def _named_folder(runtime: Runtime, name: str | None) -> Path | None:
-    """Return the folder with a tokenizer that a name means; what else is in it does not matter."""
+    """Return the named model's folder if it contains a tokenizer, with or without weights."""
     if name is None:
         return None
     model = select.find(parse(name, models_dir=runtime.paths.models), runtime.paths.models)

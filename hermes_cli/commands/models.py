@@ -1,4 +1,4 @@
-"""`hermes models`: which models are here, what they are, how they would run, fetching and removing them."""
+"""`hermes models`: list, download, show, plan, quantize and remove models."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ cache = typer.Typer(
 app.add_typer(cache, name="cache")
 
 MAX_LINE = 2000
-"""Characters of a plan's reason that are shown: a sentence, whatever a model is called."""
+"""Largest number of characters shown of a plan's summary and of its reason."""
 
 Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder, or owner/name on the hub.")]
 
@@ -35,7 +35,7 @@ Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder,
 @app.command("list")
 def list_models(context: typer.Context) -> None:
     """List the installed models and the short names."""
-    from hermes_cli.models import local  # noqa: PLC0415 - each verb pays for what it uses
+    from hermes_cli.models import local  # noqa: PLC0415 - each command imports only what it uses
     from hermes_cli.models.catalogue import CATALOGUE  # noqa: PLC0415
     from hermes_cli.models.download import size_text  # noqa: PLC0415
 

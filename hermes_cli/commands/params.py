@@ -1,4 +1,4 @@
-"""The flags that several shell verbs share, each declared once."""
+"""The flags that several commands share."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ def _flag(name: str, *spellings: str) -> Any:
     )
 
 
-# Numbers come in as text: `options.py` is the one place that knows what they may be.
+# Numbers are read as text, because `options.py` validates them.
 Temperature = Annotated[str | None, _flag("temperature")]
 TopP = Annotated[str | None, _flag("top_p")]
 TopK = Annotated[str | None, _flag("top_k")]

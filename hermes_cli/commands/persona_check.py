@@ -1,4 +1,7 @@
-"""`hermes personas check`: a persona measured with a model's tokenizer, or by an estimate that says so."""
+"""`hermes personas check`: token counts and problems of a persona.
+
+Without a model, the token counts are estimates.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +32,7 @@ ASKED = Message(Role.USER, "")
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """How texts are counted, for which context, and in whose tokens."""
+    """A token counter, the context window in tokens, and a description of the tokenizer."""
 
     count: Callable[[str], int]
     window: int
@@ -37,9 +40,9 @@ class Tokens:
 
 
 def check(context: typer.Context, name: str, model: str | None) -> None:
-    """Write a persona's sizes, and what is to be said about it, to standard output.
+    """Write the token counts and the findings about a persona to standard output.
 
-    Raises PersonaError where it cannot be used at all.
+    Raises PersonaError if the persona cannot be used at all.
     """
     runtime: Runtime = context.obj
     flags = Flags.from_context(context)
@@ -53,7 +56,7 @@ def check(context: typer.Context, name: str, model: str | None) -> None:
 
 
 def by_estimate(runtime: Runtime, persona: Persona) -> list[str]:
-    """Return what is to be said about a persona where no model is asked."""
+    """Return the findings about a persona, with estimated token counts."""
     return _judged(runtime, persona, _estimated(runtime.settings.context))[1]
 
 
@@ -71,7 +74,7 @@ def _subject(runtime: Runtime, name: str) -> Persona | Lorebook:
 def _judged(
     runtime: Runtime, subject: Persona | Lorebook, tokens: Tokens
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Return the rows of the table of sizes, and the findings."""
+    """Return the rows of the table of token counts, and the findings."""
     if isinstance(subject, Lorebook):
         scale = _scale(tokens, [subject])
         everything = sum(tokens.count(entry.content) for entry in subject.entries)
@@ -107,7 +110,7 @@ def _scale(tokens: Tokens, books: Sequence[Lorebook]) -> Scale:
 
 
 def _mistakes(keys: Sequence[str]) -> dict[str, str]:
-    """Return the keys that the chat would never look for, and why."""
+    """Return the keys that can never match, with the reason for each."""
     lore = Lore([Lorebook(tuple(Entry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([ASKED], {})
     return lore.broken
@@ -115,7 +118,7 @@ def _mistakes(keys: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _tokens(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator[Tokens]:
-    """Yield the count of a model that is named or is here, and otherwise an estimate."""
+    """Yield the token counter of the named or installed model, or an estimate if there is none."""
     choice = _choice(runtime, name, wishes)
     if choice is None and name is None:
         yield _estimated(wishes.context_size)
@@ -127,11 +130,11 @@ def _tokens(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator[Toke
 
 
 def _choice(runtime: Runtime, name: str | None, wishes: Wishes) -> Choice | None:
-    """Return the model that would play, and None where there is none or it cannot be loaded."""
+    """Return the model that a chat would use, or None if there is none or it cannot be loaded."""
     try:
         return choose_model(runtime, name, wishes) if name else known_choice(runtime, wishes)
     except ResourcesExhausted:
-        return None  # its tokenizer is here all the same
+        return None  # too large to load, but its tokenizer can be used
     except HermesError:
         if name:
             raise
@@ -145,7 +148,7 @@ def _estimated(window: int | None) -> Tokens:
 
 
 def _counter(speller: Speller) -> Callable[[str], int]:
-    """Return what counts a text as a turn of its own, as a chat does."""
+    """Return a function that counts the tokens of a text as a separate turn, as a chat does."""
     alone = len(speller.prompt_tokens([ASKED]))
 
     @cache

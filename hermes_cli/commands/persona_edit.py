@@ -1,4 +1,4 @@
-"""A persona's own file, begun from a template or opened in an editor: `hermes personas new` and `edit`."""
+"""`hermes personas new` and `edit`: create a persona file from a template, or edit one."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from hermes_cli.textfiles import read_text
 
 
 def begin(runtime: Runtime, name: str, *, force: bool) -> None:
-    """Write the commented file of a new persona and say where it is.
+    """Write the commented file of a new persona and print its path.
 
-    Raises UsageError for a name that is none, or is taken.
+    Raises UsageError if the name is invalid or taken.
     """
     title = " ".join(name.split())
     if not title or not title.isprintable():
@@ -30,9 +30,9 @@ def begin(runtime: Runtime, name: str, *, force: bool) -> None:
 
 
 def edit(runtime: Runtime, name: str) -> None:
-    """Open the user's own file of a persona in an editor, and say what is wrong with it then.
+    """Open the user's file of a persona in an editor, and print the findings about it afterwards.
 
-    Raises UsageError without an editor, and PersonaError for a mistake in what it leaves.
+    Raises UsageError if there is no editor, and PersonaError if the edited file has a mistake.
     """
     path = _own_file(runtime, name)
     editor.open_file(path, runtime.environ, f"the file is {path}")
@@ -41,7 +41,7 @@ def edit(runtime: Runtime, name: str) -> None:
 
 
 def _own_file(runtime: Runtime, name: str) -> Path:
-    """Return the file to edit. One that came with hermes is copied, and a card is taken over, first."""
+    """Return the file to edit. Copy a persona that came with hermes, and import a character card, first."""
     source = loader.locate(name, runtime.paths.personas, loader.shipped_dir())
     if source.suffix.lower() not in loader.FOREIGN and source.name != loader.MODELFILE:
         if source.parent != loader.shipped_dir():
@@ -49,13 +49,13 @@ def _own_file(runtime: Runtime, name: str) -> Path:
         text = read_text(source, PersonaError)
         runtime.terminal.notice(f"{source.stem} came with hermes; this is a copy of your own")
         return folder.keep(runtime.paths.personas, source.stem, text)
-    from hermes_cli.commands.persona_files import import_card  # noqa: PLC0415 - loads every format
+    from hermes_cli.commands.persona_files import import_card  # noqa: PLC0415 - imports every format
 
     return import_card(runtime, source)
 
 
 def _say_what_lacks(runtime: Runtime, persona: Persona) -> None:
-    from hermes_cli.commands.persona_check import by_estimate  # noqa: PLC0415 - only behind an editor
+    from hermes_cli.commands.persona_check import by_estimate  # noqa: PLC0415 - slow, and only needed after editing
 
     for finding in by_estimate(runtime, persona):
         runtime.terminal.notice(finding)

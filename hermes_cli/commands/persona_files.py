@@ -1,4 +1,4 @@
-"""Personas and worlds from and to other programs' files: `hermes personas import` and `export`."""
+"""`hermes personas import` and `export`: personas and lorebooks in the formats of other programs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ HEAD = "# Taken over by `hermes personas import`. The file it was made from lies
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A file that was read: where it goes, under which name, and as which text."""
+    """An imported file: its content, and the folder, name and text of the new persona or lorebook."""
 
     source: Path
     data: bytes
@@ -37,7 +37,7 @@ class Arrival:
 
     @property
     def ending(self) -> str:
-        """The ending of the file it was made from, as its content wants it."""
+        """The file extension for the original file, which depends on its content."""
         kind = self.found.kind
         if kind == "webui" and self.data.lstrip()[:1] == b"{":
             return JSON
@@ -45,9 +45,9 @@ class Arrival:
 
 
 def import_files(runtime: Runtime, names: Sequence[str], wanted: str, *, force: bool) -> None:
-    """Read all files, then keep what is in them, and print what to type for each.
+    """Read all files, save them as personas and lorebooks, and print the next command for each.
 
-    Raises PersonaError for the first mistake, and UsageError for a name that is taken; then none is kept.
+    Raises PersonaError at the first mistake, and UsageError if a name is taken; then nothing is saved.
     """
     if wanted and len(names) > 1:
         raise UsageError("--as names one persona, and here are several files", "import them one by one")
@@ -67,10 +67,10 @@ def import_files(runtime: Runtime, names: Sequence[str], wanted: str, *, force: 
 
 
 def import_card(runtime: Runtime, path: Path) -> Path:
-    """Make a file of hermes' own out of another program's persona. Returns the new file.
+    """Convert another program's persona to a file in hermes' format, and return the new file.
 
-    Of one that lies in the user's folder the name stays. Raises PersonaError where it cannot be read, and
-    UsageError where there is such a file already.
+    A file in the user's personas folder keeps its name. Raises PersonaError if the file cannot be read, and
+    UsageError if the new file exists already.
     """
     key = path.stem if path.parent == runtime.paths.personas else ""
     one = _arrival(runtime, path, path.stem, key)
@@ -83,7 +83,7 @@ def import_card(runtime: Runtime, path: Path) -> Path:
 def export(runtime: Runtime, name: str, format_name: str, output: str, *, force: bool) -> None:
     """Write a persona in a format, to a file or standard output.
 
-    Raises UsageError for a format that there is not, and for a picture that would go to a terminal.
+    Raises UsageError for an unknown format, and for a binary format on a terminal.
     """
     terminal = runtime.terminal
     kind = _format(format_name, output)
@@ -100,7 +100,7 @@ def export(runtime: Runtime, name: str, format_name: str, output: str, *, force:
 
 
 def _arrival(runtime: Runtime, path: Path, wanted: str, key: str = "") -> Arrival:
-    """Return what is in a file, as the text that hermes keeps. Raises PersonaError."""
+    """Read a file and convert it to hermes' format. Raises PersonaError."""
     data = read_bytes(path, PersonaError, "check the name", loader.MAX_CARD_BYTES)
     found = table.read(data, path)
     of = found.persona or found.lorebook
@@ -110,7 +110,7 @@ def _arrival(runtime: Runtime, path: Path, wanted: str, key: str = "") -> Arriva
     place = runtime.paths.personas if found.persona else runtime.paths.lore
     arrival = Arrival(path, data, found, place, key, "")
     text = HEAD + native_writer.write(_kept(of, place / f"{key}{arrival.ending}"))
-    # What hermes itself would refuse to read must not lie in its folder.
+    # Raises if hermes could not read the converted text, so that no such file is saved.
     parsed = native.parse if found.persona else native_lore.parse_lorebook
     parsed(text, path)
     return replace(arrival, text=text)

@@ -1,4 +1,4 @@
-"""`hermes personas show`: a persona's facts and texts, as they are written in its file."""
+"""`hermes personas show`: the fields and texts of a persona, as they are in its file."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ MAX_ENTRIES = 200
 
 
 def show(runtime: Runtime, name: str) -> None:
-    """Write what a persona is to standard output."""
+    """Write the fields, texts and lorebooks of a persona to standard output."""
     persona = runtime.persona(name)
     terminal = runtime.terminal
     terminal.write(columns([row for row in _facts(persona) if row[1]]) + "\n")

@@ -1,4 +1,4 @@
-"""`hermes personas`: which characters there are, what they say, and how they come and go as files."""
+"""`hermes personas`: list, show, create, edit, check, import and export personas."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +40,7 @@ def list_personas(context: typer.Context) -> None:
 
 
 def _about(persona: "Persona") -> str:
-    """Return a line about a persona: its own, or else the first of its maker's notes."""
+    """Return the description of a persona, or else the first line of its author's notes, or its name."""
     notes = (line.strip() for line in persona.creator_notes.splitlines())
     return persona.description or next(filter(None, notes), persona.name)[:LINE_LENGTH]
 
@@ -48,7 +48,7 @@ def _about(persona: "Persona") -> str:
 @app.command("show")
 def show_command(context: typer.Context, name: Name) -> None:
     """Show a persona: its texts, greetings, lorebook, and its author's notes."""
-    from hermes_cli.commands.persona_show import show  # noqa: PLC0415 - each verb pays for what it uses
+    from hermes_cli.commands.persona_show import show  # noqa: PLC0415 - each command imports only what it uses
 
     show(context.obj, name)
 

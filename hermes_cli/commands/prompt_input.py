@@ -1,7 +1,7 @@
-"""The prompt of `ask` and `tokens`: standard input, then files, then the argument, with a blank line between.
+"""Reads the prompt of `ask` and `tokens`: standard input, files and the argument, joined by blank lines.
 
-Text is taken as it is given: nothing is stripped or normalised. Only the one newline that ends standard
-input is dropped, as the shell adds it.
+The text is neither stripped nor normalized. Only one newline at the end of standard input is dropped, because
+the shell adds it.
 """
 
 import threading
@@ -13,13 +13,13 @@ from hermes_cli.errors import UsageError
 from hermes_cli.screen.terminal import Terminal
 
 QUIET_STDIN_S = 3.0
-"""After this long without standard input's end, a line says what hermes waits for."""
+"""Seconds to wait for the end of standard input before a message explains the wait."""
 
 
 def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path]) -> str:
     """Return the whole prompt.
 
-    Raises UsageError where there is none, or where a part is not UTF-8 text.
+    Raises UsageError if it is empty, or if a part of it is not UTF-8 text.
     """
     parts = [_read_stdin(terminal)] if not terminal.stdin_is_tty else []
     parts += [read_file(path, "check the name that follows -f") for path in files]

@@ -1,4 +1,4 @@
-"""Saving a model in 4 bits: which one, where to, and what it gained."""
+"""`hermes models quantize`: save a model in 4 bits, and report the load times before and after."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """A model that was saved: what to type after -m, its bytes, and the seconds of a load before and now."""
+    """A saved model: its name for -m, its size in bytes, and the seconds of a load before and after."""
 
     name: str
     size: int
@@ -24,7 +24,7 @@ class Quantised:
 
     @property
     def summary(self) -> str:
-        """What the person gained."""
+        """The size and the load times, as a message for the user."""
         return (
             f"{sanitize_line(self.name)}: {size_text(self.size)} in 4-bit NF4; its weights load in "
             f"{self.now_s:.1f} s, where quantising them took {self.before_s:.1f} s "
@@ -33,10 +33,10 @@ class Quantised:
 
 
 def quantise(runtime: Runtime, name: str, output: Path | None, device: str | None) -> Quantised:
-    """Save the model of that name in NF4.
+    """Quantize a model to NF4 and save it.
 
-    Raises UsageError for a model that has no 16-bit weights, or a folder that is there already, and as
-    loading does.
+    Raises UsageError if the model has no 16-bit weights or the folder exists already, and any error of
+    loading the model.
     """
     choice = choose_model(runtime, name, Wishes(precision="4bit", device=device))
     plan, model = choice.plan, choice.selection.model
@@ -57,5 +57,5 @@ def quantise(runtime: Runtime, name: str, output: Path | None, device: str | Non
 
 
 def _file_name(model: str) -> str:
-    """Return a model's name as a file name: without the folder of its repository and what it no longer is."""
+    """Return a model's name as a file name, without the repository's owner and the suffix `:16bit`."""
     return model.rpartition("/")[2].removesuffix(":16bit").replace(":", "-")

@@ -1,4 +1,4 @@
-"""What every shell verb starts from: streams, folders, settings, personas. Each is read when first needed."""
+"""The context of every command: terminal, folders, settings and personas, each read on first use."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """One run of the program. Imports stand in the methods: `--version` must not wait for them.
+    """One run of the program. The methods import what they need, so that `--version` stays fast.
 
-    What was put on `at_exit` is closed at its end, however it ends.
+    `at_exit` is closed at the end of the run, even after an error.
     """
 
     def __init__(self, terminal: Terminal, environ: Mapping[str, str]) -> None:
@@ -25,32 +25,32 @@ class Runtime:
         self.debug = False
         self.at_exit = ExitStack()
         self.leaves_no_trace = False
-        """Nothing of what is said or typed in this run is written down."""
+        """Whether this run saves neither messages nor typed lines."""
         self.persona_prompts: set[str | None] = set()
-        """The system prompts that are a persona's own, and no text that somebody typed."""
+        """The system prompts of personas, as opposed to text that the user typed."""
 
     @cached_property
     def paths(self) -> "Paths":
-        """The folders that hermes keeps."""
+        """The folders and files of hermes."""
         from hermes_cli.config import Paths  # noqa: PLC0415
 
         return Paths.from_environment(self.environ)
 
     @cached_property
     def settings(self) -> "Settings":
-        """Config file and environment."""
+        """The settings from the config file and the environment."""
         from hermes_cli import config  # noqa: PLC0415
 
         return config.load(self.paths, self.environ)
 
     def persona(self, name: str | None) -> "Persona":
-        """Return the persona of that name or file, or the configured one."""
+        """Return the persona with that name or file, or the configured one."""
         from hermes_cli.personas import loader  # noqa: PLC0415
 
         return loader.find(name or self.settings.persona, self.paths.personas, loader.shipped_dir())
 
     def personas(self) -> "list[Listing]":
-        """Return every persona that can be named."""
+        """Return all installed personas."""
         from hermes_cli.personas import loader  # noqa: PLC0415
 
         return loader.list_all(self.paths.personas, loader.shipped_dir())

@@ -1,4 +1,4 @@
-"""`hermes sessions`: the conversations that are kept."""
+"""`hermes sessions`: list, show, search, rename, remove, check, export and import conversations."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +34,7 @@ def list_sessions(
     everything: Annotated[bool, typer.Option("--all", help="List more than the last 30.")] = False,
 ) -> None:
     """List the conversations, most recently used first."""
-    from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - each verb pays for what it uses
+    from hermes_cli.commands.keeping import open_store  # noqa: PLC0415 - each command imports only what it uses
 
     runtime: Runtime = context.obj
     found = open_store(runtime).conversations(-1 if everything else SHOWN)

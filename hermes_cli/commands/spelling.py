@@ -1,4 +1,4 @@
-"""From the flags of `tokens` to the prompt that `ask` would send, token by token."""
+"""Builds the prompt of `hermes tokens`, exactly as `ask` would send it."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from hermes_cli.options import MAX_CONTEXT
 
 
 def spelled(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[PromptToken]:
-    """Return the tokens of a prompt. Raises what `ask` would, but for a prompt that is too long."""
+    """Return the tokens of a prompt. Raises as `ask` does, except if the prompt is too long."""
     persona = runtime.persona(flags.persona)
     options = flags.options(runtime.settings, persona).options
     wishes = flags.wishes(runtime.settings)
@@ -32,23 +32,23 @@ def spelled(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[Pro
 
 
 def _window(runtime: Runtime, flags: Flags, speller: Speller) -> int:
-    """Return the window that the model would have; one without end where it cannot be loaded."""
+    """Return the model's planned context window, or MAX_CONTEXT if the model cannot be loaded."""
     if isinstance(speller, ScriptedEngine):
         return speller.context_size
     try:
         plan = choose_model(runtime, flags.model, flags.wishes(runtime.settings)).plan
-    except HermesError:  # a tokenizer alone is enough here
+    except HermesError:  # a tokenizer is enough here
         return MAX_CONTEXT
     return plan.context_size if plan else MAX_CONTEXT
 
 
 class _Counted:
-    """Counts a prompt as an engine would, for a window of so many tokens."""
+    """The token counting of an engine, for a context window of `context_size` tokens."""
 
     def __init__(self, speller: Speller, context_size: int) -> None:
         self._speller = speller
         self.context_size = context_size
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return how many tokens the prompt for these messages has."""
+        """Return the number of tokens of the prompt for these messages."""
         return len(self._speller.prompt_tokens(messages))

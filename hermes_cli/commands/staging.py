@@ -1,4 +1,4 @@
-"""From a persona to what a session with it begins with: the opening, and the frame around the turns."""
+"""Builds the macros, opening and frame of a session from a persona and the flags."""
 
 import secrets
 
@@ -19,7 +19,7 @@ SEED_BITS = 32
 
 
 def macros_for(runtime: Runtime, flags: Flags, persona: Persona, options: GenerationOptions) -> Macros:
-    """Return what the macros stand for. A chat without a seed of its own gets one, to be kept with it."""
+    """Return the values of the macros. Without a seed in the options, a random one is used."""
     name = flags.user
     if name is not None and (not name.strip() or len(name.splitlines()) > 1):
         raise UsageError("--user takes a name of one line")
@@ -29,7 +29,7 @@ def macros_for(runtime: Runtime, flags: Flags, persona: Persona, options: Genera
 
 
 def opening_for(runtime: Runtime, persona: Persona, macros: Macros, system: str | None) -> Opening:
-    """Return how a conversation with the persona begins; `system` replaces its system prompt."""
+    """Return the opening of a conversation with the persona. `system` replaces its system prompt."""
     opening = open_with(persona, macros, runtime.settings.about_user)
     if system is None:
         runtime.persona_prompts.add(opening.system)
@@ -38,9 +38,9 @@ def opening_for(runtime: Runtime, persona: Persona, macros: Macros, system: str 
 
 
 def frame_for(runtime: Runtime, flags: Flags, persona: Persona, macros: Macros) -> Frame:
-    """Return what stands around the turns. Lorebooks that are not there are told.
+    """Return the frame of a conversation with the persona, and print a notice for each missing lorebook.
 
-    Raises PersonaError for a lorebook that cannot be used, UsageError for a flag that means nothing.
+    Raises PersonaError if a lorebook cannot be used, and UsageError if a flag is invalid.
     """
     lore = runtime.paths.lore
     worlds = loader.lorebooks(persona, lore)

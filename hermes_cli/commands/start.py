@@ -1,4 +1,4 @@
-"""From what the flags ask for to a session that can be talked to."""
+"""Starts a session from the flags of `ask` and `chat`."""
 
 from dataclasses import replace
 
@@ -14,11 +14,10 @@ from hermes_cli.personas.persona import Persona
 def start(
     runtime: Runtime, flags: Flags, *, keep: bool, later: bool = False
 ) -> tuple[Persona, Session, Choice]:
-    """Return the persona, a session with it, and the model that was chosen. `keep` says whether it is kept.
+    """Return the persona, a session with it, and the chosen model.
 
-    With `later` the model is not loaded yet: the session's engine loads it on a thread.
-
-    What can be wrong with the rest is looked at before the model is loaded, which takes longest.
+    With `keep` the conversation is saved. With `later` the session's engine loads the model on a thread.
+    Everything else is validated first, because loading the model takes longest.
     """
     runtime.leaves_no_trace = flags.no_log
     keeper = keeping.open_keeper(runtime, keep=keep, goes_on=flags.continue_last or flags.resume is not None)
@@ -35,7 +34,7 @@ def start(
     session = Session(engine, opening, sampling, keeper, frame)
     if earlier is not None:
         branches.resume(session, earlier)
-        if flags.user is not None:  # what was said before keeps the name that it was said with
+        if flags.user is not None:  # earlier messages keep the earlier name
             session.set_frame(replace(session.frame, macros=replace(session.frame.macros, user=flags.user)))
         if flags.system is not None:
             session.set_system(flags.system or None)

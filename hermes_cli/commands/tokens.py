@@ -1,4 +1,4 @@
-"""`hermes tokens`: the exact ids of a prompt, instead of an answer."""
+"""`hermes tokens`: the exact token ids of a prompt."""
 
 import json
 from typing import TYPE_CHECKING, Annotated
@@ -73,6 +73,6 @@ def tokens(
 
 
 def _row(token: "PromptToken") -> str:
-    """Return a line: the id, a mark where it is a control token, the text as a quoted literal."""
+    """Return a line with the id, a mark for a control token, and the text as a quoted literal."""
     mark = "control" if token.control else ""
     return f"{token.id:>7}  {mark:<7}  {json.dumps(token.text, ensure_ascii=False)}\n"

@@ -1,4 +1,4 @@
-"""Removing conversations, and looking after their file: for `hermes sessions rm`, `prune` and `check`."""
+"""`hermes sessions rm`, `prune` and `check`: delete conversations, and check their database."""
 
 import time
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ DAY_S = 86_400
 
 
 def remove(runtime: Runtime, names: Sequence[str]) -> None:
-    """Delete the conversations of these names. Raises UsageError for one that is not there."""
+    """Delete the named conversations. Raises UsageError if one does not exist."""
     store = open_store(runtime)
     _delete(runtime, store, [find(store, name) for name in names])
 
 
 def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool) -> None:
-    """Delete what was not used for so many days, without those that have a name of the person's own.
+    """Delete the conversations that were not used for `days` days; with `named`, also renamed ones.
 
-    Raises UsageError where a script does not say that it is sure.
+    Ask for confirmation unless `sure`. Raises UsageError if it is needed and there is no terminal.
     """
     store, terminal = open_store(runtime), runtime.terminal
     before = time.time() - days * DAY_S
     old = [one for one in store.conversations() if one.updated < before and (named or not one.is_named)]
-    old = [one for one in old if store.claims.take(one.id)]  # one that is open somewhere is in use
+    old = [one for one in old if store.claims.take(one.id)]  # skip those that another process has open
     if not old:
         terminal.notice(f"no conversation is older than {days:,} days")
         return
@@ -48,7 +48,7 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
 
 
 def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConversation]) -> None:
-    """Delete conversations, and what was typed in them from what the arrow keys bring back."""
+    """Delete conversations, and the lines that were typed in them from the input history."""
     for one in conversations:
         if not store.claims.take(one.id):
             raise branches.open_elsewhere(one)
@@ -61,7 +61,7 @@ def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConver
 
 
 def check(runtime: Runtime, *, rescue: bool) -> None:
-    """Say what is wrong with the file. Raises StoreDamaged where it is damaged and not to be rescued."""
+    """Print the problems of the database. Raises StoreDamaged if it is damaged, unless `rescue`."""
     store = open_store(runtime)
     file = runtime.paths.conversations
     try:

@@ -1,1 +1,1 @@
-"""Adapters to models, behind the one Protocol in `base.py`."""
+"""Inference engines, behind the `Engine` Protocol in `base.py`."""

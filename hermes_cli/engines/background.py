@@ -1,7 +1,6 @@
-"""An engine that is opened on a thread, so that a person can type while the model loads.
+"""An engine that loads on a thread, so that the user can type meanwhile.
 
-It keeps the promises of an Engine: what is asked of it before the model is there waits. It refuses to know
-which engine it opens.
+A call that needs the model waits until it is loaded.
 """
 
 import threading
@@ -15,10 +14,10 @@ POLL_S = 0.05
 
 
 class BackgroundEngine:
-    """Opens an engine once, at `start` or when it is first needed.
+    """An engine that is opened once, by `start` or by the first call that needs it.
 
-    `name` and `context_size` are what is known before; 0 for a size that is not. `progress` is how much of
-    the model is there, of how much, as the opener reports it.
+    `name` and `context_size` are reported until the model is loaded; a size of 0 means unknown. `progress` is
+    how much of the model is loaded and how much there is in total, as the opener reports it.
     """
 
     def __init__(
@@ -39,25 +38,25 @@ class BackgroundEngine:
 
     @property
     def name(self) -> str:
-        """What the model calls itself."""
+        """The name of the model."""
         return self._engine.name if self._engine else self._name
 
     @property
     def context_size(self) -> int:
-        """The context window in tokens; before the model is there, what is planned."""
+        """The context window in tokens; until the model is loaded, the planned one."""
         return self._engine.context_size if self._engine else self._context_size
 
     def is_loading(self) -> bool:
-        """Whether the model is still not there, and may yet be."""
+        """Return whether loading has neither finished nor failed."""
         return not self._ended.is_set()
 
     @property
     def failure(self) -> Exception | None:
-        """Why there is no model, where it could not be opened."""
+        """The error that loading raised, or None."""
         return self._failure
 
     def start(self) -> None:
-        """Begin to load, where that has not begun."""
+        """Start to load the model, unless that has already started."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._load, name="load", daemon=True)
             self._thread.start()
@@ -65,7 +64,7 @@ class BackgroundEngine:
     def _load(self) -> None:
         try:
             self._engine = self._opener(self._report)
-        except Exception as error:  # noqa: BLE001 - raised where the engine is needed
+        except Exception as error:  # noqa: BLE001 - `opened` raises it
             self._failure = error
         finally:
             self._ended.set()
@@ -74,16 +73,19 @@ class BackgroundEngine:
         self.progress = (done, total)
 
     def opened(self) -> Engine:
-        """Return the engine, once it is there. Raises what opening it raised; Ctrl-C may end the wait."""
+        """Wait for the engine and return it. Ctrl-C may end the wait.
+
+        Raises the error that the opener raised.
+        """
         self.start()
-        while not self._ended.wait(POLL_S):  # in short steps: a signal's handler runs between two
+        while not self._ended.wait(POLL_S):  # short waits: signal handlers run between them
             pass
         if self._engine is None:
             raise self._failure or RuntimeError("the engine ended while it was opened")
         return self._engine
 
     def wait(self, cancel: Cancel) -> bool:
-        """Wait until the model is there, or could not be opened; False where a cancel came first."""
+        """Wait until loading has finished or failed; return False if a cancel came first."""
         self.start()
         while not self._ended.wait(POLL_S):
             if cancel.is_set():
@@ -93,7 +95,7 @@ class BackgroundEngine:
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the answer, once the model is there. A cancel ends the wait, too."""
+        """Yield the answer as soon as the model is loaded. A cancel also ends the wait."""
         if self._engine is not None:
             return self._engine.stream(messages, options, cancel)
         return self._stream_later(messages, options, cancel)
@@ -107,15 +109,15 @@ class BackgroundEngine:
         yield from self.opened().stream(messages, options, cancel)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return how many tokens the prompt has, once the model is there."""
+        """Wait for the model and return the number of tokens of the prompt."""
         return self.opened().count_tokens(messages)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the prompt token by token, once the model is there."""
+        """Wait for the model and return the tokens of the prompt."""
         return self.opened().prompt_tokens(messages)
 
     def close(self) -> None:
-        """Free the model. One that is loading is freed once it is there."""
+        """Free the model. If it is still loading, wait until it is loaded."""
         if self._thread is None:
             return
         while not self._ended.wait(POLL_S):
@@ -125,8 +127,8 @@ class BackgroundEngine:
 
 
 def is_ready(engine: Engine, cancel: Cancel) -> bool:
-    """Whether an engine can be asked for anything now: one that is being opened is waited for.
+    """Wait until an engine is loaded, or could not be loaded.
 
-    False where a cancel ended the wait.
+    Return False if a cancel ended the wait.
     """
     return engine.wait(cancel) if isinstance(engine, BackgroundEngine) else True

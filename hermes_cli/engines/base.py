@@ -1,8 +1,8 @@
-"""The one seam between hermes and a model: the Engine Protocol and the values that cross it.
+"""The Engine Protocol, the interface between hermes and a model, and the values that it exchanges.
 
-Messages go in and text chunks come out. No tensor, no tokenizer and no HTTP type crosses this line. A
-conversation that ends with an assistant turn is continued from that turn's text (a prefill); any other
-is answered.
+Messages go in and text chunks come out; tensors, tokenizers and HTTP types stay inside an engine. If a
+conversation ends with an assistant turn, the engine continues that turn's text (a prefill); otherwise it
+generates a new answer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,31 +15,31 @@ from hermes_cli.options import GenerationOptions
 
 
 class Cancel:
-    """A request to stop an answer, which stays.
+    """A request to stop an answer. Once set, it stays set.
 
-    It is a bare flag, because Ctrl-C sets it from a signal handler: a threading.Event has a lock, and a
-    handler that interrupts whoever holds it waits for ever.
+    It is a plain flag, because Ctrl-C sets it from a signal handler: a threading.Event has a lock, and a
+    handler that interrupts the holder of that lock deadlocks.
     """
 
     def __init__(self) -> None:
         self._requested = False
 
     def set(self) -> None:
-        """Ask for the stop."""
+        """Request the stop."""
         self._requested = True
 
     def is_set(self) -> bool:
-        """Whether it was asked for."""
+        """Return whether the stop was requested."""
         return self._requested
 
 
 class FinishReason(StrEnum):
-    """Why an answer ended."""
+    """The reason why an answer ended."""
 
     STOP = "stop"  # the model ended its turn, or a stop string appeared
     LENGTH = "length"  # max_tokens, or the context window is full
-    LOOP = "loop"  # the model said the same thing again and again
-    CANCELLED = "cancelled"  # somebody asked for it to stop
+    LOOP = "loop"  # the model repeated the same ids again and again
+    CANCELLED = "cancelled"  # the caller set `cancel`
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Usage:
     """Token counts of one answer.
 
     `prompt_tokens` counts the whole prompt; `cached_tokens` is the part of it that the KV cache already
-    held, and `prefilled_tokens` the rest. `completion_tokens` counts what was generated, the control token
-    that ended the turn among them.
+    held, and `prefilled_tokens` the rest. `completion_tokens` counts the generated tokens, including the
+    control token that ended the turn.
     """
 
     prompt_tokens: int = 0
@@ -57,13 +57,13 @@ class Usage:
 
     @property
     def prefilled_tokens(self) -> int:
-        """How many tokens of the prompt had to be evaluated."""
+        """The number of prompt tokens that had to be evaluated."""
         return self.prompt_tokens - self.cached_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds spent before the first token (prefill) and from it to the last (decode)."""
+    """Seconds until the first token (prefill), and from the first to the last token (decode)."""
 
     prefill_s: float = 0.0
     decode_s: float = 0.0
@@ -71,9 +71,9 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What is known once an answer has ended.
+    """The result of an answer that has ended, besides its text.
 
-    `slower` is why a faster way of decoding, which the device has, was not taken.
+    `slower` is the reason why a faster way of decoding that the device supports was not used, or empty.
     """
 
     finish_reason: FinishReason
@@ -85,7 +85,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a prompt is read: `done` of the `total` tokens that the KV cache did not hold."""
+    """Progress of the prefill: `done` of the `total` tokens that the KV cache did not hold."""
 
     done: int
     total: int
@@ -93,9 +93,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of an answer, always whole characters. The last one carries the Completion.
+    """A piece of an answer, always whole characters. The last chunk carries the Completion.
 
-    Before the first text, chunks without any tell the `progress` of the prefill.
+    Before the first text, chunks with an empty text report the `progress` of the prefill.
     """
 
     text: str
@@ -105,7 +105,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class PromptToken:
-    """One token of a rendered prompt: its id, the bytes it spells there, and whether it is a control token.
+    """One token of a rendered prompt: its id, its bytes, and whether it is a control token.
 
     The bytes of all tokens together are the prompt's text in UTF-8.
     """
@@ -116,16 +116,16 @@ class PromptToken:
 
     @property
     def text(self) -> str:
-        r"""The bytes as text; those that are no UTF-8 of their own appear as `\xNN`."""
+        r"""The bytes as text; bytes that are not valid UTF-8 appear as `\xNN`."""
         return self.data.decode("utf-8", "backslashreplace")
 
 
 class Engine(Protocol):
-    """A model that can be talked to. One at a time: `stream` is not re-entrant."""
+    """A loaded model. `stream` is not re-entrant: generate one answer at a time."""
 
     @property
     def name(self) -> str:
-        """What the model calls itself, for a person to read."""
+        """The name of the model, for display."""
 
     @property
     def context_size(self) -> int:
@@ -134,20 +134,20 @@ class Engine(Protocol):
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the answer piece by piece; the last chunk, and only it, carries a Completion.
+        """Yield the answer piece by piece. Only the last chunk carries a Completion.
 
         Setting `cancel` ends the answer within one token with FinishReason.CANCELLED. Closing the
         iterator early has the same effect.
 
-        Raises ContextOverflow before anything is generated, ResourcesExhausted when memory runs out, and
-        HermesError when the engine itself fails.
+        Raises ContextOverflow, before anything is generated, if the prompt does not fit the context window,
+        ResourcesExhausted if memory runs out, and HermesError if the engine itself fails.
         """
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return how many tokens the prompt for these messages has, to the token."""
+        """Return the exact number of tokens of the prompt for these messages."""
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the prompt itself, token by token, exactly as `stream` would send it."""
+        """Return the tokens of the prompt, exactly as `stream` would send them."""
 
     def close(self) -> None:
         """Free the model. Calling it twice is harmless."""

@@ -1,7 +1,7 @@
-"""KV caches of prompts that many conversations begin with, kept on disk between runs in a bounded folder.
+"""The prefix cache on disk: KV caches of system prompts, kept between runs in a folder of bounded size.
 
-It knows names, sizes and ages. It refuses to know what is in a file and which engine wrote it. What is kept
-can always be computed again, so a file that cannot be read or written is no error.
+The content of the files is the caller's job. A prefix can always be computed again, so a file that cannot be
+read or written is not an error.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ from pathlib import Path
 LIMIT_BYTES = 1 << 30
 SUFFIX, UNFINISHED = ".safetensors", ".new-"
 ABANDONED_S = 600.0
-"""A write takes seconds: one that is older belongs to nobody any more."""
+"""Seconds after which an unfinished write counts as abandoned; a write takes only seconds."""
 FOLDER_MODE = 0o700
 
 
 @dataclass(frozen=True, slots=True)
 class KeptPrefixes:
-    """The folder, and how many bytes it may hold. What was used longest ago goes first.
+    """A folder of prefixes with a limit in bytes. The least recently used ones are deleted first.
 
-    `wanted` says of a system prompt whether it may be kept: what somebody typed may be private.
+    `wanted` returns whether a system prompt may be kept: text that the user typed may be private.
     """
 
     folder: Path
@@ -32,7 +32,7 @@ class KeptPrefixes:
     wanted: Callable[[str], bool] = lambda _system: True
 
     def find(self, key: str) -> Path | None:
-        """Return the file kept under a key, which counts as used now."""
+        """Return the file of a key and mark it as used now, or None if there is none."""
         path = self._path(key)
         try:
             os.utime(path)
@@ -41,9 +41,9 @@ class KeptPrefixes:
         return path
 
     def keep(self, key: str, size: int, write: Callable[[Path], None]) -> bool:
-        """Keep about `size` bytes under a key, written by `write`, and return whether that was done.
+        """Call `write` to store about `size` bytes under a key, and return whether they were stored.
 
-        The file is there whole or not at all, readable by its owner only.
+        The write is atomic, and only the owner can read the file.
         """
         if size > self.limit // 2:
             return False
@@ -60,17 +60,17 @@ class KeptPrefixes:
         return True
 
     def discard(self, key: str) -> None:
-        """Forget what is kept under a key."""
+        """Delete the file of a key."""
         with contextlib.suppress(OSError):
             self._path(key).unlink()
 
     def usage(self) -> tuple[int, int]:
-        """Return how many prefixes are kept, and their bytes."""
+        """Return the number of prefixes and their total size in bytes."""
         sizes = [size for _, size, _ in self._files()]
         return len(sizes), sum(sizes)
 
     def clear(self) -> tuple[int, int]:
-        """Delete them all, and return how many there were, and their bytes."""
+        """Delete all prefixes, and return how many there were and their total size in bytes."""
         before = self.usage()
         self._sweep()
         for _, _, path in self._files():
@@ -82,7 +82,7 @@ class KeptPrefixes:
         return self.folder / f"{key}{SUFFIX}"
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        """Return age, size and path of every file, the one used longest ago first."""
+        """Return the time of last use, size and path of every file, least recently used first."""
         found = []
         for path in self.folder.glob(f"*{SUFFIX}") if self.folder.is_dir() else ():
             with contextlib.suppress(OSError):
@@ -90,7 +90,7 @@ class KeptPrefixes:
         return sorted(found)
 
     def _sweep(self) -> None:
-        """Delete what a write that was killed has left."""
+        """Delete the remains of abandoned writes."""
         for place in self.folder.glob(f"{UNFINISHED}*") if self.folder.is_dir() else ():
             with contextlib.suppress(OSError):
                 if time.time() - place.stat().st_mtime > ABANDONED_S:

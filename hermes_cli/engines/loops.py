@@ -1,18 +1,18 @@
-"""The loop guard: notices an answer that says the same thing again and again, word for word.
+"""The loop guard, which detects an answer that repeats the same token ids again and again.
 
-Small models fall into such loops, and nothing else ends them before the context window is full. Pure and
-incremental; the cost of a token does not grow with the length of the answer.
+Small models fall into such loops, and nothing else ends them before the context window is full. The guard is
+incremental, and its cost per token does not grow with the length of the answer.
 """
 
 NGRAM = 4
-"""A sequence of so many ids that comes again is taken for the possible beginning of a loop."""
+"""A repeated sequence of this many ids is a possible beginning of a loop."""
 MAX_PERIODS = 32
 WHOLE_REPEATS = 2
-"""A loop has said its period at least once more than this: a refrain that comes twice is none."""
+"""Times that a period must be repeated after its first occurrence: a refrain that comes twice is no loop."""
 
 
 class LoopGuard:
-    """Follows the ids of an answer. `limit` is how many repeated ids are one too many; 0 for no limit."""
+    """A loop detector for one answer. `limit` is how many repeated ids make a loop; 0 disables the guard."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -21,13 +21,13 @@ class LoopGuard:
         self._runs: dict[int, int] = {}
 
     def feed(self, token: int) -> bool:
-        """Take the next id and return whether the answer is caught in a loop."""
+        """Add the next id and return whether the answer is in a loop."""
         if not self._limit:
             return False
         ids = self._ids
         ids.append(token)
         end = len(ids) - 1
-        # By period: how many ids, up to this one, were each the same as the one a period before.
+        # By period: the number of ids in a row, up to this one, that equal the id one period earlier.
         self._runs = {p: run + 1 for p, run in self._runs.items() if ids[end - p] == token}
         ngram = tuple(ids[-NGRAM:])
         if len(ngram) == NGRAM:

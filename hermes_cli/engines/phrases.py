@@ -1,7 +1,7 @@
-"""Banned phrases: text that an answer must not hold, found across tokens before any of it is shown.
+"""Banned phrases: text that an answer must not contain, found across tokens before any of it is shown.
 
-Pure and incremental, like `stops.py`. A phrase that is complete cannot be unsaid by this file: it tells the
-engine which tokens to take back, and the engine says something else in their place.
+The scan is incremental, like that of `stops.py`. It only reports which tokens to take back; the engine
+generates others in their place.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,28 +13,28 @@ from hermes_cli.options import GenerationOptions
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some whole characters of an answer and the ids of the tokens that spell them."""
+    """Whole characters of an answer, and the token ids that they come from."""
 
     text: str
     ids: tuple[int, ...]
 
 
 class PhraseBan:
-    """Holds back what may be the beginning of a banned phrase. Upper and lower case count as the same."""
+    """A scanner that holds back text that may begin a banned phrase. It ignores case."""
 
     def __init__(self, phrases: Sequence[str]) -> None:
         self._phrases = tuple(_folded(phrase) for phrase in phrases)
         self._held: list[Piece] = []
 
     def holds(self, text: str) -> bool:
-        """Return whether a text holds a banned phrase."""
+        """Return whether a text contains a banned phrase."""
         folded = _folded(text)
         return any(phrase in folded for phrase in self._phrases)
 
     def feed(self, piece: Piece) -> tuple[list[Piece], list[Piece]]:
-        """Take the next piece and return the pieces that can be shown, and those that must be unsaid.
+        """Add the next piece; return the pieces that can be shown, and those that must be taken back.
 
-        Where there are pieces to unsay, the first of them is where the phrase began.
+        If there are pieces to take back, the phrase begins in the first of them.
         """
         if not self._phrases:
             return [piece], []
@@ -48,7 +48,7 @@ class PhraseBan:
         return shown, rest if found else []
 
     def _ends(self) -> Iterator[int]:
-        """Yield where each held piece ends in the held text."""
+        """Yield the end position of each held piece in the held text."""
         end = 0
         for piece in self._held:
             end += len(piece.text)
@@ -62,13 +62,13 @@ class PhraseBan:
         return 0
 
     def flush(self) -> list[Piece]:
-        """Return what was held back, now that no more text will come."""
+        """Return the pieces that were held back, at the end of the text."""
         held, self._held = self._held, []
         return held
 
 
 def refuse_ban(options: GenerationOptions, engine: str) -> None:
-    """Raise UsageError where phrases are banned on an engine that cannot take back what it has said."""
+    """Raise UsageError if phrases are banned. For engines that cannot take back tokens."""
     if options.ban:
         raise UsageError(
             f"{engine} cannot take back what it has said, so it cannot keep 'ban'",
@@ -77,5 +77,5 @@ def refuse_ban(options: GenerationOptions, engine: str) -> None:
 
 
 def _folded(text: str) -> str:
-    """Return the text in lower case, character for character, so that positions stay what they are."""
+    """Return the text in lower case, character for character, so that positions do not change."""
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)

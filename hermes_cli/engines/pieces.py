@@ -1,6 +1,6 @@
-"""What a token id spells: the bytes behind the notations that vocabularies are written in.
+"""The bytes of a token id, decoded from the notations of vocabularies.
 
-It knows GPT-2's byte alphabet and SentencePiece's `▁` and `<0xNN>`, and nothing of how text becomes ids.
+These are GPT-2's byte alphabet, and SentencePiece's `▁` and `<0xNN>`.
 """
 
 import json
@@ -12,13 +12,13 @@ from hermes_cli.chatml import Segment
 from hermes_cli.engines.base import PromptToken
 
 MAX_GAP = 1 << 16
-"""Ids without a word that a vocabulary may have; beyond it a list of them would eat the memory."""
+"""Largest number of unused ids in a vocabulary: a list with larger gaps would exhaust the memory."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 @cache
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's letters for bytes: printable Latin-1 stands for itself, the rest begin at U+0100.
+    """Return the byte of each of GPT-2's letters: printable Latin-1 is itself, the rest begins at U+0100.
 
     Source: `bytes_to_unicode` of the GPT-2 encoder, which every byte-level BPE follows.
     """
@@ -28,7 +28,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 def piece_bytes(piece: str, *, byte_level: bool) -> bytes:
-    """Return the bytes that a vocabulary entry stands for, in a byte-level or a SentencePiece notation."""
+    """Return the bytes of a vocabulary entry, which is in byte-level or in SentencePiece notation."""
     if byte_level:
         alphabet = _byte_alphabet()
         if all(c in alphabet for c in piece):
@@ -40,16 +40,17 @@ def piece_bytes(piece: str, *, byte_level: bool) -> bytes:
 
 
 def notation(vocabulary: Sequence[str], token: int) -> str:
-    """Return how a token is written; a model may have more ids than its vocabulary has words."""
+    """Return the vocabulary entry of a token, or "" if the model has more ids than the vocabulary."""
     return vocabulary[token] if token < len(vocabulary) else ""
 
 
 def prompt_tokens(
     segments: Iterable[Segment], vocabulary: Sequence[str], *, byte_level: bool
 ) -> list[PromptToken]:
-    """Return the tokens of a rendered prompt with what each spells.
+    """Return the tokens of a rendered prompt with their bytes.
 
-    SentencePiece puts a blank before each text that it encodes; it belongs to the notation, not to the text.
+    SentencePiece puts a space before each text that it encodes. That space is not part of the text, so it is
+    removed.
     """
     result: list[PromptToken] = []
     for segment in segments:
@@ -62,7 +63,10 @@ def prompt_tokens(
 
 
 def vocabulary_of(tokenizer_json: str) -> tuple[list[str], bool]:
-    """Return the vocabulary of a tokenizer.json in the order of its ids, and whether it is byte-level."""
+    """Return the vocabulary of a tokenizer.json in the order of its ids, and whether it is byte-level.
+
+    Raises ValueError if the ids have gaps of more than MAX_GAP in total.
+    """
     spec = json.loads(tokenizer_json)
     spelling = {int(i): token for token, i in spec["model"]["vocab"].items()}
     spelling |= {int(token["id"]): token["content"] for token in spec.get("added_tokens", [])}

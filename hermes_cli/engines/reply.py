@@ -1,6 +1,6 @@
-"""One answer in the making, for engines that make it token by token: what is shown, why it ends, its ids.
+"""The state of one answer during generation, shared by all engines.
 
-It knows stop strings, loops and which ids belong to which text. It refuses to know where tokens come from.
+It applies stop strings and the loop guard, and records which ids belong to which text.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from hermes_cli.options import GenerationOptions
 
 
 class Reply:
-    """Follows one answer. `reason` is None until what was said ends it.
+    """One answer that is being generated. `reason` is None until a stop string or a loop ends it.
 
-    `opening` is the ids that the turn begins with, as `ChatML.open_turn_ids` gives them.
+    `opening` holds the ids that the turn begins with, as returned by `ChatML.open_turn_ids`.
     """
 
     def __init__(self, chatml: ChatML, opening: Sequence[int], options: GenerationOptions) -> None:
@@ -29,7 +29,7 @@ class Reply:
         self._shown = 0
 
     def take(self, text: str, ids: Sequence[int]) -> str:
-        """Take the next whole characters with their ids, and return what can be shown."""
+        """Add the next whole characters with their ids, and return the text that can be shown."""
         self._pieces.append((text, ids))
         shown = self._scanner.feed(text)
         self._shown += len(shown)
@@ -41,13 +41,13 @@ class Reply:
         return shown
 
     def flush(self) -> str:
-        """Return the text that was held back as the possible beginning of a stop string."""
+        """Return the text that was held back because it might begin a stop string."""
         held = self._scanner.flush()
         self._shown += len(held)
         return held
 
     def turn_ids(self) -> TurnIds:
-        """Return the ids of the turn as it was shown: a stop string may have cut the text inside a token."""
+        """Return the ids of the text that was shown. A stop string may have cut the text inside a token."""
         ids: list[int] = []
         left = self._shown
         for text, piece_ids in self._pieces:

@@ -1,8 +1,7 @@
-"""The scripted engine: a model that says what it was told to, for tests and for trying the screen.
+"""The scripted engine, which returns prepared answers, for tests and for trying out the interface.
 
-It is shipped beside the real engines and keeps the same promises: prompts are rendered as ChatML ids, the
-prefix of the last prompt counts as cached, stop strings, max_tokens and cancel work. One character is one
-token.
+It behaves like the real engines: it renders prompts as ChatML ids, counts the prefix of the last prompt as
+cached, and supports stop strings, max_tokens and cancel. One character is one token.
 """
 
 import time
@@ -32,21 +31,21 @@ PREFIX = "scripted:"
 """`-m scripted:FILE` plays the turns of a TOML file."""
 
 READING_STEPS = 100
-"""Times that a script's `prefill` tells how far it is."""
+"""Number of progress reports during a script's `prefill`."""
 _CONTROL = {IM_START: 0, IM_END: 1}
 _ERRORS: dict[str, type[Exception]] = {
     "failed": HermesError,
     "out-of-memory": ResourcesExhausted,
-    "mistake": AssertionError,  # as a mistake in an adapter would come
+    "mistake": AssertionError,  # the kind of error that a bug in an engine raises
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedTurn:
-    """One answer.
+    """One answer of a script.
 
-    `delay` is the pause before each character and `prefill` the one before the first, in seconds.
-    `forever` says the text again and again. `error` is raised after the text: `failed`, `out-of-memory`, or
+    `delay` is the pause before each character and `prefill` the pause before the first one, in seconds.
+    `forever` repeats the text without end. `error` is raised after the text: `failed`, `out-of-memory` or
     `mistake`.
     """
 
@@ -72,7 +71,7 @@ class ScriptedTurn:
 
 
 class ScriptedEngine:
-    """Plays its turns in order; after the last one it fails with a message."""
+    """An engine that answers with prepared turns in order. After the last one it raises HermesError."""
 
     def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int = 4096) -> None:
         self.name = "scripted"
@@ -85,7 +84,7 @@ class ScriptedEngine:
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the next turn of the script."""
+        """Yield the next turn of the script; see Engine."""
         refuse_ban(options, "a script")
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
@@ -125,7 +124,7 @@ class ScriptedEngine:
                     reason = reply.reason
                     break
         finally:
-            # As in a real model, the last token that was generated has not been evaluated yet.
+            # As in a real engine, the last generated token has not been evaluated yet.
             self._cache = [*prompt, *made[:-1]]
         if text := reply.flush():
             yield Chunk(text)
@@ -134,11 +133,11 @@ class ScriptedEngine:
         yield Chunk("", Completion(reason, usage, timings, reply.turn_ids()))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the length of the prompt."""
+        """Return the number of tokens of the prompt."""
         return len(self._chatml.ids(messages))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the prompt, one token a character."""
+        """Return the tokens of the prompt, one for each character."""
         spelling = {number: text for text, number in _CONTROL.items()}
         return [
             PromptToken(
@@ -149,12 +148,12 @@ class ScriptedEngine:
         ]
 
     def close(self) -> None:
-        """Remember that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
 
 def _read(seconds: float, new: int, cancel: Cancel) -> Iterator[Chunk]:
-    """Take so long for the prompt's new tokens, and tell the progress."""
+    """Simulate a prefill that takes this many seconds, and yield its progress."""
     for step in range(READING_STEPS if seconds else 0):
         if cancel.is_set():
             return
@@ -180,9 +179,9 @@ def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 def load_script(path: Path) -> ScriptedEngine:
     """Return the engine for a script file.
 
-    The file is TOML: `context_size`, `load` (the seconds that loading takes), `broken` (the error with which
-    it ends, as ScriptedTurn's) and a list of `[[turns]]` tables with ScriptedTurn's fields. Raises
-    ConfigError for anything else.
+    The file is TOML: `context_size`, `load` (the seconds that loading takes), `broken` (the error that
+    loading raises, named as in ScriptedTurn) and a list of `[[turns]]` tables with the fields of
+    ScriptedTurn. Raises ConfigError for anything else.
     """
     try:
         table = parse_toml(read_text(path, ConfigError), path, ConfigError)

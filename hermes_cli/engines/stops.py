@@ -1,14 +1,14 @@
-"""Stop strings over a stream of text: found wherever they lie, never shown, not even in part.
+"""Incremental search for stop strings in a stream of text. No part of a stop string is ever shown.
 
-Pure and incremental: `feed` takes the pieces as they come, `flush` gives what was held back. Any way of
-cutting a text into pieces gives the same result.
+`feed` takes the pieces as they arrive, `flush` returns the text that was held back. The result does not
+depend on how the text is cut into pieces.
 """
 
 from collections.abc import Sequence
 
 
 class StopScanner:
-    """Passes text on until one of the stop strings appears in it."""
+    """A filter that passes text on until it contains one of the stop strings."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -17,11 +17,11 @@ class StopScanner:
         self.found = False
 
     def feed(self, text: str) -> str:
-        """Take the next piece and return what can be shown. After a stop string: nothing more."""
+        """Add the next piece and return the text that can be shown, which is empty after a stop string."""
         if self.found or not self._stops:
             return "" if self.found else text
         self._held += text
-        # The one that is complete first, as it would be letter by letter; of two, the longer.
+        # Take the match that ends first, as a letter-by-letter search would; if two end together, the longer.
         found = [(i + len(stop), i) for stop in self._stops if (i := self._held.find(stop)) >= 0]
         if found:
             self.found = True
@@ -33,7 +33,7 @@ class StopScanner:
         return shown
 
     def _beginning_of_a_stop(self) -> int:
-        """How many characters at the end might be the beginning of a stop string."""
+        """Return how many characters at the end of the held text may begin a stop string."""
         for size in range(min(self._longest - 1, len(self._held)), 0, -1):
             tail = self._held[-size:]
             if any(stop.startswith(tail) for stop in self._stops):
@@ -41,6 +41,6 @@ class StopScanner:
         return 0
 
     def flush(self) -> str:
-        """Return what was held back, now that no more text will come."""
+        """Return the text that was held back, at the end of the stream."""
         held, self._held = self._held, ""
         return held

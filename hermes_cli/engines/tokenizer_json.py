@@ -1,7 +1,4 @@
-"""The vocabulary of a folder of Hugging Face weights: how it renders ChatML, and what its ids spell.
-
-It reads tokenizer.json, without torch. It refuses to know weights.
-"""
+"""The tokenizer of a folder of Hugging Face weights, read from tokenizer.json without torch."""
 
 import hashlib
 import json
@@ -25,19 +22,19 @@ END_KEYS = ("config.json", "generation_config.json")
 
 
 class Vocabulary:
-    """A tokenizer.json. `end_ids` are what the model's configs name as the end of a text."""
+    """The content of a tokenizer.json. `end_ids` are the end-of-text ids from the model's config files."""
 
     def __init__(self, tokenizer_json: str, end_ids: Iterable[int] = ()) -> None:
         self.name = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self.chatml = chatml.from_tokenizer_json(tokenizer_json, self.name)
         self.words, self.byte_level = pieces.vocabulary_of(tokenizer_json)
         added = json.loads(tokenizer_json).get("added_tokens", [])
-        # OpenHermes 2 lists <|im_start|> as an ordinary added token: it ends a turn all the same.
+        # OpenHermes 2 lists <|im_start|> as an ordinary added token, but it ends a turn as well.
         special = {int(t["id"]) for t in added if t.get("special") or t["content"] in (IM_START, IM_END)}
         self.stop_ids = frozenset(special | set(end_ids))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the prompt for `messages`, token by token."""
+        """Return the tokens of the prompt for `messages`."""
         return pieces.prompt_tokens(self.chatml.segments(messages), self.words, byte_level=self.byte_level)
 
     @cached_property
@@ -50,7 +47,7 @@ class Vocabulary:
         return self.ids_that(lambda text: any(mark in text for mark in marks))
 
     def ids_that(self, is_so: Callable[[str], bool]) -> frozenset[int]:
-        """Return the ids of which something is true of the text that each spells by itself."""
+        """Return the ids for whose text `is_so` returns True."""
         spelled = (pieces.piece_bytes(word, byte_level=self.byte_level) for word in self.words)
         return frozenset(i for i, data in enumerate(spelled) if is_so(data.decode(errors="replace")))
 
@@ -61,7 +58,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def read_vocabulary(folder: Path) -> Vocabulary:
-    """Return the vocabulary of a model folder. Raises ModelUnavailable where it has none that can be read."""
+    """Return the vocabulary of a model folder. Raises ModelUnavailable if no tokenizer can be read."""
     path = folder / TOKENIZER
     try:
         text = read_bytes(path, MAX_BYTES).decode() if path.exists() else _converted(folder)
@@ -75,12 +72,12 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
 
 def _converted(folder: Path) -> str:
-    """Return the tokenizer.json that transformers makes of an older folder's tokenizer.model."""
+    """Convert the tokenizer.model of an older folder with transformers, and return the tokenizer.json."""
     if not (folder / OLDER_TOKENIZER).is_file():
         raise ModelUnavailable(
             f"{folder} has neither a tokenizer.json nor a tokenizer.model", "fetch the model again"
         )
-    from transformers import AutoTokenizer  # noqa: PLC0415 - two seconds that only such folders need
+    from transformers import AutoTokenizer  # noqa: PLC0415 - takes two seconds, and only such folders need it
 
     tokenizer: Any = AutoTokenizer.from_pretrained(
         str(folder), local_files_only=True, trust_remote_code=False, use_fast=True

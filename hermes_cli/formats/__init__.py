@@ -1,1 +1,1 @@
-"""Conversations as files: Markdown, JSON, and the formats of other programs, each in a file of its own."""
+"""File formats for conversations: Markdown, JSON, and the formats of other programs, one module each."""

@@ -1,8 +1,8 @@
-r"""Raw ChatML: `<|im_start|>role`, a newline, the text, `<|im_end|>`, as a prompt is written down.
+r"""Raw ChatML, the text form of a prompt: `<|im_start|>role`, a newline, the text, `<|im_end|>`.
 
-In such a file a turn's bounds are spelt, so a text that spells one itself would forge a turn for whoever
-reads it. It is refused: JSON, where nothing in a text can mean anything, holds it. Reading goes by the
-markers alone, and what it reads is text again, which no tokenizer of hermes' makes a control token of.
+A text that contains one of these markers would forge a turn for a reader of the file, so writing it raises
+FormatError; the JSON format can hold it. When hermes reads such a file, the markers only separate the turns:
+the turns are ordinary text, which hermes never encodes as control tokens.
 """
 
 import re
@@ -18,7 +18,7 @@ _BLANK: Final = re.compile(r"\s*")
 
 
 def write(one: Transcript) -> str:
-    """Return what is visible of a conversation. Raises FormatError for a text that would forge a turn."""
+    """Return the visible path of a conversation. Raises FormatError if a text contains a marker."""
     for number, turn in enumerate(one.turns, 1):
         for token in (IM_START, IM_END):
             if token in turn.text:
@@ -30,7 +30,7 @@ def write(one: Transcript) -> str:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversation in such a text, with every character of its turns. Raises FormatError."""
+    """Return the conversation in raw ChatML. The text of each turn is kept exactly. Raises FormatError."""
     turns, at, line, counted = list[Message](), _skip(text, 0), 1, 0
     while at < len(text):
         line, counted = line + text.count("\n", counted, at), at

@@ -1,29 +1,29 @@
-"""When something was said, as text: seconds since 1970 and back. Nobody's clock is asked."""
+"""Converts times, in seconds since 1970, to text and back. The current time is never used."""
 
 import datetime as dt
 import re
 from typing import Any, Final
 
 _MILLISECONDS: Final = re.compile(r"(?<=[0-9]s)[ ]?[0-9]{1,3}ms$")
-# SillyTavern's own ways of writing a time, in the order of its versions, in local time.
+# SillyTavern's date formats, in the order of its versions. They are in local time.
 _TAVERN: Final = ("%B %d, %Y %I:%M%p", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh%Mm%Ss")
 _MILLISECONDS_SINCE_1970_ABOVE: Final = 1e11
 LAST: Final = 253_370_764_800.0
-"""The year 9999 begins: beyond it no time can be shown. Seconds since 1970."""
+"""The start of the year 9999, in seconds since 1970. Later times cannot be formatted."""
 
 
 def minute(seconds: float) -> str:
-    """Return a time for a person to read, in UTC, so that the same conversation is always the same file."""
+    """Return a time to the minute, for display; "" for 0. It is in UTC, so that exports are reproducible."""
     return _utc(seconds).strftime("%Y-%m-%d %H:%M UTC") if seconds else ""
 
 
 def iso(seconds: float) -> str:
-    """Return a time as JavaScript writes it: 2026-01-31T13:05:09.250Z."""
+    """Return a time in JavaScript's ISO format: 2026-01-31T13:05:09.250Z."""
     return _utc(seconds).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def seconds_of(value: Any) -> float:
-    """Return what time a chat of SillyTavern's means, or 0 where it cannot be told."""
+    """Return the time of a date in a SillyTavern chat, or 0 if it cannot be read."""
     try:
         found = _seconds(value)
     except (ValueError, OverflowError, OSError):
@@ -47,7 +47,7 @@ def _tavern(text: str) -> float:
     text = _MILLISECONDS.sub("", text.strip())
     for form in _TAVERN:
         try:
-            return dt.datetime.strptime(text, form).timestamp()  # noqa: DTZ007 - local time is what is meant
+            return dt.datetime.strptime(text, form).timestamp()  # noqa: DTZ007 - SillyTavern writes local time
         except ValueError:
             continue
     return 0.0

@@ -1,9 +1,9 @@
-"""What `!!save` of FastChat's command line writes: one JSON object with template, system message and turns.
+"""The format of `!!save` in FastChat's command line: one JSON object with template, system message and turns.
 
-Its keys are `template_name`, `system_message` (`system` in older versions), `roles` (how the person and the
-model are called), `messages` (pairs of such a name and a text) and `offset` (how many of the messages are
+Its keys are `template_name`, `system_message` (`system` in older versions), `roles` (the names of the user
+and the model), `messages` (pairs of such a name and a text) and `offset` (the number of messages that are
 examples), as in lm-sys/FastChat, fastchat/conversation.py and fastchat/serve/inference.py. hermes writes
-the template of OpenHermes, so that `!!load` finds it.
+the template name of OpenHermes, which `!!load` knows.
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ NAMES: Final = {Role.USER: IM_START + Role.USER, Role.ASSISTANT: IM_START + Role
 
 
 def write(one: Transcript) -> str:
-    """Return what is visible of a conversation. Raises FormatError for a system turn in its middle."""
+    """Return the visible path of a conversation. Raises FormatError for a system message after the first."""
     system = one.system
     if len(system) > 1 or any(turn.role is Role.SYSTEM for turn in one.turns[len(system) :]):
         raise FormatError("FastChat's format has room for one system message, before all others")
@@ -34,7 +34,7 @@ def write(one: Transcript) -> str:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversation in such a text. Raises FormatError."""
+    """Return the conversation in FastChat's JSON. Raises FormatError."""
     root = parse(text)
     names = [name.string() for name in root["roles"].items()]
     if len(names) != len(NAMES) or len(set(names)) != len(names):

@@ -1,7 +1,4 @@
-"""Files of conversations on the disk: how they are read, with a limit, and what they are called.
-
-It knows files and names. It refuses to know what stands in them.
-"""
+"""Reads conversation files, with a size limit, and chooses file names for exports."""
 
 import re
 import stat
@@ -13,12 +10,15 @@ from hermes_cli.formats.table import MAX_BYTES
 
 NAME_LENGTH: Final = 60
 IN_THE_WAY: Final = "name another; 'hermes sessions export --force' writes over it"
-"""What to do about a file of that name."""
+"""The hint for a file name that is already taken."""
 _UNSAFE: Final = re.compile(r"[^\w]+")
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what is in a file, at most a byte more than the limit. Raises UsageError."""
+    """Return the contents of a file, at most MAX_BYTES and one byte more.
+
+    Raises UsageError if it cannot be read.
+    """
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             raise UsageError(f"{path} is a folder", "name the files in it")
@@ -31,7 +31,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def place(name: str, title: str, ending: str) -> Path:
-    """Return the path that a name means; in a folder, or without a name, one made from the title.
+    """Return the path for an export. If `name` is a folder or empty, the file name is made from the title.
 
     Raises UsageError for the home directory of an unknown user.
     """
@@ -43,9 +43,9 @@ def place(name: str, title: str, ending: str) -> Path:
 
 
 def file_name(title: str, ending: str, folder: Path) -> Path:
-    """Return a name in a folder that no file has yet, made of the letters and digits of a title."""
+    """Return an unused path in a folder, with a name made of the letters and digits of a title."""
     stem = _UNSAFE.sub("-", title).strip("-_")[:NAME_LENGTH].rstrip("-_") or "conversation"
-    while len(stem.encode()) > 2 * NAME_LENGTH:  # 255 bytes are all that a name may have
+    while len(stem.encode()) > 2 * NAME_LENGTH:  # a file name has at most 255 bytes
         stem = stem[:-1]
     path, number = folder / f"{stem}{ending}", 1
     while path.exists() or path.is_symlink():

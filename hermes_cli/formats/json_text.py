@@ -1,8 +1,4 @@
-"""JSON that somebody else wrote: values that are checked as they are taken out, with the line of a mistake.
-
-It knows JSON's grammar, what of it hermes can hold, and where in the text a value stands. It refuses to know
-what any key means.
-"""
+"""Reads JSON from other programs. Values are checked on access; an error names the path and the line."""
 
 import json
 import math
@@ -31,12 +27,12 @@ _LINES_HINT: Final = "such a file has one JSON object a line; 'jq -c .' makes it
 
 
 class _Unfit:
-    """Stands for a number that no double and no 64 bits hold. Where nobody looks at it, it does no harm."""
+    """Replaces a number that is too long or not finite. It causes an error only if the value is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A value in a JSON text. `path` leads to it; `line` is the line on which the text begins."""
+    """A value in a JSON text. `path` is its location; `line` is the line on which the text begins."""
 
     value: Any
     text: str
@@ -44,7 +40,7 @@ class Json:
     path: tuple[str | int, ...] = ()
 
     def fail(self, reason: str) -> FormatError:
-        """Return the error that says where this value stands and what is wrong with it."""
+        """Return an error with the path and line of this value and the reason."""
         name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
         line = self.line + self.text.count("\n", 0, _position(self.text, self.path))
         return FormatError(f"{name.removeprefix('.')} {reason}".strip(), line)
@@ -60,7 +56,7 @@ class Json:
         return Json(self.value[key], self.text, self.line, (*self.path, key))
 
     def get(self, key: str, default: Any) -> "Json":
-        """Return a value of an object, or a default where there is none, or null."""
+        """Return a value of an object, or a default if the key is missing or its value is null."""
         if key in self and self.value[key] is not None:
             return self[key]
         return Json(default, self.text, self.line, self.path)
@@ -72,7 +68,7 @@ class Json:
         return [Json(one, self.text, self.line, (*self.path, n)) for n, one in enumerate(self.value)]
 
     def string(self) -> str:
-        """Return a text. One with half of a character in it cannot be kept."""
+        """Return a text. Raises FormatError for a lone surrogate, which cannot be stored as UTF-8."""
         if not isinstance(self.value, str):
             raise self._is_not("a text")
         try:
@@ -83,14 +79,14 @@ class Json:
         return self.value
 
     def one_of(self, words: Any) -> Any:
-        """Return the member of a StrEnum that a text spells."""
+        """Return the member of the StrEnum `words` whose value is this text."""
         word = self.string()
         if word not in list(words):
             raise self.fail(f"is '{word[:40]}', which is none of {', '.join(words)}")
         return words(word)
 
     def flag(self) -> bool:
-        """Return true or false."""
+        """Return a boolean."""
         if not isinstance(self.value, bool):
             raise self._is_not("true or false")
         return self.value
@@ -141,8 +137,8 @@ def parse(text: str, line: int = 1) -> Json:
 
 
 def parse_lines(text: str) -> Iterator[Json]:
-    """Yield the object on each line that is not blank. Raises FormatError where there is none."""
-    for number, line in enumerate(text.split("\n"), 1):  # U+2028 ends no line of JSON
+    """Yield the object on each line that is not blank. Raises FormatError if a line holds no object."""
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines() would split at U+2028, too
         if line.strip(" \t\r"):
             try:
                 found = parse(line, number)
@@ -156,11 +152,11 @@ def parse_lines(text: str) -> Iterator[Json]:
 
 
 def first_keys(text: str) -> set[str]:
-    """Return the keys of the object with which a text begins, as far as it can be read."""
+    """Return the keys of the object at the beginning of a text, up to the first syntax error."""
     keys = set[str]()
     start = _skip(text, 0)
     if text[start : start + 1] == "{":
-        with suppress(ValueError, RecursionError):  # a mistake is for the reader to say
+        with suppress(ValueError, RecursionError):  # the reader of the format reports the error
             keys.update(str(key) for key, _ in _members(text, start))
     return keys
 
@@ -176,7 +172,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _position(text: str, path: tuple[str | int, ...]) -> int:
-    """Return where in a JSON text the value stands to which a path leads."""
+    """Return the offset in a JSON text of the value at `path`."""
     at = _skip(text, 0)
     for step in path:
         places = [place for key, place in _members(text, at) if key == step]
@@ -185,9 +181,9 @@ def _position(text: str, path: tuple[str | int, ...]) -> int:
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
-    """Yield key or index, and place, of each value in the object or list that begins at `at`.
+    """Yield the key or index, and the offset, of each value in the object or list that begins at `at`.
 
-    Raises ValueError at the first mistake, behind what is whole.
+    Raises ValueError at the first syntax error, after the valid values before it.
     """
     is_object, index = text[at] == "{", 0
     at = _skip(text, at + 1)

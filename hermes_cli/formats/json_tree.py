@@ -1,8 +1,8 @@
-"""JSON with everything: whole trees, with states, models, options, costs, times and token ids.
+"""The lossless JSON format of hermes: whole trees, with states, models, options, token counts, times and ids.
 
-It is hermes' own format: what is exported and imported again is exported to the same bytes. A message stands
-on a line of its own, so that a mistake has a line and two files can be compared. Ids are counted from 1 in
-each conversation, and a parent stands before its children.
+An export that is imported and exported again has the same bytes. Each message is on one line, so that errors
+have a line number and files can be compared. Ids count from 1 in each conversation; a parent comes before
+its children.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
 
 FROM_A_FILE: Final = "from a file: "
-"""Before the vocabulary's name of ids that were read. No engine takes these for its own, so it encodes the
-text again: a stranger's file could show one thing to the reader and say another to the model."""
+"""Prefix for the vocabulary name of token ids that were read from a file. No engine has such a vocabulary, so
+it encodes the text again. Otherwise a file could show one text to the user and give another to the model."""
 KEY: Final = "hermes_conversations"
-"""The first key of such a file. Its value is the version of the format."""
+"""The first key of a file. Its value is the version of the format."""
 VERSION: Final = 1
 _LAST_TOKEN: Final = 2**32 - 1
 MAX_DEPTH: Final = 999
@@ -88,7 +88,7 @@ def _message(stored: StoredMessage, place: dict[int, int]) -> dict[str, Any]:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversations of such a text. Raises FormatError."""
+    """Return the conversations of a JSON text in this format. Raises FormatError."""
     root = parse(text)
     if root[KEY].integer() > VERSION:
         raise FormatError(
@@ -108,7 +108,7 @@ def _conversation(node: Json) -> Transcript:
         seen.add(stored.id)
     opening = [Message(one["role"].one_of(Role), one["text"].string()) for one in node["opening"].items()]
     roots = [one for one in messages if one.parent is None]
-    if len({one.role for one in roots}) > 1:  # a greeting is the only turn that may come before the person's
+    if len({one.role for one in roots}) > 1:  # only a greeting may come before the user's first turn
         raise node["messages"].fail("begin both with the person's turn and with the assistant's")
     facts = StoredConversation(
         ELSEWHERE,
@@ -125,7 +125,7 @@ def _conversation(node: Json) -> Transcript:
 
 
 def _setting(node: Json, seen: set[int]) -> Setting:
-    """Return what holds for a conversation; files of earlier versions say nothing of it."""
+    """Return the settings of a conversation; defaults for a file of an earlier version, which has none."""
     seed = node.get("seed", None)
     summaries = tuple(
         (_known(one["through"], seen) or 0, one["text"].string()) for one in node.get("summaries", []).items()
@@ -140,13 +140,13 @@ def _setting(node: Json, seen: set[int]) -> Setting:
 
 
 def _persona(node: Json) -> str:
-    if "/" in node.string():  # it is looked up when the conversation goes on, and must not lead elsewhere
+    if "/" in node.string():  # a resumed conversation loads the persona by this name
         raise node.fail("is a path, not the name of a persona")
     return node.string()
 
 
 def _known(node: Json, seen: set[int]) -> int | None:
-    """Return the id of a message that stands before this place, or None."""
+    """Return the id of an earlier message, or None for null. Raises FormatError for an unknown id."""
     if node.value is None:
         return None
     if node.integer() not in seen:
@@ -193,7 +193,7 @@ def _options(node: Json) -> dict[str, Any]:
 
 
 def _option(node: Json) -> Any:
-    """Return an option's value: null, a truth, a number, a text, or a list of such."""
+    """Return the value of an option: null, a boolean, a number, a text, or a list of these."""
     if isinstance(node.value, str):
         return node.string()
     if isinstance(node.value, list):

@@ -1,9 +1,9 @@
-"""Markdown, to read: a heading for each speaker, and under it what was said, as it was said.
+"""The Markdown format: a heading for each turn, followed by its unchanged text.
 
-Before each heading stands a comment that no reader sees, such as `<!-- hermes {"role": "user"} -->`, and the
-first line of the file holds the title in one. Reading goes by these comments alone. Where a text holds one
-itself, all the comments of the file are called `hermes-2`, and so on, so that no text can pass for a turn. In
-between, an editor may change what it likes.
+Each heading follows an HTML comment such as `<!-- hermes {"role": "user"} -->`, and the first line of the
+file is a comment with the title. Only these comments separate the turns when a file is read; the text between
+them may be edited. If a text contains such a comment, all comments of the file are named `hermes-2`, and so
+on, so that no text can forge a turn.
 """
 
 import re
@@ -26,7 +26,7 @@ _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 
 
 def write(one: Transcript) -> str:
-    """Return what is visible of a conversation."""
+    """Return the visible path of a conversation."""
     facts = one.conversation
     mark = _mark([turn.text for turn in one.turns])
     about = {"title": facts.title, "is_named": facts.is_named, "persona": facts.persona}
@@ -36,14 +36,14 @@ def write(one: Transcript) -> str:
 
 
 def _mark(texts: Sequence[str]) -> str:
-    """Return the name of the comments: one that no text holds."""
+    """Return the name of the comments: the first of hermes, hermes-2, … that no text contains."""
     taken = {int(number or 1) for text in texts for number in _MARK.findall(text)}
     number = next(number for number in range(1, len(taken) + 2) if number not in taken)
     return "hermes" if number == 1 else f"hermes-{number}"
 
 
 def _comment(mark: str, value: object) -> str:
-    escaped = dump(value).replace(">", "\\u003e")  # nothing in it ends the comment
+    escaped = dump(value).replace(">", "\\u003e")  # so that a value cannot end the comment
     return f"<!-- {mark} {escaped}{END}"
 
 
@@ -67,9 +67,10 @@ def _line(text: str) -> str:
 
 
 def _open_fence(text: str) -> str:
-    """Return what closes the code block that a text leaves open, as a stopped answer does; or nothing.
+    """Return the fence that closes the code block that a text leaves open, or "" if none is open.
 
-    Left open, it would swallow all the turns behind it. CommonMark 0.31.2, section 4.5.
+    An answer that was stopped can leave one open, and it would contain all later turns. See CommonMark
+    0.31.2, section 4.5.
     """
     fence = ""
     for line in text.split("\n"):
@@ -93,7 +94,7 @@ def read(text: str) -> list[Transcript]:
             1,
             hint="other Markdown has no sure sign of where a turn begins",
         )
-    if first[3]:  # an editor ended all the lines in its own way
+    if first[3]:  # an editor converted the line ends
         text = text.replace("\r\n", "\n")
     head, *bodies = _bodies(text, first[1])
     stray = re.search(r"^[^\n#][^\n]*", head[1], re.MULTILINE)
@@ -123,7 +124,7 @@ def _transcript(about: Json, system: Sequence[Message], path: Sequence[StoredMes
 
 
 def _bodies(text: str, mark: str) -> list[tuple[Json, str]]:
-    """Return each comment's value, and what stands between it and the next one."""
+    """Return the value of each comment, and the text between it and the next one."""
     comments = list(re.finditer(rf"^<!-- {mark} ([^\n]*)", text, re.MULTILINE))
     ends = [*(comment.start() for comment in comments[1:]), len(text)]
     found, line, counted = [], 1, 0

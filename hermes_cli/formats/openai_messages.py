@@ -1,7 +1,7 @@
 """OpenAI messages JSONL: `{"messages": [{"role": "user", "content": "…"}]}`, one conversation a line.
 
-It is what chat completions take and fine-tuning reads. Turns of tools, and parts that are no text, are
-refused: hermes could not say them to a model, and leaving them out would change what was said.
+The chat completions API and fine-tuning use this format. Tool calls and parts that are not text raise
+FormatError: hermes cannot send them to a model, and leaving them out would change the conversation.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from hermes_cli.messages import Message, Role
 
 ROLES: Final = {
     "system": Role.SYSTEM,
-    "developer": Role.SYSTEM,  # OpenAI's later name for it
+    "developer": Role.SYSTEM,  # OpenAI's later name for "system"
     "user": Role.USER,
     "assistant": Role.ASSISTANT,
 }
@@ -21,7 +21,7 @@ _CALLS: Final = ("tool_calls", "function_call")
 
 
 def write(transcripts: Sequence[Transcript]) -> str:
-    """Return what is visible of each conversation, one a line."""
+    """Return the visible path of each conversation, one per line."""
     return "".join(
         dump({"messages": [{"role": turn.role, "content": turn.text} for turn in one.turns]}) + "\n"
         for one in transcripts
@@ -51,7 +51,7 @@ def _turn(node: Json) -> Message:
 
 
 def _content(node: Json) -> str:
-    """Return a content: a text, or a list of text parts, which stand under each other."""
+    """Return the content of a message: a text, or a list of text parts, which are joined by newlines."""
     if isinstance(node.value, list):
         return "\n".join(_part(part) for part in node.items())
     return node.string()

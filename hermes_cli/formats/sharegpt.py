@@ -1,6 +1,6 @@
-"""ShareGPT JSONL, as it is trained on: `{"conversations": [{"from": "human", "value": "…"}]}`, one a line.
+"""ShareGPT JSONL, a training format: `{"conversations": [{"from": "human", "value": "…"}]}`, one per line.
 
-The names of the speakers are those that FastChat, axolotl and the published ShareGPT datasets use.
+The speaker names are those of FastChat, axolotl and the published ShareGPT datasets.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ SPEAKERS: Final = {
 
 
 def write(transcripts: Sequence[Transcript]) -> str:
-    """Return what is visible of each conversation, one a line. Titles stay here: this is for training."""
+    """Return the visible path of each conversation, one per line, without titles: this is for training."""
     return "".join(
         dump({"conversations": [{"from": NAMES[turn.role], "value": turn.text} for turn in one.turns]}) + "\n"
         for one in transcripts
@@ -32,7 +32,7 @@ def write(transcripts: Sequence[Transcript]) -> str:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversation on each line; an `id` that is a text is its title. Raises FormatError."""
+    """Return the conversation on each line. If `id` is a text, it becomes the title. Raises FormatError."""
     return [_conversation(line) for line in parse_lines(text)]
 
 

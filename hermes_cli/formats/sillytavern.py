@@ -1,12 +1,12 @@
-"""SillyTavern's chats: JSONL with a header line, then one message a line, with its swipes.
+"""SillyTavern chats: JSONL with a header line, then one message per line, with its swipes.
 
-A swipe is another answer at the same place: a sibling in the tree. `swipe_id` says which one is visible, and
-`mes` is its text. A greeting with alternate greetings is a first message with swipes. The system prompt is
-the chat's own override (`chat_metadata.system_prompt`); what else hermes keeps stands under a key of its own
-in `chat_metadata`, which SillyTavern leaves alone. Branches under a question have no place in this format.
+A swipe is an alternative answer: a sibling in the tree. `swipe_id` is the index of the visible one, and `mes`
+is its text. Alternate greetings are the swipes of the first message. The system prompt is the chat's override
+(`chat_metadata.system_prompt`); other data of hermes is under the key `hermes` in `chat_metadata`, which
+SillyTavern preserves. The format cannot hold other branches, such as two user turns after the same answer.
 
-A message with `is_system` is hidden from the model there, so it is left out, with a remark; a narrator's
-turn (`extra.type`) is said to the model by the system.
+SillyTavern hides messages with `is_system` from the model, so they are left out, with a remark. A narrator
+message (`extra.type`) becomes a system message.
 """
 
 from typing import Any, Final
@@ -25,7 +25,7 @@ _MODEL: Final = "model"
 
 
 def write(one: Transcript) -> str:
-    """Return what is visible of a conversation, with the answers beside the visible ones as swipes."""
+    """Return the visible path of a conversation, with the siblings of its answers as swipes."""
     facts, prompt = one.conversation, one.system[0].text if one.system else ""
     own = {
         "title": facts.title,
@@ -73,7 +73,7 @@ def _extra(stored: StoredMessage) -> dict[str, str]:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversation in such a text, its swipes as siblings. Raises FormatError."""
+    """Return the conversation of a SillyTavern chat, with swipes as siblings. Raises FormatError."""
     header, *lines = parse_lines(text)
     if HEADER.isdisjoint(header.value):
         raise header.fail(f"is no header: it has none of {', '.join(sorted(HEADER))}")
@@ -107,7 +107,7 @@ def read(text: str) -> list[Transcript]:
 
 
 def _opening(header: Json) -> tuple[list[Message], Json]:
-    """Return what comes before the tree, and what else hermes keeps in a header."""
+    """Return the opening of a conversation, and the data under the key of hermes in the header."""
     metadata = header.get("chat_metadata", {})
     opening = list[Message]()
     if system := metadata.get("system_prompt", "").string():
@@ -119,7 +119,7 @@ def _opening(header: Json) -> tuple[list[Message], Json]:
 
 
 def _messages(line: Json, number: int, parent: int | None) -> tuple[list[StoredMessage], int]:
-    """Return the messages that a line holds, numbered from `number`, and the place of the visible one."""
+    """Return the messages of a line, with ids from `number` on, and the index of the visible one."""
     shown, role = line["mes"].string(), _role(line)
     date = seconds_of(line.get("send_date", 0).value)
     swipes = line.get("swipes", []).items()
@@ -130,7 +130,7 @@ def _messages(line: Json, number: int, parent: int | None) -> tuple[list[StoredM
     found = list[StoredMessage]()
     for n, swipe in enumerate(swipes):
         about = facts[n] if n < len(facts) else line
-        # An edit changes `mes` alone: it is what the person sees.
+        # An edit in SillyTavern changes only `mes`, so that is the visible text.
         turn = Message(role, shown if n == place else swipe.string())
         created = seconds_of(about.get("send_date", 0).value) or date
         found.append(message(number + n, parent, turn, created=created, model=_model(about)))

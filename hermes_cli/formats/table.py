@@ -1,7 +1,4 @@
-"""The formats of conversations: one table, from which help, completion, detection and dispatch are made.
-
-It knows names, endings and signs. How a format spells a conversation stands in the format's own file.
-"""
+"""The table of conversation formats, from which help, completion, detection and dispatch are generated."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,15 +19,15 @@ from hermes_cli.formats.json_text import first_keys
 from hermes_cli.formats.transcript import Transcript
 
 MAX_BYTES: Final = 64 << 20
-"""More than a lifetime of conversations, and less than fills the memory."""
+"""The size limit of a file: more than any export needs, and small enough for memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format. `sign` says by what a text is known to be in it.
+    """A format. `has_sign` detects it in a text and its top-level keys; `sign` describes that for the user.
 
-    `several` is whether one file can hold more than one conversation. `leaves_out` says what of a tree it
-    does not hold; nothing, where it is empty.
+    `several` is whether one file can hold more than one conversation. `leaves_out` describes the parts of a
+    tree that the format cannot hold; it is empty if there are none.
     """
 
     name: str
@@ -131,7 +128,7 @@ MARKDOWN: Final = NAMES["markdown"]
 
 
 def named(name: str) -> Format:
-    """Return the format of that name. Raises UsageError."""
+    """Return the format with this name. Raises UsageError if there is none."""
     found = NAMES.get(name.lower())
     if found is None:
         raise UsageError(f"there is no format '{name}'", f"there are {', '.join(NAMES)}")
@@ -139,9 +136,9 @@ def named(name: str) -> Format:
 
 
 def by_ending(file_name: str) -> Format | None:
-    """Return the format that a file's name asks for, or None where it asks for none.
+    """Return the format for the ending of a file name, or None if no format has that ending.
 
-    Raises UsageError where it may mean several.
+    Raises UsageError if several formats have it.
     """
     name = file_name.lower()
     asked = [known for known in FORMATS if name.endswith(known.ending)]
@@ -155,9 +152,10 @@ def by_ending(file_name: str) -> Format | None:
 
 
 def write(known: Format, transcripts: Sequence[Transcript]) -> str:
-    """Return conversations in a format.
+    """Return conversations as text in a format.
 
-    Raises UsageError where it holds one at a time, and FormatError where it cannot hold what was said.
+    Raises UsageError if the format holds one conversation and there are not exactly one, and FormatError if
+    it cannot hold a conversation.
     """
     if len(transcripts) != 1 and not known.several:
         many = ", ".join(other.name for other in FORMATS if other.several)
@@ -175,16 +173,16 @@ def write(known: Format, transcripts: Sequence[Transcript]) -> str:
 
 
 def remark(known: Format, transcripts: Sequence[Transcript]) -> str:
-    """Return the words for what was written: the format, and what of these conversations is not in it."""
+    """Return a description of an export for the user: the format, and the parts that it leaves out."""
     if known.leaves_out and any(len(one.messages) > len(one.path) for one in transcripts):
         return f"{known.name}, without {known.leaves_out} (json holds that, too)"
     return known.name
 
 
 def read(data: bytes, where: str, known: Format | None = None) -> tuple[list[Transcript], Format, str]:
-    """Return the conversations in a file, its format, and why it is taken for that one.
+    """Return the conversations in a file, its format, and the reason for choosing that format.
 
-    `where` names the file. Raises FormatError with file, line and reason.
+    `where` is the name of the file. Raises FormatError with file, line and reason.
     """
     try:
         text = _decode(data)
@@ -195,9 +193,9 @@ def read(data: bytes, where: str, known: Format | None = None) -> tuple[list[Tra
 
 
 def detect(text: str, file_name: str) -> tuple[Format, str]:
-    """Return the format of a text, and the reason: a sign in it, or else the file's ending.
+    """Return the format of a text, and the reason: a sign in the text, or else the ending of the file name.
 
-    Raises FormatError where there is neither.
+    Raises FormatError if there is neither.
     """
     keys = first_keys(text)
     for known in FORMATS:
@@ -220,7 +218,7 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # After a byte-order mark the decoder counts from behind it.
+        # If there is a byte-order mark, the decoder counts from the byte after it.
         start = error.start + len(data) - len(error.object)
         raise FormatError(
             f"is not UTF-8: byte 0x{data[start]:02x}",

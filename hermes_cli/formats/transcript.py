@@ -1,8 +1,4 @@
-"""Transcript: a conversation with its whole tree, as a file brings it or takes it away.
-
-It knows how a tree, its visible path and a plain list of turns hang together. It refuses to know how any
-file spells them, and where a conversation is kept.
-"""
+"""Transcripts: conversations with their whole trees, as the formats read and write them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +9,15 @@ from hermes_cli.store.records import Made, State, StoredConversation, StoredMess
 from hermes_cli.store.store import title_of
 
 ELSEWHERE: Final = 0
-"""The id of a conversation that is in no store, and the time of what nobody knows when it was said."""
+"""The id of a conversation that is not in a store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """A conversation and all its messages, parents before their children.
 
-    In one that was read from a file the ids hold among its own messages alone. `remarks` says what of the
-    file is not in it, and why.
+    In a transcript that was read from a file, the ids are unique only within the transcript. `remarks` are
+    messages for the user about parts of the file that were left out.
     """
 
     conversation: StoredConversation
@@ -30,7 +26,7 @@ class Transcript:
 
     @property
     def path(self) -> tuple[StoredMessage, ...]:
-        """The visible messages, from the root to where the conversation stands."""
+        """The visible messages, from the root to the leaf of the conversation."""
         by_id = {message.id: message for message in self.messages}
         path, number = list[StoredMessage](), self.conversation.leaf
         while number is not None:
@@ -40,14 +36,14 @@ class Transcript:
 
     @property
     def system(self) -> tuple[Message, ...]:
-        """The system prompt: what the system says before anybody else."""
+        """The system messages at the beginning of the opening."""
         opening = self.conversation.opening
         count = next((n for n, one in enumerate(opening) if one.role is not Role.SYSTEM), len(opening))
         return opening[:count]
 
     @property
     def turns(self) -> tuple[Message, ...]:
-        """What the model sees: everything before the tree, then the visible path."""
+        """The opening, then the visible path."""
         return (*self.conversation.opening, *(stored.message for stored in self.path))
 
 
@@ -60,7 +56,7 @@ def message(
     state: State = State.COMPLETE,
     model: str = "",
 ) -> StoredMessage:
-    """Return a message of a tree that is in no store."""
+    """Return a message of a tree that is not in a store."""
     return StoredMessage(number, ELSEWHERE, parent, turn.role, turn.text, state, created, Made(model=model))
 
 
@@ -76,7 +72,7 @@ def transcript(
     updated: float = 0.0,
     remarks: Sequence[str] = (),
 ) -> Transcript:
-    """Return a transcript. Without a title it has its first question's, without times those of its turns."""
+    """Return a transcript. Title and times default to those of the first user message and of the messages."""
     asked = next((one.text for one in messages if one.role is Role.USER), "")
     times = [one.created for one in messages if one.created]
     conversation = StoredConversation(
@@ -93,15 +89,15 @@ def transcript(
 
 
 def split(turns: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """Return what the system says at the beginning, which is the opening, and the turns after it."""
+    """Return the system messages at the beginning, and the turns after them."""
     count = next((n for n, turn in enumerate(turns) if turn.role is not Role.SYSTEM), len(turns))
     return tuple(turns[:count]), tuple(turns[count:])
 
 
 def linear(turns: Sequence[Message], *, examples: int = 0, title: str = "") -> Transcript:
-    """Return a conversation without branches, which stands at its last turn.
+    """Return a conversation without branches, whose last turn is visible.
 
-    `examples` is how many turns behind the system's are there to show the model how to speak, and so belong
+    `examples` is the number of turns after the system messages that are examples for the model, and so belong
     to the opening.
     """
     system, spoken = split(turns)

@@ -1,1 +1,1 @@
-"""Every conversation, on disk before it is on screen: a tree of messages in SQLite."""
+"""The conversation store: trees of messages in SQLite, written to disk before they are shown."""

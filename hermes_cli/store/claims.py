@@ -1,4 +1,4 @@
-"""Which process has which conversation: a lock that the system takes back however the process ends."""
+"""File locks that give a conversation to one process. The system releases them however the process ends."""
 
 import contextlib
 import fcntl
@@ -10,18 +10,18 @@ from hermes_cli.errors import StoreError
 from hermes_cli.store.database import explained
 
 CLAIMS = "claims"
-"""The folder's name, beside the database."""
+"""The name of the folder of lock files, next to the database."""
 
 LOOKS, LOOK_S = 5, 0.01
-"""So often, and so far apart, a lock is asked for: `is_free` takes it for a moment."""
+"""Attempts to take a lock, and seconds between them: another process's `is_free` holds it for a moment."""
 PATIENCE_S = 3.0
-"""How long another window may take to put a new database in the place of a damaged one."""
+"""Seconds to wait for another process that is replacing a damaged database."""
 
 
 class Claims:
-    """The conversations that this process has claimed, by lock files in a folder. None is claimed twice.
+    """The conversations that this process has claimed, by lock files in a folder.
 
-    Without a folder there is nobody else who could.
+    Without a folder the store is in memory: no other process can open it, and every claim succeeds.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -29,9 +29,9 @@ class Claims:
         self._held: dict[int, int] = {}
 
     def take(self, conversation: int) -> bool:
-        """Claim a conversation, and return whether it is this process' now: another one may have it.
+        """Claim a conversation. Return False if another process has claimed it.
 
-        Raises StoreError where the system gives no lock to anybody.
+        Raises StoreError if the file cannot be locked at all.
         """
         if conversation in self._held or self._folder is None:
             return True
@@ -50,24 +50,24 @@ class Claims:
         return True
 
     def is_free(self, conversation: int) -> bool:
-        """Return whether nobody has claimed a conversation, this process among them."""
+        """Return whether no process, including this one, has claimed a conversation."""
         if conversation in self._held or not self.take(conversation):
             return False
         release(self._held.pop(conversation))
         return True
 
     def keep_only(self, conversation: int | None) -> None:
-        """Let go of all but one conversation; None lets go of all."""
+        """Release all claims but one; None releases all."""
         for number in [number for number in self._held if number != conversation]:
             release(self._held.pop(number))
 
     def release(self) -> None:
-        """Let all of them go. The files stay: deleting one could pull it from under another's lock."""
+        """Release all claims. The files stay: another process may hold or wait for a lock on them."""
         self.keep_only(None)
 
 
 def _lock(lock: int) -> bool:
-    """Lock a file, and return whether that could be: another window may be having a look, but no longer."""
+    """Lock a file, and return whether that worked. Repeated attempts outlast another process's `is_free`."""
     for _ in range(LOOKS):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,10 +77,10 @@ def _lock(lock: int) -> bool:
 
 
 def presence(database: Path, *, alone: bool = False) -> int:
-    """Return a lock that says that this process has a database open; `release` gives it back.
+    """Return a lock that marks a database as open in this process. The caller must `release` it.
 
-    Any number of processes may have it, or one that is `alone` with the database, to put another in its
-    place. Raises StoreError where that cannot be had.
+    Any number of processes may share it. With `alone`, one process holds it exclusively, to replace the
+    database. Raises StoreError if the lock is not free within PATIENCE_S.
     """
     with explained(database):
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,6 +100,6 @@ def presence(database: Path, *, alone: bool = False) -> int:
 
 
 def release(lock: int) -> None:
-    """Close a lock's file. The system lets go of it also where it says that closing failed."""
+    """Close the file of a lock. The system releases the lock even if closing reports an error."""
     with contextlib.suppress(OSError):
         os.close(lock)

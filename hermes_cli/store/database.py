@@ -1,7 +1,4 @@
-"""The connection: private, with the journal that this SQLite can be trusted with, and its errors in words.
-
-It refuses to know what is kept.
-"""
+"""SQLite connections: private files, a journal mode that is safe in this SQLite version, readable errors."""
 
 import errno
 import os
@@ -15,28 +12,29 @@ from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.store import schema
 
 PATIENCE_S: Final = 20.0
-"""How long a write waits for another window's."""
+"""Seconds that a write waits for the write of another process."""
 WAL_IS_SAFE: Final = (3, 51, 3)
-"""Before it two writers can lose a commit of a write-ahead log (sqlite.org, release 3.51.3)."""
+"""In earlier versions, two writers can lose a commit in a write-ahead log (sqlite.org, release 3.51.3)."""
 _FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
 def connect(path: Path | None) -> sqlite3.Connection:
-    """Return a connection to a database at this version, made where it is not there, for its owner alone.
+    """Return a connection to a database, migrated to this version.
 
-    Without a path it is in memory, and gone with the connection.
+    A missing file is created, readable for its owner alone. Without a path, the database is in memory and
+    ends with the connection.
 
-    Raises StoreDamaged where it is damaged, StoreError where it cannot be opened or is a newer hermes'.
+    Raises StoreDamaged if the file is damaged, StoreError if it cannot be opened or is from a newer hermes.
     """
     if path is None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
-        for pragma in ("foreign_keys = ON", "temp_store = MEMORY"):  # a large sort would go to the disk
+        for pragma in ("foreign_keys = ON", "temp_store = MEMORY"):  # a large sort would write to the disk
             connection.execute(f"PRAGMA {pragma}")
         schema.migrate(connection)
         return connection
     with explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.parent.stat().st_mode & 0o077:  # somebody else made it first
+        if path.parent.stat().st_mode & 0o077:  # the folder existed with wider permissions
             path.parent.chmod(0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's journals take its permissions
         connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
@@ -54,10 +52,10 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
-    """Return the settings of a connection.
+    """Return the pragmas of a connection.
 
-    A commit is on the disk when it returns: with a rollback journal that takes EXTRA, which also waits for
-    the directory entry.
+    A commit must be on the disk when it returns. With a rollback journal this requires `synchronous = EXTRA`,
+    which also waits for the directory entry.
     """
     safe = version >= WAL_IS_SAFE
     journal = (
@@ -69,19 +67,19 @@ def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the names of database and journal on the disk. SQLite does it, and is silent where it fails."""
+    """Write the directory entries of database and journal to the disk. SQLite ignores errors when it does."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems know no such thing
+        if error.errno != errno.EINVAL:  # some file systems cannot sync a folder
             raise
     finally:
         os.close(descriptor)
 
 
 def _set(connection: sqlite3.Connection, pragma: str) -> None:
-    """Set a pragma. The journal stays as it is where another window, of another SQLite, holds on to it."""
+    """Set a pragma. The journal mode stays unchanged if another process, with another SQLite, is using it."""
     try:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     except sqlite3.OperationalError as error:
@@ -90,13 +88,13 @@ def _set(connection: sqlite3.Connection, pragma: str) -> None:
 
 
 def _text(data: bytes) -> str:
-    """Return a text, also where a byte of it is damaged: one bad letter must not hide all the others."""
+    """Decode a text, with a replacement character for damaged bytes, so that the rest stays readable."""
     return data.decode("utf-8", "replace")
 
 
 @contextmanager
 def explained(path: Path | None) -> Iterator[None]:
-    """Turn what SQLite and the system raise into StoreError."""
+    """Turn errors of SQLite and the operating system into StoreError."""
     try:
         yield
     except sqlite3.Error as error:
@@ -122,9 +120,9 @@ def _named(error: sqlite3.Error, path: Path | None) -> StoreError:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[sqlite3.Connection]:
-    """Run statements as one: all of them are on the disk at the end, or none.
+    """Run statements as one transaction: at the end, all of them are on the disk, or none.
 
-    Raises StoreError where that is not possible.
+    Raises StoreError if the transaction fails.
     """
     with explained(path):
         connection.execute("BEGIN IMMEDIATE")

@@ -1,7 +1,7 @@
-"""The rows of a database file, read page by page without SQLite, which gives up at the first damaged page.
+"""Reads the rows of a database file page by page, without SQLite, which stops at the first damaged page.
 
-It knows SQLite's file format (source: sqlite.org/fileformat2.html). It refuses to know tables: which one a
-row belongs to stands on pages that may be damaged, so whoever asks tells them apart by their columns.
+The file format is that of sqlite.org/fileformat2.html. The assignment of pages to tables may be damaged, so
+it is not read: the caller tells the tables apart by their columns.
 """
 
 import struct
@@ -12,15 +12,15 @@ Value = int | float | str | bytes | None
 _LEAF_OF_A_TABLE: Final = 0x0D
 _SMALLEST_PAGE, _USUAL_PAGE, _LARGEST_PAGE = 512, 4096, 65_536
 _INTEGERS: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-"""Bytes of an integer, by its serial type."""
+"""Number of bytes of an integer, by its serial type."""
 _FLOAT, _ZERO, _ONE, _BLOB = 7, 8, 9, 12
 
 
 def rows(data: bytes) -> Iterator[tuple[int, list[Value]]]:
-    """Yield every row that stands whole on the pages of a file: its id and its columns.
+    """Yield the id and the columns of every row that can be read completely.
 
-    A column that is an alias of the id is None. What is damaged is passed over, and what only looks like a
-    row is yielded, too.
+    A column that is an alias of the id is None. Damaged rows are skipped. Bytes that only look like a row
+    are yielded too.
     """
     size = _page_size(data)
     for start in range(0, len(data) - size + 1, size):
@@ -52,7 +52,7 @@ def _row(data: bytes, at: int, size: int) -> tuple[int, list[Value]]:
 
 
 def _payload(data: bytes, at: int, length: int, size: int) -> bytes:
-    """Return a row's bytes, of which the most may stand on overflow pages."""
+    """Return the bytes of a row, including those on overflow pages."""
     if length <= size - 35:
         return data[at : at + length]
     least = (size - 12) * 32 // 255 - 23
@@ -103,6 +103,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     for place in range(8):
         byte = data[at + place]
         value = value << 7 | byte & 0x7F
-        if byte < 0x80:  # noqa: PLR2004 - the last of a number
+        if byte < 0x80:  # noqa: PLR2004 - the high bit is clear in the last byte
             return value, at + place + 1
     return value << 8 | data[at + 8], at + 9

@@ -1,6 +1,6 @@
-"""What can be asked of the store.
+"""Queries of the store.
 
-Raises StoreError throughout, and StoreDamaged for what hermes did not write.
+All methods raise StoreError, and StoreDamaged for rows that hermes cannot have written.
 """
 
 import sqlite3
@@ -15,18 +15,18 @@ from hermes_cli.store.rows import CONVERSATION, MESSAGE, conversation_of, messag
 
 
 class Reader:
-    """The half of a store that changes nothing."""
+    """The read-only half of a store."""
 
     file: Path | None
     _connection: sqlite3.Connection
 
     def message(self, number: int) -> StoredMessage | None:
         """Return a message by its id."""
-        rows = self._rows(f"SELECT {MESSAGE} FROM messages WHERE id = ?", number)  # noqa: S608 - constants alone
+        rows = self._rows(f"SELECT {MESSAGE} FROM messages WHERE id = ?", number)  # noqa: S608 - only constants
         return next((message_of(row) for row in rows), None)
 
     def tree(self, conversation: int) -> list[StoredMessage]:
-        """Return all messages of a conversation, parents before their children, siblings by age."""
+        """Return all messages of a conversation, parents before their children, older siblings first."""
         query = f"SELECT {MESSAGE} FROM messages WHERE conversation = ? ORDER BY id"  # noqa: S608
         return [message_of(row) for row in self._rows(query, conversation)]
 
@@ -42,27 +42,27 @@ class Reader:
         return [message_of(row) for row in self._rows(path + query, leaf)]
 
     def children(self, conversation: int, parent: int | None) -> list[int]:
-        """Return the ids of the messages under another one, oldest first; under None the roots."""
+        """Return the ids of the children of a message, oldest first; the roots if `parent` is None."""
         query = "SELECT id FROM messages WHERE conversation = ? AND parent IS ? ORDER BY id"
         return [number for (number,) in self._rows(query, conversation, parent)]
 
     def conversation(self, number: int) -> StoredConversation | None:
         """Return a conversation by its id."""
-        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - constants alone
+        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - only constants
         return next((conversation_of(row) for row in self._rows(query, number)), None)
 
     def conversations(self, limit: int = -1) -> list[StoredConversation]:
-        """Return the conversations, the one that was used last first."""
+        """Return the conversations, the most recently used first."""
         query = f"SELECT {CONVERSATION} FROM conversations c ORDER BY c.updated DESC, c.id DESC LIMIT ?"  # noqa: S608
         return [conversation_of(row) for row in self._rows(query, limit)]
 
     def named(self, name: str) -> list[StoredConversation]:
-        """Return the conversations that a person may mean: by id, by the whole title, or by its beginning."""
+        """Return the conversations that match an id, a whole title, or else the beginning of a title."""
         if name.isdecimal() and len(name) < 19 and (found := self.conversation(int(name))):  # noqa: PLR2004
             return [found]
         wanted, begin, are = name.casefold(), list[int](), list[int]()
         for number, title in self._rows("SELECT id, title FROM conversations ORDER BY updated DESC"):
-            folded = title.casefold()  # SQLite's own lower() knows no letters beyond ASCII
+            folded = title.casefold()  # SQLite's lower() handles only ASCII
             if folded == wanted:
                 are.append(number)
             elif folded.startswith(wanted):
@@ -70,7 +70,7 @@ class Reader:
         return [one for one in map(self.conversation, are or begin) if one is not None]
 
     def search(self, text: str, limit: int = 50) -> list[Hit]:
-        """Return the messages that hold all words of `text`, the best first. No word is an operator."""
+        """Return the messages that contain all words of `text`, best match first. No word is an operator."""
         words = " ".join(f'"{word}"' for word in text.replace('"', " ").replace("\0", " ").split())
         if not words:
             return []
@@ -86,7 +86,7 @@ class Reader:
         ]
 
     def growing(self, parent: int) -> int | None:
-        """Return the reply under a message that is still growing, if there is one."""
+        """Return the id of the unfinished answer under a message, or None."""
         query = "SELECT id FROM messages WHERE parent = ? AND state = ? ORDER BY id DESC LIMIT 1"
         return next((number for (number,) in self._rows(query, parent, State.PARTIAL)), None)
 

@@ -1,4 +1,4 @@
-"""What the store keeps: conversations and messages, as frozen values."""
+"""The records of the store: conversations and messages, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from hermes_cli.messages import Message, Role, TurnIds
 
 
 class State(StrEnum):
-    """How a message ended, or that it has not."""
+    """How a message ended, or that it is unfinished."""
 
     COMPLETE = "complete"
-    STOPPED = "stopped"  # somebody stopped it, or the program was killed while it grew
-    FAILED = "failed"  # the engine broke off
-    PARTIAL = "partial"  # it is growing
+    STOPPED = "stopped"  # cancelled, or the program was killed during the generation
+    FAILED = "failed"  # the engine raised an error
+    PARTIAL = "partial"  # still being generated
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """How a reply was made: by which model, with which options, and what it cost. Times are seconds."""
+    """How an answer was generated: model, options, token counts, and times in seconds."""
 
     model: str = ""
     precision: str = ""
@@ -34,7 +34,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message in the tree. `parent` is None at its root; `created` is seconds since 1970."""
+    """A message in the tree. `parent` is None for a root; `created` is in seconds since 1970."""
 
     id: int
     conversation: int
@@ -47,15 +47,16 @@ class StoredMessage:
 
     @property
     def message(self) -> Message:
-        """The turn as engines take it."""
+        """The message as the engines use it."""
         return Message(self.role, self.text, self.made.turn_ids)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What holds for a conversation beside its turns: names, chance, the person's note, what was condensed.
+    """The settings of a conversation: the user's name, the random seed, the user's note, the summaries.
 
-    `note_depth` counts turns from the end. A summary stands for the path through a message: its id, the text.
+    `note_depth` counts turns from the end. A summary is a message id and the text that replaces the path up
+    to and including that message.
     """
 
     user: str = ""
@@ -67,9 +68,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """A conversation: `leaf` is where it stands, `opening` what goes before its tree in every prompt.
+    """A conversation. `leaf` is its last visible message; `opening` precedes its tree in every prompt.
 
-    `count` is how many messages the tree has, `model` the one that spoke last.
+    `count` is the number of messages in the tree, `model` the model of the newest answer. `created` and
+    `updated` are in seconds since 1970.
     """
 
     id: int
@@ -87,9 +89,9 @@ class StoredConversation:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A message that a search found, with the words around what was looked for.
+    """A message that a search found, with an excerpt around the match.
 
-    `model` is the one that wrote it; `created` is seconds since 1970.
+    `model` is the model that wrote it; `created` is in seconds since 1970.
     """
 
     conversation: int

@@ -1,7 +1,7 @@
-"""A damaged database: what can still be read of it goes into a new one, and the damaged file is kept aside.
+"""Rescue of a damaged database: copies the readable rows to a new database and keeps the damaged file.
 
-It works on a copy, so that the damaged file stays as it was found, and reads it page by page: a page that is
-damaged costs what stands on it, and nothing else.
+It reads a copy of the file page by page, so that the damaged file stays unchanged and a damaged page loses
+only its own rows.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from hermes_cli.store.database import connect, explained, transaction
 JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
 OLDER_WIDTHS = {"conversations": (8,), "messages": ()}
-"""Columns of rows that an earlier version wrote: those that were added since stand behind them."""
+"""Column counts of rows that earlier versions wrote. Columns that were added later come after these."""
 UNFINISHED, DAMAGED = ".rescue-", ".damaged-"
 TITLE = "(rescued)"
 
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """What came over: how many conversations and messages, and where the damaged file is now."""
+    """The result of a rescue: the new path of the damaged file, and the number of rescued records."""
 
     aside: Path
     conversations: int
@@ -35,17 +35,17 @@ class Rescued:
 
 
 def rescue(file: Path, *, even_if_it_opens: bool = False) -> Rescued | None:
-    """Put a new database with what can be read in a damaged one's place.
+    """Replace a damaged database with a new one that holds the readable rows.
 
-    None where it opens after all, as when another window was quicker; `even_if_it_opens` is for one that is
-    damaged further in. Raises StoreError where another window has it open, or the disk does not take the new
-    one.
+    Return None if the file opens after all, for example because another process already rescued it. With
+    `even_if_it_opens`, rescue it anyway: the damage may lie in pages that opening does not read. Raises
+    StoreError if another process has the file open, or the new database cannot be written.
     """
     file = file.resolve()
     lock = presence(file, alone=True)
     try:
         with explained(file):
-            for left in file.parent.glob(f"{UNFINISHED}*"):  # by a rescue that was killed
+            for left in file.parent.glob(f"{UNFINISHED}*"):  # from a rescue that was killed
                 shutil.rmtree(left, ignore_errors=True)
             if not even_if_it_opens:
                 with contextlib.suppress(StoreDamaged):
@@ -61,7 +61,7 @@ def _replaced(file: Path) -> Rescued:
         new = Path(folder) / "new.db"
         conversations, messages = _copied(file, new, Path(folder))
         aside = _aside(file)
-        _second_name(file, aside)  # at no moment is there no database, which would begin an empty one
+        _second_name(file, aside)  # if the file were missing, a process would create an empty one
         for ending in JOURNALS:
             journal = file.with_name(file.name + ending)
             if journal.exists():
@@ -78,7 +78,7 @@ def _second_name(file: Path, aside: Path) -> None:
 
 
 def kept_aside(file: Path) -> list[Path]:
-    """Return the damaged databases that rescues have kept."""
+    """Return the paths of the damaged databases that earlier rescues kept."""
     return sorted(file.parent.glob(f"{file.stem}{DAMAGED}*{file.suffix}"))
 
 
@@ -90,7 +90,7 @@ def _aside(file: Path) -> Path:
 
 
 def _copied(file: Path, new: Path, folder: Path) -> tuple[int, int]:
-    """Make a new database, fill it, and return how many conversations and messages it holds."""
+    """Create a new database, fill it, and return its number of conversations and messages."""
     target = connect(new)
     try:
         with transaction(target, new) as database:
@@ -101,14 +101,14 @@ def _copied(file: Path, new: Path, folder: Path) -> tuple[int, int]:
                 database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
                 for table in TABLES
             )
-        target.execute("PRAGMA journal_mode = DELETE")  # its journal does not move with it
+        target.execute("PRAGMA journal_mode = DELETE")  # the caller moves the file without its journal
     finally:
         target.close()
     return conversations, messages
 
 
 def _settled(file: Path, folder: Path) -> bytes:
-    """Return the file's bytes, after its journal, where SQLite still knows what to do with that."""
+    """Return the bytes of the file, with its journal applied if SQLite can still do that."""
     copy = folder / "copy.db"
     shutil.copyfile(file, copy)
     for ending in JOURNALS:
@@ -122,7 +122,7 @@ def _settled(file: Path, folder: Path) -> bytes:
 
 
 def _fill(database: sqlite3.Connection, data: bytes) -> None:
-    """Put in the rows that the new tables take. They are told apart by how many columns they have."""
+    """Insert the rows that fit a table. The number of columns decides which table a row belongs to."""
     inserts = {}
     for table in TABLES:
         columns = [name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
@@ -132,12 +132,12 @@ def _fill(database: sqlite3.Connection, data: bytes) -> None:
     for number, values in pages.rows(data):
         insert = inserts.get(len(values))
         if insert is not None and values[0] is None:
-            with contextlib.suppress(sqlite3.Error, OverflowError):  # it only looked like a row
+            with contextlib.suppress(sqlite3.Error, OverflowError):  # bytes that only looked like a row
                 database.execute(insert, (number, *values[1:]))
 
 
 def _mend(database: sqlite3.Connection) -> None:
-    """Give what lost its conversation, its parent or its place another one."""
+    """Repair missing conversations, parents and leaves, invalid JSON and truncated token ids."""
     database.execute(
         "INSERT INTO conversations (id, title, created, updated) "
         "SELECT conversation, ?, min(created), max(created) FROM messages "

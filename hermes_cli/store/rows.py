@@ -1,7 +1,4 @@
-"""Records as rows: which columns there are, and how a message and a conversation stand in them.
-
-It knows the order of columns and how a value is spelt in SQLite. It refuses to know what is asked for.
-"""
+"""Converts messages and conversations to rows of the database, and back."""
 
 import array
 import dataclasses
@@ -27,17 +24,17 @@ CONVERSATION = (
     "coalesce((SELECT m.model FROM messages m WHERE m.conversation = c.id AND m.model <> '' "
     "ORDER BY m.id DESC LIMIT 1), ''), c.setting"
 )
-ADD_MESSAGE = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - constants alone
-"""Its values: conversation, parent, role, text, state, created, and a `made_row`."""
+ADD_MESSAGE = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - only constants
+"""The SQL to insert a message. Values: conversation, parent, role, text, state, created, and a `made_row`."""
 
 
 def opening_text(opening: Sequence[Message]) -> str:
-    """Return what goes before a tree as text."""
+    """Return the messages of an opening as JSON."""
     return json.dumps([[message.role, message.text] for message in opening], ensure_ascii=False)
 
 
 def made_row(made: Made) -> tuple[Any, ...]:
-    """Return the values of how a reply was made."""
+    """Return the column values of a Made; token ids are little-endian 32-bit integers."""
     ids = array.array("I", made.turn_ids.ids if made.turn_ids else ())
     if sys.byteorder == "big":
         ids.byteswap()
@@ -56,7 +53,7 @@ def made_row(made: Made) -> tuple[Any, ...]:
 
 
 def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]], T]:
-    """Name the row where one holds what hermes does not write."""
+    """Make `make` raise StoreDamaged, with the id of the row, if it cannot convert the row."""
 
     @functools.wraps(make)
     def checked(row: tuple[Any, ...]) -> T:
@@ -73,7 +70,7 @@ def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]]
 
 @_checked
 def message_of(row: tuple[Any, ...]) -> StoredMessage:
-    """Return the message that a row of MESSAGE holds. Raises StoreDamaged."""
+    """Return the message of a row with the columns MESSAGE. Raises StoreDamaged."""
     number, conversation, parent, role, text, state, created, *rest = row
     model, precision, options, prompt, completion, cached, prefill_s, decode_s, vocabulary, blob = rest
     ids = array.array("I", blob)
@@ -87,7 +84,7 @@ def message_of(row: tuple[Any, ...]) -> StoredMessage:
 
 @_checked
 def conversation_of(row: tuple[Any, ...]) -> StoredConversation:
-    """Return the conversation that a row of CONVERSATION holds. Raises StoreDamaged."""
+    """Return the conversation of a row with the columns CONVERSATION. Raises StoreDamaged."""
     number, title, is_named, persona, opening, created, updated, leaf, count, model, setting = row
     messages = tuple(Message(Role(role), text) for role, text in json.loads(opening))
     return StoredConversation(
@@ -106,7 +103,7 @@ def conversation_of(row: tuple[Any, ...]) -> StoredConversation:
 
 
 def setting_text(setting: Setting) -> str:
-    """Return what holds for a conversation as text."""
+    """Return the settings of a conversation as JSON."""
     return json.dumps(dataclasses.asdict(setting), ensure_ascii=False)
 
 

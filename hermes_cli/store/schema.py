@@ -1,7 +1,6 @@
-"""The tables, and how a database of an earlier version becomes one of this version.
+"""The tables of the database, and the migration from earlier versions.
 
-It knows SQL and version numbers. It refuses to know what a conversation means. A step in MIGRATIONS is never
-changed once it was released: the next version is a step more.
+A released step in MIGRATIONS is never changed: a new version adds a step.
 """
 
 import contextlib
@@ -11,9 +10,9 @@ from typing import Final
 from hermes_cli.errors import StoreError
 
 APPLICATION_ID: Final = 0x48524D53
-"""In the file's header, so that `file` and others can tell what it is: "HRMS"."""
+"""The value "HRMS" in the file's header, by which programs such as `file` identify it."""
 
-# Text that is still growing is not in the index: each second it would be taken out and put in again.
+# Partial answers are not in the search index: each write, one a second, would delete and insert them.
 _VERSION_1: Final = """
 CREATE TABLE conversations (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -69,22 +68,22 @@ ALTER TABLE conversations ADD COLUMN setting TEXT NOT NULL DEFAULT '{}';
 """
 
 MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
-"""The step at place n makes version n + 1 of version n."""
+"""The step at index n migrates from version n to version n + 1."""
 VERSION: Final = len(MIGRATIONS)
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return a database's version; 0 for an empty one."""
+    """Return the version of a database; 0 for an empty one."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
 def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = MIGRATIONS) -> None:
-    """Bring a database to the version that `steps` lead to, in one transaction.
+    """Migrate a database to version `len(steps)`, in one transaction.
 
-    Raises StoreError for a database of a newer version, and for one that is not hermes'.
+    Raises StoreError for a database of a newer version or of another program.
     """
-    connection.execute("BEGIN IMMEDIATE")  # of two windows that start at once, the second finds it done
+    connection.execute("BEGIN IMMEDIATE")  # if two processes start at once, the second finds it done
     try:
         version = version_of(connection)
         _refuse_foreign(connection, version, len(steps))
@@ -100,10 +99,10 @@ def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = MIGRATIONS)
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """Take a transaction back after a fault, which is the one that counts.
+    """Roll a transaction back after an error. Errors of the rollback are ignored: the first one is reported.
 
-    SQLite has taken some back itself by then, and a disk that fails may refuse this, too: whoever opens the
-    database next finds the journal and does it.
+    SQLite may have rolled back already. If a failing disk prevents the rollback, the next process that opens
+    the database performs it from the journal.
     """
     if connection.in_transaction:
         with contextlib.suppress(sqlite3.Error):
@@ -125,9 +124,9 @@ def _refuse_foreign(connection: sqlite3.Connection, version: int, known: int) ->
 
 
 def _statements(script: str) -> list[str]:
-    """Return a script's statements, each of which ends a line.
+    """Return the statements of a script. Each must end at the end of a line.
 
-    `executescript` would commit the transaction that it stands in.
+    `executescript` cannot be used because it commits the open transaction.
     """
     found, current = [], ""
     for line in script.splitlines(keepends=True):

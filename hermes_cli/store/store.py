@@ -1,6 +1,6 @@
-"""The store: conversations as trees. Adding is all that happens to them; moving about deletes nothing.
+"""The store of conversations. Each conversation is a tree of messages, to which messages are only added.
 
-Every method that writes is one transaction, on the disk when it returns. Raises StoreError throughout.
+Every method that writes is one transaction, and is on the disk when it returns. All methods raise StoreError.
 """
 
 import sqlite3
@@ -29,9 +29,9 @@ TITLE_LENGTH = 60
 
 
 class Store(Reader):
-    """One database. A process has one; several processes may have the same file open.
+    """A database of conversations. Several processes may have the same file open.
 
-    Without a file it is in memory: for a conversation that leaves no trace.
+    Without a file, the database is in memory, and its conversations leave nothing on the disk.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -45,7 +45,7 @@ class Store(Reader):
             raise
 
     def close(self) -> None:
-        """Let go of the file and of what was claimed. Calling it twice is harmless."""
+        """Close the file and release all claims. A second call has no effect."""
         self._connection.close()
         self.claims.release()
         self._leave()
@@ -58,7 +58,7 @@ class Store(Reader):
     # Writing
 
     def begin(self, opening: Sequence[Message], persona: str) -> int:
-        """Return the id of a new conversation."""
+        """Create an empty conversation and return its id."""
         with transaction(self._connection, self.file) as database:
             return self._begin(database, opening, persona)
 
@@ -72,10 +72,10 @@ class Store(Reader):
         *,
         setting: Setting | None = None,
     ) -> tuple[int, list[int]]:
-        """Begin a conversation, claimed for this process, with its first turns. Return its id and theirs.
+        """Create and claim a conversation with its first turns. Return its id and the ids of its path.
 
-        The `greetings` stand beside each other at the root of the tree; the turns follow the one that is
-        `shown`, which is the first of the ids then.
+        The `greetings` are the roots of the tree. The turns follow the greeting with the index `shown`, whose
+        id is then the first of the path.
         """
         with transaction(self._connection, self.file) as database:
             number = self._begin(database, opening, persona)
@@ -109,7 +109,10 @@ class Store(Reader):
         state: State = State.COMPLETE,
         made: Made | None = None,
     ) -> int:
-        """Add a message under another one, make it where the conversation stands, and return its id."""
+        """Add a message under `parent`, make it the last visible one, and return its id.
+
+        The first user message also gives an untitled conversation its title.
+        """
         with transaction(self._connection, self.file) as database:
             if parent is not None:
                 self._require(database, conversation, parent)
@@ -128,12 +131,12 @@ class Store(Reader):
         return number
 
     def grow(self, message: int, text: str) -> None:
-        """Write down how far a reply has come."""
+        """Save the text of an unfinished answer."""
         with transaction(self._connection, self.file) as database:
             _one(database.execute("UPDATE messages SET text = ? WHERE id = ?", (text, message)))
 
     def end(self, message: int, text: str, state: State, made: Made) -> None:
-        """Write down how a reply ended."""
+        """Save the final text of an answer, its state, and how it was generated."""
         names = ", ".join(f"{name} = ?" for name in MESSAGE.split(", ")[7:])
         with transaction(self._connection, self.file) as database:
             _one(
@@ -149,7 +152,7 @@ class Store(Reader):
             )
 
     def move(self, conversation: int, leaf: int | None) -> None:
-        """Make a message where the conversation stands; None for before its first."""
+        """Make a message the last visible one; None hides the whole tree."""
         with transaction(self._connection, self.file) as database:
             if leaf is not None:
                 self._require(database, conversation, leaf)
@@ -157,33 +160,36 @@ class Store(Reader):
             _one(database.execute(query, (leaf, conversation)))
 
     def set_opening(self, conversation: int, opening: Sequence[Message]) -> None:
-        """Change what goes before the tree, as with another system prompt."""
+        """Replace the opening of a conversation, for example after a change of the system prompt."""
         with transaction(self._connection, self.file) as database:
             query = "UPDATE conversations SET opening = ? WHERE id = ?"
             _one(database.execute(query, (opening_text(opening), conversation)))
 
     def set_setting(self, conversation: int, setting: Setting) -> None:
-        """Keep what holds for a conversation beside its turns."""
+        """Save the settings of a conversation."""
         with transaction(self._connection, self.file) as database:
             query = "UPDATE conversations SET setting = ? WHERE id = ?"
             _one(database.execute(query, (setting_text(setting), conversation)))
 
     def rename(self, conversation: int, title: str) -> None:
-        """Give a conversation a name of the person's own."""
+        """Give a conversation a title chosen by the user."""
         with transaction(self._connection, self.file) as database:
             query = "UPDATE conversations SET title = ?, is_named = 1 WHERE id = ?"
             _one(database.execute(query, (title, conversation)))
 
     def remove(self, conversations: Sequence[int]) -> int:
-        """Delete conversations, so that no word of theirs is left in the file, and return their number."""
+        """Delete conversations and return their number. None of their text is left in the file.
+
+        Raises StoreError if another process reads the file, so that the text cannot be erased yet.
+        """
         marks = ", ".join("?" * len(conversations))
         with transaction(self._connection, self.file) as database:
-            # One by one: a chain of parents would delete its way down, and SQLite goes 1,000 steps at most.
+            # Detach the messages first: SQLite limits a cascade along a chain of parents to 1,000 levels.
             apart = f"UPDATE messages SET parent = NULL WHERE conversation IN ({marks})"  # noqa: S608
             database.execute(apart, tuple(conversations))
-            query = f"DELETE FROM conversations WHERE id IN ({marks})"  # noqa: S608 - question marks alone
+            query = f"DELETE FROM conversations WHERE id IN ({marks})"  # noqa: S608 - only question marks
             cursor = database.execute(query, tuple(conversations))
-            # SQLite before 3.42 keeps deleted words in the index's segments until they are merged.
+            # SQLite before 3.42 keeps deleted words in the segments of the index until they are merged.
             database.execute("INSERT INTO words (words) VALUES ('optimize')")
         with explained(self.file):
             (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -195,7 +201,7 @@ class Store(Reader):
         return cursor.rowcount
 
     def fork(self, conversation: int, path: Sequence[int], title: str) -> int:
-        """Return the id of a new conversation that begins as `path` of another one does."""
+        """Copy a path of a conversation to a new conversation and return its id."""
         now = time.time()
         copied = MESSAGE.partition("conversation, parent, ")[2]
         with transaction(self._connection, self.file) as database:
@@ -211,7 +217,7 @@ class Store(Reader):
                 query = f"INSERT INTO messages (conversation, parent, {copied}) SELECT ?, ?, {copied} FROM messages WHERE id = ?"  # noqa: S608, E501
                 parent = database.execute(query, (number, parent, message)).lastrowid
                 ids[message] = int(parent or 0)
-            query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - constants alone
+            query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - only constants
             setting = conversation_of(database.execute(query, (number,)).fetchone()).setting
             through = tuple((ids[one], text) for one, text in setting.summaries if one in ids)
             kept = setting_text(replace(setting, summaries=through))
@@ -220,11 +226,10 @@ class Store(Reader):
             return number
 
     def adopt(self, trees: Iterable[tuple[StoredConversation, Sequence[StoredMessage]]]) -> list[int]:
-        """Add whole conversations that come from elsewhere, all or none, and return their ids.
+        """Add whole conversations from another source, all or none, and return their new ids.
 
-        The ids that they bring hold among the messages of one tree alone, where a parent stands before its
-        children; here they get others. A time of 0 is one that nobody knows, and becomes now. A reply that
-        was still growing somewhere else was stopped, as nobody goes on with it here.
+        Their message ids need only be unique within a tree, and are replaced. A parent must come before its
+        children. A time of 0 is unknown and becomes the current time. An unfinished answer becomes STOPPED.
         """
         with transaction(self._connection, self.file) as database:
             return [self._adopt(database, *tree) for tree in trees]
@@ -253,7 +258,7 @@ class Store(Reader):
         return number
 
     def stop_partial(self, conversation: int) -> int:
-        """Mark replies that nobody writes any more as stopped, and return how many there were."""
+        """Mark unfinished answers that no process writes any more as STOPPED, and return their number."""
         with transaction(self._connection, self.file) as database:
             cursor = database.execute(
                 "UPDATE messages SET state = ? WHERE conversation = ? AND state = ?",
@@ -270,12 +275,12 @@ class Store(Reader):
             )
 
     def check(self) -> list[str]:
-        """Return what is wrong with the file, a line each. A word index that is out of step is put right."""
+        """Check the database, and return a line for each problem. A wrong search index is rebuilt."""
         problems = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
         problems += self._unreadable()
         for table, _, owner, _ in self._rows("PRAGMA foreign_key_check"):
             problems.append(f"a row of {table} belongs to none of {owner}")
-        growing = "FROM messages WHERE state = 'partial'"  # SQLite wants them in the index, hermes does not
+        growing = "FROM messages WHERE state = 'partial'"  # the check expects them in the index
         with transaction(self._connection, self.file) as database:
             try:
                 database.execute(f"INSERT INTO words (rowid, text) SELECT id, text {growing}")
@@ -289,7 +294,7 @@ class Store(Reader):
         return problems
 
     def _unreadable(self) -> list[str]:
-        """Return what SQLite takes for whole, and hermes did not write, a line each."""
+        """Return a line for each row that is valid in SQLite but not in hermes."""
         problems = []
         for (number,) in list(self._rows("SELECT id FROM conversations")):
             try:
@@ -303,12 +308,12 @@ class Store(Reader):
 
 
 def _one(cursor: sqlite3.Cursor) -> None:
-    """Raise StoreError where a change found nothing to change."""
+    """Raise StoreError if a change did not affect exactly one row."""
     if cursor.rowcount != 1:
         raise StoreError("this conversation was removed in another window", "'/new' begins another")
 
 
 def title_of(text: str) -> str:
-    """Return a title for a conversation that begins with `text`: its first words, on one line."""
+    """Return the title of a conversation that begins with `text`: its first words, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= TITLE_LENGTH else f"{line[: TITLE_LENGTH - 1].rstrip()}…"

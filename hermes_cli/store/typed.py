@@ -1,7 +1,6 @@
-"""What was typed at the prompt: a file of entries, as prompt_toolkit reads it.
+"""The input history: a file of entries in the format of prompt_toolkit.
 
-It knows the file. It refuses to know when something is typed. Windows write to it at once: each takes the
-file's lock. Raises OSError.
+Several processes may write to it; each locks the file. All functions raise OSError.
 """
 
 import fcntl
@@ -15,7 +14,7 @@ from hermes_cli.store.records import StoredConversation, StoredMessage
 
 
 def make(path: Path) -> None:
-    """Make the file where it is not there, for its owner alone."""
+    """Create the file, readable for its owner alone, if it does not exist."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path):
         pass
@@ -28,7 +27,7 @@ def add(path: Path, text: str) -> None:
 
 
 def forget(path: Path, texts: Collection[str]) -> None:
-    """Take every entry out that is one of `texts`. The others stay as they are."""
+    """Remove every entry whose text is in `texts`. The others stay unchanged."""
     if not path.exists():
         return
     with _locked(path) as descriptor:
@@ -39,10 +38,10 @@ def forget(path: Path, texts: Collection[str]) -> None:
 
 
 def lines_of(conversation: StoredConversation, messages: Iterable[StoredMessage]) -> set[str]:
-    """Return the lines with which what is in a conversation may have been typed.
+    """Return the input lines that may have produced the contents of a conversation.
 
-    Each text as it is, for a turn may have been edited, and with a second slash; title, system prompt, note
-    and what was condensed behind their commands.
+    These are the text of every message (an answer may have been edited by the user), the same with a second
+    slash if it begins with one, and the commands that set the title, system prompt, note and summaries.
     """
     texts = {message.text for message in messages}
     lines = {*texts, *(f"/{text}" for text in texts if text.startswith("/"))}
@@ -70,7 +69,7 @@ def _entry(text: str) -> bytes:
 
 
 def _blocks(data: bytes) -> Iterator[tuple[bytes, str]]:
-    """Yield each entry's bytes with its text. An entry is lines that begin with +, and what stands before."""
+    """Yield the bytes and the text of each entry: the lines that begin with +, and the lines before them."""
     block, lines = b"", list[bytes]()
     for line in data.splitlines(keepends=True):
         if lines and not line.startswith(b"+"):

@@ -185,7 +185,7 @@ def test_commands_and_their_arguments_complete(home: Env, tmp_path: Path) -> Non
     """Personas would have to be known by heart."""
     with at_the_prompt(script(tmp_path), home) as term:
         term.type("/per")
-        term.expect(r"begin a new conversation")
+        term.expect(r"start a new conversation")
         term.type("\t edw")
         term.expect(r"/persona edw")
         term.type("\t\r")

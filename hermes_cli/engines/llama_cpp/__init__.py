@@ -1,1 +1,1 @@
-"""GGUF models on llama.cpp, through xllamacpp."""
+"""The engine for GGUF models: llama.cpp, through xllamacpp."""

@@ -1,8 +1,8 @@
-"""One answer in the making: llama.cpp's pieces go in, text to show and a Completion come out. No threads.
+"""Converts the pieces of a llama.cpp completion to Chunks and a Completion. It uses no threads.
 
 The pieces are those of xllamacpp's `handle_completions` with `stream`, `verbose` and `return_progress`:
-`prompt_progress` while the prompt is prefilled, then `text` with the last token's id under `__verbose`, at
-the end a `finish_reason`.
+`prompt_progress` during the prefill, then `text` with the id of the last token under `__verbose`, and a
+`finish_reason` at the end.
 """
 
 import time
@@ -17,7 +17,7 @@ from hermes_cli.options import GenerationOptions
 
 
 class Answer:
-    """Follows one answer to its end. `reason` is None until it has one."""
+    """The state of one answer. `reason` is None until the answer ends."""
 
     def __init__(
         self, chatml: ChatML, prompt_size: int, opening: Sequence[int], options: GenerationOptions
@@ -32,9 +32,9 @@ class Answer:
         self._first: float | None = None
 
     def feed(self, piece: dict[str, Any]) -> Chunk:
-        """Take the next piece and return what can be shown of it, which may be nothing.
+        """Add the next piece and return the text that can be shown, which may be empty.
 
-        Raises ContextOverflow, ResourcesExhausted or HermesError where the piece reports a failure.
+        Raises ContextOverflow, ResourcesExhausted or HermesError if the piece reports an error.
         """
         if "error" in piece:
             raise _failure(piece["error"])
@@ -54,21 +54,21 @@ class Answer:
             self._first = time.monotonic()
         new, self._generated = generated - self._generated, generated
         if self._chatml.holds_control(last):
-            # A control token ends the turn, also one that llama.cpp does not count as an end.
+            # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
             self.reason = FinishReason.STOP
             return ""
-        # A character of several tokens comes in one piece, with its last id alone: encoding it gives the
-        # others. Should the model have spelled it another way, the KV cache is reused up to here only.
+        # A character of several tokens arrives in one piece with only its last id, so it is encoded to get
+        # all ids. If the model generated other ids for it, the KV cache is reused only up to this point.
         shown = self._reply.take(text, last if new == 1 else self._chatml.encode_after_newline(text))
         self.reason = self._reply.reason
         return shown
 
     def flush(self) -> str:
-        """Return the text that was held back as the possible beginning of a stop string."""
+        """Return the text that was held back because it might begin a stop string."""
         return self._reply.flush()
 
     def completion(self) -> Completion:
-        """Return the counts and ids of the answer, which has ended."""
+        """Return the token counts, timings and ids of the answer, after its end."""
         now = time.monotonic()
         first = self._first or now
         return Completion(

@@ -1,8 +1,8 @@
-"""llama.cpp in a process of its own: the same calls as `server.LlamaServer`, over a socket.
+"""llama.cpp in a child process, with the interface of `server.LlamaServer`.
 
-xllamacpp holds the interpreter's lock for as long as a model loads: seconds for gigabytes, in which nobody
-could type. Lines of JSON go to and fro, one request at a time. Where either process ends, so does the other's
-part.
+xllamacpp holds the interpreter lock while a model loads, which takes seconds for gigabytes; the user could
+not type meanwhile. Parent and child exchange lines of JSON over a socket, one request at a time. If the
+parent ends, the child exits; if the child ends, the next call raises HermesError.
 """
 
 import contextlib
@@ -34,12 +34,12 @@ Message = dict[str, Any]
 
 
 class LlamaProcess:
-    """One model that is loaded in a child process. `run` and `encode` may be called from any thread."""
+    """A model that is loaded in a child process. `run` and `encode` may be called from any thread."""
 
     def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
         ours, theirs = socket.socketpair()
         code = CHILD.format(path=[os.path.abspath(one) for one in sys.path], fd=theirs.fileno())  # noqa: PTH100
-        # -P: what lies in the folder where hermes was called is not imported.
+        # -P: never import modules from the current working directory.
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-c", code], stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()]
         )
@@ -51,17 +51,17 @@ class LlamaProcess:
         model = {"path": str(path), "context_size": context_size, "threads": threads, "verbose": verbose}
         try:
             self._ask(model, "ready")
-        except BaseException:  # Ctrl-C among them: no child is left behind
+        except BaseException:  # including Ctrl-C: never leave a child process behind
             self.close()
             raise
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`; see LlamaServer."""
+        """Return the token ids of `text`; see LlamaServer."""
         ids: list[int] = self._ask({"encode": text}, "ids")
         return ids
 
     def run(self, request: dict[str, Any], on_chunk: OnChunk) -> None:
-        """Run one completion and hand each piece to `on_chunk`. Returns when the answer has ended."""
+        """Run one completion and pass each piece to `on_chunk`. Returns when the answer has ended."""
         with self._lock:
             self._send({"run": request})
             cancelled = False
@@ -78,11 +78,14 @@ class LlamaProcess:
             return self._receive()[answer]
 
     def _send(self, message: Message) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has ended: receiving says so
+        with contextlib.suppress(BrokenPipeError):  # the child has ended: `_receive` raises the error
             _write(self._stream, message)
 
     def _receive(self) -> Message:
-        """Return the next message. Raises what the child was refused, and HermesError where it has ended."""
+        """Return the next message.
+
+        Raises the error that the child reports, or HermesError if the child has ended.
+        """
         line = b""
         with contextlib.suppress(ConnectionError):
             line = self._stream.readline()
@@ -97,7 +100,7 @@ class LlamaProcess:
         return message
 
     def close(self) -> None:
-        """End the child, and free the model with it."""
+        """End the child process, which frees the model."""
         self._closed = True
         self._socket.close()
         with contextlib.suppress(OSError):
@@ -116,8 +119,8 @@ def _write(stream: IO[bytes] | io.BufferedRWPair, message: Message) -> None:
 
 
 def serve(descriptor: int) -> None:
-    """Be the child: load the model that the first line names, and answer until the parent has gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    """Run as the child: load the model of the first message, then serve requests until the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     connection = socket.socket(fileno=descriptor)
     incoming, outgoing = connection.makefile("rb"), connection.makefile("wb")
     work: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -129,7 +132,7 @@ def serve(descriptor: int) -> None:
             cancel.set()
         else:
             work.put(message)
-    os._exit(0)  # an answer that runs is nobody's any more
+    os._exit(0)  # at once: nobody reads a running answer any more
 
 
 def _work(work: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel: threading.Event) -> None:
@@ -154,10 +157,10 @@ def _work(work: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel: threa
         except (HermesError, ImportError) as error:
             known = translated(error)
             answer = {"error": {"kind": type(known).__name__, "message": known.message, "hint": known.hint}}
-        except Exception as error:  # noqa: BLE001 - told to the parent, which knows what to do
+        except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it
             told = {"kind": "", "message": f"llama.cpp: {error}", "hint": "--debug shows its own log"}
             answer = {"error": told}
-        with contextlib.suppress(OSError):  # the parent has gone
+        with contextlib.suppress(OSError):  # the parent has ended
             _write(outgoing, answer)
 
 

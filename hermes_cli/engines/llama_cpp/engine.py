@@ -1,4 +1,4 @@
-"""The llama.cpp adapter: ChatML ids in, chunks out, the prefix cache used, cancel within one token."""
+"""The llama.cpp engine. It reuses the KV cache of the last prompt; a cancel stops it within one token."""
 
 import queue
 import threading
@@ -18,15 +18,15 @@ from hermes_cli.models.gguf import GgufHeader
 from hermes_cli.options import GenerationOptions
 
 CANCEL_POLL_S = 0.05
-"""How long a cancel may go unnoticed while no token comes, as in a long prefill."""
+"""Seconds between two checks of `cancel` while no token arrives, for example during a long prefill."""
 
 _Pieces = queue.SimpleQueue[dict[str, Any] | BaseException]
 
 
 class LlamaCppEngine:
-    """A GGUF model on llama.cpp. `header` is the file's metadata, read before anything is loaded.
+    """A GGUF model on llama.cpp. `header` is the metadata of the file.
 
-    `apart` loads it in a process of its own, so that this one can take keys while it loads.
+    With `apart` the model loads in a child process, so that this one can handle key presses meanwhile.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LlamaCppEngine:
             ended.set()
 
     def _start(self, request: dict[str, Any], stop: Any) -> _Pieces:
-        """Run the request on a thread of its own: on the main one Ctrl-C would be swallowed (FACTS.md)."""
+        """Run the request on a new thread: on the main thread, xllamacpp would swallow Ctrl-C."""
         self._wait_for_the_last_run()
         pieces: _Pieces = queue.SimpleQueue()
 
@@ -92,7 +92,7 @@ class LlamaCppEngine:
             try:
                 self._server.run(request, on_chunk)
                 pieces.put(HermesError("llama.cpp returned no result", "ask again"))
-            except BaseException as error:  # noqa: BLE001 - carried to the thread that asked
+            except BaseException as error:  # noqa: BLE001 - raised in the thread that reads the queue
                 pieces.put(error)
 
         self._running = threading.Thread(target=work, name="llama.cpp", daemon=True)
@@ -100,7 +100,7 @@ class LlamaCppEngine:
         return pieces
 
     def _request(self, prompt: list[int], options: GenerationOptions) -> dict[str, Any]:
-        """Return what llama.cpp's server is asked: the options in its names, its own extras off."""
+        """Return the request for llama.cpp's server: the options under its names, no other samplers."""
         return {
             "prompt": prompt,
             "stream": True,
@@ -113,7 +113,7 @@ class LlamaCppEngine:
             "top_p": options.top_p,
             "min_p": options.min_p,
             "repeat_penalty": options.repetition_penalty,
-            "repeat_last_n": self.context_size,  # over the whole context, as the other engines count it
+            "repeat_last_n": self.context_size,  # the whole context, as in the other engines
             "dry_multiplier": options.dry_multiplier,
             "dry_base": options.dry_base,
             "dry_allowed_length": options.dry_allowed_length,
@@ -125,20 +125,20 @@ class LlamaCppEngine:
         }
 
     def _wait_for_the_last_run(self) -> None:
-        """Let an answer that was cancelled in its prefill leave the server, which holds one at a time."""
+        """Wait until a cancelled answer has left the server, which handles one at a time."""
         if self._running is not None:
             self._running.join()
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the length of the prompt in tokens."""
+        """Return the number of tokens of the prompt."""
         return len(self._chatml.ids(messages))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the prompt, token by token."""
+        """Return the tokens of the prompt."""
         byte_level = self._header.tokenizer_model == "gpt2"
         return prompt_tokens(self._chatml.segments(messages), self._header.tokens, byte_level=byte_level)
 
     def close(self) -> None:
-        """Free the model, once the answer that may be running has ended."""
+        """Wait for a running answer to end, then free the model."""
         self._wait_for_the_last_run()
         self._server.close()

@@ -1,7 +1,7 @@
-"""llama.cpp as xllamacpp wraps it: loading, encoding text, running a prompt of ids. Nothing of chat.
+"""A wrapper around xllamacpp: load a model, encode text, run a prompt of token ids.
 
-xllamacpp always opens a listener on a random loopback port. Only this process may use it: it asks for a
-random key, and `/tokenize`, which has no other way in, is its one use here.
+xllamacpp always opens an HTTP listener on a random loopback port. A random key restricts it to this process,
+which uses it only for `/tokenize`; xllamacpp has no other interface for that.
 """
 
 import http.client
@@ -18,28 +18,28 @@ from urllib.parse import urlsplit
 from hermes_cli.errors import HermesError, ResourcesExhausted
 
 PREFILL_BATCH = 128
-"""Tokens prefilled between two looks at `cancel`.
+"""Tokens prefilled between two checks of `cancel`.
 
-128 costs 7 % of prefill speed against 2048 on a CPU, and a prompt that was cancelled ends in 0.4 s, not 7.
+On a CPU, 128 costs 7 % of the prefill speed of 2048, and a cancelled prompt ends after 0.4 s instead of 7 s.
 """
 
 OnChunk = Callable[[dict[str, Any]], bool]
-"""Takes a piece of the server's answer; True stops it at the next token."""
+"""Called with each piece of the server's answer; returning True stops the answer at the next token."""
 
 
 def import_library() -> ModuleType:
-    """Import xllamacpp, with the settings that OpenMP reads when it is loaded.
+    """Import xllamacpp, after setting the environment variables that OpenMP reads on import.
 
-    Raises ImportError if the system lacks a shared library that it needs.
+    Raises ImportError if the system lacks a shared library that xllamacpp needs.
     """
     _spin_briefly()
-    import xllamacpp  # noqa: PLC0415 - 0.1 s and 100 MB that only this engine needs
+    import xllamacpp  # noqa: PLC0415 - takes 0.1 s and 100 MB, and only this engine needs it
 
     return xllamacpp  # type: ignore[no-any-return]
 
 
 class LlamaServer:
-    """One loaded model. `run` may be called from any thread but the main one, one call at a time."""
+    """A loaded model. Call `run` from any thread but the main one, one call at a time."""
 
     def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
         xllamacpp = import_library()
@@ -53,13 +53,13 @@ class LlamaServer:
         params.cpuparams.n_threads = threads
         params.cpuparams_batch.n_threads = threads
         params.n_threads_http = 1
-        params.fit_params = False  # the plan has chosen the context; it is never changed in silence
-        params.cache_ram_mib = 0  # the KV cache itself is reused; copies of it would cost gigabytes
-        params.ctx_shift = False  # a full context ends the answer; the head is never dropped in silence
+        params.fit_params = False  # the plan chose the context size; llama.cpp must not change it
+        params.cache_ram_mib = 0  # the KV cache itself is reused; copies of it would take gigabytes
+        params.ctx_shift = False  # a full context ends the answer; llama.cpp must not drop its beginning
         params.warmup = False
         params.ui = False
         params.endpoint_slots = False
-        params.use_jinja = False  # prompts come as ids: the model's template is never run
+        params.use_jinja = False  # prompts are token ids; the model's chat template is never run
         params.verbosity = 3 if verbose else -1
         self._server = _construct(xllamacpp.Server, params, path)
         self._address = urlsplit(str(self._server.listening_address)).netloc
@@ -67,7 +67,7 @@ class LlamaServer:
         self._lock = threading.Lock()
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`, adding nothing. Control tokens of type CONTROL are not recognised."""
+        """Return the token ids of `text`, without adding any. Tokens of type CONTROL are not recognized."""
         body = json.dumps({"content": text, "parse_special": False, "add_special": False})
         tokens: list[int] = self._post("/tokenize", body)["tokens"]
         return tokens
@@ -85,7 +85,7 @@ class LlamaServer:
                     response = connection.getresponse()
                     answer: dict[str, Any] = json.loads(response.read())
                 except (OSError, http.client.HTTPException) as error:
-                    # The server closes a connection that has been idle for some seconds.
+                    # The server closes a connection that was idle for a few seconds, so try once more.
                     connection.close()
                     self._connection = None
                     if last:
@@ -97,7 +97,7 @@ class LlamaServer:
         raise AssertionError("unreachable")
 
     def run(self, request: dict[str, Any], on_chunk: OnChunk) -> None:
-        """Run one completion and hand each piece to `on_chunk`. Returns when the answer has ended."""
+        """Run one completion and pass each piece to `on_chunk`. Returns when the answer has ended."""
         self._server.handle_completions(request, on_chunk)
 
     def close(self) -> None:
@@ -109,26 +109,26 @@ class LlamaServer:
 
 
 def _spin_briefly() -> None:
-    """Have llama.cpp's threads wait for each other with a short spin, then asleep.
+    """Make llama.cpp's threads spin briefly and then sleep while they wait for each other.
 
-    By default they spin for long, on the processor that the other thread needs: on two cores that something
-    else uses, 115 tokens a second became 14 to 37, and under 5 where nothing was left idle. Asleep at once
-    they give 41 on a quiet machine; with this spin about 90 quiet and 40 busy (docs/measurements.md, C1).
-    OpenMP reads it when the library is loaded.
+    By default they spin for a long time, on the core that the other thread needs. On two cores shared with
+    other processes, 115 tokens/s became 14 to 37, and less than 5 if no core was idle. Threads that sleep at
+    once reach 41 tokens/s on an idle machine; with this spin they reach about 90 idle and 40 busy
+    (docs/measurements.md, C1). OpenMP reads the variable when the library is loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "300")
 
 
 def _construct(server_class: Any, params: Any, path: Path) -> Any:
-    """Load the model on a thread of its own: a load on the main thread swallows Ctrl-C (FACTS.md)."""
+    """Load the model on a new thread: a load on the main thread swallows Ctrl-C."""
     made: list[Any] = []
     failed: list[BaseException] = []
 
     def load() -> None:
         try:
             made.append(server_class(params))
-        except BaseException as error:  # noqa: BLE001 - carried to the thread that asked
+        except BaseException as error:  # noqa: BLE001 - raised in the calling thread
             failed.append(error)
 
     thread = threading.Thread(target=load, name="llama.cpp load", daemon=True)

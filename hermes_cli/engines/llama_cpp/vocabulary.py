@@ -1,7 +1,8 @@
-"""A model's vocabulary without its weights: for counting and showing tokens.
+"""The tokenizer of a GGUF model without its weights, for counting and showing tokens.
 
-llama.cpp alone knows every tokenizer's rules, and it loads none without weights. So it is given a model
-that has the real tokenizer and, for weights, one layer of zeros in a sparse file of a few megabytes.
+Only llama.cpp implements the rules of every GGUF tokenizer, and it loads no tokenizer without weights. This
+module therefore writes a model with the real tokenizer and one layer of zeros, in a sparse file of a few
+megabytes.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ F32, UINT32, FLOAT32, BOOL = 0, 4, 6, 7
 
 @contextmanager
 def vocabulary_engine(header: GgufHeader, *, verbose: bool = False) -> Iterator[LlamaCppEngine]:
-    """Yield an engine that renders prompts as the model's own would. It has nothing to say."""
+    """Yield an engine that tokenizes prompts like the model's own engine. Its answers are meaningless."""
     with tempfile.TemporaryDirectory(prefix="hermes-") as folder:
         path = Path(folder) / "vocabulary.gguf"
         write_vocabulary(header, path)
@@ -37,7 +38,7 @@ def vocabulary_engine(header: GgufHeader, *, verbose: bool = False) -> Iterator[
 
 
 def write_vocabulary(header: GgufHeader, path: Path) -> None:
-    """Write a GGUF with the tokenizer of `header` and weights of zeros."""
+    """Write a GGUF file with the tokenizer of `header` and weights of zeros."""
     metadata: dict[str, Value] = {
         "general.architecture": "llama",
         "llama.context_length": CONTEXT,

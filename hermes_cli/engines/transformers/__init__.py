@@ -1,12 +1,12 @@
-"""Hugging Face weights on transformers, torch and bitsandbytes, with a decode loop of our own.
+"""The engine for Hugging Face weights: transformers, torch and bitsandbytes, with a custom decode loop.
 
-Importing it keeps those libraries from fetching compiled kernels from the hub and running them, which they
-do unasked where the package `kernels` is installed (source: bitsandbytes 0.50, `backends/cpu/ops.py`): for
-them it is as if it were not.
+If the package `kernels` is installed, these libraries download compiled kernels from the hub and run them
+without asking (source: bitsandbytes 0.50, `backends/cpu/ops.py`). Importing this package makes `kernels`
+unavailable to prevent that.
 """
 
 import logging
 import sys
 
-sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]  # the way to say: not to be imported
+sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]  # None makes an import raise
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
-"""Decoding ahead of the host: a step is recorded once, proven, and then replayed by the device alone.
+"""Decoding ahead of the host: a step is recorded once, verified, and then replayed on the device.
 
-A token costs a 7B model on a card less time than Python needs to launch its kernels and to wait for the id.
-What the device did past the end of an answer is discarded (`flight.py`).
+A 7B model on a GPU computes a token faster than Python launches its kernels and waits for the id. Steps past
+the end of an answer are discarded (`flight.py`).
 """
 
 import contextlib
@@ -19,22 +19,23 @@ from hermes_cli.engines.transformers.kv_cache import RewindableCache
 from hermes_cli.engines.transformers.sampling import History, Sampler
 
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
-"""Takes a step, runs it once, and returns what takes it again."""
+"""A function that runs a step once, records it, and returns a function that replays it."""
 
 FIRST_SPAN = 512
-"""A step attends to so many places of the context, or to twice, four times… as many."""
+"""Smallest number of positions that a recorded step attends to; larger spans are 2, 4, 8… times this."""
 CHOICES = 2
-"""Ways to choose an id for which steps are kept: the person's, and that of a summary on the way."""
+"""Number of sampling settings with recorded steps: those of the user, and those of a summary."""
 COMPARED = 20
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 0.01, torch.float16: 0.05, torch.bfloat16: 0.25}
-"""Nats by which the log-probabilities of the likeliest ids may differ on average from an ordinary step's.
+"""Largest mean difference, in nats, between a recorded and an ordinary step, by dtype.
 
-Some three times what was measured between two right ways of computing (docs/measurements.md).
+The difference is that of the log-probabilities of the likeliest ids. The limits are about three times the
+difference that was measured between two correct ways of computing (docs/measurements.md).
 """
 
 
 def recorder(device: torch.device) -> Recorder | None:
-    """Return what records steps on a card, as CUDA graphs; None on other devices.
+    """Return a recorder of CUDA graphs for a GPU, or None for other devices.
 
     Source: "CUDA Graphs" in PyTorch's notes on CUDA semantics.
     """
@@ -47,7 +48,7 @@ def recorder(device: torch.device) -> Recorder | None:
         with _no_waiting(cuda):
             step()
         graph = cuda.CUDAGraph()
-        # The outer stream is the one that was in force: a capture that fails may leave its own there.
+        # Restores the current stream: a capture that fails may leave its own stream as the current one.
         with (
             cuda.device(device),
             cuda.stream(cuda.current_stream(device)),
@@ -62,7 +63,7 @@ def recorder(device: torch.device) -> Recorder | None:
 
 @contextlib.contextmanager
 def _no_waiting(cuda: Any) -> Iterator[None]:
-    """Have everything raise that waits for the card: a capture would break on it, and take more with it."""
+    """Make operations that wait for the GPU raise: during a capture they break more than the capture."""
     before = cuda.get_sync_debug_mode()
     cuda.set_sync_debug_mode("error")
     try:
@@ -72,7 +73,7 @@ def _no_waiting(cuda: Any) -> Iterator[None]:
 
 
 def why_not(model: Any) -> str:
-    """Return why a model cannot decode ahead; nothing where it may."""
+    """Return the reason why a model cannot decode ahead, or "" if it can."""
     if len(set((getattr(model, "hf_device_map", None) or {"": ""}).values())) > 1:
         return "the model lies on several devices"
     if getattr(model, "is_loaded_in_8bit", False):
@@ -82,7 +83,7 @@ def why_not(model: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """A step that was taken by itself: the id that it evaluated, where that stands, and its logits."""
+    """An ordinary step, taken before decoding ahead: the id that it evaluated, its position, its logits."""
 
     token: int
     position: int
@@ -90,7 +91,7 @@ class Before:
 
 
 class Ahead:
-    """Records the steps of one model over one cache. `reason` is why not, once something stood in the way."""
+    """The recorded steps of one model and one cache. `reason` is why it cannot decode ahead, or empty."""
 
     def __init__(self, model: Any, cache: RewindableCache, limit: int, record: Recorder) -> None:
         self.reason = why_not(model)
@@ -105,10 +106,10 @@ class Ahead:
     def begin(
         self, before: Before, token: int, sampler: Sampler, history: History, steps: int
     ) -> Flight | None:
-        """Go on from `token`, which is not evaluated yet and stands behind `before`, for `steps` at most.
+        """Start to decode at most `steps` ids after `token`, which follows `before` and is not evaluated yet.
 
-        What is not recorded yet is recorded now. Return None where the device cannot record it, or where what
-        was recorded gives other logits than the step before had: then there is a `reason`.
+        A step that is not recorded yet is recorded now. Return None, and set `reason`, if the device cannot
+        record it, or if the recorded step gives other logits than `before`.
         """
         if self.reason:
             return None
@@ -124,12 +125,12 @@ class Ahead:
                 token, position, sampler.seen(history, len(step.seen)), sampler.draws.block(block), place
             )
             return Flight(step, recorded[span], sampler, min(steps, span - position), self.give_up)
-        except Exception as error:  # noqa: BLE001 - whatever stands in the way, there is the other way
+        except Exception as error:  # noqa: BLE001 - after any error, ordinary steps still work
             self.give_up(error)
             return None
 
     def _recordings(self, choice: Choice) -> dict[int, Callable[[], None]]:
-        """Return what is recorded for a choice, by its span; what was not used longest is let go."""
+        """Return the recorded steps of a choice by span; drop the least recently used choices."""
         recorded = self._recorded.pop(choice, {})
         self._recorded[choice] = recorded
         while len(self._recorded) > CHOICES:
@@ -137,7 +138,7 @@ class Ahead:
         return recorded
 
     def _proven(self, step: FixedStep, span: int, choice: Choice, before: Before) -> Callable[[], None]:
-        """Return a recorded step, after it gave the logits that are known."""
+        """Record a step and return it, after verifying that it gives the logits of `before`."""
         nothing = torch.zeros_like(step.seen), torch.zeros_like(step.draws)
         states = self._cache.states_at(before.position)
         kept = [state.clone() for state in states]
@@ -145,7 +146,7 @@ class Ahead:
             step.begin(before.token, before.position, *nothing, 0)
             recorded = self._record(lambda: step.run(span, choice))
             step.begin(before.token, before.position, *nothing, 0)
-            step.logits.fill_(torch.nan)  # a recording that does nothing would leave the right ones
+            step.logits.fill_(torch.nan)  # else a recording that does nothing would pass
             recorded()
             self._compare(before.logits, step.logits)
         finally:
@@ -154,21 +155,21 @@ class Ahead:
         return recorded
 
     def give_up(self, error: Exception) -> None:
-        """Take no further steps, and let go of what was recorded."""
+        """Stop decoding ahead because of an error, and drop the recorded steps."""
         self.reason = first_line(error)
         self._recorded, self._step = {}, None
 
     def _span(self, position: int) -> int:
-        """Return how many places of the context a step at a position attends to."""
+        """Return the number of positions that a recorded step at a position attends to."""
         span = FIRST_SPAN
         while span <= position:
             span *= 2
         return min(span, self._limit)
 
     def _compare(self, wanted: torch.Tensor, found: torch.Tensor) -> None:
-        """Raise ValueError where the likeliest ids have other probabilities than in an ordinary step."""
+        """Raise ValueError if the probabilities of the likeliest ids differ by more than TOLERANCE."""
         wanted, found = wanted.log_softmax(-1), found.log_softmax(-1)
         likeliest = torch.cat([one.topk(min(COMPARED, len(one))).indices for one in (wanted, found)])
         apart = float((wanted - found)[likeliest].abs().mean())
-        if not apart <= TOLERANCE.get(self._model.dtype, 0):  # NaN is not, either
+        if not apart <= TOLERANCE.get(self._model.dtype, 0):  # `not <=` also catches NaN
             raise ValueError(f"a recorded step gave other logits than an ordinary one, {apart:.2g} nats off")

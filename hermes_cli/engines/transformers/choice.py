@@ -1,6 +1,7 @@
-"""From logits to the next id with tensors alone: nothing here waits for the device, so a graph can hold it.
+"""Sampling of one id from logits, with tensor operations only.
 
-The order is that of `options.py`. It refuses to know what was said: `seen` and `draw` are all it is given.
+Nothing here waits for the device, so a CUDA graph can contain it. The samplers run in the order of
+`options.py`.
 """
 
 import dataclasses
@@ -11,14 +12,14 @@ from transformers.generation.logits_process import LogitsProcessor, MinPLogitsWa
 from hermes_cli.options import GenerationOptions
 
 COLDEST = 1e-6
-"""A temperature below it is 0: dividing by it leaves the range of the numbers."""
+"""A temperature below this counts as 0: dividing by it would overflow."""
 BLOCK = 256
-"""Choices whose random numbers are drawn at once."""
+"""Number of choices whose random numbers are drawn at once."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Choice:
-    """What of the options decides between ids. Two that are equal choose alike."""
+    """The sampling options of a choice. Equal instances choose the same ids."""
 
     temperature: float
     top_k: int
@@ -30,15 +31,15 @@ class Choice:
 
     @classmethod
     def by(cls, options: GenerationOptions) -> "Choice":
-        """Return the choice that the options ask for; at temperature 0 only the penalty counts."""
+        """Return the choice for these options. At temperature 0 only the repetition penalty applies."""
         if options.temperature < COLDEST:
             return cls(0, 0, 1, 0, options.repetition_penalty, 0, 0)
         return cls(*(getattr(options, field.name) for field in dataclasses.fields(cls)))
 
     def penalised(self, logits: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """Return the logits (vocabulary) with those of the ids that are `seen`, a mask, made less likely.
+        """Return the logits (vocabulary) with the repetition penalty applied to the ids in the mask `seen`.
 
-        Source: the CTRL paper (arXiv 1909.05858). Saying an id twice counts as saying it once.
+        Source: the CTRL paper (arXiv 1909.05858). An id that occurs twice is penalized once.
         """
         if self.repetition_penalty == 1:
             return logits
@@ -46,13 +47,13 @@ class Choice:
         return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
     def chosen(self, scores: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
-        """Return an id, a tensor without dimensions, for scores (vocabulary), of which some may be -inf.
+        """Return an id, a tensor without dimensions, for scores (vocabulary), some of which may be -inf.
 
-        `draw` is two random numbers in [0, 1): one for the id, one for whether XTC strikes.
+        `draw` holds two random numbers in [0, 1): one selects the id, one decides whether XTC applies.
         """
         if self.temperature < COLDEST:
             return scores.argmax()
-        # What top-k leaves is a short list: the rest works on that instead of the whole vocabulary.
+        # The other samplers work on the short list that top-k returns instead of the whole vocabulary.
         size = scores.shape[0]
         kept = min(self.top_k or size, size)
         scores, ids = scores.topk(kept) if kept < size else (scores, None)
@@ -61,7 +62,7 @@ class Choice:
         if self.xtc_probability:
             scores = self._xtc(scores, draw[1])
         whole = (scores / self.temperature).softmax(-1).cumsum(-1)
-        # An id without a probability adds nothing to the sum before it, so it is never the first above.
+        # An id with probability 0 does not raise the sum, so it is never the first one above the draw.
         place = (whole <= draw[0] * whole[-1]).sum().clamp(max=kept - 1)
         return place if ids is None else ids.index_select(0, place[None])[0]
 
@@ -74,7 +75,7 @@ class Choice:
         return warpers
 
     def _xtc(self, scores: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
-        """By chance, leave out all but the least likely of the tokens above the threshold.
+        """At random, remove all but the least likely of the tokens above the threshold.
 
         Source: the XTC sampler of text-generation-webui (oobabooga/text-generation-webui, pull request 6335).
         """
@@ -86,7 +87,7 @@ class Choice:
 
 
 class Draws:
-    """Two random numbers in [0, 1) for each choice of an answer, for a seed the same on any device."""
+    """Two random numbers in [0, 1) for each choice of an answer. A seed gives the same on every device."""
 
     def __init__(self, seed: int | None, device: torch.device) -> None:
         self._random = torch.Generator()
@@ -98,7 +99,7 @@ class Draws:
         self._blocks: list[torch.Tensor] = []
 
     def block(self, number: int) -> torch.Tensor:
-        """Return the draws from choice number `number` times BLOCK on, (BLOCK, 2)."""
+        """Return the draws of block `number`, (BLOCK, 2), which begins at choice `number * BLOCK`."""
         while len(self._blocks) <= number:
             self._blocks.append(torch.rand((BLOCK, 2), generator=self._random).to(self._device))
         return self._blocks[number]

@@ -1,7 +1,6 @@
-"""The decode loop's machine: token ids in, logits out, and what was evaluated once is not evaluated again.
+"""The Decoder: evaluates token ids with a model and returns logits, reusing the KV cache.
 
-It knows ids, the KV cache and memory. It refuses to know what an id spells. How the next one is chosen it
-knows only to hand that on, where the device goes ahead of the host (`ahead.py`).
+Sampling is the caller's job, except if the device decodes ahead of the host (`ahead.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,16 +15,16 @@ from hermes_cli.engines.transformers.kv_cache import RewindableCache, new_cache
 from hermes_cli.engines.transformers.sampling import History, Sampler
 
 PREFILL_CHUNK = {"cpu": 128}
-"""Tokens evaluated at a time, by device: a cancel waits for that many, and on a CPU they are slow."""
+"""Tokens evaluated at a time, by device: a cancel waits for one chunk, and a CPU is slow."""
 PREFILL_CHUNK_ELSEWHERE = 1024
 SMALLEST_CHUNK = 16
 
 
 class Decoder:
-    """A loaded causal language model and the KV cache of the conversation it was last used for.
+    """A loaded causal language model and the KV cache of its most recent conversation.
 
-    `device` is where ids go in, `limit` the context in tokens. `record` is how steps are recorded, where the
-    device may go ahead of the host.
+    `device` is the device of the input ids, `limit` the context window in tokens. With `record`, which
+    records steps, the device may decode ahead of the host.
     """
 
     def __init__(self, model: Any, device: torch.device, limit: int, record: Recorder | None = None) -> None:
@@ -38,19 +37,19 @@ class Decoder:
         self._ahead: Ahead | None
         self._begin_anew()
         self._last_logits: torch.Tensor | None = None
-        """Those of the last id, where it was evaluated by a step."""
+        """The logits of the last id, if an ordinary step evaluated it."""
         self._chunk = PREFILL_CHUNK.get(device.type, PREFILL_CHUNK_ELSEWHERE)
         self.ids: list[int] = []
         self.reused = 0
-        """How many ids of the last prompt did not have to be evaluated for it."""
+        """The number of ids of the last prompt that the KV cache already held."""
 
     @property
     def cache(self) -> RewindableCache:
-        """The KV cache; it holds the states of `ids`."""
+        """The KV cache, which holds the states of `ids`."""
         return self._cache
 
     def reuse(self, prompt: Sequence[int]) -> int:
-        """Go back to where `prompt` leaves what was evaluated, and return how many of its ids are held."""
+        """Rewind to the common prefix of `prompt` and the evaluated ids, and return its length."""
         same = 0
         for held, wanted in zip(self.ids, prompt, strict=False):
             if held != wanted:
@@ -61,25 +60,25 @@ class Decoder:
         return same
 
     def rewind(self, length: int) -> None:
-        """Forget all ids from `length` on."""
+        """Drop all ids from position `length` on."""
         self._last_logits = None
         del self.ids[length:]
         self._cache.rewind(length)
 
     @torch.inference_mode()
     def adopt(self, ids: Sequence[int], states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Take over the states of `ids`, a pair a layer, from an earlier run. What was held is forgotten."""
+        """Replace the cache content by the states of `ids`, one pair per layer, from an earlier run."""
         self.rewind(0)
         for layer, block, (keys, values) in zip(self._cache.layers, self._body.layers, states, strict=True):
-            device = next(block.parameters()).device  # a model may lie on several cards
+            device = next(block.parameters()).device  # a model may be spread over several GPUs
             layer.update(keys.to(device), values.to(device))
         self.ids = list(ids)
 
     def prefill(self, ids: Sequence[int]) -> Iterator[int]:
-        """Evaluate `ids` behind those that are held, chunk by chunk; yield how many of them are done.
+        """Evaluate `ids` after the cached ones, chunk by chunk, and yield how many of them are done.
 
-        Nobody needs to go on to the end. Raises ResourcesExhausted where not even small chunks fit the
-        memory, and HermesError where the device fails.
+        The caller may stop the iteration at any time. Raises ResourcesExhausted if not even small chunks fit
+        in memory, and HermesError if the device fails.
         """
         end = len(self.ids) + len(ids)
         everything = [*self.ids, *ids]
@@ -94,13 +93,12 @@ class Decoder:
                 if self._chunk <= SMALLEST_CHUNK:
                     raise named(error, self.device) from error
                 self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
-            yield max(0, len(self.ids) - end + len(ids))  # where memory ran out, it begins anew
+            yield max(0, len(self.ids) - end + len(ids))  # after an out-of-memory, all ids are evaluated anew
 
     def step(self, token: int) -> torch.Tensor:
         """Evaluate one id and return the logits of the next, (vocabulary), in float32.
 
-        Where the memory runs out, everything that can be freed is, and it is tried once more. Raises as
-        `prefill` does.
+        If memory runs out, free as much as possible and try once more. Raises as `prefill` does.
         """
         try:
             return self._logits(token)
@@ -122,19 +120,19 @@ class Decoder:
 
     @property
     def can_go_ahead(self) -> bool:
-        """Whether this is a device that can decode ahead of the host."""
+        """Whether the device can decode ahead of the host."""
         return self._ahead is not None
 
     @property
     def slower(self) -> str:
-        """Why such a device takes a step at a time all the same; nothing where it does not."""
+        """The reason why such a device does not decode ahead, or ""."""
         return self._ahead.reason if self._ahead is not None else ""
 
     def begin_ahead(self, token: int, sampler: Sampler, history: History, steps: int) -> Flight | None:
-        """Let the device decode by itself behind `token`, `steps` ids at most; None where it cannot.
+        """Start to decode at most `steps` ids after `token` ahead of the host; None if that is impossible.
 
-        It only goes on from a step that was taken by itself: which steps those are does not depend on what is
-        recorded already, so the same seed gives the same answer again.
+        The previous step must be an ordinary one. Which steps are ordinary does not depend on the recordings
+        that exist already, so the same seed gives the same answer again.
         """
         if self._ahead is None or self._last_logits is None:
             return None
@@ -142,21 +140,21 @@ class Decoder:
         return self._ahead.begin(before, token, sampler, history, steps)
 
     def evaluated(self, token: int) -> None:
-        """Count one more id as evaluated: the device did that by itself."""
+        """Count one more id as evaluated, after the device evaluated it ahead of the host."""
         self._last_logits = None
-        # The cache first: where Ctrl-C comes between the two, a rewind forgets what it holds beyond the ids.
+        # The cache first: if Ctrl-C comes between the two, a rewind drops what it holds beyond the ids.
         self._cache.hold(len(self.ids) + 1)
         self.ids.append(token)
 
     def close(self) -> None:
-        """Free the model's memory. The decoder cannot be used any more."""
+        """Free the model's memory. The decoder cannot be used afterwards."""
         self._model = self._body = self._ahead = self._last_logits = None
         self.ids = []
         self._cache = RewindableCache(())
         freed_memory(self.device)
 
     def make_room(self) -> None:
-        """Give the KV cache's memory back to the device. The next prompt is prefilled from its beginning."""
+        """Free the memory of the KV cache. The next prompt is prefilled from its beginning."""
         self.ids, self.reused, self._last_logits = [], 0, None
         self._begin_anew()
         freed_memory(self.device)
@@ -174,12 +172,12 @@ class Decoder:
 
     @torch.inference_mode()
     def _evaluate(self, module: Any, ids: Sequence[int], **settings: Any) -> Any:
-        """Run the model over `ids`. Where that is broken off, no layer keeps more than the others."""
+        """Evaluate `ids`. If that is interrupted, every layer of the cache is rewound to the same length."""
         self._last_logits = None
         tensor = torch.tensor([list(ids)], device=self.device)
         try:
             output = module(input_ids=tensor, past_key_values=self._cache, use_cache=True, **settings)
-        except BaseException as error:  # Ctrl-C among them
+        except BaseException as error:  # including Ctrl-C
             self._cache.rewind(len(self.ids))
             if not isinstance(error, Exception) or is_out_of_memory(error):
                 raise

@@ -1,4 +1,4 @@
-"""The transformers adapter: ChatML ids in, chunks out, every turn at the price of its new tokens."""
+"""The transformers engine. Each turn evaluates only its new tokens."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -31,9 +31,9 @@ from hermes_cli.options import GenerationOptions
 
 
 class TransformersEngine:
-    """A Hugging Face model. `decoder` holds its weights, `vocabulary` its words.
+    """A Hugging Face model: `decoder` holds its weights, `vocabulary` its tokenizer.
 
-    `prefixes`, where there are any, are the system prompts that it need not evaluate again.
+    `prefixes` is the prefix cache on disk, or None to use none.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TransformersEngine:
         kept: KeptPrefixes | None = None,
         ahead: bool = True,
     ) -> "TransformersEngine":
-        """Load the model as the plan says; where `ahead`, a card may decode without waiting for the host.
+        """Load the model of a plan. With `ahead`, a GPU may decode without waiting for the host.
 
         Raises as `load_model` and `read_vocabulary` do.
         """
@@ -87,7 +87,7 @@ class TransformersEngine:
     def _with_prefix(
         self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[Chunk]
     ) -> Iterator[Chunk]:
-        """Begin with the system prompt's states where they were kept; else keep them after the answer."""
+        """Restore the system prompt's states before the answer, or save them after it."""
         if self._prefixes is None or not self._prefixes.wants(messages):
             yield from chunks
             return
@@ -97,11 +97,11 @@ class TransformersEngine:
         self._prefixes.save(decoder, ids)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the length of the prompt in tokens."""
+        """Return the number of tokens of the prompt."""
         return len(self._vocabulary.chatml.ids(messages))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the prompt, token by token."""
+        """Return the tokens of the prompt."""
         return self._vocabulary.prompt_tokens(messages)
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class TransformersEngine:
 
 
 class _Answer:
-    """One answer: at most `limit` tokens behind `prompt`."""
+    """One answer of at most `limit` tokens after `prompt`."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class _Answer:
         self._sampler = Sampler(options, decoder.device, breakers, never)
         self._next = NextIds(decoder, self._sampler, self._history, limit)
         self._unsaid: dict[int, set[int]] = {}
-        """By place: ids that began a banned phrase there."""
+        """By position: the ids that began a banned phrase there."""
         self._reason: FinishReason | None = None
         self._ended_by_token = False
 
@@ -143,11 +143,11 @@ class _Answer:
         return len(self._history.ids) - len(self._prompt)
 
     def chunks(self, reply: Reply, cancel: Cancel) -> Iterator[Chunk]:
-        """Yield the answer. The KV cache holds what was evaluated of it, however it ends."""
+        """Yield the answer. However it ends, the KV cache keeps the tokens that were evaluated."""
         began = time.monotonic()
-        # The last id is evaluated by a step, as every generated one is: a retry then sees the very logits
-        # that the first try saw. (A cache that was filled otherwise rounds otherwise in 16 bits: a seed gives
-        # the same answer again for the same history of the cache, not for any.)
+        # A step evaluates the last id, like every generated one, so that a retry gets exactly the logits of
+        # the first try. (In 16 bits, a cache that was filled in another way is rounded in another way: a seed
+        # gives the same answer again only for the same history of the cache.)
         cached = self._decoder.reuse(self._prompt[:-1])
         new = self._prompt[cached:-1]
         if not cancel.is_set():
@@ -177,7 +177,7 @@ class _Answer:
         )
 
     def _slower(self) -> str:
-        """Return why a device that could go ahead of the host did not."""
+        """Return the reason why a device that can decode ahead of the host did not, or ""."""
         if self._decoder.can_go_ahead and self._sampler.needs_words:
             return "DRY and banned texts are looked for on the host"
         return self._decoder.slower
@@ -205,7 +205,7 @@ class _Answer:
         return shown
 
     def _take_back(self, pieces: list[Piece]) -> None:
-        """Go back to before a banned phrase, and remember with which id it began there."""
+        """Rewind to before a banned phrase, and ban the id that it began with at that position."""
         place = len(self._history.ids) - sum(len(piece.ids) for piece in pieces)
         self._unsaid = {at: ids for at, ids in self._unsaid.items() if at <= place}
         self._unsaid.setdefault(place, set()).add(pieces[0].ids[0])

@@ -1,4 +1,4 @@
-"""What torch's failures mean for a person, and giving memory back after one."""
+"""Conversion of torch's errors to HermesErrors, and freeing memory after one."""
 
 import gc
 
@@ -7,18 +7,18 @@ import torch
 from hermes_cli.errors import HermesError, ResourcesExhausted
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-"""As CUDA, the CPU's allocator, Metal and cuBLAS say it: only the first has an exception of its own."""
+"""The messages of CUDA, the CPU's allocator, Metal and cuBLAS; only CUDA has its own exception type."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that a device's memory ran out."""
+    """Return whether an error means that a device ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 def named(error: BaseException, device: torch.device, smaller: str = "") -> HermesError:
-    """Return what happened in hermes' words. `smaller` is what would need less memory."""
+    """Return the HermesError for an error of torch. `smaller` is a hint at what needs less memory."""
     if is_out_of_memory(error):
         return ResourcesExhausted(
             f"{device} ran out of memory",
@@ -35,12 +35,12 @@ def named(error: BaseException, device: torch.device, smaller: str = "") -> Herm
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says in its first line, or its kind, where it says nothing."""
+    """Return the first line of an error message, or the error's type if the message is empty."""
     return str(error).strip().split("\n")[0][:300] or type(error).__name__
 
 
 def freed_memory(device: torch.device) -> None:
-    """Give what is not in use back to the device."""
+    """Release unused memory to the device."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -50,8 +50,8 @@ def freed_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-class NotFinite(HermesError):  # noqa: N818 - reads as what happened
-    """The logits are no numbers."""
+class NotFinite(HermesError):  # noqa: N818 - the name describes the event
+    """The logits are not finite numbers."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -1,7 +1,7 @@
-"""One decoding step in which nothing waits for the host: a forward, the choice of an id, and on to the next.
+"""A decoding step that never waits for the host: a forward pass and the choice of the next id.
 
-What it reads and writes stays at the same place in memory, and no shape depends on a value: a card can
-record it as a graph and replay it. It refuses to know when it is run, and what becomes of the ids.
+It reads and writes fixed memory addresses, and no shape depends on a value, so a GPU can record it as a CUDA
+graph and replay it.
 """
 
 from typing import Any
@@ -13,15 +13,15 @@ from hermes_cli.engines.transformers.choice import BLOCK, Choice
 from hermes_cli.engines.transformers.kv_cache import FULL, SLIDING, FixedLayer, RewindableCache
 
 NOT_FINITE = -1
-"""Stands in place of an id that was chosen from logits that are no numbers."""
+"""Replaces an id that was chosen from logits that are not finite numbers."""
 
 
 class FixedStep:
-    """The step, and the tensors that it goes on from and leaves changed.
+    """A step and the tensors that it reads and updates.
 
-    `token` (1, 1) is the id to evaluate, `cursor` (1) its place in the context, `seen` (vocabulary) the mask
-    of the ids that were said, `draws` (BLOCK, 2) and `place` (1) the random numbers and which is next.
-    `chosen` (1) is the id that came out, or NOT_FINITE, and `logits` (vocabulary) what it was chosen from.
+    `token` (1, 1) is the id to evaluate, `cursor` (1) its position, `seen` (vocabulary) the mask of the ids
+    that occurred, `draws` (BLOCK, 2) the random numbers and `place` (1) the index of the next ones. `chosen`
+    (1) is the resulting id, or NOT_FINITE, and `logits` (vocabulary) the logits that it was chosen from.
     """
 
     def __init__(self, model: Any, cache: RewindableCache, vocabulary: int) -> None:
@@ -37,20 +37,20 @@ class FixedStep:
         self.logits = torch.zeros(vocabulary, device=device)
 
     def begin(self, token: int, position: int, seen: torch.Tensor, block: torch.Tensor, place: int) -> None:
-        """Have the next step evaluate `token` at `position` and take draw number `place` of a block."""
+        """Make the next step evaluate `token` at `position` and use draw number `place` of a block."""
         self.token.fill_(token)
         self.cursor.fill_(position)
         self.seen.copy_(seen)
         self.draw_from(block, place)
 
     def draw_from(self, block: torch.Tensor, place: int) -> None:
-        """Have the next step take draw number `place` of a block."""
+        """Make the next step use draw number `place` of a block."""
         self.draws.copy_(block)
         self.place.fill_(place)
 
     @torch.inference_mode()
     def run(self, span: int, choice: Choice) -> None:
-        """Take one step. It attends to the first `span` places of the context, which the cursor is among."""
+        """Run one step. It attends to the first `span` positions, which must include the cursor."""
         output = self._model(
             input_ids=self.token,
             attention_mask=self._masks(span),
@@ -70,7 +70,7 @@ class FixedStep:
         self.place.add_(1)
 
     def _masks(self, span: int) -> Any:
-        """Return which places are attended to, (1, 1, 1, span): one mask, or one for each kind of layer."""
+        """Return the attention mask, (1, 1, 1, span), or one mask for each kind of layer."""
         places = torch.arange(span, device=self.cursor.device)
         past = places <= self.cursor
         masks: dict[str, torch.Tensor] = {}

@@ -1,7 +1,4 @@
-"""Steps that are launched before their ids are read: the device never waits for the host.
-
-It knows when a step is launched and its id read. It refuses to know what a step computes.
-"""
+"""Launches steps before the ids of earlier ones are read, so that the device never waits for the host."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,16 +10,16 @@ from hermes_cli.engines.transformers.fixed_step import NOT_FINITE, FixedStep
 from hermes_cli.engines.transformers.sampling import Sampler
 
 IN_FLIGHT = 3
-"""Steps that are launched and not read: one that is waited for, and two that the device has in store."""
+"""Steps that are launched but not read: one that the host waits for, and two that are queued."""
 
 Failed = Callable[[Exception], None]
 
 
 class Flight:
-    """The steps of one answer, as far as a span goes, launched before their ids are read.
+    """The steps of one answer within one span, launched before their ids are read.
 
-    Steps that were launched and are never read wrote behind what the cache counts as held. `failed` is told
-    what the device refused.
+    Steps that are launched but never read write only past the length of the cache. `failed` is called with an
+    error of the device.
     """
 
     def __init__(
@@ -39,9 +36,9 @@ class Flight:
 
     @torch.inference_mode()
     def next(self) -> int | None:
-        """Return the next id; NOT_FINITE for one from logits that are no numbers.
+        """Return the next id, or NOT_FINITE if its logits are not finite numbers.
 
-        None where a step has to be taken by itself: all were taken, or the device refused one.
+        Return None if an ordinary step is needed: all steps were taken, or the device failed.
         """
         try:
             while self._launched < min(self._steps, self._read + IN_FLIGHT):
@@ -49,16 +46,16 @@ class Flight:
             if self._read == self._steps:
                 return None
             token = self._ring.read(self._read)
-        except Exception as error:  # noqa: BLE001 - a step by itself says what is wrong with the device
+        except Exception as error:  # noqa: BLE001 - an ordinary step then raises the device's error
             self._failed(error)
             self._steps = self._read
             return None
         self._read += 1
-        self._sampler.made += token != NOT_FINITE  # what is no choice is chosen again
+        self._sampler.made += token != NOT_FINITE  # an id that is NOT_FINITE is chosen again
         return token
 
     def _launch(self) -> None:
-        """Give the device one more step."""
+        """Launch one more step."""
         block, place = divmod(self._first + self._launched, BLOCK)
         if place == 0:
             self._step.draw_from(self._sampler.draws.block(block), place)
@@ -68,7 +65,7 @@ class Flight:
 
 
 class _Ring:
-    """The last ids that the device chose, in memory that it can write to while the host does other things."""
+    """The last ids that the device chose, in host memory that the device writes asynchronously."""
 
     def __init__(self, device: torch.device) -> None:
         on_a_card = device.type == "cuda"
@@ -77,14 +74,14 @@ class _Ring:
         self._written = [event() for _ in range(IN_FLIGHT)] if on_a_card else []
 
     def write(self, number: int, chosen: torch.Tensor) -> None:
-        """Have the id of step `number` written, behind the steps that were launched."""
+        """Queue the copy of the id of step `number`, after the steps that were launched."""
         slot = number % IN_FLIGHT
         self._slots[slot : slot + 1].copy_(chosen, non_blocking=True)
-        if self._written:  # on the card's own stream: the current card may be another one
+        if self._written:  # a stream of this GPU: another GPU may be current
             self._written[slot].record(torch.cuda.current_stream(chosen.device))
 
     def read(self, number: int) -> int:
-        """Wait until the id of step `number` is there, and return it."""
+        """Wait for the id of step `number`, and return it."""
         slot = number % IN_FLIGHT
         if self._written:
             self._written[slot].synchronize()

@@ -1,10 +1,10 @@
-"""8-bit weights for the CPU: a linear layer with one scale a row, for torch's own int8 kernel.
+"""8-bit weights for the CPU: a linear layer with one scale per row, for torch's int8 kernel.
 
-bitsandbytes' 8-bit layers are no faster than 16-bit ones there, and this kernel reads half the bytes. The
-rounding is the plainest there is (absolute maximum of a row); docs/measurements.md has what it costs.
+On a CPU, bitsandbytes' 8-bit layers are no faster than 16-bit ones; this kernel reads half the bytes. The
+scale is the absolute maximum of a row divided by 127; docs/measurements.md lists the loss of quality.
 
-A matrix is rounded as soon as it was read, so that the whole model is never in memory in 16 bits.
-transformers is told how by the way it has for that (source: its guide "Contributing a quantization method").
+Each matrix is rounded as soon as it is read, so that the whole model is never in memory in 16 bits. The hook
+for that is transformers' quantizer interface (source: its guide "Contributing a quantization method").
 """
 
 from typing import Any
@@ -17,14 +17,14 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 KERNEL_ROWS = 4
-"""Up to so many tokens at once the int8 kernel is the faster one; for more, the weights are widened first."""
+"""Up to this many tokens at once the int8 kernel is faster; for more, the weights are widened first."""
 ROWS = 1024
-"""Rows that are rounded at once: in float32 they take as much memory as many more in 8 bits."""
+"""Rows that are rounded at once, since rows in float32 take four times the memory of rows in 8 bits."""
 METHOD = "hermes-int8"
 
 
 class Int8Linear(nn.Module):
-    """Takes the place of a `nn.Linear`; it computes in bfloat16."""
+    """A replacement for `nn.Linear` with 8-bit weights. It computes in bfloat16."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Int8Linear(nn.Module):
         """Return the product, (…, in) → (…, out), in bfloat16."""
         rows = inputs.reshape(-1, inputs.shape[-1])
         if len(rows) <= KERNEL_ROWS:
-            product = torch._weight_int8pack_mm(rows, self.weight, self.scale)  # noqa: SLF001 - torch's own way in
+            product = torch._weight_int8pack_mm(rows, self.weight, self.scale)  # noqa: SLF001 - torch has no public name
         else:
             product = functional.linear(rows, self.weight.to(torch.bfloat16)) * self.scale
         if self.bias is not None:
@@ -48,7 +48,7 @@ class Int8Linear(nn.Module):
 
 
 def rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a matrix (out, in) as int8, and what each of its rows is to be multiplied with, (out)."""
+    """Return a matrix (out, in) as int8, and the scale of each row, (out)."""
     whole = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     scales = torch.empty(len(weight), dtype=torch.bfloat16, device=weight.device)
     for first in range(0, len(weight), ROWS):
@@ -70,7 +70,7 @@ def with_int8_weights(model: Any) -> Any:
 
 @register_quantization_config(METHOD)
 class Int8Config(QuantizationConfigMixin):  # type: ignore[misc]  # transformers is not typed
-    """Asks `from_pretrained` for 8-bit layers in the model's blocks."""
+    """The configuration that makes `from_pretrained` use 8-bit layers in the model's blocks."""
 
     def __init__(self) -> None:
         self.quant_method = METHOD
@@ -78,7 +78,7 @@ class Int8Config(QuantizationConfigMixin):  # type: ignore[misc]  # transformers
 
 @register_quantizer(METHOD)
 class _Quantizer(HfQuantizer):  # type: ignore[misc]
-    """Rounds what the blocks hold. The head stays, as it may be one with the embeddings."""
+    """Rounds the weights of the blocks, but not of the head, which may share them with the embeddings."""
 
     requires_calibration = False
 
@@ -103,7 +103,7 @@ class _Quantizer(HfQuantizer):  # type: ignore[misc]
 
 class _Round(ConversionOps):  # type: ignore[misc]
     def convert(self, input_dict: dict[str, Any], **_: object) -> dict[str, torch.Tensor]:
-        """Return the weight and the scale of each layer whose weight was read."""
+        """Return the rounded weight and the scale of each layer whose weight was read."""
         found: dict[str, torch.Tensor] = {}
         for name, value in input_dict.items():
             weight, scale = rounded(value[0] if isinstance(value, list) else value)

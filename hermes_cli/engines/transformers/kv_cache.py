@@ -1,8 +1,8 @@
-"""The KV cache: a buffer a layer with a cursor, so that going back is free and a token copies only itself.
+"""A KV cache of one buffer per layer with a cursor: rewinding is free, and a token copies only itself.
 
-transformers' own classes do not serve: DynamicCache copies all of itself for every token, and a layer with
-a sliding window forgets what it would need to be rewound (source: transformers 5.23, `cache_utils.py`). Here
-every layer keeps the whole context, and a sliding one shows the model the last window of it.
+transformers' own classes are unsuitable: DynamicCache copies itself for every token, and a layer with a
+sliding window drops the states that a rewind needs (source: transformers 5.23, `cache_utils.py`). Here every
+layer keeps the whole context, and a sliding layer returns only the last window of it to the model.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from hermes_cli.errors import ModelUnavailable
 
 FULL, SLIDING = "full_attention", "sliding_attention"
-"""transformers' names for the two kinds of attention layers that keep keys and values only."""
+"""transformers' names for the two kinds of attention layers whose only state is keys and values."""
 FIRST_CAPACITY = 512
-"""Tokens that a layer makes room for at first; then it doubles, up to the context."""
+"""Tokens that a new buffer has room for; it then doubles, up to the context window."""
 
 
 class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
     """Keys and values of one layer: two buffers (1, heads, capacity, head size) and a cursor.
 
-    `limit` is the context in tokens; `window` that of a sliding layer, which attends to the last `window`
-    tokens, or None. The buffers have room for `first` tokens at first, then for twice as many.
+    `limit` is the context window in tokens. A sliding layer attends to the last `window` tokens; for others
+    `window` is None. The buffers begin with room for `first` tokens and double if they are full.
     """
 
     keys: torch.Tensor
@@ -38,7 +38,7 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
         self._limit = limit
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Make the first buffers, like the first states that come."""
+        """Allocate the buffers, with the dtype and device of the first states."""
         self.dtype, self.device = key_states.dtype, key_states.device
         capacity = min(self._first, self._limit)
         self.keys, self.values = _room(key_states, capacity), _room(value_states, capacity)
@@ -54,7 +54,7 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
         end = self.length + key_states.shape[-2]
         if end > self.keys.shape[-2]:
             capacity = max(end, min(2 * self.keys.shape[-2], self._limit))
-            # Where the memory runs out between the two, neither has changed.
+            # If memory runs out between the two allocations, neither buffer has changed.
             larger = (_grown(buffer, self.length, capacity) for buffer in (self.keys, self.values))
             self.keys, self.values = larger
         self.keys[:, :, self.length : end] = key_states
@@ -63,29 +63,29 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
         return self.keys[:, :, first:end], self.values[:, :, first:end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return how many tokens the next `query_length` ones attend to, and the position of the first."""
+        """Return the number of tokens that the next `query_length` ones attend to, and the first position."""
         first = 0 if self.window is None else max(self.length - self.window + 1, 0)
         return self.length + query_length - first, first
 
     def get_seq_length(self) -> int:
-        """Return how many tokens are held."""
+        """Return the number of cached tokens."""
         return self.length
 
     def get_max_length(self) -> int:
-        """Return -1: the engine keeps to the context, not the layer."""
+        """Return -1: the engine enforces the context window, not the layer."""
         return -1
 
     def rewind(self, length: int) -> None:
-        """Forget all tokens from `length` on."""
+        """Drop all tokens from position `length` on."""
         self.length = min(self.length, length)
 
     def states(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the keys and values of all tokens that are held."""
+        """Return the keys and values of all cached tokens."""
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
 
 class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
-    """What transformers' models take as `past_key_values`."""
+    """A cache of RewindableLayers, for the argument `past_key_values` of transformers' models."""
 
     layers: list[RewindableLayer]
 
@@ -93,17 +93,17 @@ class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
         super().__init__(layers=list(layers))
 
     def rewind(self, length: int) -> None:
-        """Forget all tokens from `length` on, in every layer, however far each had come."""
+        """Drop all tokens from position `length` on in every layer, even if the layers differ in length."""
         for layer in self.layers:
             layer.rewind(length)
 
     def states_at(self, position: int) -> list[torch.Tensor]:
-        """Return a view of what every layer holds of one token."""
+        """Return views of the keys and values of one token in every layer."""
         whole = (buffer for layer in self.layers for buffer in (layer.keys, layer.values))
         return [buffer[:, :, position] for buffer in whole]
 
     def hold(self, length: int) -> None:
-        """Count the first `length` tokens as held: a FixedLayer wrote their states into the buffers."""
+        """Set the length, after a FixedLayer wrote the states of these tokens into the buffers."""
         for layer in self.layers:
             layer.length = length
 
@@ -112,9 +112,9 @@ _UNKNOWN = "the model asks for a length that only the device knows"
 
 
 class FixedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
-    """A RewindableLayer's buffers, written where `cursor`, a tensor (1), stands; seen as far as `span`.
+    """The buffers of a RewindableLayer, written at position `cursor`, a tensor (1), and read up to `span`.
 
-    Nothing here depends on a number that the host knows: what is not to be seen is for a mask to hide.
+    Nothing here depends on a value on the host, so the attention mask must hide positions after the cursor.
     """
 
     def __init__(self, layer: RewindableLayer, cursor: torch.Tensor, span: int) -> None:
@@ -125,22 +125,22 @@ class FixedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
         self._span = span
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Do nothing: the buffers are there."""
+        """Do nothing: the buffers exist already."""
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the states of one token, (1, heads, 1, head size), and return all of the span."""
+        """Write the states of one token, (1, heads, 1, head size), and return those of the whole span."""
         self.keys.index_copy_(2, self._cursor, key_states)
         self.values.index_copy_(2, self._cursor, value_states)
         return self.keys[:, :, : self._span], self.values[:, :, : self._span]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Raise: the mask is made by whoever steps."""
+        """Raise NotImplementedError: FixedStep makes the mask."""
         raise NotImplementedError(_UNKNOWN)
 
     def get_seq_length(self) -> int:
-        """Raise: the host does not know it."""
+        """Raise NotImplementedError: the length is only on the device."""
         raise NotImplementedError(_UNKNOWN)
 
     def get_max_length(self) -> int:
@@ -151,9 +151,9 @@ class FixedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not 
 def new_cache(config: Any, limit: int, *, whole: bool = False) -> RewindableCache:
     """Return an empty cache of `limit` tokens for a model's config.
 
-    With `whole` it takes the memory for all of them at once, and its buffers stay where they are.
+    With `whole` it allocates the memory for all of them at once, and its buffers keep their addresses.
 
-    Raises ModelUnavailable for a model that keeps more than keys and values, such as a recurrent state, which
+    Raises ModelUnavailable if the model has states besides keys and values, such as a recurrent state, which
     cannot be rewound.
     """
     window = max(getattr(config, "sliding_window", None) or 0, 0) or None
@@ -173,7 +173,7 @@ def new_cache(config: Any, limit: int, *, whole: bool = False) -> RewindableCach
 
 
 def _room(like: torch.Tensor, capacity: int) -> torch.Tensor:
-    """Return an empty buffer. It is filled with zeros: what a mask hides must be a number all the same."""
+    """Return a buffer of zeros: masked positions must hold finite numbers, too."""
     return like.new_zeros((*like.shape[:-2], capacity, like.shape[-1]))
 
 

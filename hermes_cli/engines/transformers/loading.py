@@ -1,6 +1,6 @@
-"""From a Plan to a model in memory: the dtype, the quantisation and the devices that it names, nothing else.
+"""Loads the model of a Plan, with the dtype, quantization and devices of the plan.
 
-No code of the model's own is ever run, nothing is fetched, and pickled weights are read as plain tensors.
+It never runs code of the model and never downloads anything, and it reads pickled weights as plain tensors.
 """
 
 import math
@@ -18,21 +18,21 @@ from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
 
 Report = Callable[[int, int], None]
-"""Called with how many of the model's tensors are loaded, and how many there are."""
+"""A function that is called with the number of loaded tensors and the total number."""
 
 
 def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.device]:
-    """Return the model and the device that takes its ids.
+    """Return the model and the device of its input ids.
 
-    Raises ResourcesExhausted where the memory runs out, and ModelUnavailable where the files are no whole
-    model, a library cannot read them, or the device is not there.
+    Raises ResourcesExhausted if memory runs out, and ModelUnavailable if the files are not a complete model,
+    if a library cannot read them, or if the device does not exist.
     """
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which the plan counts the cards
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the plan numbers the GPUs in this order
     device = torch.device(plan.devices[0])
     _require(device, plan)
     if device.type == "cpu":
         torch.set_num_threads(plan.threads)
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - two more seconds; first of all _require
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - takes two seconds, so _require comes first
 
     try:
         _check_size(plan)
@@ -41,7 +41,7 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
         if _is_int8_on_cpu(plan):
             from hermes_cli.engines.transformers.int8 import with_int8_weights  # noqa: PLC0415
 
-            with_int8_weights(model)  # the head, too
+            with_int8_weights(model)  # including the head
     except HermesError:
         raise
     except Exception as error:
@@ -55,9 +55,9 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
 
 
 def _check_size(plan: Plan) -> None:
-    """Raise ModelUnavailable where the config builds a larger model than the weights fill.
+    """Raise ModelUnavailable if the config describes a larger model than the weight files contain.
 
-    transformers would take the memory for it and fill it with random numbers. The model is built here without
+    transformers would allocate its memory and fill it with random numbers. The model is built here without
     memory, on torch's device `meta`.
     """
     from safetensors import safe_open  # noqa: PLC0415 - only a load needs it
@@ -81,7 +81,7 @@ def _check_size(plan: Plan) -> None:
 
 
 def _check_whole(plan: Plan, found: dict[str, Any]) -> None:
-    """Raise ModelUnavailable where transformers found no numbers for a part of the model and made some up."""
+    """Raise ModelUnavailable if transformers initialized a part of the model at random."""
     lost = sorted(found.get("missing_keys", ())) + sorted(
         str(key) for key in found.get("mismatched_keys", ())
     )
@@ -93,7 +93,7 @@ def _check_whole(plan: Plan, found: dict[str, Any]) -> None:
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """Return what `from_pretrained` is told."""
+    """Return the arguments of `from_pretrained`."""
     settings: dict[str, Any] = {
         "dtype": getattr(torch, plan.dtype),
         "device_map": device_map(plan),
@@ -101,7 +101,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "local_files_only": True,
         "trust_remote_code": False,
         "use_safetensors": any(plan.path.glob("*.safetensors")),
-        "weights_only": True,  # of a .bin nothing but numbers is read
+        "weights_only": True,  # read only tensors from a pickled .bin
         "output_loading_info": True,
     }
     if plan.quantisation:
@@ -114,7 +114,7 @@ def _is_int8_on_cpu(plan: Plan) -> bool:
 
 
 def _require(device: torch.device, plan: Plan) -> None:
-    """Raise ModelUnavailable where torch does not have the device that the plan chose."""
+    """Raise ModelUnavailable if torch does not have the device of the plan."""
     if device.type == "cpu":
         return
     backend = getattr(torch, device.type, None)
@@ -129,10 +129,10 @@ def _require(device: torch.device, plan: Plan) -> None:
 
 
 def device_map(plan: Plan) -> dict[str, str]:
-    """Return which part of the model goes to which device: as many layers to each as the plan says.
+    """Return the device of each part of the model, with the number of layers per device from the plan.
 
-    The names are those of transformers' decoders. Words go in at the first card, logits come out at the
-    last; where both share one matrix, the first card has it.
+    The names are those of transformers' decoders. The embeddings are on the first GPU and the head on the
+    last; if they share one matrix, both are on the first.
     """
     first, last = plan.devices[0], plan.devices[-1]
     if first == last:
@@ -148,11 +148,11 @@ def device_map(plan: Plan) -> dict[str, str]:
 
 
 def _quantisation(plan: Plan) -> Any:
-    """Return what `from_pretrained` is asked for. Source: the QLoRA paper (arXiv 2305.14314) for NF4."""
+    """Return the `quantization_config` of a plan. Source of NF4: the QLoRA paper (arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig  # noqa: PLC0415
 
     if _is_int8_on_cpu(plan):
-        from hermes_cli.engines.transformers.int8 import Int8Config  # noqa: PLC0415 - it loads transformers
+        from hermes_cli.engines.transformers.int8 import Int8Config  # noqa: PLC0415 - imports transformers
 
         return Int8Config()
     if plan.quantisation == "int8":
@@ -167,7 +167,7 @@ def _quantisation(plan: Plan) -> Any:
 
 @contextmanager
 def _progress(report: Report | None) -> Iterator[None]:
-    """Hand transformers' own progress on, and keep its words and its warnings off the screen."""
+    """Forward transformers' loading progress to `report`, and suppress its messages and warnings."""
     from transformers.utils import logging as library  # noqa: PLC0415
 
     def hook(factory: Any, args: Any, settings: dict[str, Any]) -> Any:
@@ -189,7 +189,7 @@ def _progress(report: Report | None) -> Iterator[None]:
 
 
 def _counted(items: Any, report: Report) -> Iterator[Any]:
-    """Yield the items and tell how many have passed."""
+    """Yield the items, and report the number of those that are done."""
     everything = list(items)
     for number, item in enumerate(everything):
         report(number, len(everything))

@@ -1,4 +1,4 @@
-"""Id after id of an answer: the device goes ahead where it can, else a step is taken at a time."""
+"""Generates the ids of an answer, ahead of the host if the device can, otherwise step by step."""
 
 from collections.abc import Collection
 
@@ -10,9 +10,9 @@ from hermes_cli.engines.transformers.sampling import History, Sampler
 
 
 class NextIds:
-    """What comes behind `history`, of which the decoder holds all but the last id. Whoever asks appends it.
+    """A generator of the ids after `history`. The decoder must hold all ids of it but the last.
 
-    `limit` is how many ids may come at most.
+    The caller appends each id to `history`. `limit` is the largest number of ids.
     """
 
     def __init__(self, decoder: Decoder, sampler: Sampler, history: History, limit: int) -> None:
@@ -25,8 +25,8 @@ class NextIds:
     def next(self, banned: Collection[int] = ()) -> int:
         """Return the next id, none of `banned`.
 
-        Raises ResourcesExhausted where the memory runs out, and HermesError where the device fails or the
-        logits are no numbers.
+        Raises ResourcesExhausted if memory runs out, and HermesError if the device fails or the logits are
+        not finite numbers.
         """
         decoder, sampler, history = self._decoder, self._sampler, self._history
         last = history.ids[-1]
@@ -44,14 +44,14 @@ class NextIds:
         try:
             return sampler.choose(decoder.step(last), history, banned)
         except NotFinite:
-            decoder.make_room()  # the states are no numbers, either
+            decoder.make_room()  # the cached states are not finite, either
             raise
 
     def _evaluate_anew(self) -> None:
-        """Have an empty cache, and let a step by itself decide whether the logits are numbers.
+        """Prefill an empty cache, so that an ordinary step shows whether the logits really are not finite.
 
-        What lay behind the cursor may have been none, such as the states of a step that nobody read: a mask
-        does not hide those.
+        The buffers may have held states that are not finite after the cursor, such as those of a step that
+        was never read. An attention mask does not hide NaN.
         """
         self._decoder.make_room()
         for _ in self._decoder.prefill(self._history.ids[:-1]):

@@ -1,7 +1,7 @@
-"""A prompt's KV cache as a file: what the system prompt costs once is not paid again at the next start.
+"""The prefix cache: saves the KV cache of a system prompt to a file, so that later runs need not evaluate it.
 
-A file is found again only by the same model, revision, precision, library versions and ids. Only the system
-prompt's turn is kept: what was said is not.
+A file is reused only with the same model, revision, precision, library versions and ids. Only the system
+prompt's turn is saved, never the conversation.
 """
 
 import contextlib
@@ -20,23 +20,23 @@ from hermes_cli.models.plan import Plan
 
 FORMAT = 1
 SHORTEST = 16
-"""Ids below which a prefix is not worth a file."""
+"""The smallest number of ids that is worth a file."""
 LIBRARIES = ("torch", "transformers", "bitsandbytes")
 
 
 class PrefixFiles:
-    """The kept prefixes of one loaded model."""
+    """The cached prefixes of one loaded model."""
 
     def __init__(self, kept: KeptPrefixes, plan: Plan) -> None:
         self._kept = kept
         self._model = _identity(plan)
 
     def wants(self, messages: Sequence[Message]) -> bool:
-        """Return whether a conversation begins with a system prompt that may be kept."""
+        """Return whether a conversation begins with a system prompt that may be saved."""
         return bool(messages) and messages[0].role is Role.SYSTEM and self._kept.wanted(messages[0].text)
 
     def restore(self, decoder: Decoder, ids: Sequence[int]) -> None:
-        """Have the decoder hold the states of `ids`, where they are kept and it does not hold them yet."""
+        """Load the states of `ids` into the decoder, if they are saved and it does not hold them yet."""
         if len(ids) < SHORTEST or decoder.ids[: len(ids)] == list(ids):
             return
         key = self._key(ids)
@@ -45,17 +45,17 @@ class PrefixFiles:
             return
         try:
             decoder.adopt(ids, _read(path, len(ids)))
-        except Exception:  # noqa: BLE001 - whatever is wrong with the file, it can be computed again
+        except Exception:  # noqa: BLE001 - a broken file can always be computed again
             decoder.rewind(0)
             self._kept.discard(key)
 
     def save(self, decoder: Decoder, ids: Sequence[int]) -> None:
-        """Keep the states of `ids`, where the decoder holds them and they are not kept yet."""
+        """Save the states of `ids`, if the decoder holds them and they are not saved yet."""
         if len(ids) < SHORTEST or decoder.ids[: len(ids)] != list(ids):
             return
         key = self._key(ids)
         if self._kept.find(key) is None:
-            with contextlib.suppress(Exception):  # a full disk or a full card is no fault of the answer's
+            with contextlib.suppress(Exception):  # a full disk or GPU must not make the answer fail
                 self._write(decoder, key, len(ids))
 
     def _write(self, decoder: Decoder, key: str, length: int) -> None:
@@ -88,7 +88,7 @@ def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def _identity(plan: Plan) -> list[object]:
-    """Return what makes two runs of a model the same: files, precision, and what computes with them."""
+    """Return the values that must be equal to reuse a prefix: files, precision, device, versions."""
     weights = sorted(p for p in plan.path.iterdir() if p.suffix in (".safetensors", ".bin", ".json"))
     files = [(p.resolve().name, p.stat().st_size, p.stat().st_mtime_ns) for p in weights if p.exists()]
     versions = []

@@ -1,4 +1,4 @@
-"""Saving a model in the 4 bits that it was quantised to, so that the next load need not do it again."""
+"""Saves a model that is quantized to 4 bits, so that later loads need not quantize it again."""
 
 import dataclasses
 import shutil
@@ -24,13 +24,13 @@ TOKENIZER_FILES = (
 
 
 def quantise(plan: Plan, folder: Path, report: Report | None = None) -> tuple[float, float]:
-    """Load a model as the plan says and save it, quantised, as `folder`.
+    """Load and quantize the model of a plan, and save it as `folder`.
 
-    Return how many seconds the load took with the quantisation, and how many without it. The folder is there
-    whole or not at all. Raises as `load_model` does, and ResourcesExhausted where the disk is full.
+    Return the seconds of the load with quantization, and of a load of the saved model. The folder is created
+    atomically. Raises as `load_model` does, and ResourcesExhausted if the disk is full.
     """
-    import_module("bitsandbytes")  # seconds that belong to neither of the two loads
-    import_module("transformers").AutoModelForCausalLM  # noqa: B018 - the module fills itself when it is asked
+    import_module("bitsandbytes")  # takes seconds that belong to neither load
+    import_module("transformers").AutoModelForCausalLM  # noqa: B018 - the module imports its attributes on access
     began = time.monotonic()
     model, _ = load_model(plan, report)
     quantising_s = time.monotonic() - began
@@ -45,7 +45,7 @@ def quantise(plan: Plan, folder: Path, report: Report | None = None) -> tuple[fl
             del model
             saved = dataclasses.replace(plan, path=new, quantisation="")
             began = time.monotonic()
-            load_model(saved)  # what cannot be loaded again is not kept
+            load_model(saved)  # verify the saved model before keeping it
             loading_s = time.monotonic() - began
             new.replace(folder)
     except OSError as error:

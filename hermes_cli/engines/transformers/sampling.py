@@ -1,7 +1,6 @@
-"""The choice of one token after the other, with what needs to know what was said: seen ids, DRY, bans.
+"""Sampling with the parts that depend on the previous ids: repetition penalty, DRY and banned ids.
 
-The order is that of `options.py`. It knows ids and numbers, and what the tokens spell only as far as DRY's
-sequence breakers need it.
+The samplers run in the order of `options.py`.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,13 +13,13 @@ from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
 
 DRY_PLACES = 256
-"""How many earlier places of the last id are looked at, the latest first: a token's cost stays bounded."""
+"""Number of most recent occurrences of the last id that DRY examines, which bounds the cost of a token."""
 DRY_LONGEST = 50
-"""Ids that a repeated sequence is followed back; what is longer is as strongly discouraged."""
+"""Longest repeated sequence that DRY measures; a longer one gets the same penalty."""
 
 
 class History:
-    """The ids of a prompt and its answer so far, and where each of them stands."""
+    """The ids of a prompt and its answer so far, with the positions of each id."""
 
     def __init__(self, ids: Sequence[int]) -> None:
         self.ids: list[int] = []
@@ -38,16 +37,16 @@ class History:
         self.ids.append(token)
 
     def truncate(self, length: int) -> None:
-        """Take back all ids from `length` on."""
+        """Remove all ids from position `length` on."""
         while len(self.ids) > length:
             places = self.places[self.ids.pop()]
             places.pop()
             if not places:
-                self.distinct.pop()  # an id's first place is behind those of all that came before it
+                self.distinct.pop()  # `distinct` is in the order of first occurrence
 
 
 class Sampler:
-    """Chooses the next id by the options. The same seed chooses the same ids from the same logits.
+    """A sampler of token ids. The same seed chooses the same ids from the same logits.
 
     `breakers` are the ids that end a repeated sequence for DRY, `never` those that are never chosen. `made`
     counts the choices.
@@ -73,7 +72,7 @@ class Sampler:
     def choose(self, logits: torch.Tensor, history: History, banned: Collection[int] = ()) -> int:
         """Return the next id, none of `banned`. `logits` are (vocabulary), in float32.
 
-        Raises NotFinite where the logits are no numbers, and HermesError where everything is banned.
+        Raises NotFinite if the logits are not finite numbers, and HermesError if every id is banned.
         """
         if not bool(torch.isfinite(logits).all()):
             raise NotFinite
@@ -88,23 +87,23 @@ class Sampler:
 
     @property
     def needs_words(self) -> bool:
-        """Whether more than logits and seen ids decide: DRY, or what is banned."""
+        """Whether the choice depends on more than logits and seen ids: on DRY or banned phrases."""
         return bool(self._options.dry_multiplier or self._options.ban)
 
     @torch.inference_mode()
     def seen(self, history: History, size: int) -> torch.Tensor:
-        """Return which ids of a vocabulary of that size were said so far, a mask."""
+        """Return a mask, (size), of the ids that occurred so far in prompt and answer."""
         said, marked = history.distinct, len(self._marked)
         if self._seen.shape[0] != size or self._marked != said[:marked]:
             self._seen = torch.zeros(size, dtype=torch.bool, device=self._seen.device)
-            self._marked, marked = [], 0  # it is the first time, or something was taken back
+            self._marked, marked = [], 0  # the first call, or ids were removed
         if new := said[marked:]:
             self._seen[torch.tensor(new, device=self._seen.device)] = True
             self._marked += new
         return self._seen
 
     def _without(self, scores: torch.Tensor, banned: Collection[int]) -> torch.Tensor:
-        """Take `banned`, and what is never chosen, out of the choice."""
+        """Return the scores with `banned` and the ids that are never chosen set to -inf."""
         scores = scores.index_fill(0, self._never, -torch.inf)
         scores[list(banned)] = -torch.inf
         if not bool(torch.isfinite(scores).any()):
@@ -112,7 +111,7 @@ class Sampler:
         return scores
 
     def _dry(self, scores: torch.Tensor, history: History) -> torch.Tensor:
-        """Make what would go on repeating an earlier sequence less likely, the more the longer it is.
+        """Penalize ids that would continue a repeated sequence, more strongly for a longer one.
 
         Source: the DRY sampler of text-generation-webui (oobabooga/text-generation-webui, pull request 5677).
         """

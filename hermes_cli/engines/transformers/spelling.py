@@ -1,4 +1,4 @@
-"""What generated ids spell: bytes become text as soon as they are whole characters."""
+"""Incremental detokenization: bytes become text as soon as they are whole characters."""
 
 import codecs
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from hermes_cli.engines.pieces import notation, piece_bytes
 
 
 class Speller:
-    """Turns ids into pieces of whole characters. `vocabulary` holds each id's notation, see `pieces.py`."""
+    """An incremental detokenizer. `vocabulary` holds the notation of each id, see `pieces.py`."""
 
     def __init__(self, vocabulary: Sequence[str], *, byte_level: bool) -> None:
         self._vocabulary = vocabulary
@@ -16,16 +16,16 @@ class Speller:
         self.forget()
 
     def forget(self) -> None:
-        """Drop what is not a whole character yet."""
+        """Drop the bytes that are not a whole character yet."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._ids: list[int] = []
         self._text = ""
 
     def feed(self, token: int) -> Piece | None:
-        """Take the next id and return the characters that it completes, with all the ids that spell them.
+        """Add the next id and return the characters that it completes, with all of their ids.
 
-        None while a character is not whole. An id that ends one character and begins another holds both back:
-        they share it.
+        Return None while a character is incomplete. If an id ends one character and begins another, both are
+        held back, because they share that id.
         """
         self._ids.append(token)
         data = piece_bytes(notation(self._vocabulary, token), byte_level=self._byte_level)
