@@ -1,4 +1,4 @@
-"""Which model, where from, and how it fits this machine.
+"""Chooses, downloads and inspects models, and plans how they run on this machine.
 
-Nothing in this package loads a model: it reads headers, counts bytes, and fetches files.
+Nothing in this package loads a model: it reads headers, counts bytes and downloads files.
 """

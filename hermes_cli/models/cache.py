@@ -1,7 +1,7 @@
-"""Taking a model out of the Hugging Face cache without harming what else lies there.
+"""Deletes a model from the Hugging Face cache without damaging the other models in it.
 
-It knows the cache's layout: blobs named by their hash, and snapshots of links to them, one a commit (source:
-huggingface_hub, "Understand caching"). It never follows a link out of the repository's own folder.
+The cache holds blobs named by their hash, and for each commit a snapshot folder of links to them (source:
+huggingface_hub, "Understand caching"). Links out of the repository's folder are never followed.
 """
 
 import contextlib
@@ -14,17 +14,18 @@ from hermes_cli.models.hub_file import PARTIAL_SUFFIX
 
 
 def delete(folder: Path, model: Path) -> int:
-    """Delete `model`, a file or a whole snapshot under the repository `folder`; return the bytes freed.
+    """Delete `model`, a file or a whole snapshot under the repository `folder`, and return the bytes freed.
 
-    Blobs go when no link of any snapshot needs them, and so do unfinished downloads that nobody is at. A
-    repository with nothing left in it goes, too. A path that is not in a snapshot of `folder` is left
-    alone, and frees 0.
+    Blobs that no snapshot links to are deleted too, and so are unfinished downloads that are not in use. If
+    nothing is left in the repository, it is deleted. If `model` is not in a snapshot of `folder`, nothing is
+    deleted and the result is 0.
     """
     if folder / "snapshots" not in model.parents:
         return 0
     freed = 0
     for link in _same_files(folder, model):
-        if not link.is_symlink() and link.is_file():  # a cache on a disk without links keeps the file itself
+        # On a file system without links, the snapshot holds the file itself.
+        if not link.is_symlink() and link.is_file():
             freed += link.stat().st_size
         link.unlink()
     freed += _sweep(folder / "blobs", _needed_blobs(folder))
@@ -33,7 +34,7 @@ def delete(folder: Path, model: Path) -> int:
 
 
 def _same_files(folder: Path, model: Path) -> list[Path]:
-    """Return the entries to delete: all of a snapshot, or a file under the same name in every snapshot."""
+    """Return the entries to delete: a whole snapshot, or the file of the same name in every snapshot."""
     snapshots = [p for p in (folder / "snapshots").iterdir() if p.is_dir()]
     if model in snapshots:
         return [p for p in model.rglob("*") if p.is_symlink() or p.is_file()]
@@ -57,7 +58,10 @@ def _sweep(blobs: Path, needed: set[str]) -> int:
 
 
 def _in_use(blob: Path) -> bool:
-    """Return whether a download may be writing to it: hermes' own are locked, other programs' unknown."""
+    """Return whether a download may be writing to `blob`.
+
+    hermes locks its partial files. Partial files of other programs always count as in use.
+    """
     if not blob.name.endswith(".incomplete"):
         return False
     if not blob.name.endswith(PARTIAL_SUFFIX):
@@ -71,7 +75,7 @@ def _in_use(blob: Path) -> bool:
 
 
 def _prune(folder: Path) -> None:
-    """Delete folders that hold nothing any more, and the repository where no snapshot is left."""
+    """Delete empty folders, and the repository if no snapshot and no unfinished download is left."""
     for place, _, _ in os.walk(folder / "snapshots", topdown=False):
         with contextlib.suppress(OSError):  # it is not empty
             Path(place).rmdir()

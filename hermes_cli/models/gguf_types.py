@@ -1,9 +1,6 @@
-"""ggml's numbers and what they stand for: the types of tensors, and the mixtures of them that files have.
+"""ggml's tensor types and file types by number, copied from ggml.h, gguf-py and llama.h."""
 
-Two tables, copied from the sources that they name, and nothing else.
-"""
-
-# ggml type id: (name, elements a block, bytes a block). Source: ggml.h and gguf-py's GGML_QUANT_SIZES.
+# ggml type id: (name, elements per block, bytes per block). Source: ggml.h and gguf-py's GGML_QUANT_SIZES.
 TENSOR_TYPES = {
     0: ("F32", 1, 4),
     1: ("F16", 1, 2),

@@ -1,8 +1,7 @@
-"""The bytes of a GGUF header: a struct walk that trusts nothing it reads.
+"""Parses the bytes of a GGUF header, versions 2 and 3, little-endian (source: docs/gguf.md in ggml).
 
-It knows the layout of GGUF versions 2 and 3, little-endian (source: docs/gguf.md in ggml). It refuses to
-know what any key means; that is `gguf.py`. Every length is held against the bytes that are left before
-anything is allocated, so a hostile file costs no memory. Arrays stay bytes until somebody asks for them.
+Every length is compared with the bytes that are left before memory is allocated, so a hostile file cannot use
+up the memory. Arrays stay bytes until they are accessed. `gguf.py` interprets the keys.
 """
 
 import mmap
@@ -16,29 +15,29 @@ from hermes_cli.models.gguf_types import TENSOR_TYPES
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_KEY = 65_535
-"""The format's own limit for a key, in bytes."""
+"""The limit of the format for a key, in bytes."""
 MAX_ENTRIES = 1 << 16
-"""Metadata keys or tensors; real files have hundreds, the largest a few thousand."""
+"""The limit of metadata keys, and of tensors. Real files have hundreds, the largest a few thousand."""
 MAX_ITEMS = 1 << 23
-"""Items of one array; the largest vocabularies have under 300,000 tokens and 600,000 merges."""
+"""The limit of items in an array. The largest vocabularies have under 300,000 tokens and 600,000 merges."""
 MAX_HEADER = 1 << 28
-"""A header is a few megabytes; at a quarter of a gibibyte it is a trap, not a vocabulary."""
+"""Bytes. Real headers have a few megabytes."""
 MAX_DIMENSIONS = 8
 MAX_BYTES = 1 << 50
-"""No model is as long as a pebibyte: a larger number is nonsense, not a model cut short."""
+"""One pebibyte. A larger size is reported as an invalid number, not as an incomplete file."""
 
 STRING, ARRAY, BOOL = 8, 9, 7
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""GGUF value type to struct code. 8 is a string and 9 an array."""
+"""GGUF value types and their struct codes. 8 is a string and 9 an array."""
 
 
 class Malformed(ValueError):  # noqa: N818 - reads as what happened
-    """The bytes are no GGUF header. The message completes the sentence "the file …"."""
+    """The bytes are not a GGUF header. The message completes the sentence "the file …"."""
 
 
 @dataclass(frozen=True)
 class RawArray:
-    """An array value, still bytes. `item_type` is a GGUF value type; `count` its number of items."""
+    """An array value as raw bytes. `item_type` is a GGUF value type; `count` is the number of items."""
 
     item_type: int
     count: int
@@ -46,13 +45,13 @@ class RawArray:
 
     @cached_property
     def strings(self) -> list[str]:
-        """The items of a string array; bytes that are no UTF-8 become U+FFFD. Empty for other arrays."""
+        """The items of a string array; invalid UTF-8 becomes U+FFFD. Empty for other arrays."""
         if self.item_type != STRING:
             return []
         return [self.raw[a:b].decode("utf-8", "replace") for a, b in _spans(self.raw, self.count)]
 
     def holds(self, text: str) -> bool:
-        """Whether a text is among the items of a string array, without looking at each of them."""
+        """Return whether a text is an item of a string array, without decoding the items."""
         data = text.encode()
         return self.item_type == STRING and struct.pack("<Q", len(data)) + data in self.raw
 
@@ -78,7 +77,7 @@ Value = int | float | bool | str | RawArray
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor: its name, its shape (fastest dimension first), its ggml type, and where its data starts.
+    """A tensor: its name, its shape (fastest dimension first), its ggml type, and the offset of its data.
 
     `offset` counts bytes from the start of the data section.
     """
@@ -90,7 +89,7 @@ class TensorInfo:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         count = 1
         for size in self.shape:
             count *= size
@@ -98,20 +97,20 @@ class TensorInfo:
 
     @property
     def type_name(self) -> str:
-        """The name that ggml gives its type, or `type N` for one that this table does not have."""
+        """The name of its type in ggml, or `type N` if the type is not in TENSOR_TYPES."""
         known = TENSOR_TYPES.get(self.type_id)
         return known[0] if known else f"type {self.type_id}"
 
     @property
     def size(self) -> int:
-        """Bytes of data; 0 where the type is unknown."""
+        """Bytes of data; 0 if the type is unknown."""
         known = TENSOR_TYPES.get(self.type_id)
         return 0 if known is None else self.elements // known[1] * known[2]
 
 
 @dataclass(frozen=True, slots=True)
 class RawHeader:
-    """Everything before the data: version, metadata, tensor infos, and the byte at which the data starts."""
+    """Everything before the data: version, metadata, tensor infos, and the offset of the data in bytes."""
 
     version: int
     metadata: dict[str, Value]
@@ -120,12 +119,12 @@ class RawHeader:
 
     @property
     def expected_size(self) -> int:
-        """The bytes that the file must have for its last tensor to be whole."""
+        """The bytes that the file must have to contain all of its tensors."""
         return self.data_start + max((t.offset + t.size for t in self.tensors), default=0)
 
 
 class _Cursor:
-    """A position in the bytes that never passes their end."""
+    """A reader of `data` that raises Malformed instead of reading past the end."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self.data = data
@@ -183,7 +182,7 @@ class _Cursor:
         if kind in SCALARS:
             return RawArray(kind, count, self.raw(count * struct.calcsize(SCALARS[kind])))
         if kind != STRING:
-            # The format allows arrays of arrays; no key of a language model has one.
+            # The format allows arrays of arrays, but no key of a language model uses them.
             raise Malformed(f"holds an array of type {kind}")
         start = self.position
         self.skip_strings(count)
@@ -217,9 +216,9 @@ class _Cursor:
 
 
 def walk(data: bytes | mmap.mmap) -> RawHeader:
-    """Return the header that `data`, a whole GGUF file, begins with.
+    """Return the header of `data`, a whole GGUF file.
 
-    Raises Malformed where it is none. Whether the tensors' data is all there is not looked at.
+    Raises Malformed if the header is invalid. The caller checks whether the tensors' data is complete.
     """
     cursor = _Cursor(data)
     if data[:4] != MAGIC:

@@ -1,9 +1,8 @@
-"""The graphics cards that a model could be computed on, by what the system says of them.
+"""Detects the GPUs of this machine from the output of `nvidia-smi` and from Linux's sysfs, without torch.
 
-It reads texts: what `nvidia-smi` prints, and Linux's sysfs. It imports no torch, so it cannot know whether
-the torch that is installed drives a card (`requirements.py` looks at that). Numbers are those that torch will
-give the cards, provided that CUDA counts them in the order of their slots (CUDA_DEVICE_ORDER=PCI_BUS_ID, as
-nvidia-smi does): the engine sees to that.
+`requirements.py` checks whether the installed torch supports a GPU. The numbers of GPUs are torch's, provided
+that CUDA counts them in the order of their slots as nvidia-smi does (CUDA_DEVICE_ORDER=PCI_BUS_ID). The
+engine sets that variable.
 """
 
 import re
@@ -18,23 +17,24 @@ Kind = Literal["cuda", "rocm", "xpu", "mps"]
 
 NVIDIA_FIELDS = ("index", "uuid", "compute_cap", "memory.total", "memory.free", "name")
 NVIDIA_FIELDS_BEFORE_510 = ("index", "uuid", "memory.total", "memory.free", "name")
-"""Older drivers refuse the whole question for the one field that they do not know."""
+"""Drivers before 510 reject the whole query because of the field `compute_cap`."""
 
 AMD, INTEL = "0x1002", "0x8086"
 SMALLEST_CARD = 2 * GIB
-"""An AMD processor with graphics in it sets a little RAM aside (512 MiB as a rule) and calls that VRAM. Such
-a carve-out is no card to compute on; one that its owner made larger in the firmware is."""
+"""AMD processors with integrated graphics reserve some RAM, usually 512 MiB, and report it as VRAM. That is
+too little to run a model. A larger reservation, set in the firmware, is accepted."""
 BFLOAT16_GFX = re.compile(r"gfx(908|90a|94\d|950|1[1-9]\d\d)")
-"""AMD's architectures that multiply bfloat16 in hardware: CDNA 1 and later, RDNA 3 and later."""
+"""AMD's architectures with bfloat16 multiplication in hardware: CDNA 1 and later, RDNA 3 and later."""
 METAL_STEP = 36 * GIB
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One graphics card. Sizes are bytes; `memory_free` is what other programs leave.
+    """A GPU. Sizes are bytes; `memory_free` is the memory that other programs do not use.
 
-    `index` counts the cards of a kind as torch does. `capability` is CUDA's compute capability and `arch`
-    AMD's name for the same (`gfx1100`); None and empty where the system does not say.
+    `index` is torch's number of the GPU among those of its kind. `capability` is CUDA's compute capability,
+    `arch` AMD's name of the architecture (`gfx1100`); they are None and empty if the system does not report
+    them.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Gpu:
 
     @property
     def label(self) -> str:
-        """What a person calls it: `cuda:0`, `rocm:1`, `xpu:0`, `mps`."""
+        """The name for the user: `cuda:0`, `rocm:1`, `xpu:0`, `mps`."""
         return "mps" if self.kind == "mps" else f"{self.kind}:{self.index}"
 
     @property
     def torch_name(self) -> str:
-        """What torch calls it; to torch AMD's cards are CUDA devices, too."""
+        """The name in torch, where AMD's GPUs are CUDA devices."""
         return self.label.replace("rocm", "cuda")
 
     @property
     def has_bfloat16(self) -> bool:
-        """Whether it multiplies bfloat16 in hardware; where that is not known, no."""
+        """Whether it multiplies bfloat16 in hardware. False if that is not known."""
         if self.kind == "cuda":
             return self.capability is not None and self.capability >= (8, 0)
         if self.kind == "rocm":
@@ -67,10 +67,10 @@ class Gpu:
 
 
 def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
-    """Return the cards in what `nvidia-smi --query-gpu` prints for either of the two lists of fields.
+    """Return the GPUs in the output of `nvidia-smi --query-gpu` for either of the two lists of fields.
 
-    One line a card, sizes in MiB, as `--format=csv,noheader,nounits` gives them. Other lines are skipped: a
-    card that is cut into MIG slices has no number for its memory.
+    The format is `--format=csv,noheader,nounits`: one GPU a line, sizes in MiB. Other lines are skipped, such
+    as a GPU that is partitioned with MIG, whose memory is not a number.
     """
     line_form = r"(\d+), *([^,]*), *(?:(\d+)\.(\d+), *|\[[^,]*\], *)?(\d+), *(\d+), *(.+?) *"
     gpus = []
@@ -85,11 +85,11 @@ def parse_nvidia_smi(text: str) -> tuple[Gpu, ...]:
 
 
 def visible(gpus: tuple[Gpu, ...], setting: str | None) -> tuple[Gpu, ...]:
-    """Return the cards that CUDA_VISIBLE_DEVICES leaves, numbered anew in its order; all of them for None.
+    """Return the GPUs that CUDA_VISIBLE_DEVICES selects, renumbered in its order, or all of them for None.
 
-    Cards are named by number or by the beginning of their UUID. CUDA stops at the first name that it does not
-    know, so an empty text and -1 leave none, and a card named twice leaves none (source: the CUDA C++
-    Programming Guide, "Environment Variables"; `torch.cuda._parse_visible_devices`).
+    A GPU is named by its number or by a prefix of its UUID. CUDA stops at the first unknown name, so an empty
+    text and -1 select no GPU. A GPU that is named twice selects none either (source: the CUDA C++ Programming
+    Guide, "Environment Variables"; `torch.cuda._parse_visible_devices`).
     """
     if setting is None:
         return gpus
@@ -114,9 +114,9 @@ def _named(gpus: tuple[Gpu, ...], word: str) -> Gpu | None:
 
 
 def rocm_gpus(root: Path, environ: Mapping[str, str]) -> tuple[Gpu, ...]:
-    """Return AMD's cards that the amdgpu driver lists under `root`/sys, in the order of their slots.
+    """Return the AMD GPUs that the amdgpu driver lists under `root`/sys, in the order of their slots.
 
-    ROCR_, HIP_ and CUDA_VISIBLE_DEVICES are respected, which torch reads in that order.
+    ROCR_, HIP_ and CUDA_VISIBLE_DEVICES are respected in the order in which torch reads them.
     """
     cards: list[Gpu] = []
     for card in _cards(root, AMD):
@@ -133,11 +133,11 @@ def rocm_gpus(root: Path, environ: Mapping[str, str]) -> tuple[Gpu, ...]:
 
 
 def xpu_gpus(root: Path) -> tuple[Gpu, ...]:
-    """Return Intel's cards of which the driver tells how much memory they have.
+    """Return the Intel GPUs whose driver reports the size of their memory.
 
-    i915 and xe publish it for cards with memory of their own only (`lmem_total_bytes`;
-    `tile*/physical_vram_size_bytes`), not in every version, and what of it is free only i915. Where the size
-    is not told the card is left out: a guess would end in an out-of-memory. Where the free part is not told,
+    i915 and xe report it only for GPUs with dedicated memory (`lmem_total_bytes`;
+    `tile*/physical_vram_size_bytes`), and not in every version. Only i915 reports the free memory. A GPU with
+    an unknown size is left out, because a wrong guess would run out of memory. If the free memory is unknown,
     all of it counts as free.
     """
     cards: list[Gpu] = []
@@ -152,25 +152,25 @@ def xpu_gpus(root: Path) -> tuple[Gpu, ...]:
 
 
 def apple_gpu(name: str, memory_total: int, memory_available: int) -> Gpu:
-    """Return the graphics part of an Apple chip, which shares the memory of the processor.
+    """Return the GPU of an Apple chip, which shares the processor's memory.
 
-    Metal lets a program keep about two thirds of it up to 36 GB, and three quarters above. That is an
-    estimate, from what `recommendedMaxWorkingSetSize` was seen to be on machines of 8 to 128 GB; Apple
-    documents no rule, and `sysctl iogpu.wired_limit_mb` can move it.
+    Metal allows a program about two thirds of the memory up to 36 GB, and three quarters above. This is an
+    estimate from values of `recommendedMaxWorkingSetSize` on machines of 8 to 128 GB. Apple documents no
+    rule, and `sysctl iogpu.wired_limit_mb` can change the limit.
     """
     limit = memory_total * 3 // 4 if memory_total > METAL_STEP else memory_total * 2 // 3
     return Gpu(name, limit, min(limit, memory_available), "mps")
 
 
 def _cards(root: Path, vendor: str) -> list[Path]:
-    """Return the folders of a vendor's cards by their slots, as torch counts them."""
+    """Return the sysfs folders of a vendor's GPUs, sorted by slot as in torch."""
     found = [p for p in root.glob("sys/class/drm/card*") if re.fullmatch(r"card\d+", p.name)]
     mine = [p for p in found if _text(p / "device/vendor") == vendor]
     return sorted(mine, key=lambda p: ((p / "device").resolve().name, int(p.name[4:])))
 
 
 def _gfx(root: Path, card: Path) -> str:
-    """Return AMD's name of a card's architecture, from the compute driver's node for the same device."""
+    """Return AMD's name of a GPU's architecture, from the compute driver's node for the same device."""
     minors = {p.name.removeprefix("renderD") for p in card.glob("device/drm/renderD*")}
     for node in root.glob("sys/class/kfd/kfd/topology/nodes/*/properties"):
         facts = dict(re.findall(r"^(\w+) (\d+)$", _text(node), re.MULTILINE))

@@ -1,9 +1,4 @@
-"""What this machine has that matters to a model: cores, memory, GPUs.
-
-It knows how to ask, within the limits that a container or `taskset` sets. It refuses to know how graphics
-cards are described (`gpus.py`) and what the answers mean for a model (`plan/`), and it asks no library that
-takes seconds to import.
-"""
+"""Detects cores, memory and GPUs, within the limits of a container or `taskset`, without slow imports."""
 
 import contextlib
 import math
@@ -25,7 +20,7 @@ _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """This machine, as far as this process may use it. Sizes are bytes."""
+    """The resources of this machine that this process may use. Sizes are bytes."""
 
     physical_cores: int
     logical_cores: int
@@ -36,9 +31,10 @@ class Hardware:
 
 
 def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
-    """Return what this process may use now. It takes tens of milliseconds, with an NVIDIA driver more.
+    """Return the resources that this process may use now.
 
-    `environ` is where the variables stand that hide cards from a program.
+    It takes tens of milliseconds, and longer with an NVIDIA driver. `environ` holds the variables that hide
+    GPUs from a program.
     """
     import psutil  # noqa: PLC0415 - not every command needs it
 
@@ -69,7 +65,7 @@ def _gpus(root: Path, environ: Mapping[str, str], apple: Gpu) -> tuple[Gpu, ...]
 
 
 def within_quota(cores: int, quota: float | None) -> int:
-    """Return how many of `cores` a CPU quota in cores keeps busy; at least one."""
+    """Return `cores`, or the CPU quota rounded up if it is smaller; at least one."""
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
 
 
@@ -80,7 +76,7 @@ def _affinity() -> frozenset[int]:
 
 
 def physical_cores(logical: Iterable[int], root: Path) -> int | None:
-    """Return how many physical cores the logical ones lie on, by sysfs; None where it does not say."""
+    """Return the number of physical cores behind the logical ones, from sysfs, or None if it is unknown."""
     seen = set()
     for index in logical:
         topology = root / f"sys/devices/system/cpu/cpu{index}/topology"
@@ -92,16 +88,16 @@ def physical_cores(logical: Iterable[int], root: Path) -> int | None:
 
 
 def cpu_name(root: Path) -> str:
-    """Return what the processor calls itself, or the architecture where it does not say."""
+    """Return the model name of the processor, or its architecture if the name is unknown."""
     match = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
     return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
 def cgroup_folders(text: str, root: Path) -> dict[str, list[Path]]:
-    """Return the folders whose limits apply, by controller, from the text of /proc/self/cgroup.
+    """Return the cgroup folders whose limits apply, by controller, from the text of /proc/self/cgroup.
 
-    The unified hierarchy (v2) stands under the empty name. Inside a container the own path is often not
-    mounted, so the hierarchy's root is always among them, and so is every folder in between.
+    The key of the unified hierarchy (v2) is empty. Inside a container the path of the process is often not
+    mounted, so the result also has the root of the hierarchy and every folder between.
     """
     folders: dict[str, list[Path]] = {}
     for line in text.splitlines():
@@ -117,7 +113,7 @@ def cgroup_folders(text: str, root: Path) -> dict[str, list[Path]]:
 
 
 def cpu_quota(root: Path) -> float | None:
-    """Return how many cores' worth of time the cgroups grant, or None where they set no limit."""
+    """Return the CPU quota of the cgroups in cores, or None if they set no limit."""
     folders = cgroup_folders(_read(root / "proc/self/cgroup"), root)
     quotas = [parse_cpu_max(_read(f / "cpu.max")) for f in folders.get("", [])]
     for folder in folders.get("cpu", []):
@@ -127,7 +123,7 @@ def cpu_quota(root: Path) -> float | None:
 
 
 def parse_cpu_max(text: str) -> float | None:
-    """Return the cores that a text like `150000 100000` grants; None for `max`, -1, or anything else."""
+    """Return the quota in cores of a text like `150000 100000`; None for `max`, -1, or anything else."""
     match = re.fullmatch(r"(\d+)\s+(\d+)\s*", text.strip())
     if match is None or int(match.group(1)) <= 0 or int(match.group(2)) <= 0:
         return None
@@ -135,10 +131,10 @@ def parse_cpu_max(text: str) -> float | None:
 
 
 def memory_limit(root: Path) -> tuple[int, int]:
-    """Return the tightest memory limit of the cgroups and the bytes in use under it.
+    """Return the cgroup memory limit that leaves the fewest bytes free, and the bytes in use under it.
 
-    Without a limit, a number larger than any memory and 0. Pages of files that were read and can be dropped
-    are not counted as in use.
+    Without a limit, return a number larger than any memory, and 0. File pages that the kernel can drop do not
+    count as in use.
     """
     folders = cgroup_folders(_read(root / "proc/self/cgroup"), root)
     v2, v1 = folders.get("", []), folders.get("memory", [])

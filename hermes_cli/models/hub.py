@@ -1,8 +1,6 @@
-"""Models from the Hugging Face hub: what a repository holds, and which files of it a model needs.
+"""Lists the files of a repository on the Hugging Face hub, and downloads those that a model needs.
 
-It knows how model repositories are laid out. It refuses to know how a file is transferred (`hub_file.py`) and
-what the command line looks like. The files land in the Hugging Face cache, which other programs share;
-HF_HOME and HF_HUB_CACHE are respected.
+The files go to the Hugging Face cache, which other programs share; HF_HOME and HF_HUB_CACHE are respected.
 """
 
 import os
@@ -18,19 +16,19 @@ from hermes_cli.models.hub_errors import FileMissing, explained
 
 MAX_LISTED = 12
 _CONFIG_FILE = re.compile(r"[^/]+\.(json|model|txt|jinja)|tokenizer[^/]*", re.IGNORECASE)
-_OTHER_PART = re.compile(r"mmproj", re.IGNORECASE)  # an image encoder, which is no model by itself
+_OTHER_PART = re.compile(r"mmproj", re.IGNORECASE)  # an image encoder, which is not a model by itself
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file as a repository lists it; `size` in bytes, or None where the hub does not say."""
+    """A file in a repository. `size` is in bytes, or None if the hub does not report it."""
 
     name: str
     size: int | None
 
 
 def cache_folder() -> Path:
-    """Return the Hugging Face cache, by the rules of huggingface_hub's own `constants.HF_HUB_CACHE`."""
+    """Return the Hugging Face cache, by the rules of huggingface_hub's `constants.HF_HUB_CACHE`."""
     env = os.environ
     explicit = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE")
     if explicit:
@@ -51,15 +49,14 @@ def pull(
     cache_dir: Path | None = None,
     pause_s: float = hub_file.PAUSE_S,
 ) -> Path:
-    """Fetch a model and return where it is: the path of a .gguf file, or the folder of a snapshot.
+    """Download a model and return its path: a .gguf file, or the folder of a snapshot.
 
-    With `file`, that file. Without, the repository's only GGUF file; or, where it has none, what a
-    Hugging Face model consists of. Running it again goes on where an earlier run broke off. `endpoint` is
-    the hub's address, by default huggingface_hub's own; `pause_s` seconds pass before a broken connection
-    is tried again.
+    Without `file`, download the repository's only GGUF file, or if it has none, the files of a Hugging Face
+    model. A second call resumes an interrupted download. `endpoint` is the hub's address, by default
+    huggingface_hub's. A broken connection is retried after `pause_s` seconds.
 
-    Raises ModelUnavailable where there is no such thing, DownloadError where it does not arrive, and
-    ResourcesExhausted where the disk has no room.
+    Raises ModelUnavailable if the repository or file does not exist, DownloadError if the download fails, and
+    ResourcesExhausted if the disk is full.
     """
     cache = cache_dir or cache_folder()
     route = hub_file.Route(endpoint, cache, pause_s)
@@ -84,16 +81,16 @@ def list_files(repo: str, *, endpoint: str | None = None, cache_dir: Path | None
 
 
 def gguf_files(files: list[HubFile]) -> list[HubFile]:
-    """Return the GGUF files that are models by themselves, smallest first."""
+    """Return the GGUF files that are models, without image encoders, smallest first."""
     models = [f for f in files if f.name.lower().endswith(".gguf") and not _OTHER_PART.search(f.name)]
     return sorted(models, key=lambda f: (f.size or 0, f.name))
 
 
 def snapshot_files(repo: str, files: list[HubFile]) -> list[str]:
-    """Return the names that a Hugging Face model consists of: config.json first, tokenizer, weights.
+    """Return the names of the files of a Hugging Face model: config.json first, then tokenizer and weights.
 
-    Pickled weights (.bin) are taken only where the repository has no safetensors.
-    Raises ModelUnavailable where it holds no model.
+    Pickled weights (.bin) are included only if the repository has no safetensors.
+    Raises ModelUnavailable if the repository holds no model.
     """
     top = [f.name for f in files if "/" not in f.name]
     weights = [n for n in top if n.endswith(".safetensors")]
@@ -108,7 +105,7 @@ def snapshot_files(repo: str, files: list[HubFile]) -> list[str]:
 
 
 def hub_reachable(timeout_s: float, *, endpoint: str | None = None) -> bool:
-    """Return whether the hub answers within `timeout_s` seconds, name look-up included."""
+    """Return whether the hub answers within `timeout_s` seconds, including the DNS lookup."""
     answers: list[int] = []
 
     def ask() -> None:
@@ -117,7 +114,7 @@ def hub_reachable(timeout_s: float, *, endpoint: str | None = None) -> bool:
         try:
             url = endpoint or constants.ENDPOINT
             answers.append(get_session().head(url, timeout=timeout_s).status_code)
-        except Exception:  # noqa: BLE001, S110 - whatever it was, the answer is no
+        except Exception:  # noqa: BLE001, S110 - any failure means that the hub is not reachable
             pass
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -133,7 +130,7 @@ def _choices(repo: str, files: list[HubFile]) -> str:
 
 
 def _pull_files(repo: str, names: list[str], progress: Progress, route: hub_file.Route) -> Path:
-    """Fetch the files and return the path of the first. Progress counts all of them together."""
+    """Download the files and return the path of the first. Progress counts all of them together."""
     needed = 0
     try:
         with explained(repo, 0, route.cache_dir):
@@ -155,7 +152,7 @@ def _pull_files(repo: str, names: list[str], progress: Progress, route: hub_file
 
 
 def _with_choices(error: FileMissing, repo: str, names: list[str], route: hub_file.Route) -> ModelUnavailable:
-    """Return the error for a file that is not there with the names of those that are."""
+    """Return the error for a missing file, with the names of the files in the repository."""
     message = f"{repo} has no file {names[0]}"
     files = gguf_files(list_files(repo, endpoint=route.endpoint, cache_dir=route.cache_dir))
     return ModelUnavailable(message, _choices(repo, files) if files else error.hint)

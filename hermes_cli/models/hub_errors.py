@@ -1,7 +1,4 @@
-"""What the hub's refusals and silences mean for a person.
-
-It knows huggingface_hub's exceptions and the next step for each. It refuses to know which download hit them.
-"""
+"""Translates the exceptions of huggingface_hub into hermes' errors, each with a hint for the user."""
 
 import contextlib
 import logging
@@ -18,10 +15,10 @@ _UNAUTHORISED, _NOT_FOUND, _BUSY, _SERVER = 401, 404, 429, 500
 
 
 def transport_error() -> type[Exception]:
-    """Return the base class of what the hub's HTTP client raises.
+    """Return the base class of the exceptions of the hub's HTTP client.
 
-    huggingface_hub moved from httpx to httpx2, which share no class; its own error derives from the one in
-    use.
+    huggingface_hub moved from httpx to httpx2, which share no class. Its own error derives from the class
+    that is in use.
     """
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - 0.3 s that only a download needs
 
@@ -29,15 +26,15 @@ def transport_error() -> type[Exception]:
 
 
 class FileMissing(ModelUnavailable):
-    """The repository is there and the file is not."""
+    """The repository exists and the file does not."""
 
 
 @contextlib.contextmanager
 def explained(repo: str, needed: int, folder: Path) -> Iterator[None]:
-    """Turn whatever a hub call raises within into one of hermes' errors.
+    """Translate every exception of a hub call in the block into one of hermes' errors.
 
-    `needed` bytes in `folder` are what a full disk lacked. huggingface_hub's log, which it writes to stderr
-    by itself, is held down to errors meanwhile.
+    If the disk is full, the error reports that `needed` bytes are needed in `folder`. In the block,
+    huggingface_hub logs only errors to stderr.
     """
     from huggingface_hub.utils import logging as hub_log  # noqa: PLC0415 - heavy
 

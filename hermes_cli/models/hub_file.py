@@ -1,9 +1,9 @@
-"""One file from the hub into the Hugging Face cache, resumable across runs, its hash checked.
+"""Downloads one file from the hub into the Hugging Face cache, resumes across runs, and checks the hash.
 
-huggingface_hub resumes a broken connection only within one call and throws the partial file away when the
-call ends (source: 2.4.0, `_download_to_tmp_and_move`), so a Ctrl-C would cost all of 4 GB. Here the bytes go
-into a partial file of our own beside the cache's blobs; once whole it takes the blob's name, and
-huggingface_hub is asked to link it. It knows one file. It refuses to know which file a model needs.
+huggingface_hub resumes a broken connection only within one call and deletes the partial file when the call
+ends (source: 2.4.0, `_download_to_tmp_and_move`), so a Ctrl-C could lose 4 GB. This module writes to a
+separate partial file beside the cache's blobs. When the file is complete, it is renamed to the blob's name,
+and huggingface_hub creates the link to it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from hermes_cli.models.hub_errors import AGAIN, transport_error
 
 TIMEOUT_S = 30.0
 ATTEMPTS = 5
-"""How often in a row a connection may bring nothing new before the download is given up."""
+"""The download fails after this many connections in a row without new bytes."""
 PAUSE_S = 1.0
 CHUNK = 1 << 20
 PARTIAL_SUFFIX = ".hermes.incomplete"
@@ -32,9 +32,9 @@ _PARTIAL, _RANGE_REFUSED = 206, 416
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file of a repository at one commit. `etag` is the blob's name in the cache, `size` its bytes.
+    """One file of a repository at one commit. `etag` is the blob's name in the cache, `size` is in bytes.
 
-    For files in LFS and Xet, which all weights are, the etag is their SHA-256.
+    For files in LFS and Xet, as all weights are, the etag is the SHA-256.
     """
 
     repo: str
@@ -47,9 +47,9 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """From where to where: the hub's address (None: huggingface_hub's own) and the cache's folder.
+    """The source and target of a download: the hub's address (None: huggingface_hub's) and the cache folder.
 
-    After a broken connection `pause_s` seconds pass before the next one.
+    A broken connection is retried after `pause_s` seconds.
     """
 
     endpoint: str | None
@@ -58,7 +58,7 @@ class Route:
 
 
 def look_up(repo: str, name: str, endpoint: str | None) -> RemoteFile:
-    """Ask the hub about a file. Raises huggingface_hub's own errors."""
+    """Return the hub's metadata of a file. Raises DownloadError or huggingface_hub's errors."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415 - heavy
 
     meta = get_hf_file_metadata(
@@ -76,12 +76,12 @@ def look_up(repo: str, name: str, endpoint: str | None) -> RemoteFile:
 
 
 def blobs_folder(cache_dir: Path, repo: str) -> Path:
-    """Return where the cache keeps the contents of a model repository's files."""
+    """Return the folder of a model repository's blobs in the cache."""
     return cache_dir / f"models--{repo.replace('/', '--')}" / "blobs"
 
 
 def missing_bytes(remote: RemoteFile, cache_dir: Path) -> int:
-    """Return how many bytes of the file are not on this machine yet."""
+    """Return how many bytes of the file are still to be downloaded."""
     blob = blobs_folder(cache_dir, remote.repo) / remote.etag
     if blob.exists():
         return 0
@@ -90,12 +90,12 @@ def missing_bytes(remote: RemoteFile, cache_dir: Path) -> int:
 
 
 def fetch(remote: RemoteFile, route: Route, progress: Progress) -> Path:
-    """Return the path of the file in the cache, after downloading what is missing of it.
+    """Download the missing bytes of the file and return its path in the cache.
 
-    After a broken connection it goes on, until ATTEMPTS connections in a row have brought nothing.
+    Broken connections are retried, until ATTEMPTS connections in a row bring no new bytes.
 
-    Raises DownloadError where it does not arrive whole or has the wrong hash, ResourcesExhausted where the
-    disk is full or another process is downloading it, and huggingface_hub's own errors.
+    Raises DownloadError if the file is incomplete or has the wrong hash, ResourcesExhausted if the disk is
+    full or another process is downloading the file, and huggingface_hub's errors.
     """
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 - heavy
 
@@ -134,7 +134,7 @@ def _locked(path: Path, remote: RemoteFile) -> Iterator[IO[bytes]]:
 
 
 def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: float) -> None:
-    """Append to `file` until it is as long as the hub said, over as many connections as that takes."""
+    """Append to `file` until it has the size that the hub reported, with as many connections as needed."""
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - heavy
 
     broken = transport_error()
@@ -145,7 +145,7 @@ def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: f
         failure: Exception | None = None
         try:
             _receive_once(remote, file, progress)
-        except HfHubHTTPError:  # an answer with an error status, not a broken line
+        except HfHubHTTPError:  # a response with an error status, not a broken connection
             raise
         except broken as error:
             failure = error
@@ -165,13 +165,13 @@ def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: f
 def _receive_once(remote: RemoteFile, file: IO[bytes], progress: Progress) -> None:
     import huggingface_hub  # noqa: PLC0415 - heavy
 
-    utils: Any = huggingface_hub.utils  # two documented functions that its stubs do not mark as exported
+    utils: Any = huggingface_hub.utils  # its stubs do not export two documented functions
 
     start = file.seek(0, 2)
     headers: dict[str, Any] = {**utils.build_hf_headers(), "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    # A redirect to another host loses the token: the client follows it without its Authorization header.
+    # On a redirect to another host, the client drops the Authorization header, so the token does not leak.
     with huggingface_hub.get_session().stream(
         "GET", remote.url, headers=headers, timeout=TIMEOUT_S
     ) as response:
@@ -209,7 +209,7 @@ def _check_hash(remote: RemoteFile, file: IO[bytes], progress: Progress) -> None
 
 
 def _remember_main(remote: RemoteFile, cache_dir: Path) -> None:
-    """Note the commit as the branch's, as huggingface_hub does, so that offline look-ups find it."""
+    """Write the commit to refs/main, as huggingface_hub does, so that offline lookups find it."""
     ref = blobs_folder(cache_dir, remote.repo).parent / "refs" / "main"
     ref.parent.mkdir(parents=True, exist_ok=True)
     ref.write_text(remote.commit, encoding="utf-8")

@@ -1,7 +1,6 @@
-"""The models that are on this machine: hermes' own folder and the Hugging Face cache.
+"""Lists, finds and deletes the models on this machine: in hermes' models folder and the Hugging Face cache.
 
-It knows where files lie and what their headers say. It refuses to know which of them is best (`select.py`)
-and to delete anything that it did not list. A broken file is listed with what is wrong with it.
+A broken file is listed with the reason.
 """
 
 import re
@@ -23,21 +22,21 @@ _SPLIT_REST = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 class Source(StrEnum):
-    """Where a model came from."""
+    """The place that a model is in."""
 
     STARTER = "starter"
-    FOLDER = "folder"  # a person put it into hermes' models folder
-    HUB = "hub"  # it lies in the Hugging Face cache
-    PATH = "path"  # it was named by its path
+    FOLDER = "folder"  # the user put it into hermes' models folder
+    HUB = "hub"  # it is in the Hugging Face cache
+    PATH = "path"  # the user gave its path
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
     """A model on this machine.
 
-    `name` is what one types after -m, `size` bytes on disk, `parameters` their number or None where the file
-    does not say. `broken` says what is wrong with it and `advice` what to do; or it is None, and then a GGUF
-    has its `header` and a folder its `checkpoint`.
+    `name` is the argument of -m, `size` is bytes on disk, and `parameters` is None if the file does not give
+    it. For a broken model, `broken` is the reason and `advice` the remedy. Otherwise `broken` is None, and a
+    GGUF has a `header`, a folder a `checkpoint`.
     """
 
     name: str
@@ -55,13 +54,13 @@ class InstalledModel:
 
     @property
     def is_chatml(self) -> bool:
-        """Whether it is known to have ChatML's two tokens."""
+        """Whether its vocabulary has both ChatML tokens. False for a broken model."""
         described = self.header or self.checkpoint
         return described is not None and described.is_chatml
 
     @property
     def facts(self) -> ModelFacts:
-        """What a plan needs. Raises ModelUnavailable for a broken model, or a GGUF of another kind."""
+        """The facts for a plan. Raises ModelUnavailable if the model is broken or not a language model."""
         if self.header is not None:
             return facts_of(self.name, self.header)
         if self.checkpoint is not None:
@@ -80,7 +79,7 @@ def installed(models_dir: Path, *, cache_dir: Path | None = None) -> list[Instal
 def describe_file(
     path: Path, name: str, source: Source = Source.PATH, repo: str | None = None
 ) -> InstalledModel:
-    """Return what a .gguf file is, broken or not. Reading it takes milliseconds."""
+    """Return the model in a .gguf file, even if it is broken. Reading the header takes milliseconds."""
     try:
         header = read_header(path)
     except HermesError as error:
@@ -95,9 +94,9 @@ def describe_file(
 def describe_folder(
     path: Path, name: str, source: Source = Source.PATH, repo: str | None = None
 ) -> InstalledModel | None:
-    """Return what a folder of Hugging Face weights is, or None where it holds no config.json.
+    """Return the model in a folder of Hugging Face weights, or None if it has no config.json.
 
-    One that is not whole, that is no language model, or that asks for code, is a broken model.
+    A folder that is incomplete, is not a language model, or requires custom code is a broken model.
     """
     if not (path / "config.json").is_file():
         return None
@@ -121,9 +120,9 @@ def describe_folder(
 
 
 def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None = None) -> Path | None:
-    """Return where the cache has a repository's file, or its whole snapshot; None where it has not.
+    """Return the path of a repository's file or snapshot in the cache, or None if it is not there.
 
-    Without `file`, a snapshot of Hugging Face weights, or a repository's only GGUF file.
+    Without `file`, return the repository's only GGUF file, or the snapshot of Hugging Face weights.
     """
     snapshot = _snapshot(hub_folder(repo, cache_dir or hub.cache_folder()))
     if snapshot is None:
@@ -138,15 +137,15 @@ def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None 
 
 
 def hub_folder(repo: str, cache_dir: Path) -> Path:
-    """Return the folder that the Hugging Face cache has for a model repository."""
+    """Return the folder of a model repository in the Hugging Face cache."""
     return cache_dir / f"models--{repo.replace('/', '--')}"
 
 
 def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = None) -> int:
     """Delete a model that `installed` listed, and return the bytes freed.
 
-    Of the Hugging Face cache go the model's links and the blobs that no other link needs.
-    Raises UsageError for a file that a person named by its path: that one is theirs.
+    In the Hugging Face cache, the model's links and the blobs that no other link needs are deleted.
+    Raises UsageError for a file that the user gave by its path, because hermes does not own it.
     """
     if model.source is Source.STARTER:
         return starter.remove(models_dir)
@@ -160,7 +159,7 @@ def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = 
 
 
 def _remove_own(path: Path) -> int:
-    """Delete a file or a folder of hermes' own; of a link, the link."""
+    """Delete a file, a folder or a link, not the link's target, and return the bytes freed."""
     if path.is_symlink() or not path.is_dir():
         size = path.lstat().st_size
         path.unlink()
@@ -171,7 +170,7 @@ def _remove_own(path: Path) -> int:
 
 
 def _own_folders(models_dir: Path) -> Iterator[InstalledModel]:
-    """Yield the folders of Hugging Face weights that lie in hermes' own folder."""
+    """Yield the folders of Hugging Face weights in hermes' models folder."""
     for config in sorted(models_dir.glob("*/config.json")):
         folder = config.parent
         model = None if folder.name.startswith(".") else describe_folder(folder, folder.name, Source.FOLDER)
@@ -186,7 +185,7 @@ def _own_file(path: Path) -> InstalledModel:
 
 
 def _ggufs(folder: Path, *, deep: bool = False) -> Iterator[Path]:
-    """Yield a folder's .gguf files; of a model split into several, the first."""
+    """Yield a folder's .gguf files; for a model that is split into several files, only the first."""
     if not folder.is_dir():
         return
     for path in folder.rglob("*") if deep else folder.iterdir():
@@ -213,7 +212,7 @@ def _in_cache(cache_dir: Path) -> Iterator[InstalledModel]:
 
 
 def _snapshot(folder: Path) -> Path | None:
-    """Return the snapshot that the repository's main branch points at, or the newest one."""
+    """Return the snapshot of the repository's main branch, or the newest one."""
     try:
         commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
         main = folder / "snapshots" / commit

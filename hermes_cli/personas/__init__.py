@@ -1,7 +1,4 @@
-"""Characters to talk to: what a persona is, and the files it is read from.
-
-It knows persona files and refuses to know the screen, the store and the model that will play them.
-"""
+"""Personas and lorebooks: the values, the files they are read from, and the macros in their texts."""
 
 from hermes_cli.personas.loader import Listing, find, list_all, load_file, shipped_dir
 from hermes_cli.personas.lorebook import Entry, Lorebook

@@ -1,6 +1,6 @@
-"""What is wrong with a persona that can be played: what it lacks, what is too long, what will never fire.
+"""Finds problems in a valid persona: missing texts, texts that are too long, lore entries that never fire.
 
-It judges by counts that it is given. It refuses to know tokenizers, and which model will play.
+The caller supplies the context size and the function that counts tokens.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,21 +13,21 @@ from hermes_cli.personas.lorebook import Entry, Logic, Lorebook
 from hermes_cli.personas.persona import Persona
 
 USUAL_WINDOW: Final = 8192
-"""Tokens that a chat has where nobody names a model: OpenHermes 2 is opened with as many."""
+"""The context size in tokens if no model is named; OpenHermes 2 is loaded with this size."""
 _BYTES_A_TOKEN: Final = 4
 
 
 def estimate(text: str) -> int:
-    """Return about how many tokens a text has, where no tokenizer is there: one for four bytes of UTF-8."""
+    """Estimate the number of tokens of a text without a tokenizer: one for four bytes of UTF-8."""
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What a persona is measured by.
+    """The limits and functions that a persona is checked with.
 
-    `window` is the context in tokens and `lore_room` the part of it that lore may fill. `tokens` counts a
-    text. `mistake` says why a key cannot be looked for, and nothing where it can.
+    `window` is the context size in tokens and `lore_room` the part of it that lore may use. `tokens` counts
+    the tokens of a text. `mistake` returns the reason why a lore key is invalid, or an empty text.
     """
 
     window: int
@@ -38,7 +38,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the prompt: what it is called, its texts, and whether it is in every prompt."""
+    """A part of the prompt: its name, its texts, and whether it is in every prompt."""
 
     name: str
     texts: tuple[str, ...]
@@ -46,7 +46,7 @@ class Part:
 
 
 def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list[Part]:
-    """Return what a persona brings into its prompts, as it is told there."""
+    """Return the parts that a persona adds to its prompts."""
     note = persona.note.text if persona.note else ""
     entries = [entry for book in books for entry in book.entries if entry.enabled]
     found = [
@@ -62,7 +62,7 @@ def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list
 
 
 def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -> list[str]:
-    """Return what is to be said about a persona, a sentence each, and nothing where all is well."""
+    """Return the problems of a persona, a sentence for each."""
     return [
         *_lacks(persona, opening, worlds),
         *_too_long(parts(persona, opening, worlds.books), scale),
@@ -71,7 +71,7 @@ def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -
 
 
 def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> list[str]:
-    """Return what is to be said about a lorebook among others that are told with it."""
+    """Return the problems of a lorebook. `books` are all lorebooks in use, including this one."""
     keys = dict.fromkeys(key for one in book.entries for key in (*one.keys, *one.secondary))
     broken = [f"the key {key} is never looked for: {why}" for key in keys if (why := scale.mistake(key))]
     silent = [
@@ -83,7 +83,7 @@ def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> li
 
 
 def silence(entry: Entry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
-    """Return why an entry never fires; nothing where it can."""
+    """Return the reason why an entry never fires, or an empty text if it can."""
     reason = _off(entry) or _unheard(entry, scale) or _only_by_others(entry, book, books)
     if reason or entry.ignores_budget:
         return reason
@@ -101,7 +101,7 @@ def _off(entry: Entry) -> str:
 
 
 def _unheard(entry: Entry, scale: Scale) -> str:
-    """Return why no word can wake an entry that needs one."""
+    """Return the reason why no key can fire an entry that needs one, or an empty text."""
     if entry.constant and not entry.only_recursion:
         return ""
     if not any(key.strip() for key in entry.keys):
@@ -117,7 +117,7 @@ def _usable(keys: Iterable[str], scale: Scale) -> bool:
 
 
 def _only_by_others(entry: Entry, book: Lorebook, books: Sequence[Lorebook]) -> str:
-    """Return why an entry that waits for other entries' texts waits for ever."""
+    """Return the reason why no other entry can fire an entry that depends on that, or an empty text."""
     looks = book.scan_depth if entry.scan_depth is None else entry.scan_depth
     if not entry.only_recursion and (entry.constant or looks != 0):
         return ""

@@ -1,7 +1,4 @@
-"""Values of a TOML table, checked one by one, and the words for one that cannot be used.
-
-It knows types, ranges and TOML's names for them. It refuses to know what any key means.
-"""
+"""Checks the types and ranges of the values in a TOML table, with error messages in TOML's terms."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,9 +13,9 @@ SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of a file: its values, the file, and what it is called in errors, such as `lore 3`.
+    """A table of a file: its values, the file, and its name in errors, such as `lore 3`.
 
-    Every method raises PersonaError for a value that cannot be used.
+    Every method raises PersonaError for an invalid value.
     """
 
     values: Mapping[str, Any]
@@ -26,7 +23,7 @@ class Table:
     name: str = ""
 
     def refuse_unknown(self, known: Collection[str]) -> None:
-        """Let no key pass that is not among the known ones."""
+        """Raise PersonaError if the table has a key that is not in `known`."""
         for key in self.values:
             if key not in known:
                 where = f" in {self.name}" if self.name else ""
@@ -37,25 +34,25 @@ class Table:
                 )
 
     def text(self, key: str, default: str = "") -> str:
-        """Return a text."""
+        """Return a string."""
         return self._text(self.values[key], key) if key in self.values else default
 
     def filled(self, key: str, default: str = "") -> str:
-        """Return a text that holds more than blanks."""
+        """Return a string that is not blank."""
         text = self.text(key, default)
         if key in self.values and not text.strip():
             raise self._error(key, "is empty", "fill it in, or take the line out")
         return text
 
     def line(self, key: str, default: str = "") -> str:
-        """Return a name: a text of one line that holds more than blanks."""
+        """Return a name: a string of one line that is not blank."""
         text = self.filled(key, default)
         if len(text.splitlines()) > 1:
             raise self._error(key, "is more than one line", "a name is one line")
         return text
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, each of which holds more than blanks."""
+        """Return a list of strings, none of which is blank."""
         value = self.values.get(key, [])
         hint = f'write {key} = ["...", "..."]'
         if not isinstance(value, list):
@@ -65,8 +62,8 @@ class Table:
             raise self._error(key, "holds an empty text", "fill it in, or take it out")
         return found
 
-    def flag(self, key: str, default: bool | None) -> bool | None:  # noqa: FBT001 - a default has its type
-        """Return true or false."""
+    def flag(self, key: str, default: bool | None) -> bool | None:  # noqa: FBT001 - the default has the value's type
+        """Return a boolean."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -75,7 +72,7 @@ class Table:
         return value
 
     def whole(self, key: str, default: int | None, low: int, high: int) -> int | None:
-        """Return a whole number within a closed range."""
+        """Return an integer from `low` to `high`."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -95,7 +92,7 @@ class Table:
         return float(value)
 
     def choice(self, key: str, default: str, known: Collection[str]) -> str:
-        """Return one of the known words."""
+        """Return a string that is in `known`."""
         word = self.text(key, default)
         if word not in known:
             hint = f"it can be {', '.join(known)}"
@@ -103,14 +100,14 @@ class Table:
         return word
 
     def inner(self, key: str, name: str) -> "Table":
-        """Return the table of that key; `name` is what it is called."""
+        """Return the table under a key. `name` is its name in errors."""
         value = self.values[key]
         if not isinstance(value, dict):
             raise self._error(key, f"is {kind(value)}; it takes a table", f"write [{key}]")
         return Table(value, self.source, name)
 
     def tables(self, key: str, name: str, hint: str) -> list["Table"]:
-        """Return the tables of a list; `name` is what one is called."""
+        """Return the tables in a list. `name` and a number are the name of each in errors."""
         value = self.values.get(key, [])
         if not isinstance(value, list):
             raise self._error(key, f"is {kind(value)}; it takes tables", hint)
@@ -120,7 +117,7 @@ class Table:
         return [Table(one, self.source, f"{name} {number}") for number, one in enumerate(value, 1)]
 
     def lacks(self, key: str, hint: str) -> PersonaError:
-        """Return the error for a key that must be there."""
+        """Return the error for a missing key."""
         return PersonaError(f"{self.source}: {self.name or 'it'} has no '{key}'", hint)
 
     def _text(self, value: Any, key: str, hint: str = "") -> str:
@@ -136,7 +133,7 @@ class Table:
 
 
 def kind(value: Any) -> str:
-    """Return what TOML calls a value of this type."""
+    """Return the name of a value's type in error messages."""
     kinds = {
         bool: "a boolean", str: "a text", int: "a number", float: "a number", list: "a list", dict: "a table"
     }  # fmt: skip

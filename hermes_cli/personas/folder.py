@@ -1,7 +1,4 @@
-"""The user's own folders of personas and worlds: names, and files that come into them.
-
-It knows what a name may be made of, and which files belong together. It refuses to know what stands in them.
-"""
+"""Names and writes files in the user's folders of personas and lorebooks."""
 
 import re
 import unicodedata
@@ -22,9 +19,9 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 
 
 def slug(name: str, *fallbacks: str) -> str:
-    """Return what is typed for a name: lower-case letters, digits and dashes. Accents are taken off.
+    """Return a key for a name: lower-case letters, digits and dashes, without accents.
 
-    Where nothing of the name is left it is made of the fallbacks, and at last it is `persona`.
+    If nothing of the name is left, the fallbacks are tried in turn. The last resort is `persona`.
     """
     for one in (name, *fallbacks):
         plain = unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode().lower()
@@ -34,7 +31,7 @@ def slug(name: str, *fallbacks: str) -> str:
 
 
 def taken_by(folder: Path, key: str, *, besides: Sequence[Path] = ()) -> Path | None:
-    """Return the file in a folder that a name leads to already, but for those given."""
+    """Return the existing file of a key in a folder, or None. Files in `besides` are ignored."""
     for suffix in SUFFIXES:
         path = folder / f"{key}{suffix}"
         if path.is_symlink() or (path.exists() and not any(_is_same(path, one) for one in besides)):
@@ -43,10 +40,11 @@ def taken_by(folder: Path, key: str, *, besides: Sequence[Path] = ()) -> Path | 
 
 
 def keep(folder: Path, key: str, text: str, original: tuple[str, bytes] | None = None) -> Path:
-    """Write a TOML file into a folder and, beside it, the file that it was made from, by suffix and bytes.
+    """Write a TOML file into a folder, and beside it the original that it was imported from.
 
-    Returns the TOML file. What has these names is written over. Raises UsageError where the text is larger
-    than hermes reads, and HermesError where it cannot be written.
+    `original` is the suffix and the bytes of that file. Existing files are overwritten. Returns the path of
+    the TOML file. Raises UsageError if the text is larger than MAX_BYTES, and HermesError if a file cannot be
+    written.
     """
     if len(text.encode()) > MAX_BYTES:
         raise UsageError(
@@ -68,16 +66,16 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 def add_entry(folder: Path, key: str, entry: Entry) -> Path:
-    """Write an entry into the lorebook of that name, which is made where it is not there; return its file.
+    """Append an entry to the lorebook with the key `key`, which is created if necessary; return its file.
 
-    Raises PersonaError where that book cannot be read, HermesError where it cannot be written.
+    Raises PersonaError if the lorebook cannot be read, and HermesError if it cannot be written.
     """
     path = folder / f"{key}{OWN}"
     foreign = folder / f"{key}.json"
     if path.exists():
         text = read_text(path, PersonaError, max_bytes=MAX_BYTES)
-    else:  # beside it a book of another program's would no longer be seen
+    else:  # the .toml file would hide the .json file of another program, so it is converted
         text = write(load_lorebook(foreign)) if foreign.exists() else ""
     grown = append_entry(text, entry)
-    parse_lorebook(grown, path)  # never leave a book behind that cannot be read
+    parse_lorebook(grown, path)  # never write a lorebook that cannot be read
     return keep(folder, key, grown)

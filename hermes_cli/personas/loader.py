@@ -1,7 +1,6 @@
-"""From a name or a path to a Persona or a Lorebook.
+"""Finds and loads personas and lorebooks by name or path.
 
-It knows the folders they live in and which files in them count. It refuses to know what stands in a file:
-`native.py` does for hermes' own, `formats/` for other programs'.
+`native.py` parses hermes' format, `formats/` those of other programs.
 """
 
 import unicodedata
@@ -22,11 +21,11 @@ if TYPE_CHECKING:
 OWN: Final = ".toml"
 FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
 PLAIN: Final = (".txt", ".md")
-SUFFIXES: Final = (OWN, *FOREIGN, *PLAIN)  # where files have one name, the earlier wins
+SUFFIXES: Final = (OWN, *FOREIGN, *PLAIN)  # of files with the same name, the earlier suffix wins
 LORE_SUFFIXES: Final = (OWN, ".json")
 MAX_BYTES: Final = 4 << 20
 MAX_CARD_BYTES: Final = 20 << 20
-"""A card is a picture, too."""
+"""The limit is larger because a character card can be an image."""
 
 MODELFILE: Final = "Modelfile"
 _LIST_HINT: Final = "`hermes personas list` shows them; a path to a .toml, .png or .txt file works too"
@@ -35,7 +34,7 @@ _LORE_HINT: Final = "`hermes personas import FILE` brings a world; a path to a .
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One line of the list of personas: what to type, the file, and the persona or why it is none."""
+    """An item in the list of personas: the key, the file, and the persona or the error."""
 
     key: str
     source: Path
@@ -46,23 +45,23 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Worlds:
-    """The lorebooks of a persona, its own first, and the names of those that are asked for and not there."""
+    """The lorebooks of a persona, its embedded one first, and the names of those that were not found."""
 
     books: tuple[Lorebook, ...] = ()
     missing: tuple[str, ...] = ()
 
 
 def shipped_dir() -> Path:
-    """Return the folder of the personas that came with hermes: in the package, or in a source checkout."""
+    """Return the folder of the personas that ship with hermes, in the package or in a source checkout."""
     package = Path(__file__).resolve().parents[1]
     installed, checkout = package / "shipped_personas", package.parent / "personas"
     return installed if installed.is_dir() else checkout
 
 
 def find(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Persona:
-    """Return the persona of that name, the user's own before the shipped one, or the one at that path.
+    """Return the persona with that name or at that path. The user's personas take precedence.
 
-    Raises PersonaError where there is none or its file cannot be used.
+    Raises PersonaError if there is none or its file is invalid.
     """
     return load_file(locate(name_or_path, user_dir, shipped_dir))
 
@@ -105,7 +104,7 @@ def _with_display_name(name: str, user_dir: Path, shipped_dir: Path) -> list[Lis
 
 
 def list_all(user_dir: Path, shipped_dir: Path) -> list[Listing]:
-    """Return every persona that a name leads to, by name. A broken file is listed with its error."""
+    """Return every persona, sorted by key. A broken file is listed with its error."""
     result = []
     sources = _sources(shipped_dir, SUFFIXES) | _sources(user_dir, SUFFIXES)
     for key, source in sorted(sources.items()):
@@ -118,10 +117,11 @@ def list_all(user_dir: Path, shipped_dir: Path) -> list[Listing]:
 
 
 def load_file(path: Path) -> Persona:
-    """Return the persona in a file: `.toml` by its keys, `.txt` and `.md` as a system prompt as it stands.
+    """Return the persona in a file.
 
-    Any other file is another program's, and known by its content. Raises PersonaError where it cannot be
-    read or used.
+    A `.toml` file is in hermes' format. The text of a `.txt` or `.md` file is a verbatim system prompt. The
+    format of any other file is recognized by its content. Raises PersonaError if the file cannot be read or
+    is invalid.
     """
     suffix = path.suffix.lower()
     if suffix == OWN:
@@ -140,23 +140,23 @@ def load_file(path: Path) -> Persona:
 
 
 def read_foreign(path: Path, missing_hint: str = "check the name") -> "Found":
-    """Return what is in another program's file. Raises PersonaError."""
-    from hermes_cli.personas.formats import table  # noqa: PLC0415 - most personas are hermes' own
+    """Return the persona or lorebook in another program's file. Raises PersonaError."""
+    from hermes_cli.personas.formats import table  # noqa: PLC0415 - most personas are in hermes' format
 
     return table.read(read_bytes(path, PersonaError, missing_hint, MAX_CARD_BYTES), path)
 
 
 def lorebooks(persona: Persona, lore_dir: Path) -> Worlds:
-    """Return the persona's own book, those its `worlds` name, and the one that is called as the persona is.
+    """Return the lorebook in the persona, those that its `worlds` name, and the one with the persona's key.
 
-    A world goes by its file's name without the suffix, or by the name that stands in it, in upper or lower
-    case. Raises PersonaError where a book's file cannot be used.
+    A world is named by its file's name without the suffix, or by the name in the file, ignoring case. Raises
+    PersonaError if a lorebook's file is invalid.
     """
     books = [persona.lorebook] if persona.lorebook else []
     sources, missing = _sources(lore_dir, LORE_SUFFIXES), list[str]()
     for world in persona.worlds:
         if any(_same(world, book.name) for book in books):
-            continue  # a card that was exported with its world names it still
+            continue  # a card that was exported with its world still names it
         book = _world(world, sources)
         if book is None:
             missing.append(world)
@@ -169,9 +169,9 @@ def lorebooks(persona: Persona, lore_dir: Path) -> Worlds:
 
 
 def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:
-    """Return the lorebook of that name, or the one at that path. A card stands for the book in it.
+    """Return the lorebook with that name or at that path, which may be a character card that contains one.
 
-    Raises PersonaError where there is none or its file cannot be used.
+    Raises PersonaError if there is none or its file is invalid.
     """
     path = Path(name_or_path)
     if "/" in name_or_path or path.suffix.lower() in SUFFIXES:
@@ -186,7 +186,7 @@ def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:
 
 
 def load_lorebook(path: Path) -> Lorebook:
-    """Return the lorebook in a file: hermes' own, another program's, or a card's. Raises PersonaError."""
+    """Return the lorebook in a file of hermes or another program, or in a card. Raises PersonaError."""
     if path.suffix.lower() == OWN:
         return native_lore.parse_lorebook(read_text(path, PersonaError, _LORE_HINT, MAX_BYTES), path)
     found = read_foreign(path, _LORE_HINT)
@@ -197,14 +197,14 @@ def load_lorebook(path: Path) -> Lorebook:
 
 
 def _world(name: str, sources: dict[str, Path]) -> Lorebook | None:
-    """Return the world of a name: a file's before a book's own."""
+    """Return the world with that name, or None. A file's name takes precedence over the name in a file."""
     for key, source in sources.items():
         if _same(name, key):
             return load_lorebook(source)
     for source in sources.values():
         try:
             book = load_lorebook(source)
-        except PersonaError:  # whose name nobody can know
+        except PersonaError:  # a broken file has no known name
             continue
         if _same(name, book.name):
             return book
@@ -216,7 +216,7 @@ def _same(name: str, other: str) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is a file at a path, which may be none that a system takes."""
+    """Return whether a file exists at a path. False if the path is invalid."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or a NUL in it
@@ -224,7 +224,7 @@ def is_file(path: Path) -> bool:
 
 
 def _sources(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Map each name in a folder to its file, the one with the earlier suffix where there are several."""
+    """Map each name in a folder to its file. If there are several, the earlier suffix wins."""
     try:
         files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,7 @@
-"""Lorebook: what a world knows, in entries that are told when a word of theirs comes up. Frozen values.
+"""Lorebooks and their entries as frozen values.
 
-It knows the fields of an entry, as character cards and SillyTavern's world files have them. It refuses to
-know which file they came from, and when an entry fires: `chat/lore.py` does.
+The fields are those of character cards and SillyTavern's world files. `chat/lore.py` decides when an entry
+fires.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ EXCERPT: Final = 30
 
 
 class Logic(StrEnum):
-    """What the secondary keys must do, once a key has come up."""
+    """The condition on the secondary keys after a key has matched."""
 
-    AND_ANY = "and-any"  # one of them comes up, too
-    AND_ALL = "and-all"  # all of them do
-    NOT_ANY = "not-any"  # none of them does
-    NOT_ALL = "not-all"  # at least one of them does not
+    AND_ANY = "and-any"  # at least one matches
+    AND_ALL = "and-all"  # all match
+    NOT_ANY = "not-any"  # none matches
+    NOT_ALL = "not-all"  # at least one does not match
 
 
 class Position(StrEnum):
-    """Where an entry is put: before or after the character's description, or `depth` turns from the end."""
+    """The place of an entry: before or after the character's description, or `depth` turns from the end."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -31,14 +31,15 @@ class Position(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry. A key is plain text, or a regular expression between slashes with its flags: `/dra+gon/i`.
+    """A lore entry. A key is plain text, or a regular expression between slashes with flags: `/dra+gon/i`.
 
-    `constant` is told always; `order` is where it stands among others that are told, lower first; `priority`
-    is who stays where the token budget is short, higher first. `case_sensitive`, `whole_words` and
-    `scan_depth` are the book's where they are None. `probability` is in percent. `sticky`, `cooldown` and
-    `delay` count messages: for how long it stays once it fired, how long it then rests, and how many there
-    must be before it can fire. `recursable` says that other entries' texts may fire it, `recurses` that its
-    own may fire others, and `only_recursion` that nothing else can fire it.
+    A `constant` entry fires without a key. `order` sorts the entries in the prompt, lowest first. If the
+    token budget is short, entries with a higher `priority` are kept. `case_sensitive` and `whole_words` count
+    as false if they are None; if `scan_depth` is None, the lorebook's applies. `probability` is in percent.
+    `sticky`, `cooldown` and `delay` count messages: how long the entry stays after it fires, how long it then
+    cannot fire, and how many messages there must be before it can fire. If `recursable` is true, other
+    entries' texts can fire it; if `recurses`, its text can fire others; if `only_recursion`, nothing but
+    other entries' texts can fire it.
     """
 
     content: str
@@ -66,17 +67,17 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """What a person calls it: its name, or else its first key, or how it begins."""
+        """The title for the user: its name, or else its first key, or the beginning of its content."""
         begins = " ".join(self.content[: 2 * EXCERPT].split())[:EXCERPT]
         return self.name or next(iter(self.keys), "") or begins
 
 
 @dataclass(frozen=True, slots=True)
 class Lorebook:
-    """A book of entries.
+    """A collection of lore entries.
 
-    `scan_depth` is how many of the last messages are looked through, `token_budget` how many tokens all that
-    is told may have; None leaves both to hermes. With `recursive` what is told may fire further entries.
+    `scan_depth` is the number of last messages that are scanned, `token_budget` the limit of tokens for all
+    active entries; None selects hermes' default. If `recursive` is true, active entries may fire others.
     """
 
     entries: tuple[Entry, ...] = ()

@@ -1,8 +1,7 @@
-"""The macros of persona texts: `{{char}}`, `{{user}}`, `{{random:a,b}}` and their like.
+"""Expands the macros in persona texts: `{{char}}`, `{{user}}`, `{{random:a,b}}` and others.
 
-It knows names, a seed and one pass over a text. It refuses to evaluate anything: what a macro stands for is
-not looked at again, and a macro that it does not know stays as it is. The names are those of SillyTavern and
-of the character card specifications.
+A text is expanded in one pass: the value of a macro is not expanded again, and an unknown macro is left
+unchanged. The names are those of SillyTavern and of the character card specifications.
 """
 
 import re
@@ -17,7 +16,7 @@ _MAX_DEPTH: Final = 8
 _ROLL: Final = re.compile(r"(?:(\d{0,3})d)?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
 _NEWLINES: Final = "\r\n"
 NAME_LENGTH: Final = 100
-"""Characters of a name that are filled in: a text may name somebody a hundred thousand times."""
+"""Longer names are cut to this many characters, because a text may contain a name 100,000 times."""
 
 
 def _now() -> datetime:
@@ -26,9 +25,9 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Macros:
-    """What the macros of one conversation stand for.
+    """The values of the macros in one conversation.
 
-    The same `seed` draws the same things at the same places.
+    With the same `seed`, random macros have the same values at the same places.
     """
 
     char: str
@@ -37,18 +36,18 @@ class Macros:
     clock: Callable[[], datetime] = field(default=_now)
 
     def fill(self, text: str, place: str = "", moment: int = 0, original: str | None = None) -> str:
-        """Return `text` with each macro replaced by what it stands for.
+        """Return `text` with each macro replaced by its value.
 
-        `place` names the text among those of the conversation. `{{random}}` and `{{roll}}` draw anew at each
-        `moment`, `{{pick}}` does not. `original` is what `{{original}}` stands for, where it stands for
-        anything.
+        `place` identifies the text in the conversation. `{{random}}` and `{{roll}}` have a new value at each
+        `moment`, `{{pick}}` has not. `original` is the value of `{{original}}`; if it is None, the macro is
+        left unchanged.
         """
         return _Filling(self, f"{self.seed}/{place}", moment, original).fill(text)
 
 
 @dataclass(slots=True)
 class _Part:
-    """A piece of the result: `is_written` where it stands in the text itself, `trims` for a `{{trim}}`."""
+    """A piece of the result. `is_written` is false for the value of a macro; `trims` marks a `{{trim}}`."""
 
     text: str
     is_written: bool = True
@@ -66,7 +65,7 @@ class _Filling:
         self._draws = 0
 
     def fill(self, text: str) -> str:
-        """Return the text filled in. The work is linear: beyond a depth nothing is a macro."""
+        """Expand the text in linear time: macros nested deeper than _MAX_DEPTH are left unchanged."""
         frames: list[list[_Part]] = [[]]
         at, beyond = 0, 0
         for found in _TOKEN.finditer(text):
@@ -89,7 +88,7 @@ class _Filling:
         return _joined(whole)
 
     def _expanded(self, inside: list[_Part]) -> list[_Part]:
-        """Return what the macro with that inside stands for, or the macro itself."""
+        """Return the value of the macro around `inside`, or the macro itself if it is unknown."""
         written = _joined(inside)
         name, mark, rest = written.partition(":")
         name = name.strip().lower()
@@ -131,11 +130,11 @@ class _Filling:
 
     def _chance(self, moment: object) -> Random:
         self._draws += 1
-        return Random(f"{self._place}/{self._draws}/{moment}")  # noqa: S311 - a draw that can be had again
+        return Random(f"{self._place}/{self._draws}/{moment}")  # noqa: S311 - reproducible, not for security
 
 
 def _joined(parts: list[_Part]) -> str:
-    """Return the parts as one text, without the line ends around a `{{trim}}`."""
+    """Join the parts, without the line ends around a `{{trim}}`."""
     done: list[str] = []
     trimming = False
     for part in parts:
@@ -154,11 +153,11 @@ def _joined(parts: list[_Part]) -> str:
 
 
 def _choices(inside: list[_Part]) -> list[str]:
-    r"""Return what `{{random:a,b}}` or `{{random::a::b}}` chooses from; `\,` is a comma in one of them.
+    r"""Return the choices of `{{random:a,b}}` or `{{random::a::b}}`; `\,` is a comma in a choice.
 
-    Only what the text itself holds parts them: a name that holds a comma stays whole.
+    Separators in the value of a nested macro do not count, so a name with a comma is one choice.
     """
-    head = inside[0].text.partition(":")[2]  # the macro's name stands in what comes first
+    head = inside[0].text.partition(":")[2]  # the first part begins with the macro's name
     mark = re.compile("::") if head.startswith(":") else re.compile(r"(?<!\\),")
     found = [""]
     for part in [_Part(head.removeprefix(":")), *inside[1:]]:
@@ -169,7 +168,7 @@ def _choices(inside: list[_Part]) -> list[str]:
 
 
 def _rolled(dice: str, chance: Callable[[], Random]) -> str | None:
-    """Return the sum of dice such as `d20`, `2d6+1` or `20`; None for what are none."""
+    """Return the sum of dice such as `d20`, `2d6+1` or `20`, or None if the text is invalid."""
     found = _ROLL.fullmatch(dice)
     if found is None:
         return None

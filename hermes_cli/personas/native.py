@@ -1,8 +1,4 @@
-"""hermes' own persona format: one TOML file.
-
-It knows the keys, their types, and how to say what is wrong with them. It refuses to know folders and how
-a file's bytes were read. A lorebook's tables stand in `native_lore.py`.
-"""
+"""Parses hermes' persona format, a TOML file. `native_lore.py` parses the lorebook in it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +17,7 @@ KEYS: Final = (
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
     *("note", "examples", "options", native_lore.BOOK, native_lore.ENTRIES, "original"),
 )
-"""As a person would write them, and as `native_writer.py` does."""
+"""In the usual order of a file; errors list them in this order."""
 
 MAX_NOTE_DEPTH: Final = 100
 _SPEAKING: Final = (
@@ -33,9 +29,9 @@ _EXAMPLE_HINT: Final = 'write [[examples]], then user = "..." and assistant = ".
 
 
 def parse(text: str, source: Path) -> Persona:
-    """Return the persona that the TOML `text` describes. `source` is named in errors.
+    """Parse the TOML `text` of a persona. `source` is named in errors.
 
-    Raises PersonaError for whatever is wrong with it.
+    Raises PersonaError if the text is invalid.
     """
     table = Table(parse_toml(text, source, PersonaError), source)
     table.refuse_unknown(KEYS)
@@ -92,7 +88,7 @@ def _note(table: Table) -> Note | None:
 
 
 def _original(table: Table) -> tuple[Path | None, str]:
-    """Return the file that the persona was imported from, and its format. It lies beside the TOML file."""
+    """Return the file beside the TOML file that the persona was imported from, and its format."""
     if "original" not in table.values:
         return None, ""
     original = table.inner("original", "[original]")

@@ -1,7 +1,6 @@
-"""Lorebooks in hermes' own format: a [lorebook] table, and a [[lore]] table for each entry.
+"""Parses lorebooks in hermes' format: a [lorebook] table, and a [[lore]] table for each entry.
 
-It knows their keys and what each may be. It refuses to know whose book it is: the same tables stand in a
-persona's file and in a file of the lore folder.
+The same tables are in a persona's file and in a file of the lore folder.
 """
 
 from pathlib import Path
@@ -21,16 +20,16 @@ ENTRY_KEYS: Final = (
     *("probability", "sticky", "cooldown", "delay"),
     *("recursable", "recurses", "only_recursion", "ignores_budget"),
 )
-"""As a person would write them, and as `native_writer.py` does."""
+"""In the order in which `native_writer.py` writes them."""
 
 MAX_NUMBER: Final = 10**9
 _HINT: Final = 'write [[lore]], then keys = ["..."] and content = "..."'
 
 
 def parse_lorebook(text: str, source: Path) -> Lorebook:
-    """Return the lorebook that the TOML `text` of a file in the lore folder describes.
+    """Parse the TOML `text` of a file in the lore folder.
 
-    Raises PersonaError for whatever is wrong with it.
+    Raises PersonaError if the text is invalid.
     """
     table = Table(parse_toml(text, source, PersonaError), source)
     table.refuse_unknown((BOOK, ENTRIES))
@@ -41,7 +40,7 @@ def parse_lorebook(text: str, source: Path) -> Lorebook:
 
 
 def lorebook(table: Table) -> Lorebook | None:
-    """Return the lorebook in a file's table, or None where the file has none.
+    """Return the lorebook in a file's table, or None if the file has none.
 
     Raises PersonaError.
     """

@@ -1,8 +1,4 @@
-"""Personas and lorebooks as files in hermes' own format, to be read and edited by hand.
-
-It knows the order of the keys, and writes those alone that say something: a text of nothing but blanks says
-nothing. It refuses to know folders.
-"""
+"""Writes personas and lorebooks as TOML in hermes' format. Blank texts and default values are left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -18,15 +14,15 @@ _AFTER_GREETINGS = ("dialogue", "post_history", "user", "creator_notes", "worlds
 
 
 def write(of: Persona | Lorebook) -> str:
-    """Return the TOML text that `native.parse` or `native_lore.parse_lorebook` reads back as this value."""
+    """Return the TOML text that `native.parse` or `native_lore.parse_lorebook` parses back to this value."""
     blocks = _lorebook_blocks(of) if isinstance(of, Lorebook) else _persona_blocks(of)
     return "\n".join(blocks)
 
 
 def append_entry(text: str, entry: Entry) -> str:
-    """Return a file's text with the entry at its end; comments and layout stay as they are.
+    """Return a file's text with the entry appended. Comments and layout are preserved.
 
-    The text is one that can be read: what it says so far is not looked at.
+    `text` must be valid; it is not parsed.
     """
     gap = "\n" if text.endswith("\n") or not text else "\n\n"
     return f"{text}{gap if text else ''}{_entry(entry)}"

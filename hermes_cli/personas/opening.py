@@ -1,7 +1,6 @@
-"""From a persona to how its conversation opens: system prompt, example turns, greetings.
+"""Builds the opening of a conversation from a persona: the system prompt, example turns and greetings.
 
-It knows the order in which a character's texts are told, and how cards write dialogue down. It refuses to
-know how much of it fits the context: `chat/context.py` does.
+`chat/context.py` decides how much of it fits the context window.
 """
 
 import re
@@ -16,15 +15,15 @@ CHARACTER_PROMPT: Final = (
     "You are {{char}}. Write {{char}}'s next reply in this conversation with {{user}}. Stay in character, "
     "and leave it to {{user}} to say what {{user}} says and does."
 )
-"""The system prompt of a character that brings none; `{{original}}` in one that it brings stands for it."""
+"""The default system prompt of a character, and the value of `{{original}}` in a persona's system prompt."""
 
 _START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
 
 
 def open_with(persona: Persona, macros: Macros, about_user: str = "") -> Opening:
-    """Return how a conversation with the persona begins, with its macros filled in.
+    """Return the opening of a conversation with the persona, with macros expanded.
 
-    `about_user` is the person's description of themselves; only a character is told it.
+    `about_user` is the user's description of themselves. Only a character's prompt contains it.
     """
     if persona.verbatim:
         return Opening(persona.system, (), persona.greetings)
@@ -33,7 +32,7 @@ def open_with(persona: Persona, macros: Macros, about_user: str = "") -> Opening
 
 
 def _system(persona: Persona, macros: Macros, about_user: str) -> str | None:
-    """Return the system prompt and what describes the character behind it; None where there is nothing."""
+    """Return the system prompt followed by the character's description, or None if both are empty."""
     original = macros.fill(CHARACTER_PROMPT) if persona.is_character else ""
     parts = [macros.fill(persona.system, "system", original=original) or original]
     parts.append(macros.fill(persona.character, "character"))
@@ -54,16 +53,16 @@ def _examples(persona: Persona, macros: Macros) -> tuple[Message, ...]:
 
 
 def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message]:
-    """Return the turns of a card's example dialogue, with the macros filled in.
+    """Return the turns of a card's example dialogue, with macros expanded.
 
-    `<START>` begins a dialogue, and `{{user}}:` or `{{char}}:`, also as plain names, a turn. A dialogue in
-    which nobody is named is the character's.
+    `<START>` begins a dialogue. `{{user}}:` or `{{char}}:`, or the plain names, begin a turn. A dialogue
+    without a speaker is a turn of the character.
     """
     speaker = _speaker(name, macros)
     found = list[Message]()
     for number, block in enumerate(_START.split(dialogue)):
         pieces = speaker.split(block)
-        # What stands before the first speaker belongs to the first turn.
+        # Text before the first speaker belongs to the first turn.
         lead, turns = pieces[0], [(pieces[i], pieces[i + 1]) for i in range(1, len(pieces), 2)]
         if not turns and lead.strip():
             turns, lead = [("{{char}}", lead)], ""

@@ -1,8 +1,4 @@
-"""Persona: who the model plays, as a frozen value.
-
-It knows the texts of a character, by the names that character cards have for them. It refuses to know which
-file format they came from, and how a conversation is made of them: `opening.py` does.
-"""
+"""A persona, the character that the model plays, as a frozen value, independent of the file format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +9,12 @@ from typing import Any, Final
 from hermes_cli.personas.lorebook import Lorebook
 
 DEFAULT_USER: Final = "User"
-"""Whom a persona talks to where neither it nor the user gives a name."""
+"""The user's name if neither the persona nor the user gives one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One exchange that shows the model how the character speaks."""
+    """An exchange that shows the model how the character speaks."""
 
     user: str
     assistant: str
@@ -26,7 +22,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text that stands `depth` turns from the end of every prompt: 0 is behind the person's last turn."""
+    """A text that is inserted `depth` turns from the end of every prompt; 0 is after the user's last turn."""
 
     text: str
     depth: int = 4
@@ -34,18 +30,18 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """A character, with its texts as they were written: macros are filled in when a conversation opens.
+    """A character. Macros in its texts are expanded when a conversation opens.
 
-    `system` is the system prompt; where it is empty hermes has one for characters, and `{{original}}` in it
-    stands for that one. `character`, `personality` and `scenario` follow it. `greetings` open the chat: the
-    first, and the others as its swipes. `dialogue` is examples as cards hold them, with `<START>`,
-    `{{user}}:` and `{{char}}:`. `post_history` stands at the end of every prompt, and `note` near it.
-    `worlds` names lorebooks that lie beside the personas. `description` is a line for the list, and
-    `creator_notes` are for the person who plays: neither reaches a prompt.
+    `system` is the system prompt. If it is empty, characters have a default one, which is also the value of
+    `{{original}}` in it. `character`, `personality` and `scenario` follow it. The first of `greetings` opens
+    the chat, and the others are its swipes. `dialogue` holds examples in the format of character cards, with
+    `<START>`, `{{user}}:` and `{{char}}:`. `post_history` is at the end of every prompt, and `note` near it.
+    `worlds` names lorebooks in the lore folder. `description` is a line for the list, and `creator_notes` are
+    for the user. Neither is in a prompt.
 
-    `options` holds checked values under the names of GenerationOptions. `verbatim` says that the texts are
-    plain and hold no macros, as a `.txt` or `.md` file's. `source` is the file it was read from, `original`
-    the one of another program's that it was imported from, and `kind` the name of that one's format.
+    `options` holds checked values by the names of GenerationOptions. If `verbatim` is true, the texts are
+    plain and have no macros, as in a `.txt` or `.md` file. `source` is the file that the persona was read
+    from, `original` the file of another program that it was imported from, and `kind` that file's format.
     """
 
     name: str
@@ -72,21 +68,21 @@ class Persona:
 
     @property
     def key(self) -> str:
-        """What is typed to choose it: its file's name without the suffix."""
+        """The name that selects the persona: its file's name without the suffix."""
         return self.source.stem
 
     @property
     def called(self) -> str:
-        """What the character is called in its texts: its nickname, where it has one."""
+        """The character's name in its texts: the nickname if it has one, else the name."""
         return self.nickname or self.name
 
     @property
     def is_character(self) -> bool:
-        """Whether it is somebody to talk to, rather than an instruction: it greets, or is described."""
+        """Whether it is a character, with a greeting or a description, and not only a system prompt."""
         return bool(self.greetings or self.character or self.personality or self.scenario or self.dialogue)
 
     @property
     def acts(self) -> bool:
-        """Whether the character's own texts tell *actions* from speech, as in roleplay."""
+        """Whether the character's texts mark *actions*, as in roleplay."""
         said = [*self.greetings, self.dialogue, *(example.assistant for example in self.examples)]
         return any("*" in text for text in said)

@@ -1,7 +1,4 @@
-"""The file that a new persona begins with: commented, and playable as it stands.
-
-It knows where the file lies in the package and where the name goes in it, and nothing of the keys.
-"""
+"""The commented template of a new persona's file, which is a working persona without changes."""
 
 from pathlib import Path
 from typing import Final
@@ -12,6 +9,6 @@ _NAME: Final = '"NAME"'
 
 
 def begun(name: str) -> str:
-    """Return the text of a new persona's file, for a character of that name."""
+    """Return the text of a new persona's file for a character called `name`."""
     template = Path(__file__).with_name("template.toml").read_text(encoding="utf-8")
     return template.replace(_NAME, text(name), 1)

@@ -1,8 +1,4 @@
-"""Values as TOML 1.0 text, laid out for somebody who reads and edits them.
-
-It knows how a text stays readable: its lines as lines, its quotes as quotes. Writers that escape every quote
-and put a letter's paragraphs on one line were not made for prose. It refuses to know what the keys mean.
-"""
+"""Formats values as TOML 1.0 text for editing by hand: texts keep their lines, and few quotes are escaped."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,19 +6,19 @@ from typing import Any, Final
 
 _ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 _CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f"
-_IN_LINES: Final = re.compile(rf'[{_CONTROLS}\\]|"(?=""|\Z)')  # three quotes would end the text
+_IN_LINES: Final = re.compile(rf'[{_CONTROLS}\\]|"(?=""|\Z)')  # three quotes would end the string
 _IN_LINE: Final = re.compile(rf'[{_CONTROLS}\t\n"\\]')
 _NOT_LITERAL: Final = re.compile(rf"[{_CONTROLS}\n']")
 _LIST_WIDTH: Final = 90
 
 
 def assignments(values: Mapping[str, Any]) -> str:
-    """Return `key = value` lines. The values are texts, numbers, booleans, and lists of texts."""
+    """Return `key = value` lines. The values are strings, numbers, booleans, and lists of strings."""
     return "".join(f"{key} = {value(one)}\n" for key, one in values.items())
 
 
-def value(of: str | bool | float | Sequence[str]) -> str:  # noqa: FBT001 - TOML has that type, too
-    """Return a value."""
+def value(of: str | bool | float | Sequence[str]) -> str:  # noqa: FBT001 - a TOML value may be a boolean
+    """Return a value as TOML."""
     if isinstance(of, bool):
         return "true" if of else "false"
     if isinstance(of, int | float):
@@ -31,10 +27,10 @@ def value(of: str | bool | float | Sequence[str]) -> str:  # noqa: FBT001 - TOML
 
 
 def text(of: str) -> str:
-    """Return a text in the quotes in which the least of it must be escaped.
+    """Return a string as TOML, in the quotes that need the fewest escapes.
 
-    What has several lines, or both kinds of quotes, stands between three. No line end is normalised: a CR is
-    written as an escape.
+    A string with several lines, or with both kinds of quotes, is in triple quotes. Line ends are preserved:
+    a CR is written as an escape.
     """
     if "\n" not in of and ('"' not in of or not _NOT_LITERAL.search(of)):
         return f"'{of}'" if '"' in of else f'"{_IN_LINE.sub(_escaped, of)}"'

@@ -1,7 +1,7 @@
-"""A folder of Hugging Face weights: what its files say, read in milliseconds without torch and without trust.
+"""Reads a folder of Hugging Face weights in milliseconds, without torch, and treats its files as untrusted.
 
-Nothing in here unpickles, imports or fetches anything: JSON is read with limits, and of the weights only
-their headers. What would make transformers run code of the model's own is refused.
+Nothing here unpickles, imports or downloads anything. JSON is read with limits, and only the headers of the
+weights are read. Settings that would make transformers run the model's code are an error.
 """
 
 from hermes_cli.models.checkpoint.folder import Checkpoint, read

@@ -1,8 +1,8 @@
-"""The keys with which a model's settings ask for code, and their refusal.
+"""Rejects models whose settings files make transformers run custom code.
 
-hermes never runs a model's own code: `trust_remote_code` is always off. These keys are refused all the same,
+hermes never runs a model's code: `trust_remote_code` is always off. The keys are rejected in addition,
 because some releases of transformers followed them regardless (CVE-2026-4372), and because an attention
-implementation that is spelled owner/name is fetched from the hub as a kernel and run.
+implementation that is spelled owner/name is downloaded from the hub as a kernel and run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,13 +13,13 @@ from hermes_cli.errors import ModelUnavailable
 CODE_KEYS = ("auto_map", "custom_pipelines")
 IMPLEMENTATION_KEYS = ("attn_implementation", "experts_implementation")
 OWN_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")
-"""Those that transformers brings itself."""
+"""The implementations that are part of transformers."""
 OTHER_WEIGHTS_KEY = "transformers_weights"
 ADVICE = "choose a model that transformers knows by itself, such as openhermes-2"
 
 
 def refuse_code(files: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ModelUnavailable where one of a model's settings files, by name, asks for code, however deep."""
+    """Raise ModelUnavailable if a key at any depth of a model's settings files requests custom code."""
     for name, settings in files.items():
         for key, value in _entries(settings):
             if key in CODE_KEYS and value:
@@ -43,7 +43,7 @@ def _entries(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _is_own(value: Any) -> bool:
-    """Return whether what an implementation key says, for all of a model or a part each, are known names."""
+    """Return whether an implementation, or each one in a mapping by model part, is part of transformers."""
     parts = value.values() if isinstance(value, Mapping) else (value,)
     return all(part is None or part in OWN_IMPLEMENTATIONS for part in parts)
 

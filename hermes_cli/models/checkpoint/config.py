@@ -1,8 +1,4 @@
-"""What a config.json says of a model's build: only what memory depends on, and what hermes can run.
-
-It refuses to know the weights (`weights.py`), and takes no number on trust: what is missing or absurd is an
-error in words.
-"""
+"""Parses config.json: the numbers that determine memory use, and whether hermes can run the model."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,14 +11,14 @@ MAX_LAYERS: Final = 1 << 12
 MAX_WIDTH: Final = 1 << 20
 MAX_TOKENS: Final = 1 << 32
 DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-"""torch's names of the types that weights are kept in, and the short ones."""
+"""torch's names of the types of weights, and their short names."""
 ADVICE = "choose a ChatML model, such as openhermes-2 or the starter"
 QUANTISED_ADVICE = "choose its 16-bit weights, which hermes quantises itself, or a GGUF of it"
 
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """How a checkpoint was quantised when it was saved; `bits` a weight, `text` for a person."""
+    """The quantization of a saved checkpoint. `bits` is per weight; `text` is shown to the user."""
 
     format: Format
     bits: int
@@ -31,10 +27,10 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A language model's build. `context_length` 0 and `dtype` empty: not said.
+    """The dimensions of a language model. `context_length` is 0 and `dtype` empty if they are not given.
 
-    `kv_elements` is how many numbers the KV cache keeps for one token, over all layers. A sliding window is
-    not counted off: hermes keeps what has left it, so that a conversation can be rewound.
+    `kv_elements` is the number of elements in the KV cache for one token, over all layers. A sliding window
+    does not reduce it, because hermes keeps older entries so that a conversation can be rewound.
     """
 
     architecture: str
@@ -51,10 +47,10 @@ class Config:
 
 
 def parse(settings: dict[str, Any]) -> Config:
-    """Return what a config.json's object says.
+    """Parse the object in a config.json.
 
-    Raises ModelUnavailable for what is no language model of the decoder kind, for one quantised in a way that
-    hermes does not know, and where the numbers are missing that its size depends on.
+    Raises ModelUnavailable if the model is not a decoder-only language model, if hermes does not support its
+    quantization, or if a number is missing that its size depends on.
     """
     architecture = _architecture(settings)
     layers = whole_number(settings, "num_hidden_layers", "n_layer", "num_layers", limit=MAX_LAYERS)
@@ -71,7 +67,7 @@ def parse(settings: dict[str, Any]) -> Config:
         sliding_window=whole_number(settings, "sliding_window", limit=MAX_TOKENS),
         vocab_size=whole_number(settings, "vocab_size", limit=MAX_TOKENS),
         hidden_size=hidden,
-        # Without the key it depends on the family. Two matrices are the careful answer: they are larger.
+        # Without the key, the default depends on the family. Two matrices are the larger and safer estimate.
         tied=settings.get("tie_word_embeddings") is True,
         has_experts=whole_number(settings, "num_local_experts", "num_experts", limit=MAX_WIDTH) > 1,
         dtype=_dtype(settings),
@@ -95,7 +91,7 @@ def _architecture(settings: dict[str, Any]) -> str:
 
 
 def _head_widths(settings: dict[str, Any], share: int) -> tuple[int, int]:
-    """Return the widths of a key head and a value head. With latent attention they differ, and are given."""
+    """Return the widths of a key head and a value head. They differ with latent attention."""
     key = whole_number(settings, "head_dim", limit=MAX_WIDTH) or share
     if "qk_nope_head_dim" in settings:
         parts = ("qk_nope_head_dim", "qk_rope_head_dim")
@@ -128,7 +124,7 @@ def _quantisation(found: Any) -> Quantisation | None:
 
 def _bitsandbytes(found: dict[str, Any]) -> Quantisation:
     if found.get("load_in_4bit"):
-        kind = found.get("bnb_4bit_quant_type", "fp4")  # the library's own default
+        kind = found.get("bnb_4bit_quant_type", "fp4")  # the library's default
         if kind in ("nf4", "fp4"):
             return Quantisation(Format.BITSANDBYTES, 4, f"4-bit {kind}")
     elif found.get("load_in_8bit"):
@@ -137,7 +133,7 @@ def _bitsandbytes(found: dict[str, Any]) -> Quantisation:
 
 
 def _compressed_bits(found: dict[str, Any]) -> int:
-    """Return the bits a weight of the first group that says so; 8 where none does."""
+    """Return the bits per weight of the first group that gives them, or 8 if none does."""
     groups = found.get("config_groups")
     for group in groups.values() if isinstance(groups, dict) else ():
         weights = group.get("weights") if isinstance(group, dict) else None

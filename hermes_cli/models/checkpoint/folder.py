@@ -1,8 +1,4 @@
-"""A checkpoint: a folder of Hugging Face weights as a whole.
-
-It knows which files belong together, and the revision that a folder of the hub's cache is. It refuses to know
-whether the model fits this machine and which packages would run it.
-"""
+"""Reads a checkpoint, a folder of Hugging Face weights, into a Checkpoint."""
 
 import re
 from dataclasses import dataclass, field
@@ -32,7 +28,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of weights that is whole, and that asks for no code."""
+    """A folder of Hugging Face weights that is complete and does not request custom code."""
 
     path: Path
     config: Config
@@ -40,45 +36,45 @@ class Checkpoint:
 
     @property
     def format(self) -> Format:
-        """How the weights are kept."""
+        """The storage format of the weights."""
         if self.config.quantisation is not None:
             return self.config.quantisation.format
         return Format.PICKLE if self.weights.is_pickled else Format.SAFETENSORS
 
     @property
     def dtype(self) -> str:
-        """The type, as torch names it, of what is not quantised, or empty."""
+        """The type of the weights that are not quantized, by its name in torch, or empty."""
         return self.config.dtype or self.weights.dtype
 
     @property
     def precision(self) -> str:
-        """The precision for a person: `bf16`, `4-bit GPTQ`."""
+        """The precision for the user: `bf16`, `4-bit GPTQ`."""
         quantisation = self.config.quantisation
         return quantisation.text if quantisation else DTYPES.get(self.dtype, "")
 
     @property
     def bits(self) -> int:
-        """Bits a weight."""
+        """The number of bits per weight."""
         quantisation = self.config.quantisation
         return quantisation.bits if quantisation else 32 if self.dtype == "float32" else 16
 
     @property
     def revision(self) -> str | None:
-        """The hub's commit, where the folder is a snapshot of the hub's cache."""
+        """The hub's commit if the folder is a snapshot in the hub's cache, else None."""
         folder = self.path.absolute()
         is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
         return folder.name if is_snapshot and _COMMIT.fullmatch(folder.name) else None
 
     @cached_property
     def is_chatml(self) -> bool:
-        """Whether its tokenizer seems to have ChatML's two tokens."""
+        """Whether its tokenizer seems to have both ChatML tokens."""
         return has_chatml(self.path)
 
 
 def read(path: Path) -> Checkpoint:
-    """Return what the folder `path` holds, read in milliseconds and without loading a weight.
+    """Read the folder `path` in milliseconds, without loading a weight.
 
-    Raises ModelUnavailable for a folder that is broken, that is no language model, or that asks for code.
+    Raises ModelUnavailable if the folder is broken, is not a language model, or requests custom code.
     """
     settings = read_object(path / CONFIG)
     others = {name: read_object(path / name) for name in OTHER_SETTINGS if (path / name).exists()}

@@ -1,7 +1,6 @@
-"""JSON files that strangers wrote: an object of limited size, or an error that says what is wrong.
+"""Reads untrusted JSON files into objects of limited size and depth.
 
-It knows bytes and JSON's traps (depth, endless digits, no UTF-8, a pipe under the file's name). It refuses to
-know what a key means.
+The checks cover deep nesting, very long numbers, invalid UTF-8, and a pipe in place of a file.
 """
 
 import json
@@ -13,21 +12,21 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.gguf import FETCH_AGAIN
 
 MAX_DEPTH: Final = 100
-"""The parser's own limit depends on the Python version: 1,000 in 3.11, over 30,000 in 3.14."""
+"""A fixed limit, because the parser's limit varies by Python version: 1,000 in 3.11, over 30,000 in 3.14."""
 MAX_BYTES: Final = 16 << 20
-"""A config has kilobytes; the largest index and tokenizer settings in use have a few megabytes."""
+"""A config has a few kilobytes; the largest index and tokenizer settings in use have a few megabytes."""
 
 
 def read_object(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
-    """Return the object that a JSON file of at most `limit` bytes holds.
+    """Return the object in a JSON file of at most `limit` bytes.
 
-    Raises ModelUnavailable, with the file's name, where there is none.
+    Raises ModelUnavailable, with the file's name, if the file holds no object or cannot be read.
     """
     return parse_object(read_bytes(path, limit), path.name)
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """Return the bytes of an ordinary file. Raises ModelUnavailable where it is none, or over `limit`."""
+    """Return the bytes of a regular file. Raises ModelUnavailable if it is not one, or over `limit` bytes."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a writer
             raise ModelUnavailable(f"its {path.name} is not an ordinary file", FETCH_AGAIN)
@@ -43,12 +42,12 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:
-    """Return the object that the bytes of the file `name` spell. Raises ModelUnavailable."""
+    """Parse the bytes of the file `name` as a JSON object. Raises ModelUnavailable."""
     try:
         found = json.loads(data)
     except RecursionError:
         raise _too_deep(name) from None
-    except ValueError:  # no JSON, no UTF-8, a number of thousands of digits
+    except ValueError:  # not JSON, not UTF-8, or a number of thousands of digits
         raise ModelUnavailable(f"its {name} cannot be read: it is no JSON", FETCH_AGAIN) from None
     if not isinstance(found, dict):
         raise ModelUnavailable(f"its {name} cannot be read: it holds no object", FETCH_AGAIN)
@@ -58,7 +57,7 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _is_too_deep(value: Any) -> bool:
-    """Return whether objects and lists are nested more than MAX_DEPTH deep. Does not recurse."""
+    """Return whether objects and lists are nested deeper than MAX_DEPTH, without recursion."""
     level = [value]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
@@ -78,7 +77,7 @@ def _too_deep(name: str) -> ModelUnavailable:
 
 
 def whole_number(found: dict[str, Any], *keys: str, limit: int) -> int:
-    """Return the first of `keys` that holds a whole number from 1 to below `limit`; 0 where none does."""
+    """Return the value of the first of `keys` that is an integer from 1 to below `limit`, or 0."""
     for key in keys:
         value = found.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value < limit:

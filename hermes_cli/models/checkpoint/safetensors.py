@@ -1,8 +1,8 @@
-"""The header of a .safetensors file: which tensors it holds, and whether the file is whole.
+"""Reads the header of a .safetensors file: the tensors in it, and whether the file is complete.
 
-A file is eight bytes (the header's length, little-endian), the header as JSON, and the tensors' bytes without
-a gap (source: the format's README, https://github.com/huggingface/safetensors). The package itself is not
-asked: it comes with the engine's libraries, and maps the whole file.
+A file consists of eight bytes (the header's length, little-endian), the header as JSON, and the tensors'
+bytes without gaps (source: the format's README, https://github.com/huggingface/safetensors). The safetensors
+package is not used, because it is an optional dependency and maps the whole file.
 """
 
 import math
@@ -16,8 +16,8 @@ from hermes_cli.models.checkpoint.json_file import parse_object
 from hermes_cli.models.gguf import FETCH_AGAIN
 
 MAX_HEADER: Final = 16 << 20
-"""Bytes. The format allows 100 MB, which as Python objects would be gigabytes. A tensor takes some 120 bytes,
-a shard of the largest models has tens of thousands of them."""
+"""Bytes. The format allows 100 MB, which would be gigabytes as Python objects. A tensor takes about 120
+bytes, and a shard of the largest models has tens of thousands of them."""
 MAX_DIMENSIONS: Final = 8
 MAX_SIZE: Final = 1 << 48
 DTYPE_BITS: Final = {
@@ -46,7 +46,7 @@ DTYPE_BITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a file; `size` in bytes."""
+    """A tensor of a file. `size` is in bytes."""
 
     name: str
     dtype: str
@@ -55,12 +55,12 @@ class Tensor:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return math.prod(self.shape)
 
 
 def read_header(path: Path) -> tuple[Tensor, ...]:
-    """Return the tensors of a file. Raises ModelUnavailable where it is none, or not whole."""
+    """Return the tensors of a file. Raises ModelUnavailable if it is not a safetensors file or incomplete."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
@@ -82,7 +82,7 @@ def read_header(path: Path) -> tuple[Tensor, ...]:
 
 
 def _tensors(header: dict[str, Any], path: Path) -> tuple[tuple[Tensor, ...], int]:
-    """Return the tensors and where the last one ends, counted from the header's end."""
+    """Return the tensors, and the end of the last one in bytes from the header's end."""
     header.pop("__metadata__", None)
     spans = []
     for name, entry in header.items():
@@ -111,7 +111,7 @@ def _tensor(name: str, entry: Any, path: Path) -> tuple[Tensor, int]:
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    """Return a short list of whole numbers, of which none is absurd, as a tuple; None for anything else."""
+    """Return a list of at most MAX_DIMENSIONS integers below MAX_SIZE as a tuple; None for anything else."""
     if not isinstance(value, list) or len(value) > MAX_DIMENSIONS:
         return None
     sound = all(type(number) is int and 0 <= number < MAX_SIZE for number in value)

@@ -1,7 +1,6 @@
-"""Whether a folder's tokenizer has ChatML's two tokens, from the beginning of its files.
+"""Checks whether a folder's tokenizer has both ChatML tokens, from the beginning of its files.
 
-It tells a list of models which of them can be talked to. It is not to be trusted further: the engine proves
-the vocabulary when it loads it.
+The answer is only good enough for a list of models. The engine checks the vocabulary again when it loads it.
 """
 
 import json
@@ -14,12 +13,12 @@ from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, rea
 
 MAX_TOKENIZER: Final = 64 << 20
 HEAD: Final = 2 << 20
-"""The tokenizers library writes the added tokens before the vocabulary, so of megabytes the first ones do."""
+"""The tokenizers library writes the added tokens before the vocabulary, so the first 2 MiB are enough."""
 KEY: Final = '"added_tokens":'
 
 
 def has_chatml(folder: Path) -> bool:
-    """Return whether the tokenizer in `folder` adds both of ChatML's tokens; no where it cannot be read."""
+    """Return whether the tokenizer in `folder` adds both ChatML tokens. False if it cannot be read."""
     try:
         return {IM_START, IM_END} <= _added_tokens(folder)
     except ModelUnavailable:
@@ -27,10 +26,10 @@ def has_chatml(folder: Path) -> bool:
 
 
 def _added_tokens(folder: Path) -> set[str]:
-    """Return the spellings of the added tokens, from the first of the files that list them."""
+    """Return the spellings of the added tokens, from the first file that lists them."""
     if (path := folder / "tokenizer.json").is_file():
         return _contents(_from_tokenizer(path))
-    if (path := folder / "added_tokens.json").is_file():  # beside a bare tokenizer.model
+    if (path := folder / "added_tokens.json").is_file():  # next to a tokenizer.model without tokenizer.json
         return set(read_object(path))
     decoder = read_object(folder / "tokenizer_config.json").get("added_tokens_decoder")
     return _contents(list(decoder.values()) if isinstance(decoder, dict) else None)
@@ -50,6 +49,6 @@ def _from_tokenizer(path: Path) -> Any:
         begin = len(text) - len(text[at + len(KEY) :].lstrip())
         try:
             return json.JSONDecoder().raw_decode(text, begin)[0]
-        except (ValueError, RecursionError):  # the list is longer than the head; or it is no JSON
+        except (ValueError, RecursionError):  # the list is longer than the head, or it is not JSON
             pass
     return parse_object(read_bytes(path, MAX_TOKENIZER), path.name).get("added_tokens")

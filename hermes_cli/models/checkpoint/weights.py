@@ -1,7 +1,7 @@
-"""The weights of a folder: which files they are in, whether all are there, and how many numbers they hold.
+"""Finds the weight files of a folder, checks that they are complete, and counts the parameters.
 
-Of safetensors it reads the headers; of pickled weights (.bin) nothing but the size, for to read those is to
-run them. It looks for the files under the names by which transformers loads them, in its order.
+Only the headers of safetensors files are read. Of pickled weights (.bin) only the size is used, because
+unpickling can run code. The file names and their order are those of transformers.
 """
 
 import os
@@ -32,8 +32,8 @@ _PACKED: Final = ("qweight", "weight_packed")
 class Weights:
     """A model's weights. Sizes are bytes.
 
-    `linear_parameters` are those of the blocks' weight matrices, which bitsandbytes quantises; embeddings,
-    the head and the norms it leaves as they are. `dtype` is what most of the bytes are kept in, or empty.
+    `linear_parameters` counts the blocks' weight matrices, which bitsandbytes quantizes. It does not quantize
+    the embeddings, the head and the norms. `dtype` is the type of most of the bytes, or empty.
     """
 
     files: tuple[Path, ...]
@@ -46,10 +46,10 @@ class Weights:
 
 
 def read_weights(folder: Path, config: Config) -> Weights:
-    """Return what the weights in a folder are. Raises ModelUnavailable where they are not there and whole."""
+    """Read the weights in a folder. Raises ModelUnavailable if they are missing or incomplete."""
     try:
         for name, read in ((SAFETENSORS, _safetensors), (PICKLE, _pickled)):
-            if os.path.lexists(folder / name):  # a link to nothing counts: something was to be there
+            if os.path.lexists(folder / name):  # a broken link counts, because the file is meant to exist
                 return read((folder / name,), {}, config)
             if (folder / f"{name}{INDEX}").exists():
                 return read(*_shards(folder / f"{name}{INDEX}"), config)
@@ -59,7 +59,7 @@ def read_weights(folder: Path, config: Config) -> Weights:
 
 
 def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
-    """Return the files that an index lists, all of them there, and which tensor it expects in which."""
+    """Return the existing files that an index lists, and the file of each tensor. Raises ModelUnavailable."""
     listed = read_object(index).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise ModelUnavailable(f"its {index.name} cannot be read: it lists no weights", FETCH_AGAIN)
@@ -83,7 +83,7 @@ def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config
         raise ModelUnavailable(f"{lost} of its tensors are in none of its weight files", FETCH_AGAIN)
     tensors = [t for part in headers.values() for t in part if not _is_second_copy(t, config)]
     blocks = {found[1] for tensor in tensors if (found := _IN_A_BLOCK.search(tensor.name))}
-    if blocks and len(blocks) < config.layers:  # transformers would fill the others with random numbers
+    if blocks and len(blocks) < config.layers:  # transformers would initialize the others randomly
         raise ModelUnavailable(
             f"its config.json describes {config.layers:,} layers, and its weights have {len(blocks):,}",
             FETCH_AGAIN,
@@ -104,12 +104,12 @@ def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config
 
 
 def _is_second_copy(tensor: Tensor, config: Config) -> bool:
-    """Return whether it is a head that is saved although the embeddings serve for it."""
+    """Return whether a tensor is a saved head although the embeddings serve as the head."""
     return config.tied and tensor.name == "lm_head.weight"
 
 
 def _parameters(tensor: Tensor, quantisation: Quantisation | None) -> int:
-    """Return how many of the model's weights a tensor stands for; scales and the like stand for none."""
+    """Return the number of model parameters in a tensor; 0 for scales and other quantization data."""
     if quantisation is None:
         return tensor.elements
     leaf = tensor.name.rpartition(".")[2]
@@ -121,9 +121,10 @@ def _parameters(tensor: Tensor, quantisation: Quantisation | None) -> int:
 
 
 def _is_linear(tensor: Tensor, config: Config) -> bool:
-    """Return whether a tensor is the matrix of a linear layer in one of the blocks.
+    """Return whether a tensor is the matrix of a linear layer in a block.
 
-    Experts are not counted: transformers fuses them into one tensor a layer, which bitsandbytes leaves alone.
+    Experts do not count, because transformers fuses them into one tensor per layer, which bitsandbytes does
+    not quantize.
     """
     if config.has_experts and "expert" in tensor.name:
         return False
@@ -133,7 +134,7 @@ def _is_linear(tensor: Tensor, config: Config) -> bool:
 
 
 def _pickled(files: tuple[Path, ...], _listed: dict[str, str], config: Config) -> Weights:
-    """Return what the sizes of pickled files tell: all that is left over beside the embeddings is linear."""
+    """Estimate the weights from the size of pickled files: everything but the embeddings counts as linear."""
     for file in files:
         if not file.is_file() or not _is_whole(file):
             raise ModelUnavailable(f"its {file.name} is cut short", FETCH_AGAIN)
@@ -146,7 +147,7 @@ def _pickled(files: tuple[Path, ...], _listed: dict[str, str], config: Config) -
 
 
 def _is_whole(file: Path) -> bool:
-    """Return whether a pickled file has its end, as far as that shows: since torch 1.6 it is a zip."""
+    """Return whether a pickled file seems complete. Since torch 1.6 it is a zip, with an index at its end."""
     with file.open("rb") as stream:
         start = stream.read(2)
     if start != b"PK":

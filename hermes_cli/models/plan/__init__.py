@@ -1,8 +1,7 @@
-"""The plan: which engine, precision, device and context a model gets on this machine, and why.
+"""Plans how a model runs on this machine: the engine, precision, device and context size, with the reason.
 
-`choose` is a pure function from facts to a Plan: it reads no file, asks no device and imports no engine. What
-goes in and comes out is in `values.py`; a GGUF is planned in `gguf.py`, Hugging Face weights in
-`checkpoint.py`.
+`choose` is a pure function: it reads no file, queries no device and imports no engine. `values.py` has its
+arguments and results, `gguf.py` the plan for a GGUF, and `checkpoint.py` the one for Hugging Face weights.
 """
 
 from hermes_cli.models.catalogue import Format
@@ -18,8 +17,8 @@ __all__ = ["Candidate", "DoesNotFit", "ModelFacts", "Plan", "Wishes", "choose", 
 def choose(hardware: Hardware, model: ModelFacts, wishes: Wishes | None = None) -> Plan:
     """Return the plan for `model` on `hardware`.
 
-    Raises UsageError for a wish that can mean nothing here, and DoesNotFit, with all that was weighed, where
-    the memory that is free does not hold what was wished for, or nothing at all of the model.
+    Raises UsageError if a request in `wishes` is impossible on this machine, and DoesNotFit, with all
+    candidates, if the free memory is too small for the request, or for the model in any form.
     """
     how = choose_gguf if model.format is Format.GGUF else choose_checkpoint
     return how(hardware, model, wishes or Wishes())

@@ -1,7 +1,4 @@
-"""The plan for a folder of Hugging Face weights: transformers, on what the machine has.
-
-It puts together what the survey chose, its words, and everything that was weighed.
-"""
+"""The plan for a folder of Hugging Face weights, which run on transformers."""
 
 from dataclasses import replace
 
@@ -51,7 +48,7 @@ def choose_checkpoint(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> 
 
 
 def _considered(hardware: Hardware, model: ModelFacts, found: Survey) -> tuple[Candidate, ...]:
-    """Return a row for every way that was weighed, and for those that a person would ask after."""
+    """Return a candidate for each way in the survey, and for alternatives that the user may compare."""
     rows = [_row(found, way) for way in found.ways]
     if found.asked_precision == precision.AUTO and not model.format.is_quantised:
         eight = eight_bit(model, found)

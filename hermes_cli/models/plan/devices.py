@@ -1,4 +1,4 @@
-"""Places to compute: the processor, one card, or several cards of a kind, and the words to wish for one."""
+"""Places to run a model: the CPU, one GPU, or several GPUs of a kind; and the values of --device."""
 
 import re
 from dataclasses import dataclass
@@ -14,36 +14,36 @@ AUTO: Final = "auto"
 CPU: Final = "cpu"
 _WORD = re.compile(r"(cuda|rocm|xpu|mps)(?::(\d{1,3}(?:\+\d{1,3})*))?")
 _SHARED: Final = 0.15
-"""Share of a card's memory that a desktop and the driver may take without being worth a word."""
+"""If the desktop and the driver use a larger share of a GPU's memory, the plan mentions it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model's layers lie: on `gpus`, or, without any, in main memory. `free` is in bytes."""
+    """The memory for a model's layers: on `gpus`, or in main memory if there are none. `free` is in bytes."""
 
     gpus: tuple[Gpu, ...]
     free: tuple[int, ...]
 
     @property
     def label(self) -> str:
-        """What a person calls it: `cpu`, `cuda:0`, `cuda:0+1`."""
+        """The name for the user: `cpu`, `cuda:0`, `cuda:0+1`."""
         if not self.gpus:
             return CPU
         return "+".join([self.gpus[0].label, *(str(gpu.index) for gpu in self.gpus[1:])])
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Torch's names of it."""
+        """The names of its devices in torch."""
         return tuple(gpu.torch_name for gpu in self.gpus) or (CPU,)
 
     @property
     def memory_available(self) -> int:
-        """Bytes that are free, all cards together."""
+        """Free bytes, all GPUs together."""
         return sum(self.free)
 
     @property
     def name(self) -> str:
-        """What it is, for a sentence: `cuda:0 (NVIDIA GeForce RTX 3090)`, `main memory`."""
+        """The name in a sentence: `cuda:0 (NVIDIA GeForce RTX 3090)`, `main memory`."""
         if not self.gpus:
             return "main memory"
         if len(self.gpus) == 1:
@@ -52,7 +52,7 @@ class Place:
 
     @property
     def used_by_others(self) -> str:
-        """A clause about the memory that other programs hold, where that is much; else empty."""
+        """A clause about the memory that other programs use on a single GPU, or empty if it is little."""
         gpu = self.gpus[0] if len(self.gpus) == 1 else None
         if gpu is None or gpu.kind == "mps":
             return ""
@@ -63,12 +63,12 @@ class Place:
 
 
 def cpu_place(hardware: Hardware) -> Place:
-    """Return the processor and its memory."""
+    """Return the CPU with the free main memory."""
     return Place((), (hardware.memory_available,))
 
 
 def check_word(wish: str | None) -> str:
-    """Return the word that a wish is, `auto` for none. Raises UsageError for one that names no device."""
+    """Return the requested device in lower case, or `auto` for None. Raises UsageError if it is unknown."""
     word = (wish or AUTO).strip().lower()
     if word not in (AUTO, CPU) and not _WORD.fullmatch(word):
         raise UsageError(
@@ -79,10 +79,10 @@ def check_word(wish: str | None) -> str:
 
 
 def card_groups(hardware: Hardware, word: str) -> list[list[Gpu]]:
-    """Return the cards that may be used, a list a kind, each with the most free memory first.
+    """Return the GPUs that may be used, one list for each kind, those with the most free memory first.
 
-    Empty for `cpu`, and for `auto` on a machine without any. Raises UsageError where what was wished for is
-    not there.
+    The result is empty for `cpu`, and for `auto` on a machine without GPUs. Raises UsageError if the
+    requested device does not exist.
     """
     if word == CPU:
         return []
@@ -92,12 +92,12 @@ def card_groups(hardware: Hardware, word: str) -> list[list[Gpu]]:
 
 
 def is_exact(word: str) -> bool:
-    """Return whether a wish names the very cards (`cuda:0+1`): then all of them are to be used."""
+    """Return whether a device names specific GPUs (`cuda:0+1`), all of which must be used."""
     return ":" in word
 
 
 def place_of(gpus: list[Gpu]) -> Place:
-    """Return the place that some cards make together, in the order of their numbers."""
+    """Return the place that consists of the given GPUs, in the order of their numbers."""
     ordered = tuple(sorted(gpus, key=lambda gpu: gpu.index))
     return Place(ordered, tuple(gpu.memory_free for gpu in ordered))
 
@@ -105,7 +105,7 @@ def place_of(gpus: list[Gpu]) -> Place:
 def _wished(hardware: Hardware, word: str) -> list[Gpu]:
     match = _WORD.fullmatch(word)
     kind, numbers = match.groups() if match else ("", None)
-    # To torch AMD's cards are CUDA devices, and so they are to people who come from there.
+    # AMD's GPUs are CUDA devices in torch, so `cuda` also selects them.
     kinds = ("cuda", "rocm") if kind == "cuda" and not _of(hardware, ("cuda",)) else (kind,)
     cards = _of(hardware, kinds)
     if numbers is not None:

@@ -1,7 +1,6 @@
-"""The plan for a GGUF file: llama.cpp on the processor.
+"""The plan for a GGUF file, which runs on llama.cpp on the CPU.
 
-The build of llama.cpp that comes with hermes computes there, so there is one way, and the context is what has
-to fit. It knows the sums of that, and the variant of a model in the catalogue that could be run this way.
+The bundled build of llama.cpp supports only the CPU, so the plan only has to choose the context size.
 """
 
 from typing import Final
@@ -28,7 +27,7 @@ from hermes_cli.models.units import MIB, gib
 HEADROOM: Final = 0.1
 """Share of the weights that llama.cpp's work buffers may take."""
 RESERVE_BYTES: Final = 512 * MIB
-"""Left for hermes itself and for everything else on the machine."""
+"""Memory left for hermes and everything else on the machine."""
 
 
 def choose_gguf(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Plan:
@@ -65,7 +64,7 @@ def choose_gguf(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Plan:
 def candidate(
     hardware: Hardware, model: ModelFacts, context: int, *, fits: bool, reason: str = "", chosen: bool = False
 ) -> Candidate:
-    """Return the sums of a GGUF on the processor for a context."""
+    """Return the memory use of a GGUF on the CPU for a context size."""
     return Candidate(
         precision=model.precision,
         device=devices.CPU,
@@ -81,7 +80,7 @@ def candidate(
 
 
 def alternative(hardware: Hardware, model: ModelFacts) -> tuple[str, Candidate] | None:
-    """Return how to name the GGUF of a model in another form, with its sums; None where none is known."""
+    """Return the name and the candidate of a model's GGUF variant, or None if the catalogue has none."""
     entry = entry_for(model.repo, model.name)
     if entry is None:
         return None
@@ -94,7 +93,7 @@ def alternative(hardware: Hardware, model: ModelFacts) -> tuple[str, Candidate] 
 
 
 def starter_hint(free: int, weight_bytes: int) -> str:
-    """Return the last way out for a model that is too large: the starter, where that would fit."""
+    """Return the last hint for a model that is too large: the starter, if it would fit."""
     fits = weight_bytes > STARTER_BYTES * 2 and free > STARTER_BYTES * 2 + RESERVE_BYTES
     return f"the {STARTER.alias} would fit (-m {STARTER.alias})" if fits else "a smaller model may fit"
 
@@ -110,7 +109,7 @@ def _check_wishes(model: ModelFacts, wishes: Wishes) -> None:
 
 
 def _context_room(hardware: Hardware, model: ModelFacts, limit: int) -> int:
-    """Return how many tokens of KV cache, up to `limit`, fit beside the weights; `limit` or steps of 256."""
+    """Return how many tokens of KV cache fit beside the weights: `limit`, or a smaller multiple of 256."""
     empty = candidate(hardware, model, 0, fits=True)
     left = hardware.memory_available - empty.memory_needed
     if left < 0:
@@ -124,7 +123,7 @@ def _smallest_context(model: ModelFacts) -> int:
 
 
 def _smaller(hardware: Hardware, model: ModelFacts, context: int) -> str:
-    """Return the next smaller thing: half the context, where that is one to talk in."""
+    """Return a hint to halve the context size, or an empty text if that is below MIN_CONTEXT."""
     less = context // 2 // CONTEXT_STEP * CONTEXT_STEP
     if less < MIN_CONTEXT:
         return ""

@@ -1,7 +1,4 @@
-"""Precisions: the words that a person may wish for, and what each means to torch and bitsandbytes.
-
-It knows which device computes what. It refuses to know how much memory anything takes.
-"""
+"""The values of --precision, their meaning for torch and bitsandbytes, and the GPUs that support them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,9 +26,11 @@ NF4_BITS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """`dtype` is torch's name for what is not quantised; `quantisation` what is done while loading, or none.
+    """A precision to run a model in.
 
-    `own` is the precision of weights that were quantised when they were saved, for a person; else empty.
+    `dtype` is torch's name of the type of the weights that are not quantized. `quantisation` is applied while
+    loading; it may be empty. `own` is the precision, for the user, of weights that were saved quantized, else
+    empty.
     """
 
     dtype: str
@@ -40,22 +39,22 @@ class Precision:
 
     @property
     def text(self) -> str:
-        """The precision for a person: `bf16`, `4-bit nf4`."""
+        """The name for the user: `bf16`, `4-bit nf4`."""
         return self.own or _TEXTS.get(self.quantisation) or DTYPES[self.dtype]
 
     @property
     def word(self) -> str:
-        """How to wish for it."""
+        """The value of --precision that requests it."""
         return _WORDS_OF.get(self.quantisation) or DTYPES[self.dtype]
 
     @property
     def is_half(self) -> bool:
-        """Whether the weights stay as they are, in 16 bits."""
+        """Whether the weights are in 16 bits and not quantized."""
         return not self.quantisation and not self.own and self.dtype != "float32"
 
 
 def check_word(wish: str | None) -> str:
-    """Return the word that a wish is, `auto` for none. Raises UsageError for one that means nothing."""
+    """Return the requested precision in lower case, `auto` for None. Raises UsageError if it is unknown."""
     word = (wish or AUTO).strip().lower()
     if word not in WORDS:
         raise UsageError(
@@ -65,19 +64,19 @@ def check_word(wish: str | None) -> str:
 
 
 def half(gpus: Iterable[Gpu]) -> str:
-    """Return the 16-bit type for some cards: bfloat16, or float16 where one of them has no bfloat16."""
+    """Return the 16-bit type for some GPUs: bfloat16, or float16 if one of them has no bfloat16."""
     return "bfloat16" if all(gpu.has_bfloat16 for gpu in gpus) else "float16"
 
 
 def words_to_try(model: ModelFacts, word: str, *, on_cpu: bool) -> tuple[str, ...]:
-    """Return the words for the precisions that a plan may choose from, best first."""
+    """Return the precisions that a plan may choose from, best first."""
     if model.format.is_quantised or word != AUTO:
         return (word,)
     return ("16bit",) if on_cpu else ("16bit", "4bit")
 
 
 def meant(model: ModelFacts, word: str, gpus: Sequence[Gpu]) -> Precision:
-    """Return what a word means for a model on some cards, or on the processor for none."""
+    """Return the Precision of a --precision value for a model on `gpus`, or on the CPU if there are none."""
     if model.format.is_quantised:
         is_set = model.dtype in DTYPES and model.dtype != "bfloat16"
         return Precision(model.dtype if is_set else half(gpus), own=model.precision)
@@ -87,7 +86,7 @@ def meant(model: ModelFacts, word: str, gpus: Sequence[Gpu]) -> Precision:
 
 
 def problem(word: str, gpu: Gpu) -> str:
-    """Return why a card cannot compute in a precision, as a clause; empty where it can."""
+    """Return the reason why a GPU cannot compute in a precision, as a clause, or empty if it can."""
     if word == "8bit" and gpu.kind == "mps":
         return "bitsandbytes has no 8-bit kernels for Metal"
     least = _CAPABILITY_FOR.get(word)
@@ -100,19 +99,19 @@ def problem(word: str, gpu: Gpu) -> str:
 
 
 def word_for_format(model: ModelFacts, word: str) -> str:
-    """Return the word by which a card is asked whether it can: that of the weights' own bitsandbytes form."""
+    """Return the precision to pass to `problem`: for saved bitsandbytes weights theirs, otherwise `word`."""
     if model.format is Format.BITSANDBYTES:
         return "4bit" if model.bits == NF4_BITS else "8bit"
     return word
 
 
 def capability_text(gpu: Gpu) -> str:
-    """Return a card's compute capability as NVIDIA writes it: `8.6`."""
+    """Return a GPU's compute capability in NVIDIA's notation: `8.6`."""
     return ".".join(map(str, gpu.capability or ()))
 
 
 def check_own(model: ModelFacts, word: str) -> None:
-    """Raise UsageError where weights have a precision of their own, and another one is wished for."""
+    """Raise UsageError if the requested precision differs from that of quantized weights."""
     if word == AUTO or word == own_word(model):
         return
     raise UsageError(
@@ -122,7 +121,7 @@ def check_own(model: ModelFacts, word: str) -> None:
 
 
 def own_word(model: ModelFacts) -> str:
-    """Return the wish that means the precision that a quantised model, or a GGUF, has anyway; or empty."""
+    """Return the --precision value that equals the precision of a quantized model or a GGUF, or empty."""
     name = model.precision.upper().removeprefix("IQ").removeprefix("Q")
     exact = {"F16": "fp16", "BF16": "bf16", "F32": "fp32"}.get(name)
     return exact or {"4": "4bit", "8": "8bit"}.get(name[:1], "")

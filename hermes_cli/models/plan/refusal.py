@@ -1,4 +1,4 @@
-"""What is said where nothing fits, and what would fit instead, from the largest thing down."""
+"""The error for a model that does not fit, with hints on what would fit, the largest first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from hermes_cli.models.units import GIB, gib
 def refusal(
     hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Survey, considered: Sequence[Candidate]
 ) -> DoesNotFit:
-    """Return the error for a model of which no way fits, with the sums of the smallest and a way out."""
+    """Return the error for a model that does not fit, with the memory use of the smallest way and hints."""
     way = min(found.ways, key=lambda way: way.candidate(found.least, fits=False).memory_needed)
     row = way.candidate(found.least, fits=False)
     size = wishes.context_size
@@ -33,14 +33,14 @@ def refusal(
 
 
 def _told_apart(needed: int, free: int) -> tuple[str, str]:
-    """Return two sizes in GiB, with as many digits as it takes to see which is larger."""
+    """Return two sizes in GiB, with three decimals if they are equal with one."""
     if gib(needed) != gib(free):
         return gib(needed), gib(free)
     return f"{needed / GIB:.3f}", f"{free / GIB:.3f}"
 
 
 def smaller(hardware: Hardware, model: ModelFacts, found: Survey, way: Way) -> str:
-    """Return the next smaller thing than the one that was taken, with its flag and what it needs."""
+    """Return the flag and the memory use of the next smaller alternative to `way`, or an empty text."""
     place = way.place
     can_shrink = place.gpus and not way.precision.own and way.precision.quantisation != precision.NF4
     if can_shrink and not any(precision.problem("4bit", gpu) for gpu in place.gpus):
@@ -57,7 +57,7 @@ def smaller(hardware: Hardware, model: ModelFacts, found: Survey, way: Way) -> s
 
 
 def _ways_out(hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Survey) -> Iterator[str]:
-    """Yield what would fit: another context, precision or device, the GGUF, the processor."""
+    """Yield hints on what would fit: another context, precision or device, the GGUF, the CPU."""
     room = max(way.room for way in found.ways)
     if wishes.context_size and room >= min(MIN_CONTEXT, wishes.context_size):
         yield f"a context of {room} would fit"
@@ -80,7 +80,7 @@ def _ways_out(hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Surv
 
 
 def _relaxed(hardware: Hardware, model: ModelFacts, wishes: Wishes, how: str) -> Iterator[str]:
-    """Yield how to wish for something that fits, where it does; `{}` in it is the precision's word."""
+    """Yield a hint if the relaxed `wishes` fit. `{}` in `how` is replaced by the --precision value."""
     try:
         way = survey(hardware, model, wishes).chosen
     except UsageError:

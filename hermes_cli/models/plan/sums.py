@@ -1,16 +1,16 @@
-"""The sums: what weights, KV cache and headroom take of a place's memory, and the context that is left.
+"""Computes the memory for weights, KV cache and headroom, and the context size that fits.
 
-Where the numbers come from:
+Sources of the numbers:
 
-- NF4 with double quantisation: 4 bits a weight, an 8-bit scale for 64 of them, and a 32-bit one for 256 of
-  those: 4 + 8/64 + 32/(64 * 256) = 4.127 (source: the QLoRA paper, arXiv 2305.14314, section 3).
-- LLM.int8: 8 bits and a 32-bit scale a row, of a thousand weights or more.
-- Both are for the matrices in the blocks alone: embeddings, head and norms stay in 16 bits.
-- Headroom on a card: torch's CUDA context with its kernels takes 0.3 to 0.5 GiB, the work buffers of a
-  512-token prefill of a 7B model some 0.1, and the allocator leaves gaps. A tenth of the weights is for
-  larger models, whose buffers grow with their width.
-- Headroom in the processor's memory: torch and transformers, imported, are 0.33 GiB (measured, torch 2.13);
-  with Python and the tokenizer half a GiB. Another half is left for everything else on the machine.
+- NF4 with double quantization: 4 bits per weight, an 8-bit scale for 64 weights, and a 32-bit scale for 256
+  of those scales: 4 + 8/64 + 32/(64 * 256) = 4.127 (source: the QLoRA paper, arXiv 2305.14314, section 3).
+- LLM.int8: 8 bits per weight, and a 32-bit scale per row of a thousand weights or more.
+- Both apply only to the matrices in the blocks. Embeddings, head and norms stay in 16 bits.
+- Headroom on a GPU: torch's CUDA context with its kernels takes 0.3 to 0.5 GiB, the work buffers of a
+  512-token prefill of a 7B model about 0.1 GiB, and the allocator leaves gaps. A tenth of the weights is
+  reserved for larger models, whose buffers grow with their width.
+- Headroom in main memory: torch and transformers take 0.33 GiB after import (measured with torch 2.13), and
+  half a GiB with Python and the tokenizer. Another half is left for everything else on the machine.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ HEADROOM = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to run a model: a precision at a place, with `room` for so many tokens of context."""
+    """One way to run a model: a precision at a place. `room` is the context size in tokens that fits."""
 
     model: ModelFacts
     precision: Precision
@@ -38,7 +38,7 @@ class Way:
     room: int
 
     def candidate(self, context: int, *, fits: bool, reason: str = "") -> Candidate:
-        """Return the sums of this way for a context."""
+        """Return this way with its memory use for a context size."""
         weights = weight_bytes(self.model, self.precision)
         split = layers(self.model, self.precision, self.place, context) or _evenly(self.model, self.place)
         return Candidate(
@@ -55,7 +55,7 @@ class Way:
 
 
 def weigh(model: ModelFacts, precision: Precision, place: Place, limit: int) -> Way:
-    """Return a way with the context, of at most `limit` tokens, that fits."""
+    """Return a way with the largest context that fits, up to `limit` tokens."""
 
     def fits(context: int) -> bool:
         return layers(model, precision, place, context) is not None
@@ -64,20 +64,20 @@ def weigh(model: ModelFacts, precision: Precision, place: Place, limit: int) -> 
 
 
 def weight_bytes(model: ModelFacts, precision: Precision) -> int:
-    """Return the bytes that a model's weights take in a precision."""
+    """Return the bytes of a model's weights in a precision."""
     return _block_bytes(model, precision) + _other_bytes(model, precision)
 
 
 def kv_bytes_per_token(model: ModelFacts, precision: Precision) -> int:
-    """Return the bytes of KV cache a token."""
+    """Return the bytes of KV cache per token."""
     return model.kv_bytes_per_token * _element_bytes(precision) // KV_ELEMENT_BYTES
 
 
 def layers(model: ModelFacts, precision: Precision, place: Place, context: int) -> tuple[int, ...] | None:
-    """Return how many layers go to each card, with their part of the cache; None where they do not fit.
+    """Return the number of layers for each GPU, or None if the layers and their KV cache do not fit.
 
-    Only whole layers can be split. The embeddings lie on the first card, the head on the last, with the
-    embeddings where it is the same matrix. All get a share in proportion to the room they have.
+    Layers are not divided. The embeddings are on the first GPU and the head on the last, or both on the first
+    if they are the same matrix. The number of layers is proportional to the room on each GPU.
     """
     ends = _ends(model, precision, place)
     layer = _block_bytes(model, precision) / model.layers
@@ -98,7 +98,7 @@ def layers(model: ModelFacts, precision: Precision, place: Place, context: int) 
 def headrooms(
     model: ModelFacts, precision: Precision, place: Place, split: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """Return what is to stay free on each card beside its weights and its part of the cache."""
+    """Return the bytes to keep free on each GPU beside its weights and its part of the KV cache."""
     layer = _block_bytes(model, precision) / model.layers
     held = [end + n * layer for end, n in zip(_ends(model, precision, place), split, strict=True)]
     return tuple(_headroom(weights, on_cpu=not place.gpus) for weights in held)
@@ -110,14 +110,14 @@ def _headroom(weights: float, *, on_cpu: bool) -> int:
 
 
 def _layers_on(free: int, end: float, layer: float, cache: float, *, on_cpu: bool) -> int:
-    """Return how many layers fit into `free` bytes beside `end`, and -1 where not even that fits."""
+    """Return how many layers fit into `free` bytes beside `end`, or -1 if not even `end` fits."""
     if end + _headroom(end, on_cpu=on_cpu) > free:
         return -1
     low, high = 0, 1 << 13  # more layers than any model has
     while low < high:
         middle = (low + high + 1) // 2
         held = end + middle * layer
-        if held + middle * cache + _headroom(held, on_cpu=on_cpu) + 1 <= free:  # 1: for what rounding took
+        if held + middle * cache + _headroom(held, on_cpu=on_cpu) + 1 <= free:  # 1: for rounding
             low = middle
         else:
             high = middle - 1
@@ -152,7 +152,7 @@ def _block_bytes(model: ModelFacts, precision: Precision) -> int:
 
 
 def _other_bytes(model: ModelFacts, precision: Precision) -> int:
-    """Return the bytes of what is never quantised: embeddings, head, norms."""
+    """Return the bytes of the parameters that are never quantized: embeddings, head, norms."""
     return max(0, model.parameters - model.linear_parameters) * _element_bytes(precision)
 
 

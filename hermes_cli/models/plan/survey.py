@@ -1,8 +1,4 @@
-"""The survey: every way in which Hugging Face weights could be run here, and the one that is taken.
-
-It knows the order of preference. It refuses to know how the choice is put into words (`words.py`), and what
-is said where there is none (`refusal.py`).
-"""
+"""Lists every way to run Hugging Face weights on this machine, and chooses the best one that fits."""
 
 from dataclasses import dataclass
 
@@ -24,11 +20,11 @@ from hermes_cli.models.plan.values import (
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The ways from the best to the smallest, and the one that is taken, or None.
+    """The ways from the best to the smallest, and the chosen one, or None if none fits.
 
-    Contexts in tokens: `target` is aimed for, less than `comfortable` is not worth the better precision, and
-    less than `least` is no conversation. `asked_precision` and `asked_device` are what was wished for, or
-    `auto`.
+    Context sizes are in tokens. `target` is the desired size. Below `comfortable`, a lower precision with
+    more context is better. Below `least`, the model does not fit. `asked_precision` and `asked_device` are
+    the requested values, or `auto`.
     """
 
     ways: tuple[Way, ...]
@@ -41,10 +37,10 @@ class Survey:
 
 
 def survey(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Survey:
-    """Weigh every way to run `model` that the wishes leave.
+    """Evaluate every way to run `model` that `wishes` allows.
 
-    Raises UsageError where they mean nothing here, and ModelUnavailable for weights that were quantised in a
-    way that no card here computes.
+    Raises UsageError if a request is impossible on this machine, and ModelUnavailable if no GPU here supports
+    the quantization of the weights.
     """
     check_context(model, wishes.context_size)
     word = precision.check_word(wishes.precision)
@@ -69,7 +65,7 @@ def survey(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Survey:
 
 
 def eight_bit(model: ModelFacts, found: Survey) -> Way | None:
-    """Return the 8-bit way on the same cards, which is for comparison: it is never taken unasked."""
+    """Return the 8-bit way on the same GPUs, for comparison only: `auto` never chooses it."""
     place = (found.chosen or found.ways[0]).place
     if not place.gpus or any(precision.problem("8bit", gpu) for gpu in place.gpus):
         return None
@@ -77,7 +73,7 @@ def eight_bit(model: ModelFacts, found: Survey) -> Way | None:
 
 
 def _impossible(model: ModelFacts, word: str, gpu: Gpu) -> HermesError:
-    """Return the error for a precision that no card here computes."""
+    """Return the error for a precision that no GPU here supports."""
     why = precision.problem(precision.word_for_format(model, word), gpu)
     if word == precision.AUTO:
         return ModelUnavailable(
@@ -96,7 +92,7 @@ def _on_cpu(hardware: Hardware, model: ModelFacts, word: str, target: int) -> Wa
 def _on_cards(
     model: ModelFacts, word: str, cards: list[Gpu], target: int, comfortable: int, *, exact: bool
 ) -> list[Way]:
-    """Return the ways in one precision over cards of a kind: the one with the most room, then several."""
+    """Return the ways in one precision on GPUs of a kind: the one with the most free memory, then several."""
     asked = precision.word_for_format(model, word)
     able = [gpu for gpu in cards if not precision.problem(asked, gpu)]
     if not able or (exact and len(able) < len(cards)):
@@ -109,7 +105,7 @@ def _on_cards(
     if exact:
         return [over(able)]
     ways = [over(able[:1])]
-    for count in range(2, len(able) + 1):  # no more cards than it takes
+    for count in range(2, len(able) + 1):  # use no more GPUs than needed
         several = over(able[:count])
         if several.room >= comfortable or count == len(able):
             return [*ways, several]
@@ -117,7 +113,7 @@ def _on_cards(
 
 
 def _pick(ways: list[Way], comfortable: int, least: int) -> Way | None:
-    """Return the first way with a comfortable context; else the one with the longest, if any will do."""
+    """Return the first way with a comfortable context, else the one with the longest, or None."""
     for way in ways:
         if way.room >= comfortable:
             return way

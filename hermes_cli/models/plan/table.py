@@ -1,4 +1,4 @@
-"""A plan as a table of sums, for `hermes models plan`, and as an object for scripts."""
+"""A plan as a table of memory sizes for `hermes models plan`, and as an object for scripts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ HEAD = ("", "precision", "device", "context", "weights", "KV cache", "headroom",
 
 
 def table(considered: Sequence[Candidate]) -> list[tuple[str, ...]]:
-    """Return a head and a row for each way that was weighed, in GiB; an arrow marks the one that is taken."""
+    """Return a header and a row for each candidate, with sizes in GiB. An arrow marks the chosen one."""
     return [HEAD, *(_row(candidate) for candidate in considered)]
 
 
@@ -33,12 +33,12 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
 
 
 def considered_in(result: Plan | HermesError) -> tuple[Candidate, ...]:
-    """Return the ways that were weighed for a plan, or for the refusal of one."""
+    """Return the candidates of a plan, or of the error if there is no plan."""
     return result.considered if isinstance(result, Plan | DoesNotFit) else ()
 
 
 def as_object(model: ModelFacts, result: Plan | HermesError, *, fetched: bool) -> dict[str, Any]:
-    """Return what a script may want to know: `plan` is None where there is none, and then `error` says why.
+    """Return the plan as an object for scripts. If there is none, `plan` is None and `error` is the reason.
 
     Sizes are bytes.
     """

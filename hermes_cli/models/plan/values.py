@@ -1,4 +1,4 @@
-"""What goes into a plan and what comes out of one: wishes, candidates, the plan, and the refusal."""
+"""The arguments and results of planning: Wishes, Candidate, Plan and the error DoesNotFit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.units import gib
 
 DEFAULT_CONTEXT: Final = 8192
-"""Tokens. Longer windows cost memory that most conversations never use, so they are asked for."""
+"""Tokens. A longer context must be requested, because most conversations never use the memory."""
 CONTEXT_STEP: Final = 256
 MIN_CONTEXT: Final = 512
 COMFORTABLE_CONTEXT: Final = 4096
-"""Below it, 4-bit weights with room to talk serve better than 16-bit ones without: a persona with its lore
-and examples takes 1,000 to 3,000 tokens, and NF4 loses about a percent of a benchmark to 16 bits."""
+"""Tokens. With less context in 16 bits, 4-bit weights with a longer context are better: a persona with its
+lore and examples takes 1,000 to 3,000 tokens, and NF4 loses about a percent of a benchmark to 16 bits."""
 SMALLEST_WISH: Final = 64
-"""Below it no prompt fits; at one token llama.cpp aborts the process."""
+"""Tokens. Below it no prompt fits, and with one token llama.cpp aborts the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the person asked for; None leaves the choice to the plan, as the word `auto` does."""
+    """The user's requests. None means that the plan chooses, like the value `auto`."""
 
     context_size: int | None = None
     threads: int | None = None
@@ -32,10 +32,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to run a model that was weighed. Sizes are bytes; `fits` says whether its memory would do.
+    """A way to run a model that was considered. Sizes are bytes; `fits` is whether the memory is enough.
 
-    `reason` is why it was taken or passed over. `context_size` is what it has room for, or, where nothing
-    fits, what was to fit.
+    `reason` explains why it was chosen or not. `context_size` is the size that fits, or the required size if
+    it does not fit.
     """
 
     precision: str
@@ -56,7 +56,7 @@ class Candidate:
 
     @property
     def sums(self) -> str:
-        """What `memory_needed` is made of."""
+        """The parts of `memory_needed` as text."""
         return (
             f"{gib(self.weight_bytes)} weights + {gib(self.kv_bytes)} KV cache "
             f"+ {gib(self.headroom_bytes)} headroom"
@@ -65,12 +65,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a model will be run. Sizes are bytes, `context_size` tokens, `reason` one sentence.
+    """The way to run a model. Sizes are bytes, `context_size` is tokens, `reason` is one sentence.
 
-    `precision` and `device` are for a person, the rest for the engine: `devices` are torch's names, `dtype`
-    is that of the unquantised weights and the KV cache (empty for a GGUF), `quantisation` what is done while
-    loading (`nf4`, `int8` or nothing), `layers` how many go to each of the devices. `smaller` names the
-    next thing that would fit, for when memory runs out all the same; `passed_over` a better precision.
+    `precision` and `device` are for the user. For the engine, `devices` are torch's names, `dtype` is the
+    type of the unquantized weights and the KV cache (empty for a GGUF), `quantisation` is applied while
+    loading (`nf4`, `int8` or empty), and `layers` is the number of layers on each device. `smaller` is a hint
+    for the case that memory runs out anyway. `passed_over` gives the memory of a better precision.
     """
 
     model: str
@@ -115,7 +115,7 @@ class Plan:
 
 
 class DoesNotFit(ResourcesExhausted):
-    """No way to run the model fits the memory that is free; `considered` are those that were weighed."""
+    """No way to run the model fits the free memory. `considered` are the candidates."""
 
     def __init__(self, message: str, hint: str, considered: Sequence[Candidate] = ()) -> None:
         super().__init__(message, hint)
@@ -123,12 +123,12 @@ class DoesNotFit(ResourcesExhausted):
 
 
 def trained_context(model: ModelFacts) -> int:
-    """Return the longest context a model can be given, in tokens; where it does not say, a usual one."""
+    """Return the longest context of a model in tokens, or DEFAULT_CONTEXT if it is unknown."""
     return model.context_length or DEFAULT_CONTEXT
 
 
 def check_context(model: ModelFacts, wish: int | None) -> None:
-    """Raise UsageError for a context that the model cannot have, whatever the memory."""
+    """Raise UsageError if the requested context is too small, or longer than the model supports."""
     if wish is None:
         return
     if wish < SMALLEST_WISH:
@@ -144,12 +144,12 @@ def check_context(model: ModelFacts, wish: int | None) -> None:
 
 
 def context_target(model: ModelFacts, wish: int | None) -> int:
-    """Return the context to aim for, in tokens."""
+    """Return the desired context size in tokens."""
     return min(trained_context(model), DEFAULT_CONTEXT) if wish is None else wish
 
 
 def context_reason(model: ModelFacts, wish: int | None, context: int) -> str:
-    """Return the clause that says why the context is as long as it is."""
+    """Return a clause with the reason for the context size."""
     trained = trained_context(model)
     if wish is not None:
         return f"the context of {wish:,} tokens was asked for"
@@ -161,7 +161,7 @@ def context_reason(model: ModelFacts, wish: int | None, context: int) -> str:
 
 
 def checked_threads(cores: int, wish: int | None) -> int:
-    """Return how many threads to compute with. Raises UsageError for none."""
+    """Return the number of threads. Raises UsageError if it is below 1."""
     threads = cores if wish is None else wish
     if threads < 1:
         raise UsageError(f"{threads} threads cannot run a model", "give 1 or more")

@@ -1,4 +1,4 @@
-"""The choice in words: why this precision on this device, as an expert would say it."""
+"""The reasons for a plan in words: the precision, the device and the context."""
 
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.plan import devices, precision
@@ -10,7 +10,7 @@ from hermes_cli.models.units import gib
 
 
 def reason(model: ModelFacts, found: Survey, way: Way, wishes: Wishes, gguf: str | None) -> str:
-    """Return why a way was taken, in one sentence. `gguf` names the model's GGUF, where it has one."""
+    """Return the reason for the chosen way in one sentence. `gguf` is the name of its GGUF, if any."""
     clauses = [
         _device_clause(found, way),
         _precision_clause(found, way),
@@ -25,14 +25,14 @@ def reason(model: ModelFacts, found: Survey, way: Way, wishes: Wishes, gguf: str
 
 
 def passed_over(found: Survey, way: Way) -> str:
-    """Return what 16-bit weights would need, where 4-bit ones were taken instead; else empty."""
+    """Return the memory of 16-bit weights if 4-bit ones were chosen instead, else empty."""
     if found.asked_precision != precision.AUTO or way.precision.quantisation != NF4:
         return ""
     return f"16-bit would need {gib(_half_needed(found, way))}"
 
 
 def verdict(found: Survey, way: Way, row: Candidate) -> str:
-    """Return why a way that was weighed was taken or not, in a few words."""
+    """Return a few words on why a way was chosen or not."""
     if way is found.chosen:
         return "chosen"
     if not row.fits:
@@ -74,7 +74,7 @@ def _precision_clause(found: Survey, way: Way) -> str:
 
 
 def _type_note(way: Way, chosen: Precision) -> str:
-    """Return in which type it is computed, and why not in bfloat16 where it is not."""
+    """Return the type of the computation, with the reason if it is not bfloat16."""
     if chosen.dtype != "float16" or not way.place.gpus:
         return f", in {chosen.dtype}"
     gpu = next((gpu for gpu in way.place.gpus if not gpu.has_bfloat16), None)
@@ -88,7 +88,7 @@ def _type_note(way: Way, chosen: Precision) -> str:
 
 
 def _together_note(found: Survey, way: Way) -> str:
-    """Return why several cards together were no better than 4-bit weights on one."""
+    """Return the reason why 4-bit weights on one GPU were better than several GPUs, or empty."""
     several = [w for w in found.ways if w.precision.is_half and len(w.place.gpus) > 1]
     if not several or len(way.place.gpus) > 1:
         return ""
@@ -103,7 +103,7 @@ def _split_note(way: Way) -> str:
 
 
 def _slowness(way: Way, gguf: str | None) -> str:
-    """Return what is to be said of weights on the processor, which are not what a GGUF is there."""
+    """Return a note that weights on the CPU are slower than a GGUF there, or empty on a GPU."""
     if way.place.gpus:
         return ""
     other = f"its GGUF (-m {gguf})" if gguf else "a GGUF"

@@ -1,6 +1,6 @@
-"""aichat's roles: Markdown with front matter, and examples between `### INPUT:` and `### OUTPUT:`.
+"""Reads aichat's roles: Markdown with front matter, and examples under `### INPUT:` and `### OUTPUT:`.
 
-After aichat's "Role Guide". A role without front matter is a system prompt as it stands, and no format.
+Source: aichat's "Role Guide". A role without front matter is not recognized; its text is a system prompt.
 """
 
 import re
@@ -26,7 +26,7 @@ def is_one(text: str) -> bool:
 
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a role. Raises PersonaError where its front matter is no table."""
+    """Return the persona of a role. Raises PersonaError if its front matter is not a table."""
     if len(text) > MAX_LENGTH:
         raise PersonaError(f"{source}: it is longer than {MAX_LENGTH:,} characters", "shorten its texts")
     if "\0" in text:

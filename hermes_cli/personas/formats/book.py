@@ -1,7 +1,7 @@
-"""A card's own lorebook, `character_book`: its entries as values.
+"""Reads the lorebook in a character card, `character_book`.
 
-After the Character Card V2 and V3 specifications, with what SillyTavern keeps in an entry's `extensions`. It
-knows how an entry is read; `book_write.py` knows how it is written.
+Sources: the Character Card V2 and V3 specifications, and for an entry's `extensions` SillyTavern.
+`book_write.py` writes it.
 """
 
 from pathlib import Path
@@ -15,20 +15,20 @@ from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
 
 MAX_ENTRIES: Final = 10_000
 MOST: Final = 10**9
-"""What no order, priority, depth or count of messages reaches."""
+"""The limit of orders, priorities, depths and numbers of messages."""
 DEFAULT_DEPTH: Final = 4
 DEFAULT_ORDER: Final = 100
 LOGICS: Final = (Logic.AND_ANY, Logic.NOT_ALL, Logic.NOT_ANY, Logic.AND_ALL)
-"""By SillyTavern's `selectiveLogic`."""
+"""Indexed by SillyTavern's `selectiveLogic`."""
 BEFORE, AFTER, NOTE_TOP, NOTE_BOTTOM, AT_DEPTH, EXAMPLES_TOP, EXAMPLES_BOTTOM, OUTLET = range(8)
 """SillyTavern's positions of an entry."""
 SILLYTAVERN_KEYS: Final = frozenset({"selectiveLogic", "display_index", "position"})
 _UNUSED: Final = ("group", "vectorized", "triggers", "character_filter")
-"""What SillyTavern can do with an entry and hermes cannot."""
+"""Features of SillyTavern's entries that hermes does not support."""
 
 
 def read(book: Fields, source: Path) -> Lorebook:
-    """Return a card's lorebook. Raises PersonaError where it has too many entries."""
+    """Return a card's lorebook. Raises PersonaError if it has too many entries."""
     return Lorebook(
         entries=tuple(entry(raw, book.remarks) for raw in raw_entries(book, source)),
         name=book.line("name"),
@@ -40,7 +40,7 @@ def read(book: Fields, source: Path) -> Lorebook:
 
 
 def raw_entries(book: Fields, source: Path) -> list[dict[str, Any]]:
-    """Return the entries of a book as they stand in the file. Raises PersonaError for too many."""
+    """Return the unparsed entries of a lorebook. Raises PersonaError if there are too many."""
     raws = book.tables("entries")
     if len(raws) > MAX_ENTRIES:
         raise PersonaError(
@@ -51,7 +51,7 @@ def raw_entries(book: Fields, source: Path) -> list[dict[str, Any]]:
 
 
 def entry(raw: dict[str, Any], remarks: Remarks) -> Entry:
-    """Return one entry of a card's book."""
+    """Return an entry of a card's lorebook."""
     fields = Fields(raw, remarks, "entry.")
     more = fields.inner("extensions")
     order = fields.whole("insertion_order", -MOST, MOST)
@@ -92,7 +92,7 @@ def entry(raw: dict[str, Any], remarks: Remarks) -> Entry:
 
 
 def is_pattern(key: str) -> bool:
-    """Return whether a key is a regular expression between slashes, with its flags."""
+    """Return whether a key is a regular expression between slashes, with optional flags."""
     return (
         len(key) > len("//") and key.startswith("/") and key.rpartition("/")[2].isalpha() | key.endswith("/")
     )
@@ -101,8 +101,9 @@ def is_pattern(key: str) -> bool:
 def _keys(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return keys and secondary keys.
 
-    SillyTavern says `use_regex` of every entry and means "where there are slashes": its own marks tell it
-    from the specification's, where every key is a pattern and there are no secondary ones.
+    In the specification, `use_regex` means that every key is a pattern and that there are no secondary keys.
+    SillyTavern sets it on every entry, and only keys between slashes are patterns. SILLYTAVERN_KEYS identify
+    its entries.
     """
     keys = tuple(key for key in fields.texts("keys") if key.strip())
     is_sillytavern = not SILLYTAVERN_KEYS.isdisjoint(fields.inner("extensions").table)
@@ -114,13 +115,13 @@ def _keys(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _escaped(pattern: str) -> str:
-    """Return a pattern whose slashes do not end it. It may be long, and its texts hold no NUL."""
+    """Return a pattern with its slashes escaped. The pattern contains no NUL."""
     hidden = pattern.replace("\\\\", "\0b").replace("\\/", "\0s").replace("/", "\\/")
     return hidden.replace("\0s", "\\/").replace("\0b", "\\\\")
 
 
 def _position(fields: Fields, more: Fields) -> tuple[Position, int, bool]:
-    """Return position, depth, and whether hermes has such a place at all."""
+    """Return position, depth, and whether hermes supports that position."""
     depth = more.whole("depth", 0, MOST)
     depth = DEFAULT_DEPTH if depth is None else depth
     place = more.whole("position", BEFORE, OUTLET)

@@ -1,7 +1,7 @@
-"""A card's lorebook as it is written: what differs from the file it came from, and nothing else.
+"""Writes the lorebook of a character card: only the changes to the lorebook that it was read from.
 
-It knows where `book.py` reads each field of an Entry, and puts it there. Entries are found again by what they
-say; what stands in them and hermes does not know stays.
+Each field of an Entry goes to the key that `book.py` reads it from. Old and new entries are matched by their
+content, and unknown keys of an entry are preserved.
 """
 
 from collections import defaultdict
@@ -52,9 +52,9 @@ _NOTHING: Final = Lorebook()
 
 
 def write(raw: Any, new: Lorebook, source: Path) -> dict[str, Any]:
-    """Return a card's book with what `new` says, laid over the book that stood there, if any did.
+    """Return the old lorebook of a card, `raw`, if there is one, with the changes of `new` applied.
 
-    Raises PersonaError where the old one cannot be read.
+    Raises PersonaError if the old one cannot be read.
     """
     result: dict[str, Any] = dict(raw) if isinstance(raw, dict) else {}
     fields = Fields(result, Remarks())
@@ -87,13 +87,16 @@ def _entries(
 
 
 def _next_id(raws: list[dict[str, Any]]) -> int:
-    """Return an id that no entry has: SillyTavern takes a missing one for the place in the list."""
+    """Return an unused id. If an entry has no id, SillyTavern uses its index in the list."""
     ids: list[int] = [raw["id"] for raw in raws if isinstance(raw.get("id"), int)]
     return max([len(raws) - 1, *ids]) + 1
 
 
 def _places(old: tuple[Entry, ...], new: tuple[Entry, ...]) -> list[int | None]:
-    """Return for each new entry the old one that it is: the same, one of its name or keys, or a neighbour."""
+    """Return the index of the old entry for each new entry, or None.
+
+    Entries are matched by equality, then by name, by keys, by content, and at last by index.
+    """
     result: list[int | None] = [None] * len(new)
     signs: tuple[Callable[[int, Entry], object], ...] = (
         lambda _n, one: one,
@@ -117,14 +120,14 @@ def _places(old: tuple[Entry, ...], new: tuple[Entry, ...]) -> list[int | None]:
 
 
 def _put(raw: dict[str, Any], old: Entry | None, new: Entry) -> dict[str, Any]:
-    """Return an entry of a card's book that reads as `new`."""
+    """Return a raw entry that parses as `new`."""
     if old == new:
         return raw
     result = dict(raw)
     more: dict[str, Any] = dict(raw["extensions"]) if isinstance(raw.get("extensions"), dict) else {}
     decorated = decorators.split(Fields(raw, Remarks()).text("content"))
     if old is not None and decorated.said and any(getattr(old, n) != getattr(new, n) for n in _BY_DECORATOR):
-        old = None  # the decorators would win over the fields: they go, and the fields say it all
+        old = None  # the decorators would override the fields, so they are removed and all fields are written
 
     def is_changed(*names: str) -> bool:
         return old is None or any(getattr(old, name) != getattr(new, name) for name in names)
@@ -182,7 +185,7 @@ _TOGETHER: Final[dict[tuple[str, ...], _Put]] = {
 
 
 def _content(raw: dict[str, Any], decorated: decorators.Decorated, new: Entry, *, keeps_all: bool) -> str:
-    """Return a content below the decorators that stay: all of them, or those that hermes does not use."""
+    """Return the content below its decorators: all of them, or only those that hermes does not support."""
     if keeps_all and (decorated.said or decorated.others):
         whole = Fields(raw, Remarks()).text("content")
         return whole[: len(whole) - len(decorated.content)] + new.content

@@ -1,8 +1,8 @@
-"""Character cards, versions 1 to 3, as a Persona.
+"""Reads character cards, versions 1 to 3, into a Persona.
 
-V1 is a flat object; `chara_card_v2` and `chara_card_v3` keep the same fields and more under `data`, after the
-Character Card V2 and V3 specifications. It knows which field is which of a Persona's. It refuses to know what
-a card is wrapped in; `card_write.py` knows how one is written.
+V1 is a flat object; `chara_card_v2` and `chara_card_v3` have the same fields and more under `data` (sources:
+the Character Card V2 and V3 specifications). `card_write.py` writes cards; `png.py` and `charx.py` extract
+them from their containers.
 """
 
 import re
@@ -21,12 +21,12 @@ from hermes_cli.personas.native import MAX_NOTE_DEPTH
 from hermes_cli.personas.persona import Note, Persona
 
 Version = int
-"""1, 2 or 3; 0 is no card."""
+"""1, 2 or 3; 0 means that the document is not a card."""
 SPECS: Final[Mapping[Version, tuple[str, str]]] = {2: ("chara_card_v2", "2.0"), 3: ("chara_card_v3", "3.0")}
-"""What `spec` and `spec_version` say."""
+"""The values of `spec` and `spec_version`."""
 V1_KEYS: Final = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
 OWN: Final = "openhermes"
-"""Under which key of `extensions` hermes keeps what cards have no field for."""
+"""The key of `extensions` for hermes' data that cards have no field for."""
 TEXTS: Final = {
     "character": "description",
     "personality": "personality",
@@ -35,9 +35,9 @@ TEXTS: Final = {
     "system": "system_prompt",
     "post_history": "post_history_instructions",
 }
-"""Fields of a Persona, and the keys of a card that hold the same text."""
+"""Fields of a Persona, and the keys of a card for the same texts."""
 _SIGNS: Final = 2
-"""So many keys of V1 are no coincidence."""
+"""The number of V1 keys from which an object counts as a card."""
 _SPEC: Final = re.compile(r"chara_card_v(\d{1,3})")
 _TOLD: Final = 8
 _KNOWN_KEYS: Final = frozenset(
@@ -49,12 +49,12 @@ _KNOWN_KEYS: Final = frozenset(
         *("modification_date", "spec", "spec_version", "data", "avatar", "chat", "create_date"),
     )
 )
-"""What hermes uses, and what only says where a card comes from."""
+"""The keys that hermes uses, and those that only describe a card's origin."""
 _KNOWN_EXTENSIONS: Final = frozenset(("depth_prompt", "world", OWN, "talkativeness", "fav"))
 
 
 def version(document: Mapping[str, Any]) -> Version:
-    """Return which version of the card format a JSON document is in. One newer than 3 is read as 3."""
+    """Return the card version of a JSON document. Versions newer than 3 count as 3."""
     spec, data = document.get("spec"), document.get("data")
     if isinstance(spec, str) and (told := _SPEC.fullmatch(spec)):
         return min(max(int(told[1]), 2), 3)
@@ -64,7 +64,7 @@ def version(document: Mapping[str, Any]) -> Version:
 
 
 def data_of(document: Mapping[str, Any], source: Path) -> dict[str, Any]:
-    """Return the object that holds a card's fields. Raises PersonaError where there is none."""
+    """Return the object with a card's fields. Raises PersonaError if there is none."""
     if version(document) == 1:
         return dict(document)
     data = document.get("data")
@@ -74,7 +74,7 @@ def data_of(document: Mapping[str, Any], source: Path) -> dict[str, Any]:
 
 
 def read(document: Mapping[str, Any], source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a card. Raises PersonaError where it holds none."""
+    """Return the persona of a card. Raises PersonaError if the card is invalid."""
     fields = Fields(data_of(document, source), remarks)
     _tell_version(document, remarks)
     more = fields.inner("extensions")
@@ -112,14 +112,14 @@ def _has_signs(table: Mapping[str, Any]) -> bool:
 
 
 def _said(fields: Fields, key: str) -> str:
-    """Return a text, or an empty one where it is blanks alone: those say nothing."""
+    """Return a text, or an empty text if it is blank."""
     text = fields.text(key)
     return text if text.strip() else ""
 
 
 def _greetings(fields: Fields) -> tuple[str, ...]:
     alternates = fields.table.get("alternate_greetings")
-    # One text is a greeting, whatever commas it has.
+    # A single string is one greeting, even if it has commas.
     others = (_said(fields, "alternate_greetings"),) if isinstance(alternates, str) else ()
     return (fields.text("first_mes"), *(others or fields.texts("alternate_greetings")))
 

@@ -1,7 +1,6 @@
-"""Character cards as they are written: what a Persona changed, laid over the document it was read from.
+"""Writes character cards: applies the changes of a Persona to the document that it was read from.
 
-What stands in a document and hermes does not know stays, from one version to another, too. It knows what each
-version must hold. It refuses to know what a card is wrapped in.
+Unknown keys are preserved, also if the card is converted to another version.
 """
 
 from collections.abc import Mapping
@@ -21,13 +20,14 @@ _V2_TEXTS: Final = (*V1_KEYS, "creator_notes", "system_prompt", "post_history_in
 _FIRST_VERSION: Final = "1.0"
 _SAME: Final = {"name": "name", "nickname": "nickname", "creator_notes": "creator_notes", **TEXTS}
 _PRIVATE: Final = ("description", "user")
-"""Fields of a Persona that no card has."""
+"""Fields of a Persona that have no field in a card."""
 
 
 def written(document: Mapping[str, Any] | None, new: Persona, version: Version) -> dict[str, Any]:
-    """Return a card of a version that reads as `new`, made of the document of any version that it came from.
+    """Return a card of a version that parses as `new`.
 
-    Raises PersonaError where that one cannot be read.
+    It is based on `document`, a card of any version, if there is one. Raises PersonaError if `document`
+    cannot be read.
     """
     source = new.original or new.source
     base = as_version(document, version, source) if document else _empty(new.name, version)
@@ -35,7 +35,7 @@ def written(document: Mapping[str, Any] | None, new: Persona, version: Version) 
 
 
 def as_version(document: Mapping[str, Any], version: Version, source: Path) -> dict[str, Any]:
-    """Return a card in another version, with all that it holds. Raises PersonaError where it is none."""
+    """Convert a card to another version without loss. Raises PersonaError if it is not a card."""
     before = card.version(document)
     if before == version:
         return dict(document)
@@ -44,21 +44,21 @@ def as_version(document: Mapping[str, Any], version: Version, source: Path) -> d
     if version == 1:
         return around | _filled(data, 1)
     data = _filled(data, version)
-    # What a V1 card holds goes under `data` as a whole; a V2 card's surroundings stay around it.
+    # All keys of a V1 card move to `data`. The keys around `data` in a V2 or V3 card stay there.
     return _wrapped(data, version) | ({} if before == 1 else around)
 
 
 def laid_over(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[str, Any]:
-    """Return a document in which what differs between two personas is as in the new one.
+    """Return `document` with the differences between `old` and `new` applied.
 
-    `old` is what reading the document gives, or one like it.
+    `old` is the persona in the document, or one like it.
     """
     version, source = card.version(document), new.original or new.source
     result = dict(document)
     data = result if version == 1 else dict(card.data_of(document, source))
     for key, value in _changes(old, new).items():
         data[key] = value
-        # Before V2 was known everywhere, cards said the old fields twice.
+        # While V2 was new, cards repeated the V1 fields outside `data`.
         if version > 1 and key in V1_KEYS and isinstance(document.get(key), str):
             result[key] = value
     notes = data.get("creator_notes_multilingual")
@@ -74,13 +74,13 @@ def laid_over(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[s
 
 
 def _own_book(persona: Persona) -> Lorebook | None:
-    """Return a persona's lorebook wherever it was read, or None where it says nothing."""
+    """Return a persona's lorebook without its source, or None if it is missing or empty."""
     book = persona.lorebook and replace(persona.lorebook, source=None)
     return None if book == Lorebook() else book
 
 
 def text(document: Mapping[str, Any], source: Path, *, short: bool = False) -> bytes:
-    """Return a card as JSON. Raises PersonaError for one that is larger than hermes reads."""
+    """Return a card as JSON. Raises PersonaError if it is larger than strict_json.MAX_BYTES."""
     data = strict_json.dump_short(document) if short else strict_json.dump(document)
     if len(data) > strict_json.MAX_BYTES:
         raise PersonaError(
@@ -101,7 +101,7 @@ def _wrapped(data: dict[str, Any], version: Version) -> dict[str, Any]:
 
 
 def _filled(data: Mapping[str, Any], version: Version) -> dict[str, Any]:
-    """Return a card's fields with all that a version requires."""
+    """Return a card's fields, with defaults for the missing ones that a version requires."""
     wanted: dict[str, Any] = dict.fromkeys(V1_KEYS if version == 1 else _V2_TEXTS, "")
     if version > 1:
         wanted |= {
@@ -120,7 +120,7 @@ def _filled(data: Mapping[str, Any], version: Version) -> dict[str, Any]:
 
 
 def _for_v3(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a book whose entries say whether their keys are patterns, as V3 requires."""
+    """Return a lorebook with `use_regex` in every entry, which V3 requires."""
     entries = found.get("entries")
     if not isinstance(entries, list):
         return found
@@ -129,7 +129,7 @@ def _for_v3(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changes(old: Persona, new: Persona) -> dict[str, Any]:
-    """Return the keys of a card whose values differ between two personas, but for book and extensions."""
+    """Return the changed keys of a card with their new values, without lorebook and extensions."""
     result = dict[str, Any]()
     for attribute, key in _SAME.items():
         before, after = _value(old, attribute), _value(new, attribute)
@@ -179,7 +179,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:
-    """Set a key, or take it out where there is nothing to say."""
+    """Set a key, or remove it if the value is empty."""
     if value:
         table[key] = value
     else:

@@ -1,7 +1,7 @@
-"""CHARX: a zip archive with a V3 card in `card.json`, beside pictures and sounds.
+"""Reads and writes CHARX files: zip archives with a V3 card in `card.json`, images and sounds.
 
-After the Character Card V3 specification, "CharX". It knows members and their bounds. Nothing is taken out of
-an archive but the card, and nothing onto the disk; the other members are copied as they are packed.
+Source: the Character Card V3 specification, "CharX". Members are unpacked only in memory, with size limits.
+When a card is replaced, the other members are copied without being unpacked.
 """
 
 import copy
@@ -20,9 +20,9 @@ SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CARD: Final = "card.json"
 MAX_MEMBERS: Final = 2_000
 MAX_MEMBER: Final = 8 << 20
-"""Bytes of the largest picture that is taken along to another kind of file."""
+"""Bytes. Larger images are not copied to another format."""
 _ENTRY: Final = b"PK\x01\x02"
-"""It begins each member's entry in the list of members."""
+"""The signature of a member's entry in the central directory."""
 _LOCAL_SIZE: Final = 30
 _NAME_AND_EXTRA: Final = struct.Struct("<HH")
 _NAMES_AT: Final = 26
@@ -32,12 +32,12 @@ _MISTAKES: Final = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError),
 )
-"""What the library raises for archives that are none."""
+"""The exceptions that zipfile raises for invalid archives."""
 _HINT: Final = "get the file from where it was first"
 
 
 def read(data: bytes, source: Path) -> dict[str, Any]:
-    """Return the card in an archive. Raises PersonaError where there is none, or no good one."""
+    """Return the card in an archive. Raises PersonaError if it is missing or invalid."""
     with _opened(data, source) as archive:
         document = strict_json.parse(_card_text(archive, source), source)
     if not isinstance(document, dict) or not card.version(document):
@@ -46,7 +46,7 @@ def read(data: bytes, source: Path) -> dict[str, Any]:
 
 
 def made(text: bytes, members: Mapping[str, bytes]) -> bytes:
-    """Return an archive of a card, and members beside it."""
+    """Return an archive with a card and other members."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
@@ -56,7 +56,7 @@ def made(text: bytes, members: Mapping[str, bytes]) -> bytes:
 
 
 def member(data: bytes, name: str) -> bytes:
-    """Return a member of an archive that was read already, or nothing where it has no good one."""
+    """Return the content of a member, or empty bytes if it is missing, invalid or too large."""
     try:
         with _opened(data, Path()) as archive:
             info = archive.getinfo(name)
@@ -70,7 +70,7 @@ def member(data: bytes, name: str) -> bytes:
 
 
 def replaced(data: bytes, text: bytes, source: Path) -> bytes:
-    """Return an archive with another card; the other members stay. Raises PersonaError where it is none."""
+    """Return an archive with its card replaced. Raises PersonaError if the archive is invalid."""
     with _opened(data, source) as archive:
         others = [one for one in archive.infolist() if one.filename != CARD]
         if sum(one.compress_size for one in others) > len(data):
@@ -110,7 +110,7 @@ def _card_text(archive: zipfile.ZipFile, source: Path) -> bytes:
 
 
 def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
-    """Return a member as it is packed."""
+    """Return the compressed bytes of a member."""
     lengths = _NAME_AND_EXTRA.unpack_from(data, info.header_offset + _NAMES_AT)
     start = info.header_offset + _LOCAL_SIZE + sum(lengths)
     if start + info.compress_size > len(data):
@@ -119,7 +119,7 @@ def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
 
 
 def _packed(others: list[tuple[zipfile.ZipInfo, bytes]], text: bytes) -> bytes:
-    """Return an archive of members as they are packed, and a card before them."""
+    """Return an archive with a card, followed by compressed members."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
@@ -129,7 +129,7 @@ def _packed(others: list[tuple[zipfile.ZipInfo, bytes]], text: bytes) -> bytes:
 
 
 def _append(archive: zipfile.ZipFile, out: io.BytesIO, info: zipfile.ZipInfo, raw: bytes) -> None:
-    """Write a member that is packed already, for which the library has no call: it would unpack it first."""
+    """Append a compressed member as it is. zipfile has no function for that."""
     one = copy.copy(info)
     one.flag_bits &= ~_SIZES_BEHIND
     one.extra = b""

@@ -1,7 +1,6 @@
-"""Decorators: lines such as `@@depth 2` at the start of a lorebook entry's content, as V3 cards have them.
+"""Parses decorators: lines such as `@@depth 2` at the start of a lore entry's content in V3 cards.
 
-After the Character Card V3 specification, "Decorators". It knows which of them say what an Entry can hold;
-the others are left out with a remark. It refuses to know where an entry came from.
+Source: the Character Card V3 specification, "Decorators". Unsupported decorators are left out with a remark.
 """
 
 from collections.abc import Callable
@@ -13,17 +12,17 @@ from hermes_cli.personas.lorebook import Entry, Logic, Position
 
 MARK: Final = "@@"
 MOST: Final = 25
-"""Decorators of an entry, of which the specification has fewer; beyond them the rest is text."""
+"""The limit of decorators in an entry. The specification has fewer; after the limit the rest is text."""
 _FALLBACK: Final = "@@@"
 FOREVER: Final = 1_000_000
 _MOST: Final = 1_000
-"""Messages that no chat has, and the depth that no prompt has."""
+"""The limit of the numbers in decorators, which are depths in messages."""
 _POSITIONS: Final = {"before_desc": Position.BEFORE, "after_desc": Position.AFTER}
 
 
 @dataclass(frozen=True, slots=True)
 class Decorated:
-    """A content without its decorators: what they say of the entry, and the lines that hermes cannot use."""
+    """A content without its decorators, the supported decorators by name, and the unsupported lines."""
 
     content: str
     said: dict[str, str]
@@ -31,7 +30,7 @@ class Decorated:
 
 
 def split(content: str) -> Decorated:
-    """Return a content and its decorators apart. A `@@@` line counts where the one before it does not."""
+    """Separate a content from its decorators. A `@@@` line counts only if the line before it does not."""
     rest = content.lstrip("\r\n")
     if not rest.startswith(MARK):
         return Decorated(content, {})
@@ -49,13 +48,13 @@ def split(content: str) -> Decorated:
         taken = name in _KNOWN and _KNOWN[name](value.strip()) is not None
         if not taken:
             others.append(line)
-        elif name not in said:  # of several the first counts
+        elif name not in said:  # the first of several counts
             said[name] = value.strip()
     return Decorated(rest[at:], said, tuple(others))
 
 
 def apply(entry: Entry, decorated: Decorated, remarks: Remarks) -> Entry:
-    """Return an entry as its decorators want it."""
+    """Return an entry with its decorators applied."""
     changes: dict[str, Any] = {"content": decorated.content}
     for name in _ORDER:
         if name in decorated.said:
@@ -107,4 +106,4 @@ _KNOWN: Final[dict[str, Callable[[str], dict[str, Any] | None]]] = {
     "activate": _fixed(enabled=True, constant=True),
 }
 _ORDER: Final = tuple(_KNOWN)
-"""Where two of them differ, the specification lets the later one of this order win."""
+"""The order of application. If two conflict, the specification gives the later one precedence."""

@@ -1,7 +1,7 @@
-"""Values of a table that somebody else wrote, as the type that is wanted, or left out with a remark.
+"""Reads values of untrusted tables as the expected types. Unusable values are left out with a remark.
 
-Cards in the wild hold null for a text, a number for a name and "4" for 4: what can be read is read, and no
-single slip makes a character unplayable. It refuses to know what any key means.
+Published cards contain null for a string, a number for a name and "4" for 4. Values are converted if
+possible, so that no single mistake makes a card unusable.
 """
 
 from collections.abc import Mapping
@@ -26,28 +26,28 @@ _KINDS: Final[dict[type, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A table, and where its remarks go. `where` begins the names of its keys in remarks."""
+    """A table, and the Remarks to add to. `where` is the prefix of its keys in remarks."""
 
     table: Mapping[str, Any]
     remarks: Remarks
     where: str = ""
 
     def text(self, key: str) -> str:
-        """Return a text, without the NUL characters that no text needs. A number is its digits."""
+        """Return a string without NUL characters. A number is converted to its digits."""
         value = self.table.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         return self._clean(value) if isinstance(value, str) else self._none(key, value, "a text", "")
 
     def line(self, key: str) -> str:
-        """Return a text as one line, cut where no name is so long."""
+        """Return a string as one line, cut to _LONGEST_LINE characters."""
         text = self.text(key)
         if len(text) > _LONGEST_LINE:
             self.remarks.add(f"'{self.where}{key}' is cut: it has {len(text):,} characters")
         return " ".join(text[:_LONGEST_LINE].split())
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts. One text is taken for several between commas, as some programs write."""
+        """Return a list of strings. A single string is split at commas, because some programs write that."""
         value = self.table.get(key)
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",")]
@@ -59,12 +59,12 @@ class Fields:
         return tuple(self._clean(text) for text in texts)
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """Return true or false; a number is true where it is not 0."""
+        """Return a boolean. A number is true if it is not 0."""
         found = self.flag_or_none(key)
         return default if found is None else found
 
     def flag_or_none(self, key: str) -> bool | None:
-        """Return true or false, or None where there is neither."""
+        """Return a boolean, or None if the value is missing or unusable."""
         value = self.table.get(key)
         if isinstance(value, bool | int | float):
             return bool(value)
@@ -73,7 +73,7 @@ class Fields:
         return self._none(key, value, "true or false", None)
 
     def number(self, key: str, low: float, high: float) -> float | None:
-        """Return a number in a closed range, or None where there is none."""
+        """Return a number from `low` to `high`, or None if the value is missing or unusable."""
         value = self.table.get(key)
         number = _number(value)
         if number is None:
@@ -86,12 +86,12 @@ class Fields:
         return number
 
     def whole(self, key: str, low: int, high: int) -> int | None:
-        """Return a whole number in a closed range, or None where there is none."""
+        """Return an integer from `low` to `high`, or None if the value is missing or unusable."""
         number = self.number(key, low, high)
         return None if number is None else int(number)
 
     def inner(self, key: str) -> "Fields":
-        """Return the table under a key; an empty one where there is none."""
+        """Return the table under a key, or an empty one if there is none."""
         value = self.table.get(key)
         table = value if isinstance(value, dict) else self._none(key, value, "a table", _EMPTY)
         return Fields(table, self.remarks, f"{self.where}{key}.")
@@ -133,5 +133,5 @@ def _number(value: Any) -> float | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # Ten to the hundredth is no float's business, and out of every range here.
+    # An integer may be too large for a float. 1e30 is out of every range here.
     return max(min(value, 1e30), -1e30)

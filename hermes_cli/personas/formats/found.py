@@ -1,4 +1,4 @@
-"""What a reader hands back: the persona or the lorebook of a file, and what a person should know of it."""
+"""The result of reading a file: the persona or the lorebook, and remarks for the user."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,16 +7,16 @@ from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
 
 _MOST: Final = 40
-"""Remarks beyond these are counted: a hostile file could make one for each of its values."""
+"""Further remarks are only counted, because a hostile file could cause one for each of its values."""
 _LONGEST: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What stands in a file.
+    """The content of a file.
 
-    `kind` is the name of its format. A card has a `persona`, its own book in it; a world file has a
-    `lorebook`. `remarks` are sentences without their full stop.
+    `kind` is the name of the format. A card has a `persona`, which contains the card's lorebook; a world file
+    has a `lorebook`. `remarks` are sentences without a full stop.
     """
 
     kind: str
@@ -26,14 +26,14 @@ class Found:
 
 
 class Remarks:
-    """Remarks as they come up: each is told once, with how often it came up."""
+    """A collection of remarks, which counts repeated ones."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._beyond = 0
 
     def add(self, remark: str) -> None:
-        """Take a remark."""
+        """Add a remark."""
         remark = remark[:_LONGEST]
         if remark in self._counts or len(self._counts) < _MOST:
             self._counts[remark] = self._counts.get(remark, 0) + 1
@@ -41,6 +41,6 @@ class Remarks:
             self._beyond += 1
 
     def told(self) -> tuple[str, ...]:
-        """Return them in the order in which they came up."""
+        """Return the remarks in the order in which they were first added."""
         lines = [text if n == 1 else f"{text} ({n:,} times)" for text, n in self._counts.items()]
         return (*lines, f"and {self._beyond:,} more of this kind") if self._beyond else tuple(lines)

@@ -1,7 +1,7 @@
-"""Characters that nobody sees, counted: in a text from strangers they can hide what a model reads.
+"""Counts invisible characters, which can hide text from the user that a model reads.
 
-After Unicode's default-ignorable characters and its bidirectional controls. It knows where such a character
-belongs: between the parts of an emoji, or between letters of scripts that join.
+These are Unicode's default-ignorable characters and its bidirectional controls, except where they are
+legitimate: between the parts of an emoji, or between letters of joining scripts.
 """
 
 import re
@@ -33,11 +33,11 @@ _FOUND: Final = re.compile(
 def count(texts: Iterable[str]) -> tuple[int, int]:
     """Return how many characters of the texts are invisible, and how many change the direction of writing.
 
-    Joiners and variation marks that belong where they stand are not counted.
+    Legitimate joiners and variation selectors are not counted.
     """
     unseen = direction = 0
     for text in texts:
-        if not _SUSPECT.search(text):  # nearly always, and much faster to see
+        if not _SUSPECT.search(text):  # the usual case, and a much faster check
             continue
         for found in _FOUND.finditer(text):
             unseen += found.lastgroup == "unseen"

@@ -1,6 +1,6 @@
-"""Templates of the `llm` tool: YAML with a system prompt, and a prompt around `$input`.
+"""Reads templates of the `llm` tool: YAML with a system prompt, and a prompt that contains `$input`.
 
-After llm's "Prompt templates". Code in a template (`functions`) is never run.
+Source: llm's "Prompt templates". Code in a template (`functions`) is never run.
 """
 
 import re

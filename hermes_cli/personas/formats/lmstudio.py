@@ -1,7 +1,7 @@
-"""LM Studio's presets: a list of fields, each a key and a value; and the form before that.
+"""Reads LM Studio's presets, in the current and the older format.
 
-After the files that LM Studio writes: `operation.fields[]` holds `{key, value}`, where a number that can be
-switched off stands as `{checked, value}`.
+Source: files written by LM Studio. `operation.fields[]` holds `{key, value}`; the value of an optional number
+is `{checked, value}`.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Ollama's Modelfile: SYSTEM, MESSAGE and PARAMETER. A TEMPLATE is kept and never run.
+"""Reads and writes Ollama's Modelfiles: SYSTEM, MESSAGE and PARAMETER.
 
-After "Ollama Model File Reference". It knows instructions and their quoting. What hermes does not use (FROM,
-TEMPLATE, ADAPTER, LICENSE) is written back as it stood.
+Source: "Ollama Model File Reference". Instructions that hermes does not use (FROM, TEMPLATE, ADAPTER,
+LICENSE) are written back unchanged. A TEMPLATE is never run.
 """
 
 import re
@@ -28,14 +28,14 @@ _SAID: Final = (
     *("system", "nickname", "character", "personality", "scenario", "greetings", "dialogue", "examples"),
     *("user", "options"),
 )
-"""What of a persona a Modelfile can say."""
+"""The fields of a persona that a Modelfile can express."""
 _SPELLED: Final = {"repetition_penalty": "repeat_penalty", "max_tokens": "num_predict"}
 _KNOWN: Final = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_predict", "seed", "stop")
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction: its name in capitals, its argument, and how it was written."""
+    """An instruction: its name in capitals, its argument, and its original text."""
 
     name: str
     argument: str
@@ -43,14 +43,14 @@ class Instruction:
 
 
 def is_one(text: str) -> bool:
-    """Return whether a text is a Modelfile: its first line that says anything names a model."""
-    lines = (line[0].strip() for line in re.finditer(r"[^\r\n]+", text))  # no list of millions of them
+    """Return whether a text is a Modelfile: its first line that is not empty or a comment is a FROM."""
+    lines = (line[0].strip() for line in re.finditer(r"[^\r\n]+", text))  # lazy: there may be millions
     first = next((line for line in lines if line and not line.startswith("#")), "")
     return bool(re.match(r"FROM[ \t]+\S", first, re.IGNORECASE))
 
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a Modelfile. Raises PersonaError for a block that never ends."""
+    """Return the persona of a Modelfile. Raises PersonaError if a quoted text does not end."""
     if "\0" in text:
         remarks.add("NUL characters are taken out of its texts")
     found = instructions(text.replace("\0", ""), source)
@@ -72,7 +72,7 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
 
 
 def instructions(text: str, source: Path) -> list[Instruction]:
-    """Return the instructions of a Modelfile in order; comments stand in what was written before them."""
+    """Return the instructions of a Modelfile in order. `written` includes the comments before each."""
     if len(text) > MAX_LENGTH:
         raise PersonaError(f"{source}: it is longer than {MAX_LENGTH:,} characters", "shorten its texts")
     found, written = list[Instruction](), ""
@@ -84,7 +84,7 @@ def instructions(text: str, source: Path) -> list[Instruction]:
         written += line
         match = _LINE.match(line.rstrip("\r\n"))
         if match is None:
-            continue  # a comment, an empty line, or what no Modelfile has
+            continue  # a comment, an empty line, or an unknown instruction
         argument = match[2].strip()
         mark = _open_quote(match[1].upper(), argument)
         if mark:
@@ -109,7 +109,7 @@ def instructions(text: str, source: Path) -> list[Instruction]:
 
 
 def _split(name: str, argument: str) -> tuple[str, str]:
-    """Return the word that a MESSAGE or PARAMETER begins with, and what follows; of others no word."""
+    """Return the first word of a MESSAGE or PARAMETER and the rest; of other instructions, no word."""
     if name not in _WORDED:
         return "", argument
     word, *rest = argument.split(None, 1)
@@ -117,7 +117,7 @@ def _split(name: str, argument: str) -> tuple[str, str]:
 
 
 def _open_quote(name: str, argument: str) -> str:
-    """Return the quotes that an argument opens and does not close on its line; none where it closes them."""
+    """Return the quotes that an argument opens and does not close on the same line, or an empty text."""
     text = _split(name, argument)[1] if argument else ""
     for mark in (_TRIPLE, '"'):
         if text.startswith(mark):
@@ -126,7 +126,7 @@ def _open_quote(name: str, argument: str) -> str:
 
 
 def _unquoted(name: str, argument: str) -> str:
-    """Return an argument without the quotes around its text, and the line ends inside them."""
+    """Return an argument without the quotes around its text and the line ends next to them."""
     word, text = _split(name, argument) if argument else ("", "")
     for mark in (_TRIPLE, '"'):
         if text.startswith(mark) and text.rstrip().endswith(mark) and len(text.rstrip()) >= 2 * len(mark):
@@ -148,7 +148,7 @@ def _message(argument: str) -> tuple[str, str]:
 def _examples(
     said: Sequence[tuple[str, str]], remarks: Remarks
 ) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """Return pairs of turns, and what the assistant says last without having been asked."""
+    """Return the pairs of user and assistant turns, and a last assistant turn without a user turn."""
     turns = [(role, text) for role, text in said if role in {"user", "assistant"}]
     examples, at = list[Example](), 0
     while at < len(turns):
@@ -166,9 +166,9 @@ def _examples(
 
 
 def write(persona: Persona, original: str | None) -> str:
-    """Return the Modelfile of a persona, laid over the one that it came from.
+    """Return the Modelfile of a persona, based on the one that it was imported from.
 
-    Raises PersonaError for a text that holds three quotes, which a Modelfile cannot.
+    Raises PersonaError if a text contains three quotes in a row, which a Modelfile cannot represent.
     """
     old = instructions(original, persona.source) if original is not None else []
     if original is not None:

@@ -1,7 +1,7 @@
-"""A character's picture, on its way from one kind of file to another.
+"""Copies a character's image from one file format to another.
 
-A PNG card is its picture; a CHARX archive names one among its `assets`, the main one of type `icon`. After
-the Character Card V3 specification, "assets". It refuses to know pixels.
+A PNG card is an image itself. In a CHARX archive, the image is the main one of type `icon` in `assets`
+(source: the Character Card V3 specification, "assets").
 """
 
 from typing import Any, Final
@@ -16,19 +16,19 @@ _SPELLINGS: Final = (_INSIDE, "embedded://")
 
 
 def of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
-    """Return the picture of a PNG card or a CHARX archive without its cards; nothing where there is none."""
+    """Return the image of a PNG card or a CHARX archive without its cards, or empty bytes."""
     if kind == "charx":
         data = charx.member(data, _path(document or {}))
     if kind not in {"png", "charx"} or not data.startswith(png.SIGNATURE):
         return b""
     try:
         return png.without_cards(data)
-    except PersonaError:  # a damaged picture is none
+    except PersonaError:  # a damaged image counts as none
         return b""
 
 
 def named(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
-    """Return a V3 card that says where its picture is: in its archive, or that it is the file itself."""
+    """Return a V3 card with the place of its image in `assets`: in the archive, or the file itself."""
     data = document["data"]
     assets = data["assets"] if isinstance(data.get("assets"), list) else []
     icon = {"type": "icon", "uri": _INSIDE + MEMBER if is_inside else _ITSELF, "name": "main", "ext": "png"}
@@ -36,7 +36,7 @@ def named(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
 
 
 def _path(document: dict[str, Any]) -> str:
-    """Return where in its archive a card's picture is."""
+    """Return the path of a card's image in its archive, or an empty text."""
     data = document.get("data")
     assets = data.get("assets") if isinstance(data, dict) else None
     for one in assets if isinstance(assets, list) else ():

@@ -1,7 +1,7 @@
-"""Character cards in pictures: PNG's chunks, walked by hand, with the card in a text chunk.
+"""Reads and writes character cards in the text chunks of PNG images. Pixels are never decoded.
 
-After the PNG specification (third edition), and after SillyTavern, which writes `chara` (V2) and `ccv3` (V3)
-before IEND; V3's wins. It knows chunks and their checksums. It never decodes a pixel.
+Sources: the PNG specification (third edition), and SillyTavern, which writes `chara` (V2) and `ccv3` (V3)
+before IEND. V3 takes precedence.
 """
 
 import binascii
@@ -16,35 +16,35 @@ from hermes_cli.personas.formats import card, strict_json
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 KEYWORDS: Final = ("ccv3", "chara")
-"""The first of these that is there is read."""
+"""The keywords of cards, in order of precedence."""
 MAX_TEXT: Final = strict_json.MAX_BYTES * 4 // 3 + 4
-"""Bytes of the largest card that hermes reads, in base64."""
+"""The limit of a card in base64, in bytes."""
 _MAX_CHUNKS: Final = 50_000
 _HEAD, _CRC = struct.Struct(">I4s"), struct.Struct(">I")
 _TEXT, _COMPRESSED, _UNICODE, _END = b"tEXt", b"zTXt", b"iTXt", b"IEND"
 _KEYWORD_LENGTH: Final = 79
 _SIZE: Final = (400, 600)
-"""Pixels of the plain picture for a persona that has none, in the shape of other cards."""
+"""Pixels of the plain image for a persona without an image, in the usual aspect ratio of cards."""
 _GREY: Final = b"\x60"
 _HINT: Final = "some sites and programs damage pictures: get the file from where it was first"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk of a picture: its type, and where its bytes stand in the file, head and checksum included."""
+    """A chunk of an image: its type, and its start and end in the file, including header and checksum."""
 
     type: bytes
     start: int
     end: int
 
     def content(self, data: bytes) -> bytes:
-        """Return what is in it."""
+        """Return its data, without header and checksum."""
         return data[self.start + _HEAD.size : self.end - _CRC.size]
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card in a picture: under which keyword, in which chunk, and the document."""
+    """A card in an image: its keyword, its chunk, and the document."""
 
     keyword: str
     chunk: Chunk
@@ -52,7 +52,7 @@ class Card:
 
 
 def read(data: bytes, source: Path) -> list[Card]:
-    """Return the cards in a picture, the one that counts first. Raises PersonaError where there is none."""
+    """Return the cards in an image in order of precedence. Raises PersonaError if there is none."""
     first = dict[str, Card]()
     for chunk in _chunks(data, source):
         keyword = _keyword(chunk, data)
@@ -68,11 +68,11 @@ def read(data: bytes, source: Path) -> list[Card]:
 
 
 def replaced(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
-    """Return a picture with the texts of its cards replaced, by keyword; the other chunks stay.
+    """Return an image with the texts of its cards replaced, by keyword.
 
-    A keyword that is not there goes before the end. Raises PersonaError where it is no picture.
+    A missing keyword is added before IEND. Raises PersonaError if the image is invalid.
     """
-    view = memoryview(data)  # a picture is not copied piece by piece
+    view = memoryview(data)  # avoids a copy of each chunk
     left, parts = dict(texts), list[bytes | memoryview]([SIGNATURE])
     end = len(SIGNATURE)
     for chunk in _chunks(data, source):
@@ -89,7 +89,7 @@ def replaced(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
 
 
 def without_cards(data: bytes) -> bytes:
-    """Return a picture without its cards. Raises PersonaError where it is none."""
+    """Return an image without its cards. Raises PersonaError if it is invalid."""
     chunks = _chunks(data, Path("picture"))
     view = memoryview(data)
     stays = [view[one.start : one.end] for one in chunks if _keyword(one, data) not in KEYWORDS]
@@ -97,7 +97,7 @@ def without_cards(data: bytes) -> bytes:
 
 
 def blank() -> bytes:
-    """Return a plain picture."""
+    """Return a plain grey image."""
     width, height = _SIZE
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress((b"\0" + _GREY * width) * height, 9)
@@ -105,7 +105,7 @@ def blank() -> bytes:
 
 
 def _chunks(data: bytes, source: Path) -> list[Chunk]:
-    """Return the chunks of a picture up to its end, checked. Raises PersonaError."""
+    """Return the chunks of an image up to IEND, with verified checksums. Raises PersonaError."""
     found, place = list[Chunk](), len(SIGNATURE)
     view = memoryview(data)
     while not found or found[-1].type != _END:
@@ -128,7 +128,7 @@ def _chunks(data: bytes, source: Path) -> list[Chunk]:
 
 
 def _keyword(chunk: Chunk, data: bytes) -> str:
-    """Return the keyword of a text chunk in lower case, or nothing."""
+    """Return the keyword of a text chunk in lower case, or an empty text."""
     if chunk.type not in {_TEXT, _COMPRESSED, _UNICODE}:
         return ""
     start = chunk.start + _HEAD.size
@@ -142,7 +142,7 @@ def _text(chunk: Chunk, data: bytes, source: Path) -> bytes:
     _key, _mark, rest = chunk.content(data).partition(b"\0")
     is_compressed = chunk.type == _COMPRESSED
     if is_compressed:
-        rest = rest[1:]  # there is one method
+        rest = rest[1:]  # the compression method; there is only one
     elif chunk.type == _UNICODE:
         is_compressed = rest[:1] == b"\1"
         rest = rest[2:].split(b"\0", 2)[-1]
@@ -167,7 +167,7 @@ def _inflated(packed: bytes, source: Path) -> bytes:
 
 
 def _base64(text: bytes, source: Path) -> bytes:
-    """Return what a text in base64 says. JSON as it stands is taken for itself."""
+    """Decode base64. Plain JSON is returned unchanged."""
     if text.lstrip().startswith(b"{"):
         return text
     padded = b"".join(text.split()).rstrip(b"=")

@@ -1,7 +1,6 @@
-"""Sampling options by the names that other programs have for them.
+"""Translates other programs' names of sampling options.
 
-It knows those names, and refuses to know which file they stood in. An option that hermes does not have, or a
-value out of its range, is left out with a remark.
+An unknown option, or a value out of its range, is left out with a remark.
 """
 
 from collections.abc import Iterable
@@ -33,11 +32,11 @@ _NAMES: Final = {
 }
 MAX_STOPS: Final = 50
 _NO_LIMIT: Final = {"max_tokens", "seed"}
-"""A number below 0 means there: none."""
+"""For these options, a number below 0 means that the option is not set."""
 
 
 def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
-    """Return the options among pairs of a name and a value; of `stop` all count, of others the last."""
+    """Return the options in pairs of a name and a value. All values of `stop` count, of others the last."""
     found, stops = dict[str, Any](), list[str]()
     for name, value in given:
         known = _NAMES.get(name.lower())
@@ -62,7 +61,7 @@ def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyT
 
 
 def _number(value: Any) -> Any:
-    """Return a number that is spelt as text, such as a Modelfile's."""
+    """Convert a number that is written as text, as in a Modelfile. Other values are returned unchanged."""
     if not isinstance(value, str):
         return value
     try:

@@ -1,8 +1,4 @@
-"""JSON from strangers, as plain values: within limits of size, depth and count, and nothing but JSON.
-
-Of two equal keys the last one counts, as everywhere. It knows JSON's grammar and refuses to know what any key
-means.
-"""
+"""Parses untrusted JSON with limits of size, depth and count. Of two equal keys the last one counts."""
 
 import json
 import math
@@ -19,7 +15,7 @@ _STEP: Final = 1 << 16
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _MAX_BRACKETS: Final = 100_000
 _MAX_COMMAS: Final = 250_000
-"""An empty list of two characters takes 56 bytes of memory: these two bound what 4 MiB of text can take."""
+"""Limits of memory: an empty list takes two characters of text and 56 bytes of memory."""
 _DAMAGED_HINT: Final = "it is damaged, or was edited by hand: compare it with the file it came from"
 
 
@@ -50,7 +46,7 @@ _DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_number, pars
 def parse(data: bytes, source: Path) -> Any:
     """Return the value of a JSON text. `source` is named in errors.
 
-    Raises PersonaError for what is not UTF-8, not JSON, too large, too deep, or holds half a character.
+    Raises PersonaError if the text is not UTF-8, not JSON, too large, too deep, or has a lone surrogate.
     """
     if len(data) > MAX_BYTES:
         raise PersonaError(
@@ -61,7 +57,7 @@ def parse(data: bytes, source: Path) -> Any:
         raise PersonaError(f"{source}: its JSON holds too many values", "no character needs so many")
     try:
         value = _DECODER.decode(text)
-        del text  # it may be large, and the value is as large again
+        del text  # free the memory, because the value is as large again
         _refuse_unfit(value)
     except json.JSONDecodeError as error:
         what = f"is not JSON: {error.msg.lower()}, line {error.lineno:,}, column {error.colno:,}"
@@ -74,11 +70,11 @@ def parse(data: bytes, source: Path) -> Any:
 
 
 def decode(data: bytes, source: Path) -> str:
-    """Return bytes as text, without a byte-order mark. Raises PersonaError where they are not UTF-8."""
+    """Decode UTF-8 and remove a byte-order mark. Raises PersonaError if the bytes are not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # Behind a byte-order mark the decoder counts from there.
+        # The decoder does not count a byte-order mark.
         start = error.start + len(data) - len(error.object)
         raise PersonaError(
             f"{source} is not UTF-8: byte {start:,} is 0x{data[start]:02x}", "save it as UTF-8 in an editor"
@@ -86,17 +82,17 @@ def decode(data: bytes, source: Path) -> str:
 
 
 def dump(value: Any) -> bytes:
-    """Return a value as a JSON text that people can read, in UTF-8."""
+    """Return a value as indented JSON in UTF-8."""
     return _encoded(json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2), value) + b"\n"
 
 
 def dump_short(value: Any) -> bytes:
-    """Return a value as a JSON text on one line, in UTF-8."""
+    """Return a value as JSON on one line in UTF-8."""
     return _encoded(json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")), value)
 
 
 def _encoded(encoder: json.JSONEncoder, value: Any) -> bytes:
-    """Return JSON in UTF-8, bit by bit: in a str with one emoji in it, each character takes four bytes."""
+    """Encode JSON in pieces, because a str with one emoji takes four bytes for each character."""
     made = bytearray()
     for piece in encoder.iterencode(value):
         for start in range(0, len(piece), _STEP):
@@ -105,7 +101,7 @@ def _encoded(encoder: json.JSONEncoder, value: Any) -> bytes:
 
 
 def _refuse_unfit(value: Any) -> None:
-    """Walk through a value, without recursion. Raises _Refused."""
+    """Check depth and surrogates without recursion. Raises RecursionError and _Refused."""
     level, depth = [value], 0
     while level:
         depth += 1

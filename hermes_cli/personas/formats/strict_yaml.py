@@ -1,7 +1,4 @@
-"""YAML from strangers, as plain values: small, shallow, without aliases, tags of its own, or keys twice.
-
-It knows YAML's grammar through PyYAML, and refuses to know what any key means.
-"""
+"""Parses untrusted YAML with limits of size and depth, without aliases, tags or duplicate keys."""
 
 import re
 from pathlib import Path
@@ -11,25 +8,25 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats.strict_json import decode
 
 MAX_BYTES: Final = 128 << 10
-"""PyYAML reads a character at a time; a larger file would take longer than a person waits."""
+"""PyYAML reads one character at a time, so a larger file would take too long."""
 MAX_DEPTH: Final = 20
 _MAX_MARKS: Final = 5000
 _MAX_COMMAS: Final = 10_000
-"""Colons, dashes and brackets, and commas: each may begin a value, and a text holds a few hundred."""
+"""Limits of colons, dashes and brackets, and of commas. Each may begin a value; files have a few hundred."""
 _MARK: Final = re.compile(r"[-:?](?=\s)|[\[{]")
 _LONG_NUMBER: Final = re.compile(r"[0-9_:.]{200}")
-"""As a sum of sixties, which YAML can write, it takes the square of its length to read."""
+"""Such a number may be in base 60 in YAML, which takes quadratic time to parse."""
 _HINT: Final = "quote texts that hold a colon or a dash; compare it with the file it came from"
 
 
 class _Refused(ValueError):  # noqa: N818 - reads as what happened
-    """Something that YAML allows and hermes does not."""
+    """YAML allows it and hermes does not."""
 
 
 def parse(data: bytes, source: Path) -> Any:
     """Return the value of a YAML text. `source` is named in errors.
 
-    Raises PersonaError for what is not UTF-8, not YAML, too large, too deep, or holds an alias or a tag.
+    Raises PersonaError if the text is not UTF-8, not YAML, too large, too deep, or has an alias or a tag.
     """
     import yaml  # noqa: PLC0415 - only such files need it
 
@@ -57,11 +54,11 @@ def parse(data: bytes, source: Path) -> Any:
 
 
 def _loader() -> Any:
-    """Return a loader of plain values with hermes' limits."""
+    """Return a class of loaders for plain values with hermes' limits."""
     import yaml  # noqa: PLC0415 - see above
 
     class Strict(yaml.SafeLoader):
-        """Refuses what can grow, and what can be read in two ways."""
+        """A loader that rejects aliases, tags, deep nesting and duplicate keys."""
 
         depth = 0
 
@@ -78,7 +75,7 @@ def _loader() -> Any:
             self.depth -= 1
             return node
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's own
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             if len(set(keys)) < len(keys):
                 twice = next(key for key in keys if keys.count(key) > 1)

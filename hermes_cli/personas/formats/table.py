@@ -1,7 +1,7 @@
-"""The formats of other programs' persona files: one place that tells them apart, reads them and writes them.
+"""Recognizes, reads and writes the persona files of other programs.
 
-It knows by what a file is recognised: by its content, never by its name. How a format spells a persona stands
-in the format's own file, which is loaded when a file of that format comes.
+A format is recognized by the content of a file, never by its name. The module of a rare format is imported
+only if a file may be in that format.
 """
 
 from collections.abc import Callable
@@ -39,14 +39,14 @@ _FORMATS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A file whose format is known: its kind, and what parsing it gave, where that was needed to know it."""
+    """The kind of a file, and the parsed content if it was parsed to recognize the kind."""
 
     kind: str
     parsed: Any = None
 
 
 def recognise(data: bytes) -> str:
-    """Return the kind of a file by its content, or nothing where hermes knows no such format."""
+    """Return the kind of a file by its content, or an empty text if the format is unknown."""
     try:
         return _known(data, _NOBODY).kind
     except PersonaError:
@@ -54,9 +54,9 @@ def recognise(data: bytes) -> str:
 
 
 def read(data: bytes, source: Path) -> Found:
-    """Return what is in a file. `source` is named in errors, and gives a name to what has none.
+    """Read a file. `source` is named in errors, and names a persona that has no name.
 
-    Raises PersonaError for a format that hermes does not know, and for whatever is wrong in one it knows.
+    Raises PersonaError if the format is unknown or the file is invalid.
     """
     remarks = Remarks()
     known = _known(data, source)
@@ -75,8 +75,8 @@ def read(data: bytes, source: Path) -> Found:
 def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
     """Return a persona as a file of a kind in WRITABLE.
 
-    `original` is the file it was read from, of whatever kind: what hermes does not know in it stays. Raises
-    PersonaError where that file cannot be read, or the format cannot hold the persona.
+    `original` is the content of the file that it was imported from, of any kind. Its unknown keys are
+    preserved. Raises PersonaError if that file cannot be read, or if the format cannot represent the persona.
     """
     source = persona.original or persona.source
     known = _known(original, source) if original is not None else _Known("")
@@ -98,7 +98,7 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
 
 
 def _known(data: bytes, source: Path) -> _Known:
-    """Return the kind of a file, and nothing where there is none. Raises PersonaError for what is damaged."""
+    """Return the kind of a file, empty if it is unknown. Raises PersonaError if the file is damaged."""
     if len(data) > MAX_BYTES:
         raise PersonaError(f"{source} is larger than {MAX_BYTES >> 20} MiB", "no character needs so much")
     if data.startswith(png.SIGNATURE):
@@ -118,7 +118,7 @@ def _known_json(document: Any) -> _Known:
     version = card.version(document)
     if version > 1:
         kind = f"v{version}"
-    elif version and _V1_SIGN in document:  # whatever else: some programs write several formats in one
+    elif version and _V1_SIGN in document:  # first, as some files mix formats
         kind = "v1"
     elif lmstudio.is_one(document):
         kind = "lmstudio"
@@ -168,7 +168,7 @@ def _persona_or_book(known: _Known, data: bytes, source: Path, remarks: Remarks)
 
 
 def _document(known: _Known, data: bytes | None, source: Path) -> dict[str, Any] | None:
-    """Return the card in a file, or None where it holds none. Raises PersonaError for a damaged one."""
+    """Return the card in a file, or None if it has none. Raises PersonaError if the card is damaged."""
     if known.kind == "png":
         return png.read(data or b"", source)[0].document
     if known.kind == "charx":
@@ -179,7 +179,7 @@ def _document(known: _Known, data: bytes | None, source: Path) -> dict[str, Any]
 
 
 def _changed(persona: Persona, known: _Known, original: bytes, source: Path) -> bytes:
-    """Return a card's own file with what was changed in it; where nothing was, as it is."""
+    """Return the original file with the changes applied, or unchanged if there are none."""
     if known.kind == "png":
         cards = png.read(original, source)
         old = card.read(cards[0].document, source, Remarks())
@@ -198,7 +198,7 @@ def _changed(persona: Persona, known: _Known, original: bytes, source: Path) -> 
 
 
 def _made(persona: Persona, kind: str, document: dict[str, Any] | None, picture: bytes) -> bytes:
-    """Return a file of a kind that the original, if there is one, is not of."""
+    """Return a new file of a kind other than the original's, with the original's image if it has one."""
     source = persona.original or persona.source
     if kind in _VERSIONS:
         return card_write.text(card_write.written(document, persona, _VERSIONS[kind]), source)
@@ -214,7 +214,7 @@ def _made(persona: Persona, kind: str, document: dict[str, Any] | None, picture:
 
 
 def _texts(of: Any) -> list[str]:
-    """Return all texts in a persona or a lorebook, however deep."""
+    """Return all strings in a persona or a lorebook, at any depth."""
     found, left = list[str](), [of]
     while left:
         one = left.pop()

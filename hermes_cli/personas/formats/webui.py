@@ -1,6 +1,6 @@
-"""Characters of text-generation-webui: YAML with name, greeting and context, or its older JSON.
+"""Reads characters of text-generation-webui: YAML with name, greeting and context, or older JSON.
 
-After that program's character files. The older form is Pygmalion's, in which the person is called You.
+Source: that program's character files. The older format is Pygmalion's, in which the user is called You.
 """
 
 import re
@@ -20,7 +20,7 @@ _USED: Final = {
 
 
 def is_one(document: dict[str, Any]) -> bool:
-    """Return whether a document is a character: by the older names, or a name with a context or greeting."""
+    """Return whether a document has an older key of a character, or a name with a context or greeting."""
     if any(isinstance(document.get(key), str) for key in _OLD):
         return True
     is_named = isinstance(document.get("name", document.get("bot")), str)

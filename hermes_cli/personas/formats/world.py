@@ -1,7 +1,7 @@
-"""SillyTavern's world files, and lorebooks that stand alone: entries for any character.
+"""Reads SillyTavern's world files and standalone lorebooks.
 
-A world file has its entries as an object and names of its own for their fields; what they mean is the same as
-in a card's book, so each is told in that one's words. It refuses to know which chats a world belongs to.
+A world file has its entries in an object, and other names for their fields than a card's lorebook. The
+meaning is the same, so each entry is translated to the names of a card's lorebook.
 """
 
 from dataclasses import replace
@@ -46,14 +46,14 @@ _MORE: Final = {
 
 
 def is_one(document: dict[str, Any]) -> bool:
-    """Return whether a JSON document is a world file, or a card's book without its card."""
+    """Return whether a JSON document is a world file, or a card's lorebook without its card."""
     return document.get("spec") == SPEC or (
         "entries" in document and isinstance(document["entries"], dict | list)
     )
 
 
 def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:
-    """Return the lorebook of a document. Raises PersonaError where it has too many entries."""
+    """Return the lorebook of a document. Raises PersonaError if it has too many entries."""
     fields = Fields(document, remarks)
     if document.get("spec") == SPEC:
         fields = fields.inner("data")
@@ -64,7 +64,7 @@ def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:
 
 
 def _as_in_a_card(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry of a world file in the words of a card's book."""
+    """Translate an entry of a world file to the names of a card's lorebook."""
     if "key" not in raw:
         return raw
     result = {told: raw[key] for key, told in _PLAIN.items() if key in raw}
