@@ -1,1 +1,1 @@
-"""Speed beside a peer, both sides in one run: `python -m benchmarks`, or `make bench`."""
+"""Benchmarks of hermes against peers, both sides in one run: `python -m benchmarks`, or `make bench`."""

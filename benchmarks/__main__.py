@@ -1,6 +1,6 @@
 """Run rows of the table: `python -m benchmarks [ROW…] [--repeats N] [--quick]`.
 
-Prints one table, writes one JSON file under benchmarks/results/, and exits 1 where a gate failed.
+Prints one table, writes one JSON file under benchmarks/results/, and exits 1 if a gate failed.
 """
 
 import argparse
@@ -40,7 +40,7 @@ Rows = Mapping[str, Callable[[Bench], list[Line]]]
 
 
 def main(arguments: Sequence[str], known: Rows = ROWS, results: Path = RESULTS) -> int:
-    """Measure rows of those that are known, write under `results`, and return the exit code."""
+    """Measure the requested rows, write a file under `results`, and return the exit code."""
     wanted = _parse(arguments, list(known))
     machine = hardware.probe()
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as name:
@@ -81,7 +81,7 @@ def _parse(arguments: Sequence[str], known: Sequence[str]) -> argparse.Namespace
 
 
 def measured(rows: Rows, bench: Bench) -> tuple[list[Line], dict[str, float]]:
-    """Return every row's lines and how many seconds each row took. One that breaks ends no other."""
+    """Return the lines of all rows and the seconds each took. A failed row does not stop the others."""
     lines: list[Line] = []
     seconds = {}
     for name, row in rows.items():
@@ -96,7 +96,7 @@ def measured(rows: Rows, bench: Bench) -> tuple[list[Line], dict[str, float]]:
 
 
 def _about(bench: Bench, machine: hardware.Hardware) -> dict[str, Any]:
-    """Return what has to be known to compare the figures with other ones."""
+    """Return the facts that are needed to compare the figures with others."""
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "cpu": machine.cpu,

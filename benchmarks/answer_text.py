@@ -1,7 +1,7 @@
-"""Long answers to stream: made up, of any length, and the same ones each time.
+"""Synthetic long answers to stream, of any length and the same each time.
 
-It knows what models write: headings, paragraphs, lists, steps, code, quotes, tables. It refuses to know who
-shows them. A token here is a piece of about four characters; no tokenizer is asked.
+They contain headings, paragraphs, lists, steps, code, quotes and tables, as models write them. A token here
+is a piece of about four characters; no tokenizer is used.
 """
 
 import random
@@ -39,17 +39,17 @@ OPENERS = ("In practice,", "Note that", "Usually", "For example,", "Even so,", "
 
 WHICH = ("the", "a single", "each", "every", "the other")
 _MARKED = {"plain": 76, "code": 11, "strong": 6, "emphasis": 5, "link": 2}
-"""How often what is spoken of is marked up, in per cent."""
+"""How often a noun has each kind of markup, in percent."""
 
 
 def tokens(text: str) -> list[str]:
-    """Return the text in pieces of about four characters, as a tokenizer gives them, more or less."""
+    """Return the text in pieces of about four characters, approximately like those of a tokenizer."""
     return _TOKEN.findall(text)
 
 
 @cache
 def blocks(count: int, seed: int = 1) -> tuple[str, ...]:
-    """Return the blocks of an answer of at least `count` tokens, each with a blank line behind it."""
+    """Return the blocks of an answer of at least `count` tokens, each followed by a blank line."""
     writer, made, length = _Writer(seed).blocks(), list[str](), 0
     while length < count:
         made.append(next(writer))
@@ -58,9 +58,9 @@ def blocks(count: int, seed: int = 1) -> tuple[str, ...]:
 
 
 def answers(count: int, size: int, seed: int = 1) -> list[str]:
-    """Return an answer of about `count` tokens, cut between blocks into answers of about `size`.
+    """Return an answer of about `count` tokens, split between blocks into answers of about `size`.
 
-    Whatever the size, they are the same words.
+    The words are the same for every size.
     """
     whole = blocks(count, seed)
     lengths = [len(tokens(block)) for block in whole]
@@ -73,7 +73,7 @@ def answers(count: int, size: int, seed: int = 1) -> list[str]:
 
 
 def one_paragraph(count: int, seed: int = 1) -> str:
-    """Return a paragraph of `count` tokens, in which no line ends."""
+    """Return a paragraph of `count` tokens in a single line."""
     writer = _Writer(seed)
     text = writer.sentence()
     while len(pieces := tokens(text)) < count:
@@ -92,13 +92,13 @@ def one_fence(count: int, seed: int = 1) -> str:
 
 
 class _Writer:
-    """Writes one block after the other."""
+    """Writes one block after another."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)  # noqa: S311 - text, not secrets
 
     def blocks(self) -> Iterator[str]:
-        """Yield blocks without an end."""
+        """Yield blocks indefinitely."""
         since_table = 0
         while True:
             deck = [*_DECK]
@@ -120,7 +120,7 @@ class _Writer:
         return f"{self._one(DOES)}_{self._one(QUALITIES)}_{self._one(THINGS[:10])}"
 
     def _thing(self) -> str:
-        """Return a noun, now and then marked up."""
+        """Return a noun, sometimes with markup."""
         thing = f"{self._one(QUALITIES)} {self._one(THINGS)}"
         (kind,) = self._chance.choices(list(_MARKED), [*_MARKED.values()])
         match kind:
@@ -188,7 +188,7 @@ class _Writer:
         return "\n".join(["```python", *lines[:wanted], "```"])
 
     def function(self) -> str:
-        """Return a function in Python."""
+        """Return a Python function."""
         given, made = self._one(THINGS[:10]), self._one(THINGS[10:20])
         lines = [
             f"def {self._name()}({given}: list[int], limit: int = {self._chance.randrange(9999)}) -> int:"

@@ -1,8 +1,8 @@
-"""Rows G1 to G4 on a graphics card: `python -m benchmarks.gpu`, with `--help` for its flags.
+"""Rows G1 to G4 on a GPU: `python -m benchmarks.gpu`, with `--help` for its flags.
 
-The model is a Mistral 7B of random weights, so nothing is fetched. `--device cpu` is a dry run: a small
-shape, which shows that the rows work and says nothing about speed. Prints the card and one table, writes one
-JSON file, and exits 1 where a gate failed, and UNAVAILABLE where there is no card or too small a one.
+The model is a Mistral 7B with random weights, so nothing is downloaded. `--device cpu` is a dry run with a
+small shape, which shows that the rows work but measures nothing useful. Prints the GPU and one table, writes
+one JSON file, and exits 1 if a gate failed, or UNAVAILABLE if there is no GPU or its memory is too small.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.report import RESULTS, report, version
 from benchmarks.weights import missing
 
 UNAVAILABLE = 69
-"""EX_UNAVAILABLE of sysexits.h, as hermes itself ends where something that it needs is not there."""
+"""EX_UNAVAILABLE of sysexits.h, the exit code of hermes itself if something that it needs is missing."""
 NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes")
 DRY_RUN = "DRY RUN on the CPU with a small shape: these figures say nothing about any card"
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
     wanted = _parse(arguments)
     if words := refusal(wanted.device):
         return _refuse(words)
-    import torch  # noqa: PLC0415 - only where there is something to measure
+    import torch  # noqa: PLC0415 - only if there is something to measure
 
     from benchmarks.card.rows import measure, new_run  # noqa: PLC0415 - imports torch
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
             lines = measure(run)
         except torch.OutOfMemoryError:
             return _refuse(f"{device} has no room for {about['layers']} layers; --layers N asks for fewer")
-    if device.type == "cpu":  # a small shape on a processor meets and misses goals by chance
+    if device.type == "cpu":  # a small shape on a CPU meets or misses goals by chance
         lines = [dataclasses.replace(line, goal=None) for line in lines]
         print(DRY_RUN)
     return report(about, lines, results)
@@ -66,10 +66,10 @@ def _refuse(words: str) -> int:
 
 
 def refusal(device: str) -> str:
-    """Return why nothing can be measured on the device; nothing where it can."""
+    """Return the reason why the device cannot be measured, or an empty string if it can."""
     if words := missing(NEEDED):
         return words
-    import torch  # noqa: PLC0415 - the one that knows the card
+    import torch  # noqa: PLC0415 - needed to look for the GPU
 
     try:
         wanted = torch.device(device)
@@ -88,8 +88,8 @@ def refusal(device: str) -> str:
 
 
 def _about(device: Any) -> dict[str, Any]:
-    """Return what has to be known to compare the figures with other ones."""
-    import torch  # noqa: PLC0415 - loaded by now
+    """Return the facts that are needed to compare the figures with others."""
+    import torch  # noqa: PLC0415 - already loaded
 
     about: dict[str, Any] = {"date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
     if device.type == "cuda":

@@ -1,7 +1,4 @@
-"""How a measurement is taken: turns about, quiet moments, medians, the kernel's own account.
-
-It knows processes and numbers. It refuses to know what is being measured.
-"""
+"""Measuring: alternating repeats, waiting for a quiet machine, medians, and the kernel's accounting."""
 
 import os
 import statistics
@@ -16,10 +13,10 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 IDLE_WANTED = 0.93
-"""Share of the processors' time that must be idle before a repeat begins."""
+"""Share of CPU time that must be idle before a repeat begins."""
 QUIET_WINDOW_S = 0.3
 QUIET_PATIENCE_S = 20.0
-"""How long a repeat waits for a quiet machine; after that it runs, and the record says so."""
+"""How long a repeat waits for a quiet machine; then it runs anyway, which is recorded."""
 KIB = 1024
 HEAD = 120
 
@@ -32,7 +29,7 @@ class Goal:
     at_least: bool
 
     def met(self, ratio: float) -> bool:
-        """Whether the ratio keeps to it."""
+        """Return whether the ratio is within the limit."""
         return ratio >= self.limit if self.at_least else ratio <= self.limit
 
     def __str__(self) -> str:
@@ -43,7 +40,7 @@ class Goal:
 class Line:
     """One line of the table. `ratio` is hermes over peer.
 
-    `wrong` says why the result does not count, `skipped` why there is none.
+    `wrong` is the reason why the result is invalid, `skipped` the reason why there is none.
     """
 
     row: str
@@ -63,7 +60,7 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """FAILED where the gate did not pass, else whether the goal is met."""
+        """FAILED if the gate did not pass, else whether the goal is met."""
         if self.skipped:
             return "not measured"
         if self.wrong:
@@ -74,13 +71,13 @@ class Line:
 
 
 def not_measured(row: str, measure: str, words: str) -> Line:
-    """Return the line of a row that cannot be measured here, and why."""
+    """Return the line of a row that cannot be measured here, with the reason."""
     return Line(row, measure, "", 0, 0, skipped=words)
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every row is given: how often, with which model, where it may write, how long it may wait."""
+    """The settings of every row: repeats, model, folders to write to, threads, and seconds to wait."""
 
     repeats: int
     model: Path
@@ -91,7 +88,7 @@ class Bench:
     patience_s: float = QUIET_PATIENCE_S
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Return an environment with a home of its own, in which the starter is the only model."""
+        """Return an environment with a separate home, in which the starter is the only model."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -102,7 +99,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process that has ended. Times are seconds, `cpu_s` user and system together; `max_rss` is bytes.
+    """A process that has ended. Times are in seconds, `cpu_s` is user and system time, `max_rss` is in bytes.
 
     `text_s` is the time from the first piece of standard output to the last.
     """
@@ -123,10 +120,10 @@ def run_child(
     folder: Path | None = None,
     limit_s: float = 900,
 ) -> Child:
-    """Run a program in `folder` to its end, standard output in a pipe, and return what the kernel counted.
+    """Run a program in `folder` to its end, with standard output in a pipe, and return the kernel's counts.
 
-    After `limit_s` it is killed. A process's peak memory is never counted below what its parent had when it
-    was forked, so the caller must stay smaller than what it measures.
+    The program is killed after `limit_s`. The kernel never counts the peak memory of a process below that of
+    its parent at the fork, so the caller must stay smaller than the measured program.
     """
     with tempfile.TemporaryFile() as errors:
         began = time.perf_counter()
@@ -168,7 +165,7 @@ def _read(child: subprocess.Popen[bytes]) -> tuple[bytes, float]:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the machine was doing when a repeat began: seconds waited, share of idle time, load average."""
+    """The state of the machine when a repeat began: seconds waited, share of idle time, load average."""
 
     waited_s: float
     idle: float
@@ -176,7 +173,7 @@ class Moment:
 
 
 def _processor_times(stat: Path = Path("/proc/stat")) -> tuple[int, int]:
-    """Return idle and total processor time in ticks; zeros where the system does not say."""
+    """Return idle and total CPU time in ticks, or zeros if the system does not report them."""
     try:
         times = [int(word) for word in stat.read_text(encoding="ascii").splitlines()[0].split()[1:9]]
     except (OSError, ValueError, IndexError):
@@ -195,9 +192,9 @@ def _idle_share(window_s: float) -> float:
 def quiet_moment(
     patience_s: float = QUIET_PATIENCE_S, idle_share: Callable[[float], float] = _idle_share
 ) -> Moment:
-    """Wait until the processors are idle, but no longer than `patience_s`, and say how it was.
+    """Wait until the CPUs are idle, but no longer than `patience_s`, and return the state of the machine.
 
-    `idle_share` waits so many seconds and returns the share of them that was idle.
+    `idle_share` waits for the given number of seconds and returns the share of them that was idle.
     """
     began = time.monotonic()
     while True:
@@ -209,17 +206,17 @@ def quiet_moment(
 
 @dataclass(slots=True)
 class Turns(Generic[T]):
-    """What each side gave, in the order it was taken, and the moments it was taken in."""
+    """The results of each side in order, and the state of the machine at each repeat."""
 
     results: dict[str, list[T]]
     moments: list[Moment]
 
     def median(self, side: str, value: Callable[[T], float]) -> float:
-        """Return the middle value of one side."""
+        """Return the median value of one side."""
         return statistics.median(map(value, self.results[side]))
 
     def record(self, value: Callable[[T], float]) -> dict[str, Any]:
-        """Return every value and every moment, to be written down."""
+        """Return every value and every moment, for the JSON file."""
         given = {
             side: [round(value(result), 6) for result in results] for side, results in self.results.items()
         }
@@ -233,7 +230,7 @@ def turns_about(
     warm_up: bool = True,
     patience_s: float = QUIET_PATIENCE_S,
 ) -> Turns[T]:
-    """Run A, B, A, B …, each in as quiet a moment as there is, after one round that does not count."""
+    """Run A, B, A, B …, each at a quiet moment if possible, after one warm-up round that is not counted."""
     if warm_up:
         for side in sides.values():
             side()
@@ -246,7 +243,7 @@ def turns_about(
 
 
 def same(what: str, expected: object, given: Iterable[object]) -> str:
-    """Return, as a gate does, what is wrong where one of `given` is not `expected`, else nothing."""
+    """Return an error text if one of `given` is not `expected`, else an empty string."""
     for index, value in enumerate(given):
         if value != expected:
             return f"{what} {index + 1} is not the peer's: {_head(value)} instead of {_head(expected)}"
@@ -259,7 +256,7 @@ def _head(value: object) -> str:
 
 
 def ended_well(children: Iterable[Child], code: int = 0) -> str:
-    """Return what is wrong where a program did not end with `code`."""
+    """Return an error text if a program did not exit with `code`, else an empty string."""
     for child in children:
         if child.code != code:
             return f"exit code {child.code} instead of {code}: {child.stderr.decode(errors='replace')[-300:]}"

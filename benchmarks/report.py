@@ -1,7 +1,4 @@
-"""What a run leaves behind: one table on the screen, and one JSON file with every value.
-
-It knows lines. It refuses to know how they were measured.
-"""
+"""The report of a run: one table on the screen, and one JSON file with every value."""
 
 import dataclasses
 import datetime as dt
@@ -18,7 +15,7 @@ COLUMNS = ("row", "measure", "hermes", "peer", "ratio", "goal", "met?")
 
 
 def report(about: Mapping[str, Any], lines: Sequence[Line], folder: Path) -> int:
-    """Print the table and what is wrong, write one JSON file, and return 1 where a gate failed."""
+    """Print the table and the errors, write one JSON file, and return 1 if a gate failed, else 0."""
     print(table(lines))
     for line in lines:
         if words := line.wrong or line.skipped:
@@ -28,7 +25,7 @@ def report(about: Mapping[str, Any], lines: Sequence[Line], folder: Path) -> int
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Return the lines as a Markdown table whose columns stand under each other."""
+    """Return the lines as a Markdown table with aligned columns."""
     rows = [COLUMNS, *((_cells(line)) for line in lines)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(COLUMNS))]
     texts = [
@@ -65,7 +62,7 @@ def _write(about: Mapping[str, Any], lines: Sequence[Line], folder: Path) -> Pat
 
 
 def version(package: str) -> str:
-    """Return the version of an installed package, in words where there is none."""
+    """Return the version of an installed package, or "not installed"."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,6 +1,6 @@
-"""Hugging Face weights for the rows that need torch, made by the tests' own maker in a process of their own.
+"""Hugging Face weights for the rows that need torch, made in a child process by the tests' `weights` module.
 
-A child's peak memory is never counted below its parent's, so the benchmark itself never imports torch.
+The kernel never counts a child's peak memory below its parent's, so the benchmark itself never imports torch.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ from benchmarks.measure import Bench, ended_well, run_child
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes", "gguf", "mistral_common")
-"""What the engine and `tests/weights.py` import."""
+"""The packages that the engine and `tests/weights.py` import."""
 MAKERS = {
     "starter": "starter_folder(pathlib.Path(sys.argv[1]))",
     "tiny mistral": "tiny_mistral_folder()",
@@ -21,13 +21,13 @@ MAKERS = {
 
 
 def missing(needed: Sequence[str] = NEEDED) -> str:
-    """Return which packages are not there, in words; nothing where all are."""
+    """Return a text that names the missing packages, or an empty string if all are installed."""
     absent = [name for name in needed if importlib.util.find_spec(name) is None]
     return f"not installed: {', '.join(absent)}; 'make bench' installs what the rows need" if absent else ""
 
 
 def folder(bench: Bench, name: str = "starter") -> Path:
-    """Return a model as a folder in bfloat16. Raises RuntimeError where it cannot be made."""
+    """Return the folder of a model in bfloat16. Raises RuntimeError if it cannot be made."""
     code = f"import pathlib, sys, tests.weights as w; print(w.{MAKERS[name]})"
     child = run_child([sys.executable, "-c", code, bench.model], os.environ, folder=ROOT)
     if wrong := ended_well([child]):

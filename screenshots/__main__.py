@@ -1,4 +1,4 @@
-"""Take the pictures: `python -m screenshots [SCENE ...]`; without a name, all of them.
+"""Take screenshots: `python -m screenshots [SCENE ...]`; without a name, all of them.
 
 Writes docs/screens/: each scene at each size as a text, and as an SVG in a dark and a light palette.
 """
@@ -13,7 +13,7 @@ from screenshots.scenes import SCENES, SIZES
 
 
 def main() -> int:
-    """Take them, and say which."""
+    """Take the screenshots, print their file names, and return the exit code."""
     names = [scene.name for scene in SCENES]
     parser = argparse.ArgumentParser(prog="python -m screenshots", description=__doc__)
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"one of {', '.join(names)}")

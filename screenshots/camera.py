@@ -1,8 +1,7 @@
-"""The camera: runs the real `hermes chat` on a pty, presses a scene's keys, and keeps the screen.
+"""The camera: runs the real `hermes chat` on a pty, presses a scene's keys, and captures the screen.
 
-It knows the process, the pty and pyte. It refuses to know what the scenes say and what a picture becomes.
-Whatever would change from one run to the next is kept out here: the home is empty, the hub out of reach, the
-environment fixed, the script named without its folder, and two figures are pinned.
+Pictures are reproducible: the home is empty, the hub cannot be reached, the environment is fixed, the script
+is named without its folder, and two figures are pinned.
 """
 
 import json
@@ -24,15 +23,15 @@ from tests.terminal.screen import PATIENCE_S, Screen, Terminal
 ROOT = Path(__file__).parents[1]
 SCRIPT = "answers.toml"
 QUIET_S = 0.25
-"""For so long nothing may have come: prompt_toolkit paints twice, before and after it knows where it is."""
+"""Seconds without output before a capture: prompt_toolkit paints again when it gets the cursor position."""
 READY = f"of {CONTEXT_SIZE:,} tokens"
-"""In the toolbar, which is the last row, while a prompt waits and its model is there."""
+"""Text of the toolbar, which is the last row, while a prompt waits and its model is loaded."""
 ASKS_FOR_THE_CURSOR = b"\x1b[6n"
-"""What prompt_toolkit writes once a prompt: the new one is told from the old without knowing how it looks."""
+"""prompt_toolkit writes this once per prompt, which distinguishes a new prompt from the old one."""
 PINNED = {
     # The version, which a release would change on every picture.
     r"(?<=hermes )\d+\.\d+\.\d+\S*": "x.y.z",
-    # How fast a script is read says nothing of a model, and is different each time.
+    # The speed of a script is not that of a model, and differs each time.
     r"\b[\d,]+ tok/s": "42 tok/s",
 }
 _EXTENDED = {38, 48}
@@ -41,17 +40,17 @@ _DIM, _NORMAL = 2, {0, 22}
 
 
 class DimScreen(Screen):
-    """A screen that remembers what is dim, which pyte does not.
+    """A screen that stores the dim attribute, which pyte does not.
 
-    It is kept where pyte keeps what blinks, and nothing of hermes' does.
+    It is stored in pyte's blink attribute, which hermes does not use.
     """
 
     def select_graphic_rendition(self, *codes: int) -> None:
-        """Take a style on, dim among them."""
+        """Apply style codes, including dim."""
         dim, rest = self.cursor.attrs.blink, iter(codes or (0,))
         super().select_graphic_rendition(*codes)
         for code in rest:
-            if code in _EXTENDED:  # an index or three shares follow, which are no styles
+            if code in _EXTENDED:  # an index or three color values follow, which are not styles
                 for _ in range({_INDEXED: 1, _DIRECT: 3}.get(next(rest, 0), 0)):
                     next(rest, 0)
             elif code == _DIM or code in _NORMAL:
@@ -59,7 +58,7 @@ class DimScreen(Screen):
         self.cursor.attrs = self.cursor.attrs._replace(blink=dim)
 
     def picture(self) -> Picture:
-        """Return what stands on it."""
+        """Return the content of the screen."""
         rows = [[_glyph(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)]
         return Picture(rows, None if self.cursor.hidden else (self.cursor.x, self.cursor.y))
 
@@ -79,7 +78,7 @@ def _glyph(cell: Char) -> Glyph:
 
 
 class Camera(Terminal):
-    """A terminal whose screen can be kept. The program is this checkout's, run in `folder`."""
+    """A terminal whose screen can be captured. It runs the program of this checkout in `folder`."""
 
     def __init__(self, folder: Path, arguments: list[str], columns: int, rows: int) -> None:
         self._screen = self._shown = DimScreen(columns, rows, history=1000)
@@ -94,16 +93,16 @@ class Camera(Terminal):
             timeout=PATIENCE_S,
         )
         self.child.delaybeforesend = None
-        self._screen.write_process_input = self.child.send  # type: ignore[method-assign] # as the base does
+        self._screen.write_process_input = self.child.send  # type: ignore[method-assign] # as in the base class
 
     def press(self, step: Step) -> None:
-        """Press keys, and wait for what comes of them."""
+        """Press keys, and wait for their result."""
         prompts = self._prompts + step.keys.count("\r")
         self.type(step.keys)
         self.wait_for_prompt(prompts, step.until)
 
     def wait_for_prompt(self, number: int = 1, words: str = "") -> None:
-        """Wait until that prompt stands still and the words have come, wherever their rows break."""
+        """Wait until prompt `number` is stable and the words are on the screen, regardless of line breaks."""
         end, quiet_since = time.monotonic() + PATIENCE_S, time.monotonic()
         while time.monotonic() < end:
             before = len(self.raw)
@@ -120,16 +119,16 @@ class Camera(Terminal):
 
     @property
     def _prompts(self) -> int:
-        """How many prompts there have been."""
+        """The number of prompts so far."""
         return self.raw.count(ASKS_FOR_THE_CURSOR)
 
     def picture(self) -> Picture:
-        """Return the screen as it stands."""
+        """Return the current screen."""
         return self._shown.picture().pinned(PINNED)
 
 
 def take(scene: Scene, columns: int, rows: int) -> Picture:
-    """Return what is seen at the end of a scene. Raises AssertionError where it takes another course."""
+    """Return the screen at the end of a scene. Raises AssertionError if expected output does not appear."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / SCRIPT).write_text(_script(scene), encoding="utf-8")
@@ -142,6 +141,6 @@ def take(scene: Scene, columns: int, rows: int) -> Picture:
 
 
 def _script(scene: Scene) -> str:
-    """Return the scripted engine's file; JSON's strings are TOML's, too."""
+    """Return the scripted engine's file. JSON strings are valid TOML strings."""
     turns = [f"[[turns]]\ntext = {json.dumps(text)}\n" for text in scene.answers]
     return f"context_size = {CONTEXT_SIZE}\n" + "".join(turns)

@@ -1,4 +1,4 @@
-"""The files of a picture: their names in docs/screens, and what stands in each."""
+"""The files of a picture: their names in docs/screens, and their contents."""
 
 from collections.abc import Mapping
 from pathlib import Path

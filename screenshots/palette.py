@@ -1,19 +1,19 @@
-"""The colours that stand in for a person's terminal: a dark and a light one.
+"""The color palettes of the screenshots: a dark and a light one.
 
-Every colour but black and white, which hermes leaves alone, has a contrast of at least 4.5 to 1 with the
-background, as in a terminal that somebody has set up to be read. Most of them are those of GitHub's Primer.
+Every color except black and white, which hermes does not use, has a contrast of at least 4.5 to 1 with the
+background, as in a terminal with readable colors. Most of them are from GitHub's Primer.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 NAMES = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
-"""pyte's names for the eight colours in the terminals' order; what it calls brown is yellow."""
+"""pyte's names for the eight colors in the terminals' order; its "brown" is yellow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """What `default` and the sixteen names look like, as CSS colours. `frame` is the line around it all."""
+    """The CSS colors of `default` and of the sixteen names. `frame` is the border of the picture."""
 
     name: str
     foreground: str
@@ -22,7 +22,7 @@ class Palette:
     colours: Mapping[str, str]
 
     def colour(self, name: str, default: str) -> str:
-        """Return the CSS colour for a cell's: six digits stand for themselves."""
+        """Return the CSS color of a cell's color name. Six hexadecimal digits are used as they are."""
         if name == "default":
             return default
         return self.colours.get(name) or f"#{name}"

@@ -1,8 +1,4 @@
-"""A picture: the cells of a screen as they stood at one moment, and the cursor.
-
-It knows characters and how each one looks. It refuses to know what drew them and what they become: a text
-file here, an SVG in `svg.py`.
-"""
+"""A picture: the cells of a screen at one moment, and the cursor."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +9,7 @@ from dataclasses import dataclass, replace
 class Glyph:
     """One cell. `data` is empty in the second cell of a wide character.
 
-    A colour is `default`, one of the sixteen by pyte's name, or six hexadecimal digits.
+    A color is `default`, one of the sixteen by pyte's name, or six hexadecimal digits.
     """
 
     data: str = " "
@@ -29,19 +25,19 @@ class Glyph:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Rows of cells, all of one length. `cursor` is a column and a row, or None where it is hidden."""
+    """Rows of cells, all of one length. `cursor` is a column and a row, or None if it is hidden."""
 
     rows: Sequence[Sequence[Glyph]]
     cursor: tuple[int, int] | None = None
 
     def text(self) -> str:
-        """Return the characters alone: a line a row, without blanks at the ends."""
+        """Return only the characters: one line per row, without trailing blanks."""
         return "".join(f"{''.join(cell.data for cell in row).rstrip()}\n" for row in self.rows)
 
     def pinned(self, figures: Mapping[str, str]) -> "Picture":
-        """Return the picture with a text of its own for whatever a pattern matches within one row.
+        """Return the picture with each match of a pattern within one row replaced by its fixed text.
 
-        What stands to the right of it moves up; the row keeps its length.
+        The cells to the right of it move; the row keeps its length.
         """
         return replace(self, rows=[_pinned(row, figures) for row in self.rows])
 
@@ -49,7 +45,7 @@ class Picture:
 def _pinned(row: Sequence[Glyph], figures: Mapping[str, str]) -> list[Glyph]:
     cells = list(row)
     for pattern, text in figures.items():
-        characters = "".join(cell.data[:1] or "\0" for cell in cells)  # one a cell, so that places agree
+        characters = "".join(cell.data[:1] or "\0" for cell in cells)  # one per cell, so that indices agree
         for found in reversed([*re.finditer(pattern, characters)]):
             looks = cells[found.start()]
             cells[found.start() : found.end()] = [replace(looks, data=character) for character in text]

@@ -1,8 +1,4 @@
-"""The scenes: what is typed, and what is answered.
-
-It knows words. It refuses to know how hermes draws them and what it says of itself: when that has changed,
-the same scenes are taken again.
-"""
+"""The scenes of the screenshots: the keys that are typed, and the model's answers."""
 
 from dataclasses import dataclass
 
@@ -13,9 +9,9 @@ SIZES = ((80, 24), (120, 40))
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Keys to press, and words that the screen has thereafter, wherever its rows break.
+    """Keys to press, and words that are on the screen afterwards, regardless of line breaks.
 
-    Each Enter is waited for without words: a new prompt follows.
+    After each Enter, the camera also waits for a new prompt.
     """
 
     keys: str
@@ -24,7 +20,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One picture's course. The model gives its `answers` one after the other; `title` says what is seen."""
+    """The steps of one picture. The model gives its `answers` in order; `title` describes the picture."""
 
     name: str
     title: str

@@ -1,7 +1,7 @@
-"""A picture as SVG: one rectangle a coloured stretch, one text a stretch that looks alike.
+"""A picture as SVG: a rectangle for each colored run of cells, and a text for each run of one style.
 
-It knows SVG and cells. The file stands by itself: fonts are those of whoever looks at it, and each stretch is
-told how wide it is, so that the columns agree in any of them. Equal pictures give equal files.
+The file is self-contained. It uses the viewer's fonts, and each run has an explicit width, so that the
+columns are aligned in any font. Equal pictures give equal files.
 """
 
 import re
@@ -16,7 +16,7 @@ from screenshots.picture import Glyph, Picture
 FONT_PX = 14
 CELL_WIDTH, CELL_HEIGHT = 8.4, 18
 BASELINE = 13.5
-"""From the upper edge of a cell to the line on which letters stand."""
+"""Distance from the upper edge of a cell to the baseline of the text."""
 MARGIN = 12
 FONTS = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace"
 CLASSES = {"bold": "b", "dim": "d", "italic": "i", "underlined": "u", "struck": "s"}
@@ -28,11 +28,11 @@ CSS = (
 )
 
 _STRETCH = re.compile("w|x+(?: x+)*")
-"""What becomes one text, in the shapes of its cells: XML would make one blank of two."""
+"""The cell shapes of a run that becomes one text. Double blanks split it, since XML would merge them."""
 
 
 def svg(picture: Picture, palette: Palette, title: str) -> str:
-    """Return the picture in the palette's colours, under a title that is read to who does not see it."""
+    """Return the picture in the palette's colors, with a title for screen readers."""
     columns, rows = len(picture.rows[0]), len(picture.rows)
     width, height = columns * CELL_WIDTH + 2 * MARGIN, rows * CELL_HEIGHT + 2 * MARGIN
     size = f'width="{_number(width)}" height="{_number(height)}"'
@@ -52,7 +52,7 @@ def svg(picture: Picture, palette: Palette, title: str) -> str:
 
 
 def _with_cursor(picture: Picture) -> list[list[Glyph]]:
-    """Return the rows with the cursor as a block: its cell's colours turned round."""
+    """Return the rows with the cursor as a block, which has the colors of its cell reversed."""
     rows = [list(row) for row in picture.rows]
     if picture.cursor is not None:
         column, number = picture.cursor
@@ -65,7 +65,7 @@ def _with_cursor(picture: Picture) -> list[list[Glyph]]:
 
 
 def _row(row: Sequence[Glyph], number: int, palette: Palette) -> Iterator[str]:
-    """Yield a row's elements. What is behind the text comes first, lest it cover a neighbour's overhang."""
+    """Yield a row's elements. Backgrounds come first, so as not to cover the overhang of adjacent text."""
     stretches, column = [], 0
     for look, group in groupby(row, key=lambda cell: replace(cell, data="")):
         cells = list(group)
@@ -99,7 +99,7 @@ def _texts(column: int, number: int, look: Glyph, cells: Sequence[Glyph], palett
 
 
 def _shapes(cells: Sequence[Glyph]) -> str:
-    """Return a character for each cell: x narrow, w wide, a dot for the second half of that, or a blank."""
+    """Return a character for each cell: x if narrow, w if wide, a dot for its second half, or a blank."""
     shapes = ""
     for place, cell in enumerate(cells):
         is_wide = place + 1 < len(cells) and not cells[place + 1].data
@@ -108,7 +108,7 @@ def _shapes(cells: Sequence[Glyph]) -> str:
 
 
 def _colours(look: Glyph, palette: Palette) -> tuple[str, str]:
-    """Return a cell's ink and what is behind it."""
+    """Return the foreground and background colors of a cell."""
     ink = palette.colour(look.ink, palette.foreground)
     behind = palette.colour(look.behind, palette.background)
     return (behind, ink) if look.reverse else (ink, behind)

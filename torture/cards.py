@@ -1,10 +1,9 @@
 """Read damaged persona files: `python -m torture.cards [COUNT] [--seed N]`.
 
-COUNT mutants of every format go through `table.read`, and what was read is changed, written and read again.
-It is done in child processes in which nothing else happens: each tells of every exception that is no
-PersonaError, of every file, program, connection or piece of code that Python's audit hook sees, of its memory
-and the time.
-Exits 1 where one of the bounds below does not hold.
+COUNT mutants of the formats are read with `table.read`, and each persona is changed, written and read again.
+This runs in separate child processes. Each reports every exception that is not a PersonaError, every file,
+program, connection or piece of code that Python's audit hook sees, its memory and the time.
+Exits 1 if one of the bounds below does not hold.
 """
 
 import argparse
@@ -33,9 +32,9 @@ SEED: Final = 20_261_123
 MOST_SECONDS: Final = 1.0
 MOST_MEMORY: Final = 64 << 20
 A_CHILD: Final = 2_000
-"""So many files go through one process."""
+"""Number of files that one process reads."""
 _HANGS: Final = 30
-"""Seconds after which a file is taken to hang."""
+"""Seconds after which the process is considered to hang."""
 _SHOWN: Final = 5
 _LENGTH: Final = struct.Struct(">I")
 _SOURCE: Final = Path("some.file")
@@ -54,12 +53,12 @@ _DEEDS: Final = (
         "import",
     ),
 )
-"""Whose audit events no reader of files may cause; `os.` has those that make, rename and remove."""
+"""Prefixes of audit events that reading must not cause; `os.` covers creating, renaming and removing."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of a run."""
+    """The result of a run."""
 
     count: int = 0
     read: int = 0
@@ -70,7 +69,7 @@ class Result:
     wrong: Counter[str] = field(default_factory=Counter)
 
     def take(self, what: str, told: dict[str, Any], baseline: int) -> None:
-        """Add what a child told of one file."""
+        """Add a child's report about one file."""
         self.count += 1
         self.read += told["read"]
         for one in told["wrong"]:
@@ -94,7 +93,7 @@ class Result:
 
 
 def torture(seed: int, count: int) -> Result:
-    """Read so many mutants of a seed, one after the other."""
+    """Read `count` mutants of a seed, one after another."""
     result = Result()
     for start in range(0, count, A_CHILD):
         with _child() as (say, told):
@@ -133,8 +132,8 @@ def _child() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 
 def be_the_child() -> None:
-    """Read files from standard input, each behind its length, and tell of each in a line of JSON."""
-    for data in mutants.SAMPLES.values():  # loads every module, and the library's caches
+    """Read files from standard input, each after its length, and report on each in a line of JSON."""
+    for data in mutants.SAMPLES.values():  # loads every module, and fills the library's caches
         _tell(data, [])
     wrong = list[str]()
     memory = os.open("/proc/self/status", os.O_RDONLY)
@@ -149,7 +148,7 @@ def be_the_child() -> None:
 
 
 def _tell(data: bytes, wrong: list[str]) -> dict[str, Any]:
-    """Read a file, change what was read, write it and read that, and tell of it."""
+    """Read a file, change the persona, write it, read that again, and return a report."""
     wrong.clear()
     longest, is_read, found = 0.0, False, None
     try:
@@ -165,11 +164,11 @@ def _tell(data: bytes, wrong: list[str]) -> dict[str, Any]:
                 made = table.write(replace(found.persona, personality="other"), found.kind, data)
             finally:
                 longest = max(longest, time.process_time() - began)
-            found = None  # nobody holds the old one while the new one is read
+            found = None  # frees the old one before the new one is read
             table.read(made, _SOURCE)
     except PersonaError:
         pass
-    except BaseException as error:  # noqa: BLE001 - it is what is looked for
+    except BaseException as error:  # noqa: BLE001 - the test looks for these
         place = traceback.extract_tb(error.__traceback__)[-1]
         wrong.append(f"{type(error).__name__}: {error} at {Path(place.filename).name}:{place.lineno}"[:300])
     return {"read": is_read, "seconds": longest, "wrong": list(wrong)}
@@ -185,7 +184,7 @@ def _hear(event: str, arguments: tuple[Any, ...], wrong: list[str]) -> None:
 
 
 def _memory(status: int, which: bytes) -> int:
-    """Return the memory that this process has, or the most that it has had, in bytes: Linux tells it."""
+    """Return the current or the peak memory of this process in bytes, as reported by Linux."""
     for line in os.pread(status, 10_000, 0).splitlines():
         if line.startswith(which):
             return int(line.split()[1]) * 1024
@@ -193,7 +192,7 @@ def _memory(status: int, which: bytes) -> int:
 
 
 def main() -> int:
-    """Run it, print the figures in one line, and return the exit code."""
+    """Run the test, print the figures in one line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("count", nargs="?", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=SEED)

@@ -1,7 +1,7 @@
-"""hermes as a process of its own, without the time that its imports take: a fork of this one.
+"""hermes as a separate process, forked from this one to save the time of its imports.
 
-From the streams on it is the program itself: `main`, its signals, its exit code. What it says on standard
-output and standard error stands in one file, in the order in which it was said.
+It runs the program itself with its own streams: `main`, its signals, its exit code. Standard output and
+standard error are written to one file, in order.
 """
 
 import json
@@ -21,7 +21,7 @@ import hermes_cli.commands.chat
 import hermes_cli.commands.converse
 import hermes_cli.repl.loop
 import hermes_cli.repl.prompt
-import hermes_cli.repl.state  # noqa: F401 - imported once here, and not in each of thousands of children
+import hermes_cli.repl.state  # noqa: F401 - imported once here instead of in each of thousands of children
 from hermes_cli.__main__ import main
 from hermes_cli.config import HOME_VARIABLE
 
@@ -32,14 +32,14 @@ TRACER = "TracerPid:\t"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended: its exit code (negative: a signal; None: it hung), and what it said."""
+    """How a child ended: its exit code (negative: a signal; None: it hung), and its output."""
 
     code: int | None
     said: str
 
 
 def fork(work: Callable[[], object], stdin: bytes = b"", output: Path | None = None) -> int:
-    """Start `work` in a fork with these streams and return its process id. It ends with `work`."""
+    """Start `work` in a fork with these streams and return the process id. The fork ends after `work`."""
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -57,7 +57,7 @@ def fork(work: Callable[[], object], stdin: bytes = b"", output: Path | None = N
             os.dup2(said, 2)
             os.close(said)
         work()
-    except BaseException:  # noqa: BLE001 - a fork must never go on as its parent
+    except BaseException:  # noqa: BLE001 - a fork must never continue as its parent
         traceback.print_exc()
         os._exit(BROKE)
     os._exit(0)
@@ -70,7 +70,7 @@ def hermes(
     stdin: bytes = b"",
     before: Callable[[], object] = lambda: None,
 ) -> int:
-    """Start hermes with a home of its own and return its process id. `before` runs in it first."""
+    """Start hermes with a separate home and return its process id. `before` runs first in that process."""
 
     def work() -> None:
         os.environ[HOME_VARIABLE] = str(home)
@@ -82,7 +82,7 @@ def hermes(
 
 
 def wait_until_traced() -> None:
-    """Wait for the tracer that a parent has asked to come."""
+    """Wait until the tracer that the parent started is attached."""
     end = time.monotonic() + HANGS_S
     status = Path("/proc/self/status")
     while f"{TRACER}0\n" in status.read_text(encoding="ascii"):
@@ -92,7 +92,7 @@ def wait_until_traced() -> None:
 
 
 def wait(child: int, limit_s: float = HANGS_S) -> int | None:
-    """Wait for a child and return its exit code, or None where it had to be killed."""
+    """Wait for a child and return its exit code, or None if it had to be killed."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -105,7 +105,7 @@ def wait(child: int, limit_s: float = HANGS_S) -> int | None:
 
 
 def script(file: Path, answers: Sequence[str], context_size: int = 4096) -> str:
-    """Write a script for the scripted engine and return the name to give after -m."""
+    """Write a script for the scripted engine and return its name for -m."""
     lines = [f"context_size = {context_size}"]
     for answer in answers:
         lines += ["[[turns]]", f"text = {json.dumps(answer)}"]

@@ -1,7 +1,7 @@
-"""One conversation with the program, line by line, and what must have come of it whatever failed beneath.
+"""One conversation with the program, line by line, and the checks of its result after a fault.
 
-What the person has seen is acknowledged: once an answer has begun, its question must be on the disk; once it
-has ended, the whole of it. After the notice that nothing more is kept, nothing is acknowledged any more.
+Everything that the user has seen is acknowledged: when an answer has begun, its question must be on the disk;
+when it has ended, the whole answer. After the notice that nothing more is saved, nothing is acknowledged.
 """
 
 import re
@@ -13,9 +13,9 @@ from torture import child, look
 LINES = b"one\ntwo\n/regen\n/undo\nthree\n"
 ANSWERS = ("1: Uno.", "2: Due.", "3: Again.", "4: Tre.")
 ASKED = ("one", "two", "two", "three")
-"""Whose answers they are."""
+"""The question of each answer."""
 EARLIER: set[look.Key] = {("user", "complete", "earlier"), ("assistant", "complete", "0: Earlier.")}
-"""What a home holds in which a conversation was held before."""
+"""The messages in a home that already has a conversation."""
 REMARKS = re.compile(
     r"^(\(going on behind \d+ messages?\)|\(\d of \d\)|1 turn undone; /tree shows where they are\.)\n",
     re.MULTILINE,
@@ -24,7 +24,7 @@ TOLD = re.compile(
     r"(?:from here on nothing is kept|nothing of this conversation is kept): [^\n]*\n(?:  [^\n]*\n)?"
 )
 REMARKED = re.compile(r"^\(the other answers cannot be read: [^\n]*\)\n", re.MULTILINE)
-"""What is told of a fault that ends nothing: the keeping goes on."""
+"""The notice about a fault after which saving continues."""
 REFUSED = re.compile(r"^hermes: [^\n]*(full|fails|cannot|damaged|conversations)", re.MULTILINE)
 OUTCOMES = ("told", "refused", "harmless", "silent loss")
 
@@ -32,9 +32,9 @@ OUTCOMES = ("told", "refused", "harmless", "silent loss")
 def judge(
     ended: child.Ended, file: Path, earlier: set[look.Key], answers: Sequence[str] = ANSWERS
 ) -> tuple[str, list[str]]:
-    """Return what came of a conversation, of OUTCOMES, and what is wrong with that.
+    """Return the outcome of a conversation, one of OUTCOMES, and the errors in it.
 
-    `earlier` is what was in the database before it.
+    `earlier` has the messages that were in the database before.
     """
     text, remarked = REMARKED.subn("", REMARKS.sub("", ended.said))
     whole = "".join(f"{answer}\n" for answer in answers)
@@ -55,7 +55,7 @@ def judge(
 
 
 def acknowledged(said: str, answers: Sequence[str] = ANSWERS) -> set[look.Key]:
-    """Return the messages that must be there once so much of the answers was shown."""
+    """Return the messages that must be in the database after the output `said` was shown."""
     wanted: set[look.Key] = set()
     place = 0
     for asked, answer in zip(ASKED, answers, strict=True):

@@ -1,15 +1,15 @@
-"""Let each system call on the store's files fail, one at a time: `python -m torture.faults`.
+"""Make each system call on the store's files fail, one at a time: `python -m torture.faults`.
 
-A conversation is held line by line by the program itself, four answers of a script, while strace makes the
-nth call of a kind fail with ENOSPC, EIO or EMFILE: for every kind of call that touches the store's files, for
-every n until the fault no longer fires, and, for what writes, also with a disk that stays full from then on.
-It is done to a new home (`new`), and to one whose last writer was killed in the middle of a write, with which
-`chat -c` goes on (`again`).
+The program runs a conversation line by line, with four answers of a script, while strace makes the nth call
+of a kind fail with ENOSPC, EIO or EMFILE: for every kind of call that touches the store's files, for every n
+until the fault no longer fires, and, for calls that write, also with a disk that stays full from then on.
+This is done with a new home (`new`), and with one whose last writer was killed in the middle of a write and
+whose conversation `chat -c` continues (`again`).
 
-After each run all four answers must have come (or the start was refused in words), and the database must open
-and be sound. Where the fault was told, all that was acknowledged before is there, once; where it was not, it
-has done no harm: everything is there, once. Exits 1 where one of these does not hold. Needs strace, and the
-right to trace.
+After each run all four answers must have been printed (or the start failed with an error message), and the
+database must open and be undamaged. If the fault was reported, everything acknowledged before is in the
+database exactly once. If it was not reported, it did no harm: everything is there exactly once. Exits 1 if
+one of these does not hold. Needs strace, and the right to trace.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from torture import child, conversation
 
 ERRORS = ("ENOSPC", "EIO", "EMFILE")
 WRITES = ("openat", "pwrite64", "write", "fsync", "fdatasync", "ftruncate", "mkdir", "fcntl", "flock")
-"""Calls that a full disk may go on refusing."""
+"""Calls that may keep failing on a full disk."""
 PATHS = (
     "",
     "/conversations.db",
@@ -46,7 +46,7 @@ CALL = re.compile(r"^\d+ +(\w+)\(")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The `number`th `call` fails with `error`, and, where it `stays`, each one after it."""
+    """The `number`th `call` fails with `error`, and, if it `stays`, each one after it."""
 
     home: str
     call: str
@@ -56,7 +56,7 @@ class Fault:
 
     @property
     def option(self) -> str:
-        """It as strace takes it."""
+        """The fault as an option of strace."""
         return f"inject={self.call}:error={self.error}:when={self.number}{'+' if self.stays else ''}"
 
     def __str__(self) -> str:
@@ -66,14 +66,14 @@ class Fault:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the faults."""
+    """The outcomes of the faults."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
 
 class Stage:
-    """A folder in which one conversation after the other is held."""
+    """A folder in which one conversation after another runs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -88,7 +88,7 @@ class Stage:
         return self._home / "data" / "conversations.db"
 
     def run(self, home: str, option: str) -> tuple[child.Ended, str]:
-        """Hold the conversation under strace, and return how it ended and strace's log."""
+        """Run the conversation under strace, and return how it ended and strace's log."""
         for path in (self._home, self._log, self._said):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if home == "again":
@@ -105,7 +105,7 @@ class Stage:
         return child.Ended(code, said), self._log.read_text(encoding="utf-8", errors="replace")
 
     def _make_template(self) -> None:
-        """Make a home whose last writer was killed while a transaction was half written."""
+        """Make a home as if its last writer had been killed while a transaction was half written."""
         model = child.script(self._folder / "earlier.toml", ["0: Earlier."])
         number = child.hermes(["chat", "-m", model], self._home, self._said, b"earlier\n")
         if child.wait(number) != 0:
@@ -128,7 +128,7 @@ def calls_of(log: str) -> list[str]:
 
 
 def faults(stage: Stage, home: str, call: str) -> Iterator[tuple[Fault, child.Ended, str]]:
-    """Yield each fault of a call that fires, with how the conversation ended, and the file that it hit."""
+    """Yield each fault of a call that fires, with the end of the conversation and the file that was hit."""
     kinds = [(error, False) for error in ERRORS] + [("ENOSPC", True)] * (call in WRITES)
     for error, stays in kinds:
         for number in itertools.count(1):
@@ -140,19 +140,19 @@ def faults(stage: Stage, home: str, call: str) -> Iterator[tuple[Fault, child.En
 
 
 def _hit(log: str) -> str:
-    """Return which file the fault in a log of strace hit, as a word."""
+    """Return a word for the file that the fault in a log of strace hit."""
     line = next(line for line in log.splitlines() if "(INJECTED)" in line)
     paths = [path for pair in PATH.findall(line) for path in pair if "/data" in path]
     return FILES.get(paths[-1].partition("/data")[2], "claims") if paths else "?"
 
 
 def judge(fault: Fault, ended: child.Ended, file: Path) -> tuple[str, list[str]]:
-    """Return what came of a fault, and what is wrong with that."""
+    """Return the outcome of a fault, and the errors in it."""
     return conversation.judge(ended, file, conversation.EARLIER if fault.home == "again" else set())
 
 
 def main() -> int:
-    """Let everything fail, and say what came of it."""
+    """Inject every fault, print a table of the outcomes, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m torture.faults", description=__doc__)
     parser.add_argument(
         "calls", nargs="*", help="kinds of calls; none means all that touch the store's files"

@@ -1,12 +1,12 @@
-"""Talk on a disk that fills up: `python -m torture.full`.
+"""Chat on a disk that fills up: `python -m torture.full`.
 
-The data folder is a file system of its own, of 64 KB and of every other size, page by page, from 4 KB up to
-one that is large enough. A conversation is held in it line by line by the program itself; and then one with
-which `chat -c` goes on where so many KB are left beside what is there (`again`). All four answers must come,
-or the start be refused in words; the person must be told at most once that nothing more is kept; everything
-acknowledged before that must be there, once, also for `sessions list` on the full disk; and the database must
-be sound. Then room is made: the next run must keep everything again, beside what was there. Exits 1 where one
-of these does not hold. Needs root, to mount a file system.
+The data folder is a separate file system, of every size from 4 KB up to one that is large enough, page by
+page, among them 64 KB. The program runs a conversation in it line by line; and then one that `chat -c`
+continues with that much space left beside the existing data (`again`). All four answers must be printed, or
+the start must fail with an error message; at most one notice that nothing more is saved may be shown;
+everything acknowledged before it must be in the database exactly once, also for `sessions list` on the full
+disk; and the database must be undamaged. Then space is freed: the next run must save everything again, in
+addition to the existing messages. Exits 1 if one of these does not hold. Needs root, to mount a file system.
 """
 
 import os
@@ -29,7 +29,7 @@ NAMED = 64 * KIB
 LATER = "Later."
 FILE = "conversations.db"
 ANSWERS = [f"{n}:" + "".join(f" word{word}" for word in range(n * 300)) for n in range(1, 5)]
-"""So long that the disk fills up between them."""
+"""They are so long that the disk fills up between them."""
 
 
 @contextmanager
@@ -41,16 +41,16 @@ def disk(folder: Path, size: int) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - as mount
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - like mount
 
 
 def resize(folder: Path, size: int) -> None:
     """Give the mounted file system another size."""
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)  # noqa: S607 - as above
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)  # noqa: S607 - see above
 
 
 def one_size(place: Path, size: int, *, again: bool) -> tuple[str, int, list[str]]:
-    """Return what came of a conversation on a disk of `size` bytes, how much is kept of it, what is wrong."""
+    """Return the outcome on a disk of `size` bytes, the number of saved messages, and the errors."""
     home, said = place / "home", place / "said"
     data = home / "data"
     with disk(data, ROOM if again else size):
@@ -65,7 +65,7 @@ def one_size(place: Path, size: int, *, again: bool) -> tuple[str, int, list[str
             resize(data, (facts.f_blocks - facts.f_bfree) * facts.f_frsize + size)
         model = child.script(place / "script.toml", ANSWERS, 10**6)
         ended = _run(["chat", *["-c"] * again, "-m", model], home, said, conversation.LINES)
-        copy = Path(shutil.copytree(data, place / "copy")) / FILE  # which has room to be opened
+        copy = Path(shutil.copytree(data, place / "copy")) / FILE  # off the full disk
         outcome, wrong = conversation.judge(ended, copy, conversation.EARLIER if again else set(), ANSWERS)
         kept = look.texts(copy)
         if kept:
@@ -76,7 +76,7 @@ def one_size(place: Path, size: int, *, again: bool) -> tuple[str, int, list[str
 
 
 def _with_room_again(place: Path, before: set[look.Key]) -> list[str]:
-    """Make room, and return what is wrong with what the next run keeps, and with what there was before."""
+    """Free space, and return the errors in the messages of the next run and in the earlier ones."""
     home, said = place / "home", place / "said"
     resize(home / "data", ROOM)
     ended = _run(["chat", "-m", child.script(place / "later.toml", [LATER])], home, said, b"later\n")
@@ -93,7 +93,7 @@ def _run(words: Sequence[str], home: Path, said: Path, stdin: bytes = b"") -> ch
 
 
 def main() -> int:
-    """Fill disks of many sizes, and say what came of it."""
+    """Fill disks of many sizes, print the outcomes, and return the exit code."""
     if os.geteuid() != 0:
         print("not measured: mounting a file system needs root")
         return 0

@@ -1,15 +1,16 @@
 """Kill a chat at random moments: `python -m torture.kill [RUNS] [--seed N]`.
 
-Each run is a process in which a session is kept as hermes keeps it: questions, answers that are streamed, and
-now and then another answer, an undo, an edit, or a new conversation; every third run goes on with the last
-conversation. What the person has seen is acknowledged: once an answer has begun, its question must be on
-the disk; once it has ended, all of it; and of one that grows, all but about the last second. A SIGKILL comes
-after a random time, counted from the start of the process, so that opening, making and mending the database
-are hit, too.
+Each run is a process that saves a session as hermes does: questions, streamed answers, and sometimes another
+answer, an undo, an edit, or a new conversation; every third run continues the last conversation. Everything
+that the user has seen is acknowledged: when an answer has begun, its question must be on the disk; when it
+has ended, all of it; and of a growing answer, all but about the last second. A SIGKILL is sent after a random
+time, counted from the start of the process, so that it also hits the opening, creation and repair of the
+database.
 
-After each kill the database must open and be sound, and hold every acknowledged turn once, each answer under
-its question. One database stays over all runs; every tenth run makes a new one. At the end everything that
-was ever acknowledged is looked for again. Exits 1 where something is lost, doubled or damaged.
+After each kill the database must open and be undamaged, and contain every acknowledged turn exactly once,
+each answer under its question. One database is used in all runs, except that every tenth run makes a new one.
+At the end everything that was ever acknowledged is looked for again. Exits 1 if something is lost, doubled or
+damaged.
 """
 
 import argparse
@@ -42,9 +43,9 @@ RUNS = 1000
 LONGEST_S = 0.3
 SLOW_LONGEST_S = 3.0
 NEW_LONGEST_S = 0.06
-"""How long a process lives that makes a new database: most of it is the making."""
+"""The longest life of a process that makes a new database; the making takes most of it."""
 OLDEST_S = 1.5
-"""Of an answer that grows, nothing older than this may be missing: a second, and the time a write takes."""
+"""Of a growing answer, nothing older than this may be missing: a second, and the time of a write."""
 TURNS = 300
 SLOW_DELAY_S = 0.01
 SYSTEM = (Message(Role.SYSTEM, "s"),)
@@ -52,7 +53,7 @@ SYSTEM = (Message(Role.SYSTEM, "s"),)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process: its number, and what kind of run it is."""
+    """One process: its number, and the kind of run."""
 
     number: int
     is_slow: bool = False
@@ -63,22 +64,22 @@ class Run:
         return f"question {self.number}.{place}"
 
     def answer(self, place: int) -> str:
-        """Return the `place`th answer: nothing else begins as it does."""
+        """Return the `place`th answer, whose beginning is unique."""
         length = 400 if self.is_slow else (self.number * 7 + place * 13) % 60
         return f"[{self.number}.{place}]" + "".join(f" {n}" for n in range(length))
 
     @property
     def longest_s(self) -> float:
-        """The latest moment of the kill."""
+        """The latest time of the kill, in seconds."""
         return SLOW_LONGEST_S if self.is_slow else NEW_LONGEST_S if self.is_new else LONGEST_S
 
 
 @dataclass(slots=True)
 class Seen:
-    """What the person saw before the kill.
+    """The output that the user saw before the kill.
 
-    `begun` and `ended` say by an answer's place what its question was; `growing` is how much of the last
-    answer was there at which time.
+    `begun` and `ended` map the place of an answer to its question; `growing` has the times and lengths of the
+    last answer while it grew.
     """
 
     begun: dict[int, str] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Result:
-    """What came of one run or of many. `oldest_s` is how much of a growing answer was missing."""
+    """The result of one run or of many. `oldest_s` is the age in seconds of the missing part of an answer."""
 
     seen: set[look.Key] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
@@ -99,7 +100,7 @@ class Result:
 
 
 def talk(file: Path, run: Run) -> None:
-    """Talk until the end, and print what the person sees."""
+    """Chat until the process is killed, and print the output that the user sees."""
     chance = random.Random(run.number)  # noqa: S311 - moments, not secrets
     delay = SLOW_DELAY_S if run.is_slow else 0.0
     engine = ScriptedEngine([ScriptedTurn(run.answer(n), delay) for n in range(TURNS)], 10**7)
@@ -118,7 +119,7 @@ def talk(file: Path, run: Run) -> None:
 
 
 def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, Iterator[Chunk]]:
-    """Begin an answer, and return what it answers."""
+    """Begin an answer, and return its question and its stream."""
     asked = [
         place
         for place, message in enumerate(session.conversation.messages)
@@ -142,7 +143,7 @@ def _tell(*what: object) -> None:
 
 
 def seen_in(output: Path) -> Seen:
-    """Return what a process showed, without a line that the kill has cut."""
+    """Return the output of a process, without a line that the kill has cut."""
     seen, last = Seen(), -1
     for line in output.read_text(encoding="utf-8").splitlines(keepends=True):
         told: Any = json.loads(line) if line.endswith("\n") and line.startswith("[") else [line]
@@ -158,7 +159,7 @@ def seen_in(output: Path) -> Seen:
 
 
 def one_run(file: Path, run: Run, moment_s: float) -> Result:
-    """Start a chat, kill it after `moment_s` seconds, and return what came of it."""
+    """Start a chat, kill it after `moment_s` seconds, and return the result."""
     before = _last_id(file)
     output = file.with_name("said")
     output.unlink(missing_ok=True)
@@ -182,7 +183,7 @@ def _last_id(file: Path) -> int:
 
 
 def _compare(file: Path, run: Run, seen: Seen, result: Result, before: int) -> None:
-    """Look for what was seen among the messages that came after `before`."""
+    """Look for the output that was seen among the messages after the id `before`."""
     with closing(sqlite3.connect(file)) as raw:
         query = "SELECT m.text, m.state, p.text FROM messages m LEFT JOIN messages p ON p.id = m.parent "
         answers = raw.execute(query + "WHERE m.role = 'assistant' AND m.id > ?", (before,)).fetchall()
@@ -207,7 +208,7 @@ def _compare(file: Path, run: Run, seen: Seen, result: Result, before: int) -> N
 
 
 def main() -> int:
-    """Run, and say what was lost."""
+    """Run the test, print the losses, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m torture.kill", description=__doc__)
     parser.add_argument("runs", nargs="?", type=int, default=RUNS)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""What must hold of a database, whatever was done to the processes that wrote it."""
+"""Checks of a database whose writers failed or were killed."""
 
 import sqlite3
 from collections import Counter
@@ -14,7 +14,7 @@ Key = tuple[str, str, str]
 
 
 def damage(file: Path) -> list[str]:
-    """Return what is wrong with a database: opened anew, checked by SQLite, its index beside its texts."""
+    """Return the errors of a database: it is opened again, checked by SQLite, and its index is compared."""
     try:
         Store(file).close()
         with closing(sqlite3.connect(file, isolation_level=None)) as raw:
@@ -28,7 +28,7 @@ def _wrong(raw: sqlite3.Connection) -> list[str]:
     wrong += [f"foreign key: {row}" for row in raw.execute("PRAGMA foreign_key_check")]
     raw.execute("BEGIN")
     try:
-        # A growing reply is not in the index yet; at the next start it is stopped, and in it.
+        # A growing answer is not in the index yet; the next start marks it as stopped and adds it.
         raw.execute("UPDATE messages SET state = 'stopped' WHERE state = 'partial'")
         raw.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     except sqlite3.DatabaseError as error:
@@ -39,12 +39,12 @@ def _wrong(raw: sqlite3.Connection) -> list[str]:
 
 
 def texts(file: Path) -> Counter[Key]:
-    """Return how often each (role, state, text) stands in a database."""
+    """Return how often each (role, state, text) occurs in a database."""
     with closing(sqlite3.connect(file)) as raw:
         return Counter(raw.execute("SELECT role, state, text FROM messages"))
 
 
 def not_once(file: Path, wanted: Iterable[Key]) -> list[str]:
-    """Return which of the acknowledged messages are not there, or more than once."""
+    """Return the acknowledged messages that are missing or occur more than once, as texts."""
     found = texts(file)
     return [f"{found[key]} times: {' '.join(key)}" for key in wanted if found[key] != 1]

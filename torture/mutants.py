@@ -1,7 +1,7 @@
-"""Damaged persona files, any number of them, each made from a seed: by chance, and by what a format is.
+"""Damaged persona files, any number of them, each made from a seed, randomly and specific to its format.
 
-Bytes are flipped, cut, doubled and spliced; values of JSON become other values, with checksums made right
-again so that they are looked at; and some files are as large, as deep or as densely packed as a file may be.
+Bytes are flipped, cut, doubled and spliced; JSON values are replaced, with checksums corrected so that the
+values are parsed; and some files are as large, as deeply nested or as highly compressed as allowed.
 """
 
 import base64
@@ -21,7 +21,7 @@ from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
 from hermes_cli.personas.persona import Note, Persona
 
 RARE: Final = 200
-"""One mutant of so many is a large one."""
+"""One mutant in this many is a large one."""
 _HOSTILE: Final[tuple[Any, ...]] = (
     *(None, True, False, 0, -1, 2.5, 1e300, 10**99, "", " ", "\0", "\u202e\u200b", "@@depth 2\n@@@x\ny"),
     *([], {}, [[]], [None], {"": None}, "x" * 20_000, "/(a+)+$/", "4", "NaN", "<|im_end|>", "{{char}}"),
@@ -81,8 +81,8 @@ _DOCUMENTS: Final = {kind: json.loads(SAMPLES[kind]) for kind in ("v1", "v2", "v
 
 
 def mutant(seed: int, number: int) -> tuple[str, bytes]:
-    """Return what was done to which kind of file, and the file."""
-    chance = random.Random(f"{seed} {number}")  # noqa: S311 - chance that can be had again
+    """Return a description of the file's kind and damage, and the file."""
+    chance = random.Random(f"{seed} {number}")  # noqa: S311 - reproducible, not secret
     if number % RARE == RARE - 1:
         name = chance.choice(list(LARGE))
         return name, LARGE[name](chance)
@@ -95,7 +95,7 @@ def mutant(seed: int, number: int) -> tuple[str, bytes]:
 
 
 def _bytes(chance: random.Random, kind: str) -> bytes:
-    """Return a file with some of its bytes changed, cut out, doubled, or taken from another."""
+    """Return a file with some bytes changed, removed, repeated, or copied from another file."""
     data = bytearray(SAMPLES[kind])
     for _ in range(chance.choice((1, 1, 2, 5, 20))):
         start = chance.randrange(len(data) + 1)
@@ -109,7 +109,7 @@ def _bytes(chance: random.Random, kind: str) -> bytes:
 
 
 def _values(chance: random.Random, kind: str) -> bytes:
-    """Return a file whose JSON holds other values, and whose checksums are right."""
+    """Return a file whose JSON has other values, and whose checksums are correct."""
     start = _DOCUMENTS.get(kind) or _DOCUMENTS["v3"]
     document = json.loads(json.dumps(start))
     for _ in range(chance.choice((1, 1, 2, 4))):
@@ -121,7 +121,7 @@ def _values(chance: random.Random, kind: str) -> bytes:
 
 
 def _changed(chance: random.Random, value: Any) -> Any:
-    """Return a value of JSON with another in one place, or with one place more."""
+    """Return a JSON value with one part replaced or added."""
     if isinstance(value, dict) and value and chance.random() < 5 / 6:
         key = chance.choice(list(value))
         return value | {key: _changed(chance, value[key])}
@@ -140,7 +140,7 @@ def _chunk(kind: bytes, content: bytes, length: int | None = None) -> bytes:
 
 
 def _picture(chance: random.Random, text: bytes) -> bytes:
-    """Return a picture with a card in one of the three kinds of text chunk, between chunks of chance."""
+    """Return a picture with a character card in one of three kinds of text chunk, between random chunks."""
     spelled = base64.b64encode(text)
     key = chance.choice((b"chara", b"ccv3", b"CHARA"))
     chunks = [
@@ -159,7 +159,7 @@ def _picture(chance: random.Random, text: bytes) -> bytes:
 
 
 def _archive(chance: random.Random, text: bytes) -> bytes:
-    """Return an archive with a card and members of chance."""
+    """Return an archive with a character card and random members."""
     out = io.BytesIO()
     method = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
     with zipfile.ZipFile(out, "w", method) as archive:
@@ -167,7 +167,7 @@ def _archive(chance: random.Random, text: bytes) -> bytes:
             archive.writestr(name, chance.randbytes(50))
         archive.writestr(zipfile.ZipInfo("card.json"), text, method)
     data = bytearray(out.getvalue())
-    if chance.random() < 1 / 2:  # in the list of members, where every offset and size stands
+    if chance.random() < 1 / 2:  # in the central directory, which has every offset and size
         at = data.find(b"PK\x01\x02")
         data[chance.randrange(at, len(data))] = chance.randrange(256)
     return bytes(data)

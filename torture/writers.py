@@ -1,9 +1,9 @@
-"""Let three programs write to one database at once: `python -m torture.writers [TURNS]`.
+"""Make three programs write to one database at once: `python -m torture.writers [TURNS]`.
 
-Two chats of TURNS turns each, line by line, and beside them a script that runs `ask --log` again and again
-for as long as they talk. It is done with both of SQLite's journals that hermes uses (SQLite's version decides
-which one). Every turn must be there once, in its own conversation, in order, and the database must be sound.
-Exits 1 where one of these does not hold.
+There are two chats of TURNS turns each, line by line, and a script that runs `ask --log` repeatedly while
+they run. This is done with both of SQLite's journals that hermes uses (SQLite's version decides which one).
+Every turn must be in the database once, in its own conversation, in order, and the database must be
+undamaged. Exits 1 if one of these does not hold.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from torture import child, look
 TURNS = 1000
 NAMES = ("ada", "bob")
 CHOICES = {"rollback journal": (99, 0, 0), "write-ahead log": (0, 0, 0)}
-"""From which version of SQLite on its write-ahead log is taken to be safe."""
+"""By journal, the first version of SQLite whose write-ahead log is treated as safe."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of a run with one journal."""
+    """The result of a run with one journal."""
 
     journal: str
     turns: int
@@ -39,7 +39,7 @@ class Result:
 
 
 def one_journal(place: Path, journal: str, turns: int) -> Result:
-    """Let the three write, and look at what they wrote."""
+    """Run the three writers, and check the database."""
 
     def choose() -> None:
         vars(database)["WAL_IS_SAFE"] = CHOICES[journal]
@@ -95,7 +95,7 @@ def _as_expected(said: Path, code: int | None, answers: list[str]) -> list[str]:
 
 
 def _misplaced(file: Path, turns: int, asks: int) -> list[str]:
-    """Return what is not in its place: each conversation has its own turns, in order, and no others."""
+    """Return the errors if a conversation does not have exactly its own turns, in order."""
     wanted = {
         f"{name} asks 0": [
             text for pair in zip(_questions(name, turns), _answers(name, turns), strict=True) for text in pair
@@ -115,7 +115,7 @@ def _misplaced(file: Path, turns: int, asks: int) -> list[str]:
 
 
 def main() -> int:
-    """Let them write with either journal, and say what came of it."""
+    """Run the writers with either journal, print the results, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m torture.writers", description=__doc__)
     parser.add_argument("turns", nargs="?", type=int, default=TURNS)
     turns = parser.parse_args().turns

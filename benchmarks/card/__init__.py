@@ -1,1 +1,1 @@
-"""Rows G1 to G4, which need a graphics card: `python -m benchmarks.gpu`."""
+"""Rows G1 to G4, which need a GPU: `python -m benchmarks.gpu`."""

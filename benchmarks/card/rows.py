@@ -1,16 +1,19 @@
-"""Rows G1 to G4. One model lies on the card at a time; its sides take turns.
+"""Rows G1 to G4. One model is on the GPU at a time, and its sides are measured in alternation.
 
-G1: greedy decoding in bfloat16 behind 16 tokens and behind 4,000. Beside: `generate`, and `generate` with a
-static cache, which compiles on a card; and what the reading of weights and keys is of the bandwidth that a
-copy on the same card has. G2: the same in NF4 beside `generate` with the same bitsandbytes layers, and beside
-hermes' own bfloat16, measured minutes before. G3: how much longer than later ones hermes' very first answer
-takes to begin, beside what compiling costs `generate` there; hermes goes first, and pays for what both load.
-hermes records its step behind the first word: that pause, once, is a line of its own.
-G4: seconds to load the shape and quantise it on the way, over loading what was saved in 4 bits.
+G1: greedy decoding in bfloat16 after prompts of 16 and of 4,000 tokens. Peers: `generate`, and `generate`
+with a static cache, which compiles on a GPU. A third line compares the rate at which weights and keys are
+read with the bandwidth of a copy on the same GPU.
+G2: the same in NF4. Peers: `generate` with the same bitsandbytes layers, and hermes' own bfloat16, measured
+minutes before.
+G3: the additional time to the first token of hermes' very first answer, compared with later ones. Peer: the
+cost of compilation in `generate`. hermes runs first, and so pays for everything that both load. hermes
+records its step after the first token; that single pause has a separate line.
+G4: seconds to load the shape and quantize it while loading, over loading weights saved in 4 bits.
 
 Gates: on a small model in float32 (G2: NF4 computed in float32), past its sliding window, hermes' ids are
-`generate`'s; every run of hermes gives the same ids; and in G4 both ways of loading give the same logits. The
-ids of the random 7B in bfloat16 are no gate: its logits lie within rounding of each other.
+those of `generate`; every run of hermes gives the same ids; and in G4 both ways of loading give the same
+logits. The ids of the random 7B in bfloat16 are not a gate, since its logits differ by less than the rounding
+error.
 """
 
 import dataclasses
@@ -37,12 +40,12 @@ GATE_TOKENS = 96
 """Past the small model's window of 64."""
 Sides = dict[str, Callable[[list[int], int], Decoded]]
 ROOM = 1.5
-"""Times the 16-bit weights that the disk must hold: themselves, and what is saved in 4 bits."""
+"""Disk space needed, as a multiple of the 16-bit weights: these weights, and the 4-bit ones."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Run:
-    """What the rows are given: where, how large, how often, and a folder that is deleted afterwards."""
+    """The settings of the rows: device, sizes, repeats, and a scratch folder that is deleted afterwards."""
 
     device: torch.device
     sizes: dict[str, Any]
@@ -56,12 +59,12 @@ class Run:
 
     @property
     def limit(self) -> int:
-        """The context that the longest run needs."""
+        """The context size that the longest run needs."""
         return max(self.contexts) + self.tokens
 
 
 def new_run(device: torch.device, layers: int | None, scratch: Path, *, quick: bool, profiled: bool) -> Run:
-    """Return the run for a card, or, on the CPU, the dry run of a small shape."""
+    """Return the run for a GPU, or, on the CPU, the dry run of a small shape."""
     dry = device.type == "cpu"
     sizes = dict(SMALL if dry else SEVEN_B)
     sizes["num_hidden_layers"] = layers or sizes["num_hidden_layers"]
@@ -72,7 +75,7 @@ def new_run(device: torch.device, layers: int | None, scratch: Path, *, quick: b
 
 
 def measure(run: Run) -> list[Line]:
-    """Return all lines."""
+    """Measure all rows and return their lines."""
     model = random_model(run.sizes, run.device, torch.bfloat16)
     lines, own = _g1_and_g3(run, model)
     size = sum(p.nbytes for p in model.parameters())
@@ -89,7 +92,7 @@ def measure(run: Run) -> list[Line]:
 
 
 def _g1_and_g3(run: Run, model: Any) -> tuple[list[Line], float]:
-    """Return the lines, and hermes' speed behind the short prompt."""
+    """Return the lines, and hermes' speed after the short prompt."""
     wrong = ids_gate(run, "")
     bandwidth = copy_bandwidth(run.device, run.copied)
     sides: Sides = {
@@ -135,7 +138,7 @@ def _g3(behind: str, cold: dict[str, Decoded], turns: Turns[Decoded], wrong: str
 
 
 def _slower(turns: Turns[Decoded]) -> str:
-    """Return why hermes did not decode ahead, where it could have; the row is about another path then."""
+    """Return the reason if hermes did not decode ahead, in which case the row measures another code path."""
     reasons = {one.slower for one in turns.results["hermes"]} - {""}
     return f" (a step at a time: {'; '.join(sorted(reasons))})" if reasons else ""
 
@@ -157,7 +160,7 @@ def _g2(run: Run, saved: Path, own: float) -> list[Line]:
 
 
 def _g4(run: Run, folder: Path) -> tuple[Line, Path]:
-    """Return the line, and the folder of 4-bit weights that was made for it."""
+    """Return the line, and the folder with the 4-bit weights that were made for it."""
     wished = plan_for(folder, run.device, "bfloat16", "nf4")
     saved = run.scratch / "random-4bit"
     quantise(wished, saved)
@@ -186,7 +189,7 @@ def _loaded(plan: Any) -> tuple[float, torch.Tensor]:
 def _turns(run: Run, prompt: list[int], sides: Sides) -> Turns[Decoded]:
     tasks = {name: (lambda side=side: side(prompt, run.tokens)) for name, side in sides.items()}
     turns = turns_about(tasks, run.repeats, patience_s=run.patience_s)
-    if run.profiled:  # behind what is measured: watching costs time
+    if run.profiled:  # after the measurement, because profiling costs time
         print(f"\nhermes, {run.tokens} tokens behind {len(prompt):,}:")
         print(where_the_time_goes(sides["hermes"], prompt, run.tokens), flush=True)
     return turns
@@ -197,13 +200,13 @@ def _prompt(length: int) -> list[int]:
 
 
 def steady(turns: Turns[Decoded]) -> str:
-    """Return what is wrong where hermes did not always give the same ids."""
+    """Return an error text if hermes did not always give the same ids."""
     ids = [result.ids for result in turns.results["hermes"]]
     return same("list of ids", ids[0], ids)
 
 
 def ids_gate(run: Run, quantisation: str) -> str:
-    """Return what is wrong where hermes' ids are not `generate`'s on a small model in float32."""
+    """Return an error text if hermes' ids are not those of `generate` on a small model in float32."""
     folder = run.scratch / f"small-{quantisation or 'float32'}"
     save(random_model(SMALL, run.device, torch.float32), folder)
     model, device = load_model(plan_for(folder, run.device, "float32", quantisation))

@@ -1,7 +1,4 @@
-"""A Mistral 7B of random weights, made on the device; and small ones, for gates and for dry runs.
-
-It knows shapes and bytes. It refuses to know how fast anything is.
-"""
+"""A Mistral 7B with random weights, made on the device, and small models for gates and dry runs."""
 
 from pathlib import Path
 from typing import Any
@@ -30,14 +27,14 @@ SMALL = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 1024,
     "sliding_window": 64,
-    "initializer_range": 0.2,  # wide enough that the logits differ: a flat model proves nothing
+    "initializer_range": 0.2,  # so wide that the logits differ; equal ones prove nothing
 }
 SHARD = "1GB"
-"""Saving moves one shard at a time over the CPU, so this is what it holds of the weights."""
+"""Saving moves one shard at a time through the CPU, so this is the CPU memory that it takes."""
 
 
 def random_model(sizes: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
-    """Return a Mistral of these sizes; its weights never lie on another device."""
+    """Return a Mistral of these sizes, whose weights are never on another device."""
     make: Any = MistralConfig
     config = make(vocab_size=VOCABULARY, eos_token_id=None, bos_token_id=None, pad_token_id=0, **sizes)
     torch.manual_seed(20261123)
@@ -53,7 +50,7 @@ def save(model: Any, folder: Path) -> None:
 
 
 def plan_for(folder: Path, device: torch.device, dtype: str, quantisation: str = "") -> Plan:
-    """Return the plan that has hermes load a folder so and not otherwise."""
+    """Return a plan that makes hermes load a folder with exactly these settings."""
     return Plan(
         model=folder.name,
         engine="transformers",
@@ -74,7 +71,7 @@ def plan_for(folder: Path, device: torch.device, dtype: str, quantisation: str =
 
 
 def bytes_a_token(model: Any, context: int) -> int:
-    """Return what a token reads: every weight but the input embedding, and the keys and values so far."""
+    """Return the bytes read per token: all weights but the input embedding, and the KV cache."""
     weights = sum(p.nbytes for p in model.parameters()) - model.get_input_embeddings().weight.nbytes
     config = model.config
     width = config.head_dim or config.hidden_size // config.num_attention_heads

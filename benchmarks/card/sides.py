@@ -1,4 +1,4 @@
-"""The sides of rows G1 and G2: hermes' decode loop, and `generate`; each gives its ids and its speed."""
+"""The sides of rows G1 and G2: hermes' decode loop, and `generate`; each returns its ids and its speed."""
 
 import itertools
 import time
@@ -18,10 +18,11 @@ from hermes_cli.engines.transformers.sampling import History, Sampler
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a run gave.
+    """The result of a run.
 
-    `speed` is tokens a second, from the first token to the last; `first_s` the seconds until the first, and
-    `longest_s` the longest between two. `slower` is why hermes took a step at a time.
+    `speed` is in tokens per second, from the first token to the last. `first_s` is the seconds until the
+    first token, and `longest_s` the longest pause between two. `slower` is the reason if hermes decoded one
+    step at a time.
     """
 
     ids: list[int]
@@ -32,27 +33,27 @@ class Decoded:
 
     @classmethod
     def timed(cls, ids: list[int], began: float, times: list[float], slower: str = "") -> "Decoded":
-        """Return a run that began then, and whose ids came at these times."""
+        """Return the result of a run that began at `began`, and whose ids arrived at `times`."""
         first, last = times[0], times[-1]
         longest = max(later - before for before, later in itertools.pairwise(times))
         return cls(ids, (len(times) - 1) / (last - first), first - began, longest, slower)
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the card has done what it was given."""
+    """Wait until the GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 class HermesSide:
-    """hermes' Decoder and Sampler over a loaded model, as its engine drives them."""
+    """hermes' Decoder and Sampler over a loaded model, used as in its engine."""
 
     def __init__(self, model: Any, device: torch.device, limit: int) -> None:
         self._decoder = Decoder(model, device, limit, recorder(device))
         self._device = device
 
     def __call__(self, prompt: list[int], tokens: int) -> Decoded:
-        """Generate greedily behind a prompt that is evaluated anew."""
+        """Generate greedily after a prompt, which is prefilled again."""
         self._decoder.rewind(0)
         synchronise(self._device)
         began = time.perf_counter()
@@ -68,21 +69,21 @@ class HermesSide:
 
 
 class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is not typed
-    """Notes when each token came, as a streamer that shows text would be given it."""
+    """Records the time of each token, in place of a streamer that shows text."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def put(self, _: Any) -> None:
-        """Note the time; the prompt comes first."""
+        """Record the time; the first call is for the prompt."""
         self.times.append(time.perf_counter())
 
     def end(self) -> None:
-        """Do nothing: there is no text to finish."""
+        """Do nothing, since there is no text to finish."""
 
 
 class GenerateSide:
-    """`model.generate` with a streamer. `settings` choose the cache, and with it whether it compiles."""
+    """`model.generate` with a streamer. `settings` choose the cache, and thereby whether it compiles."""
 
     def __init__(self, model: Any, device: torch.device, **settings: Any) -> None:
         self._model = model
@@ -90,7 +91,7 @@ class GenerateSide:
         self._settings = settings
 
     def __call__(self, prompt: list[int], tokens: int) -> Decoded:
-        """Generate greedily behind a prompt."""
+        """Generate greedily after a prompt."""
         ids, clock = torch.tensor([prompt], device=self._device), _Clock()
         synchronise(self._device)
         began = time.perf_counter()
@@ -107,8 +108,8 @@ class GenerateSide:
 
 
 def where_the_time_goes(side: Callable[[list[int], int], Decoded], prompt: list[int], tokens: int) -> str:
-    """Return where the time of a run goes, kernel by kernel, as a table."""
-    from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 - only who asks for it waits for it
+    """Return a table of the time of a run by kernel."""
+    from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 - only with --profile
 
     on_a_card = torch.cuda.is_available()
     wanted = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_a_card else [])]
@@ -120,7 +121,7 @@ def where_the_time_goes(side: Callable[[list[int], int], Decoded], prompt: list[
 
 
 def copy_bandwidth(device: torch.device, size: int, rounds: int = 10) -> float:
-    """Return bytes read and written a second while `size` bytes are copied: the best of the rounds."""
+    """Return the bytes read and written per second while `size` bytes are copied, in the best round."""
     source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     best = 0.0

@@ -1,1 +1,1 @@
-"""The hermes side of rows that measure a part of it rather than the command: each is a process of its own."""
+"""The hermes side of rows that measure a part of it rather than the command; each is a separate process."""

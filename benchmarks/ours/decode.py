@@ -1,6 +1,6 @@
 """The hermes side of rows C1 and C2: a Session over an engine, written through Terminal to standard output.
 
-Takes one JSON object: what `engines.opened` takes, prompt, n_predict, and report, a path that gets the ids.
+Takes one JSON object: the keys of `engines.opened`, prompt, n_predict, and report, the path for the ids.
 """
 
 import json
@@ -17,7 +17,7 @@ from hermes_cli.screen.terminal import Terminal
 
 
 def main() -> None:
-    """Answer once, greedily, and write down the ids."""
+    """Answer once, greedily, and write the ids to the report."""
     ask = json.loads(sys.argv[1])
     terminal = Terminal.from_process(os.environ)
     engine = opened(ask)

@@ -1,4 +1,4 @@
-"""Engines for the hermes side, opened from the words of a row; and how many ids a torch model looks up."""
+"""Engines for the hermes side, opened from the settings of a row, and a count of the ids a model looks up."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,26 +12,26 @@ from hermes_cli.models.plan import Plan, Wishes, choose
 from hermes_cli.options import GenerationOptions
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
-"""The likeliest token, always. All else is as hermes comes."""
+"""Always the likeliest token. All other options are hermes' defaults."""
 
 
 def opened(ask: Mapping[str, Any]) -> Engine:
     """Return an engine on the CPU.
 
-    `ask` holds engine, model, threads, n_ctx, and for transformers precision.
+    `ask` has the keys engine, model, threads, n_ctx, and for transformers precision.
     """
     if ask["engine"] == "transformers":
-        from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - seconds
+        from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - takes seconds
 
         return TransformersEngine.open(plan(ask))
-    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - not every row has it
+    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - not every row needs it
 
     header = read_header(Path(ask["model"]))
     return LlamaCppEngine(header, name="starter", context_size=ask["n_ctx"], threads=ask["threads"])
 
 
 def plan(ask: Mapping[str, Any]) -> Plan:
-    """Return hermes' own plan for a folder of weights, as `--precision`, `--context` and so on ask for it."""
+    """Return hermes' own plan for a folder of weights, with settings as of `--precision` and `--context`."""
     model = describe_folder(Path(ask["model"]), Path(ask["model"]).name)
     if model is None:
         raise FileNotFoundError(ask["model"])
@@ -40,10 +40,10 @@ def plan(ask: Mapping[str, Any]) -> Plan:
 
 
 class LookedUp:
-    """Counts the ids that any torch model in this process looks up: what it evaluates, seen from outside."""
+    """Counts the ids that torch models in this process look up, which is how many they evaluate."""
 
     def __init__(self) -> None:
-        from torch import nn  # noqa: PLC0415 - seconds that only a torch engine needs
+        from torch import nn  # noqa: PLC0415 - takes seconds, and only a torch engine needs it
 
         self.ids = 0
         self._kind = nn.Embedding

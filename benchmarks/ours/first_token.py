@@ -1,9 +1,9 @@
 """Row C4's hermes side: a conversation of given answers, and the time to the first piece of a new one.
 
-Takes one JSON object: what `engines.opened` takes, turns, a file with `asked` (by turn, the questions asked
-there, of which the last stays; where there are several they are timed) and `said`, the answers; and report, a
-path that gets one record a request, in order: turn, the prompt's ids, whether it is timed, the seconds and
-the first id.
+Takes one JSON object: the keys of `engines.opened`; turns, a file with `asked` and `said`; and report, the
+path for the records. `asked` has the questions of each turn, of which the last stays in the conversation; if
+there are several, they are timed. `said` has the answers. The report has one record per request, in order:
+turn, the prompt's ids, whether it is timed, the seconds and the first id.
 """
 
 import dataclasses
@@ -21,16 +21,16 @@ ONE = dataclasses.replace(GREEDY, max_tokens=1)
 
 
 def main() -> None:
-    """Hold the conversation."""
+    """Run the conversation."""
     ask = json.loads(sys.argv[1])
     script = json.loads(Path(ask["turns"]).read_text(encoding="utf-8"))
     engine = opened(ask)
     talk = Conversation((Message(Role.SYSTEM, "You are a helpful assistant."),))
     records = []
     for turn, (asked, said) in enumerate(zip(script["asked"], script["said"], strict=True), 1):
-        # More than one question: this turn is measured. Each takes the one before it back.
+        # More than one question: this turn is measured. Each question replaces the previous one.
         for text in asked:
-            if len(talk) > 1:  # as after a real answer, whose states are all that is held
+            if len(talk) > 1:  # as after a real answer, when the KV cache holds only that
                 records.append(_request(engine, talk, turn, timed=False))
             question = talk.add(Message(Role.USER, text))
             records.append(_request(engine, question, turn, timed=len(asked) > 1))

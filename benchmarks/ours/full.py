@@ -1,8 +1,8 @@
-"""Row L2's sides: sixty turns in a small window, with old turns left out in steps, or each as late as can be.
+"""Row L2's sides: sixty turns in a small window; old turns are dropped in steps, or each as late as possible.
 
-Takes one JSON object: what `engines.opened` takes, n_predict, `drops` (steps or late), and report, a path
-that gets one record a turn: the tokens of the prompt, what the engine says it prefilled, and how many of the
-person's turns were kept.
+Takes one JSON object: the keys of `engines.opened`, n_predict, `drops` (steps or late), and report, the path
+for one record per turn: the tokens of the prompt, the tokens prefilled according to the engine, and the
+number of the user's turns that were kept.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ TURNS = 60
 
 
 def said(turn: int) -> str:
-    """Return what the person says."""
+    """Return the user's message."""
     return f"It is night {turn + 1} of the storm. What do you see from the gallery, and what is in the log?"
 
 
 def main() -> None:
-    """Hold the conversation."""
+    """Run the conversation."""
     ask = json.loads(sys.argv[1])
     engine = opened(ask)
     options = dataclasses.replace(GREEDY, max_tokens=ask["n_predict"])
@@ -51,7 +51,7 @@ def _steps(engine: Engine, options: GenerationOptions) -> list[dict[str, Any]]:
 
 
 def _late(engine: Engine, options: GenerationOptions) -> list[dict[str, Any]]:
-    """Leave out as few exchanges as can be, in every turn anew."""
+    """Drop as few exchanges as possible, recomputed at every turn."""
     talk, records = list[Message](), []
     room = engine.context_size - (options.max_tokens or 0)
     for turn in range(TURNS):

@@ -1,8 +1,9 @@
-"""Row L1's sides: twenty turns with a book of 200 entries, told as hermes does, at the top, or not at all.
+"""Row L1's sides: twenty turns with a lorebook of 200 entries, inserted by hermes, at the top, or not at all.
 
-Takes one JSON object: what `engines.opened` takes, n_predict, `told` (hermes, top, or nothing), and report, a
-path that gets one record a turn: the prompt's ids, the ids that were generated, what the engine says it
-prefilled, and which entries' texts stand in the prompt, beside those that a search for their keys finds.
+Takes one JSON object: the keys of `engines.opened`, n_predict, `told` (hermes, top, or nothing), and report,
+the path for one record per turn: the prompt's ids, the generated ids, the tokens prefilled according to the
+engine, the number of entries that a search for their keys finds, and how many of those are missing in the
+prompt.
 """
 
 import dataclasses
@@ -40,19 +41,19 @@ BOOK = Lorebook(
     name="the land",
 )
 WINDOW = 2
-"""Turns that are looked through, as SillyTavern does where nobody says."""
+"""Number of messages that are scanned, which is SillyTavern's default."""
 
 
 def said(turn: int) -> str:
-    """Return what the person says: most turns name a town or two, some one that came up before."""
+    """Return the user's message: most turns name one or two towns, some of them named before."""
     names = [NAMES[7 * turn % len(NAMES)], NAMES[(7 * turn + 3) % len(NAMES)]]
-    if turn % 4 == 3:  # noqa: PLR2004 - every fourth goes back
+    if turn % 4 == 3:  # noqa: PLR2004 - every fourth repeats a name
         names = [NAMES[7 * (turn - 2) % len(NAMES)]]
     return "Go on." if turn % 5 == 4 else f"What do you know of {' and of '.join(names)}?"  # noqa: PLR2004
 
 
 def main() -> None:
-    """Hold the conversation."""
+    """Run the conversation."""
     ask = json.loads(sys.argv[1])
     engine = opened(ask)
     options = dataclasses.replace(GREEDY, max_tokens=ask["n_predict"])
@@ -67,7 +68,7 @@ def main() -> None:
 def _turn(session: Session, text: str, *, at_the_top: bool) -> dict[str, Any]:
     looked_through = [*session.conversation.messages[1:], Message(Role.USER, text)][-WINDOW:]
     wanted = [entry.content for entry in BOOK.entries if any(entry.keys[0] in m.text for m in looked_through)]
-    if at_the_top:  # in the system prompt, as other programs do where an entry does not say
+    if at_the_top:  # in the system prompt, as other programs do if an entry has no position
         session.set_system("\n".join([SYSTEM, *wanted]))
     asked = Message(Role.USER, text)
     messages = session.assembled(asked).messages

@@ -1,8 +1,9 @@
-"""What fewer bits cost: a real text read with hermes' own loading and decode step, in several precisions.
+"""The quality lost with fewer bits: a real text read with hermes' loading and decode step at each precision.
 
-Takes one JSON object: model, threads, n_ctx, precisions, the first of them the reference, text, a file of
-which `tokens` ids are read, and report, a path that gets by precision: the mean KL divergence of the next
-token's distribution from the reference in nats, its share of equal first choices, and the text's perplexity.
+Takes one JSON object: model, threads, n_ctx, precisions (the first is the reference), text (a file of which
+`tokens` ids are read), and report, the path for the result of each precision: the mean KL divergence of the
+next token's distribution from the reference in nats, the share of equal first choices, and the text's
+perplexity.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from hermes_cli.engines.transformers.loading import load_model
 
 
 def main() -> None:
-    """Read the text in each precision and write the comparison down."""
+    """Read the text at each precision and write the comparison to the report."""
     ask = json.loads(sys.argv[1])
     text = Path(ask["text"]).read_text(encoding="utf-8")
     ids = read_vocabulary(Path(ask["model"])).chatml.encode_text(text)[: ask["tokens"]]
@@ -43,7 +44,7 @@ def _read(ask: dict[str, Any], precision: str, ids: list[int]) -> torch.Tensor:
 
 
 def compared(reference: torch.Tensor, other: torch.Tensor, ids: list[int]) -> dict[str, float]:
-    """Return what one reading is beside the reference: KL(reference ‖ other), agreement, perplexity."""
+    """Return the comparison of a reading with the reference: KL(reference ‖ other), agreement, perplexity."""
     divergence = (reference.exp() * (reference - other)).sum(-1).mean()
     same = (reference.argmax(-1) == other.argmax(-1)).float().mean()
     loss = functional.nll_loss(other[:-1], torch.tensor(ids[1:]))

@@ -1,9 +1,9 @@
-"""The gate of rows C5 and C6: what stands on the terminal in the end, with its scrollback.
+"""The gate of rows C5 and C6: the final content of the terminal, with its scrollback.
 
-A process of its own, since a long screen takes much memory. Takes one JSON object: texts and report, as the
-sides take them, and exact: whether the stream must leave, cell for cell, what the whole text at once leaves
-(character, colours, bold, italics, underline; pyte knows no dim). The words of the text must be there in any
-case. Prints one JSON line, a list with what is wrong with each text, or an empty string.
+It is a separate process, since a long screen takes much memory. Takes one JSON object: texts and report, as
+for the sides, and exact: whether the stream must leave, cell for cell, the same screen as the whole text at
+once (character, colors, bold, italics, underline; pyte does not support dim). The words of the text must be
+present in any case. Prints one JSON line, a list with an error text for each text, or an empty string.
 """
 
 import json
@@ -20,11 +20,11 @@ from benchmarks.peers.streaming import COLUMNS, ROWS
 SCROLLBACK = 100_000
 _CONTROL = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]")
 _MARKUP = re.compile(r"^ *```\w*$|\]\([^)\s]*\)|^\d+\.|_", re.MULTILINE)
-"""What may stand in a text and not on a screen: an info string, a link's target, a number of a list."""
+"""Parts of a text that may be absent on a screen: an info string, a link's target, a number of a list."""
 
 
 def main() -> None:
-    """Look at every text."""
+    """Check every text."""
     ask = json.loads(sys.argv[1])
     texts = json.loads(Path(ask["texts"]).read_text(encoding="utf-8"))
     wrong = []
@@ -32,16 +32,16 @@ def main() -> None:
         stream, picture = (
             (Path(ask["report"]) / f"{number}.{kind}").read_bytes().decode() for kind in ("stream", "picture")
         )
-        # A word that came in two pieces is whole on the screen, not in the stream.
+        # A word that arrived in two pieces is whole on the screen, but not in the stream.
         words = missing(text, picture if ask["exact"] else stream)
         wrong.append(words or (difference(stream, picture) if ask["exact"] else ""))
     print(json.dumps(wrong))
 
 
 def cells(written: str) -> list[list[Any]]:
-    r"""Return every cell of the terminal with its scrollback, down to the last row that holds something.
+    r"""Return every cell of the terminal with its scrollback, down to the last row that is not blank.
 
-    On the way there a pty makes each \n a \r\n.
+    Each \n is replaced by \r\n, as a pty does.
     """
     screen = pyte.HistoryScreen(COLUMNS, ROWS, history=SCROLLBACK)
     pyte.Stream(screen).feed(written.replace("\n", "\r\n"))
@@ -53,7 +53,7 @@ def cells(written: str) -> list[list[Any]]:
 
 
 def difference(stream: str, picture: str) -> str:
-    """Return where the two leave another screen, or nothing."""
+    """Return the first difference between the two screens, or an empty string."""
     left, expected = cells(stream), cells(picture)
     for number, (one, other) in enumerate(zip(left, expected, strict=False), 1):
         if one != other:
@@ -64,7 +64,7 @@ def difference(stream: str, picture: str) -> str:
 
 
 def missing(text: str, written: str) -> str:
-    """Return which words of the text were written less often than they stand in it, or nothing."""
+    """Return the words that were written less often than they occur in the text, or an empty string."""
     lost = _words(_MARKUP.sub(" ", text)) - _words(_CONTROL.sub("", written).replace("_", " "))
     return f"{lost.total()} words are missing: {', '.join(list(lost)[:5])}" if lost else ""
 

@@ -8,11 +8,11 @@ from hermes_cli.screen.render import MarkdownRenderer
 from hermes_cli.screen.terminal import Terminal
 
 NEVER = -1.0
-"""A time at which no look is due."""
+"""A time at which no repaint is due."""
 
 
 def show(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
-    """Show the text as it comes. The looks are those that wrote something."""
+    """Show the text as it arrives. Return the number of repaints that wrote something."""
     shows = MarkdownRenderer(_terminal(sink), clock=clock.read)
     for piece in arriving:
         shows.write(piece)
@@ -21,14 +21,14 @@ def show(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
 
 
 def picture(sink: Sink, text: str) -> None:
-    """Show the text once, without a look before its end: there is no smaller picture of it."""
+    """Show the text once, without a repaint before its end, which is the smallest output for it."""
     shows = MarkdownRenderer(_terminal(sink), clock=lambda: NEVER)
     shows.write(text)
     shows.end()
 
 
 def _terminal(sink: Sink) -> Terminal:
-    """Return a terminal of 80x24, which is the size of one that cannot be asked."""
+    """Return a terminal of 80x24, the default size if the real one is unknown."""
     return Terminal(
         io.BytesIO(),
         sink,

@@ -1,8 +1,8 @@
-"""Row C3's hermes side: twenty turns with a Ctrl-C, retries, undos and edits among them, each written down.
+"""Row C3's hermes side: a recorded conversation of twenty turns, with Ctrl-C, retries, undos and edits.
 
-Takes one JSON object: what `engines.opened` takes, n_predict, and report, a path that gets one record a turn:
-what was done, the prompt's ids and text, the ids that were generated, what the engine says it prefilled, and,
-where that can be seen from outside, how many ids the model looked up.
+Takes one JSON object: the keys of `engines.opened`, n_predict, and report, the path for one record per turn:
+the action, the prompt's ids and text, the generated ids, the tokens prefilled according to the engine, and,
+for the transformers engine, the number of ids that the model looked up.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import Sourced
 
 CANCEL_AFTER = 9
-"""Pieces of text after which Ctrl-C is pressed."""
+"""Number of pieces of text after which Ctrl-C is pressed."""
 SCRIPT = (
     ("say", "Hello! Who are you?"),
     ("say", "What is a river?"),
@@ -41,16 +41,16 @@ SCRIPT = (
     ("say", "Thank you."),
     ("say", "Good night."),
 )
-"""What is done before each of the twenty answers.
+"""The action before each of the twenty answers.
 
-`say` sends the text; `cancel` too, and stops the answer; `retry` takes the last answer back and asks for it
-again; `undo` takes the last exchange back and says something else; `edit` changes the turn before the last.
+`say` sends the text; `cancel` does, too, and stops the answer; `retry` removes the last answer and requests
+another; `undo` removes the last exchange and sends another text; `edit` changes the turn before the last.
 """
 TAKEN_BACK = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
 
 
 def main() -> None:
-    """Hold the conversation."""
+    """Run the conversation."""
     ask = json.loads(sys.argv[1])
     engine = opened(ask)
     looked_up = LookedUp() if ask["engine"] == "transformers" else None

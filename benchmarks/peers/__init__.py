@@ -1,1 +1,1 @@
-"""What hermes is measured beside, each as short as it can be written."""
+"""The peers of the benchmarks, each written as briefly as possible."""

@@ -1,7 +1,7 @@
-"""The bare engine: the ten lines in which xllamacpp answers a prompt. Rows C1, C9 and C10.
+"""The bare engine: xllamacpp answers a prompt in ten lines. The peer of rows C1, C9 and C10.
 
-Takes one JSON object: model, threads, n_ctx (0: the model's own), `request`, the completion as llama.cpp's
-server takes it, and `params`, further settings by name. What is not named keeps the library's default.
+Takes one JSON object: model, threads, n_ctx (0: the model's own), `request`, a completion request of
+llama.cpp's server, and `params`, further settings by name. All other settings keep the library's defaults.
 """
 
 import json
@@ -20,7 +20,7 @@ server = xllamacpp.Server(params)
 
 
 def show(piece: dict[str, Any]) -> None:
-    """Write the text as it comes."""
+    """Write the text as it arrives."""
     sys.stdout.write(piece["choices"][0]["text"])
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""The empty typer app of row C7: hermes' own settings, two commands that do nothing."""
+"""The empty typer app of row C7: hermes' own settings, and two commands that do nothing."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer hands the flag over by position
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the flag by position
     if wanted:
         typer.echo("empty 1")
         raise typer.Exit

@@ -1,6 +1,6 @@
 """`model.generate` with a streamer: the peer of row C2.
 
-Takes one JSON object: what `hf.load` takes, prompt (ids), n_predict, and report, a path that gets the ids.
+Takes one JSON object: the keys of `hf.load`, prompt (ids), n_predict, and report, the path for the ids.
 """
 
 import json
@@ -15,9 +15,9 @@ from benchmarks.peers.hf import generate, load
 
 
 class AtOnce(TextStreamer):  # type: ignore[misc]  # transformers is not typed
-    """transformers' TextStreamer, but for when it shows: each token, not each word.
+    """transformers' TextStreamer, except that it prints each token at once, not each word.
 
-    The reader of the pipe times from the first piece to the last; whole words would leave tokens out.
+    The reader of the pipe measures from the first piece to the last; whole words would omit tokens.
     """
 
     token_cache: list[int]
@@ -25,7 +25,7 @@ class AtOnce(TextStreamer):  # type: ignore[misc]  # transformers is not typed
     next_tokens_are_prompt: bool
 
     def put(self, value: Any) -> None:
-        """Decode everything since the last newline, as TextStreamer does, and show what is new."""
+        """Decode everything since the last newline, as TextStreamer does, and print the new part."""
         if self.next_tokens_are_prompt:
             self.next_tokens_are_prompt = False
             return
@@ -41,7 +41,7 @@ class AtOnce(TextStreamer):  # type: ignore[misc]  # transformers is not typed
 
 
 def main() -> None:
-    """Answer once and write down the ids."""
+    """Answer once and write the ids to the report."""
     ask = json.loads(sys.argv[1])
     model = load(ask)
     make: Any = PreTrainedTokenizerFast

@@ -1,7 +1,7 @@
-"""The first token of `model.generate` for a list of prompts, nothing reused: a peer of row C4.
+"""The first token of `model.generate` for a list of prompts, without reuse: a peer of row C4.
 
-Takes one JSON object: what `hf.load` takes, `requests`, a file with a list of prompts (ids), and `report`, a
-path that gets the seconds until each prompt's first token.
+Takes one JSON object: the keys of `hf.load`, `requests`, a file with a list of prompts (ids), and `report`,
+the path for the seconds until each prompt's first token.
 """
 
 import json
@@ -14,7 +14,7 @@ from benchmarks.peers.hf import generate, load
 
 
 def main() -> None:
-    """Answer every prompt with one token and write the seconds down."""
+    """Answer every prompt with one token and write the seconds to the report."""
     ask = json.loads(sys.argv[1])
     model = load(ask)
     prompts = json.loads(Path(ask["requests"]).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The peers' way to a transformers model: `from_pretrained` on the CPU, as its documentation shows it."""
+"""The transformers model of the peers: `from_pretrained` on the CPU, as in the library's documentation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 
 def load(ask: Mapping[str, Any]) -> Any:
-    """Return the model. `ask` holds model, threads and precision: a torch dtype, or `nf4`."""
+    """Return the model. `ask` has the keys model, threads and precision, which is a torch dtype or `nf4`."""
     torch.set_num_threads(ask["threads"])
     loader: Any = AutoModelForCausalLM
     config: Any = BitsAndBytesConfig
@@ -27,7 +27,7 @@ def load(ask: Mapping[str, Any]) -> Any:
 
 
 def generate(model: Any, prompt: list[int], tokens: int, **settings: Any) -> Any:
-    """Return what `model.generate` returns, greedily, for one prompt of ids."""
+    """Return the result of `model.generate`, greedily, for one prompt of ids."""
     ids = torch.tensor([prompt])
     return model.generate(
         ids,

@@ -1,8 +1,8 @@
 """The bare engine's ids and counts for a list of prompts: the gate of row C1, the peer of rows C3 and C4.
 
-Takes one JSON object: model, threads, n_ctx, n_batch, `requests`, a file with a list of completions as
-llama.cpp's server takes them, and `report`, a path that gets one record each. A prompt of ids is taken as it
-is; one of text is encoded by llama.cpp.
+Takes one JSON object: model, threads, n_ctx, n_batch, `requests`, a file with a list of completion requests
+of llama.cpp's server, and `report`, the path for one record each. A prompt of ids is used unchanged; one of
+text is encoded by llama.cpp.
 """
 
 import json
@@ -15,7 +15,7 @@ import xllamacpp
 
 
 def main() -> None:
-    """Answer every prompt and write the ids down."""
+    """Answer every prompt and write the ids to the report."""
     ask = json.loads(sys.argv[1])
     params = xllamacpp.CommonParams()
     params.model.path, params.n_ctx, params.verbosity = ask["model"], ask["n_ctx"], -1

@@ -1,7 +1,8 @@
-"""rich's `Live(Markdown(text so far))`, as people write it: a peer of rows C5 and C6.
+"""rich's `Live(Markdown(text so far))`, as programs commonly use it: a peer of rows C5 and C6.
 
-The display is given the text at every token, and shows it four times a second, as it does by default: here of
-the simulated clock, in place of its thread. What does not fit the screen is shown all the same.
+The display is updated with the text at every token, and repaints four times a second, which is its default.
+Here these are seconds of the simulated clock, instead of its thread. Text that does not fit the screen is
+shown, too.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ INTERVAL_S = 0.25
 
 
 def show(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
-    """Show the text as it comes."""
+    """Show the text as it arrives, and return the number of repaints."""
     text, due, looks = "", 0.0, 1
     with Live(console=console(sink), auto_refresh=False, vertical_overflow="visible") as live:
         for piece in arriving:

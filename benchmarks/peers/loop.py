@@ -1,9 +1,9 @@
 """A bare transformers loop: `model(...)` with its DynamicCache, greedy. The peer of row C10.
 
-The prompt's last id is evaluated alone, as hermes does it: the same shapes round the same way, and the two
-texts are the same at near ties, too.
+The prompt's last id is evaluated alone, as in hermes: equal shapes round equally, so that the two texts are
+the same even at near ties.
 
-Takes one JSON object: what `hf.load` takes, prompt (ids), and n_predict.
+Takes one JSON object: the keys of `hf.load`, prompt (ids), and n_predict.
 """
 
 import json

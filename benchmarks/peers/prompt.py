@@ -1,4 +1,4 @@
-"""The peer of row C8: a prompt of prompt_toolkit, and nothing behind it."""
+"""The peer of row C8: a bare prompt of prompt_toolkit."""
 
 from prompt_toolkit import PromptSession
 

@@ -1,4 +1,4 @@
-"""rich's console on a terminal of 256 colours, as most are, and rich's picture of a whole Markdown text."""
+"""rich's console on a terminal of 256 colors, as most have, and rich's output for a whole Markdown text."""
 
 import io
 
@@ -10,7 +10,7 @@ from benchmarks.peers.streaming import COLUMNS, ROWS, Sink
 
 class _Text(io.TextIOWrapper):
     def close(self) -> None:
-        """Leave the sink open: its bytes are counted when the console is gone."""
+        """Leave the sink open, since its bytes are counted after the console is closed."""
 
 
 def console(sink: Sink) -> Console:

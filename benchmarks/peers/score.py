@@ -1,9 +1,10 @@
-"""How likely the library's own model finds given answers: the gate of rows C2, C3 and C4.
+"""The likelihood of given answers under the library's own model: the gate of rows C2, C3 and C4.
 
-One forward pass over a prompt and its answer, with no cache and nothing of hermes in it. Takes one JSON
-object: what `hf.load` takes, `requests`, a file with a list of prompt (ids), ids (the answer's) and ended
-(whether the end of the turn was said behind them), and `report`, a path that gets a list of gaps a request.
-A gap is how many nats an id is less likely than the likeliest one at its place; 0 is the greedy choice.
+It is one forward pass over a prompt and its answer, without a cache and without code of hermes. Takes one
+JSON object: the keys of `hf.load`, `requests`, a file with a list of prompt (ids), ids (of the answer) and
+ended (whether the end of the turn was generated after them), and `report`, the path for a list of gaps per
+request. A gap is how many nats an id is less likely than the likeliest one at its position; 0 is the greedy
+choice.
 """
 
 import json
@@ -17,7 +18,7 @@ from benchmarks.peers.hf import load
 
 
 def main() -> None:
-    """Read every answer and write its gaps down."""
+    """Evaluate every answer and write its gaps to the report."""
     ask = json.loads(sys.argv[1])
     model = load(ask)
     requests = json.loads(Path(ask["requests"]).read_text(encoding="utf-8"))
@@ -26,7 +27,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def gaps(model: Any, request: dict[str, Any]) -> list[float]:
-    """Return the gaps of one answer: nats, one an id, and one for its end where it ended."""
+    """Return the gaps of one answer in nats: one per id, and one for the end if it ended."""
     said = [*request["ids"], *([model.generation_config.eos_token_id] if request["ended"] else [])]
     if not said:
         return []

@@ -1,11 +1,10 @@
-"""A text that comes token by token, on a clock that is not the machine's: what the sides of C5 and C6 share.
+"""A text that arrives token by token on a simulated clock: the shared code of the sides of rows C5 and C6.
 
-It knows the terminal that they write to, which keeps the bytes and costs next to nothing, and how the account
-is taken. It refuses to know how a text is shown.
+The sides write to a terminal that stores the bytes at almost no cost.
 
-A side takes one JSON object: texts, a file with a list of texts, and report, a folder that gets for each of
-them what was written as it came (`0.stream`) and the picture of the whole of it (`0.picture`). It prints one
-JSON line, a list with a record for each text.
+A side takes one JSON object: texts, a file with a list of texts, and report, a folder for the bytes of each
+text: those written while it arrived (`0.stream`) and those of the whole text at once (`0.picture`). It prints
+one JSON line, a list with a record for each text.
 """
 
 import gc
@@ -21,43 +20,43 @@ from benchmarks.answer_text import answers, tokens
 
 COLUMNS, ROWS = 80, 24
 TOKEN_S = 0.02
-"""Fifty tokens a second. The looks at a growing text are the same ones on every machine."""
+"""Fifty tokens per second. The repaints of a growing text are the same on every machine."""
 WARM_UP = 1000
-"""Tokens of another answer that are shown before the clock runs: every kind of block is among them."""
+"""Tokens of another answer that are shown before the measurement; they include every kind of block."""
 
 
 class Sink(io.BytesIO):
-    """A terminal that keeps what is written to it. `flushes` counts how often it was to be seen."""
+    """A terminal that stores what is written to it. `flushes` counts the calls of `flush`."""
 
     flushes = 0
 
     def isatty(self) -> bool:
-        """Say that it is one."""
+        """Return True, as a terminal does."""
         return True
 
     def flush(self) -> None:
-        """Count."""
+        """Count the call."""
         self.flushes += 1
 
 
 class Clock:
-    """Seconds since the first token came."""
+    """A simulated clock: seconds since the first token arrived."""
 
     now = 0.0
 
     def read(self) -> float:
-        """Return the time."""
+        """Return the simulated time."""
         return self.now
 
 
 Show = Callable[[Sink, Clock, Iterator[str]], int]
-"""Shows the tokens as they come, and returns how many looks there were."""
+"""Shows the tokens as they arrive, and returns the number of repaints."""
 Picture = Callable[[Sink, str], None]
 """Shows a whole text at once."""
 
 
 def main(show: Show, picture: Picture) -> None:
-    """Show every text both ways, write down what was written, and print the account."""
+    """Show every text both ways, write the bytes to files, and print the records."""
     ask = json.loads(sys.argv[1])
     texts = json.loads(Path(ask["texts"]).read_text(encoding="utf-8"))
     folder = Path(ask["report"])
@@ -85,7 +84,7 @@ def main(show: Show, picture: Picture) -> None:
 
 
 def _streamed(show: Show, pieces: Sequence[str]) -> tuple[Sink, int, float]:
-    """Return what was written, the looks, and the seconds of processor time of the streaming alone."""
+    """Return the sink, the number of repaints, and the seconds of CPU time of the streaming alone."""
     sink, clock = Sink(), Clock()
     gc.collect()
     began = time.process_time()

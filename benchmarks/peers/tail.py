@@ -1,9 +1,9 @@
 """aider's method: stable lines are printed once, the last six stay in a Live. A peer of rows C5 and C6.
 
-At each look the whole text so far is rendered with rich. There are at most twenty looks a second; where a
-render takes long the next look waits ten times as long, but no more than two seconds. That time is the
-machine's own, so the number of looks is not the same everywhere. The lines go on as rich's segments, which
-spares this peer the way through a string and back.
+Each repaint renders the whole text so far with rich. There are at most twenty repaints per second; if a
+render is slow, the next repaint waits ten times as long, but at most two seconds. That time is real CPU time,
+so the number of repaints differs between machines. The lines are passed on as rich's segments, which spares
+this peer the conversion to a string and back.
 """
 
 import time
@@ -21,14 +21,14 @@ INTERVAL_S, LONGEST_S, SHARE = 0.05, 2.0, 10
 
 
 class Tail:
-    """A text of which all but the last lines are on the terminal for good."""
+    """A text of which all but the last lines are final on the terminal."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._printed = 0
 
     def look(self, text: str, tail: int = TAIL) -> float:
-        """Show the text so far, and return the seconds until the next look is due."""
+        """Show the text so far, and return the seconds until the next repaint is due."""
         console = self._live.console
         began = time.process_time()
         lines = console.render_lines(Markdown(text), pad=False)
@@ -42,7 +42,7 @@ class Tail:
 
 
 def show(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
-    """Show the text as it comes."""
+    """Show the text as it arrives, and return the number of repaints."""
     text, due, looks = "", 0.0, 1
     with Live(console=console(sink), auto_refresh=False) as live:
         tail = Tail(live)

@@ -1,4 +1,4 @@
-"""One file a row of the table; ROWS names them in the table's order."""
+"""The rows of the table, one file each; ROWS has them in the order of the table."""
 
 from benchmarks.rows import (
     c1,
@@ -38,4 +38,4 @@ ROWS = {
     "C1-busy": c1_busy.measure,
 }
 DEFAULT = [row for row in ROWS if row != "C1-busy"]
-"""What is measured where no row is named. C1-busy has no goal and takes minutes."""
+"""The rows that are measured if none is named. C1-busy has no goal and takes minutes."""

@@ -1,9 +1,9 @@
-"""C1: tokens a second while an answer is decoded, its text going to a pipe.
+"""C1: tokens per second while an answer is decoded and its text is written to a pipe.
 
-Measured: (tokens - 1) over the time from the first piece of text to the last, as the reader of the pipe sees
-them. Beside: a bare xllamacpp loop given the same ids, threads and number of tokens, greedy; each side a
-process of its own in each repeat, the peer with the library's defaults. Gate: hermes generated the ids that
-the bare engine generates, and every run of both wrote the same text.
+Measured: (tokens - 1) over the time from the first piece of text to the last, at the reader of the pipe.
+Peer: a bare xllamacpp loop with the same ids, threads and number of tokens, greedy, and the library's
+defaults. Each side is a separate process in each repeat. Gate: hermes generates the same ids as the bare
+engine, and every run of both writes the same text.
 """
 
 import json
@@ -23,7 +23,7 @@ ROOT = PEERS.parents[1]
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the one line."""
+    """Measure the row and return its line."""
     sides, wrong = decoders(bench, TOKENS)
     turns = turns_about(sides, bench.repeats, patience_s=bench.patience_s)
     children = [child for given in turns.results.values() for child in given]
@@ -34,14 +34,14 @@ def measure(bench: Bench) -> list[Line]:
 
 
 def speed(tokens: int) -> Any:
-    """Return the function from a child to its tokens a second."""
+    """Return a function that returns the tokens per second of a child."""
     return lambda child: (tokens - 1) / child.text_s if child.text_s else 0.0
 
 
 def decoders(
     bench: Bench, tokens: int, variables: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Return the two sides for that many tokens, and what is wrong with hermes' ids.
+    """Return the two sides for that many tokens, and an error text about hermes' ids, which is empty if none.
 
     `variables` are added to both sides' environment.
     """
@@ -72,7 +72,7 @@ def decoders(
 def answers(
     bench: Bench, requests: list[dict[str, Any]], *, n_ctx: int, n_batch: int = 512
 ) -> list[dict[str, Any]]:
-    """Return the bare engine's ids and counts for each request. Raises RuntimeError where it fails."""
+    """Return the bare engine's ids and counts for each request. Raises RuntimeError if it fails."""
     report, asked = bench.scratch / "answers.json", bench.scratch / "requests.json"
     asked.write_text(json.dumps(requests), encoding="utf-8")
     words = {

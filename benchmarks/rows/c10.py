@@ -1,9 +1,9 @@
 """C10: peak memory of an answer of 512 tokens in a context of 2,048.
 
-Measured: the largest resident size of the whole process, as the kernel counts it for a child that has ended;
-the weights are mapped from the file and count too. Beside: ten lines of xllamacpp given the same ids and the
-same context, with the library's defaults and again with hermes' settings. Gate: the same text. The record has
-both over the weights' size.
+Measured: the largest resident size of the whole process, as the kernel reports it for a child that has ended;
+it includes the weights, which are mapped from the file. Peer: ten lines of xllamacpp with the same ids and
+the same context, once with the library's defaults and once with hermes' settings. Gate: the same text. The
+record has the ratio of both to the size of the weights.
 """
 
 from benchmarks.measure import Bench, Goal, Line

@@ -1,8 +1,8 @@
 """C10 on the transformers engine: peak memory of an answer of 256 tokens, weights in bfloat16.
 
-Measured: the largest resident size of `hermes ask -m FOLDER --precision bf16` as a whole process; the kernel
-counts it. Beside: a bare loop over `model(...)` with transformers' DynamicCache, the same ids and number of
-tokens. Gate: the same text. The record has both over the weights' size.
+Measured: the largest resident size of the whole process `hermes ask -m FOLDER --precision bf16`, as the
+kernel reports it. Peer: a bare loop over `model(...)` with transformers' DynamicCache, and the same ids and
+number of tokens. Gate: the same text. The record has the ratio of both to the size of the weights.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ TOKENS = 256
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the one line."""
+    """Measure the row and return its line."""
     if words := missing():
         return [not_measured(ROW, WHAT, words)]
     weights = folder(bench)
@@ -58,6 +58,6 @@ def measure(bench: Bench) -> list[Line]:
 
 
 def gate(hermes: list[Child], peer: list[Child]) -> str:
-    """Return what is wrong where hermes' text is not the loop's and one newline."""
+    """Return an error text if hermes' text is not the loop's text and one newline."""
     wrong = ended_well([*hermes, *peer])
     return wrong or same("text", peer[0].stdout + b"\n", [child.stdout for child in hermes])

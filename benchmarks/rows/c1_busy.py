@@ -1,7 +1,7 @@
-"""C1-busy: row C1 again while another process keeps one processor busy. No goal; it takes minutes.
+"""C1-busy: row C1 again while another process keeps one CPU busy. It has no goal and takes minutes.
 
-It is why hermes sets how llama.cpp's threads wait for each other: by default they spin, on the very processor
-that the thread they wait for needs.
+It is the reason why hermes sets how llama.cpp's threads wait for each other: by default they spin, and so
+occupy the CPU that the thread they wait for needs.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ TOKENS = 16
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the one line."""
+    """Measure the row and return its line."""
     sides, wrong = decoders(bench, TOKENS)
     with _busy_processor():
         turns = turns_about(sides, bench.repeats, warm_up=False, patience_s=0)

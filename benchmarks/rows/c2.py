@@ -1,12 +1,11 @@
-"""C2: tokens a second of the transformers engine on the CPU, its text going to a pipe.
+"""C2: tokens per second of the transformers engine on the CPU, with its text written to a pipe.
 
-Measured as in C1: (tokens - 1) over the time from the first piece of text to the last. Beside, each in its
-turn right behind hermes: `generate` with a streamer, the same weights, dtype, ids, threads and number of
-tokens, greedy; a process of its own in each repeat. hermes' 8-bit weights stand beside `generate` in
-bfloat16.
+Measured as in C1: (tokens - 1) over the time from the first piece of text to the last. Peer, run directly
+after hermes: `generate` with a streamer, and the same weights, dtype, ids, threads and number of tokens,
+greedy; a separate process in each repeat. hermes' 8-bit weights are compared with `generate` in bfloat16.
 
-Gates: both sides made as many tokens as were asked for and always wrote the same text, and hermes' ids are
-what the library's own model says there (`rows/hf.py`). For 8-bit weights, which give other logits:
+Gates: both sides generate the requested number of tokens and always write the same text, and hermes' ids are
+those that the library's own model predicts (`rows/hf.py`). For 8-bit weights, which give other logits:
 `ours/quality.py` reads a real text with them, and its perplexity and the mean KL divergence of the next
 token's distribution from float32 stay within PERPLEXITY_LIMIT and KL_LIMIT.
 """
@@ -28,16 +27,16 @@ CONTEXT = 2048
 TEXT = ROOT / "README.md"
 TEXT_TOKENS = 512
 KL_LIMIT = 0.1
-"""Of NF4's divergence on the same text: what hermes takes by itself where 16 bits do not fit."""
+"""Share of NF4's divergence on the same text. NF4 is hermes' own choice if 16 bits do not fit."""
 PERPLEXITY_LIMIT = 1.02
-"""Of float32's. In 512 tokens half a percent either way is chance, and bfloat16 alone moves it by as much."""
+"""Times float32's. In 512 tokens half a percent either way is chance; bfloat16 alone changes it as much."""
 FAST = Goal(1.0, at_least=True)
 FASTER = Goal(1.4, at_least=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A line: hermes' precision, what `generate` has beside it, and whether the ids must be its own."""
+    """A line: the precisions of hermes and of `generate`, and whether weights and ids must be equal."""
 
     ours: str
     theirs: str
@@ -47,7 +46,7 @@ class Case:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """What the two sides are called."""
+        """The names of the two sides."""
         return f"hermes {self.ours}", f"generate {self.theirs}"
 
 
@@ -66,7 +65,7 @@ CASES = (
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return a line a precision."""
+    """Measure the row and return a line per precision."""
     if words := missing():
         return [not_measured("C2", "decode, transformers engine", words)]
     weights = folder(bench)
@@ -127,7 +126,7 @@ def _quality(bench: Bench, weights: Path) -> dict[str, Any]:
 
 
 def steady(*sides: Sequence[Child]) -> str:
-    """Return what is wrong where a side failed, or did not always write the same."""
+    """Return an error text if a side failed, or did not always write the same text."""
     for children in sides:
         texts = [child.stdout for child in children]
         if wrong := ended_well(children) or same("text", texts[0], texts):
@@ -136,12 +135,12 @@ def steady(*sides: Sequence[Child]) -> str:
 
 
 def whole(*answers: Sequence[int]) -> str:
-    """Return what is wrong where an answer ended early: its time would be divided by too many tokens."""
+    """Return an error text if an answer ended early: its time would be divided by too many tokens."""
     return same("number of tokens", TOKENS, map(len, answers))
 
 
 def kept(quality: dict[str, Any]) -> str:
-    """Return what is wrong where 8-bit weights make another model of it."""
+    """Return an error text if 8-bit weights change the model's predictions too much."""
     found, most = quality["8bit"]["kl"], KL_LIMIT * quality["4bit"]["kl"]
     if found > most:
         return f"8-bit weights: {found:.4f} nats from float32, not {most:.4f} or less"

@@ -1,16 +1,16 @@
 """C3: tokens prefilled in each of twenty turns, with Ctrl-C, retry, undo and edit among them.
 
-Measured: what the engine says it prefilled in each turn, `prompt_tokens - cached_tokens`. Beside: the ids
-that are new, counted here from the prompts' ids alone; and bare llama.cpp given the same conversation as ids,
-as text, and without its prefix cache.
+Measured: the number that the engine reports for each turn, `prompt_tokens - cached_tokens`. Peers: the number
+of new ids, counted here from the prompts' ids alone; and bare llama.cpp with the same conversation as ids, as
+text, and without its prefix cache.
 
-An id is new where it is behind the longest common beginning of the prompt and of what the KV cache holds: the
-prompt before and the ids generated from it but the last, which was sampled and never evaluated. After Ctrl-C
-that last one may have been evaluated all the same: then one id fewer is new. A prompt that the cache holds
-whole costs one id, since the next token's logits come from evaluating one.
+An id is new if it is after the longest common prefix of the prompt and of the KV cache. The cache contains
+the previous prompt and the ids generated from it, except the last, which was sampled and never evaluated.
+After Ctrl-C that last one may have been evaluated; then one id fewer is new. A prompt that is completely in
+the cache costs one id, since the next token's logits come from evaluating one.
 
-Gates: the ids of every answer are those of bare llama.cpp given the same ids with its prefix cache; and where
-llama.cpp without any reuse would say something else, its first other token was as likely as hermes' within
+Gates: the ids of every answer are those of bare llama.cpp with the same ids and its prefix cache. If
+llama.cpp without any reuse generates another answer, its first different token is as likely as hermes' within
 NEAR_TIE nats. (Tokens evaluated alone and in a batch are rounded differently, so near ties fall either way.)
 """
 
@@ -27,13 +27,13 @@ CONTEXT = 4096
 TOKENS = 32
 HERMES_BATCH = 128
 NEAR_TIE = 0.5
-"""Nats. With nothing reused, the batch size alone moves a log probability by up to 0.45 (measured)."""
+"""Nats. Without reuse, the batch size alone changes a log probability by up to 0.45 (measured)."""
 
 Turn = dict[str, Any]
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the turns that are equal, and the totals beside llama.cpp's."""
+    """Measure the row; return the number of equal turns, and the totals beside those of llama.cpp."""
     report = bench.scratch / "talk.json"
     ask = {"engine": "llama.cpp", "model": str(bench.model), "threads": bench.threads}
     words = json.dumps({**ask, "n_ctx": CONTEXT, "n_predict": TOKENS, "report": str(report)})
@@ -45,7 +45,7 @@ def measure(bench: Bench) -> list[Line]:
 
 
 def _peer(bench: Bench, talk: list[Turn], kind: str) -> list[Turn]:
-    """Return bare llama.cpp's answers to the same prompts, as long as hermes' own."""
+    """Return bare llama.cpp's answers to the same prompts, with the same length as hermes' answers."""
     extra = {"cache_prompt": False, "n_probs": 8} if kind == "no reuse" else {}
     requests = [
         {
@@ -59,7 +59,7 @@ def _peer(bench: Bench, talk: list[Turn], kind: str) -> list[Turn]:
 
 
 def lines(talk: list[Turn], peers: dict[str, list[Turn]]) -> list[Line]:
-    """Return the table's lines for a conversation and the peers' answers to it."""
+    """Return the lines of a conversation and the peers' answers to it."""
     new = new_ids(talk)
     prefilled = [turn["prompt_tokens"] - turn["cached_tokens"] for turn in talk]
     equal = sum(count in allowed for count, allowed in zip(prefilled, new, strict=True))
@@ -90,19 +90,19 @@ def lines(talk: list[Turn], peers: dict[str, list[Turn]]) -> list[Line]:
 
 
 def new_ids(talk: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
-    """Return how many ids of each turn's prompt are new: one number, or after Ctrl-C one or two.
+    """Return how many ids of each turn's prompt are new: one number, or one or two numbers after Ctrl-C.
 
-    `exact` is for an engine that evaluates nothing behind the last id that it shows.
+    `exact` is for an engine that evaluates nothing after the last id that it shows.
     """
     caches: list[list[int]] = [[]]
     counts = []
     for turn in talk:
         prompt, generated = turn["prompt"], turn["generated"]
         counts.append(sorted({max(1, len(prompt) - common(prompt, cache)) for cache in caches}))
-        # An answer that ended by itself was followed by an <|im_end|>: that one was sampled last.
+        # If an answer ended by itself, the last sampled id was an <|im_end|> after it.
         whole, without_last = [*prompt, *generated], [*prompt, *generated[:-1]]
         if exact:
-            # Ids that were no whole character at the end are not in the turn, but they were evaluated.
+            # Ids at the end that are not a whole character are not in the turn, but they were evaluated.
             caches = [[*prompt, *generated[: turn["completion_tokens"] - 1]]]
             continue
         cancelled = turn["finish_reason"] == "cancelled"
@@ -111,13 +111,13 @@ def new_ids(talk: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return the length of the longest common beginning."""
+    """Return the length of the longest common prefix."""
     pairs = zip(one, other, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def gate(talk: list[Turn], peer: list[Turn], gap: float) -> str:
-    """Return what is wrong where an answer is not the peer's, or no near tie explains the other one's."""
+    """Return an error text if an answer is not the peer's, or a difference is not explained by a near tie."""
     for number, (turn, record) in enumerate(zip(talk, peer, strict=True), 1):
         if turn["generated"] != record["ids"][: len(turn["generated"])]:
             return f"turn {number}: the ids are not bare llama.cpp's"
@@ -127,7 +127,7 @@ def gate(talk: list[Turn], peer: list[Turn], gap: float) -> str:
 
 
 def widest_gap(talk: list[Turn], whole: list[Turn]) -> float:
-    """Return how much likelier, without reuse, the first other token was than ours: the most of all turns."""
+    """Return how many nats likelier, without reuse, the first different token was than ours, at most."""
     widest = 0.0
     for turn, record in zip(talk, whole, strict=True):
         ours, theirs = turn["generated"], record["ids"]

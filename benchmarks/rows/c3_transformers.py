@@ -1,13 +1,13 @@
 """C3 on the transformers engine: the same twenty turns, and again across a sliding window.
 
-Measured: ids prefilled in each turn, counted from outside: the ids that the model looked up, less those that
-were generated and evaluated. Beside: the ids that are new, counted from the prompts' ids alone, exactly; and
-all ids of every prompt, which is what `generate` evaluates. The second conversation is held by a tiny random
-Mistral whose window is 64 tokens, until it is several windows long.
+Measured: ids prefilled in each turn, counted outside the engine: the ids that the model looked up, less those
+that were generated and evaluated. Beside: the exact number of new ids, counted from the prompts' ids alone;
+and all ids of every prompt, which `generate` evaluates. The second conversation uses a tiny random Mistral
+with a window of 64 tokens, and becomes several windows long.
 
-Gates: the engine says the same count itself; in float32 every id of every answer, and its end, is what the
-library's own model says there when it is given the whole prompt (`rows/hf.py`); and the second conversation
-really outgrows its window.
+Gates: the engine reports the same count; in float32 every id of every answer, and its end, is the one that
+the library's own model predicts for the whole prompt (`rows/hf.py`); and the second conversation is longer
+than its window.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ ROW = "C3-transformers"
 EVERY_TURN = Goal(1, at_least=True)
 WINDOW = 64
 WINDOWS = 3
-"""How many windows long the last prompt must be for the second conversation to show anything."""
+"""Minimum length of the last prompt, in windows, for the second conversation to be a test of them."""
 PRECISION = "float32"
 CASES = {"starter": ("starter", 4096, 0), "sliding window": ("tiny mistral", 1024, WINDOW)}
 """By name: the model, the context, and the window, if there is one."""
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return three lines a conversation."""
+    """Measure the row and return three lines per conversation."""
     if words := weights.missing():
         return [not_measured(ROW, "turns in which only new ids are prefilled", words)]
     return [line for name in CASES for line in _conversation(bench, name)]
@@ -45,7 +45,7 @@ def _conversation(bench: Bench, name: str) -> list[Line]:
 
 
 def lines(name: str, talk: list[Turn], gaps: Sequence[Sequence[float]], window: int = 0) -> list[Line]:
-    """Return the table's lines for a conversation and what the library's own model makes of it."""
+    """Return the lines of a conversation, given the gaps of its answers under the library's own model."""
     new = [count for (count,) in new_ids(talk, exact=True)]
     prefilled = [turn["looked_up"] - (turn["completion_tokens"] - 1) for turn in talk]
     equal = sum(count == wanted for count, wanted in zip(prefilled, new, strict=True))
@@ -69,7 +69,7 @@ def lines(name: str, talk: list[Turn], gaps: Sequence[Sequence[float]], window: 
 
 
 def gate(talk: list[Turn], prefilled: list[int], window: int) -> str:
-    """Return what is wrong where the engine miscounts or the window was never left."""
+    """Return an error text if the engine's count is wrong or the window was never exceeded."""
     for number, (turn, count) in enumerate(zip(talk, prefilled, strict=True), 1):
         if (said := turn["prompt_tokens"] - turn["cached_tokens"]) != count:
             return f"turn {number}: the engine says that {said} ids were prefilled, and it was {count}"

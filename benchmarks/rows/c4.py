@@ -1,13 +1,13 @@
-"""C4: time to the first token at turn 20 over turn 2, the user's turns equally long.
+"""C4: time to the first token at turn 20 over turn 2, with user turns of equal length.
 
-Measured: in one process, a conversation whose answers are given (a first token is measured, not what follows
-it); at turns 2 and 20, three questions of the same length, each in place of the one before, and the median of
-the three. bfloat16. Beside, in turns: `generate` on the same ids, which reuses nothing; and bare xllamacpp,
-llama.cpp's server, with its prefix cache and the same weights in 4 bits, given the same ids in the same
-order.
+Measured: in one process, a conversation whose answers are given (only the first token is measured, not the
+rest); at turns 2 and 20, three questions of the same length, each replacing the one before, and the median of
+the three. bfloat16. Peers, in alternation: `generate` on the same ids, which reuses nothing; and bare
+xllamacpp, llama.cpp's server, with its prefix cache and the same weights in 4 bits, and the same ids in the
+same order.
 
-Gates: hermes prefills the same number of ids in every timed turn, and its first token there is always the
-same one, and what the library's own model says behind those ids (`rows/hf.py`).
+Gates: hermes prefills the same number of ids in every timed turn; its first token there is always the same,
+and is the one that the library's own model predicts after those ids (`rows/hf.py`).
 """
 
 import json
@@ -39,12 +39,12 @@ Records = list[dict[str, Any]]
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the ratios of hermes and of the two peers, and hermes beside `generate` at turn 20."""
+    """Measure the row; return the ratios of hermes and both peers, and hermes beside the peers at turn 20."""
     if words := missing():
         return [not_measured("C4", "time to first token, turn 20 over turn 2", words)]
     weights = folder(bench)
     first = _hermes(bench, weights)
-    # generate takes seconds for a long prompt: it is given the first question of each turn.
+    # generate takes seconds for a long prompt, so it answers only the first question of each turn.
     whole = _timed(first)[:: len(_script()["asked"][EARLY - 1])]
     requests = [{"prompt": record["prompt"], "n_predict": 1} for record in first]
 
@@ -87,7 +87,7 @@ def first_token_s(records: Sequence[dict[str, Any]], turn: int) -> float:
 
 
 def lines(turns: Turns[Records], wrong: str) -> list[Line]:
-    """Return the table's lines. `wrong` is what the gate says."""
+    """Return the lines of the table. `wrong` is the result of the gate."""
     sides = ("hermes", "generate", "llama.cpp")
     early = {side: turns.median(side, lambda r: first_token_s(r, EARLY) * 1000) for side in sides}
     late = {side: turns.median(side, lambda r: first_token_s(r, LATE) * 1000) for side in sides}
@@ -111,7 +111,7 @@ def lines(turns: Turns[Records], wrong: str) -> list[Line]:
 
 
 def gate(hermes: Sequence[Records], gaps: Sequence[Sequence[float]]) -> str:
-    """Return what is wrong where the turns are not alike, or a first token is not the library's."""
+    """Return an error text if the turns are not alike, or a first token is not the library's."""
     timed = [_timed(records) for records in hermes]
     if len(counts := {record["prefilled"] for records in timed for record in records}) != 1:
         return f"the turns are not equally long: {sorted(counts)} ids were prefilled"

@@ -1,17 +1,17 @@
-"""C5: what a token of a growing answer costs on a terminal, and whether it costs more in a longer answer.
+"""C5: the cost of a token of a growing answer on a terminal, and whether it rises with the answer's length.
 
-Measured: processor time of the streaming alone, in a process of its own that writes to a sink of 80x24, with
-a token each 20 ms of a simulated clock. An answer of 16k tokens is cut between its blocks into answers of 4k
-and of 0.5k tokens, so that every length is measured on the same words. Beside: rich's `Live(Markdown(text))`
+Measured: CPU time of the streaming alone, in a separate process that writes to a sink of 80x24, with one
+token per 20 ms of a simulated clock. An answer of 16k tokens is split between its blocks into answers of 4k
+and of 0.5k tokens, so that every length is measured on the same words. Peers: rich's `Live(Markdown(text))`
 and aider's method, on the first 4k of these tokens, in answers of 4k and of 0.5k; longer ones would take them
-many minutes. Two hard cases have no goal: a paragraph in which no line ends and a single block of code, both
-of 4k tokens.
+many minutes. Two hard cases have no goal: a paragraph in a single line and a single block of code, both of 4k
+tokens.
 
-A look is one that wrote something; of them hermes has up to twenty a second, rich four, aider's method as
-many as hermes or, where a render takes long, fewer.
+A "look" is a repaint that wrote something. hermes has up to twenty per second, rich four, and aider's method
+as many as hermes, or fewer if a render is slow.
 
-Gate: the final screen with its scrollback is, cell for cell, that of the whole text shown at once, and holds
-every word of it; every repeat wrote the same bytes. For the peers only that the words were written.
+Gate: the final screen with its scrollback equals, cell for cell, that of the whole text shown at once, and
+contains every word of it; every repeat writes the same bytes. For the peers only that the words were written.
 """
 
 import json
@@ -29,7 +29,7 @@ from benchmarks.rows.c1 import ROOT
 FLAT = Goal(1.2, at_least=False)
 BESIDE_PEER = Goal(1 / 50, at_least=False)
 SIZES = (500, 4000, 16_000)
-"""Tokens of a short answer, of a long one, and of all of them together, which are one answer, too."""
+"""Tokens of a short answer, of a long one, and of the whole text, which is also shown as one answer."""
 HERMES = "benchmarks.ours.streamed"
 PEERS = {"rich Live(Markdown)": "benchmarks.peers.live", "aider's method": "benchmarks.peers.tail"}
 HARD = {"a paragraph in one line": one_paragraph, "a single block of code": one_fence}
@@ -48,13 +48,13 @@ class Side:
 
     @property
     def exact(self) -> bool:
-        """Whether its screen is looked at cell for cell."""
+        """Whether its screen is compared cell for cell."""
         return self.module == HERMES
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """The account of one text. `written` and `picture` are bytes; `digest` is that of what was written."""
+    """The record of one text. `written` and `picture` are in bytes; `digest` is that of the written bytes."""
 
     tokens: int
     cpu_s: float
@@ -65,12 +65,12 @@ class Streamed:
 
 
 def k(size: int) -> str:
-    """Return how many thousand tokens, as they are written."""
+    """Return a size in thousands of tokens as text, for example 0.5k."""
     return f"{size / 1000:g}k"
 
 
 def sides(sizes: Sizes = SIZES) -> dict[str, Side]:
-    """Return what is measured, by name."""
+    """Return the sides by name."""
     short, long, total = sizes
     made = [Side(f"hermes {k(size)}", HERMES, answers(total, size)) for size in sizes]
     made += [
@@ -83,12 +83,12 @@ def sides(sizes: Sizes = SIZES) -> dict[str, Side]:
 
 
 def streamed(bench: Bench, side: Side) -> list[Streamed]:
-    """Stream the texts of a side in a process of its own, and return the account of each."""
+    """Stream the texts of a side in a separate process, and return the record of each."""
     return [Streamed(**record) for record in _asked(bench, side, side.module)]
 
 
 def _asked(bench: Bench, side: Side, module: str) -> list[Any]:
-    """Return what a module says to the texts of a side."""
+    """Run a module on the texts of a side, and return the list that it prints."""
     folder = bench.scratch / "streams" / side.name
     folder.mkdir(parents=True, exist_ok=True)
     texts = folder / "texts.json"
@@ -103,7 +103,7 @@ def _asked(bench: Bench, side: Side, module: str) -> list[Any]:
 
 
 def gate(bench: Bench, side: Side, given: Sequence[Sequence[Streamed]]) -> str:
-    """Return what is wrong with what a side wrote, all its repeats being given, or nothing."""
+    """Return an error text if a side's output is wrong, given all its repeats, else an empty string."""
     if side.exact:
         digests = {tuple(one.digest for one in repeat) for repeat in given}
         if len(digests) > 1:
@@ -113,7 +113,7 @@ def gate(bench: Bench, side: Side, given: Sequence[Sequence[Streamed]]) -> str:
 
 
 def measure(bench: Bench, sizes: Sizes = SIZES) -> list[Line]:
-    """Return whether the cost is flat, hermes beside both peers, and the hard cases."""
+    """Measure the row; return lines for the growth of the cost, for both peers, and for the hard cases."""
     every = sides(sizes)
     tasks = {name: partial(streamed, bench, side) for name, side in every.items()}
     turns = turns_about(tasks, bench.repeats, warm_up=False, patience_s=bench.patience_s)
@@ -122,12 +122,12 @@ def measure(bench: Bench, sizes: Sizes = SIZES) -> list[Line]:
 
 
 def token_ms(given: Sequence[Streamed]) -> float:
-    """Return milliseconds of processor time a token."""
+    """Return milliseconds of CPU time per token."""
     return 1000 * sum(one.cpu_s for one in given) / sum(one.tokens for one in given)
 
 
 def look_ms(given: Sequence[Streamed]) -> float:
-    """Return milliseconds of processor time a look."""
+    """Return milliseconds of CPU time per repaint."""
     return 1000 * sum(one.cpu_s for one in given) / sum(one.looks for one in given)
 
 
@@ -135,10 +135,10 @@ Value = Callable[[Sequence[Streamed]], float]
 
 
 def lines(turns: Turns[list[Streamed]], wrong: Mapping[str, str], sizes: Sizes = SIZES) -> list[Line]:
-    """Return the table's lines for what was measured, and what is wrong with each side."""
+    """Return the lines of the table. `wrong` has the error text of each side."""
 
     def line(what: str, ours: str, theirs: str, goal: Goal | None = None, value: Value = token_ms) -> Line:
-        # A peer had only the first of the answers.
+        # A peer streamed only the first of the answers.
         count = len(turns.results[theirs][0]) if theirs.startswith(tuple(PEERS)) else None
         mine = [given[:count] for given in turns.results[ours]]
         hermes, peer = statistics.median(map(value, mine)), turns.median(theirs, value)
@@ -162,7 +162,7 @@ def lines(turns: Turns[list[Streamed]], wrong: Mapping[str, str], sizes: Sizes =
 
 
 def _detail(given: Sequence[Streamed]) -> dict[str, Any]:
-    """Return what is written down of one repeat, all its texts together."""
+    """Return the record of one repeat, for all its texts together."""
     return {
         "ms a token": round(token_ms(given), 4),
         "ms a look": round(look_ms(given), 4),

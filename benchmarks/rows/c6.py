@@ -1,9 +1,9 @@
 """C6: bytes written to the terminal while an answer grows, over the bytes of its final picture.
 
-Measured: what row C5's sides write, once each, since hermes' bytes are the same every time. The picture is
-the whole text shown at once by the same side: hermes' renderer without a look before the end; rich's
-`console.print(Markdown(text))` for the peers, which are measured at 0.5k and 4k tokens only. aider's method
-looks less often where the machine is slow, so its bytes are not the same everywhere. Gate: as in C5.
+Measured: the bytes that row C5's sides write, once each, since hermes' bytes are the same every time. The
+picture is the whole text shown at once by the same side: hermes' renderer without a repaint before the end;
+rich's `console.print(Markdown(text))` for the peers, which are measured at 0.5k and 4k tokens only. aider's
+method repaints less often on a slow machine, so its bytes differ between machines. Gate: as in C5.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ KIB = 1024
 
 
 def measure(bench: Bench, sizes: Sizes = SIZES) -> list[Line]:
-    """Return a line a side: what it wrote beside the picture."""
+    """Measure the row and return a line per side: its bytes beside those of the picture."""
     every = sides(sizes)
     given = {name: streamed(bench, side) for name, side in every.items()}
     wrong = {name: gate(bench, side, [given[name]]) for name, side in every.items()}

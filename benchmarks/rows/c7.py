@@ -1,8 +1,8 @@
-"""C7: what a command costs that loads no model.
+"""C7: the cost of a command that loads no model.
 
-Measured: processor time, user and system, of `hermes --version`, `hermes --help` and a usage error, each a
-process started by its installed console script. Beside: an empty typer app of the same typer and settings,
-started the same way, and `llm`. Gate: the exit codes, and hermes' version and first line of help.
+Measured: CPU time, user and system, of `hermes --version`, `hermes --help` and a usage error, each a process
+started by its installed console script. Peers: an empty typer app with the same typer and settings, started
+the same way, and `llm`. Gate: the exit codes, and hermes' version and first line of help.
 """
 
 import shutil
@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return two lines a case: beside the empty app, and beside llm where it is installed."""
+    """Measure the row; return two lines per case: beside the empty app, and beside llm if it is installed."""
     empty, llm = empty_app(bench.scratch), bench.programs / "llm"
     lines: list[Line] = []
     for name, words in CASES.items():
@@ -72,14 +72,14 @@ def _line(name: str, turns: Turns[Child], peer: str, goal: Goal, wrong: str) -> 
 
 
 def gate(name: str, children: list[Child]) -> str:
-    """Return what is wrong where hermes did not do what it was asked for."""
+    """Return an error text if hermes' output is not the expected one."""
     begins = {"--version": b"hermes ", "--help": b"Usage: hermes", "usage error": b"Usage: hermes ask"}[name]
     said = [child.stderr if name == "usage error" else child.stdout for child in children]
     return same("answer", begins, [text[: len(begins)] for text in said])
 
 
 def empty_app(folder: Path) -> Path:
-    """Install the empty app as pip would: its module, and a script that imports it and calls main."""
+    """Install the empty app as pip does: its module, and a script that imports it and calls main."""
     shutil.copy(Path(peers.__file__).with_name("empty_app.py"), folder)
     script = folder / "empty-app"
     script.write_text(SCRIPT.format(python=sys.executable), encoding="utf-8")

@@ -1,9 +1,9 @@
-"""C8: what `hermes chat` costs until it takes the first key, while the model still loads.
+"""C8: the cost of `hermes chat` until it accepts the first key, while the model still loads.
 
-Measured: processor time, user and system, of the process and of the children that it has waited for, from its
-start on a pty of 80x24 until the key, which was typed ahead, stands behind the prompt. Beside: python with a
-prompt_toolkit PromptSession, started and asked the same way. Gate: hermes' toolbar says that the model is
-loading when the key is there.
+Measured: CPU time, user and system, of the process and of the children that it has waited for, from its start
+on a pty of 80x24 until the key, which was typed ahead, appears after the prompt. Peer: python with a
+prompt_toolkit PromptSession, started and measured the same way. Gate: hermes' toolbar shows that the model is
+loading when the key appears.
 """
 
 import os
@@ -25,14 +25,14 @@ TAKEN = f"> {KEY}"
 LOADING = "loading"
 PATIENCE_S = 30.0
 SOON_S = 0.5
-"""The toolbar is drawn with the prompt: where it has not come by then, it said nothing of loading."""
+"""The toolbar is drawn with the prompt: if it has not appeared by then, it did not show the loading."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstKey:
-    """A program that took a key: seconds of processor time and of the clock until then, and the screen.
+    """A program that accepted a key: seconds of CPU time and of wall time until then, and the screen.
 
-    `while_loading` is whether it said that a model was loading.
+    `while_loading` is whether it showed that a model was loading.
     """
 
     cpu_s: float
@@ -42,7 +42,7 @@ class FirstKey:
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return hermes beside the bare prompt."""
+    """Measure the row and return the line of hermes beside the bare prompt."""
     environment = bench.environment(TERM="xterm-256color")
     sides = {
         "hermes": partial(first_key, [bench.programs / "hermes", "chat"], environment),
@@ -61,7 +61,7 @@ def measure(bench: Bench) -> list[Line]:
 
 
 def gate(given: Sequence[FirstKey]) -> str:
-    """Return what is wrong where the model was there before the key."""
+    """Return an error text if the model was loaded before the key was accepted."""
     for number, one in enumerate(given, 1):
         if not one.while_loading:
             return f"start {number} says nothing of loading when it takes the key: {one.screen[-300:]!r}"
@@ -69,7 +69,7 @@ def gate(given: Sequence[FirstKey]) -> str:
 
 
 def first_key(command: Sequence[str | Path], environment: dict[str, str]) -> FirstKey:
-    """Start a program on a pty with a key typed ahead, and end it once it has taken the key."""
+    """Start a program on a pty with a key typed ahead, and end it when it has accepted the key."""
     import pexpect  # noqa: PLC0415 - only this row needs it
 
     words = [str(word) for word in command]
@@ -83,7 +83,7 @@ def first_key(command: Sequence[str | Path], environment: dict[str, str]) -> Fir
         wall_s = time.monotonic() - began
         if cpu_s is None:
             raise RuntimeError(f"{words[0]} never took the key; its screen: {screen.text[-300:]!r}")
-        # What came in the same moment may be in the next piece.
+        # Output of the same moment may be in the next piece.
         loading = screen.read_until(_says_loading, SOON_S) is not None
         return FirstKey(cpu_s, wall_s, screen.text, loading)
     finally:
@@ -91,13 +91,13 @@ def first_key(command: Sequence[str | Path], environment: dict[str, str]) -> Fir
 
 
 def _says_loading(rows: list[str]) -> bool:
-    """Whether the rows under the prompt say so: the toolbar, not what was said before."""
+    """Return whether the rows under the prompt show it, which are the toolbar and not earlier output."""
     prompt = next((n for n, row in enumerate(rows) if TAKEN in row), len(rows))
     return any(LOADING in row for row in rows[prompt + 1 :])
 
 
 class _Screen:
-    """What stands on the terminal of a child."""
+    """The screen of a child's terminal."""
 
     def __init__(self, child: Any) -> None:
         import pyte  # noqa: PLC0415 - only this row needs it
@@ -105,15 +105,15 @@ class _Screen:
         self._child = child
         self._screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self._screen)
-        self._screen.write_process_input = child.send  # type: ignore[method-assign] # it is asked where its cursor is
+        self._screen.write_process_input = child.send  # type: ignore[method-assign] # it answers cursor queries
 
     @property
     def text(self) -> str:
-        """The rows that hold something."""
+        """The text of the screen, without blank rows at its ends."""
         return "\n".join(row.rstrip() for row in self._screen.display).strip()
 
     def read_until(self, seen: Callable[[list[str]], bool], limit_s: float) -> float | None:
-        """Read until something is seen; return the child's processor time when it came, or None."""
+        """Read until `seen` returns True; return the child's CPU time then, or None if it never does."""
         import pexpect  # noqa: PLC0415
 
         end, cpu_s = time.monotonic() + limit_s, processor_s(self._child.pid)
@@ -126,16 +126,16 @@ class _Screen:
                 continue
             except pexpect.EOF:
                 return None
-            cpu_s = processor_s(self._child.pid)  # before it is known what came: the child goes on meanwhile
+            cpu_s = processor_s(self._child.pid)  # before the data is parsed: the child continues meanwhile
             self._stream.feed(data)
         return cpu_s
 
 
 def processor_s(pid: int) -> float:
-    """Return the seconds that the kernel counts for a process and the children that it has waited for.
+    """Return the seconds of CPU time of a process and of the children that it has waited for.
 
-    The process's own come from its clock, which has the number that clock_getcpuclockid(3) gives: in
-    /proc/PID/stat they are cut off to ticks of 10 ms, twice. The children's are only there.
+    The process's own time is read from its clock, with the id that clock_getcpuclockid(3) returns: in
+    /proc/PID/stat it is truncated to ticks of 10 ms, twice. The children's time is only in that file.
     """
     words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     return time.clock_gettime(~pid << 3 | 2) + sum(map(int, words[13:15])) / os.sysconf("SC_CLK_TCK")

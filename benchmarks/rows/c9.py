@@ -1,7 +1,7 @@
-"""C9: `hermes ask "hi"` from nothing to its exit, the starter on the disk.
+"""C9: `hermes ask "hi"` from its start to its exit, with the starter on the disk.
 
-Measured: wall time of the whole process, 16 tokens, greedy. Beside: ten lines of xllamacpp given the same
-ids, with the library's defaults and again with hermes' settings. Gate: the same text.
+Measured: wall time of the whole process, 16 tokens, greedy. Peer: ten lines of xllamacpp with the same ids,
+once with the library's defaults and once with hermes' settings. Gate: the same text.
 """
 
 from benchmarks.measure import Bench, Goal, Line

@@ -1,11 +1,12 @@
 """L1: tokens prefilled in each of twenty turns, with a lorebook of 200 entries and without.
 
-Measured: what the engine says it prefilled in each turn. Beside: the same conversation without the book, and
-with the entries that come up in the last two turns put into the system prompt, as other programs do where
-an entry does not say. Towns are named in most turns; answers are greedy, and differ with what is told.
+Measured: the tokens that the engine reports as prefilled in each turn. Beside: the same conversation without
+the lorebook, and with the entries activated by the last two turns in the system prompt, as other programs do
+if an entry has no position. Towns are named in most turns; answers are greedy, and depend on the inserted
+entries.
 
-Gates: every entry whose key comes up in the last two turns stands in the prompt, as a search for the key
-finds it; and no turn prefills an id that is not new, counted as in C3.
+Gates: every entry whose key occurs in the last two turns is in the prompt, according to a search for the key;
+and no turn prefills an id that is not new, counted as in C3.
 """
 
 from typing import Any
@@ -19,7 +20,7 @@ TOKENS = 32
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the tokens with the book, beside those without it and those at the top."""
+    """Measure the row; return the tokens with the book, beside those without it and those at the top."""
     ask = {"engine": "llama.cpp", "model": str(bench.model), "n_ctx": CONTEXT, "n_predict": TOKENS}
     talks = {
         told: reported(bench, "ours.lore", {**ask, "told": told}) for told in ("hermes", "top", "nothing")
@@ -28,7 +29,7 @@ def measure(bench: Bench) -> list[Line]:
 
 
 def lines(talks: dict[str, list[dict[str, Any]]]) -> list[Line]:
-    """Return the table's lines for the three conversations."""
+    """Return the lines of the three conversations."""
     sums = {told: sum(turn["prefilled"] for turn in talk) for told, talk in talks.items()}
     wrong = gate(talks)
     detail = {
@@ -63,7 +64,7 @@ def lines(talks: dict[str, list[dict[str, Any]]]) -> list[Line]:
 
 
 def gate(talks: dict[str, list[dict[str, Any]]]) -> str:
-    """Return what is wrong: an entry that is missing, or ids that were evaluated again."""
+    """Return an error text if an entry is missing, or ids were evaluated again."""
     for told in ("hermes", "top"):
         for number, turn in enumerate(talks[told], 1):
             if turn["missing"]:

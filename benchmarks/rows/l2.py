@@ -1,8 +1,8 @@
-"""L2: tokens prefilled over sixty turns, most of them behind a full window of 1,024 tokens.
+"""L2: tokens prefilled over sixty turns, most of them with a full window of 1,024 tokens.
 
-Measured: what the engine says it prefilled, with old turns left out an eighth of the window at a time.
-Beside: the same conversation with as few left out as can be, in every turn anew. What that costs is written
-down, too: how many exchanges were kept.
+Measured: the tokens that the engine reports as prefilled, with old turns dropped an eighth of the window at a
+time. Beside: the same conversation with as few turns dropped as possible, recomputed at every turn. The cost
+is recorded, too: the number of exchanges that were kept.
 
 Gate: no prompt is longer than the window less the answer, and both sides keep the first turns while they fit.
 """
@@ -18,14 +18,14 @@ TOKENS = 32
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the tokens of both sides, and the exchanges that they keep."""
+    """Measure the row; return the tokens of both sides, and the exchanges that they keep."""
     ask = {"engine": "llama.cpp", "model": str(bench.model), "n_ctx": CONTEXT, "n_predict": TOKENS}
     steps, late = (reported(bench, "ours.full", {**ask, "drops": drops}) for drops in ("steps", "late"))
     return lines(steps, late)
 
 
 def lines(steps: list[dict[str, Any]], late: list[dict[str, Any]]) -> list[Line]:
-    """Return the table's lines."""
+    """Return the lines of the table."""
     wrong = gate(steps, late)
     kept = [[turn["kept"] for turn in side] for side in (steps, late)]
     tokens = [sum(turn["prefilled"] for turn in side) for side in (steps, late)]
@@ -40,7 +40,7 @@ def lines(steps: list[dict[str, Any]], late: list[dict[str, Any]]) -> list[Line]
 
 
 def gate(steps: list[dict[str, Any]], late: list[dict[str, Any]]) -> str:
-    """Return what is wrong with what was kept."""
+    """Return an error text if a prompt is too long or too few turns were kept."""
     for name, side in (("steps", steps), ("late", late)):
         for number, turn in enumerate(side, 1):
             if turn["prompt"] > CONTEXT - TOKENS:

@@ -1,4 +1,4 @@
-"""`hermes ask` as a whole process beside ten lines of xllamacpp: what C9 and C10 share."""
+"""`hermes ask` as a whole process beside ten lines of xllamacpp: the shared code of C9 and C10."""
 
 import json
 import sys
@@ -8,19 +8,19 @@ from benchmarks.measure import Bench, Child, Turns, ended_well, run_child, same,
 from benchmarks.rows.c1 import PEERS
 
 GREEDY = ("--temperature", "0", "--repetition-penalty", "1", "--loop-guard", "0")
-"""What the peers do by themselves. A toy's 512 tokens may well be a loop, which hermes would end."""
+"""The peers' defaults. 512 tokens of a toy model may well be a loop, which hermes would stop."""
 MODEL_CONTEXT = 0
 UNHURRIED = {"OMP_WAIT_POLICY": "passive"}
 HERMES_PARAMS = {"warmup": False, "fit_params": False, "n_batch": 128, "n_ubatch": 128, "cache_ram_mib": 0}
-"""What hermes sets for speed and size; the lean peer has it too, and shows what is hermes' own cost."""
+"""hermes' settings for speed and size; the lean peer has them, too, and so shows hermes' own overhead."""
 
 
 def compare(
     bench: Bench, prompt: str, tokens: int, *, context: int | None = None, timed: bool = True
 ) -> tuple[Turns[Child], str]:
-    """Run all three in turns; return what they gave and what is wrong with it.
+    """Run all three in alternation; return their results and an error text, which is empty if there is none.
 
-    Where time is not what is measured, no quiet moment is waited for and no thread spins.
+    If not `timed`, no repeat waits for a quiet machine and no thread spins.
     """
     hermes, environment = bench.programs / "hermes", bench.environment(**({} if timed else UNHURRIED))
     size = ("--context", str(context)) if context else ()
@@ -45,7 +45,7 @@ def compare(
 
 
 def gate(turns: Turns[Child]) -> str:
-    """Return what is wrong where hermes' text is not the peer's and one newline."""
+    """Return an error text if hermes' text is not the peer's text and one newline."""
     wrong = ended_well(child for given in turns.results.values() for child in given)
     expected = turns.results["peer"][0].stdout
     others = [c.stdout for side, given in turns.results.items() if side != "hermes" for c in given]

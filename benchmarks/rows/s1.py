@@ -1,9 +1,9 @@
 """S1: listing and searching 100,000 messages in 2,000 conversations.
 
 Measured: `Store.conversations` and `Store.search` on an open store, and `hermes sessions list` and `search`
-as processes. Beside: the same questions as a person would ask SQLite for them, without an index of words
-(`LIKE`) and of time; for the processes `hermes --version`, which is what any command costs, and Python with a
-scan. Gate: the search finds exactly the messages that the scan finds, and the list is the same.
+as processes. Peers: plain SQL queries without an index of words (`LIKE`) or of time; for the processes,
+`hermes --version`, which is the cost of any command, and Python with a scan. Gate: the search finds exactly
+the messages that the scan finds, and the list is the same.
 """
 
 import random
@@ -24,13 +24,13 @@ from hermes_cli.store.store import Store
 
 CONVERSATIONS, MESSAGES = 2000, 50
 SHOWN, HITS = 30, 50
-"""Rows that `list` and `search` show."""
+"""The number of rows that `list` and `search` show."""
 ALL = 10**9
 PATIENCE_S = 3.0
-"""A question takes milliseconds: it fits between two other things."""
+"""A query takes milliseconds, so it fits between other activity of the machine."""
 SEARCHES = {"two rare words": ("quartz", "zebra"), "two common words": ("violin", "marble")}
 PLANTED = {"quartz": 25, "zebra": 20, "violin": 3, "marble": 2}
-"""One message in so many holds the word, and no longer word holds it, so that LIKE finds the same."""
+"""One message in N contains the word, and no longer word contains it, so LIKE finds the same messages."""
 SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "su", "ta", "re")
 LIST = (
     "SELECT c.id, c.title, count(*) FROM conversations c JOIN messages m ON m.conversation = c.id "
@@ -43,7 +43,7 @@ SCAN_PROGRAM = (
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Fill a database and return a line for each question."""
+    """Fill a database, and return a line for each query."""
     home = bench.scratch / "many"
     file = Paths.from_environment({"OPENHERMES_HOME": str(home)}).conversations
     with closing(Store(file)) as store, closing(sqlite3.connect(file)) as raw:
@@ -80,7 +80,7 @@ def _line(what: str, bench: Bench, sides: Mapping[str, Callable[[], float]], wro
 
 
 def _timed(ask: Callable[[], object]) -> float:
-    """Return the milliseconds that a question takes."""
+    """Return the milliseconds that a query takes."""
     began = time.perf_counter()
     ask()
     return (time.perf_counter() - began) * 1000
@@ -122,7 +122,7 @@ def _command(what: str, turns: Turns[Child], sides: tuple[str, str], wrong: str)
 
 
 def conversations() -> Iterator[tuple[StoredConversation, list[StoredMessage]]]:
-    """Yield the conversations: the same ones each time."""
+    """Yield the conversations, which are the same each time."""
     chance = random.Random(1)  # noqa: S311 - text, not secrets
     vocabulary = ["".join(chance.choices(SYLLABLES, k=chance.randint(1, 4))) for _ in range(8000)]
     weights = [*accumulate(1 / (place + 10) for place in range(len(vocabulary)))]

@@ -1,1 +1,1 @@
-"""The conversation at a terminal: reading lines, slash commands, and answers as they come."""
+"""The conversation at a terminal: reading lines, slash commands, and streamed answers."""

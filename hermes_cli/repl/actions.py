@@ -1,4 +1,7 @@
-"""What each slash command does: it takes the state and its argument as typed, and raises HermesError."""
+"""Slash commands for the character, the model, the system prompt and the options.
+
+Every command takes the state and its argument as typed, and raises HermesError if it fails.
+"""
 
 from collections.abc import Mapping
 
@@ -11,19 +14,19 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 
 def leave(state: State, _argument: str) -> None:
-    """`/exit`."""
+    """End the conversation (`/exit`)."""
     state.running = False
 
 
 def clear(state: State, _argument: str) -> None:
-    """`/clear`: system prompt, examples and greeting stay."""
+    """Start a new conversation with the same system prompt, examples and greeting (`/clear`)."""
     state.session.clear()
     state.notice("The conversation begins again.")
     state.greet()
 
 
 def system(state: State, argument: str) -> None:
-    """`/system`: the turns stay, the prompt before them changes."""
+    """Show, replace or remove the system prompt; the turns are unchanged (`/system`)."""
     if not argument:
         state.show(state.session.conversation.system or "There is no system prompt.")
         return
@@ -32,12 +35,12 @@ def system(state: State, argument: str) -> None:
 
 
 def persona_choices(state: State) -> Mapping[str, str]:
-    """Return the personas that can be named."""
+    """Return the arguments of `/persona`, for completion."""
     return state.host.persona_names()
 
 
 def persona(state: State, argument: str) -> None:
-    """`/persona`: another character is another conversation."""
+    """List the personas, or start a new conversation with one (`/persona`)."""
     if not argument:
         rows = state.host.persona_names()
         state.show_rows([(_marked(name, state.persona.key), text) for name, text in rows.items()])
@@ -53,18 +56,18 @@ def persona(state: State, argument: str) -> None:
 
 
 def keep_set_by_hand(old: Sourced, new: Sourced) -> Sourced:
-    """Return the new options under what `/set` said, which holds for the run, whoever is talked to."""
+    """Return the new options, overridden by the old values that `/set` set: those last for the whole run."""
     by_hand = {name: getattr(old.options, name) for name, source in old.sources.items() if source == SET}
     return new.with_layer(by_hand, SET)
 
 
 def model_choices(state: State) -> Mapping[str, str]:
-    """Return the models that are on this machine."""
+    """Return the arguments of `/model`, for completion."""
     return state.host.model_names()
 
 
 def model(state: State, argument: str) -> None:
-    """`/model`: the conversation goes on with another model."""
+    """List the installed models, or continue the conversation with another one (`/model`)."""
     if not argument:
         rows = state.host.model_names()
         if not rows:
@@ -77,16 +80,16 @@ def model(state: State, argument: str) -> None:
 
 SET = "/set"
 MAX_LINE = 1000
-"""Characters of a plan's summary and reason that are shown."""
+"""Maximum length in characters of a plan's summary and reason."""
 
 
 def option_choices(_state: State) -> Mapping[str, str]:
-    """Return the options that can be set."""
+    """Return the options that `/set` accepts, with their help texts."""
     return {name: known.help for name, known in FIELDS.items()}
 
 
 def set_option(state: State, argument: str) -> None:
-    """`/set`: one option for the rest of the run."""
+    """List the options, describe one, or set one for the rest of the run (`/set`)."""
     if not argument:
         state.show_rows(options_rows(state.session.options))
         return
@@ -120,12 +123,12 @@ def options_rows(sourced: Sourced) -> list[tuple[str, ...]]:
 
 
 def show_choices(_state: State) -> Mapping[str, str]:
-    """Return what `/show` can be asked for."""
+    """Return the arguments of `/show`, for completion."""
     return {"prompt": "the exact ChatML that goes to the model"}
 
 
 def show(state: State, argument: str) -> None:
-    """`/show`: what is in force, or the prompt itself."""
+    """Show the model, persona, context and options, or the exact prompt (`/show`)."""
     if argument == "prompt":
         _show_prompt(state)
         return
@@ -147,7 +150,7 @@ def _turns(state: State) -> int:
 
 
 ASKED = Message(Role.USER, "")
-"""Stands where the person's next turn will."""
+"""A placeholder for the user's next turn."""
 
 
 def _show_prompt(state: State) -> None:

@@ -1,16 +1,16 @@
-"""Blocks between triple quotes, as other chat programs have them: a text of several lines, sent as it is."""
+"""Blocks between triple quotes, as in other chat programs: texts of several lines that are sent verbatim."""
 
 MARK = '"""'
 
 
 def is_open(text: str) -> bool:
-    """Whether a block has begun that is not closed."""
+    """Return whether a block has begun and is not closed yet."""
     text = text.rstrip()
     return text.startswith(MARK) and not (len(text) >= 2 * len(MARK) and text.endswith(MARK))
 
 
 def content(text: str) -> str | None:
-    """Return what stands in a block, or None where the text is none."""
+    """Return the text inside a block, or None if the text is not a complete block."""
     if not text.startswith(MARK) or is_open(text):
         return None
     return text.rstrip()[len(MARK) : -len(MARK)].strip("\n")

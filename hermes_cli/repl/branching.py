@@ -1,4 +1,4 @@
-"""The slash commands that move about in the conversation's tree, and the tree's picture."""
+"""Slash commands that navigate and edit the conversation tree, and the tree drawn as text."""
 
 from collections.abc import Mapping
 
@@ -14,20 +14,20 @@ EXCERPT = 60
 
 
 def undo(state: State, argument: str) -> None:
-    """`/undo`: stand before one's last turn; it stays in the tree."""
+    """Undo the user's last turn or turns; they stay in the tree (`/undo`)."""
     count = _number(argument, "/undo takes how many turns to undo") if argument else 1
     branches.undo(state.session, count)
     state.notice(f"{count} turn{'' if count == 1 else 's'} undone; /tree shows where they are.")
 
 
 def again(state: State, _argument: str) -> None:
-    """`/regen`: another answer to the last turn."""
+    """Generate another answer to the last turn (`/regen`)."""
     state.answer(state.session.again, "")
     _say_place(state)
 
 
 def swipe(state: State, argument: str) -> None:
-    """`/swipe`: another one of the answers at this point; to the right of the last a new one."""
+    """Show another answer to the same turn; to the right of the last one, generate a new one (`/swipe`)."""
     count, place = branches.alternatives(state.session)
     match argument or "right":
         case "left":
@@ -48,12 +48,12 @@ def swipe(state: State, argument: str) -> None:
 
 
 def _say_place(state: State) -> None:
-    """Say which of the answers at this point is visible, where a fault has not ended the keeping."""
+    """Print which of the alternative answers is visible, unless a fault has stopped the saving of turns."""
     if state.session.keeper.store is None:
         return
     try:
         count, place = branches.alternatives(state.session)
-    except StoreError as error:  # the answer itself came, and is kept
+    except StoreError as error:  # the answer itself arrived and is saved
         state.notice(f"(the other answers cannot be read: {error.message})")
         return
     state.notice(f"({place + 1} of {count})")
@@ -63,14 +63,14 @@ ANSWER = "answer"
 
 
 def edit_choices(_state: State) -> Mapping[str, str]:
-    """Return what `/edit` can be asked for."""
+    """Return the arguments of `/edit`, for completion."""
     return {ANSWER: "the last answer, in your words"}
 
 
 def edit(state: State, argument: str) -> None:
-    """`/edit`: the next line stands in the place of a turn; the turn itself stays in the tree.
+    """Replace a turn with the next line that is entered; the old turn stays in the tree (`/edit`).
 
-    The turn is opened in the person's editor, where there is one, and then stands in the line to be sent.
+    The prompt is filled with the turn's text. If $VISUAL or $EDITOR is set, that editor opens first.
     """
     session = state.session
     if argument == ANSWER:
@@ -87,13 +87,13 @@ def edit(state: State, argument: str) -> None:
 
 
 def go_to(state: State, argument: str) -> None:
-    """`/goto`: stand at any message of the tree."""
+    """Go to any message of the tree (`/goto`)."""
     branches.go_to(state.session, _number(argument, "/goto takes a message's number; /tree shows them"))
     state.recall(2)
 
 
 def fork(state: State, argument: str) -> None:
-    """`/fork`: go on in a copy, and leave this one as it is."""
+    """Continue in a copy of this conversation, which itself is unchanged (`/fork`)."""
     made = branches.fork(state.session, argument)
     state.notice(
         f"Going on in conversation {made.id}, '{sanitize_line(made.title)}'; the other stays as it was."
@@ -101,7 +101,7 @@ def fork(state: State, argument: str) -> None:
 
 
 def tree(state: State, _argument: str) -> None:
-    """`/tree`: every message of this conversation, and where one stands."""
+    """Show every message of this conversation, and the current position (`/tree`)."""
     keeper = state.session.keeper
     if keeper.conversation is None:
         raise UsageError("nothing was said yet", "ask something first")
@@ -110,7 +110,7 @@ def tree(state: State, _argument: str) -> None:
 
 
 def drawn(messages: list[StoredMessage], path: list[int]) -> list[str]:
-    """Return the tree as lines: indented where it branches, a star on what is visible."""
+    """Return the tree as lines, indented at each branch: `*` marks visible messages, `>` the current one."""
     under: dict[int | None, list[StoredMessage]] = {}
     for message in messages:
         under.setdefault(message.parent, []).append(message)

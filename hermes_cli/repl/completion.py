@@ -1,4 +1,4 @@
-"""Completion at the prompt: the names of slash commands, what they take, and the paths of files."""
+"""Completion at the prompt: the names of slash commands, their arguments, and file paths."""
 
 from collections.abc import Iterable
 
@@ -12,18 +12,18 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 
 class CommandCompleter(Completer):
-    """Completes a line that is a command. Whatever goes wrong while it looks, the line can be typed on."""
+    """Completes slash commands. If an error occurs, there are no completions and typing can continue."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what could stand at the cursor."""
+        """Yield the completions at the cursor."""
         try:
             yield from self._completions(document, event)
         except (HermesError, OSError, RuntimeError, ValueError):
-            return  # a persona file that is broken, a folder that cannot be read, a name that is none
+            return  # a broken persona file, an unreadable folder, an invalid file name
 
     def _completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
         line = document.text_before_cursor
@@ -46,5 +46,5 @@ class CommandCompleter(Completer):
         path = argument.lstrip()
         if found.takes_path and not any(known.startswith(argument.lower()) for known in choices):
             for one in self._paths.get_completions(Document(path, len(path)), event):
-                if one.text.isprintable():  # a name with control characters can be typed by no one
+                if one.text.isprintable():  # control characters cannot be typed
                     yield one

@@ -1,4 +1,4 @@
-"""The slash commands about what is said next: a file with it, several lines of it, more of an answer."""
+"""Slash commands for the next message: attach a file, continue an answer, enter several lines."""
 
 from pathlib import Path
 
@@ -12,7 +12,10 @@ HINT = "check the name that follows /file"
 
 
 def file(state: State, argument: str) -> None:
-    """`/file`: a file goes with the next message, before it and under its name."""
+    """Attach a file to the next message, list the attached files, or remove them (`/file`).
+
+    The text of a file precedes the message, below a line with the file's path.
+    """
     if not argument:
         names = [sanitize_line(one.name) for one in state.attached]
         state.show("\n".join(names) if names else "No file goes with the next message.")
@@ -30,7 +33,7 @@ def file(state: State, argument: str) -> None:
 
 
 def _file(name: str) -> Path:
-    """Return the path of a name. Raises UsageError where it is none, or not a file's."""
+    """Return the path of a name. Raises UsageError if it is invalid or names something that is not a file."""
     try:
         path = Path(name).expanduser()
         if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
@@ -42,7 +45,7 @@ def _file(name: str) -> Path:
 
 
 def go_on(state: State, _argument: str) -> None:
-    """`/continue`: the last answer goes on from where it ended."""
+    """Continue the last answer where it ended (`/continue`)."""
     session = state.session
     session.require_answer()
     last_line = session.conversation.messages[-1].text.rpartition("\n")[2]
@@ -50,7 +53,7 @@ def go_on(state: State, _argument: str) -> None:
 
 
 def multiline(state: State, _argument: str) -> None:
-    """`/multiline`: Enter begins a new line, or sends again."""
+    """Toggle whether Enter begins a new line or sends (`/multiline`)."""
     state.multiline = not state.multiline
     now = "Enter begins a new line now, Alt-Enter sends." if state.multiline else "Enter sends again."
     state.notice(now)

@@ -1,20 +1,20 @@
-"""`/context`: what takes how much of the context window, drawn, and what is left out."""
+"""`/context`: a chart of how the context window is used, and the parts that are left out."""
 
 from hermes_cli.chat.assembled import Assembled
 from hermes_cli.repl.state import State
 
 BAR = 30
-"""Cells of a bar that fills the window."""
+"""Width in cells of a bar that fills the whole context window."""
 FULL, EIGHTHS = "█", " ▏▎▍▌▋▊▉"
 
 
 def context(state: State, _argument: str) -> None:
-    """`/context`: draw the budget."""
+    """Show how the context window is used (`/context`)."""
     state.show_rows(rows(state.session.assembled()))
 
 
 def rows(prompt: Assembled) -> list[tuple[str, ...]]:
-    """Return the parts of a prompt in the order in which they stand, with a bar each, and the sums."""
+    """Return the parts of a prompt in their order, each with a bar, and then the totals."""
     found = list[tuple[str, ...]]()
     for part in prompt.parts:
         name = part.kind if part.of == 1 else f"{part.kind}, {part.kept} of {part.of}"
@@ -32,6 +32,6 @@ def rows(prompt: Assembled) -> list[tuple[str, ...]]:
 
 
 def bar(tokens: int, window: int) -> str:
-    """Return a bar of blocks, as long as the tokens' share of the window; whatever there is can be seen."""
+    """Return a bar as long as the tokens' share of the window; it is empty only if there are no tokens."""
     eighths = max(1, round(tokens * BAR * 8 / window)) if tokens else 0
     return FULL * (eighths // 8) + EIGHTHS[eighths % 8].strip()

@@ -1,4 +1,4 @@
-"""The slash commands about whole conversations: list, find, go on with, name, and leave no trace of."""
+"""Slash commands for whole conversations: list, search, resume, name, export, delete, and stop saving."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ SHOWN = 20
 
 
 def sessions(state: State, _argument: str) -> None:
-    """`/sessions`: the last conversations."""
+    """List the most recent conversations (`/sessions`)."""
     here = state.session.keeper.conversation
     rows = [
         (
@@ -37,7 +37,7 @@ def sessions(state: State, _argument: str) -> None:
 
 
 def resume_choices(state: State) -> Mapping[str, str]:
-    """Return the last conversations, by number and by title."""
+    """Return the most recent conversations, by number and by title, for completion."""
     store = state.session.keeper.store
     last = store.conversations(SHOWN) if store else []
     by_number = {str(one.id): one.title for one in last}
@@ -45,7 +45,7 @@ def resume_choices(state: State) -> Mapping[str, str]:
 
 
 def resume(state: State, argument: str) -> None:
-    """`/resume`: go on with another conversation; without a name the last one before this."""
+    """Continue another conversation; without a name, the most recent other one (`/resume`)."""
     store, here = branches.store_of(state.session), state.session.keeper.conversation
     if argument:
         found = branches.named(store, argument)
@@ -66,17 +66,17 @@ def resume(state: State, argument: str) -> None:
 
 
 def _persona_of(state: State, name: str) -> Persona | None:
-    """Return the conversation's own persona, where there still is one of that name."""
-    if not name:  # as of most that were imported
+    """Return the persona of a conversation, or None if there is no persona of that name any more."""
+    if not name:  # most imported conversations have no persona
         return None
-    if name not in state.host.persona_names():  # a name that came with a file is no file to be read
+    if name not in state.host.persona_names():  # an imported name must not be opened as a file
         state.notice(f"There is no persona '{sanitize_line(name)}' any more.")
         return None
     return state.host.find_persona(name)
 
 
 def title(state: State, argument: str) -> None:
-    """`/title`: show this conversation's name, or give it one."""
+    """Show or set the title of this conversation (`/title`)."""
     store, number = this_conversation(state)
     if argument:
         store.rename(number, argument)
@@ -87,7 +87,7 @@ def title(state: State, argument: str) -> None:
 
 
 def search(state: State, argument: str) -> None:
-    """`/search`: the messages that hold all of the words, in every conversation."""
+    """Search all conversations for the messages that contain every one of the words (`/search`)."""
     if not argument:
         raise UsageError("/search takes words to look for")
     hits = branches.store_of(state.session).search(argument, SHOWN)
@@ -99,21 +99,21 @@ def search(state: State, argument: str) -> None:
 
 
 def export_choices(state: State) -> Mapping[str, str]:
-    """Return the formats that a conversation can be written in."""
-    from hermes_cli.repl import exporting  # noqa: PLC0415 - the formats are not needed before the first key
+    """Return the export formats, for completion."""
+    from hermes_cli.repl import exporting  # noqa: PLC0415 - the formats are not needed at startup
 
     return exporting.choices(state)
 
 
 def export(state: State, argument: str) -> None:
-    """`/export`: write this conversation to a file."""
+    """Write this conversation to a file (`/export`)."""
     from hermes_cli.repl import exporting  # noqa: PLC0415 - see above
 
     exporting.export(state, argument)
 
 
 def forget(state: State, _argument: str) -> None:
-    """`/forget`: delete this conversation so that no word of it is left, and begin another."""
+    """Delete this conversation and its lines in the input history, and start a new one (`/forget`)."""
     store, number = this_conversation(state)
     keeper, conversation = state.session.keeper, store.conversation(number)
     lines = typed.lines_of(conversation, store.tree(number)) if conversation else set()
@@ -132,7 +132,7 @@ def forget(state: State, _argument: str) -> None:
 
 
 def leave_no_trace(state: State, _argument: str) -> None:
-    """`/nolog`: from here on nothing is written down, neither what is said nor what is typed."""
+    """Stop saving messages and typed lines for the rest of the run (`/nolog`)."""
     if state.host.leaves_no_trace:
         raise UsageError("nothing of this run is written down as it is")
     state.host.leaves_no_trace = True
@@ -143,7 +143,7 @@ def leave_no_trace(state: State, _argument: str) -> None:
 
 
 def this_conversation(state: State) -> tuple[Store, int]:
-    """Return the store and the open conversation's number in it. Raises UsageError where nothing was said."""
+    """Return the store and the number of the open conversation. Raises UsageError if it has no messages."""
     number = state.session.keeper.conversation
     if number is None:
         raise UsageError("nothing was said yet", "ask something first")

@@ -1,4 +1,4 @@
-"""The person's own editor, for a text that is too long for a line."""
+"""The user's own editor, for texts that are too long for the prompt."""
 
 import os
 import shlex
@@ -14,14 +14,14 @@ USUAL = ("editor", "nano", "vim", "vi", "emacs")
 
 
 def wanted(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the command that the person has set, or nothing."""
+    """Return the editor command in $VISUAL or $EDITOR, or an empty string."""
     return environ.get("VISUAL") or environ.get("EDITOR") or ""
 
 
 def open_file(path: Path, environ: Mapping[str, str], hint: str) -> None:
-    """Open a file in the person's editor, and wait until it is closed.
+    """Open a file in the user's editor, and wait until the editor exits.
 
-    Raises UsageError where there is no editor, or, with `hint`, where it fails.
+    Raises UsageError if there is no editor or it cannot be run, and with `hint` if its exit code is not 0.
     """
     try:
         command = shlex.split(wanted(environ)) or [name for name in USUAL if shutil.which(name)][:1]
@@ -38,12 +38,12 @@ def open_file(path: Path, environ: Mapping[str, str], hint: str) -> None:
 
 
 def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return what became of a text in the editor; it is open for as long as this runs.
+    """Open a text in the user's editor, wait until the editor exits, and return the edited text.
 
-    The one newline with which editors end a file is dropped. Raises UsageError where there is no editor, it
-    fails, or leaves something that is no text.
+    The one newline that editors append to a file is removed. Raises UsageError if there is no editor, it
+    fails, or the result is not UTF-8 text.
     """
-    descriptor, name = tempfile.mkstemp(prefix="hermes-", suffix=".md")  # readable by its owner alone
+    descriptor, name = tempfile.mkstemp(prefix="hermes-", suffix=".md")  # readable only by its owner
     path = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

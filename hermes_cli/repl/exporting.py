@@ -1,4 +1,4 @@
-"""`/export`: the conversation that is open, in one of the formats, to a file of one's own."""
+"""`/export`: write the open conversation to a file in one of the supported formats."""
 
 from collections.abc import Mapping
 
@@ -12,14 +12,14 @@ from hermes_cli.repl.state import State
 
 
 def choices(_state: State) -> Mapping[str, str]:
-    """Return the formats that a conversation can be written in."""
+    """Return the export formats, for completion."""
     return {known.name: known.help for known in formats.FORMATS}
 
 
 def export(state: State, argument: str) -> None:
-    """`/export`: write this conversation to a file; without a name, to one of its title in this folder.
+    """Write this conversation to a file; by default, to one named after its title in this folder (`/export`).
 
-    A file that is there stays as it is.
+    An existing file is never overwritten.
     """
     store, number = this_conversation(state)
     known, name = _format_and_file(argument)
@@ -33,10 +33,10 @@ def export(state: State, argument: str) -> None:
 
 
 def _format_and_file(argument: str) -> tuple[formats.Format, str]:
-    """Return what `/export` was asked for; the file's name may be empty."""
+    """Return the format and the file name in the argument of `/export`; the file name may be empty."""
     first, _, rest = argument.partition(" ")
     if known := formats.NAMES.get(first.lower()):
         return known, rest.strip()
-    if argument and "." not in argument and "/" not in argument:  # a slip must not become a file
+    if argument and "." not in argument and "/" not in argument:  # a misspelled format must not become a file
         return formats.named(first), ""
     return formats.by_ending(argument) or formats.MARKDOWN, argument

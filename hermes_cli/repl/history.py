@@ -1,4 +1,4 @@
-"""The lines that were typed, in a file that several windows share: readable by its owner alone."""
+"""The input history, in a file that several windows share and only its owner can read."""
 
 import contextlib
 from collections.abc import Callable
@@ -9,23 +9,23 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from hermes_cli.store import typed
 
 MAX_KEPT = 100_000
-"""Characters of a line that is worth keeping."""
+"""Longer lines, in characters, are not saved."""
 
 
 class _Unfolding(History):
-    """Keeps a line with what the marks in it stand for, unless it is one that is not kept."""
+    """A history that saves lines with their folded pastes restored, and skips some lines."""
 
     unfold: Callable[[str], str]
 
     def append_string(self, string: str) -> None:
-        """Keep a line. One that begins with a blank is not, nor one longer than anybody would search for."""
+        """Save a line, unless it begins with a blank or is longer than MAX_KEPT."""
         line = self.unfold(string)
         if not line.startswith(" ") and len(line) <= MAX_KEPT:
             super().append_string(line)
 
 
 class MemoryHistory(_Unfolding, InMemoryHistory):
-    """The lines of this run alone."""
+    """An input history of this run only."""
 
     def __init__(self, unfold: Callable[[str], str]) -> None:
         self.unfold = unfold
@@ -33,7 +33,7 @@ class MemoryHistory(_Unfolding, InMemoryHistory):
 
 
 class PrivateHistory(_Unfolding, FileHistory):
-    """prompt_toolkit's history file, written to while `is_open` says so."""
+    """prompt_toolkit's history file, written to only while `is_open` returns True."""
 
     def __init__(
         self, path: Path, is_open: Callable[[], bool], unfold: Callable[[str], str] = lambda line: line
@@ -46,7 +46,7 @@ class PrivateHistory(_Unfolding, FileHistory):
         super().__init__(str(path))
 
     def store_string(self, string: str) -> None:
-        """Append an entry to the file."""
+        """Append a line to the file."""
         if self._is_open():
             with contextlib.suppress(OSError):  # a full disk must not end the conversation
                 others = self.is_stale

@@ -1,4 +1,4 @@
-"""What the REPL needs from the program around it, so that it knows no flags, files or downloads."""
+"""The interface that the REPL needs from the program around it. Flags, files and downloads are behind it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,37 +16,37 @@ class Host(Protocol):
     """Opens personas and models by name for a running conversation."""
 
     leaves_no_trace: bool
-    """Whether nothing of what is said or typed may be written down. Once set, it is never taken back."""
+    """Whether messages and typed lines must not be written to disk. Once set, it is never reset."""
 
     def find_persona(self, name: str) -> Persona:
-        """Return the persona of that name or file. Raises PersonaError."""
+        """Return the persona with that name or from that file. Raises PersonaError if there is none."""
 
     def persona_names(self) -> Mapping[str, str]:
-        """Return every persona that can be named, with its description."""
+        """Return the name and description of every persona."""
 
     def stage(self, persona: Persona) -> tuple[Opening, Frame]:
-        """Return how a conversation with the persona begins, and what stands around its turns."""
+        """Return the opening of a conversation with the persona, and the other parts of its prompts."""
 
     def add_lore(self, persona: Persona, entry: Entry) -> Path:
-        """Write an entry into the person's own book for a persona, and return that file."""
+        """Write an entry into the user's own lorebook for a persona, and return the path of that file."""
 
     def options_for(self, persona: Persona) -> Sourced:
         """Return the sampling options in force with the persona."""
 
     def model_names(self) -> Mapping[str, str]:
-        """Return the models that are on this machine, with a line about each."""
+        """Return the installed models, with a line about each."""
 
     def model_line(self) -> str:
-        """Return the model's name and precision, for a narrow place."""
+        """Return the model's name and precision, for the toolbar."""
 
     def plan_line(self) -> str:
         """Return the model's plan in one line: engine or precision, device, memory, context."""
 
     def describe_model(self) -> str:
-        """Return the plan of the model that is loaded, and its reason."""
+        """Return the plan of the loaded model, and the reason for it."""
 
     def use_model(self, name: str, session: Session) -> None:
-        """Give the session another model. Where that fails or is interrupted, it has the old one again.
+        """Switch the session to another model. If that fails or is interrupted, the old one is restored.
 
         Raises HermesError with the reason.
         """

@@ -1,7 +1,7 @@
-"""The keyboard as hermes reads it: prompt_toolkit's, with pastes that cost what their length costs.
+"""Keyboard input for prompt_toolkit that parses a paste in time linear in its length.
 
-prompt_toolkit searches the whole of a paste again for each kilobyte that comes: 10 MB take it most of a
-minute. Here each piece is looked at once, and of a paste that is too long nothing is kept but its length.
+prompt_toolkit itself searches the whole paste again for each kilobyte that arrives: 10 MB take it most of a
+minute. Here each piece is searched once, and only the length of a paste that is too long is kept.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ BEGIN, END = "\x1b[200~", "\x1b[201~"
 
 
 class PasteParser(Vt100Parser):
-    """Takes pastes out of what comes from a terminal, and leaves the rest to prompt_toolkit.
+    """Extracts bracketed pastes from terminal input, and passes everything else to prompt_toolkit.
 
-    `refused` is told the length of one that is longer than `limit`.
+    If a paste is longer than `limit`, it is dropped and `refused` is called with its length in characters.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class PasteParser(Vt100Parser):
         self._held = ""
 
     def feed(self, data: str) -> None:
-        """Take what was typed or pasted."""
+        """Parse the next piece of input."""
         data, self._held = self._held + data, ""
         while data:
             mark = END if self._pasting else BEGIN
@@ -46,7 +46,7 @@ class PasteParser(Vt100Parser):
             else:
                 super().feed(before)
             if found and not self._pasting:
-                super().flush()  # a key that was half there comes before the paste
+                super().flush()  # an incomplete key sequence is delivered before the paste
             if found:
                 self._pasting = not self._pasting
                 if not self._pasting:
@@ -54,7 +54,7 @@ class PasteParser(Vt100Parser):
             data = after
 
     def flush(self) -> None:
-        """Take what was held back for what it is: nothing came behind it."""
+        """Parse the input that was held back as it is, since nothing followed it."""
         if not self._pasting:
             held, self._held = self._held, ""
             super().feed(held)
@@ -77,7 +77,7 @@ class PasteParser(Vt100Parser):
 
 
 def keyboard(stdin: TextIO, limit: int, refused: Callable[[int], None]) -> Vt100Input:
-    """Return the terminal on standard input, read with a PasteParser."""
+    """Return an input that reads the terminal on standard input with a PasteParser."""
     made = Vt100Input(stdin)
     made.vt100_parser = PasteParser(made.vt100_parser.feed_key_callback, limit, refused)
     return made

@@ -1,4 +1,4 @@
-"""What the keys do at the prompt, beyond prompt_toolkit's own emacs and vi keys."""
+"""Key bindings of the prompt, in addition to prompt_toolkit's own emacs and vi keys."""
 
 from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.buffer import Buffer
@@ -15,13 +15,13 @@ from hermes_cli.repl.state import State
 
 
 def _in_a_block(state: State, text: str) -> bool:
-    """Whether Enter begins a new line. A command is sent, so that /multiline can be ended as it was begun."""
+    """Return whether Enter begins a new line. It always sends a command, so that /multiline can be undone."""
     is_command = text.startswith("/") and not text.startswith("//") and "\n" not in text
     return blocks.is_open(text) or (state.multiline and not is_command)
 
 
 def open_editor(state: State, pastes: Pastes, buffer: Buffer) -> None:
-    """Open the line in the person's editor, whole; what it leaves stands in the line, to be sent."""
+    """Open the line with its pastes in the user's editor; the edited text replaces the line."""
 
     async def edit() -> None:
         text = pastes.unfold(buffer.text)
@@ -37,7 +37,7 @@ def open_editor(state: State, pastes: Pastes, buffer: Buffer) -> None:
 
 
 def bindings(state: State, pastes: Pastes) -> KeyBindings:
-    """Return the keys of the prompt."""
+    """Return the key bindings of the prompt."""
     keys = KeyBindings()
     _add_swipes(keys)
     _add_lines(keys, state)
@@ -54,7 +54,7 @@ def _add_swipes(keys: KeyBindings) -> None:
 
         @keys.add("escape", side, filter=IN_THE_LINE & on_an_empty_line)
         def _(event: KeyPressEvent, line: str = f"/swipe {side}") -> None:
-            event.current_buffer.insert_text(line)  # to be seen; it does not go into the input history
+            event.current_buffer.insert_text(line)  # shown on the screen, but not saved in the input history
             event.app.exit(result=line)
 
 
@@ -76,7 +76,7 @@ def _add_lines(keys: KeyBindings, state: State) -> None:
     @keys.add("c-c", filter=IN_THE_LINE)
     @keys.add("<sigint>", filter=IN_THE_LINE)
     def _(event: KeyPressEvent) -> None:
-        # prompt_toolkit's own raises where the line has ended a moment before.
+        # prompt_toolkit's own binding raises an error if the line has just been submitted.
         if event.app.future is not None and not event.app.future.done():
             event.app.exit(exception=KeyboardInterrupt(), style="class:aborting")
 

@@ -1,7 +1,7 @@
-"""The loop: read a turn, obey it or send it, print the answer, until there are no more.
+"""The loop: read a turn, run it as a command or send it, print the answer, until the input ends.
 
-Ctrl-C stops an answer and keeps what was said; it never ends the loop. A turn that fails is said and the
-loop goes on.
+At a terminal, Ctrl-C stops an answer and keeps the text so far; it never ends the loop. If a turn fails, the
+error is printed and the loop continues.
 """
 
 import signal
@@ -28,11 +28,11 @@ from hermes_cli.screen.waiting import waiting
 from hermes_cli.store import records
 
 STUBBORN_PRESSES = 3
-"""Ctrl-C this many times in one answer gives up on an engine that does not stop."""
+"""Presses of Ctrl-C during one answer after which an engine that does not stop is abandoned."""
 
 
 class Loop:
-    """Runs a conversation. `person` is whether somebody types and reads here."""
+    """Runs a conversation. `person` is true if a user types and reads at a terminal."""
 
     def __init__(self, state: State, reader: Reader, *, person: bool) -> None:
         self._state = state
@@ -64,7 +64,7 @@ class Loop:
         return self._state.exit_code
 
     def _round(self) -> bool:
-        """Read one turn and see to it; False at the end of input."""
+        """Read and process one turn; return False at the end of input."""
         try:
             line = self._reader.read()
             if line is not None:
@@ -80,7 +80,7 @@ class Loop:
         return True
 
     def _fail(self, error: HermesError) -> None:
-        """Say what went wrong. In a pipe it is remembered, too, for the exit code."""
+        """Print an error. In a pipe, the first error also sets the exit code."""
         self._state.fail(error)
         if not self._person:
             self._state.exit_code = self._state.exit_code or error.exit_code
@@ -107,7 +107,7 @@ class Loop:
         self._obeying = True
         try:
             command.run(self._state, rest[0].strip() if rest else "")
-        except OSError as error:  # such as a name that is too long for a file
+        except OSError as error:  # for example a file name that is too long
             self._fail(translated(error))
         finally:
             self._obeying = False
@@ -122,12 +122,12 @@ class Loop:
             last = state.session.last
             answered = last is not None and last.finish_reason is not FinishReason.CANCELLED
         finally:
-            if self._person and not self._heard and not answered:  # taken back, to be sent again
+            if self._person and not self._heard and not answered:  # offered again at the prompt
                 state.suggest(text)
                 state.attached = attached
 
     def _stream(self, begin: Answering, lead: str = "") -> None:
-        """Print an answer as it comes, behind `lead`. Ctrl-C stops it."""
+        """Print an answer while it is generated, after the text `lead`. Ctrl-C stops it."""
         state, cancel = self._state, Cancel()
         self._cancel, self._presses, self._heard = cancel, 0, False
         shows: Renderer | None = None
@@ -155,13 +155,13 @@ class Loop:
             self._remark(done, shown=self._heard)
 
     def _say_remarks(self) -> None:
-        """Say what of the conversation did not go to the model."""
+        """Print the session's remarks about parts of the conversation that were not sent to the model."""
         remarks = self._state.session.remarks
         while remarks:
             self._state.notice(remarks.pop(0))
 
     def _what_is_waited_for(self) -> Callable[[], str]:
-        """Return what tells why nothing comes yet, and for how long."""
+        """Return a function that describes what the wait is for, and how long it has lasted."""
         began = time.monotonic()
 
         def words() -> str:
@@ -178,7 +178,7 @@ class Loop:
         return self._state.renderer()
 
     def _end_turn(self, shows: Renderer) -> None:
-        """End a turn: in a pipe with one newline, for a person with an empty line."""
+        """End a turn: with one newline in a pipe, with an empty line at a terminal."""
         shows.end()
         if self._person:
             self._state.terminal.write("\n")
@@ -189,7 +189,7 @@ class Loop:
         self._end_turn(shows)
 
     def _remark(self, done: Completion, *, shown: bool) -> None:
-        """Say what an answer's end means, where it is not the usual one."""
+        """Print why an answer ended, if it did not end normally, and its statistics, if they are on."""
         session = self._state.session
         if done.finish_reason is FinishReason.CANCELLED:
             what = "what was said is kept" if shown else "nothing was said, so all is as it was before"
@@ -202,7 +202,7 @@ class Loop:
             self._state.notice(f"({statistics(done)})")
 
     def _greet(self) -> None:
-        """Print the persona's greeting, where it has one, as its own turn."""
+        """Print the persona's greeting, if it has one, as a turn."""
         session = self._state.session
         if not session.opening.greetings:
             return
@@ -212,7 +212,7 @@ class Loop:
             self._state.notice(f"({counted(others, 'other greeting')}: /swipe, or Alt-Right)")
 
     def _recall(self, count: int) -> None:
-        """Show a person the last turns that are visible."""
+        """Show the last visible turns, if a user is at the terminal."""
         if not self._person:
             return
         if branches.at_a_greeting(self._state.session):
@@ -228,7 +228,7 @@ class Loop:
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
-        """Take Ctrl-C for the length of the loop where a person sits here; in a pipe it ends the program."""
+        """Handle Ctrl-C during the loop if a user is at the terminal; in a pipe it ends the program."""
         if not self._person or threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -239,7 +239,7 @@ class Loop:
             signal.signal(signal.SIGINT, before)
 
     def _pressed(self, _number: int, _frame: FrameType | None) -> None:
-        """Stop the answer or the command that runs. Between the two there is nothing to stop."""
+        """Stop the running answer or command; do nothing if neither is running."""
         if self._cancel is not None:
             self._presses += 1
             self._cancel.set()

@@ -1,4 +1,4 @@
-"""`/lore`: which entries of the lorebooks are told, by which word, and what they cost; and writing one."""
+"""`/lore`: show the active lore entries, the key that activated each and its token count; add an entry."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,12 +16,12 @@ ADD = "add"
 
 
 def choices(_state: State) -> Mapping[str, str]:
-    """Return what `/lore` can be asked for."""
+    """Return the arguments of `/lore`, for completion."""
     return {ADD: "KEYS: TEXT writes an entry"}
 
 
 def lore(state: State, argument: str) -> None:
-    """`/lore`: what is told, or a new entry."""
+    """Show the active lore entries, or add one (`/lore`)."""
     word, _, rest = argument.partition(" ")
     if word == ADD:
         _add(state, rest)

@@ -1,4 +1,4 @@
-"""The slash commands about texts beside the turns: the person's note, and what was condensed."""
+"""Slash commands for the user's note and for the summary of the oldest turns."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,12 +10,12 @@ from hermes_cli.repl.state import State
 from hermes_cli.screen.columns import counted
 
 DEPTH = 1
-"""Just before the person's last turn: it is heeded there, and what comes before is not read again."""
+"""Just before the user's last turn: models follow a note there, and the prefix cache remains valid."""
 MAX_DEPTH = 99
 
 
 def note(state: State, argument: str) -> None:
-    """`/note`: a text that stands near the end of every prompt from here on."""
+    """Show, set or remove the note that is inserted near the end of every prompt (`/note`)."""
     session = state.session
     if not argument:
         found = session.frame.note
@@ -37,7 +37,7 @@ EDIT = "edit"
 
 
 def summary_choices(_state: State) -> Mapping[str, str]:
-    """Return what `/summary` can be asked for."""
+    """Return the arguments of `/summary`, for completion."""
     return {
         EDIT: "put the text into the line, to be changed",
         "-": "forget it; the turns go to the model again",
@@ -45,7 +45,7 @@ def summary_choices(_state: State) -> Mapping[str, str]:
 
 
 def summary(state: State, argument: str) -> None:
-    """`/summary`: what the model made of the oldest turns, and changing it."""
+    """Show, change or remove the model's summary of the oldest turns (`/summary`)."""
     session = state.session
     found = session.summary_of(session.conversation.messages[session.root :])
     if found is None:

@@ -1,26 +1,23 @@
-"""Pasted text at the prompt: a large one is shown folded and sent in full; one that is too large is refused.
-
-It knows texts and the marks that stand for them. It refuses to know how a terminal sends a paste.
-"""
+"""Pasted text at the prompt: a long paste is shown as a short mark, and sent in full."""
 
 from hermes_cli.screen.columns import counted
 
 OPENING = "[pasted "
-"""How a mark begins. A short text that holds this is folded, too, lest it be taken for one."""
+"""The beginning of a mark. A short paste that contains it is folded too, or it could pass for a mark."""
 MANY_LINES = 8
 MANY_CHARACTERS = 2000
 MAX_CHARACTERS = 1_000_000
-"""What is longer belongs into a file: `/file` sends one."""
+"""Longer pastes are rejected; `/file` sends such a text from a file."""
 
 
 class Pastes:
-    """The texts that were folded in the line that is being typed, by the mark that stands for each."""
+    """The folded pastes of the line that is being edited, by their marks."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
 
     def fold(self, text: str) -> str:
-        """Return what is put into the line for a pasted text: the text, or a mark that stands for it."""
+        """Return the text to insert for a paste: the paste itself, or a mark if it is long."""
         lines = text.rstrip("\n").count("\n") + 1
         if lines <= MANY_LINES and len(text) <= MANY_CHARACTERS and OPENING not in text:
             return text
@@ -33,9 +30,9 @@ class Pastes:
         return mark
 
     def unfold(self, line: str) -> str:
-        """Return the line with the texts in the places of their marks.
+        """Return the line with each mark replaced by its text.
 
-        A mark is looked for once, where it was put: what a text itself spells is never taken for one.
+        The inserted texts are not searched for marks.
         """
         pieces, rest = list[str](), line
         while found := min(((rest.find(mark), mark) for mark in self._texts if mark in rest), default=None):
@@ -45,9 +42,9 @@ class Pastes:
         return "".join([*pieces, rest])
 
     def mark_before(self, text: str) -> str:
-        """Return the mark with which the text ends, or nothing."""
+        """Return the mark at the end of the text, or an empty string."""
         return next((mark for mark in self._texts if text.endswith(mark)), "")
 
     def clear(self) -> None:
-        """Forget the texts."""
+        """Remove all pastes."""
         self._texts.clear()

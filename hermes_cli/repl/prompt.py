@@ -1,4 +1,4 @@
-"""A person at a prompt: a prompt_toolkit line with history, completion, folded pastes and a toolbar."""
+"""The interactive prompt: a prompt_toolkit line with history, completion, folded pastes and a toolbar."""
 
 import asyncio
 import errno
@@ -35,7 +35,7 @@ PROMPT = "> "
 CONTINUATION = ". "
 TICK_S = 0.1
 MAX_LINE = 1000
-"""Characters of a plan that may be shown; the toolbar cuts it to its width."""
+"""Maximum length in characters of a plan's description; the toolbar cuts it to its width."""
 STYLE = Style.from_dict(
     {
         "prompt": "bold ansicyan",
@@ -57,7 +57,7 @@ STYLE = Style.from_dict(
 
 
 class PromptReader:
-    """Reads turns from a terminal. `source` and `sink` stand in for it in tests."""
+    """Reads turns from a terminal. `source` and `sink` replace it in tests."""
 
     def __init__(
         self,
@@ -92,7 +92,11 @@ class PromptReader:
         )
 
     def _make_session(self, **settings: Any) -> PromptSession[str]:
-        """Return a prompt. Only where it was given no output does prompt_toolkit know a dumb terminal."""
+        """Return a prompt.
+
+        The plain output is set through the app session, because prompt_toolkit handles dumb terminals only if
+        the prompt itself has no `output`.
+        """
         with create_app_session(output=None if self._state.terminal.obeys else _PlainOutput()):
             return PromptSession(**settings)
 
@@ -100,7 +104,7 @@ class PromptReader:
         return self._session.default_buffer.text.startswith("/")
 
     def _history(self) -> History:
-        """Return what was typed before; where nothing may be written, only that of this run."""
+        """Return the input history, which is of this run only if the file must not or cannot be used."""
         if self._state.host.leaves_no_trace:
             return MemoryHistory(self._pastes.unfold)
         try:
@@ -112,7 +116,7 @@ class PromptReader:
             return MemoryHistory(self._pastes.unfold)
 
     def _forget(self, lines: Collection[str]) -> None:
-        """Take lines, and all that was typed in this run, out of what the arrow keys bring back."""
+        """Remove the lines, and every line typed in this run, from the input history."""
         try:
             typed.forget(self._history_file, {*lines, *self._typed})
         except OSError as error:
@@ -128,7 +132,7 @@ class PromptReader:
         run_in_terminal(lambda: self._state.notice(remark))
 
     def read(self) -> Line | None:
-        """Return what was typed. Ctrl-C empties the line, Ctrl-D on an empty one ends the conversation."""
+        """Return the next turn. Ctrl-C clears the line; Ctrl-D on an empty line ends the conversation."""
         while True:
             try:
                 return self._line()
@@ -147,7 +151,7 @@ class PromptReader:
         if isinstance(history, PrivateHistory) and history.is_stale:
             self._use(self._history())
         self._pastes.clear()
-        state.context_used()  # what it takes to count is done here, not while somebody types
+        state.context_used()  # counts the tokens now, so that it does not delay typing
         suggestion, state.suggestion = self._pastes.fold(state.suggestion), ""
         in_editor, state.in_editor = state.in_editor and bool(editor.wanted()), False
         try:
@@ -161,7 +165,7 @@ class PromptReader:
 
                 line = self._pastes.unfold(self._session.prompt(pre_run=begin, default=suggestion))
         except Interrupted:
-            if self._session.default_buffer.text:  # what was being typed comes back with the arrow key
+            if self._session.default_buffer.text:  # the arrow key restores the unfinished line
                 self._session.default_buffer.append_to_history()
             raise
         self._typed.add(line)
@@ -181,7 +185,7 @@ class PromptReader:
                 state.notice("Ctrl-D or /exit leaves.")
 
     async def _watch_loading(self) -> None:
-        """Load the model once the prompt is drawn, and show how far it is; tell where it cannot be loaded."""
+        """Load the model after the prompt is drawn, and show the progress. If that fails, print the error."""
         loading = self._state.loading
         if loading is None or not loading.is_loading():
             return
@@ -214,13 +218,13 @@ class PromptReader:
 
 
 class SafeDisplay(Processor):
-    """Shows what the terminal would obey as a mark: a line that is edited may be a stranger's.
+    """Shows control characters as visible ones, since the edited line may contain text from elsewhere.
 
-    The line itself stays as it is. prompt_toolkit does the same for the C0 controls alone.
+    The line itself is unchanged. prompt_toolkit does the same, but only for the C0 controls.
     """
 
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
-        """Return the line with one character in the place of each."""
+        """Return the line with each unsafe character replaced by one visible character."""
         shown = [(fragment[0], _shown(fragment[1])) for fragment in transformation_input.fragments]
         return Transformation([*shown])
 
@@ -232,7 +236,7 @@ def _shown(text: str) -> str:
 
 
 class _PlainOutput(DummyOutput):
-    """Standard output of a terminal that obeys nothing: the letters, and no control sequence."""
+    """Standard output of a terminal without control sequences: text only."""
 
     def write(self, data: str) -> None:
         sys.stdout.write(data)
@@ -249,9 +253,10 @@ def _how_far(state: State) -> str:
 
 @contextmanager
 def _signals_for_the_prompt() -> Iterator[Callable[[], None]]:
-    """Let SIGTERM and SIGHUP end a prompt from inside its event loop, which swallows what a handler raises.
+    """Make SIGTERM and SIGHUP end a prompt from inside its event loop.
 
-    Yield what prompt_toolkit must call once its loop runs.
+    The loop swallows exceptions that an ordinary signal handler raises. Yield the function that
+    prompt_toolkit must call when the loop runs.
     """
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if callable(signal.getsignal(n))]
     before = {number: signal.getsignal(number) for number in numbers}
@@ -268,5 +273,5 @@ def _signals_for_the_prompt() -> Iterator[Callable[[], None]]:
     try:
         yield pre_run
     finally:
-        for number, handler in before.items():  # asyncio leaves the default behind
+        for number, handler in before.items():  # asyncio resets the handlers to the default
             signal.signal(number, handler)

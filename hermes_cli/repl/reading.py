@@ -1,4 +1,4 @@
-"""The slash commands about what was said: copy it, count it, what it cost, and how it is shown."""
+"""Slash commands about past messages: copy them, count tokens, show statistics, toggle Markdown."""
 
 from collections.abc import Mapping
 
@@ -14,12 +14,12 @@ CODE = "code"
 
 
 def copy_choices(_state: State) -> Mapping[str, str]:
-    """Return what `/copy` can be asked for."""
+    """Return the arguments of `/copy`, for completion."""
     return {CODE: "the last block of code in the answer"}
 
 
 def copy(state: State, argument: str) -> None:
-    """`/copy`: the last answer, or the last code in it, into the terminal's clipboard."""
+    """Copy the last answer, or the last code block in it, to the terminal's clipboard (`/copy`)."""
     answers = _answers(state)
     if not answers:
         raise UsageError("there is no answer to copy yet", "ask something first")
@@ -31,7 +31,7 @@ def copy(state: State, argument: str) -> None:
 
 
 def _answers(state: State) -> list[str]:
-    """Return what the character has said, its greeting among it; examples are nothing that was said."""
+    """Return the character's messages, including the greeting but not the example messages."""
     said = state.session.conversation.messages[state.session.root :]
     return [one.text for one in said if one.role is Role.ASSISTANT]
 
@@ -46,7 +46,7 @@ def _last_code(answer: str) -> str:
 
 
 def tokens(state: State, argument: str) -> None:
-    """`/tokens`: what the conversation takes of the context window, or how many tokens a text has."""
+    """Show how the context window is used, or how many tokens a text has (`/tokens`)."""
     if not argument:
         contents.context(state, "")
         return
@@ -56,7 +56,7 @@ def tokens(state: State, argument: str) -> None:
 
 
 def stats(state: State, _argument: str) -> None:
-    """`/stats`: what the last answer cost; from here on each answer says it, or none does any more."""
+    """Toggle statistics after each answer, and show those of the last one (`/stats`)."""
     state.statistics = not state.statistics
     if state.session.last is not None:
         state.show(f"  {statistics(state.session.last)}")
@@ -67,7 +67,7 @@ def stats(state: State, _argument: str) -> None:
 
 
 def plain(state: State, _argument: str) -> None:
-    """`/plain`: answers as the model writes them, or as Markdown again."""
+    """Toggle between rendered Markdown and the answers as the model writes them (`/plain`)."""
     state.plain = not state.plain
     now = "Answers are shown as they are written." if state.plain else "Answers are shown as Markdown."
     state.notice(now)

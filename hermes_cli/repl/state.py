@@ -1,4 +1,4 @@
-"""What a running REPL holds: session, persona, streams, and whether it should go on."""
+"""The state of a running REPL: session, persona, streams, and whether it continues."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from hermes_cli.screen.terminal import Terminal
 FEW_TOKENS = 8
 
 Answering = Callable[[Cancel], Iterator[Chunk]]
-"""Begins an answer that can be cancelled."""
+"""Starts an answer that can be cancelled, and yields its chunks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that goes with the next message: its name, and its text under it."""
+    """A file that is sent with the next message: its name, and its text below a line with the name."""
 
     name: str
     text: str
@@ -29,15 +29,16 @@ class Attachment:
 
 @dataclass
 class State:
-    """The REPL as slash commands see it.
+    """The state of the REPL that slash commands read and change.
 
-    `persona_from` is where the choice of persona came from; `statistics` whether answers say what they cost.
-    `suggestion` stands in the prompt next, to be changed; `instead` takes the next line, which is then not
-    sent. The loop puts in how a greeting is printed, how an answer is streamed behind a text, and how the
-    last turns are shown; the prompt, how what was typed is forgotten.
+    `persona_from` is the source of the persona's choice. `statistics` prints statistics after each answer.
+    `plain` prints answers without rendering Markdown. With `multiline`, Enter begins a new line. `attached`
+    files are sent with the next message. The next prompt is filled with `suggestion`, which with `in_editor`
+    also opens in the user's editor. `instead`, if set, is called with the next line, which is then not sent.
 
-    `plain` shows answers as they are, without Markdown; with `multiline` Enter begins a new line. `attached`
-    goes with the next message. `in_editor` opens the suggestion in the person's editor.
+    The loop sets `greet`, which prints the greeting, `answer`, which streams an answer after a text, and
+    `recall`, which shows the last turns. The prompt sets `forget_typed`, which removes lines from the input
+    history.
     """
 
     terminal: Terminal
@@ -62,16 +63,16 @@ class State:
 
     @property
     def loading(self) -> BackgroundEngine | None:
-        """The engine, while its model is being loaded or could not be."""
+        """The engine if its model is still loading or failed to load, else None."""
         engine = self.session.engine
         if isinstance(engine, BackgroundEngine) and (engine.is_loading() or engine.failure):
             return engine
         return None
 
     def context_used(self) -> int | None:
-        """Return the tokens of what goes to the model, counted when it or the engine changes.
+        """Return the number of tokens in the prompt; they are counted again only after a change.
 
-        None before the model is there, and where it cannot count them: whoever speaks to it is told why.
+        Return None while the model is not loaded, or if the count fails; sending a message shows the error.
         """
         if self.loading is not None:
             return None
@@ -87,14 +88,14 @@ class State:
 
     @property
     def speed(self) -> float | None:
-        """Tokens a second of the last answer; None where it had too few to tell."""
+        """Tokens per second of the last answer, or None if it had fewer than FEW_TOKENS."""
         done = self.session.last
         if done is None or done.usage.completion_tokens < FEW_TOKENS or done.timings.decode_s <= 0:
             return None
         return (done.usage.completion_tokens - 1) / done.timings.decode_s
 
     def remarks(self) -> tuple[str, ...]:
-        """Return what is not as usual, in words."""
+        """Return short texts about settings that differ from the default."""
         files = len(self.attached)
         remarks = {
             f"{files} file{'' if files == 1 else 's'} attached": bool(files),
@@ -105,22 +106,22 @@ class State:
         return tuple(words for words, holds in remarks.items() if holds)
 
     def suggest(self, text: str) -> None:
-        """Have a text of a turn in the next line, to be changed or sent."""
+        """Fill the next prompt with the text of a turn, to be edited or sent."""
         self.suggestion = f"/{text}" if text.startswith("/") else text
 
     def fail(self, error: Exception) -> None:
-        """Say what went wrong."""
+        """Print an error and its hint."""
         known = translated(error)
         self.terminal.error(known.message)
         if known.hint:
             self.notice(f"  {known.hint}")
 
     def renderer(self) -> Renderer:
-        """Return what shows the next turn of the model's."""
+        """Return a renderer for the model's next turn."""
         return renderer(self.terminal, plain=self.plain, speech=self.persona.acts)
 
     def show(self, text: str) -> None:
-        """Print what was asked for: on standard error, so that standard output holds answers alone."""
+        """Print requested information on standard error, so that standard output holds only answers."""
         self.terminal.plain(text)
 
     def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
@@ -128,5 +129,5 @@ class State:
         self.terminal.rows(columns(rows, indent="  "))
 
     def notice(self, text: str) -> None:
-        """Print a remark, dim."""
+        """Print a dimmed remark."""
         self.terminal.notice(text)

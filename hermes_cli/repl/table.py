@@ -1,7 +1,4 @@
-"""The slash commands: one table, from which dispatch, `/help`, completion and the README's list are made.
-
-It knows names and arguments. What a command does stands in `actions.py`.
-"""
+"""The table of slash commands, which dispatch, `/help`, completion and the README's list are made from."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,7 +22,7 @@ KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One slash command. `choices` names what its argument can be, for completion."""
+    """One slash command. `choices` returns the possible arguments, for completion."""
 
     name: str
     arguments: str
@@ -37,7 +34,7 @@ class Command:
 
     @property
     def usage(self) -> str:
-        """How it is typed."""
+        """The command as typed, with its arguments."""
         return f"/{self.name} {self.arguments}".rstrip()
 
 
@@ -185,14 +182,14 @@ _OTHER_MARKS = re.compile(r"(!!?|\.)([a-z]+)(?: [^\n]*)?")
 
 
 def find(name: str) -> Command | None:
-    """Return the command of that name or alias."""
+    """Return the command with that name or alias, or None."""
     return _BY_NAME.get(name.lower())
 
 
 def command_line(text: str) -> str | None:
-    """Return the command that a line spells, without its mark, or None where it is said to the model.
+    """Return the command in a line without its prefix, or None if the line is a message to the model.
 
-    A slash marks one. So do `!`, `!!` and `.`, as in other programs, before a word that is one here.
+    A slash begins a command. As in other programs, so do `!`, `!!` and `.` if a known command follows.
     """
     if text.startswith("/"):
         return None if text.startswith("//") else text[1:]
@@ -202,7 +199,7 @@ def command_line(text: str) -> str | None:
 
 def nearest(name: str) -> UsageError:
     """Return the error for an unknown command."""
-    import difflib  # noqa: PLC0415 - only a mistake needs it
+    import difflib  # noqa: PLC0415 - only a mistyped command needs it
 
     close = difflib.get_close_matches(name.lower(), list(_BY_NAME), n=1)
     guess = f"; did you mean /{close[0]}?" if close else ""

@@ -1,7 +1,4 @@
-"""The toolbar under the prompt: one quiet line about the model, the persona, the context and the speed.
-
-It knows words and widths. It refuses to know where they come from and how they are drawn.
-"""
+"""The toolbar under the prompt: one line with the model, the persona, the context and the speed."""
 
 from dataclasses import dataclass
 
@@ -9,18 +6,22 @@ from hermes_cli.screen.cells import cell_count, cut
 from hermes_cli.screen.waiting import FRAMES
 
 NARROW = 40
-"""Cells below which there is no toolbar."""
+"""Width of the terminal in cells below which there is no toolbar."""
 WARM, HOT = 0.8, 0.95
-"""Shares of the context window from which the meter changes its colour."""
+"""Shares of the context window at which the token count changes its color."""
 BETWEEN = " · "
 
 Part = tuple[str, str]
-"""A style's name and a text."""
+"""A style name and a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the toolbar tells. `loading` is what is being loaded; `used` is None where it is not known."""
+    """The contents of the toolbar.
+
+    `loading` describes the model that is being loaded, `failed` the error if it could not be. `used` and
+    `size` are the tokens in the prompt and in the context window; `used` and `speed` are None if unknown.
+    """
 
     model: str
     persona: str
@@ -33,7 +34,7 @@ class Facts:
 
 
 def toolbar(facts: Facts, width: int, tick: int = 0) -> list[Part]:
-    """Return the parts of the line; none where the terminal is narrow. The last ones go first."""
+    """Return the parts of the line, or none if the terminal is narrow. Last parts that do not fit are cut."""
     if width < NARROW:
         return []
     parts: list[Part] = []

@@ -1,1 +1,1 @@
-"""What reaches the eye: it knows terminals and refuses to know models, stores and prompts."""
+"""Terminal output: streams, widths, colors, and the rendering of Markdown."""

@@ -1,7 +1,7 @@
-"""How many cells text takes, and where it is broken into rows.
+"""The width of text in terminal cells, and the wrapping of text into rows.
 
-Terminals do not agree on emoji, flags and joined characters. What is counted here is the most that any of
-them takes: a row may come out shorter than it could be, but none ever runs over the edge of a terminal.
+Terminals disagree on emoji, flags and joined characters. The counts here are the maximum over terminals: a
+row may be shorter than necessary, but never runs over the edge of a terminal.
 """
 
 import re
@@ -13,7 +13,7 @@ from wcwidth import wcwidth
 
 from hermes_cli.screen.sanitize import ELLIPSIS
 
-if TYPE_CHECKING:  # the toolbar measures cells before rich is needed
+if TYPE_CHECKING:  # the toolbar measures cells without importing rich
     from rich.text import Text
 
 _VARIATION_EMOJI = "\ufe0f"
@@ -23,43 +23,43 @@ _WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00
 
 @cache
 def _words() -> re.Pattern[str]:
-    """Return what finds a word with the blanks behind it. A line may be broken between any two ideographs."""
+    """Return a pattern for a word with the blanks after it. A line may break between any two ideographs."""
     joined = r"[\u0300-\u036f\u200d\u3099\u309a\ufe00-\ufe0f]*"
     return re.compile(rf"[{_WIDE}]{joined} *|[^ {_WIDE}]+ *| +")
 
 
 @cache
 def _certain() -> re.Pattern[str]:
-    """Return what every terminal gives as many cells as is counted here."""
+    """Return a pattern for text whose width is the same on every terminal."""
     return re.compile(rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2190-\u21ff{_WIDE}]*")
 
 
 @lru_cache(4096)
 def _width(character: str) -> int:
     if ord(character) in _REGIONAL:
-        return 2  # half of a flag, to a terminal that knows no flags
+        return 2  # half of a flag, on a terminal without flags
     return max(0, wcwidth(character))
 
 
 def cell_widths(text: str) -> list[int]:
-    """Return the cells of each character: 0 for what stands on top of another, 2 for what is wide."""
+    """Return the cells of each character: 0 for combining characters, 2 for wide ones."""
     widths: list[int] = []
     before = " "
     for character in text:
         if character == _VARIATION_EMOJI and before != " " and widths[-1] == 1:
-            widths[-1] = 2  # it makes the character before it wide
+            widths[-1] = 2  # it makes the previous character wide
         widths.append(_width(character))
         before = character
     return widths
 
 
 def cell_count(text: str) -> int:
-    """Return the most cells that a line takes."""
+    """Return the maximum number of cells that a line takes."""
     return len(text) if text.isascii() else sum(cell_widths(text))
 
 
 def cut(text: str, width: int) -> str:
-    """Return a line that takes at most `width` cells; one that is longer ends in an ellipsis."""
+    """Return a line cut to at most `width` cells; a line that was cut ends in an ellipsis."""
     if cell_count(text) <= width:
         return text
     used = 0
@@ -71,15 +71,15 @@ def cut(text: str, width: int) -> str:
 
 
 def is_certain(text: str) -> bool:
-    """Whether every terminal agrees on how many cells the text takes."""
+    """Return whether the text has the same width on every terminal."""
     return text.isascii() or _certain().fullmatch(text) is not None
 
 
 def wrap(text: "Text", width: int, first: int | None = None) -> "list[tuple[Text, int]]":
-    """Return the rows of a text that may hold line ends, each with the place in the text where it ends.
+    """Return the rows of a text that may contain newlines, each with the offset in the text of its end.
 
-    `first` is the width of the first row. Blanks at the end of a row are left out; a place counts them, and
-    the line end. There is at least one row.
+    `first` is the width of the first row. Blanks at the end of a row are removed; the offset includes them
+    and the newline. There is at least one row.
     """
     plain = text.plain
     starts = [0, *_breaks(plain, max(1, width), max(1, first or width))]
@@ -92,7 +92,7 @@ def wrap(text: "Text", width: int, first: int | None = None) -> "list[tuple[Text
 
 
 def _breaks(plain: str, width: int, room: int) -> Iterator[int]:
-    """Yield where each row but the first begins."""
+    """Yield the offset of each row except the first."""
     place = 0
     for number, line in enumerate(plain.split("\n")):
         if number:
@@ -105,7 +105,7 @@ def _breaks(plain: str, width: int, room: int) -> Iterator[int]:
             if used and used + size > room:
                 yield place + word.start()
                 used, room = 0, width
-            if size > room:  # longer than a whole row: broken where the row ends
+            if size > room:  # longer than a row: broken at the end
                 for at, cells in enumerate(cell_widths(letters)):
                     if used + cells > room:
                         yield place + word.start() + at
@@ -118,7 +118,7 @@ def _breaks(plain: str, width: int, room: int) -> Iterator[int]:
 
 
 def fold(text: "Text", width: int) -> "list[Text]":
-    """Return a line, such as of code, cut into rows wherever one is full. There is at least one row."""
+    """Return a line, for example of code, split into rows of `width` cells. There is at least one row."""
     if cell_count(text.plain) <= width:
         return [text]
     cuts, used = [], 0

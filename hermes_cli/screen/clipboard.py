@@ -1,6 +1,7 @@
-"""The terminal's clipboard, by the control sequence OSC 52: it works over ssh, where the terminal allows it.
+"""The terminal's clipboard, set with the control sequence OSC 52, which also works over ssh.
 
-Nothing answers, so that whether it was allowed is not known: what is known of a terminal is said.
+The terminal must allow it and sends no reply. So success is unknown, and known limits of the terminal are
+reported instead.
 """
 
 import base64
@@ -10,13 +11,13 @@ from hermes_cli.screen.sanitize import sanitize
 from hermes_cli.screen.terminal import Terminal
 
 MANY_BYTES = 74_000
-"""What becomes of more than this in base64 is longer than several terminals take."""
+"""Above this size, the text in base64 is longer than several terminals accept."""
 
 
 def copy_to_clipboard(terminal: Terminal, text: str) -> str:
-    """Copy a text, sanitised, and return what may stand in its way.
+    """Copy a text, sanitized, and return a remark about what may prevent it.
 
-    Raises UsageError where there is no terminal that could.
+    Raises UsageError if standard output is not a terminal with control sequences.
     """
     if not (terminal.stdout_is_tty and terminal.obeys):
         raise UsageError("there is no terminal with a clipboard here", "/export writes a file")

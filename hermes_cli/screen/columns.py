@@ -1,4 +1,4 @@
-"""Rows of text set in columns, sanitised and measured in terminal cells; times and counts for them."""
+"""Text in columns, sanitized and measured in terminal cells; the formatting of times and counts."""
 
 import datetime as dt
 import re
@@ -11,7 +11,7 @@ MAX_CELL = 300
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
     """Return the rows as lines, each column as wide as its widest cell. The last column is not padded."""
-    from rich.cells import cell_len  # noqa: PLC0415 - most commands set no columns
+    from rich.cells import cell_len  # noqa: PLC0415 - most commands print no columns
 
     clean = [[sanitize_line(cell, MAX_CELL) for cell in row] for row in rows]
     count = max((len(row) for row in clean), default=0)
@@ -23,9 +23,9 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
 
 
 def fitted(text: str, width: int) -> str:
-    """Return lines broken between words where they are longer than `width`, under where they begin.
+    """Return the lines wrapped between words at `width`, with the indentation of each line kept.
 
-    The rest of a row that is set in columns stands under its last column.
+    The rest of a row in columns is indented to its last column.
     """
     return "\n".join(_fitted(line, width) for line in text.split("\n"))
 
@@ -49,10 +49,10 @@ def _fitted(line: str, width: int) -> str:
 
 
 def when(seconds: float) -> str:
-    """Return a time, in seconds since 1970, as a person here reads it."""
+    """Return a time, in seconds since 1970, as local date and time."""
     return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return a count with what is counted, in the plural where it is not one."""
+    """Return a count with its noun, which is in the plural unless the count is 1."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -1,8 +1,7 @@
-"""Painter: puts rows on a terminal, and takes back no more of them than has changed.
+"""Painter: updates rows of text at the end of a terminal, and redraws only the part that changed.
 
-It knows the few control sequences that hermes writes: colours, cursor up and right, erase below, and the
-marks of a synchronised update. It keeps the rows that may still change at the end of the screen; what is
-final scrolls away and is never touched again. It refuses to know what the rows say.
+It writes few control sequences: colors, cursor up and right, erase below, and the marks of a synchronized
+update. Only rows that may still change are kept; final rows scroll away and are never rewritten.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +20,14 @@ END_UPDATE: Final = "\x1b[?2026l"
 ERASE_BELOW: Final = "\x1b[J"
 
 Cells = list[tuple[str, Style]]
-"""One character and its style after the other."""
+"""Characters in order, each with its style."""
 
 
 class Painter:
-    """One text on a terminal. The cursor stands behind its last row until `end`.
+    """A text on a terminal. The cursor stays behind its last row until `end` is called.
 
-    `size` returns columns and rows of the terminal as they are now. `reflows` says whether the terminal
-    breaks its rows anew when it becomes narrower, as most do.
+    `size` returns the current columns and rows of the terminal. `reflows` is true if the terminal wraps its
+    rows again when it becomes narrower, as most do.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Painter:
         self._codes = ""
 
     def paint(self, final: Sequence[Text], live: Sequence[Text]) -> None:
-        """Show rows in the place of those that were not final: some that are, and some that may change."""
+        """Replace the previous live rows with `final` rows, which stay, and `live` rows, which may change."""
         width, height = self._size()
         old = self._rows
         shown = live[-max(1, height - 1) :]
@@ -67,7 +66,7 @@ class Painter:
             self._put(written)
 
     def end(self) -> None:
-        """Leave the cursor at the beginning of the row below the text."""
+        """Move the cursor to the beginning of the row below the text."""
         reset = "\x1b[m" if self._codes else ""
         if reset or not self._ended_row:
             self._put(reset + ("" if self._ended_row else "\r\n"))
@@ -75,19 +74,22 @@ class Painter:
         self._rows, self._ended_row = [], True
 
     def _change(self, old: list[Cells], new: list[Cells]) -> str:
-        """Return what makes the new rows of the old ones, with the cursor behind the last of either."""
+        """Return the output that turns the old rows into the new ones.
+
+        The cursor is behind the last old row before, and behind the last new row after.
+        """
         row, cell = _first_difference(old, new)
-        if row == len(old):  # nothing is taken back
+        if row == len(old):  # nothing is erased
             lines = [self._written(cells) for cells in new[row:]]
             return "\r\n".join([*([""] if old and lines else []), *lines])
-        if row == len(new) and new:  # rows are gone, and the cursor belongs behind the last that stays
+        if row == len(new) and new:  # rows are removed: the cursor moves behind the last remaining one
             row, cell = row - 1, 0
         if row == len(old) - 1 and new and cell == len(old[row]):
             return self._rest(new, row, cell)
         before = "".join(character for character, _ in old[row][:cell])
         if not is_certain(before):
             cell, before = 0, ""
-        reset, self._codes = ("\x1b[m" if self._codes else ""), ""  # what is erased takes on the colour
+        reset, self._codes = ("\x1b[m" if self._codes else ""), ""  # erased cells take the current color
         up = len(old) - 1 - row
         move = f"\x1b[{up}A\r" if up else "\r"
         right = f"\x1b[{cell_count(before)}C" if before else ""
@@ -98,7 +100,7 @@ class Painter:
         return "\r\n".join([self._written(new[row][cell:]), *map(self._written, new[row + 1 :])])
 
     def _take_back(self, width: int, height: int) -> None:
-        """Erase the rows that may change, after the terminal has changed its width."""
+        """Erase the rows that may change, after the width of the terminal has changed."""
         if not self._rows:
             return
         taken = [max(1, -(-_width(cells) // width)) if self._reflows else 1 for cells in self._rows]
@@ -107,7 +109,7 @@ class Painter:
         self._codes = ""
 
     def _written(self, cells: Cells) -> str:
-        """Return cells as they are written behind what was written last, whose style still holds."""
+        """Return the output for cells, given that the style of the previous output is still active."""
         written = []
         for style, run in groupby(cells, key=lambda cell: cell[1]):
             codes = _codes(style if self._colour else style.without_color)
@@ -119,7 +121,7 @@ class Painter:
 
 
 def _first_difference(old: list[Cells], new: list[Cells]) -> tuple[int, int]:
-    """Return the row and the cell from which on the rows differ: of one of them, where it is the shorter."""
+    """Return the row and the cell of the first difference; the end of `old` or `new` counts as one."""
     for row, (one, other) in enumerate(zip(old, new, strict=False)):
         if one != other:
             cells = enumerate(zip(one, other, strict=False))
@@ -129,7 +131,7 @@ def _first_difference(old: list[Cells], new: list[Cells]) -> tuple[int, int]:
 
 @lru_cache(256)
 def _codes(style: Style) -> str:
-    """Return the numbers of a style's control sequence; none for plain text."""
+    """Return the parameters of a style's control sequence; empty for plain text."""
     begin, _, _ = style.render("\0", color_system=ColorSystem.STANDARD).partition("\0")
     return begin.removeprefix("\x1b[").removesuffix("m")
 

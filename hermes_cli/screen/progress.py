@@ -1,4 +1,4 @@
-"""Progress of downloads and loads on standard error: a bar at a terminal, single lines elsewhere."""
+"""Progress of downloads and model loading on standard error: a bar at a terminal, single lines elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 
 Report = Callable[[str, int, int | None], None]
-"""Takes what is being fetched, the bytes done, and the bytes in all where they are known."""
+"""Called with a label, the bytes done, and the total bytes, or None if the total is unknown."""
 
 
 @contextmanager
 def progress(terminal: Terminal) -> Iterator[Report]:
-    """Yield the function that a download reports to."""
+    """Yield the function that a download reports its progress to."""
     if not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield _lines(terminal)
         return
@@ -38,9 +38,9 @@ def progress(terminal: Terminal) -> Iterator[Report]:
 
 @contextmanager
 def loading(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield the function that the loading of a model reports to: how many of how many parts are there.
+    """Yield the function that the loading of a model reports to: the parts done, and all parts.
 
-    Only a person at a terminal sees it.
+    It is shown only at a terminal.
     """
     if not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield lambda _done, _total: None

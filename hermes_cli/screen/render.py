@@ -1,7 +1,7 @@
-"""Renderers: how an answer looks, chosen once from what standard output is and what was asked for.
+"""Renderers: how an answer is displayed on standard output.
 
-Markdown for a person at a terminal, the text itself for a terminal that obeys nothing or who wants it plain,
-and byte for byte anywhere else.
+Markdown is rendered at a terminal. A terminal without control sequences, or with plain text requested, gets
+the sanitized text, and anything else the exact bytes.
 """
 
 import time
@@ -12,25 +12,25 @@ from hermes_cli.screen.sanitize import sanitize
 from hermes_cli.screen.terminal import Terminal
 
 INTERVAL_S = 0.05
-"""Between two looks of a growing answer: at most 20 a second."""
+"""Minimum seconds between two repaints of a growing answer: at most 20 a second."""
 SHARE = 10
-"""One look may take this share of the time: where it takes long there are fewer."""
+"""Repaints take at most 1/SHARE of the time: if one is slow, there are fewer."""
 
 
 class Renderer(Protocol):
-    """Shows one text as it comes."""
+    """Displays one text while it is generated."""
 
     def write(self, text: str) -> None:
-        """Show the next piece. Raises ReaderGone where nobody reads any more."""
+        """Display the next piece. Raises ReaderGone if the reader has closed standard output."""
 
     def end(self) -> None:
-        """Show what was held back, and leave the cursor at the beginning of a line."""
+        """Display text that was held back, and leave the cursor at the beginning of a line."""
 
 
 def renderer(terminal: Terminal, *, plain: bool = False, speech: bool = False) -> Renderer:
-    """Return what shows an answer on standard output.
+    """Return a renderer for an answer on standard output.
 
-    `speech` tells what is said from what is done, for a character that acts.
+    `speech` highlights text in quotation marks, for a character whose answers also describe actions.
     """
     if plain or not (terminal.stdout_is_tty and terminal.obeys):
         return PlainRenderer(terminal)
@@ -38,7 +38,7 @@ def renderer(terminal: Terminal, *, plain: bool = False, speech: bool = False) -
 
 
 class PlainRenderer:
-    """The text as it is: sanitised at a terminal, untouched anywhere else."""
+    """Writes the text as it is: sanitized at a terminal, unchanged anywhere else."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -51,13 +51,13 @@ class PlainRenderer:
             self._last = text[-1]
 
     def end(self) -> None:
-        """End the line; anywhere but at a terminal with one newline more, whatever came last."""
+        """End the line. Outside a terminal, write one newline even if the text ends with one."""
         if not self._terminal.stdout_is_tty or self._last not in {"", "\n"}:
             self._terminal.write("\n")
 
 
 class MarkdownRenderer:
-    """Markdown, painted at most every INTERVAL_S seconds of `clock`."""
+    """Renders Markdown, repainted at most every INTERVAL_S seconds of `clock`."""
 
     def __init__(
         self, terminal: Terminal, *, speech: bool = False, clock: Callable[[], float] = time.monotonic
@@ -72,7 +72,7 @@ class MarkdownRenderer:
         self._next = 0.0
 
     def write(self, text: str) -> None:
-        """Take the piece, and show it where the last look was long enough ago."""
+        """Add the piece, and repaint if the last repaint was long enough ago."""
         self._stream.feed(sanitize(text))
         now = self._clock()
         if now >= self._next:
@@ -81,7 +81,7 @@ class MarkdownRenderer:
             self._next = now + max(INTERVAL_S, SHARE * cost)
 
     def end(self) -> None:
-        """Show all that came."""
+        """Paint the whole text."""
         self._paint(ended=True)
         self._painter.end()
 

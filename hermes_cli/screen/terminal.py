@@ -1,6 +1,6 @@
-"""What hermes is connected to: the three streams, which of them are terminals, and how to leave them.
+"""The three standard streams: which of them are terminals, and how to restore those at the end.
 
-This is the one place that asks whether something is a terminal. Tests give it other streams.
+This is the only module that checks whether a stream is a terminal. Tests pass other streams.
 """
 
 import errno
@@ -25,10 +25,10 @@ BOLD, DIM, RED, MAGENTA, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[35m", "
 class Terminal:
     """The streams of this run. `stdout` and `stdin` are bytes; `stderr` is text.
 
-    Where one of them is a terminal, `obeys` says that it understands control sequences, `colour` that
-    colours are wanted, and `reflows` that it breaks its rows anew when it becomes narrower. `styles_stderr`
-    is whether standard error takes styles, at a terminal or where FORCE_COLOR asks for them. `clipboard` is
-    what is known to keep its clipboard from taking a text.
+    `obeys`: the terminal understands control sequences. `colour`: colors are not disabled by NO_COLOR.
+    `reflows`: the terminal wraps its rows again when it becomes narrower. `styles_stderr`: standard error
+    takes styles, since it is a terminal or FORCE_COLOR is set. `clipboard`: a remark about a known limit of
+    the terminal's clipboard, or empty.
     """
 
     stdin: IO[bytes]
@@ -45,7 +45,7 @@ class Terminal:
 
     @classmethod
     def from_process(cls, environ: Mapping[str, str]) -> "Terminal":
-        """Return the streams of this process. One that was closed reads as empty, or has no reader."""
+        """Return the streams of this process. A closed stdin is empty; a closed stdout has no reader."""
         stdin, stdout = _bytes_of(sys.stdin), _bytes_of(sys.stdout)
         if sys.stdout is None:
             stdout.close()
@@ -70,28 +70,28 @@ class Terminal:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person types here and reads the answer."""
+        """Whether a user types at a terminal and reads the answer there."""
         return self.stdin_is_tty and self.stdout_is_tty
 
     def size(self) -> tuple[int, int]:
-        """Return the columns and rows of the terminal on standard output, as they are now."""
+        """Return the current columns and rows of the terminal on standard output, or 80 and 24."""
         try:
             size = os.get_terminal_size(self.stdout.fileno())
-        except (OSError, ValueError):  # it is none, or is gone
+        except (OSError, ValueError):  # not a terminal, or it is gone
             return 80, 24
         return (size.columns or 80), (size.lines or 24)
 
     def write(self, text: str) -> None:
-        """Write to standard output: sanitised at a terminal, byte for byte anywhere else.
+        """Write to standard output: sanitized at a terminal, byte for byte anywhere else.
 
-        Raises ReaderGone where the reader has closed it.
+        Raises ReaderGone if the reader has closed it.
         """
         self._put((sanitize(text) if self.stdout_is_tty else text).encode("utf-8", "surrogateescape"))
 
     def put(self, text: str) -> None:
-        """Write to the terminal what is safe as it is: sanitised before, with hermes' own control sequences.
+        """Write text to the terminal that is already sanitized and may contain hermes' own control sequences.
 
-        Raises ReaderGone where the reader has closed it.
+        Raises ReaderGone if the reader has closed it.
         """
         self._put(text.encode("utf-8", "replace"))
 
@@ -99,7 +99,7 @@ class Terminal:
         try:
             self.stdout.write(data)
             self.stdout.flush()
-        except (BrokenPipeError, ValueError):  # ValueError: it was closed before hermes began
+        except (BrokenPipeError, ValueError):  # ValueError: it was closed before hermes started
             raise ReaderGone from None
         except OSError as error:
             if error.errno == errno.EIO and self.stdout_is_tty:
@@ -109,32 +109,32 @@ class Terminal:
             ) from None
 
     def plain(self, text: str) -> None:
-        """Say what was asked for beside the answer, on standard error, sanitised; lines stay as they are."""
+        """Print requested information on standard error, sanitized and without wrapping."""
         self._say(text, "", fit=False)
 
     def rows(self, text: str) -> None:
-        """Say rows that are set in columns, on standard error, sanitised."""
+        """Print rows in columns on standard error, sanitized."""
         self._say(text, "")
 
     def ask(self, question: str) -> str:
-        """Return the line that is typed in answer to a question on standard error; empty at its end."""
+        """Ask a question on standard error, and return the typed line; it is empty at the end of input."""
         with self.typing(shown=True):
             self.stderr.write(question)
             self.stderr.flush()
             return self.stdin.readline().decode("utf-8", "replace")
 
     def speaker(self, name: str) -> None:
-        """Write whose turn begins, in the line above its text."""
+        """Write the speaker's name on the line above a turn."""
         label = sanitize_line(name)
         style = BOLD + (MAGENTA if self.colour else "")
         self.put(f"{style}{label}{RESET}\n" if self.obeys and self.stdout_is_tty else f"{label}:\n")
 
     def notice(self, text: str) -> None:
-        """Say something beside the answer, on standard error, dim, sanitised."""
+        """Print a remark on standard error, dimmed and sanitized."""
         self._say(text, DIM)
 
     def error(self, text: str) -> None:
-        """Say what went wrong, on standard error, sanitised."""
+        """Print an error on standard error, sanitized."""
         self._say(text, RED if self.colour else BOLD)
 
     def _say(self, text: str, style: str, *, fit: bool = True) -> None:
@@ -145,13 +145,13 @@ class Terminal:
             self.stderr.write(f"{style}{text}{RESET}\n" if style and self.styles_stderr else f"{text}\n")
             self.stderr.flush()
         except (OSError, ValueError):
-            return  # nobody is left to be told
+            return  # standard error is closed
 
     @contextmanager
     def typing(self, *, shown: bool) -> Iterator[None]:
-        """Show keys as they are pressed, line by line; or keep them, unseen, for the next prompt.
+        """Echo keys and read them line by line; if not `shown`, leave them unseen for the next prompt.
 
-        Unseen, Enter stays a carriage return: prompt_toolkit takes a newline for Ctrl-J.
+        If not `shown`, Enter stays a carriage return, because prompt_toolkit reads a newline as Ctrl-J.
         """
         if not self.stdin_is_tty:
             yield
@@ -166,11 +166,11 @@ class Terminal:
         modes[3] = modes[3] | local if shown else modes[3] & ~local
 
         def apply(*_: object) -> None:
-            with suppress(OSError, termios.error):  # a terminal that hangs up sends SIGCONT, too
+            with suppress(OSError, termios.error):  # a terminal that hangs up also sends SIGCONT
                 termios.tcsetattr(descriptor, termios.TCSANOW, modes)
 
         apply()
-        resumed = signal.signal(signal.SIGCONT, apply)  # after Ctrl-Z the shell has set its own
+        resumed = signal.signal(signal.SIGCONT, apply)  # after Ctrl-Z the shell has set its own modes
         try:
             yield
         finally:
@@ -180,21 +180,21 @@ class Terminal:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Leave the terminal as it was found, whatever happens inside: modes, cursor, paste."""
+        """Restore the terminal's modes, cursor and paste mode at the end, whatever happens inside."""
         if not self.stdin_is_tty:
             yield
             return
-        import termios  # noqa: PLC0415 - not there on every system, and needed only at a terminal
+        import termios  # noqa: PLC0415 - not available on every system, and needed only at a terminal
 
         descriptor = self.stdin.fileno()
         modes = termios.tcgetattr(descriptor)
         try:
             yield
         finally:
-            with suppress(OSError, termios.error):  # the terminal itself is gone, as after SIGHUP
+            with suppress(OSError, termios.error):  # the terminal itself is gone, for example after SIGHUP
                 changed = termios.tcgetattr(descriptor) != modes
                 termios.tcsetattr(descriptor, termios.TCSADRAIN, modes)
-                if changed and self.stdout_is_tty:  # a prompt was cut off in the middle
+                if changed and self.stdout_is_tty:  # a prompt was interrupted
                     os.write(self.stdout.fileno(), SHOW_CURSOR_AND_END_PASTE.encode())
 
 
@@ -206,7 +206,7 @@ def _bytes_of(stream: IO[str] | None) -> IO[bytes]:
 
 
 def _obstacle(environ: Mapping[str, str]) -> str:
-    """Return what is known to keep a terminal's clipboard from taking a text, in words, or nothing."""
+    """Return a remark about a known limit of the terminal's clipboard, or an empty string."""
     term = environ.get("TERM", "")
     if environ.get("TMUX"):
         return "tmux passes it on only with 'set -g set-clipboard on'."

@@ -1,7 +1,7 @@
-"""How things look: one style a meaning, in the terminal's own sixteen colours.
+"""Styles, one for each meaning, in the terminal's own sixteen colors.
 
-The palette is the person's, so it is readable on a dark and on a light background alike; nothing here asks
-which it is. White, black and their bright twins are left alone: one of them is always the background.
+The user's own palette is readable on a dark and on a light background alike, so the background is not
+detected. White, black and their bright variants are not used: one of them is always the background.
 """
 
 from typing import Final
@@ -17,13 +17,13 @@ CODE: Final = Style(color="cyan")
 TARGET: Final = Style(dim=True)
 SPEECH: Final = Style(color="green")
 MARK: Final = Style(dim=True)
-"""Bullets, quote bars, fences, rules: what is there to be looked past."""
+"""Bullets, quote bars, fences and rules, which should not draw attention."""
 HEADINGS: Final = (
     Style(bold=True, underline=True),
     Style(bold=True),
     Style(bold=True, italic=True),
 )
-"""By level; the last one holds for all that follow."""
+"""By level; the last one is also for all deeper levels."""
 
 SYNTAX: Final = {
     Token: PLAIN,
@@ -46,4 +46,4 @@ SYNTAX: Final = {
     Generic.Heading: Style(bold=True),
     Generic.Subheading: Style(bold=True),
 }
-"""Styles of code by Pygments' token types; a type that is not here has its nearest ancestor's."""
+"""Styles of code by Pygments' token types; a type that is not listed has that of its nearest ancestor."""

@@ -1,4 +1,4 @@
-"""A line that moves while nothing comes, on standard error; it is gone before anything else is written."""
+"""A spinner on standard error during a wait; it is erased before anything else is written."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ from hermes_cli.screen.terminal import DIM, RESET, Terminal
 
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PATIENCE_S = 0.4
-"""Who gets an answer sooner sees nothing of it."""
+"""Seconds before the spinner appears; a shorter wait shows none."""
 FRAME_S = 0.1
 MAX_WORDS = 1000
 
 
 @contextmanager
 def waiting(terminal: Terminal, words: Callable[[], str]) -> Iterator[Callable[[], None]]:
-    """Show what `words` tells is waited for, until the yielded function is called or the block ends."""
+    """Show a spinner and the text of `words` until the yielded function is called or the block ends."""
     if not (terminal.stderr_is_tty and terminal.stdout_is_tty and terminal.obeys):
         yield lambda: None
         return
@@ -38,7 +38,7 @@ class _Line(threading.Thread):
         self._shown = False
 
     def run(self) -> None:
-        """Draw a frame after the other."""
+        """Draw one frame after another."""
         delay, frame = PATIENCE_S, 0
         while not self._over.wait(delay):
             width = self._terminal.size()[0]
@@ -48,7 +48,7 @@ class _Line(threading.Thread):
             self._shown, delay, frame = True, FRAME_S, frame + 1
 
     def stop(self) -> None:
-        """End it, and leave the line empty."""
+        """Stop the spinner, and clear its line."""
         self._over.set()
         if self.is_alive():
             self.join()
@@ -57,6 +57,6 @@ class _Line(threading.Thread):
             self._shown = False
 
     def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # nobody is left to see it
+        with suppress(OSError, ValueError):  # standard error is closed
             self._terminal.stderr.write(text)
             self._terminal.stderr.flush()

@@ -1,8 +1,7 @@
-"""The block structure of a Markdown text, as a flat list of leaves with the containers that they stand in.
+"""The block structure of a Markdown text, as a flat list of leaves with their containers.
 
-It knows CommonMark with tables and strikethrough, parsed by markdown-it, where a later line can change only
-the last leaf: what is earlier is final. For this it departs from CommonMark in two things (see `parse`). It
-refuses to know widths, styles, and what is inside a line.
+The text is CommonMark with tables and strikethrough, parsed by markdown-it. A later line can change only the
+last leaf, and earlier leaves are final. This requires two deviations from CommonMark (see `parse`).
 """
 
 import re
@@ -18,7 +17,7 @@ from markdown_it.token import Token
 
 References = Mapping[str, Mapping[str, Any]]
 MAX_UNDERLINED = 80
-"""A longer text is no heading, whatever stands below it: it may be on the screen for good."""
+"""A longer text never becomes a heading by an underline, since it may already be final on the screen."""
 _CONTAINERS = {
     f"{name}_{side}"
     for name in ("bullet_list", "ordered_list", "list_item", "blockquote")
@@ -29,7 +28,7 @@ _BLANK = re.compile(r"[\s>]*")
 
 
 class Kind(Enum):
-    """What a leaf is."""
+    """The kind of a leaf."""
 
     PARAGRAPH = auto()
     HEADING = auto()
@@ -38,14 +37,14 @@ class Kind(Enum):
     TABLE = auto()
     RULE = auto()
     DEFINITION = auto()
-    EMPTY = auto()  # a list item in which nothing stands
+    EMPTY = auto()  # an empty list item or quote
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A quote or a list item: what it puts before its first row, and before every other one.
+    """A quote or a list item: the prefix of its first row (`head`), and of its other rows (`rest`).
 
-    `line` is where it begins; two with the same one are the same container.
+    `line` is its first line; two containers with the same line are the same container.
     """
 
     head: str
@@ -55,11 +54,11 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A block that holds no blocks. Lines are counted from the text's first one; `end` is behind the last.
+    """A block that contains no blocks. Lines are counted from the start of the text; `end` is exclusive.
 
-    `content` is inline Markdown, or the code as it is. `fence` is what opens a fence, and `closed` whether
-    something closes it. `table` holds the cells, the header's first; `gap` says that a blank line is before
-    the leaf.
+    `content` is inline Markdown, or the code itself. `fence` is the opening fence with its info string, and
+    `closed` is true if there is a closing one. `table` holds the cells, the header's first. `gap` is true if
+    a blank line precedes the leaf.
     """
 
     kind: Kind
@@ -78,7 +77,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A top-level block, or an item of a top-level list: a place from which the text can be parsed anew."""
+    """A top-level block, or an item of a top-level list, at which parsing can restart.
+
+    `number` is the number of an item in an ordered list.
+    """
 
     begin: int
     end: int
@@ -87,7 +89,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a text is made of. `references` are the link definitions in it, by label."""
+    """The structure of a text. `references` are the link definitions in it, by label."""
 
     leaves: Sequence[Leaf]
     units: Sequence[Unit]
@@ -96,7 +98,7 @@ class Parsed:
 
 @cache
 def parser(*, strict: bool = False) -> MarkdownIt:
-    """Return the parser. HTML is text: a terminal shows none, and nothing that was said is left out."""
+    """Return the parser. It treats HTML as text so that no part of an answer is hidden."""
     made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     made.core.ruler.disable(["inline", "text_join"])
     if not strict:
@@ -104,8 +106,8 @@ def parser(*, strict: bool = False) -> MarkdownIt:
     return made
 
 
-def _short_heading(state: StateBlock, begin: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the library's
-    """Take a line of dashes for an underline only below a text that is not too long."""
+def _short_heading(state: StateBlock, begin: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the library's signature
+    """Parse an underlined heading only if its text is at most MAX_UNDERLINED characters long."""
     made = len(state.tokens)
     if not lheading(state, begin, end, silent):
         return False
@@ -128,13 +130,13 @@ def parse(
 ) -> Parsed:
     """Return the leaves of a text.
 
-    `references` are the definitions that came before it, `number` that of a list item with which it begins,
-    `gap` whether it begins behind a blank line, and `first_line` its place in a longer text, from which
-    containers are counted. `is_used` tells whether a label was used above a line: then its definition, which
-    came too late for that, is shown.
+    `references` are the definitions before the text. `number` is the number of the list item with which the
+    text begins. `gap` is true if a blank line precedes the text. `first_line` is its first line in a longer
+    text, from which containers are counted. `is_used` returns whether a label was used above a line; if so,
+    the definition was too late for that link, and is shown.
 
-    Not `strict`, an underline makes a heading only of at most MAX_UNDERLINED characters. Below a longer
-    paragraph dashes are a rule.
+    Unless `strict`, an underline makes a heading only of at most MAX_UNDERLINED characters. Below a longer
+    paragraph, dashes are a rule.
     """
     env: dict[str, Any] = {"references": dict(references or {})}
     tokens = parser(strict=strict).parse(source, env)
@@ -152,7 +154,7 @@ def parse(
 
 
 class _Walk:
-    """Goes through markdown-it's tokens with the containers that are open."""
+    """Iterates over markdown-it's tokens, and tracks the open containers."""
 
     def __init__(self, source: str, number: int | None, first_line: int) -> None:
         self._first_line = first_line
@@ -163,7 +165,7 @@ class _Walk:
         self._counts: list[int | None] = []
 
     def leaves(self, tokens: Sequence[Token]) -> Iterator[Leaf]:
-        """Yield the leaves, and note the units."""
+        """Yield the leaves, and collect the units."""
         place = 0
         while place < len(tokens):
             token = tokens[place]
@@ -180,7 +182,7 @@ class _Walk:
                 yield self._block(token, tokens[place] if place < len(tokens) else token)
 
     def _container(self, token: Token, inside: Token) -> Iterator[Leaf]:
-        """Open or close a container; yield a leaf for one in which nothing stands."""
+        """Open or close a container; yield a leaf for an empty one."""
         match token.type:
             case "bullet_list_open":
                 self._counts.append(None)
@@ -208,7 +210,7 @@ class _Walk:
         self._containers.append(Container(head, " " * len(head), self._first_line + _map(token)[0]))
 
     def _note(self, token: Token, number: int | None = None) -> None:
-        """Note a unit: what stands in no container, be it a block or an item of a list."""
+        """Add a unit, if the block or list item is not in a container."""
         if not self._containers:
             self.units.append(Unit(*_map(token), number))
 
@@ -251,8 +253,8 @@ class _Walk:
                 aligns.append(style.partition(":")[2] or "left")
         return self._leaf(Kind.TABLE, "", token, table=tuple(map(tuple, rows)), aligns=tuple(aligns))
 
-    def with_gaps(self, leaves: Sequence[Leaf], gap: bool) -> Iterator[Leaf]:  # noqa: FBT001 - one thing, said
-        """Yield the leaves, with whether a blank line is before each."""
+    def with_gaps(self, leaves: Sequence[Leaf], gap: bool) -> Iterator[Leaf]:  # noqa: FBT001 - internal
+        """Yield the leaves, each with `gap` set if a blank line precedes it."""
         end = 0
         for place, leaf in enumerate(leaves):
             blank = any(_BLANK.fullmatch(line) for line in self._lines[end : leaf.begin])
@@ -261,7 +263,7 @@ class _Walk:
 
 
 def code_lines(content: str) -> list[str]:
-    """Return the lines of code; an empty one among them counts."""
+    """Return the lines of code, including empty ones."""
     return content.removesuffix("\n").split("\n") if content else []
 
 

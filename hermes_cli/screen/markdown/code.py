@@ -1,7 +1,7 @@
-"""Code, highlighted line by line: a line looks as the lines above it say, and never changes again.
+"""Code highlighted line by line with Pygments: a line depends only on the lines above it, and never changes.
 
-It knows Pygments. A whole text would be highlighted better, since its end can change what its beginning is
-(a comment that is closed at last), but what is on the screen stays as it is.
+Highlighting the whole text would be more accurate, since its end can change the meaning of its beginning (a
+comment that is closed late), but rows on the screen are final.
 """
 
 from functools import lru_cache
@@ -16,11 +16,11 @@ from rich.text import Text
 from hermes_cli.screen import theme
 
 WINDOW = 32
-"""How many lines above are read to know what a line is; more where they are one string or comment."""
+"""Number of lines above that are parsed to highlight a line; more if they are one string or comment."""
 GLANCE = 3
-"""How many, for a line that is not whole."""
+"""Number of lines above for a line that is not complete."""
 MAX_WINDOW = 8000
-"""Characters of them. What is longer, as a minified file is, is not worth the time."""
+"""Maximum characters of the lines above, and of a line itself: longer ones, as in minified code, are slow."""
 
 
 class Highlighter:
@@ -48,14 +48,14 @@ class Highlighter:
         return text
 
     def peek(self, line: str) -> Text:
-        """Return how the next line looks as far as it has come, by the few lines above that matter most."""
+        """Return the incomplete next line, highlighted with only the last few lines as context."""
         if self._peeked is None or self._peeked[0] != line:
             first = max(0, min(self._safe, len(self._lines) - GLANCE))
             self._peeked = line, self._highlight(self._lines[first:], line)[0]
         return self._peeked[1].copy()
 
     def _highlight(self, above: list[str], line: str) -> tuple[Text, bool]:
-        """Return the line, and whether its end is inside a string or a comment."""
+        """Return the highlighted line, and whether its end is inside a string or a comment."""
         if self._lexer is None or len(line) > MAX_WINDOW:
             return Text(line), False
         text, number, inside = Text(), 0, False
@@ -73,7 +73,7 @@ class Highlighter:
 @lru_cache(64)
 def _lexer(language: str) -> Lexer | None:
     try:
-        # PHP alone knows the second option; its code seldom begins with a tag here.
+        # `startinline` is an option of PHP only; PHP code in answers seldom begins with a tag.
         return get_lexer_by_name(language, stripnl=False, startinline=True)
     except ClassNotFound:
         return None

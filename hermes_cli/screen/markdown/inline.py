@@ -1,7 +1,7 @@
-"""What is written inside a block: emphasis, code, links, speech. Inline Markdown in, a styled text out.
+"""Inline Markdown (emphasis, code, links, speech) as styled text.
 
-Every piece of text is sanitised once more, since an entity such as `&#x202E;` spells a character that the
-sanitiser did not see. A link shows where it leads.
+Every piece of text is sanitized again, since an entity such as `&#x202E;` is decoded to a character only
+after the text was first sanitized. A link shows its target.
 """
 
 import re
@@ -17,10 +17,10 @@ from hermes_cli.screen.markdown.blocks import References, parser
 from hermes_cli.screen.sanitize import sanitize
 
 Extent = tuple[int, int]
-"""Where something that is marked up begins in the text, and where it ends."""
+"""The begin and end offsets of a marked-up part of the text."""
 _STYLES = {"em_open": theme.EMPHASIS, "strong_open": theme.STRONG, "s_open": theme.STRUCK}
 _OPEN = re.compile(r"(?<!\w)_+(?=[^\s_])|\*+(?=[^\s*])|~~(?=[^\s~])|`+|&#?\w*\Z")
-"""What may open something that has not been closed, where it is left over in the parsed text."""
+"""A marker left in the parsed text that may open something that is not closed yet."""
 _UNFINISHED = " *_`~\n"
 _QUOTES = re.compile(r'["“”]')
 _HALF_TARGET = re.compile(r"\[[^\[\]]+\]\([^()<>\s]+\Z")
@@ -28,7 +28,7 @@ MAX_CLOSERS = 8
 
 
 def styled(content: str, references: References, *, speech: bool = False) -> Text:
-    """Return inline Markdown as styled text; a line end is kept. `speech` tells what is said in quotes."""
+    """Return inline Markdown as styled text with its line breaks. `speech` highlights quoted speech."""
     text = _parsed(content, references)
     if speech:
         _mark_speech(text)
@@ -36,11 +36,11 @@ def styled(content: str, references: References, *, speech: bool = False) -> Tex
 
 
 def growing(content: str, references: References, *, speech: bool = False) -> tuple[Text, int]:
-    """Return how a text looks that may end in the middle, and how many characters are final.
+    """Return Markdown that may end in the middle as styled text, and the number of final characters.
 
-    What is open at its end is shown as if it were closed there, so that an emphasis looks like one from its
-    first word on. What is final ends before the first thing that may be the beginning of emphasis, code, an
-    entity, a link, or a link definition.
+    Markup that is open at the end is shown as if it were closed there, so that emphasis is visible from its
+    first word on. The final part ends before the first possible beginning of emphasis, code, an entity, a
+    link, or a link definition.
     """
     content = content.rstrip(_UNFINISHED)
     extents: list[Extent] = []
@@ -48,7 +48,7 @@ def growing(content: str, references: References, *, speech: bool = False) -> tu
     settled = _settled(strict.plain, extents)
     text = _mended(content, strict, references)
     if text is not strict:
-        settled = min(settled, len(commonprefix([text.plain, strict.plain])))  # noqa: RUF071 - characters it is
+        settled = min(settled, len(commonprefix([text.plain, strict.plain])))  # noqa: RUF071 - not paths
     if speech:
         _mark_speech(text)
     return text, settled
@@ -57,7 +57,7 @@ def growing(content: str, references: References, *, speech: bool = False) -> tu
 def _settled(plain: str, extents: list[Extent]) -> int:
     found = _OPEN.search(plain)
     end = min(found.start() if found else len(plain), _open_bracket(plain))
-    # What may begin there may swallow the end of what began before it.
+    # Markup that begins there may include the closing marker of markup that began before it.
     for begin, behind in sorted(extents, reverse=True):
         if begin < end < behind:
             end = begin
@@ -65,7 +65,7 @@ def _settled(plain: str, extents: list[Extent]) -> int:
 
 
 def _open_bracket(plain: str) -> int:
-    """Return the place of the first bracket that may yet begin a link, or the length of the text."""
+    """Return the offset of the first bracket that may still begin a link, or the length of the text."""
     brackets: list[int] = []
     end = len(plain)
     for place, character in enumerate(plain):
@@ -79,7 +79,7 @@ def _open_bracket(plain: str) -> int:
 
 
 def _may_go_on(plain: str, begin: int, place: int) -> bool:
-    """Return whether what stands in brackets, up to `place`, may yet become a link."""
+    """Return whether the text in brackets from `begin` to `place` may still become a link."""
     match plain[place : place + 1]:
         case "":
             return True
@@ -93,7 +93,7 @@ def _may_go_on(plain: str, begin: int, place: int) -> bool:
 
 
 def _parsed(content: str, references: References, extents: list[Extent] | None = None) -> Text:
-    """Return inline Markdown as text; where each thing in it begins and ends is added to `extents`."""
+    """Return inline Markdown as text, and add the extent of each marked-up part to `extents`."""
     env: dict[str, Any] = {"references": dict(references)}
     md = parser()
     tokens: list[Token] = []
@@ -102,8 +102,8 @@ def _parsed(content: str, references: References, extents: list[Extent] | None =
 
 
 def _mended(content: str, text: Text, references: References) -> Text:
-    """Return the text with what is open at its end closed there."""
-    if _HALF_TARGET.search(content):  # the link is there, and where it leads grows
+    """Return the text with the markup that is open at its end closed there."""
+    if _HALF_TARGET.search(content):  # a link whose target is incomplete
         closed = f"{content})"
         return _mended(closed, _parsed(closed, references), references)[:-1]
     opened = [found[0] for found in _OPEN.finditer(text.plain)]
@@ -117,7 +117,7 @@ def _mended(content: str, text: Text, references: References) -> Text:
 
 
 def _text(tokens: list[Token], extents: list[Extent]) -> Text:
-    """Return markdown-it's inline tokens as text. A style holds from its opening to its closing token."""
+    """Return markdown-it's inline tokens as text. A style applies from its opening to its closing token."""
     text = Text()
     begins: list[int] = []
     styles: list[Style] = []
@@ -159,14 +159,14 @@ def _add(text: Text, words: str, styles: list[Style]) -> None:
 
 
 def _end_link(text: Text, target: str, begin: int) -> None:
-    """Show where a link leads, unless its text says so."""
+    """Append the target of a link, unless the text of the link is the target."""
     target = sanitize(target)
     if target and text.plain[begin:] not in {target, target.removeprefix("mailto:")}:
         text.append(f" ({target})", theme.TARGET)
 
 
 def _mark_speech(text: Text) -> None:
-    """Give what stands in quotation marks its style, up to the mark that closes it or the end."""
+    """Style text in quotation marks, up to the closing mark or the end."""
     begin: int | None = None
     code = [span for span in text.spans if span.style == theme.CODE]
     for found in _QUOTES.finditer(text.plain):

@@ -1,4 +1,4 @@
-"""A leaf laid out at a width: its rows, and how many of them no further text can change."""
+"""The layout of a leaf at a width: its rows, and how many of them further text cannot change."""
 
 import re
 import string
@@ -15,20 +15,20 @@ from hermes_cli.screen.markdown.tables import table
 
 RULE_WIDTH = 40
 NARROWEST = 12
-"""Cells that are left for text however deep it is nested."""
+"""Minimum width for text in cells, however deep it is nested."""
 HELD_CELLS = 12
-"""A word that has begun so near to the edge waits until it is known whether it fits."""
+"""An incomplete word this near to the edge is held back until it is known whether it fits."""
 _WORD = string.ascii_letters + string.digits + "_"
-"""What a word of code consists of: it has no colour before it is whole."""
+"""The characters of a word of code. Its color is unknown until it is complete, so it is held back."""
 _BLANK = re.compile(r"[ \n]")
 _HALF_WORD = re.compile(r"[^ \n]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """Rows of a leaf. `ends` says how far into the leaf each one goes: characters of a text, lines of code.
+    """The rows of a leaf. `ends` is the end of each row in the leaf: in characters of text or lines of code.
 
-    The first `settled` rows stay as they are, whatever comes.
+    The first `settled` rows are final.
     """
 
     rows: Sequence[Text]
@@ -38,16 +38,16 @@ class Laid:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What rows are laid out for: the width in cells, and whether speech is told from the rest."""
+    """The settings of a layout: the width in cells, and whether quoted speech is highlighted."""
 
     width: int
     speech: bool = False
 
 
 def head_and_rest(leaf: Leaf, before: Sequence[Container], width: int) -> tuple[str, str]:
-    """Return what stands before the leaf's first row and before the others, left of `width`.
+    """Return the prefix of the leaf's first row and that of its other rows, which leave room for text.
 
-    A list's item puts its mark before its first row alone; `before` are the last leaf's containers.
+    A list item has its mark only before its first row; `before` are the containers of the previous leaf.
     """
     head = rest = ""
     shared = True
@@ -60,7 +60,7 @@ def head_and_rest(leaf: Leaf, before: Sequence[Container], width: int) -> tuple[
 
 
 def gap_before(leaf: Leaf, before: Sequence[Container], width: int) -> str:
-    """Return the bars of the quotes that a blank line before the leaf runs through."""
+    """Return the quote bars for the blank line before the leaf."""
     shared = ""
     for one, other in zip(leaf.containers, before, strict=False):
         if one.line != other.line:
@@ -79,10 +79,10 @@ def lay_out(
     is_open: bool = False,
     is_partial: bool = False,
 ) -> Laid:
-    """Return the rows of a leaf from `at` on.
+    """Return the rows of a leaf from `at` on, in characters of text or lines of code.
 
-    An open leaf may go on, and a partial one ends within a line. `code` returns a line of code highlighted,
-    by its number and whether it is whole.
+    An open leaf may continue, and a partial one ends within a line. `code` returns a highlighted line of
+    code, given its number, its text and whether it is complete.
     """
     match leaf.kind:
         case Kind.PARAGRAPH:
@@ -123,15 +123,15 @@ def _paragraph(leaf: Leaf, page: Page, references: References, at: int, *, is_op
 
 
 def _next_word_ends(plain: str, place: int) -> int:
-    """Return where the word at a place ends: had it been shorter it would have stood in the row before."""
+    """Return the end of the word at a place. A shorter word might have fitted into the row before."""
     found = _BLANK.search(plain, place)
     return found.start() if found else len(plain)
 
 
 def _undecided(content: str, references: References) -> int:
-    """Return from where on it is open whether what grows is a paragraph: nothing there is final.
+    """Return the offset from which a growing paragraph may become something else and so is not final.
 
-    It may become a heading while it is short. Its last lines may become a table's header.
+    It may become a heading while it is short. Its last lines may become the header of a table.
     """
     if len(content) <= MAX_UNDERLINED:
         return 0
@@ -145,7 +145,7 @@ def _undecided(content: str, references: References) -> int:
 
 
 def _without_half_word(text: Text, width: int) -> Text:
-    """Leave out a word that has just begun near the edge: it may turn out to belong to the next row."""
+    """Remove an incomplete last word near the edge, since it may belong to the next row."""
     half = _HALF_WORD.search(text.plain)
     if half is None or half.start() == 0:
         return text
@@ -163,7 +163,7 @@ def _code(
     is_open: bool,
     is_partial: bool,
 ) -> Laid:
-    """Return a block of code: the fences and its lines, counted from the first fence on."""
+    """Return the rows of a code block: its fences and lines, counted from the opening fence."""
     lines, marks = code_lines(leaf.content), 1 if leaf.fence else 0
     count = len(lines) + marks + (1 if leaf.fence and leaf.closed else 0)
     whole = count - 1 if is_partial else count
@@ -183,7 +183,7 @@ def _code(
         rows += cut
         ends += [number + 1] * len(cut)
         settled += len(cut) if number < whole else 0
-    if "|" in leaf.fence and whole <= 1:  # what looks like a fence may be the head of a table
+    if "|" in leaf.fence and whole <= 1:  # the fence may become the header of a table
         settled = 0
     return Laid(rows, ends, settled if is_open else len(rows))
 

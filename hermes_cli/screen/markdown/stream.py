@@ -1,8 +1,8 @@
-"""MarkdownStream: takes a text as it comes, and gives its rows: those that are final once, the rest anew.
+"""MarkdownStream: renders Markdown incrementally. Final rows are returned once, the others again each time.
 
-It knows which part of a text no further text can change. It refuses to know terminals. Rows are the same
-whatever the pieces in which the text came, and the same as those of the whole text at once, save where a link
-is used above its definition: the link stays as it was written, and the definition is shown.
+The rows are the same however the text was split into pieces. They are also the same as those of the whole
+text at once, except if a link is used above its definition: the link stays as written, and the definition
+is shown.
 """
 
 import re
@@ -17,36 +17,36 @@ from hermes_cli.screen.markdown.code import Highlighter
 from hermes_cli.screen.markdown.layout import Laid, Page, gap_before, head_and_rest, lay_out
 
 _UNDECIDED = re.compile(r"[ \t>]*(?:[-*+_=`~#|:> \t]*|\d{1,9}[.)]?)[ \t]*")
-"""A line that may still become anything: a rule, a list, a heading, a fence."""
+"""An incomplete line that may still become anything: a rule, a list, a heading, a fence."""
 
 
 class MarkdownStream:
-    """One text. `speech` tells what stands in quotation marks from the rest, as roleplay has it."""
+    """A text that is still growing. `speech` highlights text in quotation marks, for roleplay."""
 
     def __init__(self, *, speech: bool = False) -> None:
         self._speech = speech
         self._tail = _Tail()
-        self._done = 0  # how many leaves of the tail are out
-        self._begun = False  # whether the first row of the next one is
-        self._at = 0  # how far that one is out
-        self._containers: tuple[Container, ...] = ()  # of the last leaf that is out
+        self._done = 0  # number of leaves of the tail that were returned completely
+        self._begun = False  # whether the first row of the next leaf was returned
+        self._at = 0  # how much of that leaf was returned
+        self._containers: tuple[Container, ...] = ()  # of the last leaf that was returned
         self._code: dict[tuple[int, str], _Code] = {}
 
     def feed(self, text: str) -> None:
-        """Take the next piece. It is sanitised already."""
+        """Add the next piece, which is already sanitized."""
         self._tail.text += text
 
     def rows(self, width: int, *, ended: bool = False) -> tuple[list[Text], list[Text]]:
-        """Return the rows that are final since the last call, and those that may still change.
+        """Return the rows that became final since the last call, and the rows that may still change.
 
-        With `ended` nothing will come any more, and all are final.
+        With `ended`, the text is complete and all rows are final.
         """
         page = Page(max(width, 1), self._speech)
         final = self._close_leaves(page, ended=ended)
         return (final, []) if ended else self._open_leaves(page, final)
 
     def _close_leaves(self, page: Page, *, ended: bool) -> list[Text]:
-        """Return what is left of the leaves that whole lines have closed, and go on behind them."""
+        """Return the remaining rows of the leaves that complete lines have closed, and advance past them."""
         tail, rows = self._tail, list[Text]()
         source = tail.text if ended else tail.whole_lines
         if len(source) == tail.looked_at and not ended:
@@ -66,7 +66,7 @@ class MarkdownStream:
         return rows
 
     def _open_leaves(self, page: Page, final: list[Text]) -> tuple[list[Text], list[Text]]:
-        """Return `final` with what is final of the leaf that is growing, and all other rows."""
+        """Return `final` extended by the final rows of the growing leaf, and all other rows."""
         tail = self._tail
         shown = tail.whole_lines if _UNDECIDED.fullmatch(tail.half_line) else tail.text
         leaves = tail.parse(shown).leaves[self._done :]
@@ -87,7 +87,7 @@ class MarkdownStream:
     def _next(
         self, leaf: Leaf, page: Page, *, is_open: bool = False, is_partial: bool = False
     ) -> tuple[list[Text], Laid]:
-        """Return the rows of the leaf whose turn it is, from where it is out."""
+        """Return the rows of the next leaf that were not returned yet, and their layout."""
         return self._dressed(
             leaf, page, self._containers, self._begun, self._at, is_open=is_open, is_partial=is_partial
         )
@@ -97,13 +97,13 @@ class MarkdownStream:
         leaf: Leaf,
         page: Page,
         before: Sequence[Container],
-        begun: bool,  # noqa: FBT001 - one step of several
+        begun: bool,  # noqa: FBT001 - internal
         at: int,
         *,
         is_open: bool,
         is_partial: bool,
     ) -> tuple[list[Text], Laid]:
-        """Return the rows of a leaf with the marks of its containers, and how they were laid out."""
+        """Return the rows of a leaf with the prefixes of its containers, and their layout."""
         head, rest = head_and_rest(leaf, before, page.width)
         inner = replace(page, width=max(1, page.width - len(rest)))
         code = self._code.setdefault((self._tail.line + leaf.begin, leaf.fence), _Code(leaf.info))
@@ -119,14 +119,14 @@ class MarkdownStream:
 
 
 class _Code:
-    """The lines of one block of code, each highlighted once it is whole."""
+    """The lines of one code block; each complete line is highlighted once."""
 
     def __init__(self, info: str) -> None:
         self._highlighter = Highlighter(info)
         self._lines: list[Text] = []
 
     def line(self, number: int, line: str, whole: bool) -> Text:  # noqa: FBT001 - a callback
-        """Return a line, which is the next one or one that was asked for before."""
+        """Return a highlighted line, which must be the next one or an earlier one."""
         if number < len(self._lines):
             return self._lines[number]
         if not whole:
@@ -136,9 +136,10 @@ class _Code:
 
 
 class _Tail:
-    """The end of the text, from the last place on from which it can be parsed by itself.
+    """The end of the text, from the last place at which parsing can restart.
 
-    `line` is the number of lines before it, and `looked_at` how much of it was searched for closed leaves.
+    `line` is the number of lines before it, and `looked_at` the number of its characters that were searched
+    for closed leaves.
     """
 
     def __init__(self) -> None:
@@ -153,16 +154,16 @@ class _Tail:
 
     @property
     def whole_lines(self) -> str:
-        """The tail up to its last line end."""
+        """The tail up to its last newline."""
         return self.text[: self.text.rfind("\n") + 1]
 
     @property
     def half_line(self) -> str:
-        """What comes after it."""
+        """The incomplete last line."""
         return self.text[self.text.rfind("\n") + 1 :]
 
     def parse(self, source: str) -> Parsed:
-        """Return the leaves of the tail, or of its beginning."""
+        """Return the leaves of `source`, which is the tail or its beginning."""
         parsed = parse(
             source,
             self._references,
@@ -175,12 +176,12 @@ class _Tail:
         return parsed
 
     def references_above(self, leaf: Leaf) -> References:
-        """Return the definitions above the end of a leaf of what was parsed last."""
+        """Return the definitions above the end of a leaf from the last call of `parse`."""
         here = {label: given for label, given in self._here.items() if given["map"][0] < leaf.end}
         return {**self._references, **here}
 
     def drop_what_is_out(self, parsed: Parsed) -> int:
-        """Let the tail begin with the unit in which the last leaf is; return how many leaves that drops."""
+        """Drop the text before the unit that contains the last leaf; return the number of dropped leaves."""
         if not parsed.leaves or not parsed.units:
             return 0
         last = parsed.leaves[-1]
@@ -205,7 +206,7 @@ class _Tail:
         return dropped
 
     def _is_used_above(self, label: str, line: int) -> bool:
-        """Whether a label stands in brackets before a line of the tail."""
+        """Return whether a label occurs in brackets before a line of the tail."""
         text = "".join((*self._above, "\n".join(self.text.split("\n")[:line])))
         return f"[{' '.join(label.split())}]".casefold() in " ".join(text.split()).casefold()
 

@@ -1,4 +1,4 @@
-"""Tables as rows of text: columns where they fit, else a list of the cells under their headings."""
+"""Tables as rows of text: in columns if they fit, else as a list of the cells under their headings."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -11,11 +11,11 @@ from hermes_cli.screen.cells import cell_count, wrap
 BETWEEN = " │ "
 CROSSING = "─┼─"
 NARROWEST = 6
-"""A column is not made narrower; where that is not enough the table becomes a list."""
+"""Minimum width of a column in cells; if the table still does not fit, it becomes a list."""
 
 
 def table(rows: Sequence[Sequence[Text]], aligns: Sequence[str], width: int) -> list[Text]:
-    """Return a table's rows, the header's first. Nothing that stands in it is cut off."""
+    """Return the rows of a table, the header's first. The text of cells is never cut off."""
     count = len(rows[0])
     widths = [max(_width(row[n]) for row in rows if n < len(row)) for n in range(count)]
     room = width - len(BETWEEN) * (count - 1)
@@ -36,7 +36,7 @@ def _width(cell: Text) -> int:
 
 
 def _shrink(widths: list[int], room: int) -> bool:
-    """Take from the widest columns until all fit; False where they cannot."""
+    """Shrink the widest columns until all fit; return False if they cannot."""
     while (over := sum(widths) - room) > 0:
         widest = max(widths)
         second = max((size for size in widths if size < widest), default=NARROWEST)
