@@ -19,7 +19,7 @@ def prompt_of(result: Result) -> str:
 
 
 def tokens(*arguments: str, env: Env, tmp_path: Path, stdin: bytes = b"") -> str:
-    """Return the prompt that the arguments make."""
+    """Return the prompt that the arguments give."""
     result = hermes("tokens", "--json", "-s", "", "-m", script(tmp_path), *arguments, env=env, stdin=stdin)
     assert result.code == 0, result.stderr
     return prompt_of(result)
@@ -31,20 +31,20 @@ def user(text: str) -> str:
 
 
 def test_stdout_is_the_answer_and_one_newline(home: Env, tmp_path: Path) -> None:
-    """A script would have to clean the answer up."""
+    """Standard output is the unchanged answer and one newline, standard error is empty."""
     model = script(tmp_path, {"text": " Grün,\r\n\trot\x1b[0m \n"})
     result = hermes("ask", "-m", model, "Colours?", env=home)
     assert (result.code, result.stdout, result.stderr) == (0, " Grün,\r\n\trot\x1b[0m \n\n".encode(), "")
 
 
 def test_no_stream_prints_the_same(home: Env, tmp_path: Path) -> None:
-    """The two ways of printing would differ."""
+    """--no-stream prints the answer and one newline."""
     result = hermes("ask", "--no-stream", "-m", script(tmp_path, {"text": "Hi "}), "x", env=home)
     assert result.stdout == b"Hi \n"
 
 
 def test_stdin_then_files_then_argument(home: Env, tmp_path: Path) -> None:
-    """The instruction would not follow what it speaks of."""
+    """The prompt is standard input, then the files with their names, then the arguments."""
     (tmp_path / "a.txt").write_text("A\n")
     name = str(tmp_path / "a.txt")
     found = tokens("-f", name, "sum", "up", env=home, tmp_path=tmp_path, stdin=b"in\n")
@@ -61,17 +61,17 @@ def test_stdin_then_files_then_argument(home: Env, tmp_path: Path) -> None:
     ],
 )
 def test_text_is_taken_as_it_is_given(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
-    """What the model reads would not be what was piped."""
+    """Standard input is used unchanged, without one newline at its end."""
     assert tokens(env=home, tmp_path=tmp_path, stdin=stdin) == user(text)
 
 
 def test_empty_stdin_adds_nothing(home: Env, tmp_path: Path) -> None:
-    """In cron or with </dev/null the prompt would begin with a blank line."""
+    """Empty standard input, as in cron, adds nothing to the prompt."""
     assert tokens("hi", env=home, tmp_path=tmp_path) == user("hi")
 
 
 def test_the_answer_begins_with_the_prefill(home: Env, tmp_path: Path) -> None:
-    """`--prefill` would be lost from the output, or sent as a user turn."""
+    """--prefill begins the assistant's turn in the prompt, and the printed answer."""
     model = script(tmp_path, {"text": "b"})
     assert hermes("ask", "-m", model, "--prefill", "a", "x", env=home).stdout == b"ab\n"
     assert hermes("ask", "-m", model, "--prefill", "a", "--no-stream", "x", env=home).stdout == b"ab\n"
@@ -79,7 +79,7 @@ def test_the_answer_begins_with_the_prefill(home: Env, tmp_path: Path) -> None:
 
 
 def test_json_is_one_object_with_the_counts(home: Env, tmp_path: Path) -> None:
-    """A program that reads the answer would miss a field."""
+    """--json prints one object with the text, the finish reason, the model, the counts and the timings."""
     result = hermes("ask", "--json", "-s", "", "-m", script(tmp_path, {"text": 'Hi "ü"'}), "x", env=home)
     found: dict[str, Any] = result.json
     assert set(found.pop("timings")) == {"prefill_s", "decode_s"}
@@ -96,21 +96,21 @@ def test_json_is_one_object_with_the_counts(home: Env, tmp_path: Path) -> None:
 
 
 def test_an_answer_that_was_cut_says_so_beside_it(home: Env, tmp_path: Path) -> None:
-    """A cut summary would pass for a whole one."""
+    """That max_tokens cut the answer is reported on standard error; the exit code is 0."""
     result = hermes("ask", "-m", script(tmp_path, {"text": "abcdef"}), "--max-tokens", "3", "x", env=home)
     assert (result.stdout, result.code) == (b"abc\n", 0)
     assert "the answer was cut: max_tokens is 3" in result.stderr
 
 
 def test_an_answer_that_breaks_off_is_kept_and_fails(home: Env, tmp_path: Path) -> None:
-    """What was said would be lost, or the failure would go unnoticed."""
+    """If the engine fails in mid-answer, the text so far is printed and the exit code is 75."""
     result = hermes("ask", "-m", script(tmp_path, {"text": "So", "error": "out-of-memory"}), "x", env=home)
     assert (result.stdout, result.code) == (b"So\n", 75)
     assert "out-of-memory" in result.stderr
 
 
 def test_a_prompt_longer_than_the_context_exits_65_with_the_counts(home: Env, tmp_path: Path) -> None:
-    """A script could not tell a long input from a broken model."""
+    """A prompt longer than the context window exits with 65 and prints both token counts."""
     model = script(tmp_path, {"text": "x"}, context_size=100)
     result = hermes("ask", "-s", "", "-m", model, env=home, stdin=b"y" * 200)
     assert (result.code, result.stdout) == (65, b"")
@@ -160,11 +160,11 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
 def test_bad_input_gets_a_message_and_its_exit_code(
     home: Env, starter_home: Env, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A mistake would end in a traceback, in the wrong code, or in text on standard output."""
+    """Bad input gives a message and its exit code, no traceback and nothing on standard output."""
     arguments, stdin, code, words = BAD[case]
     result = hermes("ask", *arguments, env=starter_home if "starter" in arguments else home, stdin=stdin)
     assert (result.code, result.stdout) == (code, b""), result.stderr
-    told = result.stderr + capsys.readouterr().err  # typer writes its own usage errors
+    told = result.stderr + capsys.readouterr().err  # typer prints usage errors itself
     assert words in told
     assert "Traceback" not in told
 
@@ -174,7 +174,7 @@ def test_bad_input_gets_a_message_and_its_exit_code(
     [(b"", "GGUF"), (b"not a model at all", "GGUF"), (b"GGUF\x03\0\0\0" + b"\xff" * 16, "tensors")],
 )
 def test_a_file_that_is_no_model_is_named(home: Env, tmp_path: Path, data: bytes, words: str) -> None:
-    """llama.cpp would only say: Failed to init server."""
+    """A file that is not a GGUF model is refused with the reason and exit code 69."""
     path = tmp_path / "model.gguf"
     path.write_bytes(data)
     result = hermes("ask", "-m", str(path), "x", env=home)
@@ -183,7 +183,7 @@ def test_a_file_that_is_no_model_is_named(home: Env, tmp_path: Path, data: bytes
 
 
 def test_a_model_cut_short_is_named_with_its_sizes(home: Env, tmp_path: Path, starter_path: Path) -> None:
-    """A download that broke off would be loaded and crash, or give rubbish."""
+    """A truncated model file is refused with its size and the size that it should have."""
     path = tmp_path / "cut.gguf"
     with starter_path.open("rb") as whole:
         path.write_bytes(whole.read(50_000_000))
@@ -194,7 +194,7 @@ def test_a_model_cut_short_is_named_with_its_sizes(home: Env, tmp_path: Path, st
 
 
 def test_a_broken_config_exits_78_with_the_place(home: Env) -> None:
-    """A typo in the config would be looked for elsewhere."""
+    """A syntax error in the config exits with 78 and prints its line and column."""
     folder = Path(home["OPENHERMES_HOME"]) / "config"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text("model = \n")
@@ -204,14 +204,14 @@ def test_a_broken_config_exits_78_with_the_place(home: Env) -> None:
 
 
 def test_a_prefill_is_printed_once_the_prompt_was_accepted(home: Env, tmp_path: Path) -> None:
-    """A refused prompt would leave half a line on standard output."""
+    """If the prompt is refused, the prefill is not printed."""
     model = script(tmp_path, {"text": "x"}, context_size=100)
     result = hermes("ask", "-m", model, "--prefill", "Well, ", "y" * 200, env=home)
     assert (result.code, result.stdout) == (65, b"")
 
 
 def test_tokens_takes_every_flag_that_ask_takes() -> None:
-    """The one word could not be put in place of the other."""
+    """`hermes tokens` has the same flags as `hermes ask`."""
 
     def flags(verb: str) -> set[str]:
         command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.commands.{verb}").app)
@@ -222,7 +222,7 @@ def test_tokens_takes_every_flag_that_ask_takes() -> None:
 
 @pytest.mark.parametrize("name", ["config", "persona"])
 def test_a_file_made_to_be_slow_is_refused(home: Env, tmp_path: Path, name: str) -> None:
-    """80 kB of dots would keep the TOML reader busy for a minute."""
+    """A TOML file with 40,000 dots in a key, which the parser takes a minute to read, is refused."""
     folder = Path(home["OPENHERMES_HOME"]) / "config"
     folder.mkdir(parents=True)
     path = folder / "config.toml" if name == "config" else tmp_path / "slow.toml"
@@ -233,14 +233,14 @@ def test_a_file_made_to_be_slow_is_refused(home: Env, tmp_path: Path, name: str)
 
 
 def test_an_endless_file_is_refused(home: Env) -> None:
-    """`-f /dev/zero` would take all memory."""
+    """An endless file is refused at 64 MiB."""
     result = hermes("ask", "-f", "/dev/zero", "x", env=home)
     assert result.code == 2
     assert "larger than 64 MiB" in result.stderr
 
 
 def test_stats_say_what_the_answer_cost(home: Env, tmp_path: Path) -> None:
-    """Nobody could see whether a prompt was held or prefilled; stdout must stay the answer."""
+    """--stats prints prefill and decode on standard error; standard output is the answer."""
     result = hermes("ask", "--stats", "-m", script(tmp_path, {"text": "Hello"}), "x", env=home)
     assert result.stdout == b"Hello\n"
     assert "prefill" in result.stderr
@@ -248,7 +248,7 @@ def test_stats_say_what_the_answer_cost(home: Env, tmp_path: Path) -> None:
 
 
 def test_an_answer_that_loops_is_ended_and_the_reason_said(home: Env, tmp_path: Path) -> None:
-    """A script would wait for ever, or take the torso for a whole answer."""
+    """--loop-guard ends an answer that repeats itself; the reason is printed, or in the JSON."""
     model = script(tmp_path, {"text": "la ", "forever": True})
     result = hermes("ask", "--loop-guard", "30", "-m", model, "Sing!", env=home)
     assert result.code == 0

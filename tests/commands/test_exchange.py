@@ -1,4 +1,4 @@
-"""`hermes sessions export` and `import`, and the files between them."""
+"""`hermes sessions export` and `import`, and the files that they write and read."""
 
 import json
 import stat
@@ -18,7 +18,7 @@ Env = Mapping[str, str]
 
 @pytest.fixture
 def told(home: Env, tmp_path: Path) -> Env:
-    """A home with two conversations, the first of which has another answer and a branch."""
+    """A home with two conversations; the first has a second answer and a branch."""
     model = script(tmp_path, {"text": "One.\u2028"}, {"text": "Two."}, {"text": "Three."})
     for lines in ("first\n/regen\nmore\n/undo\n", "second\n"):
         assert hermes("chat", "-m", model, env=home, stdin=lines.encode()).code == 0
@@ -26,7 +26,7 @@ def told(home: Env, tmp_path: Path) -> Env:
 
 
 def titles(env: Env) -> list[str]:
-    """Return the titles of what is kept, the oldest first."""
+    """Return the titles of the stored conversations, oldest first."""
     store = Store(Paths.from_environment(env).conversations)
     found = [one.title for one in sorted(store.conversations(), key=lambda one: one.id)]
     store.close()
@@ -35,7 +35,7 @@ def titles(env: Env) -> list[str]:
 
 @pytest.mark.parametrize("known", table.FORMATS, ids=lambda known: known.name)
 def test_out_and_in_again(told: Env, tmp_path: Path, known: table.Format) -> None:
-    """Broken: a conversation could not be taken to another machine, or everybody could read it there."""
+    """In every format an exported conversation is a private file that can be imported again."""
     file = tmp_path / f"chat{known.ending}"
     result = hermes("sessions", "export", "first", "-o", str(file), env=told)
     assert (result.code, result.stdout) == (0, b"")
@@ -56,7 +56,7 @@ def test_out_and_in_again(told: Env, tmp_path: Path, known: table.Format) -> Non
 
 
 def test_a_whole_home_moves(told: Env, tmp_path: Path) -> None:
-    """Broken: --all would leave something behind; or a branch, an option or a token id of it."""
+    """--all with json moves every conversation to another home with nothing lost."""
     written = hermes("sessions", "export", "--all", "--format", "json", env=told).stdout
     other = {**told, "OPENHERMES_HOME": str(tmp_path / "other")}
     result = hermes("sessions", "import", "-", env=other, stdin=written)
@@ -69,7 +69,7 @@ def test_a_whole_home_moves(told: Env, tmp_path: Path) -> None:
 
 
 def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
-    """Broken: what came from SillyTavern could be looked at, but not be talked to."""
+    """A conversation imported from SillyTavern can be continued."""
     file = tmp_path / "chat.jsonl"
     file.write_text(sample("sillytavern.jsonl"))
     result = hermes("sessions", "import", str(file), env=home)
@@ -86,7 +86,7 @@ def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
 def test_a_character_with_examples_and_a_greeting_moves(
     home: Env, tmp_path: Path, known: table.Format
 ) -> None:
-    """Broken: a character would come back without its examples, or /undo take back one of them."""
+    """After export and import in any format, a character has the same prompt, examples included."""
     file, model = tmp_path / f"ed{known.ending}", script(tmp_path, {"text": "Hm."}, {"text": "Ha."})
     lines = b"Hello\n/show prompt\n"
     before = hermes("chat", "-m", model, "-p", "gourmet-cook", env=home, stdin=lines)
@@ -99,7 +99,7 @@ def test_a_character_with_examples_and_a_greeting_moves(
 
 
 def test_one_mistake_and_nothing_is_imported(told: Env, tmp_path: Path) -> None:
-    """Broken: half of the files would be in, and importing again would double them."""
+    """If one file or line is wrong, it is named and nothing is imported."""
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
     good.write_text(sample("sharegpt.jsonl"))
     bad.write_text(sample("sharegpt.jsonl") + '{"conversations": [{"from": "ai\x1b[2J", "value": "x"}]}\n')
@@ -117,7 +117,7 @@ def test_one_mistake_and_nothing_is_imported(told: Env, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_stays(told: Env, tmp_path: Path) -> None:
-    """Broken: an export would overwrite something else; or could never be repeated."""
+    """An export overwrites a file only with --force; in a folder it names the file by the title."""
     file = tmp_path / "a.md"
     file.write_text("theirs")
     refused = hermes("sessions", "export", "1", "-o", str(file), env=told)
@@ -147,14 +147,14 @@ def test_a_file_that_is_there_stays(told: Env, tmp_path: Path) -> None:
     ],
 )
 def test_what_was_not_said_clearly(told: Env, arguments: list[str], words: str) -> None:
-    """Broken: a slip on the command line would write something else, or be a traceback."""
+    """An incomplete or ambiguous command line is refused with exit code 2."""
     result = hermes("sessions", *arguments, env=told)
     assert (result.code, result.stdout) == (2, b"")
     assert words in " ".join(result.stderr.split())
 
 
 def test_a_conversation_that_was_undone_to_its_beginning(told: Env, tmp_path: Path) -> None:
-    """Broken: --all would stop at it, or an export be a file that cannot be read."""
+    """A conversation without visible turns is not exported alone; with --all only json holds it."""
     hermes("chat", "-m", script(tmp_path, {"text": "x"}), "-r", "2", env=told, stdin=b"/undo\n")
     alone = hermes("sessions", "export", "2", env=told)
     assert (alone.code, "stands before its first turn" in alone.stderr) == (1, True)
@@ -166,7 +166,7 @@ def test_a_conversation_that_was_undone_to_its_beginning(told: Env, tmp_path: Pa
 
 
 def test_the_help_lists_every_format(home: Env, capsys: pytest.CaptureFixture[str]) -> None:
-    """Broken: nobody would know what there is."""
+    """The help of `export` and of `import` lists every format."""
     for verb in ("export", "import"):
         assert hermes("sessions", verb, "--help", env=home).code == 0
         shown = capsys.readouterr().out

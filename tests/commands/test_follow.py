@@ -1,4 +1,4 @@
-"""Reading along: what another window says appears once, as it grows."""
+"""Following a conversation that another window continues: each text is printed once, as it grows."""
 
 import io
 import threading
@@ -15,7 +15,7 @@ from tests.database import OpenStore
 
 
 def said(number: int, text: str, state: State = State.COMPLETE, role: Role = Role.ASSISTANT) -> StoredMessage:
-    """Return a message."""
+    """Return a stored message."""
     return StoredMessage(number, 1, number - 1 or None, role, text, state, 0.0)
 
 
@@ -23,7 +23,7 @@ QUESTION = said(1, "q", role=Role.USER)
 
 
 def test_a_growing_answer_is_printed_once() -> None:
-    """The reader would see the beginning again and again, or miss the end."""
+    """Of a growing answer only the new text is printed."""
     follower = Follower()
     seen = [
         follower.update([QUESTION]),
@@ -37,7 +37,7 @@ def test_a_growing_answer_is_printed_once() -> None:
 
 
 def test_another_branch_is_printed_from_where_it_leaves() -> None:
-    """After a retry in the other window the reader would see the old answer for ever."""
+    """Another branch is printed from its first message that differs."""
     follower = Follower()
     follower.update([QUESTION, said(2, "first")])
     assert follower.update([QUESTION, said(3, "second")]) == "[assistant]\nsecond\n\n"
@@ -47,13 +47,13 @@ def test_another_branch_is_printed_from_where_it_leaves() -> None:
 
 
 def test_the_whole_ends_with_an_empty_line() -> None:
-    """The shell's prompt would stand behind an answer that still grows."""
+    """The text of a whole conversation ends with an empty line, even if the answer is partial."""
     assert whole([QUESTION, said(2, "half", State.PARTIAL)]).endswith("half\n\n")
     assert whole([]) == ""
 
 
 def test_it_ends_when_the_other_window_leaves(tmp_path: Path, open_store: OpenStore) -> None:
-    """Reading along would never end, or miss the last words."""
+    """Following ends when the other window leaves, after the last text was printed."""
     file = tmp_path / "conversations.db"
     writer, out, err = open_store(file), io.BytesIO(), io.StringIO()
     number = writer.begin([], "")
@@ -73,7 +73,7 @@ def test_it_ends_when_the_other_window_leaves(tmp_path: Path, open_store: OpenSt
 
 
 def read(runtime: Runtime, file: Path, number: int) -> None:
-    """Read along with a store of this thread's own."""
+    """Follow a conversation with a store for this thread."""
     store = Store(file)
     follow(runtime, store, number)
     store.close()

@@ -17,12 +17,12 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def use(monkeypatch: pytest.MonkeyPatch, there: Hardware) -> None:
-    """Let hermes find this hardware."""
+    """Make hermes find this hardware."""
     monkeypatch.setattr(hardware, "probe", lambda: there)
 
 
 def test_the_plan_of_a_model_that_is_not_fetched(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: one would have to fetch 14 GB to learn that they do not fit."""
+    """`models plan` plans a model that is not fetched, and names the precisions that do not fit."""
     use(monkeypatch, machine(card("RTX 3070", 8, 7.6, (8, 6))))
     result = hermes("models", "plan", "openhermes-2:16bit", env=home)
     lines = result.stdout.decode().splitlines()
@@ -36,7 +36,7 @@ def test_the_plan_of_a_model_that_is_not_fetched(home: Env, monkeypatch: pytest.
 
 
 def test_the_table_where_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: the sums would be missing just where they are needed, or a script would see success."""
+    """If nothing fits, `models plan` prints the table and exits with 75, also with --json."""
     use(monkeypatch, machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12))
     result = hermes("models", "plan", "openhermes-2:16bit", env=home)
     assert result.code == 75
@@ -47,7 +47,7 @@ def test_the_table_where_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch
 
 
 def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a wish in the config would not count, or would outweigh a flag."""
+    """Flags for precision, device and context override the environment variables."""
     use(monkeypatch, machine(card("RTX 3090", 24, 23.6, (8, 6)), ram=64))
 
     def precision(*arguments: str, **environ: str) -> str:
@@ -83,14 +83,14 @@ def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPat
 def test_words_that_mean_nothing(
     home: Env, *, arguments: list[str], environ: Mapping[str, str], code: int, said: str, verb: list[str]
 ) -> None:
-    """Broken: a mistyped word would be ignored, or looked for in the wrong place."""
+    """An unknown precision or device is refused, and the message names the flag or variable."""
     result = hermes(*verb, *arguments, env={**home, **environ})
     assert result.code == code
     assert said in result.stderr
 
 
 def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a folder's revision, shape or plan could not be looked at without torch."""
+    """`models show` and `plan` read a checkpoint without torch; one with code in it is refused."""
     use(monkeypatch, machine(ram=8))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     write_checkpoint(tmp_path / "models--o--tiny/snapshots" / COMMIT)
@@ -113,7 +113,7 @@ def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.M
 def test_without_a_name_it_is_the_one_that_would_be_loaded(
     home: Env, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken: the plan would be that of another model than `hermes chat` opens."""
+    """Without a name `models plan` plans the default model, or the one in OPENHERMES_MODEL."""
     use(monkeypatch, machine(ram=8))
     assert json.loads(hermes("models", "plan", "--json", env=home).stdout)["model"] == "starter"
     env = {**home, "OPENHERMES_MODEL": "openhermes-2"}
@@ -121,7 +121,7 @@ def test_without_a_name_it_is_the_one_that_would_be_loaded(
 
 
 def test_doctor_names_the_cards(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: nobody could tell why float16 was chosen."""
+    """`hermes doctor` lists the GPUs, with the compute capability of those from NVIDIA."""
     cards = (card("TITAN RTX", 24, 23.5, (7, 5)), card("AMD gfx1100", 16, 15, kind="rocm", arch="gfx1100"))
     use(monkeypatch, machine(*cards))
     text = hermes("doctor", env=home).stdout.decode()

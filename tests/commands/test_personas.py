@@ -35,7 +35,7 @@ content = "Never."
 
 @pytest.fixture
 def mine(home: Env) -> Env:
-    """A home with a persona and a world of one's own."""
+    """A home with the user's persona and lorebook."""
     paths = Paths.from_environment(home)
     for folder, name, text in (
         (paths.personas, "sera.toml", SERA),
@@ -51,7 +51,7 @@ def mine(home: Env) -> Env:
 
 
 def editor(folder: Path, does: str) -> str:
-    """Return an editor that does something to the file it is given."""
+    """Return an editor that runs a command on the file it is given."""
     path = folder / "editor"
     path.write_text(f'#!/bin/sh\n{does} "$1"\n')
     path.chmod(0o755)
@@ -59,7 +59,7 @@ def editor(folder: Path, does: str) -> str:
 
 
 def test_the_list_says_what_there_is(mine: Env) -> None:
-    """Somebody would have to guess what --persona takes."""
+    """`personas list` lists every persona with its notes and file, and a broken one with its error."""
     (Paths.from_environment(mine).personas / "bad.toml").write_text("name = ")
     listed = hermes("personas", "list", env=mine).stdout.decode().splitlines()
     assert [line.split()[0] for line in listed] == [
@@ -72,7 +72,7 @@ def test_the_list_says_what_there_is(mine: Env) -> None:
 
 
 def test_a_persona_is_shown_whole(mine: Env) -> None:
-    """Somebody would play a card without having seen what it tells the model, or what its maker says."""
+    """`personas show` prints every part of a persona with its lore, and names a lorebook that is missing."""
     result = hermes("personas", "show", "sera", env=mine)
     shown = result.stdout.decode()
     for part in (
@@ -92,7 +92,7 @@ def test_a_persona_is_shown_whole(mine: Env) -> None:
 
 
 def test_what_the_maker_says_is_never_sent(mine: Env, tmp_path: Path) -> None:
-    """Notes for people would steer the model."""
+    """The creator's notes are not in the prompt."""
     model = script(tmp_path, {"text": "Hello."})
     result = hermes("chat", "-m", model, "-p", "sera", env=mine, stdin=b"Hi glade\n/show prompt\n")
     assert result.code == 0
@@ -101,7 +101,7 @@ def test_what_the_maker_says_is_never_sent(mine: Env, tmp_path: Path) -> None:
 
 
 def test_a_new_persona_plays_as_it_stands(home: Env, tmp_path: Path) -> None:
-    """The way to one's own first character would begin with an error."""
+    """`personas new` writes a private file that can be played at once, and overwrites only with --force."""
     made = hermes("personas", "new", "Captain  Nemo", env=home)
     path = Paths.from_environment(home).personas / "captain-nemo.toml"
     assert (made.code, made.stdout.decode()) == (0, f"{path}\n")
@@ -122,7 +122,7 @@ def test_a_new_persona_plays_as_it_stands(home: Env, tmp_path: Path) -> None:
 
 
 def test_ones_own_file_is_edited_in_its_place(mine: Env, tmp_path: Path) -> None:
-    """Comments and layout would be lost, or what was typed, where the terminal is closed."""
+    """`personas edit` changes the user's file in place and reports what is wrong with it."""
     env = {**mine, "EDITOR": editor(tmp_path, "sed -i s/Hush/Shh/")}
     result = hermes("personas", "edit", "sera", env=env)
     assert result.code == 0
@@ -134,14 +134,14 @@ def test_ones_own_file_is_edited_in_its_place(mine: Env, tmp_path: Path) -> None
 
 
 def test_a_mistake_is_told_behind_the_editor(mine: Env, tmp_path: Path) -> None:
-    """Somebody would meet the mistake only when the chat is to begin."""
+    """A mistake in the edited file is reported when the editor ends; VISUAL precedes EDITOR."""
     env = {**mine, "VISUAL": editor(tmp_path, "sed -i s/greeting/greting/"), "EDITOR": "false"}
     result = hermes("personas", "edit", "sera", env=env)
     assert (result.code, "did you mean 'greeting'?" in result.stderr) == (78, True)
 
 
 def test_a_shipped_persona_is_copied_first(home: Env, tmp_path: Path) -> None:
-    """An update of hermes would take back what somebody wrote, or the edit be refused."""
+    """`personas edit` of a shipped persona edits a copy in the user's folder."""
     env = {**home, "EDITOR": editor(tmp_path, "sed -i s/fifteen/sixteen/")}
     result = hermes("personas", "edit", "edward-elric", env=env)
     assert (result.code, "a copy of your own" in result.stderr) == (0, True)
@@ -155,18 +155,18 @@ def test_a_shipped_persona_is_copied_first(home: Env, tmp_path: Path) -> None:
     ("name", "words"), [("false", "ended with 1"), ("/no/such", "no such file"), ('"', "the editor's name")]
 )
 def test_an_editor_that_fails_is_said(mine: Env, name: str, words: str) -> None:
-    """A wrong EDITOR would be a traceback, or look as if all were well."""
+    """An editor that fails or cannot be run is reported with exit code 2."""
     result = hermes("personas", "edit", "sera", env={**mine, "EDITOR": name, "VISUAL": ""})
     assert (result.code, words in result.stderr) == (2, True)
 
 
 def test_a_persona_is_checked_in_a_models_own_tokens(mine: Env, tmp_path: Path) -> None:
-    """The sizes would be guesses, although the model that counts them is there."""
+    """With -m `personas check` counts the tokens of each part with the model's tokenizer."""
     model = script(tmp_path, {"text": "x"}, context_size=2000)
     result = hermes("personas", "check", "sera", "-m", model, "--context", "2000", env=mine)
     assert result.code == 0
     rows = {line[:15].strip(): line[15:].split() for line in result.stdout.decode().splitlines()}
-    # The scripted engine has a token a character; around a turn are its role, two marks and two line ends.
+    # Each token of the scripted engine is one character; a turn adds its role, two marks and two newlines.
     assert rows["lore, always"][0] == str(len("A hall.") + len("system\n") + 3)
     assert rows["greetings"][0] == str(len("You are safe, User.") + len("Hush.") + 2 * (len("system\n") + 3))
     assert "scripted" in result.stderr
@@ -174,7 +174,7 @@ def test_a_persona_is_checked_in_a_models_own_tokens(mine: Env, tmp_path: Path) 
 
 
 def test_what_is_found_is_told_and_is_no_failure(mine: Env) -> None:
-    """A card that plays would stop a script, or what is wrong with it stay unsaid."""
+    """`personas check` prints its findings and exits with 0."""
     result = hermes("personas", "check", "sera", env=mine)
     said = result.stdout.decode()
     assert result.code == 0
@@ -186,13 +186,13 @@ def test_what_is_found_is_told_and_is_no_failure(mine: Env) -> None:
 
 
 def test_a_card_that_is_too_long_is_found(mine: Env) -> None:
-    """Somebody would wonder why the character forgets everything at once."""
+    """`personas check` reports a prompt that is too long for the context window."""
     said = hermes("personas", "check", "sera", "--context", "40", env=mine).stdout.decode()
     assert "every prompt begins with" in said
 
 
 def test_a_world_is_checked_too(mine: Env, tmp_path: Path) -> None:
-    """Only a world inside a card could be looked at."""
+    """`personas check` also checks a lorebook, by name or by path."""
     result = hermes("personas", "check", "eldoria", env=mine)
     assert (result.code, result.stdout.split()[:1]) == (0, [b"lore"])
     assert "nothing to find fault with" in result.stderr
@@ -202,7 +202,7 @@ def test_a_world_is_checked_too(mine: Env, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_used_is_a_failure(mine: Env, tmp_path: Path) -> None:
-    """A script would take a broken card for a good one."""
+    """`personas check` exits with 78 if the persona is broken or missing."""
     path = tmp_path / "x.toml"
     path.write_text("greting = 'x'")
     result = hermes("personas", "check", str(path), env=mine)

@@ -1,4 +1,4 @@
-"""`hermes personas import` and `export`: other programs' files in, and out again with nothing lost."""
+"""`hermes personas import` and `export`: files of other programs are imported and exported without loss."""
 
 import io
 import json
@@ -60,7 +60,7 @@ def card(folder: Path, file: str = "card.json", **changes: Any) -> Path:
 
 
 def holds(whole: Any, part: Any) -> bool:
-    """Return whether everything in one JSON value is in another, which may say more."""
+    """Return whether `whole` holds everything in `part`; it may hold more."""
     if isinstance(part, dict):
         return all(key in whole and holds(whole[key], value) for key, value in part.items())
     if isinstance(part, list):
@@ -69,12 +69,12 @@ def holds(whole: Any, part: Any) -> bool:
 
 
 def files(folder: Path) -> dict[str, int]:
-    """Return the names and modes of what is in a folder."""
+    """Return the names and modes of the files in a folder."""
     return {one.name: stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()}
 
 
 def test_a_card_comes_in_and_plays(home: Env, tmp_path: Path) -> None:
-    """Roleplayers could not bring whom they talk to."""
+    """An imported card is stored privately beside its original and can be played with its lore."""
     path = card(tmp_path)
     result = hermes("personas", "import", str(path), env=home)
     assert (result.code, result.stdout.decode()) == (
@@ -101,7 +101,7 @@ def test_a_card_comes_in_and_plays(home: Env, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["v2", "v3", "png", "charx"])
 def test_what_hermes_does_not_use_comes_out_again(home: Env, tmp_path: Path, kind: str) -> None:
-    """A card would lose its tags, its maker and its extensions on the way through hermes."""
+    """In every card format an export holds all fields of the imported card, unused ones included."""
     assert hermes("personas", "import", str(card(tmp_path)), "--as", "sera", env=home).code == 0
     file = tmp_path / f"out.{kind}"
     result = hermes("personas", "export", "sera", "--format", kind, "-o", str(file), env=home)
@@ -116,7 +116,7 @@ def test_what_hermes_does_not_use_comes_out_again(home: Env, tmp_path: Path, kin
 
 
 def test_what_was_edited_is_exported(home: Env, tmp_path: Path) -> None:
-    """A change in hermes' own file would be lost behind the card that it was made from."""
+    """An export holds the edited fields; without the original card it warns that fields are missing."""
     assert hermes("personas", "import", str(card(tmp_path)), "--as", "sera", env=home).code == 0
     path = Paths.from_environment(home).personas / "sera.toml"
     path.write_text(path.read_text().replace('"gentle"', '"stern"'))
@@ -129,7 +129,7 @@ def test_what_was_edited_is_exported(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_persona_of_hermes_goes_out_and_comes_back(home: Env, tmp_path: Path) -> None:
-    """Edward could not be taken to another program; or not back."""
+    """A shipped persona is the same after export and import, and exports as a Modelfile."""
     for kind in ("v3", "png", "charx", "toml"):
         file = tmp_path / f"ed.{kind}"
         assert (
@@ -146,7 +146,7 @@ def test_a_persona_of_hermes_goes_out_and_comes_back(home: Env, tmp_path: Path) 
 
 
 def test_a_world_goes_into_the_lore_folder(home: Env, tmp_path: Path) -> None:
-    """A world would be taken for a character without a word to say."""
+    """A lorebook is imported into the lore folder."""
     path = tmp_path / "w.json"
     path.write_text(json.dumps(WORLD))
     result = hermes("personas", "import", str(path), env=home)
@@ -159,7 +159,7 @@ def test_a_world_goes_into_the_lore_folder(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken(home: Env, tmp_path: Path) -> None:
-    """An import would write over a persona that somebody made, or could never be repeated."""
+    """An import whose name is taken is refused; --as gives another name, --force overwrites."""
     path = card(tmp_path, "card.json", name="Sera")
     assert hermes("personas", "import", str(path), env=home).code == 0
     own = Paths.from_environment(home).personas / "sera.toml"
@@ -177,7 +177,7 @@ def test_a_name_that_is_taken(home: Env, tmp_path: Path) -> None:
 
 
 def test_one_mistake_and_nothing_is_imported(home: Env, tmp_path: Path) -> None:
-    """Half of the files would be in, and importing again would be refused for them."""
+    """If one of several files cannot be imported, none is."""
     good, bad = card(tmp_path), tmp_path / "bad.json"
     bad.write_text('{"name": "x\x1b[2J')
     for files_named, code in (
@@ -193,7 +193,7 @@ def test_one_mistake_and_nothing_is_imported(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_card_in_the_folder_plays_and_can_be_edited(home: Env) -> None:
-    """Somebody who puts cards into the folder would have to import each before a word can be changed."""
+    """A card in the personas folder can be played, and `personas edit` imports it first."""
     folder = Paths.from_environment(home).personas
     folder.mkdir(parents=True)
     path = card(folder, "Sera.json")
@@ -208,7 +208,7 @@ def test_a_card_in_the_folder_plays_and_can_be_edited(home: Env) -> None:
 
 
 def test_a_hostile_name_stays_in_the_folder(home: Env, tmp_path: Path) -> None:
-    """A card could write wherever it likes, or steer the terminal."""
+    """A hostile name is made safe as a file name and in messages."""
     path = card(tmp_path, name="../../\x1b]0;x\x07evil\u202e")
     result = hermes("personas", "import", str(path), env=home)
     assert (result.code, "\x1b" in result.stderr) == (0, False)
@@ -217,9 +217,9 @@ def test_a_hostile_name_stays_in_the_folder(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_picture_is_not_thrown_at_a_terminal(home: Env) -> None:
-    """Somebody who forgets -o would get a screen of noise."""
+    """A PNG card is not written to a terminal, but to a pipe."""
     out, err = io.BytesIO(), io.StringIO()
-    terminal = Terminal(io.BytesIO(), out, err, False, True, False)  # noqa: FBT003 - as in tests/cli.py
+    terminal = Terminal(io.BytesIO(), out, err, False, True, False)  # noqa: FBT003 - see tests/cli.py
     code = app.run(["personas", "export", "edward-elric", "--format", "png"], terminal, home)
     assert (code, out.getvalue()) == (2, b"")
     assert "-o edward-elric.png" in err.getvalue()
@@ -228,7 +228,7 @@ def test_a_picture_is_not_thrown_at_a_terminal(home: Env) -> None:
 
 
 def test_where_an_export_goes(home: Env, tmp_path: Path) -> None:
-    """An export would write over something else, or the file's name and its content disagree."""
+    """-o takes a file, whose ending gives the format, or a folder; --force overwrites."""
     for name, begins in (("a.png", b"\x89PNG"), ("a.toml", b"name = "), ("a.json", b"{"), ("a.charx", b"PK")):
         file = tmp_path / name
         assert hermes("personas", "export", "edward-elric", "-o", str(file), env=home).code == 0
@@ -243,7 +243,7 @@ def test_where_an_export_goes(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_slip_on_the_command_line(home: Env) -> None:
-    """A slip would write something else, or be a traceback."""
+    """A wrong format, path or name is refused with a message."""
     for arguments, words in (
         (("export", "edward-elric", "--format", "pgn"), "did you mean 'png'?"),
         (("export", "edward-elric", "-o", "/no/such/a.png"), "cannot be written"),

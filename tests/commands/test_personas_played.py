@@ -1,4 +1,4 @@
-"""A card of another program's: imported, played for ten turns by the real starter, and read there again."""
+"""A card of another program: imported, played for ten turns by the real starter, and exported again."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ CARD = {
 
 
 def hermes(*arguments: str, env: Env, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command as the shell would."""
+    """Run a command as a shell does."""
     command = [sys.executable, "-m", "hermes_cli", *arguments]
     return subprocess.run(
         command, input=stdin, capture_output=True, text=True, env={**os.environ, **env}, check=False
@@ -56,7 +56,7 @@ def hermes(*arguments: str, env: Env, stdin: str = "") -> subprocess.CompletedPr
 
 @pytest.mark.long
 def test_a_card_is_played_and_goes_back_with_nothing_lost(starter_home: Env, tmp_path: Path) -> None:
-    """Roleplayers could not bring their characters, or would not get them back."""
+    """A card is played with its greeting, lore and notes, and its export equals the original."""
     card, back = tmp_path / "seraphina.png", tmp_path / "back.png"
     normal = tavern_card.parse_card(CARD)
     card.write_bytes(tavern_card.write_png_card(normal))

@@ -1,4 +1,4 @@
-"""`hermes sessions`, and going on with a conversation: -c, -r, --log and --no-log."""
+"""`hermes sessions`, and continuing a conversation: -c, -r, --log and --no-log."""
 
 import io
 import os
@@ -24,7 +24,7 @@ Env = Mapping[str, str]
 
 
 def talk(env: Env, model: str, *arguments: str, lines: str) -> bytes:
-    """Hold a conversation line by line and return what was answered."""
+    """Hold a conversation line by line and return the answers."""
     result = hermes("chat", "-m", model, *arguments, env=env, stdin=lines.encode())
     assert result.code == 0, result.stderr
     return result.stdout
@@ -35,12 +35,12 @@ StoreOf = Callable[[Env], Store]
 
 @pytest.fixture
 def store(open_store: OpenStore) -> StoreOf:
-    """Opens the store of a home."""
+    """Return a function that opens the store of a home."""
     return lambda env: open_store(Paths.from_environment(env).conversations)
 
 
 def test_a_chat_is_kept_and_goes_on(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: closing the window would be the end of every conversation."""
+    """A chat is stored and -c continues it; `sessions list` and `show` print it."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
     talk(home, model, lines="first\n")
     assert talk(home, model, "-c", lines="second\n") == b"One.\n"
@@ -54,7 +54,7 @@ def test_a_chat_is_kept_and_goes_on(home: Env, tmp_path: Path, store: StoreOf) -
 
 
 def test_a_conversation_is_named_by_number_or_title(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: -r would go on with the wrong one, or not say which there are."""
+    """-r, `rename`, `search` and `rm` find a conversation by its number, title or text."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     talk(home, model, lines="alpha\n")
     talk(home, model, lines="beta\n")
@@ -74,7 +74,7 @@ def test_a_conversation_is_named_by_number_or_title(home: Env, tmp_path: Path, s
 
 
 def test_no_log_writes_nothing_at_all(home: Env, tmp_path: Path) -> None:
-    """Broken: what was to leave no trace would leave one."""
+    """--no-log and `hermes ask` store nothing, and -c with --no-log is refused."""
     model = script(tmp_path, {"text": "A."})
     talk(home, model, "--no-log", lines="secret\n")
     assert hermes("ask", "-m", model, "secret", env=home).code == 0
@@ -84,7 +84,7 @@ def test_no_log_writes_nothing_at_all(home: Env, tmp_path: Path) -> None:
 
 
 def test_ask_is_kept_when_it_is_asked_to(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: a script could not go on with its own conversation."""
+    """`hermes ask --log` stores the conversation and `hermes ask -c` continues it."""
     model = script(tmp_path, {"text": "A."})
     assert hermes("ask", "--log", "-m", model, "one", env=home).stdout == b"A.\n"
     assert hermes("ask", "-c", "--json", "-m", model, "two", env=home).json["usage"]["prompt_tokens"] > 40
@@ -93,7 +93,7 @@ def test_ask_is_kept_when_it_is_asked_to(home: Env, tmp_path: Path, store: Store
 
 
 def test_the_persona_comes_back(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: Edward would go on as somebody else."""
+    """A continued conversation has its persona again, and no second greeting."""
     model = script(tmp_path, {"text": "Hm."})
     talk(home, model, "-p", "edward-elric", lines="Hello\n")
     talk(home, model, "-c", lines="Still you?\n")
@@ -104,7 +104,7 @@ def test_the_persona_comes_back(home: Env, tmp_path: Path, store: StoreOf) -> No
 
 
 def test_a_second_window_is_told(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: two windows would answer each other's turns."""
+    """-c with a conversation that is open in another window is refused with exit code 75."""
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
     mine = store(home)
@@ -115,7 +115,7 @@ def test_a_second_window_is_told(home: Env, tmp_path: Path, store: StoreOf) -> N
 
 
 def test_a_copy_of_what_another_window_has(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: the second window could only wait."""
+    """--fork continues a copy of a conversation that is open in another window."""
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
     mine = store(home)
@@ -131,7 +131,7 @@ def test_a_copy_of_what_another_window_has(home: Env, tmp_path: Path, store: Sto
 
 
 def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: it would take what is dear to somebody, or not say what it takes."""
+    """`sessions prune` removes old conversations after --yes, and titled ones only with --named."""
     model = script(tmp_path, {"text": "A."})
     for line in ("old", "old but named", "new"):
         talk(home, model, lines=f"{line}\n")
@@ -151,7 +151,7 @@ def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path, store: StoreOf
 
 
 def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: the other window would write into a conversation that is gone."""
+    """`sessions rm` does not remove a conversation that is open in another window."""
     talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
     mine = store(home)
     assert mine.claims.take(1)
@@ -161,7 +161,7 @@ def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path, store:
 
 
 def test_a_conversation_that_was_left_is_free(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: one long evening would hold every conversation that was looked into."""
+    """A conversation is locked while a window has it open, and free after `/clear`."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     talk(home, model, lines="one\n")
     mine = store(home)
@@ -180,7 +180,7 @@ def test_a_conversation_that_was_left_is_free(home: Env, tmp_path: Path, store: 
 
 
 def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: after a crash before the first word the question could only be asked once more."""
+    """`/regen` answers a stored turn that has no answer."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     kept = store(home)
     number, _ = kept.begin_with([], "hermes-2", [Message(Role.USER, "question")])
@@ -192,7 +192,7 @@ def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path, sto
 
 
 def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: /resume would say that the persona '' is there no more."""
+    """Resuming a conversation without a persona reports no missing persona."""
     kept = store(home)
     kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
     kept.close()
@@ -201,7 +201,7 @@ def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Pa
 
 
 def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: the next line would stand behind an unanswered one, and nobody know why the answer is odd."""
+    """-c reports a last turn without an answer and suggests `/regen`."""
     kept = store(home)
     kept.begin_with([], "hermes-2", [Message(Role.USER, "question")])
     kept.close()
@@ -210,7 +210,7 @@ def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path, store: Stor
 
 
 def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: a stranger's conversation would have a file of one's own read, with its options."""
+    """A stored persona that is a path is not read as a file but reported as missing."""
     trap = tmp_path / "trap.toml"
     trap.write_text('name = "T"\nsystem = "trapped"\n[options]\ntemperature = 2.0\n')
     kept = store(home)
@@ -225,7 +225,7 @@ def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path, 
 
 
 def test_the_personas_options_come_back_with_it(home: Env, tmp_path: Path) -> None:
-    """Broken: after /resume a character would speak with another one's temperature."""
+    """`/resume` restores the options of the conversation's persona."""
     folder = Paths.from_environment(home).personas
     folder.mkdir(parents=True)
     (folder / "hot.toml").write_text('name = "H"\nsystem = "s"\n[options]\ntemperature = 1.9\n')
@@ -236,7 +236,7 @@ def test_the_personas_options_come_back_with_it(home: Env, tmp_path: Path) -> No
 
 
 def test_titles_forge_no_lines(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: an imported title would say what hermes never said."""
+    """Newlines and escape sequences in a title are not printed."""
     kept = store(home)
     number, _ = kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
     kept.rename(number, "harmless\nhermes: your disk is full\x1b[31m")
@@ -256,7 +256,7 @@ def test_titles_forge_no_lines(home: Env, tmp_path: Path, store: StoreOf) -> Non
 
 
 def test_what_was_typed_goes_with_the_conversation(home: Env, tmp_path: Path) -> None:
-    """Broken: the arrow key would bring back what was removed."""
+    """`sessions rm` removes the lines typed in the conversation from the input history."""
     lines = "marmalade\n//slashed\n/edit answer\namended\n/title my title\n/system be sly\n"
     talk(home, script(tmp_path, {"text": "A."}, {"text": "B."}), lines=lines)
     history = Paths.from_environment(home).history
@@ -268,7 +268,7 @@ def test_what_was_typed_goes_with_the_conversation(home: Env, tmp_path: Path) ->
 
 
 def test_check_says_whether_it_is_whole(home: Env, tmp_path: Path) -> None:
-    """Broken: nobody could find out before it is too late."""
+    """`sessions check` counts what is stored, reports damage with 75, and --rescue repairs it."""
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
     assert "2 messages in 1 conversation\n" in hermes("sessions", "check", env=home).stderr
@@ -288,7 +288,7 @@ def test_check_says_whether_it_is_whole(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: after a bad sector the list would be empty, and nobody would know why."""
+    """A damaged database is reported and set aside, and what can be read of it is continued."""
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
     file = Paths.from_environment(home).conversations
@@ -303,7 +303,7 @@ def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path, store
 
 
 def test_a_file_that_was_emptied_is_told(home: Env, tmp_path: Path) -> None:
-    """Broken: where another program cut the file to nothing, the list would be blank, and nobody know why."""
+    """An emptied database is reported once."""
     talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
     Paths.from_environment(home).conversations.write_bytes(b"")
     assert "is empty, though" in hermes("sessions", "list", env=home).stderr
@@ -311,7 +311,7 @@ def test_a_file_that_was_emptied_is_told(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
-    """Broken: nobody could talk on a full or read-only disk; or nobody would know that nothing is kept."""
+    """If nothing can be stored, a message reports it and the chat works."""
     data = Paths.from_environment(home).data
     data.parent.mkdir(parents=True)
     data.write_text("in the way")
@@ -321,7 +321,7 @@ def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
 
 
 def test_another_answer_where_keeping_has_failed(home: Env, tmp_path: Path) -> None:
-    """Broken: the answer would come, and then be said not to be there."""
+    """After storing has failed, which is reported once, `/regen` still works."""
     data = Paths.from_environment(home).data
     data.mkdir(parents=True)
     (data / "claims").write_text("in the way")
@@ -332,7 +332,7 @@ def test_another_answer_where_keeping_has_failed(home: Env, tmp_path: Path) -> N
 
 
 def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:
-    """Broken: who says -c on a broken disk would be told to leave --no-log out."""
+    """-c is refused with exit code 75 and the reason if the database cannot be opened."""
     data = Paths.from_environment(home).data
     data.parent.mkdir(parents=True)
     data.write_text("in the way")
@@ -344,7 +344,7 @@ def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_chat_that_is_killed_in_mid_answer_goes_on(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Broken: kill -9, or a power cut, would take the question and half an answer with it."""
+    """After SIGKILL in mid-answer the turn and the text so far are stored, and -c continues."""
     model = script(tmp_path, {"text": "word ", "delay": 0.02, "forever": True}, context_size=10_000)
     command = [sys.executable, "-m", "hermes_cli", "chat", "-m", model, "--loop-guard", "0"]
     environment = {**home, "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -1,4 +1,4 @@
-"""The shell verbs on a folder of Hugging Face weights: a tiny Mistral under OpenHermes 2's vocabulary."""
+"""The commands on a folder of Hugging Face weights: a tiny Mistral with OpenHermes 2's vocabulary."""
 
 import shutil
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def weights() -> str:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "8bit", "4bit"])
 def test_ask_answers_in_every_precision(home: Env, weights: str, precision: str) -> None:
-    """Broken: what was asked for since the first day would not be there."""
+    """`hermes ask` answers in every precision."""
     result = hermes("ask", "--json", "-m", weights, "--precision", precision, *SHORT, "Hello!", env=home)
     assert result.code == 0, result.stderr
     assert result.json["usage"]["completion_tokens"] == 8
@@ -32,7 +32,7 @@ def test_ask_answers_in_every_precision(home: Env, weights: str, precision: str)
 
 
 def test_the_second_start_holds_the_system_prompt(home: Env, weights: str) -> None:
-    """Broken: a persona would be prefilled at every start; doctor or `cache clear` would not know of it."""
+    """The second start takes the system prompt from the prefix cache; `models cache clear` empties it."""
     arguments = ("ask", "--json", "-m", weights, "-p", "edward-elric", *SHORT, "Hello!")
     first, second = (hermes(*arguments, env=home).json for _ in range(2))
     assert first["usage"]["cached_tokens"] == 0
@@ -45,13 +45,13 @@ def test_the_second_start_holds_the_system_prompt(home: Env, weights: str) -> No
 
 
 def test_tokens_are_those_of_the_folder(home: Env, weights: str) -> None:
-    """Broken: `hermes tokens` would show other ids than the engine is given."""
+    """`hermes tokens` gives the control token ids of the folder's tokenizer."""
     result = hermes("tokens", "--json", "-m", weights, "-s", "", "<|im_end|>", env=home)
     assert [token["id"] for token in result.json if token["control"]] == [32001, 32000, 32001]
 
 
 def test_a_model_is_quantised_once(home: Env, weights: str) -> None:
-    """Broken: every load would quantise again, and nobody would be told what saving it gains."""
+    """`models quantize` saves a model that can be listed, run and removed, and is not quantized again."""
     result = hermes("models", "quantize", weights, env=home)
     assert result.code == 0, result.stderr
     name = result.stdout.decode().strip()
@@ -69,7 +69,7 @@ def test_a_model_is_quantised_once(home: Env, weights: str) -> None:
 
 
 def test_a_gguf_has_nothing_to_quantise(starter_home: Env) -> None:
-    """Broken: the person would wait for something that cannot be."""
+    """`models quantize` refuses a GGUF model."""
     result = hermes("models", "quantize", "starter", env=starter_home)
     assert (result.code, result.stderr.count("nothing to quantise")) == (2, 1)
 
@@ -86,7 +86,7 @@ def test_a_gguf_has_nothing_to_quantise(starter_home: Env) -> None:
 def test_a_damaged_folder_is_named_with_exit_code_69(
     home: Env, weights: str, tmp_path: Path, damage: object, word: str
 ) -> None:
-    """Broken: a traceback of a library's would reach the screen, or a stranger's code would run."""
+    """A damaged folder, or one with code in it, is refused with the reason, exit code 69 and no traceback."""
     folder = Path(shutil.copytree(weights, tmp_path / "copy"))
     damage(folder)  # type: ignore[operator]
     result = hermes("ask", "-m", str(folder), *SHORT, "x", env=home)

@@ -1,4 +1,4 @@
-"""What spells a command, and the commands about what is said next and what was said, from a pipe."""
+"""The syntax of commands, and the commands on the next message and on past answers, in a pipe."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def chat(
     turns: tuple[Mapping[str, Any], ...] = (A1, A2, A3),
     size: int = 4096,
 ) -> Result:
-    """Hold a conversation in the test's own folder."""
+    """Run `hermes chat` in the test's folder with the lines on standard input."""
     stdin = "".join(f"{line}\n" for line in lines).encode()
     with contextlib.chdir(tmp_path):
         return hermes(
@@ -35,7 +35,7 @@ def chat(
 
 
 def tree(env: Env) -> tuple[list[str], list[str]]:
-    """Return the texts of the last conversation's tree, and those that are visible."""
+    """Return the texts in the tree of the latest conversation, and those on its visible path."""
     store = Store(Paths.from_environment(env).conversations)
     last = store.conversations()[0]
     found = [one.text for one in store.tree(last.id)], [one.text for one in store.path(last.leaf)]
@@ -44,12 +44,12 @@ def tree(env: Env) -> tuple[list[str], list[str]]:
 
 
 def turn(role: str, text: str) -> str:
-    """Return a closed turn as ChatML has it."""
+    """Return a closed ChatML turn."""
     return f"<|im_start|>{role}\n{text}<|im_end|>\n"
 
 
 def row(result: Result, name: str) -> str:
-    """Return what a row of a table says."""
+    """Return the text of the last table row with this name."""
     return str(re.findall(rf"^ +{name}  +(\S.*)$", result.stderr, re.MULTILINE)[-1])
 
 
@@ -70,7 +70,7 @@ def row(result: Result, name: str) -> str:
     ],
 )
 def test_what_spells_a_command(text: str, command: str) -> None:
-    """Whoever comes from another program would say `!help` to the model."""
+    """A command is the text after `/`, `!`, `!!` or `.`, the marks of other programs included."""
     assert command_line(text) == command
 
 
@@ -83,19 +83,19 @@ def test_what_spells_a_command(text: str, command: str) -> None:
     ],
 )
 def test_what_is_said_to_the_model(text: str) -> None:
-    """A sentence would be taken for a command, and not be answered."""
+    """A line that only resembles a command is not a command."""
     assert command_line(text) is None
 
 
 def test_every_name_and_alias_is_a_command_behind_every_mark() -> None:
-    """Some commands would need another mark than others."""
+    """Every command name and alias is accepted after each of the marks `/`, `!`, `!!` and `.`."""
     names = [n for command in table.COMMANDS for n in (command.name, *command.aliases) if n.isalpha()]
     for name in names:
         assert {command_line(f"{mark}{name}") for mark in ("/", "!", "!!", ".")} == {name}
 
 
 def test_a_file_goes_before_the_message_and_once(home: Env, tmp_path: Path) -> None:
-    """The model would be asked about a file that it was not shown, or be shown it twice."""
+    """Attached files are put before the next message, and only before that one."""
     (tmp_path / "my notes.txt").write_text("Ships\nand storms.\n")
     (tmp_path / "é.md").write_text("/exit")
     lines = ("/file my notes.txt", "/file é.md", "/file", "What is this?", "/file", "And?", "/show prompt")
@@ -109,7 +109,7 @@ def test_a_file_goes_before_the_message_and_once(home: Env, tmp_path: Path) -> N
 
 
 def test_a_file_can_be_taken_back(home: Env, tmp_path: Path) -> None:
-    """What was attached by mistake would have to be sent."""
+    """`/file -` removes the attached file."""
     (tmp_path / "secret.txt").write_text("secret")
     result = chat(home, tmp_path, "/file secret.txt", "/file -", "/file", "Hi", "/show prompt")
     assert result.stderr.count("No file goes with the next message.") == 2
@@ -117,7 +117,7 @@ def test_a_file_can_be_taken_back(home: Env, tmp_path: Path) -> None:
 
 
 def test_what_is_no_text_file_is_not_sent(home: Env, tmp_path: Path) -> None:
-    """A slip would send rubbish, wait for ever, or end the conversation."""
+    """`/file` refuses everything but a regular UTF-8 text file, and the conversation goes on."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "binary").write_bytes(b"a\0b")
     (tmp_path / "latin").write_bytes(b"\xe9t\xe9")
@@ -141,14 +141,14 @@ def test_what_is_no_text_file_is_not_sent(home: Env, tmp_path: Path) -> None:
     "name", ["~nobody-is-called-this/x", "x" * 300, "folder/" * 700], ids=lambda n: n[:9]
 )
 def test_a_name_that_no_file_can_have_is_said(home: Env, tmp_path: Path, name: str) -> None:
-    """Text in the place of a path would end the conversation as a mistake in hermes."""
+    """`/file` with an impossible name is a usage error, and the next line is answered."""
     result = chat(home, tmp_path, f"/file {name}", "Hi")
     assert (result.code, result.stdout) == (2, b"A1\n")
     assert "mistake in hermes" not in result.stderr
 
 
 def test_continue_is_a_prefill(home: Env, tmp_path: Path) -> None:
-    """The model would be asked again, or be told its own answer as somebody else's."""
+    """`/continue` sends the last answer as a prefill and adds the longer answer beside it."""
     turns = ({"text": "One,\ntwo"}, {"text": ", three"})
     result = chat(home, tmp_path, "count", "/continue", "/show prompt", "/tree", turns=turns)
     assert (result.code, result.stdout) == (0, b"One,\ntwo\ntwo, three\n")
@@ -160,18 +160,18 @@ def test_continue_is_a_prefill(home: Env, tmp_path: Path) -> None:
 
 
 def test_continue_prefills_only_what_is_new(home: Env, tmp_path: Path) -> None:
-    """Going on would cost as much as the whole conversation."""
+    """`/continue` prefills one token; the KV cache holds the rest of the prompt."""
     turns = ({"text": "abc"}, {"text": "def"})
     result = chat(home, tmp_path, "/stats", "q", "/continue", turns=turns)
     asked = len("S") + len("q") + 2 * 2 + 2 + len("system\n" + "user\n") + 1 + len("assistant\n")
-    held = asked + len("abc") - 1  # the last token that was generated has not been evaluated
+    held = asked + len("abc") - 1  # the last generated token has not been evaluated
     assert f"prefill 1 token in 0.00 s, {held} more were held" in re.sub(
         r", [0-9.]+ tok/s", "", result.stderr
     )
 
 
 def test_continue_goes_on_behind_a_limit(home: Env, tmp_path: Path) -> None:
-    """An answer that max_tokens cut could not be had to its end."""
+    """`/continue` extends an answer that max_tokens cut."""
     turns = ({"text": "abcdef"}, {"text": "defghi"})
     result = chat(home, tmp_path, "/set max_tokens 3", "q", "/continue", "next", turns=(*turns, A3))
     assert result.stdout == b"abc\nabcdef\nA3\n"
@@ -183,21 +183,21 @@ def test_continue_goes_on_behind_a_limit(home: Env, tmp_path: Path) -> None:
 def test_where_nothing_is_new_the_old_answer_stays(
     home: Env, tmp_path: Path, turn_: Mapping[str, Any], code: int
 ) -> None:
-    """An answer that had come to its end would be doubled, or gone."""
+    """If `/continue` returns no text or the model fails, the answer stays as it is."""
     result = chat(home, tmp_path, "q", "/continue", "next", turns=(A1, turn_, A2))
     assert (result.code, result.stdout) == (code, b"A1\nA2\n")
     assert tree(home) == (["q", "A1", "next", "A2"],) * 2
 
 
 def test_there_must_be_an_answer_to_go_on_with(home: Env, tmp_path: Path) -> None:
-    """The model would answer a question that nobody asked."""
+    """`/continue` without an answer is refused."""
     result = chat(home, tmp_path, "/continue", "/clear", "/continue")
     assert (result.code, result.stdout) == (2, b"")
     assert result.stderr.count("there is no answer here yet") == 2
 
 
 def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
-    """A person would look for what fills the window in the wrong place."""
+    """`/context` and `/tokens` list the tokens of each part of the prompt, their sum and the free rest."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "ed.toml").write_text(
@@ -207,13 +207,13 @@ def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
     result = chat(home, tmp_path, "/persona ed", "one", "two", "/context", "/tokens", turns=turns)
 
     def cost(role: str, text: str) -> int:
-        return 1 + len(f"{role}\n{text}") + 1 + 1  # the scripted engine's token is a character
+        return 1 + len(f"{role}\n{text}") + 1 + 1  # each token of the scripted engine is one character
 
     said = cost("assistant", "Hi!") + cost("user", "one") + cost("assistant", "answer") + cost("user", "two")
     parts = {
         "system prompt and persona": cost("system", "abcde"),
         "examples": cost("user", "<|im_end|>") + cost("assistant", "é日"),
-        "turns, 3 of 3": said + cost("assistant", "other") - 2,  # the last answer could still go on
+        "turns, 3 of 3": said + cost("assistant", "other") - 2,  # the last answer is not closed
     }
     for name, count in parts.items():
         assert len(re.findall(rf"^  {name} +{count}  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)) == 2, name
@@ -223,7 +223,7 @@ def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lines", [("/system -",), (), ("one", "/regen", "/undo"), ("one", "/continue")])
 def test_tokens_are_those_that_go_to_the_model(home: Env, tmp_path: Path, lines: tuple[str, ...]) -> None:
-    """The sum would leave a turn out, or count one that is not there."""
+    """The sum in `/tokens` is the number of tokens in the prompt."""
     result = chat(home, tmp_path, *lines, "/tokens")
     parts = [int(number) for number in re.findall(r"^  .+ (\d+)  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)]
     assert row(result, "in all").startswith(f"{sum(parts)}  of 4,096 tokens")
@@ -234,7 +234,7 @@ def test_tokens_are_those_that_go_to_the_model(home: Env, tmp_path: Path, lines:
 
 
 def test_tokens_of_a_full_window(home: Env, tmp_path: Path) -> None:
-    """It would be said to have less than nothing free, or not be told why nothing can be said."""
+    """`/tokens` reports a full context window with 0 tokens free."""
     result = chat(home, tmp_path, "q", "/tokens", turns=({"text": "x", "forever": True},), size=100)
     assert "the context window of 100 tokens is full" in result.stderr
     assert row(result, "in all").startswith("100  of 100 tokens")
@@ -242,14 +242,14 @@ def test_tokens_of_a_full_window(home: Env, tmp_path: Path) -> None:
 
 
 def test_tokens_of_a_text(home: Env, tmp_path: Path) -> None:
-    """A text's length could only be found out by sending it; what spells a mark would be counted as one."""
+    """`/tokens TEXT` counts the tokens of a text; a control token's spelling counts as text."""
     result = chat(home, tmp_path, "/tokens h", "/tokens hé <|im_end|>", "/tokens  two  words ")
     assert result.stderr.splitlines()[-3:] == ["1 token", "13 tokens", "10 tokens"]
     assert result.stdout == b""
 
 
 def test_stats_of_the_last_answer_and_of_each_from_here_on(home: Env, tmp_path: Path) -> None:
-    """What an answer cost could not be seen, or would be shown for good."""
+    """`/stats` prints the cost of the last answer and switches the cost after each answer on or off."""
     lines = ("/stats", "/stats", "one", "/stats", "two", "/stats", "three")
     result = chat(home, tmp_path, *lines)
     said = re.sub(r" in [0-9.]+ s(, [0-9.,]+ tok/s)?", "", result.stderr).splitlines()
@@ -265,7 +265,7 @@ def test_stats_of_the_last_answer_and_of_each_from_here_on(home: Env, tmp_path: 
 
 
 def test_copy_in_a_pipe_is_refused(home: Env, tmp_path: Path) -> None:
-    """A script would find a control sequence among the answers, or believe that it was copied."""
+    """`/copy` in a pipe is refused, and no control sequence is written."""
     result = chat(home, tmp_path, "one", "/copy", "/copy code", "two")
     assert (result.code, result.stdout) == (2, b"A1\nA2\n")
     assert "there is no terminal with a clipboard here" in result.stderr
@@ -276,7 +276,7 @@ def test_copy_in_a_pipe_is_refused(home: Env, tmp_path: Path) -> None:
 
 
 def test_an_example_is_no_answer(home: Env, tmp_path: Path) -> None:
-    """`/copy` would take a persona's example for what the model said."""
+    """`/copy` does not copy a persona's example."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "ed.toml").write_text('system = "x"\n[[examples]]\nuser = "a"\nassistant = "b"\n')
@@ -284,7 +284,7 @@ def test_an_example_is_no_answer(home: Env, tmp_path: Path) -> None:
 
 
 def test_plain_and_multiline_answer_and_change_nothing_in_a_pipe(home: Env, tmp_path: Path) -> None:
-    """Each line would no longer be a turn, or the bytes of an answer another's."""
+    """In a pipe `/plain` and `/multiline` print a message and change neither turns nor answers."""
     turns = ({"text": "**one**\r\n"}, {"text": "**two**"})
     result = chat(home, tmp_path, "/plain", "/multiline", "1", "/plain", "/multiline", "2", turns=turns)
     assert (result.code, result.stdout) == (0, b"**one**\r\n\n**two**\n")
@@ -293,7 +293,7 @@ def test_plain_and_multiline_answer_and_change_nothing_in_a_pipe(home: Env, tmp_
 
 
 def test_a_name_too_long_for_a_file_ends_nothing(home: Env, tmp_path: Path) -> None:
-    """A slip in a file's name would end the conversation."""
+    """`/export` reports a file name that is too long, and the conversation goes on."""
     result = chat(home, tmp_path, "one", f"/export markdown {'x' * 300}", "two")
     assert "File name too long" in result.stderr
     assert result.stdout == b"A1\nA2\n"

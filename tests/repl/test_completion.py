@@ -1,4 +1,4 @@
-"""Completion: names, what commands take, and paths; whatever goes wrong, the line can be typed on."""
+"""Completion of command names, arguments and paths; an error never interrupts typing."""
 
 import contextlib
 import io
@@ -33,7 +33,7 @@ Complete = Callable[[str], list[Completion]]
 
 
 def completer(env: Env, keeper: Keeper | None = None, *turns: str) -> Complete:
-    """Return what completes a line, in a conversation in which the turns were said."""
+    """Return a function that completes a line, in a store with one conversation for each turn."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/cli.py
     session = Session(ScriptedEngine(["x"] * len(turns)), Opening(), Sourced(), keeper)
     for turn in turns:
@@ -47,22 +47,22 @@ def completer(env: Env, keeper: Keeper | None = None, *turns: str) -> Complete:
 
 @pytest.fixture
 def complete(home: Env) -> Complete:
-    """Return what completes a line in a new conversation."""
+    """A function that completes a line in a new conversation."""
     return completer(home)
 
 
 def texts(completions: list[Completion]) -> list[str]:
-    """Return what would be put into the line."""
+    """Return the texts that the completions insert."""
     return [one.text for one in completions]
 
 
 def lines(line: str, completions: list[Completion]) -> list[str]:
-    """Return the lines that would come of it."""
+    """Return the completed lines."""
     return [line[: len(line) + one.start_position] + one.text for one in completions]
 
 
 def test_every_command_is_offered_with_what_it_does(complete: Complete) -> None:
-    """Commands would have to be known by heart."""
+    """After `/` every command is offered with its help text."""
     found = complete("/")
     assert texts(found) == [command.name for command in table.COMMANDS]
     assert [one.display_meta_text for one in found] == [command.help for command in table.COMMANDS]
@@ -73,7 +73,7 @@ def test_every_command_is_offered_with_what_it_does(complete: Complete) -> None:
     [("/re", ["/regen", "/resume"]), ("/RE", ["/regen", "/resume"]), ("/show", ["/show"]), ("/nonsense", [])],
 )
 def test_the_beginning_of_a_command(complete: Complete, line: str, names: list[str]) -> None:
-    """Tab would offer what does not fit, or not take the place of what was typed."""
+    """Commands that begin with the typed text are offered, without regard to case."""
     assert lines(line, complete(line)) == names
 
 
@@ -81,12 +81,12 @@ def test_the_beginning_of_a_command(complete: Complete, line: str, names: list[s
     "line", ["", "r", "say /r", " /r", "//r", "/r\n", "a\n/r", "/nonsense x", "/clear x"]
 )
 def test_what_is_said_to_the_model_is_left_alone(complete: Complete, line: str) -> None:
-    """A menu would open while somebody types a sentence."""
+    """Nothing is offered for a message, an unknown command or a command without arguments."""
     assert complete(line) == []
 
 
 def test_what_commands_take(complete: Complete) -> None:
-    """Options, and what else a command can be asked for, would have to be looked up."""
+    """The arguments of commands are completed; options are offered with their help text."""
     assert texts(complete("/set ")) == list(FIELDS)
     assert lines("/set TEMP", complete("/set TEMP")) == ["/set temperature"]
     assert complete("/set temp")[0].display_meta_text == FIELDS["temperature"].help
@@ -96,7 +96,7 @@ def test_what_commands_take(complete: Complete) -> None:
 
 
 def test_personas_and_models(home: Env, complete: Complete) -> None:
-    """Whoever one can talk to would have to be known by heart."""
+    """`/persona` and `/model` complete the names of personas and installed models."""
     models = Path(home["OPENHERMES_HOME"]) / "data" / "models"
     models.mkdir(parents=True)
     (models / "mine.gguf").write_bytes(b"no model")
@@ -106,7 +106,7 @@ def test_personas_and_models(home: Env, complete: Complete) -> None:
 
 
 def test_a_broken_persona_is_offered_with_its_fault(home: Env, complete: Complete) -> None:
-    """One slip in a file would take the menu away from all the others."""
+    """A broken persona file is offered with its error, beside the others."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "ed.toml").write_text("system = ")
@@ -118,10 +118,10 @@ def test_a_broken_persona_is_offered_with_its_fault(home: Env, complete: Complet
 
 
 def test_a_folder_that_cannot_be_read_ends_nothing(home: Env, complete: Complete, tmp_path: Path) -> None:
-    """A traceback would stand over the line that is being typed, at every key."""
+    """A folder that cannot be read gives no completions and no exception."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.parent.mkdir(parents=True)
-    folder.symlink_to(folder)  # so that root cannot read it, either
+    folder.symlink_to(folder)  # a loop, so that root cannot read it either
     assert complete("/persona ") == []
     assert complete("/per") != []
     (tmp_path / "file").touch()
@@ -130,7 +130,7 @@ def test_a_folder_that_cannot_be_read_ends_nothing(home: Env, complete: Complete
 
 
 def test_conversations_by_number_and_by_title(home: Env, open_store: OpenStore) -> None:
-    """Going on with an earlier conversation would take two commands and a good memory."""
+    """`/resume` completes the numbers and the titles of conversations, control characters made visible."""
     complete = completer(home, Keeper(open_store()), "of ships", "of \x1b[2Jstorms")
     assert [(one.text, one.display_meta_text) for one in complete("/resume ")] == [
         ("2", "of \u241b[2Jstorms"),
@@ -142,7 +142,7 @@ def test_conversations_by_number_and_by_title(home: Env, open_store: OpenStore) 
 
 
 def test_paths(complete: Complete, tmp_path: Path) -> None:
-    """A file to send would have to be typed letter by letter."""
+    """`/file` and `/export` complete paths, relative and absolute; for `/export` a path must have begun."""
     (tmp_path / "a long name.txt").touch()
     (tmp_path / "also").mkdir()
     (tmp_path / "b.txt").touch()
@@ -158,7 +158,7 @@ def test_paths(complete: Complete, tmp_path: Path) -> None:
 
 
 def test_a_name_that_would_steer_the_terminal_is_not_offered(complete: Complete, tmp_path: Path) -> None:
-    """A file from an archive could paint over the prompt, or send the line with a newline in its name."""
+    """A file whose name holds control or direction characters is not offered."""
     for name in (
         "good.txt",
         "evil\x1b[2J.txt",
@@ -180,5 +180,5 @@ def test_a_name_that_would_steer_the_terminal_is_not_offered(complete: Complete,
 )
 @example("/file ", "~\0")  # as a paste may hold
 def test_no_line_makes_it_fail(complete: Complete, command: str, rest: str) -> None:
-    """prompt_toolkit would stop everything, print a traceback and wait for Enter."""
+    """No line raises an exception, and every completion is printable."""
     assert all(one.text.isprintable() for one in complete(f"{command}{rest}"))

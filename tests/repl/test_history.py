@@ -1,4 +1,4 @@
-"""The lines that were typed: what is kept of them, for how many windows, and for whose eyes."""
+"""The input history: which lines are kept, how windows share it, and the file's permissions."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from hermes_cli.repl.pasted import Pastes
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file that is not there yet, in a folder that is not there either."""
+    """The path of a history file that does not exist, in a folder that does not exist."""
     return tmp_path / "state" / "history"
 
 
 def window(path: Path, *, is_open: bool = True) -> PrivateHistory:
-    """Return the history of one more window."""
+    """Return the history of another window."""
     return PrivateHistory(path, lambda: is_open)
 
 
@@ -26,7 +26,7 @@ def on_disk(path: Path) -> list[str]:
 
 
 def test_a_line_is_kept_and_comes_back(path: Path) -> None:
-    """Arrow-up would find nothing, now or in the next session."""
+    """A line is in the history of this session and of the next."""
     first = window(path)
     for line in ("one", "two\nof two lines", "/set seed 1", "\ttab", "é日"):
         first.append_string(line)
@@ -37,7 +37,7 @@ def test_a_line_is_kept_and_comes_back(path: Path) -> None:
 
 @pytest.mark.parametrize("line", [" secret", "  /model x", " ", " two\nlines", "x" * (MAX_KEPT + 1)])
 def test_some_lines_are_not_kept(path: Path, line: str) -> None:
-    """A password would come back with the arrow key, or one paste be most of the file."""
+    """A line that begins with a space or is longer than MAX_KEPT is not kept."""
     here = window(path)
     here.append_string("before")
     here.append_string(line)
@@ -45,14 +45,14 @@ def test_some_lines_are_not_kept(path: Path, line: str) -> None:
 
 
 def test_the_longest_line_that_is_kept(path: Path) -> None:
-    """Long questions would be forgotten."""
+    """A line of MAX_KEPT characters is kept."""
     here = window(path)
     here.append_string("x" * MAX_KEPT)
     assert on_disk(path) == ["x" * MAX_KEPT]
 
 
 def test_a_folded_paste_is_kept_as_what_was_sent(path: Path) -> None:
-    """A mark would come back whose text nobody has any more; or a huge paste be kept under its mark."""
+    """A folded paste is kept as its text, and not if that is too long or begins with a space."""
     pastes = Pastes()
     here = PrivateHistory(path, lambda: True, pastes.unfold)
     text = "\n".join("abcdefghij")
@@ -64,7 +64,7 @@ def test_a_folded_paste_is_kept_as_what_was_sent(path: Path) -> None:
 
 
 def test_what_one_window_adds_the_other_sees(path: Path) -> None:
-    """A line would be found in the window only in which it was typed."""
+    """A line that one window adds makes the other stale, and is in that one once it is read again."""
     one, two = window(path), window(path)
     one.append_string("from one")
     assert (one.is_stale, two.is_stale) == (False, True)
@@ -76,7 +76,7 @@ def test_what_one_window_adds_the_other_sees(path: Path) -> None:
 
 
 def test_what_the_others_wrote_is_not_missed_by_writing_oneself(path: Path) -> None:
-    """Who types in both windows in turn would never see what the other has."""
+    """A window that adds a line stays stale if another window wrote before it."""
     one, two = window(path), window(path)
     one.append_string("from one")
     two.append_string("from two")
@@ -85,14 +85,14 @@ def test_what_the_others_wrote_is_not_missed_by_writing_oneself(path: Path) -> N
 
 
 def test_a_line_that_is_not_kept_makes_nothing_stale(path: Path) -> None:
-    """Every secret would have all windows read the file again."""
+    """A line that is not kept makes no window stale."""
     one, two = window(path), window(path)
     one.append_string(" secret")
     assert (one.is_stale, two.is_stale) == (False, False)
 
 
 def test_nothing_is_written_while_nothing_may_be(path: Path) -> None:
-    """`/nolog` would leave each question on the disk."""
+    """While writing is off, lines are kept in memory only."""
     open_now = True
     here = PrivateHistory(path, lambda: open_now)
     here.append_string("before")
@@ -108,7 +108,7 @@ def test_nothing_is_written_while_nothing_may_be(path: Path) -> None:
 
 
 def test_it_is_for_its_owner_alone(path: Path) -> None:
-    """Everybody on the machine could read what was typed."""
+    """The file has mode 600, its folder 700."""
     here = window(path)
     assert path.stat().st_mode & 0o777 == 0o600
     here.append_string("x")
@@ -117,7 +117,7 @@ def test_it_is_for_its_owner_alone(path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_does_not_end_the_conversation(path: Path) -> None:
-    """A full disk, or a folder that was moved away, would end the program at the next Enter."""
+    """If the file cannot be written, the line is kept in memory and the history is stale."""
     here = window(path)
     path.unlink()
     path.parent.rmdir()
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_written_does_not_end_the_conversation(path: Path)
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    """The prompt could not tell that nothing is kept."""
+    """A folder that cannot be created raises OSError."""
     (tmp_path / "state").write_text("a file in the folder's place")
     with pytest.raises(OSError, match=r"exists|directory"):
         window(tmp_path / "state" / "history")

@@ -1,4 +1,4 @@
-"""The keyboard: pastes are taken out of the stream in linear work, all else is prompt_toolkit's."""
+"""The keyboard parser: it reads pastes in linear time and leaves other keys to prompt_toolkit."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ chaos = st.lists(st.sampled_from([*KEYS, *PIECES, END]), max_size=14).map("".joi
 
 
 class Recorder:
-    """A parser, with the keys and the refusals that came out of it."""
+    """A parser with the keys and the refused pastes that it reported."""
 
     def __init__(self, limit: int = 1000) -> None:
         self.keys: list[KeyPress] = []
@@ -57,7 +57,7 @@ def pressed(keys_: list[KeyPress]) -> Pressed:
 
 
 def prompt_toolkits(text: str) -> Pressed:
-    """Return the keys as prompt_toolkit's own parser has them."""
+    """Return the keys that prompt_toolkit's parser reports."""
     found: list[KeyPress] = []
     Vt100Parser(found.append).feed_and_flush(text)
     return pressed(found)
@@ -71,7 +71,7 @@ def cut(text: str, data: st.DataObject) -> list[str]:
 
 @given(st.one_of(streams, chaos), st.data())
 def test_any_chunking_gives_the_same_keys(text: str, data: st.DataObject) -> None:
-    """A mark that two reads cut apart would be typed, or a paste run on to the end of the session."""
+    """Keys and refused pastes do not depend on how the input is cut into reads."""
     whole, pieces = Recorder(limit=7), Recorder(limit=7)
     whole.feed(text)
     pieces.feed(*cut(text, data))
@@ -83,7 +83,7 @@ def test_any_chunking_gives_the_same_keys(text: str, data: st.DataObject) -> Non
 
 @given(streams, st.data())
 def test_the_keys_are_prompt_toolkits_own(text: str, data: st.DataObject) -> None:
-    """An arrow, or Alt with a key, would do something else than everywhere."""
+    """Keys and pastes are those that prompt_toolkit's parser reports."""
     here = Recorder()
     here.feed(*cut(text, data))
     here.parser.flush()
@@ -92,7 +92,7 @@ def test_the_keys_are_prompt_toolkits_own(text: str, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize("before", ["\x1b", "\x1b[2"])
 def test_a_key_that_came_before_a_paste_stays_before_it(before: str) -> None:
-    """Escape, and a paste at once after it, would be the paste and then Alt with the next key."""
+    """An Escape or an incomplete sequence directly before a paste is reported before it."""
     text = f"{before}{BEGIN}pasted{END}i"
     here = Recorder()
     here.feed(text)
@@ -101,13 +101,13 @@ def test_a_key_that_came_before_a_paste_stays_before_it(before: str) -> None:
 
 @pytest.mark.parametrize("place", range(1, len(BEGIN) + len(END) + 4))
 def test_a_mark_may_be_split_over_reads(place: int) -> None:
-    """The kernel hands over a kilobyte at a time, wherever that ends."""
+    """A paste's marks may be split over two reads: the kernel returns a kilobyte at a time."""
     text = f"{BEGIN}one{END}x"
     assert Recorder().feed(text[:place], text[place:]) == [(str(Keys.BracketedPaste), "one"), ("x", "x")]
 
 
 def test_one_letter_at_a_time() -> None:
-    """A slow line would lose the paste."""
+    """A paste that arrives one character at a time is one paste."""
     assert Recorder().feed(*f"a{BEGIN}\x1b[20{END}b") == [
         ("a", "a"),
         (str(Keys.BracketedPaste), "\x1b[20"),
@@ -116,7 +116,7 @@ def test_one_letter_at_a_time() -> None:
 
 
 def test_escape_alone_comes_with_the_flush() -> None:
-    """In vi mode nobody could leave the insert mode."""
+    """A lone Escape is reported at the flush, and the next key is a key by itself."""
     here = Recorder()
     assert here.feed("\x1b") == []
     here.parser.flush()
@@ -126,7 +126,7 @@ def test_escape_alone_comes_with_the_flush() -> None:
 
 @pytest.mark.parametrize("begun", [BEGIN[:size] for size in range(2, len(BEGIN))])
 def test_what_only_begins_as_a_mark_comes_with_the_flush(begun: str) -> None:
-    """A key's sequence would wait for the next key."""
+    """An incomplete paste mark is reported as keys at the flush."""
     here = Recorder()
     here.feed(begun)
     here.parser.flush()
@@ -134,7 +134,7 @@ def test_what_only_begins_as_a_mark_comes_with_the_flush(begun: str) -> None:
 
 
 def test_a_flush_in_a_paste_takes_nothing_out_of_it() -> None:
-    """A paste over a slow line would be cut where it paused."""
+    """A flush during a paste, or during its end mark, changes nothing."""
     here = Recorder()
     for chunk in (BEGIN, "one\x1b[20", "1", "~two"):
         here.feed(chunk)
@@ -147,7 +147,7 @@ def test_a_flush_in_a_paste_takes_nothing_out_of_it() -> None:
 
 @pytest.mark.parametrize(("size", "refused"), [(7, []), (8, [8]), (5000, [5000])])
 def test_a_paste_that_is_too_long_is_refused_by_its_length(size: int, refused: list[int]) -> None:
-    """Megabytes would be put into the line; or what comes after them be lost."""
+    """A paste above the limit is dropped and its length reported; what follows it is kept."""
     here = Recorder(limit=7)
     here.feed(BEGIN, *["x"] * size, f"{END}y{BEGIN}short{END}")
     assert here.refused == refused
@@ -156,7 +156,7 @@ def test_a_paste_that_is_too_long_is_refused_by_its_length(size: int, refused: l
 
 
 def test_of_a_paste_that_is_too_long_only_the_length_is_kept() -> None:
-    """A gigabyte by mistake would fill the memory."""
+    """Of a paste above the limit only the length stays in memory."""
     here = Recorder(limit=5000)
     here.feed(BEGIN)
     for _ in range(1000):
@@ -168,7 +168,7 @@ def test_of_a_paste_that_is_too_long_only_the_length_is_kept() -> None:
 
 
 class Counted(PasteParser):
-    """Counts the characters of pastes that it looks at: what is fed, and what was held back before."""
+    """A parser that counts the characters it examines in pastes: those fed and those held back before."""
 
     looked_at = 0
     taken = 0
@@ -185,7 +185,7 @@ class Counted(PasteParser):
 @pytest.mark.parametrize("line", ["x" * 1024, "\x1b[201" * 204, "\x1b" * 1024, "a\n" * 512])
 @pytest.mark.parametrize("limit", [10_000_000, 1000])
 def test_five_megabytes_in_kilobytes_are_looked_at_once(line: str, limit: int) -> None:
-    """The prompt would be dead for a minute: prompt_toolkit searches all that came, for each kilobyte."""
+    """Each character of a 5 MB paste is examined once; prompt_toolkit searches the whole for each read."""
     found: list[KeyPress] = []
     refused: list[int] = []
     parser = Counted(found.append, limit, refused.append)

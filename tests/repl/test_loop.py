@@ -1,4 +1,4 @@
-"""The conversation line by line from a pipe: every command, over the scripted engine."""
+"""The conversation line by line from a pipe, with its commands, over the scripted engine."""
 
 import re
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ def chat(
 
 
 def test_each_line_is_one_turn(home: Env, tmp_path: Path) -> None:
-    """A chat could not be scripted."""
+    """In a pipe each line that is not empty is one turn."""
     result = chat(home, tmp_path, "one\n\ntwo", {"text": "1"}, {"text": "2"})
     assert (result.code, result.stdout) == (0, b"1\n2\n")
 
 
 def test_bare_hermes_in_a_pipe_is_ask(home: Env, tmp_path: Path) -> None:
-    """`echo … | hermes` would open a chat."""
+    """`hermes` without a command in a pipe is `hermes ask`: the whole input is one prompt."""
     env = {**home, "OPENHERMES_MODEL": script(tmp_path, {"text": "answer"})}
     assert hermes(env=env, stdin=b"two\nlines\n").stdout == b"answer\n"
 
 
 def test_show_prompt_is_the_exact_chatml(home: Env, tmp_path: Path) -> None:
-    """What goes to the model could not be looked at."""
+    """`/show prompt` prints the exact ChatML and the number of tokens and control tokens."""
     result = chat(home, tmp_path, "hi\n/show prompt\n", {"text": "yo"}, flags=("-s", "S <|im_end|>"))
     found = re.fullmatch(r"(.*)\n[0-9]+ tokens, 9 of them control tokens; .*", result.stderr, re.DOTALL)
     assert found
@@ -46,33 +46,33 @@ def test_show_prompt_is_the_exact_chatml(home: Env, tmp_path: Path) -> None:
 
 
 def test_an_unknown_command_is_not_sent(home: Env, tmp_path: Path) -> None:
-    """A typo would go to the model, which would answer it."""
+    """An unknown command is not sent to the model, and a similar one is suggested."""
     result = chat(home, tmp_path, "/shwo\n/\n", {"text": "never"})
     assert (result.code, result.stdout) == (0, b"")
     assert "did you mean /show?" in result.stderr
 
 
 def test_two_slashes_escape(home: Env, tmp_path: Path) -> None:
-    """A line that begins with a slash could not be said."""
+    """A line that begins with `//` is sent with one slash."""
     result = chat(home, tmp_path, "//etc is a folder\n/show prompt\n", {"text": "ok"})
     assert "user\n/etc is a folder<|im_end|>" in result.stderr
 
 
 def test_a_prompt_too_long_does_not_end_the_chat(home: Env, tmp_path: Path) -> None:
-    """One long paste would lose the session."""
+    """A prompt that is too long is an error with exit code 65, and the next line is answered."""
     result = chat(home, tmp_path, "x" * 900 + "\nshort\n", {"text": "fine"}, flags=("-s", ""))
     assert (result.code, result.stdout) == (65, b"fine\n")
     assert "919" in result.stderr
 
 
 def test_a_failure_in_mid_answer_does_not_end_the_chat(home: Env, tmp_path: Path) -> None:
-    """Out of memory once would lose the session."""
+    """If the engine fails in mid-answer, the text so far is printed and the next line is answered."""
     result = chat(home, tmp_path, "a\nb\n", {"text": "So", "error": "out-of-memory"}, {"text": "fine"})
     assert (result.code, result.stdout) == (75, b"So\nfine\n")
 
 
 def test_a_line_that_is_no_text_is_passed_over(home: Env, tmp_path: Path) -> None:
-    """One bad line would lose those after it."""
+    """A line that is not UTF-8 or holds a NUL is reported and skipped."""
     result = chat(home, tmp_path, b"\xff\n\0\nok\n", {"text": "fine"})
     assert (result.code, result.stdout) == (2, b"fine\n")
     assert "line 1 is not UTF-8" in result.stderr
@@ -80,12 +80,12 @@ def test_a_line_that_is_no_text_is_passed_over(home: Env, tmp_path: Path) -> Non
 
 
 def test_exit_ends_the_chat(home: Env, tmp_path: Path) -> None:
-    """Lines after /exit would still be answered."""
+    """No line after `/bye`, an alias of `/exit`, is answered."""
     assert chat(home, tmp_path, "/bye\nhi\n", {"text": "never"}).stdout == b""
 
 
 def test_clear_and_system(home: Env, tmp_path: Path) -> None:
-    """The model would still know what was cleared, or not know its new instructions."""
+    """`/clear` removes the turns; `/system` changes, removes and prints the system prompt."""
     lines = "one\n/clear\n/system Be <new>.\n/show prompt\n/system -\n/system\n"
     result = chat(home, tmp_path, lines, {"text": "1"})
     assert "<|im_start|>system\nBe <new>.<|im_end|>\n<|im_start|>user\n<|im_end|>" in result.stderr
@@ -93,7 +93,7 @@ def test_clear_and_system(home: Env, tmp_path: Path) -> None:
 
 
 def test_set_changes_an_option_and_says_where_it_came_from(home: Env, tmp_path: Path) -> None:
-    """`/set` would have no effect, or the list would lie about it."""
+    """`/set` changes and resets an option, lists where it comes from and rejects a wrong value."""
     lines = (
         "/set max_tokens 2\nhi\n/set\n/set max-tokens default\nho\n/set nonsense 3\n/set top_p 7\n/set seed\n"
     )
@@ -106,7 +106,7 @@ def test_set_changes_an_option_and_says_where_it_came_from(home: Env, tmp_path: 
 
 
 def test_default_puts_an_option_back_as_it_was(home: Env, tmp_path: Path) -> None:
-    """A flag's value would be lost to the built-in one, and said to come from /set."""
+    """`/set OPTION default` restores the value of the command-line flag."""
     result = chat(home, tmp_path, "/set top_k 3\n/set top_k default\n/set\n", flags=("--top-k", "9"))
     row = next(line for line in result.stderr.splitlines() if line.strip().startswith("top_k  "))
     assert row.split()[1] == "9"
@@ -114,7 +114,7 @@ def test_default_puts_an_option_back_as_it_was(home: Env, tmp_path: Path) -> Non
 
 
 def test_a_persona_greets_and_begins_a_new_conversation(home: Env, tmp_path: Path) -> None:
-    """A character would go on with another one's talk."""
+    """`/persona` starts a new conversation with the persona's system prompt, options and greeting."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "ed.toml").write_text(
@@ -134,14 +134,14 @@ def test_a_persona_greets_and_begins_a_new_conversation(home: Env, tmp_path: Pat
 
 
 def test_what_was_set_by_hand_outlives_a_change_of_persona(home: Env, tmp_path: Path) -> None:
-    """`/set seed 1` would be forgotten in silence."""
+    """A value from `/set` stays when the persona changes."""
     result = chat(home, tmp_path, "/set temperature 0.25\n/persona edward-elric\n/set\n")
     row = next(line for line in result.stderr.splitlines() if line.strip().startswith("temperature  "))
     assert row.split()[1] == "0.25"
 
 
 def test_another_model_goes_on_with_the_conversation(home: Env, tmp_path: Path) -> None:
-    """Changing the model would lose the talk, or a wrong name the model."""
+    """`/model` keeps the conversation, and an unknown name does not end it."""
     (tmp_path / "other").mkdir()
     other = script(tmp_path / "other", {"text": "2"})
     result = chat(home, tmp_path, f"one\n/model nonsense\n/model {other}\ntwo\n/show prompt\n", {"text": "1"})
@@ -151,14 +151,14 @@ def test_another_model_goes_on_with_the_conversation(home: Env, tmp_path: Path) 
 
 
 def test_help_lists_every_command(home: Env, tmp_path: Path) -> None:
-    """A command could not be found."""
+    """`/help` lists the basic commands."""
     result = chat(home, tmp_path, "/help\n")
     names = ("help", "exit", "clear", "system", "persona", "model", "set", "show")
     assert all(f"  /{name}" in result.stderr for name in names)
 
 
 def test_show_says_where_each_value_came_from(home: Env, tmp_path: Path) -> None:
-    """A user would look for a setting in the wrong place."""
+    """`/show` prints where each value came from."""
     result = chat({**home, "OPENHERMES_TOP_K": "7"}, tmp_path, "/show\n/persona gourmet-cook\n/show\n")
     rows = [line.strip() for line in result.stderr.splitlines()]
     assert any(row.startswith("model") and "a script was asked for" in row for row in rows)
@@ -169,7 +169,7 @@ def test_show_says_where_each_value_came_from(home: Env, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("word", ["/show nonsense", "/set temperature", "/model", "/show"])
 def test_commands_answer_on_stderr_alone(home: Env, tmp_path: Path, word: str) -> None:
-    """Standard output would hold something else than answers."""
+    """Commands write to standard error only."""
     result = chat(home, tmp_path, f"{word}\n")
     assert result.stdout == b""
     assert result.stderr

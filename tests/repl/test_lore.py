@@ -1,4 +1,4 @@
-"""A character at the prompt: greetings to swipe, lore, notes, the budget, and what is left out of it."""
+"""Characters in a chat: greetings, lore, notes, the token budget, and turns that are left out."""
 
 import re
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ content = "Never."
 
 @pytest.fixture
 def sera(home: Env) -> Env:
-    """A home in which Seraphina lives."""
+    """A home with the persona Seraphina."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "sera.toml").write_text(SERA)
@@ -49,13 +49,13 @@ def chat(env: Env, tmp_path: Path, *lines: str, flags: tuple[str, ...] = (), siz
 
 
 def prompts(result: Result) -> list[list[str]]:
-    """Return the turns that each `/show prompt` showed."""
+    """Return the turns that each `/show prompt` printed."""
     shown = re.findall(r"<\|im_start\|>(?:.|\n)*?assistant\n\n(?=\d)", result.stderr)
     return [re.findall(r"<\|im_start\|>\w+\n((?:.|\n)*?)<\|im_end\|>", one) for one in shown]
 
 
 def test_greetings_are_swiped_before_and_after_the_first_turn(sera: Env, tmp_path: Path) -> None:
-    """Only the first of a card's greetings could be played, or the others be gone once somebody spoke."""
+    """`/swipe` selects another greeting before the first turn, and again once that turn is undone."""
     result = chat(
         sera, tmp_path, "/swipe", "/swipe 3", "hi", "/show prompt", "/undo", "/swipe left", "/swipe 9"
     )
@@ -69,17 +69,17 @@ def test_greetings_are_swiped_before_and_after_the_first_turn(sera: Env, tmp_pat
 
 
 def test_right_of_the_last_greeting_is_nothing(sera: Env, tmp_path: Path) -> None:
-    """The model would be made to greet behind no question."""
+    """`/swipe right` at the last greeting is refused and generates nothing."""
     result = chat(sera, tmp_path, "/swipe 3", "/swipe right", "hi")
     assert "there are 3 greetings here, not 4" in result.stderr
     assert result.stdout == b"Hello Bob.\nA1\n"
 
 
 def test_lore_says_what_fired_by_which_word_and_what_it_cost(sera: Env, tmp_path: Path) -> None:
-    """Nobody could tell why a character knows something, or what it costs."""
+    """`/lore` lists the entries in the prompt with their keys and tokens; `/context` has the sums."""
     result = chat(sera, tmp_path, "hi", "the Glade!", "/lore", "/context")
     rows = {line.split("  ")[1]: line for line in result.stderr.splitlines() if line.startswith("  ")}
-    glade = 1 + len("system\nThe glade is old.") + 2  # the scripted engine's token is a character
+    glade = 1 + len("system\nThe glade is old.") + 2  # each token of the scripted engine is one character
     always = len("\n\nMagic is real.")
     assert re.search(rf"by glade +since your turn 2 +{glade} tokens", rows["Glade"])
     assert re.search(rf"in every prompt +{always} tokens", rows["Magic is real."])
@@ -90,7 +90,7 @@ def test_lore_says_what_fired_by_which_word_and_what_it_cost(sera: Env, tmp_path
 
 
 def test_an_entry_can_be_written_and_stays(sera: Env, tmp_path: Path) -> None:
-    """A world could only be written in an editor, or be gone the next day."""
+    """`/lore add` adds an entry to the persona's lore file, which later conversations use."""
     lines = (
         "/lore add moon, night: The moon is red.",
         "at NIGHT",
@@ -108,14 +108,14 @@ def test_an_entry_can_be_written_and_stays(sera: Env, tmp_path: Path) -> None:
 
 
 def test_what_leaves_no_trace_writes_no_entry(sera: Env, tmp_path: Path) -> None:
-    """What was typed in private would be found in a file."""
+    """With --no-log an entry from `/lore add` is used but not written to disk."""
     result = chat(sera, tmp_path, "/lore add moon: Red.", "moon", "/show prompt", flags=("--no-log",))
     assert "Red." in prompts(result)[0]
     assert not (Path(sera["OPENHERMES_HOME"]) / "config" / "lore").exists()
 
 
 def test_worlds_are_played_by_flag(sera: Env, tmp_path: Path) -> None:
-    """A lorebook that belongs to nobody could not be played."""
+    """--lore adds a lorebook file to the conversation; an unknown name is an error."""
     world = tmp_path / "world.json"
     world.write_text('{"entries": {"0": {"key": ["sea"], "content": "The sea is salt.", "uid": 0}}}')
     result = chat(sera, tmp_path, "the sea", "/show prompt", flags=("--lore", str(world)))
@@ -125,7 +125,7 @@ def test_worlds_are_played_by_flag(sera: Env, tmp_path: Path) -> None:
 
 
 def test_a_note_stands_where_it_is_wanted_and_comes_back(sera: Env, tmp_path: Path) -> None:
-    """An author's note would be forgotten after a while, or overnight."""
+    """`/note` puts a note at a depth in the prompt, and -c restores it."""
     lines = ("/note", "/note Be brief.", "hi", "/show prompt", "/note It rains. 0", "/show prompt")
     result = chat(sera, tmp_path, *lines)
     assert "There is no note." in result.stderr
@@ -138,7 +138,7 @@ def test_a_note_stands_where_it_is_wanted_and_comes_back(sera: Env, tmp_path: Pa
 
 
 def test_a_fork_and_a_resumed_chat_keep_names_and_notes(sera: Env, tmp_path: Path) -> None:
-    """A copy would be another story, and the person be called by another name."""
+    """A fork that is resumed keeps the note and the user's name."""
     chat(sera, tmp_path, "/note Be brief.", "hi", "/fork other", "/note")
     model = script(tmp_path, *TURNS)
     result = hermes(
@@ -155,7 +155,7 @@ def test_a_fork_and_a_resumed_chat_keep_names_and_notes(sera: Env, tmp_path: Pat
 
 
 def test_what_is_left_out_is_said_once(sera: Env, tmp_path: Path) -> None:
-    """Context would be cut in silence."""
+    """With --on-overflow drop one message reports that turns are left out."""
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
     result = chat(sera, tmp_path, *lines, "/context", flags=("--on-overflow", "drop"), size=800)
     assert result.stdout.count(b"\n") == 9
@@ -164,7 +164,7 @@ def test_what_is_left_out_is_said_once(sera: Env, tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_refused_where_something_would_be_left_out(sera: Env, tmp_path: Path) -> None:
-    """A script would get an answer to half of what it sent."""
+    """In a pipe a full context window is an error that names --on-overflow; a wrong value is refused."""
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
     result = chat(sera, tmp_path, *lines, size=800)
     assert result.code == 65
@@ -174,7 +174,7 @@ def test_a_pipe_is_refused_where_something_would_be_left_out(sera: Env, tmp_path
 
 
 def test_the_oldest_turns_are_condensed_where_that_is_wanted(sera: Env, tmp_path: Path) -> None:
-    """A long story would lose its beginning."""
+    """With --on-overflow summarise a summary replaces the oldest turns; `/summary` prints or changes it."""
     (tmp_path / "script.toml").unlink(missing_ok=True)
     lines = [f"{n} ".ljust(150, "x") for n in range(4)]
     flags = ("--on-overflow", "summarise")
@@ -193,7 +193,7 @@ def test_the_oldest_turns_are_condensed_where_that_is_wanted(sera: Env, tmp_path
 
 
 def test_the_model_does_not_speak_for_the_person(sera: Env, tmp_path: Path) -> None:
-    """The character would say what the person says."""
+    """A character's answer ends before a line of the user's; an assistant's answer does not."""
     model = script(tmp_path, {"text": "Hi.\nBob: I say"}, {"text": "Hi.\nBob: I say"})
     result = hermes("ask", "-p", "sera", "--user", "Bob", "-m", model, "x", env=sera)
     assert result.stdout == b"Hi.\n"
@@ -202,7 +202,7 @@ def test_the_model_does_not_speak_for_the_person(sera: Env, tmp_path: Path) -> N
 
 
 def test_the_person_is_named_in_the_config(sera: Env, tmp_path: Path) -> None:
-    """A character would not know whom it talks to."""
+    """The user's name and description come from the config, and a mistyped key is an error."""
     config = Path(sera["OPENHERMES_HOME"]) / "config" / "config.toml"
     config.write_text('[user]\nname = "Ann"\ndescription = "{{user}} is a knight."\n')
     model = script(tmp_path, *TURNS)
@@ -215,7 +215,7 @@ def test_the_person_is_named_in_the_config(sera: Env, tmp_path: Path) -> None:
 
 
 def condensed(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = ()) -> Result:
-    """Go on with a conversation whose oldest turns were condensed, and return what was printed."""
+    """Continue a conversation whose oldest turns were condensed, and return what was printed."""
     lines = [f"{n} ".ljust(150, "x") for n in range(4)]
     where = ("--on-overflow", "summarise")
     assert "were condensed" in chat(sera, tmp_path, *lines, flags=where, size=1200).stderr
@@ -223,7 +223,7 @@ def condensed(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = ()
 
 
 def test_what_was_condensed_goes_with_a_fork(sera: Env, tmp_path: Path) -> None:
-    """A copy would send another story than the conversation that it is a copy of."""
+    """A fork has the same prompt as its original, the summary included."""
     result = condensed(sera, tmp_path, "/show prompt", "/fork two", "/show prompt", flags=("-c", "--fork"))
     one, two = prompts(result)
     assert one == two
@@ -233,7 +233,7 @@ def test_what_was_condensed_goes_with_a_fork(sera: Env, tmp_path: Path) -> None:
 
 
 def test_what_was_condensed_belongs_to_its_own_branch(sera: Env, tmp_path: Path) -> None:
-    """Another branch would be told what never happened in it, and the first one lose it."""
+    """A summary is in the prompts of its branch and in no other."""
     there = ("/undo 4", "other", "/note Be brief.", "/tree")
     result = condensed(sera, tmp_path, "/show prompt", *there, flags=("-c",))
     last = max(int(number) for number in re.findall(r"^[ >*] +(\d+) ", result.stderr, re.MULTILINE)) - 2
@@ -244,7 +244,7 @@ def test_what_was_condensed_belongs_to_its_own_branch(sera: Env, tmp_path: Path)
 
 
 def test_a_chat_that_goes_on_still_stops_at_the_persons_name(sera: Env, tmp_path: Path) -> None:
-    """The model would speak for the person after the first night."""
+    """A continued chat stops at the user's stored name, or at the name in --user."""
     chat(sera, tmp_path, "hi")
     model = script(tmp_path, {"text": "Hm.\nUser: x\nBob: mine"}, {"text": "Hm.\nBob: x\nAnn: mine"})
     result = hermes("chat", "-c", "-m", model, env=sera, stdin=b"ho\n")
@@ -263,7 +263,7 @@ def test_a_chat_that_goes_on_still_stops_at_the_persons_name(sera: Env, tmp_path
 
 
 def test_lore_without_room_does_not_hide_that_turns_go(sera: Env, tmp_path: Path) -> None:
-    """Turns would be left out in silence, because something else was said before."""
+    """That lore has no room and that turns are left out are reported separately, each once."""
     book = tmp_path / "book.toml"
     book.write_text('[lorebook]\ntoken_budget = 1\n[[lore]]\nkeys = ["x"]\ncontent = "No room."\n')
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
@@ -274,7 +274,7 @@ def test_lore_without_room_does_not_hide_that_turns_go(sera: Env, tmp_path: Path
 
 
 def test_a_conversation_whose_persona_is_gone_is_not_played_by_another(sera: Env, tmp_path: Path) -> None:
-    """Somebody else's lore and notes would be told in it."""
+    """A conversation whose persona was deleted keeps its system prompt and gets no other lore or note."""
     gone = Path(sera["OPENHERMES_HOME"]) / "config" / "personas" / "gone.toml"
     gone.write_text('system = "I am Gone."\n')
     hermes("chat", "-p", "gone", "-m", script(tmp_path, *TURNS), env=sera, stdin=b"hi\n")
@@ -284,7 +284,7 @@ def test_a_conversation_whose_persona_is_gone_is_not_played_by_another(sera: Env
 
 
 def test_what_is_forgotten_is_forgotten_at_the_prompt_too(sera: Env, tmp_path: Path) -> None:
-    """A note would be found with the arrow key when its conversation is gone."""
+    """The typed lines that belong to a conversation include its `/note` commands."""
     chat(sera, tmp_path, "/note It rains. 2", "hi")
     store = Store(Path(sera["OPENHERMES_HOME"]) / "data" / "conversations.db")
     (one,) = store.conversations()

@@ -1,4 +1,4 @@
-"""Folded pastes: what is sent is what was pasted, whatever the texts are."""
+"""Folded pastes: any pasted text is sent unchanged."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ large = st.lists(st.text("ab[", max_size=3), min_size=MANY_LINES, max_size=MANY_
 
 @pytest.mark.parametrize("text", ["", "one", "\n" * 8, "a\n" * 8, "x" * MANY_CHARACTERS])
 def test_a_small_paste_stands_in_the_line(text: str) -> None:
-    """A pasted word could not be read, or changed."""
+    """A small paste is inserted as text."""
     assert Pastes().fold(text) == text
 
 
@@ -32,7 +32,7 @@ def test_a_small_paste_stands_in_the_line(text: str) -> None:
     ],
 )
 def test_a_large_paste_is_one_mark(text: str, mark: str) -> None:
-    """It would fill the screen, or not say how much it is."""
+    """A large paste is folded into a mark with its number of lines or characters."""
     pastes = Pastes()
     assert pastes.fold(text) == mark
     assert pastes.unfold(mark) == text
@@ -40,7 +40,7 @@ def test_a_large_paste_is_one_mark(text: str, mark: str) -> None:
 
 @given(st.lists(st.tuples(short, st.one_of(large, short)), max_size=5))
 def test_what_is_sent_is_what_was_pasted(pieces: list[tuple[str, str]]) -> None:
-    """A text would lose its end, or another one's stand in its place."""
+    """A line with folded and unfolded pastes is sent as it was typed and pasted."""
     pastes = Pastes()
     line = "".join(typed + pastes.fold(pasted) for typed, pasted in pieces)
     assert pastes.unfold(line) == "".join(typed + pasted for typed, pasted in pieces)
@@ -48,7 +48,7 @@ def test_what_is_sent_is_what_was_pasted(pieces: list[tuple[str, str]]) -> None:
 
 @given(st.lists(st.one_of(large, large.map(lambda text: f"{MARK}\n{text}\n{MARK}")), min_size=2, max_size=5))
 def test_a_folded_text_that_spells_a_mark_is_no_mark(texts: list[str]) -> None:
-    """Who pastes a log of hermes would send one paste inside the other."""
+    """A folded text that holds the spelling of a mark is sent unchanged."""
     pastes = Pastes()
     marks = [pastes.fold(text) for text in texts]
     assert len(set(marks)) == len(texts)
@@ -57,14 +57,14 @@ def test_a_folded_text_that_spells_a_mark_is_no_mark(texts: list[str]) -> None:
 
 @pytest.mark.parametrize("texts", [(LONG, MARK), (MARK, LONG), (LONG, f"see {MARK}", LONG)])
 def test_a_short_text_that_spells_a_mark_is_no_mark(texts: tuple[str, ...]) -> None:
-    """Who pastes a line about a paste would send the paste once more."""
+    """A small paste that holds the spelling of a mark is sent unchanged."""
     pastes = Pastes()
     line = " ".join(pastes.fold(text) for text in texts)
     assert pastes.unfold(line) == " ".join(texts)
 
 
 def test_the_same_paste_twice_is_two_marks() -> None:
-    """Two pastes of as many lines would both become the first."""
+    """Pastes with the same number of lines get different marks."""
     pastes, other = Pastes(), LONG.replace("line", "row")
     marks = [pastes.fold(text) for text in (LONG, other, LONG)]
     assert marks == [MARK, "[pasted 9 lines #2]", "[pasted 9 lines #3]"]
@@ -72,7 +72,7 @@ def test_the_same_paste_twice_is_two_marks() -> None:
 
 
 def test_a_mark_that_was_taken_out_leaves_the_others() -> None:
-    """What was deleted would be sent, or take its neighbour along."""
+    """If one mark is deleted, the others are still replaced by their texts."""
     pastes, other = Pastes(), LONG.replace("line", "row")
     pastes.fold(LONG)
     kept = pastes.fold(other)
@@ -80,7 +80,7 @@ def test_a_mark_that_was_taken_out_leaves_the_others() -> None:
 
 
 def test_the_mark_behind_which_the_cursor_stands() -> None:
-    """Backspace would break a mark open, and send its rest as text."""
+    """The mark that ends at the cursor is found; an incomplete or unknown mark is not."""
     pastes = Pastes()
     first, second = pastes.fold(LONG), pastes.fold(LONG)
     assert pastes.mark_before(f"x {first}") == first
@@ -90,7 +90,7 @@ def test_the_mark_behind_which_the_cursor_stands() -> None:
 
 
 def test_nothing_of_one_line_is_left_in_the_next() -> None:
-    """A mark that somebody types would bring back an old text."""
+    """After `clear` the marks of the last line are plain text, and numbering starts again."""
     pastes = Pastes()
     pastes.fold(LONG)
     pastes.clear()

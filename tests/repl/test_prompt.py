@@ -1,4 +1,4 @@
-"""The prompt as a person types at it: prompt_toolkit over a pipe of keys."""
+"""The interactive prompt: prompt_toolkit with keys from a pipe."""
 
 import io
 import threading
@@ -42,7 +42,7 @@ def pasted(text: str) -> str:
 
 
 class Person:
-    """Somebody at a prompt: keys to press, and what is read."""
+    """A user at a prompt: keys to press, and the lines that are read."""
 
     def __init__(
         self, env: Env, keys: PosixPipeInput, *, vi_keys: bool = False, no_log: bool = False
@@ -59,12 +59,12 @@ class Person:
         self.reader = PromptReader(self.state, self.history, vi_keys=vi_keys, source=keys, sink=DummyOutput())
 
     def types(self, keys: str) -> Line | None:
-        """Press keys, and return the line that comes of them."""
+        """Press keys and return the line that is read."""
         self.keys.send_text(keys)
         return self.reader.read()
 
     def later(self, condition: Callable[[], bool], keys: str) -> None:
-        """Press keys once something is so."""
+        """Press keys once a condition holds."""
 
         def wait() -> None:
             end = time.monotonic() + PATIENCE_S
@@ -76,24 +76,24 @@ class Person:
 
     @property
     def line(self) -> str:
-        """What stands in the line, or stood there when it was sent."""
+        """The text of the input line, also after it was sent."""
         return self.reader._session.default_buffer.text
 
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[PosixPipeInput]:
-    """A keyboard, and no editor beside it."""
+    """A keyboard, and no editor in the environment."""
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.delenv("EDITOR", raising=False)
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
         yield cast(
             "PosixPipeInput", pipe
-        )  # the app session is where prompt_toolkit asks for Enter after a fault
+        )  # after an exception prompt_toolkit asks for Enter in the app session
 
 
 @pytest.fixture
 def person(home: Env, keys: PosixPipeInput) -> Person:
-    """Somebody in a new conversation."""
+    """A user in a new conversation."""
     return Person(home, keys)
 
 
@@ -107,19 +107,19 @@ def person(home: Env, keys: PosixPipeInput) -> Person:
         (f'he said "{pasted("one")}"\r', 'he said "one"'),
         (pasted("/exit\r\ntwo\rthree\n") + "\r", "/exit\ntwo\nthree\n"),
         (f"wrong{CTRL_C}right\r", "right"),
-        ("a\x04b\r", "ab"),  # Ctrl-D in a line that holds something leaves nothing
+        ("a\x04b\r", "ab"),  # Ctrl-D in a line with text does not end the input
         ("x\x1b[1;3D\r", "x"),
         ("\x1b[1;3D", "/swipe left"),
         ("\x1b[1;3C", "/swipe right"),
     ],
 )
 def test_what_the_keys_make(person: Person, typed: str, line: str) -> None:
-    """A message would be sent too early, or not as it was typed."""
+    """Enter sends the line; Ctrl-J and Alt-Enter start a new one; Alt-Left and Alt-Right swipe."""
     assert person.types(typed) == Line(line)
 
 
 def test_one_line_after_the_other(person: Person) -> None:
-    """Who types while the program works would lose keys."""
+    """Lines that are typed ahead are read one after the other."""
     assert person.types("one\rtwo\rthree\r") == Line("one")
     assert person.reader.read() == Line("two")
     assert person.reader.read() == Line("three")
@@ -127,7 +127,7 @@ def test_one_line_after_the_other(person: Person) -> None:
 
 @pytest.mark.parametrize("typed", [CTRL_D, f"half{CTRL_C}{CTRL_D}"])
 def test_ctrl_d_on_an_empty_line_leaves(person: Person, typed: str) -> None:
-    """Nobody would find the way out."""
+    """Ctrl-D on an empty line ends the input."""
     assert person.types(typed) is None
 
 
@@ -142,12 +142,12 @@ def test_ctrl_d_on_an_empty_line_leaves(person: Person, typed: str) -> None:
     ],
 )
 def test_a_block_between_triple_quotes(person: Person, typed: str, line: str) -> None:
-    """Half of a text would be sent, or its quotes with it."""
+    """A block between triple quotes is sent verbatim, without its quotes."""
     assert person.types(typed) == Line(line, verbatim=True)
 
 
 def test_what_is_in_a_block_or_behind_a_blank_is_no_command(person: Person) -> None:
-    """A text that begins with a slash would leave the program."""
+    """A slash in a block or after a space is part of a message."""
     person.keys.send_text('"""/exit"""\r"""//x"""\r /exit\r/exit\rnever\r')
     assert Loop(person.state, person.reader, person=True).run() == 0
     said = [one.text for one in person.session.conversation]
@@ -155,7 +155,7 @@ def test_what_is_in_a_block_or_behind_a_blank_is_no_command(person: Person) -> N
 
 
 def test_multiline_swaps_enter_and_alt_enter(person: Person) -> None:
-    """Enter would send half of each message of somebody who writes in paragraphs."""
+    """With multiline on, Alt-Enter sends and Enter starts a line, except that Enter sends a command."""
     person.state.multiline = True
     assert person.types(f"one\rtwo{ALT_ENTER}") == Line("one\ntwo")
     assert person.types("/multiline\r") == Line("/multiline"), "it can be ended as it was begun"
@@ -165,7 +165,7 @@ def test_multiline_swaps_enter_and_alt_enter(person: Person) -> None:
 
 
 def test_a_large_paste_is_folded_and_sent_whole(person: Person) -> None:
-    """It would fill the screen, or its mark be sent in its place."""
+    """A large paste is shown as a mark and sent as its text."""
     paste = pasted(LONG.replace("\n", "\r"))
     assert person.types(f"Look: {paste} and {paste}?\r") == Line(f"Look: {LONG} and {LONG}?")
     assert person.line == f"Look: {MARK} and [pasted 20 lines #2]?"
@@ -173,7 +173,7 @@ def test_a_large_paste_is_folded_and_sent_whole(person: Person) -> None:
 
 
 def test_backspace_behind_a_mark_takes_all_of_it(person: Person) -> None:
-    """A mark without its last letter would be sent as text."""
+    """Backspace directly after a mark removes the whole paste."""
     typed = f"a {pasted(LONG)}{BACKSPACE}{pasted(LONG)} b{BACKSPACE * 3}c\r"
     assert person.types(typed) == Line("a c")
 
@@ -182,14 +182,14 @@ def test_backspace_behind_a_mark_takes_all_of_it(person: Person) -> None:
 def test_a_folded_paste_comes_back_with_the_arrow_key(
     home: Env, keys: PosixPipeInput, *, no_log: bool
 ) -> None:
-    """Its mark alone would be sent the second time."""
+    """A folded paste is sent in full again if it is recalled with the arrow key."""
     person = Person(home, keys, no_log=no_log)
     assert person.types(f"Look: {pasted(LONG)}\r") == Line(f"Look: {LONG}")
     assert person.types(f"{UP}\r") == Line(f"Look: {LONG}")
 
 
 def test_a_paste_of_megabytes_is_refused_and_the_line_stays(person: Person) -> None:
-    """What was being typed would be lost under it."""
+    """A paste above the limit is refused with a message, and the line keeps its text."""
     callback = person.keys.vt100_parser.feed_key_callback
     person.keys.vt100_parser = PasteParser(callback, 30_000, person.reader._refuse_paste)
     assert person.types(f"before {pasted('x' * 30_001)}after\r") == Line("before after")
@@ -197,7 +197,7 @@ def test_a_paste_of_megabytes_is_refused_and_the_line_stays(person: Person) -> N
 
 
 def test_ctrl_c_on_an_empty_line_drops_the_attachment(person: Person) -> None:
-    """A file that was attached by mistake would go with the next message; or nobody find the way out."""
+    """Ctrl-C clears a line with text; on an empty line it removes the attached files."""
     person.state.attached.append(Attachment("a.txt", "secret"))
     assert person.types(f"wrong{CTRL_C}x\r") == Line("x")
     assert len(person.state.attached) == 1, "it only empties a line that holds something"
@@ -208,7 +208,7 @@ def test_ctrl_c_on_an_empty_line_drops_the_attachment(person: Person) -> None:
 
 
 def test_ctrl_c_gives_up_an_edit(person: Person) -> None:
-    """The next message would stand in the place of the turn that was to be edited."""
+    """Ctrl-C cancels `/edit`, and the next line is a new turn."""
     person.keys.send_text(f"q\r/edit\r{CTRL_C}next\r{CTRL_D}")
     Loop(person.state, person.reader, person=True).run()
     assert [one.text for one in person.session.conversation] == ["q", "A1", "next", "A2"]
@@ -226,15 +226,15 @@ def test_ctrl_c_gives_up_an_edit(person: Person) -> None:
     ],
 )
 def test_a_suggestion_stands_in_the_line(person: Person, text: str, typed: str, line: str) -> None:
-    """A turn that was taken back would have to be typed anew."""
+    """A suggested text is in the next line, and only there, to be sent or changed."""
     person.state.suggest(text)
     assert person.types(typed) == Line(line)
     assert person.types("next\r") == Line("next")
 
 
 @pytest.fixture
-def editor(keys: PosixPipeInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001 - it comes after
-    """The person's editor: what is written to it comes out of the next file that it opens."""
+def editor(keys: PosixPipeInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001 - `keys` removes EDITOR first
+    """The user's editor: it copies its file to `editor.given` and replaces it by `editor.gives`."""
     path = tmp_path / "editor"
     path.write_text(f"#!/bin/sh\ncp \"$1\" '{path}.given'\ncat '{path}.gives' > \"$1\"\n")
     path.chmod(0o755)
@@ -244,7 +244,7 @@ def editor(keys: PosixPipeInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("text", ["some words", LONG])
 def test_a_turn_is_edited_in_the_persons_editor(person: Person, editor: Path, text: str) -> None:
-    """An editor would open with nothing in it to be mended."""
+    """The suggested text opens in $EDITOR, and the saved text is in the line."""
     editor.with_suffix(".gives").write_text("better\n")
     person.state.suggest(text)
     person.state.in_editor = True
@@ -262,7 +262,7 @@ def test_an_editor_that_fails_leaves_the_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A traceback would be printed over the prompt, which then waits for Enter."""
+    """If the editor fails or saves invalid UTF-8, the line keeps its text and no traceback is printed."""
     editor.with_suffix(".gives").write_bytes(b"caf\xe9\n")
     monkeypatch.setenv("EDITOR", command.format(editor))
     person.state.suggest("some words")
@@ -273,7 +273,7 @@ def test_an_editor_that_fails_leaves_the_line(
 
 
 def test_two_windows_and_a_line_that_is_not_kept(home: Env, keys: PosixPipeInput) -> None:
-    """A line would be found in one window only, and a password in both."""
+    """Two windows share the history, which does not hold a line that begins with a space."""
     with create_pipe_input() as other_keys:
         one, two = Person(home, keys), Person(home, cast("PosixPipeInput", other_keys))
         two.types("from two\r")
@@ -285,7 +285,7 @@ def test_two_windows_and_a_line_that_is_not_kept(home: Env, keys: PosixPipeInput
 
 
 def test_what_is_forgotten_does_not_come_back(person: Person) -> None:
-    """`/forget` would leave the questions under the arrow key."""
+    """`forget_typed` also removes the lines that were typed in this run from the history."""
     person.types("marmalade\r")
     person.state.forget_typed({"something else"})
     assert person.types(f"{UP}\r") == Line("")
@@ -293,6 +293,6 @@ def test_what_is_forgotten_does_not_come_back(person: Person) -> None:
 
 
 def test_vi_keys(home: Env, keys: PosixPipeInput) -> None:
-    """Whoever types vi all day could not; or could not send."""
+    """With vi keys, commands after Escape edit the line, and Enter sends it."""
     person = Person(home, keys, vi_keys=True)
     assert person.types("wrong word\x1bbcwright\r") == Line("wrong right")

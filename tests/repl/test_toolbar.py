@@ -1,4 +1,4 @@
-"""The toolbar: one line, never wider than the terminal, that says what matters first."""
+"""The toolbar: one line, never wider than the terminal, with the most important facts first."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ names = st.tuples(st.text("aé日👩🏽\u200d\u0301 ·", min_size=1, max_size=
 
 
 def cells(facts: Facts, width: int, tick: int = 0) -> int:
-    """Return how many cells the line takes, as a terminal that draws every character by itself has it."""
+    """Return the number of cells of the line on a terminal that draws each character separately."""
     return sum(max(0, wcwidth(character)) for character in text(facts, width, tick))
 
 
@@ -31,13 +31,13 @@ def style(facts: Facts, word: str) -> str:
 
 
 def test_what_it_tells() -> None:
-    """Nobody would see who speaks, how full the window is, and how fast it goes."""
+    """The toolbar shows the model, the persona, the used tokens, the speed and the remarks."""
     assert text(FACTS) == "OpenHermes-2 q4_k_m · Hermes 2 · 1,234 of 4,096 tokens · 42 tok/s · plain"
 
 
 @pytest.mark.parametrize("width", [0, 1, 20, NARROW - 1])
 def test_there_is_none_in_a_narrow_terminal(width: int) -> None:
-    """It would be broken over several rows, which nobody could read."""
+    """There is no toolbar in a terminal narrower than NARROW."""
     assert toolbar(FACTS, width) == []
 
 
@@ -56,7 +56,7 @@ facts = st.builds(
 
 @given(facts, st.integers(NARROW, 120), st.integers(0, 99))
 def test_it_is_never_wider_than_the_terminal(told: Facts, width: int, tick: int) -> None:
-    """It would be broken over two rows, and the prompt above it jump."""
+    """The toolbar is one line and never wider than the terminal."""
     line = text(told, width, tick)
     assert line
     assert "\n" not in line
@@ -65,13 +65,13 @@ def test_it_is_never_wider_than_the_terminal(told: Facts, width: int, tick: int)
 
 @given(st.integers(NARROW, 90))
 def test_the_last_parts_go_first_and_none_is_cut(width: int) -> None:
-    """A narrow window would show half a number, or the remarks in place of the model."""
+    """In a narrow terminal the last parts are left out whole."""
     parts = text(FACTS, width).split(" · ")
     assert parts == text(FACTS).split(" · ")[: len(parts)]
 
 
 def test_a_name_that_is_too_long_by_itself_is_cut() -> None:
-    """A long path in the model's place would leave no toolbar at all."""
+    """A first part wider than the terminal is cut and ends with an ellipsis."""
     line = text(Facts("m" * 300, "Hermes 2"), 60)
     assert line == "m" * 58 + "…"
 
@@ -88,18 +88,18 @@ def test_a_name_that_is_too_long_by_itself_is_cut() -> None:
     ],
 )
 def test_the_meter_changes_its_colour_as_the_window_fills(used: int, name: str) -> None:
-    """The end of the window would come as a surprise."""
+    """The used tokens change their style at 80 % and at 95 % of the context window."""
     assert style(Facts("m", "p", used=used, size=1000), "tokens") == name
 
 
 @pytest.mark.parametrize("facts", [Facts("m", "p", size=4096), Facts("m", "p", used=7)])
 def test_what_is_not_known_is_not_told(facts: Facts) -> None:
-    """While a model loads the meter would say nonsense, or divide by nothing."""
+    """Used tokens are left out if they or the context window are unknown."""
     assert text(facts) == "m · p"
 
 
 def test_a_model_that_loads_is_told_in_its_place_and_moves() -> None:
-    """Nobody could tell loading from hanging."""
+    """A model that is loading is shown in the model's place, with a spinner."""
     facts = Facts("m", "p", loading="m q4 · 40 %")
     lines = [text(facts, tick=tick) for tick in range(len(FRAMES) + 1)]
     assert all(line.endswith(" loading m q4 · 40 % · p") for line in lines)
@@ -109,7 +109,7 @@ def test_a_model_that_loads_is_told_in_its_place_and_moves() -> None:
 
 
 def test_a_model_that_could_not_be_loaded_is_told_before_anything_else() -> None:
-    """The toolbar would go on as if there were a model."""
+    """That no model could be loaded is shown first, in place of the model."""
     facts = Facts("m", "p", loading="m q4", failed="no model; /model NAME loads one")
     assert text(facts, NARROW) == "no model; /model NAME loads one · p"
     assert style(facts, "no model") == "class:toolbar.hot"

@@ -1,4 +1,4 @@
-"""Moving about in a conversation's tree, line by line, over the scripted engine."""
+"""Commands that move in a conversation's tree, line by line, over the scripted engine."""
 
 import contextlib
 import io
@@ -36,7 +36,7 @@ def chat(env: Env, tmp_path: Path, *lines: str, flags: tuple[str, ...] = ()) -> 
 
 
 def visible(env: Env, place: int = 0) -> list[str]:
-    """Return the visible texts of a conversation, by how lately it was used."""
+    """Return the visible texts of a conversation; `place` 0 is the one used last."""
     store = Store(Paths.from_environment(env).conversations)
     path = [message.text for message in store.path(store.conversations()[place].leaf)]
     store.close()
@@ -44,7 +44,7 @@ def visible(env: Env, place: int = 0) -> list[str]:
 
 
 def test_another_answer_stands_beside_the_first(home: Env, tmp_path: Path) -> None:
-    """Broken: a retry would lose the answer before it."""
+    """`/regen` adds an answer beside the first, and `/swipe left` returns to the first."""
     result = chat(home, tmp_path, "q", "/regen", "/tree", "/swipe left", "/tree")
     assert result.stdout == b"A1\nA2\n"
     assert result.stderr.count("(1 of 2)") == 1
@@ -54,14 +54,14 @@ def test_another_answer_stands_beside_the_first(home: Env, tmp_path: Path) -> No
 
 
 def test_right_of_the_last_answer_is_a_new_one(home: Env, tmp_path: Path) -> None:
-    """Broken: roleplayers could not swipe for more."""
+    """`/swipe right` at the last answer generates another one."""
     result = chat(home, tmp_path, "q", "/swipe", "/swipe 1", "/swipe right", "/swipe")
     assert result.stdout == b"A1\nA2\nA3\n"
     assert visible(home) == ["q", "A3"]
 
 
 def test_undo_deletes_nothing(home: Env, tmp_path: Path) -> None:
-    """Broken: what was undone would be gone, or go on being sent to the model."""
+    """Undone turns stay in the tree outside the visible path, and `/goto` returns to them."""
     result = chat(
         home, tmp_path, "one", "two", "/undo 2", "three", "/show prompt", "/tree", "/goto 4", "four"
     )
@@ -73,14 +73,14 @@ def test_undo_deletes_nothing(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_fork_leaves_the_other_as_it_was(home: Env, tmp_path: Path) -> None:
-    """Broken: two lines of a story would write into each other."""
+    """A fork and its original continue independently."""
     chat(home, tmp_path, "one", "/fork second try", "two", "/resume one", "three")
     assert visible(home) == ["one", "A1", "three", "A3"]
     assert visible(home, 1) == ["one", "A1", "two", "A2"]
 
 
 def test_title_search_sessions_and_forget(home: Env, tmp_path: Path) -> None:
-    """Broken: a conversation could not be found again, or not be got rid of."""
+    """A conversation is named, listed and found, and `/forget` deletes it from the disk."""
     lines = (
         "first marmalade",
         "/title",
@@ -99,7 +99,7 @@ def test_title_search_sessions_and_forget(home: Env, tmp_path: Path) -> None:
 
 
 def test_an_edited_turn_is_a_branch(home: Env, tmp_path: Path) -> None:
-    """Broken: what was said first would be gone; or the model would be told both."""
+    """`/edit` adds the new turn as a branch beside the old one."""
     result = chat(home, tmp_path, "one", "two", "/edit 2", "another one", "/tree")
     assert result.stdout == b"A1\nA2\nA3\n"
     assert visible(home) == ["another one", "A3"]
@@ -109,14 +109,14 @@ def test_an_edited_turn_is_a_branch(home: Env, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["", "  ", "/undo 9", "/tree"])
 def test_an_edit_that_is_given_up_changes_nothing(home: Env, tmp_path: Path, line: str) -> None:
-    """Broken: a slip of the finger would lose the line that one stood on."""
+    """An empty line or a command in place of the edited turn changes nothing."""
     result = chat(home, tmp_path, "one", "/edit", line, "two")
     assert result.stdout == b"A1\nA2\n"
     assert visible(home) == ["one", "A1", "two", "A2"]
 
 
 def test_an_answer_in_other_words(home: Env, tmp_path: Path) -> None:
-    """Broken: a character that said something out of character could not be helped."""
+    """`/edit answer` replaces the answer in the prompt and keeps the first one in the tree."""
     result = chat(home, tmp_path, "one", "/edit answer", "B1", "two", "/show prompt", "/goto 2")
     assert result.stdout == b"A1\nA2\n"
     assert "assistant\nB1" in result.stderr
@@ -126,7 +126,7 @@ def test_an_answer_in_other_words(home: Env, tmp_path: Path) -> None:
 
 
 def test_an_edit_that_does_not_fit_leaves_everything_as_it_was(home: Env, tmp_path: Path) -> None:
-    """Broken: the turn that was to be changed would be gone from the screen."""
+    """An edited turn that does not fit the context window changes nothing."""
     model = script(tmp_path, *TURNS, context_size=80)
     lines = f"one\n/edit\n{'word ' * 100}\ntwo\n".encode()
     result = hermes("chat", "-m", model, "-s", "x", env=home, stdin=lines)
@@ -135,7 +135,7 @@ def test_an_edit_that_does_not_fit_leaves_everything_as_it_was(home: Env, tmp_pa
 
 
 def test_from_nolog_on_nothing_is_written(home: Env, tmp_path: Path) -> None:
-    """Broken: what was to leave no trace would leave one; or undo would not reach what was said before."""
+    """After `/nolog` no new turn is written to disk, and the tree commands still work."""
     result = chat(
         home, tmp_path, "one", "/nolog", "secret two", "/regen", "/tree", "/undo 2", "secret three", "/nolog"
     )
@@ -150,14 +150,14 @@ def test_from_nolog_on_nothing_is_written(home: Env, tmp_path: Path) -> None:
 
 
 def test_forget_after_nolog_forgets_what_is_on_the_disk(home: Env, tmp_path: Path) -> None:
-    """Broken: 'this conversation is gone' would be a lie."""
+    """`/forget` after `/nolog` deletes the conversation's part on the disk."""
     result = chat(home, tmp_path, "marmalade", "/nolog", "two", "/forget")
     assert "is gone" in result.stderr
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
 
 
 def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:
-    """Broken: nobody could take a conversation out of the program that they sit in."""
+    """`/export` writes a private file in the format requested and does not overwrite a file."""
     (tmp_path / "folder").mkdir()
     lines = (
         "../a: b?",
@@ -191,7 +191,7 @@ def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:
 
 
 def test_formats_are_completed() -> None:
-    """Broken: nobody would know what /export can write."""
+    """`/export` completes the names of the seven formats."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/cli.py
     persona = Persona("A", "", Path("a.toml"))
     session = Session(ScriptedEngine(["x"]), Opening(), Sourced())
@@ -206,7 +206,7 @@ def test_formats_are_completed() -> None:
 
 
 def test_another_persona_is_kept_under_its_own_name(home: Env, tmp_path: Path, open_store: OpenStore) -> None:
-    """Broken: a conversation would come back with the wrong character."""
+    """Each conversation is stored with its persona's name."""
     chat(home, tmp_path, "one", "/persona gourmet-cook", "two", "/resume one", "three")
     store = open_store(Paths.from_environment(home).conversations)
     assert [(c.title, c.persona) for c in store.conversations()] == [
@@ -216,14 +216,14 @@ def test_another_persona_is_kept_under_its_own_name(home: Env, tmp_path: Path, o
 
 
 def test_the_tree_is_there_without_a_log(home: Env, tmp_path: Path) -> None:
-    """Broken: who keeps nothing could not undo; or would leave a file."""
+    """With --no-log the tree commands work and nothing is written to disk."""
     result = chat(home, tmp_path, "q", "/regen", "/swipe 1", "/undo", "again", flags=("--no-log",))
     assert (result.code, result.stdout) == (0, b"A1\nA2\nA3\n")
     assert not Paths.from_environment(home).conversations.exists()
 
 
 def test_what_cannot_be_is_said(home: Env, tmp_path: Path) -> None:
-    """Broken: a slip of the finger would end the chat with a traceback."""
+    """A command that cannot be carried out is reported, and the conversation goes on."""
     wrong = (
         "/undo",
         "/regen",

@@ -1,4 +1,4 @@
-"""The clipboard: what is sent to the terminal, and what is said about it."""
+"""The clipboard: what is sent to the terminal, and the messages about it."""
 
 import base64
 import io
@@ -33,7 +33,7 @@ class Screen:
 
     @property
     def copied(self) -> str:
-        """What the terminal has in its clipboard."""
+        """The text in the terminal's clipboard."""
         data = self.out.getvalue()
         head, tail = b"\x1b]52;c;", b"\x07"
         assert data.startswith(head)
@@ -50,7 +50,7 @@ def state(screen: Screen, *said: str) -> State:
 
 
 def test_the_text_goes_to_the_terminal_and_no_farther() -> None:
-    """The terminal would show base64, or wait for the end of the sequence."""
+    """The text is sent as one OSC 52 sequence in base64, and nothing else is written."""
     screen = Screen()
     copy_to_clipboard(screen.terminal, "é\tone\ntwo\n")
     assert screen.out.getvalue() == b"\x1b]52;c;w6kJb25lCnR3bwo=\x07"
@@ -58,7 +58,7 @@ def test_the_text_goes_to_the_terminal_and_no_farther() -> None:
 
 
 def test_what_is_copied_is_harmless() -> None:
-    """Pasted into a shell, a model's escape sequence would be obeyed there."""
+    """Control and direction characters are made harmless before the text is copied."""
     screen = Screen()
     copy_to_clipboard(screen.terminal, "rm\x1b[201~ x\u202e\ud800\r\n\x00")
     assert screen.copied == "rm\u241b[201~ x\ufffd\n\u2400"
@@ -66,7 +66,7 @@ def test_what_is_copied_is_harmless() -> None:
 
 @given(st.text(max_size=40))
 def test_no_text_ends_the_sequence(text: str) -> None:
-    """What stands behind it would be obeyed by the terminal."""
+    """The output is one sequence for any text, and no copied text holds control characters."""
     screen = Screen()
     copy_to_clipboard(screen.terminal, text)
     written = screen.out.getvalue()
@@ -78,7 +78,7 @@ def test_no_text_ends_the_sequence(text: str) -> None:
 
 @pytest.mark.parametrize(("tty", "obeys"), [(False, True), (True, False)])
 def test_without_a_terminal_it_is_refused(*, tty: bool, obeys: bool) -> None:
-    """A file would get a control sequence, or a person be told that it was copied."""
+    """Without a terminal that supports control sequences the copy is refused and nothing is written."""
     screen = Screen(tty=tty, obeys=obeys)
     with pytest.raises(UsageError, match="no terminal with a clipboard"):
         copy_to_clipboard(screen.terminal, "x")
@@ -86,7 +86,7 @@ def test_without_a_terminal_it_is_refused(*, tty: bool, obeys: bool) -> None:
 
 
 def test_what_is_known_of_the_terminal_is_said() -> None:
-    """A person would believe that it was copied, and paste something else."""
+    """The remark is the terminal's known limit, that a text is long, or that a terminal may forbid it."""
     assert copy_to_clipboard(Screen(clipboard="It takes none.").terminal, "x") == "It takes none."
     assert "does not allow" in copy_to_clipboard(Screen().terminal, "x")
     assert "longer than many" in copy_to_clipboard(Screen().terminal, "x" * (MANY_BYTES + 1))
@@ -108,14 +108,14 @@ def test_what_is_known_of_the_terminal_is_said() -> None:
     ],
 )
 def test_known_obstacles(environ: dict[str, str], words: str) -> None:
-    """In tmux, where most people sit over ssh, nobody would know why nothing was copied."""
+    """Terminals with a known obstacle are recognized from the environment."""
     obstacle = Terminal.from_process(environ).clipboard
     assert words in obstacle
     assert bool(words) == bool(obstacle)
 
 
 def test_copy_takes_the_last_answer() -> None:
-    """An earlier one would be pasted."""
+    """`/copy` copies the Markdown of the last answer and reports its length."""
     screen = Screen()
     reading.copy(state(screen, "First.", "**Last** one."), "")
     assert screen.copied == "**Last** one."
@@ -134,14 +134,14 @@ def test_copy_takes_the_last_answer() -> None:
     ],
 )
 def test_copy_code_takes_the_last_block(answer: str, code: str) -> None:
-    """The fences, or the wrong block, would be run in a shell."""
+    """`/copy code` copies the last code block of the last answer, without its fences or indentation."""
     screen = Screen()
     reading.copy(state(screen, "```\nearlier\n```", answer), "code")
     assert screen.copied == code
 
 
 def test_what_cannot_be_copied_is_said() -> None:
-    """The clipboard would be emptied in silence."""
+    """`/copy` without an answer, without a code block or with an unknown word is refused."""
     screen = Screen()
     with pytest.raises(UsageError, match="no answer to copy"):
         reading.copy(state(screen), "")

@@ -1,4 +1,4 @@
-"""What is painted is what is on the screen, and no more is written than has changed."""
+"""The painter: the screen holds the painted rows, and only changes are written."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ class Recorder:
 def test_the_screen_holds_what_was_final_and_then_what_is_live(
     looks: list[tuple[list[str], list[str]]],
 ) -> None:
-    """Rows would be doubled, or stay when they are gone."""
+    """The screen holds all final rows and then the last live rows."""
     expected: list[str] = []
 
     def write(painter: Painter) -> None:
@@ -55,7 +55,7 @@ def test_the_screen_holds_what_was_final_and_then_what_is_live(
 
 
 def test_what_grows_is_only_added_to() -> None:
-    """Each token would repaint the line."""
+    """For text that grows only the new characters are written."""
     painter = Recorder()
     assert painter.paint([], rows("Hello")) == "Hello"
     assert painter.paint([], rows("Hello there")) == " there"
@@ -64,14 +64,14 @@ def test_what_grows_is_only_added_to() -> None:
 
 
 def test_what_changes_is_changed_from_there_on_in_one_update() -> None:
-    """The line would flicker, or be written whole."""
+    """Changed text is rewritten from the first change on, in one synchronized update."""
     painter = Recorder()
     painter.paint([], rows("one two", "three"))
     assert painter.paint([], rows("one 2")) == f"{BEGIN_UPDATE}\x1b[1A\r\x1b[4C\x1b[J2\x1b[?2026l"
 
 
 def test_a_style_is_written_once_and_left_at_the_end() -> None:
-    """Bold text would cost a sequence for each token, or go on behind the answer."""
+    """A style is written once while it lasts, and reset at the end."""
     painter = Recorder()
     assert painter.paint([], [Text("bo", BOLD)]) == "\x1b[1mbo"
     assert painter.paint([], [Text("bold", BOLD)]) == "ld"
@@ -81,13 +81,13 @@ def test_a_style_is_written_once_and_left_at_the_end() -> None:
 
 
 def test_without_colour_emphasis_stays() -> None:
-    """NO_COLOR would take more than colours."""
+    """Without color the text keeps its italics."""
     painter = Recorder(colour=False)
     assert painter.paint([], [Text("x", Style(color="red", italic=True))]) == "\x1b[3mx"
 
 
 def test_a_tail_that_is_taller_than_the_screen_shows_its_end() -> None:
-    """What has scrolled away would be painted over."""
+    """Of a tail taller than the screen the end is shown, and the scrollback holds each row once."""
 
     def write(painter: Painter) -> None:
         for count in range(1, 12):
@@ -101,7 +101,7 @@ def test_a_tail_that_is_taller_than_the_screen_shows_its_end() -> None:
 
 @pytest.mark.parametrize(("reflows", "up"), [(True, 3), (False, 1)])
 def test_a_narrower_terminal_has_the_tail_taken_back_row_by_row(*, reflows: bool, up: int) -> None:
-    """Half of the tail would stay above its new self, or rows above it be erased."""
+    """After the terminal becomes narrower all rows of the tail are erased, those from reflow included."""
     painter = Recorder(reflows=reflows)
     painter.paint([], rows("fifteen letters", "and fifteen mor"))
     painter.size = (8, 6)

@@ -1,4 +1,4 @@
-"""The renderer is chosen once, and looks at the answer no oftener than it should."""
+"""The choice of the renderer, its output, and how often it updates the screen."""
 
 import io
 
@@ -9,7 +9,7 @@ from hermes_cli.screen.terminal import Terminal
 
 
 class Tty(io.BytesIO):
-    """Counts how often it is written to."""
+    """A stream that counts its writes."""
 
     writes = 0
 
@@ -19,7 +19,7 @@ class Tty(io.BytesIO):
 
 
 def terminal(out: io.BytesIO, *, tty: bool = True, obeys: bool = True) -> Terminal:
-    """Return a terminal on standard output, or none."""
+    """Return a terminal whose standard output is `out`."""
     return Terminal(io.BytesIO(), out, io.StringIO(), False, tty, False, obeys=obeys)  # noqa: FBT003 - see tests/cli.py
 
 
@@ -33,13 +33,13 @@ def terminal(out: io.BytesIO, *, tty: bool = True, obeys: bool = True) -> Termin
     ],
 )
 def test_markdown_is_for_a_terminal_that_obeys(*, tty: bool, obeys: bool, plain: bool, kind: type) -> None:
-    """A pipe would get control sequences, or a person raw Markdown."""
+    """Markdown is rendered only at a terminal with control sequences, if plain text is not requested."""
     assert type(renderer(terminal(io.BytesIO(), tty=tty, obeys=obeys), plain=plain)) is kind
 
 
 @pytest.mark.parametrize("text", ["**a**\x1b[2J\r\n", "", "no end", "two\n\n"])
 def test_a_pipe_gets_the_bytes_and_one_newline(text: str) -> None:
-    """Scripts would read something that the model did not say."""
+    """A pipe gets the answer's bytes and one newline."""
     out = io.BytesIO()
     shows = renderer(terminal(out, tty=False))
     for character in text:
@@ -49,7 +49,7 @@ def test_a_pipe_gets_the_bytes_and_one_newline(text: str) -> None:
 
 
 def test_a_plain_terminal_gets_the_text_sanitised_and_its_line_ended() -> None:
-    """The prompt would stand behind the answer."""
+    """A plain terminal gets the sanitized text and a newline."""
     out = io.BytesIO()
     shows = PlainRenderer(terminal(out))
     shows.write("# a\x1b[2J")
@@ -58,7 +58,7 @@ def test_a_plain_terminal_gets_the_text_sanitised_and_its_line_ended() -> None:
 
 
 def test_twenty_looks_a_second_at_most() -> None:
-    """A fast model would keep the processor busy with painting."""
+    """The screen is updated at most once every INTERVAL_S seconds, and the whole text is printed."""
     out, now = Tty(), [0.0]
     shows = MarkdownRenderer(terminal(out), clock=lambda: now[0])
     for _ in range(1000):  # ten seconds of a hundred tokens each
@@ -70,11 +70,11 @@ def test_twenty_looks_a_second_at_most() -> None:
 
 
 def test_a_look_that_takes_long_is_taken_less_often() -> None:
-    """On a slow machine the answer's own speed would suffer."""
+    """The longer an update takes, the less often the screen is updated."""
     out, now = Tty(), [0.0]
 
     def clock() -> float:
-        now[0] += 0.05  # each look takes as long as that
+        now[0] += 0.05  # the duration of each update
         return now[0]
 
     shows = MarkdownRenderer(terminal(out), clock=clock)

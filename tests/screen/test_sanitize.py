@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001 - other alphabets are the point
-"""Nothing that a stranger wrote may steer the terminal, and nothing that a person wrote may be damaged."""
+# ruff: noqa: RUF001 - the tests need other alphabets
+"""Sanitizing removes what can control a terminal and changes no ordinary text."""
 
 import random
 import unicodedata
@@ -48,7 +48,7 @@ ORDINARY = [
 
 
 def dangerous(text: str) -> list[str]:
-    r"""Return what Unicode's own tables call control, surrogate, unassigned-forever or reordering."""
+    """Return the characters that Unicode's tables call control, surrogate, noncharacter or reordering."""
     bidi = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     return [
         c
@@ -63,18 +63,18 @@ def dangerous(text: str) -> list[str]:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_known_attacks_lose_their_teeth(attack: str) -> None:
-    """If this failed, a model or a downloaded persona could repaint the terminal or fake a notice."""
+    """The sanitized text of a known attack holds no dangerous character."""
     assert dangerous(sanitize(attack)) == []
 
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_is_untouched(text: str) -> None:
-    """If this failed, sanitising would damage somebody's language or emoji."""
+    """Ordinary text in any language, with emoji, is unchanged."""
     assert sanitize(text) == text
 
 
 def test_ten_thousand_hostile_texts_in_random_chunks() -> None:
-    """If this failed, an escape sequence split over two chunks of a stream could be put together again."""
+    """10,000 hostile texts in random chunks are sanitized as in one piece, with no dangerous character."""
     rng = random.Random(20261101)
     harmful = [chr(c) for c in range(0x110000) if dangerous(chr(c))]
     for _ in range(10_000):
@@ -90,20 +90,20 @@ def test_ten_thousand_hostile_texts_in_random_chunks() -> None:
 
 @given(any_text, any_text)
 def test_any_chunking_gives_the_same_text(a: str, b: str) -> None:
-    """If this failed, what the screen shows would depend on how the model's tokens happened to fall."""
+    """The result does not depend on how the text is cut into chunks."""
     assert sanitize(a) + sanitize(b) == sanitize(a + b)
 
 
 @given(any_text)
 def test_sanitising_twice_changes_nothing_and_the_result_can_be_written(text: str) -> None:
-    """If this failed, text that passes two layers would change, or a surrogate would crash the stream."""
+    """Sanitized text is unchanged by sanitizing again and can be encoded as UTF-8."""
     once = sanitize(text)
     assert sanitize(once) == once
     once.encode("utf-8")
 
 
 def test_stand_ins_show_what_was_there() -> None:
-    """If this failed, a reader could not tell that something was taken out, or by what."""
+    """Visible symbols replace control characters; carriage returns and direction marks are removed."""
     assert sanitize("\x1b[0m\x07\x00\x7f") == "\u241b[0m\u2407\u2400\u2421"
     assert sanitize("\x9b1m") == "\ufffd1m"
     assert sanitize("a\r\nb\rc") == "a\nbc"
@@ -113,7 +113,7 @@ def test_stand_ins_show_what_was_there() -> None:
 
 @given(any_text, st.integers(1, 200))
 def test_a_line_stays_one_line_of_bounded_length(text: str, limit: int) -> None:
-    """If this failed, a file's or a model's name could forge a second line of hermes' own notices."""
+    """A sanitized line is one line, within its limit, without dangerous characters."""
     line = sanitize_line(text, limit)
     assert len(line) <= limit
     assert not set(line) & {"\n", "\t"}
@@ -121,7 +121,7 @@ def test_a_line_stays_one_line_of_bounded_length(text: str, limit: int) -> None:
 
 
 def test_a_long_line_says_that_it_goes_on() -> None:
-    """If this failed, a cut name would look like a whole one, or a name that fits would be cut."""
+    """A line that is longer than the limit is cut and ends with an ellipsis."""
     assert sanitize_line("a\tb\nc") == "a b c"
     assert sanitize_line("x" * 10, 10) == "x" * 10
     assert sanitize_line("x" * 11, 10) == "x" * 9 + "\u2026"

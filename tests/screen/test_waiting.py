@@ -1,4 +1,4 @@
-"""The line that moves while nothing comes: it is gone before anything else is written."""
+"""The spinner during a wait: it is erased before anything else is written."""
 
 import io
 import re
@@ -13,11 +13,11 @@ from hermes_cli.screen.terminal import Terminal
 from hermes_cli.screen.waiting import FRAMES, waiting
 
 PATIENCE_S = 10
-"""How long a test waits for what should come after half a second."""
+"""Seconds that a test waits for something that takes half a second."""
 
 
 class Stderr(io.StringIO):
-    """Tells when something was written, and shows how it looks on a terminal of 80 columns."""
+    """A standard error that reports each write and draws it on a terminal of 80 columns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,11 +34,11 @@ class Stderr(io.StringIO):
         return size
 
     def wait_for_a_frame(self) -> None:
-        """Return once something was written that no one has waited for."""
+        """Wait for a write that no earlier call has waited for."""
         assert self._frames.acquire(timeout=PATIENCE_S), "nothing was drawn"
 
     def looks(self) -> str:
-        """Return what stands on the screen."""
+        """Return the text on the screen."""
         with self._lock:
             return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
 
@@ -46,12 +46,12 @@ class Stderr(io.StringIO):
 def terminal(
     err: io.StringIO, *, out_is_tty: bool = True, err_is_tty: bool = True, obeys: bool = True
 ) -> Terminal:
-    """Return a terminal; its size cannot be found out, so it has 80 columns."""
+    """Return a terminal; its size is unknown, so it has 80 columns."""
     return Terminal(io.BytesIO(), io.BytesIO(), err, False, out_is_tty, err_is_tty, obeys=obeys)  # noqa: FBT003 - see tests/cli.py
 
 
 def threads() -> list[threading.Thread]:
-    """Return the lines that still move."""
+    """Return the threads of spinners that still run."""
     return [thread for thread in threading.enumerate() if thread.name == "waiting"]
 
 
@@ -59,7 +59,7 @@ def threads() -> list[threading.Thread]:
     ("out_is_tty", "err_is_tty", "obeys"), [(False, True, True), (True, False, True), (True, True, False)]
 )
 def test_off_a_terminal_nothing_moves(*, out_is_tty: bool, err_is_tty: bool, obeys: bool) -> None:
-    """A log would fill with frames, or a teletype with control sequences."""
+    """Without a terminal that supports control sequences there is no spinner."""
     err = Stderr()
     with waiting(
         terminal(err, out_is_tty=out_is_tty, err_is_tty=err_is_tty, obeys=obeys), lambda: "x"
@@ -70,7 +70,7 @@ def test_off_a_terminal_nothing_moves(*, out_is_tty: bool, err_is_tty: bool, obe
 
 
 def test_who_gets_an_answer_at_once_sees_nothing_of_it() -> None:
-    """A line would flicker before every answer."""
+    """If the answer comes at once, no spinner is drawn."""
     err = Stderr()
     for _ in range(100):
         with waiting(terminal(err), lambda: "x") as heard:
@@ -80,7 +80,7 @@ def test_who_gets_an_answer_at_once_sees_nothing_of_it() -> None:
 
 
 def test_it_is_erased_before_the_block_goes_on() -> None:
-    """The answer's first words would stand behind the waiting, or under it."""
+    """The yielded function erases the spinner before it returns, and may be called again."""
     err = Stderr()
     with waiting(terminal(err), lambda: "waiting for the first word") as heard:
         err.wait_for_a_frame()
@@ -90,13 +90,13 @@ def test_it_is_erased_before_the_block_goes_on() -> None:
         assert err.screen.cursor.x == 0
         assert threads() == []
         err.write("An answer")
-        heard()  # each chunk may say so again
+        heard()  # each chunk may call it again
     assert err.looks() == "An answer"
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
 def test_it_is_erased_where_nothing_came(error: type[BaseException] | None) -> None:
-    """A failure, or Ctrl-C, would leave it moving over the prompt."""
+    """The spinner is erased if the block ends or raises without an answer."""
     err = Stderr()
 
     def wait() -> None:
@@ -115,7 +115,7 @@ def test_it_is_erased_where_nothing_came(error: type[BaseException] | None) -> N
 
 
 def test_it_moves_and_tells_what_is_true_now() -> None:
-    """Nobody could tell loading from hanging."""
+    """Each frame shows the next spinner character and the current text."""
     err = Stderr()
     words = iter(["loading", "waiting"])
     with waiting(terminal(err), lambda: next(words, "late")):
@@ -128,7 +128,7 @@ def test_it_moves_and_tells_what_is_true_now() -> None:
 
 @pytest.mark.parametrize("name", ["m" * 200, "模型" * 30, "two\nlines", "steers\x1b[2J"])
 def test_it_stays_in_one_row(name: str) -> None:
-    """What runs over into the next row would stay there for good."""
+    """A long text or one with control characters stays in one row."""
     err = Stderr()
     with waiting(terminal(err), lambda: f"loading {name} · Ctrl-C takes the message back"):
         err.wait_for_a_frame()
@@ -151,7 +151,7 @@ class Gone(io.StringIO):
 
 
 def test_a_terminal_that_is_gone_ends_nothing() -> None:
-    """The answer would be lost with a traceback of a thread."""
+    """If the terminal is closed, the block goes on without an exception."""
     tried = threading.Event()
     said: list[str] = []
     keep: Callable[[str], None] = said.append

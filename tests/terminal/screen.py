@@ -1,4 +1,4 @@
-"""A real terminal for tests: hermes on a pty, its screen kept by pyte."""
+"""A terminal for tests: hermes on a pty, with a screen that pyte keeps."""
 
 import os
 import re
@@ -16,14 +16,14 @@ import pyte
 PATIENCE_S = 30.0
 PROMPT = r"^> $|^>$"
 SLOWLY = {"text": "tick ", "forever": True, "delay": 0.02}
-"""A turn of the scripted engine's that goes on until it is stopped."""
+"""A turn of the scripted engine that goes on until it is stopped."""
 
 
 class Screen(pyte.HistoryScreen):
-    """A screen that keeps what comes behind a joiner.
+    """A screen that keeps the characters after a joiner.
 
-    pyte takes a character of no width that is no combining one, such as the joiner in a family's emoji, for
-    the end of what it was given to draw.
+    pyte takes a zero-width character that does not combine, such as the joiner in a family's emoji, for the
+    end of the text that it draws.
     """
 
     def draw(self, data: str) -> None:
@@ -32,7 +32,7 @@ class Screen(pyte.HistoryScreen):
 
 
 class Terminal:
-    """A running hermes, what stands on its screen, and keys to press."""
+    """A running hermes, the text on its screen, and keys to press."""
 
     def __init__(
         self, arguments: Sequence[str], env: Mapping[str, str], columns: int = 100, rows: int = 30
@@ -48,7 +48,7 @@ class Terminal:
             timeout=PATIENCE_S,
         )
         self.child.delaybeforesend = None
-        self._screen.write_process_input = self.child.send  # type: ignore[method-assign] # it is asked where its cursor is
+        self._screen.write_process_input = self.child.send  # type: ignore[method-assign] # hermes asks for the cursor's position
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +60,7 @@ class Terminal:
             self.child.close(force=True)
 
     def _read(self) -> bool:
-        """Take what hermes has written; False once it has ended."""
+        """Read what hermes has written; return False if hermes has ended."""
         try:
             data = self.child.read_nonblocking(65536, timeout=0.05)
         except pexpect.TIMEOUT:
@@ -73,7 +73,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The screen with its scrollback, one line a row, without the blanks at the ends."""
+        """The screen with its scrollback, one line for each row, without trailing blanks."""
         above = [
             "".join(line[x].data for x in range(self._screen.columns)) for line in self._screen.history.top
         ]
@@ -81,11 +81,11 @@ class Terminal:
 
     @property
     def cursor_hidden(self) -> bool:
-        """Whether the cursor was left hidden."""
+        """Whether the cursor is hidden."""
         return bool(self._screen.cursor.hidden)
 
     def expect(self, pattern: str, seconds: float = PATIENCE_S) -> str:
-        """Wait until the pattern stands on the screen, and return the screen."""
+        """Wait until the pattern is on the screen, and return the text of the screen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             alive = self._read()
@@ -102,7 +102,7 @@ class Terminal:
         self.child.setwinsize(rows, columns)
 
     def cell(self, word: str) -> Any:
-        """Return the first cell of the last place where a word stands on the screen, with its colours."""
+        """Return the first cell of a word, with its colors, in the last row that holds the word."""
         for line, text in reversed(list(enumerate(self._screen.display))):
             if word in text:
                 return self._screen.buffer[line][text.index(word)]
@@ -113,7 +113,7 @@ class Terminal:
         self.child.send(keys)
 
     def leave(self) -> int:
-        """Wait for the end and return the exit code, 128 + n for a signal."""
+        """Wait for hermes to end and return the exit code, 128 + n for signal n."""
         end = time.monotonic() + PATIENCE_S
         while self._read() and time.monotonic() < end:
             pass
@@ -124,21 +124,21 @@ class Terminal:
         return status
 
     def wait_for_quiet_keys(self) -> None:
-        """Wait until hermes has taken the keyboard, which is before it has a prompt."""
+        """Wait until hermes has switched off the echo, which it does before its first prompt."""
         end = time.monotonic() + PATIENCE_S
         while termios.tcgetattr(self.child.child_fd)[3] & termios.ECHO:
             assert time.monotonic() < end, "hermes never took the keyboard"
             time.sleep(0.005)
 
     def hang_up(self) -> int:
-        """Close the terminal, as a window that is closed does, and return the exit code."""
+        """Close the terminal as a closed window does, and return the exit code."""
         self.child.ptyproc.fileobj.close()
         self.child.closed = self.child.ptyproc.closed = True
         _, status = os.waitpid(self.child.pid, 0)
         return os.waitstatus_to_exitcode(status)
 
     def is_cooked(self) -> bool:
-        """Whether the terminal echoes and reads lines, as a shell expects to find it."""
+        """Whether the terminal echoes and reads lines, as a shell expects."""
         modes = termios.tcgetattr(self.child.child_fd)[3]
         return bool(modes & termios.ECHO and modes & termios.ICANON and modes & termios.ISIG)
 
@@ -147,7 +147,7 @@ class Terminal:
 def at_the_prompt(
     model: str, env: Mapping[str, str], *flags: str, columns: int = 100, rows: int = 30
 ) -> Iterator[Terminal]:
-    """Yield a chat with a model that has its prompt."""
+    """Yield a chat with a model, at its prompt."""
     with Terminal(["chat", "-m", model, *flags], env, columns, rows) as term:
         term.expect(PROMPT)
         yield term

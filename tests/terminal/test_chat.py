@@ -1,4 +1,4 @@
-"""`hermes chat` as a person meets it: a real process on a real pty, the scripted engine for its answers."""
+"""`hermes chat` as a process on a pty, with answers from the scripted engine."""
 
 import http.server
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_conversation(home: Env, tmp_path: Path) -> None:
-    """Nobody could talk."""
+    """Two turns are answered, Ctrl-D ends the chat with 0, and the terminal is restored."""
     model = script(tmp_path, {"text": "Hello there."}, {"text": "Bye."})
     with at_the_prompt(model, home) as term:
         term.type("Hi\r")
@@ -34,7 +34,7 @@ def test_a_conversation(home: Env, tmp_path: Path) -> None:
 
 
 def test_bare_hermes_is_chat(home: Env, tmp_path: Path) -> None:
-    """The one word that people type first would do nothing."""
+    """`hermes` without a command at a terminal is `hermes chat`."""
     with Terminal([], {**home, "OPENHERMES_MODEL": script(tmp_path)}) as term:
         term.expect(PROMPT)
         term.type("/exit\r")
@@ -42,7 +42,7 @@ def test_bare_hermes_is_chat(home: Env, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None:
-    """A stopped answer would be lost, or the program with it."""
+    """Ctrl-C stops the answer, keeps its text, and the chat goes on."""
     with at_the_prompt(script(tmp_path, SLOWLY, {"text": "fine"}), home) as term:
         term.type("Go\r")
         term.expect("tick tick tick")
@@ -55,7 +55,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None
 
 
 def test_pressing_ctrl_c_again_and_again_stops_once(home: Env, tmp_path: Path) -> None:
-    """A second Ctrl-C while stopping would throw the person out of the program."""
+    """Five times Ctrl-C during an answer stop it, and the chat goes on."""
     with at_the_prompt(script(tmp_path, SLOWLY, {"text": "fine"}), home) as term:
         term.type("Go\r")
         term.expect("tick tick")
@@ -67,7 +67,7 @@ def test_pressing_ctrl_c_again_and_again_stops_once(home: Env, tmp_path: Path) -
 
 
 def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> None:
-    """A half-typed line could not be thrown away."""
+    """Ctrl-C clears the line; on an empty line it prints how to leave."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type("nonsense")
         term.expect("> nonsense")
@@ -79,7 +79,7 @@ def test_ctrl_c_at_the_prompt_empties_the_line(home: Env, tmp_path: Path) -> Non
 
 
 def test_a_command_may_go_on_in_the_next_line(home: Env, tmp_path: Path) -> None:
-    """A system prompt of several lines could not be given."""
+    """The argument of a pasted command may have several lines."""
     with at_the_prompt(script(tmp_path), home) as term:
         term.type("\x1b[200~/system\nFirst.\nSecond.\x1b[201~\r")
         term.expect("The system prompt is changed")
@@ -92,7 +92,7 @@ def test_a_command_may_go_on_in_the_next_line(home: Env, tmp_path: Path) -> None
 def test_a_signal_leaves_the_terminal_as_it_was(
     home: Env, tmp_path: Path, number: signal.Signals, code: int, place: str
 ) -> None:
-    """The shell afterwards would not echo, or have no cursor."""
+    """SIGTERM and SIGHUP end the chat with 128 + n and restore the terminal."""
     with at_the_prompt(script(tmp_path, SLOWLY), home) as term:
         if place == "answer":
             term.type("Go\r")
@@ -106,7 +106,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(
 
 @pytest.mark.parametrize("milliseconds", range(0, 60, 6))
 def test_a_signal_while_the_prompt_is_drawn_ends_it(home: Env, tmp_path: Path, milliseconds: int) -> None:
-    """prompt_toolkit's event loop would swallow the signal and wait for ENTER, for ever."""
+    """SIGTERM while the prompt is drawn ends the chat, in spite of prompt_toolkit's event loop."""
     with at_the_prompt(script(tmp_path), home) as term:
         term.type("/")
         time.sleep(milliseconds / 1000)
@@ -118,7 +118,7 @@ def test_a_signal_while_the_prompt_is_drawn_ends_it(home: Env, tmp_path: Path, m
 
 @pytest.mark.parametrize("verb", ["ask", "chat"])
 def test_a_terminal_that_goes_away_ends_it_as_a_hangup_does(home: Env, tmp_path: Path, verb: str) -> None:
-    """A closed window would be called a mistake in hermes, or a full disk."""
+    """If the terminal is closed, hermes ends with 129, as by SIGHUP."""
     with Terminal([verb, "-m", script(tmp_path, SLOWLY), *(["x"] if verb == "ask" else [])], home) as term:
         if verb == "chat":
             term.expect(PROMPT)
@@ -128,7 +128,7 @@ def test_a_terminal_that_goes_away_ends_it_as_a_hangup_does(home: Env, tmp_path:
 
 
 def test_ctrl_c_while_another_model_loads_keeps_the_old_one(starter_home: Env) -> None:
-    """Every turn after it would fail: no model would be loaded."""
+    """Ctrl-C while `/model` loads leaves a model that answers."""
     with Terminal(["chat", "-m", "starter", "--max-tokens", "4"], starter_home) as term:
         term.expect(PROMPT)
         for _ in range(3):
@@ -141,7 +141,7 @@ def test_ctrl_c_while_another_model_loads_keeps_the_old_one(starter_home: Env) -
 
 
 def test_ctrl_z_and_fg_in_an_answer_keep_the_keys_quiet(home: Env, tmp_path: Path) -> None:
-    """After `fg` keys would run through the answer, and Enter would not send."""
+    """After a stop and a continue in mid-answer hermes switches the echo off again."""
     with at_the_prompt(script(tmp_path, SLOWLY), home) as term:
         term.type("Go\r")
         term.expect("tick tick")
@@ -154,7 +154,7 @@ def test_ctrl_z_and_fg_in_an_answer_keep_the_keys_quiet(home: Env, tmp_path: Pat
 
 
 def test_what_is_typed_during_an_answer_waits_for_the_prompt(home: Env, tmp_path: Path) -> None:
-    """Keys would run through the answer on the screen, or be lost."""
+    """Keys that are typed during an answer are not echoed, and are read at the next prompt."""
     answer = {"text": "abcdefghijklmnopqrstuvwxyz", "delay": 0.03}
     with at_the_prompt(script(tmp_path, answer, {"text": "second"}), home) as term:
         term.type("Go\r")
@@ -165,7 +165,7 @@ def test_what_is_typed_during_an_answer_waits_for_the_prompt(home: Env, tmp_path
 
 
 def test_what_is_typed_while_the_model_loads_is_sent_once_it_is_there(home: Env, tmp_path: Path) -> None:
-    """The first question of somebody who types fast would be lost, or come out as a paste."""
+    """A line that is typed before the first prompt is sent as a turn."""
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
         term.wait_for_quiet_keys()
         term.type("Go\r")
@@ -173,7 +173,7 @@ def test_what_is_typed_while_the_model_loads_is_sent_once_it_is_there(home: Env,
 
 
 def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None:
-    """Each pasted line would be sent by itself."""
+    """A paste of several lines is one turn."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type("\x1b[200~one\ntwo\n/exit\x1b[201~\r")
         term.expect("Hermes 2\nfine")
@@ -182,7 +182,7 @@ def test_a_paste_of_several_lines_is_one_turn(home: Env, tmp_path: Path) -> None
 
 
 def test_commands_and_their_arguments_complete(home: Env, tmp_path: Path) -> None:
-    """Personas would have to be known by heart."""
+    """Command names and personas are completed."""
     with at_the_prompt(script(tmp_path), home) as term:
         term.type("/per")
         term.expect(r"start a new conversation")
@@ -193,7 +193,7 @@ def test_commands_and_their_arguments_complete(home: Env, tmp_path: Path) -> Non
 
 
 def test_the_models_text_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:
-    """A model could set the title, write the clipboard, or hide what it says."""
+    """No control sequence or direction character in the model's text reaches the terminal."""
     evil = {"text": "a\x1b]0;owned\x07b\x1b[8mc\u202ed\x9b31me"}
     with at_the_prompt(script(tmp_path, evil), home) as term:
         term.type("Go\r")
@@ -203,7 +203,7 @@ def test_the_models_text_cannot_steer_the_terminal(home: Env, tmp_path: Path) ->
 
 
 def test_typed_lines_are_kept_for_the_owner_alone(home: Env, tmp_path: Path) -> None:
-    """Arrow-up would find nothing in the next session, or others could read what was typed."""
+    """Arrow-up recalls a line of the last session, and only the owner can read the history file."""
     history = Path(home["OPENHERMES_HOME"]) / "state" / "history"
     for round_ in range(2):
         with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
@@ -219,7 +219,7 @@ def test_typed_lines_are_kept_for_the_owner_alone(home: Env, tmp_path: Path) -> 
 
 
 def test_a_home_that_cannot_be_written_is_said_and_no_more(home: Env, tmp_path: Path) -> None:
-    """On a read-only home the chat would not start."""
+    """If the history cannot be written, a message reports it and the chat works."""
     Path(home["OPENHERMES_HOME"]).mkdir()
     (Path(home["OPENHERMES_HOME"]) / "state").write_text("a file in the folder's place")
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
@@ -230,7 +230,7 @@ def test_a_home_that_cannot_be_written_is_said_and_no_more(home: Env, tmp_path: 
 
 
 def test_a_failure_at_the_start_is_one_message(home: Env) -> None:
-    """A wrong name would end in a traceback."""
+    """An unknown model ends the chat with exit code 69 and no traceback."""
     with Terminal(["chat", "-m", "openhermes-3"], home) as term:
         assert term.leave() == 69
         assert "openhermes-3" in term.text
@@ -238,7 +238,7 @@ def test_a_failure_at_the_start_is_one_message(home: Env) -> None:
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):
-    """A hub that is there, and that is all it is."""
+    """A hub that answers every request with an empty page."""
 
     def _answer(self) -> None:
         self.send_response(200)
@@ -252,7 +252,7 @@ class _Hub(http.server.BaseHTTPRequestHandler):
 
 
 def test_with_a_hub_in_reach_a_person_is_asked(home: Env, starter_path: Path) -> None:
-    """A first run would fetch gigabytes unasked, or never offer the real model."""
+    """If the hub can be reached, a first run asks which model to fetch."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as hub:
         threading.Thread(target=hub.serve_forever, daemon=True).start()
         env = {**home, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}"}
@@ -261,14 +261,14 @@ def test_with_a_hub_in_reach_a_person_is_asked(home: Env, starter_path: Path) ->
             assert "openhermes-2" in text
             models = Path(home["OPENHERMES_HOME"]) / "data" / "models"
             models.mkdir(parents=True, exist_ok=True)
-            os.link(starter_path, models / starter_path.name)  # already there, so that Enter fetches nothing
+            os.link(starter_path, models / starter_path.name)  # installed, so that Enter fetches nothing
             term.type("\r")
             term.expect(PROMPT)
         hub.shutdown()
 
 
 def test_alt_left_and_right_swipe(home: Env, tmp_path: Path) -> None:
-    """Roleplayers would have to type a command for each answer they look at."""
+    """Alt-Right generates another answer and Alt-Left returns to the first; a line with text is no swipe."""
     model = script(tmp_path, {"text": "First one."}, {"text": "Second one."})
     with at_the_prompt(model, home) as term:
         term.type("Go\r")
@@ -277,13 +277,13 @@ def test_alt_left_and_right_swipe(home: Env, tmp_path: Path) -> None:
         term.expect(r"Second one\.\n\n\(2 of 2\)\n>")
         term.type("\x1b[1;3D")  # Alt-Left
         term.expect(r"\(1 of 2\)\nHermes 2\nFirst one\.\n\n>")
-        term.type("no\x1b[1;3Dt swiped\x03")  # on a line with text it is not for this
+        term.type("no\x1b[1;3Dt swiped\x03")  # in a line with text it does not swipe
         term.type("/tree\r")
         term.expect(r">    2   it: First one\.\n     3   it: Second one\.")
 
 
 def test_edit_puts_the_turn_into_the_prompt(home: Env, tmp_path: Path) -> None:
-    """The turn would have to be typed anew; Ctrl-C would lose it."""
+    """`/edit` puts the last turn into the line; Ctrl-C cancels, and Enter sends the changed turn."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
     with at_the_prompt(model, home) as term:
         term.type("Tell me of ships\r")
@@ -302,7 +302,7 @@ def test_edit_puts_the_turn_into_the_prompt(home: Env, tmp_path: Path) -> None:
 
 
 def test_what_is_forgotten_does_not_come_back_with_the_arrow_key(home: Env, tmp_path: Path) -> None:
-    """`/forget` would leave every question in the input history."""
+    """`/forget` removes the typed lines from the history and from every file."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
     with at_the_prompt(model, home) as term:
         term.type("marmalade\r")
@@ -320,7 +320,7 @@ def test_what_is_forgotten_does_not_come_back_with_the_arrow_key(home: Env, tmp_
 
 
 def test_nothing_that_is_typed_is_written_without_a_log(home: Env, tmp_path: Path) -> None:
-    """`--no-log` would keep the questions, in the input history."""
+    """With --no-log typed lines can be recalled, but no file is written."""
     with Terminal(["chat", "--no-log", "-m", script(tmp_path, {"text": "One."})], home) as term:
         term.expect(PROMPT)
         term.type("marmalade\r")
@@ -333,7 +333,7 @@ def test_nothing_that_is_typed_is_written_without_a_log(home: Env, tmp_path: Pat
 
 
 def test_a_second_window_is_asked(home: Env, tmp_path: Path) -> None:
-    """Somebody who has the conversation open elsewhere could neither read it nor go on."""
+    """A second window can read along in a conversation that is open elsewhere, or fork it."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
     with at_the_prompt(model, home) as first:
         first.type("ships\r")
@@ -357,7 +357,7 @@ def test_a_second_window_is_asked(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_stopped_answer_is_marked_when_it_comes_back(home: Env, tmp_path: Path) -> None:
-    """Half an answer would look like a whole one."""
+    """A stopped answer is marked when the conversation is shown again."""
     with at_the_prompt(script(tmp_path, SLOWLY), home) as term:
         term.type("Go\r")
         term.expect("tick tick tick")
@@ -370,7 +370,7 @@ def test_a_stopped_answer_is_marked_when_it_comes_back(home: Env, tmp_path: Path
 
 
 def test_a_stopped_answer_goes_on(home: Env, tmp_path: Path) -> None:
-    """`/continue` would be a new question."""
+    """`/continue` extends a stopped answer."""
     with at_the_prompt(script(tmp_path, SLOWLY, {"text": "and tock."}), home) as term:
         term.type("Go\r")
         term.expect("tick tick tick")
@@ -383,8 +383,8 @@ def test_a_stopped_answer_goes_on(home: Env, tmp_path: Path) -> None:
 
 
 def test_every_command_answers_at_a_terminal(home: Env, tmp_path: Path) -> None:
-    """A command that nobody tried would end in a traceback."""
-    os.chmod(tmp_path, 0o700)  # noqa: PTH101 - a folder of one's own to write to
+    """Every command but `/exit` and `/edit` runs without a traceback."""
+    os.chmod(tmp_path, 0o700)  # noqa: PTH101 - a folder that can be written
     with at_the_prompt(script(tmp_path, *[{"text": "answer"}] * 9), home, rows=40) as term:
         term.type("one\r")
         term.expect(r"Hermes 2\nanswer\n\n>")
@@ -404,7 +404,7 @@ def test_every_command_answers_at_a_terminal(home: Env, tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_hermes_leaves_the_terminal_as_it_was(home: Env, tmp_path: Path) -> None:
-    """A crash would leave a shell without echo, or in italics."""
+    """After an exception in hermes the terminal is restored and the exit code is 1."""
     with at_the_prompt(script(tmp_path, {"text": "*so", "error": "mistake"}), home) as term:
         term.type("Go\r")
         assert term.leave() == 1
@@ -415,7 +415,7 @@ def test_a_mistake_in_hermes_leaves_the_terminal_as_it_was(home: Env, tmp_path: 
 
 
 def test_a_character_is_played_with_its_greetings_and_its_lore(home: Env, tmp_path: Path) -> None:
-    """A roleplayer could not choose how the story begins, nor see why a character knows something."""
+    """A character's greetings are swiped, and `/lore` and `/context` show its lore."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "sera.toml").write_text(
@@ -439,7 +439,7 @@ def test_a_character_is_played_with_its_greetings_and_its_lore(home: Env, tmp_pa
 
 
 def test_what_no_longer_fits_is_said_once(home: Env, tmp_path: Path) -> None:
-    """Context would be cut in silence at the terminal."""
+    """One message reports that turns are left out of the full context window."""
     model = script(tmp_path, *[{"text": "x" * 60}] * 6, context_size=500)
     with at_the_prompt(model, home) as term:
         for turn in range(5):

@@ -1,4 +1,4 @@
-"""How answers look, in which colours, and what a resize leaves of them, on a real terminal."""
+"""Answers on a terminal: Markdown, colors, the toolbar, resizing and the clipboard."""
 
 import base64
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_markdown_is_shown_and_plain_text_on_wish(home: Env, tmp_path: Path) -> None:
-    """Answers would be full of marks, or nobody could see the marks."""
+    """Answers are shown as Markdown, and after `/plain` as they are written."""
     text = "# Title\n\nThis is **bold** and *soft* `code`.\n\n```python\ndef f(): pass\n```\n"
     with at_the_prompt(script(tmp_path, {"text": text}, {"text": text}), home) as term:
         term.type("Go\r")
@@ -40,7 +40,7 @@ def test_markdown_is_shown_and_plain_text_on_wish(home: Env, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_who_wants_no_colours_gets_none(home: Env, tmp_path: Path, variable: str, value: str) -> None:
-    """A colour-blind person, or a terminal that is a teletype, would get colours."""
+    """With NO_COLOR or TERM=dumb no color is written, with TERM=dumb no other control sequence either."""
     with Terminal(
         ["chat", "-m", script(tmp_path, {"text": "**bold** `code`"})], {**home, variable: value}
     ) as term:
@@ -57,7 +57,7 @@ def test_who_wants_no_colours_gets_none(home: Env, tmp_path: Path, variable: str
 
 
 def test_forced_colours_go_into_a_pipe_on_standard_error_alone(home: Env, tmp_path: Path) -> None:
-    """CI logs would be grey although colours were asked for, or answers be coloured."""
+    """FORCE_COLOR colors errors in a pipe, but not the answer."""
     command = [sys.executable, "-m", "hermes_cli", "ask", "-m"]
     env = {**os.environ, **home, "FORCE_COLOR": "1"}
     answer = [*command, script(tmp_path, {"text": "**x**"}), "y"]
@@ -70,7 +70,7 @@ def test_forced_colours_go_into_a_pipe_on_standard_error_alone(home: Env, tmp_pa
 
 
 def test_ask_at_a_terminal_shows_markdown(home: Env, tmp_path: Path) -> None:
-    """The answer would look otherwise than in a chat, or steer the terminal."""
+    """`hermes ask` at a terminal shows Markdown, and the answer cannot set colors."""
     text = "**bold** &#27;[31m\x1b[31mred"
     with Terminal(["ask", "-m", script(tmp_path, {"text": text}), "x"], home) as term:
         assert term.leave() == 0
@@ -79,16 +79,16 @@ def test_ask_at_a_terminal_shows_markdown(home: Env, tmp_path: Path) -> None:
 
 
 def test_the_toolbar_is_gone_where_there_is_no_room(home: Env, tmp_path: Path) -> None:
-    """On a narrow terminal it would be broken over several lines."""
+    """There is no toolbar on a terminal of 30 columns."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home, columns=30) as term:
         term.type("Go\r")
         assert "tokens" not in term.expect(r"Hermes 2\nfine\n\n>")
 
 
 def test_a_resize_in_mid_answer_doubles_nothing(home: Env, tmp_path: Path) -> None:
-    """Half of the answer would stand there twice."""
+    """After resizes in mid-answer no word is on the screen twice."""
     words = [f"word{n:03}" for n in range(120)]
-    env = {**home, "XTERM_VERSION": "XTerm(390)"}  # pyte breaks no row anew but cuts it, as xterm does
+    env = {**home, "XTERM_VERSION": "XTerm(390)"}  # pyte cuts rows and does not reflow them, as xterm
     answer = {"text": " ".join(words), "delay": 0.004}
     with at_the_prompt(script(tmp_path, answer), env, columns=100) as term:
         term.type("Go\r")
@@ -102,7 +102,7 @@ def test_a_resize_in_mid_answer_doubles_nothing(home: Env, tmp_path: Path) -> No
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux, which breaks rows anew")
 def test_a_resize_in_mid_answer_loses_nothing(home: Env, tmp_path: Path) -> None:
-    """In a terminal that breaks its rows anew the tail would be erased in the wrong place."""
+    """After resizes in mid-answer in tmux, which reflows rows, each word is there exactly once."""
     words = [f"word{n:03}" for n in range(200)]
     model = script(tmp_path, {"text": " ".join(words) + "\n\nThe end.", "delay": 0.004})
     socket = str(tmp_path / "tmux")
@@ -134,9 +134,9 @@ def test_a_resize_in_mid_answer_loses_nothing(home: Env, tmp_path: Path) -> None
 
 
 def test_copy_writes_to_the_clipboard_and_says_what_it_knows(home: Env, tmp_path: Path) -> None:
-    """An answer could not be taken along, or a person would believe that it was."""
+    """`/copy code` writes the code block to the clipboard and prints the limit of tmux."""
     text = "Here:\n\n```sh\nls -l\n```\n"
-    env = {**home, "TMUX": "/tmp/x,1,0"}  # noqa: S108 - no file: the sign of tmux
+    env = {**home, "TMUX": "/tmp/x,1,0"}  # noqa: S108 - not a file: the variable of tmux
     with at_the_prompt(script(tmp_path, {"text": text}), env) as term:
         term.type("/copy\r")
         term.expect("no answer to copy yet")

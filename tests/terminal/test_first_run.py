@@ -1,4 +1,4 @@
-"""The first minute: an empty home, the real starter, a real terminal, real pipes."""
+"""The first run: an empty home, the real starter model, a terminal and pipes."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def whole(env: Env) -> dict[str, str]:
 
 
 def test_from_an_empty_home_to_an_answer_by_edward_elric(home: Env) -> None:
-    """A stranger's first minute would fail: fetch, load, greeting, question, answer."""
+    """From an empty home one command fetches and loads the starter, greets once and answers."""
     with Terminal(
         ["chat", "--persona", "edward-elric", "--max-tokens", "40", "--seed", "1"], whole(home)
     ) as term:
@@ -47,7 +47,7 @@ def test_from_an_empty_home_to_an_answer_by_edward_elric(home: Env) -> None:
 
 
 def test_a_pipe_gets_the_answer_alone(starter_home: Env) -> None:
-    """`echo … | hermes ask > file` would put notices into the file."""
+    """In a pipe standard output is the answer, and `ask --json` writes nothing to standard error."""
     done = subprocess.run(
         hermes("ask", "--max-tokens", "30"),
         input=b"Name three colours.",
@@ -69,10 +69,10 @@ def test_a_pipe_gets_the_answer_alone(starter_home: Env) -> None:
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(home: Env, tmp_path: Path) -> None:
-    """`hermes ask … | head -1` would end in a traceback, or never."""
+    """`hermes ask … | head -1` ends with exit code 141 and no traceback."""
     model = script(
         tmp_path, {"text": "line\n", "forever": True, "delay": 0.002}
-    )  # the reader must have the time
+    )  # slow enough for `head` to end first
     command = f"{' '.join(hermes('ask', '-m', model, 'x'))}; echo $? >&2"
     done = subprocess.run(
         ["/bin/bash", "-c", f"({command}) | head -1"],
@@ -91,7 +91,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(home: Env, tmp_path: Path) -> 
 def test_a_signal_ends_ask_with_its_own_code_and_keeps_what_was_said(
     home: Env, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """A script could not tell a stopped answer from a whole one, or would lose it."""
+    """A signal ends `hermes ask` with 128 + n; the text so far is printed, with a newline."""
     model = script(tmp_path, {"text": "tick ", "forever": True, "delay": 0.01})
     with subprocess.Popen(
         hermes("ask", "-m", model, "x"),
@@ -111,7 +111,7 @@ def test_a_signal_ends_ask_with_its_own_code_and_keeps_what_was_said(
 
 
 def test_a_signal_while_the_model_prefills_ends_it_at_once(starter_home: Env) -> None:
-    """Ctrl-C would wait for a prompt of thousands of tokens to be read."""
+    """SIGINT during the prefill of a long prompt ends `hermes ask` within two seconds."""
     with subprocess.Popen(
         hermes("ask"),
         stdin=subprocess.PIPE,
@@ -131,7 +131,7 @@ def test_a_signal_while_the_model_prefills_ends_it_at_once(starter_home: Env) ->
 
 
 def test_a_full_disk_is_said(home: Env, tmp_path: Path) -> None:
-    """An answer cut by a full disk would pass for a whole one."""
+    """A full disk is reported with exit code 75."""
     model = script(tmp_path, {"text": "answer"})
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -148,7 +148,7 @@ def test_a_full_disk_is_said(home: Env, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [0.04, 0.07, 0.1, 0.15])
 def test_ctrl_c_in_the_first_moments_is_quiet(home: Env, tmp_path: Path, seconds: float) -> None:
-    """Somebody who changes their mind at once would be shown a traceback from an import."""
+    """Ctrl-C in the first moments ends hermes without a traceback from its modules."""
     with subprocess.Popen(
         hermes("ask", "-m", script(tmp_path, {"text": "tick ", "forever": True, "delay": 0.01}), "x"),
         stdin=subprocess.DEVNULL,
@@ -161,12 +161,12 @@ def test_ctrl_c_in_the_first_moments_is_quiet(home: Env, tmp_path: Path, seconds
         assert child.stderr is not None
         told = child.stderr.read().decode()
         assert "app.py" not in told
-        # Before the first line of hermes Python itself ends: by the signal, or with 1 while it imports.
+        # Before hermes runs, Python ends: by the signal, or with 1 during its own imports.
         assert child.wait(10) in {130, -signal.SIGINT, *([] if "hermes_cli" in told else [1])}
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one(starter_home: Env, tmp_path: Path) -> None:
-    """After a wrong `/model` every turn would fail."""
+    """If `/model` fails, the next turn is answered by the old model."""
     (tmp_path / "wrong.toml").write_text("turns = 3")
     done = subprocess.run(
         hermes("chat", "--max-tokens", "3"),

@@ -1,4 +1,4 @@
-"""A chat whose model is still loading, cannot be loaded, or has not said a word, on a real terminal."""
+"""A chat on a terminal while its model loads, if that fails, and before the first token."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_first_key_is_taken_while_the_model_loads(home: Env, tmp_path: Path) -> None:
-    """A person would wait for the model before the first word could be typed."""
+    """While the model loads a message can be typed and sent; it is answered afterwards."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, load=3.0), home) as term:
-        term.expect(r"^\S loading scripted · /")  # the plan, as far as there is room
+        term.expect(r"^\S loading scripted · /")  # the plan follows, as far as there is room
         term.type("Hello")
         term.expect(r"^> Hello$")
         assert "loading scripted" in term.text
@@ -28,7 +28,7 @@ def test_the_first_key_is_taken_while_the_model_loads(home: Env, tmp_path: Path)
 
 
 def test_a_message_that_was_sent_early_can_be_taken_back(home: Env, tmp_path: Path) -> None:
-    """It would be lost, or sent all the same."""
+    """Ctrl-C while the model loads returns the message to the prompt."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, load=3.0), home) as term:
         term.type("Hello\r")
         term.expect("Ctrl-C takes the message back")
@@ -41,7 +41,7 @@ def test_a_message_that_was_sent_early_can_be_taken_back(home: Env, tmp_path: Pa
 
 
 def test_a_model_that_cannot_be_loaded_is_said_and_the_line_stays(home: Env, tmp_path: Path) -> None:
-    """What was being typed would be lost with the program."""
+    """A failed load is reported, the typed line stays, and `/model` loads another model."""
     with at_the_prompt(script(tmp_path, load=1.0, broken="out-of-memory"), home) as term:
         term.type("half a li")
         term.expect(r"the script says: out-of-memory")
@@ -60,7 +60,7 @@ def test_a_model_that_cannot_be_loaded_is_said_and_the_line_stays(home: Env, tmp
 
 
 def test_leaving_without_a_model_says_why_in_the_exit_code(home: Env, tmp_path: Path) -> None:
-    """A script around it would take it for a chat that went well."""
+    """Leaving a chat whose model could not be loaded gives the exit code of that error."""
     with Terminal(["chat", "-m", script(tmp_path, broken="out-of-memory")], home) as term:
         term.expect("the script says")
         term.type("\x04")
@@ -68,7 +68,7 @@ def test_leaving_without_a_model_says_why_in_the_exit_code(home: Env, tmp_path: 
 
 
 def test_ctrl_c_before_the_first_word_gives_the_message_back(home: Env, tmp_path: Path) -> None:
-    """A long prompt that was sent too early would have to be typed again."""
+    """Ctrl-C during prefill returns the message to the prompt, and Enter sends it again."""
     model = script(tmp_path, {"text": "late", "prefill": 60}, {"text": "fine"})
     with at_the_prompt(model, home) as term:
         term.type("Tell me\r")
@@ -81,7 +81,7 @@ def test_ctrl_c_before_the_first_word_gives_the_message_back(home: Env, tmp_path
 
 
 def test_ask_tells_at_a_terminal_what_it_waits_for(home: Env, tmp_path: Path) -> None:
-    """A long prompt on a slow machine would look like a hang."""
+    """`hermes ask` at a terminal shows the progress of the prefill, then erases it."""
     model = script(tmp_path, {"text": "a word at last", "prefill": 3})
     with Terminal(["ask", "-m", model, "x"], home) as term:
         term.expect(r"^. reading the prompt: [1-9]\d* of \d+ tokens · \d s$")
@@ -91,7 +91,7 @@ def test_ask_tells_at_a_terminal_what_it_waits_for(home: Env, tmp_path: Path) ->
 
 
 def test_ask_that_shows_the_whole_at_once_says_that_it_writes(home: Env, tmp_path: Path) -> None:
-    """With --no-stream nothing would move for a minute."""
+    """`hermes ask --no-stream` shows that it is writing the answer, then erases that line."""
     model = script(tmp_path, {"text": "a word at last", "delay": 0.2})
     with Terminal(["ask", "-m", model, "--no-stream", "x"], home) as term:
         term.expect(r"^. writing the answer · \d s$")
@@ -102,7 +102,7 @@ def test_ask_that_shows_the_whole_at_once_says_that_it_writes(home: Env, tmp_pat
 
 @pytest.mark.long
 def test_a_model_whose_process_was_killed_is_told_once(starter_home: Env) -> None:
-    """The prompt would complain for ever, or the conversation be lost with the model."""
+    """That the model's process has ended is reported once; `/model` starts it again."""
     with Terminal(["chat"], starter_home) as term:
         term.expect("of 8,192 tokens")
         for child in psutil.Process(term.child.pid).children():

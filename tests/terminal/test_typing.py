@@ -1,4 +1,4 @@
-"""What a person types and pastes at the prompt, on a real terminal."""
+"""Typing and pasting at the prompt, on a terminal."""
 
 import stat
 import time
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def editor(folder: Path, text: str) -> str:
-    """Return an editor that writes a text, and beside it what it was given."""
+    """Return an editor that copies its file to `given` and writes a text to it."""
     path = folder / "editor"
     path.write_text(f"#!/bin/sh\ncp \"$1\" '{folder}/given'\nprintf '%s' '{text}' > \"$1\"\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -25,7 +25,7 @@ def editor(folder: Path, text: str) -> str:
 
 
 def test_a_large_paste_is_folded_and_sent_whole(home: Env, tmp_path: Path) -> None:
-    """It would fill the screen, or lose its end."""
+    """A large paste is shown as a mark, sent in full and in full in the history."""
     lines = [f"line {n}" for n in range(312)]
     with at_the_prompt(script(tmp_path, {"text": "fine"}, context_size=9999), home) as term:
         term.type("Look: " + PASTE.format("\r".join(lines)))
@@ -41,7 +41,7 @@ def test_a_large_paste_is_folded_and_sent_whole(home: Env, tmp_path: Path) -> No
 
 
 def test_a_paste_of_megabytes_is_refused_at_once(home: Env, tmp_path: Path) -> None:
-    """The prompt would be dead for a minute."""
+    """A paste of 3 MB is refused with its length, and the line stays."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type("before ")
         for piece in [PASTE[:6], *["x" * 10_000 + "\r"] * 300, PASTE[8:]]:
@@ -52,7 +52,7 @@ def test_a_paste_of_megabytes_is_refused_at_once(home: Env, tmp_path: Path) -> N
 
 
 def test_a_block_between_triple_quotes_is_one_turn(home: Env, tmp_path: Path) -> None:
-    """Whoever comes from another program would send half of a text, or leave with /bye in it."""
+    """A block between triple quotes is one turn, even if a line in it is a command."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type('"""/bye\rtwo\r\rfour"""\r')
         term.expect(r"Hermes 2\nfine")
@@ -61,7 +61,7 @@ def test_a_block_between_triple_quotes_is_one_turn(home: Env, tmp_path: Path) ->
 
 
 def test_new_lines_by_keys_and_by_command(home: Env, tmp_path: Path) -> None:
-    """A message of several lines could not be typed."""
+    """Alt-Enter and Ctrl-J start a new line; after `/multiline` Enter does, and Alt-Enter sends."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, {"text": "good"}), home) as term:
         term.type("a\x1b\rb\nc\r")
         term.expect(r"^> a\n\. b\n\. c\nHermes 2\nfine\n\n>")
@@ -74,7 +74,7 @@ def test_new_lines_by_keys_and_by_command(home: Env, tmp_path: Path) -> None:
 
 
 def test_the_editor_opens_with_the_line_and_gives_it_back(home: Env, tmp_path: Path) -> None:
-    """Ctrl-X Ctrl-E would do nothing, or lose the line."""
+    """Ctrl-X Ctrl-E opens the line in $EDITOR, and the saved text replaces it."""
     env = {**home, "EDITOR": editor(tmp_path, "from the editor")}
     with at_the_prompt(script(tmp_path, {"text": "fine"}), env) as term:
         term.type("a draft\x18\x05")
@@ -85,7 +85,7 @@ def test_the_editor_opens_with_the_line_and_gives_it_back(home: Env, tmp_path: P
 
 
 def test_edit_opens_an_earlier_turn_in_the_editor(home: Env, tmp_path: Path) -> None:
-    """A long message could only be mended in one line."""
+    """`/edit` opens the last turn in $EDITOR, and the saved text is the new turn."""
     env = {**home, "EDITOR": editor(tmp_path, "better words")}
     with at_the_prompt(script(tmp_path, {"text": "One."}, {"text": "Two."}), env) as term:
         term.type("some words\r")
@@ -100,7 +100,7 @@ def test_edit_opens_an_earlier_turn_in_the_editor(home: Env, tmp_path: Path) -> 
 
 
 def test_files_sessions_and_models_complete(home: Env, tmp_path: Path) -> None:
-    """Paths and numbers would have to be known by heart."""
+    """The arguments of `/file` and `/resume` are completed."""
     (tmp_path / "a long name.txt").write_text("What the file says.")
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type(f"/file {tmp_path}/a l")
@@ -119,7 +119,7 @@ def test_files_sessions_and_models_complete(home: Env, tmp_path: Path) -> None:
 
 
 def test_history_is_shared_by_windows_and_keeps_no_secret(home: Env, tmp_path: Path) -> None:
-    """A line would be found in one window only; a password would come back with the arrow key."""
+    """Windows share the history by arrow, search and suggestion; it has no line after a space."""
     model = script(tmp_path, *[{"text": "ok"}] * 4)
     with Terminal(["chat", "-m", model], home) as one, Terminal(["chat", "-m", model], home) as two:
         one.expect(PROMPT)
@@ -139,20 +139,20 @@ def test_history_is_shared_by_windows_and_keeps_no_secret(home: Env, tmp_path: P
         two.type("\x03")
         two.expect(r"leaves\.\n>$")
         two.type("firs")
-        two.expect(r"leaves\.\n> first window$")  # the grey suggestion
+        two.expect(r"leaves\.\n> first window$")  # the gray suggestion
         two.type("\x1b[C\r")
         two.expect(r"^> first window\nHermes 2\nok")
     assert "secret" not in (Path(home["OPENHERMES_HOME"]) / "state" / "history").read_text()
 
 
 def test_vi_keys_by_config(home: Env, tmp_path: Path) -> None:
-    """Whoever types vi all day could not."""
+    """`keys = "vi"` in the config enables vi keys."""
     config = Path(home["OPENHERMES_HOME"]) / "config"
     config.mkdir(parents=True)
     (config / "config.toml").write_text('keys = "vi"\n')
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type("wrong word\x1b")
-        time.sleep(0.7)  # Escape waits for what may follow it
+        time.sleep(0.7)  # Escape waits for a key that may follow
         term.type("bcwright\r")
         term.expect(r"^> wrong right\nHermes 2\nfine")
 
@@ -165,7 +165,7 @@ RUBBISH = [
 
 @pytest.mark.parametrize("keys", RUBBISH)
 def test_nothing_that_is_typed_ends_the_loop(home: Env, tmp_path: Path, keys: str) -> None:
-    """A key beside another, or a paste of rubbish, would end the conversation."""
+    """No control key, sequence or paste ends the chat."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, {"text": "fine"}), home) as term:
         term.child.send(keys.encode("utf-8", "surrogateescape"))
         time.sleep(0.1)
@@ -175,7 +175,7 @@ def test_nothing_that_is_typed_ends_the_loop(home: Env, tmp_path: Path, keys: st
 
 
 def test_a_line_that_is_edited_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:
-    """A conversation that somebody sent would act from within the prompt."""
+    """Control and direction characters in the line are not written to the terminal."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.child.send(PASTE.format("a\x9b31mb\u202ec\u200fd").encode())
         term.expect(r"^> a.31mb.c.d$")

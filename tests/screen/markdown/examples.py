@@ -1,4 +1,4 @@
-"""CommonMark's examples, and texts made of them; screens on which they are painted."""
+"""CommonMark's examples, random pieces of a text, and screens on which rows are painted."""
 
 import json
 import random
@@ -31,7 +31,7 @@ def examples() -> dict[int, str]:
 
 
 def pieces(text: str, rng: random.Random) -> list[str]:
-    """Return a text cut at random places, now into single characters, now into long pieces."""
+    """Return a text cut at random places, into single characters or into longer pieces."""
     if len(text) < 2 or rng.random() < 0.2:
         return list(text)
     count = rng.randrange(min(len(text), 40))
@@ -40,7 +40,7 @@ def pieces(text: str, rng: random.Random) -> list[str]:
 
 
 def streamed(parts: Iterable[str], width: int, *, speech: bool = False) -> list[Text]:
-    """Return the rows of a text that came in parts, looked at behind each of them."""
+    """Return the rows of a text that came in parts, laid out after each of them."""
     stream, rows = MarkdownStream(speech=speech), list[Text]()
     for part in parts:
         stream.feed(part)
@@ -49,7 +49,7 @@ def streamed(parts: Iterable[str], width: int, *, speech: bool = False) -> list[
 
 
 def commonmark_rows(text: str, width: int) -> list[Text]:
-    """Return the rows of a whole text by CommonMark to the letter: every definition counts everywhere."""
+    """Return the rows of a whole text by strict CommonMark: a definition counts in the whole text."""
     parsed = parse(text, strict=True)
     rows: list[Text] = []
     before: Sequence[Any] = ()
@@ -69,7 +69,7 @@ def _code(leaf: Leaf) -> Callable[[int, str, bool], Text]:
 
 
 def screen(size: Size, write: Callable[[Painter], None]) -> list[list[Any]]:
-    """Return every cell of a terminal with its scrollback, down to the last row that holds something."""
+    """Return every cell of a terminal with its scrollback, down to the last row with text."""
     shown = Screen(*size, history=100_000)
     painter = Painter(pyte.Stream(shown).feed, lambda: size)
     write(painter)
@@ -81,7 +81,7 @@ def screen(size: Size, write: Callable[[Painter], None]) -> list[list[Any]]:
 
 
 def painted(parts: Iterable[str], size: Size, rng: random.Random, *, speech: bool = False) -> list[list[Any]]:
-    """Return the screen behind a text that came in parts, painted after some of them."""
+    """Return the screen after a text that came in parts, painted after some of them."""
 
     def write(painter: Painter) -> None:
         stream = MarkdownStream(speech=speech)
@@ -96,7 +96,7 @@ def painted(parts: Iterable[str], size: Size, rng: random.Random, *, speech: boo
 
 
 def painted_at_once(rows: Sequence[Text], size: Size) -> list[list[Any]]:
-    """Return the screen behind rows that were written one after the other."""
+    """Return the screen after rows that were painted in one step."""
 
     def write(painter: Painter) -> None:
         painter.paint(rows, [])

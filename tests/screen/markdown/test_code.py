@@ -1,4 +1,4 @@
-"""Code is highlighted line by line: the words stay, and a line looks as those above it say."""
+"""Code is highlighted line by line: the text is unchanged, and the style depends on the lines above."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ def styles(highlighter: Highlighter, line: str) -> dict[str, object]:
 
 
 def test_a_docstring_is_one_over_its_lines() -> None:
-    """Its middle would look like code."""
+    """A docstring is styled as a string on all its lines, and code after it as code."""
     highlighter = Highlighter("python")
     seen = [styles(highlighter, line) for line in PYTHON]
     assert seen[0]["def"] == theme.SYNTAX[Keyword]
@@ -34,7 +34,7 @@ def test_a_docstring_is_one_over_its_lines() -> None:
 
 
 def test_lines_look_as_pygments_has_them_in_the_whole() -> None:
-    """The golden colours are Pygments' own, of the whole text."""
+    """The styles are those that Pygments gives the whole text."""
     highlighter = Highlighter("python")
     ours = [
         (text.plain[place], span.style)
@@ -56,7 +56,7 @@ def test_lines_look_as_pygments_has_them_in_the_whole() -> None:
     st.sampled_from(["python", "c", "html", "json", "php", "nonsense", ""]),
 )
 def test_no_character_is_changed(lines: list[str], language: str) -> None:
-    """Code that is copied from the screen would not be what the model wrote."""
+    """Highlighting changes no character in any language."""
     highlighter = Highlighter(language)
     for line in lines:
         assert highlighter.peek(line).plain == line
@@ -65,7 +65,7 @@ def test_no_character_is_changed(lines: list[str], language: str) -> None:
 
 @pytest.mark.parametrize("line", ["x = 1", '"""', "/*", "y" * (MAX_WINDOW + 1)])
 def test_what_is_read_again_for_a_line_is_bounded(line: str) -> None:
-    """A long block would cost the square of its length; the lines that are kept are counted."""
+    """The lines that are kept for highlighting have at most MAX_WINDOW characters."""
     highlighter = Highlighter("python")
     for _ in range(500):
         highlighter.add(line)

@@ -1,4 +1,4 @@
-"""What is on the screen behind a streamed answer is what would be there if it had come at once."""
+"""The screen after a streamed answer equals the screen after the answer in one piece."""
 
 import html.parser
 import random
@@ -24,8 +24,8 @@ DEFINED_BELOW = {
     *(23, 33, 205, 206, 216, 220, *range(529, 543), 544, 545, 551, *range(555, 566), *range(567, 574)),
     *(575, 578, 579, *range(584, 592), 593, 594, 595),
 }
-"""CommonMark's examples in which a link is used above its definition. What was printed stays: the link as it
-was written, and the definition is shown where it stands, so that the reader has the target."""
+"""CommonMark's examples in which a link is used above its definition. Printed rows do not change: the link
+stays as written, and its definition is printed too, so that the reader has the target."""
 
 ANSWER = '''# Sorting
 
@@ -80,7 +80,7 @@ def parts_of(text: str) -> Iterator[list[str]]:
 @pytest.mark.long
 @pytest.mark.parametrize("width", [80, 20])
 def test_every_example_of_commonmark_streams_to_its_one_shot_rendering(width: int) -> None:
-    """Half an answer would be repeated, lost, or look otherwise in the scrollback than it should."""
+    """Every CommonMark example has the same rows streamed and in one piece."""
     different = [
         number
         for number, text in examples().items()
@@ -91,7 +91,7 @@ def test_every_example_of_commonmark_streams_to_its_one_shot_rendering(width: in
 
 
 def test_only_definitions_below_their_use_differ_from_commonmark() -> None:
-    """Answers would be read by rules of hermes' own, and nobody would know which."""
+    """The rows differ from strict CommonMark only for the examples in DEFINED_BELOW."""
     different = {
         number
         for number, text in examples().items()
@@ -101,7 +101,7 @@ def test_only_definitions_below_their_use_differ_from_commonmark() -> None:
 
 
 class _Words(html.parser.HTMLParser):
-    """Takes the text out of HTML."""
+    """A parser that collects the text of HTML."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class _Words(html.parser.HTMLParser):
 
 @pytest.mark.parametrize("number", sorted(examples()))
 def test_nothing_that_is_said_is_left_out(number: int) -> None:
-    """A part of an answer would never reach the eye. The reference is markdown-it's own HTML."""
+    """All characters of the text in markdown-it's HTML, the reference, are shown in order."""
     text = examples()[number]
     words = _Words()
     words.feed(MarkdownIt("commonmark", {"html": False}).render(text))
@@ -125,7 +125,7 @@ def test_nothing_that_is_said_is_left_out(number: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("width", [80, 20])
 def test_the_screen_behind_every_example_is_the_same_cell_for_cell(width: int) -> None:
-    """Colours or erased cells would be left behind by the repainting of the tail."""
+    """Every CommonMark example has the same screen streamed and in one piece, cell for cell."""
     rng = random.Random(width)
     for number, text in examples().items():
         size = width, 10
@@ -136,7 +136,7 @@ def test_the_screen_behind_every_example_is_the_same_cell_for_cell(width: int) -
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(20))
 def test_two_thousand_random_chunkings_leave_the_same_screen(seed: int) -> None:
-    """How the model's tokens happen to fall would decide what the scrollback holds."""
+    """2,000 random texts in random pieces have the same screen as in one piece."""
     rng = random.Random(seed)
     known = list(examples().values())
     for _ in range(100):
@@ -150,14 +150,14 @@ def test_two_thousand_random_chunkings_leave_the_same_screen(seed: int) -> None:
 
 @given(st.data(), st.sampled_from([12, 20, 40, 80]))
 def test_an_answer_comes_out_the_same_in_any_pieces(data: st.DataObject, width: int) -> None:
-    """A chunk's end in the middle of a mark would be taken for the end of the text."""
+    """An answer has the same rows in any pieces."""
     cuts = sorted(data.draw(st.sets(st.integers(1, len(ANSWER) - 1), max_size=30)))
     parts = [ANSWER[a:b] for a, b in zip([0, *cuts], [*cuts, len(ANSWER)], strict=True)]
     assert texts(streamed(parts, width, speech=True)) == texts(render(ANSWER, width, speech=True))
 
 
 def test_what_is_final_is_given_once_and_early() -> None:
-    """The tail would grow with the answer, and with it the cost of each look."""
+    """Rows become final early: at most 10 stay live."""
     stream, live, final = MarkdownStream(), 0, 0
     for part in pieces(ANSWER * 4, random.Random(1)):
         stream.feed(part)
@@ -169,7 +169,7 @@ def test_what_is_final_is_given_once_and_early() -> None:
 
 
 def test_the_rows_of_a_long_paragraph_are_final_while_it_grows() -> None:
-    """A paragraph longer than the screen could not be painted."""
+    """The rows of a paragraph become final while it grows: at most 4 stay live."""
     stream, live = MarkdownStream(), 0
     words = "Once there was a *small* boat, `made` of paper, which sailed. "
     for part in pieces(words * 40, random.Random(2)):
@@ -193,7 +193,7 @@ def test_the_rows_of_a_long_paragraph_are_final_while_it_grows() -> None:
     ],
 )
 def test_what_is_half_there_is_shown_as_what_it_will_be(half: str, shown: str) -> None:
-    """Marks would flash on the screen, and words jump about when they are closed."""
+    """Incomplete Markdown is shown as it looks once it is complete."""
     stream = MarkdownStream()
     stream.feed(half)
     final, live = stream.rows(80)
@@ -201,24 +201,24 @@ def test_what_is_half_there_is_shown_as_what_it_will_be(half: str, shown: str) -
 
 
 def test_a_line_break_of_the_model_stays_one() -> None:
-    """Verses would run together."""
+    """A single line break in the text stays a line break."""
     assert texts(render("Roses are red,\nviolets are blue.", 80)) == ["Roses are red,", "violets are blue."]
 
 
 def test_a_list_goes_on_counting_across_what_was_forgotten() -> None:
-    """Each item would begin with the number that the model wrote, or with 1."""
+    """A streamed list keeps counting after its first items are final."""
     text = "".join(f"1. item {n}\n\n" for n in range(12))
     assert texts(streamed(list(text), 40))[-1] == "12. item 11"
 
 
 def test_a_link_shows_where_it_leads() -> None:
-    """A text could hide its target; and an address would stand there twice."""
+    """A link or an image is shown with its target, a bare address once."""
     rows = texts(render("[good](http://evil.example) <http://a.example> ![x](y.png)", 80))
     assert rows == ["good (http://evil.example) http://a.example [x] (y.png)"]
 
 
 def test_html_is_text() -> None:
-    """Tags would vanish, and what a person asked about HTML with them."""
+    """HTML is shown as text."""
     assert texts(render("Use <div> and\n\n<script>alert(1)</script>", 80)) == [
         "Use <div> and",
         "",

@@ -1,4 +1,4 @@
-"""A table is drawn where it fits; where it does not, nothing of it is cut off."""
+"""Tables are drawn with columns if these fit, and nothing of a table is cut off."""
 
 import pytest
 
@@ -16,12 +16,12 @@ MANY = "\n".join("|".join(["", *cells, ""]) for cells in (TITLES, ["--"] * 12, C
 
 
 def shown(text: str, width: int) -> list[str]:
-    """Return a text's rows."""
+    """Return the rows of a text that are not empty."""
     return [row.plain for row in render(text, width) if row.plain]
 
 
 def test_columns_are_as_wide_as_what_stands_in_them() -> None:
-    """Cells would not stand under each other; the alignment that the model asked for would be lost."""
+    """Columns are as wide as their widest cell, and cells are aligned as requested."""
     assert shown(WIDE, 80) == [
         "Name   │         What it is for          │ Cost",
         "───────┼─────────────────────────────────┼─────",
@@ -33,7 +33,7 @@ def test_columns_are_as_wide_as_what_stands_in_them() -> None:
 @pytest.mark.parametrize("width", [8, 12, 20, 33, 40, 80])
 @pytest.mark.parametrize("text", [WIDE, MANY])
 def test_every_word_is_there_and_no_row_too_wide(text: str, width: int) -> None:
-    """On a narrow terminal columns would vanish."""
+    """At every width all short words are shown and no row is too wide."""
     rows = shown(text, width)
     assert all(cell_count(row) <= width for row in rows)
     together = "".join("".join(rows).split())
@@ -42,5 +42,5 @@ def test_every_word_is_there_and_no_row_too_wide(text: str, width: int) -> None:
 
 
 def test_what_has_no_room_for_columns_is_a_list() -> None:
-    """A table of many columns would be drawn letter by letter."""
+    """A table with too many columns for the width is drawn as a list."""
     assert shown(MANY, 40)[:2] == ["col0: v0", "col1: v1"]
