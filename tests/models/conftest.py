@@ -1,4 +1,4 @@
-"""Small GGUF files made by ggml's own writer, and a hub on 127.0.0.1."""
+"""Fixtures: small GGUF files made by ggml's own writer, and a hub on 127.0.0.1."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +27,6 @@ def make_gguf(tmp_path: Path) -> MakeGguf:
 
 @pytest.fixture
 def fake_hub() -> Iterator[FakeHub]:
-    """Run a hub without any repository."""
+    """A running hub without repositories."""
     with FakeHub() as hub:
         yield hub

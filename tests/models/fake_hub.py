@@ -1,8 +1,8 @@
-"""The Hugging Face hub as far as a download sees it, on a random port of 127.0.0.1.
+"""A fake Hugging Face hub for downloads, on a random port of 127.0.0.1.
 
-It answers HEAD and GET of /owner/name/resolve/…/file with the hub's own headers, byte ranges included, and
-the list of files. Its faults are attributes: a connection that breaks off after so many bytes, a size that
-is a lie, a gate.
+It answers HEAD and GET of /owner/name/resolve/…/file with the hub's own headers and byte ranges, and lists
+the files of a repository. Attributes switch on faults: a connection that breaks off after a number of bytes,
+a wrong size, a gated repository.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class FakeHub:
 
     @property
     def url(self) -> str:
-        """The address to give as endpoint."""
+        """Return the address to pass as the endpoint."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
 
@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def log_message(self, *_args: Any) -> None:
-        """Keep the tests' stderr clean."""
+        """Suppress the request log."""
 
     def _answer(self, *, body: bool) -> None:
         path = self.path.partition("?")[0]

@@ -1,6 +1,6 @@
-"""Writes small folders of Hugging Face weights with the `safetensors` package, the format's own writer.
+"""Write small folders of Hugging Face weights with the `safetensors` package, the format's own writer.
 
-The tensors have the names and the relative shapes of a Mistral; what they hold is zeros.
+The tensors have the names and the relative shapes of a Mistral and are filled with zeros.
 """
 
 import json
@@ -66,7 +66,7 @@ def with_header(content: bytes, header: bytes) -> bytes:
 
 
 def in_bfloat16(content: bytes) -> bytes:
-    """Return a file whose 16-bit floats are called bfloat16, which numpy has not."""
+    """Return a file whose 16-bit floats are labelled bfloat16, a type that numpy does not have."""
     length = int.from_bytes(content[:8], "little")
     return with_header(content, content[8 : 8 + length].replace(b'"F16"', b'"BF16"'))
 
@@ -74,7 +74,7 @@ def in_bfloat16(content: bytes) -> bytes:
 def checkpoint_files(
     *, shards: int = 1, tensors: Shapes | None = None, tokenizer: Any = TOKENIZER, **config: Any
 ) -> dict[str, bytes]:
-    """Return the files of a whole folder by name; `config` changes keys of its config.json."""
+    """Return the files of a complete folder by name; `config` changes keys of its config.json."""
     settings = {key: value for key, value in (CONFIG | config).items() if value is not ...}
     files = {"config.json": json.dumps(settings).encode(), "tokenizer.json": json.dumps(tokenizer).encode()}
     found = dict(shapes() if tensors is None else tensors)
@@ -91,7 +91,7 @@ def checkpoint_files(
 
 
 def write_checkpoint(folder: Path, files: Mapping[str, bytes] | None = None) -> Path:
-    """Write the files of a checkpoint, by default those of a whole one, and return the folder."""
+    """Write the files of a checkpoint, by default a complete one, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in (checkpoint_files() if files is None else files).items():
         (folder / name).write_bytes(content)

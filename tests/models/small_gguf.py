@@ -1,4 +1,4 @@
-"""Writes small GGUF files with the `gguf` package, ggml's own writer: the reference for our reader."""
+"""Write small GGUF files with the `gguf` package, ggml's own writer: the reference for our reader."""
 
 from collections.abc import Sequence
 from pathlib import Path

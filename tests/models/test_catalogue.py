@@ -1,4 +1,4 @@
-"""The catalogue: names that people type, and repositories behind them."""
+"""The names and repositories of the catalogue."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from hermes_cli.models.reference import parse
 
 
 def test_every_spelling_can_be_typed() -> None:
-    """Broken: a name that hermes prints in a list or a hint would not be understood when typed."""
+    """Every spelling in the catalogue is parsed as its variant."""
     for entry in CATALOGUE.values():
         for variant in entry.variants:
             ref = parse(entry.spelling(variant))
@@ -16,7 +16,7 @@ def test_every_spelling_can_be_typed() -> None:
 
 
 def test_cards_variants() -> None:
-    """Broken: a variant that the model cards name could not be asked for. Names as on the cards."""
+    """Both models have the variants of their model cards, with the names on the cards."""
     for alias in ("openhermes-2", "openhermes-2.5"):
         entry = CATALOGUE[alias]
         assert [v.name for v in entry.variants] == ["gguf", "q5_k_m", "q8_0", "16bit", "gptq", "awq"]
@@ -28,12 +28,12 @@ def test_cards_variants() -> None:
 
 
 def test_starter_fits_a_card() -> None:
-    """Broken: the file that is fetched unasked would not be the one that was agreed on."""
+    """The starter is a GGUF of 98,362,432 bytes under the Apache-2.0 licence."""
     assert (STARTER.default.size, STARTER.default.format) == (98_362_432, Format.GGUF)
     assert STARTER.licence == "Apache-2.0"
 
 
 @pytest.mark.parametrize("repo", ["teknium/OpenHermes-2-Mistral-7B", "TheBloke/OpenHermes-2-Mistral-7B-AWQ"])
 def test_gguf_for_other_formats(repo: str) -> None:
-    """Broken: somebody with weights that hermes does not run yet would not be told what to fetch instead."""
+    """For weights in another format, the GGUF of the same model is found."""
     assert gguf_spelling_for(repo) == "openhermes-2"

@@ -1,4 +1,4 @@
-"""The GGUF reader: it agrees with ggml's own package, and no bytes can harm it."""
+"""The GGUF reader agrees with ggml's own package and refuses damaged files."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from tests.models.small_gguf import TOKENS, TYPES, write_small
 
 @pytest.fixture(scope="module")
 def small_bytes() -> bytes:
-    """Return the bytes of one small valid file."""
+    """The bytes of one small valid file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.gguf"
         write_small(path)
@@ -29,7 +29,7 @@ def small_bytes() -> bytes:
 
 
 def test_reads_what_ggmls_writer_wrote(make_gguf: MakeGguf) -> None:
-    """Broken: a fact that hermes shows or plans with would differ from what the file's maker wrote."""
+    """The header has the values that ggml's writer wrote."""
     header = read_header(make_gguf("a.gguf"))
     assert (header.architecture, header.name, header.version) == ("llama", "Small", 3)
     assert (header.context_length, header.block_count, header.embedding_length) == (1024, 2, 32)
@@ -42,7 +42,7 @@ def test_reads_what_ggmls_writer_wrote(make_gguf: MakeGguf) -> None:
 
 
 def test_agrees_with_ggmls_reader(make_gguf: MakeGguf) -> None:
-    """Broken: our walk and the `gguf` package would see different tensors or keys in one file."""
+    """Our reader and the `gguf` package find the same tensors and keys in a file."""
     path = make_gguf()
     ours, theirs = read_header(path), gguf.GGUFReader(str(path))
     assert [t.name for t in ours.tensors] == [t.name for t in theirs.tensors]
@@ -53,7 +53,7 @@ def test_agrees_with_ggmls_reader(make_gguf: MakeGguf) -> None:
 
 
 def test_tables_agree_with_ggmls() -> None:
-    """Broken: a size or a name in our tables is not ggml's, and whole files would be called cut short."""
+    """Our tables of sizes and names are the same as ggml's."""
     sizes = gguf.GGML_QUANT_SIZES
     assert {k: (n, b, s) for k, (n, b, s) in TENSOR_TYPES.items() if k in sizes} == {
         t.value: (t.name, *sizes[t]) for t in sizes if t.value in TENSOR_TYPES
@@ -66,7 +66,7 @@ def test_tables_agree_with_ggmls() -> None:
 
 
 def test_control_tokens(make_gguf: MakeGguf) -> None:
-    """Broken: a text could forge a control token, or an ordinary run of blanks would count as one."""
+    """Control tokens are found by type and form; a user-defined run of blanks is not one."""
     header = read_header(make_gguf())
     assert header.control_tokens == {
         "<|im_start|>": 5,
@@ -82,14 +82,14 @@ def test_control_tokens(make_gguf: MakeGguf) -> None:
     "text", ["  ", "\n\n", "<", "<>", "[]", "[[", "<a b>", "->", "</", "<<>>", "[ x ]", "\t"]
 )
 def test_user_defined_text_is_no_control_token(make_gguf: MakeGguf, text: str) -> None:
-    """Broken: an ordinary piece of text that a vocabulary added would be cut in two like a control token."""
+    """A user-defined token without the form of a control token is ordinary text."""
     header = read_header(make_gguf(tokens=["a", text], types=[1, 4]))
     assert header.control_tokens == {}
     assert not header.is_chatml
 
 
 def test_chatml_tokens_of_any_type(make_gguf: MakeGguf) -> None:
-    """Broken: old conversions of OpenHermes 2, which typed the two as ordinary, would not be ChatML."""
+    """The ChatML tokens may be typed as ordinary, as in old conversions of OpenHermes 2."""
     header = read_header(
         make_gguf(tokens=["a", "<|im_end|>", "<|im_start|>"], types=[1, 1, 1], template=None)
     )
@@ -98,25 +98,25 @@ def test_chatml_tokens_of_any_type(make_gguf: MakeGguf) -> None:
 
 
 def test_kv_bytes(make_gguf: MakeGguf) -> None:
-    """Broken: the memory plan would be wrong. 2 layers x 2 heads x (8 + 8) values x 2 bytes, by hand."""
+    """A token takes 128 bytes of KV cache. By hand: 2 layers x 2 heads x (8 + 8) values x 2 bytes."""
     assert read_header(make_gguf()).kv_bytes_per_token == 128
 
 
 def test_kv_bytes_per_layer(make_gguf: MakeGguf) -> None:
-    """Broken: models whose layers have different numbers of KV heads would be counted wrongly."""
+    """Layers with different numbers of KV heads are counted one by one."""
     header = read_header(make_gguf(heads_kv=[4, 0]))
     assert header.kv_bytes_per_token == 4 * 16 * 2
     assert header.head_count_kv == 4
 
 
 def test_file_type_from_the_tensors(make_gguf: MakeGguf) -> None:
-    """Broken: a file that does not name its quantisation would have none. F32 has twice the bytes of F16."""
+    """Without a file type, that of most bytes is taken. F32 has twice the bytes of F16."""
     assert read_header(make_gguf(file_type=None)).file_type == "F32"
     assert read_header(make_gguf(file_type=1024 + 15)).file_type == "Q4_K_M"
 
 
 def test_fingerprint(make_gguf: MakeGguf) -> None:
-    """Broken: ids of one vocabulary would be reused under another, or not under the same one."""
+    """The fingerprint depends on the vocabulary, not on the title or the context length."""
     one = read_header(make_gguf("1.gguf", title="One")).fingerprint
     same = read_header(make_gguf("2.gguf", title="Two", context=99)).fingerprint
     other = read_header(make_gguf("3.gguf", tokens=[*TOKENS[:-1], "z"])).fingerprint
@@ -125,7 +125,7 @@ def test_fingerprint(make_gguf: MakeGguf) -> None:
 
 
 def test_cut_short(make_gguf: MakeGguf) -> None:
-    """Broken: a half-downloaded model would reach llama.cpp, which says only that it failed."""
+    """A truncated file is refused with its size and the expected size."""
     path = make_gguf()
     size = path.stat().st_size
     os.truncate(path, size - 100)
@@ -171,7 +171,7 @@ def _key(name: bytes, kind: int, value: bytes) -> bytes:
     ],
 )
 def test_malformed(tmp_path: Path, content: bytes, said: str) -> None:
-    """Broken: a file that is no model would end in a traceback, or in gigabytes of memory."""
+    """A file that is not a valid GGUF is refused with its reason."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelUnavailable, match=said):
@@ -193,7 +193,7 @@ def _tensor(shape: tuple[int, ...], kind: int, offset: int = 0) -> bytes:
     ],
 )
 def test_bad_tensors(tmp_path: Path, tensor: bytes, said: str) -> None:
-    """Broken: nonsense among the tensors would be taken for a size."""
+    """A tensor with an impossible size, shape or place is refused with its reason."""
     name = _key(b"general.architecture", 8, struct.pack("<Q", 5) + b"llama")
     path = tmp_path / "bad.gguf"
     path.write_bytes(_header(tensors=1, keys=1, rest=name + tensor))
@@ -202,7 +202,7 @@ def test_bad_tensors(tmp_path: Path, tensor: bytes, said: str) -> None:
 
 
 def test_not_a_file(tmp_path: Path) -> None:
-    """Broken: a folder, a pipe or nothing at all under the name would hang or give a traceback."""
+    """A folder, a missing file and a pipe are refused with their reasons."""
     os.mkfifo(tmp_path / "pipe.gguf")
     for name, said in (
         (".", "is a folder"),
@@ -214,7 +214,7 @@ def test_not_a_file(tmp_path: Path) -> None:
 
 
 def _look_at_everything(header: GgufHeader) -> None:
-    """Touch every property: none of them may fail on a header that was accepted."""
+    """Read every property; none of them may fail on a header that was accepted."""
     for name in dir(type(header)):
         if not name.startswith("__"):
             getattr(header, name)
@@ -223,7 +223,7 @@ def _look_at_everything(header: GgufHeader) -> None:
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_random_damage(small_bytes: bytes, tmp_path: Path, data: Any) -> None:
-    """Broken: some damage to a file gives something else than a header or a clear refusal."""
+    """A damaged file gives a header or a ModelUnavailable error."""
     content = bytearray(small_bytes)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, 900))
@@ -235,7 +235,7 @@ def test_random_damage(small_bytes: bytes, tmp_path: Path, data: Any) -> None:
 
 
 def test_every_truncation(small_bytes: bytes, tmp_path: Path) -> None:
-    """Broken: at some length a file cut short passes for a whole one, or crashes the reader."""
+    """A file truncated at any seventh byte is refused."""
     path = tmp_path / "cut.gguf"
     for length in range(0, len(small_bytes), 7):
         path.write_bytes(small_bytes[:length])

@@ -1,4 +1,4 @@
-"""The cards: what the drivers' texts and sysfs mean, and how the cards are numbered."""
+"""Parsing the drivers' output and sysfs, and numbering the GPUs."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ A, B, C = (
 
 
 def test_nvidia_smi() -> None:
-    """Broken: the cards would be misread. The text is what the program prints, with lines of complaint."""
+    """The output of nvidia-smi is parsed, and incomplete lines are skipped. The text is its own."""
     text = (
         "0, GPU-1f2e, 8.6, 24576, 23000, NVIDIA GeForce RTX 3090\n"
         "1, GPU-77aa, 9.0, 143771, 143000, NVIDIA H200, SXM\n"
@@ -42,18 +42,18 @@ def test_nvidia_smi() -> None:
         ("1", "b"),
         ("2,0", "ca"),
         (" 1 , 2 ", "bc"),
-        ("0,7,1", "a"),  # CUDA stops at the first that is not there
+        ("0,7,1", "a"),  # CUDA stops at the first missing one
         ("1,-1,0", "b"),
         ("GPU-b", "b"),
         ("gpu-cB1C,0", "ca"),
-        ("GPU-", ""),  # it could be any of them
+        ("GPU-", ""),  # ambiguous
         ("MIG-5c1d", ""),
         ("1,1", ""),
         ("99999999999999999999", ""),
     ],
 )
 def test_visible_devices(setting: str | None, names: str) -> None:
-    """Broken: hermes would plan for a card that torch does not see, or sees under another number."""
+    """CUDA_VISIBLE_DEVICES selects and renumbers the GPUs as CUDA does."""
     cards = visible((A, B, C), setting)
     assert "".join(card.name for card in cards) == names
     assert [card.index for card in cards] == list(range(len(names)))
@@ -74,12 +74,12 @@ def test_visible_devices(setting: str | None, names: str) -> None:
     ],
 )
 def test_bfloat16(card: Gpu, expected: bool) -> None:  # noqa: FBT001 - a table
-    """Broken: a card would compute in a type that it has to emulate, or lose range without need."""
+    """Only a GPU that is known to compute bfloat16 has it."""
     assert card.has_bfloat16 is expected
 
 
 def test_names() -> None:
-    """Broken: torch would be asked for a device that it does not know: AMD's cards are `cuda` to it."""
+    """In torch, an AMD GPU is called `cuda`, and the others have the name of their kind."""
     names = [
         (Gpu("", 1, 1, kind, 1).label, Gpu("", 1, 1, kind, 1).torch_name)
         for kind in ("cuda", "rocm", "xpu", "mps")
@@ -95,7 +95,7 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 def amd(number: int, total: int, used: int, minor: int, version: int) -> dict[str, str]:
-    """Return sysfs' files of one AMD card."""
+    """Return the sysfs files of one AMD GPU."""
     card = f"sys/class/drm/card{number}/device"
     node = f"sys/class/kfd/kfd/topology/nodes/{number}/properties"
     return {
@@ -109,7 +109,7 @@ def amd(number: int, total: int, used: int, minor: int, version: int) -> dict[st
 
 
 def test_rocm(tmp_path: Path) -> None:
-    """Broken: AMD's cards would be missed, or a processor's 512 MiB of graphics memory be taken for one."""
+    """AMD GPUs are read from sysfs, except a CPU's graphics with 512 MiB; ROCm's variables hide them."""
     write(tmp_path, amd(10, 16 * GIB, 2 * GIB, 130, 90010))
     write(tmp_path, amd(1, 24 * GIB, GIB, 128, 110000))
     write(tmp_path, amd(0, GIB // 2, 0, 129, 100306))
@@ -117,7 +117,7 @@ def test_rocm(tmp_path: Path) -> None:
         tmp_path,
         {
             "sys/class/drm/card3/device/vendor": "0x10de\n",
-            "sys/class/drm/card4/device/vendor": "0x1002\n",  # the old radeon driver tells no memory
+            "sys/class/drm/card4/device/vendor": "0x1002\n",  # the old radeon driver reports no memory
             "sys/class/drm/card1-DP-1/device/vendor": "0x1002\n",
         },
     )
@@ -136,11 +136,11 @@ def test_rocm(tmp_path: Path) -> None:
 
 
 def test_xpu(tmp_path: Path) -> None:
-    """Broken: a processor's graphics would be taken for a card, or a card's memory be guessed."""
+    """Intel GPUs with known dedicated memory are found; a CPU's graphics are not."""
     write(
         tmp_path,
         {
-            "sys/class/drm/card0/device/vendor": "0x8086\n",  # in the processor: no memory of its own
+            "sys/class/drm/card0/device/vendor": "0x8086\n",  # integrated: no dedicated memory
             "sys/class/drm/card1/device/vendor": "0x8086\n",  # i915
             "sys/class/drm/card1/lmem_total_bytes": f"{16 * GIB}\n",
             "sys/class/drm/card1/lmem_avail_bytes": f"{15 * GIB}\n",
@@ -161,6 +161,6 @@ def test_xpu(tmp_path: Path) -> None:
     [(24, 20, 16, 16), (24, 10, 16, 10), (36, 30, 24, 24), (64, 60, 48, 48)],
 )
 def test_apple(ram: int, available: int, total: int, free: int) -> None:
-    """Broken: a Mac's graphics would be given more than Metal grants, or more than is free. By hand."""
+    """A Mac's GPU has the memory that Metal grants, and at most what is free. By hand."""
     card = apple_gpu("Apple M2", ram * GIB, available * GIB)
     assert (card.memory_total, card.memory_free, card.label) == (total * GIB, free * GIB, "mps")

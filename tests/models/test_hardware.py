@@ -1,4 +1,4 @@
-"""The probe: what the texts of the system mean, and that asking never fails."""
+"""The hardware probe: the system's files and programs, valid, missing or broken."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def _write(root: Path, files: dict[str, str]) -> Path:
 
 
 def test_probe_here() -> None:
-    """Broken: on the machine that the tests run on the facts would contradict each other."""
+    """The values for this machine are consistent."""
     hardware = probe()
     assert 1 <= hardware.physical_cores <= hardware.logical_cores
     assert 0 < hardware.memory_available <= hardware.memory_total
@@ -37,17 +37,17 @@ def test_probe_here() -> None:
     [("150000 100000\n", 1.5), ("max 100000\n", None), ("-1 100000", None), ("", None), ("0 100000", None)],
 )
 def test_cpu_max(text: str, cores: float | None) -> None:
-    """Broken: a container's CPU share would be misread, and threads would fight over it."""
+    """A CPU quota is parsed; an absent or invalid one is None."""
     assert parse_cpu_max(text) == cores
 
 
 def test_within_quota() -> None:
-    """Broken: a share of a core would round down to none."""
+    """A quota limits the number of cores, rounded up."""
     assert [within_quota(8, q) for q in (None, 0.3, 1.5, 4.0, 99.0)] == [8, 1, 2, 4, 8]
 
 
 def test_physical_cores(tmp_path: Path) -> None:
-    """Broken: hyper-threads would be taken for cores, and decoding would slow down."""
+    """The hyper-threads of a core count once; an incomplete topology gives None."""
     topology = "sys/devices/system/cpu/cpu{}/topology/"
     files = {}
     for cpu, (package, core) in enumerate([(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (1, 0)]):
@@ -60,7 +60,7 @@ def test_physical_cores(tmp_path: Path) -> None:
 
 
 def test_cgroup_v2(tmp_path: Path) -> None:
-    """Broken: a limit set above our own group, or inside it, would not count."""
+    """The limits of the process's cgroup and its parents count; inactive file cache is free memory."""
     root = _write(
         tmp_path,
         {
@@ -77,7 +77,7 @@ def test_cgroup_v2(tmp_path: Path) -> None:
 
 
 def test_cgroup_v1(tmp_path: Path) -> None:
-    """Broken: on older systems a container's limits would be missed."""
+    """The limits of cgroup v1 are read."""
     root = _write(
         tmp_path,
         {
@@ -94,7 +94,7 @@ def test_cgroup_v1(tmp_path: Path) -> None:
 
 
 def test_no_cgroups(tmp_path: Path) -> None:
-    """Broken: on a system without them, such as macOS, the machine would look full."""
+    """Without cgroups there is no CPU quota, no memory in use, and a limit beyond any machine's memory."""
     assert cpu_quota(tmp_path) is None
     limit, used = memory_limit(tmp_path)
     assert limit > 1 << 50
@@ -102,13 +102,13 @@ def test_no_cgroups(tmp_path: Path) -> None:
 
 
 def test_cgroup_path_cannot_escape(tmp_path: Path) -> None:
-    """Broken: a path with .. in it, as nested containers have, would be followed out of the hierarchy."""
+    """A path with .. in it, as in nested containers, is not followed out of the hierarchy."""
     folders = cgroup_folders("0::/../../etc\nnonsense\n", tmp_path)
     assert all(".." not in f.parts for f in folders[""])
 
 
 def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a program of that name before all others."""
+    """Put a program called nvidia-smi first on PATH."""
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(0o755)
@@ -116,13 +116,13 @@ def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) 
 
 
 def test_broken_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a driver that is half installed would keep hermes from starting."""
+    """If nvidia-smi fails, the probe returns no CUDA GPUs."""
     fake_nvidia_smi(tmp_path, monkeypatch, "echo 'NVIDIA-SMI has failed' ; exit 9")
     assert [gpu for gpu in probe({}).gpus if gpu.kind == "cuda"] == []
 
 
 def test_cards_of_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: an old driver's cards would be missed, or CUDA_VISIBLE_DEVICES would not hide one."""
+    """The GPUs of an old driver are found, and CUDA_VISIBLE_DEVICES hides them."""
     script = (
         'case "$1" in *compute_cap*) echo "Field compute_cap is not a valid field to query."; exit 2;; esac\n'
         "echo '0, GPU-aa, 8192, 8000, A'; echo '1, GPU-bb, 4096, 4000, B'"
@@ -135,7 +135,7 @@ def test_cards_of_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_cpu_name(tmp_path: Path) -> None:
-    """Broken: `hermes doctor` would not name the processor."""
+    """The name of the CPU is read from /proc/cpuinfo, and is not empty without that file."""
     _write(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t: Some CPU @ 2GHz\n"})
     assert cpu_name(tmp_path) == "Some CPU @ 2GHz"
     assert cpu_name(tmp_path / "none")

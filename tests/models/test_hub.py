@@ -1,4 +1,4 @@
-"""Downloads from the hub, against one on 127.0.0.1 that can misbehave."""
+"""Downloads from the hub, tested with a fake hub that can fail."""
 
 import fcntl
 import hashlib
@@ -21,13 +21,13 @@ CONTENT = bytes(range(256)) * 12_000  # 3 MB
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """Return an empty Hugging Face cache."""
+    """The path of an empty Hugging Face cache."""
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def stocked(fake_hub: FakeHub) -> FakeHub:
-    """Return the hub with one repository of one GGUF file."""
+    """The hub with one repository that has one GGUF file."""
     fake_hub.files[REPO] = {FILE: CONTENT, "README.md": b"hello"}
     return fake_hub
 
@@ -38,7 +38,7 @@ def pull(server: FakeHub, cache: Path, file: str | None = FILE, repo: str = REPO
 
 
 def test_a_whole_download(stocked: FakeHub, cache: Path) -> None:
-    """Broken: a file would not arrive, would be kept twice, or lie where other programs do not look."""
+    """A file is downloaded once, to its place in the Hugging Face cache, with progress."""
     seen: list[tuple[str, int, int | None]] = []
     path = hub.pull(
         REPO, FILE, endpoint=stocked.url, cache_dir=cache, progress=lambda *args: seen.append(args)
@@ -54,7 +54,7 @@ def test_a_whole_download(stocked: FakeHub, cache: Path) -> None:
 
 
 def test_a_second_pull_sends_nothing(stocked: FakeHub, cache: Path) -> None:
-    """Broken: a model that is here would be downloaded again."""
+    """A second pull downloads nothing."""
     assert pull(stocked, cache) == pull(stocked, cache)
     assert len(stocked.served) == 1
 
@@ -62,7 +62,7 @@ def test_a_second_pull_sends_nothing(stocked: FakeHub, cache: Path) -> None:
 def test_a_broken_connection_is_resumed(
     stocked: FakeHub, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Broken: a line that drops would cost what had arrived, or say so on the screen. A byte is sent once."""
+    """A download is resumed when its connection breaks, without output, and sends each byte once."""
     stocked.break_after = [1_000_000, 500_000]
     assert pull(stocked, cache).read_bytes() == CONTENT
     assert capfd.readouterr() == ("", "")
@@ -74,7 +74,7 @@ def test_a_broken_connection_is_resumed(
 
 
 def test_the_next_run_resumes(stocked: FakeHub, cache: Path) -> None:
-    """Broken: after Ctrl-C or a dead network, 4 GB would begin from zero again."""
+    """The next run resumes an interrupted download."""
     stocked.break_after = [2_000_000, 0, 0, 0, 0, 0]
     with pytest.raises(DownloadError, match="broke off at 2 MB of 3 MB") as caught:
         pull(stocked, cache)
@@ -85,13 +85,13 @@ def test_the_next_run_resumes(stocked: FakeHub, cache: Path) -> None:
 
 
 def test_a_server_without_ranges(stocked: FakeHub, cache: Path) -> None:
-    """Broken: a proxy that ignores the Range header would give a file with its beginning in its middle."""
+    """If the server ignores the Range header, the resumed file is still correct."""
     stocked.break_after, stocked.ignore_ranges = [1_000_000], True
     assert pull(stocked, cache).read_bytes() == CONTENT
 
 
 def test_wrong_hash(stocked: FakeHub, cache: Path) -> None:
-    """Broken: damaged weights would be kept, or would block the next try."""
+    """A file with a wrong SHA-256 is refused and not kept, and the next pull succeeds."""
     stocked.wrong_hashes[FILE] = "0" * 64
     with pytest.raises(DownloadError, match="wrong SHA-256"):
         pull(stocked, cache)
@@ -102,7 +102,7 @@ def test_wrong_hash(stocked: FakeHub, cache: Path) -> None:
 
 @pytest.mark.parametrize("size", [len(CONTENT) + 10, len(CONTENT) - 10])
 def test_wrong_size(stocked: FakeHub, cache: Path, size: int) -> None:
-    """Broken: a file shorter or longer than announced would pass for the model."""
+    """A file that is shorter or longer than announced is refused and not kept."""
     stocked.wrong_sizes[FILE] = size
     with pytest.raises(DownloadError, match=r"(shorter|longer) than the hub said"):
         pull(stocked, cache)
@@ -111,21 +111,21 @@ def test_wrong_size(stocked: FakeHub, cache: Path, size: int) -> None:
 
 
 def test_missing_file(stocked: FakeHub, cache: Path) -> None:
-    """Broken: a mistyped file name would not be answered with the names that are there."""
+    """A missing file is answered with the files of the repository."""
     with pytest.raises(ModelUnavailable, match=r"has no file model\.Q9\.gguf") as caught:
         pull(stocked, cache, "model.Q9.gguf")
     assert f"{REPO}:{FILE}  3 MB" in caught.value.hint
 
 
 def test_missing_repository(fake_hub: FakeHub, cache: Path) -> None:
-    """Broken: a mistyped repository would look like a broken network."""
+    """A missing repository is reported as missing."""
     for file in (None, FILE):
         with pytest.raises(ModelUnavailable, match="has no repository nobody/nothing"):
             pull(fake_hub, cache, file, "nobody/nothing")
 
 
 def test_gated(stocked: FakeHub, cache: Path) -> None:
-    """Broken: a person would not learn that a click on a page is all that is missing."""
+    """For a gated repository the message asks for accepted terms, and the hint names the login command."""
     stocked.gated.add(REPO)
     with pytest.raises(ModelUnavailable, match="terms accepted") as caught:
         pull(stocked, cache)
@@ -133,7 +133,7 @@ def test_gated(stocked: FakeHub, cache: Path) -> None:
 
 
 def test_no_network(cache: Path) -> None:
-    """Broken: without a network there would be a traceback, or a minute of silence."""
+    """Without a network the hub is reported as unreachable."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -145,7 +145,7 @@ def test_no_network(cache: Path) -> None:
 
 
 def test_hub_in_trouble(stocked: FakeHub, cache: Path) -> None:
-    """Broken: the hub's own fault would be blamed on the person."""
+    """An HTTP error of the hub is reported with its status."""
     stocked.status = 500
     with pytest.raises(DownloadError, match="HTTP 500"):
         pull(stocked, cache, None)
@@ -155,7 +155,7 @@ def test_hub_in_trouble(stocked: FakeHub, cache: Path) -> None:
 
 
 def test_two_at_once(stocked: FakeHub, cache: Path) -> None:
-    """Broken: two processes would write into one partial file."""
+    """A download is refused while another process downloads the same file."""
     blobs = cache / "models--someone--Model-GGUF" / "blobs"
     blobs.mkdir(parents=True)
     with (blobs / f"{hashlib.sha256(CONTENT).hexdigest()}.hermes.incomplete").open("wb") as other:
@@ -165,7 +165,7 @@ def test_two_at_once(stocked: FakeHub, cache: Path) -> None:
 
 
 def test_a_partial_file_that_is_too_long(stocked: FakeHub, cache: Path) -> None:
-    """Broken: rubbish in the cache would be taken for the beginning of the file."""
+    """A partial file that is longer than the whole file is discarded."""
     partial = cache / "models--someone--Model-GGUF" / "blobs" / hashlib.sha256(CONTENT).hexdigest()
     partial.parent.mkdir(parents=True)
     Path(f"{partial}.hermes.incomplete").write_bytes(bytes(len(CONTENT) + 1))
@@ -173,7 +173,7 @@ def test_a_partial_file_that_is_too_long(stocked: FakeHub, cache: Path) -> None:
 
 
 def test_no_room(stocked: FakeHub, cache: Path) -> None:
-    """Broken: a download that cannot fit would fill the disk before it fails."""
+    """A download that does not fit the disk is refused before it starts."""
     stocked.wrong_sizes[FILE] = 1 << 60
     with pytest.raises(ResourcesExhausted, match="disk is full"):
         pull(stocked, cache)
@@ -181,12 +181,12 @@ def test_no_room(stocked: FakeHub, cache: Path) -> None:
 
 
 def test_a_repository_with_one_gguf(stocked: FakeHub, cache: Path) -> None:
-    """Broken: owner/name would ask for a file name where there is no choice."""
+    """A repository with one GGUF needs no file name."""
     assert pull(stocked, cache, None).name == FILE
 
 
 def test_a_repository_with_several(stocked: FakeHub, cache: Path) -> None:
-    """Broken: hermes would choose among gigabytes on its own, or not say what there is to choose."""
+    """A repository with several GGUF files is refused with their names and sizes."""
     stocked.files[REPO]["model.Q8_0.gguf"] = CONTENT * 2
     with pytest.raises(ModelUnavailable, match="has 2 GGUF files") as caught:
         pull(stocked, cache, None)
@@ -194,7 +194,7 @@ def test_a_repository_with_several(stocked: FakeHub, cache: Path) -> None:
 
 
 def test_a_snapshot(fake_hub: FakeHub, cache: Path) -> None:
-    """Broken: pickled weights would come along, or a file that the tokenizer needs would be missing."""
+    """A snapshot has the config, the tokenizer and the safetensors files, and nothing else."""
     wanted = ["config.json", "tokenizer.json", "tokenizer.model", "merges.txt", "model.safetensors"]
     other = ["pytorch_model.bin", "README.md", "onnx/model.onnx", "consolidated.safetensors", "run.py"]
     fake_hub.files["o/hf"] = {name: name.encode() for name in wanted + other}
@@ -204,7 +204,7 @@ def test_a_snapshot(fake_hub: FakeHub, cache: Path) -> None:
 
 
 def test_pickle_only_without_safetensors() -> None:
-    """Broken: an old repository could not be used, or a new one would be unpickled."""
+    """Without safetensors, pickled weights are taken; without any weights, it is an error."""
     files = [HubFile("config.json", 1), HubFile("pytorch_model-00001-of-00002.bin", 9)]
     assert hub.snapshot_files("o/n", files) == ["config.json", "pytorch_model-00001-of-00002.bin"]
     with pytest.raises(ModelUnavailable, match="holds neither"):
@@ -212,7 +212,7 @@ def test_pickle_only_without_safetensors() -> None:
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Broken: the cache would not be the one that huggingface_hub and every other program use."""
+    """The cache folder is that of huggingface_hub, with the same environment variables."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     default = hub.cache_folder()

@@ -1,4 +1,4 @@
-"""What is on this machine, and deleting it."""
+"""Listing the models on this machine, and removing them."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def put_in_cache(cache: Path, repo: str, files: dict[str, bytes], commit: str = 
 
 
 def test_own_folder(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: a file that a person dropped into the folder would not be found, or under no name to type."""
+    """GGUF files in the models folder are listed under their file names, and the starter as "starter"."""
     make_gguf("models/mine.Q4_1.gguf")
     make_gguf(f"models/{STARTER_FILE}")
     (tmp_path / "models/.starter-x").mkdir()
@@ -44,7 +44,7 @@ def test_own_folder(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 def test_broken_files_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: one damaged file would hide all the models, or itself."""
+    """A damaged file and a dangling link are listed with the reason why they cannot be used."""
     path = make_gguf("models/cut.gguf")
     os.truncate(path, path.stat().st_size - 1)
     (tmp_path / "models/none.gguf").symlink_to("nowhere")
@@ -55,19 +55,19 @@ def test_broken_files_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 def test_nothing_here(tmp_path: Path) -> None:
-    """Broken: on a bare machine the first command would fail."""
+    """Without a models folder and a cache, the list is empty."""
     assert installed(tmp_path / "no", cache_dir=tmp_path / "none") == []
 
 
 def test_split_models_are_listed_once(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: every part of a split model would look like a model."""
+    """Only the first part of a split model is listed."""
     for part in (1, 2):
         make_gguf(f"models/big-{part:05}-of-00002.gguf")
     assert [m.name for m in installed(tmp_path / "models", cache_dir=tmp_path)] == ["big-00001-of-00002"]
 
 
 def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: models that other programs fetched would not be seen, or under a name that cannot be typed."""
+    """Cached models are listed by catalogue name or repository; folders without weights are left out."""
     content = make_gguf().read_bytes()
     repo = "TheBloke/OpenHermes-2-Mistral-7B-GGUF"
     put_in_cache(
@@ -106,7 +106,7 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
     ],
 )
 def test_broken_folders(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
-    """Broken: a half-downloaded snapshot would pass for a model, or crash the list."""
+    """A cached folder that cannot be loaded is listed with its reason, and has no facts."""
     put_in_cache(tmp_path, "o/n", files)
     (model,) = installed(tmp_path / "none", cache_dir=tmp_path)
     assert said in (model.broken or "")
@@ -117,7 +117,7 @@ def test_broken_folders(tmp_path: Path, files: dict[str, bytes], said: str) -> N
 
 
 def test_remove_own_file(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: a model that hermes keeps could not be deleted, or the bytes freed would be made up."""
+    """Removing a file from the models folder deletes it and returns its size."""
     size = make_gguf(f"models/{STARTER_FILE}").stat().st_size
     make_gguf("models/mine.gguf")
     mine, starter = installed(tmp_path / "models", cache_dir=tmp_path / "none")
@@ -127,7 +127,7 @@ def test_remove_own_file(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 def test_own_folders_of_weights(tmp_path: Path) -> None:
-    """Broken: weights that hermes saved itself could not be listed, chosen, or deleted."""
+    """Folders of weights are listed and can be removed; of a linked folder only the link is deleted."""
     models = tmp_path / "models"
     write_checkpoint(models / "mine-nf4")
     write_checkpoint(tmp_path / "elsewhere")
@@ -145,7 +145,7 @@ def test_own_folders_of_weights(tmp_path: Path) -> None:
 
 
 def test_remove_from_the_cache(fake_hub: FakeHub, make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: the blob would stay behind, or a file of the same repository would go with it."""
+    """Removing a cached file deletes its blob and keeps the other files of the repository."""
     content, cache = make_gguf().read_bytes(), tmp_path / "cache"
     fake_hub.files["o/n"] = {"a.gguf": content, "b.gguf": content + bytes(32)}
     for file in ("a.gguf", "b.gguf"):
@@ -158,7 +158,7 @@ def test_remove_from_the_cache(fake_hub: FakeHub, make_gguf: MakeGguf, tmp_path:
 
 
 def test_shared_blobs_stay(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: deleting one file would leave another, with the same bytes, dangling."""
+    """A blob that another file uses is kept, and 0 freed bytes are returned."""
     content = make_gguf().read_bytes()
     put_in_cache(tmp_path, "o/n", {"a.gguf": content, "b.gguf": content})
     first, second = installed(tmp_path / "none", cache_dir=tmp_path)
@@ -167,7 +167,7 @@ def test_shared_blobs_stay(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 def test_a_persons_own_file_stays(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: `hermes models rm ./my.gguf` would delete what hermes did not bring."""
+    """A file outside the models folder and the cache is not deleted."""
     path = make_gguf("elsewhere/my.gguf")
     with pytest.raises(UsageError, match="your own file"):
         remove(describe_file(path, "my"), tmp_path / "models")
@@ -175,7 +175,7 @@ def test_a_persons_own_file_stays(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 def test_links_out_of_the_cache_are_not_followed(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: a link in the cache could make hermes delete a file anywhere."""
+    """Removing a cached link that points out of the cache keeps the file that it points to."""
     precious = make_gguf("precious.gguf")
     snapshot = put_in_cache(tmp_path / "cache", "o/n", {})
     (snapshot / "m.gguf").symlink_to(precious)

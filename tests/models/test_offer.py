@@ -1,4 +1,4 @@
-"""What a person is offered on a machine that has no model yet."""
+"""The models that are offered on a machine without a model."""
 
 from importlib.machinery import ModuleSpec
 
@@ -24,18 +24,18 @@ def nothing(_name: str) -> None:
     [
         (machine(ram=4, free=3), ["starter"]),
         (machine(ram=16, free=12), ["starter", "openhermes-2"]),
-        (machine(ram=64, free=60), ["starter", "openhermes-2"]),  # 16-bit on the CPU is no offer
+        (machine(ram=64, free=60), ["starter", "openhermes-2"]),  # 16-bit weights are not offered for the CPU
         (machine(card("RTX 3070", 8, 7.6, (8, 6))), ["starter", "openhermes-2", "openhermes-2:16bit"]),
         (machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12), ["starter", "openhermes-2"]),
     ],
 )
 def test_what_runs_well_here_is_offered(there: Hardware, names: list[str]) -> None:
-    """A person with a card would be offered the processor only, or gigabytes that do not fit."""
+    """Only models that fit the machine and run well on it are offered."""
     assert [one.name for one in offers(there, Wishes(), everything)] == names
 
 
 def test_without_the_packages_weights_are_no_offer() -> None:
-    """Fourteen gigabytes would be fetched, and then an install line printed."""
+    """Weights are not offered if their packages are missing."""
     there = machine(card("RTX 3090", 24, 23.6, (8, 6)))
     assert [one.name for one in offers(there, Wishes(), nothing)] == ["starter", "openhermes-2"]
     weights = offers(there, Wishes(), everything)[-1]

@@ -1,4 +1,4 @@
-"""What a person typed after -m, taken apart."""
+"""Parsing a model reference, the argument of -m."""
 
 from pathlib import Path
 
@@ -27,20 +27,20 @@ from hermes_cli.models.reference import ModelRef, RefKind, parse
     ],
 )
 def test_names(text: str, repo: str, file: str | None) -> None:
-    """Broken: a documented spelling would mean another model, or none."""
+    """Each documented spelling names its repository and file."""
     ref = parse(text)
     assert (ref.repo, ref.file, ref.path) == (repo, file, None)
     assert ref.kind is (RefKind.HUB_FILE if file else RefKind.HUB_REPO)
 
 
 def test_hub_names_of_known_models() -> None:
-    """Broken: a catalogue model named by its repository would lose its size and its short name."""
+    """A catalogue model that is named by its repository keeps its short name and its size."""
     ref = parse("TheBloke/OpenHermes-2-Mistral-7B-GGUF:openhermes-2-mistral-7b.Q4_K_M.gguf")
     assert (ref.name, ref.size) == ("openhermes-2", 4_370_000_000)
 
 
 def test_existing_paths_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken: a person's own folder would be looked up on the hub; or a folder would hide a short name."""
+    """An existing path comes before a repository; a catalogue name comes before a folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner/name").mkdir(parents=True)
     (tmp_path / "starter").mkdir()
@@ -52,7 +52,7 @@ def test_existing_paths_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_models_folder(tmp_path: Path) -> None:
-    """Broken: a file dropped into hermes' folder could not be named as the list names it."""
+    """A file in the models folder is found with and without its suffix."""
     (tmp_path / "mine.Q4.gguf").touch()
     for text in ("mine.Q4", "mine.Q4.gguf"):
         assert parse(text, models_dir=tmp_path) == ModelRef(
@@ -65,7 +65,7 @@ def test_models_folder(tmp_path: Path) -> None:
     ["./no.gguf", "/no/such", "~/no/such.gguf", "no.gguf", "a/b.gguf", "../x", "~nobody-xyz/m", "a\\b"],
 )
 def test_missing_paths(text: str) -> None:
-    """Broken: a mistyped path would be answered with a tale about the hub."""
+    """A path that does not exist is reported as a missing file or folder."""
     with pytest.raises(ModelUnavailable, match="there is no file or folder"):
         parse(text)
 
@@ -88,21 +88,21 @@ def test_missing_paths(text: str) -> None:
     ],
 )
 def test_no_such_name(text: str, said: str) -> None:
-    """Broken: a wrong name would be sent to the hub, or escape from a folder, instead of being explained."""
+    """An unknown or malformed name is refused with its reason."""
     with pytest.raises(ModelUnavailable, match=said):
         parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\nb", "a\0b", "\x1b[31mred", "x\u202ey", "\ud800", "x" * 5000])
 def test_unusable(text: str) -> None:
-    """Broken: a name that can name nothing would reach the disk, the hub or the screen."""
+    """Empty, overlong and unprintable text is refused."""
     with pytest.raises(UsageError):
         parse(text)
 
 
 @given(st.text(max_size=60))
 def test_any_text(text: str) -> None:
-    """Broken: some text crashes the parser, or yields a hub file outside of its repository."""
+    """Any text is refused, or is a path or a file inside one repository."""
     try:
         ref = parse(text)
     except (ModelUnavailable, UsageError):
@@ -113,7 +113,7 @@ def test_any_text(text: str) -> None:
 
 @given(st.from_regex(r"[a-z0-9]{1,8}/[a-z0-9]{1,8}(:[a-z0-9._/]{1,12}\.gguf)?", fullmatch=True))
 def test_hub_names_round_trip(text: str) -> None:
-    """Broken: a name that hermes prints would not be the one that was typed."""
+    """The printed name of a reference is parsed as the same reference."""
     try:
         ref = parse(text)
     except ModelUnavailable:

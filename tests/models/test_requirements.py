@@ -1,4 +1,4 @@
-"""Which packages a plan needs, and the line to type where one is missing."""
+"""The packages that a plan needs, and the message if one is missing."""
 
 import sys
 from dataclasses import replace
@@ -21,7 +21,7 @@ COMPRESSED = replace(openhermes("gptq"), format=Format.COMPRESSED_TENSORS)
 
 
 def without(*names: str, torch: Path | None = None) -> Finder:
-    """Return a finder of every package but some; `torch` is where torch's files are."""
+    """Return a finder of all packages except some; `torch` is the folder of torch's files."""
 
     def find(name: str) -> ModuleSpec | None:
         origin = str(torch / "__init__.py") if torch and name == "torch" else None
@@ -42,27 +42,27 @@ def without(*names: str, torch: Path | None = None) -> Finder:
     ],
 )
 def test_packages(model: ModelFacts, wishes: Wishes, extra: tuple[str, ...]) -> None:
-    """Broken: a package would be missing in the middle of a load, or be asked for without need."""
+    """A plan needs the packages of its engine and of its quantisation, and no others."""
     plan = choose(SMALL, model, wishes)
     assert packages(plan, model) == ("torch", "transformers", "accelerate", *extra)
     check(plan, model, without())
 
 
 def test_a_gguf_needs_none() -> None:
-    """Broken: hermes would ask for gigabytes of torch to run a GGUF."""
+    """A GGUF runs without torch and transformers."""
     model = openhermes("gguf")
     check(choose(SMALL, model), model, without("torch", "transformers"))
 
 
 def missing(plan: Plan, model: ModelFacts, *names: str) -> ModelUnavailable:
-    """Return what is said where some packages are missing."""
+    """Return the error that is raised if some packages are missing."""
     with pytest.raises(ModelUnavailable) as caught:
         check(plan, model, without(*names))
     return caught.value
 
 
 def test_the_line_to_type() -> None:
-    """Broken: somebody without a package would have to find out its name, or that there is another way."""
+    """A missing package is named with the install command, and with the GGUF if there is one."""
     model = openhermes()
     error = missing(choose(SMALL, model), model, "torch", "bitsandbytes")
     assert "torch, bitsandbytes are not installed" in error.message
@@ -91,7 +91,7 @@ def test_the_line_to_type() -> None:
     ],
 )
 def test_the_build_of_torch(tmp_path: Path, version: str | None, fits: bool) -> None:  # noqa: FBT001 - a table
-    """Broken: torch's CPU build beside a good card would be found out only after a load began."""
+    """A CPU build of torch is refused for a plan on CUDA; an unknown build is accepted."""
     if version is not None:
         (tmp_path / "version.py").write_text(version)
     model = openhermes()
@@ -105,7 +105,7 @@ def test_the_build_of_torch(tmp_path: Path, version: str | None, fits: bool) -> 
 
 
 def test_looking_imports_nothing() -> None:
-    """Broken: `hermes models list` would take torch's two seconds."""
+    """Looking for packages does not import them."""
     before = set(sys.modules)
     for name in (*requirements.ENGINE_PACKAGES, "bitsandbytes", "no_such_package_at_all"):
         find_package(name)

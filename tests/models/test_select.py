@@ -1,4 +1,4 @@
-"""Which model is taken, and what is said about it."""
+"""Selecting a model, and the reason for the selection."""
 
 import os
 from dataclasses import replace
@@ -23,7 +23,7 @@ FULL = Hardware(2, 4, 8 * GIB, GIB // 8)
 
 
 def all_installed(name: str) -> ModuleSpec | None:
-    """Find every package, in a build of torch that says nothing of itself."""
+    """Find every package; the build of torch is unknown."""
     return ModuleSpec(name, None)
 
 
@@ -51,12 +51,12 @@ def ask(
 
 
 def test_nothing_here(tmp_path: Path) -> None:
-    """Broken: on a bare machine there would be an error instead of an offer."""
+    """Without any model, nothing is selected and no error is raised."""
     assert ask(tmp_path, None) is None
 
 
 def test_the_starter_may_be_fetched(tmp_path: Path) -> None:
-    """Broken: `-m starter` would fail on a bare machine, though it may be fetched unasked."""
+    """On a machine without models, `-m starter` selects the starter and marks it for fetching."""
     selection = ask(tmp_path, "starter")
     assert selection is not None
     assert (selection.name, selection.needs_fetch) == ("starter", True)
@@ -65,7 +65,7 @@ def test_the_starter_may_be_fetched(tmp_path: Path) -> None:
 
 
 def test_a_broken_starter_is_fetched_again(tmp_path: Path) -> None:
-    """Broken: a damaged starter would have to be deleted by hand."""
+    """A damaged starter is fetched again."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / STARTER_FILE).write_bytes(b"GGUF")
     selection = ask(tmp_path, "starter")
@@ -75,7 +75,7 @@ def test_a_broken_starter_is_fetched_again(tmp_path: Path) -> None:
 
 
 def test_named_and_not_here(tmp_path: Path) -> None:
-    """Broken: gigabytes would be fetched unasked, or the person would not learn the command and its size."""
+    """A model that is not installed is refused with the pull command and its size."""
     with pytest.raises(ModelUnavailable, match="openhermes-2 is not on this machine") as caught:
         ask(tmp_path, "openhermes-2")
     assert caught.value.hint == "'hermes models pull openhermes-2' fetches it (about 4.37 GB)"
@@ -85,7 +85,7 @@ def test_named_and_not_here(tmp_path: Path) -> None:
 
 
 def test_order_of_preference(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: a toy would answer where OpenHermes is at hand."""
+    """OpenHermes is preferred to any model, and then the largest ChatML model."""
     make_gguf(f"models/{STARTER_FILE}", width=96)
     assert (chosen := ask(tmp_path, None)) is not None
     assert (chosen.name, chosen.reason) == ("starter", "it is the only ChatML model here")
@@ -103,7 +103,7 @@ def test_order_of_preference(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: a GPU would stand idle, a processor toil over 16-bit weights, or a package be missing."""
+    """A GPU gets the weights and a CPU the GGUF; weights without their packages are left out."""
     make_gguf("models/twin.gguf")
     (tmp_path / "models/twin.gguf").replace(tmp_path / "models/mine.gguf")
     folder = tmp_path / "cache/models--o--twin/snapshots/c1"
@@ -116,7 +116,7 @@ def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path
         assert selection is not None
         return selection.name
 
-    assert chosen(MACHINE) == "mine"  # 2,048 parameters both
+    assert chosen(MACHINE) == "mine"  # both have 2,048 parameters
     assert chosen(gpu) == "o/twin"
     assert chosen(gpu, none_installed) == "mine"
     (tmp_path / "models/mine.gguf").unlink()
@@ -125,7 +125,7 @@ def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path
 
 
 def test_a_model_that_asks_for_code_is_never_the_best(tmp_path: Path) -> None:
-    """Broken: hermes would choose by itself what it refuses by name, or say to fetch it again."""
+    """A model that asks for code is never selected; only a truncated one is to be fetched again."""
     folder = tmp_path / "cache/models--o--evil/snapshots/c1"
     write_checkpoint(folder, checkpoint_files(auto_map={"AutoModel": "evil.Model"}))
     assert ask(tmp_path, None) is None
@@ -139,7 +139,7 @@ def test_a_model_that_asks_for_code_is_never_the_best(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: hermes would choose a model that the memory cannot hold, or choose another in silence."""
+    """A model that does not fit the memory is passed over, and the reason mentions it."""
     make_gguf("models/openhermes-vast.gguf", blocks=60_000, heads_kv=4096, context=8192)
     make_gguf("models/small.gguf")
     chosen = ask(tmp_path, None)
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -
 
 
 def test_the_configured_model(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: the config's model would not be used, or would win over the one that is typed."""
+    """The configured model is selected unless another one is named."""
     make_gguf("models/one.gguf")
     make_gguf("models/two.gguf")
     assert (chosen := ask(tmp_path, None, configured="two")) is not None
@@ -160,7 +160,7 @@ def test_the_configured_model(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 def test_paths(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """Broken: a file or a folder named by its path would not be found as what it is."""
+    """A file is found by its path, and by its folder's path if the folder holds one GGUF."""
     path = make_gguf("elsewhere/m.gguf")
     for text in (str(path), str(path.parent)):
         assert (chosen := ask(tmp_path, text)) is not None
@@ -174,7 +174,7 @@ def test_paths(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 def test_a_broken_file(tmp_path: Path) -> None:
-    """Broken: a damaged file would reach the engine."""
+    """A damaged file is refused with its reason."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"no model")
     with pytest.raises(ModelUnavailable, match=r"bad cannot be used: .* is no GGUF file"):

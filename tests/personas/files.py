@@ -1,4 +1,4 @@
-"""Persona files that a test writes, and what is said about them."""
+"""Helpers that write and open persona files, and return the errors for them."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def refused(path: Path) -> str:
-    """Return what is said about a file that cannot be used, after checking that a script sees 78."""
+    """Return the message and the hint for a file that cannot be used, after checking exit code 78."""
     with pytest.raises(PersonaError) as caught:
         load_file(path)
     assert caught.value.exit_code == 78
@@ -30,5 +30,5 @@ def refused(path: Path) -> str:
 
 
 def opened(persona: Persona, user: str = DEFAULT_USER) -> Conversation:
-    """Return how a chat with the persona begins."""
+    """Return the first messages of a chat with the persona."""
     return open_with(persona, Macros(persona.called, user)).conversation()

@@ -1,4 +1,4 @@
-"""What is said about a persona: what it lacks, what is too long, what can never fire."""
+"""The findings of `personas check`: missing parts, long parts, and entries that never fire."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ BEGUN = Opening("You are Sera.", (Message(Role.USER, "Who?"), Message(Role.ASSIS
 
 
 def scale(mistakes: dict[str, str]) -> Scale:
-    """Return a scale of 1,000 tokens, a character each, that knows these keys for mistaken."""
+    """Return a scale of 1,000 tokens, one a character, on which these keys are invalid."""
     return Scale(1000, 250, len, lambda key: mistakes.get(key, ""))
 
 
@@ -54,20 +54,20 @@ RECURSIVE = Lorebook((FIRES,), recursive=True)
     ],
 )
 def test_why_an_entry_never_fires(entry: Entry, why: str) -> None:
-    """Somebody would wait for an entry that cannot come, or mend one that can."""
+    """The reason why an entry never fires is returned, or nothing if it can fire."""
     book = Lorebook((entry,))
     assert silence(entry, book, [book], BROKEN) == why
 
 
 def test_a_book_can_be_too_small_for_its_entry() -> None:
-    """An entry larger than its own book's budget would be waited for in vain."""
+    """An entry larger than the budget of its own book never fires."""
     book = Lorebook((Entry("x" * 50, ("key",)),), token_budget=49)
     assert silence(book.entries[0], book, [book], BROKEN) == "it has 50 tokens, and the budget is 49"
     assert silence(book.entries[0], replace(book, token_budget=9999), [book], BROKEN) == ""
 
 
 def test_an_entry_that_only_others_fire() -> None:
-    """Entries that other entries bring in would be called dead, or dead ones alive."""
+    """An entry that only others can fire never fires if none of them does."""
     waits = Entry("text", ("key",), only_recursion=True)
     book = Lorebook((waits, FIRES), recursive=True)
     alone = Lorebook((waits,), recursive=True)
@@ -83,7 +83,7 @@ def test_an_entry_that_only_others_fire() -> None:
 
 
 def test_a_book_is_told_its_keys_and_its_entries() -> None:
-    """A mistaken key would be passed over in silence where another key of its entry still works."""
+    """Invalid keys and entries that never fire are both reported."""
     book = Lorebook((Entry("a", ("/(/", "key"), name="One"), Entry("b", name="Two")))
     assert book_findings(book, [book], BROKEN) == [
         "the key /(/ is never looked for: it is no regular expression",
@@ -92,7 +92,7 @@ def test_a_book_is_told_its_keys_and_its_entries() -> None:
 
 
 def test_a_whole_card_has_nothing_to_be_said_about() -> None:
-    """A good card would be complained about, and nobody would read the complaints."""
+    """A complete card has no findings."""
     assert findings(SERA, BEGUN, Worlds((RECURSIVE,)), BROKEN) == []
 
 
@@ -115,19 +115,19 @@ def test_a_whole_card_has_nothing_to_be_said_about() -> None:
 def test_what_a_card_lacks_and_what_is_too_long(
     persona: Persona, opening: Opening, worlds: Worlds, said: str
 ) -> None:
-    """A card would play badly, and `check` would not say why."""
+    """A missing part and a part that is too long give one finding each."""
     (finding,) = findings(persona, opening, worlds, BROKEN)
     assert said in finding
 
 
 def test_an_instruction_needs_no_greeting() -> None:
-    """Every system prompt in a text file would be told that it is no character."""
+    """A plain instruction has no findings, though it has no greeting and no examples."""
     plain = Persona("x", "Be brief.", Path("x.txt"), verbatim=True)
     assert findings(plain, Opening("Be brief."), Worlds(), BROKEN) == []
 
 
 def test_the_parts_are_what_goes_into_the_prompt() -> None:
-    """The sizes would leave out a part of the card, or count what is never sent."""
+    """The parts are the texts of the prompt, without disabled entries and creator's notes."""
     note = replace(SERA, note=Note("n", 1), post_history="p", creator_notes="never")
     entries = (
         Entry("always", constant=True),
@@ -150,5 +150,5 @@ def test_the_parts_are_what_goes_into_the_prompt() -> None:
     ("text", "tokens"), [("", 0), ("a", 1), ("four", 1), ("fives", 2), ("\u00e9\u00e9\u00e9", 2)]
 )
 def test_an_estimate_counts_bytes(text: str, tokens: int) -> None:
-    """A card in another script would be estimated at a fraction of what it takes."""
+    """The estimate is one token for every four bytes, rounded up."""
     assert estimate(text) == tokens

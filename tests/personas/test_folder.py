@@ -1,4 +1,4 @@
-"""The user's own folder: names that can be typed, and files that are private, whole, and not written over."""
+"""The user's persona folder: keys made from names, private files, keys in use, and the template."""
 
 import os
 import stat
@@ -28,13 +28,13 @@ from hermes_cli.personas.template import begun
     ],
 )
 def test_names_that_can_be_typed(names: list[str], slug: str) -> None:
-    """A card's name would be a path, or nothing that a shell takes."""
+    """A name becomes a short ASCII key; if nothing of it is left, the next name is used."""
     assert folder.slug(*names) == slug
 
 
 @given(st.text())
 def test_any_name_is_a_file_name(name: str) -> None:
-    """A card could choose where its file lands."""
+    """Any name gives a key of 1 to 60 lower-case letters, digits and hyphens."""
     slug = folder.slug(name)
     assert 0 < len(slug) <= 60
     assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -42,7 +42,7 @@ def test_any_name_is_a_file_name(name: str) -> None:
 
 
 def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    """Everybody on the machine could read whom somebody talks to."""
+    """A saved persona and its folder are readable by their owner only."""
     before = os.umask(0)
     try:
         path = folder.keep(tmp_path / "a" / "personas", "sera", 'system = "x"\n', (".png", b"\x89PNG"))
@@ -54,7 +54,7 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
 
 
 def test_what_is_there_is_found(tmp_path: Path) -> None:
-    """An import would hide a persona that somebody wrote, under the same name."""
+    """A key is in use if a persona file or a dangling link has it; `besides` excludes files."""
     card = tmp_path / "sera.png"
     card.touch()
     (tmp_path / "al.md").touch()
@@ -67,7 +67,7 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """A full or missing folder would be a traceback."""
+    """A folder that cannot be written and a file larger than 4 MiB are refused."""
     (tmp_path / "file").touch()
     with pytest.raises(HermesError, match="cannot be written"):
         folder.keep(tmp_path / "file", "sera", "")
@@ -77,7 +77,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Captain Nemo", "\u00c9lo\u00efse", 'the "Cat"', "C:\\back"])
 def test_the_file_that_teaches_the_format_plays(name: str) -> None:
-    """The first file that somebody sees would be refused, or be called something else."""
+    """The template is a valid persona with the given name, greetings and lore."""
     persona = parse(begun(name), Path("new.toml"))
     assert persona.name == name
     assert len(persona.greetings) == 2
@@ -86,7 +86,7 @@ def test_the_file_that_teaches_the_format_plays(name: str) -> None:
 
 
 def test_what_the_file_comments_out_can_be_used() -> None:
-    """Somebody would take a # away, as the file says, and be told that there is no such key."""
+    """The keys that the template comments out are valid."""
     text = "\n".join(line.removeprefix("# ") if " = " in line else line for line in begun("x").splitlines())
     text = text.replace("# [note]", "[note]").replace("# [lorebook]", "[lorebook]")
     persona = parse(text, Path("new.toml"))

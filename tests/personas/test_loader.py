@@ -1,4 +1,4 @@
-"""From a name or a path to a persona or a lorebook."""
+"""Loading a persona or a lorebook by name or path."""
 
 import contextlib
 import os
@@ -15,14 +15,14 @@ from tests.personas.files import opened, refused, written
 
 @pytest.mark.parametrize("suffix", [".txt", ".md", ".TXT"])
 def test_a_text_file_is_the_system_prompt_as_it_stands(tmp_path: Path, suffix: str) -> None:
-    """If this failed, a prompt that somebody tuned to the byte would reach the model changed."""
+    """A text file is the system prompt, without any change."""
     text = "  # {{char}} \r\n<user> {{user}}\t \n\n"
     persona = load_file(written(tmp_path, f"p{suffix}", text))
     assert opened(persona).messages == (Message(Role.SYSTEM, text),)
 
 
 def test_names_and_paths(tmp_path: Path) -> None:
-    """If this failed, `--persona al` would read a stray file, or the user's own would not win."""
+    """A name selects the user's persona before a shipped one, and a path the file itself."""
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     written(theirs, "al.toml", 'system = "shipped"')
     written(theirs, "mr.smith.toml", 'system = "dotted"')
@@ -36,7 +36,7 @@ def test_names_and_paths(tmp_path: Path) -> None:
 
 
 def test_a_display_name_is_accepted_where_a_key_is(tmp_path: Path) -> None:
-    """The name may be typed with other code points for its accents; a key comes before any display name."""
+    """A display name is found with any encoding of its accents, after keys, if it is unique."""
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     written(theirs, "unique-keeper.toml", 'name = "\u00dcn\u00efque Keeper"\nsystem = "kept"')
     written(theirs, "broken.toml", "system = ")
@@ -52,7 +52,7 @@ def test_a_display_name_is_accepted_where_a_key_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["all", "AL", "", ".", "..", "al.exe", "a\0l", "x" * 300])
 def test_no_such_persona(tmp_path: Path, name: str) -> None:
-    """If this failed, a mistyped name would crash, or leave the user without a way on."""
+    """An unknown name is refused with the list command, and with a suggestion if one is close."""
     written(tmp_path, "al.toml", 'system = "x"')
     with pytest.raises(PersonaError, match="there is no persona") as caught:
         find(name, tmp_path, tmp_path)
@@ -62,13 +62,13 @@ def test_no_such_persona(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["nothere.toml", "nothere.png", "./nothere.txt", "a\0/b.toml", "al/x.md"])
 def test_no_such_file(tmp_path: Path, name: str) -> None:
-    """If this failed, a mistyped path would be a traceback."""
+    """A path to a file that does not exist is a PersonaError."""
     with pytest.raises(PersonaError):
         find(name, tmp_path, tmp_path)
 
 
 def test_the_list_goes_on_past_a_broken_file(tmp_path: Path) -> None:
-    """If this failed, one bad file would hide every other persona."""
+    """A broken file is listed with its error, beside the other personas."""
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     written(theirs, "b.toml", 'system = "shipped"')
     written(theirs, "c.toml", 'system = "shipped"')
@@ -86,7 +86,7 @@ def test_the_list_goes_on_past_a_broken_file(tmp_path: Path) -> None:
 
 
 def test_what_is_no_ordinary_file_is_explained(tmp_path: Path) -> None:
-    """If this failed, a folder would be a traceback and a pipe would hang the program."""
+    """A folder, a pipe, an empty file and a circular link are refused with their reasons."""
     (tmp_path / "f.toml").mkdir()
     assert "is a folder" in refused(tmp_path / "f.toml")
     os.mkfifo(tmp_path / "pipe.toml")
@@ -99,7 +99,7 @@ def test_what_is_no_ordinary_file_is_explained(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_file_is_explained(tmp_path: Path) -> None:
-    """If this failed, a file with wrong permissions would be a traceback."""
+    """A file without read permission is refused with that reason."""
     path = written(tmp_path, "p.toml", 'system = "x"')
     path.chmod(0)
     assert "permissions" in refused(path)
@@ -111,7 +111,7 @@ CARD = '{"name": "Sera", "description": "A guardian.", "first_mes": "Hello."}'
 
 @pytest.mark.parametrize("name", ["sera.json", "sera.png", "sera.yaml", "Modelfile"])
 def test_another_programs_file_is_known_by_its_content(tmp_path: Path, name: str) -> None:
-    """If this failed, `--persona card.json` would play only after an import, or only under the right name."""
+    """A card is recognised by its content, whatever its file is called."""
     path = written(tmp_path, name, CARD)
     persona = find(str(path), tmp_path, tmp_path)
     assert (persona.name, persona.greetings, persona.original) == ("Sera", ("Hello.",), path)
@@ -122,7 +122,7 @@ def test_another_programs_file_is_known_by_its_content(tmp_path: Path, name: str
 
 
 def test_a_modelfile_in_the_folder_where_somebody_stands(tmp_path: Path) -> None:
-    """If this failed, `hermes chat -p Modelfile` would look for a persona of that name alone."""
+    """A Modelfile in the working directory is found by the name "Modelfile" only."""
     path = written(tmp_path, "Modelfile", 'FROM mistral\nSYSTEM "Be brief."\n')
     with contextlib.chdir(tmp_path):
         assert find("Modelfile", tmp_path, tmp_path).system == "Be brief."
@@ -132,14 +132,14 @@ def test_a_modelfile_in_the_folder_where_somebody_stands(tmp_path: Path) -> None
 
 
 def test_a_world_is_no_persona(tmp_path: Path) -> None:
-    """If this failed, a chat would begin with somebody who has no word to say."""
+    """A lorebook is refused as a persona, and a card without a lorebook is refused as a world."""
     assert "is a lorebook, not a persona" in refused(written(tmp_path, "world.json", WORLD))
     with pytest.raises(PersonaError, match="holds no lorebook"):
         find_lorebook(str(written(tmp_path, "card.json", CARD)), tmp_path)
 
 
 def test_the_worlds_of_a_persona(tmp_path: Path) -> None:
-    """If this failed, a world that a character lives in would be missing from its chats, or be told twice."""
+    """A persona has its own book, the worlds that it names and the one with its key, each once."""
     written(tmp_path / "lore", "Eldoria.json", WORLD)
     written(tmp_path / "lore", "forest.toml", '[lorebook]\nname = "The Glade"\n[[lore]]\ncontent = "Trees."')
     written(tmp_path / "lore", "sera.toml", '[[lore]]\ncontent = "Her own."')
@@ -164,7 +164,7 @@ def test_the_worlds_of_a_persona(tmp_path: Path) -> None:
 
 
 def test_a_world_that_is_asked_for_and_broken_is_explained(tmp_path: Path) -> None:
-    """If this failed, a chat would begin without the world, and nobody would know why."""
+    """An invalid world that a persona names is refused with its reason."""
     written(tmp_path / "lore", "eldoria.toml", "[[lore]]\ncontent = 3")
     persona = load_file(written(tmp_path, "sera.toml", 'system = "x"\nworlds = ["Eldoria"]'))
     with pytest.raises(PersonaError, match="'content' in lore 1 is a number"):
@@ -172,7 +172,7 @@ def test_a_world_that_is_asked_for_and_broken_is_explained(tmp_path: Path) -> No
 
 
 def test_worlds_by_name_and_path(tmp_path: Path) -> None:
-    """If this failed, `/lore` and `personas check` could not be pointed at a world."""
+    """A world is found by its key, its title or its path; a mistyped name gets a suggestion."""
     book = '[lorebook]\nname = "Eldoria"\n[[lore]]\ncontent = "A hall."'
     path = written(tmp_path, "world.toml", book)
     for name in ("world", "WORLD", "eldoria", str(path)):

@@ -1,4 +1,4 @@
-"""Macros are filled in once, from the text alone, and evaluate nothing."""
+"""Macros are filled in once, and nothing is evaluated."""
 
 import re
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from hermes_cli.personas.macros import NAME_LENGTH
 
 
 def clock() -> datetime:
-    """Return a moment that does not pass."""
+    """Return a fixed time."""
     return datetime(2026, 3, 7, 15, 4, tzinfo=UTC)
 
 
@@ -39,29 +39,29 @@ ED = Macros("Ed", "Winry", 1, clock)
     ],
 )
 def test_each_spelling_is_filled_and_nothing_else(text: str, filled: str) -> None:
-    """A character would say its placeholders aloud, or a text with braces would change."""
+    """Each spelling of a macro is filled in, and all other text is unchanged."""
     assert ED.fill(text) == filled
 
 
 def test_original_stands_for_what_it_replaces() -> None:
-    """A card that adds to the usual prompt would lose it."""
+    """`{{original}}` inserts the given text, with its macros filled in."""
     assert ED.fill("{{original}} Be kind.", original="{{char}} here.") == "{{char}} here. Be kind."
 
 
 def test_a_name_that_spells_a_macro_is_not_expanded_again() -> None:
-    """A name could pull in texts, and two names that hold each other would never end."""
+    """A macro in a name is not expanded."""
     assert Macros("{{user}}", "{{char}}\\1").fill("{{char}} and {{user}}") == "{{user}} and {{char}}\\1"
     assert Macros("c", "char").fill("{{{{user}}}}") == "{{char}}"
-    assert Macros("a,b", "x").fill("{{random:{{char}}}}") == "a,b"  # its comma parts nothing
+    assert Macros("a,b", "x").fill("{{random:{{char}}}}") == "a,b"  # a comma in a name splits nothing
 
 
 def test_a_chat_draws_what_it_drew_before() -> None:
-    """A conversation that is resumed would tell another story than the one that was begun."""
+    """The same seed, place and moment give the same draws, and others give other draws."""
     text = "{{random:a,b,c,d,e,f,g,h}}{{roll:d1000}}{{pick:a,b,c,d,e,f,g,h}}"
     assert ED.fill(text, "lore 1", 3) == ED.fill(text, "lore 1", 3)
     drawn = [ED.fill(text, "lore 1", moment) for moment in range(20)]
     assert len(set(drawn)) > 10
-    assert len({one[-1] for one in drawn}) == 1  # a pick stays
+    assert len({one[-1] for one in drawn}) == 1  # a pick is the same at every moment
     assert {one[0] for one in drawn} > {"a"}
     assert {ED.fill("{{random::a::b, c}}", "", n) for n in range(50)} == {"a", "b, c"}
     assert {ED.fill("{{random:{{char}} a,b}}", "", n) for n in range(50)} == {"Ed a", "b"}
@@ -70,7 +70,7 @@ def test_a_chat_draws_what_it_drew_before() -> None:
 
 
 def test_dice_stay_on_their_sides() -> None:
-    """A roll would give what no dice can."""
+    """A roll of 3d6 is between 3 and 18."""
     rolls = [int(ED.fill("{{roll:3d6}}", "", moment)) for moment in range(300)]
     assert min(rolls) >= 3
     assert max(rolls) <= 18
@@ -79,14 +79,14 @@ def test_dice_stay_on_their_sides() -> None:
 
 @given(st.text(), st.text(), st.text())
 def test_a_text_without_macros_stays_as_it_is(text: str, char: str, user: str) -> None:
-    """Code or markup in a prompt would be damaged on its way to the model."""
+    """A text without macros is unchanged."""
     plain = text.replace("{{", "{").replace("<", "")
     assert Macros(char, user).fill(plain) == plain
 
 
 @given(st.lists(st.sampled_from(["{{", "}}", "{", "}", "char", "random:a,b", "//", ":", "trim", "\n", "x"])))
 def test_whatever_is_nested_is_filled_in_one_pass(pieces: list[str]) -> None:
-    """A card's macros could end in an error, or grow without end."""
+    """Any nesting of macros is filled in once, to at most twice its length."""
     text = "".join(pieces)
     filled = ED.fill(text)
     assert len(filled) <= 2 * len(text)
@@ -94,7 +94,7 @@ def test_whatever_is_nested_is_filled_in_one_pass(pieces: list[str]) -> None:
 
 
 def test_depth_and_long_names_cost_no_more_than_their_length() -> None:
-    """A card of a few megabytes could take a minute, or all of the memory."""
+    """Deep nesting is left unchanged, and a long name is cut to NAME_LENGTH."""
     deep = "{{ " * 100_000 + "char" + "}}" * 100_000
     assert ED.fill(deep) == deep
     assert ED.fill("{{" * 100_000) == "{{" * 100_000

@@ -1,4 +1,4 @@
-"""hermes' own persona format: every key arrives, and every way in which a file can be wrong is explained."""
+"""Reading hermes' own persona format: every key, and the messages for invalid files."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ stop = "END"
 
 
 def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
-    """If this failed, something a person wrote into a persona file would be ignored in silence."""
+    """The keys of a file set the persona's fields, options and first messages."""
     persona = load_file(written(tmp_path, "alphonse.toml", FULL))
     assert (persona.key, persona.name, persona.description) == ("alphonse", "Al", "A suit of armour.")
     assert persona.user == "Ed"
@@ -48,7 +48,7 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
 
 
 def test_a_short_file_is_enough(tmp_path: Path) -> None:
-    """If this failed, the one-line persona that the README promises would be refused."""
+    """A file with `system` alone is a persona with the name of the file."""
     persona = load_file(written(tmp_path, "x.toml", '\ufeffsystem = "Hi {{user}} from {{char}}"\r\n'))
     assert persona.name == "x"
     assert opened(persona).messages == (Message(Role.SYSTEM, "Hi User from x"),)
@@ -109,7 +109,7 @@ kind = "png"
 
 
 def test_a_character_with_all_that_cards_have(tmp_path: Path) -> None:
-    """If this failed, a card would lose a field between its import and its first chat."""
+    """A file can hold every field of a character card."""
     source = tmp_path / "sera.toml"
     assert parse(CHARACTER, source) == Persona(
         "Seraphina",
@@ -158,7 +158,7 @@ ENTRY = Entry(
 
 
 def test_every_field_has_its_key() -> None:
-    """If this failed, a field that is new in a persona or an entry could not be written in a file."""
+    """Every field of a persona, an entry and a lorebook has a key."""
     others = {"source", "verbatim", "lorebook", "original", "kind"}
     assert {*Persona.__dataclass_fields__} - others <= {*KEYS}
     assert {*ENTRY_KEYS} == {*Entry.__dataclass_fields__}
@@ -166,7 +166,7 @@ def test_every_field_has_its_key() -> None:
 
 
 def test_a_file_of_lore_is_lore_and_nothing_else(tmp_path: Path) -> None:
-    """If this failed, a persona in the lore folder would be a world with half of its text gone."""
+    """A lorebook file holds at least one entry, and no keys of a persona."""
     source = tmp_path / "w.toml"
     lore = CHARACTER[CHARACTER.index("[lorebook]") : CHARACTER.index("[original]")]
     assert parse_lorebook(lore, source).entries == (ENTRY,)
@@ -176,7 +176,7 @@ def test_a_file_of_lore_is_lore_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_large_book_is_read() -> None:
-    """If this failed, a world with long entries full of dots would be refused for its dots."""
+    """A large lorebook whose texts have many dots is accepted."""
     page = "It was night... and then? " * 200
     book = parse_lorebook(f'[[lore]]\ncontent = """{page}"""\n\n' * 400, Path("w.toml"))
     assert len(book.entries) == 400
@@ -251,7 +251,7 @@ def test_a_large_book_is_read() -> None:
     ],
 )
 def test_a_broken_file_is_explained(tmp_path: Path, content: str | bytes, said: str) -> None:
-    """If this failed, somebody would search a persona file for a mistake that hermes had already found."""
+    """An invalid file is refused with the mistake, and its place if there is one."""
     assert said in refused(written(tmp_path, "p.toml", content))
 
 
@@ -296,7 +296,7 @@ tomlish = st.one_of(
 
 @given(tomlish)
 def test_any_text_is_a_persona_or_a_persona_error(text: str) -> None:
-    """If this failed, a file from a stranger could crash hermes."""
+    """Any text is a persona or a PersonaError."""
     try:
         persona = parse(text, Path("p.toml"))
     except PersonaError:
@@ -309,10 +309,10 @@ def test_any_text_is_a_persona_or_a_persona_error(text: str) -> None:
 def test_any_bytes_are_a_persona_or_a_persona_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
-    """If this failed, a damaged download could crash hermes."""
+    """Any bytes are a persona or a PersonaError that names the file."""
     folder = tmp_path_factory.getbasetemp()
     for suffix in (".toml", ".txt"):
         try:
             opened(load_file(written(folder, f"any{suffix}", data)))
         except PersonaError as error:
-            assert "any" in error.message  # noqa: PT017 - most of these files are broken, and some are not
+            assert "any" in error.message  # noqa: PT017 - most of these files are invalid, not all

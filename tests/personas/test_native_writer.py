@@ -1,4 +1,4 @@
-"""hermes' own format, written: read back as it was, and fit to be edited by hand."""
+"""Writing hermes' own format: readable files that are read back unchanged."""
 
 import tomllib
 from dataclasses import replace
@@ -59,14 +59,14 @@ AL = Persona(
 
 
 def test_a_person_can_read_it() -> None:
-    """A card that was imported would be a wall of escapes in which nobody could change a line."""
+    """A persona is written as a user writes it by hand, and is read back unchanged."""
     assert write(AL) == HAND_MADE
     assert parse(HAND_MADE, SOURCE) == AL
 
 
 @given(personas)
 def test_a_persona_comes_back_as_it_was(persona: Persona) -> None:
-    """A card would lose a field, a line end or a quote when it is imported."""
+    """Any persona is written as TOML and read back unchanged."""
     written = write(persona)
     assert parse(written, SOURCE) == persona
     assert tomllib.loads(written)["name"] == persona.name
@@ -74,13 +74,13 @@ def test_a_persona_comes_back_as_it_was(persona: Persona) -> None:
 
 @given(lorebooks)
 def test_a_lorebook_comes_back_as_it_was(book: Lorebook) -> None:
-    """A world would lose an entry, or one of its settings, when it is imported."""
+    """Any lorebook is written and read back unchanged."""
     assert parse_lorebook(write(book), SOURCE) == book
 
 
 @given(prose | st.text(st.characters(codec="utf-8")))
 def test_any_text_is_a_toml_text(written: str) -> None:
-    """A text with quotes or control characters would make a file that no TOML reader takes."""
+    """Any text is written as valid TOML and read back unchanged."""
     assert tomllib.loads(f"x = {text(written)}\ny = {value([written])}") == {"x": written, "y": [written]}
 
 
@@ -96,27 +96,27 @@ def test_any_text_is_a_toml_text(written: str) -> None:
     ],
 )
 def test_speech_stays_readable(written: str, quoted: str) -> None:
-    """Every line that somebody says would be full of escapes."""
+    """Quotes, apostrophes and line breaks are written without escapes."""
     assert text(written) == quoted
 
 
 @given(lorebooks, entries)
 def test_an_entry_is_put_behind_the_others(book: Lorebook, entry: Entry) -> None:
-    """`/lore add` would damage the entries that are there, or lose the new one."""
+    """An appended entry is the last one, and the others are unchanged."""
     longer = append_entry(write(book), entry)
     assert parse_lorebook(longer, SOURCE) == replace(book, entries=(*book.entries, entry))
 
 
 @pytest.mark.parametrize("before", ["", "# mine", 'name = "x"\nsystem = "y"\n', "[[lore]]\ncontent = 'a'"])
 def test_what_a_person_wrote_stays(before: str) -> None:
-    """A file's comments would be gone after an entry is added to it."""
+    """Appending an entry keeps the text of the file, with its comments."""
     after = append_entry(before, Entry("b", ("k",)))
     assert after.startswith(before)
     assert tomllib.loads(after)["lore"][-1] == {"keys": ["k"], "content": "b"}
 
 
 def test_blanks_say_nothing() -> None:
-    """A card with a system prompt of one blank would be imported as a file that hermes itself refuses."""
+    """Fields that are blank are left out of the file."""
     blank = replace(AL, system=" ", greetings=("", "Hi."), note=Note("\n"), nickname="\t", options={})
     read = parse(write(blank), SOURCE)
     assert (read.system, read.greetings, read.note, read.nickname) == ("", ("Hi.",), None, "")

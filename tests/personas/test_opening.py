@@ -1,4 +1,4 @@
-"""How a conversation with a character opens: what the model is told, in which order, and who said what."""
+"""The opening of a chat with a character: the system prompt, the examples and the greetings."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +23,13 @@ USER, ASSISTANT = Role.USER, Role.ASSISTANT
 
 
 def said(dialogue: str) -> list[tuple[str, str]]:
-    """Return the turns of an example dialogue."""
+    """Return the turns of an example dialogue as pairs of role and text."""
     opening = open_with(replace(SERAPHINA, dialogue=dialogue), MACROS)
     return [(message.role.value, message.text) for message in opening.examples]
 
 
 def test_a_card_without_a_prompt_has_one() -> None:
-    """The model would be told who somebody is, and not that it plays them."""
+    """A card without a system prompt gets the default one, followed by its fields."""
     opening = open_with(SERAPHINA, MACROS, "A knight.")
     prompt, *rest = (opening.system or "").split("\n\n")
     assert prompt.startswith("You are Sera. Write Sera's next reply in this conversation with Ann.")
@@ -43,7 +43,7 @@ def test_a_card_without_a_prompt_has_one() -> None:
 
 
 def test_a_cards_own_prompt_replaces_ours_and_can_hold_it() -> None:
-    """A card could not say how it is to be played, or would lose what it only wanted to add to."""
+    """A card's prompt replaces the default one, or includes it with `{{original}}`."""
     alone = open_with(replace(SERAPHINA, system="Rhyme."), MACROS)
     added = open_with(replace(SERAPHINA, system="{{original}} Rhyme."), MACROS)
     assert (alone.system or "").startswith("Rhyme.\n\nSera guards")
@@ -52,7 +52,7 @@ def test_a_cards_own_prompt_replaces_ours_and_can_hold_it() -> None:
 
 
 def test_an_assistant_is_told_its_own_prompt_alone() -> None:
-    """The prompt that a model was trained with would be another, and a script's answers tell of its owner."""
+    """An assistant gets its own prompt alone, and a text file's prompt is unchanged."""
     helper = Persona("Helper", "Help {{user}}.", Path("x.toml"))
     assert open_with(helper, MACROS, "A knight.").before == (Message(Role.SYSTEM, "Help Ann."),)
     plain = Persona("Plain", "As {{it}} <user> stands", Path("x.txt"), verbatim=True)
@@ -60,7 +60,7 @@ def test_an_assistant_is_told_its_own_prompt_alone() -> None:
 
 
 def test_what_is_for_the_reader_reaches_no_prompt() -> None:
-    """An author's remarks would be played."""
+    """The creator's notes and the description are not in the prompt."""
     noted = replace(SERAPHINA, creator_notes="Best at temperature 1", description="A guardian")
     assert open_with(noted, MACROS) == open_with(SERAPHINA, MACROS)
 
@@ -81,12 +81,12 @@ def test_what_is_for_the_reader_reaches_no_prompt() -> None:
     ],
 )
 def test_example_dialogue_becomes_turns(dialogue: str, turns: list[tuple[str, str]]) -> None:
-    """The examples would be one block of text, or the model learn to speak for the person."""
+    """An example dialogue is split into turns of the user and the character."""
     assert said(dialogue) == turns
 
 
 def test_exchanges_stand_behind_the_dialogue() -> None:
-    """What was written as pairs would be lost."""
+    """The example pairs follow the example dialogue."""
     both = replace(SERAPHINA, dialogue="{{char}}: a", examples=(Example("q {{char}}", "w {{user}}"),))
     assert open_with(both, MACROS).examples == (
         Message(ASSISTANT, "a"),

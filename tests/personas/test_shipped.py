@@ -1,4 +1,4 @@
-"""The personas that come with hermes: the card's prompts word for word, and all of them fit to play."""
+"""The shipped personas: the prompts of the model card word for word, and no findings for any."""
 
 import itertools
 from pathlib import Path
@@ -35,26 +35,26 @@ def shipped(key: str) -> Persona:
 
 
 def opening(key: str) -> Opening:
-    """Return how a chat with a shipped persona begins."""
+    """Return the opening of a chat with a shipped persona."""
     persona = shipped(key)
     return open_with(persona, Macros(persona.called, "Winry"))
 
 
 def lore_of(key: str) -> tuple[Lorebook, Lore]:
-    """Return a shipped persona's own book, and what looks through it."""
+    """Return a shipped persona's own book, and its lore for a chat."""
     persona = shipped(key)
     assert persona.lorebook is not None
     return persona.lorebook, Lore([persona.lorebook], Macros(persona.called, "Winry"))
 
 
 def test_the_cards_prompts_are_the_cards_word_for_word() -> None:
-    """The model would not see the prompts that it was trained and shown with."""
+    """The two prompts from the model card are the same word for word."""
     assert opening("hermes-2").system == CARD_HERMES
     assert opening("edward-elric").system == CARD_ELRIC
 
 
 def test_all_are_there_and_whole() -> None:
-    """`hermes personas list` would show a gap or an error on a fresh installation."""
+    """Every shipped persona is listed without an error and with a description."""
     listed = list_all(NOWHERE, shipped_dir())
     assert [x.key for x in listed] == KEYS
     for listing in listed:
@@ -66,7 +66,7 @@ def test_all_are_there_and_whole() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_no_placeholder_is_left(key: str) -> None:
-    """A chat would open with `{{user}}` on the screen, or the model would read one."""
+    """The opening has no macros, no empty texts and no surrounding blanks."""
     begun = opening(key)
     texts = [begun.system or "", *begun.greetings, *(message.text for message in begun.examples)]
     assert all(texts)
@@ -76,14 +76,14 @@ def test_no_placeholder_is_left(key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_examples_go_in_turns(key: str) -> None:
-    """A model would be shown somebody who answers himself."""
+    """The examples alternate between the user and the assistant."""
     roles = [message.role for message in opening(key).examples]
     assert roles == [Role.USER, Role.ASSISTANT] * (len(roles) // 2)
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_there_is_nothing_to_find_fault_with(key: str) -> None:
-    """A shipped persona would itself do what `hermes personas check` warns of, or fill a small window."""
+    """A shipped persona has no findings, in windows of 8,192 and 4,096 tokens."""
     persona = shipped(key)
     worlds = Worlds((persona.lorebook,) if persona.lorebook else ())
     for window in (WINDOW, WINDOW // 2):
@@ -93,14 +93,14 @@ def test_there_is_nothing_to_find_fault_with(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["edward-elric", "story-narrator"])
 def test_characters_have_three_beginnings(key: str) -> None:
-    """`/swipe` would have nothing to show before the first word."""
+    """A character has three greetings with paired quotes and asterisks."""
     begun = opening(key)
     assert len(begun.greetings) == 3
     assert all(text.count('"') % 2 == 0 and text.count("*") % 2 == 0 for text in begun.greetings)
 
 
 def test_edwards_texts_tell_deeds_from_speech() -> None:
-    """What he does and what he says would look the same on the screen."""
+    """Each greeting of Edward has both actions and speech, and the first has his name."""
     begun = opening("edward-elric")
     assert shipped("edward-elric").acts
     assert all('"' in text and "*" in text for text in begun.greetings)
@@ -127,7 +127,7 @@ def test_edwards_texts_tell_deeds_from_speech() -> None:
     ],
 )
 def test_every_entry_fires_at_its_word(said: str, title: str) -> None:
-    """Edward would not know his own world when somebody speaks of it."""
+    """An entry fires at a word of its subject, together with at most three others."""
     book, lore = lore_of("edward-elric")
     fired = lore.fires([Message(Role.USER, said)], {})
     assert title in {book.entries[number].title for number in fired}
@@ -135,7 +135,7 @@ def test_every_entry_fires_at_its_word(said: str, title: str) -> None:
 
 
 def test_ordinary_talk_costs_nothing() -> None:
-    """A chat about nothing would carry the whole book, and its tokens."""
+    """The greetings and words that only resemble keys fire no entry."""
     _, lore = lore_of("edward-elric")
     said = (
         "Tell me the truth: also, the illustrated cluster collapsed. A scar on the garden gate, and no envy."
@@ -145,7 +145,7 @@ def test_ordinary_talk_costs_nothing() -> None:
 
 
 def test_no_two_entries_are_called_the_same() -> None:
-    """`/lore` would show a name, and nobody could tell which entry fired."""
+    """No two entries have the same title, and the book has no findings."""
     book, lore = lore_of("edward-elric")
     titles = [entry.title for entry in book.entries]
     assert all(one != other for one, other in itertools.combinations(titles, 2))

@@ -1,4 +1,4 @@
-"""Any persona and any lorebook that a file can hold, for tests that go over all of them."""
+"""Hypothesis strategies for any persona and any lorebook that a file can hold."""
 
 from pathlib import Path
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""A folder of Hugging Face weights as a whole: what is read from it, and what is refused."""
+"""Reading a folder of Hugging Face weights, and refusing unusable ones."""
 
 import io
 import json
@@ -31,7 +31,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_a_whole_folder(tmp_path: Path, shards: int) -> None:
-    """Broken: the plan would be made from other numbers than the files'.
+    """The architecture, the sizes and the types are those of the files.
 
     By hand: a key and a value for each of 2 KV heads, 8 wide, in 2 layers: 2 * 2 * 2 * 8 = 64 a token.
     """
@@ -52,7 +52,7 @@ def test_a_whole_folder(tmp_path: Path, shards: int) -> None:
 
 
 def test_the_type_of_the_weights_where_the_config_does_not_say(tmp_path: Path) -> None:
-    """Broken: bfloat16 weights would be taken for something else."""
+    """If the config names no type, that of the weights is used."""
     files = checkpoint_files(torch_dtype=...)
     files["model.safetensors"] = in_bfloat16(files["model.safetensors"])
     found = checkpoint.read(write_checkpoint(tmp_path, files))
@@ -60,7 +60,7 @@ def test_the_type_of_the_weights_where_the_config_does_not_say(tmp_path: Path) -
 
 
 def test_newer_and_older_spellings(tmp_path: Path) -> None:
-    """Broken: a config written by another release of transformers would not be understood."""
+    """Configs of newer and older releases of transformers are understood."""
     files = checkpoint_files(
         torch_dtype=..., dtype="float32", head_dim=16, num_key_value_heads=..., max_position_embeddings=...
     )
@@ -70,13 +70,13 @@ def test_newer_and_older_spellings(tmp_path: Path) -> None:
 
 
 def test_tied_embeddings_count_once(tmp_path: Path) -> None:
-    """Broken: a head that is saved beside the embeddings it is the same as would count twice."""
+    """A head that is saved beside the embeddings that it is tied to counts once."""
     found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(tie_word_embeddings=True)))
     assert found.weights.parameters == PARAMETERS - VOCABULARY * HIDDEN
 
 
 def test_experts_are_not_counted_as_linear(tmp_path: Path) -> None:
-    """Broken: 4-bit would be promised for experts, which bitsandbytes leaves in 16."""
+    """Expert weights, which bitsandbytes leaves in 16 bits, do not count as linear."""
     extra = {"model.layers.0.block_sparse_moe.experts.0.w1.weight": ("float16", (64, 32))}
     files = checkpoint_files(tensors=shapes() | extra, num_local_experts=8)
     weights = checkpoint.read(write_checkpoint(tmp_path, files)).weights
@@ -84,7 +84,7 @@ def test_experts_are_not_counted_as_linear(tmp_path: Path) -> None:
 
 
 def test_the_revision(tmp_path: Path) -> None:
-    """Broken: nobody could tell which commit of a model gave an answer."""
+    """The commit is read from a snapshot in the cache, and is None elsewhere."""
     snapshot = write_checkpoint(tmp_path / "models--o--n" / "snapshots" / COMMIT)
     assert checkpoint.read(snapshot).revision == COMMIT
     assert checkpoint.read(write_checkpoint(tmp_path / "snapshots" / COMMIT)).revision is None
@@ -113,16 +113,16 @@ QUANTISED: dict[str, tuple[dict[str, Any], Format, str, int]] = {
 
 @pytest.mark.parametrize("name", QUANTISED)
 def test_quantised_checkpoints(tmp_path: Path, name: str) -> None:
-    """Broken: a checkpoint that is 4-bit already would be quantised again, or asked for the wrong package."""
+    """A quantized checkpoint has the format, precision and bits of its config."""
     settings, fmt, precision, bits = QUANTISED[name]
     found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(quantization_config=settings)))
     assert (found.format, found.precision, found.bits) == (fmt, precision, bits)
 
 
 def test_packed_weights_are_counted_as_what_they_stand_for(tmp_path: Path) -> None:
-    """Broken: a 4-bit model would look an eighth of its size, and lose its place among the others.
+    """Packed weights count as the number of weights that they encode.
 
-    By hand: 1,024 weights in 512 bytes, and 1,024 in 128 words of 32 bits; scales count for nothing.
+    By hand: 1,024 weights in 512 bytes, and 1,024 in 128 words of 32 bits; scales are not counted.
     """
     block = "model.layers.0.self_attn.q_proj"
     nf4 = {
@@ -146,7 +146,7 @@ def test_packed_weights_are_counted_as_what_they_stand_for(tmp_path: Path) -> No
 
 
 class Bomb:
-    """What a pickle runs when it is read."""
+    """An object whose pickle runs a command when it is read."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -156,7 +156,7 @@ class Bomb:
 
 
 def test_pickled_weights_are_measured_and_never_read(tmp_path: Path) -> None:
-    """Broken: looking at a folder would run what is in it."""
+    """Pickled weights are measured by size and never unpickled; a truncated file is refused."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(Bomb(tmp_path / "trace")).ljust(2 * PARAMETERS))
@@ -198,7 +198,7 @@ def _index(weight_map: object) -> bytes:
     ],
 )
 def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], said: str) -> None:
-    """Broken: a half-downloaded or hostile folder would pass for a model, or end in a traceback."""
+    """An incomplete or malformed folder is refused with its reason and a hint."""
     files: dict[str, bytes | None] = {**checkpoint_files(shards=3), **change}
     write_checkpoint(tmp_path, {name: content for name, content in files.items() if content is not None})
     with pytest.raises(ModelUnavailable) as caught:
@@ -224,7 +224,7 @@ def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], said: s
     ],
 )
 def test_models_that_hermes_does_not_run(tmp_path: Path, config: dict[str, Any], said: str) -> None:
-    """Broken: weights of another kind would be loaded, for minutes, before a library complains."""
+    """A model of an unsupported kind is refused with its reason."""
     with pytest.raises(ModelUnavailable, match=said):
         checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(**config)))
 
@@ -247,7 +247,7 @@ def test_models_that_hermes_does_not_run(tmp_path: Path, config: dict[str, Any],
     ],
 )
 def test_a_config_that_asks_for_code(tmp_path: Path, file: str, settings: Any, said: str) -> None:
-    """Broken: a model from the internet could run its own program, whatever trust_remote_code says."""
+    """A config that asks for code is refused with the key that does so."""
     files = checkpoint_files(**settings) if file == "config.json" else checkpoint_files()
     write_checkpoint(
         tmp_path, files if file == "config.json" else files | {file: json.dumps(settings).encode()}
@@ -262,7 +262,7 @@ def test_a_config_that_asks_for_code(tmp_path: Path, file: str, settings: Any, s
     "value", [None, "eager", "sdpa", "flash_attention_2", "flex_attention", {"": "sdpa"}]
 )
 def test_the_librarys_own_attention_is_fine(tmp_path: Path, value: Any) -> None:
-    """Broken: an ordinary model would be refused for naming what transformers brings itself."""
+    """The attention implementations of transformers itself are accepted."""
     assert checkpoint.read(
         write_checkpoint(tmp_path, checkpoint_files(attn_implementation=value, auto_map={}))
     )
@@ -288,7 +288,7 @@ ADDED = [{"content": "<|im_start|>"}, {"content": "<|im_end|>"}]
     ],
 )
 def test_chatml(tmp_path: Path, files: dict[str, Any], known: bool) -> None:  # noqa: FBT001 - a table
-    """Broken: hermes would talk by itself to a model without ChatML, or pass over one that has it."""
+    """A folder is ChatML if its tokenizer has both ChatML tokens."""
     folder = checkpoint_files()
     del folder["tokenizer.json"]
     encoded = {name: json.dumps(content).encode() for name, content in files.items()}

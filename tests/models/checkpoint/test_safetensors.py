@@ -1,4 +1,4 @@
-"""The header of a safetensors file: what the format's own writer writes, and what hostile bytes do."""
+"""Reading the header of a safetensors file, valid or hostile."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def file(folder: Path, content: bytes) -> Path:
 
 
 def test_what_the_formats_own_writer_writes(tmp_path: Path) -> None:
-    """Broken: sums of memory would be made from other numbers than the file's."""
+    """The tensors have the names, types, shapes and sizes that the format's own writer wrote."""
     tensors = {tensor.name: tensor for tensor in read_header(file(tmp_path, GOOD))}
     assert tensors == {
         "a": Tensor("a", "F16", (3, 5), 30),
@@ -37,13 +37,13 @@ def test_what_the_formats_own_writer_writes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [1, 30, len(GOOD) - 9, len(GOOD) - 7, len(GOOD)])
 def test_a_file_that_is_cut_short(tmp_path: Path, cut: int) -> None:
-    """Broken: a download that broke off would fail minutes later, inside torch."""
+    """A truncated file is refused."""
     with pytest.raises(ModelUnavailable, match="cut short"):
         read_header(file(tmp_path, GOOD[: len(GOOD) - cut]))
 
 
 def test_a_file_that_is_too_long(tmp_path: Path) -> None:
-    """Broken: a file that the library refuses would pass for whole."""
+    """A file with bytes after its data is refused."""
     with pytest.raises(ModelUnavailable, match="3 bytes more"):
         read_header(file(tmp_path, GOOD + b"abc"))
 
@@ -70,14 +70,14 @@ def test_a_file_that_is_too_long(tmp_path: Path) -> None:
     ],
 )
 def test_absurd_headers(tmp_path: Path, header: Any) -> None:
-    """Broken: a header that lies would make absurd sums, or a traceback."""
+    """A header that contradicts itself or the file is refused."""
     content = with_header(b"\2\0\0\0\0\0\0\0{}abcd", json.dumps(header).encode())
     with pytest.raises(ModelUnavailable):
         read_header(file(tmp_path, content))
 
 
 def test_a_header_without_end_is_not_read(tmp_path: Path) -> None:
-    """Broken: eight bytes could make hermes read, and parse, gigabytes."""
+    """A header that is longer than the limit is refused."""
     path = file(tmp_path, (MAX_HEADER + 1).to_bytes(8, "little"))
     os.truncate(path, 2 * MAX_HEADER)
     with pytest.raises(ModelUnavailable, match="no safetensors file"):
@@ -86,13 +86,13 @@ def test_a_header_without_end_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 50_000, b"9" * 5000, b"\xff\xfe"])
 def test_json_that_breaks_parsers(tmp_path: Path, text: bytes) -> None:
-    """Broken: depth, endless digits or no UTF-8 would end in a traceback."""
+    """JSON that is too deep, has endless digits or is not UTF-8 is refused."""
     with pytest.raises(ModelUnavailable, match="cannot be read"):
         read_header(file(tmp_path, with_header(GOOD, text)))
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    """Broken: a pipe under that name would hang the list of models."""
+    """A pipe and a missing file are refused."""
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(ModelUnavailable, match="ordinary file"):
         read_header(tmp_path / "model.safetensors")
@@ -103,7 +103,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_mutations(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Broken: some damage to a file would end in a traceback instead of one message."""
+    """A damaged header gives tensors that fit the file, or a ModelUnavailable error."""
     content = bytearray(GOOD)
     header = 8 + int.from_bytes(GOOD[:8], "little")
     for _ in range(data.draw(st.integers(1, 4))):

@@ -1,7 +1,7 @@
-"""Machines as people have them, and OpenHermes 2 in 16 bits as its card describes it.
+"""Typical machines, and OpenHermes 2 in 16 bits as its model card describes it.
 
-What is free is what `nvidia-smi` shows: a card without a screen has 0.2 to 0.3 GiB less than is printed on
-its box, one with a desktop on it a good half to one GiB less.
+The free memory is what `nvidia-smi` shows: a GPU without a screen has 0.2 to 0.3 GiB less than its nominal
+size, one with a desktop 0.5 to 1 GiB less.
 """
 
 from hermes_cli.models.catalogue import CATALOGUE
@@ -12,7 +12,7 @@ from hermes_cli.models.units import GIB
 
 
 def openhermes(variant: str = "16bit") -> ModelFacts:
-    """Return OpenHermes 2 in one of its forms."""
+    """Return the facts of one variant of OpenHermes 2."""
     entry = CATALOGUE["openhermes-2"]
     found = entry.variant(variant)
     assert found is not None
@@ -29,12 +29,12 @@ def card(
     index: int = 0,
     arch: str = "",
 ) -> Gpu:
-    """Return a card; sizes in GiB."""
+    """Return a GPU; sizes in GiB."""
     return Gpu(name, int(total * GIB), int(free * GIB), kind, index, capability, arch)
 
 
 def machine(*gpus: Gpu, ram: float = 32, free: float | None = None) -> Hardware:
-    """Return a machine with some cards; sizes in GiB, with a seventh of the memory in use."""
+    """Return a machine with some GPUs; sizes in GiB, by default with a seventh of the memory in use."""
     available = ram * 6 / 7 if free is None else free
     return Hardware(8, 16, int(ram * GIB), int(available * GIB), "a processor", gpus)
 
@@ -46,5 +46,5 @@ def mac(ram: int, available: float) -> Hardware:
 
 
 def two(name: str, total: float, free: float, capability: tuple[int, int]) -> Hardware:
-    """Return a machine with two cards of a kind."""
+    """Return a machine with two equal GPUs."""
     return machine(card(name, total, free, capability), card(name, total, free, capability, index=1))

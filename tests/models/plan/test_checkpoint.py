@@ -1,10 +1,10 @@
-"""The table of machines: OpenHermes 2 in 16 bits on each, and what an expert would answer.
+"""The plan for OpenHermes 2 in 16 bits on a table of machines.
 
 The sums, by hand, in GiB. Weights: 7,241,748,480 of two bytes are 13.49; in NF4 6,979,321,856 of 4.127 bits
-and the other 262,426,624 of two bytes are 3.84. The cache: 2 * 32 layers * 8 heads * 128 wide * 2 bytes are
-128 KiB a token, 1.00 for 8,192. Headroom on a card: a tenth of 13.49, 1.35, or 0.60. So 16-bit needs 15.84
-for 8,192 tokens and 15.34 for the 4,096 that are comfortable, NF4 5.44; on the processor, with 0.1 * 13.49 +
-1.00 of headroom, 16-bit needs 16.84. The GGUF: 4.07 + 1.00 + 0.41 + 0.50 = 5.98.
+and the other 262,426,624 of two bytes are 3.84. The KV cache: 2 * 32 layers * 8 heads * 128 wide * 2 bytes
+are 128 KiB a token, 1.00 for 8,192. Headroom on a GPU: a tenth of 13.49, 1.35, or 0.60. So 16-bit needs
+15.84 for 8,192 tokens and 15.34 for a comfortable 4,096, NF4 5.44; on the CPU, with 0.1 * 13.49 + 1.00 of
+headroom, 16-bit needs 16.84. The GGUF: 4.07 + 1.00 + 0.41 + 0.50 = 5.98.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from tests.models.plan.machines import card, mac, machine, openhermes, two
 
 @dataclass(frozen=True)
 class Case:
-    """A machine, the precision, device and context that it should get, and words of the reason."""
+    """A machine, the expected precision, device and context, and words of the reason."""
 
     name: str
     hardware: Hardware
@@ -213,7 +213,7 @@ ANSWERS = (
 
 @pytest.mark.parametrize("case", ANSWERS, ids=lambda case: case.name)
 def test_the_table_of_machines(case: Case) -> None:
-    """Broken: on this machine the model would lose quality without need, not fit, or not say why."""
+    """Each machine gets the expected precision, device, context and dtype, with the reason."""
     plan = choose(case.hardware, openhermes())
     assert (plan.precision, plan.device, plan.context_size) == (case.precision, case.device, case.context)
     assert plan.dtype == case.dtype
@@ -255,7 +255,7 @@ def test_the_table_of_machines(case: Case) -> None:
     ids=["4 GB", "4 GB and 64 of memory", "Maxwell", "8 GB", "8 GB, busy", "16 GB"],
 )
 def test_where_nothing_fits(hardware: Hardware, said: str, hint: str) -> None:
-    """Broken: nothing would be said of what does fit, or the processor would be taken in silence."""
+    """A model that does not fit is refused with the sizes and an alternative, and exit code 75."""
     with pytest.raises(DoesNotFit) as caught:
         choose(hardware, openhermes())
     assert said in caught.value.message
@@ -265,7 +265,7 @@ def test_where_nothing_fits(hardware: Hardware, said: str, hint: str) -> None:
 
 
 def test_the_summary() -> None:
-    """Broken: the choice would reach the screen without its numbers, or without what was passed over."""
+    """The summary has the sizes of the plan, and the 16-bit size if 16 bits do not fit."""
     small = choose(machine(card("RTX 3070", 8, 7.6, (8, 6))), openhermes())
     assert small.summary == (
         "openhermes-2:16bit · 4-bit nf4 · cuda:0 · needs 5.4 GiB, 7.6 GiB free · context 8192 "
@@ -282,7 +282,7 @@ def test_the_summary() -> None:
 
 
 def test_what_the_engine_gets() -> None:
-    """Broken: the engine would load in another way than was planned and said."""
+    """The plan has the devices, layers, dtype and quantisation for the engine."""
     plan = choose(two("RTX 3060", 12, 11.6, (8, 6)), openhermes())
     assert (plan.engine, plan.devices, plan.layers) == ("transformers", ("cuda:0", "cuda:1"), (16, 16))
     assert (plan.dtype, plan.quantisation) == ("bfloat16", "")
@@ -307,12 +307,12 @@ def test_what_the_engine_gets() -> None:
     ],
 )
 def test_one_step_down(hardware: Hardware, smaller: str) -> None:
-    """Broken: out of memory in the middle of a load would leave a person without a next step."""
+    """`smaller` is the next smaller option with its memory, or empty if there is none."""
     assert choose(hardware, openhermes()).smaller == smaller
 
 
 def test_everything_that_was_weighed() -> None:
-    """Broken: `hermes models plan` would hide a way that a person would ask after. Sums by hand, as above."""
+    """Every option is listed with its size and the reason. Sums by hand, as above."""
     plan = choose(machine(card("RTX 3060", 12, 11.6, (8, 6)), ram=32, free=27), openhermes())
     rows = [
         (r.precision, r.device, round(r.memory_needed / GIB, 2), r.fits, r.chosen, r.reason)
@@ -329,7 +329,7 @@ def test_everything_that_was_weighed() -> None:
 
 
 def test_a_model_that_the_catalogue_does_not_know() -> None:
-    """Broken: a stranger's weights would be compared with OpenHermes' GGUF."""
+    """A model outside the catalogue is not compared with the GGUF of OpenHermes."""
     stranger = replace(openhermes(), name="o/other-7b", repo="o/other-7b")
     plan = choose(machine(ram=64), stranger, Wishes())
     assert "a GGUF would answer several times faster" in plan.reason
@@ -337,5 +337,5 @@ def test_a_model_that_the_catalogue_does_not_know() -> None:
 
 
 def test_pickled_weights_are_said() -> None:
-    """Broken: nobody would learn that a model is in the format that can hold a program."""
+    """The reason mentions pickled weights."""
     assert "pickled (.bin)" in choose(machine(ram=64), replace(openhermes(), is_pickled=True)).reason

@@ -1,4 +1,4 @@
-"""The plan for a GGUF: machines and models, and what an expert would answer."""
+"""The plan for a GGUF on different machines."""
 
 from pathlib import Path
 
@@ -18,21 +18,21 @@ STARTER = ModelFacts("starter", Path("s.gguf"), Format.GGUF, "Q4_1", 98_362_432,
 
 
 def machine(free_gib: float, cores: int = 4) -> Hardware:
-    """Return a machine with so much free memory."""
+    """Return a machine with this much free memory."""
     return Hardware(cores, cores * 2, 64 * GIB, int(free_gib * GIB))
 
 
 @pytest.mark.parametrize(
     ("model", "free_gib", "context"),
     [
-        (STARTER, 22.9, 8192),  # all that it was trained for
-        (OPENHERMES, 32, 8192),  # more would fit; nobody asked for it
+        (STARTER, 22.9, 8192),  # the trained context
+        (OPENHERMES, 32, 8192),  # more fits; 8192 is the most without a request
         (OPENHERMES, 6, 8192),  # 4.48 + 0.5 + 1.0 GiB of cache
         (OPENHERMES, 5.5, 4352),  # by hand: (5.5 - 4.477 - 0.5) GiB / 128 KiB, down to a multiple of 256
     ],
 )
 def test_context(model: ModelFacts, free_gib: float, context: int) -> None:
-    """Broken: the context would not be the one that fits the model and the memory."""
+    """The context is the largest that the model and the free memory allow, up to 8,192 tokens."""
     plan = choose(machine(free_gib), model)
     assert abs(plan.context_size - context) <= 256
     assert plan.context_size % 256 == 0
@@ -42,19 +42,19 @@ def test_context(model: ModelFacts, free_gib: float, context: int) -> None:
 
 
 def test_summary_and_reason() -> None:
-    """Broken: the choice would reach the screen without its numbers or without its reason."""
+    """The summary and the reason state the numbers of the plan."""
     plan = choose(machine(22.9, cores=2), STARTER)
     assert plan.summary == "starter · Q4_1 · cpu, 2 threads · needs 0.8 GiB, 22.9 GiB free · context 8192"
     assert "2 physical cores" in plan.reason
     assert "8,192" in plan.reason
     assert "--context" in choose(machine(32), OPENHERMES).reason
     assert "free memory" in choose(machine(5.5), OPENHERMES).reason
-    # By hand, for the engine's message when memory runs out all the same: 4.48 + 0.5 + 0.5 GiB.
+    # By hand, for the engine's out-of-memory message: 4.48 + 0.5 + 0.5 GiB.
     assert choose(machine(32), OPENHERMES).smaller == "--context 4096 needs 5.5 GiB"
 
 
 def test_wishes() -> None:
-    """Broken: what was asked for would be changed in silence."""
+    """A requested context and a requested number of threads are used unchanged."""
     plan = choose(machine(32), OPENHERMES, Wishes(context_size=32_768, threads=3))
     assert (plan.context_size, plan.threads) == (32_768, 3)
     assert "asked for" in plan.reason
@@ -62,13 +62,13 @@ def test_wishes() -> None:
 
 @pytest.mark.parametrize("wishes", [Wishes(context_size=32_769), Wishes(context_size=0), Wishes(threads=0)])
 def test_impossible_wishes(wishes: Wishes) -> None:
-    """Broken: a wish that the model cannot grant would crash the engine instead of being refused."""
+    """A context or a number of threads that is out of range is refused."""
     with pytest.raises(UsageError):
         choose(machine(32), OPENHERMES, wishes)
 
 
 def test_context_beyond_the_memory() -> None:
-    """Broken: the machine would swap itself to death over a context that was asked for."""
+    """A requested context that does not fit the memory is refused with the sizes and one that fits."""
     with pytest.raises(
         ResourcesExhausted, match=r"32,768 tokens needs 9\.0 GiB .* and 6\.0 GiB are free"
     ) as caught:
@@ -77,14 +77,14 @@ def test_context_beyond_the_memory() -> None:
 
 
 def test_weights_beyond_the_memory() -> None:
-    """Broken: a model too large would be loaded all the same, or refused without the sums and a way out."""
+    """A model larger than the free memory is refused with the sizes and a smaller model."""
     with pytest.raises(ResourcesExhausted, match=r"4\.1 weights") as caught:
         choose(machine(4), OPENHERMES)
     assert "-m starter" in caught.value.hint
 
 
 def test_never_more_than_free() -> None:
-    """Broken: at some amount of free memory the plan would take more than there is."""
+    """With 0.1 to 11.9 GiB free, a plan fits the free memory; only below 5.2 GiB is there none."""
     for tenth in range(1, 120):
         try:
             plan = choose(machine(tenth / 10), OPENHERMES)
@@ -105,7 +105,7 @@ def test_never_more_than_free() -> None:
     ],
 )
 def test_wishes_that_a_gguf_cannot_grant(wishes: Wishes, said: str) -> None:
-    """Broken: a GGUF would run on the processor, as it is, for somebody who asked for something else."""
+    """A GPU or another precision is refused for a GGUF, with a hint."""
     card = Gpu("RTX 3090", 24 * GIB, 24 * GIB, "cuda", 0, (8, 6))
     with pytest.raises(UsageError, match=said) as caught:
         choose(Hardware(4, 8, 64 * GIB, 32 * GIB, "", (card,)), OPENHERMES, wishes)
@@ -116,12 +116,12 @@ def test_wishes_that_a_gguf_cannot_grant(wishes: Wishes, said: str) -> None:
     "wishes", [Wishes(device="cpu", precision="4bit"), Wishes(device="auto", precision="auto")]
 )
 def test_wishes_for_what_a_gguf_is_anyway(wishes: Wishes) -> None:
-    """Broken: a config that says what is so already would be refused."""
+    """A device and a precision that a GGUF already has are accepted."""
     assert choose(machine(32), OPENHERMES, wishes).precision == "Q4_K_M"
 
 
 def test_what_was_weighed() -> None:
-    """Broken: `hermes models plan` would print no sums, least of all where nothing fits."""
+    """The considered option is listed with its sizes, whether it fits or not."""
     plan = choose(machine(32), OPENHERMES)
     assert [(row.chosen, row.fits, row.memory_needed) for row in plan.considered] == [
         (True, True, plan.memory_needed)
@@ -132,7 +132,7 @@ def test_what_was_weighed() -> None:
 
 
 def test_facts(make_gguf: MakeGguf) -> None:
-    """Broken: the plan would be made from other numbers than the file's."""
+    """The facts of a GGUF come from its header and the size of the file."""
     path = make_gguf()
     facts = facts_of("small", read_header(path))
     assert facts == ModelFacts("small", path, Format.GGUF, "Q4_1", path.stat().st_size, 1024, 128)
@@ -140,6 +140,6 @@ def test_facts(make_gguf: MakeGguf) -> None:
 
 
 def test_no_language_model(make_gguf: MakeGguf) -> None:
-    """Broken: a file of another kind would reach llama.cpp, which says only that it failed."""
+    """A GGUF without layers is refused because it is not a language model."""
     with pytest.raises(ModelUnavailable, match="not a language model"):
         facts_of("x", read_header(make_gguf(blocks=0)))

@@ -1,4 +1,4 @@
-"""Wishes: what is asked for is given or refused with words, for any machine, and never changed in silence."""
+"""On any machine, requests for precision, device, context and threads are met or refused."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ BARE = machine(ram=64, free=58)
     ],
 )
 def test_wishes_that_are_granted(hardware: Hardware, wishes: Wishes, precision: str, device: str) -> None:
-    """Broken: somebody would get another precision or device than was asked for."""
+    """The plan has the requested precision and device, and its reason mentions the request."""
     plan = choose(hardware, openhermes(), wishes)
     assert (plan.precision, plan.device) == (precision, device)
     assert "was asked for" in plan.reason
@@ -60,7 +60,7 @@ def test_wishes_that_are_granted(hardware: Hardware, wishes: Wishes, precision: 
 
 
 def test_the_processor_is_slow_in_4_bits() -> None:
-    """Broken: somebody would save memory at the price of minutes, and never learn of the GGUF."""
+    """The reason for 4 bits on the CPU warns that it is slow and names the GGUF."""
     reason = choose(BARE, openhermes(), Wishes(precision="4bit")).reason
     assert "slow" in reason
     assert "-m openhermes-2" in reason
@@ -86,8 +86,8 @@ def test_the_processor_is_slow_in_4_bits() -> None:
     ],
 )
 def test_wishes_that_mean_nothing_here(hardware: Hardware, wishes: Wishes, said: str) -> None:
-    """Broken: a wish would be ignored, or reach the engine and crash it."""
-    if not said:  # no wish at all
+    """A request that the machine or the model cannot meet is a usage error with the reason."""
+    if not said:  # an empty precision is no request
         assert choose(hardware, openhermes(), wishes).precision == "bf16"
         return
     with pytest.raises(UsageError) as caught:
@@ -96,7 +96,7 @@ def test_wishes_that_mean_nothing_here(hardware: Hardware, wishes: Wishes, said:
 
 
 def test_the_devices_that_are_there_are_listed() -> None:
-    """Broken: somebody who mistyped a device would have to guess."""
+    """An unknown device is answered with the list of devices."""
     with pytest.raises(UsageError) as caught:
         choose(TWO, openhermes(), Wishes(device="cuda:7"))
     assert caught.value.hint == "there are: cpu, cuda:0 (RTX 3060), cuda:1 (RTX 3060)"
@@ -136,7 +136,7 @@ def test_the_devices_that_are_there_are_listed() -> None:
 def test_wishes_that_the_memory_cannot_grant(
     hardware: Hardware, wishes: Wishes, said: str, hint: str
 ) -> None:
-    """Broken: a wish would be changed in silence, or refused without the sums and a way out."""
+    """A request that does not fit the memory is refused with the sizes and an alternative."""
     with pytest.raises(DoesNotFit) as caught:
         choose(hardware, openhermes(), wishes)
     assert said in caught.value.message
@@ -144,7 +144,7 @@ def test_wishes_that_the_memory_cannot_grant(
 
 
 def test_a_context_that_was_asked_for_decides_the_precision() -> None:
-    """Broken: 16-bit weights would be taken, and the context that was asked for not be had."""
+    """A requested context that does not fit beside 16-bit weights selects 4 bits."""
     hardware = machine(card("RTX 4060 Ti", 16, 15.7, (8, 9)))
     assert choose(hardware, openhermes(), Wishes(context_size=4096)).precision == "bf16"
     plan = choose(hardware, openhermes(), Wishes(context_size=16_384))
@@ -153,7 +153,7 @@ def test_a_context_that_was_asked_for_decides_the_precision() -> None:
 
 @pytest.mark.parametrize("variant", ["gptq", "awq"])
 def test_quantised_weights_keep_their_precision(variant: str) -> None:
-    """Broken: weights that are 4-bit would be quantised again, or promised in 16."""
+    """GPTQ and AWQ weights keep their 4 bits, and a request for 16 bits is refused."""
     plan = choose(SMALL, openhermes(variant))
     assert (plan.engine, plan.precision, plan.quantisation) == (
         "transformers",
@@ -166,14 +166,14 @@ def test_quantised_weights_keep_their_precision(variant: str) -> None:
 
 
 def test_bitsandbytes_weights_on_a_card_that_is_too_old() -> None:
-    """Broken: the kernels would fail in the middle of a load."""
+    """Saved bitsandbytes weights are refused on a GPU below compute capability 6.0."""
     saved = replace(openhermes("gptq"), format=Format.BITSANDBYTES, precision="4-bit nf4")
     with pytest.raises(ModelUnavailable, match=r"needs compute capability 6\.0"):
         choose(machine(card("M60", 8, 7.9, (5, 2))), saved)
 
 
 def test_the_smallest_set_of_cards_is_taken() -> None:
-    """Broken: a model would be spread over cards that it does not need, and slow down."""
+    """The plan uses the smallest set of GPUs that holds the model."""
     cards = [card("RTX 3060", 12, 11.6, (8, 6), index=i) for i in range(4)]
     assert choose(machine(*cards), openhermes()).device == "cuda:0+1"
 
@@ -217,7 +217,7 @@ OF_PRECISION = {
 
 
 def check_wishes(plan_precision: str, device: str, context: int, wishes: Wishes, model: ModelFacts) -> None:
-    """Check that a plan grants what was wished for."""
+    """Check that a plan meets the requests."""
     if wishes.context_size is not None:
         assert context == wishes.context_size
     if wishes.precision not in (None, "auto"):
@@ -231,10 +231,7 @@ def check_wishes(plan_precision: str, device: str, context: int, wishes: Wishes,
 @settings(max_examples=400, deadline=None)
 @given(MACHINES, WISHES, SIZES, st.floats(0.01, 3))
 def test_any_machine_and_any_wish(machine: Hardware, wishes: Wishes, form: str, scale: float) -> None:
-    """Broken: some machine would get a plan that does not fit, or that is not what was wished for.
-
-    Or an error that is not hermes' own.
-    """
+    """A plan fits the memory and meets the requests; every refusal is a HermesError."""
     whole = openhermes(form)
     model = replace(
         whole,

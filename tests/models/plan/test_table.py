@@ -1,4 +1,4 @@
-"""The plan as a table and as an object."""
+"""The plan as table rows and as a JSON object."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)), ram=32, free=27)
 
 
 def test_the_rows() -> None:
-    """Broken: the table would not add up, or not show which way was taken."""
+    """The rows show the sizes of each option; one is marked as chosen, one shows its shortfall."""
     head, *rows = table(choose(SMALL, openhermes()).considered)
     assert head[3:9] == ("context", "weights", "KV cache", "headroom", "needs", "free")
     assert rows[0] == ("", "bf16", "cuda:0", "8,192", "13.5", "1.0", "1.3", "15.8", "7.6", "8.2 GiB short")
@@ -21,7 +21,7 @@ def test_the_rows() -> None:
 
 
 def test_the_object() -> None:
-    """Broken: a script could not read the plan."""
+    """The object can be encoded as JSON and holds the model, the plan and the reason."""
     model = openhermes()
     found: dict[str, Any] = json.loads(json.dumps(as_object(model, choose(SMALL, model), fetched=False)))
     assert (found["model"], found["fetched"], found["error"]) == ("openhermes-2:16bit", False, None)
@@ -31,7 +31,7 @@ def test_the_object() -> None:
 
 
 def test_the_object_of_a_refusal() -> None:
-    """Broken: a script would get no reason, and no sums."""
+    """The object of a refusal holds the error and the considered options, and no plan."""
     model = openhermes()
     with pytest.raises(DoesNotFit) as caught:
         choose(machine(card("GTX 1650", 4, 3.8, (7, 5))), model)

@@ -1,4 +1,4 @@
-"""Cards as other programs write them, spelled out by hand, and what they are wrapped in."""
+"""Cards as other programs write them, and helpers for the files that hold them."""
 
 import base64
 import io
@@ -137,7 +137,7 @@ def picture(*chunks: bytes) -> bytes:
 
 
 def said(keyword: str, document: Any) -> bytes:
-    """Return the text chunk of a card."""
+    """Return the text chunk that holds a card."""
     return chunk(b"tEXt", keyword.encode() + b"\0" + encoded(document))
 
 
@@ -167,7 +167,7 @@ def archive(members: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_DEFL
 
 
 def unpacked(data: bytes) -> dict[str, bytes]:
-    """Return the members of a zip archive, after checking all of it."""
+    """Return the members of a zip archive, after checking their checksums."""
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
         assert opened.testzip() is None
         return {name: opened.read(name) for name in opened.namelist()}
@@ -181,12 +181,12 @@ def persona(data: bytes) -> Persona:
 
 
 def remarks(document: Any) -> str:
-    """Return what is remarked on a document."""
+    """Return the remarks on a document."""
     return "; ".join(table.read(text(document), CARD).remarks)
 
 
 def refused(data: bytes) -> str:
-    """Return what is said of a file that cannot be used."""
+    """Return the message for a file that cannot be used."""
     with pytest.raises(PersonaError) as caught:
         table.read(data, CARD)
     assert str(CARD) in caught.value.message
@@ -199,7 +199,7 @@ def v2(**data: Any) -> dict[str, Any]:
 
 
 def entry(**fields: Any) -> Entry:
-    """Return the entry that a card's book of this one entry holds."""
+    """Return the only entry of a card's book, made from these fields."""
     raw = {"keys": ["key"], "content": "text", "extensions": {}, "enabled": True, "insertion_order": 1}
     book = persona(text(v2(character_book={"entries": [raw | fields], "extensions": {}}))).lorebook
     assert book is not None

@@ -1,7 +1,7 @@
 """Characters written by aichar are read by hermes, and the reverse.
 
-`aichar` (Rust) knows the fields of V1; in a PNG it reads from the first card to the picture's end, so that a
-picture with a V2 and a V3 card is none to it.
+`aichar` (Rust) knows the fields of V1; in a PNG it reads from the first card to the picture's end, so that it
+finds no card in a picture with both a V2 and a V3 card.
 """
 
 import json
@@ -37,7 +37,7 @@ def texts(one: Persona) -> Texts:
 
 
 def theirs(one: "aichar.CharacterClass") -> Texts:
-    """Return the same of aichar's."""
+    """Return the same texts of an aichar character."""
     return (
         one.name,
         one.summary,
@@ -50,33 +50,33 @@ def theirs(one: "aichar.CharacterClass") -> Texts:
 
 @pytest.fixture
 def made(tmp_path: Path) -> "aichar.CharacterClass":
-    """A character of aichar's."""
+    """A character made by aichar."""
     (tmp_path / "face.png").write_bytes(png.blank())
     return aichar.create_character(*TEXTS, str(tmp_path / "face.png"))
 
 
 @pytest.mark.parametrize("kind", ["tavernai", "sillytavern"])
 def test_aichars_json_is_read_and_read_back(made: "aichar.CharacterClass", kind: str) -> None:
-    """A card would lose texts between hermes and aichar."""
+    """A card by aichar is read, and aichar reads it after a change and after a new export."""
     data = made.export_json(kind).encode()
     one = persona(data)
     assert texts(one) == TEXTS
     changed = table.write(replace(one, personality="stern"), "v1", data)
     assert theirs(aichar.load_character_json(changed.decode())) == (*TEXTS[:2], "stern", *TEXTS[3:])
-    # What aichar keeps beside the card is there still.
+    # The metadata that aichar stores beside the card is unchanged.
     assert json.loads(changed)["metadata"] == json.loads(data)["metadata"]
     new = table.write(replace(one, original=None), "v1", None)
     assert theirs(aichar.load_character_json(new.decode())) == TEXTS
 
 
 def test_aichars_file_for_all_programs_is_read_whole(made: "aichar.CharacterClass") -> None:
-    """Its older fields hold less than the card's: the character would lose its description."""
+    """The neutral JSON of aichar is read from the card's fields, as older ones hold less."""
     assert texts(persona(made.export_neutral_json().encode())) == TEXTS
 
 
 @pytest.mark.parametrize("kind", ["textgenerationwebui", "pygmalion"])
 def test_aichars_characters_for_the_webui_are_read(made: "aichar.CharacterClass", kind: str) -> None:
-    """A character of text-generation-webui's would not be known. It has no place for the description."""
+    """A webui character by aichar is read. It has no place for the description."""
     for said in (made.export_json(kind), made.export_yaml(kind)):
         found = table.read(said.encode(), CARD)
         assert found.kind == "webui"
@@ -88,10 +88,10 @@ def test_aichars_characters_for_the_webui_are_read(made: "aichar.CharacterClass"
 
 @pytest.mark.parametrize("kind", ["tavernai", "sillytavern", "neutral"])
 def test_aichars_pictures_are_read_and_read_back(made: "aichar.CharacterClass", kind: str) -> None:
-    """A card in a picture would lose texts between hermes and aichar."""
+    """A picture by aichar is read, and aichar reads it after a change."""
     data = bytes(made.export_neutral_card() if kind == "neutral" else made.export_card(kind))
     one = persona(data)
     assert texts(one) == TEXTS
-    if kind != "neutral":  # there each text stands twice, and aichar reads the one that is no card's
+    if kind != "neutral":  # it has each text twice, and aichar does not read the card's
         changed = table.write(replace(one, personality="stern"), "png", data)
         assert theirs(aichar.load_character_card(changed)) == (*TEXTS[:2], "stern", *TEXTS[3:])

@@ -1,4 +1,4 @@
-"""aichat's roles: front matter, placeholders, examples."""
+"""Reading aichat's roles: front matter, placeholders and examples."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ sleep
 
 
 def test_a_role_with_front_matter_and_an_example() -> None:
-    """The settings would be sent as text, or the example be a part of the prompt."""
+    """The front matter sets the options, and the INPUT and OUTPUT parts are an example."""
     remarks = Remarks()
     persona = aichat.read(CODE, SOURCE, remarks)
     assert (persona.name, persona.system) == ("code", "Provide only code.")
@@ -39,7 +39,7 @@ def test_a_role_with_front_matter_and_an_example() -> None:
 
 
 def test_a_prompt_around_what_is_said() -> None:
-    """The placeholder would be sent to the model."""
+    """The placeholder __INPUT__ is replaced by words, with a remark."""
     remarks = Remarks()
     persona = aichat.read("---\n---\nconvert __INPUT__ to emoji", SOURCE, remarks)
     assert persona.system == "convert what the user says to emoji"
@@ -48,11 +48,11 @@ def test_a_prompt_around_what_is_said() -> None:
 
 @pytest.mark.parametrize("text", ["Be brief.", "", "----\nx\n----\n", "---\nno end", " ---\na: b\n---\n"])
 def test_what_has_no_front_matter_is_no_role(text: str) -> None:
-    """A system prompt in Markdown would lose its first lines."""
+    """A text without front matter is not a role."""
     assert not aichat.is_one(text)
 
 
 def test_front_matter_that_is_no_table() -> None:
-    """A mistake would be passed over in silence."""
+    """Front matter that is not a table is refused."""
     with pytest.raises(PersonaError, match="no table"):
         aichat.read("---\n- a\n---\nx", SOURCE, Remarks())

@@ -1,4 +1,4 @@
-"""The entries of a card's lorebook: keys, places and what SillyTavern adds."""
+"""The entries of a card's lorebook: keys, positions and SillyTavern's extensions."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ from tests.personas.formats.cards import entry, persona, refused, remarks, text,
         ({"keys": ["a/b", "c\\/d"], "use_regex": True}, ("/a\\/b/", "/c\\/d/")),
         ({"keys": ["a\\\\/b\\d"], "use_regex": True}, ("/a\\\\\\/b\\d/",)),
         ({"keys": ["/a/i"], "use_regex": True}, ("/a/i",)),
-        # SillyTavern says it of every entry, and means "where there are slashes".
+        # SillyTavern sets it on every entry, and only keys between slashes are patterns there.
         ({"keys": ["a.b"], "use_regex": True, "extensions": {"selectiveLogic": 0}}, ("a.b",)),
     ],
 )
 def test_keys(fields: dict[str, Any], keys: tuple[str, ...]) -> None:
-    """An entry would fire where nobody said its word, or never."""
+    """Keys are read from a list or a text, and made patterns if the entry uses regular expressions."""
     assert entry(**fields).keys == keys
 
 
@@ -43,7 +43,7 @@ def test_keys(fields: dict[str, Any], keys: tuple[str, ...]) -> None:
     ],
 )
 def test_what_a_pattern_looks_like(key: str, wanted: bool) -> None:  # noqa: FBT001 - a case's answer
-    """A path would be taken for a pattern, or a pattern for a word."""
+    """A pattern is a text between two slashes, with letters as flags."""
     assert book.is_pattern(key) is wanted
 
 
@@ -59,7 +59,7 @@ def test_what_a_pattern_looks_like(key: str, wanted: bool) -> None:  # noqa: FBT
 def test_secondary_keys_count_where_the_entry_is_selective(
     fields: dict[str, Any], wanted: tuple[str, ...]
 ) -> None:
-    """An entry would wait for a word that its author switched off."""
+    """Secondary keys count only if the entry is selective and uses no patterns."""
     assert entry(secondary_keys=["b"], **fields).secondary == wanted
 
 
@@ -67,7 +67,7 @@ def test_secondary_keys_count_where_the_entry_is_selective(
     ("number", "logic"), [(0, Logic.AND_ANY), (1, Logic.NOT_ALL), (2, Logic.NOT_ANY), (3, Logic.AND_ALL)]
 )
 def test_sillytaverns_logics(number: int, logic: Logic) -> None:
-    """An entry would be told just where it must not be."""
+    """Each of SillyTavern's logic numbers gives the logic of the same meaning."""
     assert entry(extensions={"selectiveLogic": number}).logic is logic
 
 
@@ -89,13 +89,13 @@ def test_sillytaverns_logics(number: int, logic: Logic) -> None:
     ],
 )
 def test_places(fields: dict[str, Any], position: Position, depth: int) -> None:
-    """An entry would stand where its author did not put it."""
+    """Each position of a card and of SillyTavern gives a position and a depth."""
     found = entry(**fields)
     assert (found.position, found.depth, found.enabled) == (position, depth, True)
 
 
 def test_an_entry_in_an_outlet_is_off_and_told() -> None:
-    """A text that only a macro of SillyTavern's fetches would stand in every prompt."""
+    """An entry in an outlet is disabled, with a remark."""
     assert entry(extensions={"position": 7}).enabled is False
     entries = [{"keys": ["a"], "content": "b", "enabled": True, "extensions": {"position": 7}}] * 2
     assert "outlet are off: hermes has none (2 times)" in remarks(v2(character_book={"entries": entries}))
@@ -108,7 +108,7 @@ def test_an_entry_in_an_outlet_is_off_and_told() -> None:
 def test_an_entry_without_a_priority_has_its_orders(
     fields: dict[str, Any], order: int, priority: int
 ) -> None:
-    """What goes first where the budget is short would be chance."""
+    """An entry without a priority has its order as the priority."""
     assert (entry(**fields).order, entry(**fields).priority) == (order, priority)
 
 
@@ -123,12 +123,12 @@ def test_an_entry_without_a_priority_has_its_orders(
     ],
 )
 def test_probability(more: dict[str, Any], wanted: float) -> None:
-    """An entry would be told always where its author wanted it sometimes."""
+    """A probability is at most 100, and 100 if it is absent or switched off."""
     assert entry(extensions=more).probability == wanted
 
 
 def test_what_sillytavern_can_do_and_hermes_cannot_is_told() -> None:
-    """A group of which one entry is to be told would be told whole, and nobody would know why."""
+    """A field of SillyTavern's that hermes does not use is remarked on if it is set."""
     raw = {"keys": ["a"], "content": "b", "enabled": True, "extensions": {"group": "g", "vectorized": False}}
     told = remarks(v2(character_book={"entries": [raw]}))
     assert "entries have 'group', which hermes does not use" in told
@@ -136,7 +136,7 @@ def test_what_sillytavern_can_do_and_hermes_cannot_is_told() -> None:
 
 
 def test_odd_entries_are_left_out_and_told() -> None:
-    """One slip in a book of hundreds would cost all of it."""
+    """Entries that are not tables are left out, with a remark."""
     document = v2(character_book={"entries": [None, {"keys": None, "content": 5}, "x"]})
     found = persona(text(document)).lorebook
     assert found
@@ -145,11 +145,11 @@ def test_odd_entries_are_left_out_and_told() -> None:
 
 
 def test_a_book_of_too_many_entries_is_refused() -> None:
-    """Every turn would look through millions of keys."""
+    """A book of more than 10,000 entries is refused."""
     assert "has 10,001 entries" in refused(text(v2(character_book={"entries": [{}] * 10_001})))
 
 
 def test_a_book_of_nothing_is_no_book() -> None:
-    """Every card of some programs would have a lorebook that says nothing."""
+    """A persona has no lorebook if that of its card is empty."""
     empty = {"name": " ", "description": "", "extensions": {}, "entries": []}
     assert persona(text(v2(character_book=empty))).lorebook is None

@@ -1,4 +1,4 @@
-"""Character cards as values: every field of the three versions, and what people put where it does not go."""
+"""Character cards of the three versions: every field, and values of the wrong type."""
 
 from dataclasses import replace
 from typing import Any
@@ -77,7 +77,7 @@ NESTED = replace(
     [(V1, FLAT), (V2, NESTED), (V3, replace(NESTED, nickname="Countess", kind="v3"))],
 )
 def test_every_field_of_a_card_is_where_hermes_looks_for_it(document: Any, wanted: Persona) -> None:
-    """A character would lose a part of itself, or say one part as another."""
+    """Each field of a V1, V2 or V3 card sets the field of the persona."""
     found = table.read(text(document), CARD)
     assert found.persona == wanted
     assert found.kind == wanted.kind
@@ -85,18 +85,18 @@ def test_every_field_of_a_card_is_where_hermes_looks_for_it(document: Any, wante
 
 
 def test_a_card_without_a_first_greeting_begins_with_its_others() -> None:
-    """A chat would begin with an empty turn."""
+    """Without a first greeting, the alternate ones are the greetings."""
     assert persona(text(v2(first_mes=" "))).greetings == ("Good evening.", "Who sent you?")
     assert persona(text(v2(first_mes="", alternate_greetings=["", "Well?"]))).greetings == ("Well?",)
 
 
 def test_one_alternate_greeting_without_its_list_is_one() -> None:
-    """A greeting would fall apart at its commas."""
+    """A text in place of the list of alternate greetings is one greeting."""
     assert persona(text(v2(alternate_greetings="Oh, you."))).greetings[1:] == ("Oh, you.",)
 
 
 def test_slips_of_somebody_elses_program_leave_the_character_playable() -> None:
-    """One null in a card would keep a roleplayer from its character."""
+    """A value of the wrong type is converted, or left out with a remark."""
     document = v2(
         description=None,
         personality=7,
@@ -122,13 +122,13 @@ def test_slips_of_somebody_elses_program_leave_the_character_playable() -> None:
 
 @pytest.mark.parametrize("name", ["", None, " \n ", ["Ada"]])
 def test_a_card_without_a_name_is_called_as_its_file(name: Any) -> None:
-    """There would be nobody to talk to."""
+    """A card without a name gets the name of its file, with a remark."""
     assert persona(text(v2(name=name))).name == "card"
     assert "no name" in remarks(v2(name=name))
 
 
 def test_a_name_is_one_line() -> None:
-    """An import would write a file that hermes does not read."""
+    """Line breaks in a name become spaces, and surrounding blanks are removed."""
     assert persona(text(v2(name=" Ada\n\u2028Lovelace "))).name == "Ada Lovelace"
 
 
@@ -144,7 +144,7 @@ def test_a_name_is_one_line() -> None:
     ],
 )
 def test_a_card_of_another_day_is_read_and_told(changes: dict[str, Any], kind: str, told: str) -> None:
-    """A newer card would be refused, or what is new in it would be lost without a word."""
+    """A card with a newer, unknown or missing spec is read, with a remark."""
     document = V2 | changes
     assert table.recognise(text(document)) == kind
     assert persona(text(document)).name == "Ada"
@@ -154,19 +154,19 @@ def test_a_card_of_another_day_is_read_and_told(changes: dict[str, Any], kind: s
 
 @pytest.mark.parametrize("spec", ["other", 3, ["x"]])
 def test_an_old_card_with_a_word_of_its_own_is_read(spec: Any) -> None:
-    """One more key would keep a roleplayer from an old character."""
+    """A V1 card with an unknown `spec` is read as V1, with a remark."""
     assert persona(text(V1 | {"spec": spec})) == FLAT
     assert "it is read as a V1 card" in remarks(V1 | {"spec": spec})
 
 
 def test_a_card_that_is_no_more_than_its_name_says_so() -> None:
-    """An empty card would be played as if it were somebody."""
+    """A card with a name alone gets a remark, and one without `data` is refused."""
     assert "nothing of who" in remarks({"spec": "chara_card_v2", "data": {"name": "Ada"}})
     assert "no 'data'" in refused(text({"spec": "chara_card_v2", "name": "Ada"}))
 
 
 def test_what_is_kept_and_not_used_is_told() -> None:
-    """A card that needs scripts would play worse than its maker meant, and nobody would know why."""
+    """Fields that are kept and not used are remarked on, up to eight of them by name."""
     more = {f"thing{n}": n + 1 for n in range(9)}
     told = remarks(v2(group_only_greetings=["x"], extensions={"regex_scripts": [1], "fav": True}))
     assert "kept, and not used: group_only_greetings, extensions.regex_scripts" in told
@@ -188,7 +188,7 @@ def test_what_is_kept_and_not_used_is_told() -> None:
     ],
 )
 def test_a_cards_note(prompt: Any, wanted: Note | None, told: str) -> None:
-    """A note would stand where its maker did not put it, or nowhere."""
+    """A depth prompt becomes the note; an invalid depth is corrected, and an odd value remarked on."""
     document = v2(extensions={"depth_prompt": prompt})
     assert persona(text(document)).note == wanted
     assert told in remarks(document)
@@ -196,7 +196,7 @@ def test_a_cards_note(prompt: Any, wanted: Note | None, told: str) -> None:
 
 
 def test_what_hermes_itself_left_in_a_card_comes_back() -> None:
-    """An export would be a one-way street for what cards have no field for."""
+    """The fields that hermes adds to a card are read, and invalid options are remarked on."""
     own = {
         "description": "A line.",
         "user": "Charles",
@@ -212,6 +212,6 @@ def test_what_hermes_itself_left_in_a_card_comes_back() -> None:
 
 
 def test_notes_in_several_languages_alone_are_notes() -> None:
-    """A V3 card's notes would not be shown."""
+    """Without plain creator's notes, the English multilingual ones are used."""
     document = {**V3, "data": {**V3["data"], "creator_notes": ""}}
     assert persona(text(document)).creator_notes == "Best with patience."

@@ -1,4 +1,4 @@
-"""Cards that hermes writes: nothing lost of the card they came from, nothing changed that nobody changed."""
+"""Writing cards: no field of the original is lost, and only changed fields change."""
 
 import json
 from dataclasses import replace
@@ -32,14 +32,14 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 
 def rewritten(document: Any, kind: str, **changes: Any) -> Any:
-    """Return the JSON of a card after its persona was changed."""
+    """Return the JSON of a card after a change of its persona."""
     data = text(document)
     return json.loads(table.write(replace(persona(data), **changes), kind, data))
 
 
 @pytest.mark.parametrize("kind", list(VERSIONS))
 def test_a_card_that_nobody_changed_is_written_as_it_was(kind: str) -> None:
-    """A look at a card would change it."""
+    """An unchanged card is written as the same bytes."""
     data = text(VERSIONS[kind])
     assert table.write(persona(data), kind, data) == data
 
@@ -54,7 +54,7 @@ _ODD = ("alternate_greetings", "extensions", "character_book", "nickname", "thei
     st.text(min_size=1, max_size=4),
 )
 def test_of_any_card_one_change_changes_one_field(data: dict[str, Any], spec: str, scenario: str) -> None:
-    """Somebody's odd values would be put in order by the way, and lost."""
+    """A change of the scenario changes that field alone, in any card."""
     document = {"spec": spec, "data": data} if spec else data
     raw = text(document)
     kind = table.recognise(raw)
@@ -66,7 +66,7 @@ def test_of_any_card_one_change_changes_one_field(data: dict[str, Any], spec: st
 
 @pytest.mark.parametrize("kind", list(VERSIONS))
 def test_a_card_that_was_kept_as_hermes_own_file_is_written_as_it_was(kind: str, tmp_path: Path) -> None:
-    """An import and an export would change a card, by what TOML cannot tell apart."""
+    """A card that was imported and is exported again has the same bytes."""
     data = text(VERSIONS[kind])
     own = tmp_path / "ada.toml"
     imported = replace(persona(data), original=tmp_path / "ada.json")
@@ -76,7 +76,7 @@ def test_a_card_that_was_kept_as_hermes_own_file_is_written_as_it_was(kind: str,
 
 
 def test_a_change_changes_its_own_field_alone() -> None:
-    """An edit would cost what hermes does not know."""
+    """A change rewrites its own field and keeps the rest of the card."""
     assert rewritten(V2, "v2", personality="kind") == v2(personality="kind")
     assert rewritten(V2, "v2", greetings=("A", "B")) == v2(first_mes="A", alternate_greetings=["B"])
     assert rewritten(V2, "v2", greetings=()) == v2(first_mes="", alternate_greetings=[])
@@ -90,14 +90,14 @@ def test_a_change_changes_its_own_field_alone() -> None:
 
 
 def test_a_note_of_somebody_elses_keeps_its_role() -> None:
-    """A note that another program tells as the user would change its voice."""
+    """A changed note keeps its role and its unknown keys."""
     document = v2(extensions={"depth_prompt": {"prompt": "a", "depth": 3, "role": "user", "theirs": 1}})
     prompt = rewritten(document, "v2", note=Note("b", 3))["data"]["extensions"]["depth_prompt"]
     assert prompt == {"prompt": "b", "depth": 3, "role": "user", "theirs": 1}
 
 
 def test_an_edited_entry_is_found_again_wherever_it_stands() -> None:
-    """What another program keeps in an entry would go to its neighbour."""
+    """An edited or moved entry keeps its unknown fields."""
     book = persona(text(V2)).lorebook
     assert book
     engine, tea = book.entries
@@ -112,14 +112,14 @@ def test_an_edited_entry_is_found_again_wherever_it_stands() -> None:
 
 
 def test_fields_that_a_card_says_twice_stay_the_same() -> None:
-    """A program that reads the old fields would show the old character."""
+    """A field that a card has twice is changed in both places."""
     document = V1 | {"fav": True} | V2
     back = rewritten(document, "v2", personality="kind")
     assert back == document | {"personality": "kind"} | v2(personality="kind")
 
 
 def test_notes_in_several_languages_change_with_the_notes() -> None:
-    """A V3 program would show the notes of before."""
+    """A change of the notes also changes the English text of the multilingual notes."""
     data = rewritten(V3, "v3", creator_notes="New.")["data"]
     assert data["creator_notes_multilingual"] == {"en": "New.", "de": "Mit Geduld."}
     assert data["creator_notes"] == "New."
@@ -128,14 +128,14 @@ def test_notes_in_several_languages_change_with_the_notes() -> None:
 @pytest.mark.parametrize("before", list(VERSIONS))
 @pytest.mark.parametrize("kind", KINDS)
 def test_from_one_version_to_another_nothing_is_lost(before: str, kind: str) -> None:
-    """A card would lose a part of its character, or its maker's name, on the way to another program."""
+    """A card keeps all fields when it is converted to another version and back."""
     data = text(VERSIONS[before])
     played = persona(data)
     made = table.write(played, kind, data)
     assert table.recognise(made) == kind
     found = persona(made)
     assert replace(found, kind="") == replace(played, kind="")
-    # Back in the first version everything is there that was there at the start.
+    # Converted back to the first version, the card has all its fields unchanged.
     back = json.loads(table.write(found, before, made))
     start = VERSIONS[before]
     inner, wanted = (back, start) if before == "v1" else (back["data"], start["data"])
@@ -145,7 +145,7 @@ def test_from_one_version_to_another_nothing_is_lost(before: str, kind: str) -> 
 
 @pytest.mark.parametrize(("kind", "required"), [("v1", set(V1)), ("v2", V2_REQUIRED), ("v3", V2_REQUIRED)])
 def test_a_new_card_has_all_that_its_version_requires(kind: str, required: set[str]) -> None:
-    """A strict program would refuse what hermes wrote."""
+    """A new card has every field that its version requires."""
     made = json.loads(table.write(Persona("Ada", "Be Ada.", CARD), kind, None))
     data = made if kind == "v1" else made["data"]
     assert required <= set(data)
@@ -158,7 +158,7 @@ def test_a_new_card_has_all_that_its_version_requires(kind: str, required: set[s
 
 
 def test_a_v3_cards_entries_say_whether_they_are_patterns() -> None:
-    """V3 requires it of each entry: a strict program would refuse the book."""
+    """Each entry of a V3 card has `use_regex`, which V3 requires."""
     entries = json.loads(table.write(persona(text(V2)), "v3", text(V2)))["data"]["character_book"]["entries"]
     assert [one["use_regex"] for one in entries] == [True, False]
     book = Lorebook(entries=(Entry("x", ("plain",)), Entry("y", ("/a+/",))))
@@ -167,7 +167,7 @@ def test_a_v3_cards_entries_say_whether_they_are_patterns() -> None:
 
 
 def test_examples_go_behind_the_dialogue() -> None:
-    """A persona's own examples would be lost in a card."""
+    """The example pairs are written after the example dialogue."""
     one = Persona(
         "Ada", "", CARD, dialogue="<START>\n{{user}}: a\n", examples=(Example("b", "c"), Example("d", "e"))
     )
@@ -178,7 +178,7 @@ def test_examples_go_behind_the_dialogue() -> None:
 
 
 def test_what_cards_have_no_field_for_is_kept_apart() -> None:
-    """Options would go where another program takes them for its own."""
+    """Fields that cards do not have are written to `extensions.openhermes`."""
     options = MappingProxyType({"temperature": 0.5, "stop": ("x",)})
     one = Persona("Ada", "", CARD, description="A line.", user="Bob", worlds=("A", "B"), options=options)
     more = json.loads(table.write(one, "v2", None))["data"]["extensions"]
@@ -194,14 +194,14 @@ def test_what_cards_have_no_field_for_is_kept_apart() -> None:
 
 
 def test_a_card_larger_than_hermes_reads_is_not_written() -> None:
-    """An export would be a file that hermes refuses."""
+    """A card larger than 4 MiB is refused."""
     with pytest.raises(PersonaError, match="larger than 4 MiB"):
         table.write(Persona("Ada", "x" * (4 << 20), CARD), "v2", None)
 
 
 @given(values.lorebooks, values.lorebooks)
 def test_any_book_over_any_book_is_the_new_one(old: Lorebook, new: Lorebook) -> None:
-    """An edited book would keep something of the entries that stood there before."""
+    """A new lorebook replaces all of the old one."""
     data = table.write(Persona("Ada", "", CARD, lorebook=old), "v2", None)
     made = table.write(replace(persona(data), lorebook=new), "v2", data)
     found = persona(made).lorebook or Lorebook()
@@ -219,7 +219,7 @@ def _line(said: str) -> str:
 
 @given(values.personas, st.sampled_from(KINDS))
 def test_any_persona_comes_back_from_a_card(one: Persona, kind: str) -> None:
-    """Somebody's own persona would come back from a card as somebody else."""
+    """A persona is read back from a card, with names on one line and examples in the dialogue."""
     found = persona(table.write(one, kind, None))
     book = one.lorebook
     book = book and _as_in_a_card(book)

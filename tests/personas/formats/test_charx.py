@@ -1,4 +1,4 @@
-"""CHARX archives: the card in one, what may be wrong with it, and that the other members stay."""
+"""CHARX archives: reading the card, refusing bad archives, and keeping the other members."""
 
 import json
 import struct
@@ -32,21 +32,21 @@ MEMBERS = [("assets/icon/image/main.png", ICON), ("card.json", text(V3)), ("\u00
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_card_plays_out_of_its_archive(method: int) -> None:
-    """A CHARX file could not be played."""
+    """A card in an archive is read like the card alone."""
     found = persona(archive(MEMBERS, method))
     assert replace(found, kind="") == replace(persona(text(V3)), kind="")
     assert found.kind == "charx"
 
 
 def test_an_archive_that_nobody_changed_is_written_as_it_was() -> None:
-    """A look at a card would change it."""
+    """An unchanged persona is written as the same archive."""
     data = archive(MEMBERS)
     assert table.write(persona(data), "charx", data) == data
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_change_changes_the_card_alone(method: int) -> None:
-    """An edit would cost the pictures and sounds beside the card."""
+    """A change rewrites card.json and keeps the other members."""
     data = archive(MEMBERS, method)
     made = unpacked(table.write(replace(persona(data), personality="kind"), "charx", data))
     assert json.loads(made.pop("card.json")) == {**V3, "data": {**V3["data"], "personality": "kind"}}
@@ -54,10 +54,10 @@ def test_a_change_changes_the_card_alone(method: int) -> None:
 
 
 def test_a_streamed_archive_is_changed_as_well() -> None:
-    """An archive whose sizes stand behind its members would come out damaged."""
+    """An archive whose sizes follow its members can be changed."""
 
     class Pipe:
-        """A file that cannot go back, as a pipe."""
+        """A file without `seek`, like a pipe."""
 
         def __init__(self) -> None:
             self.data = b""
@@ -78,7 +78,7 @@ def test_a_streamed_archive_is_changed_as_well() -> None:
 
 
 def test_a_member_that_would_fill_the_memory_is_copied_as_it_is_packed() -> None:
-    """A picture that inflates to gigabytes would be inflated by an edit of the card's name."""
+    """A compressed member of 300 MiB is still small after a change of the card."""
     data = archive([("bomb", b"\0" * (300 << 20)), ("card.json", text(V3))])
     assert len(data) < 400_000
     made = table.write(replace(persona(data), personality="kind"), "charx", data)
@@ -86,7 +86,7 @@ def test_a_member_that_would_fill_the_memory_is_copied_as_it_is_packed() -> None
 
 
 def test_a_new_archive_holds_a_v3_card() -> None:
-    """A persona could not be given away as CHARX."""
+    """A new archive holds a V3 card and no other member."""
     members = unpacked(table.write(Persona("Ada", "Be Ada.", CARD), "charx", None))
     assert list(members) == ["card.json"]
     card = json.loads(members["card.json"])
@@ -94,7 +94,7 @@ def test_a_new_archive_holds_a_v3_card() -> None:
 
 
 def test_a_picture_goes_into_the_archive_and_out_again() -> None:
-    """A character would lose its face on the way from PNG to CHARX, or back."""
+    """The picture is kept from PNG to CHARX and back."""
     other = chunk(b"prVt", b"theirs")
     data = picture(other, said("ccv3", V3))
     archived = table.write(persona(data), "charx", data)
@@ -117,7 +117,7 @@ def test_a_picture_goes_into_the_archive_and_out_again() -> None:
     ],
 )
 def test_an_archive_without_a_good_picture_gets_a_plain_one(members: list[tuple[str, bytes]]) -> None:
-    """An export would fail for a picture that nobody needs, or fill the memory with it."""
+    """Without a usable picture in the archive, the PNG has a plain one."""
     icon = {"type": "icon", "uri": "embeded://main.png", "name": "main", "ext": "png"}
     card = {**V3, "data": {**V3["data"], "assets": [icon]}}
     data = archive([("card.json", text(card)), *members])
@@ -127,7 +127,7 @@ def test_an_archive_without_a_good_picture_gets_a_plain_one(members: list[tuple[
 
 
 def _with_flag(data: bytes, flag: int) -> bytes:
-    """Return an archive whose members all carry a flag."""
+    """Return an archive with a flag set on all its members."""
     found = bytearray(data)
     for sign, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = data.find(sign)
@@ -159,18 +159,18 @@ def _with_flag(data: bytes, flag: int) -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_damaged_archive_is_refused_with_its_reason(data: bytes, told: str) -> None:
-    """A broken file would end hermes, fill the memory, or play as half a character."""
+    """A damaged or unsupported archive is refused with its reason."""
     assert told in refused(data)
 
 
 def test_members_that_lie_over_one_another_are_not_multiplied() -> None:
-    """An archive of a megabyte whose members share their bytes would become gigabytes with an edit."""
+    """A change to an archive with overlapping members is refused."""
     data = archive([("a", b"x" * 100_000), ("b", b"y"), ("card.json", text(V3))], zipfile.ZIP_STORED)
     directory = data.find(b"PK\x01\x02")
     second = data.find(b"PK\x01\x02", directory + 4)
     (sizes,) = struct.unpack_from("<8s", data, directory + 20)
     found = bytearray(data)
-    struct.pack_into("<8s", found, second + 20, sizes)  # b is as long as a, and begins in its place
+    struct.pack_into("<8s", found, second + 20, sizes)  # b has the size and the offset of a
     struct.pack_into("<I", found, second + 42, 0)
     told = persona(bytes(found))
     with pytest.raises(PersonaError, match="over one another"):

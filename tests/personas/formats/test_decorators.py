@@ -1,4 +1,4 @@
-"""Decorators: which lines at the start of an entry's content say what it is, and which are its text."""
+"""Decorators: the lines at the start of an entry's content that set its fields."""
 
 import json
 from dataclasses import replace
@@ -42,7 +42,7 @@ def book(content: str, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_what_a_decorator_says(line: str, changes: dict[str, Any]) -> None:
-    """A V3 entry would stand elsewhere, fire otherwise, or tell the model its own decorators."""
+    """A decorator sets fields of the entry and is removed from its text."""
     assert entry(content=f"{line}\ntext") == replace(PLAIN, **changes)
     assert entry(content=f"\r\n{line}\r\n\ntext") == replace(PLAIN, **changes)
 
@@ -52,19 +52,19 @@ def test_what_a_decorator_says(line: str, changes: dict[str, Any]) -> None:
     ["@@depth -1", "@@depth two", "@@depth 99999", "@@depth \u0662", "@@is_greeting 1", "@@additional_keys"],
 )
 def test_what_hermes_does_not_know_is_left_out_and_told(line: str) -> None:
-    """A line for another program would be told to the model."""
+    """An unknown or invalid decorator is removed from the text, with a remark."""
     assert entry(content=f"{line}\ntext") == PLAIN
     assert f"the decorator {line.split(maxsplit=1)[0]} is left out" in remarks(book(f"{line}\ntext"))
 
 
 @pytest.mark.parametrize("content", ["text\n@@depth 2", "@depth 2\ntext", " @@depth 2", "\n\ntext", ""])
 def test_a_text_without_decorators_at_its_start_stays(content: str) -> None:
-    """Prose that speaks of decorators would lose its lines."""
+    """A text that does not begin with decorators is unchanged."""
     assert entry(content=content) == replace(PLAIN, content=content)
 
 
 def changed(above: str, **changes: Any) -> Any:
-    """Return the entry of a book, as JSON, after its value was changed."""
+    """Return the JSON of a book's entry after a change of its fields."""
     data = text(book(above))
     played = persona(data)
     assert played.lorebook
@@ -76,20 +76,20 @@ def changed(above: str, **changes: Any) -> Any:
 
 
 def test_a_new_text_stands_below_the_decorators_of_the_old() -> None:
-    """An edit of an entry's text would cost its place."""
+    """A new text keeps the decorators above the old one."""
     made = changed("@@depth 2\n@@theirs\ntext", content="new")
     assert made["content"] == "@@depth 2\n@@theirs\nnew"
 
 
 def test_a_new_place_takes_the_decorators_away_that_said_the_old_one() -> None:
-    """An edit would be undone by the decorator above it; another program's lines would be lost."""
+    """A new depth removes the decorator of the old depth and keeps the others."""
     made = changed("@@depth 2\n@@theirs\ntext", depth=9)
     assert made["content"] == "@@theirs\n\ntext"
     assert made["extensions"]["depth"] == 9
 
 
 def test_decorators_without_end_are_text() -> None:
-    """A file of nothing but decorators would keep hermes busy for minutes."""
+    """Decorators above the maximum number are text."""
     many = decorators.split("@@theirs\n" * 300_000)
     assert len(many.others) == decorators.MOST
     assert many.content.startswith("@@theirs\n@@theirs")

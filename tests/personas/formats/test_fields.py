@@ -1,4 +1,4 @@
-"""Values that somebody else wrote: what is taken for what, and what is said of the rest."""
+"""Reading the values of other programs' files: conversions, and remarks on the rest."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from hermes_cli.personas.formats.found import Remarks
     ],
 )
 def test_texts(value: Any, wanted: str, told: str) -> None:
-    """A slip would end the reading, or be told as the word None."""
+    """Numbers become texts, NUL characters are removed, and other types are left out with a remark."""
     remarks = Remarks()
     assert Fields({"k": value}, remarks).text("k") == wanted
     assert told in "".join(remarks.told())
@@ -32,7 +32,7 @@ def test_texts(value: Any, wanted: str, told: str) -> None:
     [(True, True), (0, False), (2.5, True), ("TRUE ", True), ("false", False), ("yes", None), (None, None)],
 )
 def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a case's answer
-    """A switch that is off in words would be on."""
+    """Numbers and the words true and false are flags, and other values are not."""
     assert Fields({"k": value}, Remarks()).flag_or_none("k") is wanted
     assert Fields({"k": value}, Remarks()).flag("k", default=True) is (wanted is not False)
 
@@ -55,12 +55,12 @@ def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a cas
     ],
 )
 def test_numbers(value: Any, wanted: int | None) -> None:
-    """A number in quotes would be lost, and one without end would end the reading."""
+    """Numbers and numbers in quotes become integers; values out of range are None."""
     assert Fields({"k": value}, Remarks()).whole("k", 0, 10) == wanted
 
 
 def test_tables_are_taken_from_lists_and_tables() -> None:
-    """Entries that a program numbers with texts would be lost."""
+    """Tables are read from a list, or from the values of a table."""
     fields = Fields({"a": [{"x": 1}, 2], "b": {"0": {"x": 2}}, "c": 3}, Remarks())
     assert (fields.tables("a"), fields.tables("b"), fields.tables("c")) == ([{"x": 1}], [{"x": 2}], [])
     assert fields.inner("c").table == {}
@@ -68,7 +68,7 @@ def test_tables_are_taken_from_lists_and_tables() -> None:
 
 
 def test_remarks_are_told_once_and_not_without_end() -> None:
-    """A hostile file of a million slips would fill the screen."""
+    """Equal remarks are counted, and the number and the length of remarks are limited."""
     remarks = Remarks()
     for n in range(1_000):
         remarks.add(f"remark {n % 50}" + "x" * 1_000)
@@ -80,7 +80,7 @@ def test_remarks_are_told_once_and_not_without_end() -> None:
 
 
 def test_a_name_without_end_is_cut_and_told() -> None:
-    """A name of megabytes would fill the memory when it is put on one line."""
+    """A name is cut after 10,000 characters, with a remark."""
     remarks = Remarks()
     assert len(Fields({"k": "ab " * 9_999}, remarks).line("k")) == 10_000
     assert remarks.told() == ("'k' is cut: it has 29,997 characters",)

@@ -1,4 +1,4 @@
-"""Characters that nobody sees: which are counted, and which belong where they stand."""
+"""Counting invisible and direction-changing characters."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from tests.personas.formats.cards import remarks, v2
     ],
 )
 def test_what_hides_is_counted(text: str, wanted: tuple[int, int]) -> None:
-    """A card could tell the model what its reader does not see."""
+    """Invisible characters and direction-changing ones are counted separately."""
     assert invisible.count([text]) == wanted
 
 
@@ -40,12 +40,12 @@ def test_what_hides_is_counted(text: str, wanted: tuple[int, int]) -> None:
     ],
 )
 def test_what_belongs_where_it_stands_is_not_counted(text: str) -> None:
-    """Every card with an emoji, or in Persian, would look like an attack."""
+    """Characters that emoji, scripts and spacing need are not counted."""
     assert invisible.count([text]) == (0, 0)
 
 
 def test_texts_are_counted_together_wherever_they_stand() -> None:
-    """Something hidden in a lorebook or a late greeting would go unnoticed."""
+    """The remark counts the characters in all texts of a card and its lorebook."""
     book = {"entries": [{"keys": ["\u200b"], "content": "\u202e", "enabled": True, "extensions": {}}]}
     document = v2(name="A\u200b", alternate_greetings=["\u200bx"], character_book=book)
     assert "3 invisible and 1 direction-changing characters" in remarks(document)

@@ -1,4 +1,4 @@
-"""Ollama's Modelfiles: what hermes takes from them, and what it writes back."""
+"""Reading and writing Ollama's Modelfiles."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -42,13 +42,13 @@ Free."""
 
 
 def read(text: str) -> tuple[Persona, tuple[str, ...]]:
-    """Return the persona of a Modelfile and the remarks."""
+    """Return the persona of a Modelfile, and the remarks."""
     remarks = Remarks()
     return modelfile.read(text, SOURCE, remarks), remarks.told()
 
 
 def test_what_a_modelfile_says() -> None:
-    """A model's own character would be lost, or its quotes and line ends be others."""
+    """The prompt, examples and options are read; the template and unknown options are remarked on."""
     persona, remarks = read(MARIO)
     assert persona.system == "You are Mario from super mario bros,\n  acting as an assistant."
     assert persona.examples == (
@@ -78,12 +78,12 @@ def test_what_a_modelfile_says() -> None:
     ],
 )
 def test_each_way_to_quote(text: str, system: str) -> None:
-    """Marks would be read as words, or words be cut."""
+    """Each way to quote a system prompt is understood."""
     assert read(text)[0].system == system
 
 
 def test_a_block_that_never_ends_is_told() -> None:
-    """The rest of the file would be taken for a prompt."""
+    """A block without an end and a file that is too long are refused."""
     with pytest.raises(PersonaError, match="never ends"):
         read('FROM x\nSYSTEM """a\nb')
     with pytest.raises(PersonaError, match="longer than"):
@@ -91,7 +91,7 @@ def test_a_block_that_never_ends_is_told() -> None:
 
 
 def test_a_greeting_stands_last() -> None:
-    """The character would wait in silence, or a turn be made up."""
+    """A last message without a question is the greeting; others without a pair are left out."""
     persona, remarks = read(
         "FROM x\nMESSAGE assistant a\nMESSAGE user b\nMESSAGE assistant c\nMESSAGE assistant d"
     )
@@ -101,13 +101,13 @@ def test_a_greeting_stands_last() -> None:
 
 
 def test_what_is_not_changed_is_written_back_to_the_letter() -> None:
-    """A round trip would lose comments, the template, or the model."""
+    """An unchanged persona is written as the same text."""
     persona, _ = read(MARIO)
     assert modelfile.write(persona, MARIO) == MARIO
 
 
 def test_a_change_leaves_the_rest_as_it_stood() -> None:
-    """Whoever changes a prompt would lose the template, the license, or what hermes does not know."""
+    """A change keeps the other lines of the Modelfile."""
     persona, _ = read(MARIO)
     written = modelfile.write(
         replace(persona, system="Be brief.", personality="kind", options={"min_p": 0.1}), MARIO
@@ -123,7 +123,7 @@ def test_a_change_leaves_the_rest_as_it_stood() -> None:
 
 
 def test_a_character_is_told_in_full() -> None:
-    """Somebody else's program would play somebody else."""
+    """A character is written as a prompt, examples and a greeting; three quotes are refused."""
     sera = Persona(
         "Sera",
         "",
@@ -146,7 +146,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters='\0\r"'), min_si
 
 @given(texts, st.lists(st.tuples(texts, texts), max_size=3))
 def test_any_text_comes_back(system: str, pairs: list[tuple[str, str]]) -> None:
-    """A prompt would change on its way through a Modelfile."""
+    """A prompt without macros is read back unchanged, with the same number of examples."""
     persona = Persona("x", system, SOURCE, examples=tuple(Example(*pair) for pair in pairs))
     plain = all("{{" not in text and "<" not in text for text in (system, *sum(pairs, ())))
     again, _ = read(modelfile.write(persona, None))
@@ -157,7 +157,7 @@ def test_any_text_comes_back(system: str, pairs: list[tuple[str, str]]) -> None:
 
 @given(st.text())
 def test_no_text_is_more_than_a_mistake(text: str) -> None:
-    """A file that somebody sent would end in a traceback."""
+    """Any text is refused, or read and written back unchanged."""
     for some in (text, f"FROM x\n{text}", f'FROM x\nSYSTEM """{text}'):
         try:
             persona, _ = read(some)

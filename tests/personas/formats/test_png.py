@@ -1,4 +1,4 @@
-"""Cards in pictures: which chunk counts, what may be wrong with one, and that the picture stays."""
+"""Cards in PNG pictures: which chunk counts, bad pictures, and the chunks that a change keeps."""
 
 import json
 import zlib
@@ -32,20 +32,20 @@ OTHER = chunk(b"tEXt", b"Software\0theirs")
 
 @pytest.mark.parametrize("document", [V1, V2, V3])
 def test_a_card_plays_out_of_its_picture(document: Any) -> None:
-    """Nothing of what roleplayers collect could be played."""
+    """A card in a picture is read like the card alone."""
     found = persona(picture(OTHER, said("chara", document)))
     assert replace(found, kind="") == replace(persona(text(document)), kind="")
     assert found.kind == "png"
 
 
 def test_the_newer_card_of_two_counts_wherever_it_stands() -> None:
-    """A V3 character would play as the shortened copy that is there for old programs."""
+    """A V3 card comes before a V2 card, in either order."""
     for order in ((said("chara", V2), said("ccv3", V3)), (said("ccv3", V3), said("chara", V2))):
         assert persona(picture(*order)).nickname == "Countess"
 
 
 def test_of_two_cards_under_one_keyword_the_first_counts() -> None:
-    """An old copy that a careless program left behind would be played."""
+    """Of two cards with the same keyword the first one is read."""
     assert persona(picture(said("chara", V2), said("chara", v2(name="Old")))).name == "Ada"
 
 
@@ -64,7 +64,7 @@ def test_of_two_cards_under_one_keyword_the_first_counts() -> None:
     ids=["capital", "capitals", "zTXt", "iTXt", "iTXt-deflated", "unpadded", "lines", "plain"],
 )
 def test_every_way_in_which_programs_spell_the_chunk_is_read(made: bytes) -> None:
-    """Cards of some programs would hold no character."""
+    """Every known form of the text chunk is read."""
     assert persona(picture(made)).name == "Ada"
 
 
@@ -93,25 +93,25 @@ def test_every_way_in_which_programs_spell_the_chunk_is_read(made: bytes) -> Non
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_damaged_picture_is_refused_with_its_reason(data: bytes, told: str) -> None:
-    """A broken file would end hermes, or play as half a character."""
+    """A damaged picture and one without a card are refused with their reasons."""
     assert told in refused(data)
 
 
 def test_a_card_that_inflates_without_end_is_refused() -> None:
-    """A picture of some kilobytes would fill the memory."""
+    """A compressed card larger than 4 MiB is refused."""
     bomb = zlib.compress(b"A" * (300 << 20), 9)
     assert len(bomb) < 400_000
     assert "larger than 4 MiB" in refused(picture(chunk(b"zTXt", b"chara\0\0" + bomb)))
 
 
 def test_a_picture_that_nobody_changed_is_written_as_it_was() -> None:
-    """A look at a card would change it."""
+    """An unchanged persona is written as the same picture."""
     data = picture(OTHER, said("Chara", V2), chunk(b"iTXt", b"ccv3\0\0\0\0\0" + encoded(V3))) + b"trailing"
     assert table.write(persona(data), "png", data) == data
 
 
 def test_a_change_changes_its_own_chunk_and_no_other() -> None:
-    """An edit would cost the picture, or what another program keeps in it."""
+    """A change rewrites the chunk of the card and keeps the other chunks and trailing bytes."""
     data = picture(OTHER, said("chara", V2), chunk(b"prVt", b"x")) + b"trailing"
     made = table.write(replace(persona(data), personality="kind"), "png", data)
     assert spoken(made[: -len(b"trailing")].replace(OTHER, b"")) == {"chara": v2(personality="kind")}
@@ -123,7 +123,7 @@ def test_a_change_changes_its_own_chunk_and_no_other() -> None:
 
 
 def test_both_cards_of_a_picture_are_changed_and_stale_copies_go() -> None:
-    """One program would show the old character and another the new one."""
+    """A change rewrites both cards of a picture and removes stale copies."""
     data = picture(said("chara", V2), said("ccv3", V3), said("ccv3", v2(name="Old")))
     made = table.write(replace(persona(data), scenario="Now."), "png", data)
     v3 = {**V3, "data": {**V3["data"], "scenario": "Now."}}
@@ -132,7 +132,7 @@ def test_both_cards_of_a_picture_are_changed_and_stale_copies_go() -> None:
 
 
 def test_a_persona_without_a_picture_gets_a_plain_one() -> None:
-    """A picture would be refused by programs that do look at its pixels."""
+    """A persona without a picture is written into a plain valid one."""
     made = table.write(Persona("Ada", "", CARD, character="x"), "png", None)
     assert [kind for kind, _ in chunks(made)] == [b"IHDR", b"IDAT", b"tEXt", b"tEXt", b"IEND"]
     assert {key: one["spec"] for key, one in spoken(made).items()} == {
@@ -147,7 +147,7 @@ def test_a_persona_without_a_picture_gets_a_plain_one() -> None:
 
 
 def test_the_card_of_another_kind_goes_into_a_picture_whole() -> None:
-    """A JSON card's tags would be lost in a picture."""
+    """A JSON card keeps its fields in a picture."""
     made = spoken(table.write(persona(text(V2)), "png", text(V2)))
     assert made["chara"] == V2
     assert made["ccv3"]["data"]["tags"] == ["history"]
@@ -155,6 +155,6 @@ def test_the_card_of_another_kind_goes_into_a_picture_whole() -> None:
 
 
 def test_what_is_no_picture_cannot_take_a_card() -> None:
-    """A damaged original would be written over with a damaged copy."""
+    """Writing a card into a damaged picture is refused."""
     with pytest.raises(PersonaError, match="ends in the middle"):
         table.write(Persona("Ada", "", CARD), "png", picture(said("chara", V2))[:-1])

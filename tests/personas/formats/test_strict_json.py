@@ -1,4 +1,4 @@
-"""JSON from strangers: what is within bounds is JSON as ever, and the rest is refused with its reason."""
+"""JSON with bounds: within them it is read as usual, and the rest is refused with a reason."""
 
 import json
 import sys
@@ -18,14 +18,14 @@ SOURCE = Path("some.json")
 
 @given(json_values)
 def test_any_json_is_what_it_is_elsewhere(value: Any) -> None:
-    """A card would change by being read or written."""
+    """JSON is read and written with the same values as by the standard library."""
     for data in (json.dumps(value).encode(), strict_json.dump(value), strict_json.dump_short(value)):
         assert strict_json.parse(data, SOURCE) == json.loads(data) == value
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_json_or_refused(data: bytes) -> None:
-    """A damaged file would end hermes."""
+    """Any bytes are read, or are a PersonaError that names the file."""
     try:
         strict_json.parse(data, SOURCE)
     except PersonaError as error:
@@ -56,7 +56,7 @@ def test_any_bytes_are_json_or_refused(data: bytes) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_out_of_bounds_is_refused_with_its_reason(data: bytes, told: str) -> None:
-    """A hostile card would end hermes, fill the memory, or leave what cannot be printed."""
+    """Invalid JSON and JSON out of bounds are refused with a reason and a hint."""
     with pytest.raises(PersonaError) as caught:
         strict_json.parse(data, SOURCE)
     assert told in caught.value.message
@@ -65,7 +65,7 @@ def test_what_is_out_of_bounds_is_refused_with_its_reason(data: bytes, told: str
 
 
 def test_just_within_bounds_is_read() -> None:
-    """A large card would be refused for being large."""
+    """JSON just within the bounds is read, with the usual recursion limit."""
     assert strict_json.parse(b"[" * 100 + b"]" * 100, SOURCE)
     assert strict_json.parse(b"9" * 100, SOURCE) == 10**100 - 1
     assert strict_json.parse(b" " * ((4 << 20) - 1) + b"1", SOURCE) == 1
@@ -74,5 +74,5 @@ def test_just_within_bounds_is_read() -> None:
 
 
 def test_of_two_equal_keys_the_last_counts_and_a_mark_is_passed_over() -> None:
-    """A file would say here what it says nowhere else."""
+    """Of two equal keys the last counts, and a byte order mark is skipped."""
     assert strict_json.parse(b'\xef\xbb\xbf{"a": 1, "a": 2}', SOURCE) == {"a": 2}

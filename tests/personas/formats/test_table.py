@@ -1,4 +1,4 @@
-"""The table of formats: a file is known by its content, and a bad one ends in PersonaError alone."""
+"""The formats: a file is recognised by its content, and every error is a PersonaError."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ FILES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("kind", list(FILES))
 def test_a_file_is_known_by_its_content(kind: str) -> None:
-    """A file would have to be called right to be played."""
+    """The content of a file determines its format, whatever its name."""
     assert table.recognise(FILES[kind]) == kind
     found = table.read(FILES[kind], CARD)
     assert found.kind == kind
@@ -46,7 +46,7 @@ def test_a_file_is_known_by_its_content(kind: str) -> None:
 
 
 def test_a_file_of_several_formats_is_the_one_that_says_most() -> None:
-    """A file for several programs would play as half of what it holds."""
+    """A file that is both a webui character and a V1 card is read as the card."""
     old = {"char_name": "Ada", "char_persona": "exact"}
     assert table.recognise(text(old)) == "webui"
     assert table.recognise(text(old | V1)) == "v1"
@@ -57,13 +57,13 @@ def test_a_file_of_several_formats_is_the_one_that_says_most() -> None:
     [b"", b"   ", b"{}", b"[]", b'{"name": "Ada"}', b'{"spec": "other", "data": {}}', b"GIF89a", b"42"],
 )
 def test_what_is_in_no_format_is_refused(data: bytes) -> None:
-    """Any file would be taken for a persona that says nothing."""
+    """A file in no known format is refused."""
     assert table.recognise(data) == ""
     assert "in no format that hermes knows" in refused(data)
 
 
 def test_a_damaged_file_is_of_no_kind() -> None:
-    """A look at a folder would end at its first damaged file."""
+    """A damaged file has no kind, and recognising it is not an error."""
     assert table.recognise(b'{"name": ') == ""
     assert table.recognise(b"\xff\xfe{") == ""
 
@@ -76,13 +76,13 @@ def test_a_damaged_file_is_of_no_kind() -> None:
     ],
 )
 def test_a_file_larger_than_any_card_is_refused(fill: Callable[[int], bytes], kind: str) -> None:
-    """A film would be read as a card."""
+    """A file larger than 20 MiB is refused."""
     assert table.recognise(fill(20 << 20)) == kind
     assert "larger than 20 MiB" in refused(fill((20 << 20) + 1))
 
 
 def test_only_what_hermes_can_write_is_written() -> None:
-    """A wrong word in a script would write a file of some kind."""
+    """A format that hermes cannot write is refused."""
     with pytest.raises(PersonaError, match="there is no format 'world' to write"):
         table.write(Persona("Ada", "", CARD), "world", None)
 
@@ -90,7 +90,7 @@ def test_only_what_hermes_can_write_is_written() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "world"])
 @pytest.mark.parametrize("wanted", table.WRITABLE)
 def test_every_kind_goes_into_every_kind_that_hermes_writes(kind: str, wanted: str) -> None:
-    """A persona could not leave hermes the way that another came."""
+    """A persona of any kind can be written in every writable format."""
     one = persona(FILES[kind])
     made = table.write(one, wanted, FILES[kind])
     assert table.recognise(made) == wanted
@@ -106,7 +106,7 @@ def test_every_kind_goes_into_every_kind_that_hermes_writes(kind: str, wanted: s
 
 @given(st.binary(max_size=300), st.sampled_from(["", *FILES]))
 def test_any_bytes_are_read_or_refused(data: bytes, kind: str) -> None:
-    """A damaged file would end hermes, or be taken for what it is not."""
+    """Any bytes are read as the recognised kind, or refused."""
     some = data if not kind else FILES[kind][:9] + data
     assert _read(some) in {"", table.recognise(some)}
 
@@ -114,7 +114,7 @@ def test_any_bytes_are_read_or_refused(data: bytes, kind: str) -> None:
 @settings(max_examples=300)
 @given(st.sampled_from(list(FILES)), st.data())
 def test_a_file_with_a_hole_is_read_or_refused(kind: str, data: st.DataObject) -> None:
-    """A damaged file would end hermes, or a change of what was read of it be lost."""
+    """A damaged file is refused, or read, changed, written and read again."""
     whole = FILES[kind]
     start = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(start, min(len(whole), start + 40)))
@@ -123,7 +123,7 @@ def test_a_file_with_a_hole_is_read_or_refused(kind: str, data: st.DataObject) -
 
 
 def _read(data: bytes) -> str:
-    """Return the kind of a file that is read, changed, written, read again; nothing where it is refused."""
+    """Return the kind of a file after a change and a second reading; nothing if it is refused."""
     try:
         found = table.read(data, CARD)
     except PersonaError as error:
@@ -134,7 +134,7 @@ def _read(data: bytes) -> str:
         try:
             written = table.write(changed, found.kind, data)
         except PersonaError as error:
-            assert "three quotes" in error.message  # noqa: PT017 - what no Modelfile can hold
+            assert "three quotes" in error.message  # noqa: PT017 - a text that no Modelfile can hold
             return ""
         again = table.read(written, CARD)
         assert again.kind == found.kind
@@ -145,7 +145,7 @@ def _read(data: bytes) -> str:
 
 
 def test_a_name_comes_from_the_file_where_the_card_has_none() -> None:
-    """A persona would be called after nothing."""
+    """A card without a name is named after its file, and written back unchanged."""
     nameless = {key: value for key, value in V1.items() if key != "name"}
     found = table.read(text(nameless), Path("some where/Ada  B.v1.json"))
     assert found.persona

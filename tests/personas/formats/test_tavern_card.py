@@ -1,4 +1,4 @@
-"""Cards written by tavern-card are read by hermes, and the reverse: V1 to V3, as JSON and in a PNG."""
+"""Cards by tavern-card are read by hermes, and the reverse: V1 to V3, as JSON and in a PNG."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,9 +13,9 @@ from tests.personas.formats.cards import V1, V2, V3, persona, text
 @pytest.mark.parametrize("document", [V1, V2, V3], ids=["v1", "v2", "v3"])
 @pytest.mark.parametrize("kind", ["v1", "v2", "v3", "png"])
 def test_what_hermes_writes_tavern_card_reads_whole(document: Any, kind: str) -> None:
-    """A card that hermes wrote would lose fields in another program.
+    """All fields of a card that hermes writes are read by tavern-card.
 
-    In a V1 card tavern-card looks for its six texts, and `creator` and `tags`.
+    From a V1 card tavern-card reads its six texts, and `creator` and `tags`.
     """
     data = text(document)
     written = table.write(persona(data), kind, data)
@@ -37,9 +37,9 @@ def test_what_hermes_writes_tavern_card_reads_whole(document: Any, kind: str) ->
 
 @pytest.mark.parametrize("document", [V1, V2, V3], ids=["v1", "v2", "v3"])
 def test_what_tavern_card_writes_hermes_reads_whole(document: Any) -> None:
-    """A card that another program wrote would lose fields in hermes.
+    """All fields of a card that tavern-card writes are read by hermes.
 
-    A nickname tavern-card itself leaves out.
+    The nickname is left out by tavern-card itself.
     """
     normal = tavern_card.parse_card(document)
     data = tavern_card.write_png_card(normal)
@@ -52,6 +52,6 @@ def test_what_tavern_card_writes_hermes_reads_whole(document: Any) -> None:
 
 
 def test_a_card_into_hermes_own_picture_by_tavern_card() -> None:
-    """The plain picture would not be one that other programs can write into."""
+    """A card that tavern-card writes into hermes' plain picture is read."""
     data = tavern_card.write_png_card(V2, png.blank())
     assert replace(persona(data), kind="v2") == persona(text(V2))

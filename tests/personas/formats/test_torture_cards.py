@@ -1,4 +1,4 @@
-"""The torture run of damaged persona files: in small, and that it sees what it looks for."""
+"""The torture run with damaged persona files: a small run, and its detection of faults."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ pytestmark = pytest.mark.long
 
 
 def test_a_small_torture_finds_nothing() -> None:
-    """Broken: a damaged file would end hermes, write a file, or run code; the long run has more bounds."""
+    """A run with 600 damaged files has no faults; the long run checks more bounds."""
     result = cards.torture(cards.SEED, 600)
     assert (result.count, dict(result.wrong)) == (600, {})
     assert 100 < result.read < 500
 
 
 def test_every_large_file_is_among_the_mutants() -> None:
-    """Broken: the largest files would never be tried, and the figures would be those of small ones."""
+    """More than half of the large files are mutated, and equal seeds give equal mutants."""
     seen = {
         mutants.mutant(1, number)[0] for number in range(mutants.RARE - 1, 100 * mutants.RARE, mutants.RARE)
     }
@@ -26,7 +26,7 @@ def test_every_large_file_is_among_the_mutants() -> None:
 
 
 def test_a_fault_is_counted() -> None:
-    """Broken: the figures would be made by a run that sees nothing."""
+    """Calls that write, slow files and large amounts of memory are counted as faults."""
     heard = list[str]()
     cards._hear("open", ("x", "w", 0), heard)
     cards._hear("open", ("x", None, 1), heard)

@@ -1,4 +1,4 @@
-"""SillyTavern's world files: each of their fields, and lorebooks that stand alone in other ways."""
+"""SillyTavern's world files, and other lorebooks in files without a card."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def lorebook(document: Any) -> Lorebook:
 
 
 def test_every_field_of_a_world_is_where_hermes_looks_for_it() -> None:
-    """A world would be told in another order, elsewhere, or not at all."""
+    """Each field of a world file sets the field of the entry."""
     first, second = lorebook(WORLD).entries
     wanted = {name: getattr(ENGINE, name) for name in ENGINE.__slots__} | {
         "priority": 5,
@@ -74,14 +74,14 @@ def test_every_field_of_a_world_is_where_hermes_looks_for_it() -> None:
 
 
 def test_a_world_is_called_as_it_says_or_as_its_file() -> None:
-    """A card that names its world would not find it."""
+    """A world has its own name, or else the name of its file."""
     assert lorebook(WORLD).name == "card"
     assert lorebook(WORLD | {"name": "London"}).name == "London"
     assert lorebook(WORLD).source == CARD
 
 
 def test_a_cards_book_alone_is_a_world() -> None:
-    """A lorebook that was taken out of a card could not be used."""
+    """A card's book without the card is a world."""
     for document in (BOOK, {"spec": "lorebook_v3", "data": BOOK}):
         found = lorebook(document)
         assert found.entries == (ENGINE, TEA)
@@ -106,12 +106,12 @@ def test_a_cards_book_alone_is_a_world() -> None:
     ],
 )
 def test_a_world_as_older_programs_write_it(raw: dict[str, Any], wanted: Entry) -> None:
-    """An old world would be refused for what was not invented yet."""
+    """An entry without newer fields is read with their defaults."""
     assert lorebook({"entries": {"0": raw}}).entries == (wanted,)
 
 
 def test_what_is_for_some_characters_only_is_told() -> None:
-    """An entry for another character would be told by this one, and nobody would know why."""
+    """A character filter that is set is remarked on as unused; an empty one is not."""
     raw = {"key": ["a"], "content": "b", "characterFilter": {"names": ["Bob"], "tags": []}}
     told = "; ".join(table.read(text({"entries": {"0": raw}}), CARD).remarks)
     assert "'character_filter', which hermes does not use" in told
@@ -119,5 +119,5 @@ def test_what_is_for_some_characters_only_is_told() -> None:
 
 
 def test_a_world_of_too_many_entries_is_refused() -> None:
-    """Every turn would look through millions of keys."""
+    """A world of more than 10,000 entries is refused."""
     assert "has 10,001 entries" in refused(text({"entries": [{}] * 10_001}))

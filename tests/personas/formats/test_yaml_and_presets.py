@@ -1,4 +1,4 @@
-"""llm's templates, text-generation-webui's characters and LM Studio's presets, and YAML that is hostile."""
+"""llm's templates, text-generation-webui's characters, LM Studio's presets, and hostile YAML."""
 
 import json
 import time
@@ -22,7 +22,7 @@ def parsed(text: str) -> Any:
 
 
 def test_an_llm_template() -> None:
-    """A template's prompt, variables or options would be lost, or its code be run."""
+    """The prompt, defaults and options of a template are read, and its functions are not run."""
     document = parsed(
         "model: gpt-4o\nsystem: You speak like an excitable ${who} explorer, for $$5\n"
         "prompt: 'Summarize: $input'\noptions:\n  temperature: 0.3\n  frequency_penalty: 1\n"
@@ -45,7 +45,7 @@ def test_an_llm_template() -> None:
 
 
 def test_a_character_of_text_generation_webui() -> None:
-    """The card of a character would be taken for an instruction, or its greeting be lost."""
+    """The context is the character and the greeting is kept; unknown keys are remarked on."""
     document = parsed(
         "name: Chiharu\ngreeting: |-\n  *{{char}} waves*\n  Hi {{user}}!\ncontext: |\n  A nerd.\nxyz: 1\n"
     )
@@ -59,7 +59,7 @@ def test_a_character_of_text_generation_webui() -> None:
 
 
 def test_an_older_character() -> None:
-    """Whoever kept a character from Pygmalion's days could not play it."""
+    """A character in Pygmalion's older format is read."""
     document = {
         "char_name": "Chiharu",
         "char_persona": "A nerd.",
@@ -74,7 +74,7 @@ def test_an_older_character() -> None:
 
 
 def test_a_preset_of_lm_studio() -> None:
-    """A preset's prompt or options would be lost, or what is switched off be switched on."""
+    """The prompt and the enabled options are read, from the new format and from the old one."""
     document = json.loads("""{"identifier": "@local:pirate", "name": "Pirate", "operation": {"fields": [
         {"key": "llm.prediction.systemPrompt", "value": "Arr."},
         {"key": "llm.prediction.temperature", "value": 0.2},
@@ -125,13 +125,13 @@ def test_a_preset_of_lm_studio() -> None:
     ],
 )
 def test_yaml_that_is_refused(text: str, what: str) -> None:
-    """A file of a few lines could take all the memory, run code, or mean two things."""
+    """YAML that is invalid, ambiguous, unsafe or too large is refused with its reason."""
     with pytest.raises(PersonaError, match=what):
         strict_yaml.parse(text.encode("utf-8", "surrogatepass"), SOURCE)
 
 
 def test_the_largest_yaml_takes_no_longer_than_a_person_waits() -> None:
-    """A file that somebody sent would keep the program busy for minutes."""
+    """YAML of the largest size is read in less than 5 seconds of CPU time."""
     line = "  Some words of a context, as a character has them, and {{char}} among them.\n"
     text = "context: |\n" + line * (strict_yaml.MAX_BYTES // len(line) - 1)
     began = time.process_time()
@@ -146,7 +146,7 @@ def test_the_largest_yaml_takes_no_longer_than_a_person_waits() -> None:
     )
 )
 def test_no_yaml_is_more_than_a_mistake(text: str) -> None:
-    """A file that somebody sent would end in a traceback."""
+    """Any text is read as YAML, or is a PersonaError."""
     try:
         document = parsed(text)
     except PersonaError:
