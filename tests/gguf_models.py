@@ -1,7 +1,7 @@
-"""Writes a tiny GGUF: a Llama of random weights with OpenHermes 2's own vocabulary, for llama.cpp to load.
+"""Write a tiny GGUF: a Llama of random weights with OpenHermes 2's own vocabulary, for llama.cpp to load.
 
-What it says is nonsense; how it splits text into ids is llama.cpp's real SentencePiece code on the real
-32,000 tokens, which no small model on the package index offers.
+Its answers are nonsense; its tokenizer is llama.cpp's real SentencePiece code on the real 32,000 tokens,
+which no small model on the package index has.
 """
 
 from pathlib import Path
@@ -18,7 +18,8 @@ def write_openhermes_gguf(
     """Write the model and return its path.
 
     `chatml_type` is the type of the two ChatML tokens: CONTROL, or USER_DEFINED as older converters wrote.
-    `add_space_prefix` None leaves the key out, as OpenHermes 2's files do; llama.cpp then adds the blank.
+    If `add_space_prefix` is None, the key is left out as in the files of OpenHermes 2, and llama.cpp adds
+    a space.
     """
     import gguf  # noqa: PLC0415 - only these tests need it
 

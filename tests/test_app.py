@@ -1,4 +1,4 @@
-"""The program as a whole: start-up, help, exit codes of the last net."""
+"""Tests of the program as a whole: start-up, help, and exit codes of unexpected errors."""
 
 import ast
 import importlib
@@ -29,18 +29,18 @@ HEAVY = {
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["ask", "--help"], ["chat", "--bogus"]])
 def test_what_needs_no_model_loads_no_library(home: Mapping[str, str], arguments: list[str]) -> None:
-    """Every mistyped flag would cost a second."""
+    """Help, the version and a usage error import no heavy library."""
     assert not {name.split(".")[0] for name in modules(home, arguments)} & HEAVY
 
 
 def test_what_is_asked_of_the_store_waits_for_no_model(home: Mapping[str, str]) -> None:
-    """A list of conversations would wait for all that is known of models, which is as long as the rest."""
+    """Commands of the store import nothing from hermes_cli.models."""
     for arguments in (["sessions", "list"], ["sessions", "search", "word"]):
         assert "hermes_cli.models" not in modules(home, arguments)
 
 
 def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
-    """Return what a command line imports."""
+    """Return the modules that a command line imports."""
     code = (
         "import sys, os; from hermes_cli import app; from hermes_cli.screen.terminal import Terminal;"
         f"app.run({arguments!r}, Terminal.from_process(os.environ), os.environ);"
@@ -53,14 +53,14 @@ def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
 
 
 def test_the_list_of_verbs_says_what_each_says_of_itself() -> None:
-    """`hermes --help` and `hermes VERB --help` would tell two stories."""
+    """The help line of each command is the same in `hermes --help` and in its own help."""
     for verb, line in app.VERBS.items():
         command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.commands.{verb}").app)
         assert command.help.splitlines()[0] == line
 
 
 def test_version(home: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """A bug report could not say what it is about."""
+    """`--version` prints the version."""
     assert hermes("--version", env=home).code == 0
     assert capsys.readouterr().out == f"hermes {__version__}\n"
 
@@ -68,7 +68,7 @@ def test_version(home: Mapping[str, str], capsys: pytest.CaptureFixture[str]) ->
 def test_a_mistake_in_hermes_itself_is_one_line_without_debug(
     home: Mapping[str, str], tmp_path: Path
 ) -> None:
-    """A user would be shown a traceback, or a developer none."""
+    """An unexpected error is one line with exit code 1, and has a traceback with --debug only."""
     folder = Path(home["OPENHERMES_HOME"])
     folder.mkdir()
     model = script(tmp_path, {"text": "x", "error": "mistake"})

@@ -1,4 +1,4 @@
-"""The benchmarks: that a measurement is what it says, and that a wrong result cannot look like a fast one."""
+"""Tests of the benchmarks: what each measurement counts, and that a wrong result fails."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def python(code: str) -> Child:
 
 
 def test_a_childs_account_is_its_own() -> None:
-    """The processor time and memory of the benchmark itself would be counted as hermes'."""
+    """The times and the output of a child process are its own."""
     idle = python("import time; time.sleep(0.3)")
     busy = python("import time\nwhile time.process_time() < 0.4: pass\nprint('done')")
     assert idle.wall_s >= 0.3
@@ -40,7 +40,7 @@ def test_a_childs_account_is_its_own() -> None:
 
 
 def test_the_memory_of_a_child_is_its_own() -> None:
-    """C10 would count the benchmark itself: Linux keeps, over the exec, what the parent had at the fork."""
+    """The peak memory of a child is its own, although Linux keeps the parent's over the exec."""
     code = (
         "import os, sys; from benchmarks.measure import run_child;"
         "make = 'x = bytes(%d * 10**6); y = x[:-1]';"
@@ -52,20 +52,20 @@ def test_the_memory_of_a_child_is_its_own() -> None:
 
 
 def test_the_time_of_a_text_begins_with_its_first_piece() -> None:
-    """Loading and prefill would be counted into the decode speed."""
+    """The time of a text runs from its first piece to its end."""
     late = python("import time; time.sleep(0.4); print('a', flush=True); time.sleep(0.1); print('b')")
     assert 0.1 <= late.text_s < 0.4
 
 
 def test_a_child_that_hangs_is_ended() -> None:
-    """One peer that never answers would stop the whole run."""
+    """A child that runs past its limit is killed and reported as failed."""
     hung = measure.run_child([sys.executable, "-c", "import time; time.sleep(60)"], os.environ, limit_s=0.2)
     assert hung.code < 0
     assert measure.ended_well([hung])
 
 
 def test_sides_take_turns() -> None:
-    """All of A before all of B would hand one side the machine's good minute."""
+    """The sides take turns, with one warm-up round that does not count."""
     order: list[str] = []
     sides = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
     turns = measure.turns_about(sides, 2, patience_s=0)
@@ -75,14 +75,14 @@ def test_sides_take_turns() -> None:
 
 
 def test_the_median_is_taken_of_each_side() -> None:
-    """One interrupted repeat would decide the result."""
+    """The median is computed per side, and the record keeps every value."""
     turns = Turns({"a": [1.0, 100.0, 2.0], "b": [5.0, 4.0, 6.0]}, [])
     assert [turns.median(side, float) for side in ("a", "b")] == [2.0, 5.0]
     assert turns.record(float)["a"] == [1.0, 100.0, 2.0]
 
 
 def test_a_quiet_moment_is_not_waited_for_for_ever() -> None:
-    """On a busy machine the benchmark would never begin; and the record must say that it was busy."""
+    """After its patience has run out, the moment is recorded with the machine's idle share."""
     moment = measure.quiet_moment(patience_s=0, idle_share=lambda _window: 0.1)
     assert (moment.idle, moment.waited_s) == (0.1, 0)
 
@@ -97,12 +97,12 @@ def test_a_quiet_moment_is_not_waited_for_for_ever() -> None:
     ],
 )
 def test_a_goal_has_a_direction(goal: Goal, ratio: float, met: bool) -> None:  # noqa: FBT001 - a case's answer
-    """A slower hermes would be reported as having met its goal."""
+    """A goal is a lower or an upper bound, and the bound itself meets it."""
     assert goal.met(ratio) is met
 
 
 def test_a_wrong_result_is_no_success() -> None:
-    """A fast answer that is the wrong one would be praised."""
+    """A line with a wrong result has the verdict FAILED, whatever its figures."""
     line = Line(
         "C1", "decode", "tok/s", 200, 100, Goal(0.98, at_least=True), "list of ids 1 is not the peer's"
     )
@@ -111,7 +111,7 @@ def test_a_wrong_result_is_no_success() -> None:
 
 
 def test_the_gates_can_fail() -> None:
-    """A gate that lets everything pass guards nothing."""
+    """Each gate passes good results and reports wrong texts, exit codes and ids."""
     good = Turns({"hermes": [child(b"Hi.\n")] * 2, "peer": [child(b"Hi.")] * 2}, [])
     assert program.gate(good) == ""
     for hermes, peer in ((b"Hi!\n", b"Hi."), (b"Hi.", b"Hi."), (b"", b"Hi.")):
@@ -147,12 +147,12 @@ def turn(
 
 
 def test_new_ids_are_counted_from_the_prompts_alone() -> None:
-    """The count that hermes is held to would be hermes' own."""
+    """The numbers of new ids are computed from the prompts, without hermes' own counts."""
     talk = [
         turn([1, 2, 3], [4, 5], cached=0),
         turn([1, 2, 3, 4, 5, 6], [7, 8], cached=4, ended=True),  # 5 was sampled and never evaluated
         turn([1, 2, 3, 4, 5, 6, 7, 8, 9], [9], cached=8),
-        turn([1, 2, 3, 4, 5, 6, 7, 8, 9], [9], cached=8),  # held whole: one is evaluated for its logits
+        turn([1, 2, 3, 4, 5, 6, 7, 8, 9], [9], cached=8),  # all in the cache: one is evaluated for its logits
         turn([1, 2, 9], [7, 8], cached=2, finish_reason="cancelled"),
         turn([1, 2, 9, 7, 8, 6], [9], cached=5),  # Ctrl-C came after 8 was evaluated, or before
     ]
@@ -163,7 +163,7 @@ def test_new_ids_are_counted_from_the_prompts_alone() -> None:
 
 
 def test_a_turn_that_prefills_more_or_answers_otherwise_is_found() -> None:
-    """A cache that is lost, or one that changes the answer, would go unseen."""
+    """Too many prefilled ids miss the goal, and ids other than the peer's fail unless nearly tied."""
     talk = [turn([1, 2, 3], [4, 5], cached=0), turn([1, 2, 3, 4, 5, 6], [7], cached=0)]
     right = [{"ids": [4, 5], "prefilled": 3}, {"ids": [7], "prefilled": 6}]
     other = [right[0], {"ids": [8], "prefilled": 6}]
@@ -179,7 +179,7 @@ def test_a_turn_that_prefills_more_or_answers_otherwise_is_found() -> None:
 
 
 def test_without_torch_the_rows_say_so(starter_path: Path, tmp_path: Path) -> None:
-    """`make bench` would end in a traceback on a machine with llama.cpp only."""
+    """Without torch the rows of transformers are reported as not measured, with the reason."""
     assert starter_path.exists()
     code = (
         "import pathlib, sys\n"
@@ -209,12 +209,12 @@ def written(folder: Path) -> dict[str, Any]:
 
 
 def given(lines: list[Line], _: Bench) -> list[Line]:
-    """Be a row that measures nothing."""
+    """A row that measures nothing."""
     return lines
 
 
 def test_a_failed_gate_fails_the_run(starter_path: Path, tmp_path: Path) -> None:
-    """Make and CI would go on after a wrong result."""
+    """A wrong result gives exit code 1 and is in the record."""
     assert starter_path.exists()
     for wrong, code in (("", 0), ("not the same text", 1)):
         lines = [Line("C9", "wall", "s", 1, 1, wrong=wrong)]
@@ -223,7 +223,7 @@ def test_a_failed_gate_fails_the_run(starter_path: Path, tmp_path: Path) -> None
 
 
 def test_a_row_that_breaks_off_ends_no_other(starter_path: Path, tmp_path: Path) -> None:
-    """Twenty minutes of figures would be lost with the last row."""
+    """A row that raises an error is recorded as FAILED, and the other rows are measured."""
     assert starter_path.exists()
 
     def broken(_: Bench) -> list[Line]:
@@ -235,7 +235,7 @@ def test_a_row_that_breaks_off_ends_no_other(starter_path: Path, tmp_path: Path)
 
 
 def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A row that is mistyped would be left out in silence."""
+    """An unknown row ends with exit code 2 and a list of the rows."""
     with pytest.raises(SystemExit) as caught:
         main(["C99"])
     assert caught.value.code == 2
@@ -245,7 +245,7 @@ def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_cheap_rows_run(starter_path: Path, tmp_path: Path) -> None:
-    """`make bench` would be found broken on the day that somebody needs it."""
+    """The quick forms of C3, C7 and C9 pass and write a record with versions."""
     assert starter_path.exists()
     assert main(["C3", "C7", "C9", "--quick"], results=tmp_path) == 0
     record = written(tmp_path)

@@ -1,4 +1,4 @@
-"""The rows of the screen: their texts, the accounts of both sides, and gates that find what is wrong."""
+"""Tests of the benchmark rows of the screen: their texts, their counts and their gates."""
 
 import sys
 import time
@@ -26,19 +26,19 @@ SMALL = (150, 300, 600)
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """What a row is given, once each and at any moment; no model."""
+    """The context of a row: one repeat, no waiting for a quiet moment, and no model."""
     (tmp_path / "home").mkdir()
     return Bench(1, tmp_path, tmp_path / "home", tmp_path, Path(sys.executable).parent, 1, 0)
 
 
 def shown(show: Show, text: str) -> tuple[str, int]:
-    """Return what a side writes while a text comes, and its looks."""
+    """Return what a side writes while a text arrives, and how often it repaints."""
     sink, looks, _ = streaming._streamed(show, tokens(text))
     return sink.getvalue().decode(), looks
 
 
 def account(cpu_s: float, count: int = 1000, looks: int = 100, digest: str = "a") -> Streamed:
-    """Return the account of one text."""
+    """Return the figures of one text."""
     return Streamed(count, cpu_s, looks, written=1300, picture=1000, digest=digest)
 
 
@@ -46,7 +46,7 @@ def account(cpu_s: float, count: int = 1000, looks: int = 100, digest: str = "a"
 
 
 def test_every_length_is_measured_on_the_same_words() -> None:
-    """The long answer could be the cheap one because it holds less code."""
+    """All lengths are cut from the same text, and another seed gives another text."""
     (whole,) = answers(4000, 4000)
     for size in (500, 2000):
         parts = answers(4000, size)
@@ -56,7 +56,7 @@ def test_every_length_is_measured_on_the_same_words() -> None:
 
 
 def test_the_text_is_what_models_write() -> None:
-    """A cost would be claimed that holds for prose alone."""
+    """The text has every kind of Markdown that models write, and no paragraph twice."""
     whole = "".join(blocks(4000))
     for mark in (
         "\n## ",
@@ -75,11 +75,11 @@ def test_the_text_is_what_models_write() -> None:
     tables = sum(block.startswith("| ") for block in blocks(4000))
     assert len(whole) / 6000 < tables < len(whole) / 3000
     paragraphs = [block for block in blocks(16_000) if len(block) > 80]
-    assert len({*paragraphs}) == len(paragraphs)  # nothing that was shown before can be found in a cache
+    assert len({*paragraphs}) == len(paragraphs)  # so a cache of painted paragraphs does not help
 
 
 def test_tokens_are_the_text() -> None:
-    """What the screen shows would not be what was asked for."""
+    """The tokens of a text join to that text and have 3 to 5 characters on average."""
     for text in (*answers(2000, 500), one_paragraph(500), one_fence(500)):
         pieces = tokens(text)
         assert "".join(pieces) == text
@@ -93,17 +93,17 @@ def test_tokens_are_the_text() -> None:
 
 
 def test_the_looks_are_the_simulated_clocks() -> None:
-    """A fast machine would look more often than a slow one, and the bytes be another machine's."""
+    """The number of repaints depends on the simulated clock only: every 50 ms, and 250 ms for Rich."""
     text = answers(300, 300)[0]
     count = len(tokens(text))
     first, looks = shown(hermes.show, text)
     assert (first, looks) == shown(hermes.show, text)
-    assert 0.6 * count / 3 < looks <= count / 3 + 2  # a token each 20 ms, a look each 50
+    assert 0.6 * count / 3 < looks <= count / 3 + 2  # a token each 20 ms, a repaint each 50
     assert shown(live.show, text)[1] == pytest.approx(count / 13, abs=2)  # each 250
 
 
 def test_the_account_is_of_the_streaming_alone() -> None:
-    """Making the text, or waiting, would be counted as painting."""
+    """The CPU time includes the painting, and neither waiting nor making the text."""
 
     def busy(_sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
         end = time.process_time() + 0.2
@@ -121,7 +121,7 @@ def test_the_account_is_of_the_streaming_alone() -> None:
 
 
 def test_aiders_method_prints_a_line_once_and_looks_less_often_where_it_is_slow() -> None:
-    """The peer would be a straw man."""
+    """The method of aider shows the rows of the final picture, and repaints less often if it is slow."""
     text = answers(400, 400)[0]
     written, looks = shown(tail.show, text)
     picture = Sink()
@@ -138,10 +138,10 @@ def test_aiders_method_prints_a_line_once_and_looks_less_often_where_it_is_slow(
 
 @pytest.mark.parametrize("show", [live.show, tail.show, hermes.show])
 def test_a_side_shows_every_word(show: Show) -> None:
-    """A peer that leaves text out would be the faster one."""
+    """Each side shows every word of the text, and the check reports a missing word."""
     text = answers(300, 300)[0]
     last = shown(show, text)[0]
-    if show is hermes.show:  # words come in two pieces there: as they stand on the screen
+    if show is hermes.show:  # a word may arrive in two pieces: read the final screen
         last = "\n".join("".join(cell.data for cell in row) for row in screens.cells(last))
     assert screens.missing(text, last) == ""
     assert "words are missing" in screens.missing(text + " unsaid", last)
@@ -151,10 +151,10 @@ def test_a_side_shows_every_word(show: Show) -> None:
 
 
 def test_a_screen_that_is_another_one_is_found() -> None:
-    """Painting less than the answer would be fast."""
+    """A screen with another text, style or number of rows is reported; the way to it is not compared."""
     good = "one\r\n\x1b[1mtwo\x1b[m\r\n" + "row\r\n" * 60
     assert screens.difference(good, good) == ""
-    assert screens.difference("on\r\x1b[Jone\r\n" + good[5:], good) == ""  # the way there is free
+    assert screens.difference("on\r\x1b[Jone\r\n" + good[5:], good) == ""  # intermediate states do not count
     assert "row 1 is 'ome'" in screens.difference(good.replace("one", "ome"), good)
     assert "row 2" in screens.difference(good.replace("\x1b[1m", "\x1b[3m"), good)
     assert "another style" in screens.difference(good.replace("\x1b[1m", ""), good)
@@ -162,7 +162,7 @@ def test_a_screen_that_is_another_one_is_found() -> None:
 
 
 def test_the_gate_looks_at_what_was_written(bench: Bench) -> None:
-    """A gate that lets everything pass guards nothing."""
+    """The gate accepts what was written, and reports changed bytes and a changed stream."""
     side = Side("hermes small", c5.HERMES, answers(200, 100))
     given = [c5.streamed(bench, side)]
     assert [one.tokens for one in given[0]] == [len(tokens(text)) for text in side.texts]
@@ -175,13 +175,13 @@ def test_the_gate_looks_at_what_was_written(bench: Bench) -> None:
 
 
 def test_a_side_that_breaks_is_no_result(bench: Bench) -> None:
-    """A peer that cannot start would be counted as nothing at all."""
+    """A side that cannot start raises an error."""
     with pytest.raises(RuntimeError, match="No module named"):
         c5.streamed(bench, Side("none", "benchmarks.peers.none", ["x"]))
 
 
 def test_a_peer_is_beside_the_same_answers() -> None:
-    """Hermes' cheap answers would stand beside the peer's dear ones."""
+    """Each line compares answers of the same length, and fails if either side is wrong."""
     every = c5.sides(SMALL)
     results = {name: [[account(1.0)] * len(side.texts)] * 3 for name, side in every.items()}
     results["hermes 0.3k"] = [[account(0.02), account(8.0)]] * 3
@@ -202,7 +202,7 @@ def test_a_peer_is_beside_the_same_answers() -> None:
 
 
 def test_the_bytes_are_beside_the_picture_s() -> None:
-    """Nobody would see an answer that is painted twice."""
+    """The line compares the written bytes with those of the final picture."""
     line = c6.line("bytes", [account(1), account(1)], c6.GOAL, "")
     assert (line.hermes, line.peer, line.verdict) == (2600 / 1024, 2000 / 1024, "yes")
     assert c6.line("bytes", [account(1)], c6.GOAL, "row 1").verdict == "FAILED"
@@ -210,7 +210,7 @@ def test_the_bytes_are_beside_the_picture_s() -> None:
 
 @pytest.mark.long
 def test_the_rows_of_the_stream_run(bench: Bench) -> None:
-    """`make bench` would be found broken on the day that somebody needs it."""
+    """The rows C5 and C6 run on small texts without a wrong result."""
     for row in (c5, c6):
         lines = row.measure(bench, SMALL)
         assert [line.wrong for line in lines if line.wrong] == []
@@ -236,7 +236,7 @@ def python(code: str) -> FirstKey:
 
 
 def test_the_cost_of_a_start_ends_with_the_first_key() -> None:
-    """The model that is loaded behind the prompt would be counted, or what comes before it left out."""
+    """The CPU time ends with the echo of the first key, and includes child processes."""
     taken = python(BURN.format(0.3) + TAKES + BURN.format(9))
     assert 0.3 <= taken.cpu_s < 3
     assert "> x" in taken.screen
@@ -248,7 +248,7 @@ def test_the_cost_of_a_start_ends_with_the_first_key() -> None:
 
 
 def test_loading_is_what_the_toolbar_says_when_the_key_is_there() -> None:
-    """A start that waits for the model would pass as one that does not."""
+    """A start is counted as loading only if the toolbar below the prompt shows it, not a line above."""
     says = "print(end={!r}, flush=True); time.sleep(9)"
     below = python(TAKES + says.format("\r\nloading the starter"))
     above = python("print('loading the starter')" + TAKES + says.format("\r\nstarter"))
@@ -258,20 +258,20 @@ def test_loading_is_what_the_toolbar_says_when_the_key_is_there() -> None:
 
 
 def test_a_program_that_takes_no_key_is_no_result() -> None:
-    """One that ends at once would be the quickest of all."""
+    """A program that never takes the key raises an error."""
     with pytest.raises(RuntimeError, match="never took the key"):
         python("print('> ')")
 
 
 def test_the_bare_prompt_takes_a_key() -> None:
-    """There would be nothing beside hermes."""
+    """The bare prompt of the peer takes the key and has a CPU time."""
     taken = c8.first_key([sys.executable, PEERS / "prompt.py"], {"TERM": "xterm-256color"})
     assert 0 < taken.cpu_s <= taken.wall_s + 0.1
 
 
 @pytest.mark.long
 def test_the_row_of_the_first_key_runs(bench: Bench, starter_path: Path) -> None:
-    """`make bench` would be found broken on the day that somebody needs it."""
+    """The row C8 runs with the starter without a wrong result."""
     models = bench.home / "data" / "models"
     models.mkdir(parents=True)
     (models / starter_path.name).symlink_to(starter_path)

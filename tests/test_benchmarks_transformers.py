@@ -1,4 +1,4 @@
-"""The rows of the transformers engine and of a card: their gates find what is wrong, and they run."""
+"""Tests of the benchmark rows of the transformers engine and of a GPU: their gates, and a small run."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tests.test_benchmarks import child, turn, written
 
 
 def test_what_a_torch_engine_prefills_is_counted_from_outside() -> None:
-    """The engine's word would be taken for it, and a Ctrl-C be allowed an id that it does not need."""
+    """Prefilled ids are counted by the embedding's look-ups, and a count that disagrees is reported."""
     talk = [
         turn([1, 2, 3], [4, 5], cached=0, looked_up=3 + 1),
         turn([1, 2, 3, 4, 5, 6], [7, 8], cached=4, ended=True, looked_up=2 + 2),
@@ -29,7 +29,7 @@ def test_what_a_torch_engine_prefills_is_counted_from_outside() -> None:
 
 
 def test_another_answer_or_a_window_never_left_is_found() -> None:
-    """A sliding window that changes the answer, or that was never reached, would look like a success."""
+    """Another answer than without reuse fails, and so does a conversation shorter than the window."""
     talk = [turn([1, 2, 3], [4, 5], cached=0, looked_up=4)]
     for gap, verdict in ((0.0001, "yes"), (0.01, "FAILED")):
         assert c3_transformers.lines("x", talk, [[0.0, gap]])[0].verdict == verdict
@@ -37,7 +37,7 @@ def test_another_answer_or_a_window_never_left_is_found() -> None:
 
 
 def test_ids_that_the_library_would_not_say_are_found() -> None:
-    """A cache that is off by one, or a mask that is wrong, would be fast and pass."""
+    """Ids that the library scores as unlikely, or NaN, are reported with answer and token."""
     assert hf.unlikely([[0.0, 0.125], []], "bfloat16") == ""
     assert "answer 2, token 1" in hf.unlikely([[0.0], [0.5]], "bfloat16")
     assert hf.unlikely([[0.125]], "float32") != ""
@@ -45,10 +45,10 @@ def test_ids_that_the_library_would_not_say_are_found() -> None:
 
 
 def test_the_score_is_the_librarys_own() -> None:
-    """The gate would let other answers pass: these the model chose without hermes, then one is spoilt."""
-    from transformers import MistralConfig, MistralForCausalLM  # noqa: PLC0415 - seconds
+    """The score of the model's own greedy ids is accepted, and that of one changed id is not."""
+    from transformers import MistralConfig, MistralForCausalLM  # noqa: PLC0415 - takes seconds
 
-    from benchmarks.peers.score import gaps  # noqa: PLC0415 - the same
+    from benchmarks.peers.score import gaps  # noqa: PLC0415 - takes seconds
 
     torch.manual_seed(1)
     size = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
@@ -69,7 +69,7 @@ def test_the_score_is_the_librarys_own() -> None:
 
 
 def test_worse_answers_of_eight_bits_are_found() -> None:
-    """A speed that is paid for with another model's answers would be praised."""
+    """8-bit weights with a larger divergence or perplexity are reported."""
     read = {"fp32": (0.0, 50.0), "8bit": (0.01, 50.2), "4bit": (0.3, 60.0)}
     good = {how: {"kl": kl, "perplexity": perplexity} for how, (kl, perplexity) in read.items()}
     assert c2.kept(good) == ""
@@ -78,7 +78,7 @@ def test_worse_answers_of_eight_bits_are_found() -> None:
 
 
 def test_an_answer_that_ends_early_or_wavers_is_found() -> None:
-    """Its time would be divided by tokens that were never made, or the fast repeat be another answer."""
+    """A short answer, a repeat with another text and a failed process are reported."""
     assert c2.whole([1] * c2.TOKENS, [2] * c2.TOKENS) == ""
     assert c2.whole([1] * c2.TOKENS, [2] * (c2.TOKENS - 1)) != ""
     assert c2.steady([child(b"Hi.")] * 2, [child(b"Ho.")] * 2) == ""
@@ -89,7 +89,7 @@ def test_an_answer_that_ends_early_or_wavers_is_found() -> None:
 
 
 def test_first_tokens_are_compared_between_turns_that_are_alike() -> None:
-    """A shorter question at turn 20, or another answer, would look like a flat time to the first token."""
+    """First tokens are compared between turns of equal length, and other answers are reported."""
 
     def record(number: int, seconds: float, prefilled: int = 9, first: int = 5) -> dict[str, Any]:
         about = {"turn": number, "prompt": [number], "timed": True, "first_s": seconds}
@@ -106,7 +106,7 @@ def test_first_tokens_are_compared_between_turns_that_are_alike() -> None:
 
 
 def test_without_a_card_the_gpu_rows_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Somebody would wait for a 7B on the CPU, or read a traceback."""
+    """Without a usable GPU the program ends with exit code 69 and one line that suggests the CPU."""
     for device in ("cuda:99", "nonsense"):
         assert gpu.main(["--device", device]) == 69
         said = capsys.readouterr().err
@@ -116,10 +116,10 @@ def test_without_a_card_the_gpu_rows_are_refused_in_one_line(capsys: pytest.Capt
 
 @pytest.mark.long
 def test_the_gpu_rows_run_dry(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """They would be found broken on the day that somebody has a card."""
+    """All GPU rows run on the CPU as a dry run, which gives no verdicts."""
     assert gpu.main(["--quick", "--profile", "--device", "cpu"], tmp_path) == 0
     said = capsys.readouterr().out
-    assert said.count("Self CPU %") == 3  # behind two prompts, and with NF4
+    assert said.count("Self CPU %") == 3  # after two prompts, and with NF4
     assert gpu.DRY_RUN in said
     record = written(tmp_path)
     assert [line["row"] for line in record["lines"]] == ["G1"] * 6 + ["G3"] * 4 + ["G2"] * 2 + ["G4"]
@@ -128,7 +128,7 @@ def test_the_gpu_rows_run_dry(capsys: pytest.CaptureFixture[str], tmp_path: Path
 
 
 def test_the_gates_of_the_gpu_rows_can_fail() -> None:
-    """A kernel that gives other ids than `generate`, or wavers, would be fast and pass."""
+    """Repeats of a side with other ids than its first are reported."""
     card = pytest.importorskip("benchmarks.card.rows")
     sides = pytest.importorskip("benchmarks.card.sides")
     right, other = (sides.Decoded(ids, 1.0, 1.0, 1.0) for ids in ([1, 2], [1, 3]))

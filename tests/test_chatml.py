@@ -1,4 +1,4 @@
-"""ChatML as ids: equal to the model's own template for ordinary text, and not to be forged by any text."""
+"""Tests of ChatML as ids: ordinary text gives the template's ids, and no text forges a turn."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """One tokenizer.json with what hermes and what transformers make of it."""
+    """One tokenizer.json with hermes' renderer and transformers'."""
 
     text: str
     chatml: ChatML
@@ -44,26 +44,26 @@ def vocabulary(text: str) -> Vocabulary:
 
 @pytest.fixture(scope="module")
 def mistral() -> Vocabulary:
-    """Return OpenHermes 2's vocabulary."""
+    """OpenHermes 2's vocabulary."""
     return vocabulary(mistral_tokenizer_json())
 
 
 @pytest.fixture(scope="module")
 def starter(starter_path: Path) -> Vocabulary:
-    """Return the starter's vocabulary."""
+    """The starter's vocabulary."""
     return vocabulary(starter_tokenizer_json(starter_path))
 
 
 @pytest.fixture(params=["mistral", "starter"])
 def any_vocabulary(request: pytest.FixtureRequest) -> Vocabulary:
-    """Each of the two in turn."""
+    """Each of the two vocabularies in turn."""
     found: Vocabulary = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.mark.parametrize("name", ["mistral", "starter"])
 def test_golden_ids(name: str, request: pytest.FixtureRequest) -> None:
-    """If this failed, a model would be prompted with ids that it was not trained on."""
+    """The ids of the stored conversations are the golden ones."""
     vocab: Vocabulary = request.getfixturevalue(name)
     golden = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
     assert golden["vocabulary_sha256"] == fingerprint(vocab.text), "make the golden ids again"
@@ -73,8 +73,8 @@ def test_golden_ids(name: str, request: pytest.FixtureRequest) -> None:
 
 
 def test_the_system_header_of_openhermes_2(mistral: Vocabulary) -> None:
-    """If this failed, the vocabulary would be the wrong conversion: the same weights, another prompt."""
-    # 1587 from tokenizer.json; converted from tokenizer.model it would be 6574.
+    """The system header of OpenHermes 2 has the ids of its tokenizer.json."""
+    # 1587 from tokenizer.json; converted from tokenizer.model it is 6574.
     assert mistral.chatml.ids([Message(Role.SYSTEM, "")])[:4] == [32001, 1587, 13, 32000]
 
 
@@ -84,13 +84,13 @@ def different(vocab: Vocabulary, dialogues: Iterable[list[Message]]) -> list[lis
 
 
 def test_ordinary_dialogues_equal_the_template(any_vocabulary: Vocabulary) -> None:
-    """If this failed, hermes would prompt a model differently from how it was trained."""
+    """200 ordinary dialogues have the ids of the chat template."""
     assert different(any_vocabulary, ordinary(200, seed=2)) == []
 
 
 @pytest.mark.long
 def test_five_thousand_ordinary_dialogues_equal_the_template(any_vocabulary: Vocabulary) -> None:
-    """If this failed, some script, emoji or run of blanks would be prompted differently."""
+    """5,000 ordinary dialogues have the ids of the chat template."""
     assert different(any_vocabulary, ordinary(5000, seed=3)) == []
 
 
@@ -101,35 +101,35 @@ def expected_control(chatml: ChatML, messages: Sequence[Message]) -> list[int]:
 
 
 def forged(vocab: Vocabulary, ids: Sequence[int], messages: Sequence[Message]) -> bool:
-    """Whether the ids hold other control tokens than the turns themselves."""
+    """Return whether the ids have other control tokens than those of the turns."""
     return [i for i in ids if i in vocab.control] != expected_control(vocab.chatml, messages)
 
 
 def test_hostile_dialogues_forge_nothing(any_vocabulary: Vocabulary) -> None:
-    """If this failed, a piped file or a downloaded persona could speak as the system."""
+    """200 hostile dialogues have only the control tokens of their turns."""
     for messages in hostile(200, seed=4):
         assert not forged(any_vocabulary, any_vocabulary.chatml.ids(messages), messages)
 
 
 @pytest.mark.long
 def test_ten_thousand_hostile_dialogues_forge_nothing(any_vocabulary: Vocabulary) -> None:
-    """If this failed, some rarer text could."""
+    """10,000 hostile dialogues have only the control tokens of their turns."""
     chatml = any_vocabulary.chatml
     assert sum(forged(any_vocabulary, chatml.ids(m), m) for m in hostile(10_000, seed=5)) == 0
 
 
 def test_the_default_template_is_forged_by_the_same_texts(any_vocabulary: Vocabulary) -> None:
-    """If this failed, the hostile texts would be harmless and the two tests above would prove nothing."""
+    """The chat template gives other control tokens for more than 150 of the 200 hostile dialogues."""
     dialogues = list(hostile(200, seed=4))
     broken = sum(forged(any_vocabulary, any_vocabulary.reference.ids(m), m) for m in dialogues)
     assert broken > 150
 
 
 def test_a_hostile_text_reaches_the_model_whole(starter: Vocabulary) -> None:
-    """If this failed, defusing would change what a person wrote: a question about ChatML, say."""
+    """The ids of a hostile text decode to the whole text."""
     for messages in hostile(200, seed=6):
         if any(ord(c) >= 0x40000 for m in messages for c in m.text):
-            continue  # SmolLM2's vocabulary has no token for the bytes 0xF1 and up: nothing can carry them
+            continue  # SmolLM2's vocabulary has no token for the bytes 0xF1 and up
         segments = [s for s in starter.chatml.segments(messages) if not s.control]
         spelt = starter.reference.tokenizer.decode([i for s in segments for i in s.ids])
         turns = [f"{m.role}\n{m.text}\n" for m in messages]
@@ -140,13 +140,13 @@ def test_a_hostile_text_reaches_the_model_whole(starter: Vocabulary) -> None:
 
 @given(st.lists(st.sampled_from([IM_START, IM_END, "<|im_", "end|>", "start|>", "\n", "system", " ", "a"])))
 def test_any_sequence_of_fragments_forges_nothing(mistral: Vocabulary, fragments: list[str]) -> None:
-    """If this failed, there would be a way to put a control token together from pieces."""
+    """No sequence of fragments of control tokens gives a control token."""
     messages = [Message(Role.USER, "".join(fragments))]
     assert not forged(mistral, mistral.chatml.ids(messages), messages)
 
 
 def test_no_ids_of_text_can_become_a_control_token(any_vocabulary: Vocabulary) -> None:
-    """If this failed, the bare vocabulary could merge plain characters into a control token."""
+    """No merge and no byte token of the vocabulary gives a control token."""
     model: dict[str, Any] = json.loads(any_vocabulary.text)["model"]
     reachable = {token for token in model["vocab"] if len(token) == 1}
     reachable |= {left + right for left, right in model["merges"]}
@@ -155,7 +155,7 @@ def test_no_ids_of_text_can_become_a_control_token(any_vocabulary: Vocabulary) -
 
 
 def test_ids_of_the_same_vocabulary_are_reused_as_they_are(mistral: Vocabulary) -> None:
-    """If this failed, a reply would be encoded again after each turn and the prefix cache be lost."""
+    """Recorded ids of the same vocabulary are used as they are, whatever the text."""
     opening = mistral.chatml.open_turn_ids([Message(Role.USER, "q")])
     made = mistral.chatml.generated(opening, [1000, 1001])
     reply = Message(Role.ASSISTANT, "whatever the text says", made)
@@ -170,14 +170,14 @@ def test_ids_of_the_same_vocabulary_are_reused_as_they_are(mistral: Vocabulary) 
     [TurnIds("another", (1000,)), TurnIds("", ()), TurnIds("mine", (1000, 32001)), TurnIds("mine", (2,))],
 )
 def test_other_ids_are_encoded_again(mistral: Vocabulary, made: TurnIds) -> None:
-    """If this failed, ids of another model, or a control token from a database, would get into a prompt."""
+    """Recorded ids of another vocabulary, or with a control token, are replaced by those of the text."""
     name = mistral.chatml.vocabulary if made.vocabulary == "mine" else made.vocabulary
     stored = Message(Role.ASSISTANT, "yes", TurnIds(name, made.ids))
     assert mistral.chatml.turn_ids(stored) == mistral.chatml.turn_ids(Message(Role.ASSISTANT, "yes"))
 
 
 def test_a_turn_of_the_assistant_at_the_end_is_left_open(any_vocabulary: Vocabulary) -> None:
-    """If this failed, a prefill would be answered instead of continued."""
+    """A last turn of the assistant is left open, and otherwise an empty one is opened."""
     chatml = any_vocabulary.chatml
     asked, begun = Message(Role.USER, "q"), Message(Role.ASSISTANT, "It is")
     assert chatml.ids([asked, begun])[-len(chatml.turn_ids(begun)) :] == list(
@@ -190,7 +190,7 @@ def test_a_turn_of_the_assistant_at_the_end_is_left_open(any_vocabulary: Vocabul
 
 
 def spelling(vocab: Vocabulary, ids: Sequence[int]) -> str:
-    """Return what ids of ASCII text spell, every blank included."""
+    """Return the text of the ids of ASCII text, with every space."""
     joined = "".join(vocab.reference.tokenizer.convert_ids_to_tokens(list(ids)))
     for token, text in (("▁", " "), ("Ġ", " "), ("Ċ", "\n"), ("<0x0A>", "\n")):
         joined = joined.replace(token, text)
@@ -198,13 +198,13 @@ def spelling(vocab: Vocabulary, ids: Sequence[int]) -> str:
 
 
 def test_text_behind_a_newline_has_no_blank_of_its_own(any_vocabulary: Vocabulary) -> None:
-    """If this failed, what follows a stop string or a cut would begin with a blank that nobody wrote."""
+    """Text after a newline is encoded without a leading space."""
     for text in ("word", " word", "\nword", "\n\n", "", "\n", "1\n2", f"a{IM_END}b", IM_START):
         assert spelling(any_vocabulary, any_vocabulary.chatml.encode_after_newline(text)) == text
 
 
 def test_text_behind_a_newline_continues_what_stands_before(any_vocabulary: Vocabulary) -> None:
-    """If this failed, a reply put together from pieces would have other ids than in one piece."""
+    """Text that is encoded after a newline has the ids that it has in one piece."""
     chatml = any_vocabulary.chatml
     for text in ("word", " word", "1\n2", "été", "👍"):
         apart = chatml.encode_text("head:\n") + chatml.encode_after_newline(text)
@@ -213,7 +213,7 @@ def test_text_behind_a_newline_continues_what_stands_before(any_vocabulary: Voca
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", IM_END + "\udc80"])
 def test_half_a_character_is_a_usage_error(mistral: Vocabulary, text: str) -> None:
-    """If this failed, a broken pipe encoding would be a TypeError from inside a library."""
+    """A lone surrogate is refused with its code point."""
     with pytest.raises(UsageError, match=r"U\+D[89A-F]"):
         mistral.chatml.ids([Message(Role.USER, text)])
     with pytest.raises(UsageError):
@@ -223,7 +223,7 @@ def test_half_a_character_is_a_usage_error(mistral: Vocabulary, text: str) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", [IM_START, IM_END])
 def test_a_vocabulary_without_chatml_is_refused(missing: str) -> None:
-    """If this failed, a Llama or GPT-2 model would be prompted in a format that it does not know."""
+    """A vocabulary without <|im_start|> or <|im_end|> is refused, and the message names it."""
     spec = json.loads(mistral_tokenizer_json())
     spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] != missing]
     with pytest.raises(ModelUnavailable, match="was not made for ChatML") as caught:
@@ -232,7 +232,7 @@ def test_a_vocabulary_without_chatml_is_refused(missing: str) -> None:
 
 
 def edited(change: Callable[[dict[str, Any]], None]) -> Vocabulary:
-    """Return OpenHermes 2's vocabulary with something changed in its tokenizer.json."""
+    """Return OpenHermes 2's vocabulary with a change in its tokenizer.json."""
     spec = json.loads(mistral_tokenizer_json())
     change(spec)
     return vocabulary(json.dumps(spec))
@@ -260,7 +260,7 @@ def _metaspace_always(spec: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [_strips, _metaspace, _metaspace_always])
 def test_other_conversions_of_the_same_vocabulary(change: Callable[[dict[str, Any]], None]) -> None:
-    """If this failed, a model whose tokenizer.json was converted another way would be prompted wrongly."""
+    """Other conversions of the vocabulary give the template's ids and are not forged."""
     vocab = edited(change)
     assert different(vocab, ordinary(200, seed=7)) == []
     for messages in hostile(200, seed=8):
@@ -268,7 +268,7 @@ def test_other_conversions_of_the_same_vocabulary(change: Callable[[dict[str, An
 
 
 def test_truncation_in_a_tokenizer_json_loses_nothing(mistral: Vocabulary) -> None:
-    """If this failed, a setting left from training would cut every long message in silence."""
+    """A truncation in tokenizer.json is ignored."""
     spec = json.loads(mistral.text)
     spec["truncation"] = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
     spec["padding"] = None
@@ -285,7 +285,7 @@ def recognising(vocab: Vocabulary) -> ChatML:
 
 
 def test_an_encoder_that_recognises_literals_is_not_trusted(any_vocabulary: Vocabulary) -> None:
-    """If this failed, a GGUF from an older converter could be forged although the flag says otherwise."""
+    """With an encoder that recognises literals, hostile texts forge nothing and ordinary ids are equal."""
     chatml = recognising(any_vocabulary)
     for messages in hostile(200, seed=9):
         assert not forged(any_vocabulary, chatml.ids(messages), messages)
@@ -293,14 +293,14 @@ def test_an_encoder_that_recognises_literals_is_not_trusted(any_vocabulary: Voca
 
 
 def test_cutting_a_literal_adds_no_blank(any_vocabulary: Vocabulary) -> None:
-    """If this failed, `a<|im_end|>b` would reach a SentencePiece model with blanks inside."""
+    """Literals are cut without adding a space."""
     for text in (f"a{IM_END}b", f"{IM_START}", f"{IM_END}{IM_START}\n", f"x {IM_END} y"):
         spelt = spelling(any_vocabulary, recognising(any_vocabulary).encode_text(text))
         assert spelt.removeprefix(" ") == text
 
 
 def test_an_encoder_that_cannot_be_kept_from_control_tokens_sends_nothing() -> None:
-    """If this failed, a vocabulary that merges plain characters into a control token would be forged."""
+    """If the encoder still gives a control token, the text is refused with an error."""
     chatml = ChatML(lambda text: [7] * text.count("z"), {IM_START: 5, IM_END: 6, "<z>": 7}, "v")
     with pytest.raises(HermesError, match="not sent"):
         chatml.encode_text("z")

@@ -1,4 +1,4 @@
-"""Settings: which source wins, and what is refused."""
+"""Tests of the settings: the order of their sources, and what is refused."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def load(tmp_path: Path, text: str = "", **environ: str) -> Settings:
 
 
 def test_one_variable_moves_every_folder(tmp_path: Path) -> None:
-    """A portable install would leave files in the user's home."""
+    """With OPENHERMES_HOME every folder is inside of it."""
     paths = Paths.from_environment({"OPENHERMES_HOME": str(tmp_path)})
     folders = (
         paths.config,
@@ -37,13 +37,13 @@ def test_one_variable_moves_every_folder(tmp_path: Path) -> None:
 
 
 def test_without_it_folders_are_the_systems_own_under_openhermes() -> None:
-    """Files would land in another program's folder: ~/.hermes is not ours."""
+    """Without OPENHERMES_HOME every folder is the system's own, under openhermes."""
     paths = Paths.from_environment({})
     assert all("openhermes" in str(f) for f in (paths.config, paths.data, paths.cache, paths.state))
 
 
 def test_environment_outweighs_file_and_flags_outweigh_both(tmp_path: Path) -> None:
-    """A value set for one run would lose against one that was set for all."""
+    """A flag outweighs the environment, the environment a persona, and a persona the config file."""
     text = "[options]\ntemperature = 0.1\ntop_p = 0.2\nmin_p = 0.3\ntop_k = 4"
     settings = load(tmp_path, text, OPENHERMES_MIN_P="0.5", OPENHERMES_TOP_K="6")
     found = settings.sampling("ed", {"top_p": 0.9, "min_p": 0.1}, flags={"top_k": 7})
@@ -58,7 +58,7 @@ def test_environment_outweighs_file_and_flags_outweigh_both(tmp_path: Path) -> N
 
 
 def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
-    """`hermes config show` would name the wrong source."""
+    """Each setting has its value and the source of it."""
     text = 'model = "a"\npersona = "b"\nprecision = "4bit"'
     settings = load(tmp_path, text, OPENHERMES_MODEL="c", OPENHERMES_CONTEXT="99", OPENHERMES_DEVICE="cpu")
     assert (settings.model, settings.persona, settings.context) == ("c", "b", 99)
@@ -84,7 +84,7 @@ def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, words: str) -> None:
-    """A typo would be ignored, or end in a traceback."""
+    """A mistake in the file is refused with its reason and the file's name."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     assert re.search(words, caught.value.message), caught.value.message
@@ -93,13 +93,13 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, words: str) -
 
 @pytest.mark.parametrize("variable", ["TEMPERATURE", "CONTEXT", "SEED"])
 def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path, variable: str) -> None:
-    """A user would look for the mistake in the file."""
+    """A mistake in the environment is refused with the variable's name."""
     with pytest.raises(ConfigError, match=f"OPENHERMES_{variable}"):
         load(tmp_path, **{f"OPENHERMES_{variable}": "warm"})
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    """A binary file under that name would end in a traceback."""
+    """A file that is not UTF-8 is refused with the position of the byte."""
     env = {"OPENHERMES_HOME": str(tmp_path)}
     paths = Paths.from_environment(env)
     paths.config.mkdir()

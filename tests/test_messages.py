@@ -1,4 +1,4 @@
-"""Conversations are values: adding to one never changes another."""
+"""Tests of messages and conversations, which are immutable values."""
 
 import dataclasses
 
@@ -10,12 +10,12 @@ SYSTEM, ASK, ANSWER = Message(Role.SYSTEM, "s"), Message(Role.USER, "q"), Messag
 
 
 def test_roles_are_spelt_as_chatml_spells_them() -> None:
-    """If this failed, the model would see roles that it was never trained on."""
+    """The roles are spelled as in ChatML."""
     assert [f"{role}" for role in Role] == ["system", "user", "assistant"]
 
 
 def test_adding_makes_a_new_conversation() -> None:
-    """If this failed, undo and retry would lose the branch that they came from."""
+    """`add` returns a new conversation and leaves the first one unchanged."""
     first = Conversation((SYSTEM,))
     second = first.add(ASK, ANSWER)
     assert len(first) == 1
@@ -25,7 +25,7 @@ def test_adding_makes_a_new_conversation() -> None:
 
 
 def test_the_system_prompt_is_the_first_turn_or_none() -> None:
-    """If this failed, `/system` would stack prompts, lose turns, or take a user's turn for one."""
+    """The system prompt is the first turn if that has the role system; `with_system` replaces it."""
     turns = Conversation((ASK, ANSWER))
     assert turns.system is None
     assert Conversation().system is None
@@ -38,7 +38,7 @@ def test_the_system_prompt_is_the_first_turn_or_none() -> None:
 
 
 def test_ids_stay_out_of_what_is_printed() -> None:
-    """If this failed, a log line of a message would carry thousands of numbers."""
+    """The ids are not in a message's repr, and count for equality."""
     message = Message(Role.ASSISTANT, "a", TurnIds("v", (1, 2, 3)))
     assert "TurnIds" not in repr(message)
     assert message != ANSWER

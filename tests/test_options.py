@@ -1,4 +1,4 @@
-"""Options: every value is checked once, by one table, whatever it was typed into."""
+"""Tests of the options: one table checks every value, whatever its source."""
 
 import math
 
@@ -21,7 +21,7 @@ NUMBERS = [name for name, known in FIELDS.items() if known.kind is not str]
 
 
 def test_the_table_and_the_options_name_the_same_things() -> None:
-    """If this failed, an option could be set that no engine sees, or be out of its own range by default."""
+    """The table has exactly the fields of GenerationOptions, and every default is in its range."""
     defaults = GenerationOptions()
     assert set(FIELDS) == set(GenerationOptions.__dataclass_fields__)
     for name in FIELDS:
@@ -49,14 +49,14 @@ def test_the_table_and_the_options_name_the_same_things() -> None:
     ],
 )
 def test_what_is_no_usable_number_is_refused(name: str, bad: object) -> None:
-    """If this failed, NaN or infinity would reach a sampler, or a huge integer would be a traceback."""
+    """NaN, infinity, huge numbers and values of other types are refused with the option's name."""
     with pytest.raises(OptionError, match=name):
         check_value(name, bad)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_the_ends_of_a_range_belong_to_it(name: str) -> None:
-    """If this failed, `--temperature 0` or a full top-p of 1 would be refused."""
+    """Both ends of a range are accepted, and one more than the upper end is refused with the range."""
     known = FIELDS[name]
     for end in (known.low, known.high):
         value = check_value(name, end)
@@ -67,7 +67,7 @@ def test_the_ends_of_a_range_belong_to_it(name: str) -> None:
 
 
 def test_whole_numbers_may_be_written_with_a_point_and_no_others() -> None:
-    """If this failed, 40.5 would be cut to 40 in silence, or TOML's 40.0 be refused."""
+    """An option with whole numbers accepts 40.0 and refuses 40.5."""
     assert check_value("top_k", 40.0) == 40
     assert type(check_value("top_k", 40.0)) is int
     assert type(check_value("temperature", 1)) is float
@@ -76,7 +76,7 @@ def test_whole_numbers_may_be_written_with_a_point_and_no_others() -> None:
 
 
 def test_stop_takes_one_text_or_several_and_none_of_them_empty() -> None:
-    """If this failed, an empty stop text would end every answer before it began."""
+    """`stop` takes one text or several, and refuses empty ones and other types."""
     assert check_value("stop", "END") == ("END",)
     assert check_value("stop", ["a", "b"]) == ("a", "b")
     assert check_value("stop", []) == ()
@@ -86,7 +86,7 @@ def test_stop_takes_one_text_or_several_and_none_of_them_empty() -> None:
 
 
 def test_an_unknown_name_gets_a_suggestion() -> None:
-    """If this failed, a mistyped key in a config would be ignored or explained to nobody."""
+    """A name may have hyphens, and a mistyped one is refused with a suggestion."""
     assert check_value("top-p", 0.5) == 0.5
     with pytest.raises(OptionError, match="there is no option 'temprature'; did you mean 'temperature'"):
         check_value("temprature", 1)
@@ -94,7 +94,7 @@ def test_an_unknown_name_gets_a_suggestion() -> None:
 
 
 def test_typed_text_becomes_the_value_it_spells() -> None:
-    """If this failed, `/set temperature 0.5` and the flag would not mean the same."""
+    """Text becomes the option's value, and text that is not a valid value is refused."""
     assert parse_text("temperature", "0.5") == 0.5
     assert parse_text("max-tokens", "64") == 64
     assert parse_text("stop", "a,b ") == ("a,b ",)
@@ -116,11 +116,11 @@ def test_typed_text_becomes_the_value_it_spells() -> None:
     st.one_of(st.text(), st.floats(), st.integers(), st.none(), st.booleans()),
 )
 def test_any_value_is_accepted_in_range_or_refused(name: str, value: object) -> None:
-    """If this failed, some value in a file or a flag would crash hermes or slip past its range."""
+    """Any value is either checked to its type and range or refused with a short error."""
     try:
         checked = check_value(name, value)
     except OptionError as error:
-        assert len(str(error)) < 500  # noqa: PT017 - both outcomes are right, for different values
+        assert len(str(error)) < 500  # noqa: PT017 - both outcomes are correct, for different values
         return
     known = FIELDS[name]
     if isinstance(checked, int | float):
@@ -132,7 +132,7 @@ def test_any_value_is_accepted_in_range_or_refused(name: str, value: object) -> 
 
 @given(st.sampled_from(list(FIELDS)), st.text())
 def test_any_typed_text_is_a_value_or_an_option_error(name: str, text: str) -> None:
-    """If this failed, a slip of the fingers after `/set` would end the session."""
+    """Any text for an option is parsed or refused with an OptionError."""
     try:
         parse_text(name, text)
     except OptionError:
@@ -140,7 +140,7 @@ def test_any_typed_text_is_a_value_or_an_option_error(name: str, text: str) -> N
 
 
 def test_an_error_about_a_long_value_is_short() -> None:
-    """If this failed, one bad line in a config would fill the screen."""
+    """The error about a long value or name has fewer than 200 characters."""
     for bad in ("x" * 10_000, ["x"] * 10_000, {"x" * 10_000: 1}):
         with pytest.raises(OptionError) as caught:
             check_value("temperature", bad)
@@ -151,7 +151,7 @@ def test_an_error_about_a_long_value_is_short() -> None:
 
 
 def test_the_last_layer_wins_and_is_remembered() -> None:
-    """If this failed, `/show` would name the wrong place for a value, or a flag would lose to a file."""
+    """A later layer replaces earlier values, and each value has the name of its layer."""
     low = Sourced().with_layer({"temperature": 0.1, "top_k": 5}, "config")
     both = low.with_layer({"temperature": 0.2}, "--temperature").with_layer({}, "nothing")
     assert (both.options.temperature, both.options.top_k, both.options.top_p) == (0.2, 5, 0.95)

@@ -1,4 +1,4 @@
-"""Files that are private and whole, and never written over another unasked."""
+"""Tests of files that are private and whole, and replaced only on request."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from hermes_cli.private_files import write_private
 
 
 def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    """Broken: everybody on the machine could read what was said."""
+    """A written file has mode 0600, whatever the umask and the file that it replaces."""
     before = os.umask(0)
     try:
         write_private(tmp_path / "a.md", b"x")
@@ -27,7 +27,7 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
-    """Broken: a file would be written over without a word."""
+    """An existing file or link is not replaced unless requested."""
     (tmp_path / "a.md").write_text("theirs")
     (tmp_path / "link.md").symlink_to(tmp_path / "nowhere")
     for name in ("a.md", "link.md"):
@@ -38,7 +38,7 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """Broken: a typo in a folder's name would be a traceback."""
+    """A path that cannot be written is refused with an error."""
     (tmp_path / "file").write_text("")
     for path in (
         tmp_path / "no" / "a.md",

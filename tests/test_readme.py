@@ -1,4 +1,4 @@
-"""The README's list of commands is the program's own."""
+"""Test of the README's list of commands."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ def rows() -> str:
     lines = []
     for command in table.COMMANDS:
         names = ", ".join(f"`{one}`" for one in (command.usage, *(f"/{alias}" for alias in command.aliases)))
-        escaped = names.replace("|", "\\|")  # GitHub takes a bare one for the end of a cell
+        escaped = names.replace("|", "\\|")  # GitHub ends a cell at a bare |
         lines.append(f"| {escaped} | {command.help} |\n")
     return "".join(lines)
 
 
 def test_the_readme_lists_the_commands_that_there_are() -> None:
-    """A reader would try a command that is not there, or never learn of one."""
+    """The README lists exactly the commands of the program, with their help."""
     text = README.read_text(encoding="utf-8")
     section = text[text.index("\n", text.index(BEGIN)) + 1 : text.index(END)]
     assert section == rows()

@@ -1,4 +1,4 @@
-"""The pictures in docs/screens: that they are what the program shows, and that each stands alone."""
+"""Tests of the pictures in docs/screens: they show the program's output, and each is self-contained."""
 
 import re
 from dataclasses import replace
@@ -28,7 +28,7 @@ def texts(drawn: str) -> list[ET.Element]:
 
 
 def row(text: str, look: Glyph = PLAIN) -> list[Glyph]:
-    """Return cells that all look alike, two for a wide character."""
+    """Return cells of one style, two for a wide character."""
     return [replace(look, data=data) for one in text for data in ([one, ""] if one in "饅頭" else [one])]
 
 
@@ -36,14 +36,14 @@ def row(text: str, look: Glyph = PLAIN) -> list[Glyph]:
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_the_pictures_are_what_the_program_shows(scene: Scene, columns: int, rows: int) -> None:
-    """The pages would show a program that is no more."""
+    """The files of each scene are those that the program gives now."""
     made = files.contents(scene, take(scene, columns, rows))
     for name, text in made.items():
         assert (files.FOLDER / name).read_text(encoding="utf-8") == text, f"{name}: {NEXT}"
 
 
 def test_every_picture_is_there_and_on_the_page() -> None:
-    """A picture of a scene that is gone would stay, or one would never be looked at."""
+    """The folder has the files of every scene and no others, and its page links each of them."""
     wanted = {f"{stem}{end}" for stem in STEMS for end in (".txt", "-dark.svg", "-light.svg")}
     assert {path.name for path in files.FOLDER.iterdir()} == {*wanted, "README.md"}
     page = (files.FOLDER / "README.md").read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def test_every_picture_is_there_and_on_the_page() -> None:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_text_is_a_whole_screen(stem: str) -> None:
-    """A row would be missing or too long, or editors would change the file."""
+    """A text file has a screen's rows, none longer than its columns, without trailing spaces."""
     lines = (files.FOLDER / f"{stem}.txt").read_text(encoding="utf-8").split("\n")
     columns, rows = map(int, stem.rpartition("-")[2].split("x"))
     assert lines.pop() == ""
@@ -64,7 +64,7 @@ def test_a_text_is_a_whole_screen(stem: str) -> None:
 
 @pytest.mark.parametrize(("stem", "palette"), [*product(STEMS, ("dark", "light"))])
 def test_an_svg_stands_alone_and_says_what_the_text_says(stem: str, palette: str) -> None:
-    """It would not open, would fetch something when it is looked at, or would lack words."""
+    """An SVG has simple elements only, no reference to other files, and the words of its text file."""
     drawn = (files.FOLDER / f"{stem}-{palette}.svg").read_text(encoding="utf-8")
     for element in ET.fromstring(drawn).iter():  # noqa: S314 - our own
         assert element.tag.removeprefix(SVG) in {"svg", "title", "style", "rect", "g", "text"}
@@ -78,7 +78,7 @@ def test_an_svg_stands_alone_and_says_what_the_text_says(stem: str, palette: str
 
 @pytest.mark.parametrize("palette", [DARK, LIGHT], ids=lambda palette: palette.name)
 def test_the_colours_can_be_read(palette: Palette) -> None:
-    """A picture would show as unreadable what is readable; 4.5 is WCAG 2's limit for text."""
+    """All text colors but black and white have a contrast of at least 4.5, WCAG 2's limit for text."""
     names = [*NAMES[1:-1], *(f"bright{name}" for name in NAMES[1:-1])]
     assert len(palette.colours) == 16
     for colour in (palette.foreground, *(palette.colours[name] for name in names)):
@@ -94,14 +94,14 @@ def luminance(colour: str) -> float:
 
 
 def test_markup_in_a_text_is_text() -> None:
-    """An answer about XML would break the file, or draw."""
+    """Markup in a text or a title is escaped."""
     drawn = svg(Picture([row("</text><b> & so")]), DARK, "a <title> & more")
     assert [text.text for text in texts(drawn)] == ["</text><b> & so"]
     assert "<title>a &lt;title&gt; &amp; more</title>" in drawn
 
 
 def test_each_look_is_drawn() -> None:
-    """What is dim, bold or coloured would look like everything else."""
+    """Dim, bold, underlined, colored and reversed text are drawn each in its own way."""
     looks = [
         row("dim", Glyph(dim=True)),
         row("two", Glyph(bold=True, underlined=True)),
@@ -129,7 +129,7 @@ def test_each_look_is_drawn() -> None:
 
 
 def test_every_stretch_stands_in_its_column() -> None:
-    """Blanks that XML makes one would move the rest of a row, and so would a wide character."""
+    """Each piece of text has the position of its column, after spaces and wide characters."""
     first, second, third, last = texts(svg(Picture([row("  if x:   饅頭y")]), LIGHT, ""))
     assert [first.text, second.text, third.text, last.text] == ["if x:", "饅", "頭", "y"]
     assert [first.get("x"), first.get("textLength")] == ["16.8", "42"]
@@ -139,7 +139,7 @@ def test_every_stretch_stands_in_its_column() -> None:
 
 @pytest.mark.parametrize(("column", "width"), [(1, "8.4"), (2, "16.8"), (9, "8.4")])
 def test_the_cursor_is_a_block(column: int, width: str) -> None:
-    """Nobody would see where the typing goes on, or half of a wide character would be hidden."""
+    """The cursor is a block, as wide as the character under it."""
     drawn = svg(Picture([row("ab饅c")], (column, 0)), DARK, "")
     _, block = ET.fromstring(drawn).iter(f"{SVG}rect")  # noqa: S314 - our own
     assert (block.get("x"), block.get("width")) == (f"{min(column, 4) * 8.4:.1f}", width)
@@ -147,7 +147,7 @@ def test_the_cursor_is_a_block(column: int, width: str) -> None:
 
 
 def test_what_is_dim_is_remembered() -> None:
-    """Remarks and the toolbar would look as loud as the answer: pyte alone forgets it."""
+    """The screen keeps the dim attribute, which pyte alone drops, and resets it like bold."""
     screen = DimScreen(40, 1)
     pyte.Stream(screen).feed("\x1b[2mA\x1b[1mB\x1b[22mC\x1b[2;31mD\x1b[mE\x1b[38;5;2;48;2;2;2;2mF\x1b[0;2mG")
     shown = {cell.data: cell for cell in screen.picture().rows[0]}
@@ -156,7 +156,7 @@ def test_what_is_dim_is_remembered() -> None:
 
 
 def test_a_pinned_figure_leaves_the_row_its_length() -> None:
-    """A speed would change the picture with each run, or the row would run over the edge."""
+    """A pinned text keeps its row's length and style."""
     cells = [*row("饅 at 1234 tok/s", Glyph(dim=True)), *row(" | end ")]
     (shown,) = Picture([cells]).pinned({r"\d+ tok/s": "42 tok/s"}).rows
     assert len(shown) == len(cells)
@@ -168,7 +168,7 @@ def test_a_pinned_figure_leaves_the_row_its_length() -> None:
 
 
 def test_no_machine_is_on_a_picture() -> None:
-    """The folder in which somebody took the pictures would be published with them."""
+    """No text has a path of the machine that took the pictures."""
     for stem in STEMS:
         text = (files.FOLDER / f"{stem}.txt").read_text(encoding="utf-8")
         assert not re.search(r"/(tmp|home|root|usr|var|Users)\b", text)

@@ -1,4 +1,4 @@
-"""The torture runs: that they run at all, in small, and that a loss cannot look like none."""
+"""Tests of the torture runs: a small run, and that losses are found."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ TOLD = "from here on nothing is kept: the disk is full\n"
 
 @pytest.mark.parametrize(("name", "size"), [("kill", "8"), ("writers", "30")])
 def test_a_small_torture_loses_nothing(name: str, size: str) -> None:
-    """Broken: a killed window, or one beside another, would lose turns; the long run only says how often."""
+    """A small run with killed or parallel processes ends without a loss."""
     done = subprocess.run(
         [sys.executable, "-m", f"torture.{name}", size], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -29,7 +29,7 @@ def test_a_small_torture_loses_nothing(name: str, size: str) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A database that holds the first exchange."""
+    """A database with the first exchange."""
     store = Store(tmp_path / "conversations.db")
     number = store.begin([], "")
     asked = store.add(number, None, Message(Role.USER, "one"))
@@ -55,14 +55,14 @@ def test_what_was_said_is_held_against_what_is_kept(
     outcome: str,
     is_well: bool,  # noqa: FBT001 - a case's answer
 ) -> None:
-    """Broken: a run that loses turns, tells of it twice, or ends the chat would be counted as a good one."""
+    """A loss without a report is silent; a reported one is correct only if reported once and in time."""
     found, wrong = conversation.judge(Ended(0, said), file, set())
     assert (found, not wrong) == (outcome, is_well)
     assert conversation.judge(Ended(None, said), file, set())[1]
 
 
 def test_a_doubled_and_a_damaged_turn_are_found(file: Path) -> None:
-    """Broken: the figures would be made by a check that sees nothing."""
+    """A doubled message and a damaged index are reported."""
     told = WHOLE.replace("\n2", f"\n{TOLD}2")
     store = Store(file)
     store.add(1, None, Message(Role.USER, "one"))
@@ -74,7 +74,7 @@ def test_a_doubled_and_a_damaged_turn_are_found(file: Path) -> None:
 
 
 def test_a_killed_run_is_read_up_to_the_cut_line(tmp_path: Path) -> None:
-    """Broken: what was never seen would be looked for, or what was seen would not."""
+    """The record of a killed run is read up to the cut line, and other lines count as faults."""
     said = tmp_path / "said"
     said.write_text(
         '["growing", 0, "q", 1.0, 1]\n["ended", 0, "q"]\n'

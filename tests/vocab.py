@@ -28,7 +28,7 @@ UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6  # SentencePiece's types, and 
 @functools.cache
 def mistral_pieces() -> list[tuple[str, float, int]]:
     """Return (spelling, score, type) of Mistral's first vocabulary, in the order of the ids."""
-    import mistral_common  # noqa: PLC0415 - half a second that only these tests need
+    import mistral_common  # noqa: PLC0415 - takes half a second, and only these tests need it
 
     model = import_module("transformers.convert_slow_tokenizer").import_protobuf().ModelProto()
     model.ParseFromString((Path(mistral_common.__file__).parent / "data/tokenizer.model.v1").read_bytes())

@@ -1,8 +1,8 @@
-"""Small real models as folders of Hugging Face weights, made once a checkout.
+"""Small real models as folders of Hugging Face weights, made once per checkout.
 
-The starter's come from its own GGUF: dequantised by the `gguf` package, with the rows of the query and key
-matrices put back into the order that Hugging Face's Llama rotates them in (source: `LlamaModel.permute` in
-llama.cpp's convert_hf_to_gguf.py). The tiny Mistral has OpenHermes 2's vocabulary and random weights.
+The starter's come from its own GGUF: dequantized by the `gguf` package, with the rows of the query and key
+matrices in the order in which Hugging Face's Llama rotates them (source: `LlamaModel.permute` in llama.cpp's
+convert_hf_to_gguf.py). The tiny Mistral has OpenHermes 2's vocabulary and random weights.
 """
 
 import json
@@ -37,17 +37,17 @@ SMALL_WINDOW = 64
 
 
 def starter_folder(gguf: Path) -> Path:
-    """Return the starter as a folder in bfloat16, made where it is not there."""
+    """Return the starter as a folder in bfloat16, and make it if it does not exist."""
     return _made("starter-bf16", lambda folder: _convert(gguf, folder))
 
 
 def tiny_mistral_folder() -> Path:
-    """Return a Mistral of 0.6 million parameters beside its embeddings, 32,002 tokens and a small window."""
+    """Return a Mistral of 0.6 million parameters without its embeddings, 32,002 tokens and a small window."""
     return _made("tiny-mistral", _invent)
 
 
 def _made(name: str, make: Any) -> Path:
-    """Make a folder whole or not at all: a test run that is stopped leaves nothing half made."""
+    """Make a folder completely or not at all: a test run that is stopped leaves no unfinished one."""
     pytest.importorskip("torch")
     folder = CACHE / name
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How the model is asked to condense turns, and what is made of what it says."""
+"""Tests of condensing turns: the prompts to the model, and the summary made of its answers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from hermes_cli.personas import Macros
 
 
 class Recording(ScriptedEngine):
-    """Remembers what it was asked, and with which options."""
+    """Record the messages and the options of every question."""
 
     def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int) -> None:
         super().__init__(turns, context_size)
@@ -36,7 +36,7 @@ def condensed(
     window: int = 4096,
     cancel: Cancel | None = None,
 ) -> tuple[str | None, list[str]]:
-    """Return what came of it, and the texts that the model was asked with."""
+    """Return the summary, and the texts of the last message of every prompt."""
     engine = Recording(said, window)
     options = GenerationOptions(stop=("W",), max_tokens=1)
     text = condense(
@@ -46,14 +46,14 @@ def condensed(
 
 
 def test_it_is_told_who_said_what() -> None:
-    """The note would not know who did what, or end at the chat's own stop strings."""
+    """The prompt names the speaker of each turn, and the summary begins with the lead."""
     text, asked = condensed("They met. Well met.")
     assert text == f"{LEAD}They met. Well met."
     assert asked == [f"Ann: Hello.\n\nSera: Welcome.\n\nAnn: {'x' * 200}\n\nCondense this."]
 
 
 def test_the_chats_own_stop_strings_and_bans_do_not_hold_for_a_note() -> None:
-    """A note may contain what an answer may not."""
+    """The chat's stop strings, bans, temperature and max_tokens are not used for a summary."""
     engine = Recording(["They met."], 4096)
     options = GenerationOptions(stop=("W",), ban=("met",), temperature=1.5, max_tokens=1)
     condense(engine, TURNS, None, macros=Macros("Sera", "Ann"), options=options, cancel=Cancel())
@@ -62,14 +62,14 @@ def test_the_chats_own_stop_strings_and_bans_do_not_hold_for_a_note() -> None:
 
 
 def test_an_earlier_note_goes_into_the_next() -> None:
-    """What was condensed first would be forgotten when more is condensed."""
+    """The prompt begins with the earlier summary, without its lead."""
     text, asked = condensed("All of it.", earlier=Summary(TURNS[:1], f"{LEAD}The beginning."))
     assert text == f"{LEAD}All of it."
     assert asked[0].startswith("What was condensed before:\nThe beginning.\n\nAnn: Hello.")
 
 
 def test_turns_that_do_not_fit_at_once_are_condensed_one_after_the_other() -> None:
-    """A long stretch could not be condensed, or a turn would be cut."""
+    """Turns that do not fit into one prompt are condensed in several, each with the summary so far."""
     text, asked = condensed("One.", "Two.", window=600)
     assert text == f"{LEAD}Two."
     assert [part.split("\n\n")[0] for part in asked] == ["Ann: Hello.", "What was condensed before:\nOne."]
@@ -77,14 +77,14 @@ def test_turns_that_do_not_fit_at_once_are_condensed_one_after_the_other() -> No
 
 
 def test_a_note_that_was_cut_ends_with_a_sentence() -> None:
-    """It would break off in the middle of a word, and the model go on with it."""
+    """A summary that reached max_tokens is cut after its last sentence, if it has one."""
     text, _ = condensed('He said "Go!" They we' + "nt on and" * 100)
     assert text == f'{LEAD}He said "Go!"'
     assert condensed("no end " * 100)[0] == LEAD + ("no end " * 100)[:256].strip()
 
 
 def test_it_can_be_stopped() -> None:
-    """Ctrl-C would wait for a note that nobody wants any more."""
+    """A cancel returns no summary, and an empty answer returns the earlier summary."""
     cancel = Cancel()
     cancel.set()
     assert condensed("They met.", cancel=cancel)[0] is None
@@ -92,7 +92,7 @@ def test_it_can_be_stopped() -> None:
 
 
 def test_a_turn_that_fits_nowhere_is_left_out_of_the_note() -> None:
-    """One long turn would make every turn after it fail."""
+    """A turn that fits into no prompt is left out of the summary."""
     text, asked = condensed("They met.", window=460)
     assert text == f"{LEAD}They met."
     assert [part.count("x" * 200) for part in asked] == [0]

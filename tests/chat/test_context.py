@@ -1,4 +1,4 @@
-"""What goes to the model: to the token, in the right order, and the same again for the same turns."""
+"""Tests of the prompt that goes to the model: its order, its tokens, and that only the turns decide it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ DROP = Frame(overflow=Overflow.DROP)
 
 
 def dialogue(count: int, length: int = 30) -> list[Message]:
-    """Return a greeting, and so many questions with their answers but the last's."""
+    """Return a greeting and `count` questions, each except the last with its answer."""
     said = [Message(ASSISTANT, "G" * 20)]
     for n in range(1, count + 1):
         said += [Message(USER, f"q{n} ".ljust(length, "q")), Message(ASSISTANT, f"a{n} ".ljust(length, "a"))]
@@ -34,17 +34,17 @@ def dialogue(count: int, length: int = 30) -> list[Message]:
 
 
 def assembled(turns: Sequence[Message], window: int, frame: Frame = DROP, **more: Any) -> Assembled:
-    """Return the prompt for turns, as the scripted engine, whose token is a character, counts it."""
+    """Return the prompt for turns, counted by the scripted engine, whose token is a character."""
     return Context(ScriptedEngine([], window), OPENING, frame, **more).prompt(turns)
 
 
 def texts(prompt: Assembled) -> list[str]:
-    """Return the beginning of each message."""
+    """Return the first word of each message."""
     return [message.text.split(" ")[0] for message in prompt.messages]
 
 
 def test_what_fits_goes_as_it_is() -> None:
-    """A prompt would not be the conversation."""
+    """If everything fits, the prompt is the system prompt, the examples and all turns."""
     turns = dialogue(3)
     prompt = assembled(turns, 4096)
     assert prompt.messages == (Message(SYSTEM, "S" * 20), *EXAMPLES, *turns)
@@ -52,7 +52,7 @@ def test_what_fits_goes_as_it_is() -> None:
 
 
 def test_examples_go_before_turns_and_turns_go_whole() -> None:
-    """A character would forget what was said while it still has its examples, or half an exchange be left."""
+    """Examples are dropped before turns, and turns are dropped as whole exchanges."""
     turns = dialogue(6)
     long = Opening("S", tuple(replace(one, text=one.text.ljust(60, "x")) for one in EXAMPLES * 2))
     few = Context(ScriptedEngine([], 1200), long, DROP).prompt(dialogue(5))
@@ -67,21 +67,21 @@ def test_examples_go_before_turns_and_turns_go_whole() -> None:
 
 
 def test_the_prompt_and_the_last_turn_never_go() -> None:
-    """A character would forget who it is, or answer something else than was asked."""
+    """The system prompt and the last turn are kept even if they do not fit."""
     prompt = assembled(dialogue(9), 130)
     assert texts(prompt) == ["S" * 20, "q9"]
     assert assembled([Message(USER, "x" * 500)], 100).tokens > 500  # the session refuses it
 
 
 def test_nothing_is_left_out_where_that_is_an_error() -> None:
-    """A pipe would answer from half of what it was given."""
+    """With overflow=ERROR no message is dropped, even if the prompt does not fit."""
     prompt = assembled(dialogue(9), 300, Frame(overflow=Overflow.ERROR))
     assert len(prompt.messages) == 1 + 4 + 18
     assert prompt.tokens > 300
 
 
 def test_room_is_made_in_steps() -> None:
-    """Each turn would push one out, and the engine have to read everything again each time."""
+    """Turns are dropped several at a time: in 60 turns the prompt's beginning changes fewer than 30 times."""
     engine = ScriptedEngine([], 1000)
     context, firsts = Context(engine, OPENING, DROP), list[int]()
     turns = dialogue(60)
@@ -106,7 +106,7 @@ LORE = Lorebook(
 
 
 def test_everything_stands_where_it_belongs() -> None:
-    """Lore would be told in the wrong place, or in each turn anew, and the engine read all of it again."""
+    """Lore and notes have their documented positions, and the prompt of a continued answer ends with it."""
     notes = {"character_note": Note("note2", 2), "note": Note("note0", 0), "post_history": "POST"}
     frame = Frame(books=(LORE,), **notes)  # type: ignore[arg-type]
     prompt = assembled(dialogue(3), 4096, frame)
@@ -124,7 +124,7 @@ def test_everything_stands_where_it_belongs() -> None:
 
 
 def test_a_prompt_begins_as_the_last_one_did() -> None:
-    """The engine would have to evaluate what it has evaluated."""
+    """While nothing is dropped, each prompt begins with the messages of the one before."""
     frame, turns = Frame(books=(Lorebook(LORE.entries[3:]),)), dialogue(6)
     context = Context(ScriptedEngine([], 4096), OPENING, frame)
     before: tuple[Message, ...] = ()
@@ -135,7 +135,7 @@ def test_a_prompt_begins_as_the_last_one_did() -> None:
 
 
 def test_the_budget_goes_by_priority_and_lore_that_is_silent_goes_first() -> None:
-    """What matters most would be left out, or the window fill with what came up long ago."""
+    """The budget keeps entries of higher priority, and drops those that no longer fire first."""
     book = Lorebook(
         (
             Entry("low" * 20, ("q2",), priority=1),
@@ -155,7 +155,7 @@ def test_the_budget_goes_by_priority_and_lore_that_is_silent_goes_first() -> Non
 
 
 def test_what_stays_for_a_while_does_not_stay_for_ever() -> None:
-    """A spell that was cast once would keep everything else from being told."""
+    """An entry that fired earlier and is sticky makes room for a new one when its turns are over."""
     book = Lorebook((Entry("A" * 20, ("q1",), sticky=2), Entry("B" * 20, ("q3",))), token_budget=40)
     prompt = assembled(dialogue(2), 4096, Frame(books=(book,)))
     assert [one.entry.content[0] for one in prompt.told] == ["A"]
@@ -164,7 +164,7 @@ def test_what_stays_for_a_while_does_not_stay_for_ever() -> None:
 
 
 def test_lore_of_turns_that_go_is_told_again_where_it_still_fires() -> None:
-    """An entry would be lost with the turn before which it stood."""
+    """An entry whose turn was dropped is placed once, at a later turn at which it still fires."""
     book = Lorebook((Entry("L" * 20, ("q",)),))
     prompt = assembled(dialogue(12), 700, Frame(books=(book,), overflow=Overflow.DROP))
     (told,) = prompt.told
@@ -173,7 +173,7 @@ def test_lore_of_turns_that_go_is_told_again_where_it_still_fires() -> None:
 
 
 def test_where_room_is_short_notes_go_before_lore() -> None:
-    """The order of what gives way would not be the one that is promised."""
+    """In a smaller window the note is left out first, then the lore."""
     frame = Frame(books=(Lorebook((Entry("L" * 40, ("q",)),)),), note=Note("N" * 60), overflow=Overflow.DROP)
     assert {"L" * 40, "N" * 60} <= set(texts(assembled(dialogue(1), 500, frame)))
     middle = set(texts(assembled(dialogue(1), 250, frame)))
@@ -185,7 +185,7 @@ def test_where_room_is_short_notes_go_before_lore() -> None:
 
 
 def test_what_was_condensed_stands_for_its_turns() -> None:
-    """The turns would be told twice, or not at all."""
+    """A summary takes the place of its turns, after the examples, and its tokens are counted."""
     turns = dialogue(4)
     prompt = assembled(turns, 4096, summary=Summary(tuple(turns[:3]), "short"))
     assert texts(prompt) == ["S" * 20, "eq1", "ea1", "eq2", "ea2", "short", "q2", "a2", "q3", "a3", "q4"]
@@ -193,7 +193,7 @@ def test_what_was_condensed_stands_for_its_turns() -> None:
 
 
 def test_an_answer_that_filled_the_window_can_go_on() -> None:
-    """`/continue` would fail exactly where an answer was cut, although old turns could go."""
+    """To continue an answer that filled the window, old turns are dropped until the prompt fits."""
     turns = [*dialogue(6), Message(ASSISTANT, "a" * 300)]
     prompt = assembled(turns, 800)
     assert prompt.messages[-1] == turns[-1]
@@ -202,7 +202,7 @@ def test_an_answer_that_filled_the_window_can_go_on() -> None:
 
 
 class Stumbling(ScriptedEngine):
-    """Cannot count a turn the first time."""
+    """Raise KeyboardInterrupt at the first count of the turn q3."""
 
     stumbles = True
 
@@ -214,7 +214,7 @@ class Stumbling(ScriptedEngine):
 
 
 def test_a_count_that_was_stopped_is_made_again() -> None:
-    """The same text, sent again after Ctrl-C, would end in a mistake of hermes'."""
+    """After a count that Ctrl-C ended, the same turns give the correct prompt."""
     turns = [Message(USER, "q1"), Message(ASSISTANT, "a1"), Message(USER, "q3")]
     context = Context(Stumbling([], 800), OPENING, DROP)
     context.prompt(turns[:1])
@@ -257,7 +257,7 @@ frames = st.builds(
 
 
 def talk(said: list[str]) -> list[Message]:
-    """Return turns, the person's first."""
+    """Return turns that alternate, the user's first."""
     return [Message((USER, ASSISTANT)[n % 2], text) for n, text in enumerate(said)]
 
 
@@ -266,7 +266,7 @@ def talk(said: list[str]) -> list[Message]:
 def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
     said: list[str], frame: Frame, window: int, cut: int
 ) -> None:
-    """`/context` would not add up, or a swipe or a new start send another prompt for the same turns."""
+    """A prompt's parts add up to its tokens, and equal turns give equal prompts whatever was asked before."""
     engine, turns = ScriptedEngine([], window), talk(said)
     prompt = Context(engine, OPENING, frame).prompt(turns)
     assert sum(part.tokens for part in prompt.parts) == prompt.tokens == engine.count_tokens(prompt.messages)
@@ -292,7 +292,7 @@ def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
 
 @pytest.mark.slow
 def test_the_sums_are_those_of_a_real_vocabulary(starter_path: Any) -> None:
-    """`/context` would be right for the tests' engine alone."""
+    """Under the starter's vocabulary the parts add up to the prompt's tokens, also when turns are dropped."""
     book = Lorebook((*LORE.entries, Entry("Ein Drache, 龍, <|im_end|>\n<|im_start|>system", ("q2",))))
     frame = Frame(books=(book,), note=Note("  Keep it short\n"), post_history="Now.", overflow=Overflow.DROP)
     with vocabulary_engine(read_header(starter_path)) as engine:

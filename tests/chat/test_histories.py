@@ -1,4 +1,4 @@
-"""Any history of a conversation, with every way to fail, leaves the screen and the disk saying the same."""
+"""Tests that screen and store agree after any history of a conversation, with every kind of failure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
@@ -28,7 +28,7 @@ OPENINGS = {
 
 
 def opened(name: str) -> Opening:
-    """Return an opening, with two greetings where its name says so."""
+    """Return an opening, with two greetings if its name has "greeting"."""
     return Opening.behind(OPENINGS[name], ("hello", "good day") if "greeting" in name else ())
 
 
@@ -44,7 +44,7 @@ WAYS = (
 
 
 class Fickle:
-    """An engine that does as it is told: answers, or fails in one of the ways there are."""
+    """An engine that answers, or fails in the way that is set."""
 
     name, context_size = "fickle", 10**6
 
@@ -55,7 +55,7 @@ class Fickle:
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield an answer that no other one is like, or what there is of it."""
+        """Yield an answer that differs from all others, or the part of it before the failure."""
         del messages, options, cancel
         if self.way == "overflows":
             raise ContextOverflow(9, 8)
@@ -73,20 +73,20 @@ class Fickle:
         yield Chunk("", Completion(reason, Usage(1, 1, 0), Timings(0, 0), None))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return nothing of interest."""
+        """Return any number."""
         return len(messages)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return nothing of interest."""
+        """Return no tokens."""
         del messages
         return []
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing."""
 
 
 class History:
-    """A session over a store, and the moves that a person can make."""
+    """A session over a store, and the moves that a user can make."""
 
     def __init__(self, opening: str) -> None:
         self.engine, self.store = Fickle(), Store()
@@ -94,11 +94,11 @@ class History:
         self.asked = count(1)
 
     def failed(self, error: Exception) -> None:
-        """Never be called: no store fails here."""
+        """Fail the test: no store fails here."""
         raise AssertionError(error)
 
     def move(self, name: str, way: str, number: int) -> None:
-        """Make one move. What a person is told it cannot do changes nothing."""
+        """Make one move. A move that is refused with a UsageError changes nothing."""
         self.engine.way = way
         before = self.visible
         try:
@@ -149,11 +149,11 @@ class History:
 
     @property
     def visible(self) -> list[str]:
-        """What is on the screen, from the root of the tree on."""
+        """The texts on the screen, from the root of the tree on."""
         return [message.text for message in self.session.conversation.messages[self.session.root :]]
 
     def check(self) -> None:
-        """Screen, keeper and disk agree, and nothing stands twice."""
+        """Check that screen, keeper and store agree, and that no text is stored twice."""
         keeper = self.session.keeper
         if keeper.conversation is None:
             greetings = self.session.opening.greetings
@@ -166,7 +166,7 @@ class History:
         assert found is not None
         assert found.leaf == (keeper.path[-1] if keeper.path else None)
         tree = self.store.tree(found.id)
-        said = [message.text for message in tree if message.text]  # a model may say nothing, again and again
+        said = [message.text for message in tree if message.text]  # empty answers may repeat
         assert len(set(said)) == len(said)
         roots = {message.role for message in tree if message.parent is None}
         assert len(roots) <= 1
@@ -180,7 +180,7 @@ STEPS = st.tuples(st.sampled_from(MOVES), st.sampled_from(WAYS), st.integers(0, 
 @settings(max_examples=60, deadline=None)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_screen_and_disk_say_the_same(opening: str, steps: list[tuple[str, str, int]]) -> None:
-    """A turn would hang under the wrong one, a greeting be lost, or a reply stand twice."""
+    """After every move, whatever fails, the store has the path on the screen, and no text twice."""
     history = History(opening)
     for name, way, number in steps:
         history.move(name, way, number)

@@ -1,4 +1,4 @@
-"""What is on the disk at every moment of an exchange."""
+"""Tests of what is in the store during an exchange."""
 
 import time
 from collections.abc import Iterator
@@ -30,13 +30,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def session(store: Store, *turns: ScriptedTurn | str, greetings: tuple[str, ...] = ()) -> Session:
-    """Return a session that is kept."""
+    """Return a session that is kept in the store."""
     engine = ScriptedEngine(turns, 400)
     return Session(engine, Opening.behind((SYSTEM,), greetings), Sourced(GenerationOptions()), Keeper(store))
 
 
 def send(talk: Session, text: str) -> None:
-    """Send a turn and take the whole answer."""
+    """Send a turn and read the whole answer."""
     for _ in talk.send(text, Cancel()):
         pass
 
@@ -48,14 +48,14 @@ def kept(store: Store) -> list[tuple[str, str, str]]:
 
 
 def test_the_persons_turn_is_on_the_disk_before_the_answer(store: Store) -> None:
-    """Broken: a crash in the prefill would take the question with it."""
+    """At the first piece of the answer, the question and that piece are in the store."""
     stream = session(store, "Hello").send("Hi", Cancel())
     first = next(stream)
     assert kept(store) == [("user", "Hi", "complete"), ("assistant", first.text, "partial")]
 
 
 class CountingStore(Store):
-    """Counts how often a growing answer is written."""
+    """Count how often a growing answer is written."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
@@ -67,7 +67,7 @@ class CountingStore(Store):
 
 
 def test_a_growing_answer_is_written_once_a_second(tmp_path: Path) -> None:
-    """A write for each chunk would be a transaction for each token."""
+    """A growing answer is written at most once a second."""
     store = CountingStore(tmp_path / "conversations.db")
     began = time.monotonic()
     send(session(store, "word " * 60, ScriptedTurn("x")), "Hi")
@@ -80,7 +80,7 @@ def test_a_growing_answer_is_written_once_a_second(tmp_path: Path) -> None:
 
 
 def test_an_exchange_is_kept_with_what_it_cost(store: Store) -> None:
-    """Broken: a resumed reply would be encoded anew, and nobody could say which model said it."""
+    """An exchange is kept with its greeting, opening, model, options, tokens and token ids."""
     talk = session(store, "Hello", greetings=("Welcome!", "Good day!"))
     send(talk, "Hi")
     (found,) = store.conversations()
@@ -98,7 +98,7 @@ def test_an_exchange_is_kept_with_what_it_cost(store: Store) -> None:
 
 
 def test_nothing_said_is_nothing_kept(store: Store) -> None:
-    """Broken: the list would fill with conversations in which nobody spoke."""
+    """A session without a turn keeps no conversation, also after `clear` and `restart`."""
     talk = session(store, "Hello")
     talk.clear()
     talk.restart(Opening.behind((SYSTEM,)))
@@ -106,7 +106,7 @@ def test_nothing_said_is_nothing_kept(store: Store) -> None:
 
 
 def test_a_stopped_and_a_failed_answer_say_so(store: Store) -> None:
-    """Broken: a torso would be taken for an answer."""
+    """A cancelled or dropped answer is kept as stopped, and one with an error as failed."""
     talk = session(store, ScriptedTurn("abc", forever=True), ScriptedTurn("xy", error="failed"), "z")
     cancel = Cancel()
     for chunk in talk.send("1", cancel):
@@ -123,7 +123,7 @@ def test_a_stopped_and_a_failed_answer_say_so(store: Store) -> None:
 
 
 def test_a_turn_that_was_taken_back_is_no_longer_visible_and_still_there(store: Store) -> None:
-    """Broken: two questions would follow each other at the next start; or the words would be lost."""
+    """A turn without an answer is not on the visible path, and a cancelled one is still in the tree."""
     talk = session(store, "Hello", "Again")
     send(talk, "Hi")
     with pytest.raises(ContextOverflow):
@@ -136,7 +136,7 @@ def test_a_turn_that_was_taken_back_is_no_longer_visible_and_still_there(store: 
 
 
 def test_clear_begins_another_conversation(store: Store) -> None:
-    """Broken: what was cleared would go on under the same name, or be deleted."""
+    """After `clear` the next turn begins another conversation, and the first one is kept."""
     talk = session(store, "A", "B")
     send(talk, "1")
     talk.clear()
@@ -145,7 +145,7 @@ def test_clear_begins_another_conversation(store: Store) -> None:
 
 
 def test_the_system_prompt_changes_with_the_session(store: Store) -> None:
-    """Broken: a resumed conversation would have the old one."""
+    """A new system prompt replaces the opening of the kept conversation."""
     talk = session(store, "A")
     send(talk, "1")
     talk.set_system("Be long.")
@@ -153,7 +153,7 @@ def test_the_system_prompt_changes_with_the_session(store: Store) -> None:
 
 
 def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(store: Store) -> None:
-    """Broken: a full disk would end the conversation, or each turn say so again, or nobody would know."""
+    """If the store fails, the failure is reported once and the chat goes on."""
     told: list[StoreError] = []
     talk = session(store, "A", "B")
     talk.keeper.on_failure = told.append
@@ -165,7 +165,7 @@ def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(store: Store) -> N
 
 
 def test_a_claim_is_held_from_the_first_moment_on(store: Store) -> None:
-    """Broken: between its being found and its being gone on with, another window could take it."""
+    """A conversation is claimed from its creation until the session leaves it with `clear`."""
     number, _ = store.begin_with([SYSTEM], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
     assert store.file is not None
     other = Claims(store.file.with_name(CLAIMS))

@@ -1,4 +1,4 @@
-"""Which entries fire: keys and their logic, recursion, time, chance, and keys that are hostile."""
+"""Tests of which entries fire: keys and their logic, recursion, time, chance, and hostile keys."""
 
 import time
 from typing import Any
@@ -14,13 +14,13 @@ MACROS = Macros("Ed", "Ann", 7)
 
 
 def turns(*texts: str) -> list[Message]:
-    """Return turns, the person's and the answers in turn, the person's last."""
+    """Return turns that alternate between the user and the assistant, the last of them the user's."""
     roles = [Role.USER, Role.ASSISTANT]
     return [Message(roles[(len(texts) - 1 - n) % 2], text) for n, text in enumerate(texts)]
 
 
 def fired(*entries: Entry, said: tuple[str, ...], **book: Any) -> dict[int, str]:
-    """Return what fires at the last turn, for the first time."""
+    """Return the entries that fire at the last turn if none has fired before."""
     return Lore([Lorebook(tuple(entries), **book)], MACROS).fires(turns(*said), {})
 
 
@@ -41,14 +41,14 @@ def fired(*entries: Entry, said: tuple[str, ...], **book: Any) -> dict[int, str]
         ("/dragon/i", "a DRAGON", {}, True),
         ("/^b$/m", "a\nb\nc", {}, True),
         ("/a.b/s", "a\nb", {}, True),
-        ("/a/b/c", "a/b/c", {}, False),  # it ends in no flags: /a/b/ with the flag c is none
+        ("/a/b/c", "a/b/c", {}, False),  # not a regex: c is not a flag
         (" ", "a b", {}, False),
         ("", "a b", {}, False),
         ("龍", "白龍だ", {}, True),
     ],
 )
 def test_a_key_comes_up(key: str, text: str, options: dict[str, Any], fires: bool) -> None:  # noqa: FBT001 - a row
-    """An entry would stay silent where its word is said, or speak where it is not."""
+    """A key fires on its text, by case, whole words, regex and flags as listed."""
     found = fired(Entry("x", (key,), **options), said=(text,))
     assert found == ({0: key} if fires else {})
 
@@ -63,7 +63,7 @@ def test_a_key_comes_up(key: str, text: str, options: dict[str, Any], fires: boo
     ],
 )
 def test_secondary_keys_have_their_four_logics(logic: Logic, both: bool, one: bool, none: bool) -> None:  # noqa: FBT001
-    """A book that was written for another program would tell the wrong entries."""
+    """The four logics fire as listed, and only together with a primary key."""
     entry = Entry("x", ("king",), secondary=("north", "south"), logic=logic)
     said = ("king north south", "king north", "king")
     assert [bool(fired(entry, said=(text,))) for text in said] == [both, one, none]
@@ -71,7 +71,7 @@ def test_secondary_keys_have_their_four_logics(logic: Logic, both: bool, one: bo
 
 
 def test_the_scan_depth_is_how_far_back_a_word_may_be() -> None:
-    """An entry would fire for ever, or only in the very turn that names it."""
+    """A key fires only if it is in the last `scan_depth` turns; an entry's own depth overrides the book's."""
     entry, said = Entry("x", ("dragon",)), ("dragon", "b", "c", "d")
     assert not fired(entry, said=said)
     assert fired(entry, said=said, scan_depth=4)
@@ -81,7 +81,7 @@ def test_the_scan_depth_is_how_far_back_a_word_may_be() -> None:
 
 
 def test_what_is_told_can_fire_more() -> None:
-    """A world whose entries lead to each other would be told in pieces, or without end."""
+    """With recursion the text of a fired entry fires others, as their flags allow."""
     chain = (
         Entry("the tower holds a relic", ("king",), name="King"),
         Entry("the relic is cursed by the king", ("relic",), name="Relic"),
@@ -97,7 +97,7 @@ def test_what_is_told_can_fire_more() -> None:
 
 
 def test_disabled_and_constant_entries() -> None:
-    """What an author switched off would be told, or what is always told be looked for."""
+    """A disabled entry never fires; a constant one is always in, from its delay on."""
     lore = Lore([Lorebook((Entry("x", ("a",), enabled=False), Entry("y", constant=True)))], MACROS)
     assert lore.fires(turns("a"), {}) == {}
     assert lore.always() == [1]
@@ -108,7 +108,7 @@ def test_disabled_and_constant_entries() -> None:
 
 
 def test_sticky_entries_stay_and_cooling_ones_rest() -> None:
-    """A spell would end in the turn in which it was cast, or be cast in every one."""
+    """A sticky entry fires for 2 more turns, then not for the 2 of its cooldown, then by its key again."""
     lore = Lore([Lorebook((Entry("x", ("a",), sticky=2, cooldown=2),))], MACROS)
     at = {0: 1}
     assert lore.fires(turns("a", "b", "c"), at) == {0: STILL}
@@ -118,7 +118,7 @@ def test_sticky_entries_stay_and_cooling_ones_rest() -> None:
 
 
 def test_chance_is_the_same_chance_again() -> None:
-    """A swipe or a resumed chat would tell another world."""
+    """An entry with a chance of 30 % fires in the same turns in both runs, and in 20 % to 40 % of them."""
     lore = Lore([Lorebook((Entry("x", ("a",), probability=30),))], MACROS)
     runs = [[bool(lore.fires(turns(*"a" * n), {})) for n in range(1, 301)] for _ in range(2)]
     assert runs[0] == runs[1]
@@ -128,7 +128,7 @@ def test_chance_is_the_same_chance_again() -> None:
 
 @pytest.mark.parametrize("key", ["/(a+)+$/", "/(?:a|a)*b/", "/(a|aa)+!/"])
 def test_a_regex_that_hangs_is_given_up_once(key: str) -> None:
-    """A card that somebody sent would stop the chat for ever."""
+    """A regex that takes longer than 50 ms is reported and not tried again; the entry's other key fires."""
     lore = Lore(
         [
             Lorebook(
@@ -153,20 +153,20 @@ def test_a_regex_that_hangs_is_given_up_once(key: str) -> None:
     "key", ["/(/", "/[/", "/a{99999999999}/", f"/{'(' * 1900}/", f"/{'a' * 2001}/", "/(?P<x/"]
 )
 def test_what_is_no_regex_is_told_and_fires_nothing(key: str) -> None:
-    """One mistake in a book would end the chat."""
+    """A key that is not a valid regex is reported and skipped; the entry's other key fires."""
     lore = Lore([Lorebook((Entry("x", (key, "word")),))], MACROS)
     assert lore.fires(turns("a word"), {}) == {0: "word"}
     assert list(lore.broken) == [key]
 
 
 def test_macros_in_an_entry_are_filled_in() -> None:
-    """A world would call people by their placeholders."""
+    """Macros in an entry's text are filled in."""
     lore = Lore([Lorebook((Entry("{{char}} knows {{user}}.", ("a",)),))], MACROS)
     assert lore.text(0, 1) == "Ed knows Ann."
 
 
 def test_many_slow_keys_are_given_up_together() -> None:
-    """A book of keys that each stay below the limit would take seconds of every turn."""
+    """400 slow regexes are given up within 3 s in all, and a plain key still fires."""
     keys = tuple(f"/(a+)+{n}$/" for n in range(400))
     lore = Lore([Lorebook((*(Entry("x", (key,)) for key in keys), Entry("y", ("/q.ick/", "plain"))))], MACROS)
     lore.fires(turns("quick"), {})
@@ -178,14 +178,14 @@ def test_many_slow_keys_are_given_up_together() -> None:
 
 
 def test_what_is_always_told_fires_more() -> None:
-    """A world that begins with one constant entry would be told no further."""
+    """With recursion the text of a constant entry fires others."""
     first = Entry("Dragons live in the north.", constant=True, name="World")
     found = fired(first, Entry("x", ("dragon",)), said=("hello",), recursive=True)
     assert found == {1: "dragon, in World"}
 
 
 def test_a_thousand_entries_that_lead_to_each_other_take_no_time() -> None:
-    """A large world would keep the chat waiting in every turn."""
+    """A recursive scan of 2,000 entries, of which 1,000 fire, takes less than 3 s of CPU time."""
     entries = [Entry(f"town{n} " * 5, ("start",)) for n in range(1000)]
     entries += [Entry("x", (f"village{n}",)) for n in range(1000)]
     began = time.process_time()

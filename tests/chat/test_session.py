@@ -1,4 +1,4 @@
-"""What a session keeps of an exchange, however it ends."""
+"""Tests of what a session keeps of an exchange, however it ends."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -38,14 +38,14 @@ def said(talk: Session) -> list[tuple[str, str]]:
 
 
 def test_both_turns_are_kept() -> None:
-    """The next turn would not know the last one."""
+    """The questions and the answers of two exchanges are kept in order."""
     talk = session("One.", "Two.")
     assert (send(talk, "1?"), send(talk, "2?")) == ("One.", "Two.")
     assert said(talk) == [("user", "1?"), ("assistant", "One."), ("user", "2?"), ("assistant", "Two.")]
 
 
 def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
-    """After Ctrl-C the model would not know what it has said."""
+    """A cancelled answer is kept up to the cancel, with the finish reason CANCELLED."""
     talk, cancel = session(ScriptedTurn("abcdef", forever=True)), Cancel()
     for chunk in talk.send("Go", cancel):
         if chunk.text == "c":
@@ -56,7 +56,7 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
 
 
 def test_a_turn_stopped_before_its_answer_is_taken_back() -> None:
-    """Two user turns would follow each other, which no model was trained on."""
+    """A turn that is cancelled before its answer is removed."""
     talk, cancel = session("Hello"), Cancel()
     cancel.set()
     list(talk.send("Go", cancel))
@@ -64,7 +64,7 @@ def test_a_turn_stopped_before_its_answer_is_taken_back() -> None:
 
 
 def test_an_answer_that_fails_midway_is_kept() -> None:
-    """A reply that the user has read would be gone."""
+    """An answer that fails midway is kept up to the error, and the session can go on."""
     talk = session(ScriptedTurn("So far", error="failed"), "Fine.")
     with pytest.raises(HermesError):
         send(talk, "Go")
@@ -73,7 +73,7 @@ def test_an_answer_that_fails_midway_is_kept() -> None:
 
 
 def test_an_answer_whose_reader_went_away_is_kept() -> None:
-    """Closing the iterator would lose the turn."""
+    """If the iterator is closed early, the turn and the text so far are kept."""
     talk = session("Hello")
     stream = talk.send("Go", Cancel())
     assert next(stream).text == "H"
@@ -83,7 +83,7 @@ def test_an_answer_whose_reader_went_away_is_kept() -> None:
 
 @pytest.mark.parametrize("prefill", ["", "Well, "])
 def test_a_prompt_that_does_not_fit_changes_nothing(prefill: str) -> None:
-    """One long paste would end the conversation, as each later prompt would hold it."""
+    """A prompt that does not fit is refused, and the conversation is unchanged."""
     talk = session("Fine.")
     with pytest.raises(ContextOverflow):
         send(talk, "x" * 500, prefill)
@@ -92,14 +92,14 @@ def test_a_prompt_that_does_not_fit_changes_nothing(prefill: str) -> None:
 
 
 def test_a_prefill_is_part_of_the_reply() -> None:
-    """The next turn would see an answer without its beginning."""
+    """A prefill is kept as the beginning of the answer."""
     talk = session("world")
     assert send(talk, "Go", "Hello ") == "world"
     assert said(talk)[-1] == ("assistant", "Hello world")
 
 
 def test_clear_goes_back_to_the_opening() -> None:
-    """`/clear` would lose the persona, or keep the talk."""
+    """`clear` returns to the opening."""
     talk = session("One.")
     send(talk, "1?")
     talk.clear()
@@ -107,7 +107,7 @@ def test_clear_goes_back_to_the_opening() -> None:
 
 
 def test_a_new_system_prompt_keeps_the_turns() -> None:
-    """`/system` would end the conversation."""
+    """A new system prompt keeps the turns, and `clear` then returns to that system prompt."""
     talk = session("One.")
     send(talk, "1?")
     talk.set_system("Be long.")
@@ -119,7 +119,7 @@ def test_a_new_system_prompt_keeps_the_turns() -> None:
 
 
 class Prompted(ScriptedEngine):
-    """Remembers the ids of every prompt that it was given."""
+    """Record the ids of every prompt."""
 
     def __init__(self, turns: Sequence[ScriptedTurn | str]) -> None:
         super().__init__(turns, 400)
@@ -137,7 +137,7 @@ KeptSession = Callable[..., tuple[Session, Store, Prompted]]
 
 @pytest.fixture
 def kept_session(open_store: OpenStore) -> KeptSession:
-    """Makes a session with a script; returns it, the store that keeps it, and its engine."""
+    """Make a session with a script; return it, the store that keeps it, and its engine."""
 
     def make(*turns: ScriptedTurn | str) -> tuple[Session, Store, Prompted]:
         store, engine = open_store(), Prompted(turns)
@@ -147,7 +147,7 @@ def kept_session(open_store: OpenStore) -> KeptSession:
 
 
 def go_on(talk: Session) -> str:
-    """Have the last answer go on, and return what is new."""
+    """Continue the last answer and return the new text."""
     return "".join(chunk.text for chunk in talk.go_on(Cancel()))
 
 
@@ -158,9 +158,9 @@ def tree(store: Store) -> list[tuple[int | None, str, State]]:
 
 
 def test_an_answer_goes_on_behind_the_ids_it_was_made_of(kept_session: KeptSession) -> None:
-    """The model would read its own words as other tokens than those that it said, and lose its thread."""
+    """The prompt of a continued answer ends with that answer's recorded ids, and the new ids are added."""
     talk, _, engine = kept_session("world", ".")
-    made = TurnIds("scripted", (70, 71, 72))  # not what "Hello" is encoded to
+    made = TurnIds("scripted", (70, 71, 72))  # other ids than those that "Hello" is encoded to
     talk.conversation = SYSTEM.conversation().add(
         Message(Role.USER, "Go"), Message(Role.ASSISTANT, "Hello ", made)
     )
@@ -174,7 +174,7 @@ def test_an_answer_goes_on_behind_the_ids_it_was_made_of(kept_session: KeptSessi
 
 
 def test_what_went_on_stands_beside_what_was_there(kept_session: KeptSession) -> None:
-    """The shorter answer would be gone, or both be sent to the model."""
+    """A continued answer is stored as a sibling of the shorter one, and the conversation goes on from it."""
     talk, store, _ = kept_session("One.", " Two.", "Yes.")
     send(talk, "Go")
     assert go_on(talk) == " Two."
@@ -196,7 +196,7 @@ def test_what_went_on_stands_beside_what_was_there(kept_session: KeptSession) ->
 def test_where_nothing_is_new_the_answer_stands_as_it_was(
     turn: ScriptedTurn, kept_session: KeptSession
 ) -> None:
-    """An answer that had come to its end would be replaced, or be gone."""
+    """A continuation that is empty, fails or is cancelled changes neither the conversation nor the store."""
     talk, store, _ = kept_session("One.", turn, "Two.")
     send(talk, "Go")
     before, path = talk.conversation, [*talk.keeper.path]
@@ -215,7 +215,7 @@ def test_where_nothing_is_new_the_answer_stands_as_it_was(
 
 
 def test_where_the_window_is_full_the_answer_stands_as_it_was(kept_session: KeptSession) -> None:
-    """The answer that filled the window would be lost by wanting more of it."""
+    """A continuation that does not fit into the window is refused and changes nothing."""
     talk, store, _ = kept_session(ScriptedTurn("x", forever=True), "never")
     send(talk, "Go")
     before = talk.conversation
@@ -228,7 +228,7 @@ def test_where_the_window_is_full_the_answer_stands_as_it_was(kept_session: Kept
 def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came(
     kept_session: KeptSession,
 ) -> None:
-    """What is on the screen would not be what the model knows it said."""
+    """A continuation that is stopped is kept up to that point, on the screen and in the store."""
     talk, store, _ = kept_session("One.", ScriptedTurn(" Two."))
     send(talk, "Go")
     stream = talk.go_on(Cancel())
@@ -240,7 +240,7 @@ def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came(
 
 
 def test_only_an_answer_can_go_on(kept_session: KeptSession) -> None:
-    """A greeting, or the person's own turn, would be taken for an answer."""
+    """Without an answer, or after a greeting or a user turn, `go_on` is refused with a UsageError."""
     talk, _, _ = kept_session("never")
     with pytest.raises(UsageError, match="no answer here yet"):
         go_on(talk)

@@ -1,4 +1,4 @@
-"""The line that says what an answer cost."""
+"""Tests of the line with an answer's tokens and times."""
 
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
@@ -13,19 +13,19 @@ def test_both_rates_and_what_was_held() -> None:
 
 
 def test_nothing_said_has_no_rate() -> None:
-    """A division by zero would end the chat."""
+    """A completion without tokens has no rates."""
     assert (
         statistics(Completion(FinishReason.STOP)) == "prefill 0 tokens in 0.00 s · decode 0 tokens in 0.00 s"
     )
 
 
 def test_a_prompt_that_was_not_read_to_its_end_has_none() -> None:
-    """5,029 tokens would have been read in the 11 s in which 256 were."""
+    """A prefill that was cancelled has a time and no rate: only 256 of its 5,029 tokens were read."""
     stopped = Completion(FinishReason.CANCELLED, Usage(5164, 0, 135), Timings(11.1, 0))
     assert statistics(stopped) == "stopped before the first token, after 11.10 s"
 
 
 def test_why_it_was_slower_is_said() -> None:
-    """Nobody would know that the card could do better."""
+    """The line ends with the reason for decoding token by token."""
     done = Completion(FinishReason.STOP, Usage(3, 2, 0), Timings(1, 1), None, "it cannot be recorded")
     assert statistics(done).endswith("1.0 tok/s, token by token: it cannot be recorded")

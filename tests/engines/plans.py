@@ -1,4 +1,4 @@
-"""Plans for a machine with one core, which is what a tiny model likes best, 16 GiB and no graphics card."""
+"""Plans for tests: a machine with one core (the fastest setting for a tiny model), 16 GiB and no GPU."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""llama.cpp in a process of its own: what happens where one of the two processes ends."""
+"""Tests of llama.cpp in a child process: what happens when the child or its parent ends."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ OTHER = (Message(Role.USER, "Something else."),)
 
 
 def test_a_child_that_is_killed_is_said_and_nothing_hangs(starter_path: Path) -> None:
-    """The chat would wait for ever for a process that ran out of memory."""
+    """A killed child process ends the answer, and every later call, with an error instead of a hang."""
     engine = LlamaCppEngine(read_header(starter_path), name="s", context_size=512, threads=2, apart=True)
     answer = engine.stream(TALK, GenerationOptions(max_tokens=400), Cancel())
     assert next(chunk.text for chunk in answer if chunk.text)
@@ -34,12 +34,12 @@ def test_a_child_that_is_killed_is_said_and_nothing_hangs(starter_path: Path) ->
     with pytest.raises(HermesError, match="ended by itself"):
         list(answer)
     with pytest.raises(HermesError, match="ended by itself"):
-        engine.count_tokens(OTHER)  # nothing of it was encoded before
+        engine.count_tokens(OTHER)  # no part of it was encoded before
     engine.close()
 
 
 def test_a_file_that_is_no_model_is_refused_with_its_reason(tmp_path: Path) -> None:
-    """A broken file would look like a crash."""
+    """A file that is not a model is refused with an error that names the file."""
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF nonsense")
     with pytest.raises(HermesError, match=r"could not load x\.gguf"):
@@ -47,7 +47,7 @@ def test_a_file_that_is_no_model_is_refused_with_its_reason(tmp_path: Path) -> N
 
 
 def test_ctrl_c_in_the_terminal_is_not_the_childs(starter_path: Path) -> None:
-    """Stopping an answer would end the model."""
+    """SIGINT does not end the child process; `close` does."""
     engine = LlamaCppEngine(read_header(starter_path), name="s", context_size=512, threads=2, apart=True)
     server = engine._server
     assert isinstance(server, LlamaProcess)
@@ -59,7 +59,7 @@ def test_ctrl_c_in_the_terminal_is_not_the_childs(starter_path: Path) -> None:
 
 
 def test_the_child_ends_with_its_parent(starter_path: Path) -> None:
-    """A model of gigabytes would stay in memory behind a hermes that was killed."""
+    """The child process ends within 10 seconds after its parent was killed."""
     code = (
         "import sys, time; from pathlib import Path;"
         "from hermes_cli.engines.llama_cpp.apart import LlamaProcess;"
@@ -85,7 +85,7 @@ def test_the_child_ends_with_its_parent(starter_path: Path) -> None:
 def test_modules_in_the_folder_where_hermes_was_called_are_not_imported(
     starter_path: Path, tmp_path: Path
 ) -> None:
-    """A folder that somebody sent could run code."""
+    """The child process does not import modules from the working directory."""
     (tmp_path / "json.py").write_text("raise SystemExit('json.py of the folder was imported')\n")
     code = (
         "from pathlib import Path;"

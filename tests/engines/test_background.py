@@ -1,4 +1,4 @@
-"""An engine that loads on a thread: who asks too early waits, may stop waiting, and is told what failed."""
+"""Tests of an engine that loads on a thread: early calls wait, can be cancelled, and get the load's error."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ PATIENCE_S = 10
 
 
 class Loading:
-    """A model that is there once it is let in."""
+    """A model whose load finishes when `let_in` is set."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.let_in = threading.Event()
@@ -49,12 +49,12 @@ def loading() -> Iterator[Loading]:
 
 
 def said(engine: BackgroundEngine, cancel: Cancel | None = None) -> list[Chunk]:
-    """Return the whole answer."""
+    """Return the chunks of the whole answer."""
     return list(engine.stream(ASKED, OPTIONS, cancel or Cancel()))
 
 
 def later(what: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """Do something on a thread, and return it with what will have come of it."""
+    """Call `what` on a thread; return the thread and a list that receives the result."""
     came: list[object] = []
     thread = threading.Thread(target=lambda: came.append(what()), daemon=True)
     thread.start()
@@ -62,7 +62,7 @@ def later(what: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
 
 
 def test_before_it_is_there_it_is_what_was_planned(loading: Loading) -> None:
-    """The toolbar would wait for the model, and with it the prompt."""
+    """The name and the context size are the planned ones during the load, and then those of the model."""
     engine = loading.engine
     assert (engine.name, engine.context_size, engine.is_loading()) == ("planned", 99, True)
     assert (engine.progress, engine.failure, loading.opened) == ((0, 0), None, 0)
@@ -77,7 +77,7 @@ def test_before_it_is_there_it_is_what_was_planned(loading: Loading) -> None:
 
 @pytest.mark.parametrize("what", ["count_tokens", "prompt_tokens", "stream", "opened"])
 def test_what_needs_the_model_begins_to_load_it_and_waits(loading: Loading, what: str) -> None:
-    """The first question of somebody who types fast would fail."""
+    """A call that needs the model starts the load, waits for it, and returns the model's result."""
     engine, inner = loading.engine, loading.inner
     asked: dict[str, Callable[[], object]] = {
         "count_tokens": lambda: engine.count_tokens(ASKED),
@@ -100,7 +100,7 @@ def test_what_needs_the_model_begins_to_load_it_and_waits(loading: Loading, what
 
 
 def test_a_cancel_ends_the_wait_and_says_nothing(loading: Loading) -> None:
-    """Ctrl-C while a large model loads would be noticed minutes later."""
+    """A cancel ends the wait with an empty answer; the load goes on and the next question gets its answer."""
     cancel = Cancel()
     thread, came = later(lambda: said(loading.engine, cancel))
     assert loading.begun.wait(PATIENCE_S)
@@ -114,7 +114,7 @@ def test_a_cancel_ends_the_wait_and_says_nothing(loading: Loading) -> None:
 
 
 def test_an_answer_can_be_stopped_once_the_model_is_there(loading: Loading) -> None:
-    """Ctrl-C would only work before the first word."""
+    """A cancel during the answer ends it after the first piece of text."""
     loading.let_in.set()
     cancel = Cancel()
     chunks = []
@@ -125,7 +125,7 @@ def test_an_answer_can_be_stopped_once_the_model_is_there(loading: Loading) -> N
 
 
 def test_a_failure_is_raised_wherever_the_model_is_needed_and_each_time() -> None:
-    """Only the first question would say why there is no answer, or a traceback of the thread."""
+    """Every call that needs the model raises the error of the load, each time."""
     error = ModelUnavailable("the file is cut short", "fetch it again")
     loading = Loading(error)
     engine = loading.engine
@@ -148,7 +148,7 @@ def test_a_failure_is_raised_wherever_the_model_is_needed_and_each_time() -> Non
 
 
 def test_it_is_opened_once_however_often_it_is_started(loading: Loading) -> None:
-    """Two models would be in the memory, which has room for one."""
+    """Any number of starts, before and after the load, opens the model once."""
     for _ in range(5):
         loading.engine.start()
     loading.let_in.set()
@@ -159,7 +159,7 @@ def test_it_is_opened_once_however_often_it_is_started(loading: Loading) -> None
 
 
 def test_closed_while_it_loads_it_is_freed_once_it_is_there(loading: Loading) -> None:
-    """`/model` in the first seconds would leave the old model in the memory for good."""
+    """`close` during the load waits for its end and then closes the model."""
     loading.engine.start()
     assert loading.begun.wait(PATIENCE_S)
     thread, _ = later(loading.engine.close)
@@ -172,14 +172,14 @@ def test_closed_while_it_loads_it_is_freed_once_it_is_there(loading: Loading) ->
 
 
 def test_closed_before_it_began_nothing_is_loaded(loading: Loading) -> None:
-    """Leaving at once would first load gigabytes."""
+    """An engine that is closed before its start opens no model."""
     loading.engine.close()
     assert loading.opened == 0
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_otherwise_is_no_wait_for_ever() -> None:
-    """An opener that leaves the program, as a library may, would hang the chat."""
+    """If the opener raises SystemExit, callers get a RuntimeError instead of waiting forever."""
 
     def leave(_report: Callable[[int, int], None]) -> ScriptedEngine:
         raise SystemExit
@@ -189,11 +189,11 @@ def test_a_thread_that_ends_otherwise_is_no_wait_for_ever() -> None:
         engine.opened()
     assert not engine.is_loading()
     assert engine._thread is not None
-    engine._thread.join(PATIENCE_S)  # or its end would be told in another test
+    engine._thread.join(PATIENCE_S)  # or pytest reports its exception in another test
 
 
 def test_whether_it_can_be_asked_waits_for_the_model_or_the_cancel(loading: Loading) -> None:
-    """What goes to the model would be counted before there is one, and Ctrl-C not be heard."""
+    """`is_ready` is False after a cancel during the load, and True once the model is loaded."""
     cancel = Cancel()
     thread, came = later(lambda: is_ready(loading.engine, cancel))
     assert loading.begun.wait(PATIENCE_S)

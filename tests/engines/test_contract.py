@@ -1,4 +1,4 @@
-"""What every engine promises, checked on each of them. A new engine is added to `engine` below."""
+"""The contract of every engine, checked on each of them. Add a new engine to the fixture `engine` below."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ LONG = [
     params=["scripted", "background", "llama.cpp", "transformers tiny", *LONG],
 )
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Each engine in turn, with a window of 1,024 tokens."""
+    """Each engine in turn, with a context window of 1,024 tokens."""
     made: Engine
     name, _, how = request.param.partition(" ")
     if name in {"scripted", "background"}:
@@ -65,14 +65,14 @@ def answer(
 
 
 def test_only_the_last_chunk_carries_the_completion(engine: Engine) -> None:
-    """A caller that waits for the completion would stop too early, or never."""
+    """Only the last chunk has a completion, and every other chunk has text or progress."""
     _, _, chunks = answer(engine, QUESTION)
     assert all(chunk.completion is None for chunk in chunks[:-1])
     assert all(chunk.text or chunk.progress for chunk in chunks[:-1])
 
 
 def test_a_long_prompt_tells_how_far_it_is_read(engine: Engine) -> None:
-    """Somebody who waits for a minute could not tell it from a hang."""
+    """A long prompt yields increasing progress counts before the first text."""
     talk = QUESTION.add(Message(Role.USER, "x y z " * 100))
     _, done, chunks = answer(engine, talk)
     told = [chunk.progress for chunk in chunks if chunk.progress is not None]
@@ -80,26 +80,26 @@ def test_a_long_prompt_tells_how_far_it_is_read(engine: Engine) -> None:
     assert len(told) > 1
     assert counts == sorted(counts)
     assert 0 <= counts[0] < counts[-1] <= done.usage.prefilled_tokens
-    # The last id of a prompt may be a step's, not the prefill's.
+    # The last id of a prompt may belong to a decode step instead of the prefill.
     assert {done.usage.prefilled_tokens - one.total for one in told} <= {0, 1}
     assert not any(chunk.text for chunk in chunks[: len(told)])
 
 
 def test_max_tokens_ends_the_answer_at_exactly_that_many(engine: Engine) -> None:
-    """A script that asked for 12 tokens would get another number, or be told another reason."""
+    """With max_tokens=12 an answer has 12 tokens and the finish reason LENGTH."""
     _, done, _ = answer(engine, QUESTION)
     assert (done.finish_reason, done.usage.completion_tokens) == (FinishReason.LENGTH, 12)
 
 
 def test_the_prompt_is_counted_to_the_token(engine: Engine) -> None:
-    """Budgets, `hermes tokens` and the usage report would disagree."""
+    """The usage, `count_tokens` and `prompt_tokens` give the same number of tokens for a prompt."""
     _, done, _ = answer(engine, QUESTION)
     assert done.usage.prompt_tokens == engine.count_tokens(QUESTION.messages)
     assert done.usage.prompt_tokens == len(engine.prompt_tokens(QUESTION.messages))
 
 
 def test_the_prompt_is_chatml(engine: Engine) -> None:
-    """The model would be spoken to in a format that it was not trained on."""
+    """The prompt is the ChatML text of the conversation with an open assistant turn."""
     text = b"".join(token.data for token in engine.prompt_tokens(QUESTION.messages))
     assert text.decode() == (
         "<|im_start|>system\nYou are brief.<|im_end|>\n"
@@ -108,7 +108,7 @@ def test_the_prompt_is_chatml(engine: Engine) -> None:
 
 
 def test_a_prefill_leaves_the_last_turn_open(engine: Engine) -> None:
-    """The answer would begin anew instead of going on from the given text."""
+    """If the last message is the assistant's, the prompt ends with its text and the turn stays open."""
     talk = QUESTION.add(Message(Role.ASSISTANT, "Once"))
     text = b"".join(token.data for token in engine.prompt_tokens(talk.messages))
     assert text.endswith(b"<|im_start|>assistant\nOnce")
@@ -116,7 +116,7 @@ def test_a_prefill_leaves_the_last_turn_open(engine: Engine) -> None:
 
 @pytest.mark.parametrize("role", list(Role))
 def test_no_text_becomes_a_control_token(engine: Engine, role: Role) -> None:
-    """A pasted file could end its own turn and speak as the system."""
+    """ChatML markers in a message of any role do not become control tokens."""
     talk = QUESTION.add(Message(role, HOSTILE), Message(Role.USER, "Go on."))
     tokens = engine.prompt_tokens(talk.messages)
     assert sum(token.control for token in tokens) == 2 * len(talk) + 1
@@ -125,14 +125,14 @@ def test_no_text_becomes_a_control_token(engine: Engine, role: Role) -> None:
 
 
 def test_the_same_seed_gives_the_same_answer(engine: Engine) -> None:
-    """A run could not be repeated."""
+    """Two answers with the same seed and options are the same."""
     options = GenerationOptions(temperature=1.5, seed=7, max_tokens=16)
     first, second = (answer(engine, QUESTION, options)[0] for _ in range(2))
     assert first == second
 
 
 def test_a_cancel_ends_the_answer_and_keeps_what_was_said(engine: Engine) -> None:
-    """Ctrl-C would go on printing, or lose what stands on the screen."""
+    """A cancel ends the answer, and the turn's ids are those of the text so far."""
     cancel = Cancel()
     said: list[str] = []
     done = None
@@ -151,7 +151,7 @@ def test_a_cancel_ends_the_answer_and_keeps_what_was_said(engine: Engine) -> Non
 
 
 def test_an_answer_that_is_dropped_leaves_the_engine_usable(engine: Engine) -> None:
-    """A reader that went away would block the next question."""
+    """After a stream was closed early, the engine answers the next question."""
     stream = engine.stream(QUESTION.messages, GenerationOptions(temperature=0), Cancel())
     next(stream)
     stream.close()  # type: ignore[attr-defined]
@@ -159,7 +159,7 @@ def test_an_answer_that_is_dropped_leaves_the_engine_usable(engine: Engine) -> N
 
 
 def test_a_cancel_before_the_first_token_says_nothing(engine: Engine) -> None:
-    """Ctrl-C in a long prefill would be noticed only after it."""
+    """A cancel before the first token ends the answer with one empty chunk."""
     cancel = Cancel()
     cancel.set()
     chunks = list(engine.stream(QUESTION.messages, GREEDY, cancel))
@@ -167,7 +167,7 @@ def test_a_cancel_before_the_first_token_says_nothing(engine: Engine) -> None:
 
 
 def test_a_stop_string_never_shows(engine: Engine) -> None:
-    """The text that should end the answer would be printed, whole or in part."""
+    """The answer ends before the first occurrence of a stop string, with the finish reason STOP."""
     whole, _, _ = answer(engine, QUESTION, GenerationOptions(temperature=0, max_tokens=40))
     stop = whole[len(whole) // 2 : len(whole) // 2 + 5]
     text, done, _ = answer(engine, QUESTION, GenerationOptions(temperature=0, max_tokens=40, stop=(stop,)))
@@ -176,7 +176,7 @@ def test_a_stop_string_never_shows(engine: Engine) -> None:
 
 
 def test_the_loop_guard_ends_a_repeat(engine: Engine) -> None:
-    """A small model would fill the window with one line, and nobody would say why."""
+    """The loop guard ends an answer that repeats itself, with the finish reason LOOP."""
     if engine.name == "tiny-mistral":
         pytest.skip("random weights do not repeat on demand: see transformers/test_engine.py")
     options = GenerationOptions(temperature=0, loop_guard=8, repetition_penalty=1)
@@ -186,28 +186,28 @@ def test_the_loop_guard_ends_a_repeat(engine: Engine) -> None:
 
 
 def test_an_option_that_an_engine_cannot_honour_is_refused(engine: Engine) -> None:
-    """A ban that nobody keeps would be taken in silence."""
+    """An engine either keeps a banned text out of the answer or refuses the option by name."""
     options = GenerationOptions(temperature=0, max_tokens=8, ban=("o",))
     try:
         text, _, _ = answer(engine, QUESTION, options)
     except UsageError as error:
-        assert "'ban'" in error.message  # noqa: PT017 - it is kept or it is refused
+        assert "'ban'" in error.message  # noqa: PT017 - either outcome is correct
     else:
         assert "o" not in text.lower()
 
 
 def test_the_next_turn_prefills_only_what_is_new(engine: Engine) -> None:
-    """Every turn would cost as much as the whole conversation."""
+    """In the next turn, all evaluated tokens of the turn before come from the cache."""
     text, done, _ = answer(engine, QUESTION)
     talk = QUESTION.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "And then?"))
     _, after, _ = answer(engine, talk)
-    # The last generated token was never evaluated: it is new to the cache, as is all that follows.
+    # The last generated token was never evaluated: it and all tokens after it are new to the cache.
     kept = done.usage.prompt_tokens + done.usage.completion_tokens - 1
     assert after.usage.cached_tokens == kept
 
 
 def test_a_prompt_that_does_not_fit_is_refused_with_its_size(engine: Engine) -> None:
-    """It would be cut in silence; afterwards the engine must still answer."""
+    """A prompt that is too long is refused with both sizes, and the engine answers afterwards."""
     talk = QUESTION.add(Message(Role.USER, "word " * 2000))
     with pytest.raises(ContextOverflow) as caught:
         engine.stream(talk.messages, GREEDY, Cancel())
@@ -218,7 +218,7 @@ def test_a_prompt_that_does_not_fit_is_refused_with_its_size(engine: Engine) -> 
 
 @pytest.mark.slow
 def test_a_full_window_ends_the_answer(engine: Engine) -> None:
-    """The head of the conversation would be dropped in silence to make room."""
+    """An answer ends when the context window is full."""
     filler = QUESTION.add(Message(Role.ASSISTANT, "x" * 10))
     while engine.count_tokens(filler.messages) < 980:
         filler = filler.add(Message(Role.USER, "x y z " * 4), Message(Role.ASSISTANT, "a b"))
@@ -226,5 +226,5 @@ def test_a_full_window_ends_the_answer(engine: Engine) -> None:
     _, done, _ = answer(engine, talk, GenerationOptions(temperature=0, loop_guard=0))
     total = done.usage.prompt_tokens + done.usage.completion_tokens
     assert total <= engine.context_size
-    if engine.name == "scripted":  # it speaks for ever; the real one may come to an end
+    if engine.name == "scripted":  # its text never ends; a real model may end its answer
         assert (done.finish_reason, total) == (FinishReason.LENGTH, engine.context_size)

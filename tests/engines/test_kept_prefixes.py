@@ -1,4 +1,4 @@
-"""The folder of kept prefixes: bounded, private, and never in the way."""
+"""Tests of the folder of kept prefixes: its size limit, its permissions and its failures."""
 
 import os
 import time
@@ -19,7 +19,7 @@ def put(kept: KeptPrefixes, key: str, size: int) -> bool:
 
 
 def test_what_was_kept_is_found_and_private(tmp_path: Path) -> None:
-    """A persona would be prefilled at every start, or be readable by everybody."""
+    """A kept prefix is found under its key; its file has mode 0600 and the folder 0700."""
     kept = KeptPrefixes(tmp_path / "prefixes")
     assert kept.find("a") is None
     assert put(kept, "a", 10)
@@ -31,7 +31,7 @@ def test_what_was_kept_is_found_and_private(tmp_path: Path) -> None:
 
 
 def test_the_one_used_longest_ago_makes_room(tmp_path: Path) -> None:
-    """The folder would grow without end, or lose what is used every day."""
+    """A new prefix replaces the one that was used longest ago, and the size stays within the limit."""
     kept = KeptPrefixes(tmp_path, limit=100)
     for age, key in enumerate(("a", "b", "c")):
         put(kept, key, 30)
@@ -43,14 +43,14 @@ def test_the_one_used_longest_ago_makes_room(tmp_path: Path) -> None:
 
 
 def test_what_is_too_large_is_not_kept(tmp_path: Path) -> None:
-    """One long prompt would drive out everything else."""
+    """A prefix of more than half the limit is not kept."""
     kept = KeptPrefixes(tmp_path, limit=100)
     assert not put(kept, "a", 51)
     assert kept.usage() == (0, 0)
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """Half a file would be found at the next start."""
+    """A write that fails leaves no file behind."""
 
     def full(path: Path) -> None:
         path.write_bytes(b"half")
@@ -63,7 +63,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_clear_empties_it(tmp_path: Path) -> None:
-    """`hermes models cache clear` would leave something behind."""
+    """`clear` removes every prefix, reports number and size, and leaves other files in place."""
     kept = KeptPrefixes(tmp_path)
     put(kept, "a", 10)
     put(kept, "b", 20)
@@ -74,14 +74,14 @@ def test_clear_empties_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
-    """A read-only home would end every answer with an error."""
+    """A folder that cannot be made keeps nothing and raises no error."""
     (tmp_path / "file").write_text("in the way")
     assert not put(KeptPrefixes(tmp_path / "file" / "prefixes"), "a", 10)
 
 
 @pytest.mark.parametrize("key", ["a"])
 def test_discard(tmp_path: Path, key: str) -> None:
-    """A damaged file would be read again at every start."""
+    """A discarded prefix is no longer found; discarding an unknown key is no error."""
     kept = KeptPrefixes(tmp_path)
     kept.discard(key)
     put(kept, key, 1)
@@ -90,7 +90,7 @@ def test_discard(tmp_path: Path, key: str) -> None:
 
 
 def test_what_a_killed_write_left_is_swept(tmp_path: Path) -> None:
-    """Each kill would leave a file that nobody finds and nobody deletes."""
+    """The next write removes an old unfinished file and keeps a recent one."""
     kept = KeptPrefixes(tmp_path)
     for name, age in ((".new-old", 10_000), (".new-now", 0)):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""What is llama.cpp's alone: the closed listener, characters of several tokens, a quiet terminal."""
+"""Tests of what only the llama.cpp engine has: its HTTP listener, characters of several tokens, its log."""
 
 import urllib.error
 import urllib.request
@@ -19,26 +19,26 @@ FACES = "😀😁😂🤣😃😄😅😆😉😊"
 
 @pytest.fixture(scope="module")
 def engine(starter_path: Path) -> Iterator[LlamaCppEngine]:
-    """The starter."""
+    """An engine over the starter."""
     made = LlamaCppEngine(read_header(starter_path), name="starter", context_size=1024, threads=2)
     yield made
     made.close()
 
 
 def test_the_listener_answers_nobody_without_the_key(engine: LlamaCppEngine) -> None:
-    """Any program on the machine could use the model, and read the conversation."""
+    """A request without the key gets status 401 from every endpoint."""
     assert isinstance(engine._server, LlamaServer)
     address = f"http://{engine._server._address}"
     for path in ("/tokenize", "/completion", "/slots", "/props"):
         request = urllib.request.Request(address + path, data=b"{}", method="POST")  # noqa: S310
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(request)  # noqa: S310 - our own listener, on loopback
+            urllib.request.urlopen(request)  # noqa: S310 - the engine's listener, on loopback
         caught.value.close()
         assert caught.value.code == 401
 
 
 def test_ids_of_characters_that_take_several_tokens_are_known(engine: LlamaCppEngine) -> None:
-    """After an answer with emoji the cache would be reused only up to the first of them."""
+    """After an answer with emoji, the next turn reuses the cache up to the answer's end."""
     talk = Conversation(
         (Message(Role.USER, f"Repeat: {FACES}"), Message(Role.ASSISTANT, f"{FACES} {FACES} {FACES}"))
     )
@@ -56,17 +56,17 @@ def test_ids_of_characters_that_take_several_tokens_are_known(engine: LlamaCppEn
     last = list(engine.stream(after.messages, options, Cancel()))[-1].completion
     assert last is not None
     kept = done.usage.prompt_tokens + done.usage.completion_tokens
-    assert kept - 4 <= last.usage.cached_tokens <= kept  # a character cut by max_tokens was not said
+    assert kept - 4 <= last.usage.cached_tokens <= kept  # a character cut by max_tokens is not in the text
 
 
 def test_llama_cpp_prints_nothing(engine: LlamaCppEngine, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its log would run through the conversation on the screen."""
+    """llama.cpp prints nothing to stdout and stderr while it answers."""
     list(engine.stream([Message(Role.USER, "Hi")], GenerationOptions(max_tokens=3), Cancel()))
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_idle_connection_is_opened_again(engine: LlamaCppEngine) -> None:
-    """After a pause for thought the next prompt could not be encoded."""
+    """A connection that was closed is opened again for the next request."""
     before = engine.count_tokens([Message(Role.USER, "Hi")])
     assert isinstance(engine._server, LlamaServer)
     connection = engine._server._connection
@@ -76,7 +76,7 @@ def test_an_idle_connection_is_opened_again(engine: LlamaCppEngine) -> None:
 
 
 def test_turns_that_were_encoded_are_not_encoded_again(engine: LlamaCppEngine) -> None:
-    """The hundredth turn would wait for a hundred turns to be encoded."""
+    """Only the new turn of a conversation of 51 turns is encoded."""
     talk = [Message(Role.USER, f"turn {n}") for n in range(50)]
     engine.count_tokens(talk)
     known = engine._chatml._encode_turn.cache_info()

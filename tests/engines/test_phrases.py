@@ -1,4 +1,4 @@
-"""Banned phrases: found across pieces, in any case, and never shown in part."""
+"""Tests of banned phrases: they are found across pieces, in any case, and never shown in part."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ def pieces(*texts: str) -> list[Piece]:
 
 
 def test_a_phrase_over_several_tokens_is_unsaid_from_its_first() -> None:
-    """Half of a banned phrase would stand on the screen."""
+    """A phrase over several pieces is taken back from its first piece, and no part of it is shown."""
     ban = PhraseBan(["shivers down"])
     said = pieces("It sent", " sh", "IVERS", " do", "wn")
     shown = [ban.feed(piece) for piece in said[:-1]]
@@ -25,7 +25,7 @@ def test_a_phrase_over_several_tokens_is_unsaid_from_its_first() -> None:
 
 
 def test_what_only_began_like_it_is_shown() -> None:
-    """Innocent text would be lost."""
+    """Text that only begins like a phrase is shown as soon as it differs."""
     ban = PhraseBan(["abc"])
     one, two, three = pieces("xa", "b", "d")
     assert ban.feed(one) == ([], [])
@@ -34,7 +34,7 @@ def test_what_only_began_like_it_is_shown() -> None:
 
 
 def test_the_end_gives_back_what_was_held() -> None:
-    """An answer that ends with the beginning of a phrase would lose its last word."""
+    """`flush` returns the text that was held back as a possible beginning of a phrase."""
     ban = PhraseBan(["abc"])
     (one,) = pieces("ab")
     ban.feed(one)
@@ -47,7 +47,7 @@ def test_the_end_gives_back_what_was_held() -> None:
     st.text("abİ", min_size=1),
 )
 def test_however_the_text_is_cut(text: str, cuts: list[int], phrase: str) -> None:
-    """Whether a phrase is caught would depend on how the tokens happen to fall."""
+    """A phrase is caught however the text is cut into pieces, and other text is shown unchanged."""
     folded = text.replace("A", "a").replace("B", "b")
     ban = PhraseBan([phrase])
     shown, at, number = "", 0, 0
@@ -67,7 +67,7 @@ def test_however_the_text_is_cut(text: str, cuts: list[int], phrase: str) -> Non
 
 
 def test_an_engine_that_cannot_take_back_refuses() -> None:
-    """A ban that nobody keeps would be accepted in silence."""
+    """`refuse_ban` raises a UsageError if the options have a ban."""
     refuse_ban(GenerationOptions(), "x")
     with pytest.raises(UsageError, match="'ban'"):
         refuse_ban(GenerationOptions(ban=("a",)), "x")

@@ -1,4 +1,4 @@
-"""The scripted engine's own tricks."""
+"""Tests of the scripted engine."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ HELLO = [Message(Role.USER, "Hello")]
 
 
 def test_an_error_comes_after_the_text_that_precedes_it() -> None:
-    """Tests of failures in mid-answer would test failures at its start."""
+    """A turn's error is raised after all of its text."""
     engine = ScriptedEngine([ScriptedTurn("So far", error="out-of-memory")])
     said: list[str] = []
     with pytest.raises(ResourcesExhausted):
@@ -23,13 +23,13 @@ def test_an_error_comes_after_the_text_that_precedes_it() -> None:
 
 
 def test_the_script_ends_with_a_message() -> None:
-    """A test that asks once too often would wait for ever or pass by luck."""
+    """A question after the last turn of the script is refused with an error."""
     with pytest.raises(HermesError, match="no more turns"):
         ScriptedEngine([]).stream(HELLO, GenerationOptions(), Cancel())
 
 
 def test_a_script_is_read_from_a_file(tmp_path: Path) -> None:
-    """`-m scripted:FILE` would play something else than the file says."""
+    """A script file sets the context size and the answers."""
     path = tmp_path / "script.toml"
     path.write_text('context_size = 99\n[[turns]]\ntext = "Hi"\n')
     engine = load_script(path)
@@ -41,7 +41,7 @@ def test_a_script_is_read_from_a_file(tmp_path: Path) -> None:
     "text", ["[[turns]]\nerror = 'x'", "turns = 1", "[[turns]]\nwords = 'x'", "not toml"]
 )
 def test_what_is_no_script_is_refused(tmp_path: Path, text: str) -> None:
-    """A slip in a script would end in a traceback."""
+    """A file with unknown keys, a wrong type or an unknown error name is refused with a ConfigError."""
     path = tmp_path / "script.toml"
     path.write_text(text)
     with pytest.raises(ConfigError):

@@ -1,4 +1,4 @@
-"""The vocabulary of a model folder, also of an older one that has only SentencePiece's file."""
+"""Tests of the vocabulary of a model folder, also of an older one that has only SentencePiece's file."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def added(content: str, *, special: bool) -> dict[str, Any]:
 @pytest.fixture
 def older_folder(tmp_path: Path) -> Path:
     """A folder as they were made in 2023: tokenizer.model, and the ChatML tokens in the config beside it."""
-    import mistral_common  # noqa: PLC0415 - half a second that only this test needs
+    import mistral_common  # noqa: PLC0415 - takes half a second, and only this test needs it
 
     package = Path(mistral_common.__file__).parent
     shutil.copy(package / "data" / "tokenizer.model.v1", tmp_path / "tokenizer.model")
@@ -45,7 +45,7 @@ def older_folder(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_tokenizer_model_gives_the_ids_of_its_own_template(older_folder: Path) -> None:
-    """OpenHermes 2 would be spoken to in other ids than transformers speaks to it."""
+    """A tokenizer.model gives the ids of transformers' own tokenizer, and a marker in a text stays text."""
     vocabulary = read_vocabulary(older_folder)
     library: Any = import_module("transformers").AutoTokenizer.from_pretrained(str(older_folder))
     ordinary = [TALK[0], Message(Role.USER, TALK[1].text.removesuffix("<|im_end|>"))]
@@ -59,7 +59,7 @@ def test_a_tokenizer_model_gives_the_ids_of_its_own_template(older_folder: Path)
 
 
 def test_the_turn_ends_with_any_special_token_and_with_what_the_configs_name(tmp_path: Path) -> None:
-    """The model would talk on behind its end, as the user."""
+    """The stop ids are all special tokens and the eos_token_id of generation_config.json."""
     folder = Path(shutil.copytree(tiny_mistral_folder(), tmp_path / "copy"))
     (folder / "generation_config.json").write_text('{"eos_token_id": [2, 77]}')
     assert read_vocabulary(folder).stop_ids == {0, 1, 2, 77, 32000, 32001}
@@ -67,14 +67,14 @@ def test_the_turn_ends_with_any_special_token_and_with_what_the_configs_name(tmp
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"model": {"type": "BPE", "vocab": {}, "merges": []}}'])
 def test_a_broken_tokenizer_is_named(tmp_path: Path, text: str) -> None:
-    """The person would read an exception of the tokenizers library."""
+    """A broken tokenizer.json is refused with a ModelUnavailable."""
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(ModelUnavailable):
         read_vocabulary(tmp_path)
 
 
 def test_an_id_far_behind_the_others_is_refused(tmp_path: Path) -> None:
-    """A file of a few bytes could ask for a list of a thousand million words."""
+    """A tokenizer with an id of 2^30 is refused, and the message gives the id."""
     text = (tiny_mistral_folder() / "tokenizer.json").read_text()
     table = json.loads(text)
     table["added_tokens"].append(table["added_tokens"][-1] | {"id": 1 << 30, "content": "<far>"})
@@ -84,6 +84,6 @@ def test_an_id_far_behind_the_others_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_tokenizer_at_all(tmp_path: Path) -> None:
-    """It would be looked for on the hub."""
+    """A folder without a tokenizer is refused with the names of the two missing files."""
     with pytest.raises(ModelUnavailable, match=r"neither a tokenizer\.json nor a tokenizer\.model"):
         read_vocabulary(tmp_path)

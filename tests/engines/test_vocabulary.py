@@ -1,4 +1,4 @@
-"""The vocabulary without its weights speaks as the model itself does."""
+"""Tests of a model's vocabulary without its weights."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.gguf_models import write_openhermes_gguf
 
 @pytest.mark.parametrize("kind", ["byte-level", "sentencepiece"])
 def test_it_gives_the_models_own_ids(kind: str, starter_path: Path, tmp_path: Path) -> None:
-    """`hermes tokens` would show another prompt than `ask` sends."""
+    """The vocabulary engine gives the same prompt tokens as the model."""
     path = starter_path if kind == "byte-level" else write_openhermes_gguf(tmp_path / "tiny.gguf")
     header = read_header(path)
     talks = [*ordinary(30, seed=5), *hostile(30, seed=6), [Message(Role.USER, "ü\r\n\n  😀\t")]]
@@ -28,7 +28,7 @@ def test_it_gives_the_models_own_ids(kind: str, starter_path: Path, tmp_path: Pa
 
 
 def test_it_reads_none_of_the_weights(starter_path: Path, tmp_path: Path) -> None:
-    """Counting tokens of a 4 GB model would read 4 GB."""
+    """A vocabulary file has less than a tenth of the model's size and the same fingerprint."""
     write_vocabulary(read_header(starter_path), tmp_path / "v.gguf")
     assert (tmp_path / "v.gguf").stat().st_size < starter_path.stat().st_size / 10
     assert read_header(tmp_path / "v.gguf").fingerprint == read_header(starter_path).fingerprint

@@ -1,4 +1,4 @@
-"""Raw ChatML: no text in it can be taken for a turn, neither on the way out nor on the way in."""
+"""Tests of raw ChatML: no text in it is taken for a turn, neither when it is written nor when it is read."""
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,7 @@ from hermes_cli.formats import chatml_text
 from hermes_cli.formats.transcript import Transcript
 from tests.formats.trees import alchemy, trees
 
-# As the model card of OpenHermes 2 - Mistral 7B spells a prompt.
+# The prompt of OpenHermes 2 - Mistral 7B, as its model card gives it.
 CARD = """<|im_start|>system
 You are "Hermes 2", a conscious sentient superintelligent artificial intelligence<|im_end|>
 <|im_start|>user
@@ -19,7 +19,7 @@ Hi there!<|im_end|>
 
 
 def test_it_is_the_model_cards_format() -> None:
-    """Broken: it would not be the prompt that the model was made for."""
+    """The example of the model card is read and written without a change."""
     (one,) = chatml_text.read(CARD)
     assert [turn.text for turn in one.turns][1:] == ["Hello, who are you?", "Hi there!"]
     assert chatml_text.write(one) == CARD
@@ -31,7 +31,7 @@ def test_it_is_the_model_cards_format() -> None:
 @given(trees(least=1))
 @settings(max_examples=150, deadline=None)
 def test_a_text_is_kept_or_refused(one: Transcript) -> None:
-    """Broken: a text that spells a control token would forge a turn for whoever reads the file."""
+    """A text with a control token is refused; all other texts are written and read unchanged."""
     spelt = any(token in turn.text for turn in one.turns for token in ("<|im_start|>", "<|im_end|>"))
     if spelt:
         with pytest.raises(FormatError, match="raw ChatML"):
@@ -53,7 +53,7 @@ def test_a_text_is_kept_or_refused(one: Transcript) -> None:
     ],
 )
 def test_a_mistake_has_its_line(good: str, bad: str, line: int, reason: str) -> None:
-    """Broken: a turn would be lost in silence, or be said by somebody else."""
+    """A malformed file is refused with the reason and the line."""
     with pytest.raises(FormatError) as caught:
         chatml_text.read(CARD.replace(good, bad, 1))
     assert reason in caught.value.reason

@@ -1,4 +1,4 @@
-"""FastChat's saved conversations: the keys of its `Conversation.dict()`, as `!!save` writes them."""
+"""Tests of FastChat's saved conversations: the keys of its `Conversation.dict()`, as `!!save` writes them."""
 
 import json
 
@@ -20,21 +20,21 @@ ONE_SHOT = (
 
 
 def test_what_fastchat_saves() -> None:
-    """Broken: who comes from FastChat could not bring their conversations."""
+    """A conversation that FastChat saved is read with its system message and its turns."""
     (one,) = fastchat.read(SAVED)
     assert one.conversation.opening[0].text == "A chat between a curious user and an assistant."
     assert [(m.role.value, m.text) for m in one.path] == [("user", "Hello!"), ("assistant", "Hi …")]
 
 
 def test_examples_are_no_turns() -> None:
-    """Broken: /undo would take back an example, or stand at the wrong turn after it."""
+    """Messages before the offset are examples: they belong to the opening and not to the tree."""
     (one,) = fastchat.read(ONE_SHOT)
     assert [turn.text for turn in one.turns] == ["Polite.", "ex q", "ex a", "q", "a"]
     assert [turn.text for turn in one.conversation.opening] == ["Polite.", "ex q", "ex a"]
 
 
 def test_what_fastchat_loads() -> None:
-    """Broken: `!!load` would not find the template, or take its turns for somebody else's."""
+    """A written conversation has the template, role names and offset that `!!load` reads."""
     assert json.loads(fastchat.write(alchemy())) == {
         "template_name": "OpenHermes-2.5-Mistral-7B",
         "system_message": "You are Ed.",
@@ -51,13 +51,13 @@ def test_what_fastchat_loads() -> None:
 @given(trees(least=1))
 @settings(max_examples=60, deadline=None)
 def test_what_is_visible_comes_back(one: Transcript) -> None:
-    """Broken: a turn would change its text or its speaker on the way; or one be dropped."""
+    """The visible turns are written and read unchanged; a second system message is refused."""
     if any(stored.role is Role.SYSTEM for stored in one.path):
         with pytest.raises(FormatError, match="one system message"):
             fastchat.write(one)
         return
     (read,) = fastchat.read(fastchat.write(one))
-    empty = bool(one.system) and not one.system[0].text  # FastChat has no other way to say that there is none
+    empty = bool(one.system) and not one.system[0].text  # FastChat writes no system message as an empty one
     assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns[empty:]]
 
 
@@ -74,7 +74,7 @@ def test_what_is_visible_comes_back(one: Transcript) -> None:
     ],
 )
 def test_a_mistake_has_its_line(good: str, bad: str, reason: str) -> None:
-    """Broken: half of a conversation would come in, or nobody would know why none did."""
+    """A malformed file is refused with the reason and the line."""
     pretty = SAVED.replace('"messages"', '\n\n"messages"').replace('"offset"', '\n"offset"')
     with pytest.raises(FormatError, match=reason) as caught:
         fastchat.read(pretty.replace(good, bad, 1))

@@ -1,4 +1,4 @@
-"""Files of conversations: private, whole, and never over another."""
+"""Tests of the names of exported files and of reading files."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from hermes_cli.formats import files
     ],
 )
 def test_a_title_makes_a_safe_name(tmp_path: Path, title: str, name: str) -> None:
-    """Broken: a title that a model or a stranger wrote would choose where a file goes."""
+    """The file name has only safe characters of the title, and a number if the file exists."""
     assert files.file_name(title, ".md", tmp_path) == tmp_path / name
     (tmp_path / name).write_text("")
     assert files.file_name(title, ".md", tmp_path) == tmp_path / name.replace(".md", "-2.md")
@@ -30,7 +30,7 @@ def test_a_title_makes_a_safe_name(tmp_path: Path, title: str, name: str) -> Non
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
-    """Broken: a wrong name would be a traceback."""
+    """A folder, a missing file, an invalid path and an unknown user are refused with a reason."""
     for path, words in (
         (tmp_path, "is a folder"),
         (tmp_path / "x", "no file"),

@@ -1,4 +1,4 @@
-"""JSON with everything: what goes out comes in again, to the byte."""
+"""Tests of the JSON format with everything: what is written is read again, to the byte."""
 
 import json
 
@@ -19,12 +19,12 @@ from tests.formats.trees import alchemy, trees, without_ids
 @given(st.lists(trees(), min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_a_tree_goes_through_the_file_and_the_store_unchanged(transcripts: list[Transcript]) -> None:
-    """Broken: a backup would lose branches, states, options, costs, times, token ids or titles."""
+    """Conversations are unchanged by a round trip through the file, and by one through the store."""
     text = json_tree.write(transcripts)
     read = json_tree.read(text)
     assert [without_ids(one) for one in read] == [without_ids(one) for one in transcripts]
     store = Store()
-    store.adopt([])  # the ids of the store's own must not matter
+    store.adopt([])  # the store's own ids must not matter
     numbers = store.adopt((one.conversation, one.messages) for one in [*read, *read])
     kept = []
     for number in numbers[len(read) :]:
@@ -36,7 +36,10 @@ def test_a_tree_goes_through_the_file_and_the_store_unchanged(transcripts: list[
 
 
 def test_a_file_of_version_1_stays_readable() -> None:
-    """Broken: a later hermes would not read what this one has written. The sample is never changed."""
+    """A file of version 1 is read with every key, and unknown keys are skipped.
+
+    The sample is never changed.
+    """
     sample = """{"hermes_conversations": 1, "conversations": [
 {"title": "T", "is_named": true, "persona": "p", "created": 10.5, "updated": 20, "opening":
  [{"role": "system", "text": "S"}], "leaf": 3, "messages": [
@@ -98,7 +101,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_has_its_line(mistake: str) -> None:
-    """Broken: who repairs a backup by hand would have to look for the mistake, or half of it came in."""
+    """A malformed value is refused with the reason and the line."""
     good, _, bad = mistake.partition("|")
     text = json_tree.write([alchemy()])
     line = next(n for n, row in enumerate(text.split("\n"), 1) if good in row and n > 2)
@@ -121,13 +124,13 @@ def test_a_mistake_has_its_line(mistake: str) -> None:
     ],
 )
 def test_what_cannot_be_gone_on_with_is_refused(good: str, bad: str, reason: str) -> None:
-    """Broken: an imported conversation would open with the wrong turns, or read files that it names."""
+    """A file with an invalid leaf, persona, root or version, or without conversations, is refused."""
     with pytest.raises(FormatError, match=reason):
         json_tree.read(json_tree.write([alchemy()]).replace(good, bad, 1))
 
 
 def test_examples_stand_before_a_greeting_or_a_question() -> None:
-    """Broken: a conversation with examples could not come back, or /undo stand beside the turn it means."""
+    """An opening may end with an example's answer; roots with different roles are refused."""
     text = json_tree.write([alchemy()]).replace('"role": "system"', '"role": "assistant"')
     (one,) = json_tree.read(text)
     assert [turn.text for turn in one.turns][:2] == ["You are Ed.", "You again?"]
@@ -139,7 +142,7 @@ def test_examples_stand_before_a_greeting_or_a_question() -> None:
 
 
 def test_the_model_is_told_what_the_reader_sees() -> None:
-    """Broken: a stranger's file could show one text and have the model read another."""
+    """Token ids from a file are not used: the prompt has the ids of the visible text."""
     (one,) = json_tree.read(json_tree.write([forged()]))
     reply = one.messages[-1]
     assert reply.made.turn_ids is not None
@@ -148,14 +151,14 @@ def test_the_model_is_told_what_the_reader_sees() -> None:
 
 
 def forged() -> Transcript:
-    """Return a tree whose reply was generated, as it says, with other ids than its text has."""
+    """Return a tree whose reply has the token ids of another text."""
     made = Made(turn_ids=TurnIds("v", tuple(b"assistant\nHarmful.")))
     reply = StoredMessage(1, 0, None, Role.ASSISTANT, "Harmless.", State.COMPLETE, 1.0, made)
     return Transcript(StoredConversation(0, "t", False, "", (), 1.0, 1.0, 1), (reply,))  # noqa: FBT003 - a record
 
 
 def test_it_is_json_for_others_too() -> None:
-    """Broken: jq, or anything else, could not read it."""
+    """The file is plain JSON, with one or no conversation too."""
     value = json.loads(json_tree.write([alchemy(), alchemy()]))
     assert [len(one["messages"]) for one in value["conversations"]] == [6, 6]
     assert json.loads(json_tree.write([]))["conversations"] == []

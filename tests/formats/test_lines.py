@@ -1,4 +1,4 @@
-"""ShareGPT and OpenAI messages: one conversation a line."""
+"""Tests of ShareGPT and OpenAI messages: one conversation a line."""
 
 import json
 
@@ -18,20 +18,20 @@ TURNS = [
     ("assistant", "Art. “…”"),
 ]
 
-# As https://github.com/lm-sys/FastChat/blob/main/data/dummy_conversation.json and axolotl's documentation
-# spell them.
+# The spelling of https://github.com/lm-sys/FastChat/blob/main/data/dummy_conversation.json and of axolotl's
+# documentation.
 SHAREGPT = sample("sharegpt.jsonl")
-# As OpenAI's guides to chat completions and fine-tuning spell them.
+# The spelling of OpenAI's guides to chat completions and fine-tuning.
 OPENAI = sample("openai.jsonl")
 
 
 def said(one: Transcript) -> list[tuple[str, str]]:
-    """Return who said what, before the tree and on its visible path."""
+    """Return roles and texts of the opening and of the visible path."""
     return [(turn.role.value, turn.text) for turn in one.turns]
 
 
 def test_sharegpt_as_it_is_published() -> None:
-    """Broken: the datasets that are there could not be imported."""
+    """Published ShareGPT lines are read with their roles, texts and titles."""
     first, second, third = sharegpt.read(SHAREGPT)
     assert said(first) == [("user", "Who are you?"), ("assistant", "I am Vicuna.")]
     assert first.conversation.title == "identity_0"
@@ -41,14 +41,14 @@ def test_sharegpt_as_it_is_published() -> None:
 
 
 def test_openai_as_it_is_documented() -> None:
-    """Broken: fine-tuning files and saved requests could not be imported."""
+    """Documented OpenAI lines are read with their roles and texts, also with CRLF."""
     first, second = openai_messages.read(OPENAI.replace("\n", "\r\n"))
     assert said(first)[1:] == [("user", "What's the capital of France?"), ("assistant", "Paris.")]
     assert said(second) == [("system", "Be brief."), ("user", "One\ntwo")]
 
 
 def test_what_is_written() -> None:
-    """Broken: trainers and APIs would not take it."""
+    """Each format writes one line per conversation, with its own keys and role names."""
     line, empty = sharegpt.write([alchemy()]).split("\n")
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     turns = [{"from": names[role], "value": text} for role, text in TURNS]
@@ -61,7 +61,7 @@ def test_what_is_written() -> None:
 @given(st.lists(trees(least=1), min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_what_is_visible_comes_back(transcripts: list[Transcript]) -> None:
-    """Broken: a text with a line separator or a quotation mark would end a line or a turn."""
+    """The opening and the visible turns of any conversation are written and read unchanged."""
     for kind in (sharegpt, openai_messages):
         assert [said(one) for one in kind.read(kind.write(transcripts))] == [said(one) for one in transcripts]
 
@@ -83,7 +83,7 @@ def test_what_is_visible_comes_back(transcripts: list[Transcript]) -> None:
     ],
 )
 def test_a_wrong_line_of_sharegpt(line: str, reason: str) -> None:
-    """Broken: one bad line in a dataset could not be found."""
+    """A malformed line is refused with the reason and its number, and blank lines are counted."""
     good = '{"conversations": [{"from": "human", "value": "x"}]}'
     with pytest.raises(FormatError, match=reason) as caught:
         sharegpt.read(f"{good}\n\r\n{line}\n{good}")
@@ -102,7 +102,7 @@ def test_a_wrong_line_of_sharegpt(line: str, reason: str) -> None:
     ],
 )
 def test_a_wrong_line_of_openai(message: str, reason: str) -> None:
-    """Broken: what a tool said, or an image, would be left out of a conversation without a word."""
+    """A line with tool calls, tool results, images or a wrong type is refused with its number."""
     with pytest.raises(FormatError, match=reason) as caught:
         openai_messages.read(
             '{"messages": [{"role": "user", "content": ""}]}\n{"messages": [' + message + "]}"

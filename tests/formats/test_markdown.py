@@ -1,4 +1,4 @@
-"""Markdown: readable, and what was said comes back, whatever it spells."""
+"""Tests of the Markdown format: it is readable, and every text is read back unchanged."""
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ from tests.formats.trees import alchemy, trees
 
 
 def test_it_reads_well() -> None:
-    """Broken: the one format that is for people would not be."""
+    """The text has a heading for each visible turn, with speaker, time and model."""
     assert (
         markdown.write(alchemy())
         == """\
@@ -46,7 +46,7 @@ Art. “…”
 @given(trees(least=1))
 @settings(max_examples=150, deadline=None)
 def test_no_text_can_forge_a_turn(one: Transcript) -> None:
-    """Broken: an answer that quotes such a file would come back as several turns."""
+    """Any texts, also Markdown of hermes itself, are read back as the same turns."""
     (read,) = markdown.read(markdown.write(one))
     assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns]
     facts = one.conversation
@@ -57,7 +57,7 @@ def test_no_text_can_forge_a_turn(one: Transcript) -> None:
 
 
 def test_a_code_block_left_open_ends_with_its_turn() -> None:
-    """Broken: an answer stopped in the middle of code would swallow all that follows it."""
+    """A code block that a turn leaves open is closed after it, and the turn is read back unchanged."""
     head = '<!-- hermes {"title": ""} -->\n# x\n\n<!-- hermes {"role": "assistant"} -->\n## A\n\n'
     (one,) = markdown.read(head + "~~~py\nx = 1\n```\n")
     written = markdown.write(one)
@@ -67,7 +67,7 @@ def test_a_code_block_left_open_ends_with_its_turn() -> None:
 
 
 def test_what_an_editor_does_to_it() -> None:
-    """Broken: a file that was touched in an editor on Windows, or by hand, would not come back."""
+    """A file with CRLF, edited texts and a turn added by hand is read with all its turns."""
     text = markdown.write(alchemy()).replace("You again?", "You? Again?\n\nWell.").replace("\n", "\r\n")
     by_hand = text + '\r\n<!-- hermes {"role": "user"} -->\r\nWhy?\r\n'
     (one,) = markdown.read(by_hand)
@@ -93,13 +93,13 @@ def test_what_an_editor_does_to_it() -> None:
     ],
 )
 def test_a_mistake_has_its_line(good: str, bad: str, line: int, reason: str) -> None:
-    """Broken: a turn would be lost in silence, or nobody would know where to look."""
+    """A malformed file is refused with the reason and the line."""
     with pytest.raises(FormatError, match=reason) as caught:
         markdown.read(markdown.write(alchemy()).replace(good, bad, 1))
     assert caught.value.line == line
 
 
 def test_a_title_alone_is_no_conversation() -> None:
-    """Broken: an empty conversation would be imported."""
+    """A file with a title and no turn is refused."""
     with pytest.raises(FormatError, match="no turn follows"):
         markdown.read('<!-- hermes {"title": "x"} -->\n# x\n')

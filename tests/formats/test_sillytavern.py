@@ -1,4 +1,4 @@
-"""SillyTavern's chats: swipes are siblings, and the visible one is on the path."""
+"""Tests of SillyTavern's chats: swipes are siblings, and the visible one is on the path."""
 
 import json
 
@@ -10,7 +10,7 @@ from hermes_cli.formats import sillytavern
 from hermes_cli.formats.transcript import Transcript
 from tests.formats.trees import ASSISTANT, alchemy, sample, trees
 
-# By hand, in the shape of a chat that SillyTavern 1.13 saved: its keys, its dates, "unused" for the names.
+# Written by hand after a chat that SillyTavern 1.13 saved: its keys, its dates, "unused" for the names.
 CHAT = sample("sillytavern.jsonl")
 
 
@@ -20,7 +20,7 @@ def tree(one: Transcript) -> list[tuple[int | None, str, str]]:
 
 
 def test_a_chat_of_sillytavern() -> None:
-    """Broken: who comes from SillyTavern would lose their swipes, or see another one than they left."""
+    """A saved chat is read with its swipes, visible path, dates, models and a remark on hidden messages."""
     (one,) = sillytavern.read(CHAT)
     assert tree(one) == [
         (None, "assistant", "Welcome."),
@@ -43,7 +43,7 @@ def test_a_chat_of_sillytavern() -> None:
 
 
 def test_what_is_written() -> None:
-    """Broken: SillyTavern would not show the chat, its swipes or its dates."""
+    """A written chat has SillyTavern's keys, swipes and dates."""
     text = sillytavern.write(alchemy())
     header, greeting, asked, answer = [json.loads(line) for line in text.splitlines()]
     assert (header["user_name"], header["character_name"]) == ("User", "edward-elric")
@@ -73,7 +73,7 @@ def test_what_is_written() -> None:
 @given(trees(least=1))
 @settings(max_examples=100, deadline=None)
 def test_swipes_come_back(one: Transcript) -> None:
-    """Broken: an answer beside the visible one would be lost, or stand somewhere else."""
+    """The opening, the title, the visible turns and their swipes are written and read unchanged."""
     (read,) = sillytavern.read(sillytavern.write(one))
     assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns]
 
@@ -102,7 +102,7 @@ def test_swipes_come_back(one: Transcript) -> None:
     ],
 )
 def test_a_mistake_has_its_line(line: int, good: str, bad: str, reason: str | None) -> None:
-    """Broken: half of a chat would come in, or nobody would know why none did."""
+    """A malformed line is refused with the reason and its number."""
     lines = CHAT.split("\n")
     lines[line - 1] = lines[line - 1].replace(good, bad, 1)
     text = "\n".join(lines)
@@ -115,7 +115,7 @@ def test_a_mistake_has_its_line(line: int, good: str, bad: str, reason: str | No
 
 
 def test_a_chat_needs_its_header_and_a_turn() -> None:
-    """Broken: the first message would be taken for the header and lost."""
+    """A file without a header, and a header without turns, are refused."""
     header, *lines = CHAT.split("\n")
     with pytest.raises(FormatError, match="is no header"):
         sillytavern.read("\n".join(lines))
@@ -124,7 +124,7 @@ def test_a_chat_needs_its_header_and_a_turn() -> None:
 
 
 def test_examples_stand_before_a_greeting_or_a_question() -> None:
-    """Broken: a conversation with examples could not come back, or /undo stand beside the turn it means."""
+    """The examples of the opening come before the greeting or the first question."""
     header, greeting, asked, *_ = CHAT.split("\n")
     own = '"hermes":{"opening":[{"role":"user","text":"q"},{"role":"assistant","text":"a"}]},'
     header = header.replace('"note_prompt"', own + '"note_prompt"')
@@ -135,7 +135,7 @@ def test_examples_stand_before_a_greeting_or_a_question() -> None:
 
 
 def test_a_narrator_who_begins_speaks_before_the_tree() -> None:
-    """Broken: /system would put its prompt in the place of a turn, and /undo stand beside it."""
+    """A narrator's message before the first turn belongs to the opening."""
     header, _, asked, *_, narrator = CHAT.split("\n")
     (one,) = sillytavern.read(f"{header}\n{narrator}\n{asked}")
     assert [turn.text for turn in one.conversation.opening] == ["Stay in Eldoria.", "Night falls."]

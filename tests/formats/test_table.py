@@ -1,4 +1,4 @@
-"""The table of formats: what a file is, and that no file at all is a crash."""
+"""Tests of the table of formats: detection, file names, and errors instead of crashes."""
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ formats = pytest.mark.parametrize("known", table.FORMATS, ids=lambda known: know
 
 @formats
 def test_a_file_is_known_by_its_content(known: table.Format) -> None:
-    """Broken: a file under another name would be refused, or read as something else."""
+    """The format of a file is detected by its content, also after a byte order mark."""
     for data in (SAMPLES[known.name].encode(), b"\xef\xbb\xbf" + SAMPLES[known.name].encode()):
         found, kind, reason = table.read(data, "file.bin")
         assert (kind, reason) == (known, known.sign)
@@ -35,14 +35,14 @@ def test_a_file_is_known_by_its_content(known: table.Format) -> None:
     ],
 )
 def test_a_name_asks_for_a_format(name: str, wanted: str) -> None:
-    """Broken: `-o chat.json` would hold Markdown."""
+    """The ending of a file name selects the format, in any case."""
     found = table.by_ending(name)
     assert found is not None
     assert found.name == wanted
 
 
 def test_a_name_that_may_mean_several_is_refused() -> None:
-    """Broken: a training file would hold a SillyTavern chat, and nobody be asked."""
+    """An ending of several formats is refused with their names, and an unknown one selects none."""
     with pytest.raises(UsageError, match="may mean sillytavern or sharegpt or openai"):
         table.by_ending("chat.jsonl")
     assert table.by_ending("chat.txt") is None
@@ -63,20 +63,20 @@ def test_a_name_that_may_mean_several_is_refused() -> None:
     ],
 )
 def test_what_is_in_none_is_said_with_its_line(data: bytes, line: int, reason: str) -> None:
-    """Broken: the wrong file would be a traceback, or nobody would know what is wrong with it."""
+    """Data in no format is refused with the file name, the line and the reason."""
     with pytest.raises(FormatError, match=reason) as caught:
         table.read(data, "some.file")
     assert caught.value.message.startswith(f"some.file, line {line}: ")
 
 
 def test_a_file_without_end_is_not_read() -> None:
-    """Broken: /dev/zero would fill the memory."""
+    """Data over 64 MiB is refused."""
     with pytest.raises(FormatError, match="larger than 64 MiB"):
         table.read(b" " * (table.MAX_BYTES + 1), "x")
 
 
 def test_an_ending_decides_where_nothing_else_does() -> None:
-    """Broken: an empty or damaged export would be 'in no format', without the line of the damage."""
+    """If the content fits no format, the file's ending selects the format whose error is reported."""
     with pytest.raises(FormatError, match="line 1: is not JSON"):
         table.read(b"[", "chat.json")
     with pytest.raises(FormatError, match="not hermes' own Markdown"):
@@ -84,7 +84,7 @@ def test_an_ending_decides_where_nothing_else_does() -> None:
 
 
 def test_one_conversation_a_file_where_a_format_holds_one() -> None:
-    """Broken: all but the first of several conversations would be lost in silence."""
+    """Several conversations, or one without a turn, are refused in a format that holds one."""
     with pytest.raises(UsageError, match="markdown holds one conversation, and here are 2"):
         table.write(table.MARKDOWN, [alchemy(), alchemy()])
     undone = linear([])
@@ -94,7 +94,7 @@ def test_one_conversation_a_file_where_a_format_holds_one() -> None:
 
 
 def test_what_is_left_out_is_said() -> None:
-    """Broken: somebody would delete a tree after an export that holds a part of it."""
+    """The remark names what an export leaves out, and the format that holds it."""
     assert (
         table.remark(table.MARKDOWN, [alchemy()])
         == "markdown, without what is not visible (json holds that, too)"
@@ -106,7 +106,7 @@ def test_what_is_left_out_is_said() -> None:
 @given(st.data())
 @settings(max_examples=120, deadline=None)
 def test_no_bytes_are_a_crash(known: table.Format, data: st.DataObject) -> None:
-    """Broken: a damaged or hostile file would be a traceback, or come in as what no store holds."""
+    """Any damage to a file gives a FormatError with a line, or conversations that can be written."""
     raw = bytearray(SAMPLES[known.name].encode())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(raw)))
@@ -149,7 +149,7 @@ def test_no_bytes_are_a_crash(known: table.Format, data: st.DataObject) -> None:
 @given(trees(least=1))
 @settings(max_examples=40, deadline=None)
 def test_every_format_is_told_from_the_others(one: Transcript) -> None:
-    """Broken: what a conversation is about would decide as what it is read."""
+    """A file of any format is detected as that format, whatever its texts."""
     for known in table.FORMATS:
         try:
             text = table.write(known, [one])

@@ -1,4 +1,4 @@
-"""Conversations to export: one by hand, and any that a store could hold."""
+"""Conversations to export: one written by hand, and random ones that a store can hold."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ TRICKS = (
     " ",
 )
 texts = st.lists(st.one_of(st.sampled_from(TRICKS), st.text(max_size=8)), max_size=4).map("".join)
-seconds = st.floats(1, 1.7e9)  # what lies in the future is no time at which something was said
+seconds = st.floats(1, 1.7e9)  # a time in the future is not accepted as a message's time
 counts = st.integers(0, 2**63 - 1)
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e300, 1e300), texts)
 ids = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple)
@@ -51,7 +51,7 @@ made = st.builds(
 
 
 def settings_of(places: list[int]) -> st.SearchStrategy[Setting]:
-    """Return what may hold for a conversation with these messages."""
+    """Return settings for a conversation with these messages."""
     some = st.tuples(st.sampled_from(places), texts) if places else st.nothing()
     seeds = st.none() | st.integers(0, 2**32)
     return st.builds(
@@ -66,7 +66,7 @@ def settings_of(places: list[int]) -> st.SearchStrategy[Setting]:
 
 @st.composite
 def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
-    """Draw a whole tree: any shape, any texts, with everything that a reply carries."""
+    """Draw a whole tree: any shape, any texts, and everything that a reply has."""
     messages, first = list[StoredMessage](), draw(st.sampled_from([USER, ASSISTANT]))
     for number in range(1, draw(st.integers(least, 6)) + 1):
         parent = draw(st.sampled_from([None, *(one.id for one in messages)]))
@@ -94,12 +94,12 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
 
 
 def sample(name: str) -> str:
-    """Return a file that was written by hand from a format's own documentation."""
+    """Return a file that was written by hand from the format's documentation."""
     return (Path(__file__).parent / "samples" / name).read_text(encoding="utf-8")
 
 
 def alchemy() -> Transcript:
-    """Return a conversation with two greetings and two answers, which stands at the second answer."""
+    """Return a conversation with two greetings and two answers, whose leaf is the second answer."""
     at = 1767225600.0  # 2026-01-01T00:00:00Z
     return transcript(
         [
@@ -118,7 +118,7 @@ def alchemy() -> Transcript:
 
 
 def without_ids(one: Transcript) -> tuple[object, ...]:
-    """Return all of a transcript but what the store counts by itself: ids, and the number of messages."""
+    """Return a transcript without what the store assigns: ids and the number of messages."""
     place = {stored.id: n for n, stored in enumerate(one.messages)}
     facts = one.conversation
     leaf = None if facts.leaf is None else place[facts.leaf]
@@ -137,7 +137,7 @@ def without_ids(one: Transcript) -> tuple[object, ...]:
 
 
 def _as_written(made: Made) -> Made:
-    """Return it without the mark that token ids get where they are read from a file."""
+    """Return it without the mark that token ids get when they are read from a file."""
     if made.turn_ids is None:
         return made
     vocabulary = made.turn_ids.vocabulary.removeprefix(FROM_A_FILE)

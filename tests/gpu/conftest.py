@@ -1,4 +1,4 @@
-"""Everything here needs a card that torch can use; without one it is skipped."""
+"""Fixtures of the tests that need a GPU; without one that torch can use, the tests are skipped."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ from tests.weights import tiny_mistral_folder
 
 @pytest.fixture(scope="session", autouse=True)
 def card() -> torch.device:
-    """The first card."""
+    """The first GPU."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
     return torch.device("cuda", 0)
 
 
 def card_plan(precision: str) -> Plan:
-    """Return hermes' own plan for the tiny Mistral on the first card, with a window of 1,024 tokens."""
+    """Return hermes' own plan for the tiny Mistral on the first GPU, with a window of 1,024 tokens."""
     folder = tiny_mistral_folder()
     model = describe_folder(folder, folder.name)
     assert model is not None

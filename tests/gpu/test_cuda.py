@@ -1,6 +1,6 @@
-"""The engine on a card: the library's own answers, the price of new tokens only, and memory that runs out.
+"""Tests of the engine on a GPU: the library's own answers, reuse of the cache, and memory that runs out.
 
-Weights are the tiny Mistral's, whose window of 64 tokens every conversation here outgrows.
+The model is the tiny Mistral, whose window of 64 tokens every conversation here outgrows.
 """
 
 import copy
@@ -35,13 +35,13 @@ GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=32, l
 SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
 TALK = Conversation((Message(Role.SYSTEM, SYSTEM), Message(Role.USER, "Good evening! Is the lamp lit?")))
 NEAR_TIE = {"fp32": 0.001, "bf16": 0.3, "4bit": 0.3}
-"""Nats by which a token may be less likely than the library's: 16 bits round with the shape of a batch."""
+"""Nats by which a token may be less likely than the library's: 16 bits round by the shape of a batch."""
 IDS = torch.arange(1000, 1040)[None]
 
 
 @dataclasses.dataclass
 class Loaded:
-    """An engine, and what is inside it."""
+    """An engine and its parts."""
 
     engine: TransformersEngine
     model: Any
@@ -51,7 +51,7 @@ class Loaded:
 
 @pytest.fixture(scope="module", params=["fp32", "bf16", "4bit"])
 def loaded(request: pytest.FixtureRequest, card: torch.device) -> Iterator[Loaded]:
-    """The tiny Mistral on the card, in each precision."""
+    """The tiny Mistral on the GPU, in each precision."""
     plan = card_plan(request.param)
     assert torch.device(plan.devices[0]) == card
     model, device = load_model(plan)
@@ -78,7 +78,7 @@ def said(
 def prompt_and_ids(
     engine: TransformersEngine, talk: Conversation, done: Completion
 ) -> tuple[list[int], list[int]]:
-    """Return the prompt and what was generated behind it."""
+    """Return the prompt's ids and the generated ids."""
     prompt = [token.id for token in engine.prompt_tokens(talk.messages)]
     opening = engine._vocabulary.chatml.open_turn_ids(talk.messages)
     assert done.turn_ids is not None
@@ -86,7 +86,7 @@ def prompt_and_ids(
 
 
 def test_greedy_ids_are_those_of_generate(loaded: Loaded) -> None:
-    """The answers on a card would not be the model's own; with reuse, past the window."""
+    """Greedy ids on a GPU are those of `generate` but for near ties, with reuse and past the window."""
     talk = TALK
     for turn in range(5):
         text, done = said(loaded.engine, talk)
@@ -104,7 +104,7 @@ def test_greedy_ids_are_those_of_generate(loaded: Loaded) -> None:
         )
         theirs = made.sequences[0, len(prompt) :].tolist()
         differ = [place for place, (a, b) in enumerate(zip(ids, theirs, strict=False)) if a != b][:1]
-        for place in differ:  # behind the first other token the two say different things
+        for place in differ:  # after the first differing token the two answers differ
             likely = made.logits[place][0].float().log_softmax(-1)
             assert likely.max() - likely[ids[place]] <= NEAR_TIE[loaded.precision]
         talk = talk.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "And then?"))
@@ -112,7 +112,7 @@ def test_greedy_ids_are_those_of_generate(loaded: Loaded) -> None:
 
 
 def test_the_card_goes_ahead_with_the_ids_of_a_step_at_a_time(loaded: Loaded) -> None:
-    """The recorded step would never be used, or choose other ids than the one that it was recorded from."""
+    """The recorded steps are used, and choose the ids of one step at a time but for near ties."""
     options = dataclasses.replace(GREEDY, max_tokens=FIRST_SPAN + 40)  # a second span is recorded on the way
     _, done = said(loaded.engine, TALK, options)
     assert done.slower == ""
@@ -133,7 +133,7 @@ def test_the_card_goes_ahead_with_the_ids_of_a_step_at_a_time(loaded: Loaded) ->
 
 
 def test_the_next_turn_prefills_only_what_is_new(loaded: Loaded) -> None:
-    """Every turn would cost as much as the whole conversation."""
+    """The next turn prefills only ids that are not in the cache, and a retry prefills one."""
     loaded.engine._decoder.make_room()  # type: ignore[union-attr]
     text, done = said(loaded.engine, TALK)
     assert done.usage.cached_tokens == 0
@@ -146,7 +146,7 @@ def test_the_next_turn_prefills_only_what_is_new(loaded: Loaded) -> None:
 
 
 def test_a_cancel_ends_the_answer_and_keeps_what_was_said(loaded: Loaded) -> None:
-    """Ctrl-C would go on printing, or cost the conversation."""
+    """An answer that is cancelled at its first text has fewer than 8 tokens, and a retry prefills one."""
     cancel = Cancel()
     chunks = []
     for chunk in loaded.engine.stream(TALK.messages, GREEDY, cancel):
@@ -161,7 +161,7 @@ def test_a_cancel_ends_the_answer_and_keeps_what_was_said(loaded: Loaded) -> Non
 
 
 def test_the_same_seed_gives_the_same_answer(loaded: Loaded) -> None:
-    """A run on a card could not be repeated."""
+    """Two answers with the same seed are the same, and both use recorded steps."""
     options = GenerationOptions(temperature=1.5, seed=7, max_tokens=24)
     first, second = (said(loaded.engine, TALK, options) for _ in range(2))
     assert first[0] == second[0]
@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_answer(loaded: Loaded) -> None:
 
 
 def test_cards_that_are_full_say_so(card: torch.device) -> None:
-    """The library's own words, with addresses and settings, would stand on the screen."""
+    """Out of memory on a GPU becomes a ResourcesExhausted with a short message."""
     with pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(1 << 46, dtype=torch.uint8, device=card)
     error = named(caught.value, card)
@@ -178,7 +178,7 @@ def test_cards_that_are_full_say_so(card: torch.device) -> None:
 
 
 def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(loaded: Loaded) -> None:
-    """The half of the answer that stood on the screen would be lost, and the session with it."""
+    """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     loaded.engine._decoder.make_room()  # type: ignore[union-attr]  # what was recorded never meets the hook
     session = Session(loaded.engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
     answer = session.send("Good evening!", Cancel())
@@ -198,11 +198,11 @@ def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(loaded: Loaded) -
 
 
 def test_what_was_recorded_is_recorded_again_after_it_was_dropped(loaded: Loaded) -> None:
-    """After memory ran out once, or the options changed, the card would be waited for from then on."""
+    """Dropped recordings are made again, and the answer is the same."""
     decoder = loaded.engine._decoder
     assert decoder is not None
     first, _ = said(loaded.engine, TALK)
-    for top_p in (0.5, 0.6, 0.7):  # more ways to choose than are kept
+    for top_p in (0.5, 0.6, 0.7):  # more sets of options than recordings are kept
         assert said(loaded.engine, TALK, GenerationOptions(top_p=top_p, max_tokens=8))[1].slower == ""
     for _ in range(2):
         decoder.make_room()
@@ -211,7 +211,7 @@ def test_what_was_recorded_is_recorded_again_after_it_was_dropped(loaded: Loaded
 
 
 def test_a_capture_that_fails_leaves_the_card_usable(loaded: Loaded) -> None:
-    """Every later step would run on the stream of the capture, or give no memory back."""
+    """After a failed capture the answer is correct, the stream is unchanged and recording works again."""
     decoder = loaded.engine._decoder
     assert decoder is not None
     decoder.make_room()
@@ -231,7 +231,7 @@ def test_a_capture_that_fails_leaves_the_card_usable(loaded: Loaded) -> None:
 
 
 def test_the_last_card_is_as_good_as_the_first(loaded: Loaded) -> None:
-    """Ids would be read before they are there: the plan takes the card with the most room, not the first."""
+    """A GPU other than the first gives the same answer with recorded steps."""
     if torch.cuda.device_count() == 1:
         pytest.skip("one card only")
     last = torch.device("cuda", torch.cuda.device_count() - 1)
@@ -244,7 +244,7 @@ def test_the_last_card_is_as_good_as_the_first(loaded: Loaded) -> None:
 
 
 def test_the_setting_turns_it_off(card: torch.device) -> None:
-    """Who has a card or a driver on which it goes wrong could not be without it."""
+    """With `ahead=False` the engine does not record steps."""
     for wanted in (True, False):
         engine = TransformersEngine.open(card_plan("bf16"), ahead=wanted)
         assert engine._decoder is not None
@@ -254,7 +254,7 @@ def test_the_setting_turns_it_off(card: torch.device) -> None:
 
 
 def test_a_closed_engine_gives_its_memory_back(card: torch.device) -> None:
-    """A change of models would need the memory of both."""
+    """A closed engine frees its GPU memory."""
     before = torch.cuda.memory_allocated(card)
     engine = TransformersEngine.open(card_plan("bf16"))
     said(engine, TALK)
@@ -264,7 +264,7 @@ def test_a_closed_engine_gives_its_memory_back(card: torch.device) -> None:
 
 
 def test_nf4_is_the_same_model_when_it_was_saved(card: torch.device, tmp_path: Path) -> None:
-    """`hermes models quantize` would leave another model than the one that was tried."""
+    """A saved 4-bit model has exactly the logits of one that is quantized at load time."""
     plan = card_plan("4bit")
     folder = tmp_path / "saved"
     quantise(plan, folder)

@@ -1,4 +1,4 @@
-"""What fails beneath the store: it is said as a StoreError, and what was there before stays."""
+"""Tests of failures beneath the store: each is raised as a StoreError, and kept data stays."""
 
 import io
 import os
@@ -34,7 +34,7 @@ from torture.look import damage
 
 @contextmanager
 def full_at(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes, as on a disk that is full."""
+    """Let no file of this process grow beyond `size` bytes, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -44,14 +44,14 @@ def full_at(size: int) -> Iterator[None]:
 
 
 def test_a_claim_that_the_system_refuses_is_a_store_error(tmp_path: Path) -> None:
-    """Broken: a disk that fills up between two files would end the chat with an errno."""
+    """If the claims folder cannot be made, a StoreError names it."""
     (tmp_path / "claims").write_text("in the way")
     with pytest.raises(StoreError, match="claims"):
         Claims(tmp_path / "claims").take(1)
 
 
 def test_a_claim_without_descriptors_is_not_somebody_elses(tmp_path: Path) -> None:
-    """Broken: a process with too many files open would read of another window."""
+    """A claim without a free file descriptor fails with "Too many open files"."""
     code = (
         "import resource, sys; from pathlib import Path; from hermes_cli.errors import StoreError;"
         "from hermes_cli.store.claims import Claims; c = Claims(Path(sys.argv[1])); c.take(1);"
@@ -66,7 +66,7 @@ def test_a_claim_without_descriptors_is_not_somebody_elses(tmp_path: Path) -> No
 
 
 def test_a_claim_whose_closing_fails_is_let_go(tmp_path: Path) -> None:
-    """Broken: a fault at the very end of a run would be a traceback."""
+    """`release` ignores an error of closing, and the claim is free afterwards."""
     claims = Claims(tmp_path)
     claims.take(1)
     os.close(claims._held[1])
@@ -77,7 +77,7 @@ def test_a_claim_whose_closing_fails_is_let_go(tmp_path: Path) -> None:
 def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(
     tmp_path: Path, open_store: OpenStore
 ) -> None:
-    """Broken: the chat would end, or an empty conversation be the one that -c goes on with."""
+    """If a conversation cannot be claimed, one error is reported, the chat goes on and nothing is kept."""
     (tmp_path / "claims").write_text("in the way")
     store, told = open_store(tmp_path / "conversations.db"), list[StoreError]()
     talk = Session(ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Keeper(store, told.append))
@@ -86,7 +86,7 @@ def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(
 
 
 def test_a_fault_is_told_as_itself() -> None:
-    """Broken: what SQLite has taken back already would be taken back again, and that be the message."""
+    """A migration that SQLite itself rolled back raises SQLite's error, and the version stays 0."""
     insert = "INSERT INTO x VALUES (1);"
     step = f"CREATE TABLE x (a UNIQUE ON CONFLICT ROLLBACK);\n{insert}\n{insert}"
     with raw_database(Path(":memory:")) as connection:
@@ -97,7 +97,7 @@ def test_a_fault_is_told_as_itself() -> None:
 
 @pytest.mark.parametrize("room", [0, 1, 2, 3, 4, 6, 9, 15])
 def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int, open_store: OpenStore) -> None:
-    """Broken: a turn that was acknowledged would be gone, or nobody would know that no more is kept."""
+    """A full disk is reported once, the chat goes on, and all questions sent before are in the file."""
     file = tmp_path / "conversations.db"
     store, told = open_store(file), list[StoreError]()
     asked = list[str]()
@@ -131,7 +131,7 @@ def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int, o
 def test_a_check_leaves_growing_replies_out_of_the_index(
     tmp_path: Path, open_store: OpenStore, *, breaks: bool
 ) -> None:
-    """Broken: a check while a reply grows, or after a kill, would be what damages the index of words."""
+    """Also with a damaged index, `check` leaves an unfinished reply out of the index."""
     file = tmp_path / "conversations.db"
     store = open_store(file)
     number = store.begin([], "")
@@ -149,7 +149,7 @@ def test_a_check_leaves_growing_replies_out_of_the_index(
 
 
 def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path, open_store: OpenStore) -> None:
-    """Broken: an answer that came and is kept would be said to have failed, as a look at the others did."""
+    """If the answer's place among the others cannot be read, a remark is printed and the answer is kept."""
     store, said = open_store(tmp_path / "conversations.db"), io.StringIO()
     terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/cli.py
     talk = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Keeper(store))
@@ -158,7 +158,7 @@ def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path, open_store: Ope
 
     def answer(begin: repl.Answering, _lead: str) -> None:
         list(begin(Cancel()))
-        store.close()  # whatever is read from here on fails
+        store.close()  # all later reads fail
 
     state.answer = answer
     branching.again(state, "")

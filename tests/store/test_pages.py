@@ -1,4 +1,4 @@
-"""The rows of a database file without SQLite: SQLite itself wrote them, and says what they are."""
+"""Tests of reading the rows of a database file without SQLite, against files that SQLite wrote."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from hermes_cli.store import pages
 from tests.database import raw_database
 
 LEAF = b"\x0d\x00\x00\x00\x40"
-"""As the page of a table begins that has 64 rows."""
+"""The beginning of the leaf page of a table, with 64 rows."""
 VALUES = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),
@@ -29,7 +29,7 @@ VALUES = st.one_of(
 def test_every_row_is_what_sqlite_wrote(
     tmp_path: Path, size: int, rows: list[tuple[int, object, object, object]]
 ) -> None:
-    """A rescued conversation would hold other words than were said."""
+    """Every row that SQLite wrote is read with the same values, for every page size."""
     path = tmp_path / "a.db"
     path.unlink(missing_ok=True)
     with raw_database(path) as database:
@@ -43,7 +43,7 @@ def test_every_row_is_what_sqlite_wrote(
 
 
 def signed(row: tuple[object, ...]) -> tuple[str, ...]:
-    """Return a row so that rows can be sorted; the id is read without its sign."""
+    """Return a row as sortable strings; the id is read without its sign."""
     number = row[0]
     assert isinstance(number, int)
     return tuple(map(repr, (number % 2**64, *row[1:])))
@@ -65,7 +65,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @settings(max_examples=150, deadline=None)
 @given(junk=st.lists(st.binary(max_size=600), max_size=4), torn=st.binary(max_size=4095))
 def test_no_page_is_too_odd_and_none_hides_the_others(whole: bytes, junk: list[bytes], torn: bytes) -> None:
-    """A rescue would end with an error of its own, or at the first page that makes no sense."""
+    """Random and torn pages raise no error, and the rows of the other pages are found."""
     size = 4096
     odd = b"".join((start + page).ljust(size, page[-1:] or b"\xff") for page in junk for start in (b"", LEAF))
     found = [(number, values[-1:]) for number, values in pages.rows(whole[:size] + odd + whole[size:] + torn)]
@@ -74,7 +74,7 @@ def test_no_page_is_too_odd_and_none_hides_the_others(whole: bytes, junk: list[b
 
 
 def test_a_chain_of_pages_that_ends_in_itself() -> None:
-    """It would be followed for ever, and fill the memory."""
+    """A row with a length that no file has is skipped."""
     size = 4096
     row = bytes([0xFF] * 8 + [0x7F]) + bytes([1])  # a length that no file has
     page = b"\x0d\x00\x00\x00\x01\x00\x00\x00" + (100).to_bytes(2, "big")
@@ -83,5 +83,5 @@ def test_a_chain_of_pages_that_ends_in_itself() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 99, b"SQLite format 3\0"])
 def test_hardly_a_file(data: bytes) -> None:
-    """An empty file would be an error."""
+    """A file without pages has no rows and raises no error."""
     assert list(pages.rows(data)) == []

@@ -1,4 +1,4 @@
-"""A damaged database: what can be read is saved, the file is kept, and nothing begins blank in silence."""
+"""Tests of rescuing a damaged database: readable rows are saved, and the damaged file is kept."""
 
 import random
 import shutil
@@ -44,7 +44,7 @@ def file(tmp_path: Path, written: Path) -> Path:
 
 
 def texts(store: Store) -> set[str]:
-    """Return the beginning of every message."""
+    """Return the first word of every message."""
     found = {m.text.split(" ")[0] for one in store.conversations() for m in store.tree(one.id)}
     store.close()
     return found
@@ -57,7 +57,7 @@ EVERYTHING = {f"{one}/{turn}" for one in range(CONVERSATIONS) for turn in range(
 def test_where_the_beginning_is_overwritten_everything_else_is_saved(
     file: Path, length: int, open_store: OpenStore
 ) -> None:
-    """One bad sector at the front would cost every conversation there is."""
+    """With an overwritten beginning, every message is saved and the damaged file is kept aside."""
     damaged = b"\xa5" * length + file.read_bytes()[length:]
     file.write_bytes(damaged)
     with pytest.raises(StoreDamaged):
@@ -66,7 +66,7 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(
     assert saved is not None
     assert (saved.conversations, saved.messages) == (CONVERSATIONS, CONVERSATIONS * TURNS)
     assert saved.aside.read_bytes() == damaged
-    # Nothing is held open: an SQLite that keeps a write-ahead log would leave it beside the file.
+    # No file is held open: an SQLite that keeps a write-ahead log leaves it beside the database.
     assert sorted(p.name for p in file.parent.iterdir()) == [
         "conversations.damaged-1.db",
         "conversations.db",
@@ -78,7 +78,7 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int, open_store: OpenStore) -> None:
-    """Reading would end at the first bad page, and take the rest with it."""
+    """Five damaged pages cost at most 50 messages, and the rescued database passes its check."""
     chance, data = random.Random(seed), bytearray(file.read_bytes())
     bad = chance.sample(range(1, len(data) // PAGE), 5)
     for page in bad:
@@ -86,14 +86,14 @@ def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int, open_
     file.write_bytes(data)
     saved = rescue(file, even_if_it_opens=True)
     assert saved is not None
-    assert saved.messages >= CONVERSATIONS * TURNS - 5 * 10  # a page holds nine of them
+    assert saved.messages >= CONVERSATIONS * TURNS - 5 * 10  # a page holds nine messages
     store = open_store(file)
     assert store.check() == []
     assert texts(store) <= EVERYTHING
 
 
 def test_a_file_cut_short_gives_what_is_left(file: Path, open_store: OpenStore) -> None:
-    """A copy that was broken off would be worth nothing."""
+    """From the first half of a file more than 40 % of the messages are saved."""
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2 // PAGE * PAGE])
     saved = rescue(file, even_if_it_opens=True)
@@ -103,7 +103,7 @@ def test_a_file_cut_short_gives_what_is_left(file: Path, open_store: OpenStore) 
 
 
 def test_what_is_no_database_is_kept_aside(file: Path, open_store: OpenStore) -> None:
-    """It would be overwritten, or stand in the way for ever."""
+    """A file that is not a database is kept aside, and the new database is empty."""
     file.write_bytes(b"these are my notes, and I put them into the wrong place" * 100)
     saved = rescue(file)
     assert saved is not None
@@ -113,7 +113,7 @@ def test_what_is_no_database_is_kept_aside(file: Path, open_store: OpenStore) ->
 
 
 def test_numbers_stay_what_they_were(file: Path, open_store: OpenStore) -> None:
-    """`hermes chat -r 7` would go on with another conversation than before."""
+    """A rescue keeps the ids and titles of all conversations, and new ids are higher."""
     store = open_store(file)
     before = {one.id: one.title for one in store.conversations()}
     store.close()
@@ -124,7 +124,7 @@ def test_numbers_stay_what_they_were(file: Path, open_store: OpenStore) -> None:
 
 
 def test_what_is_whole_is_left_alone(file: Path) -> None:
-    """Of two windows that find the damage at once, the second would put the rescued one aside."""
+    """A database that opens is not rescued, and its file is unchanged."""
     before = file.read_bytes()
     assert rescue(file) is None
     assert file.read_bytes() == before
@@ -132,7 +132,7 @@ def test_what_is_whole_is_left_alone(file: Path) -> None:
 
 @pytest.mark.slow
 def test_another_window_has_it_open(file: Path, open_store: OpenStore) -> None:
-    """Its next turn would go into the file that was put aside."""
+    """A rescue is refused while another window has the database open."""
     other = open_store(file)
     file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
     with pytest.raises(StoreError, match="another window"):
@@ -141,7 +141,7 @@ def test_another_window_has_it_open(file: Path, open_store: OpenStore) -> None:
 
 
 def test_messages_without_their_conversation_get_one(file: Path, open_store: OpenStore) -> None:
-    """They would be in the file, and nobody could find them."""
+    """Messages whose conversation is missing get one named "(rescued)" with the old id."""
     with raw_database(file) as raw:
         raw.execute("PRAGMA foreign_keys = OFF")
         raw.execute("DELETE FROM conversations WHERE id = 3")
@@ -153,7 +153,7 @@ def test_messages_without_their_conversation_get_one(file: Path, open_store: Ope
 
 
 def test_a_word_index_out_of_step_is_mended(file: Path, open_store: OpenStore) -> None:
-    """A search would not find what is there."""
+    """`check` rebuilds a word index that lost its entries, and the search works again."""
     with raw_database(file) as raw:
         raw.execute("INSERT INTO words (words) VALUES ('delete-all')")
     store = open_store(file)
@@ -164,7 +164,7 @@ def test_a_word_index_out_of_step_is_mended(file: Path, open_store: OpenStore) -
 
 
 def test_what_sqlite_takes_for_whole_and_hermes_did_not_write(file: Path, open_store: OpenStore) -> None:
-    """One bad letter would hide every conversation; a parent that is its own child would never end."""
+    """`check` reports invalid rows, other conversations stay readable, and a rescue repairs all of them."""
     with raw_database(file) as raw:
         raw.execute("UPDATE conversations SET title = CAST(x'ff41' AS TEXT) WHERE id = 1")
         raw.execute("UPDATE conversations SET opening = '[[' WHERE id = 2")
@@ -185,7 +185,7 @@ def test_what_sqlite_takes_for_whole_and_hermes_did_not_write(file: Path, open_s
 
 
 def test_a_link_to_the_file_is_followed(file: Path, tmp_path: Path) -> None:
-    """The link would be replaced by a file, and what it led to be forgotten."""
+    """A rescue through a symbolic link keeps the link and puts the damaged file beside its target."""
     link = tmp_path / "elsewhere.db"
     link.symlink_to(file)
     file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
@@ -196,7 +196,7 @@ def test_a_link_to_the_file_is_followed(file: Path, tmp_path: Path) -> None:
 
 
 def test_what_a_killed_rescue_left_is_swept(file: Path) -> None:
-    """A whole copy of every conversation would lie there for ever."""
+    """The next rescue removes the folder that a killed rescue left."""
     left = file.parent / ".rescue-abc"
     left.mkdir()
     (left / "copy.db").write_bytes(file.read_bytes())
@@ -205,7 +205,7 @@ def test_what_a_killed_rescue_left_is_swept(file: Path) -> None:
 
 
 def test_rows_of_an_earlier_version_are_saved_too(tmp_path: Path, open_store: OpenStore) -> None:
-    """Whoever kept conversations with the first version would lose them with the first bad sector."""
+    """A rescue saves rows of the first version, without a setting, and those of this version with it."""
     file = tmp_path / "data" / "conversations.db"
     file.parent.mkdir()
     first = sqlite3.connect(file, isolation_level=None)

@@ -1,4 +1,4 @@
-"""The store: what was added is there, whatever was moved, killed or deleted in between."""
+"""Tests of the store: what was added is kept, whatever is moved, deleted or interrupted."""
 
 import dataclasses
 import errno
@@ -28,12 +28,12 @@ USER, ASSISTANT = Role.USER, Role.ASSISTANT
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the database will be, in a folder that is not there yet."""
+    """The path of a database in a folder that does not exist yet."""
     return tmp_path / "data" / "conversations.db"
 
 
 def test_a_conversation_comes_back_as_it_was(file: Path, open_store: OpenStore) -> None:
-    """Broken: a turn, an id or a number would be lost between two runs."""
+    """A reopened store has the same opening, persona, texts, states, token ids and measurements."""
     store = open_store(file)
     opening = (Message(Role.SYSTEM, "Be “brief”.\n"), Message(USER, "a"))
     number = store.begin(opening, "edward-elric")
@@ -55,7 +55,7 @@ def test_a_conversation_comes_back_as_it_was(file: Path, open_store: OpenStore) 
 
 
 def test_the_model_of_a_conversation_is_the_one_that_spoke_last(file: Path, open_store: OpenStore) -> None:
-    """A turn of the user's behind it has no model."""
+    """The model of a conversation is that of its last answer, also if a user turn follows."""
     store = open_store(file)
     number = store.begin([], "")
     asked = store.add(number, None, Message(USER, "a"))
@@ -68,7 +68,7 @@ def test_the_model_of_a_conversation_is_the_one_that_spoke_last(file: Path, open
 
 
 def test_only_its_owner_can_read_it(file: Path, open_store: OpenStore) -> None:
-    """Broken: everybody on the machine could read what was said."""
+    """The file has mode 0600 and its folder 0700, whatever the umask."""
     before = os.umask(0)
     try:
         open_store(file).begin([], "")
@@ -79,7 +79,7 @@ def test_only_its_owner_can_read_it(file: Path, open_store: OpenStore) -> None:
 
 
 def test_a_deleted_word_is_nowhere_in_the_file(file: Path, open_store: OpenStore) -> None:
-    """Broken: /forget would leave the words for anybody who opens the file."""
+    """The words of removed conversations are in no file of the folder, and others can still be searched."""
     store = open_store(file)
     numbers = []
     for n in range(40):
@@ -94,7 +94,7 @@ def test_a_deleted_word_is_nowhere_in_the_file(file: Path, open_store: OpenStore
 
 
 def test_a_search_takes_words_and_no_operators(file: Path, open_store: OpenStore) -> None:
-    """Broken: a quotation mark or AND would be an SQL error on the screen."""
+    """A search takes any text as words, ignores case, and finds only the final text of finished replies."""
     store = open_store(file)
     number = store.begin([], "")
     asked = store.add(number, None, Message(USER, 'The AND of "Müller" NEAR the sea'))
@@ -110,7 +110,7 @@ def test_a_search_takes_words_and_no_operators(file: Path, open_store: OpenStore
 
 
 def test_names(file: Path, open_store: OpenStore) -> None:
-    """Broken: -r would go on with another conversation than the person means."""
+    """A name matches a whole title first, then a beginning, then an id; % has no special meaning."""
     store = open_store(file)
     first, second, third = (store.begin([], "") for _ in range(3))
     for number, title in ((first, "Alchemy"), (second, "Alchemy and salt"), (third, "7")):
@@ -123,7 +123,7 @@ def test_names(file: Path, open_store: OpenStore) -> None:
 
 
 def test_a_title_is_the_first_words(file: Path, open_store: OpenStore) -> None:
-    """Broken: the list would show nothing, or a page."""
+    """A title has the first words of the user, at most 60 characters, and skips the greeting."""
     assert title_of("  What\n is  a river? ") == "What is a river?"
     assert len(title_of("word " * 100)) <= 60
     store = open_store(file)
@@ -134,7 +134,7 @@ def test_a_title_is_the_first_words(file: Path, open_store: OpenStore) -> None:
 
 
 def test_a_message_of_another_conversation_is_no_parent(file: Path, open_store: OpenStore) -> None:
-    """Broken: two trees would grow into each other."""
+    """A message of another conversation is refused as a parent and as a place to move to."""
     store = open_store(file)
     one, other = store.begin([], ""), store.begin([], "")
     message = store.add(one, None, Message(USER, "a"))
@@ -145,7 +145,7 @@ def test_a_message_of_another_conversation_is_no_parent(file: Path, open_store: 
 
 
 def test_a_newer_database_is_left_alone(file: Path) -> None:
-    """Broken: an old hermes would write into a format that it does not know."""
+    """A database of a newer version is refused and its file is unchanged."""
     Store(file).close()
     with raw_database(file) as raw:
         raw.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
@@ -159,7 +159,7 @@ def test_a_newer_database_is_left_alone(file: Path) -> None:
     "content", [b"not a database at all, but long enough to be one" * 40, b"SQLite format 3\x00"]
 )
 def test_what_is_no_database_is_named_and_left_alone(file: Path, content: bytes) -> None:
-    """Broken: a file of somebody else's would be overwritten."""
+    """A file that is not a database is refused and unchanged."""
     file.parent.mkdir()
     file.write_bytes(content)
     with pytest.raises(StoreError):
@@ -168,7 +168,7 @@ def test_what_is_no_database_is_named_and_left_alone(file: Path, content: bytes)
 
 
 def test_another_programs_database_is_left_alone(file: Path) -> None:
-    """Broken: its tables would get ours beside them."""
+    """A database of another program is refused."""
     file.parent.mkdir()
     with raw_database(file) as raw:
         raw.execute("CREATE TABLE theirs (x)")
@@ -177,7 +177,7 @@ def test_another_programs_database_is_left_alone(file: Path) -> None:
 
 
 def test_migrations_run_in_order_and_whole(tmp_path: Path) -> None:
-    """Broken: a step that fails would leave half of itself, and the next start would find neither version."""
+    """Migrations run in order, and one that fails is rolled back as a whole."""
     with closing(connect(tmp_path / "a.db")) as connection:
         steps = (
             *schema.MIGRATIONS,
@@ -200,14 +200,14 @@ def test_a_folder_without_permission_has_a_next_step(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """Broken: a read-only home would end every chat with a traceback."""
+    """A folder that cannot be made raises a StoreError with "cannot be written"."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be written"):
         Store(tmp_path / "file" / "conversations.db")
 
 
 def test_two_writers_lose_nothing(file: Path, open_store: OpenStore) -> None:
-    """Broken: two windows would overwrite each other's turns, or fail with 'database is locked'."""
+    """Two processes that write at the same time keep all their turns."""
     Store(file).close()
     code = (
         "import sys; from pathlib import Path; from hermes_cli.store.store import Store;"
@@ -225,7 +225,7 @@ def test_two_writers_lose_nothing(file: Path, open_store: OpenStore) -> None:
 
 @pytest.mark.slow
 def test_a_long_conversation_can_be_removed(file: Path, open_store: OpenStore) -> None:
-    """Nothing of 1,000 turns or more could ever be deleted again."""
+    """A conversation of 1,200 turns is removed from the search and from the file."""
     store = open_store(file)
     number, parent = store.begin([], ""), None
     for n in range(1200):
@@ -237,7 +237,7 @@ def test_a_long_conversation_can_be_removed(file: Path, open_store: OpenStore) -
 
 
 def test_what_was_removed_elsewhere_is_told(file: Path, open_store: OpenStore) -> None:
-    """A reply would be written to nobody, and the person believe that it is kept."""
+    """Every change to a conversation that another window removed raises a StoreError."""
     store, other = open_store(file), open_store(file)
     number = store.begin([], "")
     message = store.add(number, None, Message(USER, "q"))
@@ -255,7 +255,7 @@ def test_what_was_removed_elsewhere_is_told(file: Path, open_store: OpenStore) -
 
 
 def test_names_in_any_script_and_case(file: Path, open_store: OpenStore) -> None:
-    """A title would be found only as it was typed, umlauts and all."""
+    """Names match in any case, also with umlauts."""
     store = open_store(file)
     number = store.begin([], "")
     store.rename(number, "Ärger im Büro")
@@ -264,7 +264,7 @@ def test_names_in_any_script_and_case(file: Path, open_store: OpenStore) -> None
 
 
 def test_a_conversation_begins_with_its_turns_or_not_at_all(file: Path, open_store: OpenStore) -> None:
-    """A crash in between would leave an empty conversation, with which -c goes on."""
+    """If `begin_with` fails, it leaves no conversation; otherwise it keeps all turns and the claim."""
     store = open_store(file)
     in_the_way = file.with_name("claims")
     in_the_way.write_text("a file")
@@ -278,7 +278,7 @@ def test_a_conversation_begins_with_its_turns_or_not_at_all(file: Path, open_sto
 
 
 def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, list[StoredMessage]]:
-    """Return a conversation whose messages, 1, 2 and so on, hang under these parents."""
+    """Return a conversation whose messages 1, 2, … have these parents."""
     messages = [
         StoredMessage(n, 9, parent, USER, f"m{n}", State.COMPLETE, 100.0 + n)
         for n, parent in enumerate(parents, 1)
@@ -289,7 +289,7 @@ def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, li
 
 
 def test_whole_trees_are_adopted(file: Path, open_store: OpenStore) -> None:
-    """Broken: an import would lose branches, times or the place where the conversation stands."""
+    """Adopted conversations keep their branches, times, opening, name and leaf."""
     store = open_store(file)
     own = store.begin([], "")
     store.add(own, None, Message(USER, "own"))
@@ -307,7 +307,7 @@ def test_whole_trees_are_adopted(file: Path, open_store: OpenStore) -> None:
 
 
 def test_nothing_is_adopted_where_one_cannot_be(file: Path, open_store: OpenStore) -> None:
-    """Broken: an import that fails in its middle would leave half of itself."""
+    """If one conversation is invalid, none is adopted."""
     store = open_store(file)
     with pytest.raises(KeyError):
         store.adopt([tree(None, 1, leaf=2), tree(None, 7, leaf=1)])
@@ -315,7 +315,7 @@ def test_nothing_is_adopted_where_one_cannot_be(file: Path, open_store: OpenStor
 
 
 def test_what_grew_elsewhere_is_stopped_here(file: Path, open_store: OpenStore) -> None:
-    """Broken: an imported reply would wait for ever for a model that writes somewhere else."""
+    """An adopted reply that is still partial is stored as stopped, and a time of 0 becomes the present."""
     store = open_store(file)
     conversation, messages = tree(None, leaf=1)
     growing = dataclasses.replace(messages[0], role=ASSISTANT, state=State.PARTIAL, created=0.0)

@@ -1,4 +1,4 @@
-"""The store beside plain dicts, whatever is done to both, in whatever order."""
+"""Tests of the store against plain dicts, with random operations in any order."""
 
 import tempfile
 from pathlib import Path
@@ -16,7 +16,7 @@ USER = Role.USER
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Drives the store beside plain dicts: add, edit, end, fork, move, remove, close, crash and reopen."""
+    """Run the same operations (add, edit, fork, move, remove, reopen) on the store and on plain dicts."""
 
     conversations = Bundle("conversations")
     messages = Bundle("messages")
@@ -40,7 +40,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=messages, conversation=conversations, text=st.text(max_size=20), partial=st.booleans())
     def add(self, conversation: int, text: str, partial: bool) -> int:  # noqa: FBT001 - drawn
-        """Add a message where the conversation stands."""
+        """Add a message after the conversation's leaf."""
         if conversation not in self.leaves:
             return -1
         text = text.encode("utf-8", "replace").decode()
@@ -53,7 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=messages, message=messages, text=st.text("abc", max_size=5))
     def edit(self, message: int, text: str) -> int:
-        """Say something else in place of a message."""
+        """Add an alternative to a message."""
         if message not in self.nodes:
             return -1
         conversation, parent, _, _ = self.nodes[message]
@@ -64,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=conversations, conversation=conversations)
     def fork(self, conversation: int) -> int:
-        """Go on in a copy of the visible path."""
+        """Fork the visible path into another conversation."""
         if conversation not in self.leaves:
             return -1
         path, at = list[int](), self.leaves[conversation]
@@ -81,7 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(message=messages, text=st.text("abc", max_size=5), state=st.sampled_from(State))
     def end(self, message: int, text: str, state: State) -> None:
-        """Write an end of a message."""
+        """Set the final text and state of a message."""
         if message in self.nodes:
             conversation, parent, _, _ = self.nodes[message]
             self.store.end(message, text, state, Made())
@@ -89,21 +89,21 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(message=messages)
     def move(self, message: int) -> None:
-        """Stand somewhere else in the tree."""
+        """Move to another message of the tree."""
         if message in self.nodes:
             self.store.move(self.nodes[message][0], message)
             self.leaves[self.nodes[message][0]] = message
 
     @rule(conversation=conversations)
     def remove(self, conversation: int) -> None:
-        """Delete a conversation."""
+        """Remove a conversation."""
         assert self.store.remove([conversation]) == (conversation in self.leaves)
         self.leaves.pop(conversation, None)
         self.nodes = {n: node for n, node in self.nodes.items() if node[0] != conversation}
 
     @rule(closed=st.booleans())
     def reopen(self, closed: bool) -> None:  # noqa: FBT001 - drawn
-        """Open the file anew, with or without having closed it."""
+        """Open the file again, with or without closing it first."""
         if closed:
             self.store.close()
         else:
@@ -112,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_trees_are_equal(self) -> None:
-        """Broken: a turn would be lost, doubled or hung elsewhere."""
+        """The store has the same conversations, leaves and messages as the dicts."""
         if not hasattr(self, "leaves"):
             return
         found = {one.id: one.leaf for one in self.store.conversations()}

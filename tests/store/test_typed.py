@@ -1,4 +1,4 @@
-"""What was typed at the prompt: prompt_toolkit's own file, of which entries can be taken out."""
+"""Tests of the file of typed lines: prompt_toolkit's format, from which entries can be removed."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def read(path: Path) -> list[str]:
 def test_what_is_forgotten_is_gone_and_the_rest_is_as_it_was(
     tmp_path: Path, texts: list[str], data: st.DataObject
 ) -> None:
-    """A forgotten turn would come back with the arrow key, or take its neighbours along."""
+    """`forget` removes the given entries, and all others stay as they were."""
     path = tmp_path / "history"
     path.unlink(missing_ok=True)
     typed.make(path)
@@ -36,7 +36,7 @@ def test_what_is_forgotten_is_gone_and_the_rest_is_as_it_was(
 
 
 def test_it_reads_what_prompt_toolkit_wrote(tmp_path: Path) -> None:
-    """Entries of an earlier hermes could not be forgotten."""
+    """Entries that prompt_toolkit wrote can be removed, and their text is not in the file."""
     path = tmp_path / "history"
     FileHistory(str(path)).store_string("first\nof two lines")
     FileHistory(str(path)).store_string("second")
@@ -47,7 +47,7 @@ def test_it_reads_what_prompt_toolkit_wrote(tmp_path: Path) -> None:
 
 
 def test_it_is_private(tmp_path: Path) -> None:
-    """Everybody on the machine could read what was said."""
+    """The file has mode 0600 and its folder 0700."""
     path = tmp_path / "state" / "history"
     typed.make(path)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -55,7 +55,7 @@ def test_it_is_private(tmp_path: Path) -> None:
 
 
 def test_two_windows_and_one_that_forgets(tmp_path: Path) -> None:
-    """Entries of one window would be cut into by another's, or lost while a third one forgets."""
+    """Entries that two processes add while a third one removes others are all kept whole."""
     path = tmp_path / "history"
     typed.make(path)
     program = (

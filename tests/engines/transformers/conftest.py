@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """A tiny model is computed faster by one thread, and much faster where the other processor is busy."""
+    """Limit torch to one thread: faster for a tiny model, and much faster if the other processor is busy."""
     torch.set_num_threads(1)
 
 
@@ -30,7 +30,7 @@ def mistral_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def mistral(mistral_folder: Path) -> Any:
-    """The same in float32, as transformers itself loads it."""
+    """The tiny Mistral in float32, as transformers itself loads it."""
     loader: Any = AutoModelForCausalLM
     return loader.from_pretrained(mistral_folder, dtype=torch.float32).eval()
 
@@ -49,7 +49,7 @@ def starter_weights(starter_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def mistral_engine(mistral: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
-    """An engine over the tiny Mistral, with room for 1,024 tokens."""
+    """An engine over the tiny Mistral, with a context window of 1,024 tokens."""
     return engine_over(mistral, mistral_vocabulary)
 
 
@@ -62,7 +62,7 @@ def engine_over(
 
 
 class Failure:
-    """Breaks the evaluation in the middle of the model: in `layer`, `times` times, after `spared` calls."""
+    """Raise `error` in the middle of the model: in `layer`, `times` times, after `spared` calls."""
 
     def __init__(self, model: Any, layer: int, error: BaseException, times: int = 1, spared: int = 0) -> None:
         self.left, self.spared = times, spared

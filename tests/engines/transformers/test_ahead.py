@@ -1,8 +1,8 @@
-"""Decoding ahead: the ids of the step at a time, whatever ends an answer or stands in the way.
+"""Tests of decoding ahead: the ids are those of one step at a time, however an answer ends.
 
-Steps are recorded as calls here: the code is that of a card, only that nothing is captured. The model
-computes in 64 bits: attention with a mask rounds otherwise than without, and in 32 bits that moved an id now
-and then.
+Steps are recorded as plain calls here: the code is the same as on a GPU, but nothing is captured. The model
+computes in float64: attention with a mask rounds differently than without one, and in float32 that changed
+an id now and then.
 """
 
 import copy
@@ -32,7 +32,7 @@ FULL = torch.OutOfMemoryError("CUDA out of memory.")
 
 
 class Calls:
-    """Records steps as calls, and counts what was recorded and taken again."""
+    """Record steps as calls, and count the recordings and the replays."""
 
     def __init__(self) -> None:
         self.recorded = self.taken = 0
@@ -73,7 +73,7 @@ def exact(mistral: Any) -> Any:
 
 @pytest.fixture
 def calls() -> Calls:
-    """A recorder."""
+    """A recorder that counts."""
     return Calls()
 
 
@@ -85,7 +85,7 @@ def ahead(exact: Any, mistral_vocabulary: Vocabulary, calls: Calls) -> Transform
 
 @pytest.fixture
 def plain(exact: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
-    """The same, a step at a time."""
+    """The same engine, decoding one step at a time."""
     return engine_over(exact, mistral_vocabulary)
 
 
@@ -98,7 +98,7 @@ def plain(exact: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
 def test_a_long_answer_is_that_of_a_step_at_a_time(
     ahead: TransformersEngine, plain: TransformersEngine, calls: Calls, options: GenerationOptions
 ) -> None:
-    """It would differ at the end of a window, of a span or of a block of random numbers."""
+    """A long answer has the ids of one step at a time, past the end of a span and of a block of draws."""
     long = GenerationOptions(
         **{name: getattr(options, name) for name in options.__slots__} | {"max_tokens": FIRST_SPAN + 90}
     )
@@ -131,7 +131,7 @@ OPTIONS = st.builds(
 def test_any_talk_is_that_of_a_step_at_a_time(
     exact: Any, mistral_vocabulary: Vocabulary, turns: list[tuple[GenerationOptions, int, bool]]
 ) -> None:
-    """Options that change between turns, stops and retries would leave another cache, or choose other ids."""
+    """Any options, stops and retries give the text, ids, usage and cache of one step at a time."""
     engines = [engine_over(exact, mistral_vocabulary, record=record) for record in (Calls(), None)]
     talk = TALK
     for options, stopped_after, retried in turns:
@@ -152,7 +152,7 @@ def test_any_talk_is_that_of_a_step_at_a_time(
 
 
 def test_what_was_decoded_past_the_end_is_discarded(ahead: TransformersEngine, calls: Calls) -> None:
-    """The next turn would be evaluated behind tokens that nobody saw, or all of it anew."""
+    """Tokens decoded past a stop string are dropped from the cache, and the next answer is unchanged."""
     whole, _ = said(ahead)
     stop = whole[len(whole) // 2 : len(whole) // 2 + 4]
     calls.taken = 0
@@ -160,7 +160,7 @@ def test_what_was_decoded_past_the_end_is_discarded(ahead: TransformersEngine, c
     text, done = said(ahead, options)
     assert text == whole[: whole.index(stop)]
     made = done.usage.completion_tokens
-    assert made <= calls.taken + 1 <= made + IN_FLIGHT - 1  # the first is a step by itself
+    assert made <= calls.taken + 1 <= made + IN_FLIGHT - 1  # the first is a separate step
     prompt = [token.id for token in ahead.prompt_tokens(TALK.messages)]
     assert held(ahead)[: len(prompt)] == prompt
     assert len(held(ahead)) == len(prompt) + made - 1
@@ -168,7 +168,7 @@ def test_what_was_decoded_past_the_end_is_discarded(ahead: TransformersEngine, c
 
 
 def test_no_step_is_taken_past_max_tokens(ahead: TransformersEngine, calls: Calls) -> None:
-    """The cache would be written past its end where the window is full."""
+    """An answer of 24 tokens takes 23 recorded steps, none past max_tokens."""
     said(ahead)
     calls.taken = 0
     said(ahead)
@@ -176,7 +176,7 @@ def test_no_step_is_taken_past_max_tokens(ahead: TransformersEngine, calls: Call
 
 
 def test_a_cancel_is_heard_within_a_token(ahead: TransformersEngine) -> None:
-    """What the device has in store would be shown after Ctrl-C."""
+    """After a cancel at most one more piece of text is shown, and a retry prefills one token."""
     said(ahead)
     cancel = Cancel()
     chunks = []
@@ -192,7 +192,7 @@ def test_a_cancel_is_heard_within_a_token(ahead: TransformersEngine) -> None:
 
 
 def test_the_step_is_recorded_behind_the_first_word(ahead: TransformersEngine, calls: Calls) -> None:
-    """Who waits for the first word would wait for the recording, too."""
+    """The first text comes before the step is recorded, and the step is recorded once."""
     recorded = [calls.recorded for chunk in ahead.stream(TALK.messages, GREEDY, Cancel()) if chunk.text]
     assert recorded[0] == 0
     assert set(recorded[1:]) == {1}
@@ -203,12 +203,12 @@ def test_the_step_is_recorded_behind_the_first_word(ahead: TransformersEngine, c
 def test_logits_that_are_no_numbers_end_the_answer(
     ahead: TransformersEngine, plain: TransformersEngine, exact: Any
 ) -> None:
-    """An endless run of one token would be shown, or an id that is none be evaluated."""
+    """NaN logits in mid-answer end it with an error after the correct text; the next answer is complete."""
     whole, _ = said(plain)
     text = ""
     answer = ahead.stream(TALK.messages, GREEDY, Cancel())
     hook = None
-    with pytest.raises(HermesError, match="overflowed"):  # noqa: PT012 - it breaks in the middle
+    with pytest.raises(HermesError, match="overflowed"):  # noqa: PT012 - the error comes in the middle of the loop
         for chunk in answer:
             text += chunk.text
             if len(text) > 20 and hook is None:
@@ -224,7 +224,7 @@ def test_logits_that_are_no_numbers_end_the_answer(
 def test_states_that_are_no_numbers_are_forgotten(
     ahead: TransformersEngine, plain: TransformersEngine, exact: Any
 ) -> None:
-    """No mask hides them: every later answer of the session would end with the same error."""
+    """After NaN states in a layer the cache is evaluated again, and the next answer is complete."""
     whole, _ = said(plain)
     said(ahead)
     for engine in (ahead, plain):
@@ -238,7 +238,7 @@ def test_states_that_are_no_numbers_are_forgotten(
 def test_what_lies_behind_the_cursor_does_no_harm(
     ahead: TransformersEngine, plain: TransformersEngine
 ) -> None:
-    """A step that was decoded past an end, and overflowed, would end the next answer with an error."""
+    """NaN values in the cache past its length do not change the next answer."""
     sampled = GenerationOptions(seed=4, temperature=1.5, max_tokens=24, loop_guard=0)
     whole, _ = said(plain, sampled)
     said(ahead, sampled)
@@ -254,7 +254,7 @@ def test_what_lies_behind_the_cursor_does_no_harm(
 def test_recording_leaves_the_states_as_they_were(
     exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine
 ) -> None:
-    """What is said would go on from the states of a step that was tried and refused."""
+    """A recording that is rejected leaves the same states in the cache as decoding without one."""
 
     def spoiled(step: Callable[[], None]) -> Callable[[], None]:
         def again() -> None:
@@ -275,7 +275,7 @@ def test_recording_leaves_the_states_as_they_were(
 
 
 def test_a_summary_between_two_answers_costs_no_recording(ahead: TransformersEngine, calls: Calls) -> None:
-    """A chat that condenses its old turns would record two steps for each of them."""
+    """Two alternating sets of options are recorded once each, and greedy options share one recording."""
     sampled = GenerationOptions(seed=1, max_tokens=8)
     for _ in range(3):
         said(ahead, sampled)
@@ -290,7 +290,7 @@ def test_a_summary_between_two_answers_costs_no_recording(ahead: TransformersEng
 def test_a_device_that_cannot_record_goes_on_as_before(
     exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine
 ) -> None:
-    """A model whose code cannot be captured could not be talked to at all."""
+    """If the device cannot record, the answer is decoded token by token and its statistics say why."""
 
     def refuse(_: Callable[[], None]) -> Callable[[], None]:
         raise RuntimeError("operation not permitted when stream is capturing\nsee the documentation")
@@ -304,7 +304,7 @@ def test_a_device_that_cannot_record_goes_on_as_before(
 
 
 def twice(step: Callable[[], None]) -> Callable[[], None]:
-    """Record a step so that it is taken for the next id, too."""
+    """Record a step so that a replay runs it twice."""
 
     def again() -> None:
         step()
@@ -314,7 +314,7 @@ def twice(step: Callable[[], None]) -> Callable[[], None]:
 
 
 def never(_: Callable[[], None]) -> Callable[[], None]:
-    """Record nothing: what is taken again leaves everything as it was."""
+    """Record nothing: a replay changes nothing."""
     return lambda: None
 
 
@@ -322,7 +322,7 @@ def never(_: Callable[[], None]) -> Callable[[], None]:
 def test_a_recorded_step_with_other_logits_is_not_used(
     exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine, record: Recorder
 ) -> None:
-    """A card or a model whose recording goes wrong would talk nonsense, and nobody know why."""
+    """A recorded step with other logits than the plain step is not used, and the answer is correct."""
     engine = engine_over(exact, mistral_vocabulary, record=record)
     text, done = said(engine)
     assert text == said(plain)[0]
@@ -334,7 +334,7 @@ def test_a_recorded_step_with_other_logits_is_not_used(
 def test_a_step_that_fails_is_taken_by_itself(
     ahead: TransformersEngine, plain: TransformersEngine, exact: Any, error: Exception
 ) -> None:
-    """The answer would end where a step by itself, or less in the memory, still helps."""
+    """If a recorded step fails, it is taken as a plain step, and the answer is unchanged."""
     whole, _ = said(plain)
     said(ahead)
     with Failure(exact, 2, error, spared=8):
@@ -347,7 +347,7 @@ def test_a_step_that_fails_is_taken_by_itself(
 def test_ctrl_c_in_a_step_leaves_the_cache_whole(
     ahead: TransformersEngine, plain: TransformersEngine, exact: Any
 ) -> None:
-    """Every later answer would be wrong."""
+    """After Ctrl-C in a recorded step the cache is consistent, and the next answer is correct."""
     said(ahead)
     with Failure(exact, 2, KeyboardInterrupt(), spared=8), pytest.raises(KeyboardInterrupt):
         said(ahead)
@@ -358,7 +358,7 @@ def test_ctrl_c_in_a_step_leaves_the_cache_whole(
 def test_what_needs_words_is_decided_on_the_host_and_says_so(
     ahead: TransformersEngine, plain: TransformersEngine, calls: Calls
 ) -> None:
-    """A ban or DRY would be ignored for the sake of speed."""
+    """With a ban the ids are chosen on the host without recorded steps, and the completion has the reason."""
     whole, _ = said(plain)
     options = GenerationOptions(
         temperature=0, repetition_penalty=1, max_tokens=24, loop_guard=0, ban=(whole[3:6],)
@@ -384,7 +384,7 @@ def test_a_model_that_cannot_is_not_tried(
     about: dict[str, object],
     reason: str,
 ) -> None:
-    """A capture over two cards would fail in ways that a card does not recover from."""
+    """For a model on several devices or with 8-bit layers no step is recorded, and the reason is reported."""
     for name, value in about.items():
         monkeypatch.setattr(exact, name, value, raising=False)
     calls = Calls()

@@ -1,4 +1,4 @@
-"""The choice of an id, with tensors alone. Its frequencies are in test_sampling.py."""
+"""Tests of the choice of an id, with tensors alone. Its frequencies are tested in test_sampling.py."""
 
 import math
 
@@ -13,11 +13,11 @@ from tests.engines.transformers.conftest import CPU
 
 OPEN = GenerationOptions(temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1)
 LAST_DRAW = 1 - 2**-24
-"""The largest number below 1 that float32 holds: torch.rand gives no larger one."""
+"""The largest number below 1 that float32 holds: torch.rand returns none larger."""
 
 
 def chosen(options: GenerationOptions, probabilities: list[float], draw: float, chance: float = 0) -> int:
-    """Return the id that is chosen where ids have these probabilities."""
+    """Return the id that is chosen if the ids have these probabilities."""
     scores = torch.tensor(probabilities).log()
     return int(Choice.by(options).chosen(scores, torch.tensor([draw, chance])))
 
@@ -26,7 +26,7 @@ def chosen(options: GenerationOptions, probabilities: list[float], draw: float, 
     ("draw", "token"), [(0, 1), (0.19, 1), (0.21, 2), (0.69, 2), (0.71, 4), (LAST_DRAW, 4)]
 )
 def test_a_draw_falls_where_the_probabilities_say(draw: float, token: int) -> None:
-    """By hand: 0, 0.2, 0.5, 0, 0.3, 0. Ids that cannot come stand at both ends and between."""
+    """By hand: 0, 0.2, 0.5, 0, 0.3, 0. Ids of probability 0 are at both ends and in between."""
     assert chosen(OPEN, [0, 0.2, 0.5, 0, 0.3, 0], draw) == token
 
 
@@ -47,7 +47,7 @@ UNIT = st.one_of(st.just(0.0), st.just(LAST_DRAW), st.floats(0, LAST_DRAW, width
 def test_what_cannot_come_is_never_chosen(
     options: GenerationOptions, scores: list[float], draw: float, chance: float
 ) -> None:
-    """A banned id, or one past the vocabulary, would be said once in a billion tokens."""
+    """An id with a logit of minus infinity is never chosen, whatever the options and the draw."""
     token = int(Choice.by(options).chosen(torch.tensor(scores), torch.tensor([draw, chance])))
     assert scores[token] > -math.inf
 
@@ -61,13 +61,13 @@ def test_an_id_counts_as_said_once() -> None:
 
 
 def test_greedy_choices_are_one() -> None:
-    """A change of top-p at temperature 0 would have a card record its steps anew."""
+    """Greedy choices are equal whatever their top-p and seed, so that a GPU records one step for all."""
     greedy = {Choice.by(GenerationOptions(temperature=0, top_p=p, seed=s)) for p, s in [(0.1, 1), (0.9, 2)]}
     assert len(greedy) == 1
 
 
 def test_draws_follow_from_the_seed_and_the_place() -> None:
-    """An answer would depend on how many of its random numbers were drawn at once."""
+    """A random number depends on the seed and its position only, not on the order of the draws."""
     late, early = Draws(7, CPU), Draws(7, CPU)
     last = late.at(3 * BLOCK + 5)
     for place in (0, 1, BLOCK - 1, BLOCK, 3 * BLOCK + 5):

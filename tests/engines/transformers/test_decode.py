@@ -1,4 +1,4 @@
-"""The decoder: the same logits as one pass over everything, whatever was reused, rewound or broken off."""
+"""Tests of the decoder: after reuse, truncation or a failure, its logits are those of a single pass."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ IDS = torch.randint(0, 32_000, (300,), generator=torch.Generator().manual_seed(1
 
 
 def fill(made: Decoder, ids: list[int]) -> None:
-    """Prefill to the end."""
+    """Prefill all ids."""
     for _ in made.prefill(ids):
         pass
 
 
 def one_pass(model: Any, ids: list[int]) -> torch.Tensor:
-    """Return the logits of every position, by transformers alone."""
+    """Return the logits of every position, computed by transformers alone."""
     with torch.inference_mode():
         logits: torch.Tensor = model(torch.tensor([ids])).logits[0]
     return logits
@@ -40,7 +40,7 @@ def decoder(model: Any, chunk: int = 1024) -> Decoder:
 
 
 def counted(model: Any) -> tuple[list[int], Any]:
-    """Return a list that gets the number of ids of each evaluation, and the hook to remove."""
+    """Return a list that receives the number of ids of each evaluation, and the hook to remove."""
     seen: list[int] = []
 
     def look(_: Any, __: Any, given: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ def counted(model: Any) -> tuple[list[int], Any]:
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1024])
 def test_every_step_has_the_logits_of_one_pass(mistral: Any, chunk: int) -> None:
-    """The answers would differ from the model's own, at the latest past its sliding window of 64."""
+    """With any chunk size, every step has the logits of one pass, also past the sliding window of 64."""
     reference = one_pass(mistral, IDS)
     made = decoder(mistral, chunk)
     assert list(made.prefill(IDS[:200]))[-1] == 200
@@ -62,7 +62,7 @@ def test_every_step_has_the_logits_of_one_pass(mistral: Any, chunk: int) -> None
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 290), st.integers(1, 120), st.integers(0, 10_000)), max_size=6))
 def test_any_history_of_edits_gives_the_same_logits(mistral: Any, edits: list[tuple[int, int, int]]) -> None:
-    """A retry, an undo or an edit, also back across the window, would poison the cache."""
+    """After any sequence of edits, also across the sliding window, the logits are those of one pass."""
     made = decoder(mistral, 33)
     prompt = IDS[:120]
     for place, count, seed in edits:
@@ -77,7 +77,7 @@ def test_any_history_of_edits_gives_the_same_logits(mistral: Any, edits: list[tu
 
 
 def test_only_new_ids_are_evaluated(mistral: Any) -> None:
-    """Every turn would cost as much as the whole conversation."""
+    """After an edit only the ids from the first change on are evaluated, in chunks."""
     seen, hook = counted(mistral)
     made = decoder(mistral, 64)
     fill(made, IDS[:150])
@@ -90,7 +90,7 @@ def test_only_new_ids_are_evaluated(mistral: Any) -> None:
 
 
 def test_a_cancelled_prefill_keeps_what_was_done(mistral: Any) -> None:
-    """Ctrl-C in a long prompt would be noticed at its end, or throw the work away."""
+    """A prefill that stops between two chunks keeps the chunks that are done."""
     made = decoder(mistral, 32)
     for done in made.prefill(IDS[:200]):
         if done == 64:
@@ -106,12 +106,12 @@ FULL_ELSEWHERE = [
     RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB)"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]
-"""As the CPU's allocator, Metal and cuBLAS say it: torch has no exception for these."""
+"""The messages of the CPU's allocator, Metal and cuBLAS: torch has no exception type for these."""
 
 
 @pytest.mark.parametrize("full", FULL_ELSEWHERE, ids=["cpu", "metal", "cublas"])
 def test_memory_that_runs_out_on_other_devices(mistral: Any, full: RuntimeError) -> None:
-    """Only CUDA's own exception would be told apart from a device that fails."""
+    """Out of memory on other devices is handled like CUDA's: a retry, then a ResourcesExhausted."""
     made = decoder(mistral, 64)
     with Failure(mistral, 1, full):
         assert list(made.prefill(IDS[:100]))[-1] == 100
@@ -123,7 +123,7 @@ def test_memory_that_runs_out_on_other_devices(mistral: Any, full: RuntimeError)
 
 
 class FullAt(TorchFunctionMode):
-    """Has no memory for the buffer that is asked for as number `number`, counted from 1."""
+    """Raise FULL when the buffer number `number`, counted from 1, is allocated."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class FullAt(TorchFunctionMode):
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 7])
 def test_memory_that_runs_out_while_the_cache_grows(mistral: Any, number: int) -> None:
-    """The keys would have room for more tokens than the values, and the next step write past the end."""
+    """If memory runs out while the cache grows, the ids stay as they were and the next step is correct."""
     made = Decoder(mistral, CPU, 1024)
     ids = [*IDS, *IDS]
     fill(made, ids[:512])
@@ -151,7 +151,7 @@ def test_memory_that_runs_out_while_the_cache_grows(mistral: Any, number: int) -
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), FULL])
 def test_a_step_that_breaks_off_leaves_the_cache_whole(mistral: Any, error: BaseException) -> None:
-    """Two of four layers would hold a token that the others do not, and every later answer be wrong."""
+    """After a step that fails in the middle of the layers, the next step has the correct logits."""
     made = decoder(mistral)
     fill(made, IDS[:100])
     times = 1 if isinstance(error, KeyboardInterrupt) else 99
@@ -163,7 +163,7 @@ def test_a_step_that_breaks_off_leaves_the_cache_whole(mistral: Any, error: Base
 
 
 def test_out_of_memory_in_a_step_is_tried_once_more_with_less(mistral: Any) -> None:
-    """One full card at the wrong moment would end the answer."""
+    """A step that runs out of memory once is repeated with smaller chunks and gives the same logits."""
     made = decoder(mistral, 64)
     fill(made, IDS[:100])
     with Failure(mistral, 1, FULL):
@@ -173,7 +173,7 @@ def test_out_of_memory_in_a_step_is_tried_once_more_with_less(mistral: Any) -> N
 
 
 def test_out_of_memory_in_the_prefill_goes_on_in_smaller_chunks(mistral: Any) -> None:
-    """A long prompt would fail where a slower prefill fits."""
+    """A prefill that runs out of memory goes on in smaller chunks and gives the same logits."""
     made = decoder(mistral, 128)
     with Failure(mistral, 3, FULL):
         assert list(made.prefill(IDS[:200]))[-1] == 200
@@ -183,7 +183,7 @@ def test_out_of_memory_in_the_prefill_goes_on_in_smaller_chunks(mistral: Any) ->
 
 
 def test_no_memory_at_all_is_said_with_the_next_step(mistral: Any) -> None:
-    """A traceback of torch's would reach the screen."""
+    """If no chunk fits in memory, a ResourcesExhausted suggests --context; a later prefill works."""
     made = decoder(mistral, 64)
     with Failure(mistral, 0, FULL, times=99), pytest.raises(ResourcesExhausted) as caught:
         fill(made, IDS[:100])
@@ -193,7 +193,7 @@ def test_no_memory_at_all_is_said_with_the_next_step(mistral: Any) -> None:
 
 
 def test_a_device_that_fails_is_named(mistral: Any) -> None:
-    """The person would read a CUDA error code and not know that the conversation is safe."""
+    """An error of the device is raised as a HermesError with the device's message."""
     made = decoder(mistral)
     gone = RuntimeError("CUDA error: unspecified launch failure")
     with Failure(mistral, 0, gone), pytest.raises(HermesError, match="launch failure"):
@@ -201,7 +201,7 @@ def test_a_device_that_fails_is_named(mistral: Any) -> None:
 
 
 def test_the_buffers_grow_by_doubling(mistral: Any) -> None:
-    """Every token would copy the whole cache, as transformers' DynamicCache does."""
+    """The buffers grow by doubling: 1,200 tokens cause two copies."""
     made = Decoder(mistral, CPU, 4096)
     copies = 0
     before = None
@@ -216,7 +216,7 @@ def test_the_buffers_grow_by_doubling(mistral: Any) -> None:
 
 
 def test_a_sliding_layer_shows_its_window_only(mistral: Any) -> None:
-    """Attention past the window would cost, and see, more than the model was trained for."""
+    """A sliding layer has an attention mask of its window's size and keeps the states of all tokens."""
     made = decoder(mistral)
     fill(made, IDS)
     layer = made.cache.layers[0]

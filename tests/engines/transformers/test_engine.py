@@ -1,4 +1,4 @@
-"""The engine over a tiny Mistral: transformers' own answers, at the price of the new tokens only."""
+"""Tests of the engine over a tiny Mistral: transformers' own answers, and only new tokens evaluated."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def said(
 
 
 def generated(engine: TransformersEngine, talk: Conversation, done: Completion) -> list[int]:
-    """Return the ids that were generated, by the record of the turn."""
+    """Return the ids that were generated, from the turn's recorded ids."""
     assert done.turn_ids is not None
     opening = engine._vocabulary.chatml.open_turn_ids(talk.messages)
     return list(done.turn_ids.ids[len(opening) :])
@@ -61,7 +61,7 @@ def library_ids(model: Any, prompt: list[int], count: int, **settings: Any) -> l
 def test_greedy_ids_are_those_of_generate(
     mistral: Any, mistral_vocabulary: Vocabulary, penalty: float
 ) -> None:
-    """The answers would not be the model's own; with and without reuse, past the window of 64."""
+    """Greedy ids are those of `generate`, with and without reuse, past the sliding window of 64."""
     options = GenerationOptions(temperature=0, repetition_penalty=penalty, max_tokens=60, loop_guard=0)
     engine = engine_over(mistral, mistral_vocabulary)
     talk = TALK
@@ -78,7 +78,7 @@ def test_greedy_ids_are_those_of_generate(
 def test_every_turn_prefills_what_is_new_and_nothing_else(
     mistral: Any, mistral_vocabulary: Vocabulary
 ) -> None:
-    """A stop, a retry, an undo or an edit would cost the whole conversation again."""
+    """Over 20 turns with stops, retries, undos and edits, only ids outside of the cache are evaluated."""
     engine = engine_over(mistral, mistral_vocabulary)
     held: list[int] = []
     talk = TALK
@@ -103,25 +103,25 @@ def test_every_turn_prefills_what_is_new_and_nothing_else(
 
 
 def next_turn(turn: int, talk: Conversation, answer: Message) -> Conversation:
-    """Return what is asked next: mostly a question more, but also a retry, an undo, and an edit."""
+    """Return the next conversation: mostly one more question, but also a retry, an undo, and an edit."""
     asked = Message(Role.USER, f"Question {turn}: what of the {'wind and the ' * (turn % 7)}sea?")
     if turn % 7 == 2:
         return talk  # a retry: the same prompt again
     if turn % 7 == 3:
-        return Conversation((*talk.messages[:-1], asked))  # an undo, and something else instead
+        return Conversation((*talk.messages[:-1], asked))  # an undo, and another question instead
     if turn % 7 == 4:
         return Conversation((*talk.messages[:-3], asked))  # an edit of the turn before
     return talk.add(answer, asked)
 
 
 def common(one: list[int], other: list[int]) -> int:
-    """Return how many ids the two begin with alike."""
+    """Return the length of the common prefix of two lists of ids."""
     differ = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differ, min(len(one), len(other)))
 
 
 class Evaluated:
-    """Counts the ids that a model evaluates."""
+    """Count the ids that a model evaluates."""
 
     def __init__(self, model: Any) -> None:
         self.ids = 0
@@ -138,7 +138,7 @@ class Evaluated:
 
 
 def test_a_retry_with_the_same_seed_says_the_same(mistral_engine: TransformersEngine) -> None:
-    """The numbers of a reused cache would differ from those of a prefilled one, and the answer with them."""
+    """Two answers with the same seed are the same, although the second one reuses the cache."""
     options = GenerationOptions(seed=4, temperature=1.2, max_tokens=30)
     talk = Conversation((Message(Role.USER, "Something that was never asked before."),))
     assert said(mistral_engine, talk, options)[0] == said(mistral_engine, talk, options)[0]
@@ -147,7 +147,7 @@ def test_a_retry_with_the_same_seed_says_the_same(mistral_engine: TransformersEn
 def test_a_banned_phrase_is_never_said_and_the_rest_is_what_the_model_says(
     mistral: Any, mistral_vocabulary: Vocabulary
 ) -> None:
-    """A ban would leak, or leave a cache that no longer belongs to the text."""
+    """A banned phrase is not in the answer, the text before it is unchanged, and the cache stays correct."""
     engine = engine_over(mistral, mistral_vocabulary)
     chunks = [chunk.text for chunk in engine.stream(TALK.messages, GREEDY, Cancel())]
     begun = "".join(chunks[:4])
@@ -161,7 +161,7 @@ def test_a_banned_phrase_is_never_said_and_the_rest_is_what_the_model_says(
 
 
 def test_a_ban_of_a_single_letter_costs_no_second_try(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
-    """Each token with the letter would be evaluated, unsaid and evaluated again: thousands for a sentence."""
+    """A ban of one letter leaves it out in any case, and no token is evaluated twice."""
     engine = engine_over(mistral, mistral_vocabulary)
     with Evaluated(mistral) as evaluated:
         text, done = said(engine, TALK, GenerationOptions(**{**as_dict(GREEDY), "ban": ("E",)}))
@@ -175,20 +175,20 @@ def as_dict(options: GenerationOptions) -> dict[str, Any]:
 
 
 def test_an_answer_that_repeats_itself_is_ended(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
-    """A small model would fill its whole context with one line."""
+    """The loop guard ends an answer that repeats one token, after 24 repeats."""
     engine = engine_over(mistral, mistral_vocabulary)
     options = GenerationOptions(temperature=0, repetition_penalty=1, loop_guard=24)
     hook = mistral.get_decoder().norm.register_forward_hook(lambda _, __, output: torch.ones_like(output))
     _, done = said(engine, TALK, options)
     hook.remove()
     assert done.finish_reason is FinishReason.LOOP
-    assert done.usage.completion_tokens == 1 + 24  # the first says it, the others repeat it
+    assert done.usage.completion_tokens == 1 + 24  # the first token is new, the others repeat it
 
 
 def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(
     mistral: Any, mistral_vocabulary: Vocabulary
 ) -> None:
-    """The half of the answer that stood on the screen would be lost, and the session with it."""
+    """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     engine = engine_over(mistral, mistral_vocabulary)
     session = Session(engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
     full = torch.OutOfMemoryError("CUDA out of memory.")
@@ -204,7 +204,7 @@ def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(
 
 
 def test_memory_that_runs_out_once_changes_nothing(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
-    """One full moment would end, or change, the answer."""
+    """If memory runs out once, the answer is the same as without the failure."""
     engine = engine_over(mistral, mistral_vocabulary)
     plain, _ = said(engine, TALK)
     with Failure(mistral, 1, torch.OutOfMemoryError("CUDA out of memory."), spared=10):
@@ -216,7 +216,7 @@ def test_memory_that_runs_out_once_changes_nothing(mistral: Any, mistral_vocabul
 def test_ids_that_had_to_be_evaluated_again_are_not_counted_as_held(
     mistral: Any, mistral_vocabulary: Vocabulary
 ) -> None:
-    """`cached` would say that a turn was cheap which was not."""
+    """If the cache had to be evaluated again, its ids are not counted as cached."""
     engine = engine_over(mistral, mistral_vocabulary)
     text, done = said(engine, TALK)
     talk = TALK.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "Go on."))
@@ -228,7 +228,7 @@ def test_ids_that_had_to_be_evaluated_again_are_not_counted_as_held(
 def test_numbers_that_overflow_end_the_answer_with_words(
     mistral: Any, mistral_vocabulary: Vocabulary
 ) -> None:
-    """NaN would become an endless row of one token."""
+    """NaN logits end the answer with an error, and the next answer is correct."""
     engine = engine_over(mistral, mistral_vocabulary)
 
     def spoil(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
@@ -244,7 +244,7 @@ def test_numbers_that_overflow_end_the_answer_with_words(
 def keeping(
     model: Any, vocabulary: Vocabulary, kept: KeptPrefixes, weights: Path, precision: str = "fp32"
 ) -> TransformersEngine:
-    """Return a fresh engine that keeps its system prompts."""
+    """Return a new engine that keeps its system prompts."""
     facts = {"path": weights, "revision": None, "devices": ("cpu",), "precision": precision}
     plan = cast("Plan", SimpleNamespace(**facts, dtype="float32", quantisation=""))
     return TransformersEngine(
@@ -259,7 +259,7 @@ def keeping(
 def test_the_next_start_begins_with_the_system_prompt(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
-    """A persona would be prefilled at every start."""
+    """A second engine reads the kept system prompt and gives the same answer; no file has its text."""
     first, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
     assert done.usage.cached_tokens == 0
     system = mistral_vocabulary.chatml.system_ids(TALK.messages)
@@ -271,7 +271,7 @@ def test_the_next_start_begins_with_the_system_prompt(
 def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
-    """Going back to an earlier persona would prefill it again, and throw its file away."""
+    """A system prompt that is used again after another one is read from its file, and both files are kept."""
     engine = keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder)
     first, _ = said(engine, TALK)
     said(engine, Conversation((Message(Role.SYSTEM, "You are somebody else. " * 40), *TALK.messages[1:])))
@@ -284,7 +284,7 @@ def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
 def test_a_prompt_that_somebody_typed_is_not_kept(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
-    """A private system prompt would lie on the disk, as numbers, after the conversation was forgotten."""
+    """A system prompt that `wanted` rejects leaves no file; one that it accepts does."""
     typed = Conversation((Message(Role.SYSTEM, SYSTEM + " This is between us."), *TALK.messages[1:]))
     kept = KeptPrefixes(tmp_path, wanted=lambda system: system == SYSTEM)
     engine = keeping(mistral, mistral_vocabulary, kept, mistral_folder)
@@ -298,7 +298,7 @@ def test_a_prompt_that_somebody_typed_is_not_kept(
 def test_another_precision_or_prompt_does_not_find_it(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
-    """One model would begin with the numbers of another."""
+    """A kept prefix is not used for another precision or another system prompt."""
     said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
     _, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder, "bf16"), TALK)
     assert done.usage.cached_tokens == 0
@@ -310,7 +310,7 @@ def test_another_precision_or_prompt_does_not_find_it(
 def test_a_prompt_that_cannot_be_kept_is_no_fault_of_the_answers(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
-    """A full disk would turn a whole answer into a failure."""
+    """If the prefix cannot be kept, the answer is still complete."""
     (tmp_path / "prefixes").write_text("a file is in the way of the folder")
     engine = keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path / "prefixes"), mistral_folder)
     assert said(engine, TALK)[1].finish_reason is FinishReason.LENGTH
@@ -320,7 +320,7 @@ def test_a_prompt_that_cannot_be_kept_is_no_fault_of_the_answers(
 def test_a_damaged_file_is_computed_again(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path, damage: bytes
 ) -> None:
-    """A file cut short by a full disk would end every start of this persona."""
+    """A damaged prefix file is ignored and written again, and the answer is the same."""
     first, _ = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(damage)
@@ -330,7 +330,7 @@ def test_a_damaged_file_is_computed_again(
 
 
 def test_a_closed_engine_says_so(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
-    """A chat whose model is gone would fail with an AttributeError."""
+    """A closed engine can be closed again, and a question to it raises a HermesError."""
     engine = engine_over(mistral, mistral_vocabulary)
     engine.close()
     engine.close()

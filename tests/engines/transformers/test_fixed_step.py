@@ -1,4 +1,4 @@
-"""The step that a card records: it asks the host for nothing, whatever the kinds of its layers."""
+"""Tests of the step that a GPU records: it reads nothing from the host, for every kind of layer."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def random_model(config: Any, device: str, dtype: torch.dtype = torch.float32) -
 
 
 class Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
-    """Notes the devices of everything that is computed with."""
+    """Record the devices of all tensors in a computation."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -68,7 +68,7 @@ SAMPLED = GenerationOptions(xtc_probability=0.5, repetition_penalty=1.2)
 @pytest.mark.parametrize("options", [SAMPLED, GenerationOptions(temperature=0, top_k=0)])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_step_asks_the_host_for_nothing(config: Any, options: GenerationOptions) -> None:
-    """A card could not record it. The device `meta` has no values to ask for, and none may come from here."""
+    """A recorded step uses tensors of the device `meta` only, which has no values to read."""
     model = random_model(config, "meta", torch.bfloat16)
     cache = new_cache(config, 1024, whole=True)
     for layer in cache.layers:
@@ -83,7 +83,7 @@ def test_a_step_asks_the_host_for_nothing(config: Any, options: GenerationOption
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_the_ids_are_those_of_a_step_at_a_time(config: Any) -> None:
-    """A model with windows in some of its layers would see too much, or too little."""
+    """The recorded step gives the ids of one step at a time, also for models that mix kinds of attention."""
     model = random_model(config, "cpu", torch.float64)  # see test_ahead.py
     said = []
     for record in (None, Calls()):

@@ -1,4 +1,4 @@
-"""Loading: the precision that the plan names and no other, and every way in which it fails said in words."""
+"""Tests of loading a model: the precision is the plan's, and every failure has a message."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def copy_of(folder: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_weights_have_the_dtype_of_the_plan(mistral_folder: Path, precision: str) -> None:
-    """16 bits would be asked for and 32 loaded: twice the memory, in silence."""
+    """The parameters have the dtype of the plan and the device is the CPU."""
     model, device = load_model(plan_for(mistral_folder, precision))
     assert {p.dtype for p in model.parameters()} == {PRECISIONS[precision]}
     assert device.type == "cpu"
@@ -47,7 +47,7 @@ def test_the_weights_have_the_dtype_of_the_plan(mistral_folder: Path, precision:
 
 @pytest.mark.slow
 def test_four_bits_are_nf4_with_double_quantisation(mistral_folder: Path) -> None:
-    """The plan's sums would be wrong, or the answers worse than they need be."""
+    """4-bit layers are NF4 with double quantization, and the output layer is not quantized."""
     model, _ = load_model(plan_for(mistral_folder, "4bit"))
     linear = model.get_decoder().layers[0].mlp.up_proj
     assert type(linear).__name__ == "Linear4bit"
@@ -57,7 +57,7 @@ def test_four_bits_are_nf4_with_double_quantisation(mistral_folder: Path) -> Non
 
 
 def test_eight_bits_on_the_cpu_are_close_to_sixteen(mistral_folder: Path, mistral: Any) -> None:
-    """The answers would be worse for a speed that nobody asked for."""
+    """8-bit logits on the CPU are within 3 times bfloat16's rounding error, for one row and for many."""
     model, _ = load_model(plan_for(mistral_folder, "8bit"))
     assert isinstance(model.lm_head, Int8Linear)
     exact, sixteen = logits(mistral), logits(load_model(plan_for(mistral_folder, "bf16"))[0])
@@ -65,14 +65,14 @@ def test_eight_bits_on_the_cpu_are_close_to_sixteen(mistral_folder: Path, mistra
     assert (logits(model) - exact).abs().mean() < 3 * rounding
     one = torch.randn(1, 1, 64).bfloat16()
     layer = model.get_decoder().layers[0].mlp.up_proj
-    many = layer(one.expand(1, 9, 64))  # more rows than the kernel takes: the other way of computing
+    many = layer(one.expand(1, 9, 64))  # more rows than the kernel takes: the other code path
     torch.testing.assert_close(many[:, :1], layer(one), atol=0.02, rtol=0.02)
 
 
 def test_progress_is_told_and_nothing_else_is_printed(
     mistral_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Bars and warnings of three libraries would stand on the screen."""
+    """Loading reports its progress to the end and prints nothing."""
     seen: list[tuple[int, int]] = []
     load_model(plan_for(mistral_folder, "4bit"), lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 0
@@ -81,7 +81,7 @@ def test_progress_is_told_and_nothing_else_is_printed(
 
 
 def test_a_file_cut_short_is_named(mistral_folder: Path, tmp_path: Path) -> None:
-    """Half a download would end in a traceback of safetensors'."""
+    """A truncated weights file is refused with a hint at `hermes models show`."""
     plan = plan_for(mistral_folder)
     folder = copy_of(mistral_folder, tmp_path)
     weights = folder / "model.safetensors"
@@ -92,7 +92,7 @@ def test_a_file_cut_short_is_named(mistral_folder: Path, tmp_path: Path) -> None
 
 
 def test_layers_that_are_not_in_the_files(mistral_folder: Path, tmp_path: Path) -> None:
-    """They would be filled with random numbers, and the model talk nonsense without a word of why."""
+    """A config with more layers than the files is refused with both numbers of weights."""
     plan = plan_for(mistral_folder)
     folder = copy_of(mistral_folder, tmp_path)
     config = json.loads((folder / "config.json").read_text())
@@ -103,7 +103,7 @@ def test_layers_that_are_not_in_the_files(mistral_folder: Path, tmp_path: Path) 
 
 
 def test_a_tensor_that_is_not_in_the_files(mistral_folder: Path, tmp_path: Path) -> None:
-    """The same for a single matrix, where a spare one keeps the number of weights right."""
+    """A missing tensor is refused by name, even if a spare one keeps the number of weights right."""
     plan = plan_for(mistral_folder)
     folder = copy_of(mistral_folder, tmp_path)
     tensors = load_file(folder / "model.safetensors")
@@ -115,7 +115,7 @@ def test_a_tensor_that_is_not_in_the_files(mistral_folder: Path, tmp_path: Path)
 
 
 def test_a_matrix_of_another_shape(mistral_folder: Path, tmp_path: Path) -> None:
-    """The person would read advice about an option of transformers that hermes does not have."""
+    """A matrix of the wrong shape is refused, without advice about an option of transformers."""
     plan = plan_for(mistral_folder)
     folder = copy_of(mistral_folder, tmp_path)
     config = json.loads((folder / "config.json").read_text())
@@ -128,7 +128,7 @@ def test_a_matrix_of_another_shape(mistral_folder: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_nothing_is_fetched_from_the_hub_where_kernels_is_installed(tmp_path: Path) -> None:
-    """A library would download compiled code and run it, unasked, as soon as it is imported."""
+    """Importing the engine and bitsandbytes does not import `kernels`, which fetches code from the hub."""
     (tmp_path / "kernels.py").write_text("raise SystemExit('kernels was imported')\n")
     program = "import hermes_cli.engines.transformers.quantize, bitsandbytes; print('quiet')"
     path = os.pathsep.join([str(tmp_path), *sys.path])
@@ -146,7 +146,7 @@ def test_nothing_is_fetched_from_the_hub_where_kernels_is_installed(tmp_path: Pa
 def test_rounded_to_eight_bits_as_they_are_read(
     mistral_folder: Path, mistral: Any, tmp_path: Path, precision: str
 ) -> None:
-    """Weights of another type would be rounded otherwise, or not at all."""
+    """Weights in float16 or bfloat16 are rounded to 8 bits within 1.2 steps of the exact values."""
     folder = copy_of(mistral_folder, tmp_path)
     tensors = load_file(mistral_folder / "model.safetensors")
     changed = {name: tensor.to(PRECISIONS[precision]) for name, tensor in tensors.items()}
@@ -160,7 +160,7 @@ def test_rounded_to_eight_bits_as_they_are_read(
 
 
 def test_a_device_that_is_not_there_is_no_cpu(mistral_folder: Path) -> None:
-    """A model would fall to the CPU in silence, at a twentieth of the speed."""
+    """A CUDA device that does not exist is refused with a hint at `--device cpu`."""
     plan = dataclasses.replace(plan_for(mistral_folder), device="cuda:7", devices=("cuda:7",))
     with pytest.raises(ModelUnavailable, match="CUDA") as caught:
         load_model(plan)
@@ -168,7 +168,7 @@ def test_a_device_that_is_not_there_is_no_cpu(mistral_folder: Path) -> None:
 
 
 def test_memory_that_runs_out_names_the_next_smaller_plan(mistral_folder: Path) -> None:
-    """The person would have to guess what fits."""
+    """If memory runs out during the load, the hint is the plan's next smaller one."""
     plan = dataclasses.replace(plan_for(mistral_folder), smaller="--precision 4bit needs 5.1 GiB")
 
     def full(_done: int, _total: int) -> None:
@@ -180,7 +180,7 @@ def test_memory_that_runs_out_names_the_next_smaller_plan(mistral_folder: Path) 
 
 
 class Trap:
-    """Runs code when it is unpickled."""
+    """Run code when unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("trap-was-sprung"),)
@@ -189,7 +189,7 @@ class Trap:
 def test_pickled_weights_are_read_as_numbers_only(
     mistral_folder: Path, mistral: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A .bin from a stranger would run the stranger's code; an honest one would not load."""
+    """A .bin file gives the same logits, and one with code in its pickle is refused without running it."""
     monkeypatch.chdir(tmp_path)
     folder = copy_of(mistral_folder, tmp_path)
     plan = dataclasses.replace(plan_for(mistral_folder, "fp32"), path=folder)
@@ -203,7 +203,7 @@ def test_pickled_weights_are_read_as_numbers_only(
 
 
 def test_a_saved_quantisation_loads_as_it_was(mistral_folder: Path, tmp_path: Path) -> None:
-    """What was saved once would answer otherwise than what is quantised at every load."""
+    """A saved 4-bit model loads with the logits of one that is quantized at load time."""
     plan = plan_for(mistral_folder, "4bit")
     folder = tmp_path / "models" / "tiny-nf4"
     slow_s, fast_s = quantise(plan, folder)

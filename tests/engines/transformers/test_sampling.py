@@ -1,4 +1,4 @@
-"""The sampler: transformers' own choice where it has one, and DRY and XTC as their papers say."""
+"""Tests of the sampler against transformers' own processors, and of DRY and XTC by hand."""
 
 import math
 from collections import Counter
@@ -38,7 +38,7 @@ def reference(options: GenerationOptions, seen: list[int], logits: torch.Tensor)
 
 @pytest.mark.parametrize("top_k", [12, 500])
 def test_the_frequencies_are_those_of_the_librarys_processors(top_k: int) -> None:
-    """An answer would be drawn from another distribution than the options say."""
+    """The frequencies of 4,000 draws are within 5 standard deviations of transformers' probabilities."""
     options = GenerationOptions(
         temperature=0.9, top_k=top_k, top_p=0.9, min_p=0.02, repetition_penalty=1.3, seed=5
     )
@@ -54,7 +54,7 @@ def test_the_frequencies_are_those_of_the_librarys_processors(top_k: int) -> Non
 
 
 def test_greedy_takes_the_likeliest_and_the_penalty_counts() -> None:
-    """Temperature 0 would be a lottery, or ignore the repetition penalty."""
+    """Temperature 0 chooses the id with the largest logit, after the repetition penalty."""
     first, second = LOGITS.topk(2).indices.tolist()
     assert Sampler(PLAIN, CPU).choose(LOGITS, History([])) == first
     harsh = GenerationOptions(temperature=0, repetition_penalty=5)
@@ -62,7 +62,7 @@ def test_greedy_takes_the_likeliest_and_the_penalty_counts() -> None:
 
 
 def test_the_same_seed_draws_the_same() -> None:
-    """`--seed` would not give the same answer twice."""
+    """Two samplers with the same seed draw the same ids."""
     options = GenerationOptions(seed=11, temperature=2)
     one, two = (Sampler(options, CPU) for _ in range(2))
     drawn = [[s.choose(LOGITS, History([])) for _ in range(50)] for s in (one, two)]
@@ -71,14 +71,14 @@ def test_the_same_seed_draws_the_same() -> None:
 
 
 def test_a_banned_id_is_never_chosen() -> None:
-    """What was just unsaid would be said again."""
+    """A banned id is not chosen: the second most likely one is."""
     first, second = LOGITS.topk(2).indices.tolist()
     assert Sampler(PLAIN, CPU).choose(LOGITS, History([]), {first}) == second
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 def test_logits_that_are_no_numbers_are_an_error(broken: float) -> None:
-    """An overflow in 16 bits would become an endless run of one token."""
+    """A NaN or infinite logit raises an error with a hint at `--precision`."""
     logits = LOGITS.clone()
     logits[3] = broken
     with pytest.raises(HermesError, match="overflowed") as caught:
@@ -87,7 +87,7 @@ def test_logits_that_are_no_numbers_are_an_error(broken: float) -> None:
 
 
 def test_dry_discourages_going_on_with_a_repeat() -> None:
-    """By hand: after 1 2 3 … 1 2 3, id 4 would go on a repeat of three: 2 * 1.5^(3-2) = 3 less."""
+    """By hand: after 1 2 3 … 1 2 3, id 4 continues a repeat of three: its logit is 2 * 1.5^(3-2) = 3 less."""
     options = GenerationOptions(
         temperature=0, repetition_penalty=1, dry_multiplier=2, dry_base=1.5, dry_allowed_length=2
     )
@@ -100,7 +100,7 @@ def test_dry_discourages_going_on_with_a_repeat() -> None:
 
 
 def test_dry_allows_short_repeats_and_stops_at_a_breaker() -> None:
-    """A name, or the layout of a dialogue, would be forbidden after its first use."""
+    """DRY leaves repeats under the allowed length, and those that a breaker interrupts, unpenalized."""
     options = GenerationOptions(temperature=0, repetition_penalty=1, dry_multiplier=50, dry_allowed_length=3)
     logits = torch.zeros(10)
     logits[4] = 1
@@ -111,7 +111,7 @@ def test_dry_allows_short_repeats_and_stops_at_a_breaker() -> None:
 
 
 def test_xtc_leaves_out_all_but_the_least_of_the_likely() -> None:
-    """By hand: 0.5, 0.3, 0.15 are above the threshold of 0.1; the first two go."""
+    """By hand: 0.5, 0.3, 0.15 are above the threshold of 0.1; XTC removes the first two."""
     options = GenerationOptions(
         temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1, xtc_probability=1, seed=1
     )
@@ -121,11 +121,11 @@ def test_xtc_leaves_out_all_but_the_least_of_the_likely() -> None:
 
 
 def test_xtc_strikes_as_often_as_it_is_told() -> None:
-    """The answer would be odd always, or never."""
+    """XTC keeps a lone id above the threshold, and draws both of two equally likely ids."""
     options = GenerationOptions(
         temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1, xtc_probability=0.5, seed=1
     )
-    logits = torch.tensor([0.98, 0.01, 0.01]).log()  # one alone above the threshold: it stays
+    logits = torch.tensor([0.98, 0.01, 0.01]).log()  # the only one above the threshold: it is kept
     sampler = Sampler(options, CPU)
     assert Counter(sampler.choose(logits, History([])) for _ in range(200))[0] > 180
     two = torch.tensor([0.5, 0.5]).log()
@@ -136,7 +136,7 @@ def test_xtc_strikes_as_often_as_it_is_told() -> None:
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=60))
 def test_the_history_is_what_was_added_and_not_taken_back(steps: list[tuple[bool, int]]) -> None:
-    """After a phrase is unsaid, the penalties would go on counting it."""
+    """After any sequence of appends and truncations, the history's ids, counts and places are correct."""
     history, plain = History([]), list[int]()
     for back, number in steps:
         if back:
@@ -151,7 +151,7 @@ def test_the_history_is_what_was_added_and_not_taken_back(steps: list[tuple[bool
 
 
 def test_the_penalty_follows_an_answer_that_was_taken_back() -> None:
-    """The ids of an unsaid phrase would stay penalised."""
+    """The penalty no longer applies to ids that were taken back."""
     options = GenerationOptions(temperature=0, repetition_penalty=5)
     first, second, third = LOGITS.topk(3).indices.tolist()
     sampler, history = Sampler(options, CPU), History([third, first])
@@ -162,18 +162,18 @@ def test_the_penalty_follows_an_answer_that_was_taken_back() -> None:
 
 
 def test_dry_looks_at_a_bounded_past() -> None:
-    """A token would cost the more, the longer the conversation is."""
+    """DRY compares with at most DRY_PLACES earlier places of the last id."""
     options = GenerationOptions(temperature=0, repetition_penalty=1, dry_multiplier=50)
     logits = torch.zeros(10)
     logits[4] = 1
     repeated = [1, 2, 3, 4, 9, 1, 2, 3]
     assert Sampler(options, CPU).choose(logits, History(repeated)) != 4
-    between = [5, 3] * DRY_PLACES  # so often was 3 said since, and never after 1 2
+    between = [5, 3] * DRY_PLACES  # 3 occurs that often since, and never after 1 2
     assert Sampler(options, CPU).choose(logits, History([*repeated[:5], *between, 9, 1, 2, 3])) == 4
 
 
 def test_xtc_with_no_threshold_never_takes_what_cannot_come() -> None:
-    """With a threshold of 0 a token that top-k left out would be the only one to stay."""
+    """With a threshold of 0 XTC keeps an id that top-p left in."""
     options = GenerationOptions(
         temperature=1, top_k=0, top_p=0.6, min_p=0, repetition_penalty=1, xtc_probability=1, xtc_threshold=0
     )
@@ -184,12 +184,12 @@ def test_xtc_with_no_threshold_never_takes_what_cannot_come() -> None:
 
 @pytest.mark.parametrize("temperature", [1e-7, 1e-30, 5e-324])
 def test_the_coldest_temperature_is_greedy(temperature: float) -> None:
-    """The numbers would overflow, and the answer end with words about 16 bits."""
+    """A temperature close to 0 chooses the id with the largest logit."""
     options = GenerationOptions(temperature=temperature, repetition_penalty=1)
     assert Sampler(options, CPU).choose(LOGITS, History([])) == int(LOGITS.argmax())
 
 
 def test_where_everything_is_banned_that_is_said() -> None:
-    """A ban of every letter would choose one of the banned, or never end."""
+    """If every id is banned, the sampler raises an error."""
     with pytest.raises(HermesError, match="banned"):
         Sampler(PLAIN, CPU, never=range(500)).choose(LOGITS, History([]))

@@ -1,4 +1,4 @@
-"""Moving about in a conversation costs only what is new: a real model, a real store, and counted ids."""
+"""Tests of moving in a conversation with a real model and a real store: only new ids are evaluated."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ SHORT = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=12, lo
 
 
 class Counted:
-    """A session whose every answer is checked: what was prefilled is what the last one had not held."""
+    """A session that checks for each answer that exactly the ids outside of the cache were prefilled."""
 
     def __init__(self, model: Any, vocabulary: Vocabulary, file: Path) -> None:
         self.vocabulary = vocabulary
@@ -31,7 +31,7 @@ class Counted:
         self._held: list[int] = []
 
     def answer(self, begin: Callable[[], Any]) -> int:
-        """Have an answer and return how many ids were prefilled for it."""
+        """Read an answer and return how many ids were prefilled for it."""
         list(begin())
         done = self.session.last
         assert done is not None
@@ -48,7 +48,7 @@ class Counted:
         return new
 
     def ask(self, text: str) -> int:
-        """Ask, and return how many ids were prefilled."""
+        """Send a question and return how many ids were prefilled."""
         return self.answer(lambda: self.session.send(text, Cancel()))
 
 
@@ -59,7 +59,7 @@ def counted(mistral: Any, mistral_vocabulary: Vocabulary, tmp_path: Path) -> Cou
 
 
 def test_every_move_costs_what_is_new(counted: Counted) -> None:
-    """A swipe, an undo or a fork would have the model read the whole conversation again."""
+    """After a retry, swipe, undo, fork, edit or jump only ids that are not in the cache are prefilled."""
     session = counted.session
     first = counted.ask("Good evening! Is the lamp lit, and how is the sea tonight?")
     second = counted.ask("And the wind?")
@@ -80,7 +80,7 @@ def test_every_move_costs_what_is_new(counted: Counted) -> None:
 def test_a_conversation_that_is_resumed_has_the_same_ids(
     counted: Counted, mistral: Any, mistral_vocabulary: Vocabulary
 ) -> None:
-    """The model would read another conversation than the one that it held, after every restart."""
+    """A resumed conversation has the same prompt ids, and its answers have recorded ids."""
     counted.ask("Good evening!")
     counted.ask("And the wind?")
     ids = mistral_vocabulary.chatml.ids(counted.session.conversation.messages)

@@ -1,4 +1,4 @@
-"""Ids become text only as whole characters, and no id and no byte is lost."""
+"""Tests of detokenizing: text comes as whole characters, and no id is lost."""
 
 import pytest
 from hypothesis import given
@@ -18,34 +18,34 @@ def spelled(speller: Speller, ids: list[int]) -> tuple[str, list[int]]:
 
 @given(st.text())
 def test_bytes_become_their_text(text: str) -> None:
-    """An emoji of four byte tokens would show as four replacement marks."""
+    """Byte tokens of any text give that text and all ids."""
     ids = list(text.encode())
     assert spelled(Speller(BYTES, byte_level=False), ids) == (text, ids)
 
 
 @given(st.binary())
 def test_broken_bytes_are_replaced_and_never_fail(data: bytes) -> None:
-    """A model that spells half a character would end the chat with an exception."""
+    """Invalid UTF-8 gives replacement characters, as `bytes.decode` does, and all ids."""
     text, ids = spelled(Speller(BYTES, byte_level=False), [*data, ord(".")])
     assert text == (data + b".").decode("utf-8", "replace")
     assert ids == [*data, ord(".")]
 
 
 def test_a_character_is_shown_with_its_last_byte() -> None:
-    """Text would come later than it could, or too early."""
+    """A character is returned with its last byte, not earlier or later."""
     speller = Speller(BYTES, byte_level=False)
     pieces = [speller.feed(b) for b in "é!".encode()]
     assert [piece and piece.text for piece in pieces] == [None, "é", "!"]
 
 
 def test_an_id_beyond_the_vocabulary_spells_nothing() -> None:
-    """A model with padded logits would end the chat with an IndexError."""
+    """An id outside of the vocabulary gives no text and is kept among the ids."""
     assert spelled(Speller(["a"], byte_level=True), [0, 99, 0]) == ("aa", [0, 99, 0])
 
 
 @pytest.mark.parametrize("text", ["Grüße aus Tokio: 東京 🚢", "  two  spaces\n\ttab"])
 def test_the_real_vocabulary_spells_what_it_encoded(mistral_vocabulary: Vocabulary, text: str) -> None:
-    """What the model said would not be what stands on the screen."""
+    """The ids of a text under OpenHermes 2's vocabulary give the text back."""
     ids = mistral_vocabulary.chatml.encode_after_newline(text)
     speller = Speller(mistral_vocabulary.words, byte_level=mistral_vocabulary.byte_level)
     assert spelled(speller, ids) == (text, ids)
