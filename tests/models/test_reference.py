@@ -62,7 +62,7 @@ def test_models_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["./no.gguf", "/no/such", "~/no/such.gguf", "no.gguf", "a/b.gguf", "../x", "~nobody-xyz/m", "a\\b"],
+    ["./no.gguf", "/no/such", "~/no/such.gguf", "no.gguf", "a/b.gguf", "../no/such", "~nobody-xyz/m", "a\\b"],
 )
 def test_missing_paths(text: str) -> None:
     """A path that does not exist is reported as a missing file or folder."""
