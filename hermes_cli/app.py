@@ -17,7 +17,7 @@ import typer.core
 import typer.main
 
 from hermes_cli import __version__
-from hermes_cli.commands.runtime import Runtime
+from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import Interrupted, ReaderGone, translated
 from hermes_cli.screen.terminal import Terminal
 
@@ -31,7 +31,7 @@ VERBS = {
     "config": "Show the settings and where they come from.",
     "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
 }
-"""The verbs and their help texts. Each verb is a module of that name in `commands/` with an `app`."""
+"""The verbs and their help texts. Each verb is a module of that name in `cli/` with an `app`."""
 
 
 class VerbGroup(typer.core.TyperGroup):
@@ -46,7 +46,7 @@ class VerbGroup(typer.core.TyperGroup):
         """Return the verb's command, or None if there is no such verb."""
         if cmd_name not in VERBS:
             return None
-        command = typer.main.get_command(importlib.import_module(f"hermes_cli.commands.{cmd_name}").app)
+        command = typer.main.get_command(importlib.import_module(f"hermes_cli.cli.{cmd_name}").app)
         command.name = cmd_name
         return command
 
@@ -88,7 +88,7 @@ def start(
     runtime.debug = debug
     if context.invoked_subcommand is None:
         verb = "chat" if runtime.terminal.interactive else "ask"
-        module = importlib.import_module(f"hermes_cli.commands.{verb}")
+        module = importlib.import_module(f"hermes_cli.cli.{verb}")
         context.invoke(getattr(module, verb), context=context)
 
 

@@ -17,7 +17,7 @@ from pyte.screens import Char
 
 from screenshots.picture import Glyph, Picture
 from screenshots.scenes import CONTEXT_SIZE, Scene, Step
-from tests.cli import environment
+from tests.run_hermes import environment
 from tests.terminal.screen import PATIENCE_S, Screen, Terminal
 
 ROOT = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ from hypothesis import settings
 
 from hermes_cli.models import starter
 from hermes_cli.store.store import Store
-from tests.cli import environment
 from tests.database import OpenStore
+from tests.run_hermes import environment
 
 # No deadline: the duration of an example is not tested, and a busy machine exceeds any limit.
 settings.register_profile("hermes", deadline=None)

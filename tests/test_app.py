@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from hermes_cli import __version__, app
-from tests.cli import hermes, script
+from tests.run_hermes import hermes, script
 
 HEAVY = {
     "huggingface_hub",
@@ -55,7 +55,7 @@ def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
 def test_the_list_of_verbs_says_what_each_says_of_itself() -> None:
     """The help line of each command is the same in `hermes --help` and in its own help."""
     for verb, line in app.VERBS.items():
-        command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.commands.{verb}").app)
+        command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.cli.{verb}").app)
         assert command.help.splitlines()[0] == line
 
 

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from hermes_cli.repl import table
+from hermes_cli.repl import command_table
 
 README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "hermes_cli/repl/table.py", "<!-- end of commands -->"
+BEGIN, END = "hermes_cli/repl/command_table.py", "<!-- end of commands -->"
 
 
 def rows() -> str:
     """Return the table's rows as the README must have them."""
     lines = []
-    for command in table.COMMANDS:
+    for command in command_table.COMMANDS:
         names = ", ".join(f"`{one}`" for one in (command.usage, *(f"/{alias}" for alias in command.aliases)))
         escaped = names.replace("|", "\\|")  # GitHub ends a cell at a bare |
         lines.append(f"| {escaped} | {command.help} |\n")

@@ -65,7 +65,7 @@ def mistral_tokenizer_json() -> str:
 
 def starter_tokenizer_json(gguf: Path) -> str:
     """Return SmolLM2's tokenizer.json from the metadata of its GGUF."""
-    from hermes_cli.models.gguf import read_header  # noqa: PLC0415 - keeps this file importable alone
+    from hermes_cli.models.gguf.model import read_header  # noqa: PLC0415 - keeps this file importable alone
 
     header = read_header(gguf)
     tokens, types = header.tokens, header.token_types

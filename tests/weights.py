@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from hermes_cli.models.gguf import GgufHeader, read_header
-from hermes_cli.models.gguf_walk import walk
+from hermes_cli.models.gguf.header import walk
+from hermes_cli.models.gguf.model import GgufHeader, read_header
 from tests.vocab import mistral_tokenizer_json, starter_tokenizer_json
 
 CACHE = Path(__file__).parents[1] / ".cache" / "weights"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import table
+from hermes_cli.personas.formats import registry
 from torture import mutants
 
 COUNT: Final = 100_000
@@ -154,18 +154,18 @@ def _tell(data: bytes, wrong: list[str]) -> dict[str, Any]:
     try:
         began = time.process_time()
         try:
-            found = table.read(data, _SOURCE)
+            found = registry.read(data, _SOURCE)
         finally:
             longest = time.process_time() - began
         is_read = True
-        if found.persona and found.kind in table.WRITABLE:
+        if found.persona and found.kind in registry.WRITABLE:
             began = time.process_time()
             try:
-                made = table.write(replace(found.persona, personality="other"), found.kind, data)
+                made = registry.write(replace(found.persona, personality="other"), found.kind, data)
             finally:
                 longest = max(longest, time.process_time() - began)
             found = None  # frees the old one before the new one is read
-            table.read(made, _SOURCE)
+            registry.read(made, _SOURCE)
     except PersonaError:
         pass
     except BaseException as error:  # noqa: BLE001 - the test looks for these

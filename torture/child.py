@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hermes_cli.commands.answer
-import hermes_cli.commands.ask
-import hermes_cli.commands.chat
-import hermes_cli.commands.converse
+import hermes_cli.application.interactive
+import hermes_cli.application.print_answer
+import hermes_cli.cli.ask
+import hermes_cli.cli.chat
 import hermes_cli.repl.loop
 import hermes_cli.repl.prompt
 import hermes_cli.repl.state  # noqa: F401 - imported once here instead of in each of thousands of children

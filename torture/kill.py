@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.recorder import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn

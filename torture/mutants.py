@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.personas.formats import png, table
+from hermes_cli.personas.formats import png, registry
 from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
 from hermes_cli.personas.persona import Note, Persona
 
@@ -72,7 +72,7 @@ _TEXTS: Final = {
 }
 
 SAMPLES: Final[dict[str, bytes]] = {
-    **{kind: table.write(_PERSONA, kind, None) for kind in ("v1", "v2", "v3", "png", "charx")},
+    **{kind: registry.write(_PERSONA, kind, None) for kind in ("v1", "v2", "v3", "png", "charx")},
     "world": json.dumps(_WORLD).encode(),
     "lmstudio": json.dumps(_PRESET).encode(),
     **_TEXTS,
@@ -91,7 +91,7 @@ def mutant(seed: int, number: int) -> tuple[str, bytes]:
     if kind in _DOCUMENTS or kind in {"png", "charx"}:
         ways += [_values] * 4
     way = chance.choice(ways)
-    return f"{kind}{way.__name__}", way(chance, kind)[: table.MAX_BYTES]
+    return f"{kind}{way.__name__}", way(chance, kind)[: registry.MAX_BYTES]
 
 
 def _bytes(chance: random.Random, kind: str) -> bytes:

@@ -28,9 +28,9 @@ import torch
 from benchmarks.card.shape import SEVEN_B, SMALL, bytes_a_token, plan_for, random_model, save
 from benchmarks.card.sides import Decoded, GenerateSide, HermesSide, copy_bandwidth, where_the_time_goes
 from benchmarks.measure import Goal, Line, Turns, not_measured, same, turns_about
-from hermes_cli.engines.transformers.faults import freed_memory
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantise
+from hermes_cli.engines.transformers.torch_errors import freed_memory
 
 PATIENCE_S = 2.0
 OVER_EAGER, OVER_COMPILED = Goal(5, at_least=True), Goal(1.15, at_least=True)

@@ -10,7 +10,7 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from benchmarks.ours.engines import GREEDY
-from hermes_cli.engines.transformers.ahead import recorder
+from hermes_cli.engines.transformers.cuda_graphs import recorder
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.next_ids import NextIds
 from hermes_cli.engines.transformers.sampling import History, Sampler

@@ -6,7 +6,7 @@ from typing import Any
 
 from hermes_cli.engines.base import Engine
 from hermes_cli.models import hardware
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.local import describe_folder
 from hermes_cli.models.plan import Plan, Wishes, choose
 from hermes_cli.options import GenerationOptions

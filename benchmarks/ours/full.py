@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ours.engines import GREEDY, opened
-from hermes_cli.chat.frame import Frame, Overflow
+from hermes_cli.chat.prompt_settings import Frame, Overflow
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Engine
 from hermes_cli.messages import Message, Opening, Role

@@ -3,8 +3,8 @@
 None of these operations deletes a message.
 """
 
-from hermes_cli.chat import setting
-from hermes_cli.chat.frame import Frame
+from hermes_cli.chat import saved_settings
+from hermes_cli.chat.prompt_settings import Frame
 from hermes_cli.chat.session import Session
 from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
@@ -207,5 +207,5 @@ def _set(session: Session, conversation: StoredConversation, frame: Frame) -> No
         same = found is not None and found.conversation == conversation.id
         return [stored.message for stored in store.path(number)] if same else []
 
-    session.frame, session.summaries = setting.read(conversation.setting, frame, path_to)
+    session.frame, session.summaries = saved_settings.read(conversation.setting, frame, path_to)
     session.keep_setting()

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from hermes_cli.chat import setting
-from hermes_cli.chat.assembled import Assembled, Kind
-from hermes_cli.chat.condense import condense
-from hermes_cli.chat.context import Context
-from hermes_cli.chat.frame import Frame, Overflow, Summary
-from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat import saved_settings
+from hermes_cli.chat.prompt import Assembled, Kind
+from hermes_cli.chat.prompt_builder import Context
+from hermes_cli.chat.prompt_settings import Frame, Overflow, Summary
+from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.summarize import condense
 from hermes_cli.engines.background import is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
@@ -248,7 +248,7 @@ class Session:
 
     def keep_setting(self) -> None:
         """Save the settings of the conversation: names, seed, note, summaries."""
-        self.keeper.change_setting(setting.written(self.frame, self.summaries))
+        self.keeper.change_setting(saved_settings.written(self.frame, self.summaries))
 
     # The visible path
 

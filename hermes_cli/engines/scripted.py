@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.chatml import IM_END, IM_START, ChatML
+from hermes_cli.engines.answer_state import Reply
+from hermes_cli.engines.banned_phrases import refuse_ban
 from hermes_cli.engines.base import (
     Cancel,
     Chunk,
@@ -20,8 +22,6 @@ from hermes_cli.engines.base import (
     Timings,
     Usage,
 )
-from hermes_cli.engines.phrases import refuse_ban
-from hermes_cli.engines.reply import Reply
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions

@@ -9,7 +9,7 @@ from typing import Any
 
 from hermes_cli import chatml
 from hermes_cli.chatml import IM_END, IM_START
-from hermes_cli.engines import pieces
+from hermes_cli.engines import token_bytes
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.messages import Message
@@ -27,7 +27,7 @@ class Vocabulary:
     def __init__(self, tokenizer_json: str, end_ids: Iterable[int] = ()) -> None:
         self.name = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self.chatml = chatml.from_tokenizer_json(tokenizer_json, self.name)
-        self.words, self.byte_level = pieces.vocabulary_of(tokenizer_json)
+        self.words, self.byte_level = token_bytes.vocabulary_of(tokenizer_json)
         added = json.loads(tokenizer_json).get("added_tokens", [])
         # OpenHermes 2 lists <|im_start|> as an ordinary added token, but it ends a turn as well.
         special = {int(t["id"]) for t in added if t.get("special") or t["content"] in (IM_START, IM_END)}
@@ -35,7 +35,9 @@ class Vocabulary:
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""
-        return pieces.prompt_tokens(self.chatml.segments(messages), self.words, byte_level=self.byte_level)
+        return token_bytes.prompt_tokens(
+            self.chatml.segments(messages), self.words, byte_level=self.byte_level
+        )
 
     @cached_property
     def breakers(self) -> frozenset[int]:
@@ -48,7 +50,7 @@ class Vocabulary:
 
     def ids_that(self, is_so: Callable[[str], bool]) -> frozenset[int]:
         """Return the ids for whose text `is_so` returns True."""
-        spelled = (pieces.piece_bytes(word, byte_level=self.byte_level) for word in self.words)
+        spelled = (token_bytes.piece_bytes(word, byte_level=self.byte_level) for word in self.words)
         return frozenset(i for i, data in enumerate(spelled) if is_so(data.decode(errors="replace")))
 
 

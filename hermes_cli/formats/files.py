@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from hermes_cli.errors import UsageError
-from hermes_cli.formats.table import MAX_BYTES
+from hermes_cli.formats.registry import MAX_BYTES
 
 NAME_LENGTH: Final = 60
 IN_THE_WAY: Final = "name another; 'hermes sessions export --force' writes over it"

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models import select
+from hermes_cli.models import selection
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.download import size_text
 from hermes_cli.models.facts import KV_ELEMENT_BYTES, ModelFacts, facts_of_variant
-from hermes_cli.models.gguf import GgufHeader
+from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.models.local import InstalledModel
 from hermes_cli.models.reference import parse
 
@@ -15,7 +15,7 @@ from hermes_cli.models.reference import parse
 def installed_model(name: str, models_dir: Path) -> InstalledModel:
     """Return the installed model called `name`. Raises ModelUnavailable if it is not installed."""
     ref = parse(name, models_dir=models_dir)
-    model = select.find(ref, models_dir)
+    model = selection.find(ref, models_dir)
     if model is None:
         raise ModelUnavailable(
             f"{ref.name} is not on this machine", f"'hermes models pull {ref.name}' fetches it"
@@ -30,7 +30,7 @@ def plan_facts(name: str, models_dir: Path) -> tuple[ModelFacts, bool]:
     is broken, or if it is neither installed nor in the catalogue.
     """
     ref = parse(name, models_dir=models_dir)
-    model = select.find(ref, models_dir)
+    model = selection.find(ref, models_dir)
     if model is not None:
         return model.facts, True
     if ref.entry is None or ref.variant is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import Entry, Format, Variant
 from hermes_cli.models.checkpoint import Checkpoint
-from hermes_cli.models.gguf import GgufHeader
+from hermes_cli.models.gguf.model import GgufHeader
 
 KV_ELEMENT_BYTES = 2
 

@@ -11,11 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
-from hermes_cli.models import checkpoint, hub, starter
+from hermes_cli.models import checkpoint, starter
 from hermes_cli.models.catalogue import STARTER, STARTER_FILE, Format, spelling_of
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
-from hermes_cli.models.gguf import GgufHeader, read_header
+from hermes_cli.models.gguf.model import GgufHeader, read_header
+from hermes_cli.models.hub import repository
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SPLIT_REST = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -72,7 +73,7 @@ def installed(models_dir: Path, *, cache_dir: Path | None = None) -> list[Instal
     """Return every model in `models_dir` and in the Hugging Face cache, sorted by name."""
     found = [_own_file(path) for path in sorted(_ggufs(models_dir))]
     found += _own_folders(models_dir)
-    found += _in_cache(cache_dir or hub.cache_folder())
+    found += _in_cache(cache_dir or repository.cache_folder())
     return sorted(found, key=lambda m: m.name.lower())
 
 
@@ -124,7 +125,7 @@ def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None 
 
     Without `file`, return the repository's only GGUF file, or the snapshot of Hugging Face weights.
     """
-    snapshot = _snapshot(hub_folder(repo, cache_dir or hub.cache_folder()))
+    snapshot = _snapshot(hub_folder(repo, cache_dir or repository.cache_folder()))
     if snapshot is None:
         return None
     if file is not None:
@@ -152,9 +153,9 @@ def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = 
     if model.source is Source.FOLDER and model.path.parent == models_dir:
         return _remove_own(model.path)
     if model.source is Source.HUB and model.repo:
-        from hermes_cli.models.cache import delete  # noqa: PLC0415 - only this verb needs it
+        from hermes_cli.models.hub.cache import delete  # noqa: PLC0415 - only this verb needs it
 
-        return delete(hub_folder(model.repo, cache_dir or hub.cache_folder()), model.path)
+        return delete(hub_folder(model.repo, cache_dir or repository.cache_folder()), model.path)
     raise UsageError(f"{model.path} is your own file, so hermes does not delete it", "delete it yourself")
 
 

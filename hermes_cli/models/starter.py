@@ -23,7 +23,7 @@ from hermes_cli.models.catalogue import (
     STARTER_WHEEL_BYTES,
 )
 from hermes_cli.models.download import Progress, disk_full, no_progress, require_space
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 
 if TYPE_CHECKING:
     import zipfile
@@ -110,10 +110,10 @@ def default_sources() -> list[Source]:
 
 
 def _from_hub(folder: Path, progress: Progress) -> Path:
-    from hermes_cli.models import hub  # noqa: PLC0415 - as above
+    from hermes_cli.models.hub import repository  # noqa: PLC0415 - as above
 
     variant = STARTER.default
-    return hub.pull(variant.repo, variant.file, progress=progress, cache_dir=folder)
+    return repository.pull(variant.repo, variant.file, progress=progress, cache_dir=folder)
 
 
 def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -> None:

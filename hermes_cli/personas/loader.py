@@ -16,7 +16,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.textfiles import read_bytes, read_text
 
 if TYPE_CHECKING:
-    from hermes_cli.personas.formats.table import Found
+    from hermes_cli.personas.formats.registry import Found
 
 OWN: Final = ".toml"
 FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
@@ -141,9 +141,9 @@ def load_file(path: Path) -> Persona:
 
 def read_foreign(path: Path, missing_hint: str = "check the name") -> "Found":
     """Return the persona or lorebook in another program's file. Raises PersonaError."""
-    from hermes_cli.personas.formats import table  # noqa: PLC0415 - most personas are in hermes' format
+    from hermes_cli.personas.formats import registry  # noqa: PLC0415 - most personas are in hermes' format
 
-    return table.read(read_bytes(path, PersonaError, missing_hint, MAX_CARD_BYTES), path)
+    return registry.read(read_bytes(path, PersonaError, missing_hint, MAX_CARD_BYTES), path)
 
 
 def lorebooks(persona: Persona, lore_dir: Path) -> Worlds:

@@ -8,8 +8,8 @@ from typing import Any, Final
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import OptionError, check_table
 from hermes_cli.personas import native_lore
-from hermes_cli.personas.checked import Table
 from hermes_cli.personas.persona import Example, Note, Persona
+from hermes_cli.personas.toml_reader import Table
 from hermes_cli.textfiles import parse_toml
 
 KEYS: Final = (

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.checked import Table
 from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.toml_reader import Table
 from hermes_cli.textfiles import parse_toml
 
 BOOK: Final = "lorebook"

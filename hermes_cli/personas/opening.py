@@ -1,6 +1,6 @@
 """Builds the opening of a conversation from a persona: the system prompt, example turns and greetings.
 
-`chat/context.py` decides how much of it fits the context window.
+`chat/prompt_builder.py` decides how much of it fits the context window.
 """
 
 import re

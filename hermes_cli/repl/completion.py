@@ -6,7 +6,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 
 from hermes_cli.errors import HermesError
-from hermes_cli.repl import table
+from hermes_cli.repl import command_table
 from hermes_cli.repl.state import State
 from hermes_cli.screen.sanitize import sanitize_line
 
@@ -30,15 +30,17 @@ class CommandCompleter(Completer):
         if not line.startswith("/") or line.startswith("//") or "\n" in line:
             return
         name, blank, argument = line[1:].partition(" ")
-        found = table.find(name)
+        found = command_table.find(name)
         if not blank:
-            for command in table.COMMANDS:
+            for command in command_table.COMMANDS:
                 if command.name.startswith(name.lower()):
                     yield Completion(command.name, -len(name), display_meta=command.help)
         elif found is not None:
             yield from self._arguments(found, argument, event)
 
-    def _arguments(self, found: table.Command, argument: str, event: CompleteEvent) -> Iterable[Completion]:
+    def _arguments(
+        self, found: command_table.Command, argument: str, event: CompleteEvent
+    ) -> Iterable[Completion]:
         choices = found.choices(self._state) if found.choices else {}
         for choice, meta in choices.items():
             if choice.lower().startswith(argument.lower()) and choice.isprintable():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
-from hermes_cli.store import typed
+from hermes_cli.store import input_history
 
 MAX_KEPT = 100_000
 """Longer lines, in characters, are not saved."""
@@ -38,7 +38,7 @@ class PrivateHistory(_Unfolding, FileHistory):
     def __init__(
         self, path: Path, is_open: Callable[[], bool], unfold: Callable[[str], str] = lambda line: line
     ) -> None:
-        typed.make(path)
+        input_history.make(path)
         self._path = path
         self._is_open = is_open
         self.unfold = unfold
@@ -50,7 +50,7 @@ class PrivateHistory(_Unfolding, FileHistory):
         if self._is_open():
             with contextlib.suppress(OSError):  # a full disk must not end the conversation
                 others = self.is_stale
-                typed.add(self._path, string)
+                input_history.add(self._path, string)
                 if not others:
                     self._read = _stamp(self._path)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from hermes_cli.chat.frame import Frame
+from hermes_cli.chat.prompt_settings import Frame
 from hermes_cli.chat.session import Session
 from hermes_cli.messages import Opening
 from hermes_cli.options import Sourced

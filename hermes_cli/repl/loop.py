@@ -13,13 +13,13 @@ from dataclasses import replace
 from types import FrameType
 
 from hermes_cli.chat import branches
+from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.statistics import statistics, waited_for
-from hermes_cli.chat.text import check_text
 from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
 from hermes_cli.errors import HermesError, ReaderGone, translated
 from hermes_cli.messages import Role
-from hermes_cli.repl import table
-from hermes_cli.repl.lines import Line, Reader
+from hermes_cli.repl import command_table
+from hermes_cli.repl.line_reader import Line, Reader
 from hermes_cli.repl.state import Answering, State
 from hermes_cli.screen.columns import counted
 from hermes_cli.screen.render import Renderer
@@ -88,7 +88,7 @@ class Loop:
     def _turn(self, line: Line) -> None:
         instead, self._state.instead = self._state.instead, None
         say = instead or self._say
-        command = None if line.verbatim else table.command_line(line.text)
+        command = None if line.verbatim else command_table.command_line(line.text)
         if command is not None:
             self._obey(command)
         elif line.text.startswith("//") and not line.verbatim:
@@ -100,9 +100,9 @@ class Loop:
 
     def _obey(self, line: str) -> None:
         name, *rest = line.split(maxsplit=1) or [""]
-        command = table.find(name)
+        command = command_table.find(name)
         if command is None:
-            self._state.fail(table.nearest(sanitize_line(name)))
+            self._state.fail(command_table.nearest(sanitize_line(name)))
             return
         self._obeying = True
         try:

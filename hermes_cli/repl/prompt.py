@@ -21,15 +21,15 @@ from prompt_toolkit.output import DummyOutput, Output
 from prompt_toolkit.styles import Style
 
 from hermes_cli.errors import Interrupted
-from hermes_cli.repl import blocks, editor, keyboard, keys
+from hermes_cli.repl import editor, key_bindings, paste_input, triple_quotes
 from hermes_cli.repl.completion import CommandCompleter
+from hermes_cli.repl.folded_paste import MAX_CHARACTERS, Pastes
 from hermes_cli.repl.history import MemoryHistory, PrivateHistory
-from hermes_cli.repl.lines import Line
-from hermes_cli.repl.pasted import MAX_CHARACTERS, Pastes
+from hermes_cli.repl.line_reader import Line
 from hermes_cli.repl.state import State
 from hermes_cli.repl.toolbar import Facts, Part, toolbar
 from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
-from hermes_cli.store import typed
+from hermes_cli.store import input_history
 
 PROMPT = "> "
 CONTINUATION = ". "
@@ -81,13 +81,13 @@ class PromptReader:
             complete_while_typing=Condition(self._typing_a_command),
             auto_suggest=AutoSuggestFromHistory(),
             editing_mode=EditingMode.VI if vi_keys else EditingMode.EMACS,
-            key_bindings=keys.bindings(state, self._pastes),
+            key_bindings=key_bindings.bindings(state, self._pastes),
             prompt_continuation=[("class:prompt-continuation", CONTINUATION)],
             bottom_toolbar=(lambda: [*self._toolbar()]) if state.terminal.obeys else None,
             style=STYLE,
             enable_suspend=True,
             input_processors=[SafeDisplay()],
-            input=source or keyboard.keyboard(sys.stdin, MAX_CHARACTERS, self._refuse_paste),
+            input=source or paste_input.keyboard(sys.stdin, MAX_CHARACTERS, self._refuse_paste),
             output=sink,
         )
 
@@ -118,7 +118,7 @@ class PromptReader:
     def _forget(self, lines: Collection[str]) -> None:
         """Remove the lines, and every line typed in this run, from the input history."""
         try:
-            typed.forget(self._history_file, {*lines, *self._typed})
+            input_history.forget(self._history_file, {*lines, *self._typed})
         except OSError as error:
             self._state.notice(f"what you typed is still in {self._history_file}: {error.strerror}")
         self._use(self._history())
@@ -161,7 +161,7 @@ class PromptReader:
                     pre_run()
                     get_app().create_background_task(self._watch_loading())
                     if in_editor:
-                        keys.open_editor(state, self._pastes, self._session.default_buffer)
+                        key_bindings.open_editor(state, self._pastes, self._session.default_buffer)
 
                 line = self._pastes.unfold(self._session.prompt(pre_run=begin, default=suggestion))
         except Interrupted:
@@ -169,7 +169,7 @@ class PromptReader:
                 self._session.default_buffer.append_to_history()
             raise
         self._typed.add(line)
-        content = blocks.content(line)
+        content = triple_quotes.content(line)
         return Line(line) if content is None else Line(content, verbatim=True)
 
     def _interrupted(self) -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.errors import StoreDamaged
-from hermes_cli.store import pages
-from hermes_cli.store.claims import presence, release
+from hermes_cli.store import sqlite_pages
 from hermes_cli.store.database import connect, explained, transaction
+from hermes_cli.store.locks import presence, release
 
 JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
@@ -129,7 +129,7 @@ def _fill(database: sqlite3.Connection, data: bytes) -> None:
         for width in (len(columns), *OLDER_WIDTHS[table]):
             names, marks = ", ".join(columns[:width]), ", ".join("?" * width)
             inserts[width] = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - constants
-    for number, values in pages.rows(data):
+    for number, values in sqlite_pages.rows(data):
         insert = inserts.get(len(values))
         if insert is not None and values[0] is None:
             with contextlib.suppress(sqlite3.Error, OverflowError):  # bytes that only looked like a row

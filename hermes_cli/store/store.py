@@ -11,9 +11,9 @@ from pathlib import Path
 
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.claims import CLAIMS, Claims, presence, release
 from hermes_cli.store.database import connect, explained, transaction
-from hermes_cli.store.reader import Reader
+from hermes_cli.store.locks import CLAIMS, Claims, presence, release
+from hermes_cli.store.queries import Reader
 from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
 from hermes_cli.store.rows import (
     ADD_MESSAGE,

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.chat.context import Context
-from hermes_cli.chat.frame import Frame, Overflow, Summary
+from hermes_cli.chat.prompt_builder import Context
+from hermes_cli.chat.prompt_settings import Frame, Overflow, Summary
 from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 from hermes_cli.messages import Message, Role
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 from hermes_cli.personas import Entry, Example, Lorebook, Macros, Note, Persona, open_with
 from hermes_cli.personas.lorebook import Position
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.recorder import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.recorder import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn

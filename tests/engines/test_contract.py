@@ -11,7 +11,7 @@ from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Conversation, Message, Role
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
 from tests.engines.plans import plan_for
 from tests.weights import starter_folder, tiny_mistral_folder

@@ -11,7 +11,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.server import LlamaServer
 from hermes_cli.messages import Conversation, Message, Role
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
 
 FACES = "😀😁😂🤣😃😄😅😆😉😊"

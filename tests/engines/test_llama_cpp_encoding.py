@@ -9,7 +9,7 @@ import pytest
 from hermes_cli.chatml import ChatML, from_tokenizer_json
 from hermes_cli.engines.llama_cpp.server import LlamaServer
 from hermes_cli.messages import Message, Role
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 from tests.dialogues import hostile, ordinary
 from tests.gguf_models import write_openhermes_gguf
 from tests.vocab import (

@@ -7,7 +7,7 @@ import pytest
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine, write_vocabulary
 from hermes_cli.messages import Message, Role
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 from tests.dialogues import hostile, ordinary
 from tests.gguf_models import write_openhermes_gguf
 

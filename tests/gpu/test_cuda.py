@@ -15,14 +15,14 @@ import torch
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.tokenizer_json import read_vocabulary
-from hermes_cli.engines.transformers.ahead import FIRST_SPAN, recorder
-from hermes_cli.engines.transformers.choice import Choice
+from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, recorder
 from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.device_sampling import Choice
 from hermes_cli.engines.transformers.engine import TransformersEngine
-from hermes_cli.engines.transformers.faults import named
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantise
 from hermes_cli.engines.transformers.sampling import History
+from hermes_cli.engines.transformers.torch_errors import named
 from hermes_cli.errors import ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.models.fake_hub import FakeHub
-from tests.models.small_gguf import write_small
+from tests.models.gguf.small_gguf import write_small
+from tests.models.hub.fake_hub import FakeHub
 
 MakeGguf = Callable[..., Path]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.errors import ModelUnavailable, UsageError
-from hermes_cli.models import hub
 from hermes_cli.models.catalogue import STARTER_FILE, Format
+from hermes_cli.models.hub import repository
 from hermes_cli.models.local import Source, describe_file, installed, remove
 from tests.models.conftest import MakeGguf
-from tests.models.fake_hub import FakeHub
+from tests.models.hub.fake_hub import FakeHub
 from tests.models.small_checkpoint import PARAMETERS, checkpoint_files, write_checkpoint
 
 
@@ -149,7 +149,7 @@ def test_remove_from_the_cache(fake_hub: FakeHub, make_gguf: MakeGguf, tmp_path:
     content, cache = make_gguf().read_bytes(), tmp_path / "cache"
     fake_hub.files["o/n"] = {"a.gguf": content, "b.gguf": content + bytes(32)}
     for file in ("a.gguf", "b.gguf"):
-        hub.pull("o/n", file, endpoint=fake_hub.url, cache_dir=cache)
+        repository.pull("o/n", file, endpoint=fake_hub.url, cache_dir=cache)
     first, second = installed(tmp_path / "none", cache_dir=cache)
     assert remove(first, tmp_path, cache_dir=cache) == len(content)
     assert second.path.read_bytes() == content + bytes(32)

@@ -10,7 +10,7 @@ from hermes_cli.errors import DownloadError, ResourcesExhausted
 from hermes_cli.models import starter
 from hermes_cli.models.catalogue import STARTER_FILE, STARTER_SHA256
 from hermes_cli.models.download import Progress
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.starter import Source
 
 CONTENT = b"GGUF and so on" * 1000

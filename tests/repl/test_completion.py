@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent, Completion
 from prompt_toolkit.document import Document
 
-from hermes_cli.chat.keeper import Keeper
+from hermes_cli.application.flags import Flags
+from hermes_cli.application.interactive import ProgramHost
+from hermes_cli.application.open_model import Choice
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.chat.recorder import Keeper
 from hermes_cli.chat.session import Session
-from hermes_cli.commands.converse import ProgramHost
-from hermes_cli.commands.flags import Flags
-from hermes_cli.commands.model_choice import Choice
-from hermes_cli.commands.runtime import Runtime
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Opening
 from hermes_cli.options import FIELDS, Sourced
-from hermes_cli.repl import table
+from hermes_cli.repl import command_table
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.state import State
 from hermes_cli.screen.terminal import Terminal
@@ -34,7 +34,7 @@ Complete = Callable[[str], list[Completion]]
 
 def completer(env: Env, keeper: Keeper | None = None, *turns: str) -> Complete:
     """Return a function that completes a line, in a store with one conversation for each turn."""
-    terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/cli.py
+    terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
     session = Session(ScriptedEngine(["x"] * len(turns)), Opening(), Sourced(), keeper)
     for turn in turns:
         session.clear()
@@ -64,8 +64,8 @@ def lines(line: str, completions: list[Completion]) -> list[str]:
 def test_every_command_is_offered_with_what_it_does(complete: Complete) -> None:
     """After `/` every command is offered with its help text."""
     found = complete("/")
-    assert texts(found) == [command.name for command in table.COMMANDS]
-    assert [one.display_meta_text for one in found] == [command.help for command in table.COMMANDS]
+    assert texts(found) == [command.name for command in command_table.COMMANDS]
+    assert [one.display_meta_text for one in found] == [command.help for command in command_table.COMMANDS]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from prompt_toolkit.history import FileHistory
 
+from hermes_cli.repl.folded_paste import Pastes
 from hermes_cli.repl.history import MAX_KEPT, PrivateHistory
-from hermes_cli.repl.pasted import Pastes
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli import Result, hermes, script
+from tests.run_hermes import Result, hermes, script
 
 Env = Mapping[str, str]
 

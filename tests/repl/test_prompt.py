@@ -13,18 +13,18 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.posix_pipe import PosixPipeInput
 from prompt_toolkit.output import DummyOutput
 
+from hermes_cli.application.flags import Flags
+from hermes_cli.application.interactive import ProgramHost
+from hermes_cli.application.open_model import Choice
+from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.session import Session
-from hermes_cli.commands.converse import ProgramHost
-from hermes_cli.commands.flags import Flags
-from hermes_cli.commands.model_choice import Choice
-from hermes_cli.commands.runtime import Runtime
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Opening
-from hermes_cli.models.select import Selection
+from hermes_cli.models.selection import Selection
 from hermes_cli.options import Sourced
-from hermes_cli.repl.keyboard import PasteParser
-from hermes_cli.repl.lines import Line
+from hermes_cli.repl.line_reader import Line
 from hermes_cli.repl.loop import Loop
+from hermes_cli.repl.paste_input import PasteParser
 from hermes_cli.repl.prompt import PromptReader
 from hermes_cli.repl.state import Attachment, State
 from hermes_cli.screen.terminal import Terminal
@@ -48,7 +48,7 @@ class Person:
         self, env: Env, keys: PosixPipeInput, *, vi_keys: bool = False, no_log: bool = False
     ) -> None:
         self.err = io.StringIO()
-        terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/cli.py
+        terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/run_hermes.py
         runtime = Runtime(terminal, env)
         runtime.leaves_no_trace = no_log
         host = ProgramHost(runtime, Flags(), Choice(Selection("scripted", "")))

@@ -16,7 +16,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
-from hermes_cli.repl import reading
+from hermes_cli.repl.commands import answers
 from hermes_cli.repl.host import Host
 from hermes_cli.repl.state import State
 from hermes_cli.screen.clipboard import MANY_BYTES, copy_to_clipboard
@@ -29,7 +29,7 @@ class Screen:
     def __init__(self, *, tty: bool = True, obeys: bool = True, clipboard: str = "") -> None:
         self.out, self.err = io.BytesIO(), io.StringIO()
         streams = io.BytesIO(), self.out, self.err
-        self.terminal = Terminal(*streams, False, tty, False, obeys=obeys, clipboard=clipboard)  # noqa: FBT003 - see tests/cli.py
+        self.terminal = Terminal(*streams, False, tty, False, obeys=obeys, clipboard=clipboard)  # noqa: FBT003 - see tests/run_hermes.py
 
     @property
     def copied(self) -> str:
@@ -117,7 +117,7 @@ def test_known_obstacles(environ: dict[str, str], words: str) -> None:
 def test_copy_takes_the_last_answer() -> None:
     """`/copy` copies the Markdown of the last answer and reports its length."""
     screen = Screen()
-    reading.copy(state(screen, "First.", "**Last** one."), "")
+    answers.copy(state(screen, "First.", "**Last** one."), "")
     assert screen.copied == "**Last** one."
     assert "Sent 13 characters" in screen.err.getvalue()
 
@@ -136,7 +136,7 @@ def test_copy_takes_the_last_answer() -> None:
 def test_copy_code_takes_the_last_block(answer: str, code: str) -> None:
     """`/copy code` copies the last code block of the last answer, without its fences or indentation."""
     screen = Screen()
-    reading.copy(state(screen, "```\nearlier\n```", answer), "code")
+    answers.copy(state(screen, "```\nearlier\n```", answer), "code")
     assert screen.copied == code
 
 
@@ -144,9 +144,9 @@ def test_what_cannot_be_copied_is_said() -> None:
     """`/copy` without an answer, without a code block or with an unknown word is refused."""
     screen = Screen()
     with pytest.raises(UsageError, match="no answer to copy"):
-        reading.copy(state(screen), "")
+        answers.copy(state(screen), "")
     with pytest.raises(UsageError, match="no block of code"):
-        reading.copy(state(screen, "```\ncode\n```", "`inline` only"), "code")
+        answers.copy(state(screen, "```\ncode\n```", "`inline` only"), "code")
     with pytest.raises(UsageError, match="knows no 'all'"):
-        reading.copy(state(screen, "x"), "all")
+        answers.copy(state(screen, "x"), "all")
     assert screen.out.getvalue() == b""

@@ -20,7 +20,7 @@ class Tty(io.BytesIO):
 
 def terminal(out: io.BytesIO, *, tty: bool = True, obeys: bool = True) -> Terminal:
     """Return a terminal whose standard output is `out`."""
-    return Terminal(io.BytesIO(), out, io.StringIO(), False, tty, False, obeys=obeys)  # noqa: FBT003 - see tests/cli.py
+    return Terminal(io.BytesIO(), out, io.StringIO(), False, tty, False, obeys=obeys)  # noqa: FBT003 - see tests/run_hermes.py
 
 
 @pytest.mark.parametrize(

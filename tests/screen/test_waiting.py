@@ -47,7 +47,7 @@ def terminal(
     err: io.StringIO, *, out_is_tty: bool = True, err_is_tty: bool = True, obeys: bool = True
 ) -> Terminal:
     """Return a terminal; its size is unknown, so it has 80 columns."""
-    return Terminal(io.BytesIO(), io.BytesIO(), err, False, out_is_tty, err_is_tty, obeys=obeys)  # noqa: FBT003 - see tests/cli.py
+    return Terminal(io.BytesIO(), io.BytesIO(), err, False, out_is_tty, err_is_tty, obeys=obeys)  # noqa: FBT003 - see tests/run_hermes.py
 
 
 def threads() -> list[threading.Thread]:

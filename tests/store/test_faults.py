@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.recorder import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
@@ -21,12 +21,12 @@ from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.personas.persona import Persona
-from hermes_cli.repl import branching
 from hermes_cli.repl import state as repl
+from hermes_cli.repl.commands import tree
 from hermes_cli.repl.host import Host
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import schema
-from hermes_cli.store.claims import Claims
+from hermes_cli.store.locks import Claims
 from hermes_cli.store.records import Made, State
 from tests.database import OpenStore, raw_database
 from torture.look import damage
@@ -54,7 +54,7 @@ def test_a_claim_without_descriptors_is_not_somebody_elses(tmp_path: Path) -> No
     """A claim without a free file descriptor fails with "Too many open files"."""
     code = (
         "import resource, sys; from pathlib import Path; from hermes_cli.errors import StoreError;"
-        "from hermes_cli.store.claims import Claims; c = Claims(Path(sys.argv[1])); c.take(1);"
+        "from hermes_cli.store.locks import Claims; c = Claims(Path(sys.argv[1])); c.take(1);"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
         "try: c.take(2)\n"
         "except StoreError as error: print(error.message)"
@@ -151,7 +151,7 @@ def test_a_check_leaves_growing_replies_out_of_the_index(
 def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path, open_store: OpenStore) -> None:
     """If the answer's place among the others cannot be read, a remark is printed and the answer is kept."""
     store, said = open_store(tmp_path / "conversations.db"), io.StringIO()
-    terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/cli.py
+    terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
     talk = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Keeper(store))
     list(talk.send("1", Cancel()))
     state = repl.State(terminal, talk, Persona("A", "", Path("a.toml")), "", cast("Host", None))
@@ -161,5 +161,5 @@ def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path, open_store: Ope
         store.close()  # all later reads fail
 
     state.answer = answer
-    branching.again(state, "")
+    tree.again(state, "")
     assert said.getvalue().startswith("(the other answers cannot be read")

@@ -17,8 +17,8 @@ import pytest
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store import schema
-from hermes_cli.store.claims import Claims
 from hermes_cli.store.database import connect, explained
+from hermes_cli.store.locks import Claims
 from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store, title_of
 from tests.database import OpenStore, raw_database

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.repl import table
-from tests.cli import script
+from hermes_cli.repl import command_table
+from tests.run_hermes import script
 from tests.terminal.screen import PROMPT, SLOWLY, Terminal, at_the_prompt
 
 Env = Mapping[str, str]
@@ -389,7 +389,7 @@ def test_every_command_answers_at_a_terminal(home: Env, tmp_path: Path) -> None:
         term.type("one\r")
         term.expect(r"Hermes 2\nanswer\n\n>")
         done = 0
-        for command in table.COMMANDS:
+        for command in command_table.COMMANDS:
             if command.name in {"exit", "edit"}:
                 continue
             argument = {"export": f" {tmp_path}/out.md", "goto": " 1", "search": " one"}.get(command.name, "")
@@ -398,7 +398,7 @@ def test_every_command_answers_at_a_terminal(home: Env, tmp_path: Path) -> None:
             term.expect(rf"^> /{command.name}[^\n]*\n(?:[^\n]*\n)*?>(?: |$)")
         term.type("\x04")
         assert term.leave() == 0
-        assert done == len(table.COMMANDS) - 2
+        assert done == len(command_table.COMMANDS) - 2
         assert "Traceback" not in term.text
         assert "mistake in hermes" not in term.text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.models import starter
-from tests.cli import script
+from tests.run_hermes import script
 from tests.terminal.screen import Terminal
 
 Env = Mapping[str, str]

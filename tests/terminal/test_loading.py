@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli import script
+from tests.run_hermes import script
 from tests.terminal.screen import Terminal, at_the_prompt
 
 Env = Mapping[str, str]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import script
+from tests.run_hermes import script
 from tests.terminal.screen import PROMPT, Terminal, at_the_prompt
 
 Env = Mapping[str, str]

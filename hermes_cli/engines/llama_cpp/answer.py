@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hermes_cli.chatml import ChatML
+from hermes_cli.engines.answer_state import Reply
 from hermes_cli.engines.base import Chunk, Completion, FinishReason, Progress, Timings, Usage
-from hermes_cli.engines.reply import Reply
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.options import GenerationOptions
 

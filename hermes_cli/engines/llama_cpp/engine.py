@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hermes_cli.chatml import ChatML
+from hermes_cli.engines.banned_phrases import refuse_ban
 from hermes_cli.engines.base import Cancel, Chunk, PromptToken
 from hermes_cli.engines.llama_cpp.answer import Answer
-from hermes_cli.engines.llama_cpp.apart import LlamaProcess
 from hermes_cli.engines.llama_cpp.server import LlamaServer
-from hermes_cli.engines.phrases import refuse_ban
-from hermes_cli.engines.pieces import prompt_tokens
+from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
+from hermes_cli.engines.token_bytes import prompt_tokens
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
-from hermes_cli.models.gguf import GgufHeader
+from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.options import GenerationOptions
 
 CANCEL_POLL_S = 0.05

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.models.gguf import GgufHeader
-from hermes_cli.models.gguf_walk import ARRAY, STRING, RawArray, Value
+from hermes_cli.models.gguf.header import ARRAY, STRING, RawArray, Value
+from hermes_cli.models.gguf.model import GgufHeader
 
 WIDTH = 32
 ALIGNMENT = 32

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.ahead import Ahead, Before, Recorder
-from hermes_cli.engines.transformers.faults import freed_memory, is_out_of_memory, named
+from hermes_cli.engines.transformers.cuda_graphs import Ahead, Before, Recorder
 from hermes_cli.engines.transformers.flight import Flight
 from hermes_cli.engines.transformers.kv_cache import RewindableCache, new_cache
 from hermes_cli.engines.transformers.sampling import History, Sampler
+from hermes_cli.engines.transformers.torch_errors import freed_memory, is_out_of_memory, named
 
 PREFILL_CHUNK = {"cpu": 128}
 """Tokens evaluated at a time, by device: a cancel waits for one chunk, and a CPU is slow."""

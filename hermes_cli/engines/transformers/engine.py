@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator, Sequence
 
+from hermes_cli.engines.answer_state import Reply
+from hermes_cli.engines.banned_phrases import PhraseBan, Piece
 from hermes_cli.engines.base import (
     Cancel,
     Chunk,
@@ -13,17 +15,15 @@ from hermes_cli.engines.base import (
     Timings,
     Usage,
 )
-from hermes_cli.engines.kept_prefixes import KeptPrefixes
-from hermes_cli.engines.phrases import PhraseBan, Piece
-from hermes_cli.engines.reply import Reply
+from hermes_cli.engines.prompt_cache_dir import KeptPrefixes
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
-from hermes_cli.engines.transformers.ahead import recorder
+from hermes_cli.engines.transformers.cuda_graphs import recorder
 from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.detokenizer import Speller
 from hermes_cli.engines.transformers.loading import Report, load_model
 from hermes_cli.engines.transformers.next_ids import NextIds
-from hermes_cli.engines.transformers.prefixes import PrefixFiles
+from hermes_cli.engines.transformers.prompt_cache import PrefixFiles
 from hermes_cli.engines.transformers.sampling import History, Sampler
-from hermes_cli.engines.transformers.spelling import Speller
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
 from hermes_cli.models.plan import Plan

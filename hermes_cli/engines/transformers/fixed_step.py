@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache
 
-from hermes_cli.engines.transformers.choice import BLOCK, Choice
+from hermes_cli.engines.transformers.device_sampling import BLOCK, Choice
 from hermes_cli.engines.transformers.kv_cache import FULL, SLIDING, FixedLayer, RewindableCache
 
 NOT_FINITE = -1

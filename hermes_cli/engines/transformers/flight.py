@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.choice import BLOCK
+from hermes_cli.engines.transformers.device_sampling import BLOCK
 from hermes_cli.engines.transformers.fixed_step import NOT_FINITE, FixedStep
 from hermes_cli.engines.transformers.sampling import Sampler
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.faults import first_line, freed_memory, is_out_of_memory, named
+from hermes_cli.engines.transformers.torch_errors import first_line, freed_memory, is_out_of_memory, named
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 
 from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.engines.transformers.faults import NotFinite
 from hermes_cli.engines.transformers.fixed_step import NOT_FINITE
 from hermes_cli.engines.transformers.flight import Flight
 from hermes_cli.engines.transformers.sampling import History, Sampler
+from hermes_cli.engines.transformers.torch_errors import NotFinite
 
 
 class NextIds:

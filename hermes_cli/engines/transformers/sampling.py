@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from hermes_cli.engines.transformers.choice import Choice, Draws
-from hermes_cli.engines.transformers.faults import NotFinite
+from hermes_cli.engines.transformers.device_sampling import Choice, Draws
+from hermes_cli.engines.transformers.torch_errors import NotFinite
 from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
 

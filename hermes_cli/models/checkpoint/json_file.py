@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models.gguf import FETCH_AGAIN
+from hermes_cli.models.gguf.model import FETCH_AGAIN
 
 MAX_DEPTH: Final = 100
 """A fixed limit, because the parser's limit varies by Python version: 1,000 in 3.11, over 30,000 in 3.14."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.checkpoint.json_file import parse_object
-from hermes_cli.models.gguf import FETCH_AGAIN
+from hermes_cli.models.gguf.model import FETCH_AGAIN
 
 MAX_HEADER: Final = 16 << 20
 """Bytes. The format allows 100 MB, which would be gigabytes as Python objects. A tensor takes about 120

@@ -15,7 +15,7 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.checkpoint.config import Config, Quantisation
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.checkpoint.safetensors import Tensor, read_header
-from hermes_cli.models.gguf import FETCH_AGAIN
+from hermes_cli.models.gguf.model import FETCH_AGAIN
 
 SAFETENSORS: Final = "model.safetensors"
 PICKLE: Final = "pytorch_model.bin"

@@ -9,7 +9,7 @@ from hermes_cli.models.facts import ModelFacts, facts_of
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.checkpoint import choose_checkpoint
 from hermes_cli.models.plan.gguf import choose_gguf
-from hermes_cli.models.plan.values import Candidate, DoesNotFit, Plan, Wishes
+from hermes_cli.models.plan.plan import Candidate, DoesNotFit, Plan, Wishes
 
 __all__ = ["Candidate", "DoesNotFit", "ModelFacts", "Plan", "Wishes", "choose", "facts_of"]
 

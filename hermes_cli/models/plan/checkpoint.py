@@ -5,11 +5,11 @@ from dataclasses import replace
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import devices, gguf, precision
+from hermes_cli.models.plan.candidates import Survey, eight_bit, survey
+from hermes_cli.models.plan.explain import passed_over, reason, verdict
+from hermes_cli.models.plan.memory import Way, layers, weigh
+from hermes_cli.models.plan.plan import Candidate, Plan, Wishes, checked_threads
 from hermes_cli.models.plan.refusal import refusal, smaller
-from hermes_cli.models.plan.sums import Way, layers, weigh
-from hermes_cli.models.plan.survey import Survey, eight_bit, survey
-from hermes_cli.models.plan.values import Candidate, Plan, Wishes, checked_threads
-from hermes_cli.models.plan.words import passed_over, reason, verdict
 from hermes_cli.models.units import gib
 
 

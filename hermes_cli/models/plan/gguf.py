@@ -10,7 +10,7 @@ from hermes_cli.models.catalogue import STARTER, STARTER_BYTES, entry_for
 from hermes_cli.models.facts import ModelFacts, facts_of_variant
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import devices, precision
-from hermes_cli.models.plan.values import (
+from hermes_cli.models.plan.plan import (
     CONTEXT_STEP,
     MIN_CONTEXT,
     Candidate,

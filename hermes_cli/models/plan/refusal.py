@@ -7,9 +7,9 @@ from hermes_cli.errors import UsageError
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import devices, gguf, precision
-from hermes_cli.models.plan.sums import Way, weigh
-from hermes_cli.models.plan.survey import Survey, survey
-from hermes_cli.models.plan.values import CONTEXT_STEP, MIN_CONTEXT, Candidate, DoesNotFit, Wishes
+from hermes_cli.models.plan.candidates import Survey, survey
+from hermes_cli.models.plan.memory import Way, weigh
+from hermes_cli.models.plan.plan import CONTEXT_STEP, MIN_CONTEXT, Candidate, DoesNotFit, Wishes
 from hermes_cli.models.units import GIB, gib
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import sampling, strict_yaml
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.persona import Example, Persona
 
 _FRONT: Final = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)

@@ -15,7 +15,7 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.options import FIELDS, OptionError, check_value
 from hermes_cli.personas.formats import book
 from hermes_cli.personas.formats.fields import Fields
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.native import MAX_NOTE_DEPTH
 from hermes_cli.personas.persona import Note, Persona

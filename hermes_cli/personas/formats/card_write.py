@@ -11,7 +11,7 @@ from typing import Any, Final
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import book_write, card, strict_json
 from hermes_cli.personas.formats.card import OWN, SPECS, TEXTS, V1_KEYS, Version
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Note, Persona
 

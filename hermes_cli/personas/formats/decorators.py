@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Entry, Logic, Position
 
 MARK: Final = "@@"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from hermes_cli.personas.formats import sampling
 from hermes_cli.personas.formats.fields import Fields
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.persona import Persona
 
 _VARIABLE: Final = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")

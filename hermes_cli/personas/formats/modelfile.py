@@ -13,7 +13,7 @@ from typing import Any, Final
 from hermes_cli.errors import PersonaError
 from hermes_cli.messages import Role
 from hermes_cli.personas.formats import sampling
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Example, Persona

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.options import OptionError, check_value
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 
 _NAMES: Final = {
     "temperature": "temperature",

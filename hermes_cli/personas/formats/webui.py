@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.personas.formats.fields import Fields
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.persona import Persona
 
 _YOU: Final = re.compile(r"^You:", re.MULTILINE)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hermes_cli.personas.formats import book
 from hermes_cli.personas.formats.fields import Fields
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
 
 SPEC: Final = "lorebook_v3"

@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.text import Text
 
 from hermes_cli.screen import theme
-from hermes_cli.screen.markdown.blocks import References, parser
+from hermes_cli.screen.markdown.block_structure import References, parser
 from hermes_cli.screen.sanitize import sanitize
 
 Extent = tuple[int, int]

@@ -9,7 +9,14 @@ from rich.text import Text
 
 from hermes_cli.screen import theme
 from hermes_cli.screen.cells import cell_count, fold, wrap
-from hermes_cli.screen.markdown.blocks import MAX_UNDERLINED, Container, Kind, Leaf, References, code_lines
+from hermes_cli.screen.markdown.block_structure import (
+    MAX_UNDERLINED,
+    Container,
+    Kind,
+    Leaf,
+    References,
+    code_lines,
+)
 from hermes_cli.screen.markdown.inline import growing, styled
 from hermes_cli.screen.markdown.tables import table
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from rich.text import Text
 
 from hermes_cli.screen import theme
-from hermes_cli.screen.markdown.blocks import Container, Leaf, Parsed, References, parse
+from hermes_cli.screen.markdown.block_structure import Container, Leaf, Parsed, References, parse
 from hermes_cli.screen.markdown.code import Highlighter
 from hermes_cli.screen.markdown.layout import Laid, Page, gap_before, head_and_rest, lay_out
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
-from hermes_cli.engines.transformers.ahead import Recorder
+from hermes_cli.engines.transformers.cuda_graphs import Recorder
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from tests.weights import starter_folder, tiny_mistral_folder

@@ -9,11 +9,11 @@ import torch
 
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
-from hermes_cli.engines.kept_prefixes import KeptPrefixes
+from hermes_cli.engines.prompt_cache_dir import KeptPrefixes
 from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.engine import TransformersEngine
-from hermes_cli.engines.transformers.prefixes import PrefixFiles
+from hermes_cli.engines.transformers.prompt_cache import PrefixFiles
 from hermes_cli.errors import HermesError, ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.models.plan import Plan

@@ -8,15 +8,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen2Config
 
-from hermes_cli.engines.transformers.choice import Choice
 from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.engines.transformers.device_sampling import Choice
 from hermes_cli.engines.transformers.fixed_step import FixedStep
 from hermes_cli.engines.transformers.kv_cache import new_cache
 from hermes_cli.engines.transformers.next_ids import NextIds
 from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
-from tests.engines.transformers.test_ahead import Calls
+from tests.engines.transformers.test_cuda_graphs import Calls
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 320,

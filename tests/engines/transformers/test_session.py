@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.keeper import Keeper
+from hermes_cli.chat.recorder import Keeper
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.tokenizer_json import Vocabulary

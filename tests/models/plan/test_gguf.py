@@ -6,7 +6,7 @@ import pytest
 
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted, UsageError
 from hermes_cli.models.catalogue import Format
-from hermes_cli.models.gguf import read_header
+from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import DoesNotFit, ModelFacts, Wishes, choose, facts_of

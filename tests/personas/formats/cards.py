@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import table
+from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Entry
 from hermes_cli.personas.persona import Persona
 
@@ -175,20 +175,20 @@ def unpacked(data: bytes) -> dict[str, bytes]:
 
 def persona(data: bytes) -> Persona:
     """Return the persona in a file."""
-    found = table.read(data, CARD).persona
+    found = registry.read(data, CARD).persona
     assert found is not None
     return found
 
 
 def remarks(document: Any) -> str:
     """Return the remarks on a document."""
-    return "; ".join(table.read(text(document), CARD).remarks)
+    return "; ".join(registry.read(text(document), CARD).remarks)
 
 
 def refused(data: bytes) -> str:
     """Return the message for a file that cannot be used."""
     with pytest.raises(PersonaError) as caught:
-        table.read(data, CARD)
+        registry.read(data, CARD)
     assert str(CARD) in caught.value.message
     return caught.value.message
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hermes_cli.personas.formats import png, table
+from hermes_cli.personas.formats import png, registry
 from hermes_cli.personas.persona import Persona
 from tests.personas.formats.cards import CARD, persona
 
@@ -61,11 +61,11 @@ def test_aichars_json_is_read_and_read_back(made: "aichar.CharacterClass", kind:
     data = made.export_json(kind).encode()
     one = persona(data)
     assert texts(one) == TEXTS
-    changed = table.write(replace(one, personality="stern"), "v1", data)
+    changed = registry.write(replace(one, personality="stern"), "v1", data)
     assert theirs(aichar.load_character_json(changed.decode())) == (*TEXTS[:2], "stern", *TEXTS[3:])
     # The metadata that aichar stores beside the card is unchanged.
     assert json.loads(changed)["metadata"] == json.loads(data)["metadata"]
-    new = table.write(replace(one, original=None), "v1", None)
+    new = registry.write(replace(one, original=None), "v1", None)
     assert theirs(aichar.load_character_json(new.decode())) == TEXTS
 
 
@@ -78,7 +78,7 @@ def test_aichars_file_for_all_programs_is_read_whole(made: "aichar.CharacterClas
 def test_aichars_characters_for_the_webui_are_read(made: "aichar.CharacterClass", kind: str) -> None:
     """A webui character by aichar is read. It has no place for the description."""
     for said in (made.export_json(kind), made.export_yaml(kind)):
-        found = table.read(said.encode(), CARD)
+        found = registry.read(said.encode(), CARD)
         assert found.kind == "webui"
         assert found.persona
         one = found.persona
@@ -93,5 +93,5 @@ def test_aichars_pictures_are_read_and_read_back(made: "aichar.CharacterClass", 
     one = persona(data)
     assert texts(one) == TEXTS
     if kind != "neutral":  # it has each text twice, and aichar does not read the card's
-        changed = table.write(replace(one, personality="stern"), "png", data)
+        changed = registry.write(replace(one, personality="stern"), "png", data)
         assert theirs(aichar.load_character_card(changed)) == (*TEXTS[:2], "stern", *TEXTS[3:])

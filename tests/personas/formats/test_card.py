@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.personas.formats import table
+from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
 from hermes_cli.personas.persona import Note, Persona
 from tests.personas.formats.cards import CARD, V1, V2, V3, persona, refused, remarks, text, v2
@@ -78,7 +78,7 @@ NESTED = replace(
 )
 def test_every_field_of_a_card_is_where_hermes_looks_for_it(document: Any, wanted: Persona) -> None:
     """Each field of a V1, V2 or V3 card sets the field of the persona."""
-    found = table.read(text(document), CARD)
+    found = registry.read(text(document), CARD)
     assert found.persona == wanted
     assert found.kind == wanted.kind
     assert found.lorebook is None
@@ -106,7 +106,7 @@ def test_slips_of_somebody_elses_program_leave_the_character_playable() -> None:
         extensions=None,
         character_book=[],
     )
-    found = table.read(text(document), CARD)
+    found = registry.read(text(document), CARD)
     assert found.persona is not None
     assert (found.persona.character, found.persona.personality) == ("", "7")
     assert found.persona.greetings == (V1["first_mes"], "Hm?", "3")
@@ -146,7 +146,7 @@ def test_a_name_is_one_line() -> None:
 def test_a_card_of_another_day_is_read_and_told(changes: dict[str, Any], kind: str, told: str) -> None:
     """A card with a newer, unknown or missing spec is read, with a remark."""
     document = V2 | changes
-    assert table.recognise(text(document)) == kind
+    assert registry.recognise(text(document)) == kind
     assert persona(text(document)).name == "Ada"
     assert told in remarks(document)
     assert bool(told) == ("spec" in remarks(document) or "says" in remarks(document))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas import native, native_writer
-from hermes_cli.personas.formats import table
+from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Entry, Lorebook
 from hermes_cli.personas.persona import Example, Note, Persona
 from tests.personas import values
@@ -34,14 +34,14 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def rewritten(document: Any, kind: str, **changes: Any) -> Any:
     """Return the JSON of a card after a change of its persona."""
     data = text(document)
-    return json.loads(table.write(replace(persona(data), **changes), kind, data))
+    return json.loads(registry.write(replace(persona(data), **changes), kind, data))
 
 
 @pytest.mark.parametrize("kind", list(VERSIONS))
 def test_a_card_that_nobody_changed_is_written_as_it_was(kind: str) -> None:
     """An unchanged card is written as the same bytes."""
     data = text(VERSIONS[kind])
-    assert table.write(persona(data), kind, data) == data
+    assert registry.write(persona(data), kind, data) == data
 
 
 _SURE = ("name", "description", "first_mes")
@@ -57,9 +57,9 @@ def test_of_any_card_one_change_changes_one_field(data: dict[str, Any], spec: st
     """A change of the scenario changes that field alone, in any card."""
     document = {"spec": spec, "data": data} if spec else data
     raw = text(document)
-    kind = table.recognise(raw)
+    kind = registry.recognise(raw)
     assert kind == (f"v{spec[-1]}" if spec else "v1")
-    back = json.loads(table.write(replace(persona(raw), scenario=f"x{scenario}"), kind, raw))
+    back = json.loads(registry.write(replace(persona(raw), scenario=f"x{scenario}"), kind, raw))
     wanted = {**data, "scenario": f"x{scenario}"}
     assert back == ({"spec": spec, "data": wanted} if spec else wanted)
 
@@ -72,7 +72,7 @@ def test_a_card_that_was_kept_as_hermes_own_file_is_written_as_it_was(kind: str,
     imported = replace(persona(data), original=tmp_path / "ada.json")
     kept = native.parse(native_writer.write(imported), own)
     assert kept.original == tmp_path / "ada.json"
-    assert table.write(kept, kind, data) == data
+    assert registry.write(kept, kind, data) == data
 
 
 def test_a_change_changes_its_own_field_alone() -> None:
@@ -131,12 +131,12 @@ def test_from_one_version_to_another_nothing_is_lost(before: str, kind: str) -> 
     """A card keeps all fields when it is converted to another version and back."""
     data = text(VERSIONS[before])
     played = persona(data)
-    made = table.write(played, kind, data)
-    assert table.recognise(made) == kind
+    made = registry.write(played, kind, data)
+    assert registry.recognise(made) == kind
     found = persona(made)
     assert replace(found, kind="") == replace(played, kind="")
     # Converted back to the first version, the card has all its fields unchanged.
-    back = json.loads(table.write(found, before, made))
+    back = json.loads(registry.write(found, before, made))
     start = VERSIONS[before]
     inner, wanted = (back, start) if before == "v1" else (back["data"], start["data"])
     same = {key: value for key, value in inner.items() if key in wanted and key != "character_book"}
@@ -146,7 +146,7 @@ def test_from_one_version_to_another_nothing_is_lost(before: str, kind: str) -> 
 @pytest.mark.parametrize(("kind", "required"), [("v1", set(V1)), ("v2", V2_REQUIRED), ("v3", V2_REQUIRED)])
 def test_a_new_card_has_all_that_its_version_requires(kind: str, required: set[str]) -> None:
     """A new card has every field that its version requires."""
-    made = json.loads(table.write(Persona("Ada", "Be Ada.", CARD), kind, None))
+    made = json.loads(registry.write(Persona("Ada", "Be Ada.", CARD), kind, None))
     data = made if kind == "v1" else made["data"]
     assert required <= set(data)
     for key in required - {"alternate_greetings", "tags", "extensions"}:
@@ -159,10 +159,12 @@ def test_a_new_card_has_all_that_its_version_requires(kind: str, required: set[s
 
 def test_a_v3_cards_entries_say_whether_they_are_patterns() -> None:
     """Each entry of a V3 card has `use_regex`, which V3 requires."""
-    entries = json.loads(table.write(persona(text(V2)), "v3", text(V2)))["data"]["character_book"]["entries"]
+    entries = json.loads(registry.write(persona(text(V2)), "v3", text(V2)))["data"]["character_book"][
+        "entries"
+    ]
     assert [one["use_regex"] for one in entries] == [True, False]
     book = Lorebook(entries=(Entry("x", ("plain",)), Entry("y", ("/a+/",))))
-    made = json.loads(table.write(Persona("Ada", "", CARD, lorebook=book), "v3", None))
+    made = json.loads(registry.write(Persona("Ada", "", CARD, lorebook=book), "v3", None))
     assert [one["use_regex"] for one in made["data"]["character_book"]["entries"]] == [False, True]
 
 
@@ -171,7 +173,7 @@ def test_examples_go_behind_the_dialogue() -> None:
     one = Persona(
         "Ada", "", CARD, dialogue="<START>\n{{user}}: a\n", examples=(Example("b", "c"), Example("d", "e"))
     )
-    data = json.loads(table.write(one, "v2", None))["data"]
+    data = json.loads(registry.write(one, "v2", None))["data"]
     assert data["mes_example"] == (
         "<START>\n{{user}}: a\n<START>\n{{user}}: b\n{{char}}: c\n<START>\n{{user}}: d\n{{char}}: e"
     )
@@ -181,7 +183,7 @@ def test_what_cards_have_no_field_for_is_kept_apart() -> None:
     """Fields that cards do not have are written to `extensions.openhermes`."""
     options = MappingProxyType({"temperature": 0.5, "stop": ("x",)})
     one = Persona("Ada", "", CARD, description="A line.", user="Bob", worlds=("A", "B"), options=options)
-    more = json.loads(table.write(one, "v2", None))["data"]["extensions"]
+    more = json.loads(registry.write(one, "v2", None))["data"]["extensions"]
     assert more == {
         "world": "A",
         "openhermes": {
@@ -196,14 +198,14 @@ def test_what_cards_have_no_field_for_is_kept_apart() -> None:
 def test_a_card_larger_than_hermes_reads_is_not_written() -> None:
     """A card larger than 4 MiB is refused."""
     with pytest.raises(PersonaError, match="larger than 4 MiB"):
-        table.write(Persona("Ada", "x" * (4 << 20), CARD), "v2", None)
+        registry.write(Persona("Ada", "x" * (4 << 20), CARD), "v2", None)
 
 
 @given(values.lorebooks, values.lorebooks)
 def test_any_book_over_any_book_is_the_new_one(old: Lorebook, new: Lorebook) -> None:
     """A new lorebook replaces all of the old one."""
-    data = table.write(Persona("Ada", "", CARD, lorebook=old), "v2", None)
-    made = table.write(replace(persona(data), lorebook=new), "v2", data)
+    data = registry.write(Persona("Ada", "", CARD, lorebook=old), "v2", None)
+    made = registry.write(replace(persona(data), lorebook=new), "v2", data)
     found = persona(made).lorebook or Lorebook()
     assert found == _as_in_a_card(new)
 
@@ -220,7 +222,7 @@ def _line(said: str) -> str:
 @given(values.personas, st.sampled_from(KINDS))
 def test_any_persona_comes_back_from_a_card(one: Persona, kind: str) -> None:
     """A persona is read back from a card, with names on one line and examples in the dialogue."""
-    found = persona(table.write(one, kind, None))
+    found = persona(registry.write(one, kind, None))
     book = one.lorebook
     book = book and _as_in_a_card(book)
     wanted = replace(
@@ -238,4 +240,4 @@ def test_any_persona_comes_back_from_a_card(one: Persona, kind: str) -> None:
         assert found.dialogue.startswith(one.dialogue.rstrip())
         wanted = replace(wanted, examples=(), dialogue=found.dialogue)
     assert found == wanted
-    assert table.write(found, kind, table.write(one, kind, None)) == table.write(one, kind, None)
+    assert registry.write(found, kind, registry.write(one, kind, None)) == registry.write(one, kind, None)

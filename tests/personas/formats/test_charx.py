@@ -9,7 +9,7 @@ from typing import IO, cast
 import pytest
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import png, table
+from hermes_cli.personas.formats import png, registry
 from hermes_cli.personas.persona import Persona
 from tests.personas.formats.cards import (
     CARD,
@@ -41,14 +41,14 @@ def test_a_card_plays_out_of_its_archive(method: int) -> None:
 def test_an_archive_that_nobody_changed_is_written_as_it_was() -> None:
     """An unchanged persona is written as the same archive."""
     data = archive(MEMBERS)
-    assert table.write(persona(data), "charx", data) == data
+    assert registry.write(persona(data), "charx", data) == data
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_change_changes_the_card_alone(method: int) -> None:
     """A change rewrites card.json and keeps the other members."""
     data = archive(MEMBERS, method)
-    made = unpacked(table.write(replace(persona(data), personality="kind"), "charx", data))
+    made = unpacked(registry.write(replace(persona(data), personality="kind"), "charx", data))
     assert json.loads(made.pop("card.json")) == {**V3, "data": {**V3["data"], "personality": "kind"}}
     assert made == {name: content for name, content in MEMBERS if name != "card.json"}
 
@@ -73,7 +73,7 @@ def test_a_streamed_archive_is_changed_as_well() -> None:
     with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_DEFLATED) as streamed:
         for name, content in MEMBERS:
             streamed.writestr(name, content)
-    made = unpacked(table.write(replace(persona(out.data), personality="kind"), "charx", out.data))
+    made = unpacked(registry.write(replace(persona(out.data), personality="kind"), "charx", out.data))
     assert made["assets/icon/image/main.png"] == ICON
 
 
@@ -81,13 +81,13 @@ def test_a_member_that_would_fill_the_memory_is_copied_as_it_is_packed() -> None
     """A compressed member of 300 MiB is still small after a change of the card."""
     data = archive([("bomb", b"\0" * (300 << 20)), ("card.json", text(V3))])
     assert len(data) < 400_000
-    made = table.write(replace(persona(data), personality="kind"), "charx", data)
+    made = registry.write(replace(persona(data), personality="kind"), "charx", data)
     assert len(made) < 400_000
 
 
 def test_a_new_archive_holds_a_v3_card() -> None:
     """A new archive holds a V3 card and no other member."""
-    members = unpacked(table.write(Persona("Ada", "Be Ada.", CARD), "charx", None))
+    members = unpacked(registry.write(Persona("Ada", "Be Ada.", CARD), "charx", None))
     assert list(members) == ["card.json"]
     card = json.loads(members["card.json"])
     assert (card["spec"], card["data"]["system_prompt"]) == ("chara_card_v3", "Be Ada.")
@@ -97,12 +97,12 @@ def test_a_picture_goes_into_the_archive_and_out_again() -> None:
     """The picture is kept from PNG to CHARX and back."""
     other = chunk(b"prVt", b"theirs")
     data = picture(other, said("ccv3", V3))
-    archived = table.write(persona(data), "charx", data)
+    archived = registry.write(persona(data), "charx", data)
     members = unpacked(archived)
     assert members["assets/icon/image/main.png"] == picture(other)
     icon = {"type": "icon", "uri": "embeded://assets/icon/image/main.png", "name": "main", "ext": "png"}
     assert json.loads(members["card.json"])["data"]["assets"] == [icon]
-    back = table.write(persona(archived), "png", archived)
+    back = registry.write(persona(archived), "png", archived)
     assert spoken(back)["ccv3"] == V3
     assert [one for one in chunks(back) if one[0] != b"tEXt"] == chunks(picture(other))
 
@@ -121,7 +121,7 @@ def test_an_archive_without_a_good_picture_gets_a_plain_one(members: list[tuple[
     icon = {"type": "icon", "uri": "embeded://main.png", "name": "main", "ext": "png"}
     card = {**V3, "data": {**V3["data"], "assets": [icon]}}
     data = archive([("card.json", text(card)), *members])
-    assert [one for one in chunks(table.write(persona(data), "png", data)) if one[0] != b"tEXt"] == chunks(
+    assert [one for one in chunks(registry.write(persona(data), "png", data)) if one[0] != b"tEXt"] == chunks(
         png.blank()
     )
 
@@ -174,4 +174,4 @@ def test_members_that_lie_over_one_another_are_not_multiplied() -> None:
     struct.pack_into("<I", found, second + 42, 0)
     told = persona(bytes(found))
     with pytest.raises(PersonaError, match="over one another"):
-        table.write(replace(told, name="x"), "charx", bytes(found))
+        registry.write(replace(told, name="x"), "charx", bytes(found))

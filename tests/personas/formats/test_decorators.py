@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.personas.formats import decorators, table
+from hermes_cli.personas.formats import decorators, registry
 from hermes_cli.personas.lorebook import Entry, Logic, Position
 from tests.personas.formats.cards import entry, persona, remarks, text, v2
 
@@ -70,7 +70,7 @@ def changed(above: str, **changes: Any) -> Any:
     assert played.lorebook
     (one,) = played.lorebook.entries
     new = replace(played, lorebook=replace(played.lorebook, entries=(replace(one, **changes),)))
-    made = table.write(new, "v2", data)
+    made = registry.write(new, "v2", data)
     assert persona(made).lorebook == new.lorebook
     return json.loads(made)["data"]["character_book"]["entries"][0]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.personas.formats.fields import Fields
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas import Example, Note, Persona
 from hermes_cli.personas.formats import modelfile
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 
 SOURCE = Path("mario.modelfile")
 # After the examples in "Ollama Model File Reference".

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import png, table
+from hermes_cli.personas.formats import png, registry
 from hermes_cli.personas.persona import Persona
 from tests.personas.formats.cards import (
     CARD,
@@ -107,13 +107,13 @@ def test_a_card_that_inflates_without_end_is_refused() -> None:
 def test_a_picture_that_nobody_changed_is_written_as_it_was() -> None:
     """An unchanged persona is written as the same picture."""
     data = picture(OTHER, said("Chara", V2), chunk(b"iTXt", b"ccv3\0\0\0\0\0" + encoded(V3))) + b"trailing"
-    assert table.write(persona(data), "png", data) == data
+    assert registry.write(persona(data), "png", data) == data
 
 
 def test_a_change_changes_its_own_chunk_and_no_other() -> None:
     """A change rewrites the chunk of the card and keeps the other chunks and trailing bytes."""
     data = picture(OTHER, said("chara", V2), chunk(b"prVt", b"x")) + b"trailing"
-    made = table.write(replace(persona(data), personality="kind"), "png", data)
+    made = registry.write(replace(persona(data), personality="kind"), "png", data)
     assert spoken(made[: -len(b"trailing")].replace(OTHER, b"")) == {"chara": v2(personality="kind")}
     old, new = chunks(data[:-8]), chunks(made[:-8])
     assert [one for one in new if not one[1].startswith(b"chara")] == [
@@ -125,7 +125,7 @@ def test_a_change_changes_its_own_chunk_and_no_other() -> None:
 def test_both_cards_of_a_picture_are_changed_and_stale_copies_go() -> None:
     """A change rewrites both cards of a picture and removes stale copies."""
     data = picture(said("chara", V2), said("ccv3", V3), said("ccv3", v2(name="Old")))
-    made = table.write(replace(persona(data), scenario="Now."), "png", data)
+    made = registry.write(replace(persona(data), scenario="Now."), "png", data)
     v3 = {**V3, "data": {**V3["data"], "scenario": "Now."}}
     assert spoken(made) == {"chara": v2(scenario="Now."), "ccv3": v3}
     assert sum(content.startswith(b"ccv3") for _, content in chunks(made)) == 1
@@ -133,7 +133,7 @@ def test_both_cards_of_a_picture_are_changed_and_stale_copies_go() -> None:
 
 def test_a_persona_without_a_picture_gets_a_plain_one() -> None:
     """A persona without a picture is written into a plain valid one."""
-    made = table.write(Persona("Ada", "", CARD, character="x"), "png", None)
+    made = registry.write(Persona("Ada", "", CARD, character="x"), "png", None)
     assert [kind for kind, _ in chunks(made)] == [b"IHDR", b"IDAT", b"tEXt", b"tEXt", b"IEND"]
     assert {key: one["spec"] for key, one in spoken(made).items()} == {
         "chara": "chara_card_v2",
@@ -148,7 +148,7 @@ def test_a_persona_without_a_picture_gets_a_plain_one() -> None:
 
 def test_the_card_of_another_kind_goes_into_a_picture_whole() -> None:
     """A JSON card keeps its fields in a picture."""
-    made = spoken(table.write(persona(text(V2)), "png", text(V2)))
+    made = spoken(registry.write(persona(text(V2)), "png", text(V2)))
     assert made["chara"] == V2
     assert made["ccv3"]["data"]["tags"] == ["history"]
     assert json.dumps(made["ccv3"]["data"]["extensions"]) == json.dumps(V2["data"]["extensions"])
@@ -157,4 +157,4 @@ def test_the_card_of_another_kind_goes_into_a_picture_whole() -> None:
 def test_what_is_no_picture_cannot_take_a_card() -> None:
     """Writing a card into a damaged picture is refused."""
     with pytest.raises(PersonaError, match="ends in the middle"):
-        table.write(Persona("Ada", "", CARD), "png", picture(said("chara", V2))[:-1])
+        registry.write(Persona("Ada", "", CARD), "png", picture(said("chara", V2))[:-1])

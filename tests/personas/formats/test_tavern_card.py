@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import tavern_card
 
-from hermes_cli.personas.formats import png, table
+from hermes_cli.personas.formats import png, registry
 from tests.personas.formats.cards import V1, V2, V3, persona, text
 
 
@@ -18,7 +18,7 @@ def test_what_hermes_writes_tavern_card_reads_whole(document: Any, kind: str) ->
     From a V1 card tavern-card reads its six texts, and `creator` and `tags`.
     """
     data = text(document)
-    written = table.write(persona(data), kind, data)
+    written = registry.write(persona(data), kind, data)
     read = tavern_card.parse_png_card if kind == "png" else tavern_card.parse_card
     found = read(written)["data"]
     wanted = tavern_card.parse_card(document)["data"]
@@ -46,7 +46,7 @@ def test_what_tavern_card_writes_hermes_reads_whole(document: Any) -> None:
     wanted = replace(persona(text(document)), kind="", nickname="")
     assert replace(persona(data), kind="") == wanted
     assert replace(persona(text(normal)), kind="") == wanted
-    changed = table.write(replace(persona(data), scenario="Now."), "png", data)
+    changed = registry.write(replace(persona(data), scenario="Now."), "png", data)
     back = tavern_card.parse_png_card(changed)
     assert back == {**normal, "data": {**normal["data"], "scenario": "Now."}}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.personas.formats import table
+from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
 from tests.personas.formats.cards import BOOK, CARD, refused, text
 from tests.personas.formats.test_card import ENGINE, TEA
@@ -56,7 +56,7 @@ WORLD: dict[str, Any] = {
 
 def lorebook(document: Any) -> Lorebook:
     """Return the lorebook of a document."""
-    found = table.read(text(document), CARD)
+    found = registry.read(text(document), CARD)
     assert (found.kind, found.persona) == ("world", None)
     assert found.lorebook is not None
     return found.lorebook
@@ -113,9 +113,9 @@ def test_a_world_as_older_programs_write_it(raw: dict[str, Any], wanted: Entry) 
 def test_what_is_for_some_characters_only_is_told() -> None:
     """A character filter that is set is remarked on as unused; an empty one is not."""
     raw = {"key": ["a"], "content": "b", "characterFilter": {"names": ["Bob"], "tags": []}}
-    told = "; ".join(table.read(text({"entries": {"0": raw}}), CARD).remarks)
+    told = "; ".join(registry.read(text({"entries": {"0": raw}}), CARD).remarks)
     assert "'character_filter', which hermes does not use" in told
-    assert "character_filter" not in "; ".join(table.read(text(WORLD), CARD).remarks)
+    assert "character_filter" not in "; ".join(registry.read(text(WORLD), CARD).remarks)
 
 
 def test_a_world_of_too_many_entries_is_refused() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import llm_template, lmstudio, strict_yaml, webui
-from hermes_cli.personas.formats.found import Remarks
+from hermes_cli.personas.formats.import_result import Remarks
 
 SOURCE = Path("some.yaml")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyte
 from rich.text import Text
 
-from hermes_cli.screen.markdown.blocks import Leaf, parse
+from hermes_cli.screen.markdown.block_structure import Leaf, parse
 from hermes_cli.screen.markdown.code import Highlighter
 from hermes_cli.screen.markdown.layout import Page, gap_before, head_and_rest, lay_out
 from hermes_cli.screen.markdown.stream import MarkdownStream

@@ -1,0 +1,67 @@
+"""Prints a conversation while another process continues it, for `hermes sessions show --follow`."""
+
+import time
+from collections.abc import Sequence
+
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.store.records import State, StoredMessage
+from hermes_cli.store.store import Store
+
+INTERVAL_S = 0.3
+
+
+class Follower:
+    """Computes the text to print from successive states of a conversation."""
+
+    def __init__(self) -> None:
+        self._ended: list[int] = []
+        self._open: StoredMessage | None = None
+
+    def update(self, path: Sequence[StoredMessage]) -> str:
+        """Return the text that is new since the last call. `path` is the currently visible messages."""
+        printed, text = self._back_to(path), ""
+        for message in path[printed:]:
+            text += self._print(message)
+        return text
+
+    def _back_to(self, path: Sequence[StoredMessage]) -> int:
+        """Drop the printed messages that `path` no longer contains, and return how many of it are printed."""
+        ids = [message.id for message in path]
+        same = next((n for n, one in enumerate(self._ended) if ids[n : n + 1] != [one]), len(self._ended))
+        del self._ended[same:]
+        return same
+
+    def _print(self, message: StoredMessage) -> str:
+        remark = "" if message.state is State.COMPLETE else f" ({message.state})"
+        text, before = "", self._open
+        if before is not None and before.id == message.id and message.text.startswith(before.text):
+            text += message.text[len(before.text) :]
+        else:
+            text += ("\n\n" if before is not None else "") + f"[{message.role}{remark}]\n{message.text}"
+        self._open = message
+        if message.state is not State.PARTIAL:
+            self._ended.append(message.id)
+            self._open, text = None, f"{text}\n\n"
+        return text
+
+
+def whole(path: Sequence[StoredMessage]) -> str:
+    """Return the text of a whole conversation."""
+    text = Follower().update(path)
+    return text if text.endswith("\n\n") or not text else f"{text}\n\n"
+
+
+def follow(runtime: Runtime, store: Store, conversation: int) -> None:
+    """Print a conversation as it grows, until the process that has it open ends, or Ctrl-C."""
+    follower = Follower()
+    while True:
+        is_over = store.claims.is_free(conversation)  # before the last read, so that nothing is missed
+        found = store.conversation(conversation)
+        if found is not None:
+            runtime.terminal.write(follower.update(store.path(found.leaf)))
+        if is_over or found is None:
+            break
+        time.sleep(INTERVAL_S)
+    gone = f"conversation {conversation} was removed"
+    open_to_all = f"nobody has it open; 'hermes chat -r {conversation}' goes on with it"
+    runtime.terminal.notice(gone if found is None else open_to_all)

@@ -1,0 +1,76 @@
+"""Export and import of conversations, for `hermes sessions export` and `import`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hermes_cli.application.open_conversation import find, open_store
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.errors import FormatError
+from hermes_cli.formats import files, registry
+from hermes_cli.formats.transcript import Transcript
+from hermes_cli.private_files import write_private
+from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.terminal import Terminal
+
+
+def export_conversations(
+    runtime: Runtime, names: Sequence[str], format_name: str | None, output: str, *, force: bool
+) -> None:
+    """Write the named conversations, or all if there is no name, to a file or standard output."""
+    known = registry.named(format_name) if format_name else registry.by_ending(output) or registry.MARKDOWN
+    store, terminal = open_store(runtime), runtime.terminal
+    chosen = [find(store, name) for name in names] if names else store.conversations()
+    transcripts = [
+        Transcript(one, tuple(store.tree(one.id))) for one in {one.id: one for one in chosen}.values()
+    ]
+    if not names:
+        transcripts = _with_something_visible(terminal, transcripts, known)
+    text = registry.write(known, transcripts)
+    if output in {"", "-"}:
+        terminal.write(text)
+        return
+    path = files.place(output, transcripts[0].conversation.title, known.ending)
+    write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
+    terminal.notice(
+        f"{counted(len(transcripts), 'conversation')} written to {path}: "
+        f"{registry.remark(known, transcripts)}"
+    )
+
+
+def _with_something_visible(
+    terminal: Terminal, transcripts: Sequence[Transcript], known: registry.Format
+) -> list[Transcript]:
+    """Return the conversations that a format can represent, and print how many are left out."""
+    visible = [one for one in transcripts if one.path or not known.leaves_out]
+    if len(visible) < len(transcripts):
+        count = counted(len(transcripts) - len(visible), "conversation")
+        terminal.notice(f"{count} left out, for no turn of it is visible; json holds the whole tree")
+    return visible
+
+
+def import_conversations(runtime: Runtime, names: Sequence[str], format_name: str | None) -> None:
+    """Read all files, store their conversations in one transaction, and print the new numbers and titles.
+
+    Raises UsageError if a file does not exist, and FormatError at the first mistake; then nothing is stored.
+    """
+    terminal, known = runtime.terminal, registry.named(format_name) if format_name else None
+    transcripts = list[Transcript]()
+    for name in names:
+        where = "standard input" if name == "-" else name
+        data = terminal.stdin.read(registry.MAX_BYTES + 1) if name == "-" else files.read_bytes(Path(name))
+        try:
+            found, kind, reason = registry.read(data, where, known)
+        except FormatError as error:
+            hint = f"nothing was imported; {error.hint}" if error.hint else "nothing was imported"
+            raise FormatError(error.message, hint=hint) from None
+        terminal.notice(f"{where}: {kind.name}, {reason}")
+        for remark in (remark for one in found for remark in one.remarks):
+            terminal.notice(f"{where}: {remark}")
+        transcripts += found
+    numbers = open_store(runtime).adopt((one.conversation, one.messages) for one in transcripts)
+    rows = [
+        (str(number), f"{len(one.messages)} messages", one.conversation.title)
+        for number, one in zip(numbers, transcripts, strict=True)
+    ]
+    terminal.write(columns(rows) + "\n")
+    terminal.notice(f"{counted(len(numbers), 'conversation')} imported")

@@ -1,0 +1,143 @@
+"""Runs a conversation in the REPL, and gives the REPL access to personas and models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_cli import __version__
+from hermes_cli.application import persona_setup
+from hermes_cli.application.flags import Flags
+from hermes_cli.application.open_model import Choice, choose_model, open_engine
+from hermes_cli.application.open_session import start
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.chat.prompt_settings import Frame
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Engine
+from hermes_cli.messages import Opening
+from hermes_cli.models import local
+from hermes_cli.models.download import size_text
+from hermes_cli.options import Sourced
+from hermes_cli.personas.lorebook import Entry
+from hermes_cli.personas.persona import Persona
+from hermes_cli.screen.sanitize import sanitize_line
+
+
+def converse(runtime: Runtime, flags: Flags) -> int:
+    """Run the conversation and return its exit code."""
+    from hermes_cli.repl.line_reader import LineReader  # noqa: PLC0415
+    from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - importing prompt_toolkit takes 0.3 s
+    from hermes_cli.repl.prompt import PromptReader  # noqa: PLC0415
+    from hermes_cli.repl.state import State  # noqa: PLC0415
+
+    terminal = runtime.terminal
+    with terminal.typing(shown=not terminal.interactive):  # early keys go to the prompt, without echo
+        persona, session, choice = start(runtime, flags, keep=not flags.no_log, later=terminal.interactive)
+        origin = "command line" if flags.persona else runtime.settings.source("persona")
+        state = State(
+            terminal, session, persona, origin, ProgramHost(runtime, flags, choice), flags.statistics
+        )
+        if not terminal.interactive:
+            return Loop(state, LineReader(terminal.stdin), person=False).run()
+        terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
+        terminal.notice(f"{_why(choice)}\n")
+        vi_keys = runtime.settings.keys == "vi"
+        reader = PromptReader(state, runtime.paths.history, vi_keys=vi_keys)
+        return Loop(state, reader, person=True).run()
+
+
+def _why(choice: Choice) -> str:
+    """Return the line under the banner: the reason for this model, or a note that it is the starter."""
+    model = choice.selection.model
+    if model is not None and model.source is local.Source.STARTER:
+        return (
+            "The starter is a toy that shows everything works: "
+            "'hermes models pull openhermes-2' fetches the real one."
+        )
+    reason = sanitize_line(choice.selection.reason)
+    return f"{reason[:1].upper()}{reason[1:]}."
+
+
+@dataclass
+class ProgramHost:
+    """The host of a REPL: finds personas and models by name and applies the command line flags."""
+
+    runtime: Runtime
+    flags: Flags
+    choice: Choice
+
+    @property
+    def leaves_no_trace(self) -> bool:
+        """Whether neither messages nor typed lines may be written to disk."""
+        return self.runtime.leaves_no_trace
+
+    @leaves_no_trace.setter
+    def leaves_no_trace(self, value: bool) -> None:
+        self.runtime.leaves_no_trace = value
+
+    def find_persona(self, name: str) -> Persona:
+        """Return the persona with that name or file."""
+        return self.runtime.persona(name)
+
+    def persona_names(self) -> Mapping[str, str]:
+        """Return the name and description of every persona."""
+        return {
+            row.key: row.persona.description if row.persona else f"broken: {row.error}"
+            for row in self.runtime.personas()
+        }
+
+    def stage(self, persona: Persona) -> tuple[Opening, Frame]:
+        """Return the opening and frame of a conversation with the persona. --system is ignored."""
+        options = self.options_for(persona).options
+        macros = persona_setup.macros_for(self.runtime, self.flags, persona, options)
+        frame = persona_setup.frame_for(self.runtime, self.flags, persona, macros)
+        return persona_setup.opening_for(self.runtime, persona, macros, None), frame
+
+    def add_lore(self, persona: Persona, entry: Entry) -> Path:
+        """Add an entry to the user's lorebook for a persona, and return its file."""
+        from hermes_cli.personas.folder import add_entry  # noqa: PLC0415 - only this method needs it
+
+        return add_entry(self.runtime.paths.lore, persona.key, entry)
+
+    def options_for(self, persona: Persona) -> Sourced:
+        """Return the sampling options with the persona."""
+        return self.flags.options(self.runtime.settings, persona)
+
+    def model_names(self) -> Mapping[str, str]:
+        """Return the name of each installed model, with its precision and size, or what is broken."""
+        return {
+            found.name: found.broken or f"{found.precision} {size_text(found.size)}"
+            for found in local.installed(self.runtime.paths.models)
+        }
+
+    def model_line(self) -> str:
+        """Return the model's name and precision."""
+        plan = self.choice.plan
+        return f"{plan.model} {plan.precision}" if plan else "scripted"
+
+    def plan_line(self) -> str:
+        """Return the summary of the plan of the current model, which may still be loading."""
+        return self.choice.summary
+
+    def describe_model(self) -> str:
+        """Return the summary of the plan of the current model, and the reason for it."""
+        return f"{self.choice.summary} ({self.choice.reason})"
+
+    def use_model(self, name: str, session: Session) -> None:
+        """Switch the session to another model. If that fails or is interrupted, reload the old one."""
+        choice = choose_model(self.runtime, name, self.flags.wishes(self.runtime.settings))
+        try:
+            session.engine.close()  # close first: two models may not fit in memory
+            session.engine = open_engine(self.runtime, choice, apart=self.runtime.terminal.interactive)
+            self.choice = choice
+            session.keeper.precision = choice.plan.precision if choice.plan else ""
+        except BaseException:
+            session.engine = self._reopen()
+            raise
+
+    def _reopen(self) -> Engine:
+        """Open the previous model again. Ctrl-C restarts this, so that the chat always has an engine."""
+        while True:
+            try:
+                return open_engine(self.runtime, self.choice, apart=self.runtime.terminal.interactive)
+            except KeyboardInterrupt:
+                continue

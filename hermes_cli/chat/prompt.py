@@ -1,0 +1,56 @@
+"""An assembled prompt as frozen values: its messages, its parts, and the parts that were left out."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hermes_cli.chat.lore_budget import Told
+from hermes_cli.messages import Message
+
+
+class Kind(StrEnum):
+    """The kind of a part of the prompt, as `/context` prints it. The order is that of the output."""
+
+    SYSTEM = "system prompt and persona"
+    ALWAYS = "lore that is always told"
+    EXAMPLES = "examples"
+    SUMMARY = "what was condensed"
+    LORE = "lore that fired"
+    TURNS = "turns"
+    NOTES = "notes"
+    POST_HISTORY = "after the last turn"
+    HEAD = "the answer's beginning"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the prompt: its tokens, and how many (`kept`) of its pieces (`of`) are included."""
+
+    kind: Kind
+    tokens: int
+    kept: int = 1
+    of: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A prompt. The tokens of its parts add up to `tokens`, which the engine counted.
+
+    Of the `window` tokens, `answer_room` are reserved for the answer. `first` is the index of the first turn
+    that is included. `always` and `told` are the lore entries in the prompt; `without_room` are the entries
+    that fired, or are always included, but did not fit.
+    """
+
+    messages: tuple[Message, ...]
+    parts: tuple[Part, ...]
+    tokens: int
+    window: int
+    answer_room: int
+    first: int = 0
+    always: tuple[Told, ...] = ()
+    told: tuple[Told, ...] = ()
+    without_room: tuple[Told, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[Part, ...]:
+        """The parts that are not included completely."""
+        return tuple(part for part in self.parts if part.kept < part.of)

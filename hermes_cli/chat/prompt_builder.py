@@ -1,0 +1,280 @@
+"""The context budget: selects the parts of a conversation that fit the context window.
+
+If the window is full, parts are dropped in this order: examples, the oldest turns with their answers, notes,
+lore. The system prompt and the persona are never dropped. Sizes are tokens as the engine counts them.
+
+The selection is a function of the turns and is computed turn by turn, as it was when each turn was sent. The
+prompt therefore begins like the previous one, also after a swipe or a retry, and the engine can reuse its
+prefix cache. For the same reason a lore entry stays at the position at which it was first inserted, and if
+turns must be dropped, an eighth of the window is freed at once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Final, Protocol
+
+from hermes_cli.chat.lore import STILL, Lore
+from hermes_cli.chat.lore_budget import Telling, Told, by_weight, in_order
+from hermes_cli.chat.prompt import Assembled, Kind, Part
+from hermes_cli.chat.prompt_settings import Frame, Overflow, Summary
+from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.personas.lorebook import Position
+
+ANSWER_ROOM: Final = 1024
+"""Tokens reserved for an answer without `max_tokens`; never more than a quarter of the context window."""
+SLACK_SHARE: Final = 8
+_ASKED: Final = Message(Role.USER, "")
+_PINNED: Final = -1
+
+_Row = tuple[Kind, int, Message]
+"""A message that is not a turn: its kind, the index of the turn that it precedes, and the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The selection at one of the user's turns.
+
+    `length` counts the turns up to and including that one. `first` and `example` are the indices of the first
+    turn and of the first example exchange that are included. `standing` are the lore entries in the prompt,
+    `without_room` those that fired and did not fit. `fired_at` maps an entry's number to the number of turns
+    at which it last fired.
+    """
+
+    length: int = 0
+    first: int = 0
+    example: int = 0
+    notes: bool = True
+    standing: tuple[Told, ...] = ()
+    without_room: tuple[Told, ...] = ()
+    fired_at: Mapping[int, int] = field(default_factory=dict)
+
+
+class Counter(Protocol):
+    """The part of an engine that a context needs: the window size and the token counter."""
+
+    @property
+    def context_size(self) -> int:
+        """The context window in tokens."""
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the exact number of tokens of the prompt for these messages."""
+
+
+class Context:
+    """Builds the prompts of one conversation for one engine.
+
+    `max_tokens` is the limit for an answer, or None if there is no limit.
+    """
+
+    def __init__(
+        self,
+        engine: Counter,
+        opening: Opening,
+        frame: Frame,
+        max_tokens: int | None = None,
+        summary: Summary | None = None,
+    ) -> None:
+        self._engine = engine
+        self._frame = frame
+        self._costs = dict[Message, int]()
+        self._asked = engine.count_tokens([_ASKED])
+        self._window = engine.context_size  # unknown until the model is loaded
+        self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
+        self._head = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
+        self._summary = summary
+        self.lore = Lore(frame.books, frame.macros)
+        self._telling = Telling(self.lore, self._window, self.cost)
+        self._always, self._no_room, self._system = self._telling.always(opening.system)
+        self._examples = opening.examples
+        self._example_starts = [*_exchange_starts(self._examples), len(self._examples)]
+        self._example_ends = [0, *accumulate(map(self.cost, self._examples))]
+        self._turns: list[Message] = []
+        self._turn_ends = [0]
+        self._steps = [_Step(first=summary.covers if summary else 0)]
+
+    def cost(self, message: Message) -> int:
+        """Return the number of tokens of a turn, including its control tokens and role."""
+        if message not in self._costs:
+            self._costs[message] = self._engine.count_tokens([message, _ASKED]) - self._asked
+        return self._costs[message]
+
+    def prompt(self, turns: Sequence[Message]) -> Assembled:
+        """Return the prompt for these turns.
+
+        The last turn is the user's, or an answer that is to be continued. The prompt may exceed the window if
+        the parts that are never dropped do.
+        """
+        try:
+            self._go_to(turns)
+        except BaseException:  # Ctrl-C, or a failing token counter: discard the half-computed state
+            self._turns, self._turn_ends, self._steps = [], [0], self._steps[:1]
+            raise
+        step, end = self._steps[-1], _end(turns)
+        if end < len(turns) and self._total(step) + self.cost(turns[-1]) >= self._window:
+            step = self._with_room(step, {}, self.cost(turns[-1]))
+        rows = list(self._rows(step, end))
+        messages = [m for _, place, m in rows if place == _PINNED]
+        for place in range(step.first, len(turns) + 1):
+            messages += [m for _, before, m in rows if before == place]
+            messages += turns[place : place + 1]
+        tokens = self._engine.count_tokens(messages)
+        return Assembled(
+            tuple(messages),
+            tuple(self._parts(step, rows, turns, messages)),
+            tokens,
+            self._window,
+            self._answer_room,
+            step.first,
+            tuple(self._always),
+            step.standing,
+            (*self._no_room, *step.without_room),
+        )
+
+    # Turn by turn
+
+    def _go_to(self, turns: Sequence[Message]) -> None:
+        """Compute the steps from the first turn that differs from the previous call."""
+        same = 0
+        for before, now in zip(self._turns, turns, strict=False):
+            if before is not now and before != now:
+                break
+            same += 1
+        start, *later = self._steps
+        self._steps = [start, *(step for step in later if step.length <= same)]
+        self._turns = list(turns)
+        self._turn_ends = self._turn_ends[: same + 1]
+        for message in turns[same:]:
+            self._turn_ends.append(self._turn_ends[-1] + self.cost(message))
+        for place in range(max(self._steps[-1].length, start.first), len(turns)):
+            if turns[place].role is Role.USER:
+                self._steps.append(self._step(self._steps[-1], place))
+
+    def _step(self, before: _Step, place: int) -> _Step:
+        """Return the step for the user's turn at index `place`, computed from the step before it."""
+        now = place + 1
+        fires = self.lore.fires(self._turns[:now], before.fired_at)
+        fired = {number: now for number, word in fires.items() if word != STILL}
+        step = replace(before, length=now, notes=True, fired_at={**before.fired_at, **fired})
+        return self._with_room(self._with_lore(step, fires), fires)
+
+    def _with_lore(self, step: _Step, fires: Mapping[int, str]) -> _Step:
+        """Return the step with the entries that fire added to the standing ones.
+
+        If they exceed the lore budget, the standing entries that do not fire again are dropped.
+        """
+        standing = [one for one in step.standing if one.at >= step.first]
+        there = {one.number for one in standing}
+        told = (
+            self._telling.tell(number, word, step.length - 1, step.first)
+            for number, word in fires.items()
+            if number not in there
+        )
+        new = [one for one in told if one is not None]
+        stay, go = self._telling.within_budget([*self._always, *standing], new)
+        if go:
+            fresh = [one for one in standing if one.number in fires]
+            stay, go = self._telling.within_budget(self._always, [*fresh, *new])
+            standing = []
+        return replace(step, standing=(*standing, *stay), without_room=tuple(go))
+
+    # Room
+
+    def _with_room(self, step: _Step, fires: Mapping[int, str], begun: int = 0) -> _Step:
+        """Return the step reduced until it fits the window.
+
+        `begun` is the number of tokens of the answer that is to be continued.
+        """
+        limit = self._window - self._answer_room - begun
+        if self._frame.overflow is Overflow.ERROR or self._total(step) <= limit:
+            return step
+        wanted = limit - self._window // SLACK_SHARE
+        while self._total(step) > wanted and step.example < len(self._example_starts) - 1:
+            step = replace(step, example=step.example + 1)
+        for start in _exchange_starts(self._turns[: step.length]):
+            if start > step.first and self._total(step) > wanted:
+                step = self._with_lore(replace(step, first=start), fires)
+        if self._total(step) > limit:
+            step = replace(step, notes=False)
+        return self._without_lore(step, self._total(step) - limit)
+
+    def _without_lore(self, step: _Step, over: int) -> _Step:
+        """Return the step without the least important lore entries, of at least `over` tokens in total."""
+        standing, go = list(step.standing), list(step.without_room)
+        for one in reversed(by_weight(standing)):
+            if over > 0:
+                over -= one.tokens
+                standing.remove(one)
+                go.append(one)
+        return replace(step, standing=tuple(standing), without_room=tuple(go))
+
+    def _total(self, step: _Step) -> int:
+        """Return the number of tokens of the prompt at the user's turn with which a step ends."""
+        rows = self._rows(step, step.length)
+        example = self._example_starts[step.example]
+        return (
+            self._head
+            + sum(self.cost(message) for kind, _, message in rows if kind is not Kind.EXAMPLES)
+            + (self._example_ends[-1] - self._example_ends[example])
+            + (self._turn_ends[step.length] - self._turn_ends[step.first])
+        )
+
+    # The prompt
+
+    def _rows(self, step: _Step, end: int) -> Iterator[_Row]:
+        """Yield the messages around the turns, in prompt order; `end` is the index of the next answer."""
+        if self._system:
+            yield Kind.SYSTEM, _PINNED, Message(Role.SYSTEM, self._system)
+        for message in self._examples[self._example_starts[step.example] :]:
+            yield Kind.EXAMPLES, _PINNED, message
+        if self._summary is not None and self._summary.text:
+            yield Kind.SUMMARY, _PINNED, Message(Role.SYSTEM, self._summary.text)
+        for one in in_order(step.standing):
+            yield Kind.LORE, one.at, one.message
+        for one in self._always:
+            if one.entry.position is Position.DEPTH:
+                yield Kind.ALWAYS, max(step.first, end - one.entry.depth), one.message
+        fill = self._frame.macros.fill
+        for note in self._frame.notes if step.notes else ():
+            if text := fill(note.text, "note", end).strip():
+                yield Kind.NOTES, max(step.first, end - note.depth), Message(Role.SYSTEM, text)
+        if text := fill(self._frame.post_history, "post_history", end, original="").strip():
+            yield Kind.POST_HISTORY, end, Message(Role.SYSTEM, text)
+
+    def _parts(
+        self, step: _Step, rows: Sequence[_Row], turns: Sequence[Message], messages: Sequence[Message]
+    ) -> Iterator[Part]:
+        """Yield the parts of the prompt with their sizes."""
+        always = sum(one.tokens for one in self._always if one.entry.position is not Position.DEPTH)
+        examples = len(self._example_starts) - 1
+        exchanges = [start for start in _exchange_starts(turns) if start >= self._steps[0].first]
+        pieces = {
+            Kind.ALWAYS: (len(self._always), len(self._always) + len(self._no_room)),
+            Kind.EXAMPLES: (examples - step.example, examples),
+            Kind.LORE: (len(step.standing), len(step.standing) + len(step.without_room)),
+            Kind.TURNS: (sum(start >= step.first for start in exchanges), len(exchanges)),
+            Kind.NOTES: (len(self._frame.notes) if step.notes else 0, len(self._frame.notes)),
+        }
+        moved = {Kind.SYSTEM: -always, Kind.ALWAYS: always, Kind.HEAD: self._head}
+        moved[Kind.TURNS] = self._turn_ends[len(turns)] - self._turn_ends[step.first]
+        if messages and messages[-1].role is Role.ASSISTANT:  # has no end token: the model continues it
+            closing = self.cost(messages[-1]) - self._engine.count_tokens(messages[-1:])
+            last = Kind.TURNS if turns else Kind.EXAMPLES
+            moved[last] = moved.get(last, 0) - closing
+            moved[Kind.HEAD] = 0
+        for kind in Kind:
+            costs = [self.cost(message) for one, _, message in rows if one is kind]
+            tokens = sum(costs) + moved.get(kind, 0)
+            kept, of = pieces.get(kind, (1, 1) if tokens else (0, 0))
+            if of:
+                yield Part(kind, tokens, kept, of)
+
+
+def _end(turns: Sequence[Message]) -> int:
+    """Return the index of the next answer: that of the last turn if it is an answer to be continued."""
+    return len(turns) - (bool(turns) and turns[-1].role is Role.ASSISTANT)
+
+
+def _exchange_starts(messages: Sequence[Message]) -> list[int]:
+    """Return the index at which each exchange begins: a user's turn, or the very first turn."""
+    return [place for place, m in enumerate(messages) if m.role is Role.USER or not place]

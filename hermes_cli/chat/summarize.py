@@ -1,0 +1,73 @@
+"""Summaries of the oldest turns, written by the model before these turns are left out of the prompt."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from hermes_cli.chat.prompt_settings import Summary
+from hermes_cli.engines.base import Cancel, Engine, FinishReason
+from hermes_cli.messages import Message, Role
+from hermes_cli.options import GenerationOptions
+from hermes_cli.personas.macros import Macros
+
+LENGTH_SHARE: Final = 16
+"""A summary is limited to a sixteenth of the context window, and to MAX_TOKENS."""
+MAX_TOKENS: Final = 400
+LEAD: Final = "What happened before:\n"
+_SENTENCE: Final = re.compile(r"[.!?…]['\")*]*(?=\s|$)")
+_ASK: Final = (
+    "You condense conversations. Write down in the third person and in the past tense what happened, who is "
+    "who, what was promised and what must not be forgotten, in as few sentences as that takes. Write nothing "
+    "else."
+)
+
+
+def condense(
+    engine: Engine,
+    turns: Sequence[Message],
+    earlier: Summary | None,
+    *,
+    macros: Macros,
+    options: GenerationOptions,
+    cancel: Cancel,
+) -> str | None:
+    """Return a summary of the turns and of an earlier summary, or None if the generation was cancelled.
+
+    Turns that do not fit the context window together are condensed in several steps. No turn is cut; a turn
+    that does not fit by itself is skipped. The summary is empty if no text results.
+    """
+    note = earlier.text.removeprefix(LEAD) if earlier else ""
+    room = engine.context_size - engine.context_size // 4
+    pieces, piece = list[list[Message]](), list[Message]()
+    length = max(16, min(MAX_TOKENS, engine.context_size // LENGTH_SHARE))
+    for turn in turns:
+        if engine.count_tokens(_asked(note, [turn], macros)) > engine.context_size - 2 * length:
+            continue
+        if piece and engine.count_tokens(_asked(note, [*piece, turn], macros)) > room:
+            pieces.append(piece)
+            piece = []
+        piece.append(turn)
+    how = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0)
+    for some in filter(None, [*pieces, piece]):
+        said, reason = "", FinishReason.STOP
+        for chunk in engine.stream(_asked(note, some, macros), how, cancel):
+            said += chunk.text
+            reason = chunk.completion.finish_reason if chunk.completion else reason
+        if reason is FinishReason.CANCELLED:
+            return None
+        note = _whole(said.strip(), cut=reason is FinishReason.LENGTH) or note
+    return LEAD + note if note else ""
+
+
+def _whole(text: str, *, cut: bool) -> str:
+    """Return a text; if it was cut off, only up to the end of its last complete sentence, if it has one."""
+    ends = [found.end() for found in _SENTENCE.finditer(text)] if cut else []
+    return text[: ends[-1]] if ends else text
+
+
+def _asked(note: str, turns: Sequence[Message], macros: Macros) -> list[Message]:
+    names = {Role.USER: macros.user, Role.ASSISTANT: macros.char, Role.SYSTEM: "Narrator"}
+    told = [f"{names[turn.role]}: {turn.text}" for turn in turns]
+    before = [f"What was condensed before:\n{note}"] if note else []
+    return [Message(Role.SYSTEM, _ASK), Message(Role.USER, "\n\n".join([*before, *told, "Condense this."]))]

@@ -1,1 +1,0 @@
-"""The subcommands of `hermes`, and the functions that they share."""

@@ -1,0 +1,170 @@
+"""llama.cpp in a child process, with the interface of `server.LlamaServer`.
+
+xllamacpp holds the interpreter lock while a model loads, which takes seconds for gigabytes; the user could
+not type meanwhile. Parent and child exchange lines of JSON over a socket, one request at a time. If the
+parent ends, the child exits; if the child ends, the next call raises HermesError.
+"""
+
+import contextlib
+import io
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from hermes_cli.engines.llama_cpp.server import LlamaServer, OnChunk
+from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, translated
+
+CHILD = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from hermes_cli.engines.llama_cpp.subprocess_server import serve; serve({fd})"
+)
+GRACE_S = 5.0
+_KINDS: dict[str, type[HermesError]] = {
+    "ModelUnavailable": ModelUnavailable,
+    "ResourcesExhausted": ResourcesExhausted,
+}
+
+Message = dict[str, Any]
+
+
+class LlamaProcess:
+    """A model that is loaded in a child process. `run` and `encode` may be called from any thread."""
+
+    def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
+        ours, theirs = socket.socketpair()
+        code = CHILD.format(path=[os.path.abspath(one) for one in sys.path], fd=theirs.fileno())  # noqa: PTH100
+        # -P: never import modules from the current working directory.
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-c", code], stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+        self._socket = ours
+        self._stream = ours.makefile("rwb")
+        self._lock = threading.Lock()
+        self._closed = False
+        model = {"path": str(path), "context_size": context_size, "threads": threads, "verbose": verbose}
+        try:
+            self._ask(model, "ready")
+        except BaseException:  # including Ctrl-C: never leave a child process behind
+            self.close()
+            raise
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`; see LlamaServer."""
+        ids: list[int] = self._ask({"encode": text}, "ids")
+        return ids
+
+    def run(self, request: dict[str, Any], on_chunk: OnChunk) -> None:
+        """Run one completion and pass each piece to `on_chunk`. Returns when the answer has ended."""
+        with self._lock:
+            self._send({"run": request})
+            cancelled = False
+            while "chunk" in (message := self._receive()):
+                if on_chunk(message["chunk"]) and not cancelled:
+                    self._send({"cancel": True})
+                    cancelled = True
+
+    def _ask(self, message: Message, answer: str) -> Any:
+        with self._lock:
+            if self._closed:
+                raise HermesError("no model is loaded", "/model NAME loads one")
+            self._send(message)
+            return self._receive()[answer]
+
+    def _send(self, message: Message) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the child has ended: `_receive` raises the error
+            _write(self._stream, message)
+
+    def _receive(self) -> Message:
+        """Return the next message.
+
+        Raises the error that the child reports, or HermesError if the child has ended.
+        """
+        line = b""
+        with contextlib.suppress(ConnectionError):
+            line = self._stream.readline()
+        if not line:
+            raise HermesError(
+                "llama.cpp has ended by itself", "--debug shows its own log; /model NAME loads one anew"
+            )
+        message: Message = json.loads(line)
+        if error := message.get("error"):
+            kind = _KINDS.get(error["kind"], HermesError)
+            raise kind(error["message"], error["hint"])
+        return message
+
+    def close(self) -> None:
+        """End the child process, which frees the model."""
+        self._closed = True
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self._child.terminate()
+        try:
+            self._child.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+
+def _write(stream: IO[bytes] | io.BufferedRWPair, message: Message) -> None:
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+
+
+def serve(descriptor: int) -> None:
+    """Run as the child: load the model of the first message, then serve requests until the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    connection = socket.socket(fileno=descriptor)
+    incoming, outgoing = connection.makefile("rb"), connection.makefile("wb")
+    work: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    cancel = threading.Event()
+    threading.Thread(target=_work, args=(work, outgoing, cancel), daemon=True).start()
+    for line in incoming:
+        message = json.loads(line)
+        if "cancel" in message:
+            cancel.set()
+        else:
+            work.put(message)
+    os._exit(0)  # at once: nobody reads a running answer any more
+
+
+def _work(work: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel: threading.Event) -> None:
+    server: LlamaServer | None = None
+    while True:
+        message = work.get()
+        try:
+            if server is None:
+                server = LlamaServer(
+                    Path(message["path"]),
+                    context_size=message["context_size"],
+                    threads=message["threads"],
+                    verbose=message["verbose"],
+                )
+                answer: Message = {"ready": True}
+            elif "encode" in message:
+                answer = {"ids": server.encode(message["encode"])}
+            else:
+                cancel.clear()
+                server.run(message["run"], lambda chunk: _pass_on(chunk, outgoing, cancel))
+                answer = {"done": True}
+        except (HermesError, ImportError) as error:
+            known = translated(error)
+            answer = {"error": {"kind": type(known).__name__, "message": known.message, "hint": known.hint}}
+        except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it
+            told = {"kind": "", "message": f"llama.cpp: {error}", "hint": "--debug shows its own log"}
+            answer = {"error": told}
+        with contextlib.suppress(OSError):  # the parent has ended
+            _write(outgoing, answer)
+
+
+def _pass_on(chunk: dict[str, Any], outgoing: IO[bytes], cancel: threading.Event) -> bool:
+    _write(outgoing, {"chunk": chunk})
+    return cancel.is_set()

@@ -1,0 +1,102 @@
+"""The prefix cache: saves the KV cache of a system prompt to a file, so that later runs need not evaluate it.
+
+A file is reused only with the same model, revision, precision, library versions and ids. Only the system
+prompt's turn is saved, never the conversation.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from hermes_cli.engines.prompt_cache_dir import KeptPrefixes
+from hermes_cli.engines.transformers.decode import Decoder
+from hermes_cli.messages import Message, Role
+from hermes_cli.models.plan import Plan
+
+FORMAT = 1
+SHORTEST = 16
+"""The smallest number of ids that is worth a file."""
+LIBRARIES = ("torch", "transformers", "bitsandbytes")
+
+
+class PrefixFiles:
+    """The cached prefixes of one loaded model."""
+
+    def __init__(self, kept: KeptPrefixes, plan: Plan) -> None:
+        self._kept = kept
+        self._model = _identity(plan)
+
+    def wants(self, messages: Sequence[Message]) -> bool:
+        """Return whether a conversation begins with a system prompt that may be saved."""
+        return bool(messages) and messages[0].role is Role.SYSTEM and self._kept.wanted(messages[0].text)
+
+    def restore(self, decoder: Decoder, ids: Sequence[int]) -> None:
+        """Load the states of `ids` into the decoder, if they are saved and it does not hold them yet."""
+        if len(ids) < SHORTEST or decoder.ids[: len(ids)] == list(ids):
+            return
+        key = self._key(ids)
+        path = self._kept.find(key)
+        if path is None:
+            return
+        try:
+            decoder.adopt(ids, _read(path, len(ids)))
+        except Exception:  # noqa: BLE001 - a broken file can always be computed again
+            decoder.rewind(0)
+            self._kept.discard(key)
+
+    def save(self, decoder: Decoder, ids: Sequence[int]) -> None:
+        """Save the states of `ids`, if the decoder holds them and they are not saved yet."""
+        if len(ids) < SHORTEST or decoder.ids[: len(ids)] != list(ids):
+            return
+        key = self._key(ids)
+        if self._kept.find(key) is None:
+            with contextlib.suppress(Exception):  # a full disk or GPU must not make the answer fail
+                self._write(decoder, key, len(ids))
+
+    def _write(self, decoder: Decoder, key: str, length: int) -> None:
+        states = [layer.states() for layer in decoder.cache.layers]
+        tensors = {
+            f"{number}.{kind}": tensor[:, :, :length].contiguous().cpu()
+            for number, pair in enumerate(states)
+            for kind, tensor in zip(("keys", "values"), pair, strict=True)
+        }
+
+        def write(path: Path) -> None:
+            from safetensors.torch import save_file  # noqa: PLC0415 - only a new prefix needs it
+
+            save_file(tensors, path)
+
+        self._kept.keep(key, sum(t.nbytes for t in tensors.values()), write)
+
+    def _key(self, ids: Sequence[int]) -> str:
+        return hashlib.sha256(json.dumps([self._model, list(ids)]).encode()).hexdigest()
+
+
+def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    from safetensors.torch import load_file  # noqa: PLC0415 - see `save`
+
+    tensors = load_file(path)
+    states = [(tensors[f"{n}.keys"], tensors[f"{n}.values"]) for n in range(len(tensors) // 2)]
+    if any(tensor.shape[-2] != length for pair in states for tensor in pair):
+        raise ValueError("not the states of these ids")
+    return states
+
+
+def _identity(plan: Plan) -> list[object]:
+    """Return the values that must be equal to reuse a prefix: files, precision, device, versions."""
+    weights = sorted(p for p in plan.path.iterdir() if p.suffix in (".safetensors", ".bin", ".json"))
+    files = [(p.resolve().name, p.stat().st_size, p.stat().st_mtime_ns) for p in weights if p.exists()]
+    versions = []
+    for name in LIBRARIES:
+        try:
+            versions.append(importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            versions.append("")
+    device = plan.devices[0].partition(":")[0]
+    precision = (plan.precision, plan.dtype, plan.quantisation, device)
+    return [FORMAT, str(plan.path.resolve()), plan.revision, files, precision, versions]

@@ -1,0 +1,255 @@
+"""Parses the bytes of a GGUF header, versions 2 and 3, little-endian (source: docs/gguf.md in ggml).
+
+Every length is compared with the bytes that are left before memory is allocated, so a hostile file cannot use
+up the memory. Arrays stay bytes until they are accessed. `gguf.py` interprets the keys.
+"""
+
+import mmap
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from hermes_cli.models.gguf.types import TENSOR_TYPES
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+MAX_KEY = 65_535
+"""The limit of the format for a key, in bytes."""
+MAX_ENTRIES = 1 << 16
+"""The limit of metadata keys, and of tensors. Real files have hundreds, the largest a few thousand."""
+MAX_ITEMS = 1 << 23
+"""The limit of items in an array. The largest vocabularies have under 300,000 tokens and 600,000 merges."""
+MAX_HEADER = 1 << 28
+"""Bytes. Real headers have a few megabytes."""
+MAX_DIMENSIONS = 8
+MAX_BYTES = 1 << 50
+"""One pebibyte. A larger size is reported as an invalid number, not as an incomplete file."""
+
+STRING, ARRAY, BOOL = 8, 9, 7
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+"""GGUF value types and their struct codes. 8 is a string and 9 an array."""
+
+
+class Malformed(ValueError):  # noqa: N818 - reads as what happened
+    """The bytes are not a GGUF header. The message completes the sentence "the file …"."""
+
+
+@dataclass(frozen=True)
+class RawArray:
+    """An array value as raw bytes. `item_type` is a GGUF value type; `count` is the number of items."""
+
+    item_type: int
+    count: int
+    raw: bytes = field(repr=False)
+
+    @cached_property
+    def strings(self) -> list[str]:
+        """The items of a string array; invalid UTF-8 becomes U+FFFD. Empty for other arrays."""
+        if self.item_type != STRING:
+            return []
+        return [self.raw[a:b].decode("utf-8", "replace") for a, b in _spans(self.raw, self.count)]
+
+    def holds(self, text: str) -> bool:
+        """Return whether a text is an item of a string array, without decoding the items."""
+        data = text.encode()
+        return self.item_type == STRING and struct.pack("<Q", len(data)) + data in self.raw
+
+    @cached_property
+    def integers(self) -> list[int]:
+        """The items of an array of whole numbers. Empty for other arrays."""
+        if self.item_type not in SCALARS or SCALARS[self.item_type] in "fd?":
+            return []
+        return list(struct.unpack(f"<{self.count}{SCALARS[self.item_type]}", self.raw))
+
+
+def _spans(raw: bytes, count: int) -> Iterator[tuple[int, int]]:
+    length = struct.Struct("<Q").unpack_from
+    position = 0
+    for _ in range(count):
+        (size,) = length(raw, position)
+        yield position + 8, position + 8 + size
+        position += 8 + size
+
+
+Value = int | float | bool | str | RawArray
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor: its name, its shape (fastest dimension first), its ggml type, and the offset of its data.
+
+    `offset` counts bytes from the start of the data section.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type_id: int
+    offset: int
+
+    @property
+    def elements(self) -> int:
+        """The number of elements."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def type_name(self) -> str:
+        """The name of its type in ggml, or `type N` if the type is not in TENSOR_TYPES."""
+        known = TENSOR_TYPES.get(self.type_id)
+        return known[0] if known else f"type {self.type_id}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of data; 0 if the type is unknown."""
+        known = TENSOR_TYPES.get(self.type_id)
+        return 0 if known is None else self.elements // known[1] * known[2]
+
+
+@dataclass(frozen=True, slots=True)
+class RawHeader:
+    """Everything before the data: version, metadata, tensor infos, and the offset of the data in bytes."""
+
+    version: int
+    metadata: dict[str, Value]
+    tensors: tuple[TensorInfo, ...]
+    data_start: int
+
+    @property
+    def expected_size(self) -> int:
+        """The bytes that the file must have to contain all of its tensors."""
+        return self.data_start + max((t.offset + t.size for t in self.tensors), default=0)
+
+
+class _Cursor:
+    """A reader of `data` that raises Malformed instead of reading past the end."""
+
+    def __init__(self, data: bytes | mmap.mmap) -> None:
+        self.data = data
+        self.end = min(len(data), MAX_HEADER)
+        self.position = 0
+
+    def take(self, code: str) -> int | float | bool:
+        size = struct.calcsize(code)
+        self.require(size)
+        value: int | float | bool
+        (value,) = struct.unpack_from(f"<{code}", self.data, self.position)
+        self.position += size
+        return value
+
+    def whole(self, code: str) -> int:
+        return int(self.take(code))
+
+    def raw(self, size: int) -> bytes:
+        self.require(size)
+        self.position += size
+        return self.data[self.position - size : self.position]
+
+    def require(self, size: int) -> None:
+        if size > self.end - self.position:
+            raise Malformed("ends in the middle of its header")
+
+    def name(self, what: str) -> str:
+        size = self.whole("Q")
+        if not 0 < size <= MAX_KEY:
+            raise Malformed(f"holds {what} of {size:,} bytes")
+        try:
+            text = self.raw(size).decode("utf-8")
+        except UnicodeDecodeError:
+            raise Malformed(f"holds {what} that is no UTF-8") from None
+        if "\0" in text:
+            raise Malformed(f"holds {what} with a NUL")
+        return text
+
+    def value(self) -> Value:
+        kind = self.whole("I")
+        if kind == STRING:
+            return self.raw(self.whole("Q")).decode("utf-8", "replace")
+        if kind == ARRAY:
+            return self.array()
+        if kind == BOOL:
+            return self.whole("B") != 0
+        if kind not in SCALARS:
+            raise Malformed(f"holds a value of unknown type {kind}")
+        return self.take(SCALARS[kind])
+
+    def array(self) -> RawArray:
+        kind, count = self.whole("I"), self.whole("Q")
+        if count > MAX_ITEMS:
+            raise Malformed(f"holds an array of {count:,} items")
+        if kind in SCALARS:
+            return RawArray(kind, count, self.raw(count * struct.calcsize(SCALARS[kind])))
+        if kind != STRING:
+            # The format allows arrays of arrays, but no key of a language model uses them.
+            raise Malformed(f"holds an array of type {kind}")
+        start = self.position
+        self.skip_strings(count)
+        return RawArray(kind, count, self.data[start : self.position])
+
+    def skip_strings(self, count: int) -> None:
+        self.require(count * 8)
+        length = struct.Struct("<Q").unpack_from
+        data, position, last = self.data, self.position, self.end - 8
+        for _ in range(count):
+            if position > last:
+                raise Malformed("ends in the middle of its header")
+            position += 8 + length(data, position)[0]
+        if position > self.end:
+            raise Malformed("ends in the middle of its header")
+        self.position = position
+
+    def tensor(self) -> TensorInfo:
+        name = self.name("a tensor name")
+        dimensions = self.whole("I")
+        if dimensions > MAX_DIMENSIONS:
+            raise Malformed(f"holds a tensor of {dimensions:,} dimensions")
+        shape = tuple(self.whole("Q") for _ in range(dimensions))
+        tensor = TensorInfo(name, shape, self.whole("I"), self.whole("Q"))
+        known = TENSOR_TYPES.get(tensor.type_id)
+        if known and shape and shape[0] % known[1]:
+            raise Malformed(f"holds a {known[0]} tensor with rows of {shape[0]:,}, no multiple of {known[1]}")
+        if tensor.offset + tensor.size > MAX_BYTES or tensor.elements > MAX_BYTES:
+            raise Malformed("holds a tensor of impossible size")
+        return tensor
+
+
+def walk(data: bytes | mmap.mmap) -> RawHeader:
+    """Return the header of `data`, a whole GGUF file.
+
+    Raises Malformed if the header is invalid. The caller checks whether the tensors' data is complete.
+    """
+    cursor = _Cursor(data)
+    if data[:4] != MAGIC:
+        raise Malformed("is no GGUF file")
+    cursor.position = 4
+    version = cursor.whole("I")
+    _check_version(version)
+    tensor_count, key_count = cursor.whole("Q"), cursor.whole("Q")
+    for count, what in ((tensor_count, "tensors"), (key_count, "metadata keys")):
+        if count > MAX_ENTRIES:
+            raise Malformed(f"claims to hold {count:,} {what}")
+    metadata: dict[str, Value] = {}
+    for _ in range(key_count):
+        key = cursor.name("a metadata key")
+        if key in metadata:
+            raise Malformed(f"holds the metadata key '{key[:80]}' twice")
+        metadata[key] = cursor.value()
+    tensors = tuple(cursor.tensor() for _ in range(tensor_count))
+    return RawHeader(version, metadata, tensors, _aligned(cursor.position, metadata))
+
+
+def _check_version(version: int) -> None:
+    if version in VERSIONS:
+        return
+    if version & 0xFFFF == 0 and version:
+        raise Malformed("is a big-endian GGUF file, which this machine cannot run")
+    raise Malformed(f"is of GGUF version {version}; versions 2 and 3 can be read")
+
+
+def _aligned(position: int, metadata: dict[str, Value]) -> int:
+    alignment = metadata.get("general.alignment", 32)
+    if isinstance(alignment, bool) or not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
+        raise Malformed(f"asks for an alignment of {alignment!r}")
+    return -(-position // alignment) * alignment

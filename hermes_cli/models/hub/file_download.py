@@ -1,0 +1,215 @@
+"""Downloads one file from the hub into the Hugging Face cache, resumes across runs, and checks the hash.
+
+huggingface_hub resumes a broken connection only within one call and deletes the partial file when the call
+ends (source: 2.4.0, `_download_to_tmp_and_move`), so a Ctrl-C could lose 4 GB. This module writes to a
+separate partial file beside the cache's blobs. When the file is complete, it is renamed to the blob's name,
+and huggingface_hub creates the link to it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from hermes_cli.errors import DownloadError, ResourcesExhausted
+from hermes_cli.models.download import Progress, require_space, size_text
+from hermes_cli.models.hub.errors import AGAIN, transport_error
+
+TIMEOUT_S = 30.0
+ATTEMPTS = 5
+"""The download fails after this many connections in a row without new bytes."""
+PAUSE_S = 1.0
+CHUNK = 1 << 20
+PARTIAL_SUFFIX = ".hermes.incomplete"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PARTIAL, _RANGE_REFUSED = 206, 416
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file of a repository at one commit. `etag` is the blob's name in the cache, `size` is in bytes.
+
+    For files in LFS and Xet, as all weights are, the etag is the SHA-256.
+    """
+
+    repo: str
+    name: str
+    commit: str
+    etag: str
+    size: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The source and target of a download: the hub's address (None: huggingface_hub's) and the cache folder.
+
+    A broken connection is retried after `pause_s` seconds.
+    """
+
+    endpoint: str | None
+    cache_dir: Path
+    pause_s: float = PAUSE_S
+
+
+def look_up(repo: str, name: str, endpoint: str | None) -> RemoteFile:
+    """Return the hub's metadata of a file. Raises DownloadError or huggingface_hub's errors."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415 - heavy
+
+    meta = get_hf_file_metadata(
+        hf_hub_url(repo, name, endpoint=endpoint), endpoint=endpoint, timeout=TIMEOUT_S
+    )
+    if meta.commit_hash is None or meta.etag is None or meta.size is None:
+        raise DownloadError(
+            f"what answers in the hub's place says nothing of the size of {name}",
+            "check HF_ENDPOINT and the proxy settings",
+        )
+    if not re.fullmatch(r"[\w.-]+", meta.etag):
+        raise DownloadError(f"the hub names no usable version of {name}", "check HF_ENDPOINT")
+    url = hf_hub_url(repo, name, revision=meta.commit_hash, endpoint=endpoint)
+    return RemoteFile(repo, name, meta.commit_hash, meta.etag, meta.size, url)
+
+
+def blobs_folder(cache_dir: Path, repo: str) -> Path:
+    """Return the folder of a model repository's blobs in the cache."""
+    return cache_dir / f"models--{repo.replace('/', '--')}" / "blobs"
+
+
+def missing_bytes(remote: RemoteFile, cache_dir: Path) -> int:
+    """Return how many bytes of the file are still to be downloaded."""
+    blob = blobs_folder(cache_dir, remote.repo) / remote.etag
+    if blob.exists():
+        return 0
+    partial = _partial_path(blob)
+    return remote.size - min(remote.size, partial.stat().st_size if partial.exists() else 0)
+
+
+def fetch(remote: RemoteFile, route: Route, progress: Progress) -> Path:
+    """Download the missing bytes of the file and return its path in the cache.
+
+    Broken connections are retried, until ATTEMPTS connections in a row bring no new bytes.
+
+    Raises DownloadError if the file is incomplete or has the wrong hash, ResourcesExhausted if the disk is
+    full or another process is downloading the file, and huggingface_hub's errors.
+    """
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - heavy
+
+    cache_dir = route.cache_dir
+    blob = blobs_folder(cache_dir, remote.repo) / remote.etag
+    if not blob.exists():
+        require_space(missing_bytes(remote, cache_dir), cache_dir)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(_partial_path(blob), remote) as file:
+            if not blob.exists():  # another process may have finished it meanwhile
+                _receive(remote, file, progress, route.pause_s)
+                _check_hash(remote, file, progress)
+                _partial_path(blob).replace(blob)
+    progress(remote.name, remote.size, remote.size)
+    path = hf_hub_download(
+        remote.repo, remote.name, revision=remote.commit, cache_dir=cache_dir, endpoint=route.endpoint
+    )
+    _remember_main(remote, cache_dir)
+    return Path(path)
+
+
+def _partial_path(blob: Path) -> Path:
+    return blob.with_name(blob.name + PARTIAL_SUFFIX)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, remote: RemoteFile) -> Iterator[IO[bytes]]:
+    with path.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ResourcesExhausted(
+                f"another process is downloading {remote.name}", "wait for it to finish"
+            ) from None
+        yield file
+
+
+def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: float) -> None:
+    """Append to `file` until it has the size that the hub reported, with as many connections as needed."""
+    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - heavy
+
+    broken = transport_error()
+    if file.seek(0, 2) > remote.size:
+        _clear(file)
+    idle, most = 0, file.tell()
+    while file.tell() < remote.size:
+        failure: Exception | None = None
+        try:
+            _receive_once(remote, file, progress)
+        except HfHubHTTPError:  # a response with an error status, not a broken connection
+            raise
+        except broken as error:
+            failure = error
+        file.flush()
+        idle = 0 if file.seek(0, 2) > most else idle + 1
+        most = max(most, file.tell())
+        if idle >= ATTEMPTS:
+            got = f"{size_text(most)} of {size_text(remote.size)}"
+            raise DownloadError(f"the download of {remote.name} broke off at {got}", AGAIN) from failure
+        if file.tell() < remote.size:
+            time.sleep(pause_s)
+    if file.tell() != remote.size:
+        _clear(file)
+        raise DownloadError(f"{remote.name} is longer than the hub said", AGAIN)
+
+
+def _receive_once(remote: RemoteFile, file: IO[bytes], progress: Progress) -> None:
+    import huggingface_hub  # noqa: PLC0415 - heavy
+
+    utils: Any = huggingface_hub.utils  # its stubs do not export two documented functions
+
+    start = file.seek(0, 2)
+    headers: dict[str, Any] = {**utils.build_hf_headers(), "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    # On a redirect to another host, the client drops the Authorization header, so the token does not leak.
+    with huggingface_hub.get_session().stream(
+        "GET", remote.url, headers=headers, timeout=TIMEOUT_S
+    ) as response:
+        if response.status_code == _RANGE_REFUSED:
+            _clear(file)
+            raise DownloadError(f"{remote.name} is shorter than the hub said", "fetch it again")
+        utils.hf_raise_for_status(response)
+        if start and response.status_code != _PARTIAL:  # the whole file, from its beginning
+            _clear(file)
+        for chunk in response.iter_bytes():
+            file.write(chunk)
+            progress(remote.name, min(file.tell(), remote.size), remote.size)
+            if file.tell() > remote.size:
+                return
+
+
+def _clear(file: IO[bytes]) -> None:
+    file.seek(0)
+    file.truncate()
+
+
+def _check_hash(remote: RemoteFile, file: IO[bytes], progress: Progress) -> None:
+    if not _SHA256.fullmatch(remote.etag):
+        return
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+        progress(f"checking {remote.name}", file.tell(), remote.size)
+    if digest.hexdigest() != remote.etag:
+        _clear(file)
+        raise DownloadError(
+            f"{remote.name} arrived with the wrong SHA-256 and was thrown away", "fetch it again"
+        )
+
+
+def _remember_main(remote: RemoteFile, cache_dir: Path) -> None:
+    """Write the commit to refs/main, as huggingface_hub does, so that offline lookups find it."""
+    ref = blobs_folder(cache_dir, remote.repo).parent / "refs" / "main"
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    ref.write_text(remote.commit, encoding="utf-8")

@@ -1,0 +1,207 @@
+"""Selects the model to chat with: the named one, or the best one on this machine.
+
+Nothing is downloaded here; the caller decides about a download. Only the starter may be downloaded without
+confirmation.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted
+from hermes_cli.models import local, requirements, starter
+from hermes_cli.models.catalogue import STARTER
+from hermes_cli.models.download import size_text
+from hermes_cli.models.gguf.model import FETCH_AGAIN
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.local import InstalledModel, Source
+from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.reference import ModelRef, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The selected model. `reason` is a clause such as "it was asked for".
+
+    `model` is None if it is the starter and not downloaded yet. In that case the caller calls `starter.fetch`
+    and then `resolve` again.
+    """
+
+    name: str
+    reason: str
+    model: InstalledModel | None = None
+
+    @property
+    def needs_fetch(self) -> bool:
+        """Whether it is the starter and not downloaded yet."""
+        return self.model is None
+
+    def plan(self, hardware: Hardware, wishes: Wishes | None = None) -> Plan:
+        """Return the plan. Raises as `plan.choose` does, and ModelUnavailable if it is not downloaded."""
+        if self.model is None:
+            raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
+        return choose(hardware, self.model.facts, wishes)
+
+
+def resolve(
+    text: str | None,
+    *,
+    models_dir: Path,
+    hardware: Hardware,
+    configured: str | None = None,
+    cache_dir: Path | None = None,
+    wishes: Wishes | None = None,
+    finder: requirements.Finder = requirements.find_package,
+) -> Selection | None:
+    """Return the model that `text` names, or else the `configured` one, or else the best one installed.
+
+    `finder` looks up Python packages: a model whose packages are missing is never the best. The result is
+    None if no model is named and no usable one is installed; the command may then offer a download.
+
+    Raises ModelUnavailable if the named model is broken or not installed, with the command to download it,
+    and UsageError if the name is invalid.
+    """
+    if text is not None:
+        return _named(text, "it was asked for", models_dir, cache_dir)
+    if configured:
+        return _named(configured, "the configuration names it", models_dir, cache_dir)
+    return _best(_Contest(tuple(local.installed(models_dir, cache_dir=cache_dir)), hardware, wishes, finder))
+
+
+def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> Selection:
+    ref = parse(text, models_dir=models_dir)
+    model = find(ref, models_dir, cache_dir=cache_dir)
+    if model is None and ref.is_starter:
+        return Selection(ref.name, reason)
+    if model is None:
+        raise _not_here(ref)
+    if model.broken and model.source is Source.STARTER:
+        return Selection(model.name, f"{reason}; the copy here is broken and will be fetched again")
+    if model.broken:
+        raise ModelUnavailable(f"{model.name} cannot be used: {model.broken}", _repair(model))
+    return Selection(model.name, reason, model)
+
+
+def find(ref: ModelRef, models_dir: Path, *, cache_dir: Path | None = None) -> InstalledModel | None:
+    """Return the installed model that a reference names, even if it is broken, or None if there is none."""
+    own = starter.path_in(models_dir)
+    if (ref.is_starter and own.exists()) or ref.path == own:
+        return local.describe_file(own, STARTER.alias, Source.STARTER)
+    if ref.path is not None:
+        return _at_path(ref.path, ref.name, models_dir)
+    path = local.find_in_cache(ref.repo, ref.file, cache_dir=cache_dir) if ref.repo else None
+    if path is not None and path.is_dir():
+        return local.describe_folder(path, ref.name, Source.HUB, ref.repo)
+    return None if path is None else local.describe_file(path, ref.name, Source.HUB, ref.repo)
+
+
+def _at_path(path: Path, name: str, models_dir: Path) -> InstalledModel:
+    source = Source.FOLDER if path.parent == models_dir else Source.PATH
+    return _folder(path, name, source) if path.is_dir() else local.describe_file(path, name, source)
+
+
+def _folder(path: Path, name: str, source: Source) -> InstalledModel:
+    model = local.describe_folder(path, name, source)
+    if model is not None:
+        return model
+    ggufs = sorted(p for p in path.iterdir() if p.suffix.lower() == ".gguf")
+    if len(ggufs) == 1:
+        return local.describe_file(ggufs[0], ggufs[0].stem)
+    if ggufs:
+        raise ModelUnavailable(
+            f"{path} holds {len(ggufs)} GGUF files", f"name one of them, such as {ggufs[0]}"
+        )
+    raise ModelUnavailable(
+        f"{path} holds no model: neither a .gguf file nor a config.json",
+        "'hermes models list' shows what is here",
+    )
+
+
+def _not_here(ref: ModelRef) -> ModelUnavailable:
+    size = f" (about {size_text(ref.size)})" if ref.size else ""
+    return ModelUnavailable(f"{ref.name} is not on this machine", f"{_pull(ref.name)}{size}")
+
+
+def _pull(name: str) -> str:
+    return f"'hermes models pull {name}' fetches it"
+
+
+def _repair(model: InstalledModel) -> str:
+    """Return the remedy for a broken model. A new download helps only if the file is damaged."""
+    is_damaged = model.advice in ("", FETCH_AGAIN)
+    if is_damaged and model.source is Source.HUB:
+        return f"'hermes models rm {model.name}', then {_pull(model.name)} again"
+    return model.advice or "replace the file with a whole one"
+
+
+@dataclass(frozen=True, slots=True)
+class _Contest:
+    """The installed models, and the hardware and requests that the best one has to fit."""
+
+    models: tuple[InstalledModel, ...]
+    hardware: Hardware
+    wishes: Wishes | None
+    finder: requirements.Finder
+
+    def plans(self) -> Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]:
+        """Yield each ChatML model that can run here, with its plan, or with the error if it is too large."""
+        for model in self.models:
+            if model.broken or not model.is_chatml:
+                continue
+            try:
+                facts = model.facts
+                plan = choose(self.hardware, facts, self.wishes)
+                if requirements.unmet(plan, facts, self.finder) is None:
+                    yield model, plan
+            except ResourcesExhausted as error:
+                yield model, error
+            except HermesError:
+                continue
+
+
+def _best(contest: _Contest) -> Selection | None:
+    """Return the first model by preference that fits. The reason names the ones that were too large."""
+    found = sorted(contest.plans(), key=lambda pair: _preference(*pair))
+    too_large: list[str] = []
+    for model, plan in found:
+        if isinstance(plan, Plan):
+            return Selection(model.name, _why(model, len(found), too_large), model)
+        too_large.append(model.name)
+    return None
+
+
+def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple[int, float, int, int, str]:
+    """Return the sort key of a model: OpenHermes first, then the size, then how well its format runs here.
+
+    The formats of a model differ by a few parameters, so sizes are rounded to two digits.
+    """
+    rank = 0 if is_openhermes(model) else 2 if model.source is Source.STARTER else 1
+    return rank, -float(f"{model.parameters or 0:.1e}"), _form(plan), -model.size, model.name
+
+
+def _form(plan: Plan | ResourcesExhausted) -> int:
+    """Return 1 for weights on a GPU, 2 for a GGUF, 3 for weights on the CPU.
+
+    It is 0 for a model that does not fit, so that the reason can name it before the smaller one is selected.
+    """
+    if not isinstance(plan, Plan):
+        return 0
+    if plan.engine != "transformers":
+        return 2
+    return 1 if plan.device != "cpu" else 3
+
+
+def is_openhermes(model: InstalledModel) -> bool:
+    """Return whether a model is an OpenHermes, by its name, its file name or the name in its header."""
+    own = model.header.name if model.header else ""
+    return any("openhermes" in text.lower().replace(" ", "") for text in (model.name, model.path.name, own))
+
+
+def _why(model: InstalledModel, count: int, too_large: list[str]) -> str:
+    others = f"; {', '.join(too_large)} would need more memory than is free" if too_large else ""
+    if count == 1:
+        return f"it is the only ChatML model here{others}"
+    if is_openhermes(model):
+        return f"an OpenHermes comes first among the {count} ChatML models here{others}"
+    what = "the largest" if not too_large else "the largest that fits"
+    return f"it is {what} of the {count} ChatML models here{others}"

@@ -1,0 +1,218 @@
+"""The table of slash commands, which dispatch, `/help`, completion and the README's list are made from."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hermes_cli.errors import UsageError
+from hermes_cli.repl.commands import (
+    answers,
+    context_view,
+    conversations,
+    lore,
+    message,
+    notes,
+    settings,
+    tree,
+)
+from hermes_cli.repl.state import State
+
+KEYS = (
+    ("Enter", "Send; in a text between triple quotes, begin a new line."),
+    ("Alt-Enter, Ctrl-J", "Begin a new line."),
+    ("Ctrl-C", "Stop an answer; empty the line."),
+    ("Ctrl-D", "Leave."),
+    ("Up, Ctrl-R", "Bring back what was typed; a line that begins with a blank is not kept."),
+    ("Tab", "Complete a command and what it takes."),
+    ("Ctrl-X Ctrl-E", "Open your editor."),
+    ("//WORD", "Say /WORD to the model."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One slash command. `choices` returns the possible arguments, for completion."""
+
+    name: str
+    arguments: str
+    help: str
+    run: Callable[[State, str], None]
+    aliases: tuple[str, ...] = ()
+    choices: Callable[[State], Mapping[str, str]] | None = None
+    takes_path: bool = False
+
+    @property
+    def usage(self) -> str:
+        """The command as typed, with its arguments."""
+        return f"/{self.name} {self.arguments}".rstrip()
+
+
+def _help(state: State, _argument: str) -> None:
+    state.show_rows([*((command.usage, command.help) for command in COMMANDS), ("",), *KEYS])
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("help", "", "List the commands and keys.", _help, ("?",)),
+    Command("exit", "", "Leave hermes; Ctrl-D does the same.", settings.leave, ("quit", "bye")),
+    Command("clear", "", "Start a new conversation; the current one is kept.", settings.clear, ("new",)),
+    Command("undo", "[N]", "Undo your last turn, or the last N turns.", tree.undo),
+    Command(
+        "regen",
+        "",
+        "Generate another answer to your last turn; the previous one is kept.",
+        tree.again,
+        ("retry",),
+    ),
+    Command("continue", "", "Continue the last answer where it ended.", message.go_on),
+    Command(
+        "swipe",
+        "[left|right|N]",
+        "Show another answer to the same turn, or generate one. Alt-Left and Alt-Right do the same.",
+        tree.swipe,
+    ),
+    Command(
+        "edit",
+        "[N|answer]",
+        "Replace your last turn, or the Nth from the end; 'answer' replaces the last answer.",
+        tree.edit,
+        choices=tree.edit_choices,
+    ),
+    Command(
+        "file",
+        "[PATH|-]",
+        "Attach a text file to your next message; - removes it.",
+        message.file,
+        takes_path=True,
+    ),
+    Command(
+        "copy",
+        "[code]",
+        "Copy the last answer, or its last code block, to the terminal's clipboard.",
+        answers.copy,
+        choices=answers.copy_choices,
+    ),
+    Command(
+        "tree",
+        "",
+        "Show all messages of this conversation as a tree, and your position in it.",
+        tree.tree,
+    ),
+    Command("goto", "ID", "Go to a message of the tree.", tree.go_to),
+    Command("fork", "[TITLE]", "Continue in a copy of this conversation.", tree.fork),
+    Command("sessions", "", "List the most recent conversations.", conversations.sessions),
+    Command(
+        "resume",
+        "[NAME]",
+        "Continue another conversation, by its number or title.",
+        conversations.resume,
+        choices=conversations.resume_choices,
+    ),
+    Command("title", "[TEXT]", "Show or set the title of this conversation.", conversations.title),
+    Command("search", "WORDS", "Search the messages of all conversations.", conversations.search),
+    Command(
+        "export",
+        "[FORMAT] [FILE]",
+        "Export this conversation to a file: Markdown, JSON with the whole tree, and other formats.",
+        conversations.export,
+        choices=conversations.export_choices,
+        takes_path=True,
+    ),
+    Command("forget", "", "Delete this conversation permanently.", conversations.forget),
+    Command(
+        "nolog", "", "Stop saving: from here on nothing is written to disk.", conversations.leave_no_trace
+    ),
+    Command(
+        "context", "", "Show how the context window is used, and what is left out.", context_view.context
+    ),
+    Command(
+        "note",
+        "[TEXT [DEPTH]|-]",
+        "Insert a note into every prompt, DEPTH turns before its end (default 1); - removes it.",
+        notes.note,
+    ),
+    Command(
+        "lore",
+        "[add KEYS: TEXT]",
+        "Show the active lore entries with their keys and token counts, or add an entry.",
+        lore.lore,
+        choices=lore.choices,
+    ),
+    Command(
+        "summary",
+        "[TEXT|edit|-]",
+        "Show or change the summary of the oldest turns; - restores the turns.",
+        notes.summary,
+        choices=notes.summary_choices,
+    ),
+    Command("system", "[TEXT|-]", "Show or change the system prompt; - removes it.", settings.system),
+    Command(
+        "persona",
+        "[NAME]",
+        "List the personas, or start a new conversation with one.",
+        settings.persona,
+        choices=settings.persona_choices,
+    ),
+    Command(
+        "model",
+        "[NAME]",
+        "List the installed models, or switch to another.",
+        settings.model,
+        choices=settings.model_choices,
+    ),
+    Command(
+        "set",
+        "[OPTION VALUE]",
+        "List the options, or set one; 'default' restores its initial value.",
+        settings.set_option,
+        choices=settings.option_choices,
+    ),
+    Command(
+        "show",
+        "[prompt]",
+        "Show model, persona, options and context; 'prompt' prints the exact ChatML prompt.",
+        settings.show,
+        choices=settings.show_choices,
+    ),
+    Command(
+        "tokens",
+        "[TEXT]",
+        "Show how many tokens the conversation takes, or the tokens of a text.",
+        answers.tokens,
+    ),
+    Command("stats", "", "Toggle statistics after each answer.", answers.stats),
+    Command(
+        "multiline", "", "Toggle whether Enter begins a new line and Alt-Enter sends.", message.multiline
+    ),
+    Command("plain", "", "Toggle between Markdown and plain text.", answers.plain),
+)
+
+_BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
+
+
+_OTHER_MARKS = re.compile(r"(!!?|\.)([a-z]+)(?: [^\n]*)?")
+
+
+def find(name: str) -> Command | None:
+    """Return the command with that name or alias, or None."""
+    return _BY_NAME.get(name.lower())
+
+
+def command_line(text: str) -> str | None:
+    """Return the command in a line without its prefix, or None if the line is a message to the model.
+
+    A slash begins a command. As in other programs, so do `!`, `!!` and `.` if a known command follows.
+    """
+    if text.startswith("/"):
+        return None if text.startswith("//") else text[1:]
+    found = _OTHER_MARKS.fullmatch(text)
+    return text[found.end(1) :] if found and find(found[2]) else None
+
+
+def nearest(name: str) -> UsageError:
+    """Return the error for an unknown command."""
+    import difflib  # noqa: PLC0415 - only a mistyped command needs it
+
+    close = difflib.get_close_matches(name.lower(), list(_BY_NAME), n=1)
+    guess = f"; did you mean /{close[0]}?" if close else ""
+    hint = "/help lists the commands; begin with // to say it to the model"
+    return UsageError(f"there is no command /{name}{guess}", hint)

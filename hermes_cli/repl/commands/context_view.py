@@ -1,0 +1,37 @@
+"""`/context`: a chart of how the context window is used, and the parts that are left out."""
+
+from hermes_cli.chat.prompt import Assembled
+from hermes_cli.repl.state import State
+
+BAR = 30
+"""Width in cells of a bar that fills the whole context window."""
+FULL, EIGHTHS = "█", " ▏▎▍▌▋▊▉"
+
+
+def context(state: State, _argument: str) -> None:
+    """Show how the context window is used (`/context`)."""
+    state.show_rows(rows(state.session.assembled()))
+
+
+def rows(prompt: Assembled) -> list[tuple[str, ...]]:
+    """Return the parts of a prompt in their order, each with a bar, and then the totals."""
+    found = list[tuple[str, ...]]()
+    for part in prompt.parts:
+        name = part.kind if part.of == 1 else f"{part.kind}, {part.kept} of {part.of}"
+        left_out = f"{part.of - part.kept} left out" if part.kept < part.of else ""
+        found.append((name, f"{part.tokens:>7,}", f"{bar(part.tokens, prompt.window)} {left_out}".rstrip()))
+    free = max(0, prompt.window - prompt.tokens)
+    kept = (
+        f"{prompt.answer_room:,} of them are kept for the answer"
+        if prompt.answer_room < free
+        else "for the answer"
+    )
+    found.append(("in all", f"{prompt.tokens:>7,}", f"of {prompt.window:,} tokens"))
+    found.append(("free", f"{free:>7,}", kept))
+    return found
+
+
+def bar(tokens: int, window: int) -> str:
+    """Return a bar as long as the tokens' share of the window; it is empty only if there are no tokens."""
+    eighths = max(1, round(tokens * BAR * 8 / window)) if tokens else 0
+    return FULL * (eighths // 8) + EIGHTHS[eighths % 8].strip()

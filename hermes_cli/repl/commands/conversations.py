@@ -1,0 +1,150 @@
+"""Slash commands for whole conversations: list, search, resume, name, export, delete, and stop saving."""
+
+from collections.abc import Mapping
+
+from hermes_cli.chat import branches
+from hermes_cli.chat.prompt_settings import Frame
+from hermes_cli.errors import UsageError
+from hermes_cli.personas.persona import Persona
+from hermes_cli.repl.commands import settings
+from hermes_cli.repl.state import State
+from hermes_cli.screen.columns import counted, when
+from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.store import input_history
+from hermes_cli.store.rescue import kept_aside
+from hermes_cli.store.store import Store
+
+SHOWN = 20
+
+
+def sessions(state: State, _argument: str) -> None:
+    """List the most recent conversations (`/sessions`)."""
+    here = state.session.keeper.conversation
+    rows = [
+        (
+            "*" if one.id == here else "",
+            str(one.id),
+            when(one.updated),
+            counted(one.count, "message"),
+            one.title,
+        )
+        for one in branches.store_of(state.session).conversations(SHOWN)
+    ]
+    if rows:
+        state.show_rows(rows)
+    else:
+        state.notice("There is no conversation yet.")
+
+
+def resume_choices(state: State) -> Mapping[str, str]:
+    """Return the most recent conversations, by number and by title, for completion."""
+    store = state.session.keeper.store
+    last = store.conversations(SHOWN) if store else []
+    by_number = {str(one.id): one.title for one in last}
+    return {**by_number, **{branches.one_line(one.title): f"number {one.id}" for one in last}}
+
+
+def resume(state: State, argument: str) -> None:
+    """Continue another conversation; without a name, the most recent other one (`/resume`)."""
+    store, here = branches.store_of(state.session), state.session.keeper.conversation
+    if argument:
+        found = branches.named(store, argument)
+    else:
+        others = [one for one in store.conversations(2) if one.id != here]
+        if not others:
+            raise UsageError("there is no other conversation")
+        found = others[0]
+    persona = _persona_of(state, found.persona)
+    frame = state.host.stage(persona)[1] if persona else Frame(overflow=state.session.frame.overflow)
+    branches.resume(state.session, found, frame)
+    state.session.keeper.persona = found.persona
+    if persona is not None:
+        state.persona, state.persona_from = persona, "/resume"
+        options = state.host.options_for(persona)
+        state.session.options = settings.keep_set_by_hand(state.session.options, options)
+    state.recall(2)
+
+
+def _persona_of(state: State, name: str) -> Persona | None:
+    """Return the persona of a conversation, or None if there is no persona of that name any more."""
+    if not name:  # most imported conversations have no persona
+        return None
+    if name not in state.host.persona_names():  # an imported name must not be opened as a file
+        state.notice(f"There is no persona '{sanitize_line(name)}' any more.")
+        return None
+    return state.host.find_persona(name)
+
+
+def title(state: State, argument: str) -> None:
+    """Show or set the title of this conversation (`/title`)."""
+    store, number = this_conversation(state)
+    if argument:
+        store.rename(number, argument)
+        state.notice(f"This conversation is called '{sanitize_line(argument)}'.")
+        return
+    found = store.conversation(number)
+    state.show(sanitize_line(found.title) if found else "")
+
+
+def search(state: State, argument: str) -> None:
+    """Search all conversations for the messages that contain every one of the words (`/search`)."""
+    if not argument:
+        raise UsageError("/search takes words to look for")
+    hits = branches.store_of(state.session).search(argument, SHOWN)
+    rows = [(str(hit.conversation), when(hit.created), hit.title, hit.excerpt) for hit in hits]
+    if rows:
+        state.show_rows(rows)
+    else:
+        state.notice("Nothing was found.")
+
+
+def export_choices(state: State) -> Mapping[str, str]:
+    """Return the export formats, for completion."""
+    from hermes_cli.repl.commands import export  # noqa: PLC0415 - the formats are not needed at startup
+
+    return export.choices(state)
+
+
+def export(state: State, argument: str) -> None:
+    """Write this conversation to a file (`/export`)."""
+    from hermes_cli.repl.commands import export  # noqa: PLC0415 - see above
+
+    export.export(state, argument)
+
+
+def forget(state: State, _argument: str) -> None:
+    """Delete this conversation and its lines in the input history, and start a new one (`/forget`)."""
+    store, number = this_conversation(state)
+    keeper, conversation = state.session.keeper, store.conversation(number)
+    lines = input_history.lines_of(conversation, store.tree(number)) if conversation else set()
+    store.remove([number])
+    if keeper.left_behind is not None:
+        disk, on_disk = keeper.left_behind
+        disk.remove([on_disk])
+        keeper.left_behind = None
+    state.session.clear()
+    state.forget_typed(lines)
+    state.notice("This conversation is gone, and another begins.")
+    if store.file is not None:
+        for path in kept_aside(store.file):
+            state.notice(f"{path} was damaged and still holds what could be read then; delete it, too.")
+    state.greet()
+
+
+def leave_no_trace(state: State, _argument: str) -> None:
+    """Stop saving messages and typed lines for the rest of the run (`/nolog`)."""
+    if state.host.leaves_no_trace:
+        raise UsageError("nothing of this run is written down as it is")
+    state.host.leaves_no_trace = True
+    count = branches.leave_disk(state.session)
+    state.notice("From here on nothing is written down, until you leave.")
+    if count:
+        state.notice(f"The {count} messages so far stay; /forget deletes them, too.")
+
+
+def this_conversation(state: State) -> tuple[Store, int]:
+    """Return the store and the number of the open conversation. Raises UsageError if it has no messages."""
+    number = state.session.keeper.conversation
+    if number is None:
+        raise UsageError("nothing was said yet", "ask something first")
+    return branches.store_of(state.session), number

@@ -1,0 +1,80 @@
+"""`/lore`: show the active lore entries, the key that activated each and its token count; add an entry."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hermes_cli.chat.lore import ALWAYS
+from hermes_cli.chat.lore_budget import Told
+from hermes_cli.errors import UsageError
+from hermes_cli.messages import Role
+from hermes_cli.personas.lorebook import Entry, Lorebook
+from hermes_cli.repl.state import State
+from hermes_cli.screen.columns import counted
+from hermes_cli.screen.sanitize import sanitize_line
+
+ADD = "add"
+
+
+def choices(_state: State) -> Mapping[str, str]:
+    """Return the arguments of `/lore`, for completion."""
+    return {ADD: "KEYS: TEXT writes an entry"}
+
+
+def lore(state: State, argument: str) -> None:
+    """Show the active lore entries, or add one (`/lore`)."""
+    word, _, rest = argument.partition(" ")
+    if word == ADD:
+        _add(state, rest)
+    elif argument:
+        raise UsageError(f"/lore knows no '{argument}'", "/lore, or /lore add KEYS: TEXT")
+    else:
+        _show(state)
+
+
+def _add(state: State, text: str) -> None:
+    keys, colon, content = text.partition(":")
+    words = tuple(filter(None, (key.strip() for key in keys.split(","))))
+    if not colon or not words or not content.strip():
+        raise UsageError(
+            "an entry has keys and a text", "/lore add dragon, wyrm: Dragons have been gone for a century."
+        )
+    entry, session = Entry(content.strip(), words), state.session
+    if state.host.leaves_no_trace:
+        books = (*session.frame.books, Lorebook((entry,)))
+        where = "for this run alone"
+    else:
+        where = f"in {state.host.add_lore(state.persona, entry)}"
+        books = state.host.stage(state.persona)[1].books
+    session.set_frame(replace(session.frame, books=books))
+    state.notice(f"Written down {where}. It is told when {' or '.join(words)} comes up.")
+
+
+def _show(state: State) -> None:
+    session = state.session
+    count = sum(len(book.entries) for book in session.frame.books)
+    if not count:
+        state.notice("There is no lore here; /lore add KEYS: TEXT writes an entry.")
+        return
+    prompt = session.assembled()
+    turns = session.conversation.messages[session.root :]
+    asked = [sum(m.role is Role.USER for m in turns[: one.since + 1]) for one in prompt.told]
+    since = [f"since your turn {number}" for number in asked]
+    rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.told, since)]
+    rows += _rows(prompt.without_room, ["left out: no room"] * len(prompt.without_room))
+    if rows:
+        state.show_rows(rows)
+    told = len(prompt.always) + len(prompt.told)
+    cost = sum(one.tokens for one in (*prompt.always, *prompt.told))
+    state.notice(
+        f"{told} of {counted(count, 'entry', 'entries')} in {counted(len(session.frame.books), 'book')}: "
+        f"{counted(cost, 'token')}."
+    )
+    for key, why in session.lore_problems().items():
+        state.notice(f"Ignored key {sanitize_line(key)}: {why}")
+
+
+def _rows(told: Sequence[Told], when: Sequence[str]) -> list[tuple[str, ...]]:
+    return [
+        (one.entry.title, "" if one.word == ALWAYS else f"by {one.word}", said, f"{one.tokens:,} tokens")
+        for one, said in zip(told, when, strict=True)
+    ]

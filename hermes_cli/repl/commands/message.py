@@ -1,0 +1,59 @@
+"""Slash commands for the next message: attach a file, continue an answer, enter several lines."""
+
+from pathlib import Path
+
+from hermes_cli.chat.input_text import read_file
+from hermes_cli.errors import UsageError
+from hermes_cli.repl.state import Attachment, State
+from hermes_cli.screen.columns import counted
+from hermes_cli.screen.sanitize import sanitize_line
+
+HINT = "check the name that follows /file"
+
+
+def file(state: State, argument: str) -> None:
+    """Attach a file to the next message, list the attached files, or remove them (`/file`).
+
+    The text of a file precedes the message, below a line with the file's path.
+    """
+    if not argument:
+        names = [sanitize_line(one.name) for one in state.attached]
+        state.show("\n".join(names) if names else "No file goes with the next message.")
+        return
+    if argument == "-":
+        state.attached.clear()
+        state.notice("No file goes with the next message.")
+        return
+    path = _file(argument)
+    text = read_file(path, HINT)
+    state.attached.append(Attachment(str(path), text))
+    state.notice(
+        f"{sanitize_line(str(path))} ({counted(len(text), 'character')}) goes with your next message."
+    )
+
+
+def _file(name: str) -> Path:
+    """Return the path of a name. Raises UsageError if it is invalid or names something that is not a file."""
+    try:
+        path = Path(name).expanduser()
+        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+            raise UsageError(f"{path} is no file", "name a text file")
+    except (OSError, RuntimeError, ValueError) as error:  # too long, an unknown user's home, a NUL
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{sanitize_line(name)}: {(reason or 'no path').lower()}", HINT) from None
+    return path
+
+
+def go_on(state: State, _argument: str) -> None:
+    """Continue the last answer where it ended (`/continue`)."""
+    session = state.session
+    session.require_answer()
+    last_line = session.conversation.messages[-1].text.rpartition("\n")[2]
+    state.answer(session.go_on, last_line)
+
+
+def multiline(state: State, _argument: str) -> None:
+    """Toggle whether Enter begins a new line or sends (`/multiline`)."""
+    state.multiline = not state.multiline
+    now = "Enter begins a new line now, Alt-Enter sends." if state.multiline else "Enter sends again."
+    state.notice(now)

@@ -1,0 +1,77 @@
+"""Slash commands for the user's note and for the summary of the oldest turns."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hermes_cli.chat.summarize import LEAD
+from hermes_cli.errors import UsageError
+from hermes_cli.personas.persona import Note
+from hermes_cli.repl.state import State
+from hermes_cli.screen.columns import counted
+
+DEPTH = 1
+"""Just before the user's last turn: models follow a note there, and the prefix cache remains valid."""
+MAX_DEPTH = 99
+
+
+def note(state: State, argument: str) -> None:
+    """Show, set or remove the note that is inserted near the end of every prompt (`/note`)."""
+    session = state.session
+    if not argument:
+        found = session.frame.note
+        state.show(f"At depth {found.depth}: {found.text}" if found else "There is no note.")
+        return
+    if argument == "-":
+        session.set_frame(replace(session.frame, note=None))
+        state.notice("The note is gone.")
+        return
+    text, _, last = argument.rpartition(" ")
+    has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
+    told = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
+    session.set_frame(replace(session.frame, note=told))
+    where = f"{counted(told.depth, 'turn')} from the end" if told.depth else "behind your last turn"
+    state.notice(f"The note stands {where} of every prompt, until /note - takes it away.")
+
+
+EDIT = "edit"
+
+
+def summary_choices(_state: State) -> Mapping[str, str]:
+    """Return the arguments of `/summary`, for completion."""
+    return {
+        EDIT: "put the text into the line, to be changed",
+        "-": "forget it; the turns go to the model again",
+    }
+
+
+def summary(state: State, argument: str) -> None:
+    """Show, change or remove the model's summary of the oldest turns (`/summary`)."""
+    session = state.session
+    found = session.summary_of(session.conversation.messages[session.root :])
+    if found is None:
+        raise UsageError(
+            "nothing was condensed here",
+            "--on-overflow summarise condenses the oldest turns where they do not fit",
+        )
+    if not argument:
+        state.show(found.text)
+        state.notice(f"It stands for the first {counted(found.covers, 'message')}; /summary edit changes it.")
+    elif argument == "-":
+        session.set_summaries(tuple(one for one in session.summaries if one is not found))
+        state.notice("Removed the summary; its turns are part of the prompt again, as far as they fit.")
+    elif argument == EDIT:
+        state.suggest(found.text)
+        state.in_editor = True
+        state.instead = lambda new: _change(state, new)
+        state.notice("The next line stands in its place; an empty one changes nothing.")
+    else:
+        _change(state, LEAD + argument)
+
+
+def _change(state: State, text: str) -> None:
+    session = state.session
+    found = session.summary_of(session.conversation.messages[session.root :])
+    session.set_summaries(
+        tuple(replace(one, text=text) if one is found else one for one in session.summaries)
+    )
+    state.notice("What was condensed is changed.")

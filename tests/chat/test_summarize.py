@@ -1,0 +1,99 @@
+"""Tests of condensing turns: the prompts to the model, and the summary made of its answers."""
+
+from collections.abc import Iterator, Sequence
+
+from hermes_cli.chat.prompt_settings import Summary
+from hermes_cli.chat.summarize import LEAD, condense
+from hermes_cli.engines.base import Cancel, Chunk
+from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
+from hermes_cli.messages import Message, Role
+from hermes_cli.options import GenerationOptions
+from hermes_cli.personas import Macros
+
+
+class Recording(ScriptedEngine):
+    """Record the messages and the options of every question."""
+
+    def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int) -> None:
+        super().__init__(turns, context_size)
+        self.asked = list[Sequence[Message]]()
+        self.options = list[GenerationOptions]()
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        self.asked.append(messages)
+        self.options.append(options)
+        return super().stream(messages, options, cancel)
+
+
+TURNS = (Message(Role.USER, "Hello."), Message(Role.ASSISTANT, "Welcome."), Message(Role.USER, "x" * 200))
+
+
+def condensed(
+    *said: ScriptedTurn | str,
+    earlier: Summary | None = None,
+    window: int = 4096,
+    cancel: Cancel | None = None,
+) -> tuple[str | None, list[str]]:
+    """Return the summary, and the texts of the last message of every prompt."""
+    engine = Recording(said, window)
+    options = GenerationOptions(stop=("W",), max_tokens=1)
+    text = condense(
+        engine, TURNS, earlier, macros=Macros("Sera", "Ann"), options=options, cancel=cancel or Cancel()
+    )
+    return text, [messages[-1].text for messages in engine.asked]
+
+
+def test_it_is_told_who_said_what() -> None:
+    """The prompt names the speaker of each turn, and the summary begins with the lead."""
+    text, asked = condensed("They met. Well met.")
+    assert text == f"{LEAD}They met. Well met."
+    assert asked == [f"Ann: Hello.\n\nSera: Welcome.\n\nAnn: {'x' * 200}\n\nCondense this."]
+
+
+def test_the_chats_own_stop_strings_and_bans_do_not_hold_for_a_note() -> None:
+    """The chat's stop strings, bans, temperature and max_tokens are not used for a summary."""
+    engine = Recording(["They met."], 4096)
+    options = GenerationOptions(stop=("W",), ban=("met",), temperature=1.5, max_tokens=1)
+    condense(engine, TURNS, None, macros=Macros("Sera", "Ann"), options=options, cancel=Cancel())
+    (used,) = engine.options
+    assert (used.stop, used.ban, used.temperature, used.max_tokens) == ((), (), 0.0, 256)
+
+
+def test_an_earlier_note_goes_into_the_next() -> None:
+    """The prompt begins with the earlier summary, without its lead."""
+    text, asked = condensed("All of it.", earlier=Summary(TURNS[:1], f"{LEAD}The beginning."))
+    assert text == f"{LEAD}All of it."
+    assert asked[0].startswith("What was condensed before:\nThe beginning.\n\nAnn: Hello.")
+
+
+def test_turns_that_do_not_fit_at_once_are_condensed_one_after_the_other() -> None:
+    """Turns that do not fit into one prompt are condensed in several, each with the summary so far."""
+    text, asked = condensed("One.", "Two.", window=600)
+    assert text == f"{LEAD}Two."
+    assert [part.split("\n\n")[0] for part in asked] == ["Ann: Hello.", "What was condensed before:\nOne."]
+    assert asked[1].endswith(f"Ann: {'x' * 200}\n\nCondense this.")
+
+
+def test_a_note_that_was_cut_ends_with_a_sentence() -> None:
+    """A summary that reached max_tokens is cut after its last sentence, if it has one."""
+    text, _ = condensed('He said "Go!" They we' + "nt on and" * 100)
+    assert text == f'{LEAD}He said "Go!"'
+    assert condensed("no end " * 100)[0] == LEAD + ("no end " * 100)[:256].strip()
+
+
+def test_it_can_be_stopped() -> None:
+    """A cancel returns no summary, and an empty answer returns the earlier summary."""
+    cancel = Cancel()
+    cancel.set()
+    assert condensed("They met.", cancel=cancel)[0] is None
+    assert condensed("  ", earlier=Summary(TURNS[:1], f"{LEAD}Kept."))[0] == f"{LEAD}Kept."
+
+
+def test_a_turn_that_fits_nowhere_is_left_out_of_the_note() -> None:
+    """A turn that fits into no prompt is left out of the summary."""
+    text, asked = condensed("They met.", window=460)
+    assert text == f"{LEAD}They met."
+    assert [part.count("x" * 200) for part in asked] == [0]
+    assert condensed(window=300)[0] == ""

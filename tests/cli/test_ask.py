@@ -1,0 +1,257 @@
+"""`hermes ask` and `hermes tokens` over the scripted engine: input, output and exit codes."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from tests.run_hermes import Result, hermes, script
+
+Env = Mapping[str, str]
+
+
+def prompt_of(result: Result) -> str:
+    """Return the ChatML text that `hermes tokens --json` lists."""
+    return "".join(token["text"] for token in result.json)
+
+
+def tokens(*arguments: str, env: Env, tmp_path: Path, stdin: bytes = b"") -> str:
+    """Return the prompt that the arguments give."""
+    result = hermes("tokens", "--json", "-s", "", "-m", script(tmp_path), *arguments, env=env, stdin=stdin)
+    assert result.code == 0, result.stderr
+    return prompt_of(result)
+
+
+def user(text: str) -> str:
+    """Return the prompt for one user turn."""
+    return f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_stdout_is_the_answer_and_one_newline(home: Env, tmp_path: Path) -> None:
+    """Standard output is the unchanged answer and one newline, standard error is empty."""
+    model = script(tmp_path, {"text": " Grün,\r\n\trot\x1b[0m \n"})
+    result = hermes("ask", "-m", model, "Colours?", env=home)
+    assert (result.code, result.stdout, result.stderr) == (0, " Grün,\r\n\trot\x1b[0m \n\n".encode(), "")
+
+
+def test_no_stream_prints_the_same(home: Env, tmp_path: Path) -> None:
+    """--no-stream prints the answer and one newline."""
+    result = hermes("ask", "--no-stream", "-m", script(tmp_path, {"text": "Hi "}), "x", env=home)
+    assert result.stdout == b"Hi \n"
+
+
+def test_stdin_then_files_then_argument(home: Env, tmp_path: Path) -> None:
+    """The prompt is standard input, then the files with their names, then the arguments."""
+    (tmp_path / "a.txt").write_text("A\n")
+    name = str(tmp_path / "a.txt")
+    found = tokens("-f", name, "sum", "up", env=home, tmp_path=tmp_path, stdin=b"in\n")
+    assert found == user(f"in\n\n{name}:\nA\n\n\nsum up")
+
+
+@pytest.mark.parametrize(
+    ("stdin", "text"),
+    [
+        (b"a\n", "a"),
+        (b"a\n\n", "a\n"),
+        (b" a \r\n", " a \r"),
+        ("e\u0301\ufeff\u200b".encode(), "e\u0301\ufeff\u200b"),
+    ],
+)
+def test_text_is_taken_as_it_is_given(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
+    """Standard input is used unchanged, without one newline at its end."""
+    assert tokens(env=home, tmp_path=tmp_path, stdin=stdin) == user(text)
+
+
+def test_empty_stdin_adds_nothing(home: Env, tmp_path: Path) -> None:
+    """Empty standard input, as in cron, adds nothing to the prompt."""
+    assert tokens("hi", env=home, tmp_path=tmp_path) == user("hi")
+
+
+def test_the_answer_begins_with_the_prefill(home: Env, tmp_path: Path) -> None:
+    """--prefill begins the assistant's turn in the prompt, and the printed answer."""
+    model = script(tmp_path, {"text": "b"})
+    assert hermes("ask", "-m", model, "--prefill", "a", "x", env=home).stdout == b"ab\n"
+    assert hermes("ask", "-m", model, "--prefill", "a", "--no-stream", "x", env=home).stdout == b"ab\n"
+    assert tokens("--prefill", "a", "x", env=home, tmp_path=tmp_path) == user("x") + "a"
+
+
+def test_json_is_one_object_with_the_counts(home: Env, tmp_path: Path) -> None:
+    """--json prints one object with the text, the finish reason, the model, the counts and the timings."""
+    result = hermes("ask", "--json", "-s", "", "-m", script(tmp_path, {"text": 'Hi "ü"'}), "x", env=home)
+    found: dict[str, Any] = result.json
+    assert set(found.pop("timings")) == {"prefill_s", "decode_s"}
+    assert found == {
+        "text": 'Hi "ü"',
+        "finish_reason": "stop",
+        "model": "scripted",
+        "usage": {
+            "prompt_tokens": len("0user\nx1\n0assistant\n"),
+            "completion_tokens": 6,
+            "cached_tokens": 0,
+        },
+    }
+
+
+def test_an_answer_that_was_cut_says_so_beside_it(home: Env, tmp_path: Path) -> None:
+    """That max_tokens cut the answer is reported on standard error; the exit code is 0."""
+    result = hermes("ask", "-m", script(tmp_path, {"text": "abcdef"}), "--max-tokens", "3", "x", env=home)
+    assert (result.stdout, result.code) == (b"abc\n", 0)
+    assert "the answer was cut: max_tokens is 3" in result.stderr
+
+
+def test_an_answer_that_breaks_off_is_kept_and_fails(home: Env, tmp_path: Path) -> None:
+    """If the engine fails in mid-answer, the text so far is printed and the exit code is 75."""
+    result = hermes("ask", "-m", script(tmp_path, {"text": "So", "error": "out-of-memory"}), "x", env=home)
+    assert (result.stdout, result.code) == (b"So\n", 75)
+    assert "out-of-memory" in result.stderr
+
+
+def test_a_prompt_longer_than_the_context_exits_65_with_the_counts(home: Env, tmp_path: Path) -> None:
+    """A prompt longer than the context window exits with 65 and prints both token counts."""
+    model = script(tmp_path, {"text": "x"}, context_size=100)
+    result = hermes("ask", "-s", "", "-m", model, env=home, stdin=b"y" * 200)
+    assert (result.code, result.stdout) == (65, b"")
+    assert "219" in result.stderr
+    assert "100" in result.stderr
+
+
+BAD: dict[str, tuple[list[str], bytes, int, str]] = {
+    "no prompt": ([], b"", 2, "prompt is empty"),
+    "only a newline": ([], b"\n", 2, "prompt is empty"),
+    "stdin not UTF-8": ([], b"ab\xff", 2, "byte 3 is 0xff"),
+    "stdin with NUL": ([], b"ab\0", 2, "NUL at character 3"),
+    "argument not UTF-8": (["\udcff"], b"", 2, "not UTF-8"),
+    "prefill not UTF-8": (["--prefill", "\udcff", "x"], b"", 2, "not UTF-8"),
+    "system not UTF-8": (["-s", "\udcff", "x"], b"", 2, "not UTF-8"),
+    "no such file": (["-f", "nowhere.txt", "x"], b"", 2, "nowhere.txt: no such file"),
+    "a folder as file": (["-f", "/", "x"], b"", 2, "is a directory"),
+    "temperature too high": (
+        ["--temperature", "9", "x"],
+        b"",
+        2,
+        "--temperature: temperature is 9.0; it can be 0 to 5",
+    ),
+    "temperature no number": (["--temperature", "hot", "x"], b"", 2, "takes a number, not 'hot'"),
+    "temperature nan": (["--temperature", "nan", "x"], b"", 2, "temperature"),
+    "max tokens zero": (["--max-tokens", "0", "x"], b"", 2, "1 to"),
+    "top-k not whole": (["--top-k", "1.5", "x"], b"", 2, "whole number"),
+    "empty stop": (["--stop", "", "x"], b"", 2, "empty text"),
+    "context no number": (["--context", "big", "x"], b"", 2, "--context takes"),
+    "context too small for llama.cpp": (
+        ["-m", "starter", "--context", "1", "x"],
+        b"",
+        2,
+        "ask for 512 or more",
+    ),
+    "context beyond reason": (["--context", "99999999999", "x"], b"", 2, "1 to 10,000,000"),
+    "unknown flag": (["--temprature", "1", "x"], b"", 2, "--temperature"),
+    "no such persona": (["--persona", "edward", "x"], b"", 78, "edward-elric"),
+    "no such model": (["-m", "openhermes-3", "x"], b"", 69, "openhermes"),
+    "no such model file": (["-m", "./nowhere.gguf", "x"], b"", 69, "nowhere.gguf"),
+    "a model not pulled": (["-m", "openhermes-2", "x"], b"", 69, "hermes models pull openhermes-2"),
+    "no such script": (["-m", "scripted:nowhere", "x"], b"", 78, "nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda name: name.replace(" ", "-"))
+def test_bad_input_gets_a_message_and_its_exit_code(
+    home: Env, starter_home: Env, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bad input gives a message and its exit code, no traceback and nothing on standard output."""
+    arguments, stdin, code, words = BAD[case]
+    result = hermes("ask", *arguments, env=starter_home if "starter" in arguments else home, stdin=stdin)
+    assert (result.code, result.stdout) == (code, b""), result.stderr
+    told = result.stderr + capsys.readouterr().err  # typer prints usage errors itself
+    assert words in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"", "GGUF"), (b"not a model at all", "GGUF"), (b"GGUF\x03\0\0\0" + b"\xff" * 16, "tensors")],
+)
+def test_a_file_that_is_no_model_is_named(home: Env, tmp_path: Path, data: bytes, words: str) -> None:
+    """A file that is not a GGUF model is refused with the reason and exit code 69."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(data)
+    result = hermes("ask", "-m", str(path), "x", env=home)
+    assert (result.code, result.stdout) == (69, b"")
+    assert words in result.stderr
+
+
+def test_a_model_cut_short_is_named_with_its_sizes(home: Env, tmp_path: Path, starter_path: Path) -> None:
+    """A truncated model file is refused with its size and the size that it should have."""
+    path = tmp_path / "cut.gguf"
+    with starter_path.open("rb") as whole:
+        path.write_bytes(whole.read(50_000_000))
+    result = hermes("ask", "-m", str(path), "x", env=home)
+    assert result.code == 69
+    assert "50,000,000" in result.stderr
+    assert "98,362,432" in result.stderr
+
+
+def test_a_broken_config_exits_78_with_the_place(home: Env) -> None:
+    """A syntax error in the config exits with 78 and prints its line and column."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("model = \n")
+    result = hermes("ask", "x", env=home)
+    assert result.code == 78
+    assert "line 1, column 9" in result.stderr
+
+
+def test_a_prefill_is_printed_once_the_prompt_was_accepted(home: Env, tmp_path: Path) -> None:
+    """If the prompt is refused, the prefill is not printed."""
+    model = script(tmp_path, {"text": "x"}, context_size=100)
+    result = hermes("ask", "-m", model, "--prefill", "Well, ", "y" * 200, env=home)
+    assert (result.code, result.stdout) == (65, b"")
+
+
+def test_tokens_takes_every_flag_that_ask_takes() -> None:
+    """`hermes tokens` has the same flags as `hermes ask`."""
+
+    def flags(verb: str) -> set[str]:
+        command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.cli.{verb}").app)
+        return {spelling for parameter in command.params for spelling in parameter.opts}
+
+    assert flags("ask") == flags("tokens")
+
+
+@pytest.mark.parametrize("name", ["config", "persona"])
+def test_a_file_made_to_be_slow_is_refused(home: Env, tmp_path: Path, name: str) -> None:
+    """A TOML file with 40,000 dots in a key, which the parser takes a minute to read, is refused."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config"
+    folder.mkdir(parents=True)
+    path = folder / "config.toml" if name == "config" else tmp_path / "slow.toml"
+    path.write_text("a." * 40_000 + "a = 1")
+    result = hermes("ask", "-p", str(path) if name == "persona" else "hermes-2", "x", env=home)
+    assert result.code == 78
+    assert "too many dots" in result.stderr
+
+
+def test_an_endless_file_is_refused(home: Env) -> None:
+    """An endless file is refused at 64 MiB."""
+    result = hermes("ask", "-f", "/dev/zero", "x", env=home)
+    assert result.code == 2
+    assert "larger than 64 MiB" in result.stderr
+
+
+def test_stats_say_what_the_answer_cost(home: Env, tmp_path: Path) -> None:
+    """--stats prints prefill and decode on standard error; standard output is the answer."""
+    result = hermes("ask", "--stats", "-m", script(tmp_path, {"text": "Hello"}), "x", env=home)
+    assert result.stdout == b"Hello\n"
+    assert "prefill" in result.stderr
+    assert "decode 4 tokens" in result.stderr
+
+
+def test_an_answer_that_loops_is_ended_and_the_reason_said(home: Env, tmp_path: Path) -> None:
+    """--loop-guard ends an answer that repeats itself; the reason is printed, or in the JSON."""
+    model = script(tmp_path, {"text": "la ", "forever": True})
+    result = hermes("ask", "--loop-guard", "30", "-m", model, "Sing!", env=home)
+    assert result.code == 0
+    assert result.stdout == b"la " * 11 + b"\n"
+    assert "repeated itself for 30 tokens" in result.stderr
+    assert hermes("ask", "--json", "-m", model, "Sing!", env=home).json["finish_reason"] == "loop"

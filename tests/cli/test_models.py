@@ -1,0 +1,129 @@
+"""`hermes models plan` and `show`, and the flags that decide how a model is run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.models import hardware
+from hermes_cli.models.hardware import Hardware
+from tests.models.plan.machines import card, machine
+from tests.models.small_checkpoint import checkpoint_files, write_checkpoint
+from tests.run_hermes import hermes
+
+Env = Mapping[str, str]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def use(monkeypatch: pytest.MonkeyPatch, there: Hardware) -> None:
+    """Make hermes find this hardware."""
+    monkeypatch.setattr(hardware, "probe", lambda: there)
+
+
+def test_the_plan_of_a_model_that_is_not_fetched(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`models plan` plans a model that is not fetched, and names the precisions that do not fit."""
+    use(monkeypatch, machine(card("RTX 3070", 8, 7.6, (8, 6))))
+    result = hermes("models", "plan", "openhermes-2:16bit", env=home)
+    lines = result.stdout.decode().splitlines()
+    assert result.code == 0, result.stderr
+    assert lines[0].split()[:3] == ["precision", "device", "context"]
+    (chosen,) = (line for line in lines if line.startswith("→"))
+    assert chosen.split()[1:4] == ["4-bit", "nf4", "cuda:0"]
+    assert lines[-1].startswith("16-bit would need 15.8 GiB and cuda:0 has 7.6 free")
+    assert lines[-1].endswith("its context could be 32,768 tokens long (--context asks for more)")
+    assert "not fetched yet" in result.stderr
+
+
+def test_the_table_where_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nothing fits, `models plan` prints the table and exits with 75, also with --json."""
+    use(monkeypatch, machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12))
+    result = hermes("models", "plan", "openhermes-2:16bit", env=home)
+    assert result.code == 75
+    assert b"4-bit nf4" in result.stdout
+    assert "does not fit cuda:0" in result.stderr
+    as_json = hermes("models", "plan", "openhermes-2:16bit", "--json", env=home)
+    assert (as_json.code, as_json.json["plan"]) == (75, None)
+
+
+def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flags for precision, device and context override the environment variables."""
+    use(monkeypatch, machine(card("RTX 3090", 24, 23.6, (8, 6)), ram=64))
+
+    def precision(*arguments: str, **environ: str) -> str:
+        result = hermes("models", "plan", "openhermes-2:16bit", "--json", *arguments, env={**home, **environ})
+        assert result.code == 0, result.stderr
+        plan = result.json["plan"]
+        return f"{plan['precision']} {plan['device']} {plan['context_size']}"
+
+    assert precision() == "bf16 cuda:0 8192"
+    assert precision("--precision", "4bit", "--context", "1024") == "4-bit nf4 cuda:0 1024"
+    assert precision("--device", "cpu", OPENHERMES_PRECISION="8bit") == "8-bit int8 cpu 8192"
+    assert (
+        precision("--precision", "auto", OPENHERMES_PRECISION="8bit", OPENHERMES_DEVICE="cpu")
+        == "bf16 cpu 8192"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code", "said"),
+    [
+        (["--precision", "5bit"], {}, 2, "--precision takes auto"),
+        (["--device", "tpu"], {}, 2, "--device takes auto"),
+        (
+            [],
+            {"OPENHERMES_PRECISION": "5bit"},
+            78,
+            "environment (OPENHERMES_PRECISION): precision takes auto",
+        ),
+        ([], {"OPENHERMES_DEVICE": "x"}, 78, "environment (OPENHERMES_DEVICE): device takes auto"),
+    ],
+)
+@pytest.mark.parametrize("verb", [["models", "plan", "starter"], ["ask", "hi"], ["tokens", "hi"]])
+def test_words_that_mean_nothing(
+    home: Env, *, arguments: list[str], environ: Mapping[str, str], code: int, said: str, verb: list[str]
+) -> None:
+    """An unknown precision or device is refused, and the message names the flag or variable."""
+    result = hermes(*verb, *arguments, env={**home, **environ})
+    assert result.code == code
+    assert said in result.stderr
+
+
+def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`models show` and `plan` read a checkpoint without torch; one with code in it is refused."""
+    use(monkeypatch, machine(ram=8))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    write_checkpoint(tmp_path / "models--o--tiny/snapshots" / COMMIT)
+    shown = hermes("models", "show", "o/tiny", env=home).stdout.decode()
+    assert COMMIT in shown
+    assert "MistralForCausalLM" in shown
+    assert "21,664, of them 18,432 in linear layers" in shown
+    found = hermes("models", "plan", "o/tiny", "--json", env=home).json
+    assert (found["fetched"], found["plan"]["revision"], found["plan"]["context_size"]) == (
+        True,
+        COMMIT,
+        1024,
+    )
+    write_checkpoint(tmp_path / "models--o--tiny/snapshots" / COMMIT, checkpoint_files(auto_map={"x": "y"}))
+    refused = hermes("models", "plan", "o/tiny", env=home)
+    assert refused.code == 69
+    assert "hermes never runs" in refused.stderr
+
+
+def test_without_a_name_it_is_the_one_that_would_be_loaded(
+    home: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a name `models plan` plans the default model, or the one in OPENHERMES_MODEL."""
+    use(monkeypatch, machine(ram=8))
+    assert json.loads(hermes("models", "plan", "--json", env=home).stdout)["model"] == "starter"
+    env = {**home, "OPENHERMES_MODEL": "openhermes-2"}
+    assert hermes("models", "plan", "--json", env=env).json["model"] == "openhermes-2"
+
+
+def test_doctor_names_the_cards(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`hermes doctor` lists the GPUs, with the compute capability of those from NVIDIA."""
+    cards = (card("TITAN RTX", 24, 23.5, (7, 5)), card("AMD gfx1100", 16, 15, kind="rocm", arch="gfx1100"))
+    use(monkeypatch, machine(*cards))
+    text = hermes("doctor", env=home).stdout.decode()
+    assert "cuda:0  TITAN RTX, compute capability 7.5" in text
+    assert "rocm:0  AMD gfx1100" in text

@@ -1,0 +1,255 @@
+"""`hermes personas import` and `export`: files of other programs are imported and exported without loss."""
+
+import io
+import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_cli import app
+from hermes_cli.config import Paths
+from hermes_cli.personas import loader
+from hermes_cli.screen.terminal import Terminal
+from tests.run_hermes import hermes, script
+
+Env = Mapping[str, str]
+CARD: dict[str, Any] = {
+    "spec": "chara_card_v2",
+    "spec_version": "2.0",
+    "data": {
+        "name": "S\u00e9raphina of the Glade",
+        "description": "{{char}} guards the glade.",
+        "personality": "gentle",
+        "scenario": "",
+        "first_mes": '*She smiles.* "You are safe, {{user}}."',
+        "mes_example": "<START>\n{{user}}: Who?\n{{char}}: I.",
+        "creator_notes": "Made at night.",
+        "system_prompt": "",
+        "post_history_instructions": "",
+        "alternate_greetings": ["Hush."],
+        "character_book": {
+            "name": "Glade",
+            "extensions": {"kept": [1, 2]},
+            "entries": [
+                {
+                    "keys": ["tree"],
+                    "content": "The trees are old.",
+                    "extensions": {"theirs": True},
+                    "enabled": True,
+                    "insertion_order": 5,
+                }
+            ],
+        },
+        "tags": ["forest"],
+        "creator": "somebody",
+        "character_version": "3",
+        "extensions": {"theirs": {"deep": None}},
+    },
+}
+WORLD = {"name": "Eldoria", "entries": {"0": {"uid": 0, "key": ["hall"], "content": "A hall.", "order": 1}}}
+
+
+def card(folder: Path, file: str = "card.json", **changes: Any) -> Path:
+    """Write a card with some of its fields changed."""
+    path = folder / file
+    path.write_text(json.dumps({**CARD, "data": {**CARD["data"], **changes}}))
+    return path
+
+
+def holds(whole: Any, part: Any) -> bool:
+    """Return whether `whole` holds everything in `part`; it may hold more."""
+    if isinstance(part, dict):
+        return all(key in whole and holds(whole[key], value) for key, value in part.items())
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(holds, whole, part))
+    return bool(whole == part)
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Return the names and modes of the files in a folder."""
+    return {one.name: stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()}
+
+
+def test_a_card_comes_in_and_plays(home: Env, tmp_path: Path) -> None:
+    """An imported card is stored privately beside its original and can be played with its lore."""
+    path = card(tmp_path)
+    result = hermes("personas", "import", str(path), env=home)
+    assert (result.code, result.stdout.decode()) == (
+        0,
+        "seraphina-of-the-glade  v2  S\u00e9raphina of the Glade\n",
+    )
+    assert "hermes chat -p seraphina-of-the-glade" in result.stderr
+    folder = Paths.from_environment(home).personas
+    assert files(folder) == {"seraphina-of-the-glade.toml": 0o600, "seraphina-of-the-glade.json": 0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert (folder / "seraphina-of-the-glade.json").read_bytes() == path.read_bytes()
+
+    model = script(tmp_path, {"text": "Yes."})
+    arguments = ("chat", "-m", model, "-p", "seraphina-of-the-glade", "--user", "Winry")
+    talked = hermes(*arguments, env=home, stdin=b"A tree!\n/show prompt\n")
+    assert talked.stdout.endswith(b"Yes.\n")
+    for told in (
+        "S\u00e9raphina of the Glade guards the glade.",
+        "You are safe, Winry.",
+        "The trees are old.",
+    ):
+        assert told in talked.stderr
+
+
+@pytest.mark.parametrize("kind", ["v2", "v3", "png", "charx"])
+def test_what_hermes_does_not_use_comes_out_again(home: Env, tmp_path: Path, kind: str) -> None:
+    """In every card format an export holds all fields of the imported card, unused ones included."""
+    assert hermes("personas", "import", str(card(tmp_path)), "--as", "sera", env=home).code == 0
+    file = tmp_path / f"out.{kind}"
+    result = hermes("personas", "export", "sera", "--format", kind, "-o", str(file), env=home)
+    assert (result.code, result.stdout) == (0, b"")
+    assert f"written to {file}: {kind}" in result.stderr
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert hermes("personas", "import", str(file), "--as", "again", env=home).code == 0
+    back = hermes("personas", "export", "again", "--format", "v2", env=home).json
+    assert holds(back["data"], CARD["data"])
+    if kind == "v2":
+        assert json.loads(file.read_bytes()) == CARD
+
+
+def test_what_was_edited_is_exported(home: Env, tmp_path: Path) -> None:
+    """An export holds the edited fields; without the original card it warns that fields are missing."""
+    assert hermes("personas", "import", str(card(tmp_path)), "--as", "sera", env=home).code == 0
+    path = Paths.from_environment(home).personas / "sera.toml"
+    path.write_text(path.read_text().replace('"gentle"', '"stern"'))
+    data = hermes("personas", "export", "sera", env=home).json["data"]
+    assert data == {**CARD["data"], "personality": "stern"}
+    (path.parent / "sera.json").unlink()
+    alone = hermes("personas", "export", "sera", env=home)
+    assert (alone.json["data"]["personality"], alone.code) == ("stern", 0)
+    assert "what only that file held is not in the export" in alone.stderr
+
+
+def test_a_persona_of_hermes_goes_out_and_comes_back(home: Env, tmp_path: Path) -> None:
+    """A shipped persona is the same after export and import, and exports as a Modelfile."""
+    for kind in ("v3", "png", "charx", "toml"):
+        file = tmp_path / f"ed.{kind}"
+        assert (
+            hermes("personas", "export", "edward-elric", "--format", kind, "-o", str(file), env=home).code
+            == 0
+        )
+        ed, back = loader.load_file(loader.shipped_dir() / "edward-elric.toml"), loader.load_file(file)
+        assert (back.name, back.system, back.greetings) == (ed.name, ed.system, ed.greetings)
+        assert ed.lorebook is not None
+        assert back.lorebook is not None
+        assert [one.content for one in back.lorebook.entries] == [one.content for one in ed.lorebook.entries]
+    modelfile = hermes("personas", "export", "hermes-2", "--format", "modelfile", env=home).stdout
+    assert b"superintelligent" in modelfile
+
+
+def test_a_world_goes_into_the_lore_folder(home: Env, tmp_path: Path) -> None:
+    """A lorebook is imported into the lore folder."""
+    path = tmp_path / "w.json"
+    path.write_text(json.dumps(WORLD))
+    result = hermes("personas", "import", str(path), env=home)
+    assert (result.code, result.stdout) == (0, b"eldoria  world  a world\n")
+    assert 'worlds = ["eldoria"]' in result.stderr
+    paths = Paths.from_environment(home)
+    assert files(paths.lore) == {"eldoria.toml": 0o600, "eldoria.json": 0o600}
+    assert loader.find_lorebook("Eldoria", paths.lore).entries[0].content == "A hall."
+    assert not paths.personas.exists()
+
+
+def test_a_name_that_is_taken(home: Env, tmp_path: Path) -> None:
+    """An import whose name is taken is refused; --as gives another name, --force overwrites."""
+    path = card(tmp_path, "card.json", name="Sera")
+    assert hermes("personas", "import", str(path), env=home).code == 0
+    own = Paths.from_environment(home).personas / "sera.toml"
+    own.write_text("system = 'mine'")
+    for arguments in ((str(path),), (str(path), "--as", "SERA")):
+        refused = hermes("personas", "import", *arguments, env=home)
+        assert (refused.code, own.read_text()) == (2, "system = 'mine'")
+        assert "'sera' is there already" in refused.stderr
+        assert "--force" in refused.stderr
+    assert hermes("personas", "import", str(path), "--as", "Other one", env=home).stdout.startswith(
+        b"other-one"
+    )
+    assert hermes("personas", "import", str(path), "--force", env=home).code == 0
+    assert 'name = "Sera"' in own.read_text()
+
+
+def test_one_mistake_and_nothing_is_imported(home: Env, tmp_path: Path) -> None:
+    """If one of several files cannot be imported, none is."""
+    good, bad = card(tmp_path), tmp_path / "bad.json"
+    bad.write_text('{"name": "x\x1b[2J')
+    for files_named, code in (
+        ((good, bad), 78),
+        ((good, tmp_path / "none.png"), 78),
+        ((good, good), 2),
+        ((good, bad, "--as", "x"), 2),
+    ):
+        result = hermes("personas", "import", *map(str, files_named), env=home)
+        assert (result.code, result.stdout) == (code, b"")
+        assert "\x1b" not in result.stderr
+    assert not Paths.from_environment(home).personas.exists()
+
+
+def test_a_card_in_the_folder_plays_and_can_be_edited(home: Env) -> None:
+    """A card in the personas folder can be played, and `personas edit` imports it first."""
+    folder = Paths.from_environment(home).personas
+    folder.mkdir(parents=True)
+    path = card(folder, "Sera.json")
+    assert hermes("personas", "show", "Sera", env=home).code == 0
+    result = hermes("personas", "edit", "Sera", env={**home, "EDITOR": "true"})
+    assert (result.code, f"was taken over as {folder / 'Sera.toml'}" in result.stderr) == (0, True)
+    assert loader.locate("Sera", folder, folder) == folder / "Sera.toml"
+    assert json.loads(path.read_bytes()) == CARD
+    again = hermes("personas", "edit", str(path), env={**home, "EDITOR": "true"})
+    assert (again.code, "is there already" in again.stderr) == (2, True)
+    assert hermes("personas", "import", str(path), "--as", "Sera", env=home).code == 0
+
+
+def test_a_hostile_name_stays_in_the_folder(home: Env, tmp_path: Path) -> None:
+    """A hostile name is made safe as a file name and in messages."""
+    path = card(tmp_path, name="../../\x1b]0;x\x07evil\u202e")
+    result = hermes("personas", "import", str(path), env=home)
+    assert (result.code, "\x1b" in result.stderr) == (0, False)
+    assert sorted(files(Paths.from_environment(home).personas)) == ["0-x-evil.json", "0-x-evil.toml"]
+    assert "direction-changing" in result.stderr
+
+
+def test_a_picture_is_not_thrown_at_a_terminal(home: Env) -> None:
+    """A PNG card is not written to a terminal, but to a pipe."""
+    out, err = io.BytesIO(), io.StringIO()
+    terminal = Terminal(io.BytesIO(), out, err, False, True, False)  # noqa: FBT003 - see tests/run_hermes.py
+    code = app.run(["personas", "export", "edward-elric", "--format", "png"], terminal, home)
+    assert (code, out.getvalue()) == (2, b"")
+    assert "-o edward-elric.png" in err.getvalue()
+    piped = hermes("personas", "export", "edward-elric", "--format", "png", env=home)
+    assert piped.stdout.startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_where_an_export_goes(home: Env, tmp_path: Path) -> None:
+    """-o takes a file, whose ending gives the format, or a folder; --force overwrites."""
+    for name, begins in (("a.png", b"\x89PNG"), ("a.toml", b"name = "), ("a.json", b"{"), ("a.charx", b"PK")):
+        file = tmp_path / name
+        assert hermes("personas", "export", "edward-elric", "-o", str(file), env=home).code == 0
+        assert file.read_bytes().startswith(begins)
+        refused = hermes("personas", "export", "edward-elric", "-o", str(file), env=home)
+        assert (refused.code, "--force" in refused.stderr) == (2, True)
+        assert hermes("personas", "export", "edward-elric", "-o", str(file), "--force", env=home).code == 0
+    folder = tmp_path / "out"
+    folder.mkdir()
+    assert hermes("personas", "export", "hermes-2", "-o", str(folder), "--format", "png", env=home).code == 0
+    assert [one.name for one in folder.iterdir()] == ["hermes-2.png"]
+
+
+def test_a_slip_on_the_command_line(home: Env) -> None:
+    """A wrong format, path or name is refused with a message."""
+    for arguments, words in (
+        (("export", "edward-elric", "--format", "pgn"), "did you mean 'png'?"),
+        (("export", "edward-elric", "-o", "/no/such/a.png"), "cannot be written"),
+        (("export", "nobody"), "there is no persona"),
+        (("import", "/no/such.png"), "there is no file"),
+    ):
+        result = hermes("personas", *arguments, env=home)
+        assert (result.code in {1, 2, 78}, result.stdout) == (True, b"")
+        assert words in " ".join(result.stderr.split())

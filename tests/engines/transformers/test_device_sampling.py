@@ -1,0 +1,81 @@
+"""Tests of the choice of an id, with tensors alone. Its frequencies are tested in test_sampling.py."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cli.engines.transformers.device_sampling import BLOCK, Choice, Draws
+from hermes_cli.options import GenerationOptions
+from tests.engines.transformers.conftest import CPU
+
+OPEN = GenerationOptions(temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1)
+LAST_DRAW = 1 - 2**-24
+"""The largest number below 1 that float32 holds: torch.rand returns none larger."""
+
+
+def chosen(options: GenerationOptions, probabilities: list[float], draw: float, chance: float = 0) -> int:
+    """Return the id that is chosen if the ids have these probabilities."""
+    scores = torch.tensor(probabilities).log()
+    return int(Choice.by(options).chosen(scores, torch.tensor([draw, chance])))
+
+
+@pytest.mark.parametrize(
+    ("draw", "token"), [(0, 1), (0.19, 1), (0.21, 2), (0.69, 2), (0.71, 4), (LAST_DRAW, 4)]
+)
+def test_a_draw_falls_where_the_probabilities_say(draw: float, token: int) -> None:
+    """By hand: 0, 0.2, 0.5, 0, 0.3, 0. Ids of probability 0 are at both ends and in between."""
+    assert chosen(OPEN, [0, 0.2, 0.5, 0, 0.3, 0], draw) == token
+
+
+OPTIONS = st.builds(
+    GenerationOptions,
+    temperature=st.floats(0, 5),
+    top_k=st.integers(0, 12),
+    top_p=st.floats(0, 1),
+    min_p=st.floats(0, 1),
+    xtc_probability=st.floats(0, 1),
+    xtc_threshold=st.floats(0, 1),
+)
+SCORES = st.lists(st.one_of(st.just(-math.inf), st.floats(-60, 60, width=32)), min_size=1, max_size=10)
+UNIT = st.one_of(st.just(0.0), st.just(LAST_DRAW), st.floats(0, LAST_DRAW, width=32))
+
+
+@given(OPTIONS, SCORES.filter(lambda scores: max(scores) > -math.inf), UNIT, UNIT)
+def test_what_cannot_come_is_never_chosen(
+    options: GenerationOptions, scores: list[float], draw: float, chance: float
+) -> None:
+    """An id with a logit of minus infinity is never chosen, whatever the options and the draw."""
+    token = int(Choice.by(options).chosen(torch.tensor(scores), torch.tensor([draw, chance])))
+    assert scores[token] > -math.inf
+
+
+def test_an_id_counts_as_said_once() -> None:
+    """By hand: with a penalty of 2 a logit of 3 becomes 1.5, and one of -3 becomes -6."""
+    choice = Choice.by(GenerationOptions(repetition_penalty=2))
+    seen = torch.tensor([True, True, False, False])
+    found = choice.penalised(torch.tensor([3.0, -3.0, 3.0, -3.0]), seen)
+    assert found.tolist() == [1.5, -6, 3, -3]
+
+
+def test_greedy_choices_are_one() -> None:
+    """Greedy choices are equal whatever their top-p and seed, so that a GPU records one step for all."""
+    greedy = {Choice.by(GenerationOptions(temperature=0, top_p=p, seed=s)) for p, s in [(0.1, 1), (0.9, 2)]}
+    assert len(greedy) == 1
+
+
+def test_draws_follow_from_the_seed_and_the_place() -> None:
+    """A random number depends on the seed and its position only, not on the order of the draws."""
+    late, early = Draws(7, CPU), Draws(7, CPU)
+    last = late.at(3 * BLOCK + 5)
+    for place in (0, 1, BLOCK - 1, BLOCK, 3 * BLOCK + 5):
+        assert torch.equal(early.at(place), late.at(place))
+        assert torch.equal(early.at(place), early.block(place // BLOCK)[place % BLOCK])
+    assert torch.equal(last, early.at(3 * BLOCK + 5))
+    assert not torch.equal(Draws(8, CPU).block(0), early.block(0))
+    assert not torch.equal(Draws(None, CPU).block(0), Draws(None, CPU).block(0))
+    whole = torch.cat([early.block(number) for number in range(4)])
+    assert whole.min() >= 0
+    assert whole.max() < 1

@@ -1,0 +1,243 @@
+"""The GGUF reader agrees with ggml's own package and refuses damaged files."""
+
+import contextlib
+import os
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.gguf.model import GgufHeader, read_header
+from hermes_cli.models.gguf.types import FILE_TYPES, TENSOR_TYPES
+from tests.models.conftest import MakeGguf
+from tests.models.gguf.small_gguf import TOKENS, TYPES, write_small
+
+
+@pytest.fixture(scope="module")
+def small_bytes() -> bytes:
+    """The bytes of one small valid file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "small.gguf"
+        write_small(path)
+        return path.read_bytes()
+
+
+def test_reads_what_ggmls_writer_wrote(make_gguf: MakeGguf) -> None:
+    """The header has the values that ggml's writer wrote."""
+    header = read_header(make_gguf("a.gguf"))
+    assert (header.architecture, header.name, header.version) == ("llama", "Small", 3)
+    assert (header.context_length, header.block_count, header.embedding_length) == (1024, 2, 32)
+    assert (header.head_count, header.head_count_kv, header.key_length, header.value_length) == (4, 2, 8, 8)
+    assert (header.file_type, header.tensor_count, header.parameter_count) == ("Q4_1", 2, 2048)
+    assert (header.tokenizer_model, header.tokenizer_pre) == ("gpt2", "smollm")
+    assert (header.bos_id, header.eos_id, header.chat_template) == (1, 6, "{{ messages }}")
+    assert (header.tokens, header.token_types) == (TOKENS, TYPES)
+    assert header.file_size == header.path.stat().st_size
+
+
+def test_agrees_with_ggmls_reader(make_gguf: MakeGguf) -> None:
+    """Our reader and the `gguf` package find the same tensors and keys in a file."""
+    path = make_gguf()
+    ours, theirs = read_header(path), gguf.GGUFReader(str(path))
+    assert [t.name for t in ours.tensors] == [t.name for t in theirs.tensors]
+    assert [t.elements for t in ours.tensors] == [int(t.n_elements) for t in theirs.tensors]
+    assert [t.size for t in ours.tensors] == [int(t.n_bytes) for t in theirs.tensors]
+    assert [t.type_name for t in ours.tensors] == [t.tensor_type.name for t in theirs.tensors]
+    assert set(ours.metadata) == {k for k in theirs.fields if not k.startswith("GGUF.")}
+
+
+def test_tables_agree_with_ggmls() -> None:
+    """Our tables of sizes and names are the same as ggml's."""
+    sizes = gguf.GGML_QUANT_SIZES
+    assert {k: (n, b, s) for k, (n, b, s) in TENSOR_TYPES.items() if k in sizes} == {
+        t.value: (t.name, *sizes[t]) for t in sizes if t.value in TENSOR_TYPES
+    }
+    theirs = {t.value: t.name for t in gguf.LlamaFileType}
+    ours = {k: v for k, v in FILE_TYPES.items() if k in theirs}
+    assert ours == {
+        k: theirs[k].removeprefix("MOSTLY_").removeprefix("ALL_").removesuffix("_MOE") for k in ours
+    }
+
+
+def test_control_tokens(make_gguf: MakeGguf) -> None:
+    """Control tokens are found by type and form; a user-defined run of blanks is not one."""
+    header = read_header(make_gguf())
+    assert header.control_tokens == {
+        "<|im_start|>": 5,
+        "<|im_end|>": 6,
+        "<tool_call>": 7,
+        "[INST]": 8,
+        "<|endoftext|>": 9,
+    }
+    assert header.is_chatml
+
+
+@pytest.mark.parametrize(
+    "text", ["  ", "\n\n", "<", "<>", "[]", "[[", "<a b>", "->", "</", "<<>>", "[ x ]", "\t"]
+)
+def test_user_defined_text_is_no_control_token(make_gguf: MakeGguf, text: str) -> None:
+    """A user-defined token without the form of a control token is ordinary text."""
+    header = read_header(make_gguf(tokens=["a", text], types=[1, 4]))
+    assert header.control_tokens == {}
+    assert not header.is_chatml
+
+
+def test_chatml_tokens_of_any_type(make_gguf: MakeGguf) -> None:
+    """The ChatML tokens may be typed as ordinary, as in old conversions of OpenHermes 2."""
+    header = read_header(
+        make_gguf(tokens=["a", "<|im_end|>", "<|im_start|>"], types=[1, 1, 1], template=None)
+    )
+    assert header.control_tokens == {"<|im_end|>": 1, "<|im_start|>": 2}
+    assert header.chat_template is None
+
+
+def test_kv_bytes(make_gguf: MakeGguf) -> None:
+    """A token takes 128 bytes of KV cache. By hand: 2 layers x 2 heads x (8 + 8) values x 2 bytes."""
+    assert read_header(make_gguf()).kv_bytes_per_token == 128
+
+
+def test_kv_bytes_per_layer(make_gguf: MakeGguf) -> None:
+    """Layers with different numbers of KV heads are counted one by one."""
+    header = read_header(make_gguf(heads_kv=[4, 0]))
+    assert header.kv_bytes_per_token == 4 * 16 * 2
+    assert header.head_count_kv == 4
+
+
+def test_file_type_from_the_tensors(make_gguf: MakeGguf) -> None:
+    """Without a file type, that of most bytes is taken. F32 has twice the bytes of F16."""
+    assert read_header(make_gguf(file_type=None)).file_type == "F32"
+    assert read_header(make_gguf(file_type=1024 + 15)).file_type == "Q4_K_M"
+
+
+def test_fingerprint(make_gguf: MakeGguf) -> None:
+    """The fingerprint depends on the vocabulary, not on the title or the context length."""
+    one = read_header(make_gguf("1.gguf", title="One")).fingerprint
+    same = read_header(make_gguf("2.gguf", title="Two", context=99)).fingerprint
+    other = read_header(make_gguf("3.gguf", tokens=[*TOKENS[:-1], "z"])).fingerprint
+    assert one == same != other
+    assert len(one) == 16
+
+
+def test_cut_short(make_gguf: MakeGguf) -> None:
+    """A truncated file is refused with its size and the expected size."""
+    path = make_gguf()
+    size = path.stat().st_size
+    os.truncate(path, size - 100)
+    with pytest.raises(
+        ModelUnavailable, match=f"cut short: it has {size - 100:,} bytes of {size:,}"
+    ) as caught:
+        read_header(path)
+    assert "fetch it again" in caught.value.hint
+
+
+def _header(version: int = 3, tensors: int = 0, keys: int = 0, rest: bytes = b"") -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", version, tensors, keys) + rest
+
+
+def _key(name: bytes, kind: int, value: bytes) -> bytes:
+    return struct.pack("<Q", len(name)) + name + struct.pack("<I", kind) + value
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is no GGUF file"),
+        (b"GGU", "is no GGUF file"),
+        (b"PK\x03\x04" + bytes(100), "is no GGUF file"),
+        (b"GGUF", "ends in the middle"),
+        (_header(1), "version 1"),
+        (_header(4), "version 4"),
+        (_header(3 << 24), "big-endian"),
+        (_header(tensors=1 << 60), "claims to hold"),
+        (_header(keys=1 << 60), "claims to hold"),
+        (_header(keys=1, rest=struct.pack("<Q", 1 << 62)), "a metadata key of"),
+        (_header(keys=1, rest=_key(b"a\0b", 4, bytes(4))), "NUL"),
+        (_header(keys=1, rest=_key(b"\xff", 4, bytes(4))), "no UTF-8"),
+        (_header(keys=1, rest=_key(b"a", 77, bytes(4))), "unknown type 77"),
+        (_header(keys=1, rest=_key(b"a", 8, struct.pack("<Q", 1 << 63))), "ends in the middle"),
+        (_header(keys=1, rest=_key(b"a", 9, struct.pack("<IQ", 4, 1 << 61))), "an array of"),
+        (_header(keys=1, rest=_key(b"a", 9, struct.pack("<IQ", 8, 1 << 22))), "ends in the middle"),
+        (_header(keys=1, rest=_key(b"a", 9, struct.pack("<IQ", 9, 1))), "array of type 9"),
+        (_header(keys=2, rest=_key(b"a", 0, b"1") * 2), "twice"),
+        (_header(keys=1, rest=_key(b"a", 0, b"1")), "does not say which architecture"),
+        (_header(keys=1, rest=_key(b"general.architecture", 4, bytes(4))), "does not say which architecture"),
+        (_header(keys=1, rest=_key(b"general.alignment", 4, bytes(4))), "alignment of 0"),
+    ],
+)
+def test_malformed(tmp_path: Path, content: bytes, said: str) -> None:
+    """A file that is not a valid GGUF is refused with its reason."""
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelUnavailable, match=said):
+        read_header(path)
+
+
+def _tensor(shape: tuple[int, ...], kind: int, offset: int = 0) -> bytes:
+    return struct.pack("<Q", 1) + b"t" + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (_tensor((1 << 63, 1 << 63), 0), "impossible size"),
+        (_tensor((32,), 0, 1 << 62), "impossible size"),
+        (_tensor((33,), 3), "no multiple of 32"),
+        (_tensor((1,) * 9, 0), "9 dimensions"),
+        (_tensor((1 << 20,), 0), "cut short"),
+    ],
+)
+def test_bad_tensors(tmp_path: Path, tensor: bytes, said: str) -> None:
+    """A tensor with an impossible size, shape or place is refused with its reason."""
+    name = _key(b"general.architecture", 8, struct.pack("<Q", 5) + b"llama")
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(_header(tensors=1, keys=1, rest=name + tensor))
+    with pytest.raises(ModelUnavailable, match=said):
+        read_header(path)
+
+
+def test_not_a_file(tmp_path: Path) -> None:
+    """A folder, a missing file and a pipe are refused with their reasons."""
+    os.mkfifo(tmp_path / "pipe.gguf")
+    for name, said in (
+        (".", "is a folder"),
+        ("none.gguf", "there is no file"),
+        ("pipe.gguf", "not a regular"),
+    ):
+        with pytest.raises(ModelUnavailable, match=said):
+            read_header(tmp_path / name)
+
+
+def _look_at_everything(header: GgufHeader) -> None:
+    """Read every property; none of them may fail on a header that was accepted."""
+    for name in dir(type(header)):
+        if not name.startswith("__"):
+            getattr(header, name)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_damage(small_bytes: bytes, tmp_path: Path, data: Any) -> None:
+    """A damaged file gives a header or a ModelUnavailable error."""
+    content = bytearray(small_bytes)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, 900))
+        content[at : at + 8] = data.draw(st.binary(min_size=0, max_size=12))
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    with contextlib.suppress(ModelUnavailable):
+        _look_at_everything(read_header(path))
+
+
+def test_every_truncation(small_bytes: bytes, tmp_path: Path) -> None:
+    """A file truncated at any seventh byte is refused."""
+    path = tmp_path / "cut.gguf"
+    for length in range(0, len(small_bytes), 7):
+        path.write_bytes(small_bytes[:length])
+        with pytest.raises(ModelUnavailable):
+            read_header(path)

@@ -1,0 +1,225 @@
+"""Downloads from the hub, tested with a fake hub that can fail."""
+
+import fcntl
+import hashlib
+import socket
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from hermes_cli.errors import DownloadError, ModelUnavailable, ResourcesExhausted
+from hermes_cli.models.hub import repository
+from hermes_cli.models.hub.repository import HubFile
+from hermes_cli.models.local import find_in_cache
+from tests.models.hub.fake_hub import COMMIT, FakeHub
+
+REPO = "someone/Model-GGUF"
+FILE = "model.Q4_K_M.gguf"
+CONTENT = bytes(range(256)) * 12_000  # 3 MB
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """The path of an empty Hugging Face cache."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def stocked(fake_hub: FakeHub) -> FakeHub:
+    """The hub with one repository that has one GGUF file."""
+    fake_hub.files[REPO] = {FILE: CONTENT, "README.md": b"hello"}
+    return fake_hub
+
+
+def pull(server: FakeHub, cache: Path, file: str | None = FILE, repo: str = REPO) -> Path:
+    """Pull from the fake hub without pauses."""
+    return repository.pull(repo, file, endpoint=server.url, cache_dir=cache, pause_s=0)
+
+
+def test_a_whole_download(stocked: FakeHub, cache: Path) -> None:
+    """A file is downloaded once, to its place in the Hugging Face cache, with progress."""
+    seen: list[tuple[str, int, int | None]] = []
+    path = repository.pull(
+        REPO, FILE, endpoint=stocked.url, cache_dir=cache, progress=lambda *args: seen.append(args)
+    )
+    assert path == cache / "models--someone--Model-GGUF" / "snapshots" / COMMIT / FILE
+    assert path.read_bytes() == CONTENT
+    assert path.resolve().name == hashlib.sha256(CONTENT).hexdigest()
+    assert find_in_cache(REPO, FILE, cache_dir=cache) == path
+    assert stocked.served == [(FILE, 0, len(CONTENT))]
+    assert seen[-1] == (FILE, len(CONTENT), len(CONTENT))
+    downloaded = [done for label, done, _ in seen if label == FILE]
+    assert downloaded == sorted(downloaded)
+
+
+def test_a_second_pull_sends_nothing(stocked: FakeHub, cache: Path) -> None:
+    """A second pull downloads nothing."""
+    assert pull(stocked, cache) == pull(stocked, cache)
+    assert len(stocked.served) == 1
+
+
+def test_a_broken_connection_is_resumed(
+    stocked: FakeHub, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A download is resumed when its connection breaks, without output, and sends each byte once."""
+    stocked.break_after = [1_000_000, 500_000]
+    assert pull(stocked, cache).read_bytes() == CONTENT
+    assert capfd.readouterr() == ("", "")
+    assert [(start, sent) for _, start, sent in stocked.served] == [
+        (0, 1_000_000),
+        (1_000_000, 500_000),
+        (1_500_000, len(CONTENT) - 1_500_000),
+    ]
+
+
+def test_the_next_run_resumes(stocked: FakeHub, cache: Path) -> None:
+    """The next run resumes an interrupted download."""
+    stocked.break_after = [2_000_000, 0, 0, 0, 0, 0]
+    with pytest.raises(DownloadError, match="broke off at 2 MB of 3 MB") as caught:
+        pull(stocked, cache)
+    assert "goes on where" in caught.value.hint
+    assert find_in_cache(REPO, FILE, cache_dir=cache) is None
+    assert pull(stocked, cache).read_bytes() == CONTENT
+    assert stocked.served[-1] == (FILE, 2_000_000, len(CONTENT) - 2_000_000)
+
+
+def test_a_server_without_ranges(stocked: FakeHub, cache: Path) -> None:
+    """If the server ignores the Range header, the resumed file is still correct."""
+    stocked.break_after, stocked.ignore_ranges = [1_000_000], True
+    assert pull(stocked, cache).read_bytes() == CONTENT
+
+
+def test_wrong_hash(stocked: FakeHub, cache: Path) -> None:
+    """A file with a wrong SHA-256 is refused and not kept, and the next pull succeeds."""
+    stocked.wrong_hashes[FILE] = "0" * 64
+    with pytest.raises(DownloadError, match="wrong SHA-256"):
+        pull(stocked, cache)
+    assert find_in_cache(REPO, FILE, cache_dir=cache) is None
+    stocked.wrong_hashes.clear()
+    assert pull(stocked, cache).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("size", [len(CONTENT) + 10, len(CONTENT) - 10])
+def test_wrong_size(stocked: FakeHub, cache: Path, size: int) -> None:
+    """A file that is shorter or longer than announced is refused and not kept."""
+    stocked.wrong_sizes[FILE] = size
+    with pytest.raises(DownloadError, match=r"(shorter|longer) than the hub said"):
+        pull(stocked, cache)
+    assert find_in_cache(REPO, FILE, cache_dir=cache) is None
+    assert len(stocked.served) == 1
+
+
+def test_missing_file(stocked: FakeHub, cache: Path) -> None:
+    """A missing file is answered with the files of the repository."""
+    with pytest.raises(ModelUnavailable, match=r"has no file model\.Q9\.gguf") as caught:
+        pull(stocked, cache, "model.Q9.gguf")
+    assert f"{REPO}:{FILE}  3 MB" in caught.value.hint
+
+
+def test_missing_repository(fake_hub: FakeHub, cache: Path) -> None:
+    """A missing repository is reported as missing."""
+    for file in (None, FILE):
+        with pytest.raises(ModelUnavailable, match="has no repository nobody/nothing"):
+            pull(fake_hub, cache, file, "nobody/nothing")
+
+
+def test_gated(stocked: FakeHub, cache: Path) -> None:
+    """For a gated repository the message asks for accepted terms, and the hint names the login command."""
+    stocked.gated.add(REPO)
+    with pytest.raises(ModelUnavailable, match="terms accepted") as caught:
+        pull(stocked, cache)
+    assert "hf auth login" in caught.value.hint
+
+
+def test_no_network(cache: Path) -> None:
+    """Without a network the hub is reported as unreachable."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        for file in (None, FILE):
+            with pytest.raises(DownloadError, match="cannot be reached") as caught:
+                repository.pull(REPO, file, endpoint=endpoint, cache_dir=cache)
+            assert "-m" in caught.value.hint
+        assert not repository.hub_reachable(2, endpoint=endpoint)
+
+
+def test_hub_in_trouble(stocked: FakeHub, cache: Path) -> None:
+    """An HTTP error of the hub is reported with its status."""
+    stocked.status = 500
+    with pytest.raises(DownloadError, match="HTTP 500"):
+        pull(stocked, cache, None)
+    assert not repository.hub_reachable(2, endpoint=stocked.url)
+    stocked.status = None
+    assert repository.hub_reachable(2, endpoint=stocked.url)
+
+
+def test_two_at_once(stocked: FakeHub, cache: Path) -> None:
+    """A download is refused while another process downloads the same file."""
+    blobs = cache / "models--someone--Model-GGUF" / "blobs"
+    blobs.mkdir(parents=True)
+    with (blobs / f"{hashlib.sha256(CONTENT).hexdigest()}.hermes.incomplete").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ResourcesExhausted, match="another process"):
+            pull(stocked, cache)
+
+
+def test_a_partial_file_that_is_too_long(stocked: FakeHub, cache: Path) -> None:
+    """A partial file that is longer than the whole file is discarded."""
+    partial = cache / "models--someone--Model-GGUF" / "blobs" / hashlib.sha256(CONTENT).hexdigest()
+    partial.parent.mkdir(parents=True)
+    Path(f"{partial}.hermes.incomplete").write_bytes(bytes(len(CONTENT) + 1))
+    assert pull(stocked, cache).read_bytes() == CONTENT
+
+
+def test_no_room(stocked: FakeHub, cache: Path) -> None:
+    """A download that does not fit the disk is refused before it starts."""
+    stocked.wrong_sizes[FILE] = 1 << 60
+    with pytest.raises(ResourcesExhausted, match="disk is full"):
+        pull(stocked, cache)
+    assert stocked.served == []
+
+
+def test_a_repository_with_one_gguf(stocked: FakeHub, cache: Path) -> None:
+    """A repository with one GGUF needs no file name."""
+    assert pull(stocked, cache, None).name == FILE
+
+
+def test_a_repository_with_several(stocked: FakeHub, cache: Path) -> None:
+    """A repository with several GGUF files is refused with their names and sizes."""
+    stocked.files[REPO]["model.Q8_0.gguf"] = CONTENT * 2
+    with pytest.raises(ModelUnavailable, match="has 2 GGUF files") as caught:
+        pull(stocked, cache, None)
+    assert caught.value.hint.index("Q4_K_M") < caught.value.hint.index("Q8_0.gguf  6 MB")
+
+
+def test_a_snapshot(fake_hub: FakeHub, cache: Path) -> None:
+    """A snapshot has the config, the tokenizer and the safetensors files, and nothing else."""
+    wanted = ["config.json", "tokenizer.json", "tokenizer.model", "merges.txt", "model.safetensors"]
+    other = ["pytorch_model.bin", "README.md", "onnx/model.onnx", "consolidated.safetensors", "run.py"]
+    fake_hub.files["o/hf"] = {name: name.encode() for name in wanted + other}
+    folder = pull(fake_hub, cache, None, "o/hf")
+    assert sorted(p.name for p in folder.iterdir()) == sorted(wanted)
+    assert find_in_cache("o/hf", cache_dir=cache) == folder
+
+
+def test_pickle_only_without_safetensors() -> None:
+    """Without safetensors, pickled weights are taken; without any weights, it is an error."""
+    files = [HubFile("config.json", 1), HubFile("pytorch_model-00001-of-00002.bin", 9)]
+    assert repository.snapshot_files("o/n", files) == ["config.json", "pytorch_model-00001-of-00002.bin"]
+    with pytest.raises(ModelUnavailable, match="holds neither"):
+        repository.snapshot_files("o/n", [HubFile("README.md", 1)])
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cache folder is that of huggingface_hub, with the same environment variables."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    default = repository.cache_folder()
+    assert default.parts[-2:] == Path(constants.default_cache_path).parts[-2:]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert repository.cache_folder() == tmp_path / "x/huggingface/hub"
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "h"))
+    assert repository.cache_folder() == tmp_path / "h/hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "c"))
+    assert repository.cache_folder() == tmp_path / "c"

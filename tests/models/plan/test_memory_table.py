@@ -1,0 +1,41 @@
+"""The plan as table rows and as a JSON object."""
+
+import json
+from typing import Any
+
+import pytest
+
+from hermes_cli.models.plan import DoesNotFit, choose
+from hermes_cli.models.plan.memory_table import as_object, considered_in, table
+from tests.models.plan.machines import card, machine, openhermes
+
+SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)), ram=32, free=27)
+
+
+def test_the_rows() -> None:
+    """The rows show the sizes of each option; one is marked as chosen, one shows its shortfall."""
+    head, *rows = table(choose(SMALL, openhermes()).considered)
+    assert head[3:9] == ("context", "weights", "KV cache", "headroom", "needs", "free")
+    assert rows[0] == ("", "bf16", "cuda:0", "8,192", "13.5", "1.0", "1.3", "15.8", "7.6", "8.2 GiB short")
+    assert rows[2] == ("→", "4-bit nf4", "cuda:0", "8,192", "3.8", "1.0", "0.6", "5.4", "7.6", "chosen")
+
+
+def test_the_object() -> None:
+    """The object can be encoded as JSON and holds the model, the plan and the reason."""
+    model = openhermes()
+    found: dict[str, Any] = json.loads(json.dumps(as_object(model, choose(SMALL, model), fetched=False)))
+    assert (found["model"], found["fetched"], found["error"]) == ("openhermes-2:16bit", False, None)
+    assert (found["plan"]["devices"], found["plan"]["quantisation"]) == (["cuda:0"], "nf4")
+    assert found["plan"]["memory_needed"] == found["considered"][2]["memory_needed"]
+    assert found["reason"]
+
+
+def test_the_object_of_a_refusal() -> None:
+    """The object of a refusal holds the error and the considered options, and no plan."""
+    model = openhermes()
+    with pytest.raises(DoesNotFit) as caught:
+        choose(machine(card("GTX 1650", 4, 3.8, (7, 5))), model)
+    found = json.loads(json.dumps(as_object(model, caught.value, fetched=True)))
+    assert found["plan"] is None
+    assert "does not fit" in found["error"]
+    assert len(considered_in(caught.value)) == len(found["considered"]) == 5

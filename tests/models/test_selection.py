@@ -1,0 +1,181 @@
+"""Selecting a model, and the reason for the selection."""
+
+import os
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.catalogue import STARTER_FILE
+from hermes_cli.models.gpus import Gpu
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.requirements import Finder
+from hermes_cli.models.selection import Selection, resolve
+from hermes_cli.models.units import GIB
+from tests.models.conftest import MakeGguf
+from tests.models.small_checkpoint import checkpoint_files, write_checkpoint
+from tests.models.test_local import put_in_cache
+
+MACHINE = Hardware(2, 4, 8 * GIB, 4 * GIB)
+FULL = Hardware(2, 4, 8 * GIB, GIB // 8)
+
+
+def all_installed(name: str) -> ModuleSpec | None:
+    """Find every package; the build of torch is unknown."""
+    return ModuleSpec(name, None)
+
+
+def none_installed(_name: str) -> ModuleSpec | None:
+    """Find no package."""
+    return None
+
+
+def ask(
+    tmp_path: Path,
+    text: str | None,
+    configured: str | None = None,
+    hardware: Hardware = MACHINE,
+    finder: Finder = all_installed,
+) -> Selection | None:
+    """Resolve with the models in tmp_path / models and the cache in tmp_path / cache."""
+    return resolve(
+        text,
+        models_dir=tmp_path / "models",
+        hardware=hardware,
+        configured=configured,
+        cache_dir=tmp_path / "cache",
+        finder=finder,
+    )
+
+
+def test_nothing_here(tmp_path: Path) -> None:
+    """Without any model, nothing is selected and no error is raised."""
+    assert ask(tmp_path, None) is None
+
+
+def test_the_starter_may_be_fetched(tmp_path: Path) -> None:
+    """On a machine without models, `-m starter` selects the starter and marks it for fetching."""
+    selection = ask(tmp_path, "starter")
+    assert selection is not None
+    assert (selection.name, selection.needs_fetch) == ("starter", True)
+    with pytest.raises(ModelUnavailable, match="not on this machine yet"):
+        selection.plan(MACHINE)
+
+
+def test_a_broken_starter_is_fetched_again(tmp_path: Path) -> None:
+    """A damaged starter is fetched again."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / STARTER_FILE).write_bytes(b"GGUF")
+    selection = ask(tmp_path, "starter")
+    assert selection is not None
+    assert selection.needs_fetch
+    assert "broken" in selection.reason
+
+
+def test_named_and_not_here(tmp_path: Path) -> None:
+    """A model that is not installed is refused with the pull command and its size."""
+    with pytest.raises(ModelUnavailable, match="openhermes-2 is not on this machine") as caught:
+        ask(tmp_path, "openhermes-2")
+    assert caught.value.hint == "'hermes models pull openhermes-2' fetches it (about 4.37 GB)"
+    with pytest.raises(ModelUnavailable, match=r"openhermes-2\.5:awq is not on this machine") as caught:
+        ask(tmp_path, "openhermes-2.5:awq")
+    assert caught.value.hint == "'hermes models pull openhermes-2.5:awq' fetches it (about 4.15 GB)"
+
+
+def test_order_of_preference(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """OpenHermes is preferred to any model, and then the largest ChatML model."""
+    make_gguf(f"models/{STARTER_FILE}", width=96)
+    assert (chosen := ask(tmp_path, None)) is not None
+    assert (chosen.name, chosen.reason) == ("starter", "it is the only ChatML model here")
+    make_gguf("models/small.gguf", width=32)
+    make_gguf("models/large.gguf", width=64)
+    make_gguf("models/no-chatml.gguf", width=128, tokens=["a"], types=[1])
+    assert (chosen := ask(tmp_path, None)) is not None
+    assert (chosen.name, chosen.reason) == ("large", "it is the largest of the 3 ChatML models here")
+    content = make_gguf("x.gguf", title="teknium_OpenHermes-2-Mistral-7B").read_bytes()
+    put_in_cache(tmp_path / "cache", "some/one", {"m.gguf": content})
+    assert (chosen := ask(tmp_path, None)) is not None
+    assert chosen.name == "some/one:m.gguf"
+    assert "OpenHermes comes first" in chosen.reason
+    assert chosen.plan(MACHINE).summary.startswith("some/one:m.gguf · Q4_1 · cpu")
+
+
+def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """A GPU gets the weights and a CPU the GGUF; weights without their packages are left out."""
+    make_gguf("models/twin.gguf")
+    (tmp_path / "models/twin.gguf").replace(tmp_path / "models/mine.gguf")
+    folder = tmp_path / "cache/models--o--twin/snapshots/c1"
+    tensors = {"model.layers.0.x.weight": ("float16", (32, 64))}
+    write_checkpoint(folder, checkpoint_files(tensors=tensors, num_hidden_layers=1))
+    gpu = replace(MACHINE, gpus=(Gpu("RTX 3090", 24 * GIB, 23 * GIB, "cuda", 0, (8, 6)),))
+
+    def chosen(hardware: Hardware, finder: Finder = all_installed) -> str:
+        selection = ask(tmp_path, None, hardware=hardware, finder=finder)
+        assert selection is not None
+        return selection.name
+
+    assert chosen(MACHINE) == "mine"  # both have 2,048 parameters
+    assert chosen(gpu) == "o/twin"
+    assert chosen(gpu, none_installed) == "mine"
+    (tmp_path / "models/mine.gguf").unlink()
+    assert chosen(MACHINE) == "o/twin"
+    assert ask(tmp_path, None, finder=none_installed) is None
+
+
+def test_a_model_that_asks_for_code_is_never_the_best(tmp_path: Path) -> None:
+    """A model that asks for code is never selected; only a truncated one is to be fetched again."""
+    folder = tmp_path / "cache/models--o--evil/snapshots/c1"
+    write_checkpoint(folder, checkpoint_files(auto_map={"AutoModel": "evil.Model"}))
+    assert ask(tmp_path, None) is None
+    with pytest.raises(ModelUnavailable, match="asks for code") as caught:
+        ask(tmp_path, "o/evil")
+    assert "pull" not in caught.value.hint
+    os.truncate(write_checkpoint(folder) / "model.safetensors", 100)
+    with pytest.raises(ModelUnavailable, match="cut short") as caught:
+        ask(tmp_path, "o/evil")
+    assert caught.value.hint == "'hermes models rm o/evil', then 'hermes models pull o/evil' fetches it again"
+
+
+def test_what_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """A model that does not fit the memory is passed over, and the reason mentions it."""
+    make_gguf("models/openhermes-vast.gguf", blocks=60_000, heads_kv=4096, context=8192)
+    make_gguf("models/small.gguf")
+    chosen = ask(tmp_path, None)
+    assert chosen is not None
+    assert chosen.name == "small"
+    assert "openhermes-vast would need more memory" in chosen.reason
+    assert ask(tmp_path, None, hardware=FULL) is None
+
+
+def test_the_configured_model(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """The configured model is selected unless another one is named."""
+    make_gguf("models/one.gguf")
+    make_gguf("models/two.gguf")
+    assert (chosen := ask(tmp_path, None, configured="two")) is not None
+    assert (chosen.name, chosen.reason) == ("two", "the configuration names it")
+    assert (chosen := ask(tmp_path, "one", configured="two")) is not None
+    assert (chosen.name, chosen.reason) == ("one", "it was asked for")
+
+
+def test_paths(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """A file is found by its path, and by its folder's path if the folder holds one GGUF."""
+    path = make_gguf("elsewhere/m.gguf")
+    for text in (str(path), str(path.parent)):
+        assert (chosen := ask(tmp_path, text)) is not None
+        assert chosen.model is not None
+        assert (chosen.model.path, chosen.name) == (path, "m")
+    make_gguf("elsewhere/n.gguf")
+    with pytest.raises(ModelUnavailable, match="holds 2 GGUF files"):
+        ask(tmp_path, str(path.parent))
+    with pytest.raises(ModelUnavailable, match="holds no model"):
+        ask(tmp_path, str(tmp_path))
+
+
+def test_a_broken_file(tmp_path: Path) -> None:
+    """A damaged file is refused with its reason."""
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"no model")
+    with pytest.raises(ModelUnavailable, match=r"bad cannot be used: .* is no GGUF file"):
+        ask(tmp_path, str(path))

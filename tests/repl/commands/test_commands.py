@@ -1,0 +1,299 @@
+"""The syntax of commands, and the commands on the next message and on past answers, in a pipe."""
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_cli.config import Paths
+from hermes_cli.repl import command_table
+from hermes_cli.repl.command_table import command_line
+from hermes_cli.store.store import Store
+from tests.run_hermes import Result, hermes, script
+
+Env = Mapping[str, str]
+A1, A2, A3 = {"text": "A1"}, {"text": "A2"}, {"text": "A3"}
+
+
+def chat(
+    env: Env,
+    tmp_path: Path,
+    *lines: str,
+    turns: tuple[Mapping[str, Any], ...] = (A1, A2, A3),
+    size: int = 4096,
+) -> Result:
+    """Run `hermes chat` in the test's folder with the lines on standard input."""
+    stdin = "".join(f"{line}\n" for line in lines).encode()
+    with contextlib.chdir(tmp_path):
+        return hermes(
+            "chat", "-m", script(tmp_path, *turns, context_size=size), "-s", "S", env=env, stdin=stdin
+        )
+
+
+def tree(env: Env) -> tuple[list[str], list[str]]:
+    """Return the texts in the tree of the latest conversation, and those on its visible path."""
+    store = Store(Paths.from_environment(env).conversations)
+    last = store.conversations()[0]
+    found = [one.text for one in store.tree(last.id)], [one.text for one in store.path(last.leaf)]
+    store.close()
+    return found
+
+
+def turn(role: str, text: str) -> str:
+    """Return a closed ChatML turn."""
+    return f"<|im_start|>{role}\n{text}<|im_end|>\n"
+
+
+def row(result: Result, name: str) -> str:
+    """Return the text of the last table row with this name."""
+    return str(re.findall(rf"^ +{name}  +(\S.*)$", result.stderr, re.MULTILINE)[-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/help", "help"),
+        ("/", ""),
+        ("/nonsense", "nonsense"),
+        ("/system\ntwo\nlines", "system\ntwo\nlines"),
+        ("!help", "help"),
+        ("!!regen", "regen"),
+        (".exit", "exit"),
+        (".bye", "bye"),
+        (".set x", "set x"),
+        ("!set temperature 1", "set temperature 1"),
+        ("!!set  x ", "set  x "),
+    ],
+)
+def test_what_spells_a_command(text: str, command: str) -> None:
+    """A command is the text after `/`, `!`, `!!` or `.`, the marks of other programs included."""
+    assert command_line(text) == command
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "help", "//etc", " /help", " !help", "\t.exit", "!!!help", "..exit", "!", ".", "!?", "!Help"),
+        *("!clearly", "...", ".5 is a half", "!important", ".net is fine", "! help", ".set\tx"),
+        *("!help\nme", ".exit\n", "!set x\nand y"),
+    ],
+)
+def test_what_is_said_to_the_model(text: str) -> None:
+    """A line that only resembles a command is not a command."""
+    assert command_line(text) is None
+
+
+def test_every_name_and_alias_is_a_command_behind_every_mark() -> None:
+    """Every command name and alias is accepted after each of the marks `/`, `!`, `!!` and `.`."""
+    names = [n for command in command_table.COMMANDS for n in (command.name, *command.aliases) if n.isalpha()]
+    for name in names:
+        assert {command_line(f"{mark}{name}") for mark in ("/", "!", "!!", ".")} == {name}
+
+
+def test_a_file_goes_before_the_message_and_once(home: Env, tmp_path: Path) -> None:
+    """Attached files are put before the next message, and only before that one."""
+    (tmp_path / "my notes.txt").write_text("Ships\nand storms.\n")
+    (tmp_path / "é.md").write_text("/exit")
+    lines = ("/file my notes.txt", "/file é.md", "/file", "What is this?", "/file", "And?", "/show prompt")
+    result = chat(home, tmp_path, *lines)
+    assert (result.code, result.stdout) == (0, b"A1\nA2\n")
+    asked = "my notes.txt:\nShips\nand storms.\n\n\né.md:\n/exit\n\nWhat is this?"
+    assert turn("user", asked) + turn("assistant", "A1") + turn("user", "And?") in result.stderr
+    assert "my notes.txt (32 characters) goes with your next message." in result.stderr
+    assert "\nmy notes.txt\né.md\n" in result.stderr
+    assert "No file goes with the next message." in result.stderr
+
+
+def test_a_file_can_be_taken_back(home: Env, tmp_path: Path) -> None:
+    """`/file -` removes the attached file."""
+    (tmp_path / "secret.txt").write_text("secret")
+    result = chat(home, tmp_path, "/file secret.txt", "/file -", "/file", "Hi", "/show prompt")
+    assert result.stderr.count("No file goes with the next message.") == 2
+    assert turn("user", "Hi") in result.stderr
+
+
+def test_what_is_no_text_file_is_not_sent(home: Env, tmp_path: Path) -> None:
+    """`/file` refuses everything but a regular UTF-8 text file, and the conversation goes on."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"a\0b")
+    (tmp_path / "latin").write_bytes(b"\xe9t\xe9")
+    os.mkfifo(tmp_path / "pipe")
+    names = ("missing.txt", "folder", "binary", "latin", "pipe", "latin/x")
+    result = chat(home, tmp_path, *(f"/file {name}" for name in names), "/file", "Hi", "/show prompt")
+    assert (result.code, result.stdout) == (2, b"A1\n")
+    for words in (
+        "missing.txt: no such file",
+        "folder is no file",
+        "binary holds a NUL",
+        "latin is not UTF-8",
+    ):
+        assert words in result.stderr
+    assert "pipe is no file" in result.stderr
+    assert "No file goes with the next message." in result.stderr
+    assert turn("user", "Hi") in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["~nobody-is-called-this/x", "x" * 300, "folder/" * 700], ids=lambda n: n[:9]
+)
+def test_a_name_that_no_file_can_have_is_said(home: Env, tmp_path: Path, name: str) -> None:
+    """`/file` with an impossible name is a usage error, and the next line is answered."""
+    result = chat(home, tmp_path, f"/file {name}", "Hi")
+    assert (result.code, result.stdout) == (2, b"A1\n")
+    assert "mistake in hermes" not in result.stderr
+
+
+def test_continue_is_a_prefill(home: Env, tmp_path: Path) -> None:
+    """`/continue` sends the last answer as a prefill and adds the longer answer beside it."""
+    turns = ({"text": "One,\ntwo"}, {"text": ", three"})
+    result = chat(home, tmp_path, "count", "/continue", "/show prompt", "/tree", turns=turns)
+    assert (result.code, result.stdout) == (0, b"One,\ntwo\ntwo, three\n")
+    prompt = turn("system", "S") + turn("user", "count") + turn("assistant", "One,\ntwo, three")
+    assert prompt + turn("user", "") + "<|im_start|>assistant\n" in result.stderr
+    before, after = "One,\ntwo", "One,\ntwo, three"
+    assert tree(home) == (["count", before, after], ["count", after])
+    assert "     2   it: One, two\n>    3   it: One, two, three" in result.stderr
+
+
+def test_continue_prefills_only_what_is_new(home: Env, tmp_path: Path) -> None:
+    """`/continue` prefills one token; the KV cache holds the rest of the prompt."""
+    turns = ({"text": "abc"}, {"text": "def"})
+    result = chat(home, tmp_path, "/stats", "q", "/continue", turns=turns)
+    asked = len("S") + len("q") + 2 * 2 + 2 + len("system\n" + "user\n") + 1 + len("assistant\n")
+    held = asked + len("abc") - 1  # the last generated token has not been evaluated
+    assert f"prefill 1 token in 0.00 s, {held} more were held" in re.sub(
+        r", [0-9.]+ tok/s", "", result.stderr
+    )
+
+
+def test_continue_goes_on_behind_a_limit(home: Env, tmp_path: Path) -> None:
+    """`/continue` extends an answer that max_tokens cut."""
+    turns = ({"text": "abcdef"}, {"text": "defghi"})
+    result = chat(home, tmp_path, "/set max_tokens 3", "q", "/continue", "next", turns=(*turns, A3))
+    assert result.stdout == b"abc\nabcdef\nA3\n"
+    assert result.stderr.count("(cut: max_tokens is 3)") == 2
+    assert tree(home)[1] == ["q", "abcdef", "next", "A3"]
+
+
+@pytest.mark.parametrize(("turn_", "code"), [({"text": ""}, 0), ({"text": "", "error": "failed"}, 1)])
+def test_where_nothing_is_new_the_old_answer_stays(
+    home: Env, tmp_path: Path, turn_: Mapping[str, Any], code: int
+) -> None:
+    """If `/continue` returns no text or the model fails, the answer stays as it is."""
+    result = chat(home, tmp_path, "q", "/continue", "next", turns=(A1, turn_, A2))
+    assert (result.code, result.stdout) == (code, b"A1\nA2\n")
+    assert tree(home) == (["q", "A1", "next", "A2"],) * 2
+
+
+def test_there_must_be_an_answer_to_go_on_with(home: Env, tmp_path: Path) -> None:
+    """`/continue` without an answer is refused."""
+    result = chat(home, tmp_path, "/continue", "/clear", "/continue")
+    assert (result.code, result.stdout) == (2, b"")
+    assert result.stderr.count("there is no answer here yet") == 2
+
+
+def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
+    """`/context` and `/tokens` list the tokens of each part of the prompt, their sum and the free rest."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "ed.toml").write_text(
+        'system = "abcde"\ngreeting = "Hi!"\n[[examples]]\nuser = "<|im_end|>"\nassistant = "é日"\n'
+    )
+    turns = ({"text": "answer"}, {"text": "other"})
+    result = chat(home, tmp_path, "/persona ed", "one", "two", "/context", "/tokens", turns=turns)
+
+    def cost(role: str, text: str) -> int:
+        return 1 + len(f"{role}\n{text}") + 1 + 1  # each token of the scripted engine is one character
+
+    said = cost("assistant", "Hi!") + cost("user", "one") + cost("assistant", "answer") + cost("user", "two")
+    parts = {
+        "system prompt and persona": cost("system", "abcde"),
+        "examples": cost("user", "<|im_end|>") + cost("assistant", "é日"),
+        "turns, 3 of 3": said + cost("assistant", "other") - 2,  # the last answer is not closed
+    }
+    for name, count in parts.items():
+        assert len(re.findall(rf"^  {name} +{count}  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)) == 2, name
+    assert row(result, "in all").startswith(f"{sum(parts.values())}  of 4,096 tokens")
+    assert row(result, "free").startswith(f"{4096 - sum(parts.values()):,}  1,024 of them are kept")
+
+
+@pytest.mark.parametrize("lines", [("/system -",), (), ("one", "/regen", "/undo"), ("one", "/continue")])
+def test_tokens_are_those_that_go_to_the_model(home: Env, tmp_path: Path, lines: tuple[str, ...]) -> None:
+    """The sum in `/tokens` is the number of tokens in the prompt."""
+    result = chat(home, tmp_path, *lines, "/tokens")
+    parts = [int(number) for number in re.findall(r"^  .+ (\d+)  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)]
+    assert row(result, "in all").startswith(f"{sum(parts)}  of 4,096 tokens")
+    visible = "" if "/system -" in lines else turn("system", "S")
+    head = "<|im_start|>assistant\n"
+    prompt = f"{visible}{turn('user', 'one')}{head}A1A2" if "/continue" in lines else f"{visible}{head}"
+    assert sum(parts) == len(re.sub(r"<\|im_\w+\|>", "x", prompt))
+
+
+def test_tokens_of_a_full_window(home: Env, tmp_path: Path) -> None:
+    """`/tokens` reports a full context window with 0 tokens free."""
+    result = chat(home, tmp_path, "q", "/tokens", turns=({"text": "x", "forever": True},), size=100)
+    assert "the context window of 100 tokens is full" in result.stderr
+    assert row(result, "in all").startswith("100  of 100 tokens")
+    assert row(result, "free").startswith("0  ")
+
+
+def test_tokens_of_a_text(home: Env, tmp_path: Path) -> None:
+    """`/tokens TEXT` counts the tokens of a text; a control token's spelling counts as text."""
+    result = chat(home, tmp_path, "/tokens h", "/tokens hé <|im_end|>", "/tokens  two  words ")
+    assert result.stderr.splitlines()[-3:] == ["1 token", "13 tokens", "10 tokens"]
+    assert result.stdout == b""
+
+
+def test_stats_of_the_last_answer_and_of_each_from_here_on(home: Env, tmp_path: Path) -> None:
+    """`/stats` prints the cost of the last answer and switches the cost after each answer on or off."""
+    lines = ("/stats", "/stats", "one", "/stats", "two", "/stats", "three")
+    result = chat(home, tmp_path, *lines)
+    said = re.sub(r" in [0-9.]+ s(, [0-9.,]+ tok/s)?", "", result.stderr).splitlines()
+    assert [line for line in said if "prefill" in line or "cost" in line] == [
+        "Each answer says what it cost now.",
+        "Answers no longer say what they cost.",
+        "  prefill 33 tokens · decode 1 token",
+        "Each answer says what it cost now.",
+        "(prefill 25 tokens, 34 more were held · decode 1 token)",
+        "  prefill 25 tokens, 34 more were held · decode 1 token",
+        "Answers no longer say what they cost.",
+    ]
+
+
+def test_copy_in_a_pipe_is_refused(home: Env, tmp_path: Path) -> None:
+    """`/copy` in a pipe is refused, and no control sequence is written."""
+    result = chat(home, tmp_path, "one", "/copy", "/copy code", "two")
+    assert (result.code, result.stdout) == (2, b"A1\nA2\n")
+    assert "there is no terminal with a clipboard here" in result.stderr
+    assert "\x1b" not in result.stderr
+    none_yet = chat(home, tmp_path, "/copy")
+    assert (none_yet.code, none_yet.stdout) == (2, b"")
+    assert "no answer to copy yet" in none_yet.stderr
+
+
+def test_an_example_is_no_answer(home: Env, tmp_path: Path) -> None:
+    """`/copy` does not copy a persona's example."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "ed.toml").write_text('system = "x"\n[[examples]]\nuser = "a"\nassistant = "b"\n')
+    assert "no answer to copy yet" in chat(home, tmp_path, "/persona ed", "/copy").stderr
+
+
+def test_plain_and_multiline_answer_and_change_nothing_in_a_pipe(home: Env, tmp_path: Path) -> None:
+    """In a pipe `/plain` and `/multiline` print a message and change neither turns nor answers."""
+    turns = ({"text": "**one**\r\n"}, {"text": "**two**"})
+    result = chat(home, tmp_path, "/plain", "/multiline", "1", "/plain", "/multiline", "2", turns=turns)
+    assert (result.code, result.stdout) == (0, b"**one**\r\n\n**two**\n")
+    for words in ("as they are written", "as Markdown", "Alt-Enter sends", "Enter sends again"):
+        assert words in result.stderr
+
+
+def test_a_name_too_long_for_a_file_ends_nothing(home: Env, tmp_path: Path) -> None:
+    """`/export` reports a file name that is too long, and the conversation goes on."""
+    result = chat(home, tmp_path, "one", f"/export markdown {'x' * 300}", "two")
+    assert "File name too long" in result.stderr
+    assert result.stdout == b"A1\nA2\n"

@@ -1,0 +1,292 @@
+"""Characters in a chat: greetings, lore, notes, the token budget, and turns that are left out."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.personas import loader
+from hermes_cli.store import input_history
+from hermes_cli.store.store import Store
+from tests.run_hermes import Result, hermes, script
+
+Env = Mapping[str, str]
+TURNS = tuple({"text": f"A{n}"} for n in range(1, 9))
+SERA = """
+name = "Seraphina"
+character = "{{char}} guards the glade."
+greeting = "Hello {{user}}."
+greetings = ["Second hello.", "Third hello."]
+post_history = "Stay kind."
+[[lore]]
+name = "Glade"
+keys = ["glade", "wood"]
+content = "The glade is old."
+[[lore]]
+content = "Magic is real."
+constant = true
+[[lore]]
+keys = ["/(/"]
+content = "Never."
+"""
+
+
+@pytest.fixture
+def sera(home: Env) -> Env:
+    """A home with the persona Seraphina."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "sera.toml").write_text(SERA)
+    return home
+
+
+def chat(env: Env, tmp_path: Path, *lines: str, flags: tuple[str, ...] = (), size: int = 4096) -> Result:
+    """Hold a conversation with Seraphina and return what was printed."""
+    model = script(tmp_path, *TURNS, context_size=size)
+    stdin = "".join(f"{line}\n" for line in lines).encode()
+    return hermes("chat", "-p", "sera", "--user", "Bob", "-m", model, *flags, env=env, stdin=stdin)
+
+
+def prompts(result: Result) -> list[list[str]]:
+    """Return the turns that each `/show prompt` printed."""
+    shown = re.findall(r"<\|im_start\|>(?:.|\n)*?assistant\n\n(?=\d)", result.stderr)
+    return [re.findall(r"<\|im_start\|>\w+\n((?:.|\n)*?)<\|im_end\|>", one) for one in shown]
+
+
+def test_greetings_are_swiped_before_and_after_the_first_turn(sera: Env, tmp_path: Path) -> None:
+    """`/swipe` selects another greeting before the first turn, and again once that turn is undone."""
+    result = chat(
+        sera, tmp_path, "/swipe", "/swipe 3", "hi", "/show prompt", "/undo", "/swipe left", "/swipe 9"
+    )
+    assert result.stdout == b"Hello Bob.\nA1\n"
+    assert prompts(result)[0][1:3] == ["Third hello.", "hi"]
+    assert result.stderr.count("(2 of 3)") == 2
+    assert "there are 3 greetings here, not 9" in result.stderr
+    again = chat(sera, tmp_path, "/tree", "/swipe 1", "ho", "/show prompt", flags=("-c",))
+    assert re.search(r">    2   it: Second hello\.", again.stderr)
+    assert prompts(again)[0][1:3] == ["Hello Bob.", "ho"]
+
+
+def test_right_of_the_last_greeting_is_nothing(sera: Env, tmp_path: Path) -> None:
+    """`/swipe right` at the last greeting is refused and generates nothing."""
+    result = chat(sera, tmp_path, "/swipe 3", "/swipe right", "hi")
+    assert "there are 3 greetings here, not 4" in result.stderr
+    assert result.stdout == b"Hello Bob.\nA1\n"
+
+
+def test_lore_says_what_fired_by_which_word_and_what_it_cost(sera: Env, tmp_path: Path) -> None:
+    """`/lore` lists the entries in the prompt with their keys and tokens; `/context` has the sums."""
+    result = chat(sera, tmp_path, "hi", "the Glade!", "/lore", "/context")
+    rows = {line.split("  ")[1]: line for line in result.stderr.splitlines() if line.startswith("  ")}
+    glade = 1 + len("system\nThe glade is old.") + 2  # each token of the scripted engine is one character
+    always = len("\n\nMagic is real.")
+    assert re.search(rf"by glade +since your turn 2 +{glade} tokens", rows["Glade"])
+    assert re.search(rf"in every prompt +{always} tokens", rows["Magic is real."])
+    assert f"2 of 3 entries in 1 book: {glade + always} tokens." in result.stderr
+    assert "Ignored key /(/: it is no regular expression" in result.stderr
+    assert re.search(rf"lore that fired +{glade} ", result.stderr)
+    assert re.search(rf"lore that is always told +{always} ", result.stderr)
+
+
+def test_an_entry_can_be_written_and_stays(sera: Env, tmp_path: Path) -> None:
+    """`/lore add` adds an entry to the persona's lore file, which later conversations use."""
+    lines = (
+        "/lore add moon, night: The moon is red.",
+        "at NIGHT",
+        "/show prompt",
+        "/lore add sun: Hot.",
+        "/lore add x",
+    )
+    result = chat(sera, tmp_path, *lines)
+    assert prompts(result)[0][1:4] == ["Hello Bob.", "The moon is red.", "at NIGHT"]
+    assert "an entry has keys and a text" in result.stderr
+    book = Path(sera["OPENHERMES_HOME"]) / "config" / "lore" / "sera.toml"
+    assert [entry.keys for entry in loader.load_lorebook(book).entries] == [("moon", "night"), ("sun",)]
+    assert book.stat().st_mode & 0o777 == 0o600
+    assert "The moon is red." in prompts(chat(sera, tmp_path, "night", "/show prompt"))[0]
+
+
+def test_what_leaves_no_trace_writes_no_entry(sera: Env, tmp_path: Path) -> None:
+    """With --no-log an entry from `/lore add` is used but not written to disk."""
+    result = chat(sera, tmp_path, "/lore add moon: Red.", "moon", "/show prompt", flags=("--no-log",))
+    assert "Red." in prompts(result)[0]
+    assert not (Path(sera["OPENHERMES_HOME"]) / "config" / "lore").exists()
+
+
+def test_worlds_are_played_by_flag(sera: Env, tmp_path: Path) -> None:
+    """--lore adds a lorebook file to the conversation; an unknown name is an error."""
+    world = tmp_path / "world.json"
+    world.write_text('{"entries": {"0": {"key": ["sea"], "content": "The sea is salt.", "uid": 0}}}')
+    result = chat(sera, tmp_path, "the sea", "/show prompt", flags=("--lore", str(world)))
+    assert "The sea is salt." in prompts(result)[0]
+    missing = chat(sera, tmp_path, flags=("--lore", "nowhere"))
+    assert (missing.code, missing.stdout) == (78, b"")
+
+
+def test_a_note_stands_where_it_is_wanted_and_comes_back(sera: Env, tmp_path: Path) -> None:
+    """`/note` puts a note at a depth in the prompt, and -c restores it."""
+    lines = ("/note", "/note Be brief.", "hi", "/show prompt", "/note It rains. 0", "/show prompt")
+    result = chat(sera, tmp_path, *lines)
+    assert "There is no note." in result.stderr
+    one, two = prompts(result)
+    assert one[-3:] == ["Be brief.", "", "Stay kind."]
+    assert two[-3:] == ["", "It rains.", "Stay kind."]
+    again = chat(sera, tmp_path, "/note", "/note -", "/show prompt", "/clear", "/note", flags=("-c",))
+    assert "At depth 0: It rains." in again.stderr
+    assert "It rains." not in prompts(again)[0]
+
+
+def test_a_fork_and_a_resumed_chat_keep_names_and_notes(sera: Env, tmp_path: Path) -> None:
+    """A fork that is resumed keeps the note and the user's name."""
+    chat(sera, tmp_path, "/note Be brief.", "hi", "/fork other", "/note")
+    model = script(tmp_path, *TURNS)
+    result = hermes(
+        "chat",
+        "-r",
+        "other",
+        "-m",
+        model,
+        env=sera,
+        stdin=b"/note\n/lore add x: {{user}}!\nx\n/show prompt\n",
+    )
+    assert "At depth 1: Be brief." in result.stderr
+    assert "Bob!" in prompts(result)[0]
+
+
+def test_what_is_left_out_is_said_once(sera: Env, tmp_path: Path) -> None:
+    """With --on-overflow drop one message reports that turns are left out."""
+    lines = [f"{n} ".ljust(100, "x") for n in range(8)]
+    result = chat(sera, tmp_path, *lines, "/context", flags=("--on-overflow", "drop"), size=800)
+    assert result.stdout.count(b"\n") == 9
+    assert result.stderr.count("The context is full: from here on") == 1
+    assert re.search(r"turns, \d of 9 +\d+  \S+ \d left out", result.stderr)
+
+
+def test_a_pipe_is_refused_where_something_would_be_left_out(sera: Env, tmp_path: Path) -> None:
+    """In a pipe a full context window is an error that names --on-overflow; a wrong value is refused."""
+    lines = [f"{n} ".ljust(100, "x") for n in range(8)]
+    result = chat(sera, tmp_path, *lines, size=800)
+    assert result.code == 65
+    assert "--on-overflow drop" in result.stderr
+    bad = chat(sera, tmp_path, flags=("--on-overflow", "cut"))
+    assert (bad.code, "drop, error or summarise" in bad.stderr) == (2, True)
+
+
+def test_the_oldest_turns_are_condensed_where_that_is_wanted(sera: Env, tmp_path: Path) -> None:
+    """With --on-overflow summarise a summary replaces the oldest turns; `/summary` prints or changes it."""
+    (tmp_path / "script.toml").unlink(missing_ok=True)
+    lines = [f"{n} ".ljust(150, "x") for n in range(4)]
+    flags = ("--on-overflow", "summarise")
+    result = chat(sera, tmp_path, *lines, "/summary", "/context", flags=flags, size=1200)
+    assert result.code == 0
+    told = re.search(r"The first (\d) messages were condensed; /summary shows it:\n(.*\nA\d)", result.stderr)
+    assert told, result.stderr
+    assert f"{told[2]}\nIt stands for the first {told[1]} messages" in result.stderr
+    assert re.search(r"what was condensed +\d+ ", result.stderr)
+    more = ("/summary They met.", "/show prompt", "/undo", "/undo", "/undo", "/summary", "/show prompt")
+    again = chat(sera, tmp_path, *more, flags=("-c", *flags), size=1200)
+    first, second = prompts(again)
+    assert first[1] == "What happened before:\nThey met."
+    assert "They met." not in second
+    assert "nothing was condensed here" in again.stderr
+
+
+def test_the_model_does_not_speak_for_the_person(sera: Env, tmp_path: Path) -> None:
+    """A character's answer ends before a line of the user's; an assistant's answer does not."""
+    model = script(tmp_path, {"text": "Hi.\nBob: I say"}, {"text": "Hi.\nBob: I say"})
+    result = hermes("ask", "-p", "sera", "--user", "Bob", "-m", model, "x", env=sera)
+    assert result.stdout == b"Hi.\n"
+    helper = hermes("ask", "--user", "Bob", "-m", model, "write a dialogue", env=sera)
+    assert b"Bob: I say" in helper.stdout
+
+
+def test_the_person_is_named_in_the_config(sera: Env, tmp_path: Path) -> None:
+    """The user's name and description come from the config, and a mistyped key is an error."""
+    config = Path(sera["OPENHERMES_HOME"]) / "config" / "config.toml"
+    config.write_text('[user]\nname = "Ann"\ndescription = "{{user}} is a knight."\n')
+    model = script(tmp_path, *TURNS)
+    result = hermes("chat", "-p", "sera", "-m", model, env=sera, stdin=b"/system\n")
+    assert "About Ann: Ann is a knight." in result.stderr
+    assert result.stdout == b"Hello Ann.\n"
+    config.write_text('[user]\nnmae = "Ann"\n')
+    wrong = hermes("chat", "-m", model, env=sera)
+    assert (wrong.code, "did you mean 'name'" in wrong.stderr) == (78, True)
+
+
+def condensed(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = ()) -> Result:
+    """Continue a conversation whose oldest turns were condensed, and return what was printed."""
+    lines = [f"{n} ".ljust(150, "x") for n in range(4)]
+    where = ("--on-overflow", "summarise")
+    assert "were condensed" in chat(sera, tmp_path, *lines, flags=where, size=1200).stderr
+    return chat(sera, tmp_path, *more, flags=(*flags, *where), size=1200)
+
+
+def test_what_was_condensed_goes_with_a_fork(sera: Env, tmp_path: Path) -> None:
+    """A fork has the same prompt as its original, the summary included."""
+    result = condensed(sera, tmp_path, "/show prompt", "/fork two", "/show prompt", flags=("-c", "--fork"))
+    one, two = prompts(result)
+    assert one == two
+    assert one[1].startswith("What happened before:")
+    again = chat(sera, tmp_path, "/show prompt", flags=("-r", "two"), size=1200)
+    assert prompts(again) == [one]
+
+
+def test_what_was_condensed_belongs_to_its_own_branch(sera: Env, tmp_path: Path) -> None:
+    """A summary is in the prompts of its branch and in no other."""
+    there = ("/undo 4", "other", "/note Be brief.", "/tree")
+    result = condensed(sera, tmp_path, "/show prompt", *there, flags=("-c",))
+    last = max(int(number) for number in re.findall(r"^[ >*] +(\d+) ", result.stderr, re.MULTILINE)) - 2
+    back = chat(sera, tmp_path, "/show prompt", f"/goto {last}", "/show prompt", flags=("-c",), size=1200)
+    other, first = prompts(back)
+    assert not any(text.startswith("What happened before:") for text in other)
+    assert first[1] == prompts(result)[0][1]
+
+
+def test_a_chat_that_goes_on_still_stops_at_the_persons_name(sera: Env, tmp_path: Path) -> None:
+    """A continued chat stops at the user's stored name, or at the name in --user."""
+    chat(sera, tmp_path, "hi")
+    model = script(tmp_path, {"text": "Hm.\nUser: x\nBob: mine"}, {"text": "Hm.\nBob: x\nAnn: mine"})
+    result = hermes("chat", "-c", "-m", model, env=sera, stdin=b"ho\n")
+    assert result.stdout == b"Hm.\nUser: x\n"
+    renamed = hermes(
+        "chat",
+        "-c",
+        "--user",
+        "Ann",
+        "-m",
+        script(tmp_path, {"text": "Hm.\nBob: x\nAnn: m"}),
+        env=sera,
+        stdin=b"ho\n",
+    )
+    assert renamed.stdout == b"Hm.\nBob: x\n"
+
+
+def test_lore_without_room_does_not_hide_that_turns_go(sera: Env, tmp_path: Path) -> None:
+    """That lore has no room and that turns are left out are reported separately, each once."""
+    book = tmp_path / "book.toml"
+    book.write_text('[lorebook]\ntoken_budget = 1\n[[lore]]\nkeys = ["x"]\ncontent = "No room."\n')
+    lines = [f"{n} ".ljust(100, "x") for n in range(8)]
+    flags = ("--on-overflow", "drop", "--lore", str(book))
+    result = chat(sera, tmp_path, *lines, flags=flags, size=800)
+    assert result.stderr.count("Lore has no room for 1 of its entries here") == 1
+    assert result.stderr.count("The context is full: from here on") == 1
+
+
+def test_a_conversation_whose_persona_is_gone_is_not_played_by_another(sera: Env, tmp_path: Path) -> None:
+    """A conversation whose persona was deleted keeps its system prompt and gets no other lore or note."""
+    gone = Path(sera["OPENHERMES_HOME"]) / "config" / "personas" / "gone.toml"
+    gone.write_text('system = "I am Gone."\n')
+    hermes("chat", "-p", "gone", "-m", script(tmp_path, *TURNS), env=sera, stdin=b"hi\n")
+    gone.unlink()
+    result = chat(sera, tmp_path, "/resume 1", "the glade", "/show prompt")
+    assert prompts(result)[0] == ["I am Gone.", "hi", "A1", "the glade", "A1", ""]
+
+
+def test_what_is_forgotten_is_forgotten_at_the_prompt_too(sera: Env, tmp_path: Path) -> None:
+    """The typed lines that belong to a conversation include its `/note` commands."""
+    chat(sera, tmp_path, "/note It rains. 2", "hi")
+    store = Store(Path(sera["OPENHERMES_HOME"]) / "data" / "conversations.db")
+    (one,) = store.conversations()
+    assert {"/note It rains.", "/note It rains. 2"} <= input_history.lines_of(one, store.tree(one.id))
+    store.close()
