@@ -68,7 +68,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     header = read_header(gguf)
     heads, kv_heads = header.head_count, header.head_count_kv
     tensors = {}
-    for name, array in _dequantised(header):
+    for name, array in _dequantized(header):
         matrix, parts = array, name.split(".")
         if parts[-1] in ("attn_q", "attn_k"):
             matrix = _unpermuted(array, heads if parts[-1] == "attn_q" else kv_heads)
@@ -80,7 +80,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     _write(folder / "config.json", _llama_config(header, heads, kv_heads))
 
 
-def _dequantised(header: GgufHeader) -> Iterator[tuple[str, Any]]:
+def _dequantized(header: GgufHeader) -> Iterator[tuple[str, Any]]:
     """Yield each tensor's name and its numbers in float32, slowest dimension first."""
     import numpy as np  # noqa: PLC0415 - see above
     from gguf import GGMLQuantizationType  # noqa: PLC0415

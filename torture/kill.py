@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
@@ -104,8 +104,8 @@ def talk(file: Path, run: Run) -> None:
     chance = random.Random(run.number)  # noqa: S311 - moments, not secrets
     delay = SLOW_DELAY_S if run.is_slow else 0.0
     engine = ScriptedEngine([ScriptedTurn(run.answer(n), delay) for n in range(TURNS)], 10**7)
-    keeper = Keeper(Store(file), lambda error: _tell("fault", error.message))
-    session = Session(engine, Opening.behind(SYSTEM), Sourced(GenerationOptions()), keeper)
+    recorder = Recorder(Store(file), lambda error: _tell("fault", error.message))
+    session = Session(engine, Opening.behind(SYSTEM), Sourced(GenerationOptions()), recorder)
     if run.number % 3 == 0 and (last := branches.store_of(session).conversations(1)):
         branches.resume(session, last[0])
     for place in range(TURNS):

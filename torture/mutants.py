@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.personas.formats import png, registry
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note, Persona
 
 RARE: Final = 200
@@ -48,10 +48,10 @@ _PERSONA: Final = Persona(
     creator_notes="Best with patience.",
     lorebook=Lorebook(
         entries=(
-            Entry(
+            LoreEntry(
                 "The engine weaves.", ("engine", "/analy\\w+/i"), "E", secondary=("x",), logic=Logic.NOT_ALL
             ),
-            Entry("Tea.", ("tea",), position=Position.DEPTH, depth=2, sticky=3, probability=40),
+            LoreEntry("Tea.", ("tea",), position=Position.DEPTH, depth=2, sticky=3, probability=40),
         ),
         name="Engines",
         scan_depth=3,

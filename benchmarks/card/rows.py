@@ -29,7 +29,7 @@ from benchmarks.card.shape import SEVEN_B, SMALL, bytes_a_token, plan_for, rando
 from benchmarks.card.sides import Decoded, GenerateSide, HermesSide, copy_bandwidth, where_the_time_goes
 from benchmarks.measure import Goal, Line, Turns, not_measured, same, turns_about
 from hermes_cli.engines.transformers.loading import load_model
-from hermes_cli.engines.transformers.quantize import quantise
+from hermes_cli.engines.transformers.quantize import quantize
 from hermes_cli.engines.transformers.torch_errors import freed_memory
 
 PATIENCE_S = 2.0
@@ -163,14 +163,14 @@ def _g4(run: Run, folder: Path) -> tuple[Line, Path]:
     """Return the line, and the folder with the 4-bit weights that were made for it."""
     wished = plan_for(folder, run.device, "bfloat16", "nf4")
     saved = run.scratch / "random-4bit"
-    quantise(wished, saved)
+    quantize(wished, saved)
     again = plan_for(saved, run.device, "bfloat16")
     sides = {"on the fly": lambda: _loaded(wished), "saved": lambda: _loaded(again)}
     turns = turns_about(sides, run.repeats, patience_s=run.patience_s)
     logits = [result[1] for results in turns.results.values() for result in results]
     wrong = "" if all(torch.equal(logits[0], one) for one in logits) else "the two have other logits"
     slow, fast = (turns.median(side, lambda loaded: loaded[0]) for side in sides)
-    what, detail = "load: quantised on the way, over saved in 4 bits", turns.record(lambda loaded: loaded[0])
+    what, detail = "load: quantized on the way, over saved in 4 bits", turns.record(lambda loaded: loaded[0])
     return Line("G4", what, "s", slow, fast, OVER_QUANTISING, wrong, detail), saved
 
 
@@ -205,11 +205,11 @@ def steady(turns: Turns[Decoded]) -> str:
     return same("list of ids", ids[0], ids)
 
 
-def ids_gate(run: Run, quantisation: str) -> str:
+def ids_gate(run: Run, quantization: str) -> str:
     """Return an error text if hermes' ids are not those of `generate` on a small model in float32."""
-    folder = run.scratch / f"small-{quantisation or 'float32'}"
+    folder = run.scratch / f"small-{quantization or 'float32'}"
     save(random_model(SMALL, run.device, torch.float32), folder)
-    model, device = load_model(plan_for(folder, run.device, "float32", quantisation))
+    model, device = load_model(plan_for(folder, run.device, "float32", quantization))
     prompt = _prompt(24)
     expected = GenerateSide(model, device)(prompt, GATE_TOKENS).ids
     return same("list of ids", expected, [HermesSide(model, device, 256)(prompt, GATE_TOKENS).ids])

@@ -49,13 +49,13 @@ def save(model: Any, folder: Path) -> None:
     model.save_pretrained(str(folder), max_shard_size=SHARD)
 
 
-def plan_for(folder: Path, device: torch.device, dtype: str, quantisation: str = "") -> Plan:
+def plan_for(folder: Path, device: torch.device, dtype: str, quantization: str = "") -> Plan:
     """Return a plan that makes hermes load a folder with exactly these settings."""
     return Plan(
         model=folder.name,
         engine="transformers",
         path=folder,
-        precision=quantisation or dtype,
+        precision=quantization or dtype,
         device=str(device),
         context_size=SEVEN_B["sliding_window"],
         threads=torch.get_num_threads(),
@@ -66,7 +66,7 @@ def plan_for(folder: Path, device: torch.device, dtype: str, quantisation: str =
         reason="a benchmark",
         devices=(str(device),),
         dtype=dtype,
-        quantisation=quantisation,
+        quantization=quantization,
     )
 
 

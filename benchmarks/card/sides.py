@@ -10,9 +10,8 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from benchmarks.ours.engines import GREEDY
-from hermes_cli.engines.transformers.cuda_graphs import recorder
-from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.engines.transformers.next_ids import NextIds
+from hermes_cli.engines.transformers.cuda_graphs import graph_recorder
+from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
 from hermes_cli.engines.transformers.sampling import History, Sampler
 
 
@@ -49,7 +48,7 @@ class HermesSide:
     """hermes' Decoder and Sampler over a loaded model, used as in its engine."""
 
     def __init__(self, model: Any, device: torch.device, limit: int) -> None:
-        self._decoder = Decoder(model, device, limit, recorder(device))
+        self._decoder = Decoder(model, device, limit, graph_recorder(device))
         self._device = device
 
     def __call__(self, prompt: list[int], tokens: int) -> Decoded:
@@ -60,7 +59,7 @@ class HermesSide:
         for _ in self._decoder.prefill(prompt[:-1]):
             pass
         history = History(prompt)
-        ids = NextIds(self._decoder, Sampler(GREEDY, self._device), history, tokens)
+        ids = TokenGenerator(self._decoder, Sampler(GREEDY, self._device), history, tokens)
         times = []
         for _ in range(tokens):
             history.append(ids.next())

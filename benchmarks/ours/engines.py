@@ -8,7 +8,7 @@ from hermes_cli.engines.base import Engine
 from hermes_cli.models import hardware
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.local import describe_folder
-from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.options import GenerationOptions
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
@@ -35,8 +35,8 @@ def plan(ask: Mapping[str, Any]) -> Plan:
     model = describe_folder(Path(ask["model"]), Path(ask["model"]).name)
     if model is None:
         raise FileNotFoundError(ask["model"])
-    wishes = Wishes(ask["n_ctx"], ask["threads"], ask["precision"], "cpu")
-    return choose(hardware.probe(), model.facts, wishes)
+    request = PlanRequest(ask["n_ctx"], ask["threads"], ask["precision"], "cpu")
+    return choose(hardware.probe(), model.facts, request)
 
 
 class LookedUp:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ours.engines import GREEDY, opened
-from hermes_cli.chat.prompt_settings import Frame, Overflow
+from hermes_cli.chat.prompt_settings import Overflow, PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Engine
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 
-SYSTEM = "You are the keeper of a lighthouse, and answer in one sentence."
+SYSTEM = "You are the recorder of a lighthouse, and answer in one sentence."
 TURNS = 60
 
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _steps(engine: Engine, options: GenerationOptions) -> list[dict[str, Any]]:
-    session = Session(engine, Opening(SYSTEM), Sourced(options), None, Frame(overflow=Overflow.DROP))
+    session = Session(engine, Opening(SYSTEM), Sourced(options), None, PromptSettings(overflow=Overflow.DROP))
     records = []
     for turn in range(TURNS):
         asked = Message(Role.USER, said(turn))

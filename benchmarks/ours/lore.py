@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ours.engines import GREEDY, opened
-from hermes_cli.chat.prompt_settings import Frame
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Completion, Engine
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import Sourced
-from hermes_cli.personas import Entry, Lorebook
+from hermes_cli.personas import Lorebook, LoreEntry
 
-SYSTEM = "You are the keeper of a library, and know every town of the land. " * 8
+SYSTEM = "You are the recorder of a library, and know every town of the land. " * 8
 TURNS = 20
 _BEGINNINGS = ("Bel", "Cor", "Dun", "Fal", "Gar")
 _MIDDLES = ("an", "el", "ir", "om", "us")
@@ -30,7 +30,7 @@ _ENDS = ("dale", "fort", "gate", "holm", "mere", "port", "stead", "wick")
 NAMES = ["".join(parts) for parts in product(_BEGINNINGS, _MIDDLES, _ENDS)]
 BOOK = Lorebook(
     tuple(
-        Entry(
+        LoreEntry(
             f"{name} is a town of {100 + 37 * n} people. It lies {n + 2} days from the sea, sells "
             f"{('wool', 'salt', 'glass', 'honey')[n % 4]}, and has been at peace with "
             f"{NAMES[(n + 7) % len(NAMES)][::-1]} for {n + 3} years.",
@@ -58,7 +58,7 @@ def main() -> None:
     engine = opened(ask)
     options = dataclasses.replace(GREEDY, max_tokens=ask["n_predict"])
     books = (BOOK,) if ask["told"] == "hermes" else ()
-    session = Session(engine, Opening(SYSTEM), Sourced(options), None, Frame(books=books))
+    session = Session(engine, Opening(SYSTEM), Sourced(options), None, PromptSettings(books=books))
     at_the_top = ask["told"] == "top"
     records = [_turn(session, said(turn), at_the_top=at_the_top) for turn in range(TURNS)]
     Path(ask["report"]).write_text(json.dumps(records), encoding="utf-8")

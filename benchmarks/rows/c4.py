@@ -26,7 +26,7 @@ FASTER = Goal(20, at_least=True)
 EARLY, LATE = 2, 20
 CONTEXT = 8192
 PRECISION = "bfloat16"
-ASKED = "Question {n:02}{which}: what does the keeper do when the wind turns and a ship calls in the fog?"
+ASKED = "Question {n:02}{which}: what does the recorder do when the wind turns and a ship calls in the fog?"
 SAID = (
     "In hour {n:02} of the night she climbs the stairs, counts the steps, and trims the lamp until the "
     "flame stands still. Then she looks through the window, where the sea is dark and the dog sleeps beside "

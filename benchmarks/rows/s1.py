@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.measure import Bench, Child, Line, Turns, ended_well, run_child, same, turns_about
 from hermes_cli.config import Paths
 from hermes_cli.messages import Role
-from hermes_cli.store.records import State, StoredConversation, StoredMessage
+from hermes_cli.store.records import MessageState, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store
 
 CONVERSATIONS, MESSAGES = 2000, 50
@@ -136,7 +136,9 @@ def conversations() -> Iterator[tuple[StoredConversation, list[StoredMessage]]]:
             words += [word for word, every in PLANTED.items() if count % every == 0]
             chance.shuffle(words)
             messages.append(
-                StoredMessage(place, 0, place - 1 or None, role, " ".join(words), State.COMPLETE, 1e9 + count)
+                StoredMessage(
+                    place, 0, place - 1 or None, role, " ".join(words), MessageState.COMPLETE, 1e9 + count
+                )
             )
         updated = 1e9 + chance.randrange(10**7)
         yield StoredConversation(0, f"conversation {number}", False, "", (), 1e9, updated, MESSAGES), messages  # noqa: FBT003

@@ -10,7 +10,7 @@ from hermes_cli import options
 from hermes_cli.chat.prompt_settings import Overflow
 from hermes_cli.config import Settings
 from hermes_cli.errors import ConfigError, UsageError
-from hermes_cli.models.plan.plan import Wishes
+from hermes_cli.models.plan.plan import PlanRequest
 from hermes_cli.options import OptionError, Sourced
 from hermes_cli.personas.persona import Persona
 
@@ -55,7 +55,7 @@ class Flags:
             sampling=sampling,
         )
 
-    def wishes(self, settings: Settings) -> Wishes:
+    def plan_request(self, settings: Settings) -> PlanRequest:
         """Return the requested context size, precision and device: each from its flag, or else its setting.
 
         Raises UsageError for an invalid flag, and ConfigError for an invalid setting.
@@ -72,7 +72,7 @@ class Flags:
                 said = error.message.removeprefix("--")
                 raise ConfigError(f"{settings.source(name)}: {said}") from None
 
-        return Wishes(
+        return PlanRequest(
             self.context_size(settings),
             precision=word("precision", precision.check_word),
             device=word("device", devices.check_word),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.store.records import State, StoredMessage
+from hermes_cli.store.records import MessageState, StoredMessage
 from hermes_cli.store.store import Store
 
 INTERVAL_S = 0.3
@@ -32,14 +32,14 @@ class Follower:
         return same
 
     def _print(self, message: StoredMessage) -> str:
-        remark = "" if message.state is State.COMPLETE else f" ({message.state})"
+        remark = "" if message.state is MessageState.COMPLETE else f" ({message.state})"
         text, before = "", self._open
         if before is not None and before.id == message.id and message.text.startswith(before.text):
             text += message.text[len(before.text) :]
         else:
             text += ("\n\n" if before is not None else "") + f"[{message.role}{remark}]\n{message.text}"
         self._open = message
-        if message.state is not State.PARTIAL:
+        if message.state is not MessageState.PARTIAL:
             self._ended.append(message.id)
             self._open, text = None, f"{text}\n\n"
         return text
@@ -55,7 +55,7 @@ def follow(runtime: Runtime, store: Store, conversation: int) -> None:
     """Print a conversation as it grows, until the process that has it open ends, or Ctrl-C."""
     follower = Follower()
     while True:
-        is_over = store.claims.is_free(conversation)  # before the last read, so that nothing is missed
+        is_over = store.locks.is_free(conversation)  # before the last read, so that nothing is missed
         found = store.conversation(conversation)
         if found is not None:
             runtime.terminal.write(follower.update(store.path(found.leaf)))

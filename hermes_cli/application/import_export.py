@@ -38,7 +38,7 @@ def export_conversations(
 
 
 def _with_something_visible(
-    terminal: Terminal, transcripts: Sequence[Transcript], known: registry.Format
+    terminal: Terminal, transcripts: Sequence[Transcript], known: registry.ConversationFormat
 ) -> list[Transcript]:
     """Return the conversations that a format can represent, and print how many are left out."""
     visible = [one for one in transcripts if one.path or not known.leaves_out]

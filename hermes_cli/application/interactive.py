@@ -7,17 +7,17 @@ from pathlib import Path
 from hermes_cli import __version__
 from hermes_cli.application import persona_setup
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.open_model import Choice, choose_model, open_engine
+from hermes_cli.application.open_model import ModelChoice, choose_model, open_engine
 from hermes_cli.application.open_session import start
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.chat.prompt_settings import Frame
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Engine
 from hermes_cli.messages import Opening
 from hermes_cli.models import local
 from hermes_cli.models.download import size_text
 from hermes_cli.options import Sourced
-from hermes_cli.personas.lorebook import Entry
+from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import sanitize_line
 
@@ -27,13 +27,13 @@ def converse(runtime: Runtime, flags: Flags) -> int:
     from hermes_cli.repl.line_reader import LineReader  # noqa: PLC0415
     from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - importing prompt_toolkit takes 0.3 s
     from hermes_cli.repl.prompt import PromptReader  # noqa: PLC0415
-    from hermes_cli.repl.state import State  # noqa: PLC0415
+    from hermes_cli.repl.state import ReplState  # noqa: PLC0415
 
     terminal = runtime.terminal
     with terminal.typing(shown=not terminal.interactive):  # early keys go to the prompt, without echo
         persona, session, choice = start(runtime, flags, keep=not flags.no_log, later=terminal.interactive)
         origin = "command line" if flags.persona else runtime.settings.source("persona")
-        state = State(
+        state = ReplState(
             terminal, session, persona, origin, ProgramHost(runtime, flags, choice), flags.statistics
         )
         if not terminal.interactive:
@@ -45,10 +45,10 @@ def converse(runtime: Runtime, flags: Flags) -> int:
         return Loop(state, reader, person=True).run()
 
 
-def _why(choice: Choice) -> str:
+def _why(choice: ModelChoice) -> str:
     """Return the line under the banner: the reason for this model, or a note that it is the starter."""
     model = choice.selection.model
-    if model is not None and model.source is local.Source.STARTER:
+    if model is not None and model.source is local.ModelSource.STARTER:
         return (
             "The starter is a toy that shows everything works: "
             "'hermes models pull openhermes-2' fetches the real one."
@@ -63,7 +63,7 @@ class ProgramHost:
 
     runtime: Runtime
     flags: Flags
-    choice: Choice
+    choice: ModelChoice
 
     @property
     def leaves_no_trace(self) -> bool:
@@ -85,14 +85,14 @@ class ProgramHost:
             for row in self.runtime.personas()
         }
 
-    def stage(self, persona: Persona) -> tuple[Opening, Frame]:
+    def stage(self, persona: Persona) -> tuple[Opening, PromptSettings]:
         """Return the opening and frame of a conversation with the persona. --system is ignored."""
         options = self.options_for(persona).options
         macros = persona_setup.macros_for(self.runtime, self.flags, persona, options)
         frame = persona_setup.frame_for(self.runtime, self.flags, persona, macros)
         return persona_setup.opening_for(self.runtime, persona, macros, None), frame
 
-    def add_lore(self, persona: Persona, entry: Entry) -> Path:
+    def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
         """Add an entry to the user's lorebook for a persona, and return its file."""
         from hermes_cli.personas.folder import add_entry  # noqa: PLC0415 - only this method needs it
 
@@ -124,12 +124,14 @@ class ProgramHost:
 
     def use_model(self, name: str, session: Session) -> None:
         """Switch the session to another model. If that fails or is interrupted, reload the old one."""
-        choice = choose_model(self.runtime, name, self.flags.wishes(self.runtime.settings))
+        choice = choose_model(self.runtime, name, self.flags.plan_request(self.runtime.settings))
         try:
             session.engine.close()  # close first: two models may not fit in memory
-            session.engine = open_engine(self.runtime, choice, apart=self.runtime.terminal.interactive)
+            session.engine = open_engine(
+                self.runtime, choice, in_subprocess=self.runtime.terminal.interactive
+            )
             self.choice = choice
-            session.keeper.precision = choice.plan.precision if choice.plan else ""
+            session.recorder.precision = choice.plan.precision if choice.plan else ""
         except BaseException:
             session.engine = self._reopen()
             raise
@@ -138,6 +140,6 @@ class ProgramHost:
         """Open the previous model again. Ctrl-C restarts this, so that the chat always has an engine."""
         while True:
             try:
-                return open_engine(self.runtime, self.choice, apart=self.runtime.terminal.interactive)
+                return open_engine(self.runtime, self.choice, in_subprocess=self.runtime.terminal.interactive)
             except KeyboardInterrupt:
                 continue

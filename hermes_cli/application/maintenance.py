@@ -30,7 +30,7 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
     store, terminal = open_store(runtime), runtime.terminal
     before = time.time() - days * DAY_S
     old = [one for one in store.conversations() if one.updated < before and (named or not one.is_named)]
-    old = [one for one in old if store.claims.take(one.id)]  # skip those that another process has open
+    old = [one for one in old if store.locks.take(one.id)]  # skip those that another process has open
     if not old:
         terminal.notice(f"no conversation is older than {days:,} days")
         return
@@ -50,7 +50,7 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
 def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConversation]) -> None:
     """Delete conversations, and the lines that were typed in them from the input history."""
     for one in conversations:
-        if not store.claims.take(one.id):
+        if not store.locks.take(one.id):
             raise branches.open_elsewhere(one)
     gone = {line for one in conversations for line in input_history.lines_of(one, store.tree(one.id))}
     count = store.remove([one.id for one in conversations])

@@ -8,12 +8,12 @@ import typer
 from hermes_cli.application.follow_conversation import follow
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat import branches
-from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.recorder import Recorder
 from hermes_cli.errors import StoreDamaged, StoreError, UsageError
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.columns import counted
 from hermes_cli.screen.sanitize import sanitize_line
-from hermes_cli.store.locks import CLAIMS
+from hermes_cli.store.locks import LOCKS_FOLDER
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 
@@ -40,7 +40,7 @@ def open_store(runtime: Runtime) -> Store:
 
 def _was_emptied(file: Path) -> bool:
     """Return whether a database file is empty although lock files show that it had conversations."""
-    return file.exists() and not file.stat().st_size and any(file.with_name(CLAIMS).glob("*.lock"))
+    return file.exists() and not file.stat().st_size and any(file.with_name(LOCKS_FOLDER).glob("*.lock"))
 
 
 def save_what_can_be_read(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) -> None:
@@ -55,8 +55,8 @@ def save_what_can_be_read(runtime: Runtime, problem: str, *, even_if_it_opens: b
         runtime.terminal.notice(f"  saved: {messages} in {count}; the damaged file is kept as {saved.aside}")
 
 
-def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
-    """Return the keeper of a conversation. If the store cannot be opened, print why and save nothing.
+def open_recorder(runtime: Runtime, *, keep: bool, goes_on: bool) -> Recorder:
+    """Return the recorder of a conversation. If the store cannot be opened, print why and save nothing.
 
     Raises StoreError instead if the chat `goes_on` with a conversation from the store.
     """
@@ -76,12 +76,12 @@ def open_keeper(runtime: Runtime, *, keep: bool, goes_on: bool) -> Keeper:
             runtime.terminal.error(f"nothing of this conversation is kept: {error.message}")
             if error.hint:
                 runtime.terminal.notice(f"  {error.hint}")
-    keeper = Keeper(store or Store(), failed)
-    runtime.at_exit.callback(keeper.close)
-    return keeper
+    recorder = Recorder(store or Store(), failed)
+    runtime.at_exit.callback(recorder.close)
+    return recorder
 
 
-def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: "Flags") -> StoredConversation | None:
+def earlier_conversation(runtime: Runtime, recorder: Recorder, flags: "Flags") -> StoredConversation | None:
     """Claim and return the conversation that the flags request, or a copy of it; None without such flags.
 
     If another process has it open, ask the user. Raises UsageError if there is no such conversation,
@@ -93,11 +93,11 @@ def earlier_conversation(runtime: Runtime, keeper: Keeper, flags: "Flags") -> St
                 "--fork copies an earlier conversation", "name it with -r, or take the last with -c"
             )
         return None
-    store = keeper.store
+    store = recorder.store
     if store is None or store.file is None:
         raise UsageError("there is nothing to go on with: nothing is kept", "leave --no-log out")
     found = find(store, flags.resume)
-    if not flags.fork and store.claims.take(found.id):
+    if not flags.fork and store.locks.take(found.id):
         return store.conversation(found.id) or found  # may have grown before the claim
     if flags.fork or _wants_a_copy(runtime, store, found):
         return _copy(store, found)
@@ -110,11 +110,11 @@ def _wants_a_copy(runtime: Runtime, store: Store, found: StoredConversation) -> 
     if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
         return False
     terminal.notice(f"'{sanitize_line(found.title)}' is open in another window.")
-    wish = terminal.ask("(f)ork it and go on in the copy, or (r)ead along? ").strip().lower()
-    if wish.startswith("r"):
+    answer = terminal.ask("(f)ork it and go on in the copy, or (r)ead along? ").strip().lower()
+    if answer.startswith("r"):
         follow(runtime, store, found.id)
         raise typer.Exit
-    return wish.startswith("f")
+    return answer.startswith("f")
 
 
 def _copy(store: Store, found: StoredConversation) -> StoredConversation:
@@ -122,7 +122,7 @@ def _copy(store: Store, found: StoredConversation) -> StoredConversation:
     path = [message.id for message in store.path(now.leaf)]
     number = store.fork(found.id, path, f"{found.title} (fork)")
     made = store.conversation(number)
-    if made is None or not store.claims.take(number):
+    if made is None or not store.locks.take(number):
         raise StoreError("the copy is gone again", "'hermes sessions list' shows what there is")
     return made
 

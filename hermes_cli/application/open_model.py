@@ -9,7 +9,7 @@ from typing import Protocol
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine, PromptToken
-from hermes_cli.engines.prompt_cache_dir import KeptPrefixes
+from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
 from hermes_cli.engines.tokenizer_json import has_tokenizer, read_vocabulary
 from hermes_cli.errors import HermesError, ModelUnavailable
@@ -20,7 +20,7 @@ from hermes_cli.models.download import size_text
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.hub import repository
-from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.reference import parse
 from hermes_cli.models.selection import Selection
 from hermes_cli.screen.columns import columns
@@ -30,7 +30,7 @@ HUB_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ModelChoice:
     """The model to open: with `plan` for a real model, with `script` for the scripted engine."""
 
     selection: Selection
@@ -48,7 +48,7 @@ class Choice:
         return f"{self.selection.reason}; {self.plan.reason}" if self.plan else self.selection.reason
 
 
-def choose_model(runtime: Runtime, name: str | None, wishes: Wishes) -> Choice:
+def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelChoice:
     """Return the model to open. If none is installed, download one, which the user may choose.
 
     Raises ModelUnavailable, ResourcesExhausted or UsageError, each with a hint.
@@ -56,23 +56,23 @@ def choose_model(runtime: Runtime, name: str | None, wishes: Wishes) -> Choice:
     if script := _script(runtime, name):
         return script
     machine = hardware.probe()
-    selection = _selection(runtime, name, machine, wishes)
-    return Choice(selection, selection.plan(machine, wishes))
+    selection = _selection(runtime, name, machine, request)
+    return ModelChoice(selection, selection.plan(machine, request))
 
 
-def known_choice(runtime: Runtime, wishes: Wishes) -> Choice | None:
+def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:
     """Return the default model, or None if it would have to be downloaded first."""
     if script := _script(runtime, None):
         return script
     machine = hardware.probe()
-    selection = _resolve(runtime, None, machine, wishes)
+    selection = _resolve(runtime, None, machine, request)
     if selection is None or selection.needs_fetch:
         return None
-    return Choice(selection, selection.plan(machine, wishes))
+    return ModelChoice(selection, selection.plan(machine, request))
 
 
 def plan_of(
-    runtime: Runtime, name: str | None, wishes: Wishes
+    runtime: Runtime, name: str | None, request: PlanRequest
 ) -> tuple[ModelFacts, bool, Plan | HermesError]:
     """Return a model's facts, whether it is downloaded, and its plan or the error of planning.
 
@@ -82,45 +82,45 @@ def plan_of(
     machine = hardware.probe()
     name = name or runtime.settings.model
     if name is None:
-        selection = _resolve(runtime, None, machine, wishes)
+        selection = _resolve(runtime, None, machine, request)
         name = selection.name if selection else STARTER.alias
     facts, fetched = describe.plan_facts(name, runtime.paths.models)
     try:
-        return facts, fetched, choose(machine, facts, wishes)
+        return facts, fetched, choose(machine, facts, request)
     except HermesError as error:
         return facts, fetched, error
 
 
-def _script(runtime: Runtime, name: str | None) -> Choice | None:
+def _script(runtime: Runtime, name: str | None) -> ModelChoice | None:
     named = name or runtime.settings.model
     if not named or not named.startswith(SCRIPTED):
         return None
     path = Path(named.removeprefix(SCRIPTED))
-    return Choice(Selection("scripted", "a script was asked for"), script=path)
+    return ModelChoice(Selection("scripted", "a script was asked for"), script=path)
 
 
-def _resolve(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wishes) -> Selection | None:
+def _resolve(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection | None:
     return selection.resolve(
         name,
         models_dir=runtime.paths.models,
         hardware=machine,
         configured=runtime.settings.model,
-        wishes=wishes,
+        request=request,
     )
 
 
-def _selection(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wishes) -> Selection:
+def _selection(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection:
     """Return the selection for a name or the default. Offer to download a model if there is none."""
-    selection = _resolve(runtime, name, machine, wishes)
+    selection = _resolve(runtime, name, machine, request)
     if selection is None or selection.needs_fetch:
         from hermes_cli.engines.llama_cpp.server import import_library  # noqa: PLC0415 - loads the library
 
         import_library()  # a system that cannot run the starter must fail before the download
     if selection is None:
-        selection = _resolve(runtime, _offer(runtime, machine, wishes), machine, wishes)
+        selection = _resolve(runtime, _offer(runtime, machine, request), machine, request)
     if selection is not None and selection.needs_fetch:
         fetch_starter(runtime)
-        selection = _resolve(runtime, name, machine, wishes)
+        selection = _resolve(runtime, name, machine, request)
     if selection is None or selection.needs_fetch:
         raise ModelUnavailable(
             "there is no model to talk to", "'hermes models pull starter' fetches a small one"
@@ -128,13 +128,13 @@ def _selection(runtime: Runtime, name: str | None, machine: Hardware, wishes: Wi
     return selection
 
 
-def _offer(runtime: Runtime, machine: Hardware, wishes: Wishes) -> str:
+def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     """Return the name of the model to download on a machine that has none.
 
     Ask the user if there are several, at a terminal with a network connection; otherwise use the starter.
     """
     terminal = runtime.terminal
-    choices = offer.offers(machine, wishes)
+    choices = offer.offers(machine, request)
     asked = terminal.stdin_is_tty and terminal.stderr_is_tty and len(choices) > 1
     if not asked or not repository.hub_reachable(HUB_PATIENCE_S):
         return STARTER.alias
@@ -168,10 +168,10 @@ def pull(runtime: Runtime, name: str) -> Path:
         return repository.pull(str(ref.repo), ref.file, progress=report)
 
 
-def open_later(runtime: Runtime, choice: Choice) -> BackgroundEngine:
+def open_later(runtime: Runtime, choice: ModelChoice) -> BackgroundEngine:
     """Return an engine that loads the model on a thread. The caller starts it."""
     return BackgroundEngine(
-        lambda report: open_engine(runtime, choice, report, apart=True),
+        lambda report: open_engine(runtime, choice, report, in_subprocess=True),
         name=choice.plan.model if choice.plan else choice.selection.name,
         context_size=choice.plan.context_size if choice.plan else 0,
     )
@@ -179,14 +179,14 @@ def open_later(runtime: Runtime, choice: Choice) -> BackgroundEngine:
 
 def open_engine(
     runtime: Runtime,
-    choice: Choice,
+    choice: ModelChoice,
     report: Callable[[int, int], None] | None = None,
     *,
-    apart: bool = False,
+    in_subprocess: bool = False,
 ) -> Engine:
     """Load the model. `report` is called with the progress; without it a progress bar is shown.
 
-    With `apart`, llama.cpp is loaded in a child process, because it would block key presses in this one.
+    With `in_subprocess`, llama.cpp is loaded in a child process: in this one it would block key presses.
     """
     if choice.plan is None or choice.selection.model is None:
         from hermes_cli.engines.scripted import load_script  # noqa: PLC0415
@@ -199,7 +199,7 @@ def open_engine(
             from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
 
             ahead = runtime.settings.decode == "ahead"
-            return TransformersEngine.open(plan, report=told, kept=_kept_prefixes(runtime), ahead=ahead)
+            return TransformersEngine.open(plan, report=told, kept=_prompt_cache_dir(runtime), ahead=ahead)
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
 
     if model.header is None:
@@ -210,21 +210,21 @@ def open_engine(
         context_size=plan.context_size,
         threads=plan.threads,
         verbose=runtime.debug,
-        apart=apart,
+        in_subprocess=in_subprocess,
     )
 
 
-def _kept_prefixes(runtime: Runtime) -> KeptPrefixes | None:
+def _prompt_cache_dir(runtime: Runtime) -> PromptCacheDir | None:
     """Return the prefix cache for the personas' system prompts, or None if nothing may be saved."""
     if runtime.leaves_no_trace:
         return None
-    return KeptPrefixes(
+    return PromptCacheDir(
         runtime.paths.prefixes,
         wanted=lambda system: not runtime.leaves_no_trace and system in runtime.persona_prompts,
     )
 
 
-class Speller(Protocol):
+class PromptTokenizer(Protocol):
     """A tokenizer of prompts."""
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
@@ -232,7 +232,7 @@ class Speller(Protocol):
 
 
 @contextmanager
-def open_speller(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator[Speller]:
+def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[PromptTokenizer]:
     """Yield a model's tokenizer without loading its weights, which may even be missing from its folder."""
     if script := _script(runtime, name):
         yield open_engine(runtime, script)
@@ -240,7 +240,7 @@ def open_speller(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator
     if folder := _named_folder(runtime, name or runtime.settings.model):
         yield read_vocabulary(folder)
         return
-    model = _selection(runtime, name, hardware.probe(), wishes).model
+    model = _selection(runtime, name, hardware.probe(), request).model
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see `open_engine`
 
@@ -256,10 +256,10 @@ def open_speller(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator
 
 
 def prompt_tokens(
-    runtime: Runtime, name: str | None, messages: Sequence[Message], wishes: Wishes
+    runtime: Runtime, name: str | None, messages: Sequence[Message], request: PlanRequest
 ) -> list[PromptToken]:
     """Return the exact tokens of a prompt for a model, without loading its weights."""
-    with open_speller(runtime, name, wishes) as speller:
+    with open_tokenizer(runtime, name, request) as speller:
         return speller.prompt_tokens(messages)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hermes_cli.application import open_conversation, persona_setup
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.open_model import Choice, choose_model, open_engine, open_later
+from hermes_cli.application.open_model import ModelChoice, choose_model, open_engine, open_later
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat import branches
 from hermes_cli.chat.session import Session
@@ -13,27 +13,27 @@ from hermes_cli.personas.persona import Persona
 
 def start(
     runtime: Runtime, flags: Flags, *, keep: bool, later: bool = False
-) -> tuple[Persona, Session, Choice]:
+) -> tuple[Persona, Session, ModelChoice]:
     """Return the persona, a session with it, and the chosen model.
 
     With `keep` the conversation is saved. With `later` the session's engine loads the model on a thread.
     Everything else is validated first, because loading the model takes longest.
     """
     runtime.leaves_no_trace = flags.no_log
-    keeper = open_conversation.open_keeper(
+    recorder = open_conversation.open_recorder(
         runtime, keep=keep, goes_on=flags.continue_last or flags.resume is not None
     )
-    earlier = open_conversation.earlier_conversation(runtime, keeper, flags)
+    earlier = open_conversation.earlier_conversation(runtime, recorder, flags)
     persona = open_conversation.persona_of(runtime, flags, earlier)
     sampling = flags.options(runtime.settings, persona)
     macros = persona_setup.macros_for(runtime, flags, persona, sampling.options)
     opening = persona_setup.opening_for(runtime, persona, macros, flags.system)
     frame = persona_setup.frame_for(runtime, flags, persona, macros)
-    choice = choose_model(runtime, flags.model, flags.wishes(runtime.settings))
-    keeper.persona = persona.key
-    keeper.precision = choice.plan.precision if choice.plan else ""
+    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings))
+    recorder.persona = persona.key
+    recorder.precision = choice.plan.precision if choice.plan else ""
     engine = open_later(runtime, choice) if later else open_engine(runtime, choice)
-    session = Session(engine, opening, sampling, keeper, frame)
+    session = Session(engine, opening, sampling, recorder, frame)
     if earlier is not None:
         branches.resume(session, earlier)
         if flags.user is not None:  # earlier messages keep the earlier name

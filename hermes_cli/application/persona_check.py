@@ -11,17 +11,23 @@ from functools import cache
 import typer
 
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.open_model import Choice, Speller, choose_model, known_choice, open_speller
+from hermes_cli.application.open_model import (
+    ModelChoice,
+    PromptTokenizer,
+    choose_model,
+    known_choice,
+    open_tokenizer,
+)
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.chat.lore import Lore
+from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.lore_budget import LORE_SHARE
 from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.models.plan import Wishes
+from hermes_cli.models.plan import PlanRequest
 from hermes_cli.personas import check as judge
 from hermes_cli.personas import loader
 from hermes_cli.personas.check import Scale
-from hermes_cli.personas.lorebook import Entry, Lorebook
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
@@ -47,7 +53,7 @@ def check(context: typer.Context, name: str, model: str | None) -> None:
     runtime: Runtime = context.obj
     flags = Flags.from_context(context)
     subject = _subject(runtime, name)
-    with _tokens(runtime, model, flags.wishes(runtime.settings)) as tokens:
+    with _tokens(runtime, model, flags.plan_request(runtime.settings)) as tokens:
         sizes, findings = _judged(runtime, subject, tokens)
     runtime.terminal.write(columns(sizes) + "\n")
     runtime.terminal.write("".join(f"{finding}\n" for finding in findings))
@@ -91,7 +97,7 @@ def _opening(persona: Persona) -> Opening:
     return open_with(persona, Macros(persona.called, persona.user or DEFAULT_USER))
 
 
-def _row(part: judge.Part, scale: Scale) -> tuple[str, str, str]:
+def _row(part: judge.PersonaPart, scale: Scale) -> tuple[str, str, str]:
     counts = [scale.tokens(text) for text in part.texts]
     several = f"{counted(len(counts), 'text')}, the longest {max(counts):,}" if len(counts) > 1 else ""
     return (part.name, counted(sum(counts), "token"), several)
@@ -111,28 +117,28 @@ def _scale(tokens: Tokens, books: Sequence[Lorebook]) -> Scale:
 
 def _mistakes(keys: Sequence[str]) -> dict[str, str]:
     """Return the keys that can never match, with the reason for each."""
-    lore = Lore([Lorebook(tuple(Entry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
+    lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([ASKED], {})
     return lore.broken
 
 
 @contextmanager
-def _tokens(runtime: Runtime, name: str | None, wishes: Wishes) -> Iterator[Tokens]:
+def _tokens(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[Tokens]:
     """Yield the token counter of the named or installed model, or an estimate if there is none."""
-    choice = _choice(runtime, name, wishes)
+    choice = _choice(runtime, name, request)
     if choice is None and name is None:
-        yield _estimated(wishes.context_size)
+        yield _estimated(request.context_size)
         return
-    with open_speller(runtime, name, wishes) as speller:
+    with open_tokenizer(runtime, name, request) as speller:
         own = choice.plan.context_size if choice and choice.plan else judge.USUAL_WINDOW
         whose = choice.summary if choice else f"{name}, which this machine cannot load"
-        yield Tokens(_counter(speller), wishes.context_size or own, whose)
+        yield Tokens(_counter(speller), request.context_size or own, whose)
 
 
-def _choice(runtime: Runtime, name: str | None, wishes: Wishes) -> Choice | None:
+def _choice(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelChoice | None:
     """Return the model that a chat would use, or None if there is none or it cannot be loaded."""
     try:
-        return choose_model(runtime, name, wishes) if name else known_choice(runtime, wishes)
+        return choose_model(runtime, name, request) if name else known_choice(runtime, request)
     except ResourcesExhausted:
         return None  # too large to load, but its tokenizer can be used
     except HermesError:
@@ -147,7 +153,7 @@ def _estimated(window: int | None) -> Tokens:
     )
 
 
-def _counter(speller: Speller) -> Callable[[str], int]:
+def _counter(speller: PromptTokenizer) -> Callable[[str], int]:
     """Return a function that counts the tokens of a text as a separate turn, as a chat does."""
     alone = len(speller.prompt_tokens([ASKED]))
 

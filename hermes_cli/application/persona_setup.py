@@ -5,7 +5,7 @@ import secrets
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.input_text import check_text
-from hermes_cli.chat.prompt_settings import Frame
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
@@ -37,7 +37,7 @@ def opening_for(runtime: Runtime, persona: Persona, macros: Macros, system: str 
     return Opening(check_text(system, "--system") or None, opening.examples, opening.greetings)
 
 
-def frame_for(runtime: Runtime, flags: Flags, persona: Persona, macros: Macros) -> Frame:
+def frame_for(runtime: Runtime, flags: Flags, persona: Persona, macros: Macros) -> PromptSettings:
     """Return the frame of a conversation with the persona, and print a notice for each missing lorebook.
 
     Raises PersonaError if a lorebook cannot be used, and UsageError if a flag is invalid.
@@ -49,7 +49,7 @@ def frame_for(runtime: Runtime, flags: Flags, persona: Persona, macros: Macros) 
         runtime.terminal.notice(told)
     more = tuple(loader.find_lorebook(name, lore) for name in flags.lore)
     interactive = runtime.terminal.interactive
-    return Frame(
+    return PromptSettings(
         macros,
         (*worlds.books, *more),
         persona.post_history,

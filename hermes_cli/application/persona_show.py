@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.personas import loader
-from hermes_cli.personas.lorebook import Entry
+from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.columns import columns, counted
 from hermes_cli.screen.sanitize import sanitize_line
@@ -62,6 +62,6 @@ def _texts(persona: Persona) -> Iterator[tuple[str, str]]:
     yield "notes of its maker, never sent to the model", persona.creator_notes
 
 
-def _entry_row(entry: Entry) -> tuple[str, ...]:
+def _entry_row(entry: LoreEntry) -> tuple[str, ...]:
     when = "always" if entry.constant else ", ".join(entry.keys)
     return (entry.title, when if entry.enabled else "disabled", entry.content)

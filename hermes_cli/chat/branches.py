@@ -4,7 +4,7 @@ None of these operations deletes a message.
 """
 
 from hermes_cli.chat import saved_settings
-from hermes_cli.chat.prompt_settings import Frame
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
@@ -14,9 +14,9 @@ from hermes_cli.store.store import Store
 
 def store_of(session: Session) -> Store:
     """Return the store of a session. Raises UsageError if saving has stopped after an error."""
-    if session.keeper.store is None:
+    if session.recorder.store is None:
         raise UsageError("nothing is kept any more in this run, so there is no tree to move in")
-    return session.keeper.store
+    return session.recorder.store
 
 
 def named(store: Store, name: str) -> StoredConversation:
@@ -73,14 +73,16 @@ def alternatives(session: Session) -> tuple[int, int]:
     Raises UsageError if the last turn is neither.
     """
     if _is_unwritten(session):
-        return len(session.opening.greetings), session.keeper.greeting
+        return len(session.opening.greetings), session.recorder.greeting
     siblings = _siblings(session)
-    return len(siblings), siblings.index(session.keeper.path[-1])
+    return len(siblings), siblings.index(session.recorder.path[-1])
 
 
 def _is_unwritten(session: Session) -> bool:
     """Return whether the conversation consists of a greeting and is not saved yet."""
-    return session.keeper.conversation is None and len(session.conversation) == session.opened > session.root
+    return (
+        session.recorder.conversation is None and len(session.conversation) == session.opened > session.root
+    )
 
 
 def at_a_greeting(session: Session) -> bool:
@@ -90,11 +92,11 @@ def at_a_greeting(session: Session) -> bool:
 
 def _siblings(session: Session) -> list[int]:
     """Return the ids of the last answer and its siblings, oldest first."""
-    path, last = session.keeper.path, session.conversation.messages[-1:]
-    if session.keeper.conversation is None or not path or last[0].role is not Role.ASSISTANT:
+    path, last = session.recorder.path, session.conversation.messages[-1:]
+    if session.recorder.conversation is None or not path or last[0].role is not Role.ASSISTANT:
         raise UsageError("there is no answer here to have alternatives", "ask something first")
     parent = path[-2] if len(path) > 1 else None
-    return store_of(session).children(session.keeper.conversation, parent)
+    return store_of(session).children(session.recorder.conversation, parent)
 
 
 def swipe(session: Session, place: int) -> None:
@@ -120,7 +122,7 @@ def go_to(session: Session, number: int) -> None:
     """
     store = store_of(session)
     found = store.message(number)
-    if found is None or found.conversation != session.keeper.conversation:
+    if found is None or found.conversation != session.recorder.conversation:
         raise UsageError(f"this conversation has no message {number}", "/tree shows those it has")
     if found.role is Role.USER:
         answers = store.children(found.conversation, found.id)
@@ -131,12 +133,12 @@ def go_to(session: Session, number: int) -> None:
 def show(session: Session, path: list[StoredMessage]) -> None:
     """Make a path of the tree the visible conversation."""
     session.conversation = Conversation((*session.opening.before, *(stored.message for stored in path)))
-    session.keeper.stand([stored.id for stored in path])
+    session.recorder.stand([stored.id for stored in path])
 
 
 def last_messages(session: Session, count: int) -> list[StoredMessage]:
     """Return the last `count` visible messages from the store, oldest first."""
-    store, path = store_of(session), session.keeper.path[-count:]
+    store, path = store_of(session), session.recorder.path[-count:]
     return [found for found in map(store.message, path) if found is not None]
 
 
@@ -145,16 +147,16 @@ def fork(session: Session, title: str) -> StoredConversation:
 
     The original conversation does not change. Raises UsageError if nothing is saved yet.
     """
-    store, keeper = store_of(session), session.keeper
-    if keeper.conversation is None:
+    store, recorder = store_of(session), session.recorder
+    if recorder.conversation is None:
         raise UsageError("there is nothing to fork yet", "ask something first")
-    old = store.conversation(keeper.conversation)
-    number = store.fork(keeper.conversation, keeper.path, title or f"{old.title if old else ''} (fork)")
-    store.claims.take(number)
+    old = store.conversation(recorder.conversation)
+    number = store.fork(recorder.conversation, recorder.path, title or f"{old.title if old else ''} (fork)")
+    store.locks.take(number)
     made = store.conversation(number)
     if made is None:
         raise UsageError("the fork is gone", "/sessions lists what there is")
-    keeper.resume(made, [stored.id for stored in store.path(made.leaf)])
+    recorder.resume(made, [stored.id for stored in store.path(made.leaf)])
     _set(session, made, session.frame)
     return made
 
@@ -164,41 +166,41 @@ def leave_disk(session: Session) -> int:
 
     Return the number of its messages on disk. These are not deleted.
     """
-    before, keeper = store_of(session), session.keeper
-    before.claims.release()
+    before, recorder = store_of(session), session.recorder
+    before.locks.release()
     memory = Store()
-    keeper.store = memory
-    conversation = before.conversation(keeper.conversation) if keeper.conversation else None
+    recorder.store = memory
+    conversation = before.conversation(recorder.conversation) if recorder.conversation else None
     if conversation is None:
         return 0
     messages = before.tree(conversation.id)
     (number,) = memory.adopt([(conversation, messages)])
     ids = dict(zip((m.id for m in messages), (m.id for m in memory.tree(number)), strict=True))
-    keeper.conversation, keeper.path = number, [ids[one] for one in keeper.path]
-    keeper.left_behind = before, conversation.id
+    recorder.conversation, recorder.path = number, [ids[one] for one in recorder.path]
+    recorder.left_behind = before, conversation.id
     if (there := memory.conversation(number)) is not None:
         _set(session, there, session.frame)
     return len(messages)
 
 
-def resume(session: Session, conversation: StoredConversation, frame: Frame | None = None) -> None:
+def resume(session: Session, conversation: StoredConversation, frame: PromptSettings | None = None) -> None:
     """Continue a stored conversation at its last visible message, with the frame of its persona.
 
     Raises StoreError if another process has it open.
     """
     store = store_of(session)
-    if not store.claims.take(conversation.id):
+    if not store.locks.take(conversation.id):
         raise open_elsewhere(conversation)
     store.stop_partial(conversation.id)
     path = store.path(conversation.leaf)
     roots = [store.message(number) for number in store.children(conversation.id, None)]
     greetings = tuple(one.text for one in roots if one is not None and one.role is Role.ASSISTANT)
     session.resume(Opening.behind(conversation.opening, greetings), [stored.message for stored in path])
-    session.keeper.resume(conversation, [stored.id for stored in path])
+    session.recorder.resume(conversation, [stored.id for stored in path])
     _set(session, conversation, frame or session.frame)
 
 
-def _set(session: Session, conversation: StoredConversation, frame: Frame) -> None:
+def _set(session: Session, conversation: StoredConversation, frame: PromptSettings) -> None:
     """Apply the stored settings of a conversation to the session: names, seed, note, summaries."""
     store = store_of(session)
 
@@ -207,5 +209,5 @@ def _set(session: Session, conversation: StoredConversation, frame: Frame) -> No
         same = found is not None and found.conversation == conversation.id
         return [stored.message for stored in store.path(number)] if same else []
 
-    session.frame, session.summaries = saved_settings.read(conversation.setting, frame, path_to)
+    session.frame, session.summaries = saved_settings.from_saved(conversation.setting, frame, path_to)
     session.keep_setting()

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from hermes_cli.messages import Message
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
 
 SCAN_DEPTH: Final = 2
@@ -31,7 +31,7 @@ ALWAYS: Final = "always"
 STILL: Final = "it stays for a while"
 
 
-class Lore:
+class LoreMatcher:
     """The entries of several lorebooks. An entry is identified by its index in `entries`.
 
     `broken` maps each disabled key to the reason: it is not a regular expression, or it takes too long.
@@ -78,7 +78,7 @@ class Lore:
         self._recurse(found, waiting, len(turns))
         return found
 
-    def _word(self, entry: Entry, book: Lorebook, turns: Sequence[Message]) -> str | None:
+    def _word(self, entry: LoreEntry, book: Lorebook, turns: Sequence[Message]) -> str | None:
         if entry.only_recursion:
             return None
         if entry.constant:
@@ -108,7 +108,7 @@ class Lore:
             if not told:
                 return
 
-    def _found_in(self, entry: Entry, text: str) -> str | None:
+    def _found_in(self, entry: LoreEntry, text: str) -> str | None:
         """Return the first key of the entry that occurs in a text.
 
         Return None if there is none, or if the entry's logic rejects the secondary keys that occur.
@@ -125,7 +125,7 @@ class Lore:
         }
         return word if agree[entry.logic] else None
 
-    def _comes_up(self, key: str, entry: Entry, text: str) -> bool:
+    def _comes_up(self, key: str, entry: LoreEntry, text: str) -> bool:
         pattern = self._pattern(key, case=bool(entry.case_sensitive), whole=bool(entry.whole_words))
         if pattern is None or key in self.broken:
             return False
@@ -174,7 +174,7 @@ class Lore:
             self.broken[key] = f"it is no regular expression: {error}"
             return None
 
-    def _has_luck(self, entry: Entry, number: int, moment: int) -> bool:
+    def _has_luck(self, entry: LoreEntry, number: int, moment: int) -> bool:
         if entry.probability >= 100:  # noqa: PLR2004 - percent
             return True
         draw = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - the draw must be repeatable
@@ -187,13 +187,13 @@ def spelled(key: str) -> tuple[str | None, str]:
     return (found[1], found[2]) if found else (None, "")
 
 
-def _is_pinned(entry: Entry) -> bool:
+def _is_pinned(entry: LoreEntry) -> bool:
     """Return whether an entry is included in every prompt, whatever the turns contain."""
     timed = entry.delay or entry.cooldown or entry.sticky or entry.only_recursion
     return entry.constant and entry.probability >= 100 and not timed  # noqa: PLR2004 - percent
 
 
-def _rest(entry: Entry, now: int, before: int | None) -> str:
+def _rest(entry: LoreEntry, now: int, before: int | None) -> str:
     """Return STILL while an entry is sticky, "rests" during its cooldown, or "" if it can fire."""
     if before is None or before >= now:
         return ""

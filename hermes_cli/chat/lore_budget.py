@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hermes_cli.chat.lore import ALWAYS, Lore
+from hermes_cli.chat.lore import ALWAYS, LoreMatcher
 from hermes_cli.messages import Message, Role
-from hermes_cli.personas.lorebook import Entry, Position
+from hermes_cli.personas.lorebook import LoreEntry, Position
 
 LORE_SHARE: Final = 4
 """Lore may fill a quarter of the context window, and each lorebook at most its own token budget."""
@@ -16,7 +16,7 @@ Cost = Callable[[Message], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ActiveEntry:
     """A lore entry that is a candidate for the prompt, with its text.
 
     The key `word` fired it at the turn with index `since`. It is inserted before the turn with index `at` and
@@ -24,7 +24,7 @@ class Told:
     """
 
     number: int
-    entry: Entry
+    entry: LoreEntry
     word: str
     text: str
     since: int = 0
@@ -37,15 +37,15 @@ class Told:
         return Message(Role.SYSTEM, self.text)
 
 
-class Telling:
+class LoreBudget:
     """Selects the lore entries of a conversation within the budget of a context window of `window` tokens."""
 
-    def __init__(self, lore: Lore, window: int, cost: Cost) -> None:
+    def __init__(self, lore: LoreMatcher, window: int, cost: Cost) -> None:
         self.lore = lore
         self._window = window
         self._cost = cost
 
-    def tell(self, number: int, word: str, since: int, first: int) -> Told | None:
+    def tell(self, number: int, word: str, since: int, first: int) -> ActiveEntry | None:
         """Return an entry that fires at the turn with index `since`, or None if it has no text.
 
         It is inserted before that turn, or `depth` turns from the end if its position is DEPTH, but never
@@ -56,10 +56,10 @@ class Telling:
             return None
         deep = entry.position is Position.DEPTH
         at = max(first, since + 1 - entry.depth) if deep else since
-        told = Told(number, entry, word, text, since, at)
+        told = ActiveEntry(number, entry, word, text, since, at)
         return replace(told, tokens=self._cost(told.message))
 
-    def always(self, system: str | None) -> tuple[list[Told], list[Told], str]:
+    def always(self, system: str | None) -> tuple[list[ActiveEntry], list[ActiveEntry], str]:
         """Return the entries that are always included, those that do not fit, and the merged system prompt.
 
         The tokens of an entry in the system prompt are those by which it lengthens the prompt.
@@ -68,7 +68,7 @@ class Telling:
         stay, go = self.within_budget([], told)
         floating = [one for one in stay if one.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
-        whole, counted = _joined([], system, []), list[Told]()
+        whole, counted = _joined([], system, []), list[ActiveEntry]()
         for one in (one for one in in_order(stay) if one not in floating):
             texts[one.entry.position].append(one.text)
             grown = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
@@ -79,12 +79,14 @@ class Telling:
     def _system_cost(self, text: str) -> int:
         return self._cost(Message(Role.SYSTEM, text)) if text else 0
 
-    def within_budget(self, taken: Sequence[Told], wanted: Sequence[Told]) -> tuple[list[Told], list[Told]]:
+    def within_budget(
+        self, taken: Sequence[ActiveEntry], wanted: Sequence[ActiveEntry]
+    ) -> tuple[list[ActiveEntry], list[ActiveEntry]]:
         """Return the wanted entries that fit the budget besides the taken ones, and those that do not."""
         room = self._window // LORE_SHARE
         rooms = {id(book): book.token_budget for book in self.lore.books}
-        stay, go = list[Told](), list[Told]()
-        for place, one in enumerate([*taken, *by_weight(wanted)]):
+        stay, go = list[ActiveEntry](), list[ActiveEntry]()
+        for place, one in enumerate([*taken, *by_priority(wanted)]):
             book = id(self.lore.entries[one.number][1])
             left = rooms[book]
             if (
@@ -101,12 +103,12 @@ class Telling:
         return stay[len(taken) :], go
 
 
-def by_weight(told: Sequence[Told]) -> list[Told]:
+def by_priority(told: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     """Return entries in the order in which they get room, the most important first."""
     return sorted(told, key=lambda one: (-one.entry.priority, -one.entry.order, one.number))
 
 
-def in_order(told: Sequence[Told]) -> list[Told]:
+def in_order(told: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     """Return entries in the order in which they appear in the prompt."""
     return sorted(told, key=lambda one: (one.entry.order, one.number))
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hermes_cli.chat.lore_budget import Told
+from hermes_cli.chat.lore_budget import ActiveEntry
 from hermes_cli.messages import Message
 
 
-class Kind(StrEnum):
+class PartKind(StrEnum):
     """The kind of a part of the prompt, as `/context` prints it. The order is that of the output."""
 
     SYSTEM = "system prompt and persona"
@@ -22,17 +22,17 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PromptPart:
     """One part of the prompt: its tokens, and how many (`kept`) of its pieces (`of`) are included."""
 
-    kind: Kind
+    kind: PartKind
     tokens: int
     kept: int = 1
     of: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Assembled:
+class Prompt:
     """A prompt. The tokens of its parts add up to `tokens`, which the engine counted.
 
     Of the `window` tokens, `answer_room` are reserved for the answer. `first` is the index of the first turn
@@ -41,16 +41,16 @@ class Assembled:
     """
 
     messages: tuple[Message, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[PromptPart, ...]
     tokens: int
     window: int
     answer_room: int
     first: int = 0
-    always: tuple[Told, ...] = ()
-    told: tuple[Told, ...] = ()
-    without_room: tuple[Told, ...] = ()
+    always: tuple[ActiveEntry, ...] = ()
+    told: tuple[ActiveEntry, ...] = ()
+    without_room: tuple[ActiveEntry, ...] = ()
 
     @property
-    def left_out(self) -> tuple[Part, ...]:
+    def left_out(self) -> tuple[PromptPart, ...]:
         """The parts that are not included completely."""
         return tuple(part for part in self.parts if part.kept < part.of)

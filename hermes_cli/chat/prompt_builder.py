@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final, Protocol
 
-from hermes_cli.chat.lore import STILL, Lore
-from hermes_cli.chat.lore_budget import Telling, Told, by_weight, in_order
-from hermes_cli.chat.prompt import Assembled, Kind, Part
-from hermes_cli.chat.prompt_settings import Frame, Overflow, Summary
+from hermes_cli.chat.lore import STILL, LoreMatcher
+from hermes_cli.chat.lore_budget import ActiveEntry, LoreBudget, by_priority, in_order
+from hermes_cli.chat.prompt import PartKind, Prompt, PromptPart
+from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.lorebook import Position
 
@@ -27,7 +27,7 @@ SLACK_SHARE: Final = 8
 _ASKED: Final = Message(Role.USER, "")
 _PINNED: Final = -1
 
-_Row = tuple[Kind, int, Message]
+_Row = tuple[PartKind, int, Message]
 """A message that is not a turn: its kind, the index of the turn that it precedes, and the message."""
 
 
@@ -45,12 +45,12 @@ class _Step:
     first: int = 0
     example: int = 0
     notes: bool = True
-    standing: tuple[Told, ...] = ()
-    without_room: tuple[Told, ...] = ()
+    standing: tuple[ActiveEntry, ...] = ()
+    without_room: tuple[ActiveEntry, ...] = ()
     fired_at: Mapping[int, int] = field(default_factory=dict)
 
 
-class Counter(Protocol):
+class TokenCounter(Protocol):
     """The part of an engine that a context needs: the window size and the token counter."""
 
     @property
@@ -61,7 +61,7 @@ class Counter(Protocol):
         """Return the exact number of tokens of the prompt for these messages."""
 
 
-class Context:
+class PromptBuilder:
     """Builds the prompts of one conversation for one engine.
 
     `max_tokens` is the limit for an answer, or None if there is no limit.
@@ -69,9 +69,9 @@ class Context:
 
     def __init__(
         self,
-        engine: Counter,
+        engine: TokenCounter,
         opening: Opening,
-        frame: Frame,
+        frame: PromptSettings,
         max_tokens: int | None = None,
         summary: Summary | None = None,
     ) -> None:
@@ -83,8 +83,8 @@ class Context:
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
         self._head = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
         self._summary = summary
-        self.lore = Lore(frame.books, frame.macros)
-        self._telling = Telling(self.lore, self._window, self.cost)
+        self.lore = LoreMatcher(frame.books, frame.macros)
+        self._telling = LoreBudget(self.lore, self._window, self.cost)
         self._always, self._no_room, self._system = self._telling.always(opening.system)
         self._examples = opening.examples
         self._example_starts = [*_exchange_starts(self._examples), len(self._examples)]
@@ -99,7 +99,7 @@ class Context:
             self._costs[message] = self._engine.count_tokens([message, _ASKED]) - self._asked
         return self._costs[message]
 
-    def prompt(self, turns: Sequence[Message]) -> Assembled:
+    def prompt(self, turns: Sequence[Message]) -> Prompt:
         """Return the prompt for these turns.
 
         The last turn is the user's, or an answer that is to be continued. The prompt may exceed the window if
@@ -119,7 +119,7 @@ class Context:
             messages += [m for _, before, m in rows if before == place]
             messages += turns[place : place + 1]
         tokens = self._engine.count_tokens(messages)
-        return Assembled(
+        return Prompt(
             tuple(messages),
             tuple(self._parts(step, rows, turns, messages)),
             tokens,
@@ -201,7 +201,7 @@ class Context:
     def _without_lore(self, step: _Step, over: int) -> _Step:
         """Return the step without the least important lore entries, of at least `over` tokens in total."""
         standing, go = list(step.standing), list(step.without_room)
-        for one in reversed(by_weight(standing)):
+        for one in reversed(by_priority(standing)):
             if over > 0:
                 over -= one.tokens
                 standing.remove(one)
@@ -214,7 +214,7 @@ class Context:
         example = self._example_starts[step.example]
         return (
             self._head
-            + sum(self.cost(message) for kind, _, message in rows if kind is not Kind.EXAMPLES)
+            + sum(self.cost(message) for kind, _, message in rows if kind is not PartKind.EXAMPLES)
             + (self._example_ends[-1] - self._example_ends[example])
             + (self._turn_ends[step.length] - self._turn_ends[step.first])
         )
@@ -224,50 +224,50 @@ class Context:
     def _rows(self, step: _Step, end: int) -> Iterator[_Row]:
         """Yield the messages around the turns, in prompt order; `end` is the index of the next answer."""
         if self._system:
-            yield Kind.SYSTEM, _PINNED, Message(Role.SYSTEM, self._system)
+            yield PartKind.SYSTEM, _PINNED, Message(Role.SYSTEM, self._system)
         for message in self._examples[self._example_starts[step.example] :]:
-            yield Kind.EXAMPLES, _PINNED, message
+            yield PartKind.EXAMPLES, _PINNED, message
         if self._summary is not None and self._summary.text:
-            yield Kind.SUMMARY, _PINNED, Message(Role.SYSTEM, self._summary.text)
+            yield PartKind.SUMMARY, _PINNED, Message(Role.SYSTEM, self._summary.text)
         for one in in_order(step.standing):
-            yield Kind.LORE, one.at, one.message
+            yield PartKind.LORE, one.at, one.message
         for one in self._always:
             if one.entry.position is Position.DEPTH:
-                yield Kind.ALWAYS, max(step.first, end - one.entry.depth), one.message
+                yield PartKind.ALWAYS, max(step.first, end - one.entry.depth), one.message
         fill = self._frame.macros.fill
         for note in self._frame.notes if step.notes else ():
             if text := fill(note.text, "note", end).strip():
-                yield Kind.NOTES, max(step.first, end - note.depth), Message(Role.SYSTEM, text)
+                yield PartKind.NOTES, max(step.first, end - note.depth), Message(Role.SYSTEM, text)
         if text := fill(self._frame.post_history, "post_history", end, original="").strip():
-            yield Kind.POST_HISTORY, end, Message(Role.SYSTEM, text)
+            yield PartKind.POST_HISTORY, end, Message(Role.SYSTEM, text)
 
     def _parts(
         self, step: _Step, rows: Sequence[_Row], turns: Sequence[Message], messages: Sequence[Message]
-    ) -> Iterator[Part]:
+    ) -> Iterator[PromptPart]:
         """Yield the parts of the prompt with their sizes."""
         always = sum(one.tokens for one in self._always if one.entry.position is not Position.DEPTH)
         examples = len(self._example_starts) - 1
         exchanges = [start for start in _exchange_starts(turns) if start >= self._steps[0].first]
         pieces = {
-            Kind.ALWAYS: (len(self._always), len(self._always) + len(self._no_room)),
-            Kind.EXAMPLES: (examples - step.example, examples),
-            Kind.LORE: (len(step.standing), len(step.standing) + len(step.without_room)),
-            Kind.TURNS: (sum(start >= step.first for start in exchanges), len(exchanges)),
-            Kind.NOTES: (len(self._frame.notes) if step.notes else 0, len(self._frame.notes)),
+            PartKind.ALWAYS: (len(self._always), len(self._always) + len(self._no_room)),
+            PartKind.EXAMPLES: (examples - step.example, examples),
+            PartKind.LORE: (len(step.standing), len(step.standing) + len(step.without_room)),
+            PartKind.TURNS: (sum(start >= step.first for start in exchanges), len(exchanges)),
+            PartKind.NOTES: (len(self._frame.notes) if step.notes else 0, len(self._frame.notes)),
         }
-        moved = {Kind.SYSTEM: -always, Kind.ALWAYS: always, Kind.HEAD: self._head}
-        moved[Kind.TURNS] = self._turn_ends[len(turns)] - self._turn_ends[step.first]
+        moved = {PartKind.SYSTEM: -always, PartKind.ALWAYS: always, PartKind.HEAD: self._head}
+        moved[PartKind.TURNS] = self._turn_ends[len(turns)] - self._turn_ends[step.first]
         if messages and messages[-1].role is Role.ASSISTANT:  # has no end token: the model continues it
             closing = self.cost(messages[-1]) - self._engine.count_tokens(messages[-1:])
-            last = Kind.TURNS if turns else Kind.EXAMPLES
+            last = PartKind.TURNS if turns else PartKind.EXAMPLES
             moved[last] = moved.get(last, 0) - closing
-            moved[Kind.HEAD] = 0
-        for kind in Kind:
+            moved[PartKind.HEAD] = 0
+        for kind in PartKind:
             costs = [self.cost(message) for one, _, message in rows if one is kind]
             tokens = sum(costs) + moved.get(kind, 0)
             kept, of = pieces.get(kind, (1, 1) if tokens else (0, 0))
             if of:
-                yield Part(kind, tokens, kept, of)
+                yield PromptPart(kind, tokens, kept, of)
 
 
 def _end(turns: Sequence[Message]) -> int:

@@ -35,7 +35,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PromptSettings:
     """The parts of a prompt besides the opening and the turns.
 
     `character_note` is the persona's note and `note` the user's; both are inserted a few turns before the

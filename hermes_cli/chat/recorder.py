@@ -11,7 +11,7 @@ from hermes_cli.engines.base import Completion
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions
-from hermes_cli.store.records import Made, Setting, State, StoredConversation
+from hermes_cli.store.records import GenerationRecord, MessageState, SavedSettings, StoredConversation
 from hermes_cli.store.store import Store
 
 INTERVAL_S = 1.0
@@ -22,7 +22,7 @@ def _ignore(_error: StoreError) -> None:
     """Ignore the error."""
 
 
-class Keeper:
+class Recorder:
     """Saves one conversation at a time. `path` holds the ids of the visible turns, oldest first.
 
     If the store fails, `on_failure` is called once and nothing more is saved; the conversation itself
@@ -43,7 +43,7 @@ class Keeper:
         self.greeting = 0
         """Index of the visible greeting, until the conversation is saved."""
         self._opening = Opening()
-        self._setting = Setting()
+        self._setting = SavedSettings()
         self._reply: int | None = None
         self._written_at = 0.0
 
@@ -55,15 +55,15 @@ class Keeper:
     def begin(self, opening: Opening) -> None:
         """Start a new conversation. It is saved with its first turn; an empty conversation is never saved."""
         if self.store is not None and self.conversation is not None:
-            self.store.claims.keep_only(None)
-        self._opening, self.greeting, self._setting = opening, 0, Setting()
+            self.store.locks.keep_only(None)
+        self._opening, self.greeting, self._setting = opening, 0, SavedSettings()
         self.conversation, self.path, self._reply, self.left_behind = None, [], None, None
 
     def resume(self, conversation: StoredConversation, path: Sequence[int]) -> None:
         """Continue a conversation that is in the store."""
         self.conversation, self.path, self._reply = conversation.id, list(path), None
         if self.store is not None:
-            self.store.claims.keep_only(conversation.id)
+            self.store.locks.keep_only(conversation.id)
 
     def change_opening(self, opening: Opening) -> None:
         """Save a new opening for the same turns, for example after a change of the system prompt."""
@@ -72,7 +72,7 @@ class Keeper:
             number = self.conversation
             self._try(lambda store: store.set_opening(number, opening.before))
 
-    def change_setting(self, setting: Setting) -> None:
+    def change_setting(self, setting: SavedSettings) -> None:
         """Save the settings of the conversation: names, seed, note, summaries."""
         self._setting = setting
         if self.conversation is not None:
@@ -97,7 +97,7 @@ class Keeper:
         self._written_at = now
 
     def ended(
-        self, text: str, state: State, done: Completion | None, model: str, options: GenerationOptions
+        self, text: str, state: MessageState, done: Completion | None, model: str, options: GenerationOptions
     ) -> None:
         """Save the finished answer and its statistics. `done` is None if the answer broke off."""
         made = _made(done, model, self.precision, options)
@@ -127,12 +127,12 @@ class Keeper:
         # A signal may have arrived after the commit and before the id was noted: reuse the partial answer.
         growing = store.growing(self.path[-1]) if self.path else None
         if growing is None:
-            self._add(store, Message(Role.ASSISTANT, text), State.PARTIAL)
+            self._add(store, Message(Role.ASSISTANT, text), MessageState.PARTIAL)
         else:
             self.path.append(growing)
         self._reply = self.path[-1]
 
-    def _add(self, store: Store, message: Message, state: State = State.COMPLETE) -> None:
+    def _add(self, store: Store, message: Message, state: MessageState = MessageState.COMPLETE) -> None:
         if self.conversation is None:
             greetings = [Message(Role.ASSISTANT, text) for text in self._opening.greetings]
             self.conversation, self.path = store.begin_with(
@@ -152,13 +152,15 @@ class Keeper:
             self.on_failure(error)
 
 
-def _made(done: Completion | None, model: str, precision: str, options: GenerationOptions) -> Made:
+def _made(
+    done: Completion | None, model: str, precision: str, options: GenerationOptions
+) -> GenerationRecord:
     given = dataclasses.asdict(options)
     if done is None:
-        return Made(model, precision, given)
+        return GenerationRecord(model, precision, given)
     usage, timings = done.usage, done.timings
     ids: TurnIds | None = done.turn_ids
-    return Made(
+    return GenerationRecord(
         model,
         precision,
         given,

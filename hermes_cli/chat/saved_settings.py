@@ -3,22 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from hermes_cli.chat.prompt_settings import Frame, Summary
+from hermes_cli.chat.prompt_settings import PromptSettings, Summary
 from hermes_cli.messages import Message
 from hermes_cli.personas.persona import Note
-from hermes_cli.store.records import Setting
+from hermes_cli.store.records import SavedSettings
 
 
-def written(frame: Frame, summaries: Sequence[Summary]) -> Setting:
+def to_saved(frame: PromptSettings, summaries: Sequence[Summary]) -> SavedSettings:
     """Return the settings to store. Summaries of turns that are not stored are left out."""
     note = frame.note or Note("", 0)
     through = [(one.through, one.text) for one in summaries if one.through]
-    return Setting(frame.macros.user, frame.macros.seed, note.text, note.depth, tuple(through))
+    return SavedSettings(frame.macros.user, frame.macros.seed, note.text, note.depth, tuple(through))
 
 
-def read(
-    kept: Setting, frame: Frame, path_to: Callable[[int], Sequence[Message]]
-) -> tuple[Frame, tuple[Summary, ...]]:
+def from_saved(
+    kept: SavedSettings, frame: PromptSettings, path_to: Callable[[int], Sequence[Message]]
+) -> tuple[PromptSettings, tuple[Summary, ...]]:
     """Return the frame with the stored settings applied, and the stored summaries.
 
     `path_to` returns the turns up to a message id, or nothing if the conversation has no such message.

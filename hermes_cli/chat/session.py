@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from hermes_cli.chat import saved_settings
-from hermes_cli.chat.prompt import Assembled, Kind
-from hermes_cli.chat.prompt_builder import Context
-from hermes_cli.chat.prompt_settings import Frame, Overflow, Summary
-from hermes_cli.chat.recorder import Keeper
-from hermes_cli.chat.summarize import condense
+from hermes_cli.chat.prompt import PartKind, Prompt
+from hermes_cli.chat.prompt_builder import PromptBuilder
+from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
+from hermes_cli.chat.recorder import Recorder
+from hermes_cli.chat.summarize import summarize
 from hermes_cli.engines.background import is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import Sourced
-from hermes_cli.store.records import State
+from hermes_cli.store.records import MessageState
 
-_LORE = {Kind.ALWAYS, Kind.LORE}
+_LORE = {PartKind.ALWAYS, PartKind.LORE}
 
 
 class Session:
@@ -25,7 +25,7 @@ class Session:
     `conversation` always holds whole exchanges: a user's turn is added once its answer has begun. `opening`
     holds the system prompt, the examples and the greetings, to which `clear` returns. `frame` holds the other
     parts of the prompt. `summaries` replace the oldest turns; each later one covers more of them. `remarks`
-    are messages for the user about turns that were left out or condensed. `keeper` saves the turns.
+    are messages for the user about turns that were left out or condensed. `recorder` saves the turns.
     """
 
     def __init__(
@@ -33,21 +33,21 @@ class Session:
         engine: Engine,
         opening: Opening,
         options: Sourced,
-        keeper: Keeper | None = None,
-        frame: Frame | None = None,
+        recorder: Recorder | None = None,
+        frame: PromptSettings | None = None,
     ) -> None:
         self.engine = engine
         self.opening = opening
         self.conversation = opening.conversation()
         self.options = options
-        self.keeper = keeper or Keeper()
-        self.frame = frame or Frame()
+        self.recorder = recorder or Recorder()
+        self.frame = frame or PromptSettings()
         self.summaries: tuple[Summary, ...] = ()
         self.remarks: list[str] = []
         self.last: Completion | None = None
-        self._context: tuple[tuple[object, ...], Context] | None = None
-        self._told = set[Kind]()
-        self.keeper.begin(opening)
+        self._context: tuple[tuple[object, ...], PromptBuilder] | None = None
+        self._told = set[PartKind]()
+        self.recorder.begin(opening)
         self.keep_setting()
 
     def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
@@ -81,7 +81,7 @@ class Session:
 
     def _ask(self, text: str, cancel: Cancel, prefill: str, back: Callable[[], None]) -> Iterator[Chunk]:
         asked = self.conversation.add(Message(Role.USER, text))
-        self.keeper.asked(text)
+        self.recorder.asked(text)
         return self._answer(asked, cancel, Message(Role.ASSISTANT, prefill), back)
 
     def amend(self, text: str) -> None:
@@ -91,7 +91,7 @@ class Session:
         """
         self.require_answer()
         self.cut(len(self.conversation) - 1)
-        self.keeper.amended(text)
+        self.recorder.amended(text)
         self.conversation = self.conversation.add(Message(Role.ASSISTANT, text))
 
     def again(self, cancel: Cancel) -> Iterator[Chunk]:
@@ -134,7 +134,7 @@ class Session:
             for chunk in self._stream(messages, cancel):
                 new += chunk.text
                 if new:
-                    self.keeper.said(prefill + new)
+                    self.recorder.said(prefill + new)
                 if chunk.completion is not None:
                     self.last = chunk.completion
                 yield chunk
@@ -150,7 +150,7 @@ class Session:
                 turn_ids = self.last.turn_ids if self.last is not None else None
                 self.conversation = asked.add(Message(Role.ASSISTANT, prefill + new, turn_ids))
                 state = _state(self.last, failed=failed)
-                self.keeper.ended(prefill + new, state, self.last, self.engine.name, self.options.options)
+                self.recorder.ended(prefill + new, state, self.last, self.engine.name, self.options.options)
             elif not killed:
                 take_back()
 
@@ -166,16 +166,16 @@ class Session:
 
     # The prompt
 
-    def assembled(self, *more: Message) -> Assembled:
+    def assembled(self, *more: Message) -> Prompt:
         """Return the prompt for the conversation followed by `more`. It may exceed the context window."""
         return self._assembled(self.conversation.add(*more))
 
-    def _assembled(self, conversation: Conversation) -> Assembled:
+    def _assembled(self, conversation: Conversation) -> Prompt:
         turns = conversation.messages[self.root :]
         summary = self.summary_of(turns)
         made_of = (self.engine, self.opening, self.frame, self.options.options.max_tokens, summary)
         if self._context is None or self._context[0] != made_of:
-            self._context = made_of, Context(*made_of)
+            self._context = made_of, PromptBuilder(*made_of)
         return self._context[1].prompt(turns)
 
     def lore_problems(self) -> dict[str, str]:
@@ -189,7 +189,7 @@ class Session:
                 return one
         return None
 
-    def _fitted(self, asked: Conversation, cancel: Cancel) -> Assembled | None:
+    def _fitted(self, asked: Conversation, cancel: Cancel) -> Prompt | None:
         """Return the prompt, with the oldest turns condensed if the frame asks for it.
 
         Return None if condensing was cancelled. Raises ContextOverflow if the prompt exceeds the window.
@@ -199,7 +199,7 @@ class Session:
         covered = summary.covers if summary else 0
         if self.frame.overflow is Overflow.SUMMARISE and prompt.first > covered:
             old = turns[covered : prompt.first]
-            text = condense(
+            text = summarize(
                 self.engine,
                 old,
                 summary,
@@ -209,7 +209,7 @@ class Session:
             )
             if text is None:
                 return None
-            path = self.keeper.path
+            path = self.recorder.path
             through = path[prompt.first - 1] if len(path) >= prompt.first else 0
             self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
             what = (
@@ -222,7 +222,7 @@ class Session:
             raise ContextOverflow(prompt.tokens, prompt.window)
         return prompt
 
-    def _tell(self, prompt: Assembled) -> None:
+    def _tell(self, prompt: Prompt) -> None:
         """Add a remark about the parts that are left out, once for each kind."""
         new = [part for part in prompt.left_out if part.kind not in self._told]
         self._told |= {part.kind for part in new}
@@ -241,30 +241,30 @@ class Session:
         self.summaries = summaries
         self.keep_setting()
 
-    def set_frame(self, frame: Frame) -> None:
+    def set_frame(self, frame: PromptSettings) -> None:
         """Replace the frame, for example with another note or other lorebooks, and save it."""
         self.frame = frame
         self.keep_setting()
 
     def keep_setting(self) -> None:
         """Save the settings of the conversation: names, seed, note, summaries."""
-        self.keeper.change_setting(saved_settings.written(self.frame, self.summaries))
+        self.recorder.change_setting(saved_settings.to_saved(self.frame, self.summaries))
 
     # The visible path
 
     def cut(self, length: int) -> None:
         """Keep only the first `length` messages visible. The others stay in the tree."""
         self.conversation = Conversation(self.conversation.messages[:length])
-        self.keeper.stand(self.keeper.path[: max(0, length - self.root)])
+        self.recorder.stand(self.recorder.path[: max(0, length - self.root)])
 
     def _here(self) -> Callable[[], None]:
         """Return a function that restores the current conversation and path."""
-        conversation, path = self.conversation, tuple(self.keeper.path)
+        conversation, path = self.conversation, tuple(self.recorder.path)
 
         def back() -> None:
             self.conversation = conversation
             # The greeting is saved with the first turn, and stays in the path if that turn is removed.
-            self.keeper.stand(path or self.keeper.path[: len(conversation) - self.root])
+            self.recorder.stand(path or self.recorder.path[: len(conversation) - self.root])
 
         return back
 
@@ -296,21 +296,21 @@ class Session:
         """Start a new conversation with the same opening, without the user's note."""
         self.restart(self.opening, replace(self.frame, note=None))
 
-    def restart(self, opening: Opening, frame: Frame | None = None) -> None:
+    def restart(self, opening: Opening, frame: PromptSettings | None = None) -> None:
         """Start a new conversation with another opening, for example that of another persona."""
         self.opening, self.conversation = opening, opening.conversation()
         self.frame = frame or self.frame
         self.summaries, self._told = (), set()
-        self.keeper.begin(opening)
+        self.recorder.begin(opening)
         self.keep_setting()
 
     def greet_with(self, place: int) -> None:
         """Show another greeting, by its index. The conversation must not have begun."""
         self.conversation = self.opening.conversation(place)
-        self.keeper.greeting = place
+        self.recorder.greeting = place
 
     def resume(self, opening: Opening, turns: Sequence[Message]) -> None:
-        """Continue after the turns of an earlier conversation. The caller must call the keeper's `resume`."""
+        """Continue after the turns of an earlier conversation. The caller calls the recorder's `resume`."""
         self.opening = opening
         self.conversation = Conversation((*opening.before, *turns))
         self.summaries, self._told = (), set()
@@ -319,11 +319,15 @@ class Session:
         """Change the system prompt from the next prompt on; the turns stay."""
         self.opening = replace(self.opening, system=text)
         self.conversation = self.conversation.with_system(text)
-        self.keeper.change_opening(self.opening)
+        self.recorder.change_opening(self.opening)
 
 
-def _state(done: Completion | None, *, failed: bool) -> State:
+def _state(done: Completion | None, *, failed: bool) -> MessageState:
     """Return the state of an ended answer; STOPPED if there is no completion, as after an early close."""
     if failed:
-        return State.FAILED
-    return State.STOPPED if done is None or done.finish_reason is FinishReason.CANCELLED else State.COMPLETE
+        return MessageState.FAILED
+    return (
+        MessageState.STOPPED
+        if done is None or done.finish_reason is FinishReason.CANCELLED
+        else MessageState.COMPLETE
+    )

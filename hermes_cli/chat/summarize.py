@@ -23,7 +23,7 @@ _ASK: Final = (
 )
 
 
-def condense(
+def summarize(
     engine: Engine,
     turns: Sequence[Message],
     earlier: Summary | None,

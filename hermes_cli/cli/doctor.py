@@ -42,7 +42,7 @@ def doctor(context: typer.Context) -> None:
         or [("none",)],
     }
     try:
-        choice = known_choice(runtime, Flags().wishes(runtime.settings))
+        choice = known_choice(runtime, Flags().plan_request(runtime.settings))
         sections["would load"] = (
             [("the starter, which would be fetched first (98 MB)",)]
             if choice is None
@@ -106,12 +106,12 @@ def _architecture(gpu: "Gpu") -> str:
 
 
 def _folders(runtime: Runtime) -> list[tuple[str, ...]]:
-    from hermes_cli.engines.prompt_cache_dir import KeptPrefixes  # noqa: PLC0415 - see above
+    from hermes_cli.engines.prompt_cache_dir import PromptCacheDir  # noqa: PLC0415 - see above
     from hermes_cli.models.download import size_text  # noqa: PLC0415
     from hermes_cli.models.hub import repository  # noqa: PLC0415
 
     paths = runtime.paths
-    count, size = KeptPrefixes(paths.prefixes).usage()
+    count, size = PromptCacheDir(paths.prefixes).usage()
     return [
         ("config", str(paths.config_file), "" if paths.config_file.exists() else "not there yet"),
         ("personas", str(paths.personas)),

@@ -93,7 +93,9 @@ def plan(
     from hermes_cli.models.plan import memory_table  # noqa: PLC0415
 
     runtime: Runtime = context.obj
-    facts, fetched, result = plan_of(runtime, name, Flags.from_context(context).wishes(runtime.settings))
+    facts, fetched, result = plan_of(
+        runtime, name, Flags.from_context(context).plan_request(runtime.settings)
+    )
     if as_json:
         found = memory_table.as_object(facts, result, fetched=fetched)
         runtime.terminal.write(json.dumps(found, ensure_ascii=False) + "\n")
@@ -138,10 +140,10 @@ def quantize(
 
     Print the name of the saved model, for use after -m.
     """
-    from hermes_cli.application.quantize_model import quantise  # noqa: PLC0415 - see pull
+    from hermes_cli.application.quantize_model import quantize  # noqa: PLC0415 - see pull
 
     runtime: Runtime = context.obj
-    made = quantise(runtime, name, output, device)
+    made = quantize(runtime, name, output, device)
     runtime.terminal.notice(made.summary)
     runtime.terminal.write(f"{made.name}\n")
 
@@ -149,11 +151,11 @@ def quantize(
 @cache.command("clear")
 def clear_cache(context: typer.Context) -> None:
     """Clear the prompt cache."""
-    from hermes_cli.engines.prompt_cache_dir import KeptPrefixes  # noqa: PLC0415 - see pull
+    from hermes_cli.engines.prompt_cache_dir import PromptCacheDir  # noqa: PLC0415 - see pull
     from hermes_cli.models.download import size_text  # noqa: PLC0415
 
     runtime: Runtime = context.obj
-    count, size = KeptPrefixes(runtime.paths.prefixes).clear()
+    count, size = PromptCacheDir(runtime.paths.prefixes).clear()
     runtime.terminal.notice(
         f"{count} kept prompt{'' if count == 1 else 's'} gone, {size_text(size)} are free again"
     )

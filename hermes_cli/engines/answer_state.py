@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import FinishReason
-from hermes_cli.engines.loop_guard import LoopGuard
-from hermes_cli.engines.stop_strings import StopScanner
+from hermes_cli.engines.stream_filters import LoopGuard, StopScanner
 from hermes_cli.messages import TurnIds
 from hermes_cli.options import GenerationOptions
 
 
-class Reply:
+class AnswerState:
     """One answer that is being generated. `reason` is None until a stop string or a loop ends it.
 
     `opening` holds the ids that the turn begins with, as returned by `ChatML.open_turn_ids`.

@@ -21,7 +21,7 @@ FOLDER_MODE = 0o700
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPrefixes:
+class PromptCacheDir:
     """A folder of prefixes with a limit in bytes. The least recently used ones are deleted first.
 
     `wanted` returns whether a system prompt may be kept: text that the user typed may be private.

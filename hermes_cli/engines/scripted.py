@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.chatml import IM_END, IM_START, ChatML
-from hermes_cli.engines.answer_state import Reply
-from hermes_cli.engines.banned_phrases import refuse_ban
+from hermes_cli.engines.answer_state import AnswerState
 from hermes_cli.engines.base import (
     Cancel,
     Chunk,
@@ -22,6 +21,7 @@ from hermes_cli.engines.base import (
     Timings,
     Usage,
 )
+from hermes_cli.engines.stream_filters import refuse_ban
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
@@ -103,7 +103,7 @@ class ScriptedEngine:
     ) -> Iterator[Chunk]:
         cached = _common_prefix(prompt[:-1], self._cache)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
-        reply = Reply(self._chatml, self._chatml.open_turn_ids(messages), options)
+        reply = AnswerState(self._chatml, self._chatml.open_turn_ids(messages), options)
         made, reason = list[int](), FinishReason.STOP
         began = time.monotonic()
         yield from _read(turn.prefill, len(prompt) - cached, cancel)

@@ -13,7 +13,13 @@ from hermes_cli.formats.dates import LAST
 from hermes_cli.formats.json_text import Json, dump, parse
 from hermes_cli.formats.transcript import ELSEWHERE, Transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import (
+    GenerationRecord,
+    MessageState,
+    SavedSettings,
+    StoredConversation,
+    StoredMessage,
+)
 
 FROM_A_FILE: Final = "from a file: "
 """Prefix for the vocabulary name of token ids that were read from a file. No engine has such a vocabulary, so
@@ -49,7 +55,7 @@ def _written(one: Transcript) -> str:
     return f'{head[:-1]}, "messages": [\n{messages}\n]}}'
 
 
-def _set(setting: Setting, place: dict[int, int]) -> dict[str, Any]:
+def _set(setting: SavedSettings, place: dict[int, int]) -> dict[str, Any]:
     return {
         "user": setting.user,
         "seed": setting.seed,
@@ -124,13 +130,13 @@ def _conversation(node: Json) -> Transcript:
     return Transcript(facts, tuple(messages))
 
 
-def _setting(node: Json, seen: set[int]) -> Setting:
+def _setting(node: Json, seen: set[int]) -> SavedSettings:
     """Return the settings of a conversation; defaults for a file of an earlier version, which has none."""
     seed = node.get("seed", None)
     summaries = tuple(
         (_known(one["through"], seen) or 0, one["text"].string()) for one in node.get("summaries", []).items()
     )
-    return Setting(
+    return SavedSettings(
         node.get("user", "").string(),
         None if seed.value is None else seed.integer(),
         node.get("note", "").string(),
@@ -158,7 +164,7 @@ def _stored(node: Json, seen: set[int]) -> StoredMessage:
     number = node["id"].integer(1)
     if number in seen:
         raise node["id"].fail(f"is {number}, as that of a message before it")
-    made = Made(
+    made = GenerationRecord(
         node["model"].string(),
         node["precision"].string(),
         _options(node["options"]),
@@ -178,7 +184,7 @@ def _stored(node: Json, seen: set[int]) -> StoredMessage:
         parent,
         role,
         node["text"].string(),
-        node["state"].one_of(State),
+        node["state"].one_of(MessageState),
         node["created"].number(LAST),
         made,
     )

@@ -15,7 +15,7 @@ from hermes_cli.formats.dates import LAST, minute
 from hermes_cli.formats.json_text import Json, dump, parse
 from hermes_cli.formats.transcript import Transcript, message, split, transcript
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import State, StoredMessage
+from hermes_cli.store.records import MessageState, StoredMessage
 
 BEGIN: Final = "<!-- hermes"
 END: Final = " -->"
@@ -49,7 +49,7 @@ def _comment(mark: str, value: object) -> str:
 
 def _turn(mark: str, stored: StoredMessage, persona: str) -> str:
     names = {Role.USER: "You", Role.ASSISTANT: persona or "Assistant", Role.SYSTEM: "System"}
-    state = "" if stored.state is State.COMPLETE else str(stored.state)
+    state = "" if stored.state is MessageState.COMPLETE else str(stored.state)
     heading = [names[stored.role], minute(stored.created), stored.made.model, state]
     about: dict[str, object] = {"role": stored.role}
     about |= {"created": stored.created} if stored.created else {}
@@ -147,6 +147,6 @@ def _stored(number: int, about: Json, body: str, *, is_last: bool) -> StoredMess
         None,
         Message(about["role"].one_of(Role), said),
         created=about.get("created", 0).number(LAST),
-        state=about.get("state", State.COMPLETE).one_of(State),
+        state=about.get("state", MessageState.COMPLETE).one_of(MessageState),
         model=about.get("model", "").string(),
     )

@@ -23,7 +23,7 @@ MAX_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class ConversationFormat:
     """A format. `has_sign` detects it in a text and its top-level keys; `sign` describes that for the user.
 
     `several` is whether one file can hold more than one conversation. `leaves_out` describes the parts of a
@@ -54,7 +54,7 @@ def _key(*wanted: str) -> Callable[[str, set[str]], bool]:
 
 
 FORMATS: Final = (
-    Format(
+    ConversationFormat(
         "markdown",
         ".md",
         "To read; hermes reads its own back.",
@@ -63,7 +63,7 @@ FORMATS: Final = (
         f"it begins with {markdown.BEGIN}",
         lambda text, _keys: text.startswith(markdown.BEGIN),
     ),
-    Format(
+    ConversationFormat(
         "json",
         ".json",
         "Everything: the whole tree, exactly as it is.",
@@ -74,7 +74,7 @@ FORMATS: Final = (
         several=True,
         leaves_out="",
     ),
-    Format(
+    ConversationFormat(
         "fastchat",
         ".fastchat.json",
         "What FastChat's !!save writes.",
@@ -83,7 +83,7 @@ FORMATS: Final = (
         "it has the key template_name",
         _key("template_name"),
     ),
-    Format(
+    ConversationFormat(
         "sillytavern",
         ".sillytavern.jsonl",
         "SillyTavern's chat, with its swipes.",
@@ -93,7 +93,7 @@ FORMATS: Final = (
         _key(*sillytavern.HEADER),
         leaves_out="branches other than swipes",
     ),
-    Format(
+    ConversationFormat(
         "sharegpt",
         ".sharegpt.jsonl",
         "ShareGPT JSONL, for training.",
@@ -103,7 +103,7 @@ FORMATS: Final = (
         _key("conversations"),
         several=True,
     ),
-    Format(
+    ConversationFormat(
         "openai",
         ".openai.jsonl",
         "OpenAI messages JSONL, for APIs and training.",
@@ -113,7 +113,7 @@ FORMATS: Final = (
         _key("messages"),
         several=True,
     ),
-    Format(
+    ConversationFormat(
         "chatml",
         ".chatml",
         "Raw ChatML, as a prompt is written down.",
@@ -127,7 +127,7 @@ NAMES: Final = {known.name: known for known in FORMATS}
 MARKDOWN: Final = NAMES["markdown"]
 
 
-def named(name: str) -> Format:
+def named(name: str) -> ConversationFormat:
     """Return the format with this name. Raises UsageError if there is none."""
     found = NAMES.get(name.lower())
     if found is None:
@@ -135,7 +135,7 @@ def named(name: str) -> Format:
     return found
 
 
-def by_ending(file_name: str) -> Format | None:
+def by_ending(file_name: str) -> ConversationFormat | None:
     """Return the format for the ending of a file name, or None if no format has that ending.
 
     Raises UsageError if several formats have it.
@@ -151,7 +151,7 @@ def by_ending(file_name: str) -> Format | None:
     return None
 
 
-def write(known: Format, transcripts: Sequence[Transcript]) -> str:
+def write(known: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
     """Return conversations as text in a format.
 
     Raises UsageError if the format holds one conversation and there are not exactly one, and FormatError if
@@ -172,14 +172,16 @@ def write(known: Format, transcripts: Sequence[Transcript]) -> str:
     return known.write(transcripts)
 
 
-def remark(known: Format, transcripts: Sequence[Transcript]) -> str:
+def remark(known: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
     """Return a description of an export for the user: the format, and the parts that it leaves out."""
     if known.leaves_out and any(len(one.messages) > len(one.path) for one in transcripts):
         return f"{known.name}, without {known.leaves_out} (json holds that, too)"
     return known.name
 
 
-def read(data: bytes, where: str, known: Format | None = None) -> tuple[list[Transcript], Format, str]:
+def read(
+    data: bytes, where: str, known: ConversationFormat | None = None
+) -> tuple[list[Transcript], ConversationFormat, str]:
     """Return the conversations in a file, its format, and the reason for choosing that format.
 
     `where` is the name of the file. Raises FormatError with file, line and reason.
@@ -192,7 +194,7 @@ def read(data: bytes, where: str, known: Format | None = None) -> tuple[list[Tra
         raise FormatError(error.reason, error.line, where=where, hint=error.hint) from None
 
 
-def detect(text: str, file_name: str) -> tuple[Format, str]:
+def detect(text: str, file_name: str) -> tuple[ConversationFormat, str]:
     """Return the format of a text, and the reason: a sign in the text, or else the ending of the file name.
 
     Raises FormatError if there is neither.
@@ -225,3 +227,16 @@ def _decode(data: bytes) -> str:
             data.count(b"\n", 0, start) + 1,
             hint="convert it first, as with: iconv -f latin1 -t utf-8",
         ) from None
+
+
+def format_and_file(argument: str) -> tuple[ConversationFormat, str]:
+    """Return the format and the file name in an argument such as `json chat.json`; the name may be empty.
+
+    Raises UsageError for an unknown format.
+    """
+    first, _, rest = argument.partition(" ")
+    if known := NAMES.get(first.lower()):
+        return known, rest.strip()
+    if argument and "." not in argument and "/" not in argument:  # a misspelled format must not be a file name
+        return named(first), ""
+    return by_ending(argument) or MARKDOWN, argument

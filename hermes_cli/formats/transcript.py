@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import GenerationRecord, MessageState, StoredConversation, StoredMessage
 from hermes_cli.store.store import title_of
 
 ELSEWHERE: Final = 0
@@ -53,11 +53,13 @@ def message(
     turn: Message,
     *,
     created: float = 0.0,
-    state: State = State.COMPLETE,
+    state: MessageState = MessageState.COMPLETE,
     model: str = "",
 ) -> StoredMessage:
     """Return a message of a tree that is not in a store."""
-    return StoredMessage(number, ELSEWHERE, parent, turn.role, turn.text, state, created, Made(model=model))
+    return StoredMessage(
+        number, ELSEWHERE, parent, turn.role, turn.text, state, created, GenerationRecord(model=model)
+    )
 
 
 def transcript(

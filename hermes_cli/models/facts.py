@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models.catalogue import Entry, Format, Variant
+from hermes_cli.models.catalogue import CatalogueEntry, Variant, WeightFormat
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.gguf.model import GgufHeader
 
@@ -23,7 +23,7 @@ class ModelFacts:
 
     name: str
     path: Path
-    format: Format
+    format: WeightFormat
     precision: str
     weight_bytes: int
     context_length: int = 0
@@ -58,7 +58,7 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     return ModelFacts(
         name,
         header.path,
-        Format.GGUF,
+        WeightFormat.GGUF,
         header.file_type,
         header.file_size,
         header.context_length,
@@ -89,10 +89,10 @@ def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = No
     )
 
 
-def facts_of_variant(entry: Entry, variant: Variant) -> ModelFacts:
+def facts_of_variant(entry: CatalogueEntry, variant: Variant) -> ModelFacts:
     """Return the facts of a model that is not downloaded yet, from the catalogue."""
     shape = entry.shape
-    is_plain = variant.format is Format.SAFETENSORS
+    is_plain = variant.format is WeightFormat.SAFETENSORS
     return ModelFacts(
         name=entry.spelling(variant),
         path=Path(variant.file or variant.repo),

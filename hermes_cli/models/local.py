@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.models import checkpoint, starter
-from hermes_cli.models.catalogue import STARTER, STARTER_FILE, Format, spelling_of
+from hermes_cli.models.catalogue import STARTER, STARTER_FILE, WeightFormat, spelling_of
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
 from hermes_cli.models.gguf.model import GgufHeader, read_header
@@ -22,7 +22,7 @@ WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SPLIT_REST = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
-class Source(StrEnum):
+class ModelSource(StrEnum):
     """The place that a model is in."""
 
     STARTER = "starter"
@@ -43,9 +43,9 @@ class InstalledModel:
     name: str
     path: Path
     size: int
-    format: Format
+    format: WeightFormat
     precision: str
-    source: Source
+    source: ModelSource
     parameters: int | None = None
     repo: str | None = None
     broken: str | None = None
@@ -78,22 +78,24 @@ def installed(models_dir: Path, *, cache_dir: Path | None = None) -> list[Instal
 
 
 def describe_file(
-    path: Path, name: str, source: Source = Source.PATH, repo: str | None = None
+    path: Path, name: str, source: ModelSource = ModelSource.PATH, repo: str | None = None
 ) -> InstalledModel:
     """Return the model in a .gguf file, even if it is broken. Reading the header takes milliseconds."""
     try:
         header = read_header(path)
     except HermesError as error:
         size = path.stat().st_size if path.is_file() else 0
-        return InstalledModel(name, path, size, Format.GGUF, "", source, repo=repo, broken=error.message)
+        return InstalledModel(
+            name, path, size, WeightFormat.GGUF, "", source, repo=repo, broken=error.message
+        )
     count = header.parameter_count or None
     return InstalledModel(
-        name, path, header.file_size, Format.GGUF, header.file_type, source, count, repo, None, header
+        name, path, header.file_size, WeightFormat.GGUF, header.file_type, source, count, repo, None, header
     )
 
 
 def describe_folder(
-    path: Path, name: str, source: Source = Source.PATH, repo: str | None = None
+    path: Path, name: str, source: ModelSource = ModelSource.PATH, repo: str | None = None
 ) -> InstalledModel | None:
     """Return the model in a folder of Hugging Face weights, or None if it has no config.json.
 
@@ -105,7 +107,7 @@ def describe_folder(
         found = checkpoint.read(path)
     except HermesError as error:
         size = sum(f.stat().st_size for pattern in WEIGHTS for f in path.glob(pattern) if f.is_file())
-        broken = InstalledModel(name, path, size, Format.SAFETENSORS, "", source, repo=repo)
+        broken = InstalledModel(name, path, size, WeightFormat.SAFETENSORS, "", source, repo=repo)
         return replace(broken, broken=error.message, advice=error.hint)
     return InstalledModel(
         name,
@@ -148,11 +150,11 @@ def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = 
     In the Hugging Face cache, the model's links and the blobs that no other link needs are deleted.
     Raises UsageError for a file that the user gave by its path, because hermes does not own it.
     """
-    if model.source is Source.STARTER:
+    if model.source is ModelSource.STARTER:
         return starter.remove(models_dir)
-    if model.source is Source.FOLDER and model.path.parent == models_dir:
+    if model.source is ModelSource.FOLDER and model.path.parent == models_dir:
         return _remove_own(model.path)
-    if model.source is Source.HUB and model.repo:
+    if model.source is ModelSource.HUB and model.repo:
         from hermes_cli.models.hub.cache import delete  # noqa: PLC0415 - only this verb needs it
 
         return delete(hub_folder(model.repo, cache_dir or repository.cache_folder()), model.path)
@@ -174,15 +176,17 @@ def _own_folders(models_dir: Path) -> Iterator[InstalledModel]:
     """Yield the folders of Hugging Face weights in hermes' models folder."""
     for config in sorted(models_dir.glob("*/config.json")):
         folder = config.parent
-        model = None if folder.name.startswith(".") else describe_folder(folder, folder.name, Source.FOLDER)
+        model = (
+            None if folder.name.startswith(".") else describe_folder(folder, folder.name, ModelSource.FOLDER)
+        )
         if model is not None:
             yield model
 
 
 def _own_file(path: Path) -> InstalledModel:
     if path.name == STARTER_FILE:
-        return describe_file(path, STARTER.alias, Source.STARTER)
-    return describe_file(path, path.name[: -len(".gguf")], Source.FOLDER)
+        return describe_file(path, STARTER.alias, ModelSource.STARTER)
+    return describe_file(path, path.name[: -len(".gguf")], ModelSource.FOLDER)
 
 
 def _ggufs(folder: Path, *, deep: bool = False) -> Iterator[Path]:
@@ -205,9 +209,9 @@ def _in_cache(cache_dir: Path) -> Iterator[InstalledModel]:
             continue
         for path in sorted(_ggufs(snapshot, deep=True)):
             file = path.relative_to(snapshot).as_posix()
-            yield describe_file(path, spelling_of(repo, file) or f"{repo}:{file}", Source.HUB, repo)
+            yield describe_file(path, spelling_of(repo, file) or f"{repo}:{file}", ModelSource.HUB, repo)
         if any(True for pattern in WEIGHTS for _ in snapshot.glob(pattern)):
-            model = describe_folder(snapshot, spelling_of(repo, None) or repo, Source.HUB, repo)
+            model = describe_folder(snapshot, spelling_of(repo, None) or repo, ModelSource.HUB, repo)
             if model is not None:
                 yield model
 

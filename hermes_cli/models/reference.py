@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from hermes_cli.errors import ModelUnavailable, UsageError
-from hermes_cli.models.catalogue import CATALOGUE, Entry, Variant, spelling_of
+from hermes_cli.models.catalogue import CATALOGUE, CatalogueEntry, Variant, spelling_of
 from hermes_cli.options import suggestion
 
 SPELLINGS = "a model is named by a short name (hermes models list), a .gguf file, a folder, or owner/name"
@@ -45,7 +45,7 @@ class ModelRef:
     path: Path | None = None
     repo: str | None = None
     file: str | None = None
-    entry: Entry | None = None
+    entry: CatalogueEntry | None = None
     variant: Variant | None = None
 
     @property
@@ -91,7 +91,7 @@ def _check_text(text: str) -> None:
         raise UsageError(f"the model's name holds an unprintable character (U+{ord(odd):04X})", SPELLINGS)
 
 
-def _from_catalogue(text: str, entry: Entry, wanted: str) -> ModelRef:
+def _from_catalogue(text: str, entry: CatalogueEntry, wanted: str) -> ModelRef:
     variant = entry.variant(wanted) if wanted else entry.default
     if variant is not None:
         kind = RefKind.HUB_FILE if variant.file else RefKind.HUB_REPO
@@ -156,7 +156,7 @@ def _repo(text: str, repo: str) -> ModelRef:
     return ModelRef(text, spelling_of(repo, None) or repo, RefKind.HUB_REPO, None, repo, None, entry, variant)
 
 
-def _known(repo: str, file: str | None) -> tuple[Entry | None, Variant | None]:
+def _known(repo: str, file: str | None) -> tuple[CatalogueEntry | None, Variant | None]:
     for entry in CATALOGUE.values():
         for variant in entry.variants:
             if variant.repo.lower() == repo.lower() and variant.file == file:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hermes_cli.errors import HermesError, ModelUnavailable
-from hermes_cli.models.catalogue import Format, entry_for
+from hermes_cli.models.catalogue import WeightFormat, entry_for
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.plan import Plan
 
@@ -26,10 +26,10 @@ INSTALL: Final = {
     "compressed_tensors": "pip install compressed-tensors",
 }
 _FOR_FORMAT: Final = {
-    Format.GPTQ: ("gptqmodel",),
-    Format.AWQ: ("gptqmodel",),
-    Format.COMPRESSED_TENSORS: ("compressed_tensors",),
-    Format.BITSANDBYTES: ("bitsandbytes",),
+    WeightFormat.GPTQ: ("gptqmodel",),
+    WeightFormat.AWQ: ("gptqmodel",),
+    WeightFormat.COMPRESSED_TENSORS: ("compressed_tensors",),
+    WeightFormat.BITSANDBYTES: ("bitsandbytes",),
 }
 _BUILDS: Final = {"cuda": "CUDA", "hip": "ROCm", "xpu": "XPU"}
 TORCH_BUILDS: Final = "https://pytorch.org/get-started/locally/"
@@ -47,8 +47,8 @@ def packages(plan: Plan, model: ModelFacts) -> tuple[str, ...]:
     """Return the import names of the packages that a plan needs beyond hermes' required dependencies."""
     if plan.engine != "transformers":
         return ()
-    own = plan.quantisation == "int8" and plan.device == "cpu"  # computed by layers in hermes
-    bitsandbytes = ("bitsandbytes",) if plan.quantisation and not own else ()
+    own = plan.quantization == "int8" and plan.device == "cpu"  # computed by layers in hermes
+    bitsandbytes = ("bitsandbytes",) if plan.quantization and not own else ()
     return (*ENGINE_PACKAGES, *bitsandbytes, *_FOR_FORMAT.get(model.format, ()))
 
 

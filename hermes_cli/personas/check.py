@@ -9,7 +9,7 @@ from typing import Final
 
 from hermes_cli.messages import Opening
 from hermes_cli.personas.loader import Worlds
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.persona import Persona
 
 USUAL_WINDOW: Final = 8192
@@ -37,7 +37,7 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PersonaPart:
     """A part of the prompt: its name, its texts, and whether it is in every prompt."""
 
     name: str
@@ -45,18 +45,18 @@ class Part:
     pinned: bool = False
 
 
-def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list[Part]:
+def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list[PersonaPart]:
     """Return the parts that a persona adds to its prompts."""
     note = persona.note.text if persona.note else ""
     entries = [entry for book in books for entry in book.entries if entry.enabled]
     found = [
-        Part("system prompt", (opening.system or "",), pinned=True),
-        Part("post-history", (persona.post_history,), pinned=True),
-        Part("note", (note,), pinned=True),
-        Part("lore, always", tuple(one.content for one in entries if one.constant), pinned=True),
-        Part("lore, by word", tuple(one.content for one in entries if not one.constant)),
-        Part("examples", tuple(message.text for message in opening.examples)),
-        Part("greetings", opening.greetings),
+        PersonaPart("system prompt", (opening.system or "",), pinned=True),
+        PersonaPart("post-history", (persona.post_history,), pinned=True),
+        PersonaPart("note", (note,), pinned=True),
+        PersonaPart("lore, always", tuple(one.content for one in entries if one.constant), pinned=True),
+        PersonaPart("lore, by word", tuple(one.content for one in entries if not one.constant)),
+        PersonaPart("examples", tuple(message.text for message in opening.examples)),
+        PersonaPart("greetings", opening.greetings),
     ]
     return [part for part in found if any(text.strip() for text in part.texts)]
 
@@ -82,7 +82,7 @@ def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> li
     return [*broken, *silent]
 
 
-def silence(entry: Entry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
+def silence(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
     """Return the reason why an entry never fires, or an empty text if it can."""
     reason = _off(entry) or _unheard(entry, scale) or _only_by_others(entry, book, books)
     if reason or entry.ignores_budget:
@@ -92,7 +92,7 @@ def silence(entry: Entry, book: Lorebook, books: Sequence[Lorebook], scale: Scal
     return f"it has {tokens:,} tokens, and the budget is {room:,}" if tokens > room else ""
 
 
-def _off(entry: Entry) -> str:
+def _off(entry: LoreEntry) -> str:
     if not entry.enabled:
         return "it is disabled"
     if not entry.content.strip():
@@ -100,7 +100,7 @@ def _off(entry: Entry) -> str:
     return "its probability is 0" if entry.probability <= 0 else ""
 
 
-def _unheard(entry: Entry, scale: Scale) -> str:
+def _unheard(entry: LoreEntry, scale: Scale) -> str:
     """Return the reason why no key can fire an entry that needs one, or an empty text."""
     if entry.constant and not entry.only_recursion:
         return ""
@@ -116,7 +116,7 @@ def _usable(keys: Iterable[str], scale: Scale) -> bool:
     return any(key.strip() and not scale.mistake(key) for key in keys)
 
 
-def _only_by_others(entry: Entry, book: Lorebook, books: Sequence[Lorebook]) -> str:
+def _only_by_others(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook]) -> str:
     """Return the reason why no other entry can fire an entry that depends on that, or an empty text."""
     looks = book.scan_depth if entry.scan_depth is None else entry.scan_depth
     if not entry.only_recursion and (entry.constant or looks != 0):
@@ -143,7 +143,7 @@ def _lacks(persona: Persona, opening: Opening, worlds: Worlds) -> Iterable[str]:
         yield f"there is no world '{world}' in the lore folder"
 
 
-def _too_long(found: Sequence[Part], scale: Scale) -> Iterable[str]:
+def _too_long(found: Sequence[PersonaPart], scale: Scale) -> Iterable[str]:
     sizes = {part.name: sum(map(scale.tokens, part.texts)) for part in found}
     pinned = sum(sizes[part.name] for part in found if part.pinned)
     if pinned >= scale.window:

@@ -8,7 +8,7 @@ from typing import Final
 
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.personas.loader import MAX_BYTES, OWN, SUFFIXES, load_lorebook
-from hermes_cli.personas.lorebook import Entry
+from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.native_lore import parse_lorebook
 from hermes_cli.personas.native_writer import append_entry, write
 from hermes_cli.private_files import make_private, write_private
@@ -65,7 +65,7 @@ def _is_same(path: Path, other: Path) -> bool:
         return False
 
 
-def add_entry(folder: Path, key: str, entry: Entry) -> Path:
+def add_entry(folder: Path, key: str, entry: LoreEntry) -> Path:
     """Append an entry to the lorebook with the key `key`, which is created if necessary; return its file.
 
     Raises PersonaError if the lorebook cannot be read, and HermesError if it cannot be written.

@@ -30,7 +30,7 @@ class Position(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LoreEntry:
     """A lore entry. A key is plain text, or a regular expression between slashes with flags: `/dra+gon/i`.
 
     A `constant` entry fires without a key. `order` sorts the entries in the prompt, lowest first. If the
@@ -80,7 +80,7 @@ class Lorebook:
     active entries; None selects hermes' default. If `recursive` is true, active entries may fire others.
     """
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[LoreEntry, ...] = ()
     name: str = ""
     description: str = ""
     scan_depth: int | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.toml_reader import Table
 from hermes_cli.textfiles import parse_toml
 
@@ -59,7 +59,7 @@ def lorebook(table: Table) -> Lorebook | None:
     )
 
 
-def _entry(table: Table) -> Entry:
+def _entry(table: Table) -> LoreEntry:
     table.refuse_unknown(ENTRY_KEYS)
     if "content" not in table.values:
         raise table.lacks("content", _HINT)
@@ -70,7 +70,7 @@ def _entry(table: Table) -> Entry:
     def whole(key: str, default: int, low: int, high: int) -> int:
         return table.whole(key, default, low, high) or 0
 
-    return Entry(
+    return LoreEntry(
         content=table.text("content"),
         keys=table.texts("keys"),
         name=table.text("name"),

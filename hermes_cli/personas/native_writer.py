@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from hermes_cli.personas.lorebook import Entry, Lorebook
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.native_lore import BOOK, BOOK_KEYS, ENTRIES, ENTRY_KEYS
 from hermes_cli.personas.persona import Persona
 from hermes_cli.personas.toml_text import assignments
@@ -19,7 +19,7 @@ def write(of: Persona | Lorebook) -> str:
     return "\n".join(blocks)
 
 
-def append_entry(text: str, entry: Entry) -> str:
+def append_entry(text: str, entry: LoreEntry) -> str:
     """Return a file's text with the entry appended. Comments and layout are preserved.
 
     `text` must be valid; it is not parsed.
@@ -54,11 +54,11 @@ def _lorebook_blocks(book: Lorebook) -> list[str]:
     return head + [_entry(entry) for entry in book.entries]
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: LoreEntry) -> str:
     return _table(f"[[{ENTRIES}]]", _said(entry, ENTRY_KEYS, always="content"))
 
 
-def _said(of: Entry | Lorebook, keys: Sequence[str], always: str = "") -> dict[str, Any]:
+def _said(of: LoreEntry | Lorebook, keys: Sequence[str], always: str = "") -> dict[str, Any]:
     """Return the fields that differ from their defaults."""
     defaults = {field.name: field.default for field in fields(of)}
     found = {key: getattr(of, key) for key in keys}

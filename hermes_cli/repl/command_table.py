@@ -15,7 +15,7 @@ from hermes_cli.repl.commands import (
     settings,
     tree,
 )
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 
 KEYS = (
     ("Enter", "Send; in a text between triple quotes, begin a new line."),
@@ -36,9 +36,9 @@ class Command:
     name: str
     arguments: str
     help: str
-    run: Callable[[State, str], None]
+    run: Callable[[ReplState, str], None]
     aliases: tuple[str, ...] = ()
-    choices: Callable[[State], Mapping[str, str]] | None = None
+    choices: Callable[[ReplState], Mapping[str, str]] | None = None
     takes_path: bool = False
 
     @property
@@ -47,7 +47,7 @@ class Command:
         return f"/{self.name} {self.arguments}".rstrip()
 
 
-def _help(state: State, _argument: str) -> None:
+def _help(state: ReplState, _argument: str) -> None:
     state.show_rows([*((command.usage, command.help) for command in COMMANDS), ("",), *KEYS])
 
 

@@ -7,14 +7,14 @@ from prompt_toolkit.document import Document
 
 from hermes_cli.errors import HermesError
 from hermes_cli.repl import command_table
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.sanitize import sanitize_line
 
 
 class CommandCompleter(Completer):
     """Completes slash commands. If an error occurs, there are no completions and typing can continue."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ReplState) -> None:
         self._state = state
         self._paths = PathCompleter(expanduser=True)
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from hermes_cli.chat.prompt_settings import Frame
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.messages import Opening
 from hermes_cli.options import Sourced
-from hermes_cli.personas.lorebook import Entry
+from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 
 
@@ -24,10 +24,10 @@ class Host(Protocol):
     def persona_names(self) -> Mapping[str, str]:
         """Return the name and description of every persona."""
 
-    def stage(self, persona: Persona) -> tuple[Opening, Frame]:
+    def stage(self, persona: Persona) -> tuple[Opening, PromptSettings]:
         """Return the opening of a conversation with the persona, and the other parts of its prompts."""
 
-    def add_lore(self, persona: Persona, entry: Entry) -> Path:
+    def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
         """Write an entry into the user's own lorebook for a persona, and return the path of that file."""
 
     def options_for(self, persona: Persona) -> Sourced:

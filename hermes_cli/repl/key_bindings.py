@@ -9,18 +9,19 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
 from hermes_cli.errors import UsageError
-from hermes_cli.repl import editor, triple_quotes
+from hermes_cli.repl import editor
 from hermes_cli.repl.folded_paste import Pastes
-from hermes_cli.repl.state import State
+from hermes_cli.repl.line_reader import is_open_block
+from hermes_cli.repl.state import ReplState
 
 
-def _in_a_block(state: State, text: str) -> bool:
+def _in_a_block(state: ReplState, text: str) -> bool:
     """Return whether Enter begins a new line. It always sends a command, so that /multiline can be undone."""
     is_command = text.startswith("/") and not text.startswith("//") and "\n" not in text
-    return triple_quotes.is_open(text) or (state.multiline and not is_command)
+    return is_open_block(text) or (state.multiline and not is_command)
 
 
-def open_editor(state: State, pastes: Pastes, buffer: Buffer) -> None:
+def open_editor(state: ReplState, pastes: Pastes, buffer: Buffer) -> None:
     """Open the line with its pastes in the user's editor; the edited text replaces the line."""
 
     async def edit() -> None:
@@ -36,7 +37,7 @@ def open_editor(state: State, pastes: Pastes, buffer: Buffer) -> None:
     get_app().create_background_task(edit())
 
 
-def bindings(state: State, pastes: Pastes) -> KeyBindings:
+def bindings(state: ReplState, pastes: Pastes) -> KeyBindings:
     """Return the key bindings of the prompt."""
     keys = KeyBindings()
     _add_swipes(keys)
@@ -58,7 +59,7 @@ def _add_swipes(keys: KeyBindings) -> None:
             event.app.exit(result=line)
 
 
-def _add_lines(keys: KeyBindings, state: State) -> None:
+def _add_lines(keys: KeyBindings, state: ReplState) -> None:
     in_a_block = Condition(lambda: _in_a_block(state, get_app().current_buffer.text))
 
     @keys.add("enter", filter=IN_THE_LINE & in_a_block)
@@ -81,7 +82,7 @@ def _add_lines(keys: KeyBindings, state: State) -> None:
             event.app.exit(exception=KeyboardInterrupt(), style="class:aborting")
 
 
-def _add_texts(keys: KeyBindings, state: State, pastes: Pastes) -> None:
+def _add_texts(keys: KeyBindings, state: ReplState, pastes: Pastes) -> None:
     behind_a_mark = Condition(
         lambda: bool(pastes.mark_before(get_app().current_buffer.document.text_before_cursor))
     )

@@ -1,4 +1,4 @@
-"""The turns that a reader returns to the loop, and the reader for piped input."""
+"""The turns that a reader returns to the loop, the reader for piped input, and triple-quoted blocks."""
 
 from dataclasses import dataclass
 from typing import IO, Protocol
@@ -14,7 +14,7 @@ class Line:
     verbatim: bool = False
 
 
-class Reader(Protocol):
+class TurnReader(Protocol):
     """A source of turns: a user at a prompt, or the lines of standard input."""
 
     def read(self) -> Line | None:
@@ -35,3 +35,20 @@ class LineReader:
             return None
         self._number += 1
         return Line(decode(line.removesuffix(b"\n"), f"line {self._number}"))
+
+
+BLOCK_MARK = '"""'
+
+
+def is_open_block(text: str) -> bool:
+    """Return whether a block has begun and is not closed yet."""
+    text = text.rstrip()
+    closed = len(text) >= 2 * len(BLOCK_MARK) and text.endswith(BLOCK_MARK)
+    return text.startswith(BLOCK_MARK) and not closed
+
+
+def block_content(text: str) -> str | None:
+    """Return the text inside a block, or None if the text is not a complete block."""
+    if not text.startswith(BLOCK_MARK) or is_open_block(text):
+        return None
+    return text.rstrip()[len(BLOCK_MARK) : -len(BLOCK_MARK)].strip("\n")

@@ -19,8 +19,8 @@ from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
 from hermes_cli.errors import HermesError, ReaderGone, translated
 from hermes_cli.messages import Role
 from hermes_cli.repl import command_table
-from hermes_cli.repl.line_reader import Line, Reader
-from hermes_cli.repl.state import Answering, State
+from hermes_cli.repl.line_reader import Line, TurnReader
+from hermes_cli.repl.state import Answering, ReplState
 from hermes_cli.screen.columns import counted
 from hermes_cli.screen.render import Renderer
 from hermes_cli.screen.sanitize import sanitize_line
@@ -34,7 +34,7 @@ STUBBORN_PRESSES = 3
 class Loop:
     """Runs a conversation. `person` is true if a user types and reads at a terminal."""
 
-    def __init__(self, state: State, reader: Reader, *, person: bool) -> None:
+    def __init__(self, state: ReplState, reader: TurnReader, *, person: bool) -> None:
         self._state = state
         self._reader = reader
         self._person = person
@@ -48,8 +48,8 @@ class Loop:
     def run(self) -> int:
         """Run until the end of input or `/exit`; return the exit code."""
         with self._ctrl_c():
-            if self._state.session.keeper.path:
-                turns = len(self._state.session.keeper.path)
+            if self._state.session.recorder.path:
+                turns = len(self._state.session.recorder.path)
                 self._state.notice(f"(going on behind {turns} message{'' if turns == 1 else 's'})")
                 self._recall(2)
                 if self._state.session.is_unanswered:
@@ -221,7 +221,7 @@ class Loop:
         for message in branches.last_messages(self._state.session, count):
             if message.role is Role.ASSISTANT:
                 self._show_turn(message.text)
-                if message.state is not records.State.COMPLETE:
+                if message.state is not records.MessageState.COMPLETE:
                     self._state.notice(f"({message.state})")
             else:
                 self._state.notice(f"> {message.text}")

@@ -21,12 +21,12 @@ from prompt_toolkit.output import DummyOutput, Output
 from prompt_toolkit.styles import Style
 
 from hermes_cli.errors import Interrupted
-from hermes_cli.repl import editor, key_bindings, paste_input, triple_quotes
+from hermes_cli.repl import editor, key_bindings, paste_input
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.folded_paste import MAX_CHARACTERS, Pastes
 from hermes_cli.repl.history import MemoryHistory, PrivateHistory
-from hermes_cli.repl.line_reader import Line
-from hermes_cli.repl.state import State
+from hermes_cli.repl.line_reader import Line, block_content
+from hermes_cli.repl.state import ReplState
 from hermes_cli.repl.toolbar import Facts, Part, toolbar
 from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
 from hermes_cli.store import input_history
@@ -61,7 +61,7 @@ class PromptReader:
 
     def __init__(
         self,
-        state: State,
+        state: ReplState,
         history_file: Path,
         *,
         vi_keys: bool = False,
@@ -169,7 +169,7 @@ class PromptReader:
                 self._session.default_buffer.append_to_history()
             raise
         self._typed.add(line)
-        content = triple_quotes.content(line)
+        content = block_content(line)
         return Line(line) if content is None else Line(content, verbatim=True)
 
     def _interrupted(self) -> None:
@@ -245,7 +245,7 @@ class _PlainOutput(DummyOutput):
         sys.stdout.flush()
 
 
-def _how_far(state: State) -> str:
+def _how_far(state: ReplState) -> str:
     done, total = state.loading.progress if state.loading else (0, 0)
     share = f"{100 * done // total} % of " if total else ""
     return share + sanitize_line(state.host.plan_line(), MAX_LINE)

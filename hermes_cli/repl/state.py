@@ -28,7 +28,7 @@ class Attachment:
 
 
 @dataclass
-class State:
+class ReplState:
     """The state of the REPL that slash commands read and change.
 
     `persona_from` is the source of the persona's choice. `statistics` prints statistics after each answer.

@@ -9,7 +9,7 @@ from pathlib import Path
 from hermes_cli.errors import StoreError
 from hermes_cli.store.database import explained
 
-CLAIMS = "claims"
+LOCKS_FOLDER = "claims"
 """The name of the folder of lock files, next to the database."""
 
 LOOKS, LOOK_S = 5, 0.01
@@ -18,7 +18,7 @@ PATIENCE_S = 3.0
 """Seconds to wait for another process that is replacing a damaged database."""
 
 
-class Claims:
+class ConversationLocks:
     """The conversations that this process has claimed, by lock files in a folder.
 
     Without a folder the store is in memory: no other process can open it, and every claim succeeds.

@@ -10,11 +10,11 @@ from typing import Any
 
 from hermes_cli.messages import Role
 from hermes_cli.store.database import explained
-from hermes_cli.store.records import Hit, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import MessageState, SearchHit, StoredConversation, StoredMessage
 from hermes_cli.store.rows import CONVERSATION, MESSAGE, conversation_of, message_of
 
 
-class Reader:
+class Queries:
     """The read-only half of a store."""
 
     file: Path | None
@@ -69,7 +69,7 @@ class Reader:
                 begin.append(number)
         return [one for one in map(self.conversation, are or begin) if one is not None]
 
-    def search(self, text: str, limit: int = 50) -> list[Hit]:
+    def search(self, text: str, limit: int = 50) -> list[SearchHit]:
         """Return the messages that contain all words of `text`, best match first. No word is an operator."""
         words = " ".join(f'"{word}"' for word in text.replace('"', " ").replace("\0", " ").split())
         if not words:
@@ -81,14 +81,14 @@ class Reader:
             "WHERE words MATCH ? ORDER BY rank LIMIT ?"
         )
         return [
-            Hit(conversation, title, number, Role(role), *rest)
+            SearchHit(conversation, title, number, Role(role), *rest)
             for conversation, title, number, role, *rest in self._rows(query, words, limit)
         ]
 
     def growing(self, parent: int) -> int | None:
         """Return the id of the unfinished answer under a message, or None."""
         query = "SELECT id FROM messages WHERE parent = ? AND state = ? ORDER BY id DESC LIMIT 1"
-        return next((number for (number,) in self._rows(query, parent, State.PARTIAL)), None)
+        return next((number for (number,) in self._rows(query, parent, MessageState.PARTIAL)), None)
 
     def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         with explained(self.file):

@@ -8,7 +8,7 @@ from typing import Any
 from hermes_cli.messages import Message, Role, TurnIds
 
 
-class State(StrEnum):
+class MessageState(StrEnum):
     """How a message ended, or that it is unfinished."""
 
     COMPLETE = "complete"
@@ -18,7 +18,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class GenerationRecord:
     """How an answer was generated: model, options, token counts, and times in seconds."""
 
     model: str = ""
@@ -41,9 +41,9 @@ class StoredMessage:
     parent: int | None
     role: Role
     text: str
-    state: State
+    state: MessageState
     created: float
-    made: Made = field(default_factory=Made)
+    made: GenerationRecord = field(default_factory=GenerationRecord)
 
     @property
     def message(self) -> Message:
@@ -52,7 +52,7 @@ class StoredMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class SavedSettings:
     """The settings of a conversation: the user's name, the random seed, the user's note, the summaries.
 
     `note_depth` counts turns from the end. A summary is a message id and the text that replaces the path up
@@ -84,11 +84,11 @@ class StoredConversation:
     leaf: int | None
     count: int = 0
     model: str = ""
-    setting: Setting = field(default_factory=Setting)
+    setting: SavedSettings = field(default_factory=SavedSettings)
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class SearchHit:
     """A message that a search found, with an excerpt around the match.
 
     `model` is the model that wrote it; `created` is in seconds since 1970.

@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 
 from hermes_cli.errors import StoreDamaged
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import (
+    GenerationRecord,
+    MessageState,
+    SavedSettings,
+    StoredConversation,
+    StoredMessage,
+)
 
 T = TypeVar("T")
 MESSAGE = (
@@ -33,7 +39,7 @@ def opening_text(opening: Sequence[Message]) -> str:
     return json.dumps([[message.role, message.text] for message in opening], ensure_ascii=False)
 
 
-def made_row(made: Made) -> tuple[Any, ...]:
+def generation_row(made: GenerationRecord) -> tuple[Any, ...]:
     """Return the column values of a Made; token ids are little-endian 32-bit integers."""
     ids = array.array("I", made.turn_ids.ids if made.turn_ids else ())
     if sys.byteorder == "big":
@@ -78,8 +84,10 @@ def message_of(row: tuple[Any, ...]) -> StoredMessage:
         ids.byteswap()
     turn_ids = TurnIds(vocabulary, tuple(ids)) if vocabulary else None
     given = json.loads(options)
-    made = Made(model, precision, given, prompt, completion, cached, prefill_s, decode_s, turn_ids)
-    return StoredMessage(number, conversation, parent, Role(role), text, State(state), created, made)
+    made = GenerationRecord(
+        model, precision, given, prompt, completion, cached, prefill_s, decode_s, turn_ids
+    )
+    return StoredMessage(number, conversation, parent, Role(role), text, MessageState(state), created, made)
 
 
 @_checked
@@ -98,19 +106,19 @@ def conversation_of(row: tuple[Any, ...]) -> StoredConversation:
         leaf,
         count,
         model,
-        _setting_of(setting),
+        _settings_of(setting),
     )
 
 
-def setting_text(setting: Setting) -> str:
+def settings_text(setting: SavedSettings) -> str:
     """Return the settings of a conversation as JSON."""
     return json.dumps(dataclasses.asdict(setting), ensure_ascii=False)
 
 
-def _setting_of(text: str) -> Setting:
+def _settings_of(text: str) -> SavedSettings:
     known = {"summaries": []} | json.loads(text)
     summaries = tuple((int(through), str(said)) for through, said in known.pop("summaries"))
-    setting = Setting(**known, summaries=summaries)
+    setting = SavedSettings(**known, summaries=summaries)
     if not isinstance(setting.user, str) or not isinstance(setting.note, str):
         raise TypeError("a name or a note is no text")
     return replace(setting, note_depth=int(setting.note_depth))

@@ -12,23 +12,29 @@ from pathlib import Path
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.database import connect, explained, transaction
-from hermes_cli.store.locks import CLAIMS, Claims, presence, release
-from hermes_cli.store.queries import Reader
-from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
+from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks, presence, release
+from hermes_cli.store.queries import Queries
+from hermes_cli.store.records import (
+    GenerationRecord,
+    MessageState,
+    SavedSettings,
+    StoredConversation,
+    StoredMessage,
+)
 from hermes_cli.store.rows import (
     ADD_MESSAGE,
     CONVERSATION,
     MESSAGE,
     conversation_of,
-    made_row,
+    generation_row,
     opening_text,
-    setting_text,
+    settings_text,
 )
 
 TITLE_LENGTH = 60
 
 
-class Store(Reader):
+class Store(Queries):
     """A database of conversations. Several processes may have the same file open.
 
     Without a file, the database is in memory, and its conversations leave nothing on the disk.
@@ -36,7 +42,7 @@ class Store(Reader):
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
-        self.claims = Claims(file.with_name(CLAIMS) if file else None)
+        self.locks = ConversationLocks(file.with_name(LOCKS_FOLDER) if file else None)
         self._presence = presence(file) if file else None
         try:
             self._connection = connect(file)
@@ -47,7 +53,7 @@ class Store(Reader):
     def close(self) -> None:
         """Close the file and release all claims. A second call has no effect."""
         self._connection.close()
-        self.claims.release()
+        self.locks.release()
         self._leave()
 
     def _leave(self) -> None:
@@ -70,7 +76,7 @@ class Store(Reader):
         greetings: Sequence[Message] = (),
         shown: int = 0,
         *,
-        setting: Setting | None = None,
+        setting: SavedSettings | None = None,
     ) -> tuple[int, list[int]]:
         """Create and claim a conversation with its first turns. Return its id and the ids of its path.
 
@@ -79,17 +85,19 @@ class Store(Reader):
         """
         with transaction(self._connection, self.file) as database:
             number = self._begin(database, opening, persona)
-            self.claims.take(number)
+            self.locks.take(number)
             roots = [
-                self._add(database, (number, None, one.role, one.text, State.COMPLETE), Made())
+                self._add(
+                    database, (number, None, one.role, one.text, MessageState.COMPLETE), GenerationRecord()
+                )
                 for one in greetings
             ]
             path = roots[shown : shown + 1]
             for turn in turns:
-                row = (number, path[-1] if path else None, turn.role, turn.text, State.COMPLETE)
-                path.append(self._add(database, row, Made()))
+                row = (number, path[-1] if path else None, turn.role, turn.text, MessageState.COMPLETE)
+                path.append(self._add(database, row, GenerationRecord()))
             query = "UPDATE conversations SET setting = ? WHERE id = ?"
-            database.execute(query, (setting_text(setting or Setting()), number))
+            database.execute(query, (settings_text(setting or SavedSettings()), number))
             return number, path
 
     @staticmethod
@@ -106,8 +114,8 @@ class Store(Reader):
         conversation: int,
         parent: int | None,
         message: Message,
-        state: State = State.COMPLETE,
-        made: Made | None = None,
+        state: MessageState = MessageState.COMPLETE,
+        made: GenerationRecord | None = None,
     ) -> int:
         """Add a message under `parent`, make it the last visible one, and return its id.
 
@@ -117,12 +125,16 @@ class Store(Reader):
             if parent is not None:
                 self._require(database, conversation, parent)
             row = (conversation, parent, message.role, message.text, state)
-            return self._add(database, row, made or Made())
+            return self._add(database, row, made or GenerationRecord())
 
     @staticmethod
-    def _add(database: sqlite3.Connection, row: tuple[int, int | None, Role, str, State], made: Made) -> int:
+    def _add(
+        database: sqlite3.Connection,
+        row: tuple[int, int | None, Role, str, MessageState],
+        made: GenerationRecord,
+    ) -> int:
         now, (conversation, _, role, text, _) = time.time(), row
-        number = int(database.execute(ADD_MESSAGE, (*row, now, *made_row(made))).lastrowid or 0)
+        number = int(database.execute(ADD_MESSAGE, (*row, now, *generation_row(made))).lastrowid or 0)
         database.execute(
             "UPDATE conversations SET leaf = ?, updated = ?, "
             "title = CASE WHEN title = '' AND ? = 'user' THEN ? ELSE title END WHERE id = ?",
@@ -135,14 +147,14 @@ class Store(Reader):
         with transaction(self._connection, self.file) as database:
             _one(database.execute("UPDATE messages SET text = ? WHERE id = ?", (text, message)))
 
-    def end(self, message: int, text: str, state: State, made: Made) -> None:
+    def end(self, message: int, text: str, state: MessageState, made: GenerationRecord) -> None:
         """Save the final text of an answer, its state, and how it was generated."""
         names = ", ".join(f"{name} = ?" for name in MESSAGE.split(", ")[7:])
         with transaction(self._connection, self.file) as database:
             _one(
                 database.execute(
                     f"UPDATE messages SET text = ?, state = ?, {names} WHERE id = ?",  # noqa: S608 - constants
-                    (text, state, *made_row(made), message),
+                    (text, state, *generation_row(made), message),
                 )
             )
             database.execute(
@@ -165,11 +177,11 @@ class Store(Reader):
             query = "UPDATE conversations SET opening = ? WHERE id = ?"
             _one(database.execute(query, (opening_text(opening), conversation)))
 
-    def set_setting(self, conversation: int, setting: Setting) -> None:
+    def set_setting(self, conversation: int, setting: SavedSettings) -> None:
         """Save the settings of a conversation."""
         with transaction(self._connection, self.file) as database:
             query = "UPDATE conversations SET setting = ? WHERE id = ?"
-            _one(database.execute(query, (setting_text(setting), conversation)))
+            _one(database.execute(query, (settings_text(setting), conversation)))
 
     def rename(self, conversation: int, title: str) -> None:
         """Give a conversation a title chosen by the user."""
@@ -220,7 +232,7 @@ class Store(Reader):
             query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - only constants
             setting = conversation_of(database.execute(query, (number,)).fetchone()).setting
             through = tuple((ids[one], text) for one, text in setting.summaries if one in ids)
-            kept = setting_text(replace(setting, summaries=through))
+            kept = settings_text(replace(setting, summaries=through))
             query = "UPDATE conversations SET leaf = ?, setting = ? WHERE id = ?"
             database.execute(query, (parent, kept, number))
             return number
@@ -248,11 +260,11 @@ class Store(Reader):
         )
         number, ids = int(cursor.lastrowid or 0), dict[int | None, int | None]({None: None})
         for one in messages:
-            state = State.STOPPED if one.state is State.PARTIAL else one.state
+            state = MessageState.STOPPED if one.state is MessageState.PARTIAL else one.state
             row = (number, ids[one.parent], one.role, one.text, state, one.created or now)
-            ids[one.id] = database.execute(ADD_MESSAGE, (*row, *made_row(one.made))).lastrowid
+            ids[one.id] = database.execute(ADD_MESSAGE, (*row, *generation_row(one.made))).lastrowid
         through = tuple((ids[one] or 0, text) for one, text in conversation.setting.summaries if one in ids)
-        setting = setting_text(replace(conversation.setting, summaries=through))
+        setting = settings_text(replace(conversation.setting, summaries=through))
         query = "UPDATE conversations SET leaf = ?, setting = ? WHERE id = ?"
         database.execute(query, (ids[conversation.leaf], setting, number))
         return number
@@ -262,7 +274,7 @@ class Store(Reader):
         with transaction(self._connection, self.file) as database:
             cursor = database.execute(
                 "UPDATE messages SET state = ? WHERE conversation = ? AND state = ?",
-                (State.STOPPED, conversation, State.PARTIAL),
+                (MessageState.STOPPED, conversation, MessageState.PARTIAL),
             )
             return cursor.rowcount
 

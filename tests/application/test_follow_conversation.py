@@ -9,12 +9,14 @@ from hermes_cli.application.follow_conversation import Follower, follow, whole
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.messages import Message, Role
 from hermes_cli.screen.terminal import Terminal
-from hermes_cli.store.records import Made, State, StoredMessage
+from hermes_cli.store.records import GenerationRecord, MessageState, StoredMessage
 from hermes_cli.store.store import Store
 from tests.database import OpenStore
 
 
-def said(number: int, text: str, state: State = State.COMPLETE, role: Role = Role.ASSISTANT) -> StoredMessage:
+def said(
+    number: int, text: str, state: MessageState = MessageState.COMPLETE, role: Role = Role.ASSISTANT
+) -> StoredMessage:
     """Return a stored message."""
     return StoredMessage(number, 1, number - 1 or None, role, text, state, 0.0)
 
@@ -27,9 +29,9 @@ def test_a_growing_answer_is_printed_once() -> None:
     follower = Follower()
     seen = [
         follower.update([QUESTION]),
-        follower.update([QUESTION, said(2, "One", State.PARTIAL)]),
-        follower.update([QUESTION, said(2, "One", State.PARTIAL)]),
-        follower.update([QUESTION, said(2, "One two", State.PARTIAL)]),
+        follower.update([QUESTION, said(2, "One", MessageState.PARTIAL)]),
+        follower.update([QUESTION, said(2, "One", MessageState.PARTIAL)]),
+        follower.update([QUESTION, said(2, "One two", MessageState.PARTIAL)]),
         follower.update([QUESTION, said(2, "One two three")]),
         follower.update([QUESTION, said(2, "One two three")]),
     ]
@@ -41,14 +43,14 @@ def test_another_branch_is_printed_from_where_it_leaves() -> None:
     follower = Follower()
     follower.update([QUESTION, said(2, "first")])
     assert follower.update([QUESTION, said(3, "second")]) == "[assistant]\nsecond\n\n"
-    assert follower.update([QUESTION, said(4, "thi", State.PARTIAL)]) == "[assistant (partial)]\nthi"
+    assert follower.update([QUESTION, said(4, "thi", MessageState.PARTIAL)]) == "[assistant (partial)]\nthi"
     assert follower.update([QUESTION, said(5, "x")]) == "\n\n[assistant]\nx\n\n"
     assert follower.update([]) == ""
 
 
 def test_the_whole_ends_with_an_empty_line() -> None:
     """The text of a whole conversation ends with an empty line, even if the answer is partial."""
-    assert whole([QUESTION, said(2, "half", State.PARTIAL)]).endswith("half\n\n")
+    assert whole([QUESTION, said(2, "half", MessageState.PARTIAL)]).endswith("half\n\n")
     assert whole([]) == ""
 
 
@@ -57,15 +59,15 @@ def test_it_ends_when_the_other_window_leaves(tmp_path: Path, open_store: OpenSt
     file = tmp_path / "conversations.db"
     writer, out, err = open_store(file), io.BytesIO(), io.StringIO()
     number = writer.begin([], "")
-    assert writer.claims.take(number)
+    assert writer.locks.take(number)
     asked = writer.add(number, None, Message(Role.USER, "q"))
-    answer = writer.add(number, asked, Message(Role.ASSISTANT, "be"), State.PARTIAL)
+    answer = writer.add(number, asked, Message(Role.ASSISTANT, "be"), MessageState.PARTIAL)
     runtime = Runtime(Terminal(io.BytesIO(), out, err, False, False, False), {})  # noqa: FBT003 - see tests/run_hermes.py
     thread = threading.Thread(target=read, args=(runtime, file, number))
     thread.start()
     time.sleep(0.5)
-    writer.end(answer, "begun and ended", State.COMPLETE, Made())
-    writer.claims.release()
+    writer.end(answer, "begun and ended", MessageState.COMPLETE, GenerationRecord())
+    writer.locks.release()
     thread.join(20)
     assert not thread.is_alive()
     assert out.getvalue() == b"[user]\nq\n\n[assistant (partial)]\nbegun and ended\n\n"

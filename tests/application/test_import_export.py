@@ -34,7 +34,7 @@ def titles(env: Env) -> list[str]:
 
 
 @pytest.mark.parametrize("known", registry.FORMATS, ids=lambda known: known.name)
-def test_out_and_in_again(told: Env, tmp_path: Path, known: registry.Format) -> None:
+def test_out_and_in_again(told: Env, tmp_path: Path, known: registry.ConversationFormat) -> None:
     """In every format an exported conversation is a private file that can be imported again."""
     file = tmp_path / f"chat{known.ending}"
     result = hermes("sessions", "export", "first", "-o", str(file), env=told)
@@ -84,7 +84,7 @@ def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("known", registry.FORMATS, ids=lambda known: known.name)
 def test_a_character_with_examples_and_a_greeting_moves(
-    home: Env, tmp_path: Path, known: registry.Format
+    home: Env, tmp_path: Path, known: registry.ConversationFormat
 ) -> None:
     """After export and import in any format, a character has the same prompt, examples included."""
     file, model = tmp_path / f"ed{known.ending}", script(tmp_path, {"text": "Hm."}, {"text": "Ha."})

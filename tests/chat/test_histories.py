@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
@@ -90,7 +90,7 @@ class History:
 
     def __init__(self, opening: str) -> None:
         self.engine, self.store = Fickle(), Store()
-        self.session = Session(self.engine, opened(opening), Sourced(), Keeper(self.store, self.failed))
+        self.session = Session(self.engine, opened(opening), Sourced(), Recorder(self.store, self.failed))
         self.asked = count(1)
 
     def failed(self, error: Exception) -> None:
@@ -112,7 +112,7 @@ class History:
 
     def _moves(self, number: int) -> dict[str, Callable[[], Iterator[Chunk] | None]]:
         session, new = self.session, f"question {next(self.asked)}"
-        path = session.keeper.path
+        path = session.recorder.path
 
         def edit() -> Iterator[Chunk]:
             return session.edit(branches.asked_at(session, 1 + number % 3), new, Cancel())
@@ -122,7 +122,7 @@ class History:
             branches.swipe(session, number % count)
 
         def go() -> None:
-            tree = self.store.tree(session.keeper.conversation or 0)
+            tree = self.store.tree(session.recorder.conversation or 0)
             branches.go_to(session, tree[number % len(tree)].id if tree else 1)
 
         def resume() -> None:
@@ -153,18 +153,18 @@ class History:
         return [message.text for message in self.session.conversation.messages[self.session.root :]]
 
     def check(self) -> None:
-        """Check that screen, keeper and store agree, and that no text is stored twice."""
-        keeper = self.session.keeper
-        if keeper.conversation is None:
+        """Check that screen, recorder and store agree, and that no text is stored twice."""
+        recorder = self.session.recorder
+        if recorder.conversation is None:
             greetings = self.session.opening.greetings
-            assert self.visible == list(greetings[keeper.greeting : keeper.greeting + 1])
+            assert self.visible == list(greetings[recorder.greeting : recorder.greeting + 1])
             return
-        kept = self.store.path(keeper.path[-1] if keeper.path else None)
+        kept = self.store.path(recorder.path[-1] if recorder.path else None)
         assert [message.text for message in kept] == self.visible
-        assert [message.id for message in kept] == keeper.path
-        found = self.store.conversation(keeper.conversation)
+        assert [message.id for message in kept] == recorder.path
+        found = self.store.conversation(recorder.conversation)
         assert found is not None
-        assert found.leaf == (keeper.path[-1] if keeper.path else None)
+        assert found.leaf == (recorder.path[-1] if recorder.path else None)
         tree = self.store.tree(found.id)
         said = [message.text for message in tree if message.text]  # empty answers may repeat
         assert len(set(said)) == len(said)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.chat.lore import ALWAYS, STILL, Lore
+from hermes_cli.chat.lore import ALWAYS, STILL, LoreMatcher
 from hermes_cli.messages import Message, Role
-from hermes_cli.personas import Entry, Lorebook, Macros
+from hermes_cli.personas import Lorebook, LoreEntry, Macros
 from hermes_cli.personas.lorebook import Logic
 
 MACROS = Macros("Ed", "Ann", 7)
@@ -19,9 +19,9 @@ def turns(*texts: str) -> list[Message]:
     return [Message(roles[(len(texts) - 1 - n) % 2], text) for n, text in enumerate(texts)]
 
 
-def fired(*entries: Entry, said: tuple[str, ...], **book: Any) -> dict[int, str]:
+def fired(*entries: LoreEntry, said: tuple[str, ...], **book: Any) -> dict[int, str]:
     """Return the entries that fire at the last turn if none has fired before."""
-    return Lore([Lorebook(tuple(entries), **book)], MACROS).fires(turns(*said), {})
+    return LoreMatcher([Lorebook(tuple(entries), **book)], MACROS).fires(turns(*said), {})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def fired(*entries: Entry, said: tuple[str, ...], **book: Any) -> dict[int, str]
 )
 def test_a_key_comes_up(key: str, text: str, options: dict[str, Any], fires: bool) -> None:  # noqa: FBT001 - a row
     """A key fires on its text, by case, whole words, regex and flags as listed."""
-    found = fired(Entry("x", (key,), **options), said=(text,))
+    found = fired(LoreEntry("x", (key,), **options), said=(text,))
     assert found == ({0: key} if fires else {})
 
 
@@ -64,7 +64,7 @@ def test_a_key_comes_up(key: str, text: str, options: dict[str, Any], fires: boo
 )
 def test_secondary_keys_have_their_four_logics(logic: Logic, both: bool, one: bool, none: bool) -> None:  # noqa: FBT001
     """The four logics fire as listed, and only together with a primary key."""
-    entry = Entry("x", ("king",), secondary=("north", "south"), logic=logic)
+    entry = LoreEntry("x", ("king",), secondary=("north", "south"), logic=logic)
     said = ("king north south", "king north", "king")
     assert [bool(fired(entry, said=(text,))) for text in said] == [both, one, none]
     assert not fired(entry, said=("north south",))
@@ -72,36 +72,38 @@ def test_secondary_keys_have_their_four_logics(logic: Logic, both: bool, one: bo
 
 def test_the_scan_depth_is_how_far_back_a_word_may_be() -> None:
     """A key fires only if it is in the last `scan_depth` turns; an entry's own depth overrides the book's."""
-    entry, said = Entry("x", ("dragon",)), ("dragon", "b", "c", "d")
+    entry, said = LoreEntry("x", ("dragon",)), ("dragon", "b", "c", "d")
     assert not fired(entry, said=said)
     assert fired(entry, said=said, scan_depth=4)
     assert fired(entry, said=said[:3], scan_depth=3)
-    assert not fired(Entry("x", ("dragon",), scan_depth=1), said=said, scan_depth=4)
+    assert not fired(LoreEntry("x", ("dragon",), scan_depth=1), said=said, scan_depth=4)
     assert not fired(entry, said=("dragon",), scan_depth=0)
 
 
 def test_what_is_told_can_fire_more() -> None:
     """With recursion the text of a fired entry fires others, as their flags allow."""
     chain = (
-        Entry("the tower holds a relic", ("king",), name="King"),
-        Entry("the relic is cursed by the king", ("relic",), name="Relic"),
-        Entry("curses", ("cursed",), recursable=False),
-        Entry("only so", ("cursed",), only_recursion=True, recurses=False),
+        LoreEntry("the tower holds a relic", ("king",), name="King"),
+        LoreEntry("the relic is cursed by the king", ("relic",), name="Relic"),
+        LoreEntry("curses", ("cursed",), recursable=False),
+        LoreEntry("only so", ("cursed",), only_recursion=True, recurses=False),
     )
     words = fired(*chain, said=("the king",), recursive=True)
     assert words == {0: "king", 1: "relic, in King", 3: "cursed, in Relic"}
     assert fired(*chain, said=("the king",)) == {0: "king"}
     assert fired(chain[3], said=("cursed",), recursive=True) == {}
-    silent = Entry("the relic", ("king",), recurses=False)
+    silent = LoreEntry("the relic", ("king",), recurses=False)
     assert fired(silent, chain[1], said=("the king",), recursive=True) == {0: "king"}
 
 
 def test_disabled_and_constant_entries() -> None:
     """A disabled entry never fires; a constant one is always in, from its delay on."""
-    lore = Lore([Lorebook((Entry("x", ("a",), enabled=False), Entry("y", constant=True)))], MACROS)
+    lore = LoreMatcher(
+        [Lorebook((LoreEntry("x", ("a",), enabled=False), LoreEntry("y", constant=True)))], MACROS
+    )
     assert lore.fires(turns("a"), {}) == {}
     assert lore.always() == [1]
-    rare = Lore([Lorebook((Entry("y", constant=True, delay=3),))], MACROS)
+    rare = LoreMatcher([Lorebook((LoreEntry("y", constant=True, delay=3),))], MACROS)
     assert rare.always() == []
     assert rare.fires(turns("a"), {}) == {}
     assert rare.fires(turns("a", "b", "c"), {}) == {0: ALWAYS}
@@ -109,7 +111,7 @@ def test_disabled_and_constant_entries() -> None:
 
 def test_sticky_entries_stay_and_cooling_ones_rest() -> None:
     """A sticky entry fires for 2 more turns, then not for the 2 of its cooldown, then by its key again."""
-    lore = Lore([Lorebook((Entry("x", ("a",), sticky=2, cooldown=2),))], MACROS)
+    lore = LoreMatcher([Lorebook((LoreEntry("x", ("a",), sticky=2, cooldown=2),))], MACROS)
     at = {0: 1}
     assert lore.fires(turns("a", "b", "c"), at) == {0: STILL}
     assert lore.fires(turns("a", "b", "a", "a"), at) == {}
@@ -119,21 +121,21 @@ def test_sticky_entries_stay_and_cooling_ones_rest() -> None:
 
 def test_chance_is_the_same_chance_again() -> None:
     """An entry with a chance of 30 % fires in the same turns in both runs, and in 20 % to 40 % of them."""
-    lore = Lore([Lorebook((Entry("x", ("a",), probability=30),))], MACROS)
+    lore = LoreMatcher([Lorebook((LoreEntry("x", ("a",), probability=30),))], MACROS)
     runs = [[bool(lore.fires(turns(*"a" * n), {})) for n in range(1, 301)] for _ in range(2)]
     assert runs[0] == runs[1]
     assert 60 < sum(runs[0]) < 120
-    assert not fired(Entry("x", ("a",), probability=0), said=("a",))
+    assert not fired(LoreEntry("x", ("a",), probability=0), said=("a",))
 
 
 @pytest.mark.parametrize("key", ["/(a+)+$/", "/(?:a|a)*b/", "/(a|aa)+!/"])
 def test_a_regex_that_hangs_is_given_up_once(key: str) -> None:
     """A regex that takes longer than 50 ms is reported and not tried again; the entry's other key fires."""
-    lore = Lore(
+    lore = LoreMatcher(
         [
             Lorebook(
                 (
-                    Entry(
+                    LoreEntry(
                         "x",
                         (key, "b"),
                     ),
@@ -154,21 +156,23 @@ def test_a_regex_that_hangs_is_given_up_once(key: str) -> None:
 )
 def test_what_is_no_regex_is_told_and_fires_nothing(key: str) -> None:
     """A key that is not a valid regex is reported and skipped; the entry's other key fires."""
-    lore = Lore([Lorebook((Entry("x", (key, "word")),))], MACROS)
+    lore = LoreMatcher([Lorebook((LoreEntry("x", (key, "word")),))], MACROS)
     assert lore.fires(turns("a word"), {}) == {0: "word"}
     assert list(lore.broken) == [key]
 
 
 def test_macros_in_an_entry_are_filled_in() -> None:
     """Macros in an entry's text are filled in."""
-    lore = Lore([Lorebook((Entry("{{char}} knows {{user}}.", ("a",)),))], MACROS)
+    lore = LoreMatcher([Lorebook((LoreEntry("{{char}} knows {{user}}.", ("a",)),))], MACROS)
     assert lore.text(0, 1) == "Ed knows Ann."
 
 
 def test_many_slow_keys_are_given_up_together() -> None:
     """400 slow regexes are given up within 3 s in all, and a plain key still fires."""
     keys = tuple(f"/(a+)+{n}$/" for n in range(400))
-    lore = Lore([Lorebook((*(Entry("x", (key,)) for key in keys), Entry("y", ("/q.ick/", "plain"))))], MACROS)
+    lore = LoreMatcher(
+        [Lorebook((*(LoreEntry("x", (key,)) for key in keys), LoreEntry("y", ("/q.ick/", "plain"))))], MACROS
+    )
     lore.fires(turns("quick"), {})
     began = time.monotonic()
     for _ in range(3):
@@ -179,15 +183,15 @@ def test_many_slow_keys_are_given_up_together() -> None:
 
 def test_what_is_always_told_fires_more() -> None:
     """With recursion the text of a constant entry fires others."""
-    first = Entry("Dragons live in the north.", constant=True, name="World")
-    found = fired(first, Entry("x", ("dragon",)), said=("hello",), recursive=True)
+    first = LoreEntry("Dragons live in the north.", constant=True, name="World")
+    found = fired(first, LoreEntry("x", ("dragon",)), said=("hello",), recursive=True)
     assert found == {1: "dragon, in World"}
 
 
 def test_a_thousand_entries_that_lead_to_each_other_take_no_time() -> None:
     """A recursive scan of 2,000 entries, of which 1,000 fire, takes less than 3 s of CPU time."""
-    entries = [Entry(f"town{n} " * 5, ("start",)) for n in range(1000)]
-    entries += [Entry("x", (f"village{n}",)) for n in range(1000)]
+    entries = [LoreEntry(f"town{n} " * 5, ("start",)) for n in range(1000)]
+    entries += [LoreEntry("x", (f"village{n}",)) for n in range(1000)]
     began = time.process_time()
     assert len(fired(*entries, said=("start",), recursive=True)) == 1000
     assert time.process_time() - began < 3

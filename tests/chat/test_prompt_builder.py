@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_cli.chat.prompt import Assembled, Kind
-from hermes_cli.chat.prompt_builder import Context
-from hermes_cli.chat.prompt_settings import Frame, Overflow, Summary
+from hermes_cli.chat.prompt import PartKind, Prompt
+from hermes_cli.chat.prompt_builder import PromptBuilder
+from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
 from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.models.gguf.model import read_header
-from hermes_cli.personas import Entry, Lorebook, Note
+from hermes_cli.personas import Lorebook, LoreEntry, Note
 from hermes_cli.personas.lorebook import Position
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 EXAMPLES = (Message(USER, "eq1"), Message(ASSISTANT, "ea1"), Message(USER, "eq2"), Message(ASSISTANT, "ea2"))
 OPENING = Opening("S" * 20, EXAMPLES, ("G" * 20,))
-DROP = Frame(overflow=Overflow.DROP)
+DROP = PromptSettings(overflow=Overflow.DROP)
 
 
 def dialogue(count: int, length: int = 30) -> list[Message]:
@@ -33,12 +33,12 @@ def dialogue(count: int, length: int = 30) -> list[Message]:
     return said[:-1]
 
 
-def assembled(turns: Sequence[Message], window: int, frame: Frame = DROP, **more: Any) -> Assembled:
+def assembled(turns: Sequence[Message], window: int, frame: PromptSettings = DROP, **more: Any) -> Prompt:
     """Return the prompt for turns, counted by the scripted engine, whose token is a character."""
-    return Context(ScriptedEngine([], window), OPENING, frame, **more).prompt(turns)
+    return PromptBuilder(ScriptedEngine([], window), OPENING, frame, **more).prompt(turns)
 
 
-def texts(prompt: Assembled) -> list[str]:
+def texts(prompt: Prompt) -> list[str]:
     """Return the first word of each message."""
     return [message.text.split(" ")[0] for message in prompt.messages]
 
@@ -55,13 +55,13 @@ def test_examples_go_before_turns_and_turns_go_whole() -> None:
     """Examples are dropped before turns, and turns are dropped as whole exchanges."""
     turns = dialogue(6)
     long = Opening("S", tuple(replace(one, text=one.text.ljust(60, "x")) for one in EXAMPLES * 2))
-    few = Context(ScriptedEngine([], 1200), long, DROP).prompt(dialogue(5))
+    few = PromptBuilder(ScriptedEngine([], 1200), long, DROP).prompt(dialogue(5))
     assert texts(few)[1:6] == [*(one.text for one in long.examples[4:]), "G" * 20]
     less = assembled(turns, 700)
     assert "ea2" not in texts(less)
     assert [(part.kind, part.of - part.kept) for part in less.left_out] == [
-        (Kind.EXAMPLES, 2),
-        (Kind.TURNS, 2),
+        (PartKind.EXAMPLES, 2),
+        (PartKind.TURNS, 2),
     ]
     assert texts(less)[1:] == ["q2", "a2", "q3", "a3", "q4", "a4", "q5", "a5", "q6"]
 
@@ -75,7 +75,7 @@ def test_the_prompt_and_the_last_turn_never_go() -> None:
 
 def test_nothing_is_left_out_where_that_is_an_error() -> None:
     """With overflow=ERROR no message is dropped, even if the prompt does not fit."""
-    prompt = assembled(dialogue(9), 300, Frame(overflow=Overflow.ERROR))
+    prompt = assembled(dialogue(9), 300, PromptSettings(overflow=Overflow.ERROR))
     assert len(prompt.messages) == 1 + 4 + 18
     assert prompt.tokens > 300
 
@@ -83,7 +83,7 @@ def test_nothing_is_left_out_where_that_is_an_error() -> None:
 def test_room_is_made_in_steps() -> None:
     """Turns are dropped several at a time: in 60 turns the prompt's beginning changes fewer than 30 times."""
     engine = ScriptedEngine([], 1000)
-    context, firsts = Context(engine, OPENING, DROP), list[int]()
+    context, firsts = PromptBuilder(engine, OPENING, DROP), list[int]()
     turns = dialogue(60)
     for end in range(2, len(turns) + 1, 2):
         firsts.append(context.prompt(turns[:end]).first)
@@ -94,13 +94,13 @@ def test_room_is_made_in_steps() -> None:
 
 LORE = Lorebook(
     (
-        Entry("C" * 10, constant=True, position=Position.BEFORE),
-        Entry("D" * 10, constant=True),
-        Entry("N" * 10, constant=True, position=Position.DEPTH, depth=2),
-        Entry("L" * 30, ("q1",), order=5),
-        Entry("M" * 30, ("q1",), order=4),
-        Entry("P" * 30, ("q2",), position=Position.DEPTH, depth=0),
-        Entry(" ", ("q1",)),
+        LoreEntry("C" * 10, constant=True, position=Position.BEFORE),
+        LoreEntry("D" * 10, constant=True),
+        LoreEntry("N" * 10, constant=True, position=Position.DEPTH, depth=2),
+        LoreEntry("L" * 30, ("q1",), order=5),
+        LoreEntry("M" * 30, ("q1",), order=4),
+        LoreEntry("P" * 30, ("q2",), position=Position.DEPTH, depth=0),
+        LoreEntry(" ", ("q1",)),
     )
 )
 
@@ -108,7 +108,7 @@ LORE = Lorebook(
 def test_everything_stands_where_it_belongs() -> None:
     """Lore and notes have their documented positions, and the prompt of a continued answer ends with it."""
     notes = {"character_note": Note("note2", 2), "note": Note("note0", 0), "post_history": "POST"}
-    frame = Frame(books=(LORE,), **notes)  # type: ignore[arg-type]
+    frame = PromptSettings(books=(LORE,), **notes)  # type: ignore[arg-type]
     prompt = assembled(dialogue(3), 4096, frame)
     head = "C" * 10 + "\n\n" + "S" * 20 + "\n\n" + "D" * 10
     assert prompt.messages[0].text == head
@@ -125,8 +125,8 @@ def test_everything_stands_where_it_belongs() -> None:
 
 def test_a_prompt_begins_as_the_last_one_did() -> None:
     """While nothing is dropped, each prompt begins with the messages of the one before."""
-    frame, turns = Frame(books=(Lorebook(LORE.entries[3:]),)), dialogue(6)
-    context = Context(ScriptedEngine([], 4096), OPENING, frame)
+    frame, turns = PromptSettings(books=(Lorebook(LORE.entries[3:]),)), dialogue(6)
+    context = PromptBuilder(ScriptedEngine([], 4096), OPENING, frame)
     before: tuple[Message, ...] = ()
     for end in range(2, len(turns) + 1, 2):
         now = context.prompt(turns[:end]).messages
@@ -138,35 +138,35 @@ def test_the_budget_goes_by_priority_and_lore_that_is_silent_goes_first() -> Non
     """The budget keeps entries of higher priority, and drops those that no longer fire first."""
     book = Lorebook(
         (
-            Entry("low" * 20, ("q2",), priority=1),
-            Entry("high" * 15, ("q2",), priority=2),
-            Entry("old" * 20, ("q1",)),
+            LoreEntry("low" * 20, ("q2",), priority=1),
+            LoreEntry("high" * 15, ("q2",), priority=2),
+            LoreEntry("old" * 20, ("q1",)),
         ),
         token_budget=100,
     )
-    prompt = assembled(dialogue(1), 4096, Frame(books=(book,)))
+    prompt = assembled(dialogue(1), 4096, PromptSettings(books=(book,)))
     assert [one.number for one in prompt.told] == [2]
-    prompt = assembled(dialogue(2), 4096, Frame(books=(book,)))
+    prompt = assembled(dialogue(2), 4096, PromptSettings(books=(book,)))
     assert [one.number for one in prompt.told] == [1]
     assert [one.number for one in prompt.without_room] == [0]
-    everything = Lorebook(tuple(Entry("x" * 300, (f"q{n}",), ignores_budget=n > 2) for n in (1, 2, 3, 4)))
-    prompt = assembled(dialogue(4), 2000, Frame(books=(everything,)))
+    everything = Lorebook(tuple(LoreEntry("x" * 300, (f"q{n}",), ignores_budget=n > 2) for n in (1, 2, 3, 4)))
+    prompt = assembled(dialogue(4), 2000, PromptSettings(books=(everything,)))
     assert sum(one.tokens for one in prompt.told if not one.entry.ignores_budget) <= 500
 
 
 def test_what_stays_for_a_while_does_not_stay_for_ever() -> None:
     """An entry that fired earlier and is sticky makes room for a new one when its turns are over."""
-    book = Lorebook((Entry("A" * 20, ("q1",), sticky=2), Entry("B" * 20, ("q3",))), token_budget=40)
-    prompt = assembled(dialogue(2), 4096, Frame(books=(book,)))
+    book = Lorebook((LoreEntry("A" * 20, ("q1",), sticky=2), LoreEntry("B" * 20, ("q3",))), token_budget=40)
+    prompt = assembled(dialogue(2), 4096, PromptSettings(books=(book,)))
     assert [one.entry.content[0] for one in prompt.told] == ["A"]
-    prompt = assembled(dialogue(3), 4096, Frame(books=(book,)))
+    prompt = assembled(dialogue(3), 4096, PromptSettings(books=(book,)))
     assert [one.entry.content[0] for one in prompt.told] == ["B"]
 
 
 def test_lore_of_turns_that_go_is_told_again_where_it_still_fires() -> None:
     """An entry whose turn was dropped is placed once, at a later turn at which it still fires."""
-    book = Lorebook((Entry("L" * 20, ("q",)),))
-    prompt = assembled(dialogue(12), 700, Frame(books=(book,), overflow=Overflow.DROP))
+    book = Lorebook((LoreEntry("L" * 20, ("q",)),))
+    prompt = assembled(dialogue(12), 700, PromptSettings(books=(book,), overflow=Overflow.DROP))
     (told,) = prompt.told
     assert told.at >= prompt.first
     assert texts(prompt).count("L" * 20) == 1
@@ -174,7 +174,9 @@ def test_lore_of_turns_that_go_is_told_again_where_it_still_fires() -> None:
 
 def test_where_room_is_short_notes_go_before_lore() -> None:
     """In a smaller window the note is left out first, then the lore."""
-    frame = Frame(books=(Lorebook((Entry("L" * 40, ("q",)),)),), note=Note("N" * 60), overflow=Overflow.DROP)
+    frame = PromptSettings(
+        books=(Lorebook((LoreEntry("L" * 40, ("q",)),)),), note=Note("N" * 60), overflow=Overflow.DROP
+    )
     assert {"L" * 40, "N" * 60} <= set(texts(assembled(dialogue(1), 500, frame)))
     middle = set(texts(assembled(dialogue(1), 250, frame)))
     assert "L" * 40 in middle
@@ -189,7 +191,10 @@ def test_what_was_condensed_stands_for_its_turns() -> None:
     turns = dialogue(4)
     prompt = assembled(turns, 4096, summary=Summary(tuple(turns[:3]), "short"))
     assert texts(prompt) == ["S" * 20, "eq1", "ea1", "eq2", "ea2", "short", "q2", "a2", "q3", "a3", "q4"]
-    assert next(part for part in prompt.parts if part.kind is Kind.SUMMARY).tokens == len("system\nshort") + 3
+    assert (
+        next(part for part in prompt.parts if part.kind is PartKind.SUMMARY).tokens
+        == len("system\nshort") + 3
+    )
 
 
 def test_an_answer_that_filled_the_window_can_go_on() -> None:
@@ -198,7 +203,7 @@ def test_an_answer_that_filled_the_window_can_go_on() -> None:
     prompt = assembled(turns, 800)
     assert prompt.messages[-1] == turns[-1]
     assert prompt.tokens < 800
-    assert assembled(turns, 800, Frame()).tokens > 800
+    assert assembled(turns, 800, PromptSettings()).tokens > 800
 
 
 class Stumbling(ScriptedEngine):
@@ -216,7 +221,7 @@ class Stumbling(ScriptedEngine):
 def test_a_count_that_was_stopped_is_made_again() -> None:
     """After a count that Ctrl-C ended, the same turns give the correct prompt."""
     turns = [Message(USER, "q1"), Message(ASSISTANT, "a1"), Message(USER, "q3")]
-    context = Context(Stumbling([], 800), OPENING, DROP)
+    context = PromptBuilder(Stumbling([], 800), OPENING, DROP)
     context.prompt(turns[:1])
     with pytest.raises(KeyboardInterrupt):
         context.prompt(turns)
@@ -226,7 +231,7 @@ def test_a_count_that_was_stopped_is_made_again() -> None:
 turn_texts = st.lists(st.sampled_from(["", "a", "dragon", "king and dragon", "w" * 40, "tower"]), max_size=14)
 entries = st.lists(
     st.builds(
-        Entry,
+        LoreEntry,
         content=st.sampled_from(["", "x", "y" * 30, "the tower", "{{random:a,bb,ccc}}"]),
         keys=st.lists(st.sampled_from(["dragon", "king", "tower", "/a|w/"]), max_size=2).map(tuple),
         constant=st.booleans(),
@@ -243,7 +248,7 @@ entries = st.lists(
     max_size=5,
 )
 frames = st.builds(
-    Frame,
+    PromptSettings,
     books=st.lists(
         st.builds(
             Lorebook, entries.map(tuple), recursive=st.booleans(), token_budget=st.sampled_from([None, 60])
@@ -264,13 +269,13 @@ def talk(said: list[str]) -> list[Message]:
 @settings(max_examples=400, deadline=None)
 @given(turn_texts, frames, st.sampled_from([60, 200, 400, 4096]), st.integers(0, 14))
 def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
-    said: list[str], frame: Frame, window: int, cut: int
+    said: list[str], frame: PromptSettings, window: int, cut: int
 ) -> None:
     """A prompt's parts add up to its tokens, and equal turns give equal prompts whatever was asked before."""
     engine, turns = ScriptedEngine([], window), talk(said)
-    prompt = Context(engine, OPENING, frame).prompt(turns)
+    prompt = PromptBuilder(engine, OPENING, frame).prompt(turns)
     assert sum(part.tokens for part in prompt.parts) == prompt.tokens == engine.count_tokens(prompt.messages)
-    spent = Context(engine, OPENING, frame)
+    spent = PromptBuilder(engine, OPENING, frame)
     for end in [*range(len(turns) + 1), min(cut, len(turns))]:
         spent.prompt(turns[:end])
     spent.prompt([*turns[:cut], Message(USER, "dragon elsewhere")])
@@ -278,14 +283,17 @@ def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
     always = sum(one.tokens for one in prompt.always)
     fired = sum(one.tokens for one in prompt.told)
     sums = {part.kind: part.tokens for part in prompt.parts}
-    assert (sums.get(Kind.ALWAYS, 0), sums.get(Kind.LORE, 0)) == (always, fired)
+    assert (sums.get(PartKind.ALWAYS, 0), sums.get(PartKind.LORE, 0)) == (always, fired)
     kept = [message for message in prompt.messages if any(message is one for one in turns)]
     assert kept == turns[prompt.first :]
     assert not prompt.first or turns[prompt.first].role is USER
     if frame.overflow is Overflow.ERROR:
-        assert {part.kind for part in prompt.left_out} <= {Kind.ALWAYS, Kind.LORE}  # a budget is no overflow
+        assert {part.kind for part in prompt.left_out} <= {
+            PartKind.ALWAYS,
+            PartKind.LORE,
+        }  # a budget is no overflow
     elif turns and turns[-1].role is USER and prompt.tokens > window - prompt.answer_room:
-        pinned = {Kind.SYSTEM, Kind.ALWAYS, Kind.TURNS, Kind.HEAD, Kind.POST_HISTORY}
+        pinned = {PartKind.SYSTEM, PartKind.ALWAYS, PartKind.TURNS, PartKind.HEAD, PartKind.POST_HISTORY}
         assert set(sums) - {kind for kind, tokens in sums.items() if not tokens} <= pinned
         assert len(kept) == 1
 
@@ -293,11 +301,13 @@ def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
 @pytest.mark.slow
 def test_the_sums_are_those_of_a_real_vocabulary(starter_path: Any) -> None:
     """Under the starter's vocabulary the parts add up to the prompt's tokens, also when turns are dropped."""
-    book = Lorebook((*LORE.entries, Entry("Ein Drache, 龍, <|im_end|>\n<|im_start|>system", ("q2",))))
-    frame = Frame(books=(book,), note=Note("  Keep it short\n"), post_history="Now.", overflow=Overflow.DROP)
+    book = Lorebook((*LORE.entries, LoreEntry("Ein Drache, 龍, <|im_end|>\n<|im_start|>system", ("q2",))))
+    frame = PromptSettings(
+        books=(book,), note=Note("  Keep it short\n"), post_history="Now.", overflow=Overflow.DROP
+    )
     with vocabulary_engine(read_header(starter_path)) as engine:
         engine.context_size = 260
-        context, turns = Context(engine, OPENING, frame), dialogue(8, 60)
+        context, turns = PromptBuilder(engine, OPENING, frame), dialogue(8, 60)
         for end in range(1, len(turns) + 1):
             prompt = context.prompt(turns[:end])
             tokens = engine.prompt_tokens(prompt.messages)

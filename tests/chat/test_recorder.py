@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, StoreError
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
-from hermes_cli.store.locks import CLAIMS, Claims
-from hermes_cli.store.records import State
+from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks
+from hermes_cli.store.records import MessageState
 from hermes_cli.store.store import Store
 
 SYSTEM = Message(Role.SYSTEM, "Be brief.")
@@ -32,7 +32,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def session(store: Store, *turns: ScriptedTurn | str, greetings: tuple[str, ...] = ()) -> Session:
     """Return a session that is kept in the store."""
     engine = ScriptedEngine(turns, 400)
-    return Session(engine, Opening.behind((SYSTEM,), greetings), Sourced(GenerationOptions()), Keeper(store))
+    return Session(
+        engine, Opening.behind((SYSTEM,), greetings), Sourced(GenerationOptions()), Recorder(store)
+    )
 
 
 def send(talk: Session, text: str) -> None:
@@ -87,9 +89,9 @@ def test_an_exchange_is_kept_with_what_it_cost(store: Store) -> None:
     assert found.opening == (SYSTEM,)
     path = store.path(found.leaf)
     assert [(m.text, m.state) for m in path] == [
-        ("Welcome!", State.COMPLETE),
-        ("Hi", State.COMPLETE),
-        ("Hello", State.COMPLETE),
+        ("Welcome!", MessageState.COMPLETE),
+        ("Hi", MessageState.COMPLETE),
+        ("Hello", MessageState.COMPLETE),
     ]
     made = path[-1].made
     assert (made.model, made.completion_tokens) == ("scripted", 5)
@@ -156,7 +158,7 @@ def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(store: Store) -> N
     """If the store fails, the failure is reported once and the chat goes on."""
     told: list[StoreError] = []
     talk = session(store, "A", "B")
-    talk.keeper.on_failure = told.append
+    talk.recorder.on_failure = told.append
     store.close()
     send(talk, "1")
     send(talk, "2")
@@ -168,7 +170,7 @@ def test_a_claim_is_held_from_the_first_moment_on(store: Store) -> None:
     """A conversation is claimed from its creation until the session leaves it with `clear`."""
     number, _ = store.begin_with([SYSTEM], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
     assert store.file is not None
-    other = Claims(store.file.with_name(CLAIMS))
+    other = ConversationLocks(store.file.with_name(LOCKS_FOLDER))
     talk = session(store, "Hello")
     assert not other.is_free(number)
     found = store.conversation(number)

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions, Sourced
-from hermes_cli.store.records import State
+from hermes_cli.store.records import MessageState
 from hermes_cli.store.store import Store
 from tests.database import OpenStore
 
@@ -141,7 +141,7 @@ def kept_session(open_store: OpenStore) -> KeptSession:
 
     def make(*turns: ScriptedTurn | str) -> tuple[Session, Store, Prompted]:
         store, engine = open_store(), Prompted(turns)
-        return Session(engine, SYSTEM, Sourced(), Keeper(store)), store, engine
+        return Session(engine, SYSTEM, Sourced(), Recorder(store)), store, engine
 
     return make
 
@@ -151,7 +151,7 @@ def go_on(talk: Session) -> str:
     return "".join(chunk.text for chunk in talk.go_on(Cancel()))
 
 
-def tree(store: Store) -> list[tuple[int | None, str, State]]:
+def tree(store: Store) -> list[tuple[int | None, str, MessageState]]:
     """Return parent, text and state of every message, oldest first."""
     (conversation,) = store.conversations()
     return [(one.parent, one.text, one.state) for one in store.tree(conversation.id)]
@@ -178,9 +178,9 @@ def test_what_went_on_stands_beside_what_was_there(kept_session: KeptSession) ->
     talk, store, _ = kept_session("One.", " Two.", "Yes.")
     send(talk, "Go")
     assert go_on(talk) == " Two."
-    done = State.COMPLETE
+    done = MessageState.COMPLETE
     assert tree(store) == [(None, "Go", done), (1, "One.", done), (1, "One. Two.", done)]
-    assert talk.keeper.path == [1, 3]
+    assert talk.recorder.path == [1, 3]
     send(talk, "And?")
     assert [one.text for one in store.path(store.conversations()[0].leaf)] == [
         "Go",
@@ -199,7 +199,7 @@ def test_where_nothing_is_new_the_answer_stands_as_it_was(
     """A continuation that is empty, fails or is cancelled changes neither the conversation nor the store."""
     talk, store, _ = kept_session("One.", turn, "Two.")
     send(talk, "Go")
-    before, path = talk.conversation, [*talk.keeper.path]
+    before, path = talk.conversation, [*talk.recorder.path]
     cancel = Cancel()
     if turn.text:
         cancel.set()
@@ -208,7 +208,7 @@ def test_where_nothing_is_new_the_answer_stands_as_it_was(
     except HermesError:
         assert turn.error
     assert talk.conversation == before
-    assert talk.keeper.path == path
+    assert talk.recorder.path == path
     assert [text for _, text, _ in tree(store)] == ["Go", "One."]
     send(talk, "And?")
     assert said(talk)[1:] == [("assistant", "One."), ("user", "And?"), ("assistant", "Two.")]
@@ -236,7 +236,7 @@ def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came(
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert said(talk)[-1] == ("assistant", "One. T")
-    assert tree(store)[1:] == [(1, "One.", State.COMPLETE), (1, "One. T", State.STOPPED)]
+    assert tree(store)[1:] == [(1, "One.", MessageState.COMPLETE), (1, "One. T", MessageState.STOPPED)]
 
 
 def test_only_an_answer_can_go_on(kept_session: KeptSession) -> None:

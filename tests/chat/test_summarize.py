@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hermes_cli.chat.prompt_settings import Summary
-from hermes_cli.chat.summarize import LEAD, condense
+from hermes_cli.chat.summarize import LEAD, summarize
 from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.messages import Message, Role
@@ -39,7 +39,7 @@ def condensed(
     """Return the summary, and the texts of the last message of every prompt."""
     engine = Recording(said, window)
     options = GenerationOptions(stop=("W",), max_tokens=1)
-    text = condense(
+    text = summarize(
         engine, TURNS, earlier, macros=Macros("Sera", "Ann"), options=options, cancel=cancel or Cancel()
     )
     return text, [messages[-1].text for messages in engine.asked]
@@ -56,7 +56,7 @@ def test_the_chats_own_stop_strings_and_bans_do_not_hold_for_a_note() -> None:
     """The chat's stop strings, bans, temperature and max_tokens are not used for a summary."""
     engine = Recording(["They met."], 4096)
     options = GenerationOptions(stop=("W",), ban=("met",), temperature=1.5, max_tokens=1)
-    condense(engine, TURNS, None, macros=Macros("Sera", "Ann"), options=options, cancel=Cancel())
+    summarize(engine, TURNS, None, macros=Macros("Sera", "Ann"), options=options, cancel=Cancel())
     (used,) = engine.options
     assert (used.stop, used.ban, used.temperature, used.max_tokens) == ((), (), 0.0, 256)
 

@@ -108,7 +108,7 @@ def test_a_second_window_is_told(home: Env, tmp_path: Path, store: StoreOf) -> N
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
     mine = store(home)
-    assert mine.claims.take(1)
+    assert mine.locks.take(1)
     result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
     assert (result.code, "another window" in result.stderr) == (75, True)
     assert mine.conversations()[0].count == 2
@@ -119,7 +119,7 @@ def test_a_copy_of_what_another_window_has(home: Env, tmp_path: Path, store: Sto
     model = script(tmp_path, {"text": "A."})
     talk(home, model, lines="one\n")
     mine = store(home)
-    assert mine.claims.take(1)
+    assert mine.locks.take(1)
     refused = hermes("chat", "-r", "one", "-m", model, env=home, stdin=b"two\n")
     assert "--fork" in refused.stderr
     assert "--follow" in refused.stderr
@@ -154,7 +154,7 @@ def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path, store:
     """`sessions rm` does not remove a conversation that is open in another window."""
     talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
     mine = store(home)
-    assert mine.claims.take(1)
+    assert mine.locks.take(1)
     refused = hermes("sessions", "rm", "1", env=home)
     assert (refused.code, "another window" in refused.stderr) == (75, True)
     assert len(mine.conversations()) == 1
@@ -170,7 +170,7 @@ def test_a_conversation_that_was_left_is_free(home: Env, tmp_path: Path, store: 
     class Asking(io.BytesIO):
         def readline(self, *_: object) -> bytes:
             line = super().readline()
-            free.append(mine.claims.is_free(1))
+            free.append(mine.locks.is_free(1))
             return line
 
     out, err = io.BytesIO(), io.StringIO()
@@ -240,7 +240,7 @@ def test_titles_forge_no_lines(home: Env, tmp_path: Path, store: StoreOf) -> Non
     kept = store(home)
     number, _ = kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
     kept.rename(number, "harmless\nhermes: your disk is full\x1b[31m")
-    assert kept.claims.take(number)
+    assert kept.locks.take(number)
     model = script(tmp_path, {"text": "A."})
     said = [
         hermes("chat", "-c", "-m", model, env=home).stderr,

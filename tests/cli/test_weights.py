@@ -50,7 +50,7 @@ def test_tokens_are_those_of_the_folder(home: Env, weights: str) -> None:
     assert [token["id"] for token in result.json if token["control"]] == [32001, 32000, 32001]
 
 
-def test_a_model_is_quantised_once(home: Env, weights: str) -> None:
+def test_a_model_is_quantized_once(home: Env, weights: str) -> None:
     """`models quantize` saves a model that can be listed, run and removed, and is not quantized again."""
     result = hermes("models", "quantize", weights, env=home)
     assert result.code == 0, result.stderr
@@ -63,15 +63,15 @@ def test_a_model_is_quantised_once(home: Env, weights: str) -> None:
     again = hermes("models", "quantize", weights, env=home)
     assert (again.code, "is there already" in again.stderr) == (2, True)
     twice = hermes("models", "quantize", name, env=home)
-    assert (twice.code, "nothing to quantise" in twice.stderr) == (2, True)
+    assert (twice.code, "nothing to quantize" in twice.stderr) == (2, True)
     assert hermes("models", "rm", name, env=home).code == 0
     assert hermes("ask", "-m", name, "x", env=home).code == 69
 
 
-def test_a_gguf_has_nothing_to_quantise(starter_home: Env) -> None:
+def test_a_gguf_has_nothing_to_quantize(starter_home: Env) -> None:
     """`models quantize` refuses a GGUF model."""
     result = hermes("models", "quantize", "starter", env=starter_home)
-    assert (result.code, result.stderr.count("nothing to quantise")) == (2, 1)
+    assert (result.code, result.stderr.count("nothing to quantize")) == (2, 1)
 
 
 @pytest.mark.parametrize(

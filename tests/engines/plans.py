@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import describe_folder
-from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.units import GIB
 
 MACHINE = Hardware(1, 1, 16 * GIB, 12 * GIB)
@@ -15,5 +15,5 @@ def plan_for(folder: Path, precision: str = "auto", context_size: int = 1024) ->
     model = describe_folder(folder, folder.name)
     assert model is not None
     assert model.broken is None
-    wishes = Wishes(context_size=context_size, precision=precision, device="cpu")
-    return choose(MACHINE, model.facts, wishes)
+    plan_request = PlanRequest(context_size=context_size, precision=precision, device="cpu")
+    return choose(MACHINE, model.facts, plan_request)

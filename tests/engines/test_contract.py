@@ -49,7 +49,9 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     else:
         path: Path = request.getfixturevalue("starter_path")
         header = read_header(path)
-        made = LlamaCppEngine(header, name="starter", context_size=1024, threads=2, apart=how == "apart")
+        made = LlamaCppEngine(
+            header, name="starter", context_size=1024, threads=2, in_subprocess=how == "apart"
+        )
     yield made
     made.close()
     made.close()

@@ -25,7 +25,9 @@ OTHER = (Message(Role.USER, "Something else."),)
 
 def test_a_child_that_is_killed_is_said_and_nothing_hangs(starter_path: Path) -> None:
     """A killed child process ends the answer, and every later call, with an error instead of a hang."""
-    engine = LlamaCppEngine(read_header(starter_path), name="s", context_size=512, threads=2, apart=True)
+    engine = LlamaCppEngine(
+        read_header(starter_path), name="s", context_size=512, threads=2, in_subprocess=True
+    )
     answer = engine.stream(TALK, GenerationOptions(max_tokens=400), Cancel())
     assert next(chunk.text for chunk in answer if chunk.text)
     server = engine._server
@@ -48,7 +50,9 @@ def test_a_file_that_is_no_model_is_refused_with_its_reason(tmp_path: Path) -> N
 
 def test_ctrl_c_in_the_terminal_is_not_the_childs(starter_path: Path) -> None:
     """SIGINT does not end the child process; `close` does."""
-    engine = LlamaCppEngine(read_header(starter_path), name="s", context_size=512, threads=2, apart=True)
+    engine = LlamaCppEngine(
+        read_header(starter_path), name="s", context_size=512, threads=2, in_subprocess=True
+    )
     server = engine._server
     assert isinstance(server, LlamaProcess)
     os.kill(server._child.pid, signal.SIGINT)

@@ -11,7 +11,7 @@ from hermes_cli.errors import FormatError
 from hermes_cli.formats import json_tree
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.messages import Role, TurnIds
-from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import GenerationRecord, MessageState, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store
 from tests.formats.trees import alchemy, trees, without_ids
 
@@ -152,8 +152,8 @@ def test_the_model_is_told_what_the_reader_sees() -> None:
 
 def forged() -> Transcript:
     """Return a tree whose reply has the token ids of another text."""
-    made = Made(turn_ids=TurnIds("v", tuple(b"assistant\nHarmful.")))
-    reply = StoredMessage(1, 0, None, Role.ASSISTANT, "Harmless.", State.COMPLETE, 1.0, made)
+    made = GenerationRecord(turn_ids=TurnIds("v", tuple(b"assistant\nHarmful.")))
+    reply = StoredMessage(1, 0, None, Role.ASSISTANT, "Harmless.", MessageState.COMPLETE, 1.0, made)
     return Transcript(StoredConversation(0, "t", False, "", (), 1.0, 1.0, 1), (reply,))  # noqa: FBT003 - a record
 
 

@@ -7,7 +7,7 @@ from hermes_cli.errors import FormatError
 from hermes_cli.formats import markdown
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.messages import Role
-from hermes_cli.store.records import State
+from hermes_cli.store.records import MessageState
 from tests.formats.trees import alchemy, trees
 
 
@@ -77,7 +77,7 @@ def test_what_an_editor_does_to_it() -> None:
         "Art. “…”",
         "Why?",
     ]
-    assert one.messages[-1].state is State.COMPLETE
+    assert one.messages[-1].state is MessageState.COMPLETE
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ formats = pytest.mark.parametrize("known", registry.FORMATS, ids=lambda known: k
 
 
 @formats
-def test_a_file_is_known_by_its_content(known: registry.Format) -> None:
+def test_a_file_is_known_by_its_content(known: registry.ConversationFormat) -> None:
     """The format of a file is detected by its content, also after a byte order mark."""
     for data in (SAMPLES[known.name].encode(), b"\xef\xbb\xbf" + SAMPLES[known.name].encode()):
         found, kind, reason = registry.read(data, "file.bin")
@@ -105,7 +105,7 @@ def test_what_is_left_out_is_said() -> None:
 @formats
 @given(st.data())
 @settings(max_examples=120, deadline=None)
-def test_no_bytes_are_a_crash(known: registry.Format, data: st.DataObject) -> None:
+def test_no_bytes_are_a_crash(known: registry.ConversationFormat, data: st.DataObject) -> None:
     """Any damage to a file gives a FormatError with a line, or conversations that can be written."""
     raw = bytearray(SAMPLES[known.name].encode())
     for _ in range(data.draw(st.integers(1, 4))):

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from hermes_cli.formats.json_tree import FROM_A_FILE
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import Made, Setting, State, StoredConversation, StoredMessage
+from hermes_cli.store.records import (
+    GenerationRecord,
+    MessageState,
+    SavedSettings,
+    StoredConversation,
+    StoredMessage,
+)
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 TRICKS = (
@@ -37,7 +43,7 @@ counts = st.integers(0, 2**63 - 1)
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e300, 1e300), texts)
 ids = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple)
 made = st.builds(
-    Made,
+    GenerationRecord,
     model=texts,
     precision=texts,
     options=st.dictionaries(texts, st.one_of(scalars, st.lists(scalars, max_size=3)), max_size=3),
@@ -50,12 +56,12 @@ made = st.builds(
 )
 
 
-def settings_of(places: list[int]) -> st.SearchStrategy[Setting]:
+def settings_of(places: list[int]) -> st.SearchStrategy[SavedSettings]:
     """Return settings for a conversation with these messages."""
     some = st.tuples(st.sampled_from(places), texts) if places else st.nothing()
     seeds = st.none() | st.integers(0, 2**32)
     return st.builds(
-        Setting,
+        SavedSettings,
         texts,
         seeds,
         texts,
@@ -71,7 +77,7 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
     for number in range(1, draw(st.integers(least, 6)) + 1):
         parent = draw(st.sampled_from([None, *(one.id for one in messages)]))
         role = first if parent is None else draw(st.sampled_from(list(Role)))
-        state = draw(st.sampled_from([State.COMPLETE, State.STOPPED, State.FAILED]))
+        state = draw(st.sampled_from([MessageState.COMPLETE, MessageState.STOPPED, MessageState.FAILED]))
         text, created = draw(texts), draw(seconds)
         messages.append(StoredMessage(number, 0, parent, role, text, state, created, draw(made)))
     opening = [Message(SYSTEM, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
@@ -136,7 +142,7 @@ def without_ids(one: Transcript) -> tuple[object, ...]:
     return facts.title, facts.is_named, facts.persona, facts.opening, facts.created, facts.updated, leaf, tree
 
 
-def _as_written(made: Made) -> Made:
+def _as_written(made: GenerationRecord) -> GenerationRecord:
     """Return it without the mark that token ids get when they are read from a file."""
     if made.turn_ids is None:
         return made

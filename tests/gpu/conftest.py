@@ -5,7 +5,7 @@ import torch
 
 from hermes_cli.models import hardware
 from hermes_cli.models.local import describe_folder
-from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.plan import Plan, PlanRequest, choose
 from tests.weights import tiny_mistral_folder
 
 
@@ -22,4 +22,4 @@ def card_plan(precision: str) -> Plan:
     folder = tiny_mistral_folder()
     model = describe_folder(folder, folder.name)
     assert model is not None
-    return choose(hardware.probe(), model.facts, Wishes(1024, None, precision, "cuda:0"))
+    return choose(hardware.probe(), model.facts, PlanRequest(1024, None, precision, "cuda:0"))

@@ -15,12 +15,12 @@ import torch
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.tokenizer_json import read_vocabulary
-from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, recorder
+from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, graph_recorder
 from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.engines.transformers.device_sampling import Choice
+from hermes_cli.engines.transformers.device_sampling import SamplingStep
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.engines.transformers.loading import load_model
-from hermes_cli.engines.transformers.quantize import quantise
+from hermes_cli.engines.transformers.quantize import quantize
 from hermes_cli.engines.transformers.sampling import History
 from hermes_cli.engines.transformers.torch_errors import named
 from hermes_cli.errors import ResourcesExhausted
@@ -32,7 +32,7 @@ from tests.weights import SMALL_WINDOW
 pytestmark = pytest.mark.gpu
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=32, loop_guard=0)
-SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
+SYSTEM = "You are a lighthouse recorder who answers in short and patient sentences, whatever is asked of you."
 TALK = Conversation((Message(Role.SYSTEM, SYSTEM), Message(Role.USER, "Good evening! Is the lamp lit?")))
 NEAR_TIE = {"fp32": 0.001, "bf16": 0.3, "4bit": 0.3}
 """Nats by which a token may be less likely than the library's: 16 bits round by the shape of a batch."""
@@ -56,7 +56,7 @@ def loaded(request: pytest.FixtureRequest, card: torch.device) -> Iterator[Loade
     assert torch.device(plan.devices[0]) == card
     model, device = load_model(plan)
     engine = TransformersEngine(
-        Decoder(model, device, plan.context_size, recorder(device)),
+        Decoder(model, device, plan.context_size, graph_recorder(device)),
         read_vocabulary(plan.path),
         name="tiny",
         context_size=1024,
@@ -121,7 +121,7 @@ def test_the_card_goes_ahead_with_the_ids_of_a_step_at_a_time(loaded: Loaded) ->
     decoder = loaded.engine._decoder
     assert decoder is not None
     assert decoder._ahead is not None
-    assert set(decoder._ahead._recorded[Choice.by(options)]) == {FIRST_SPAN, 2 * FIRST_SPAN}
+    assert set(decoder._ahead._recorded[SamplingStep.by(options)]) == {FIRST_SPAN, 2 * FIRST_SPAN}
     plain = Decoder(loaded.model, loaded.device, 1024)
     for _ in plain.prefill(prompt[:-1]):
         pass
@@ -237,7 +237,7 @@ def test_the_last_card_is_as_good_as_the_first(loaded: Loaded) -> None:
     last = torch.device("cuda", torch.cuda.device_count() - 1)
     model = copy.deepcopy(loaded.model).to(last)
     vocabulary = loaded.engine._vocabulary
-    decoder = Decoder(model, last, 1024, recorder(last))
+    decoder = Decoder(model, last, 1024, graph_recorder(last))
     engine = TransformersEngine(decoder, vocabulary, name="tiny", context_size=1024)
     (text, done), (again, _) = said(engine, TALK), said(loaded.engine, TALK)
     assert (text, done.slower) == (again, "")
@@ -267,8 +267,8 @@ def test_nf4_is_the_same_model_when_it_was_saved(card: torch.device, tmp_path: P
     """A saved 4-bit model has exactly the logits of one that is quantized at load time."""
     plan = card_plan("4bit")
     folder = tmp_path / "saved"
-    quantise(plan, folder)
-    saved = dataclasses.replace(plan, path=folder, quantisation="")
+    quantize(plan, folder)
+    saved = dataclasses.replace(plan, path=folder, quantization="")
     found = []
     for one in (plan, saved):
         model, _ = load_model(one)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cli.models.catalogue import CATALOGUE, STARTER, Format, gguf_spelling_for, spelling_of
+from hermes_cli.models.catalogue import CATALOGUE, STARTER, WeightFormat, gguf_spelling_for, spelling_of
 from hermes_cli.models.reference import parse
 
 
@@ -29,7 +29,7 @@ def test_cards_variants() -> None:
 
 def test_starter_fits_a_card() -> None:
     """The starter is a GGUF of 98,362,432 bytes under the Apache-2.0 licence."""
-    assert (STARTER.default.size, STARTER.default.format) == (98_362_432, Format.GGUF)
+    assert (STARTER.default.size, STARTER.default.format) == (98_362_432, WeightFormat.GGUF)
     assert STARTER.licence == "Apache-2.0"
 
 

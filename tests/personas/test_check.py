@@ -8,7 +8,7 @@ import pytest
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.check import Scale, book_findings, estimate, findings, parts, silence
 from hermes_cli.personas.loader import Worlds
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note, Persona
 
 SERA = Persona("Sera", "", Path("sera.toml"), character="A guardian.", greetings=("Hello.",))
@@ -21,7 +21,7 @@ def scale(mistakes: dict[str, str]) -> Scale:
 
 
 BROKEN = scale({"/(/": "it is no regular expression"})
-FIRES = Entry("text", ("key",))
+FIRES = LoreEntry("text", ("key",))
 RECURSIVE = Lorebook((FIRES,), recursive=True)
 
 
@@ -29,31 +29,31 @@ RECURSIVE = Lorebook((FIRES,), recursive=True)
     ("entry", "why"),
     [
         (FIRES, ""),
-        (Entry("text", constant=True), ""),
-        (Entry("text", ("", "key")), ""),
-        (Entry("text", ("/(/", "key")), ""),
-        (Entry("x" * 250, ("key",)), ""),
-        (Entry("x" * 251, ("key",), ignores_budget=True), ""),
-        (Entry("text", ("key",), secondary=("/(/",), logic=Logic.NOT_ANY), ""),
+        (LoreEntry("text", constant=True), ""),
+        (LoreEntry("text", ("", "key")), ""),
+        (LoreEntry("text", ("/(/", "key")), ""),
+        (LoreEntry("x" * 250, ("key",)), ""),
+        (LoreEntry("x" * 251, ("key",), ignores_budget=True), ""),
+        (LoreEntry("text", ("key",), secondary=("/(/",), logic=Logic.NOT_ANY), ""),
         (replace(FIRES, enabled=False), "it is disabled"),
         (replace(FIRES, content=" \n"), "it has no content"),
         (replace(FIRES, probability=0), "its probability is 0"),
-        (Entry("text", constant=True, probability=0), "its probability is 0"),
-        (Entry("text"), "it has no key"),
-        (Entry("text", (" ",)), "it has no key"),
-        (Entry("text", ("/(/",)), "none of its keys can be looked for"),
-        (Entry("text", ("key",), secondary=("/(/",)), "none of its secondary keys can be looked for"),
-        (Entry("x" * 251, ("key",)), "it has 251 tokens, and the budget is 250"),
-        (Entry("x" * 251, constant=True), "it has 251 tokens, and the budget is 250"),
+        (LoreEntry("text", constant=True, probability=0), "its probability is 0"),
+        (LoreEntry("text"), "it has no key"),
+        (LoreEntry("text", (" ",)), "it has no key"),
+        (LoreEntry("text", ("/(/",)), "none of its keys can be looked for"),
+        (LoreEntry("text", ("key",), secondary=("/(/",)), "none of its secondary keys can be looked for"),
+        (LoreEntry("x" * 251, ("key",)), "it has 251 tokens, and the budget is 250"),
+        (LoreEntry("x" * 251, constant=True), "it has 251 tokens, and the budget is 250"),
         (
-            Entry("text", ("key",), only_recursion=True),
+            LoreEntry("text", ("key",), only_recursion=True),
             "only other entries can fire it, and no book is recursive",
         ),
-        (Entry("text", ("key",), scan_depth=0), "it looks through no message, and no book is recursive"),
-        (Entry("text", constant=True, scan_depth=0), ""),
+        (LoreEntry("text", ("key",), scan_depth=0), "it looks through no message, and no book is recursive"),
+        (LoreEntry("text", constant=True, scan_depth=0), ""),
     ],
 )
-def test_why_an_entry_never_fires(entry: Entry, why: str) -> None:
+def test_why_an_entry_never_fires(entry: LoreEntry, why: str) -> None:
     """The reason why an entry never fires is returned, or nothing if it can fire."""
     book = Lorebook((entry,))
     assert silence(entry, book, [book], BROKEN) == why
@@ -61,14 +61,14 @@ def test_why_an_entry_never_fires(entry: Entry, why: str) -> None:
 
 def test_a_book_can_be_too_small_for_its_entry() -> None:
     """An entry larger than the budget of its own book never fires."""
-    book = Lorebook((Entry("x" * 50, ("key",)),), token_budget=49)
+    book = Lorebook((LoreEntry("x" * 50, ("key",)),), token_budget=49)
     assert silence(book.entries[0], book, [book], BROKEN) == "it has 50 tokens, and the budget is 49"
     assert silence(book.entries[0], replace(book, token_budget=9999), [book], BROKEN) == ""
 
 
 def test_an_entry_that_only_others_fire() -> None:
     """An entry that only others can fire never fires if none of them does."""
-    waits = Entry("text", ("key",), only_recursion=True)
+    waits = LoreEntry("text", ("key",), only_recursion=True)
     book = Lorebook((waits, FIRES), recursive=True)
     alone = Lorebook((waits,), recursive=True)
     mute = Lorebook((waits, replace(FIRES, recurses=False)), recursive=True)
@@ -84,7 +84,7 @@ def test_an_entry_that_only_others_fire() -> None:
 
 def test_a_book_is_told_its_keys_and_its_entries() -> None:
     """Invalid keys and entries that never fire are both reported."""
-    book = Lorebook((Entry("a", ("/(/", "key"), name="One"), Entry("b", name="Two")))
+    book = Lorebook((LoreEntry("a", ("/(/", "key"), name="One"), LoreEntry("b", name="Two")))
     assert book_findings(book, [book], BROKEN) == [
         "the key /(/ is never looked for: it is no regular expression",
         "the entry 'Two' never fires: it has no key",
@@ -107,7 +107,7 @@ def test_a_whole_card_has_nothing_to_be_said_about() -> None:
         (SERA, replace(BEGUN, system="x" * 501), Worlds(), "begins with 501 of 1,000 tokens: little is left"),
         (replace(SERA, post_history="x" * 600), BEGUN, Worlds(), "begins with 613 of 1,000 tokens"),
         (replace(SERA, note=Note("x" * 600)), BEGUN, Worlds(), "begins with 613 of 1,000 tokens"),
-        (SERA, BEGUN, Worlds((Lorebook((Entry("x" * 250, constant=True),) * 2),)), "begins with 513"),
+        (SERA, BEGUN, Worlds((Lorebook((LoreEntry("x" * 250, constant=True),) * 2),)), "begins with 513"),
         (SERA, replace(BEGUN, examples=(Message(Role.USER, "x" * 500),)), Worlds(), "the examples take 500"),
         (SERA, replace(BEGUN, greetings=("a", "x" * 251)), Worlds(), "greeting 2 takes 251 of 1,000 tokens"),
     ],
@@ -130,9 +130,9 @@ def test_the_parts_are_what_goes_into_the_prompt() -> None:
     """The parts are the texts of the prompt, without disabled entries and creator's notes."""
     note = replace(SERA, note=Note("n", 1), post_history="p", creator_notes="never")
     entries = (
-        Entry("always", constant=True),
-        Entry("by word", ("k",), position=Position.DEPTH),
-        Entry("off", ("k",), enabled=False),
+        LoreEntry("always", constant=True),
+        LoreEntry("by word", ("k",), position=Position.DEPTH),
+        LoreEntry("off", ("k",), enabled=False),
     )
     found = {part.name: part.texts for part in parts(note, BEGUN, [Lorebook(entries)])}
     assert found == {

@@ -38,16 +38,16 @@ def test_names_and_paths(tmp_path: Path) -> None:
 def test_a_display_name_is_accepted_where_a_key_is(tmp_path: Path) -> None:
     """A display name is found with any encoding of its accents, after keys, if it is unique."""
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
-    written(theirs, "unique-keeper.toml", 'name = "\u00dcn\u00efque Keeper"\nsystem = "kept"')
+    written(theirs, "unique-recorder.toml", 'name = "\u00dcn\u00efque Recorder"\nsystem = "kept"')
     written(theirs, "broken.toml", "system = ")
-    assert find("\u00dcn\u00efque Keeper", mine, theirs).system == "kept"
-    assert find("U\u0308ni\u0308que Keeper", mine, theirs).system == "kept"
-    written(mine, "second.toml", 'name = "\u00dcn\u00efque Keeper"\nsystem = "other"')
+    assert find("\u00dcn\u00efque Recorder", mine, theirs).system == "kept"
+    assert find("U\u0308ni\u0308que Recorder", mine, theirs).system == "kept"
+    written(mine, "second.toml", 'name = "\u00dcn\u00efque Recorder"\nsystem = "other"')
     with pytest.raises(PersonaError, match="2 personas are called") as caught:
-        find("\u00dcn\u00efque Keeper", mine, theirs)
-    assert caught.value.hint == "name one by its key: second or unique-keeper"
-    written(mine, "\u00dcn\u00efque Keeper.txt", "by key")
-    assert find("\u00dcn\u00efque Keeper", mine, theirs).system == "by key"
+        find("\u00dcn\u00efque Recorder", mine, theirs)
+    assert caught.value.hint == "name one by its key: second or unique-recorder"
+    written(mine, "\u00dcn\u00efque Recorder.txt", "by key")
+    assert find("\u00dcn\u00efque Recorder", mine, theirs).system == "by key"
 
 
 @pytest.mark.parametrize("name", ["all", "AL", "", ".", "..", "al.exe", "a\0l", "x" * 300])

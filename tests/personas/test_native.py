@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hermes_cli.errors import PersonaError
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.loader import load_file
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.native import KEYS, parse
 from hermes_cli.personas.native_lore import BOOK_KEYS, ENTRY_KEYS, parse_lorebook
 from hermes_cli.personas.persona import Note, Persona
@@ -131,7 +131,7 @@ def test_a_character_with_all_that_cards_have(tmp_path: Path) -> None:
     )
 
 
-ENTRY = Entry(
+ENTRY = LoreEntry(
     "It is old.",
     ("glade", "/wood(s)?/i"),
     "The glade",
@@ -161,7 +161,7 @@ def test_every_field_has_its_key() -> None:
     """Every field of a persona, an entry and a lorebook has a key."""
     others = {"source", "verbatim", "lorebook", "original", "kind"}
     assert {*Persona.__dataclass_fields__} - others <= {*KEYS}
-    assert {*ENTRY_KEYS} == {*Entry.__dataclass_fields__}
+    assert {*ENTRY_KEYS} == {*LoreEntry.__dataclass_fields__}
     assert {*BOOK_KEYS} == {*Lorebook.__dataclass_fields__} - {"entries", "source"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.native import parse
 from hermes_cli.personas.native_lore import parse_lorebook
 from hermes_cli.personas.native_writer import append_entry, write
@@ -53,7 +53,7 @@ AL = Persona(
     examples=(Example("Who?", "Al."),),
     options={"temperature": 0.5},
     lorebook=Lorebook(
-        (Entry("Hollow.", ("armour", "/steel(ed)?/i"), logic=Logic.NOT_ANY),), scan_depth=3, source=SOURCE
+        (LoreEntry("Hollow.", ("armour", "/steel(ed)?/i"), logic=Logic.NOT_ANY),), scan_depth=3, source=SOURCE
     ),
 )
 
@@ -101,7 +101,7 @@ def test_speech_stays_readable(written: str, quoted: str) -> None:
 
 
 @given(lorebooks, entries)
-def test_an_entry_is_put_behind_the_others(book: Lorebook, entry: Entry) -> None:
+def test_an_entry_is_put_behind_the_others(book: Lorebook, entry: LoreEntry) -> None:
     """An appended entry is the last one, and the others are unchanged."""
     longer = append_entry(write(book), entry)
     assert parse_lorebook(longer, SOURCE) == replace(book, entries=(*book.entries, entry))
@@ -110,7 +110,7 @@ def test_an_entry_is_put_behind_the_others(book: Lorebook, entry: Entry) -> None
 @pytest.mark.parametrize("before", ["", "# mine", 'name = "x"\nsystem = "y"\n', "[[lore]]\ncontent = 'a'"])
 def test_what_a_person_wrote_stays(before: str) -> None:
     """Appending an entry keeps the text of the file, with its comments."""
-    after = append_entry(before, Entry("b", ("k",)))
+    after = append_entry(before, LoreEntry("b", ("k",)))
     assert after.startswith(before)
     assert tomllib.loads(after)["lore"][-1] == {"keys": ["k"], "content": "b"}
 

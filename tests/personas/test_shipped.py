@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.chat.lore import Lore
+from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.check import Scale, book_findings, estimate, findings
 from hermes_cli.personas.loader import Worlds, find, list_all, shipped_dir
@@ -40,11 +40,11 @@ def opening(key: str) -> Opening:
     return open_with(persona, Macros(persona.called, "Winry"))
 
 
-def lore_of(key: str) -> tuple[Lorebook, Lore]:
+def lore_of(key: str) -> tuple[Lorebook, LoreMatcher]:
     """Return a shipped persona's own book, and its lore for a chat."""
     persona = shipped(key)
     assert persona.lorebook is not None
-    return persona.lorebook, Lore([persona.lorebook], Macros(persona.called, "Winry"))
+    return persona.lorebook, LoreMatcher([persona.lorebook], Macros(persona.called, "Winry"))
 
 
 def test_the_cards_prompts_are_the_cards_word_for_word() -> None:

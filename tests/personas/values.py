@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from hypothesis import strategies as st
 
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 
 SOURCE = Path("somebody.toml")
@@ -22,7 +22,7 @@ flags = st.booleans()
 numbers = st.integers(0, 10_000)
 
 entries = st.builds(
-    Entry,
+    LoreEntry,
     content=prose,
     keys=st.lists(filled, max_size=3).map(tuple),
     name=optional,

@@ -14,9 +14,9 @@ from prompt_toolkit.document import Document
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.interactive import ProgramHost
-from hermes_cli.application.open_model import Choice
+from hermes_cli.application.open_model import ModelChoice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
@@ -24,7 +24,7 @@ from hermes_cli.messages import Opening
 from hermes_cli.options import FIELDS, Sourced
 from hermes_cli.repl import command_table
 from hermes_cli.repl.completion import CommandCompleter
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.terminal import Terminal
 from tests.database import OpenStore
 
@@ -32,16 +32,16 @@ Env = Mapping[str, str]
 Complete = Callable[[str], list[Completion]]
 
 
-def completer(env: Env, keeper: Keeper | None = None, *turns: str) -> Complete:
+def completer(env: Env, recorder: Recorder | None = None, *turns: str) -> Complete:
     """Return a function that completes a line, in a store with one conversation for each turn."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
-    session = Session(ScriptedEngine(["x"] * len(turns)), Opening(), Sourced(), keeper)
+    session = Session(ScriptedEngine(["x"] * len(turns)), Opening(), Sourced(), recorder)
     for turn in turns:
         session.clear()
         list(session.send(turn, Cancel()))
     runtime = Runtime(terminal, env)
-    host = ProgramHost(runtime, Flags(), cast("Choice", None))
-    made = CommandCompleter(State(terminal, session, runtime.persona(None), "", host))
+    host = ProgramHost(runtime, Flags(), cast("ModelChoice", None))
+    made = CommandCompleter(ReplState(terminal, session, runtime.persona(None), "", host))
     return lambda line: list(made.get_completions(Document(line), CompleteEvent()))
 
 
@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_read_ends_nothing(home: Env, complete: Complete
 
 def test_conversations_by_number_and_by_title(home: Env, open_store: OpenStore) -> None:
     """`/resume` completes the numbers and the titles of conversations, control characters made visible."""
-    complete = completer(home, Keeper(open_store()), "of ships", "of \x1b[2Jstorms")
+    complete = completer(home, Recorder(open_store()), "of ships", "of \x1b[2Jstorms")
     assert [(one.text, one.display_meta_text) for one in complete("/resume ")] == [
         ("2", "of \u241b[2Jstorms"),
         ("1", "of ships"),

@@ -15,7 +15,7 @@ from prompt_toolkit.output import DummyOutput
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.interactive import ProgramHost
-from hermes_cli.application.open_model import Choice
+from hermes_cli.application.open_model import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.scripted import ScriptedEngine
@@ -26,7 +26,7 @@ from hermes_cli.repl.line_reader import Line
 from hermes_cli.repl.loop import Loop
 from hermes_cli.repl.paste_input import PasteParser
 from hermes_cli.repl.prompt import PromptReader
-from hermes_cli.repl.state import Attachment, State
+from hermes_cli.repl.state import Attachment, ReplState
 from hermes_cli.screen.terminal import Terminal
 
 Env = Mapping[str, str]
@@ -51,9 +51,9 @@ class Person:
         terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/run_hermes.py
         runtime = Runtime(terminal, env)
         runtime.leaves_no_trace = no_log
-        host = ProgramHost(runtime, Flags(), Choice(Selection("scripted", "")))
+        host = ProgramHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
         self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Opening(), Sourced())
-        self.state = State(terminal, self.session, runtime.persona(None), "", host)
+        self.state = ReplState(terminal, self.session, runtime.persona(None), "", host)
         self.history = runtime.paths.history
         self.keys = keys
         self.reader = PromptReader(self.state, self.history, vi_keys=vi_keys, source=keys, sink=DummyOutput())

@@ -18,7 +18,7 @@ from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.commands import answers
 from hermes_cli.repl.host import Host
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.clipboard import MANY_BYTES, copy_to_clipboard
 from hermes_cli.screen.terminal import Terminal
 
@@ -41,12 +41,12 @@ class Screen:
         return base64.b64decode(data[len(head) : -len(tail)], validate=True).decode()
 
 
-def state(screen: Screen, *said: str) -> State:
+def state(screen: Screen, *said: str) -> ReplState:
     """Return a conversation with these answers."""
     turns = [one for text in said for one in (Message(Role.USER, "?"), Message(Role.ASSISTANT, text))]
     session = Session(ScriptedEngine([]), Opening(), Sourced())
     session.conversation = Conversation(tuple(turns))
-    return State(screen.terminal, session, Persona("A", "", Path("a.toml")), "", cast("Host", None))
+    return ReplState(screen.terminal, session, Persona("A", "", Path("a.toml")), "", cast("Host", None))
 
 
 def test_the_text_goes_to_the_terminal_and_no_farther() -> None:

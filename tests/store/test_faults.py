@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
@@ -26,8 +26,8 @@ from hermes_cli.repl.commands import tree
 from hermes_cli.repl.host import Host
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import schema
-from hermes_cli.store.locks import Claims
-from hermes_cli.store.records import Made, State
+from hermes_cli.store.locks import ConversationLocks
+from hermes_cli.store.records import GenerationRecord, MessageState
 from tests.database import OpenStore, raw_database
 from torture.look import damage
 
@@ -47,14 +47,15 @@ def test_a_claim_that_the_system_refuses_is_a_store_error(tmp_path: Path) -> Non
     """If the claims folder cannot be made, a StoreError names it."""
     (tmp_path / "claims").write_text("in the way")
     with pytest.raises(StoreError, match="claims"):
-        Claims(tmp_path / "claims").take(1)
+        ConversationLocks(tmp_path / "claims").take(1)
 
 
 def test_a_claim_without_descriptors_is_not_somebody_elses(tmp_path: Path) -> None:
     """A claim without a free file descriptor fails with "Too many open files"."""
     code = (
         "import resource, sys; from pathlib import Path; from hermes_cli.errors import StoreError;"
-        "from hermes_cli.store.locks import Claims; c = Claims(Path(sys.argv[1])); c.take(1);"
+        "from hermes_cli.store.locks import ConversationLocks;"
+        "c = ConversationLocks(Path(sys.argv[1])); c.take(1);"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
         "try: c.take(2)\n"
         "except StoreError as error: print(error.message)"
@@ -67,11 +68,11 @@ def test_a_claim_without_descriptors_is_not_somebody_elses(tmp_path: Path) -> No
 
 def test_a_claim_whose_closing_fails_is_let_go(tmp_path: Path) -> None:
     """`release` ignores an error of closing, and the claim is free afterwards."""
-    claims = Claims(tmp_path)
+    claims = ConversationLocks(tmp_path)
     claims.take(1)
     os.close(claims._held[1])
     claims.release()
-    assert Claims(tmp_path).take(1)
+    assert ConversationLocks(tmp_path).take(1)
 
 
 def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(
@@ -80,7 +81,9 @@ def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(
     """If a conversation cannot be claimed, one error is reported, the chat goes on and nothing is kept."""
     (tmp_path / "claims").write_text("in the way")
     store, told = open_store(tmp_path / "conversations.db"), list[StoreError]()
-    talk = Session(ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Keeper(store, told.append))
+    talk = Session(
+        ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Recorder(store, told.append)
+    )
     assert "".join(chunk.text for chunk in talk.send("1", Cancel())) == "A"
     assert ([error.exit_code for error in told], store.conversations()) == ([75], [])
 
@@ -105,7 +108,7 @@ def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int, o
         ScriptedEngine(["word " * 200] * 30, 100_000),
         Opening(),
         Sourced(GenerationOptions()),
-        Keeper(store, told.append),
+        Recorder(store, told.append),
     )
     with full_at(file.stat().st_size + room * 4096):
         for number in range(30):
@@ -136,13 +139,13 @@ def test_a_check_leaves_growing_replies_out_of_the_index(
     store = open_store(file)
     number = store.begin([], "")
     asked = store.add(number, None, Message(Role.USER, "hello"))
-    reply = store.add(number, asked, Message(Role.ASSISTANT, "zebra"), State.PARTIAL)
+    reply = store.add(number, asked, Message(Role.ASSISTANT, "zebra"), MessageState.PARTIAL)
     if breaks:
         store._connection.execute("DELETE FROM words_docsize")
     for _ in range(2):
         assert store.check() == []
         assert (len(store.search("hello")), len(store.search("zebra"))) == (1, 0)
-    store.end(reply, "whole", State.COMPLETE, Made())
+    store.end(reply, "whole", MessageState.COMPLETE, GenerationRecord())
     assert (len(store.search("whole")), len(store.search("zebra"))) == (1, 0)
     store.close()
     assert damage(file) == []
@@ -152,9 +155,9 @@ def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path, open_store: Ope
     """If the answer's place among the others cannot be read, a remark is printed and the answer is kept."""
     store, said = open_store(tmp_path / "conversations.db"), io.StringIO()
     terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
-    talk = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Keeper(store))
+    talk = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Recorder(store))
     list(talk.send("1", Cancel()))
-    state = repl.State(terminal, talk, Persona("A", "", Path("a.toml")), "", cast("Host", None))
+    state = repl.ReplState(terminal, talk, Persona("A", "", Path("a.toml")), "", cast("Host", None))
 
     def answer(begin: repl.Answering, _lead: str) -> None:
         list(begin(Cancel()))

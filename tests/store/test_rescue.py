@@ -10,7 +10,7 @@ import pytest
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.messages import Message, Role
 from hermes_cli.store import schema
-from hermes_cli.store.records import Setting
+from hermes_cli.store.records import SavedSettings
 from hermes_cli.store.rescue import rescue
 from hermes_cli.store.store import Store
 from tests.database import OpenStore, raw_database
@@ -214,13 +214,13 @@ def test_rows_of_an_earlier_version_are_saved_too(tmp_path: Path, open_store: Op
     first.close()
     store = open_store(file)
     number = store.begin([], "new")
-    store.set_setting(number, Setting(user="Ann", note="Be brief.", summaries=((3, "They met."),)))
-    assert store.conversations()[1].setting == Setting()
+    store.set_setting(number, SavedSettings(user="Ann", note="Be brief.", summaries=((3, "They met."),)))
+    assert store.conversations()[1].setting == SavedSettings()
     store.close()
     file.write_bytes(b"\xa5" * 100 + file.read_bytes()[100:])
     assert rescue(file) is not None
     saved = open_store(file)
     found = {one.persona: (one.title, one.setting) for one in saved.conversations()}
     saved.close()
-    assert found["ed"] == ("old", Setting())
-    assert found["new"][1] == Setting(user="Ann", note="Be brief.", summaries=((3, "They met."),))
+    assert found["ed"] == ("old", SavedSettings())
+    assert found["new"][1] == SavedSettings(user="Ann", note="Be brief.", summaries=((3, "They met."),))

@@ -18,8 +18,8 @@ from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store import schema
 from hermes_cli.store.database import connect, explained
-from hermes_cli.store.locks import Claims
-from hermes_cli.store.records import Made, State, StoredConversation, StoredMessage
+from hermes_cli.store.locks import ConversationLocks
+from hermes_cli.store.records import GenerationRecord, MessageState, StoredConversation, StoredMessage
 from hermes_cli.store.store import Store, title_of
 from tests.database import OpenStore, raw_database
 
@@ -38,10 +38,12 @@ def test_a_conversation_comes_back_as_it_was(file: Path, open_store: OpenStore) 
     opening = (Message(Role.SYSTEM, "Be “brief”.\n"), Message(USER, "a"))
     number = store.begin(opening, "edward-elric")
     asked = store.add(number, None, Message(USER, "  Grüße\x00 🚢 \r\n"))
-    reply = store.add(number, asked, Message(ASSISTANT, ""), State.PARTIAL)
+    reply = store.add(number, asked, Message(ASSISTANT, ""), MessageState.PARTIAL)
     store.grow(reply, "He")
-    made = Made("m", "bf16", {"seed": 1, "stop": ["x"]}, 10, 5, 3, 0.5, 1.5, TurnIds("v", (0, 7, 2**32 - 1)))
-    store.end(reply, "Hello", State.COMPLETE, made)
+    made = GenerationRecord(
+        "m", "bf16", {"seed": 1, "stop": ["x"]}, 10, 5, 3, 0.5, 1.5, TurnIds("v", (0, 7, 2**32 - 1))
+    )
+    store.end(reply, "Hello", MessageState.COMPLETE, made)
     store.close()
     again = open_store(file)
     (found,) = again.conversations()
@@ -60,8 +62,8 @@ def test_the_model_of_a_conversation_is_the_one_that_spoke_last(file: Path, open
     number = store.begin([], "")
     asked = store.add(number, None, Message(USER, "a"))
     for name in ("first", "second"):
-        reply = store.add(number, asked, Message(ASSISTANT, ""), State.PARTIAL)
-        store.end(reply, "b", State.COMPLETE, Made(name))
+        reply = store.add(number, asked, Message(ASSISTANT, ""), MessageState.PARTIAL)
+        store.end(reply, "b", MessageState.COMPLETE, GenerationRecord(name))
     store.add(number, reply, Message(USER, "c"))
     (found,) = store.conversations()
     assert found.model == "second"
@@ -98,14 +100,14 @@ def test_a_search_takes_words_and_no_operators(file: Path, open_store: OpenStore
     store = open_store(file)
     number = store.begin([], "")
     asked = store.add(number, None, Message(USER, 'The AND of "Müller" NEAR the sea'))
-    growing = store.add(number, asked, Message(ASSISTANT, "unfinished"), State.PARTIAL)
+    growing = store.add(number, asked, Message(ASSISTANT, "unfinished"), MessageState.PARTIAL)
     for words in ("muller", "sea AND", '"the', "NEAR(", "müll* OR", "-", "*", "a:b", "^"):
         assert isinstance(store.search(words), list)
     assert [hit.message for hit in store.search("MÜLLER sea")] == [asked]
     assert store.search("unfinished") == []
-    store.end(growing, "finished at last", State.COMPLETE, Made())
+    store.end(growing, "finished at last", MessageState.COMPLETE, GenerationRecord())
     assert [hit.message for hit in store.search("finished")] == [growing]
-    store.end(growing, "other words", State.COMPLETE, Made())
+    store.end(growing, "other words", MessageState.COMPLETE, GenerationRecord())
     assert store.search("finished") == []
 
 
@@ -244,7 +246,7 @@ def test_what_was_removed_elsewhere_is_told(file: Path, open_store: OpenStore) -
     other.remove([number])
     changes: list[Callable[[], None]] = [
         lambda: store.grow(message, "x"),
-        lambda: store.end(message, "x", State.COMPLETE, Made()),
+        lambda: store.end(message, "x", MessageState.COMPLETE, GenerationRecord()),
         lambda: store.rename(number, "x"),
         lambda: store.move(number, None),
         lambda: store.set_opening(number, []),
@@ -274,13 +276,13 @@ def test_a_conversation_begins_with_its_turns_or_not_at_all(file: Path, open_sto
     in_the_way.unlink()
     number, path = store.begin_with([], "", [Message(USER, "q"), Message(ASSISTANT, "a")])
     assert [m.id for m in store.path(path[-1])] == path
-    assert not Claims(file.with_name("claims")).is_free(number)
+    assert not ConversationLocks(file.with_name("claims")).is_free(number)
 
 
 def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, list[StoredMessage]]:
     """Return a conversation whose messages 1, 2, … have these parents."""
     messages = [
-        StoredMessage(n, 9, parent, USER, f"m{n}", State.COMPLETE, 100.0 + n)
+        StoredMessage(n, 9, parent, USER, f"m{n}", MessageState.COMPLETE, 100.0 + n)
         for n, parent in enumerate(parents, 1)
     ]
     opening = (Message(Role.SYSTEM, "s"),)
@@ -318,8 +320,8 @@ def test_what_grew_elsewhere_is_stopped_here(file: Path, open_store: OpenStore) 
     """An adopted reply that is still partial is stored as stopped, and a time of 0 becomes the present."""
     store = open_store(file)
     conversation, messages = tree(None, leaf=1)
-    growing = dataclasses.replace(messages[0], role=ASSISTANT, state=State.PARTIAL, created=0.0)
+    growing = dataclasses.replace(messages[0], role=ASSISTANT, state=MessageState.PARTIAL, created=0.0)
     (number,) = store.adopt([(conversation, [growing])])
     (found,) = store.tree(number)
-    assert found.state is State.STOPPED
+    assert found.state is MessageState.STOPPED
     assert abs(found.created - time.time()) < 100

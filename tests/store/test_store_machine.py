@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import Made, State
+from hermes_cli.store.records import GenerationRecord, MessageState
 from hermes_cli.store.store import Store
 
 USER = Role.USER
@@ -29,7 +29,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = Store(self.file)
         self.left_open: list[Store] = []
         self.leaves: dict[int, int | None] = {}
-        self.nodes: dict[int, tuple[int, int | None, str, State]] = {}
+        self.nodes: dict[int, tuple[int, int | None, str, MessageState]] = {}
 
     @rule(target=conversations)
     def begin(self) -> int:
@@ -44,7 +44,7 @@ class StoreMachine(RuleBasedStateMachine):
         if conversation not in self.leaves:
             return -1
         text = text.encode("utf-8", "replace").decode()
-        state = State.PARTIAL if partial else State.COMPLETE
+        state = MessageState.PARTIAL if partial else MessageState.COMPLETE
         parent = self.leaves[conversation]
         number = self.store.add(conversation, parent, Message(USER, text), state)
         self.nodes[number] = (conversation, parent, text, state)
@@ -58,7 +58,7 @@ class StoreMachine(RuleBasedStateMachine):
             return -1
         conversation, parent, _, _ = self.nodes[message]
         number = self.store.add(conversation, parent, Message(USER, text))
-        self.nodes[number] = (conversation, parent, text, State.COMPLETE)
+        self.nodes[number] = (conversation, parent, text, MessageState.COMPLETE)
         self.leaves[conversation] = number
         return number
 
@@ -79,12 +79,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.leaves[number] = copies[-1] if copies else None
         return number
 
-    @rule(message=messages, text=st.text("abc", max_size=5), state=st.sampled_from(State))
-    def end(self, message: int, text: str, state: State) -> None:
+    @rule(message=messages, text=st.text("abc", max_size=5), state=st.sampled_from(MessageState))
+    def end(self, message: int, text: str, state: MessageState) -> None:
         """Set the final text and state of a message."""
         if message in self.nodes:
             conversation, parent, _, _ = self.nodes[message]
-            self.store.end(message, text, state, Made())
+            self.store.end(message, text, state, GenerationRecord())
             self.nodes[message] = (conversation, parent, text, state)
 
     @rule(message=messages)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hermes_cli.chatml import ChatML
-from hermes_cli.engines.answer_state import Reply
+from hermes_cli.engines.answer_state import AnswerState
 from hermes_cli.engines.base import Chunk, Completion, FinishReason, Progress, Timings, Usage
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.options import GenerationOptions
@@ -24,7 +24,7 @@ class Answer:
     ) -> None:
         self.reason: FinishReason | None = None
         self._chatml = chatml
-        self._reply = Reply(chatml, opening, options)
+        self._reply = AnswerState(chatml, opening, options)
         self._prompt_size = prompt_size
         self._cached = 0
         self._generated = 0

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hermes_cli.chatml import ChatML
-from hermes_cli.engines.banned_phrases import refuse_ban
 from hermes_cli.engines.base import Cancel, Chunk, PromptToken
 from hermes_cli.engines.llama_cpp.answer import Answer
 from hermes_cli.engines.llama_cpp.server import LlamaServer
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
+from hermes_cli.engines.stream_filters import refuse_ban
 from hermes_cli.engines.token_bytes import prompt_tokens
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
@@ -26,7 +26,7 @@ _Pieces = queue.SimpleQueue[dict[str, Any] | BaseException]
 class LlamaCppEngine:
     """A GGUF model on llama.cpp. `header` is the metadata of the file.
 
-    With `apart` the model loads in a child process, so that this one can handle key presses meanwhile.
+    With `in_subprocess` the model loads in a child process, so that this one still handles key presses.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class LlamaCppEngine:
         context_size: int,
         threads: int,
         verbose: bool = False,
-        apart: bool = False,
+        in_subprocess: bool = False,
     ) -> None:
         self.name = name
         self.context_size = context_size
         self._header = header
-        server = LlamaProcess if apart else LlamaServer
+        server = LlamaProcess if in_subprocess else LlamaServer
         self._server = server(header.path, context_size=context_size, threads=threads, verbose=verbose)
         self._chatml = ChatML(self._server.encode, header.control_tokens, header.fingerprint)
         self._running: threading.Thread | None = None

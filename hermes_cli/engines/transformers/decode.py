@@ -1,18 +1,20 @@
-"""The Decoder: evaluates token ids with a model and returns logits, reusing the KV cache.
+"""Decoding: prefill, the next token, and the KV cache of the most recent conversation."""
 
-Sampling is the caller's job, except if the device decodes ahead of the host (`ahead.py`).
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.cuda_graphs import Ahead, Before, Recorder
-from hermes_cli.engines.transformers.flight import Flight
+from hermes_cli.engines.transformers.cuda_graphs import (
+    NOT_FINITE,
+    GraphDecoder,
+    GraphRecorder,
+    InFlightSteps,
+    OrdinaryStep,
+)
 from hermes_cli.engines.transformers.kv_cache import RewindableCache, new_cache
 from hermes_cli.engines.transformers.sampling import History, Sampler
-from hermes_cli.engines.transformers.torch_errors import freed_memory, is_out_of_memory, named
+from hermes_cli.engines.transformers.torch_errors import NotFinite, freed_memory, is_out_of_memory, named
 
 PREFILL_CHUNK = {"cpu": 128}
 """Tokens evaluated at a time, by device: a cancel waits for one chunk, and a CPU is slow."""
@@ -27,14 +29,16 @@ class Decoder:
     records steps, the device may decode ahead of the host.
     """
 
-    def __init__(self, model: Any, device: torch.device, limit: int, record: Recorder | None = None) -> None:
+    def __init__(
+        self, model: Any, device: torch.device, limit: int, record: GraphRecorder | None = None
+    ) -> None:
         self._model = model
         self._body = model.get_decoder()
         self.device = device
         self._limit = limit
         self._record = record
         self._cache: RewindableCache
-        self._ahead: Ahead | None
+        self._ahead: GraphDecoder | None
         self._begin_anew()
         self._last_logits: torch.Tensor | None = None
         """The logits of the last id, if an ordinary step evaluated it."""
@@ -128,7 +132,7 @@ class Decoder:
         """The reason why such a device does not decode ahead, or ""."""
         return self._ahead.reason if self._ahead is not None else ""
 
-    def begin_ahead(self, token: int, sampler: Sampler, history: History, steps: int) -> Flight | None:
+    def begin_ahead(self, token: int, sampler: Sampler, history: History, steps: int) -> InFlightSteps | None:
         """Start to decode at most `steps` ids after `token` ahead of the host; None if that is impossible.
 
         The previous step must be an ordinary one. Which steps are ordinary does not depend on the recordings
@@ -136,7 +140,7 @@ class Decoder:
         """
         if self._ahead is None or self._last_logits is None:
             return None
-        before = Before(self.ids[-1], len(self.ids) - 1, self._last_logits)
+        before = OrdinaryStep(self.ids[-1], len(self.ids) - 1, self._last_logits)
         return self._ahead.begin(before, token, sampler, history, steps)
 
     def evaluated(self, token: int) -> None:
@@ -162,7 +166,7 @@ class Decoder:
     def _begin_anew(self) -> None:
         record = self._record
         self._cache = new_cache(self._model.config, self._limit, whole=record is not None)
-        self._ahead = Ahead(self._model, self._cache, self._limit, record) if record else None
+        self._ahead = GraphDecoder(self._model, self._cache, self._limit, record) if record else None
 
     def _logits(self, token: int) -> torch.Tensor:
         output = self._evaluate(self._model, [token], logits_to_keep=1)
@@ -184,3 +188,52 @@ class Decoder:
             raise named(error, self.device) from error
         self.ids += ids
         return output
+
+
+class TokenGenerator:
+    """A generator of the ids after `history`. The decoder must hold all ids of it but the last.
+
+    The caller appends each id to `history`. `limit` is the largest number of ids.
+    """
+
+    def __init__(self, decoder: Decoder, sampler: Sampler, history: History, limit: int) -> None:
+        self._decoder = decoder
+        self._sampler = sampler
+        self._history = history
+        self._end = len(history.ids) + limit
+        self._flight: InFlightSteps | None = None
+
+    def next(self, banned: Collection[int] = ()) -> int:
+        """Return the next id, none of `banned`.
+
+        Raises ResourcesExhausted if memory runs out, and HermesError if the device fails or the logits are
+        not finite numbers.
+        """
+        decoder, sampler, history = self._decoder, self._sampler, self._history
+        last = history.ids[-1]
+        if self._flight is None and not sampler.needs_words:
+            left = self._end - len(history.ids)
+            self._flight = decoder.begin_ahead(last, sampler, history, left)
+        if self._flight is not None:
+            token = self._flight.next()
+            if token is not None and token != NOT_FINITE:
+                decoder.evaluated(last)
+                return token
+            self._flight = None
+            if token == NOT_FINITE:
+                self._evaluate_anew()
+        try:
+            return sampler.choose(decoder.step(last), history, banned)
+        except NotFinite:
+            decoder.make_room()  # the cached states are not finite, either
+            raise
+
+    def _evaluate_anew(self) -> None:
+        """Prefill an empty cache, so that an ordinary step shows whether the logits really are not finite.
+
+        The buffers may have held states that are not finite after the cursor, such as those of a step that
+        was never read. An attention mask does not hide NaN.
+        """
+        self._decoder.make_room()
+        for _ in self._decoder.prefill(self._history.ids[:-1]):
+            pass

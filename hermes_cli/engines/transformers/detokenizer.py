@@ -3,11 +3,11 @@
 import codecs
 from collections.abc import Sequence
 
-from hermes_cli.engines.banned_phrases import Piece
+from hermes_cli.engines.stream_filters import Piece
 from hermes_cli.engines.token_bytes import notation, piece_bytes
 
 
-class Speller:
+class Detokenizer:
     """An incremental detokenizer. `vocabulary` holds the notation of each id, see `pieces.py`."""
 
     def __init__(self, vocabulary: Sequence[str], *, byte_level: bool) -> None:

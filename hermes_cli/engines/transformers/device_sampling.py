@@ -18,7 +18,7 @@ BLOCK = 256
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Choice:
+class SamplingStep:
     """The sampling options of a choice. Equal instances choose the same ids."""
 
     temperature: float
@@ -30,13 +30,13 @@ class Choice:
     xtc_threshold: float
 
     @classmethod
-    def by(cls, options: GenerationOptions) -> "Choice":
+    def by(cls, options: GenerationOptions) -> "SamplingStep":
         """Return the choice for these options. At temperature 0 only the repetition penalty applies."""
         if options.temperature < COLDEST:
             return cls(0, 0, 1, 0, options.repetition_penalty, 0, 0)
         return cls(*(getattr(options, field.name) for field in dataclasses.fields(cls)))
 
-    def penalised(self, logits: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    def penalized(self, logits: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Return the logits (vocabulary) with the repetition penalty applied to the ids in the mask `seen`.
 
         Source: the CTRL paper (arXiv 1909.05858). An id that occurs twice is penalized once.

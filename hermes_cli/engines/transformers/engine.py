@@ -3,8 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from hermes_cli.engines.answer_state import Reply
-from hermes_cli.engines.banned_phrases import PhraseBan, Piece
+from hermes_cli.engines.answer_state import AnswerState
 from hermes_cli.engines.base import (
     Cancel,
     Chunk,
@@ -15,14 +14,14 @@ from hermes_cli.engines.base import (
     Timings,
     Usage,
 )
-from hermes_cli.engines.prompt_cache_dir import KeptPrefixes
+from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
+from hermes_cli.engines.stream_filters import PhraseBan, Piece
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
-from hermes_cli.engines.transformers.cuda_graphs import recorder
-from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.engines.transformers.detokenizer import Speller
+from hermes_cli.engines.transformers.cuda_graphs import graph_recorder
+from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
+from hermes_cli.engines.transformers.detokenizer import Detokenizer
 from hermes_cli.engines.transformers.loading import Report, load_model
-from hermes_cli.engines.transformers.next_ids import NextIds
-from hermes_cli.engines.transformers.prompt_cache import PrefixFiles
+from hermes_cli.engines.transformers.prompt_cache import PromptCache
 from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
@@ -43,7 +42,7 @@ class TransformersEngine:
         *,
         name: str,
         context_size: int,
-        prefixes: PrefixFiles | None = None,
+        prefixes: PromptCache | None = None,
     ) -> None:
         self.name = name
         self.context_size = context_size
@@ -57,7 +56,7 @@ class TransformersEngine:
         plan: Plan,
         *,
         report: Report | None = None,
-        kept: KeptPrefixes | None = None,
+        kept: PromptCacheDir | None = None,
         ahead: bool = True,
     ) -> "TransformersEngine":
         """Load the model of a plan. With `ahead`, a GPU may decode without waiting for the host.
@@ -66,8 +65,8 @@ class TransformersEngine:
         """
         vocabulary = read_vocabulary(plan.path)
         model, device = load_model(plan, report)
-        decoder = Decoder(model, device, plan.context_size, recorder(device) if ahead else None)
-        prefixes = PrefixFiles(kept, plan) if kept is not None else None
+        decoder = Decoder(model, device, plan.context_size, graph_recorder(device) if ahead else None)
+        prefixes = PromptCache(kept, plan) if kept is not None else None
         return cls(decoder, vocabulary, name=plan.model, context_size=plan.context_size, prefixes=prefixes)
 
     def stream(
@@ -79,7 +78,7 @@ class TransformersEngine:
         prompt = self._vocabulary.chatml.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
-        reply = Reply(self._vocabulary.chatml, self._vocabulary.chatml.open_turn_ids(messages), options)
+        reply = AnswerState(self._vocabulary.chatml, self._vocabulary.chatml.open_turn_ids(messages), options)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
         answer = _Answer(self._decoder, self._vocabulary, prompt, limit, options)
         return self._with_prefix(messages, self._decoder, answer.chunks(reply, cancel))
@@ -126,13 +125,13 @@ class _Answer:
         self._prompt = prompt
         self._limit = limit
         self._stop_ids = vocabulary.stop_ids
-        self._speller = Speller(vocabulary.words, byte_level=vocabulary.byte_level)
+        self._speller = Detokenizer(vocabulary.words, byte_level=vocabulary.byte_level)
         self._history = History(prompt)
         breakers = vocabulary.breakers if options.dry_multiplier else ()
         self._ban = PhraseBan(options.ban)
         never = vocabulary.ids_that(self._ban.holds) if options.ban else ()
         self._sampler = Sampler(options, decoder.device, breakers, never)
-        self._next = NextIds(decoder, self._sampler, self._history, limit)
+        self._next = TokenGenerator(decoder, self._sampler, self._history, limit)
         self._unsaid: dict[int, set[int]] = {}
         """By position: the ids that began a banned phrase there."""
         self._reason: FinishReason | None = None
@@ -142,7 +141,7 @@ class _Answer:
     def _made(self) -> int:
         return len(self._history.ids) - len(self._prompt)
 
-    def chunks(self, reply: Reply, cancel: Cancel) -> Iterator[Chunk]:
+    def chunks(self, reply: AnswerState, cancel: Cancel) -> Iterator[Chunk]:
         """Yield the answer. However it ends, the KV cache keeps the tokens that were evaluated."""
         began = time.monotonic()
         # A step evaluates the last id, like every generated one, so that a retry gets exactly the logits of

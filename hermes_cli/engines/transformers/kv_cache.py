@@ -111,7 +111,7 @@ class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
 _UNKNOWN = "the model asks for a length that only the device knows"
 
 
-class FixedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
+class StaticLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
     """The buffers of a RewindableLayer, written at position `cursor`, a tensor (1), and read up to `span`.
 
     Nothing here depends on a value on the host, so the attention mask must hide positions after the cursor.

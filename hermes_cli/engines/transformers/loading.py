@@ -104,13 +104,13 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "weights_only": True,  # read only tensors from a pickled .bin
         "output_loading_info": True,
     }
-    if plan.quantisation:
-        settings["quantization_config"] = _quantisation(plan)
+    if plan.quantization:
+        settings["quantization_config"] = _quantization(plan)
     return settings
 
 
 def _is_int8_on_cpu(plan: Plan) -> bool:
-    return plan.quantisation == "int8" and plan.devices == ("cpu",)
+    return plan.quantization == "int8" and plan.devices == ("cpu",)
 
 
 def _require(device: torch.device, plan: Plan) -> None:
@@ -147,7 +147,7 @@ def device_map(plan: Plan) -> dict[str, str]:
     return places | {"model.norm": last, "lm_head": first if tied else last}
 
 
-def _quantisation(plan: Plan) -> Any:
+def _quantization(plan: Plan) -> Any:
     """Return the `quantization_config` of a plan. Source of NF4: the QLoRA paper (arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig  # noqa: PLC0415
 
@@ -155,7 +155,7 @@ def _quantisation(plan: Plan) -> Any:
         from hermes_cli.engines.transformers.int8 import Int8Config  # noqa: PLC0415 - imports transformers
 
         return Int8Config()
-    if plan.quantisation == "int8":
+    if plan.quantization == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from hermes_cli.engines.prompt_cache_dir import KeptPrefixes
+from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.plan import Plan
@@ -24,10 +24,10 @@ SHORTEST = 16
 LIBRARIES = ("torch", "transformers", "bitsandbytes")
 
 
-class PrefixFiles:
+class PromptCache:
     """The cached prefixes of one loaded model."""
 
-    def __init__(self, kept: KeptPrefixes, plan: Plan) -> None:
+    def __init__(self, kept: PromptCacheDir, plan: Plan) -> None:
         self._kept = kept
         self._model = _identity(plan)
 
@@ -98,5 +98,5 @@ def _identity(plan: Plan) -> list[object]:
         except importlib.metadata.PackageNotFoundError:
             versions.append("")
     device = plan.devices[0].partition(":")[0]
-    precision = (plan.precision, plan.dtype, plan.quantisation, device)
+    precision = (plan.precision, plan.dtype, plan.quantization, device)
     return [FORMAT, str(plan.path.resolve()), plan.revision, files, precision, versions]

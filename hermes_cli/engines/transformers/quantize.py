@@ -23,7 +23,7 @@ TOKENIZER_FILES = (
 )
 
 
-def quantise(plan: Plan, folder: Path, report: Report | None = None) -> tuple[float, float]:
+def quantize(plan: Plan, folder: Path, report: Report | None = None) -> tuple[float, float]:
     """Load and quantize the model of a plan, and save it as `folder`.
 
     Return the seconds of the load with quantization, and of a load of the saved model. The folder is created
@@ -33,7 +33,7 @@ def quantise(plan: Plan, folder: Path, report: Report | None = None) -> tuple[fl
     import_module("transformers").AutoModelForCausalLM  # noqa: B018 - the module imports its attributes on access
     began = time.monotonic()
     model, _ = load_model(plan, report)
-    quantising_s = time.monotonic() - began
+    quantizing_s = time.monotonic() - began
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as place:
@@ -43,7 +43,7 @@ def quantise(plan: Plan, folder: Path, report: Report | None = None) -> tuple[fl
                 if (plan.path / name).is_file():
                     shutil.copyfile(plan.path / name, new / name)
             del model
-            saved = dataclasses.replace(plan, path=new, quantisation="")
+            saved = dataclasses.replace(plan, path=new, quantization="")
             began = time.monotonic()
             load_model(saved)  # verify the saved model before keeping it
             loading_s = time.monotonic() - began
@@ -52,4 +52,4 @@ def quantise(plan: Plan, folder: Path, report: Report | None = None) -> tuple[fl
         if is_disk_full(error):
             raise disk_full(plan.weight_bytes, folder.parent) from None
         raise HermesError(f"{folder} cannot be written: {error.strerror or error}") from None
-    return quantising_s, loading_s
+    return quantizing_s, loading_s

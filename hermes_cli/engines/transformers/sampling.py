@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from hermes_cli.engines.transformers.device_sampling import Choice, Draws
+from hermes_cli.engines.transformers.device_sampling import Draws, SamplingStep
 from hermes_cli.engines.transformers.torch_errors import NotFinite
 from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
@@ -59,7 +59,7 @@ class Sampler:
         breakers: Collection[int] = (),
         never: Collection[int] = (),
     ) -> None:
-        self.choice = Choice.by(options)
+        self.choice = SamplingStep.by(options)
         self.draws = Draws(options.seed, device)
         self.made = 0
         self._options = options
@@ -76,7 +76,7 @@ class Sampler:
         """
         if not bool(torch.isfinite(logits).all()):
             raise NotFinite
-        scores = self.choice.penalised(logits, self.seen(history, len(logits)))
+        scores = self.choice.penalized(logits, self.seen(history, len(logits)))
         if self._options.dry_multiplier:
             scores = self._dry(scores, history)
         if banned or len(self._never):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models.catalogue import Format
+from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint.json_file import whole_number
 
 MAX_LAYERS: Final = 1 << 12
@@ -13,14 +13,14 @@ MAX_TOKENS: Final = 1 << 32
 DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 """torch's names of the types of weights, and their short names."""
 ADVICE = "choose a ChatML model, such as openhermes-2 or the starter"
-QUANTISED_ADVICE = "choose its 16-bit weights, which hermes quantises itself, or a GGUF of it"
+QUANTISED_ADVICE = "choose its 16-bit weights, which hermes quantizes itself, or a GGUF of it"
 
 
 @dataclass(frozen=True, slots=True)
-class Quantisation:
+class Quantization:
     """The quantization of a saved checkpoint. `bits` is per weight; `text` is shown to the user."""
 
-    format: Format
+    format: WeightFormat
     bits: int
     text: str
 
@@ -43,7 +43,7 @@ class Config:
     tied: bool
     has_experts: bool
     dtype: str
-    quantisation: Quantisation | None
+    quantization: Quantization | None
 
 
 def parse(settings: dict[str, Any]) -> Config:
@@ -71,7 +71,7 @@ def parse(settings: dict[str, Any]) -> Config:
         tied=settings.get("tie_word_embeddings") is True,
         has_experts=whole_number(settings, "num_local_experts", "num_experts", limit=MAX_WIDTH) > 1,
         dtype=_dtype(settings),
-        quantisation=_quantisation(settings.get("quantization_config")),
+        quantization=_quantization(settings.get("quantization_config")),
     )
 
 
@@ -105,30 +105,30 @@ def _dtype(settings: dict[str, Any]) -> str:
     return name if name in DTYPES else ""
 
 
-def _quantisation(found: Any) -> Quantisation | None:
+def _quantization(found: Any) -> Quantization | None:
     if found is None or found == {}:
         return None
     method = found.get("quant_method") if isinstance(found, dict) else None
-    if method in (Format.GPTQ, Format.AWQ):
+    if method in (WeightFormat.GPTQ, WeightFormat.AWQ):
         bits = whole_number(found, "bits", "w_bit", limit=33) or 4
-        return Quantisation(Format(method), bits, f"{bits}-bit {method.upper()}")
-    if method == Format.COMPRESSED_TENSORS:
+        return Quantization(WeightFormat(method), bits, f"{bits}-bit {method.upper()}")
+    if method == WeightFormat.COMPRESSED_TENSORS:
         bits = _compressed_bits(found)
-        return Quantisation(Format.COMPRESSED_TENSORS, bits, f"{bits}-bit compressed-tensors")
-    if method in (Format.BITSANDBYTES, "bitsandbytes_4bit", "bitsandbytes_8bit"):
+        return Quantization(WeightFormat.COMPRESSED_TENSORS, bits, f"{bits}-bit compressed-tensors")
+    if method in (WeightFormat.BITSANDBYTES, "bitsandbytes_4bit", "bitsandbytes_8bit"):
         return _bitsandbytes(found)
     raise ModelUnavailable(
-        f"it was quantised by {str(method)[:60]!r}, which hermes does not run", QUANTISED_ADVICE
+        f"it was quantized by {str(method)[:60]!r}, which hermes does not run", QUANTISED_ADVICE
     )
 
 
-def _bitsandbytes(found: dict[str, Any]) -> Quantisation:
+def _bitsandbytes(found: dict[str, Any]) -> Quantization:
     if found.get("load_in_4bit"):
         kind = found.get("bnb_4bit_quant_type", "fp4")  # the library's default
         if kind in ("nf4", "fp4"):
-            return Quantisation(Format.BITSANDBYTES, 4, f"4-bit {kind}")
+            return Quantization(WeightFormat.BITSANDBYTES, 4, f"4-bit {kind}")
     elif found.get("load_in_8bit"):
-        return Quantisation(Format.BITSANDBYTES, 8, "8-bit int8")
+        return Quantization(WeightFormat.BITSANDBYTES, 8, "8-bit int8")
     raise ModelUnavailable("its bitsandbytes settings are neither 4-bit nor 8-bit", QUANTISED_ADVICE)
 
 

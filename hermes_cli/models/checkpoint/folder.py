@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models.catalogue import Format
+from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
 from hermes_cli.models.checkpoint.code import refuse_code
 from hermes_cli.models.checkpoint.config import DTYPES, Config
@@ -35,11 +35,11 @@ class Checkpoint:
     weights: Weights = field(repr=False)
 
     @property
-    def format(self) -> Format:
+    def format(self) -> WeightFormat:
         """The storage format of the weights."""
-        if self.config.quantisation is not None:
-            return self.config.quantisation.format
-        return Format.PICKLE if self.weights.is_pickled else Format.SAFETENSORS
+        if self.config.quantization is not None:
+            return self.config.quantization.format
+        return WeightFormat.PICKLE if self.weights.is_pickled else WeightFormat.SAFETENSORS
 
     @property
     def dtype(self) -> str:
@@ -49,14 +49,14 @@ class Checkpoint:
     @property
     def precision(self) -> str:
         """The precision for the user: `bf16`, `4-bit GPTQ`."""
-        quantisation = self.config.quantisation
-        return quantisation.text if quantisation else DTYPES.get(self.dtype, "")
+        quantization = self.config.quantization
+        return quantization.text if quantization else DTYPES.get(self.dtype, "")
 
     @property
     def bits(self) -> int:
         """The number of bits per weight."""
-        quantisation = self.config.quantisation
-        return quantisation.bits if quantisation else 32 if self.dtype == "float32" else 16
+        quantization = self.config.quantization
+        return quantization.bits if quantization else 32 if self.dtype == "float32" else 16
 
     @property
     def revision(self) -> str | None:

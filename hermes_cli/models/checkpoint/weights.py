@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models.checkpoint.config import Config, Quantisation
+from hermes_cli.models.checkpoint.config import Config, Quantization
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.checkpoint.safetensors import Tensor, read_header
 from hermes_cli.models.gguf.model import FETCH_AGAIN
@@ -91,7 +91,7 @@ def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config
     sizes: Counter[str] = Counter()
     for tensor in tensors:
         sizes[_DTYPES.get(tensor.dtype, "")] += tensor.size
-    counts = {tensor.name: _parameters(tensor, config.quantisation) for tensor in tensors}
+    counts = {tensor.name: _parameters(tensor, config.quantization) for tensor in tensors}
     return Weights(
         files=files,
         file_bytes=sum(file.stat().st_size for file in files),
@@ -108,13 +108,13 @@ def _is_second_copy(tensor: Tensor, config: Config) -> bool:
     return config.tied and tensor.name == "lm_head.weight"
 
 
-def _parameters(tensor: Tensor, quantisation: Quantisation | None) -> int:
+def _parameters(tensor: Tensor, quantization: Quantization | None) -> int:
     """Return the number of model parameters in a tensor; 0 for scales and other quantization data."""
-    if quantisation is None:
+    if quantization is None:
         return tensor.elements
     leaf = tensor.name.rpartition(".")[2]
     if leaf in _PACKED:
-        return tensor.size * 8 // quantisation.bits
+        return tensor.size * 8 // quantization.bits
     if leaf == "weight":  # bitsandbytes packs two 4-bit weights into a byte
         return tensor.elements * (2 if tensor.dtype == "U8" else 1)
     return tensor.elements if leaf == "bias" else 0

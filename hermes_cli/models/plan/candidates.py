@@ -8,18 +8,18 @@ from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import devices, precision
 from hermes_cli.models.plan.devices import Place
-from hermes_cli.models.plan.memory import Way, weigh
+from hermes_cli.models.plan.memory import Candidate, weigh
 from hermes_cli.models.plan.plan import (
     COMFORTABLE_CONTEXT,
     MIN_CONTEXT,
-    Wishes,
+    PlanRequest,
     check_context,
     context_target,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Candidates:
     """The ways from the best to the smallest, and the chosen one, or None if none fits.
 
     Context sizes are in tokens. `target` is the desired size. Below `comfortable`, a lower precision with
@@ -27,8 +27,8 @@ class Survey:
     the requested values, or `auto`.
     """
 
-    ways: tuple[Way, ...]
-    chosen: Way | None
+    ways: tuple[Candidate, ...]
+    chosen: Candidate | None
     target: int
     comfortable: int
     least: int
@@ -36,22 +36,22 @@ class Survey:
     asked_device: str
 
 
-def survey(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Survey:
-    """Evaluate every way to run `model` that `wishes` allows.
+def find_candidates(hardware: Hardware, model: ModelFacts, request: PlanRequest) -> Candidates:
+    """Evaluate every way to run `model` that `request` allows.
 
     Raises UsageError if a request is impossible on this machine, and ModelUnavailable if no GPU here supports
     the quantization of the weights.
     """
-    check_context(model, wishes.context_size)
-    word = precision.check_word(wishes.precision)
-    device = devices.check_word(wishes.device)
-    if model.format.is_quantised:
+    check_context(model, request.context_size)
+    word = precision.check_word(request.precision)
+    device = devices.check_word(request.device)
+    if model.format.is_quantized:
         precision.check_own(model, word)
-    target = context_target(model, wishes.context_size)
-    wished = wishes.context_size is not None
+    target = context_target(model, request.context_size)
+    wished = request.context_size is not None
     comfortable = target if wished else min(target, COMFORTABLE_CONTEXT)
-    groups = devices.card_groups(hardware, device)
-    ways: list[Way] = []
+    groups = devices.gpu_groups(hardware, device)
+    ways: list[Candidate] = []
     for way_word in precision.words_to_try(model, word, on_cpu=not groups):
         if not groups:
             ways.append(_on_cpu(hardware, model, way_word, target))
@@ -61,10 +61,10 @@ def survey(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Survey:
         raise _impossible(model, word, next(gpu for cards in groups for gpu in cards))
     least = target if wished else min(target, MIN_CONTEXT)
     chosen = _pick(ways, comfortable, least)
-    return Survey(tuple(ways), chosen, target, comfortable, least, word, device)
+    return Candidates(tuple(ways), chosen, target, comfortable, least, word, device)
 
 
-def eight_bit(model: ModelFacts, found: Survey) -> Way | None:
+def eight_bit(model: ModelFacts, found: Candidates) -> Candidate | None:
     """Return the 8-bit way on the same GPUs, for comparison only: `auto` never chooses it."""
     place = (found.chosen or found.ways[0]).place
     if not place.gpus or any(precision.problem("8bit", gpu) for gpu in place.gpus):
@@ -85,20 +85,20 @@ def _impossible(model: ModelFacts, word: str, gpu: Gpu) -> HermesError:
     return UsageError(f"{model.name} cannot be run in {word}: {why}", hint)
 
 
-def _on_cpu(hardware: Hardware, model: ModelFacts, word: str, target: int) -> Way:
+def _on_cpu(hardware: Hardware, model: ModelFacts, word: str, target: int) -> Candidate:
     return weigh(model, precision.meant(model, word, ()), devices.cpu_place(hardware), target)
 
 
 def _on_cards(
     model: ModelFacts, word: str, cards: list[Gpu], target: int, comfortable: int, *, exact: bool
-) -> list[Way]:
+) -> list[Candidate]:
     """Return the ways in one precision on GPUs of a kind: the one with the most free memory, then several."""
     asked = precision.word_for_format(model, word)
     able = [gpu for gpu in cards if not precision.problem(asked, gpu)]
     if not able or (exact and len(able) < len(cards)):
         return []
 
-    def over(chosen: list[Gpu]) -> Way:
+    def over(chosen: list[Gpu]) -> Candidate:
         place: Place = devices.place_of(chosen)
         return weigh(model, precision.meant(model, word, place.gpus), place, target)
 
@@ -112,7 +112,7 @@ def _on_cards(
     return ways
 
 
-def _pick(ways: list[Way], comfortable: int, least: int) -> Way | None:
+def _pick(ways: list[Candidate], comfortable: int, least: int) -> Candidate | None:
     """Return the first way with a comfortable context, else the one with the longest, or None."""
     for way in ways:
         if way.room >= comfortable:

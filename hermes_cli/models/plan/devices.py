@@ -67,18 +67,18 @@ def cpu_place(hardware: Hardware) -> Place:
     return Place((), (hardware.memory_available,))
 
 
-def check_word(wish: str | None) -> str:
+def check_word(requested: str | None) -> str:
     """Return the requested device in lower case, or `auto` for None. Raises UsageError if it is unknown."""
-    word = (wish or AUTO).strip().lower()
+    word = (requested or AUTO).strip().lower()
     if word not in (AUTO, CPU) and not _WORD.fullmatch(word):
         raise UsageError(
             f"--device takes auto, cpu, cuda, rocm, xpu or mps, or one with a number (cuda:0), "
-            f"not '{(wish or '')[:40]}'"
+            f"not '{(requested or '')[:40]}'"
         )
     return word
 
 
-def card_groups(hardware: Hardware, word: str) -> list[list[Gpu]]:
+def gpu_groups(hardware: Hardware, word: str) -> list[list[Gpu]]:
     """Return the GPUs that may be used, one list for each kind, those with the most free memory first.
 
     The result is empty for `cpu`, and for `auto` on a machine without GPUs. Raises UsageError if the
@@ -86,7 +86,7 @@ def card_groups(hardware: Hardware, word: str) -> list[list[Gpu]]:
     """
     if word == CPU:
         return []
-    chosen = list(hardware.gpus) if word == AUTO else _wished(hardware, word)
+    chosen = list(hardware.gpus) if word == AUTO else _requested(hardware, word)
     chosen.sort(key=lambda gpu: ("cuda rocm xpu mps".index(gpu.kind), -gpu.memory_free, gpu.index))
     return [list(cards) for _, cards in groupby(chosen, key=lambda gpu: gpu.kind)]
 
@@ -102,7 +102,7 @@ def place_of(gpus: list[Gpu]) -> Place:
     return Place(ordered, tuple(gpu.memory_free for gpu in ordered))
 
 
-def _wished(hardware: Hardware, word: str) -> list[Gpu]:
+def _requested(hardware: Hardware, word: str) -> list[Gpu]:
     match = _WORD.fullmatch(word)
     kind, numbers = match.groups() if match else ("", None)
     # AMD's GPUs are CUDA devices in torch, so `cuda` also selects them.

@@ -13,10 +13,10 @@ from hermes_cli.models.plan import devices, precision
 from hermes_cli.models.plan.plan import (
     CONTEXT_STEP,
     MIN_CONTEXT,
-    Candidate,
+    CandidateSizes,
     DoesNotFit,
     Plan,
-    Wishes,
+    PlanRequest,
     check_context,
     checked_threads,
     context_reason,
@@ -30,16 +30,16 @@ RESERVE_BYTES: Final = 512 * MIB
 """Memory left for hermes and everything else on the machine."""
 
 
-def choose_gguf(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Plan:
+def choose_gguf(hardware: Hardware, model: ModelFacts, request: PlanRequest) -> Plan:
     """Return the plan for a GGUF. Raises as `plan.choose` does."""
-    _check_wishes(model, wishes)
-    threads = checked_threads(hardware.physical_cores, wishes.threads)
-    wish = wishes.context_size
-    room = _context_room(hardware, model, context_target(model, wish))
-    if wish is None and room < _smallest_context(model):
+    _check_wishes(model, request)
+    threads = checked_threads(hardware.physical_cores, request.threads)
+    requested = request.context_size
+    room = _context_room(hardware, model, context_target(model, requested))
+    if requested is None and room < _smallest_context(model):
         raise _weights_do_not_fit(hardware, model)
-    if wish is not None and room < wish:
-        raise _context_does_not_fit(hardware, model, wish, room)
+    if requested is not None and room < requested:
+        raise _context_does_not_fit(hardware, model, requested, room)
     row = candidate(hardware, model, room, fits=True, reason="the one way that a GGUF runs", chosen=True)
     cores = f"{hardware.physical_cores} physical core{'s' if hardware.physical_cores != 1 else ''}"
     return Plan(
@@ -55,7 +55,7 @@ def choose_gguf(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Plan:
         headroom_bytes=row.headroom_bytes,
         memory_available=row.memory_available,
         reason=f"a GGUF file runs on llama.cpp with the processor's {cores}; "
-        + context_reason(model, wish, room),
+        + context_reason(model, requested, room),
         smaller=_smaller(hardware, model, room),
         considered=(row,),
     )
@@ -63,9 +63,9 @@ def choose_gguf(hardware: Hardware, model: ModelFacts, wishes: Wishes) -> Plan:
 
 def candidate(
     hardware: Hardware, model: ModelFacts, context: int, *, fits: bool, reason: str = "", chosen: bool = False
-) -> Candidate:
+) -> CandidateSizes:
     """Return the memory use of a GGUF on the CPU for a context size."""
-    return Candidate(
+    return CandidateSizes(
         precision=model.precision,
         device=devices.CPU,
         context_size=context,
@@ -79,7 +79,7 @@ def candidate(
     )
 
 
-def alternative(hardware: Hardware, model: ModelFacts) -> tuple[str, Candidate] | None:
+def alternative(hardware: Hardware, model: ModelFacts) -> tuple[str, CandidateSizes] | None:
     """Return the name and the candidate of a model's GGUF variant, or None if the catalogue has none."""
     entry = entry_for(model.repo, model.name)
     if entry is None:
@@ -98,14 +98,14 @@ def starter_hint(free: int, weight_bytes: int) -> str:
     return f"the {STARTER.alias} would fit (-m {STARTER.alias})" if fits else "a smaller model may fit"
 
 
-def _check_wishes(model: ModelFacts, wishes: Wishes) -> None:
-    if devices.check_word(wishes.device) not in (devices.AUTO, devices.CPU):
+def _check_wishes(model: ModelFacts, request: PlanRequest) -> None:
+    if devices.check_word(request.device) not in (devices.AUTO, devices.CPU):
         raise UsageError(
             f"{model.name} is a GGUF, and the llama.cpp that comes with hermes computes on the processor",
             "leave --device, or the setting device, out; 16-bit weights run on a GPU",
         )
-    precision.check_own(model, precision.check_word(wishes.precision))
-    check_context(model, wishes.context_size)
+    precision.check_own(model, precision.check_word(request.precision))
+    check_context(model, request.context_size)
 
 
 def _context_room(hardware: Hardware, model: ModelFacts, limit: int) -> int:
@@ -136,17 +136,17 @@ def _weights_do_not_fit(hardware: Hardware, model: ModelFacts) -> DoesNotFit:
     needed = gib(row.memory_needed)
     return DoesNotFit(
         f"{model.name} needs {needed} GiB of memory ({row.sums}), and {gib(free)} GiB are free",
-        f"close other programs, or choose a smaller quantisation; {starter_hint(free, model.weight_bytes)}",
+        f"close other programs, or choose a smaller quantization; {starter_hint(free, model.weight_bytes)}",
         (row,),
     )
 
 
-def _context_does_not_fit(hardware: Hardware, model: ModelFacts, wish: int, room: int) -> DoesNotFit:
+def _context_does_not_fit(hardware: Hardware, model: ModelFacts, requested: int, room: int) -> DoesNotFit:
     if room < _smallest_context(model):
         return _weights_do_not_fit(hardware, model)
-    row = candidate(hardware, model, wish, fits=False, reason=f"a context of {room:,} would fit")
+    row = candidate(hardware, model, requested, fits=False, reason=f"a context of {room:,} would fit")
     return DoesNotFit(
-        f"a context of {wish:,} tokens needs {gib(row.memory_needed)} GiB of memory ({row.sums}), "
+        f"a context of {requested:,} tokens needs {gib(row.memory_needed)} GiB of memory ({row.sums}), "
         f"and {gib(hardware.memory_available)} GiB are free",
         f"a context of {room} would fit",
         (row,),

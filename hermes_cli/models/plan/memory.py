@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from hermes_cli.models.facts import KV_ELEMENT_BYTES, ModelFacts
 from hermes_cli.models.plan.devices import Place
-from hermes_cli.models.plan.plan import CONTEXT_STEP, Candidate
+from hermes_cli.models.plan.plan import CONTEXT_STEP, CandidateSizes
 from hermes_cli.models.plan.precision import INT8, NF4, Precision
 from hermes_cli.models.units import GIB
 
@@ -29,7 +29,7 @@ HEADROOM = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Candidate:
     """One way to run a model: a precision at a place. `room` is the context size in tokens that fits."""
 
     model: ModelFacts
@@ -37,11 +37,11 @@ class Way:
     place: Place
     room: int
 
-    def candidate(self, context: int, *, fits: bool, reason: str = "") -> Candidate:
+    def candidate(self, context: int, *, fits: bool, reason: str = "") -> CandidateSizes:
         """Return this way with its memory use for a context size."""
         weights = weight_bytes(self.model, self.precision)
         split = layers(self.model, self.precision, self.place, context) or _evenly(self.model, self.place)
-        return Candidate(
+        return CandidateSizes(
             precision=self.precision.text,
             device=self.place.label,
             context_size=context,
@@ -54,13 +54,13 @@ class Way:
         )
 
 
-def weigh(model: ModelFacts, precision: Precision, place: Place, limit: int) -> Way:
+def weigh(model: ModelFacts, precision: Precision, place: Place, limit: int) -> Candidate:
     """Return a way with the largest context that fits, up to `limit` tokens."""
 
     def fits(context: int) -> bool:
         return layers(model, precision, place, context) is not None
 
-    return Way(model, precision, place, _largest(fits, limit))
+    return Candidate(model, precision, place, _largest(fits, limit))
 
 
 def weight_bytes(model: ModelFacts, precision: Precision) -> int:
@@ -147,7 +147,7 @@ def _element_bytes(precision: Precision) -> int:
 def _block_bytes(model: ModelFacts, precision: Precision) -> int:
     if precision.own:
         return max(0, model.weight_bytes - _other_bytes(model, precision))
-    bits = LINEAR_BITS.get(precision.quantisation, 8 * _element_bytes(precision))
+    bits = LINEAR_BITS.get(precision.quantization, 8 * _element_bytes(precision))
     return int(model.linear_parameters * bits / 8)
 
 

@@ -6,18 +6,18 @@ from typing import Any
 
 from hermes_cli.errors import HermesError
 from hermes_cli.models.facts import ModelFacts
-from hermes_cli.models.plan.plan import Candidate, DoesNotFit, Plan
+from hermes_cli.models.plan.plan import CandidateSizes, DoesNotFit, Plan
 from hermes_cli.models.units import gib
 
 HEAD = ("", "precision", "device", "context", "weights", "KV cache", "headroom", "needs", "free", "")
 
 
-def table(considered: Sequence[Candidate]) -> list[tuple[str, ...]]:
+def table(considered: Sequence[CandidateSizes]) -> list[tuple[str, ...]]:
     """Return a header and a row for each candidate, with sizes in GiB. An arrow marks the chosen one."""
     return [HEAD, *(_row(candidate) for candidate in considered)]
 
 
-def _row(candidate: Candidate) -> tuple[str, ...]:
+def _row(candidate: CandidateSizes) -> tuple[str, ...]:
     return (
         "→" if candidate.chosen else "",
         candidate.precision,
@@ -32,7 +32,7 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
     )
 
 
-def considered_in(result: Plan | HermesError) -> tuple[Candidate, ...]:
+def considered_in(result: Plan | HermesError) -> tuple[CandidateSizes, ...]:
     """Return the candidates of a plan, or of the error if there is no plan."""
     return result.considered if isinstance(result, Plan | DoesNotFit) else ()
 

@@ -16,12 +16,12 @@ MIN_CONTEXT: Final = 512
 COMFORTABLE_CONTEXT: Final = 4096
 """Tokens. With less context in 16 bits, 4-bit weights with a longer context are better: a persona with its
 lore and examples takes 1,000 to 3,000 tokens, and NF4 loses about a percent of a benchmark to 16 bits."""
-SMALLEST_WISH: Final = 64
+SMALLEST_REQUEST: Final = 64
 """Tokens. Below it no prompt fits, and with one token llama.cpp aborts the process."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class PlanRequest:
     """The user's requests. None means that the plan chooses, like the value `auto`."""
 
     context_size: int | None = None
@@ -31,7 +31,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateSizes:
     """A way to run a model that was considered. Sizes are bytes; `fits` is whether the memory is enough.
 
     `reason` explains why it was chosen or not. `context_size` is the size that fits, or the required size if
@@ -68,7 +68,7 @@ class Plan:
     """The way to run a model. Sizes are bytes, `context_size` is tokens, `reason` is one sentence.
 
     `precision` and `device` are for the user. For the engine, `devices` are torch's names, `dtype` is the
-    type of the unquantized weights and the KV cache (empty for a GGUF), `quantisation` is applied while
+    type of the unquantized weights and the KV cache (empty for a GGUF), `quantization` is applied while
     loading (`nf4`, `int8` or empty), and `layers` is the number of layers on each device. `smaller` is a hint
     for the case that memory runs out anyway. `passed_over` gives the memory of a better precision.
     """
@@ -87,12 +87,12 @@ class Plan:
     reason: str
     devices: tuple[str, ...] = ("cpu",)
     dtype: str = ""
-    quantisation: str = ""
+    quantization: str = ""
     layers: tuple[int, ...] = ()
     smaller: str = ""
     passed_over: str = ""
     revision: str | None = None
-    considered: tuple[Candidate, ...] = ()
+    considered: tuple[CandidateSizes, ...] = ()
 
     @property
     def memory_needed(self) -> int:
@@ -117,7 +117,7 @@ class Plan:
 class DoesNotFit(ResourcesExhausted):
     """No way to run the model fits the free memory. `considered` are the candidates."""
 
-    def __init__(self, message: str, hint: str, considered: Sequence[Candidate] = ()) -> None:
+    def __init__(self, message: str, hint: str, considered: Sequence[CandidateSizes] = ()) -> None:
         super().__init__(message, hint)
         self.considered = tuple(considered)
 
@@ -127,32 +127,32 @@ def trained_context(model: ModelFacts) -> int:
     return model.context_length or DEFAULT_CONTEXT
 
 
-def check_context(model: ModelFacts, wish: int | None) -> None:
+def check_context(model: ModelFacts, requested: int | None) -> None:
     """Raise UsageError if the requested context is too small, or longer than the model supports."""
-    if wish is None:
+    if requested is None:
         return
-    if wish < SMALLEST_WISH:
+    if requested < SMALLEST_REQUEST:
         raise UsageError(
-            f"a context of {wish:,} tokens holds no conversation", f"ask for {MIN_CONTEXT} or more"
+            f"a context of {requested:,} tokens holds no conversation", f"ask for {MIN_CONTEXT} or more"
         )
     trained = trained_context(model)
-    if wish > trained:
+    if requested > trained:
         raise UsageError(
-            f"{model.name} was trained for a context of {trained:,} tokens, not {wish:,}",
+            f"{model.name} was trained for a context of {trained:,} tokens, not {requested:,}",
             f"ask for {trained} or less",
         )
 
 
-def context_target(model: ModelFacts, wish: int | None) -> int:
+def context_target(model: ModelFacts, requested: int | None) -> int:
     """Return the desired context size in tokens."""
-    return min(trained_context(model), DEFAULT_CONTEXT) if wish is None else wish
+    return min(trained_context(model), DEFAULT_CONTEXT) if requested is None else requested
 
 
-def context_reason(model: ModelFacts, wish: int | None, context: int) -> str:
+def context_reason(model: ModelFacts, requested: int | None, context: int) -> str:
     """Return a clause with the reason for the context size."""
     trained = trained_context(model)
-    if wish is not None:
-        return f"the context of {wish:,} tokens was asked for"
+    if requested is not None:
+        return f"the context of {requested:,} tokens was asked for"
     if context < min(trained, DEFAULT_CONTEXT):
         return f"a context of {context:,} of its {trained:,} tokens is what the free memory holds"
     if context < trained:
@@ -160,9 +160,9 @@ def context_reason(model: ModelFacts, wish: int | None, context: int) -> str:
     return f"its context is all of the {trained:,} tokens it was trained for"
 
 
-def checked_threads(cores: int, wish: int | None) -> int:
+def checked_threads(cores: int, requested: int | None) -> int:
     """Return the number of threads. Raises UsageError if it is below 1."""
-    threads = cores if wish is None else wish
+    threads = cores if requested is None else requested
     if threads < 1:
         raise UsageError(f"{threads} threads cannot run a model", "give 1 or more")
     return threads

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hermes_cli.errors import UsageError
-from hermes_cli.models.catalogue import Format
+from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint.config import DTYPES
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.gpus import Gpu
@@ -28,37 +28,38 @@ NF4_BITS: Final = 4
 class Precision:
     """A precision to run a model in.
 
-    `dtype` is torch's name of the type of the weights that are not quantized. `quantisation` is applied while
+    `dtype` is torch's name of the type of the weights that are not quantized. `quantization` is applied while
     loading; it may be empty. `own` is the precision, for the user, of weights that were saved quantized, else
     empty.
     """
 
     dtype: str
-    quantisation: str = ""
+    quantization: str = ""
     own: str = ""
 
     @property
     def text(self) -> str:
         """The name for the user: `bf16`, `4-bit nf4`."""
-        return self.own or _TEXTS.get(self.quantisation) or DTYPES[self.dtype]
+        return self.own or _TEXTS.get(self.quantization) or DTYPES[self.dtype]
 
     @property
     def word(self) -> str:
         """The value of --precision that requests it."""
-        return _WORDS_OF.get(self.quantisation) or DTYPES[self.dtype]
+        return _WORDS_OF.get(self.quantization) or DTYPES[self.dtype]
 
     @property
     def is_half(self) -> bool:
         """Whether the weights are in 16 bits and not quantized."""
-        return not self.quantisation and not self.own and self.dtype != "float32"
+        return not self.quantization and not self.own and self.dtype != "float32"
 
 
-def check_word(wish: str | None) -> str:
+def check_word(requested: str | None) -> str:
     """Return the requested precision in lower case, `auto` for None. Raises UsageError if it is unknown."""
-    word = (wish or AUTO).strip().lower()
+    word = (requested or AUTO).strip().lower()
     if word not in WORDS:
         raise UsageError(
-            f"--precision takes {', '.join(WORDS)}, not '{(wish or '')[:40]}'{suggestion(word[:40], WORDS)}"
+            f"--precision takes {', '.join(WORDS)}, not '{(requested or '')[:40]}'"
+            f"{suggestion(word[:40], WORDS)}"
         )
     return word
 
@@ -70,14 +71,14 @@ def half(gpus: Iterable[Gpu]) -> str:
 
 def words_to_try(model: ModelFacts, word: str, *, on_cpu: bool) -> tuple[str, ...]:
     """Return the precisions that a plan may choose from, best first."""
-    if model.format.is_quantised or word != AUTO:
+    if model.format.is_quantized or word != AUTO:
         return (word,)
     return ("16bit",) if on_cpu else ("16bit", "4bit")
 
 
 def meant(model: ModelFacts, word: str, gpus: Sequence[Gpu]) -> Precision:
     """Return the Precision of a --precision value for a model on `gpus`, or on the CPU if there are none."""
-    if model.format.is_quantised:
+    if model.format.is_quantized:
         is_set = model.dtype in DTYPES and model.dtype != "bfloat16"
         return Precision(model.dtype if is_set else half(gpus), own=model.precision)
     if word in _DTYPES_OF:
@@ -100,7 +101,7 @@ def problem(word: str, gpu: Gpu) -> str:
 
 def word_for_format(model: ModelFacts, word: str) -> str:
     """Return the precision to pass to `problem`: for saved bitsandbytes weights theirs, otherwise `word`."""
-    if model.format is Format.BITSANDBYTES:
+    if model.format is WeightFormat.BITSANDBYTES:
         return "4bit" if model.bits == NF4_BITS else "8bit"
     return word
 

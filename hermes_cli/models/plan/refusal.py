@@ -7,19 +7,23 @@ from hermes_cli.errors import UsageError
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import devices, gguf, precision
-from hermes_cli.models.plan.candidates import Survey, survey
-from hermes_cli.models.plan.memory import Way, weigh
-from hermes_cli.models.plan.plan import CONTEXT_STEP, MIN_CONTEXT, Candidate, DoesNotFit, Wishes
+from hermes_cli.models.plan.candidates import Candidates, find_candidates
+from hermes_cli.models.plan.memory import Candidate, weigh
+from hermes_cli.models.plan.plan import CONTEXT_STEP, MIN_CONTEXT, CandidateSizes, DoesNotFit, PlanRequest
 from hermes_cli.models.units import GIB, gib
 
 
 def refusal(
-    hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Survey, considered: Sequence[Candidate]
+    hardware: Hardware,
+    model: ModelFacts,
+    request: PlanRequest,
+    found: Candidates,
+    considered: Sequence[CandidateSizes],
 ) -> DoesNotFit:
     """Return the error for a model that does not fit, with the memory use of the smallest way and hints."""
     way = min(found.ways, key=lambda way: way.candidate(found.least, fits=False).memory_needed)
     row = way.candidate(found.least, fits=False)
-    size = wishes.context_size
+    size = request.context_size
     subject = f"{model.name} with a context of {size:,} tokens" if size else model.name
     even = "even " if len({other.precision for other in found.ways}) > 1 else ""
     needed, free = _told_apart(row.memory_needed, row.memory_available)
@@ -27,7 +31,7 @@ def refusal(
         f"{subject} does not fit {way.place.name}: {even}in {way.precision.text} it needs "
         f"{needed} GiB for {found.least:,} tokens ({row.sums}), and {free} GiB are free"
     )
-    hints = list(_ways_out(hardware, model, wishes, found))[:2]
+    hints = list(_ways_out(hardware, model, request, found))[:2]
     last = f"close other programs, or {gguf.starter_hint(hardware.memory_available, model.weight_bytes)}"
     return DoesNotFit(message, "; or ".join(hints) or last, considered)
 
@@ -39,10 +43,10 @@ def _told_apart(needed: int, free: int) -> tuple[str, str]:
     return f"{needed / GIB:.3f}", f"{free / GIB:.3f}"
 
 
-def smaller(hardware: Hardware, model: ModelFacts, found: Survey, way: Way) -> str:
+def smaller(hardware: Hardware, model: ModelFacts, found: Candidates, way: Candidate) -> str:
     """Return the flag and the memory use of the next smaller alternative to `way`, or an empty text."""
     place = way.place
-    can_shrink = place.gpus and not way.precision.own and way.precision.quantisation != precision.NF4
+    can_shrink = place.gpus and not way.precision.own and way.precision.quantization != precision.NF4
     if can_shrink and not any(precision.problem("4bit", gpu) for gpu in place.gpus):
         less = weigh(model, precision.meant(model, "4bit", place.gpus), place, way.room)
         if less.room >= found.least:
@@ -56,15 +60,17 @@ def smaller(hardware: Hardware, model: ModelFacts, found: Survey, way: Way) -> s
     return ""
 
 
-def _ways_out(hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Survey) -> Iterator[str]:
+def _ways_out(
+    hardware: Hardware, model: ModelFacts, request: PlanRequest, found: Candidates
+) -> Iterator[str]:
     """Yield hints on what would fit: another context, precision or device, the GGUF, the CPU."""
     room = max(way.room for way in found.ways)
-    if wishes.context_size and room >= min(MIN_CONTEXT, wishes.context_size):
+    if request.context_size and room >= min(MIN_CONTEXT, request.context_size):
         yield f"a context of {room} would fit"
-    if found.asked_precision != precision.AUTO and not model.format.is_quantised:
-        yield from _relaxed(hardware, model, replace(wishes, precision=None), "--precision {}")
+    if found.asked_precision != precision.AUTO and not model.format.is_quantized:
+        yield from _relaxed(hardware, model, replace(request, precision=None), "--precision {}")
     if found.asked_device != devices.AUTO:
-        yield from _relaxed(hardware, model, replace(wishes, device=None), "without --device")
+        yield from _relaxed(hardware, model, replace(request, device=None), "without --device")
     other = gguf.alternative(hardware, model)
     if other and other[1].fits:
         needed, free = gib(other[1].memory_needed), gib(hardware.memory_available)
@@ -74,15 +80,15 @@ def _ways_out(hardware: Hardware, model: ModelFacts, wishes: Wishes, found: Surv
         )
     if found.ways[0].precision.is_half and not found.ways[0].place.gpus:
         for word, how in (("8bit", "--precision {}"), ("4bit", "--precision {} (slowly)")):
-            yield from _relaxed(hardware, model, replace(wishes, precision=word), how)
+            yield from _relaxed(hardware, model, replace(request, precision=word), how)
     if found.asked_device == devices.AUTO and hardware.gpus:
-        yield from _relaxed(hardware, model, replace(wishes, device=devices.CPU), "--device cpu (slowly)")
+        yield from _relaxed(hardware, model, replace(request, device=devices.CPU), "--device cpu (slowly)")
 
 
-def _relaxed(hardware: Hardware, model: ModelFacts, wishes: Wishes, how: str) -> Iterator[str]:
-    """Yield a hint if the relaxed `wishes` fit. `{}` in `how` is replaced by the --precision value."""
+def _relaxed(hardware: Hardware, model: ModelFacts, request: PlanRequest, how: str) -> Iterator[str]:
+    """Yield a hint if the relaxed `request` fit. `{}` in `how` is replaced by the --precision value."""
     try:
-        way = survey(hardware, model, wishes).chosen
+        way = find_candidates(hardware, model, request).chosen
     except UsageError:
         return
     if way is not None:

@@ -11,7 +11,7 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import decorators
 from hermes_cli.personas.formats.fields import Fields
 from hermes_cli.personas.formats.import_result import Remarks
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 
 MAX_ENTRIES: Final = 10_000
 MOST: Final = 10**9
@@ -50,7 +50,7 @@ def raw_entries(book: Fields, source: Path) -> list[dict[str, Any]]:
     return raws
 
 
-def entry(raw: dict[str, Any], remarks: Remarks) -> Entry:
+def entry(raw: dict[str, Any], remarks: Remarks) -> LoreEntry:
     """Return an entry of a card's lorebook."""
     fields = Fields(raw, remarks, "entry.")
     more = fields.inner("extensions")
@@ -63,7 +63,7 @@ def entry(raw: dict[str, Any], remarks: Remarks) -> Entry:
         if more.table.get(key):
             remarks.add(f"entries have '{key}', which hermes does not use")
     cased = fields.flag_or_none("case_sensitive")
-    found = Entry(
+    found = LoreEntry(
         content=fields.text("content"),
         keys=keys,
         name=fields.line("name") or fields.line("comment"),

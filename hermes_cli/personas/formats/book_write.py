@@ -12,7 +12,7 @@ from typing import Any, Final
 from hermes_cli.personas.formats import book, decorators
 from hermes_cli.personas.formats.fields import Fields
 from hermes_cli.personas.formats.import_result import Remarks
-from hermes_cli.personas.lorebook import Entry, Lorebook, Position
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry, Position
 
 _PLAIN: Final = {
     "enabled": "enabled",
@@ -73,7 +73,7 @@ def write(raw: Any, new: Lorebook, source: Path) -> dict[str, Any]:
 
 
 def _entries(
-    raws: list[dict[str, Any]], old: tuple[Entry, ...], new: tuple[Entry, ...]
+    raws: list[dict[str, Any]], old: tuple[LoreEntry, ...], new: tuple[LoreEntry, ...]
 ) -> list[dict[str, Any]]:
     free = _next_id(raws)
     result = []
@@ -92,13 +92,13 @@ def _next_id(raws: list[dict[str, Any]]) -> int:
     return max([len(raws) - 1, *ids]) + 1
 
 
-def _places(old: tuple[Entry, ...], new: tuple[Entry, ...]) -> list[int | None]:
+def _places(old: tuple[LoreEntry, ...], new: tuple[LoreEntry, ...]) -> list[int | None]:
     """Return the index of the old entry for each new entry, or None.
 
     Entries are matched by equality, then by name, by keys, by content, and at last by index.
     """
     result: list[int | None] = [None] * len(new)
-    signs: tuple[Callable[[int, Entry], object], ...] = (
+    signs: tuple[Callable[[int, LoreEntry], object], ...] = (
         lambda _n, one: one,
         lambda _n, one: one.name or None,
         lambda _n, one: one.keys or None,
@@ -119,7 +119,7 @@ def _places(old: tuple[Entry, ...], new: tuple[Entry, ...]) -> list[int | None]:
     return result
 
 
-def _put(raw: dict[str, Any], old: Entry | None, new: Entry) -> dict[str, Any]:
+def _put(raw: dict[str, Any], old: LoreEntry | None, new: LoreEntry) -> dict[str, Any]:
     """Return a raw entry that parses as `new`."""
     if old == new:
         return raw
@@ -144,35 +144,35 @@ def _put(raw: dict[str, Any], old: Entry | None, new: Entry) -> dict[str, Any]:
     return result
 
 
-def _put_keys(result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+def _put_keys(result: dict[str, Any], more: dict[str, Any], new: LoreEntry) -> None:
     result["keys"], result["secondary_keys"] = list(new.keys), list(new.secondary)
     result["selective"] = bool(new.secondary)
     result["use_regex"] = any(map(book.is_pattern, (*new.keys, *new.secondary)))
     more["selectiveLogic"] = book.LOGICS.index(new.logic)
 
 
-def _put_name(result: dict[str, Any], _more: dict[str, Any], new: Entry) -> None:
+def _put_name(result: dict[str, Any], _more: dict[str, Any], new: LoreEntry) -> None:
     result["comment" if "comment" in result and not result.get("name") else "name"] = new.name
 
 
-def _put_place(result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+def _put_place(result: dict[str, Any], more: dict[str, Any], new: LoreEntry) -> None:
     result["position"] = "before_char" if new.position is Position.BEFORE else "after_char"
     more |= {"position": _PLACES[new.position], "depth": new.depth}
 
 
-def _put_case(result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+def _put_case(result: dict[str, Any], more: dict[str, Any], new: LoreEntry) -> None:
     result["case_sensitive"] = more["case_sensitive"] = new.case_sensitive
 
 
-def _put_chance(_result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+def _put_chance(_result: dict[str, Any], more: dict[str, Any], new: LoreEntry) -> None:
     more |= {"probability": new.probability, "useProbability": True}
 
 
-def _put_recursion(_result: dict[str, Any], more: dict[str, Any], new: Entry) -> None:
+def _put_recursion(_result: dict[str, Any], more: dict[str, Any], new: LoreEntry) -> None:
     more |= {"exclude_recursion": not new.recursable, "prevent_recursion": not new.recurses}
 
 
-_Put = Callable[[dict[str, Any], dict[str, Any], Entry], None]
+_Put = Callable[[dict[str, Any], dict[str, Any], LoreEntry], None]
 _TOGETHER: Final[dict[tuple[str, ...], _Put]] = {
     ("keys", "secondary", "logic"): _put_keys,
     ("name",): _put_name,
@@ -184,7 +184,7 @@ _TOGETHER: Final[dict[tuple[str, ...], _Put]] = {
 """Fields of an Entry that are written together."""
 
 
-def _content(raw: dict[str, Any], decorated: decorators.Decorated, new: Entry, *, keeps_all: bool) -> str:
+def _content(raw: dict[str, Any], decorated: decorators.Decorated, new: LoreEntry, *, keeps_all: bool) -> str:
     """Return the content below its decorators: all of them, or only those that hermes does not support."""
     if keeps_all and (decorated.said or decorated.others):
         whole = Fields(raw, Remarks()).text("content")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from hermes_cli.personas.formats.import_result import Remarks
-from hermes_cli.personas.lorebook import Entry, Logic, Position
+from hermes_cli.personas.lorebook import Logic, LoreEntry, Position
 
 MARK: Final = "@@"
 MOST: Final = 25
@@ -53,7 +53,7 @@ def split(content: str) -> Decorated:
     return Decorated(rest[at:], said, tuple(others))
 
 
-def apply(entry: Entry, decorated: Decorated, remarks: Remarks) -> Entry:
+def apply(entry: LoreEntry, decorated: Decorated, remarks: Remarks) -> LoreEntry:
     """Return an entry with its decorators applied."""
     changes: dict[str, Any] = {"content": decorated.content}
     for name in _ORDER:

@@ -30,7 +30,7 @@ _HINT: Final = "some sites and programs damage pictures: get the file from where
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class PngChunk:
     """A chunk of an image: its type, and its start and end in the file, including header and checksum."""
 
     type: bytes
@@ -47,7 +47,7 @@ class Card:
     """A card in an image: its keyword, its chunk, and the document."""
 
     keyword: str
-    chunk: Chunk
+    chunk: PngChunk
     document: dict[str, Any]
 
 
@@ -104,9 +104,9 @@ def blank() -> bytes:
     return SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", pixels) + _chunk(_END, b"")
 
 
-def _chunks(data: bytes, source: Path) -> list[Chunk]:
+def _chunks(data: bytes, source: Path) -> list[PngChunk]:
     """Return the chunks of an image up to IEND, with verified checksums. Raises PersonaError."""
-    found, place = list[Chunk](), len(SIGNATURE)
+    found, place = list[PngChunk](), len(SIGNATURE)
     view = memoryview(data)
     while not found or found[-1].type != _END:
         if len(found) >= _MAX_CHUNKS:
@@ -122,12 +122,12 @@ def _chunks(data: bytes, source: Path) -> list[Chunk]:
         (wanted,) = _CRC.unpack_from(data, end - _CRC.size)
         if zlib.crc32(view[place + 4 : end - _CRC.size]) != wanted:
             raise PersonaError(f"{source} is damaged: a checksum at byte {place:,} does not match", _HINT)
-        found.append(Chunk(kind, place, end))
+        found.append(PngChunk(kind, place, end))
         place = end
     return found
 
 
-def _keyword(chunk: Chunk, data: bytes) -> str:
+def _keyword(chunk: PngChunk, data: bytes) -> str:
     """Return the keyword of a text chunk in lower case, or an empty text."""
     if chunk.type not in {_TEXT, _COMPRESSED, _UNICODE}:
         return ""
@@ -137,7 +137,7 @@ def _keyword(chunk: Chunk, data: bytes) -> str:
     return keyword.decode("latin-1").lower() if mark else ""
 
 
-def _text(chunk: Chunk, data: bytes, source: Path) -> bytes:
+def _text(chunk: PngChunk, data: bytes, source: Path) -> bytes:
     """Return the text of a text chunk of any of the three types. Raises PersonaError."""
     _key, _mark, rest = chunk.content(data).partition(b"\0")
     is_compressed = chunk.type == _COMPRESSED

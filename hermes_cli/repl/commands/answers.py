@@ -6,19 +6,19 @@ from hermes_cli.chat.statistics import statistics
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.repl.commands import context_view
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.clipboard import copy_to_clipboard
 from hermes_cli.screen.columns import counted
 
 CODE = "code"
 
 
-def copy_choices(_state: State) -> Mapping[str, str]:
+def copy_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/copy`, for completion."""
     return {CODE: "the last block of code in the answer"}
 
 
-def copy(state: State, argument: str) -> None:
+def copy(state: ReplState, argument: str) -> None:
     """Copy the last answer, or the last code block in it, to the terminal's clipboard (`/copy`)."""
     answers = _answers(state)
     if not answers:
@@ -30,22 +30,22 @@ def copy(state: State, argument: str) -> None:
     state.notice(f"Sent {counted(len(text), 'character')} to the terminal's clipboard (OSC 52). {remark}")
 
 
-def _answers(state: State) -> list[str]:
+def _answers(state: ReplState) -> list[str]:
     """Return the character's messages, including the greeting but not the example messages."""
     said = state.session.conversation.messages[state.session.root :]
     return [one.text for one in said if one.role is Role.ASSISTANT]
 
 
 def _last_code(answer: str) -> str:
-    from hermes_cli.screen.markdown.block_structure import Kind, code_lines, parse  # noqa: PLC0415 - only this needs it
+    from hermes_cli.screen.markdown.block_structure import LeafKind, code_lines, parse  # noqa: PLC0415 - only this needs it
 
-    found = [leaf for leaf in parse(answer).leaves if leaf.kind in {Kind.FENCE, Kind.INDENTED}]
+    found = [leaf for leaf in parse(answer).leaves if leaf.kind in {LeafKind.FENCE, LeafKind.INDENTED}]
     if not found:
         raise UsageError("there is no block of code in the last answer", "/copy takes all of it")
     return "".join(f"{line}\n" for line in code_lines(found[-1].content))
 
 
-def tokens(state: State, argument: str) -> None:
+def tokens(state: ReplState, argument: str) -> None:
     """Show how the context window is used, or how many tokens a text has (`/tokens`)."""
     if not argument:
         context_view.context(state, "")
@@ -55,7 +55,7 @@ def tokens(state: State, argument: str) -> None:
     state.show(counted(count, "token"))
 
 
-def stats(state: State, _argument: str) -> None:
+def stats(state: ReplState, _argument: str) -> None:
     """Toggle statistics after each answer, and show those of the last one (`/stats`)."""
     state.statistics = not state.statistics
     if state.session.last is not None:
@@ -66,7 +66,7 @@ def stats(state: State, _argument: str) -> None:
     state.notice(now)
 
 
-def plain(state: State, _argument: str) -> None:
+def plain(state: ReplState, _argument: str) -> None:
     """Toggle between rendered Markdown and the answers as the model writes them (`/plain`)."""
     state.plain = not state.plain
     now = "Answers are shown as they are written." if state.plain else "Answers are shown as Markdown."

@@ -1,19 +1,19 @@
 """`/context`: a chart of how the context window is used, and the parts that are left out."""
 
-from hermes_cli.chat.prompt import Assembled
-from hermes_cli.repl.state import State
+from hermes_cli.chat.prompt import Prompt
+from hermes_cli.repl.state import ReplState
 
 BAR = 30
 """Width in cells of a bar that fills the whole context window."""
 FULL, EIGHTHS = "█", " ▏▎▍▌▋▊▉"
 
 
-def context(state: State, _argument: str) -> None:
+def context(state: ReplState, _argument: str) -> None:
     """Show how the context window is used (`/context`)."""
     state.show_rows(rows(state.session.assembled()))
 
 
-def rows(prompt: Assembled) -> list[tuple[str, ...]]:
+def rows(prompt: Prompt) -> list[tuple[str, ...]]:
     """Return the parts of a prompt in their order, each with a bar, and then the totals."""
     found = list[tuple[str, ...]]()
     for part in prompt.parts:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.prompt_settings import Frame
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.errors import UsageError
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.commands import settings
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import counted, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import input_history
@@ -17,9 +17,9 @@ from hermes_cli.store.store import Store
 SHOWN = 20
 
 
-def sessions(state: State, _argument: str) -> None:
+def sessions(state: ReplState, _argument: str) -> None:
     """List the most recent conversations (`/sessions`)."""
-    here = state.session.keeper.conversation
+    here = state.session.recorder.conversation
     rows = [
         (
             "*" if one.id == here else "",
@@ -36,17 +36,17 @@ def sessions(state: State, _argument: str) -> None:
         state.notice("There is no conversation yet.")
 
 
-def resume_choices(state: State) -> Mapping[str, str]:
+def resume_choices(state: ReplState) -> Mapping[str, str]:
     """Return the most recent conversations, by number and by title, for completion."""
-    store = state.session.keeper.store
+    store = state.session.recorder.store
     last = store.conversations(SHOWN) if store else []
     by_number = {str(one.id): one.title for one in last}
     return {**by_number, **{branches.one_line(one.title): f"number {one.id}" for one in last}}
 
 
-def resume(state: State, argument: str) -> None:
+def resume(state: ReplState, argument: str) -> None:
     """Continue another conversation; without a name, the most recent other one (`/resume`)."""
-    store, here = branches.store_of(state.session), state.session.keeper.conversation
+    store, here = branches.store_of(state.session), state.session.recorder.conversation
     if argument:
         found = branches.named(store, argument)
     else:
@@ -55,9 +55,9 @@ def resume(state: State, argument: str) -> None:
             raise UsageError("there is no other conversation")
         found = others[0]
     persona = _persona_of(state, found.persona)
-    frame = state.host.stage(persona)[1] if persona else Frame(overflow=state.session.frame.overflow)
+    frame = state.host.stage(persona)[1] if persona else PromptSettings(overflow=state.session.frame.overflow)
     branches.resume(state.session, found, frame)
-    state.session.keeper.persona = found.persona
+    state.session.recorder.persona = found.persona
     if persona is not None:
         state.persona, state.persona_from = persona, "/resume"
         options = state.host.options_for(persona)
@@ -65,7 +65,7 @@ def resume(state: State, argument: str) -> None:
     state.recall(2)
 
 
-def _persona_of(state: State, name: str) -> Persona | None:
+def _persona_of(state: ReplState, name: str) -> Persona | None:
     """Return the persona of a conversation, or None if there is no persona of that name any more."""
     if not name:  # most imported conversations have no persona
         return None
@@ -75,7 +75,7 @@ def _persona_of(state: State, name: str) -> Persona | None:
     return state.host.find_persona(name)
 
 
-def title(state: State, argument: str) -> None:
+def title(state: ReplState, argument: str) -> None:
     """Show or set the title of this conversation (`/title`)."""
     store, number = this_conversation(state)
     if argument:
@@ -86,7 +86,7 @@ def title(state: State, argument: str) -> None:
     state.show(sanitize_line(found.title) if found else "")
 
 
-def search(state: State, argument: str) -> None:
+def search(state: ReplState, argument: str) -> None:
     """Search all conversations for the messages that contain every one of the words (`/search`)."""
     if not argument:
         raise UsageError("/search takes words to look for")
@@ -98,30 +98,16 @@ def search(state: State, argument: str) -> None:
         state.notice("Nothing was found.")
 
 
-def export_choices(state: State) -> Mapping[str, str]:
-    """Return the export formats, for completion."""
-    from hermes_cli.repl.commands import export  # noqa: PLC0415 - the formats are not needed at startup
-
-    return export.choices(state)
-
-
-def export(state: State, argument: str) -> None:
-    """Write this conversation to a file (`/export`)."""
-    from hermes_cli.repl.commands import export  # noqa: PLC0415 - see above
-
-    export.export(state, argument)
-
-
-def forget(state: State, _argument: str) -> None:
+def forget(state: ReplState, _argument: str) -> None:
     """Delete this conversation and its lines in the input history, and start a new one (`/forget`)."""
     store, number = this_conversation(state)
-    keeper, conversation = state.session.keeper, store.conversation(number)
+    recorder, conversation = state.session.recorder, store.conversation(number)
     lines = input_history.lines_of(conversation, store.tree(number)) if conversation else set()
     store.remove([number])
-    if keeper.left_behind is not None:
-        disk, on_disk = keeper.left_behind
+    if recorder.left_behind is not None:
+        disk, on_disk = recorder.left_behind
         disk.remove([on_disk])
-        keeper.left_behind = None
+        recorder.left_behind = None
     state.session.clear()
     state.forget_typed(lines)
     state.notice("This conversation is gone, and another begins.")
@@ -131,7 +117,7 @@ def forget(state: State, _argument: str) -> None:
     state.greet()
 
 
-def leave_no_trace(state: State, _argument: str) -> None:
+def leave_no_trace(state: ReplState, _argument: str) -> None:
     """Stop saving messages and typed lines for the rest of the run (`/nolog`)."""
     if state.host.leaves_no_trace:
         raise UsageError("nothing of this run is written down as it is")
@@ -142,9 +128,36 @@ def leave_no_trace(state: State, _argument: str) -> None:
         state.notice(f"The {count} messages so far stay; /forget deletes them, too.")
 
 
-def this_conversation(state: State) -> tuple[Store, int]:
+def this_conversation(state: ReplState) -> tuple[Store, int]:
     """Return the store and the number of the open conversation. Raises UsageError if it has no messages."""
-    number = state.session.keeper.conversation
+    number = state.session.recorder.conversation
     if number is None:
         raise UsageError("nothing was said yet", "ask something first")
     return branches.store_of(state.session), number
+
+
+def export_choices(_state: ReplState) -> Mapping[str, str]:
+    """Return the export formats, for completion."""
+    from hermes_cli.formats import registry  # noqa: PLC0415
+
+    return {known.name: known.help for known in registry.FORMATS}
+
+
+def export(state: ReplState, argument: str) -> None:
+    """Write this conversation to a file; by default, to one named after its title in this folder (`/export`).
+
+    An existing file is never overwritten.
+    """
+    from hermes_cli.formats import files, registry  # noqa: PLC0415 - not needed at startup
+    from hermes_cli.formats.transcript import Transcript  # noqa: PLC0415
+    from hermes_cli.private_files import write_private  # noqa: PLC0415
+
+    store, number = this_conversation(state)
+    known, name = registry.format_and_file(argument)
+    found = store.conversation(number)
+    if found is None:
+        raise UsageError("this conversation was deleted elsewhere", "/sessions lists what there is")
+    transcript = Transcript(found, tuple(store.tree(number)))
+    path = files.place(name, found.title, known.ending)
+    write_private(path, registry.write(known, [transcript]).encode(), hint=files.IN_THE_WAY)
+    state.notice(f"Written to {path}: {registry.remark(known, [transcript])}.")

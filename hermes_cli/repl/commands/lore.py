@@ -4,23 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hermes_cli.chat.lore import ALWAYS
-from hermes_cli.chat.lore_budget import Told
+from hermes_cli.chat.lore_budget import ActiveEntry
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
-from hermes_cli.personas.lorebook import Entry, Lorebook
-from hermes_cli.repl.state import State
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import counted
 from hermes_cli.screen.sanitize import sanitize_line
 
 ADD = "add"
 
 
-def choices(_state: State) -> Mapping[str, str]:
+def choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/lore`, for completion."""
     return {ADD: "KEYS: TEXT writes an entry"}
 
 
-def lore(state: State, argument: str) -> None:
+def lore(state: ReplState, argument: str) -> None:
     """Show the active lore entries, or add one (`/lore`)."""
     word, _, rest = argument.partition(" ")
     if word == ADD:
@@ -31,14 +31,14 @@ def lore(state: State, argument: str) -> None:
         _show(state)
 
 
-def _add(state: State, text: str) -> None:
+def _add(state: ReplState, text: str) -> None:
     keys, colon, content = text.partition(":")
     words = tuple(filter(None, (key.strip() for key in keys.split(","))))
     if not colon or not words or not content.strip():
         raise UsageError(
             "an entry has keys and a text", "/lore add dragon, wyrm: Dragons have been gone for a century."
         )
-    entry, session = Entry(content.strip(), words), state.session
+    entry, session = LoreEntry(content.strip(), words), state.session
     if state.host.leaves_no_trace:
         books = (*session.frame.books, Lorebook((entry,)))
         where = "for this run alone"
@@ -49,7 +49,7 @@ def _add(state: State, text: str) -> None:
     state.notice(f"Written down {where}. It is told when {' or '.join(words)} comes up.")
 
 
-def _show(state: State) -> None:
+def _show(state: ReplState) -> None:
     session = state.session
     count = sum(len(book.entries) for book in session.frame.books)
     if not count:
@@ -73,7 +73,7 @@ def _show(state: State) -> None:
         state.notice(f"Ignored key {sanitize_line(key)}: {why}")
 
 
-def _rows(told: Sequence[Told], when: Sequence[str]) -> list[tuple[str, ...]]:
+def _rows(told: Sequence[ActiveEntry], when: Sequence[str]) -> list[tuple[str, ...]]:
     return [
         (one.entry.title, "" if one.word == ALWAYS else f"by {one.word}", said, f"{one.tokens:,} tokens")
         for one, said in zip(told, when, strict=True)

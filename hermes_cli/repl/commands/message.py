@@ -4,14 +4,14 @@ from pathlib import Path
 
 from hermes_cli.chat.input_text import read_file
 from hermes_cli.errors import UsageError
-from hermes_cli.repl.state import Attachment, State
+from hermes_cli.repl.state import Attachment, ReplState
 from hermes_cli.screen.columns import counted
 from hermes_cli.screen.sanitize import sanitize_line
 
 HINT = "check the name that follows /file"
 
 
-def file(state: State, argument: str) -> None:
+def file(state: ReplState, argument: str) -> None:
     """Attach a file to the next message, list the attached files, or remove them (`/file`).
 
     The text of a file precedes the message, below a line with the file's path.
@@ -44,7 +44,7 @@ def _file(name: str) -> Path:
     return path
 
 
-def go_on(state: State, _argument: str) -> None:
+def go_on(state: ReplState, _argument: str) -> None:
     """Continue the last answer where it ended (`/continue`)."""
     session = state.session
     session.require_answer()
@@ -52,7 +52,7 @@ def go_on(state: State, _argument: str) -> None:
     state.answer(session.go_on, last_line)
 
 
-def multiline(state: State, _argument: str) -> None:
+def multiline(state: ReplState, _argument: str) -> None:
     """Toggle whether Enter begins a new line or sends (`/multiline`)."""
     state.multiline = not state.multiline
     now = "Enter begins a new line now, Alt-Enter sends." if state.multiline else "Enter sends again."

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hermes_cli.chat.summarize import LEAD
 from hermes_cli.errors import UsageError
 from hermes_cli.personas.persona import Note
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import counted
 
 DEPTH = 1
@@ -14,7 +14,7 @@ DEPTH = 1
 MAX_DEPTH = 99
 
 
-def note(state: State, argument: str) -> None:
+def note(state: ReplState, argument: str) -> None:
     """Show, set or remove the note that is inserted near the end of every prompt (`/note`)."""
     session = state.session
     if not argument:
@@ -36,7 +36,7 @@ def note(state: State, argument: str) -> None:
 EDIT = "edit"
 
 
-def summary_choices(_state: State) -> Mapping[str, str]:
+def summary_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/summary`, for completion."""
     return {
         EDIT: "put the text into the line, to be changed",
@@ -44,7 +44,7 @@ def summary_choices(_state: State) -> Mapping[str, str]:
     }
 
 
-def summary(state: State, argument: str) -> None:
+def summary(state: ReplState, argument: str) -> None:
     """Show, change or remove the model's summary of the oldest turns (`/summary`)."""
     session = state.session
     found = session.summary_of(session.conversation.messages[session.root :])
@@ -68,7 +68,7 @@ def summary(state: State, argument: str) -> None:
         _change(state, LEAD + argument)
 
 
-def _change(state: State, text: str) -> None:
+def _change(state: ReplState, text: str) -> None:
     session = state.session
     found = session.summary_of(session.conversation.messages[session.root :])
     session.set_summaries(

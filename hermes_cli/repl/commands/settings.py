@@ -9,23 +9,23 @@ from hermes_cli import options
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import FIELDS, OptionError, Sourced
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.sanitize import sanitize_line
 
 
-def leave(state: State, _argument: str) -> None:
+def leave(state: ReplState, _argument: str) -> None:
     """End the conversation (`/exit`)."""
     state.running = False
 
 
-def clear(state: State, _argument: str) -> None:
+def clear(state: ReplState, _argument: str) -> None:
     """Start a new conversation with the same system prompt, examples and greeting (`/clear`)."""
     state.session.clear()
     state.notice("The conversation begins again.")
     state.greet()
 
 
-def system(state: State, argument: str) -> None:
+def system(state: ReplState, argument: str) -> None:
     """Show, replace or remove the system prompt; the turns are unchanged (`/system`)."""
     if not argument:
         state.show(state.session.conversation.system or "There is no system prompt.")
@@ -34,12 +34,12 @@ def system(state: State, argument: str) -> None:
     state.notice("The system prompt is gone." if argument == "-" else "The system prompt is changed.")
 
 
-def persona_choices(state: State) -> Mapping[str, str]:
+def persona_choices(state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/persona`, for completion."""
     return state.host.persona_names()
 
 
-def persona(state: State, argument: str) -> None:
+def persona(state: ReplState, argument: str) -> None:
     """List the personas, or start a new conversation with one (`/persona`)."""
     if not argument:
         rows = state.host.persona_names()
@@ -49,7 +49,7 @@ def persona(state: State, argument: str) -> None:
     opening, frame = state.host.stage(chosen)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
     state.session.restart(opening, frame)
-    state.session.keeper.persona = chosen.key
+    state.session.recorder.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"A new conversation with {sanitize_line(chosen.name)}.")
     state.greet()
@@ -61,12 +61,12 @@ def keep_set_by_hand(old: Sourced, new: Sourced) -> Sourced:
     return new.with_layer(by_hand, SET)
 
 
-def model_choices(state: State) -> Mapping[str, str]:
+def model_choices(state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/model`, for completion."""
     return state.host.model_names()
 
 
-def model(state: State, argument: str) -> None:
+def model(state: ReplState, argument: str) -> None:
     """List the installed models, or continue the conversation with another one (`/model`)."""
     if not argument:
         rows = state.host.model_names()
@@ -83,12 +83,12 @@ MAX_LINE = 1000
 """Maximum length in characters of a plan's summary and reason."""
 
 
-def option_choices(_state: State) -> Mapping[str, str]:
+def option_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the options that `/set` accepts, with their help texts."""
     return {name: known.help for name, known in FIELDS.items()}
 
 
-def set_option(state: State, argument: str) -> None:
+def set_option(state: ReplState, argument: str) -> None:
     """List the options, describe one, or set one for the rest of the run (`/set`)."""
     if not argument:
         state.show_rows(options_rows(state.session.options))
@@ -122,12 +122,12 @@ def options_rows(sourced: Sourced) -> list[tuple[str, ...]]:
     ]
 
 
-def show_choices(_state: State) -> Mapping[str, str]:
+def show_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/show`, for completion."""
     return {"prompt": "the exact ChatML that goes to the model"}
 
 
-def show(state: State, argument: str) -> None:
+def show(state: ReplState, argument: str) -> None:
     """Show the model, persona, context and options, or the exact prompt (`/show`)."""
     if argument == "prompt":
         _show_prompt(state)
@@ -145,7 +145,7 @@ def show(state: State, argument: str) -> None:
     state.show_rows(options_rows(session.options))
 
 
-def _turns(state: State) -> int:
+def _turns(state: ReplState) -> int:
     return sum(message.role is Role.USER for message in state.session.conversation)
 
 
@@ -153,7 +153,7 @@ ASKED = Message(Role.USER, "")
 """A placeholder for the user's next turn."""
 
 
-def _show_prompt(state: State) -> None:
+def _show_prompt(state: ReplState) -> None:
     tokens = state.session.engine.prompt_tokens(state.session.assembled(ASKED).messages)
     control = {token.data for token in tokens if token.control}
     said = b"".join(b"\0" if token.control else token.data for token in tokens)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hermes_cli.chat import branches
 from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Role
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import records
 from hermes_cli.store.records import StoredMessage
@@ -13,20 +13,20 @@ from hermes_cli.store.records import StoredMessage
 EXCERPT = 60
 
 
-def undo(state: State, argument: str) -> None:
+def undo(state: ReplState, argument: str) -> None:
     """Undo the user's last turn or turns; they stay in the tree (`/undo`)."""
     count = _number(argument, "/undo takes how many turns to undo") if argument else 1
     branches.undo(state.session, count)
     state.notice(f"{count} turn{'' if count == 1 else 's'} undone; /tree shows where they are.")
 
 
-def again(state: State, _argument: str) -> None:
+def again(state: ReplState, _argument: str) -> None:
     """Generate another answer to the last turn (`/regen`)."""
     state.answer(state.session.again, "")
     _say_place(state)
 
 
-def swipe(state: State, argument: str) -> None:
+def swipe(state: ReplState, argument: str) -> None:
     """Show another answer to the same turn; to the right of the last one, generate a new one (`/swipe`)."""
     count, place = branches.alternatives(state.session)
     match argument or "right":
@@ -47,9 +47,9 @@ def swipe(state: State, argument: str) -> None:
     state.recall(1)
 
 
-def _say_place(state: State) -> None:
+def _say_place(state: ReplState) -> None:
     """Print which of the alternative answers is visible, unless a fault has stopped the saving of turns."""
-    if state.session.keeper.store is None:
+    if state.session.recorder.store is None:
         return
     try:
         count, place = branches.alternatives(state.session)
@@ -62,12 +62,12 @@ def _say_place(state: State) -> None:
 ANSWER = "answer"
 
 
-def edit_choices(_state: State) -> Mapping[str, str]:
+def edit_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/edit`, for completion."""
     return {ANSWER: "the last answer, in your words"}
 
 
-def edit(state: State, argument: str) -> None:
+def edit(state: ReplState, argument: str) -> None:
     """Replace a turn with the next line that is entered; the old turn stays in the tree (`/edit`).
 
     The prompt is filled with the turn's text. If $VISUAL or $EDITOR is set, that editor opens first.
@@ -86,13 +86,13 @@ def edit(state: State, argument: str) -> None:
     state.notice("The next line stands in its place; an empty one changes nothing.")
 
 
-def go_to(state: State, argument: str) -> None:
+def go_to(state: ReplState, argument: str) -> None:
     """Go to any message of the tree (`/goto`)."""
     branches.go_to(state.session, _number(argument, "/goto takes a message's number; /tree shows them"))
     state.recall(2)
 
 
-def fork(state: State, argument: str) -> None:
+def fork(state: ReplState, argument: str) -> None:
     """Continue in a copy of this conversation, which itself is unchanged (`/fork`)."""
     made = branches.fork(state.session, argument)
     state.notice(
@@ -100,13 +100,13 @@ def fork(state: State, argument: str) -> None:
     )
 
 
-def tree(state: State, _argument: str) -> None:
+def tree(state: ReplState, _argument: str) -> None:
     """Show every message of this conversation, and the current position (`/tree`)."""
-    keeper = state.session.keeper
-    if keeper.conversation is None:
+    recorder = state.session.recorder
+    if recorder.conversation is None:
         raise UsageError("nothing was said yet", "ask something first")
-    messages = branches.store_of(state.session).tree(keeper.conversation)
-    state.show("\n".join(drawn(messages, keeper.path)))
+    messages = branches.store_of(state.session).tree(recorder.conversation)
+    state.show("\n".join(drawn(messages, recorder.path)))
 
 
 def drawn(messages: list[StoredMessage], path: list[int]) -> list[str]:
@@ -129,7 +129,7 @@ def drawn(messages: list[StoredMessage], path: list[int]) -> list[str]:
 def _line(message: StoredMessage, depth: int, visible: set[int], path: list[int]) -> str:
     mark = ">" if path and message.id == path[-1] else "*" if message.id in visible else " "
     who = "you" if message.role is Role.USER else "it"
-    state = "" if message.state is records.State.COMPLETE else f" ({message.state})"
+    state = "" if message.state is records.MessageState.COMPLETE else f" ({message.state})"
     return f"{mark} {message.id:>4} {'  ' * depth}{who}{state}: {sanitize_line(message.text, EXCERPT)}"
 
 

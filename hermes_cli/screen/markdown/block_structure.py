@@ -27,7 +27,7 @@ _INSIDE = {"inline", "paragraph_close", "heading_close"}
 _BLANK = re.compile(r"[\s>]*")
 
 
-class Kind(Enum):
+class LeafKind(Enum):
     """The kind of a leaf."""
 
     PARAGRAPH = auto()
@@ -61,7 +61,7 @@ class Leaf:
     a blank line precedes the leaf.
     """
 
-    kind: Kind
+    kind: LeafKind
     content: str
     containers: tuple[Container, ...]
     begin: int
@@ -148,7 +148,7 @@ def parse(
         begin, end = given["map"]
         if is_used(label, begin):
             shown = f"[{label.lower()}]: {given['href']}"
-            leaves.append(Leaf(Kind.DEFINITION, shown, (), begin, end))
+            leaves.append(Leaf(LeafKind.DEFINITION, shown, (), begin, end))
     leaves.sort(key=lambda leaf: leaf.begin)
     return Parsed(list(walk.with_gaps(leaves, gap)), walk.units, defined)
 
@@ -199,7 +199,7 @@ class _Walk:
             case _:
                 self._containers.pop()
         if inside.type in {"list_item_close", "blockquote_close"} and token.nesting == 1:
-            yield self._leaf(Kind.EMPTY, "", token)
+            yield self._leaf(LeafKind.EMPTY, "", token)
 
     def _open_item(self, token: Token) -> None:
         count = self._counts[-1]
@@ -214,19 +214,19 @@ class _Walk:
         if not self._containers:
             self.units.append(Unit(*_map(token), number))
 
-    def _leaf(self, kind: Kind, content: str, token: Token, **more: Any) -> Leaf:
+    def _leaf(self, kind: LeafKind, content: str, token: Token, **more: Any) -> Leaf:
         begin, end = _map(token)
         return Leaf(kind, content, tuple(self._containers), begin, end, **more)
 
     def _block(self, token: Token, inside: Token) -> Leaf:
         match token.type:
             case "heading_open":
-                return self._leaf(Kind.HEADING, inside.content, token, level=int(token.tag[1:]))
+                return self._leaf(LeafKind.HEADING, inside.content, token, level=int(token.tag[1:]))
             case "fence":
                 begin, end = _map(token)
                 info = token.info.strip()
                 return self._leaf(
-                    Kind.FENCE,
+                    LeafKind.FENCE,
                     token.content,
                     token,
                     fence=f"{token.markup}{info}",
@@ -234,11 +234,11 @@ class _Walk:
                     closed=end - begin == len(code_lines(token.content)) + 2,
                 )
             case "code_block":
-                return self._leaf(Kind.INDENTED, token.content.rstrip("\n"), token)
+                return self._leaf(LeafKind.INDENTED, token.content.rstrip("\n"), token)
             case "hr":
-                return self._leaf(Kind.RULE, "", token)
+                return self._leaf(LeafKind.RULE, "", token)
             case _:
-                return self._leaf(Kind.PARAGRAPH, inside.content, token)
+                return self._leaf(LeafKind.PARAGRAPH, inside.content, token)
 
     def _table(self, token: Token, inside: Sequence[Token]) -> Leaf:
         rows: list[list[str]] = []
@@ -251,7 +251,7 @@ class _Walk:
             elif one.type == "th_open":
                 style = str(one.attrs.get("style", ""))
                 aligns.append(style.partition(":")[2] or "left")
-        return self._leaf(Kind.TABLE, "", token, table=tuple(map(tuple, rows)), aligns=tuple(aligns))
+        return self._leaf(LeafKind.TABLE, "", token, table=tuple(map(tuple, rows)), aligns=tuple(aligns))
 
     def with_gaps(self, leaves: Sequence[Leaf], gap: bool) -> Iterator[Leaf]:  # noqa: FBT001 - internal
         """Yield the leaves, each with `gap` set if a blank line precedes it."""

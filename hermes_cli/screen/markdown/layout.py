@@ -12,8 +12,8 @@ from hermes_cli.screen.cells import cell_count, fold, wrap
 from hermes_cli.screen.markdown.block_structure import (
     MAX_UNDERLINED,
     Container,
-    Kind,
     Leaf,
+    LeafKind,
     References,
     code_lines,
 )
@@ -92,23 +92,23 @@ def lay_out(
     code, given its number, its text and whether it is complete.
     """
     match leaf.kind:
-        case Kind.PARAGRAPH:
+        case LeafKind.PARAGRAPH:
             return _paragraph(leaf, page, references, at, is_open=is_open)
-        case Kind.FENCE | Kind.INDENTED:
+        case LeafKind.FENCE | LeafKind.INDENTED:
             return _code(leaf, page, code, at, is_open=is_open, is_partial=is_partial)
-        case Kind.HEADING:
+        case LeafKind.HEADING:
             text = growing(leaf.content, references)[0] if is_open else styled(leaf.content, references)
             text.stylize_before(theme.HEADINGS[min(leaf.level, len(theme.HEADINGS)) - 1])
             rows = [row for row, _ in wrap(text, page.width)]
-        case Kind.TABLE:
+        case LeafKind.TABLE:
             kept = leaf.table[:-1] if is_partial and len(leaf.table) > 1 else leaf.table
             cells = [[styled(cell, references) for cell in row] for row in kept]
             rows = table(cells, leaf.aligns, page.width)
-        case Kind.RULE:
+        case LeafKind.RULE:
             rows = [Text("─" * min(page.width, RULE_WIDTH), theme.MARK)]
-        case Kind.DEFINITION:
+        case LeafKind.DEFINITION:
             rows = [row for row, _ in wrap(Text(leaf.content, theme.TARGET), page.width)]
-        case Kind.EMPTY:
+        case LeafKind.EMPTY:
             rows = [Text()]
     return Laid(rows, [0] * len(rows), 0)
 

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.tokenizer_json import Vocabulary
-from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, Recorder
+from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, IN_FLIGHT, GraphRecorder
 from hermes_cli.engines.transformers.device_sampling import BLOCK
 from hermes_cli.engines.transformers.engine import TransformersEngine
-from hermes_cli.engines.transformers.flight import IN_FLIGHT
 from hermes_cli.errors import HermesError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import GenerationOptions
@@ -320,7 +319,7 @@ def never(_: Callable[[], None]) -> Callable[[], None]:
 
 @pytest.mark.parametrize("record", [twice, never])
 def test_a_recorded_step_with_other_logits_is_not_used(
-    exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine, record: Recorder
+    exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine, record: GraphRecorder
 ) -> None:
     """A recorded step with other logits than the plain step is not used, and the answer is correct."""
     engine = engine_over(exact, mistral_vocabulary, record=record)

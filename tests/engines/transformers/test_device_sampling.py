@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.engines.transformers.device_sampling import BLOCK, Choice, Draws
+from hermes_cli.engines.transformers.device_sampling import BLOCK, Draws, SamplingStep
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
 
@@ -19,7 +19,7 @@ LAST_DRAW = 1 - 2**-24
 def chosen(options: GenerationOptions, probabilities: list[float], draw: float, chance: float = 0) -> int:
     """Return the id that is chosen if the ids have these probabilities."""
     scores = torch.tensor(probabilities).log()
-    return int(Choice.by(options).chosen(scores, torch.tensor([draw, chance])))
+    return int(SamplingStep.by(options).chosen(scores, torch.tensor([draw, chance])))
 
 
 @pytest.mark.parametrize(
@@ -48,21 +48,23 @@ def test_what_cannot_come_is_never_chosen(
     options: GenerationOptions, scores: list[float], draw: float, chance: float
 ) -> None:
     """An id with a logit of minus infinity is never chosen, whatever the options and the draw."""
-    token = int(Choice.by(options).chosen(torch.tensor(scores), torch.tensor([draw, chance])))
+    token = int(SamplingStep.by(options).chosen(torch.tensor(scores), torch.tensor([draw, chance])))
     assert scores[token] > -math.inf
 
 
 def test_an_id_counts_as_said_once() -> None:
     """By hand: with a penalty of 2 a logit of 3 becomes 1.5, and one of -3 becomes -6."""
-    choice = Choice.by(GenerationOptions(repetition_penalty=2))
+    choice = SamplingStep.by(GenerationOptions(repetition_penalty=2))
     seen = torch.tensor([True, True, False, False])
-    found = choice.penalised(torch.tensor([3.0, -3.0, 3.0, -3.0]), seen)
+    found = choice.penalized(torch.tensor([3.0, -3.0, 3.0, -3.0]), seen)
     assert found.tolist() == [1.5, -6, 3, -3]
 
 
 def test_greedy_choices_are_one() -> None:
     """Greedy choices are equal whatever their top-p and seed, so that a GPU records one step for all."""
-    greedy = {Choice.by(GenerationOptions(temperature=0, top_p=p, seed=s)) for p, s in [(0.1, 1), (0.9, 2)]}
+    greedy = {
+        SamplingStep.by(GenerationOptions(temperature=0, top_p=p, seed=s)) for p, s in [(0.1, 1), (0.9, 2)]
+    }
     assert len(greedy) == 1
 
 

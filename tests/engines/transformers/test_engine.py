@@ -9,11 +9,11 @@ import torch
 
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
-from hermes_cli.engines.prompt_cache_dir import KeptPrefixes
+from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
 from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.engine import TransformersEngine
-from hermes_cli.engines.transformers.prompt_cache import PrefixFiles
+from hermes_cli.engines.transformers.prompt_cache import PromptCache
 from hermes_cli.errors import HermesError, ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.models.plan import Plan
@@ -22,7 +22,7 @@ from tests.engines.transformers.conftest import CPU, Failure, engine_over
 from tests.weights import SMALL_WINDOW
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24, loop_guard=0)
-SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
+SYSTEM = "You are a lighthouse recorder who answers in short and patient sentences, whatever is asked of you."
 TALK = Conversation((Message(Role.SYSTEM, SYSTEM), Message(Role.USER, "Good evening! Is the lamp lit?")))
 
 
@@ -242,17 +242,17 @@ def test_numbers_that_overflow_end_the_answer_with_words(
 
 
 def keeping(
-    model: Any, vocabulary: Vocabulary, kept: KeptPrefixes, weights: Path, precision: str = "fp32"
+    model: Any, vocabulary: Vocabulary, kept: PromptCacheDir, weights: Path, precision: str = "fp32"
 ) -> TransformersEngine:
     """Return a new engine that keeps its system prompts."""
     facts = {"path": weights, "revision": None, "devices": ("cpu",), "precision": precision}
-    plan = cast("Plan", SimpleNamespace(**facts, dtype="float32", quantisation=""))
+    plan = cast("Plan", SimpleNamespace(**facts, dtype="float32", quantization=""))
     return TransformersEngine(
         Decoder(model, CPU, 1024),
         vocabulary,
         name="tiny",
         context_size=1024,
-        prefixes=PrefixFiles(kept, plan),
+        prefixes=PromptCache(kept, plan),
     )
 
 
@@ -260,10 +260,10 @@ def test_the_next_start_begins_with_the_system_prompt(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """A second engine reads the kept system prompt and gives the same answer; no file has its text."""
-    first, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
+    first, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
     assert done.usage.cached_tokens == 0
     system = mistral_vocabulary.chatml.system_ids(TALK.messages)
-    again, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
+    again, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
     assert (again, done.usage.cached_tokens) == (first, len(system))
     assert bytes("lighthouse", "utf-8") not in b"".join(p.read_bytes() for p in tmp_path.iterdir())
 
@@ -272,7 +272,7 @@ def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """A system prompt that is used again after another one is read from its file, and both files are kept."""
-    engine = keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder)
+    engine = keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder)
     first, _ = said(engine, TALK)
     said(engine, Conversation((Message(Role.SYSTEM, "You are somebody else. " * 40), *TALK.messages[1:])))
     again, done = said(engine, TALK)
@@ -286,7 +286,7 @@ def test_a_prompt_that_somebody_typed_is_not_kept(
 ) -> None:
     """A system prompt that `wanted` rejects leaves no file; one that it accepts does."""
     typed = Conversation((Message(Role.SYSTEM, SYSTEM + " This is between us."), *TALK.messages[1:]))
-    kept = KeptPrefixes(tmp_path, wanted=lambda system: system == SYSTEM)
+    kept = PromptCacheDir(tmp_path, wanted=lambda system: system == SYSTEM)
     engine = keeping(mistral, mistral_vocabulary, kept, mistral_folder)
     said(engine, typed)
     said(engine, Conversation(TALK.messages[1:]))
@@ -299,11 +299,13 @@ def test_another_precision_or_prompt_does_not_find_it(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """A kept prefix is not used for another precision or another system prompt."""
-    said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
-    _, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder, "bf16"), TALK)
+    said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
+    _, done = said(
+        keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder, "bf16"), TALK
+    )
     assert done.usage.cached_tokens == 0
     other = Conversation((Message(Role.SYSTEM, SYSTEM + "!"), *TALK.messages[1:]))
-    _, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), other)
+    _, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), other)
     assert done.usage.cached_tokens == 0
 
 
@@ -312,7 +314,7 @@ def test_a_prompt_that_cannot_be_kept_is_no_fault_of_the_answers(
 ) -> None:
     """If the prefix cannot be kept, the answer is still complete."""
     (tmp_path / "prefixes").write_text("a file is in the way of the folder")
-    engine = keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path / "prefixes"), mistral_folder)
+    engine = keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path / "prefixes"), mistral_folder)
     assert said(engine, TALK)[1].finish_reason is FinishReason.LENGTH
 
 
@@ -321,10 +323,10 @@ def test_a_damaged_file_is_computed_again(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path, damage: bytes
 ) -> None:
     """A damaged prefix file is ignored and written again, and the answer is the same."""
-    first, _ = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
+    first, _ = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(damage)
-    again, done = said(keeping(mistral, mistral_vocabulary, KeptPrefixes(tmp_path), mistral_folder), TALK)
+    again, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
     assert (again, done.usage.cached_tokens) == (first, 0)
     assert file.read_bytes() != damage
 

@@ -8,11 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen2Config
 
-from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.engines.transformers.device_sampling import Choice
-from hermes_cli.engines.transformers.fixed_step import FixedStep
+from hermes_cli.engines.transformers.cuda_graphs import StaticStep
+from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
+from hermes_cli.engines.transformers.device_sampling import SamplingStep
 from hermes_cli.engines.transformers.kv_cache import new_cache
-from hermes_cli.engines.transformers.next_ids import NextIds
 from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
@@ -74,9 +73,9 @@ def test_a_step_asks_the_host_for_nothing(config: Any, options: GenerationOption
     for layer in cache.layers:
         states = torch.empty((1, 2, 0, 16), device="meta", dtype=torch.bfloat16)
         layer.lazy_initialization(states, states)
-    step = FixedStep(model, cache, 320)
+    step = StaticStep(model, cache, 320)
     with Watched() as watched:
-        step.run(512, Choice.by(options))
+        step.run(512, SamplingStep.by(options))
     assert watched.count > 100
     assert watched.devices == {"meta"}
 
@@ -91,7 +90,7 @@ def test_the_ids_are_those_of_a_step_at_a_time(config: Any) -> None:
         for _ in decoder.prefill(IDS[:-1]):
             pass
         history = History(IDS)
-        ids = NextIds(decoder, Sampler(GenerationOptions(seed=3, temperature=2), CPU), history, 60)
+        ids = TokenGenerator(decoder, Sampler(GenerationOptions(seed=3, temperature=2), CPU), history, 60)
         for _ in range(60):
             history.append(ids.next())
         assert decoder.slower == ""

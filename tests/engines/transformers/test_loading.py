@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from hermes_cli.engines.transformers.int8 import Int8Linear
 from hermes_cli.engines.transformers.loading import load_model
-from hermes_cli.engines.transformers.quantize import quantise
+from hermes_cli.engines.transformers.quantize import quantize
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted
 from tests.engines.plans import plan_for
 
@@ -46,7 +46,7 @@ def test_the_weights_have_the_dtype_of_the_plan(mistral_folder: Path, precision:
 
 
 @pytest.mark.slow
-def test_four_bits_are_nf4_with_double_quantisation(mistral_folder: Path) -> None:
+def test_four_bits_are_nf4_with_double_quantization(mistral_folder: Path) -> None:
     """4-bit layers are NF4 with double quantization, and the output layer is not quantized."""
     model, _ = load_model(plan_for(mistral_folder, "4bit"))
     linear = model.get_decoder().layers[0].mlp.up_proj
@@ -202,15 +202,15 @@ def test_pickled_weights_are_read_as_numbers_only(
     assert not (tmp_path / "trap-was-sprung").exists()
 
 
-def test_a_saved_quantisation_loads_as_it_was(mistral_folder: Path, tmp_path: Path) -> None:
+def test_a_saved_quantization_loads_as_it_was(mistral_folder: Path, tmp_path: Path) -> None:
     """A saved 4-bit model loads with the logits of one that is quantized at load time."""
     plan = plan_for(mistral_folder, "4bit")
     folder = tmp_path / "models" / "tiny-nf4"
-    slow_s, fast_s = quantise(plan, folder)
+    slow_s, fast_s = quantize(plan, folder)
     assert slow_s > 0
     assert fast_s > 0
     saved = plan_for(folder)
-    assert (saved.precision, saved.quantisation) == ("4-bit nf4", "")
+    assert (saved.precision, saved.quantization) == ("4-bit nf4", "")
     assert saved.dtype == "bfloat16"
     torch.testing.assert_close(logits(load_model(saved)[0]), logits(load_model(plan)[0]), atol=0.5, rtol=0.05)
     assert (folder / "tokenizer.json").read_bytes() == (mistral_folder / "tokenizer.json").read_bytes()

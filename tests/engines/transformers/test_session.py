@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.chat import branches
-from hermes_cli.chat.recorder import Keeper
+from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.tokenizer_json import Vocabulary
@@ -16,7 +16,7 @@ from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.store import Store
 from tests.engines.transformers.conftest import engine_over
 
-OPENING = Opening("You are a lighthouse keeper.")
+OPENING = Opening("You are a lighthouse recorder.")
 SHORT = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=12, loop_guard=0)
 
 
@@ -27,7 +27,7 @@ class Counted:
         self.vocabulary = vocabulary
         self.store = Store(file)
         engine = engine_over(model, vocabulary)
-        self.session = Session(engine, OPENING, Sourced(SHORT), Keeper(self.store))
+        self.session = Session(engine, OPENING, Sourced(SHORT), Recorder(self.store))
         self._held: list[int] = []
 
     def answer(self, begin: Callable[[], Any]) -> int:
@@ -73,7 +73,7 @@ def test_every_move_costs_what_is_new(counted: Counted) -> None:
     assert counted.ask("And now?") < first
     place = branches.asked_at(session, 2)
     assert counted.answer(lambda: session.edit(place, "Halt.", Cancel())) < first
-    branches.go_to(session, session.keeper.path[1])
+    branches.go_to(session, session.recorder.path[1])
     assert counted.ask("Once more.") < first
 
 

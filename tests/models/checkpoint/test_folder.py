@@ -12,7 +12,7 @@ import pytest
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models import checkpoint
-from hermes_cli.models.catalogue import Format
+from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.facts import facts_of_checkpoint
 from tests.models.small_checkpoint import (
     HIDDEN,
@@ -42,7 +42,7 @@ def test_a_whole_folder(tmp_path: Path, shards: int) -> None:
     assert (weights.parameters, weights.linear_parameters) == (PARAMETERS, LINEAR) == (21_664, 18_432)
     assert (weights.stored_bytes, len(weights.files)) == (2 * PARAMETERS, shards)
     assert (found.format, found.precision, found.bits, found.is_chatml) == (
-        Format.SAFETENSORS,
+        WeightFormat.SAFETENSORS,
         "fp16",
         16,
         True,
@@ -90,21 +90,31 @@ def test_the_revision(tmp_path: Path) -> None:
     assert checkpoint.read(write_checkpoint(tmp_path / "snapshots" / COMMIT)).revision is None
 
 
-QUANTISED: dict[str, tuple[dict[str, Any], Format, str, int]] = {
-    "gptq": ({"quant_method": "gptq", "bits": 4}, Format.GPTQ, "4-bit GPTQ", 4),
-    "gptq 8": ({"quant_method": "gptq", "bits": 8}, Format.GPTQ, "8-bit GPTQ", 8),
-    "awq": ({"quant_method": "awq", "w_bit": 4}, Format.AWQ, "4-bit AWQ", 4),
+QUANTISED: dict[str, tuple[dict[str, Any], WeightFormat, str, int]] = {
+    "gptq": ({"quant_method": "gptq", "bits": 4}, WeightFormat.GPTQ, "4-bit GPTQ", 4),
+    "gptq 8": ({"quant_method": "gptq", "bits": 8}, WeightFormat.GPTQ, "8-bit GPTQ", 8),
+    "awq": ({"quant_method": "awq", "w_bit": 4}, WeightFormat.AWQ, "4-bit AWQ", 4),
     "nf4": (
         {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
-        Format.BITSANDBYTES,
+        WeightFormat.BITSANDBYTES,
         "4-bit nf4",
         4,
     ),
-    "fp4": ({"quant_method": "bitsandbytes", "load_in_4bit": True}, Format.BITSANDBYTES, "4-bit fp4", 4),
-    "int8": ({"quant_method": "bitsandbytes", "load_in_8bit": True}, Format.BITSANDBYTES, "8-bit int8", 8),
+    "fp4": (
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        WeightFormat.BITSANDBYTES,
+        "4-bit fp4",
+        4,
+    ),
+    "int8": (
+        {"quant_method": "bitsandbytes", "load_in_8bit": True},
+        WeightFormat.BITSANDBYTES,
+        "8-bit int8",
+        8,
+    ),
     "compressed": (
         {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}},
-        Format.COMPRESSED_TENSORS,
+        WeightFormat.COMPRESSED_TENSORS,
         "4-bit compressed-tensors",
         4,
     ),
@@ -112,7 +122,7 @@ QUANTISED: dict[str, tuple[dict[str, Any], Format, str, int]] = {
 
 
 @pytest.mark.parametrize("name", QUANTISED)
-def test_quantised_checkpoints(tmp_path: Path, name: str) -> None:
+def test_quantized_checkpoints(tmp_path: Path, name: str) -> None:
     """A quantized checkpoint has the format, precision and bits of its config."""
     settings, fmt, precision, bits = QUANTISED[name]
     found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(quantization_config=settings)))
@@ -163,7 +173,7 @@ def test_pickled_weights_are_measured_and_never_read(tmp_path: Path) -> None:
     files = checkpoint_files()
     del files["model.safetensors"]
     found = checkpoint.read(write_checkpoint(tmp_path, files | {"pytorch_model.bin": content.getvalue()}))
-    assert (found.format, found.weights.is_pickled) == (Format.PICKLE, True)
+    assert (found.format, found.weights.is_pickled) == (WeightFormat.PICKLE, True)
     assert found.weights.parameters == len(content.getvalue()) // 2
     assert found.weights.linear_parameters == found.weights.parameters - 2 * VOCABULARY * HIDDEN
     assert not (tmp_path / "trace").exists()
@@ -218,9 +228,9 @@ def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], said: s
         ({"num_hidden_layers": "many"}, "how many layers"),
         ({"num_hidden_layers": 10**9}, "how many layers"),
         ({"num_attention_heads": True}, "how many layers"),
-        ({"quantization_config": {"quant_method": "fp8"}}, "quantised by 'fp8'"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "quantized by 'fp8'"),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "neither 4-bit nor 8-bit"),
-        ({"quantization_config": [1]}, "quantised by 'None'"),
+        ({"quantization_config": [1]}, "quantized by 'None'"),
     ],
 )
 def test_models_that_hermes_does_not_run(tmp_path: Path, config: dict[str, Any], said: str) -> None:

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
-from hermes_cli.models.catalogue import Format
+from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import DoesNotFit, Wishes, choose
+from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB
 from tests.models.plan.machines import card, mac, machine, openhermes, two
 
@@ -24,121 +24,132 @@ BARE = machine(ram=64, free=58)
 
 
 @pytest.mark.parametrize(
-    ("hardware", "wishes", "precision", "device"),
+    ("hardware", "plan_request", "precision", "device"),
     [
-        (AMPERE, Wishes(precision="4bit"), "4-bit nf4", "cuda:0"),
-        (AMPERE, Wishes(precision="8bit"), "8-bit int8", "cuda:0"),
-        (AMPERE, Wishes(precision="FP16"), "fp16", "cuda:0"),
-        (AMPERE, Wishes(precision="bf16"), "bf16", "cuda:0"),
-        (TURING, Wishes(precision="16bit"), "fp16", "cuda:0"),
-        (TURING, Wishes(precision="8bit"), "8-bit int8", "cuda:0"),
-        (AMPERE, Wishes(device="cpu"), "bf16", "cpu"),
-        (AMPERE, Wishes(device="cpu", precision="fp32"), "fp32", "cpu"),
-        (TWO, Wishes(device="cuda:1"), "4-bit nf4", "cuda:1"),
-        (TWO, Wishes(device="cuda:1+0"), "bf16", "cuda:0+1"),
-        (TWO, Wishes(device="cuda"), "bf16", "cuda:0+1"),
-        (TWO, Wishes(device="cuda:0+1", precision="4bit"), "4-bit nf4", "cuda:0+1"),
-        (TWO, Wishes(precision="8bit", context_size=32_768), "8-bit int8", "cuda:0+1"),
-        (BARE, Wishes(precision="4bit"), "4-bit nf4", "cpu"),
-        (BARE, Wishes(precision="8bit"), "8-bit int8", "cpu"),
-        (mac(16, 11), Wishes(device="mps"), "4-bit nf4", "mps"),
+        (AMPERE, PlanRequest(precision="4bit"), "4-bit nf4", "cuda:0"),
+        (AMPERE, PlanRequest(precision="8bit"), "8-bit int8", "cuda:0"),
+        (AMPERE, PlanRequest(precision="FP16"), "fp16", "cuda:0"),
+        (AMPERE, PlanRequest(precision="bf16"), "bf16", "cuda:0"),
+        (TURING, PlanRequest(precision="16bit"), "fp16", "cuda:0"),
+        (TURING, PlanRequest(precision="8bit"), "8-bit int8", "cuda:0"),
+        (AMPERE, PlanRequest(device="cpu"), "bf16", "cpu"),
+        (AMPERE, PlanRequest(device="cpu", precision="fp32"), "fp32", "cpu"),
+        (TWO, PlanRequest(device="cuda:1"), "4-bit nf4", "cuda:1"),
+        (TWO, PlanRequest(device="cuda:1+0"), "bf16", "cuda:0+1"),
+        (TWO, PlanRequest(device="cuda"), "bf16", "cuda:0+1"),
+        (TWO, PlanRequest(device="cuda:0+1", precision="4bit"), "4-bit nf4", "cuda:0+1"),
+        (TWO, PlanRequest(precision="8bit", context_size=32_768), "8-bit int8", "cuda:0+1"),
+        (BARE, PlanRequest(precision="4bit"), "4-bit nf4", "cpu"),
+        (BARE, PlanRequest(precision="8bit"), "8-bit int8", "cpu"),
+        (mac(16, 11), PlanRequest(device="mps"), "4-bit nf4", "mps"),
         (
             machine(card("AMD", 24, 23, kind="rocm", arch="gfx1100")),
-            Wishes(device="cuda:0"),
+            PlanRequest(device="cuda:0"),
             "bf16",
             "rocm:0",
         ),
-        (machine(card("AMD", 24, 23, kind="rocm", arch="gfx1100")), Wishes(device="rocm"), "bf16", "rocm:0"),
+        (
+            machine(card("AMD", 24, 23, kind="rocm", arch="gfx1100")),
+            PlanRequest(device="rocm"),
+            "bf16",
+            "rocm:0",
+        ),
     ],
 )
-def test_wishes_that_are_granted(hardware: Hardware, wishes: Wishes, precision: str, device: str) -> None:
+def test_wishes_that_are_granted(
+    hardware: Hardware, plan_request: PlanRequest, precision: str, device: str
+) -> None:
     """The plan has the requested precision and device, and its reason mentions the request."""
-    plan = choose(hardware, openhermes(), wishes)
+    plan = choose(hardware, openhermes(), plan_request)
     assert (plan.precision, plan.device) == (precision, device)
     assert "was asked for" in plan.reason
-    assert plan.passed_over == "" or wishes.precision is None
+    assert plan.passed_over == "" or plan_request.precision is None
 
 
 def test_the_processor_is_slow_in_4_bits() -> None:
     """The reason for 4 bits on the CPU warns that it is slow and names the GGUF."""
-    reason = choose(BARE, openhermes(), Wishes(precision="4bit")).reason
+    reason = choose(BARE, openhermes(), PlanRequest(precision="4bit")).reason
     assert "slow" in reason
     assert "-m openhermes-2" in reason
 
 
 @pytest.mark.parametrize(
-    ("hardware", "wishes", "said"),
+    ("hardware", "plan_request", "said"),
     [
-        (TURING, Wishes(precision="bf16"), "bfloat16 needs compute capability 8.0, and cuda:0 has 7.5"),
-        (PASCAL, Wishes(precision="8bit"), "8-bit needs compute capability 7.5, and cuda:0 has 6.1"),
-        (machine(card("M60", 8, 7, (5, 2))), Wishes(precision="4bit"), "4-bit needs compute capability 6.0"),
-        (mac(64, 50), Wishes(precision="8bit"), "no 8-bit kernels for Metal"),
-        (AMPERE, Wishes(precision="5bit"), "--precision takes auto, 16bit, bf16"),
-        (AMPERE, Wishes(precision=""), ""),
-        (AMPERE, Wishes(device="gpu"), "--device takes auto, cpu, cuda"),
-        (AMPERE, Wishes(device="cuda:1"), "there is no device cuda:1 here"),
-        (AMPERE, Wishes(device="cuda:0+1"), "there is no device cuda:0"),
-        (AMPERE, Wishes(device="rocm"), "there is no device rocm here"),
-        (BARE, Wishes(device="cuda"), "there is no device cuda here"),
-        (AMPERE, Wishes(context_size=32_769), "trained for a context of 32,768"),
-        (AMPERE, Wishes(context_size=63), "holds no conversation"),
-        (AMPERE, Wishes(threads=0), "0 threads"),
+        (TURING, PlanRequest(precision="bf16"), "bfloat16 needs compute capability 8.0, and cuda:0 has 7.5"),
+        (PASCAL, PlanRequest(precision="8bit"), "8-bit needs compute capability 7.5, and cuda:0 has 6.1"),
+        (
+            machine(card("M60", 8, 7, (5, 2))),
+            PlanRequest(precision="4bit"),
+            "4-bit needs compute capability 6.0",
+        ),
+        (mac(64, 50), PlanRequest(precision="8bit"), "no 8-bit kernels for Metal"),
+        (AMPERE, PlanRequest(precision="5bit"), "--precision takes auto, 16bit, bf16"),
+        (AMPERE, PlanRequest(precision=""), ""),
+        (AMPERE, PlanRequest(device="gpu"), "--device takes auto, cpu, cuda"),
+        (AMPERE, PlanRequest(device="cuda:1"), "there is no device cuda:1 here"),
+        (AMPERE, PlanRequest(device="cuda:0+1"), "there is no device cuda:0"),
+        (AMPERE, PlanRequest(device="rocm"), "there is no device rocm here"),
+        (BARE, PlanRequest(device="cuda"), "there is no device cuda here"),
+        (AMPERE, PlanRequest(context_size=32_769), "trained for a context of 32,768"),
+        (AMPERE, PlanRequest(context_size=63), "holds no conversation"),
+        (AMPERE, PlanRequest(threads=0), "0 threads"),
     ],
 )
-def test_wishes_that_mean_nothing_here(hardware: Hardware, wishes: Wishes, said: str) -> None:
+def test_wishes_that_mean_nothing_here(hardware: Hardware, plan_request: PlanRequest, said: str) -> None:
     """A request that the machine or the model cannot meet is a usage error with the reason."""
     if not said:  # an empty precision is no request
-        assert choose(hardware, openhermes(), wishes).precision == "bf16"
+        assert choose(hardware, openhermes(), plan_request).precision == "bf16"
         return
     with pytest.raises(UsageError) as caught:
-        choose(hardware, openhermes(), wishes)
+        choose(hardware, openhermes(), plan_request)
     assert said in caught.value.message
 
 
 def test_the_devices_that_are_there_are_listed() -> None:
     """An unknown device is answered with the list of devices."""
     with pytest.raises(UsageError) as caught:
-        choose(TWO, openhermes(), Wishes(device="cuda:7"))
+        choose(TWO, openhermes(), PlanRequest(device="cuda:7"))
     assert caught.value.hint == "there are: cpu, cuda:0 (RTX 3060), cuda:1 (RTX 3060)"
 
 
 @pytest.mark.parametrize(
-    ("hardware", "wishes", "said", "hint"),
+    ("hardware", "plan_request", "said", "hint"),
     [
         (
             SMALL,
-            Wishes(precision="16bit"),
+            PlanRequest(precision="16bit"),
             "in bf16 it needs 14.9 GiB",
             "--precision 4bit would do: 4-bit nf4",
         ),
-        (SMALL, Wishes(precision="8bit"), "in 8-bit int8 it needs 7.8 GiB", "--precision 4bit would do"),
-        (AMPERE, Wishes(precision="fp32"), "in fp32 it needs 29.8 GiB", "--precision bf16 would do"),
+        (SMALL, PlanRequest(precision="8bit"), "in 8-bit int8 it needs 7.8 GiB", "--precision 4bit would do"),
+        (AMPERE, PlanRequest(precision="fp32"), "in fp32 it needs 29.8 GiB", "--precision bf16 would do"),
         (
             SMALL,
-            Wishes(context_size=32_768),
+            PlanRequest(context_size=32_768),
             "even in 4-bit nf4 it needs 8.4 GiB",
             "a context of 25856 would",
         ),
         (
             machine(card("tight", 6, 4, (8, 6)), card("RTX 3070", 8, 7.6, (8, 6), index=1)),
-            Wishes(device="cuda:0"),
+            PlanRequest(device="cuda:0"),
             "and 4.0 GiB are free",
             "without --device would do: 4-bit nf4 on cuda:1",
         ),
         (
             machine(card("RTX 3090", 24, 23.6, (8, 6)), ram=8, free=4),
-            Wishes(device="cpu"),
+            PlanRequest(device="cpu"),
             "does not fit main memory",
             "without --device would do: bf16 on cuda:0",
         ),
     ],
 )
 def test_wishes_that_the_memory_cannot_grant(
-    hardware: Hardware, wishes: Wishes, said: str, hint: str
+    hardware: Hardware, plan_request: PlanRequest, said: str, hint: str
 ) -> None:
     """A request that does not fit the memory is refused with the sizes and an alternative."""
     with pytest.raises(DoesNotFit) as caught:
-        choose(hardware, openhermes(), wishes)
+        choose(hardware, openhermes(), plan_request)
     assert said in caught.value.message
     assert hint in caught.value.hint
 
@@ -146,28 +157,28 @@ def test_wishes_that_the_memory_cannot_grant(
 def test_a_context_that_was_asked_for_decides_the_precision() -> None:
     """A requested context that does not fit beside 16-bit weights selects 4 bits."""
     hardware = machine(card("RTX 4060 Ti", 16, 15.7, (8, 9)))
-    assert choose(hardware, openhermes(), Wishes(context_size=4096)).precision == "bf16"
-    plan = choose(hardware, openhermes(), Wishes(context_size=16_384))
+    assert choose(hardware, openhermes(), PlanRequest(context_size=4096)).precision == "bf16"
+    plan = choose(hardware, openhermes(), PlanRequest(context_size=16_384))
     assert (plan.precision, plan.context_size) == ("4-bit nf4", 16_384)
 
 
 @pytest.mark.parametrize("variant", ["gptq", "awq"])
-def test_quantised_weights_keep_their_precision(variant: str) -> None:
+def test_quantized_weights_keep_their_precision(variant: str) -> None:
     """GPTQ and AWQ weights keep their 4 bits, and a request for 16 bits is refused."""
     plan = choose(SMALL, openhermes(variant))
-    assert (plan.engine, plan.precision, plan.quantisation) == (
+    assert (plan.engine, plan.precision, plan.quantization) == (
         "transformers",
         f"4-bit {variant.upper()}",
         "",
     )
-    assert choose(SMALL, openhermes(variant), Wishes(precision="4bit")).precision == plan.precision
+    assert choose(SMALL, openhermes(variant), PlanRequest(precision="4bit")).precision == plan.precision
     with pytest.raises(UsageError, match="already"):
-        choose(SMALL, openhermes(variant), Wishes(precision="bf16"))
+        choose(SMALL, openhermes(variant), PlanRequest(precision="bf16"))
 
 
 def test_bitsandbytes_weights_on_a_card_that_is_too_old() -> None:
     """Saved bitsandbytes weights are refused on a GPU below compute capability 6.0."""
-    saved = replace(openhermes("gptq"), format=Format.BITSANDBYTES, precision="4-bit nf4")
+    saved = replace(openhermes("gptq"), format=WeightFormat.BITSANDBYTES, precision="4-bit nf4")
     with pytest.raises(ModelUnavailable, match=r"needs compute capability 6\.0"):
         choose(machine(card("M60", 8, 7.9, (5, 2))), saved)
 
@@ -199,7 +210,7 @@ MACHINES = st.builds(
     st.lists(GPUS, max_size=4, unique_by=lambda gpu: gpu.label).map(tuple),
 )
 WISHES = st.builds(
-    Wishes,
+    PlanRequest,
     st.one_of(st.none(), st.integers(-5, 40_000)),
     st.one_of(st.none(), st.integers(-1, 8)),
     st.sampled_from([None, "auto", "16bit", "bf16", "fp16", "fp32", "8bit", "4bit", "q"]),
@@ -216,21 +227,27 @@ OF_PRECISION = {
 }
 
 
-def check_wishes(plan_precision: str, device: str, context: int, wishes: Wishes, model: ModelFacts) -> None:
+def check_wishes(
+    plan_precision: str, device: str, context: int, plan_request: PlanRequest, model: ModelFacts
+) -> None:
     """Check that a plan meets the requests."""
-    if wishes.context_size is not None:
-        assert context == wishes.context_size
-    if wishes.precision not in (None, "auto"):
-        allowed = OF_PRECISION[str(wishes.precision)]
-        assert plan_precision in ((model.precision,) if model.format is not Format.SAFETENSORS else allowed)
-    if wishes.device not in (None, "auto"):
-        wished = str(wishes.device)
+    if plan_request.context_size is not None:
+        assert context == plan_request.context_size
+    if plan_request.precision not in (None, "auto"):
+        allowed = OF_PRECISION[str(plan_request.precision)]
+        assert plan_precision in (
+            (model.precision,) if model.format is not WeightFormat.SAFETENSORS else allowed
+        )
+    if plan_request.device not in (None, "auto"):
+        wished = str(plan_request.device)
         assert device == wished or device.startswith((wished.partition(":")[0], "rocm"))
 
 
 @settings(max_examples=400, deadline=None)
 @given(MACHINES, WISHES, SIZES, st.floats(0.01, 3))
-def test_any_machine_and_any_wish(machine: Hardware, wishes: Wishes, form: str, scale: float) -> None:
+def test_any_machine_and_any_wish(
+    machine: Hardware, plan_request: PlanRequest, form: str, scale: float
+) -> None:
     """A plan fits the memory and meets the requests; every refusal is a HermesError."""
     whole = openhermes(form)
     model = replace(
@@ -240,7 +257,7 @@ def test_any_machine_and_any_wish(machine: Hardware, wishes: Wishes, form: str, 
         linear_parameters=int(whole.linear_parameters * scale),
     )
     try:
-        plan = choose(machine, model, wishes)
+        plan = choose(machine, model, plan_request)
     except HermesError:
         return
     assert plan.memory_needed <= plan.memory_available
@@ -253,8 +270,8 @@ def test_any_machine_and_any_wish(machine: Hardware, wishes: Wishes, form: str, 
     assert sum(plan.layers) == (32 if plan.engine == "transformers" else 0)
     assert [row.chosen for row in plan.considered].count(True) == 1
     assert plan.device == "cpu" or machine.gpus
-    assert plan.device != "cpu" or not machine.gpus or form == "gguf" or wishes.device == "cpu"
-    check_wishes(plan.precision, plan.device, plan.context_size, wishes, model)
+    assert plan.device != "cpu" or not machine.gpus or form == "gguf" or plan_request.device == "cpu"
+    check_wishes(plan.precision, plan.device, plan.context_size, plan_request, model)
 
 
 def _labels(device: str) -> list[str]:

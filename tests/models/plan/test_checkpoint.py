@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import DoesNotFit, Wishes, choose
+from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB
 from tests.models.plan.machines import card, mac, machine, openhermes, two
 
@@ -79,7 +79,7 @@ ANSWERS = (
         "4-bit nf4",
         "cuda:0",
         8192,
-        ("16-bit would need 15.8 GiB and cuda:0 has 14.9 free", "4-bit NF4 (double quantisation)"),
+        ("16-bit would need 15.8 GiB and cuda:0 has 14.9 free", "4-bit NF4 (double quantization)"),
     ),
     Case(
         "Tesla T4, 16 GB on the box and 15 in it",
@@ -282,12 +282,12 @@ def test_the_summary() -> None:
 
 
 def test_what_the_engine_gets() -> None:
-    """The plan has the devices, layers, dtype and quantisation for the engine."""
+    """The plan has the devices, layers, dtype and quantization for the engine."""
     plan = choose(two("RTX 3060", 12, 11.6, (8, 6)), openhermes())
     assert (plan.engine, plan.devices, plan.layers) == ("transformers", ("cuda:0", "cuda:1"), (16, 16))
-    assert (plan.dtype, plan.quantisation) == ("bfloat16", "")
+    assert (plan.dtype, plan.quantization) == ("bfloat16", "")
     plan = choose(machine(card("RTX 2060", 6, 5.7, (7, 5))), openhermes())
-    assert (plan.devices, plan.layers, plan.dtype, plan.quantisation) == (
+    assert (plan.devices, plan.layers, plan.dtype, plan.quantization) == (
         ("cuda:0",),
         (32,),
         "float16",
@@ -331,7 +331,7 @@ def test_everything_that_was_weighed() -> None:
 def test_a_model_that_the_catalogue_does_not_know() -> None:
     """A model outside the catalogue is not compared with the GGUF of OpenHermes."""
     stranger = replace(openhermes(), name="o/other-7b", repo="o/other-7b")
-    plan = choose(machine(ram=64), stranger, Wishes())
+    plan = choose(machine(ram=64), stranger, PlanRequest())
     assert "a GGUF would answer several times faster" in plan.reason
     assert [row.precision for row in plan.considered] == ["bf16"]
 

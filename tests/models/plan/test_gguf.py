@@ -5,16 +5,18 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted, UsageError
-from hermes_cli.models.catalogue import Format
+from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import DoesNotFit, ModelFacts, Wishes, choose, facts_of
+from hermes_cli.models.plan import DoesNotFit, ModelFacts, PlanRequest, choose, facts_of
 from hermes_cli.models.units import GIB, MIB
 from tests.models.conftest import MakeGguf
 
-OPENHERMES = ModelFacts("openhermes-2", Path("m.gguf"), Format.GGUF, "Q4_K_M", 4_370_000_000, 32_768, 131_072)
-STARTER = ModelFacts("starter", Path("s.gguf"), Format.GGUF, "Q4_1", 98_362_432, 8_192, 23_040)
+OPENHERMES = ModelFacts(
+    "openhermes-2", Path("m.gguf"), WeightFormat.GGUF, "Q4_K_M", 4_370_000_000, 32_768, 131_072
+)
+STARTER = ModelFacts("starter", Path("s.gguf"), WeightFormat.GGUF, "Q4_1", 98_362_432, 8_192, 23_040)
 
 
 def machine(free_gib: float, cores: int = 4) -> Hardware:
@@ -55,16 +57,18 @@ def test_summary_and_reason() -> None:
 
 def test_wishes() -> None:
     """A requested context and a requested number of threads are used unchanged."""
-    plan = choose(machine(32), OPENHERMES, Wishes(context_size=32_768, threads=3))
+    plan = choose(machine(32), OPENHERMES, PlanRequest(context_size=32_768, threads=3))
     assert (plan.context_size, plan.threads) == (32_768, 3)
     assert "asked for" in plan.reason
 
 
-@pytest.mark.parametrize("wishes", [Wishes(context_size=32_769), Wishes(context_size=0), Wishes(threads=0)])
-def test_impossible_wishes(wishes: Wishes) -> None:
+@pytest.mark.parametrize(
+    "plan_request", [PlanRequest(context_size=32_769), PlanRequest(context_size=0), PlanRequest(threads=0)]
+)
+def test_impossible_wishes(plan_request: PlanRequest) -> None:
     """A context or a number of threads that is out of range is refused."""
     with pytest.raises(UsageError):
-        choose(machine(32), OPENHERMES, wishes)
+        choose(machine(32), OPENHERMES, plan_request)
 
 
 def test_context_beyond_the_memory() -> None:
@@ -72,7 +76,7 @@ def test_context_beyond_the_memory() -> None:
     with pytest.raises(
         ResourcesExhausted, match=r"32,768 tokens needs 9\.0 GiB .* and 6\.0 GiB are free"
     ) as caught:
-        choose(machine(6), OPENHERMES, Wishes(context_size=32_768))
+        choose(machine(6), OPENHERMES, PlanRequest(context_size=32_768))
     assert "would fit" in caught.value.hint
 
 
@@ -96,28 +100,29 @@ def test_never_more_than_free() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "said"),
+    ("plan_request", "said"),
     [
-        (Wishes(device="cuda"), "computes on the processor"),
-        (Wishes(device="cuda:0"), "computes on the processor"),
-        (Wishes(precision="bf16"), "is Q4_K_M already"),
-        (Wishes(precision="8bit"), "is Q4_K_M already"),
+        (PlanRequest(device="cuda"), "computes on the processor"),
+        (PlanRequest(device="cuda:0"), "computes on the processor"),
+        (PlanRequest(precision="bf16"), "is Q4_K_M already"),
+        (PlanRequest(precision="8bit"), "is Q4_K_M already"),
     ],
 )
-def test_wishes_that_a_gguf_cannot_grant(wishes: Wishes, said: str) -> None:
+def test_wishes_that_a_gguf_cannot_grant(plan_request: PlanRequest, said: str) -> None:
     """A GPU or another precision is refused for a GGUF, with a hint."""
     card = Gpu("RTX 3090", 24 * GIB, 24 * GIB, "cuda", 0, (8, 6))
     with pytest.raises(UsageError, match=said) as caught:
-        choose(Hardware(4, 8, 64 * GIB, 32 * GIB, "", (card,)), OPENHERMES, wishes)
+        choose(Hardware(4, 8, 64 * GIB, 32 * GIB, "", (card,)), OPENHERMES, plan_request)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    "wishes", [Wishes(device="cpu", precision="4bit"), Wishes(device="auto", precision="auto")]
+    "plan_request",
+    [PlanRequest(device="cpu", precision="4bit"), PlanRequest(device="auto", precision="auto")],
 )
-def test_wishes_for_what_a_gguf_is_anyway(wishes: Wishes) -> None:
+def test_wishes_for_what_a_gguf_is_anyway(plan_request: PlanRequest) -> None:
     """A device and a precision that a GGUF already has are accepted."""
-    assert choose(machine(32), OPENHERMES, wishes).precision == "Q4_K_M"
+    assert choose(machine(32), OPENHERMES, plan_request).precision == "Q4_K_M"
 
 
 def test_what_was_weighed() -> None:
@@ -135,7 +140,7 @@ def test_facts(make_gguf: MakeGguf) -> None:
     """The facts of a GGUF come from its header and the size of the file."""
     path = make_gguf()
     facts = facts_of("small", read_header(path))
-    assert facts == ModelFacts("small", path, Format.GGUF, "Q4_1", path.stat().st_size, 1024, 128)
+    assert facts == ModelFacts("small", path, WeightFormat.GGUF, "Q4_1", path.stat().st_size, 1024, 128)
     assert choose(machine(1), facts).context_size == 1024
 
 

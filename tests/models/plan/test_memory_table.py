@@ -25,7 +25,7 @@ def test_the_object() -> None:
     model = openhermes()
     found: dict[str, Any] = json.loads(json.dumps(as_object(model, choose(SMALL, model), fetched=False)))
     assert (found["model"], found["fetched"], found["error"]) == ("openhermes-2:16bit", False, None)
-    assert (found["plan"]["devices"], found["plan"]["quantisation"]) == (["cuda:0"], "nf4")
+    assert (found["plan"]["devices"], found["plan"]["quantization"]) == (["cuda:0"], "nf4")
     assert found["plan"]["memory_needed"] == found["considered"][2]["memory_needed"]
     assert found["reason"]
 

@@ -14,7 +14,7 @@ import pytest
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import registry
-from hermes_cli.personas.lorebook import Entry
+from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 
 CARD = Path("card.file")
@@ -198,7 +198,7 @@ def v2(**data: Any) -> dict[str, Any]:
     return {**V2, "data": {**V2["data"], **data}}
 
 
-def entry(**fields: Any) -> Entry:
+def entry(**fields: Any) -> LoreEntry:
     """Return the only entry of a card's book, made from these fields."""
     raw = {"keys": ["key"], "content": "text", "extensions": {}, "enabled": True, "insertion_order": 1}
     book = persona(text(v2(character_book={"entries": [raw | fields], "extensions": {}}))).lorebook

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.personas.formats import registry
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note, Persona
 from tests.personas.formats.cards import CARD, V1, V2, V3, persona, refused, remarks, text, v2
 
@@ -22,7 +22,7 @@ FLAT = Persona(
     original=CARD,
     kind="v1",
 )
-ENGINE = Entry(
+ENGINE = LoreEntry(
     content="The engine weaves algebra.",
     keys=("engine", "/analy\\w+/i"),
     name="The engine",
@@ -44,7 +44,7 @@ ENGINE = Entry(
     recurses=False,
     only_recursion=True,
 )
-TEA = Entry(
+TEA = LoreEntry(
     content="She takes it black.",
     keys=("tea",),
     enabled=False,

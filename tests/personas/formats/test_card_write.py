@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas import native, native_writer
 from hermes_cli.personas.formats import registry
-from hermes_cli.personas.lorebook import Entry, Lorebook
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.persona import Example, Note, Persona
 from tests.personas import values
 from tests.personas.formats.cards import CARD, V1, V2, V3, VERSIONS, persona, text, v2
@@ -101,7 +101,7 @@ def test_an_edited_entry_is_found_again_wherever_it_stands() -> None:
     book = persona(text(V2)).lorebook
     assert book
     engine, tea = book.entries
-    new = replace(book, entries=(Entry("New.", ("new",)), replace(tea, content="With milk."), engine))
+    new = replace(book, entries=(LoreEntry("New.", ("new",)), replace(tea, content="With milk."), engine))
     made = rewritten(V2, "v2", lorebook=new)["data"]["character_book"]
     first, second, third = made["entries"]
     raws = V2["data"]["character_book"]["entries"]
@@ -163,7 +163,7 @@ def test_a_v3_cards_entries_say_whether_they_are_patterns() -> None:
         "entries"
     ]
     assert [one["use_regex"] for one in entries] == [True, False]
-    book = Lorebook(entries=(Entry("x", ("plain",)), Entry("y", ("/a+/",))))
+    book = Lorebook(entries=(LoreEntry("x", ("plain",)), LoreEntry("y", ("/a+/",))))
     made = json.loads(registry.write(Persona("Ada", "", CARD, lorebook=book), "v3", None))
     assert [one["use_regex"] for one in made["data"]["character_book"]["entries"]] == [False, True]
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from hermes_cli.personas.formats import decorators, registry
-from hermes_cli.personas.lorebook import Entry, Logic, Position
+from hermes_cli.personas.lorebook import Logic, LoreEntry, Position
 from tests.personas.formats.cards import entry, persona, remarks, text, v2
 
-PLAIN = Entry("text", ("key",), order=1, priority=1)
+PLAIN = LoreEntry("text", ("key",), order=1, priority=1)
 
 
 def book(content: str, **fields: Any) -> dict[str, Any]:

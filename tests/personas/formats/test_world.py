@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.personas.formats import registry
-from hermes_cli.personas.lorebook import Entry, Logic, Lorebook, Position
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from tests.personas.formats.cards import BOOK, CARD, refused, text
 from tests.personas.formats.test_card import ENGINE, TEA
 
@@ -69,7 +69,7 @@ def test_every_field_of_a_world_is_where_hermes_looks_for_it() -> None:
         "priority": 5,
         "ignores_budget": True,
     }
-    assert first == Entry(**wanted)
+    assert first == LoreEntry(**wanted)
     assert second == TEA
 
 
@@ -96,16 +96,16 @@ def test_a_cards_book_alone_is_a_world() -> None:
 @pytest.mark.parametrize(
     ("raw", "wanted"),
     [
-        ({"key": ["a"], "keysecondary": ["b"], "content": "c"}, Entry("c", ("a",), priority=100)),
+        ({"key": ["a"], "keysecondary": ["b"], "content": "c"}, LoreEntry("c", ("a",), priority=100)),
         (
             {"key": ["a"], "keysecondary": ["b"], "selective": True, "selectiveLogic": 2, "content": "c"},
-            Entry("c", ("a",), secondary=("b",), logic=Logic.NOT_ANY, priority=100),
+            LoreEntry("c", ("a",), secondary=("b",), logic=Logic.NOT_ANY, priority=100),
         ),
-        ({"key": [], "content": "c", "position": 6}, Entry("c", position=Position.AFTER, priority=100)),
-        ({"key": ["a"], "content": None, "disable": "x"}, Entry("", ("a",), priority=100)),
+        ({"key": [], "content": "c", "position": 6}, LoreEntry("c", position=Position.AFTER, priority=100)),
+        ({"key": ["a"], "content": None, "disable": "x"}, LoreEntry("", ("a",), priority=100)),
     ],
 )
-def test_a_world_as_older_programs_write_it(raw: dict[str, Any], wanted: Entry) -> None:
+def test_a_world_as_older_programs_write_it(raw: dict[str, Any], wanted: LoreEntry) -> None:
     """An entry without newer fields is read with their defaults."""
     assert lorebook({"entries": {"0": raw}}).entries == (wanted,)
 

@@ -19,7 +19,7 @@ from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.host import Host
-from hermes_cli.repl.state import State
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
 from tests.database import OpenStore
@@ -195,7 +195,7 @@ def test_formats_are_completed() -> None:
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
     persona = Persona("A", "", Path("a.toml"))
     session = Session(ScriptedEngine(["x"]), Opening(), Sourced())
-    completer = CommandCompleter(State(terminal, session, persona, "", cast("Host", None)))
+    completer = CommandCompleter(ReplState(terminal, session, persona, "", cast("Host", None)))
 
     def completed(line: str) -> list[str]:
         return [one.text for one in completer.get_completions(Document(line), CompleteEvent())]
