@@ -85,11 +85,12 @@ def start(
     Without a command: chat at a terminal, ask in a pipe.
     """
     runtime: Runtime = context.obj
-    runtime.debug = debug
+    if debug:
+        runtime.enable_debug()
     if context.invoked_subcommand is None:
         verb = "chat" if runtime.terminal.interactive else "ask"
         module = importlib.import_module(f"hermes_cli.cli.{verb}")
-        context.invoke(getattr(module, verb), context=context)
+        context.invoke(getattr(module, verb), context)
 
 
 def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str] = os.environ) -> int:

@@ -4,7 +4,7 @@ Persona and model names are not resolved here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,6 @@ from hermes_cli.textfiles import parse_toml, read_text
 HOME_VARIABLE = "OPENHERMES_HOME"
 ENV_PREFIX = "OPENHERMES_"
 DEFAULT_PERSONA = "hermes-2"
-
-PLAIN_SETTINGS: dict[str, type] = {
-    "model": str,
-    "persona": str,
-    "user": str,
-    "context": int,
-    "precision": str,
-    "device": str,
-    "keys": str,
-    "on_overflow": str,
-    "decode": str,
-}
-CHOICES = {
-    "keys": ("emacs", "vi"),
-    "on_overflow": ("drop", "error", "summarise"),
-    "decode": ("ahead", "step"),
-}
-"""The possible values of the settings that take one of a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +80,25 @@ class Paths:
         return self.state / "history"
 
 
+def _setting(default: str | None = None, *choices: str) -> Any:
+    """Return a field of Settings that the config file and the environment set; `choices` are its values."""
+    return field(default=default, metadata={"choices": choices})
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of the config file and the environment. `sources` maps a setting to its source."""
 
-    model: str | None = None
-    persona: str = DEFAULT_PERSONA
-    user: str | None = None
-    context: int | None = None
-    precision: str | None = None
-    device: str | None = None
+    model: str | None = _setting()
+    persona: str = _setting(DEFAULT_PERSONA)
+    user: str | None = _setting()
+    context: int | None = _setting()
+    precision: str | None = _setting()
+    device: str | None = _setting()
+    keys: str = _setting("emacs", "emacs", "vi")
+    on_overflow: str | None = _setting(None, "drop", "error", "summarise")
+    decode: str = _setting("ahead", "ahead", "step")
     about_user: str = ""
-    keys: str = "emacs"
-    on_overflow: str | None = None
-    decode: str = "ahead"
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -136,6 +123,17 @@ class Settings:
         )
 
 
+PLAIN_SETTINGS: dict[str, type] = {
+    f.name: options.field_type(f.type) for f in fields(Settings) if "choices" in f.metadata
+}
+"""The type of each setting that is a text or a number at the top of the config file."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    f.name: f.metadata["choices"] for f in fields(Settings) if f.metadata.get("choices")
+}
+"""The possible values of the settings that take one of a few words."""
+
+
 def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
     """Read the config file, if there is one, and the environment.
 
@@ -144,48 +142,41 @@ def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
     """
     values, file_options = _read_file(paths.config_file)
     sources = dict.fromkeys(values, "config file")
-    for name in PLAIN_SETTINGS:
+    env_options: dict[str, Any] = {}
+    for name in (*PLAIN_SETTINGS, *options.FIELDS):
         variable = ENV_PREFIX + name.upper()
-        if text := environ.get(variable):
-            values[name] = _check_setting(name, _parse_plain(name, text, variable), variable)
+        text = environ.get(variable)
+        if text and name in PLAIN_SETTINGS:
+            values[name] = _check_setting(name, _parse_setting(name, text, variable), variable)
             sources[name] = f"environment ({variable})"
-    return Settings(**values, file_options=file_options, env_options=_env_options(environ), sources=sources)
-
-
-def _env_options(environ: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in options.FIELDS:
-        variable = ENV_PREFIX + name.upper()
-        if text := environ.get(variable):
+        elif text:
             try:
-                found[name] = options.parse_text(name, text)
+                env_options[name] = options.parse_text(name, text)
             except OptionError as error:
                 raise ConfigError(f"{variable}: {error}", f"change or unset {variable}") from None
-    return found
+    return Settings(**values, file_options=file_options, env_options=env_options, sources=sources)
 
 
-def _parse_plain(name: str, text: str, where: str) -> Any:
-    if PLAIN_SETTINGS[name] is str:
-        return text
+def _parse_setting(name: str, text: str, where: str) -> Any:
     try:
-        return int(text)
+        return PLAIN_SETTINGS[name](text)
     except ValueError:
         raise ConfigError(f"{where}: {name} takes a whole number, not '{text}'") from None
 
 
 def _check_setting(name: str, value: Any, where: str) -> Any:
-    kind = PLAIN_SETTINGS[name]
+    kind, choices = PLAIN_SETTINGS[name], CHOICES.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = "a text" if kind is str else "a whole number"
-        raise ConfigError(f"{where}: {name} takes {wanted}, not {value!r}")
+        kind_text = "a text" if kind is str else "a whole number"
+        raise ConfigError(f"{where}: {name} takes {kind_text}, not {value!r}")
     if isinstance(value, int) and not 1 <= value <= options.MAX_CONTEXT:
         raise ConfigError(f"{where}: {name} is {value:,}; it can be 1 to {options.MAX_CONTEXT:,}")
     if isinstance(value, str) and not _is_text(value):
         raise ConfigError(f"{where}: {name} is not UTF-8 text")
     if value == "":
-        raise ConfigError(f"{where}: {name} is empty", "give it a value, or take the line out")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ConfigError(f"{where}: {name} is '{value}'; it can be {' or '.join(CHOICES[name])}")
+        raise ConfigError(f"{where}: {name} is empty", "give it a value, or remove the line")
+    if choices and value not in choices:
+        raise ConfigError(f"{where}: {name} is '{value}'; it can be {' or '.join(choices)}")
     return value
 
 
@@ -198,21 +189,25 @@ def _is_text(value: str) -> bool:
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of the config file, and the generation options of its table [options]."""
     table = parse_toml(read_text(path, ConfigError), path, ConfigError) if path.exists() else {}
-    known = [*PLAIN_SETTINGS, "options"]
     where = str(path)
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'{suggestion(key, known)}", f"edit {where}")
+    _check_keys(table, (*PLAIN_SETTINGS, "options"), where, "unknown key")
     sampling = table.pop("options", {})
     if not isinstance(sampling, dict):
-        raise ConfigError(f"{where}: options is a table: write [options] on a line of its own")
+        raise ConfigError(f"{where}: options is a table; put [options] on a separate line")
     try:
-        checked = options.check_table(sampling)
+        file_options = options.check_table(sampling)
     except OptionError as error:
         raise ConfigError(f"{where}: [options] {error}", f"edit {where}") from None
     user = _read_user(table.pop("user", {}), where)
-    return {k: _check_setting(k, v, where) for k, v in table.items()} | user, checked
+    return {name: _check_setting(name, value, where) for name, value in table.items()} | user, file_options
+
+
+def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], where: str, problem: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: {problem} '{key}'{suggestion(key, known)}", f"edit {where}")
 
 
 def _read_user(value: Any, where: str) -> dict[str, str]:
@@ -220,17 +215,11 @@ def _read_user(value: Any, where: str) -> dict[str, str]:
     table = {"name": value} if isinstance(value, str) else value
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: user takes a text, or a table with name and description")
-    for key in table:
-        if key not in {"name", "description"}:
-            known = ("name", "description")
-            raise ConfigError(f"{where}: [user] has no key '{key}'{suggestion(key, known)}", f"edit {where}")
     names = {"name": "user", "description": "about_user"}
-    return {names[key]: _check_text_setting(key, text, where) for key, text in table.items()}
-
-
-def _check_text_setting(key: str, value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value.strip() or not _is_text(value):
-        raise ConfigError(f"{where}: [user] {key} takes a text", f"edit {where}")
-    if key == "name" and len(value.splitlines()) > 1:
-        raise ConfigError(f"{where}: the user's name is more than one line", "a name is one line")
-    return value
+    _check_keys(table, tuple(names), where, "[user] has no key")
+    for key, text in table.items():
+        if not isinstance(text, str) or not text.strip() or not _is_text(text):
+            raise ConfigError(f"{where}: [user] {key} takes a text", f"edit {where}")
+        if key == "name" and len(text.splitlines()) > 1:
+            raise ConfigError(f"{where}: the user's name has more than one line", f"edit {where}")
+    return {names[key]: text for key, text in table.items()}

@@ -28,11 +28,15 @@ class TurnIds:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: a role, a text, and for a generated answer its token ids."""
+    """One turn: a role, a text, and for a generated answer its token ids.
+
+    An engine may save the KV cache of a `cacheable` system prompt to disk.
+    """
 
     role: Role
     text: str
     turn_ids: TurnIds | None = field(default=None, repr=False)
+    cacheable: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,14 @@ class Opening:
     """The beginning of a conversation: the system prompt, example exchanges, and greetings.
 
     `examples` are whole exchanges, oldest first. One of the `greetings` is shown, the others are its swipes.
+    `cacheable` is whether the KV cache of the system prompt may be saved to disk: a persona's own prompt may,
+    text that the user typed may not.
     """
 
     system: str | None = None
     examples: tuple[Message, ...] = ()
     greetings: tuple[str, ...] = ()
+    cacheable: bool = False
 
     @property
     def before(self) -> tuple[Message, ...]:

@@ -1,13 +1,14 @@
-"""The generation options: their defaults, ranges and help texts, and the source of each value.
+"""The generation options: name, type, default, range and help of each one, and the source of each value.
 
-The table `FIELDS` declares the types, the ranges, the help texts, and the names that the command line, the
-config file, the environment and `/set` use. Every engine applies the options in this order: repetition
-penalty, DRY, then greedy decoding at temperature 0, or else top-k, top-p, min-p, XTC, temperature.
+`GenerationOptions` declares them. The flags, the config file, the environment, `/set` and the README's table
+come from it. Every engine applies the options in this order: repetition penalty, DRY, then greedy decoding at
+temperature 0, or else top-k, top-p, min-p, XTC, temperature.
 """
 
 import dataclasses
 import math
 import reprlib
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,88 +17,67 @@ MAX_CONTEXT = 10_000_000
 """Upper limit for a number of tokens. No context window is larger, so a number above it is a typing error."""
 
 
+def _option(default: object, help_text: str, low: float = -math.inf, high: float = math.inf) -> Any:
+    """Return a field of GenerationOptions: the default, help line and closed range of an option."""
+    return field(default=default, metadata={"help": help_text, "low": low, "high": high})
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
     """The options of sampling and of the end of an answer. None means no limit, or no fixed seed."""
 
-    temperature: float = 0.8
-    top_p: float = 0.95
-    top_k: int = 40
-    min_p: float = 0.05
-    repetition_penalty: float = 1.1
-    dry_multiplier: float = 0.0
-    dry_base: float = 1.75
-    dry_allowed_length: int = 2
-    xtc_probability: float = 0.0
-    xtc_threshold: float = 0.1
-    loop_guard: int = 512
-    max_tokens: int | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    ban: tuple[str, ...] = ()
+    temperature: float = _option(0.8, "Sampling temperature; 0 always takes the likeliest token.", 0, 5)
+    top_p: float = _option(0.95, "Sample from the likeliest tokens whose probabilities add up to this.", 0, 1)
+    top_k: int = _option(40, "Sample from this many of the likeliest tokens; 0 for all.", 0, 1_000_000)
+    min_p: float = _option(0.05, "Exclude tokens less likely than this share of the likeliest one.", 0, 1)
+    repetition_penalty: float = _option(1.1, "Penalty for tokens that occurred before; 1 for off.", 0.1, 10)
+    max_tokens: int | None = _option(None, "Stop after this many tokens.", 1, MAX_CONTEXT)
+    seed: int | None = _option(
+        None, "Seed of the random numbers; the same seed gives the same answer.", 0, 2**32 - 2
+    )
+    stop: tuple[str, ...] = _option((), "Stop before this text; repeatable.")
+    dry_multiplier: float = _option(
+        0.0, "Strength of the DRY penalty for repeated sequences; 0 for off.", 0, 100
+    )
+    dry_base: float = _option(1.75, "Growth of the DRY penalty with the length of the repetition.", 1, 8)
+    dry_allowed_length: int = _option(2, "Longest repetition without a DRY penalty, in tokens.", 1, 1000)
+    xtc_probability: float = _option(
+        0.0, "Probability that XTC excludes the likeliest tokens; 0 for off.", 0, 1
+    )
+    xtc_threshold: float = _option(0.1, "Probability above which XTC excludes a token.", 0, 1)
+    loop_guard: int = _option(
+        512, "Stop an answer that repeats itself for this many tokens; 0 for off.", 0, 1_000_000
+    )
+    ban: tuple[str, ...] = _option((), "Never generate this text; repeatable.")
 
 
 @dataclass(frozen=True, slots=True)
 class OptionField:
-    """An option: its type, its closed range, and one line of help."""
+    """An option: its type (`str` for a list of texts), default, closed range, and one line of help."""
 
     name: str
     kind: type
+    default: Any
     help: str
-    low: float = -math.inf
-    high: float = math.inf
+    low: float
+    high: float
 
     @property
     def range_text(self) -> str:
         """The range in words, for error messages."""
         if self.kind is str:
             return "text"
-        if math.isinf(self.high):
-            return f"{self.low:,.12g} or more"
         return f"{self.low:,.12g} to {self.high:,.12g}"
 
 
+def field_type(annotation: Any) -> type:
+    """Return float, int or str for the annotation of a field, such as `int | None` or `tuple[str, ...]`."""
+    return next(kind for kind in (float, int, str) if kind in (annotation, *typing.get_args(annotation)))
+
+
 FIELDS: dict[str, OptionField] = {
-    f.name: f
-    for f in (
-        OptionField("temperature", float, "Sampling temperature; 0 always takes the likeliest token.", 0, 5),
-        OptionField(
-            "top_p", float, "Sample from the likeliest tokens whose probabilities add up to this.", 0, 1
-        ),
-        OptionField("top_k", int, "Sample from this many of the likeliest tokens; 0 for all.", 0, 1_000_000),
-        OptionField("min_p", float, "Exclude tokens less likely than this share of the likeliest one.", 0, 1),
-        OptionField(
-            "repetition_penalty", float, "Penalty for tokens that occurred before; 1 for off.", 0.1, 10
-        ),
-        OptionField(
-            "dry_multiplier",
-            float,
-            "Strength of the DRY penalty for repeated sequences; 0 for off.",
-            0,
-            100,
-        ),
-        OptionField("dry_base", float, "Growth of the DRY penalty with the length of the repetition.", 1, 8),
-        OptionField(
-            "dry_allowed_length", int, "Longest repetition without a DRY penalty, in tokens.", 1, 1000
-        ),
-        OptionField(
-            "xtc_probability", float, "Probability that XTC excludes the likeliest tokens; 0 for off.", 0, 1
-        ),
-        OptionField("xtc_threshold", float, "Probability above which XTC excludes a token.", 0, 1),
-        OptionField(
-            "loop_guard",
-            int,
-            "Stop an answer that repeats itself for this many tokens; 0 for off.",
-            0,
-            10**6,
-        ),
-        OptionField("max_tokens", int, "Stop after this many tokens.", 1, MAX_CONTEXT),
-        OptionField(
-            "seed", int, "Seed of the random numbers; the same seed gives the same answer.", 0, 2**32 - 2
-        ),
-        OptionField("stop", str, "Stop before this text; repeatable."),
-        OptionField("ban", str, "Never generate this text; repeatable."),
-    )
+    f.name: OptionField(f.name, field_type(f.type), f.default, **f.metadata)
+    for f in dataclasses.fields(GenerationOptions)
 }
 
 
@@ -150,7 +130,7 @@ def check_table(table: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name in result:
-            raise OptionError(f"'{name}' is there twice; take one of them out")
+            raise OptionError(f"'{name}' is given twice; remove one of them")
         result[name] = check_value(name, value)
     return result
 
@@ -160,7 +140,7 @@ def _check_texts(name: str, value: Any) -> tuple[str, ...]:
     if texts is None or not all(isinstance(t, str) for t in texts):
         raise OptionError(f"{name} takes a text or a list of texts, not {_shown(value)}")
     if not all(texts):
-        raise OptionError(f"{name} holds an empty text, which every answer holds before it begins")
+        raise OptionError(f"{name} contains an empty text, which occurs in every answer")
     return texts
 
 

@@ -77,7 +77,7 @@ def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
         ('model = ""', r"model is empty"),
         ("context = true", r"whole number"),
         ("context = 0", r"1 to"),
-        ("options = 3", r"\[options\] on a line"),
+        ("options = 3", r"\[options\] on a separate line"),
         ("[options]\ntemprature = 1", r"did you mean 'temperature'"),
         ("[options]\ntemperature = 9", r"0 to 5"),
         ("x = " + "[" * 3000, r"nested too deeply"),

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
 WHOLE = "".join(f"{answer}\n" for answer in conversation.ANSWERS)
-TOLD = "from here on nothing is kept: the disk is full\n"
+TOLD = "saving stopped: the disk is full\n"
 
 
 @pytest.mark.parametrize(("name", "size"), [("kill", "8"), ("writers", "30")])

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hermes_cli.application.interactive
-import hermes_cli.application.print_answer
+import hermes_cli.application.chat
+import hermes_cli.application.prompt
 import hermes_cli.cli.ask
 import hermes_cli.cli.chat
 import hermes_cli.repl.loop

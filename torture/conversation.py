@@ -20,9 +20,7 @@ REMARKS = re.compile(
     r"^(\(going on behind \d+ messages?\)|\(\d of \d\)|1 turn undone; /tree shows where they are\.)\n",
     re.MULTILINE,
 )
-TOLD = re.compile(
-    r"(?:from here on nothing is kept|nothing of this conversation is kept): [^\n]*\n(?:  [^\n]*\n)?"
-)
+TOLD = re.compile(r"(?:saving stopped|this conversation is not saved): [^\n]*\n(?:  [^\n]*\n)?")
 REMARKED = re.compile(r"^\(the other answers cannot be read: [^\n]*\)\n", re.MULTILINE)
 """The notice about a fault after which saving continues."""
 REFUSED = re.compile(r"^hermes: [^\n]*(full|fails|cannot|damaged|conversations)", re.MULTILINE)

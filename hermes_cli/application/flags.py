@@ -1,84 +1,102 @@
-"""The flags that several commands share, and their validation."""
+"""The flags that several verbs share: their spellings and help texts, and the validation of their values.
+
+A verb names the flags that it takes (`cli/command.py`); the others keep their default.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from hermes_cli import options
-from hermes_cli.chat.prompt_settings import Overflow
-from hermes_cli.config import Settings
 from hermes_cli.errors import ConfigError, UsageError
-from hermes_cli.models.plan.plan import PlanRequest
-from hermes_cli.options import OptionError, Sourced
-from hermes_cli.personas.persona import Persona
+from hermes_cli.options import FIELDS, OptionError, Sourced
+
+if TYPE_CHECKING:  # importing them takes longer than printing the help
+    from hermes_cli.chat.prompt_settings import Overflow
+    from hermes_cli.config import Settings
+    from hermes_cli.models.plan import PlanRequest
+    from hermes_cli.personas.persona import Persona
 
 MAX_DIGITS = 10
-_WORDS = ("model", "persona", "system", "precision", "device", "resume", "user", "on_overflow")
-_SWITCHES = ("statistics", "continue_last", "log", "no_log", "fork")
+
+
+def _flag(help_text: str, *spellings: str, metavar: str | None = None) -> Any:
+    """Return a field of Flags with its typer option: a switch, or with `metavar` an option with a value."""
+    option = typer.Option(*spellings, help=help_text, metavar=metavar, show_default=False)
+    return field(default=None if metavar else False, metadata={"option": option})
 
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags of a command, as they were typed."""
+    """The shared flags of a verb, as they were typed."""
 
-    model: str | None = None
-    persona: str | None = None
-    system: str | None = None
-    context: str | None = None
-    statistics: bool = False
-    continue_last: bool = False
-    resume: str | None = None
-    log: bool = False
-    no_log: bool = False
-    fork: bool = False
-    precision: str | None = None
-    device: str | None = None
-    user: str | None = None
-    lore: tuple[str, ...] = ()
-    on_overflow: str | None = None
+    model: str | None = _flag(
+        "Use this model: a short name, a .gguf file, a folder, or owner/name on the hub.",
+        "-m",
+        "--model",
+        metavar="MODEL",
+    )
+    persona: str | None = _flag("Use this persona: a name or a file.", "-p", "--persona", metavar="NAME")
+    system: str | None = _flag(
+        "Use this system prompt instead of the persona's.", "-s", "--system", metavar="TEXT"
+    )
+    user: str | None = _flag("Set the name by which characters call you.", "--user", metavar="NAME")
+    lore: list[str] | None = _flag(  # noqa: RUF009 - returns a field
+        "Add a lorebook, by name or file; repeatable.", "--lore", metavar="NAME"
+    )
+    on_overflow: str | None = _flag(
+        "If the context is full: drop (default in a chat), error (default in a pipe) or summarise.",
+        "--on-overflow",
+        metavar="WORD",
+    )
+    continue_last: bool = _flag("Continue the most recent conversation.", "-c", "--continue")
+    resume: str | None = _flag(
+        "Continue a conversation, by its number or title.", "-r", "--resume", metavar="NAME"
+    )
+    fork: bool = _flag("With -c or -r: continue in a copy of the conversation.", "--fork")
+    log: bool = _flag("Save the question and the answer.", "--log")
+    no_log: bool = _flag("Save nothing to disk: neither the conversation nor the typed lines.", "--no-log")
+    context: str | None = _flag("Set the size of the context window, in tokens.", "--context", metavar="N")
+    precision: str | None = _flag(
+        "Set the precision: auto (default), 16bit, bf16, fp16, fp32, 8bit or 4bit.",
+        "--precision",
+        metavar="WORD",
+    )
+    device: str | None = _flag(
+        "Set the device: auto (default), cpu, cuda, rocm, xpu, mps, or a numbered one such as cuda:1.",
+        "--device",
+        metavar="DEVICE",
+    )
+    statistics: bool = _flag("Print statistics after each answer, on standard error.", "--stats")
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
+    """The values of the generation options that were given, by name, unchecked."""
 
-    @classmethod
-    def from_context(cls, context: typer.Context) -> "Flags":
-        """Return the flags of a command. Flags that the command does not have keep their default."""
-        given = context.params
-        sampling = {name: given.get(name) for name in options.FIELDS}
-        words = {name: given.get(name) for name in _WORDS}
-        switches = {name: bool(given.get(name)) for name in _SWITCHES}
-        return cls(
-            **words,  # type: ignore[arg-type]
-            **switches,  # type: ignore[arg-type]
-            context=given.get("context_size"),
-            lore=tuple(given.get("lore") or ()),
-            sampling=sampling,
-        )
-
-    def plan_request(self, settings: Settings) -> PlanRequest:
+    def plan_request(self, settings: "Settings") -> "PlanRequest":
         """Return the requested context size, precision and device: each from its flag, or else its setting.
 
         Raises UsageError for an invalid flag, and ConfigError for an invalid setting.
         """
-        from hermes_cli.models.plan import devices, precision  # noqa: PLC0415 - only this method needs them
+        from hermes_cli.models.plan import PlanRequest, devices, precision
 
-        def word(name: str, check: Callable[[str | None], str]) -> str:
+        def checked(name: str, check: Callable[[str | None], str]) -> str:
             flag, setting = getattr(self, name), getattr(settings, name)
             try:
                 return check(flag if flag is not None else setting)
             except UsageError as error:
                 if flag is not None:
                     raise
-                said = error.message.removeprefix("--")
-                raise ConfigError(f"{settings.source(name)}: {said}") from None
+                message = error.message.removeprefix("--")
+                raise ConfigError(f"{settings.source(name)}: {message}") from None
 
         return PlanRequest(
             self.context_size(settings),
-            precision=word("precision", precision.check_word),
-            device=word("device", devices.check_word),
+            precision=checked("precision", precision.check_word),
+            device=checked("device", devices.check_word),
         )
 
-    def context_size(self, settings: Settings) -> int | None:
+    def context_size(self, settings: "Settings") -> int | None:
         """Return the requested context window in tokens, or None. Raises UsageError for an invalid flag."""
         if self.context is None:
             return settings.context
@@ -89,8 +107,10 @@ class Flags:
             )
         return int(self.context)
 
-    def overflow(self, settings: Settings, *, interactive: bool) -> Overflow:
+    def overflow(self, settings: "Settings", *, interactive: bool) -> "Overflow":
         """Return what happens if the context window is full. Raises UsageError for an unknown word."""
+        from hermes_cli.chat.prompt_settings import Overflow
+
         word = self.on_overflow if self.on_overflow is not None else settings.on_overflow
         if word is None:
             return Overflow.DROP if interactive else Overflow.ERROR
@@ -100,11 +120,11 @@ class Flags:
             known = f"{', '.join([*Overflow][:-1])} or {[*Overflow][-1]}"
             raise UsageError(f"--on-overflow takes {known}, not '{word[:40]}'") from None
 
-    def options(self, settings: Settings, persona: Persona) -> Sourced:
+    def options(self, settings: "Settings", persona: "Persona") -> Sourced:
         """Return the sampling options. Raises UsageError, naming the flag, for an invalid flag."""
         values: dict[str, Any] = {}
         for name, given in self.sampling.items():
-            if given is None or given in ([], ()):
+            if not given and given != "":
                 continue
             try:
                 values[name] = (
@@ -113,5 +133,21 @@ class Flags:
                     else options.check_value(name, given)
                 )
             except OptionError as error:
-                raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
+                raise UsageError(f"{option_flag(name)}: {error}") from None
         return settings.sampling(persona.key, persona.options, flags=values)
+
+
+def option_flag(name: str) -> str:
+    """Return the flag of a generation option, such as `--top-p`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def option_parameter(name: str) -> Any:
+    """Return the command line option of a generation option. Its value is text, which `options` checks."""
+    known = FIELDS[name]
+    return typer.Option(
+        option_flag(name),
+        help=known.help if known.kind is str else f"{known.help} ({known.range_text})",
+        metavar="TEXT" if known.kind is str else "N",
+        rich_help_panel="Sampling",
+    )

@@ -62,6 +62,6 @@ def follow(runtime: Runtime, store: Store, conversation: int) -> None:
         if is_over or found is None:
             break
         time.sleep(INTERVAL_S)
-    gone = f"conversation {conversation} was removed"
-    open_to_all = f"nobody has it open; 'hermes chat -r {conversation}' goes on with it"
-    runtime.terminal.notice(gone if found is None else open_to_all)
+    removed = f"conversation {conversation} was deleted"
+    closed = f"the other window has closed it; 'hermes chat -r {conversation}' continues it"
+    runtime.terminal.notice(removed if found is None else closed)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hermes_cli.application.open_conversation import find, open_store
+from hermes_cli.application.conversations import find_conversation, open_store
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import FormatError
 from hermes_cli.formats import files, registry
@@ -19,7 +19,7 @@ def export_conversations(
     """Write the named conversations, or all if there is no name, to a file or standard output."""
     known = registry.named(format_name) if format_name else registry.by_ending(output) or registry.MARKDOWN
     store, terminal = open_store(runtime), runtime.terminal
-    chosen = [find(store, name) for name in names] if names else store.conversations()
+    chosen = [find_conversation(store, name) for name in names] if names else store.conversations()
     transcripts = [
         Transcript(one, tuple(store.tree(one.id))) for one in {one.id: one for one in chosen}.values()
     ]
@@ -31,10 +31,8 @@ def export_conversations(
         return
     path = files.place(output, transcripts[0].conversation.title, known.ending)
     write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
-    terminal.notice(
-        f"{counted(len(transcripts), 'conversation')} written to {path}: "
-        f"{registry.remark(known, transcripts)}"
-    )
+    count = counted(len(transcripts), "conversation")
+    terminal.notice(f"{count} written to {path}: {registry.remark(known, transcripts)}")
 
 
 def _with_something_visible(
@@ -44,7 +42,7 @@ def _with_something_visible(
     visible = [one for one in transcripts if one.path or not known.leaves_out]
     if len(visible) < len(transcripts):
         count = counted(len(transcripts) - len(visible), "conversation")
-        terminal.notice(f"{count} left out, for no turn of it is visible; json holds the whole tree")
+        terminal.notice(f"left out {count} without a visible turn; json contains the whole tree")
     return visible
 
 

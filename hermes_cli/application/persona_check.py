@@ -8,24 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
-import typer
-
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.open_model import (
-    ModelChoice,
-    PromptTokenizer,
-    choose_model,
-    known_choice,
-    open_tokenizer,
-)
+from hermes_cli.application.model import ModelChoice, choose_model, known_choice
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.tokenizer import PromptTokenizer, open_tokenizer
 from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.lore_budget import LORE_SHARE
 from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted
-from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.messages import Message, Role
 from hermes_cli.models.plan import PlanRequest
-from hermes_cli.personas import check as judge
-from hermes_cli.personas import loader
+from hermes_cli.personas import check, loader
 from hermes_cli.personas.check import Scale
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
@@ -37,36 +29,34 @@ ASKED = Message(Role.USER, "")
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenCounter:
     """A token counter, the context window in tokens, and a description of the tokenizer."""
 
     count: Callable[[str], int]
     window: int
-    whose: str
+    description: str
 
 
-def check(context: typer.Context, name: str, model: str | None) -> None:
+def check_persona(runtime: Runtime, flags: Flags, name: str) -> None:
     """Write the token counts and the findings about a persona to standard output.
 
     Raises PersonaError if the persona cannot be used at all.
     """
-    runtime: Runtime = context.obj
-    flags = Flags.from_context(context)
-    subject = _subject(runtime, name)
-    with _tokens(runtime, model, flags.plan_request(runtime.settings)) as tokens:
-        sizes, findings = _judged(runtime, subject, tokens)
+    subject = _find_subject(runtime, name)
+    with _token_counter(runtime, flags.model, flags.plan_request(runtime.settings)) as tokens:
+        sizes, findings = _check(runtime, subject, tokens)
     runtime.terminal.write(columns(sizes) + "\n")
     runtime.terminal.write("".join(f"{finding}\n" for finding in findings))
-    runtime.terminal.notice(f"tokens: {tokens.whose}; context: {tokens.window:,}")
-    runtime.terminal.notice(counted(len(findings), "finding") if findings else "nothing to find fault with")
+    runtime.terminal.notice(f"tokens: {tokens.description}; context: {tokens.window:,}")
+    runtime.terminal.notice(counted(len(findings), "problem") if findings else "no problems found")
 
 
-def by_estimate(runtime: Runtime, persona: Persona) -> list[str]:
+def estimated_findings(runtime: Runtime, persona: Persona) -> list[str]:
     """Return the findings about a persona, with estimated token counts."""
-    return _judged(runtime, persona, _estimated(runtime.settings.context))[1]
+    return _check(runtime, persona, _estimate(runtime.settings.context))[1]
 
 
-def _subject(runtime: Runtime, name: str) -> Persona | Lorebook:
+def _find_subject(runtime: Runtime, name: str) -> Persona | Lorebook:
     try:
         return runtime.persona(name)
     except PersonaError:
@@ -77,45 +67,40 @@ def _subject(runtime: Runtime, name: str) -> Persona | Lorebook:
         raise
 
 
-def _judged(
-    runtime: Runtime, subject: Persona | Lorebook, tokens: Tokens
+def _check(
+    runtime: Runtime, subject: Persona | Lorebook, tokens: TokenCounter
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Return the rows of the table of token counts, and the findings."""
     if isinstance(subject, Lorebook):
         scale = _scale(tokens, [subject])
         everything = sum(tokens.count(entry.content) for entry in subject.entries)
         row = ("lore", counted(everything, "token"), counted(len(subject.entries), "entry", "entries"))
-        return [row], judge.book_findings(subject, [subject], scale)
+        return [row], check.book_findings(subject, [subject], scale)
     worlds = loader.lorebooks(subject, runtime.paths.lore)
-    opening = _opening(subject)
+    opening = open_with(subject, Macros(subject.called, subject.user or DEFAULT_USER))
     scale = _scale(tokens, worlds.books)
-    rows = [_row(part, scale) for part in judge.parts(subject, opening, worlds.books)]
-    return rows, [*judge.findings(subject, opening, worlds, scale), *_lost_original(subject)]
+    rows = [_row(part, scale) for part in check.parts(subject, opening, worlds.books)]
+    return rows, [*check.findings(subject, opening, worlds, scale), *_missing_original(subject)]
 
 
-def _opening(persona: Persona) -> Opening:
-    return open_with(persona, Macros(persona.called, persona.user or DEFAULT_USER))
-
-
-def _row(part: judge.PersonaPart, scale: Scale) -> tuple[str, str, str]:
+def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
     counts = [scale.tokens(text) for text in part.texts]
     several = f"{counted(len(counts), 'text')}, the longest {max(counts):,}" if len(counts) > 1 else ""
     return (part.name, counted(sum(counts), "token"), several)
 
 
-def _lost_original(persona: Persona) -> Iterator[str]:
+def _missing_original(persona: Persona) -> Iterator[str]:
     if persona.original and not loader.is_file(persona.original):
-        yield f"{persona.original} is gone: an export will lack what only that file held"
+        yield f"{persona.original} is missing; an export will lack the fields that only that file contains"
 
 
-def _scale(tokens: Tokens, books: Sequence[Lorebook]) -> Scale:
-    mistakes = _mistakes(
-        [key for book in books for one in book.entries for key in (*one.keys, *one.secondary)]
-    )
-    return Scale(tokens.window, tokens.window // LORE_SHARE, tokens.count, lambda key: mistakes.get(key, ""))
+def _scale(tokens: TokenCounter, books: Sequence[Lorebook]) -> Scale:
+    keys = [key for book in books for one in book.entries for key in (*one.keys, *one.secondary)]
+    broken = _broken_keys(keys)
+    return Scale(tokens.window, tokens.window // LORE_SHARE, tokens.count, lambda key: broken.get(key, ""))
 
 
-def _mistakes(keys: Sequence[str]) -> dict[str, str]:
+def _broken_keys(keys: Sequence[str]) -> dict[str, str]:
     """Return the keys that can never match, with the reason for each."""
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([ASKED], {})
@@ -123,16 +108,16 @@ def _mistakes(keys: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _tokens(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[Tokens]:
+def _token_counter(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[TokenCounter]:
     """Yield the token counter of the named or installed model, or an estimate if there is none."""
     choice = _choice(runtime, name, request)
     if choice is None and name is None:
-        yield _estimated(request.context_size)
+        yield _estimate(request.context_size)
         return
-    with open_tokenizer(runtime, name, request) as speller:
-        own = choice.plan.context_size if choice and choice.plan else judge.USUAL_WINDOW
-        whose = choice.summary if choice else f"{name}, which this machine cannot load"
-        yield Tokens(_counter(speller), request.context_size or own, whose)
+    with open_tokenizer(runtime, name, request) as tokenizer:
+        planned = choice.plan.context_size if choice and choice.plan else check.USUAL_WINDOW
+        description = choice.summary if choice else f"{name}, which is too large to load here"
+        yield TokenCounter(_count_function(tokenizer), request.context_size or planned, description)
 
 
 def _choice(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelChoice | None:
@@ -147,20 +132,19 @@ def _choice(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelCh
         return None
 
 
-def _estimated(window: int | None) -> Tokens:
-    return Tokens(
-        judge.estimate, window or judge.USUAL_WINDOW, "an estimate, one for four bytes; -m counts them"
-    )
+def _estimate(window: int | None) -> TokenCounter:
+    description = "an estimate, one for four bytes; -m MODEL counts them"
+    return TokenCounter(check.estimate, window or check.USUAL_WINDOW, description)
 
 
-def _counter(speller: PromptTokenizer) -> Callable[[str], int]:
+def _count_function(tokenizer: PromptTokenizer) -> Callable[[str], int]:
     """Return a function that counts the tokens of a text as a separate turn, as a chat does."""
-    alone = len(speller.prompt_tokens([ASKED]))
+    without = len(tokenizer.prompt_tokens([ASKED]))
 
     @cache
     def count(text: str) -> int:
         if not text.strip():
             return 0
-        return len(speller.prompt_tokens([Message(Role.SYSTEM, text), ASKED])) - alone
+        return len(tokenizer.prompt_tokens([Message(Role.SYSTEM, text), ASKED])) - without
 
     return count

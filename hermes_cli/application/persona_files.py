@@ -9,24 +9,23 @@ from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.options import suggestion
 from hermes_cli.personas import folder, loader, native, native_lore, native_writer
 from hermes_cli.personas.formats import registry
-from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
 from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns
 from hermes_cli.textfiles import read_bytes
 
 FORMATS = (*registry.WRITABLE, "toml")
-USUAL_FORMAT = "v2"
+DEFAULT_FORMAT = "v2"
 BINARY = {"png", "charx"}
-ENDINGS = {"png": ".png", "charx": ".charx", "modelfile": ".modelfile", "toml": ".toml"}
-OTHER_ENDINGS = {"aichat": ".md", "llm": ".yaml", "webui": ".yaml"}
+EXTENSIONS = {"png": ".png", "charx": ".charx", "modelfile": ".modelfile", "toml": ".toml"}
+IMPORT_EXTENSIONS = {**EXTENSIONS, "aichat": ".md", "llm": ".yaml", "webui": ".yaml"}
 JSON = ".json"
-HEAD = "# Taken over by `hermes personas import`. The file it was made from lies beside this one.\n\n"
+HEAD = "# Imported by `hermes personas import`. The original file is in the same folder.\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """An imported file: its content, and the folder, name and text of the new persona or lorebook."""
+class ImportedFile:
+    """A file to import: its content, and the folder, name and text of the new persona or lorebook."""
 
     source: Path
     data: bytes
@@ -36,34 +35,38 @@ class Arrival:
     text: str
 
     @property
-    def ending(self) -> str:
+    def extension(self) -> str:
         """The file extension for the original file, which depends on its content."""
-        kind = self.found.kind
-        if kind == "webui" and self.data.lstrip()[:1] == b"{":
+        if self.found.kind == "webui" and self.data.lstrip()[:1] == b"{":
             return JSON
-        return ENDINGS.get(kind) or OTHER_ENDINGS.get(kind, JSON)
+        return IMPORT_EXTENSIONS.get(self.found.kind, JSON)
+
+    def save(self) -> Path:
+        """Save the text and the original file, and return the path of the text."""
+        return folder.keep(self.folder, self.key, self.text, (self.extension, self.data))
 
 
-def import_files(runtime: Runtime, names: Sequence[str], wanted: str, *, force: bool) -> None:
+def import_files(runtime: Runtime, names: Sequence[str], new_name: str, *, force: bool) -> None:
     """Read all files, save them as personas and lorebooks, and print the next command for each.
 
     Raises PersonaError at the first mistake, and UsageError if a name is taken; then nothing is saved.
     """
-    if wanted and len(names) > 1:
-        raise UsageError("--as names one persona, and here are several files", "import them one by one")
-    arrivals = [_arrival(runtime, Path(name), wanted) for name in names]
-    _refuse_taken(arrivals, force=force)
-    for one in arrivals:
-        folder.keep(one.folder, one.key, one.text, (one.ending, one.data))
+    if new_name and len(names) > 1:
+        raise UsageError("--as works with one file only", "import the files one by one")
+    imported = [_read(runtime, Path(name), new_name) for name in names]
+    _require_free_names(imported, force=force)
+    for one in imported:
+        one.save()
         for remark in one.found.remarks:
             runtime.terminal.notice(f"{one.source}: {remark}")
     rows = [
         (one.key, one.found.kind, one.found.persona.name if one.found.persona else "a world")
-        for one in arrivals
+        for one in imported
     ]
     runtime.terminal.write(columns(rows) + "\n")
-    for one in arrivals:
-        runtime.terminal.notice(_next_step(one))
+    for one in imported:
+        world = f'add worlds = ["{one.key}"] to a persona, or start a chat with --lore {one.key}'
+        runtime.terminal.notice(f"hermes chat -p {one.key}" if one.found.persona else world)
 
 
 def import_card(runtime: Runtime, path: Path) -> Path:
@@ -73,11 +76,11 @@ def import_card(runtime: Runtime, path: Path) -> Path:
     UsageError if the new file exists already.
     """
     key = path.stem if path.parent == runtime.paths.personas else ""
-    one = _arrival(runtime, path, path.stem, key)
-    _refuse_taken([one], force=False)
-    made = folder.keep(one.folder, one.key, one.text, (one.ending, one.data))
-    runtime.terminal.notice(f"{path} was taken over as {made}")
-    return made
+    one = _read(runtime, path, path.stem, key)
+    _require_free_names([one], force=False)
+    new = one.save()
+    runtime.terminal.notice(f"imported {path} as {new}")
+    return new
 
 
 def export(runtime: Runtime, name: str, format_name: str, output: str, *, force: bool) -> None:
@@ -91,59 +94,52 @@ def export(runtime: Runtime, name: str, format_name: str, output: str, *, force:
     data = _exported(runtime, persona, kind)
     if output in {"", "-"}:
         if kind in BINARY and terminal.stdout_is_tty:
-            raise UsageError(f"{kind} is no text for a terminal", f"-o {persona.key}{ENDINGS[kind]}")
+            raise UsageError(
+                f"{kind} is a binary format", f"write it to a file: -o {persona.key}{EXTENSIONS[kind]}"
+            )
         terminal.write(data.decode("utf-8", "surrogateescape"))
         return
-    path = _place(output, persona.key, ENDINGS.get(kind, JSON))
-    write_private(path, data, replace=force, hint="take another name, or --force to write over it")
+    path = _output_path(output, f"{persona.key}{EXTENSIONS.get(kind, JSON)}")
+    write_private(path, data, replace=force, hint="choose another name, or overwrite it with --force")
     terminal.notice(f"{persona.name} written to {path}: {kind}")
 
 
-def _arrival(runtime: Runtime, path: Path, wanted: str, key: str = "") -> Arrival:
+def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> ImportedFile:
     """Read a file and convert it to hermes' format. Raises PersonaError."""
     data = read_bytes(path, PersonaError, "check the name", loader.MAX_CARD_BYTES)
     found = registry.read(data, path)
-    of = found.persona or found.lorebook
-    if of is None:
-        raise PersonaError(f"{path} holds neither a persona nor a world")
-    key = key or folder.slug(wanted or of.name, path.stem)
+    content = found.persona or found.lorebook
+    if content is None:
+        raise PersonaError(f"{path} contains neither a persona nor a world")
+    key = key or folder.slug(new_name or content.name, path.stem)
     place = runtime.paths.personas if found.persona else runtime.paths.lore
-    arrival = Arrival(path, data, found, place, key, "")
-    text = HEAD + native_writer.write(_kept(of, place / f"{key}{arrival.ending}"))
+    imported = ImportedFile(path, data, found, place, key, "")
+    if isinstance(content, Persona):
+        content = replace(content, original=place / f"{key}{imported.extension}")
+    text = HEAD + native_writer.write(content)
     # Raises if hermes could not read the converted text, so that no such file is saved.
-    parsed = native.parse if found.persona else native_lore.parse_lorebook
-    parsed(text, path)
-    return replace(arrival, text=text)
+    parse = native.parse if found.persona else native_lore.parse_lorebook
+    parse(text, path)
+    return replace(imported, text=text)
 
 
-def _kept(of: Persona | Lorebook, original: Path) -> Persona | Lorebook:
-    if isinstance(of, Lorebook):
-        return of
-    return replace(of, original=original)
-
-
-def _refuse_taken(arrivals: Sequence[Arrival], *, force: bool) -> None:
+def _require_free_names(imported: Sequence[ImportedFile], *, force: bool) -> None:
+    """Raise UsageError if two files have one name, or, without `force`, if a name is taken."""
     seen = dict[Path, Path]()
-    for one in arrivals:
+    for one in imported:
         place = one.folder / one.key
         if place in seen:
             raise UsageError(
-                f"{seen[place]} and {one.source} are both called '{one.key}'",
+                f"{seen[place]} and {one.source} would both be named '{one.key}'",
                 "nothing was imported; import one of them alone, with --as NAME",
             )
         seen[place] = one.source
         taken = None if force else folder.taken_by(one.folder, one.key, besides=(one.source,))
         if taken:
             raise UsageError(
-                f"'{one.key}' is there already: {taken}",
-                "nothing was imported; --as NAME takes another name, --force writes over it",
+                f"'{one.key}' already exists: {taken}",
+                "nothing was imported; choose another name with --as NAME, or overwrite it with --force",
             )
-
-
-def _next_step(one: Arrival) -> str:
-    if one.found.persona:
-        return f"hermes chat -p {one.key}"
-    return f'a persona lives in it with the line: worlds = ["{one.key}"]; a chat, with --lore {one.key}'
 
 
 def _format(format_name: str, output: str) -> str:
@@ -152,11 +148,11 @@ def _format(format_name: str, output: str) -> str:
         if known not in FORMATS:
             raise UsageError(
                 f"there is no format '{format_name}'{suggestion(known, FORMATS)}",
-                f"there are {', '.join(FORMATS)}",
+                f"the formats are {', '.join(FORMATS)}",
             )
         return known
     suffix = Path(output).suffix.lower()
-    return next((kind for kind, ending in ENDINGS.items() if suffix == ending), USUAL_FORMAT)
+    return next((kind for kind, extension in EXTENSIONS.items() if suffix == extension), DEFAULT_FORMAT)
 
 
 def _exported(runtime: Runtime, persona: Persona, kind: str) -> bytes:
@@ -167,13 +163,16 @@ def _exported(runtime: Runtime, persona: Persona, kind: str) -> bytes:
         try:
             original = read_bytes(persona.original, PersonaError, "", loader.MAX_CARD_BYTES)
         except PersonaError as error:
-            runtime.terminal.notice(f"{error.message}; what only that file held is not in the export")
+            runtime.terminal.notice(
+                f"{error.message}; the export lacks the fields that only that file contains"
+            )
     return registry.write(persona, kind, original)
 
 
-def _place(name: str, key: str, ending: str) -> Path:
+def _output_path(output: str, name: str) -> Path:
+    """Return the path of an output file; in a folder, the file is called `name`."""
     try:
-        path = Path(name).expanduser()
-        return path / f"{key}{ending}" if path.is_dir() else path
+        path = Path(output).expanduser()
+        return path / name if path.is_dir() else path
     except (OSError, RuntimeError, ValueError):
-        raise UsageError(f"{name} is no place for a file", "name another") from None
+        raise UsageError(f"{output} is not a valid path", "choose another file") from None

@@ -24,33 +24,33 @@ class Runtime:
         self.environ = environ
         self.debug = False
         self.at_exit = ExitStack()
-        self.leaves_no_trace = False
-        """Whether this run saves neither messages nor typed lines."""
-        self.persona_prompts: set[str | None] = set()
-        """The system prompts of personas, as opposed to text that the user typed."""
+
+    def enable_debug(self) -> None:
+        """Show tracebacks and the engine's own log from now on."""
+        self.debug = True
 
     @cached_property
     def paths(self) -> "Paths":
         """The folders and files of hermes."""
-        from hermes_cli.config import Paths  # noqa: PLC0415
+        from hermes_cli.config import Paths
 
         return Paths.from_environment(self.environ)
 
     @cached_property
     def settings(self) -> "Settings":
         """The settings from the config file and the environment."""
-        from hermes_cli import config  # noqa: PLC0415
+        from hermes_cli import config
 
         return config.load(self.paths, self.environ)
 
     def persona(self, name: str | None) -> "Persona":
         """Return the persona with that name or file, or the configured one."""
-        from hermes_cli.personas import loader  # noqa: PLC0415
+        from hermes_cli.personas import loader
 
         return loader.find(name or self.settings.persona, self.paths.personas, loader.shipped_dir())
 
     def personas(self) -> "list[Listing]":
         """Return all installed personas."""
-        from hermes_cli.personas import loader  # noqa: PLC0415
+        from hermes_cli.personas import loader
 
         return loader.list_all(self.paths.personas, loader.shipped_dir())

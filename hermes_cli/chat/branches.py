@@ -3,6 +3,8 @@
 None of these operations deletes a message.
 """
 
+from dataclasses import replace
+
 from hermes_cli.chat import saved_settings
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
@@ -164,8 +166,10 @@ def fork(session: Session, title: str) -> StoredConversation:
 def leave_disk(session: Session) -> int:
     """Copy the conversation's tree to a store in memory, and save everything that follows only there.
 
-    Return the number of its messages on disk. These are not deleted.
+    The system prompt is no longer cached on disk either. Return the number of the conversation's messages on
+    disk. These are not deleted.
     """
+    session.opening = replace(session.opening, cacheable=False)
     before, recorder = store_of(session), session.recorder
     before.locks.release()
     memory = Store()
@@ -195,7 +199,10 @@ def resume(session: Session, conversation: StoredConversation, frame: PromptSett
     path = store.path(conversation.leaf)
     roots = [store.message(number) for number in store.children(conversation.id, None)]
     greetings = tuple(one.text for one in roots if one is not None and one.role is Role.ASSISTANT)
-    session.resume(Opening.behind(conversation.opening, greetings), [stored.message for stored in path])
+    opening = Opening.behind(conversation.opening, greetings)
+    is_same = opening.system == session.opening.system
+    opening = replace(opening, cacheable=session.opening.cacheable and is_same)
+    session.resume(opening, [stored.message for stored in path])
     session.recorder.resume(conversation, [stored.id for stored in path])
     _set(session, conversation, frame or session.frame)
 

@@ -86,6 +86,7 @@ class PromptBuilder:
         self.lore = LoreMatcher(frame.books, frame.macros)
         self._telling = LoreBudget(self.lore, self._window, self.cost)
         self._always, self._no_room, self._system = self._telling.always(opening.system)
+        self._cacheable = opening.cacheable and self._system == opening.system  # not with a user's lore in it
         self._examples = opening.examples
         self._example_starts = [*_exchange_starts(self._examples), len(self._examples)]
         self._example_ends = [0, *accumulate(map(self.cost, self._examples))]
@@ -224,7 +225,7 @@ class PromptBuilder:
     def _rows(self, step: _Step, end: int) -> Iterator[_Row]:
         """Yield the messages around the turns, in prompt order; `end` is the index of the next answer."""
         if self._system:
-            yield PartKind.SYSTEM, _PINNED, Message(Role.SYSTEM, self._system)
+            yield PartKind.SYSTEM, _PINNED, Message(Role.SYSTEM, self._system, cacheable=self._cacheable)
         for message in self._examples[self._example_starts[step.example] :]:
             yield PartKind.EXAMPLES, _PINNED, message
         if self._summary is not None and self._summary.text:

@@ -317,7 +317,7 @@ class Session:
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt from the next prompt on; the turns stay."""
-        self.opening = replace(self.opening, system=text)
+        self.opening = replace(self.opening, system=text, cacheable=False)
         self.conversation = self.conversation.with_system(text)
         self.recorder.change_opening(self.opening)
 

@@ -1,60 +1,45 @@
 """`hermes ask`: one answer, for scripts. Standard output is only the answer and one newline."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hermes_cli.cli import params
+from hermes_cli.application.flags import Flags
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, command, new_app
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = new_app()
+
+Prompt = Annotated[
+    list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)
+]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("-f", "--file", help="Add a text file to the prompt; repeatable.", metavar="FILE"),
+]
+Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
 
-@app.command()
+@command(app, takes=(*CONVERSATION, "continue_last", "log", *PLAN, *SAMPLING, "statistics"))
 def ask(
-    context: typer.Context,
-    prompt: params.Prompt = None,
-    files: params.Files = None,
-    model: params.Model = None,
-    persona: params.PersonaName = None,
-    system: params.System = None,
-    user: params.User = None,
-    lore: params.Lore = None,
-    on_overflow: params.OnOverflow = None,
-    prefill: params.Prefill = "",
+    runtime: Runtime,
+    flags: Flags,
+    prompt: Prompt = None,
+    files: Files = None,
+    prefill: Prefill = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object with the answer and its statistics.")
     ] = False,
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Print the answer when it is complete.")
     ] = False,
-    continue_last: params.Continue = False,
-    log: params.Log = False,
-    context_size: params.Context = None,
-    precision: params.Precision = None,
-    device: params.Device = None,
-    temperature: params.Temperature = None,
-    top_p: params.TopP = None,
-    top_k: params.TopK = None,
-    min_p: params.MinP = None,
-    repetition_penalty: params.RepetitionPenalty = None,
-    max_tokens: params.MaxTokens = None,
-    seed: params.Seed = None,
-    stop: params.Stop = None,
-    dry_multiplier: params.DryMultiplier = None,
-    dry_base: params.DryBase = None,
-    dry_allowed_length: params.DryAllowedLength = None,
-    xtc_probability: params.XtcProbability = None,
-    xtc_threshold: params.XtcThreshold = None,
-    loop_guard: params.LoopGuard = None,
-    ban: params.Ban = None,
-    statistics: params.Statistics = False,
 ) -> None:
     """Answer one prompt and exit.
 
     Standard input, then the files, then PROMPT make the prompt, with a blank line between them.
     """
-    from hermes_cli.application import print_answer  # noqa: PLC0415 - slow, and a usage error must not wait for it
-    from hermes_cli.application.flags import Flags  # noqa: PLC0415
+    from hermes_cli.application import prompt as prompts
 
-    flags = Flags.from_context(context)
-    print_answer.run(context.obj, flags, prompt or [], files or [], prefill, as_json=as_json, whole=no_stream)
+    text = prompts.read_prompt(runtime.terminal, prompt or [], files or [])
+    prompts.print_answer(runtime, flags, text, prefill, as_json=as_json, at_once=no_stream)

@@ -1,29 +1,24 @@
 """`hermes config`: the active settings, and where each one comes from."""
 
-import typer
-
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.cli.command import command, new_app
 
-app = typer.Typer(
-    help="Show the settings and where they come from.", no_args_is_help=True, rich_markup_mode=None
-)
+app = new_app("Show the settings and where they come from.")
 
 
-@app.command("path")
-def path(context: typer.Context) -> None:
+@command(app, "path")
+def path(runtime: Runtime) -> None:
     """Print the path of the config file."""
-    runtime: Runtime = context.obj
     runtime.terminal.write(f"{runtime.paths.config_file}\n")
 
 
-@app.command("show")
-def show(context: typer.Context) -> None:
+@command(app, "show")
+def show(runtime: Runtime) -> None:
     """Show every setting with its value and where it came from."""
-    from hermes_cli import options  # noqa: PLC0415 - each command imports only what it uses
-    from hermes_cli.config import PLAIN_SETTINGS  # noqa: PLC0415
-    from hermes_cli.screen.columns import columns  # noqa: PLC0415
+    from hermes_cli import options
+    from hermes_cli.config import PLAIN_SETTINGS
+    from hermes_cli.screen.columns import columns
 
-    runtime: Runtime = context.obj
     settings = runtime.settings
     rows = [
         (name, str(value) if (value := getattr(settings, name)) is not None else "-", settings.source(name))

@@ -1,74 +1,80 @@
 """`hermes doctor`: versions, hardware, folders, models, and the model that would be loaded."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from hermes_cli import __version__
+from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.cli.command import command, new_app
 from hermes_cli.errors import HermesError
 
 if TYPE_CHECKING:
     from hermes_cli.models.gpus import Gpu
     from hermes_cli.models.hardware import Hardware
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = new_app()
 
 LIBRARIES = ("xllamacpp", "tokenizers", "huggingface-hub", "prompt-toolkit", "rich", "typer")
 ENGINE_LIBRARIES = ("torch", "transformers", "accelerate", "bitsandbytes")
 
 
-@app.command()
-def doctor(context: typer.Context) -> None:
+@command(app)
+def doctor(runtime: Runtime) -> None:
     """Show versions, hardware, folders and models, and what would be loaded."""
-    from hermes_cli.application.flags import Flags  # noqa: PLC0415
-    from hermes_cli.application.open_model import known_choice  # noqa: PLC0415 - see config.py
-    from hermes_cli.models import hardware, local  # noqa: PLC0415
-    from hermes_cli.models.download import size_text  # noqa: PLC0415
-    from hermes_cli.screen.columns import columns  # noqa: PLC0415
+    from hermes_cli.models import hardware, local
+    from hermes_cli.models.download import size_text
+    from hermes_cli.screen.columns import columns
 
-    runtime: Runtime = context.obj
-    machine = hardware.probe()
+    models = [
+        (m.name, size_text(m.size), m.precision, m.broken or "")
+        for m in local.installed(runtime.paths.models)
+    ]
     sections: dict[str, Sequence[Sequence[str]]] = {
         "versions": _versions(),
-        "hardware": _hardware(machine),
+        "hardware": _hardware(hardware.probe()),
         "system libraries": _system_libraries(),
         "folders": _folders(runtime),
-        "models": [
-            (m.name, size_text(m.size), m.precision, m.broken or "")
-            for m in local.installed(runtime.paths.models)
-        ]
-        or [("none",)],
+        "models": models or [("none",)],
+        "would load": _default_model(runtime),
     }
-    try:
-        choice = known_choice(runtime, Flags().plan_request(runtime.settings))
-        sections["would load"] = (
-            [("the starter, which would be fetched first (98 MB)",)]
-            if choice is None
-            else [(choice.summary,), *((clause,) for clause in choice.reason.split("; "))]
-        )
-    except HermesError as error:
-        sections["would load"] = [(f"nothing: {error.message}",), (error.hint,)]
     for title, rows in sections.items():
         runtime.terminal.write(f"{title}\n{columns(rows, indent='  ')}\n")
 
 
-def _versions() -> list[tuple[str, ...]]:
-    import importlib.metadata  # noqa: PLC0415 - see above
-    import platform  # noqa: PLC0415
+def _default_model(runtime: Runtime) -> list[tuple[str, ...]]:
+    """Return the plan of the default model and the reasons for it, or why none can be loaded."""
+    from hermes_cli.application.model import known_choice
 
-    rows = [("hermes", __version__), ("python", platform.python_version()), ("system", platform.platform())]
+    try:
+        choice = known_choice(runtime, Flags().plan_request(runtime.settings))
+    except HermesError as error:
+        return [(f"none: {error.message}",), (error.hint,)]
+    if choice is None:
+        return [("the starter, after its download (98 MB)",)]
+    return [(choice.summary,), *((clause,) for clause in choice.reason.split("; "))]
+
+
+def _versions() -> list[tuple[str, ...]]:
+    import importlib.metadata
+    import platform
+
+    rows: list[tuple[str, ...]] = [
+        ("hermes", __version__),
+        ("python", platform.python_version()),
+        ("system", platform.platform()),
+    ]
     for name in (*LIBRARIES, *ENGINE_LIBRARIES):
         try:
             rows.append((name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
             rows.append((name, "not installed"))
-    return list(rows)
+    return rows
 
 
 def _system_libraries() -> list[tuple[str, ...]]:
-    from hermes_cli import system_packages  # noqa: PLC0415 - see above
+    from hermes_cli import system_packages
 
     missing = system_packages.missing_libraries()
     return [
@@ -79,15 +85,9 @@ def _system_libraries() -> list[tuple[str, ...]]:
 
 def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
     gib = 1024**3
-    rows = [
-        (
-            "processor",
-            machine.cpu,
-            f"{machine.physical_cores} physical cores, {machine.logical_cores} logical",
-        ),
-        ("memory", f"{machine.memory_available / gib:.1f} of {machine.memory_total / gib:.1f} GiB free"),
-    ]
-    rows += [
+    cores = f"{machine.physical_cores} physical cores, {machine.logical_cores} logical"
+    memory = f"{machine.memory_available / gib:.1f} of {machine.memory_total / gib:.1f} GiB free"
+    gpus: list[tuple[str, ...]] = [
         (
             "gpu",
             f"{gpu.label}  {gpu.name}{_architecture(gpu)}",
@@ -95,7 +95,7 @@ def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
         )
         for gpu in machine.gpus
     ]
-    return [*rows] if machine.gpus else [*rows, ("gpu", "none found")]
+    return [("processor", machine.cpu, cores), ("memory", memory), *(gpus or [("gpu", "none found")])]
 
 
 def _architecture(gpu: "Gpu") -> str:
@@ -106,18 +106,22 @@ def _architecture(gpu: "Gpu") -> str:
 
 
 def _folders(runtime: Runtime) -> list[tuple[str, ...]]:
-    from hermes_cli.engines.prompt_cache_dir import PromptCacheDir  # noqa: PLC0415 - see above
-    from hermes_cli.models.download import size_text  # noqa: PLC0415
-    from hermes_cli.models.hub import repository  # noqa: PLC0415
+    from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
+    from hermes_cli.models.download import size_text
+    from hermes_cli.models.hub import repository
 
     paths = runtime.paths
     count, size = PromptCacheDir(paths.prefixes).usage()
     return [
-        ("config", str(paths.config_file), "" if paths.config_file.exists() else "not there yet"),
+        ("config", str(paths.config_file), _existence(paths.config_file)),
         ("personas", str(paths.personas)),
         ("models", str(paths.models)),
         ("hub cache", str(repository.cache_folder())),
         ("history", str(paths.history)),
-        ("conversations", str(paths.conversations), "" if paths.conversations.exists() else "not there yet"),
-        ("kept prompts", str(paths.prefixes), f"{count}, {size_text(size)}" if count else "none"),
+        ("conversations", str(paths.conversations), _existence(paths.conversations)),
+        ("prompt cache", str(paths.prefixes), f"{count}, {size_text(size)}" if count else "none"),
     ]
+
+
+def _existence(path: Path) -> str:
+    return "" if path.exists() else "does not exist yet"

@@ -6,24 +6,14 @@ from typing import Annotated
 
 import typer
 
+from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli import params
-from hermes_cli.screen.columns import columns
+from hermes_cli.cli.command import PLAN, command, new_app
+from hermes_cli.screen.columns import columns, counted
 from hermes_cli.screen.sanitize import sanitize_line
 
-app = typer.Typer(
-    help="List, download, show and remove models.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-
-cache = typer.Typer(
-    help="Manage the prompt cache: the evaluated system prompts that are kept between runs.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = new_app("List, download, show and remove models.")
+cache = new_app("Manage the prompt cache: the KV caches of system prompts, saved between runs.")
 app.add_typer(cache, name="cache")
 
 MAX_LINE = 2000
@@ -32,101 +22,92 @@ MAX_LINE = 2000
 Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder, or owner/name on the hub.")]
 
 
-@app.command("list")
-def list_models(context: typer.Context) -> None:
+@command(app, "list")
+def list_models(runtime: Runtime) -> None:
     """List the installed models and the short names."""
-    from hermes_cli.models import local  # noqa: PLC0415 - each command imports only what it uses
-    from hermes_cli.models.catalogue import CATALOGUE  # noqa: PLC0415
-    from hermes_cli.models.download import size_text  # noqa: PLC0415
+    from hermes_cli.models import local
+    from hermes_cli.models.catalogue import CATALOGUE
+    from hermes_cli.models.download import size_text
 
-    runtime: Runtime = context.obj
-    here = local.installed(runtime.paths.models)
-    rows = [(m.name, size_text(m.size), m.precision, m.broken or str(m.path)) for m in here]
+    installed = local.installed(runtime.paths.models)
+    rows = [(m.name, size_text(m.size), m.precision, m.broken or str(m.path)) for m in installed]
     if rows:
         runtime.terminal.write(columns(rows) + "\n")
-    names = {m.name for m in here}
-    more = [
+    names = {m.name for m in installed}
+    available = [
         (entry.spelling(variant), size_text(variant.size), entry.description)
         for entry in CATALOGUE.values()
         for variant in entry.variants
         if entry.spelling(variant) not in names
     ]
-    runtime.terminal.notice("" if not rows else "\n" + "to fetch with 'hermes models pull NAME':")
-    runtime.terminal.notice(columns(more))
+    runtime.terminal.notice("\n" * bool(rows) + "'hermes models pull NAME' downloads one of these:")
+    runtime.terminal.notice(columns(available))
 
 
-@app.command("pull")
-def pull(context: typer.Context, name: Name) -> None:
+@command(app, "pull")
+def pull(runtime: Runtime, name: Name) -> None:
     """Download a model."""
-    from hermes_cli.application.open_model import pull as fetch  # noqa: PLC0415
+    from hermes_cli.application import model
 
-    runtime: Runtime = context.obj
-    runtime.terminal.write(f"{fetch(runtime, name)}\n")
+    runtime.terminal.write(f"{model.pull(runtime, name)}\n")
 
 
-@app.command("show")
-def show(context: typer.Context, name: Name) -> None:
+@command(app, "show")
+def show(runtime: Runtime, name: Name) -> None:
     """Show a model's metadata, without loading it."""
-    from hermes_cli.models import describe  # noqa: PLC0415
+    from hermes_cli.models import describe
 
-    runtime: Runtime = context.obj
     model = describe.installed_model(name, runtime.paths.models)
     runtime.terminal.write(columns(describe.facts(model)) + "\n")
 
 
-@app.command("plan")
+@command(app, "plan", takes=PLAN)
 def plan(
-    context: typer.Context,
+    runtime: Runtime,
+    flags: Flags,
     name: Annotated[str | None, typer.Argument(help="The model, as after -m.", show_default=False)] = None,
-    context_size: params.Context = None,
-    precision: params.Precision = None,
-    device: params.Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show how a model would run on this machine, with the memory that each option needs.
 
     A model with a short name need not be downloaded first. Without NAME, the plan is for the default model.
     """
-    from hermes_cli.application.flags import Flags  # noqa: PLC0415
-    from hermes_cli.application.open_model import plan_of  # noqa: PLC0415 - see pull
-    from hermes_cli.models import requirements  # noqa: PLC0415
-    from hermes_cli.models.plan import memory_table  # noqa: PLC0415
+    from hermes_cli.application.model import plan_of
+    from hermes_cli.models import requirements
+    from hermes_cli.models.plan import memory_table
 
-    runtime: Runtime = context.obj
-    facts, fetched, result = plan_of(
-        runtime, name, Flags.from_context(context).plan_request(runtime.settings)
-    )
+    facts, is_installed, result = plan_of(runtime, name, flags.plan_request(runtime.settings))
     if as_json:
-        found = memory_table.as_object(facts, result, fetched=fetched)
-        runtime.terminal.write(json.dumps(found, ensure_ascii=False) + "\n")
+        plan_object = memory_table.as_object(facts, result, fetched=is_installed)
+        runtime.terminal.write(json.dumps(plan_object, ensure_ascii=False) + "\n")
     elif rows := memory_table.considered_in(result):
         runtime.terminal.write(f"{columns(memory_table.table(rows))}\n")
-    if not fetched:
-        runtime.terminal.notice(f"{facts.name} is not fetched yet: these are the sums of its card")
+    if not is_installed:
+        runtime.terminal.notice(f"{facts.name} is not downloaded yet; its size is taken from the catalogue")
     if isinstance(result, Exception):
         raise result
     if not as_json:
         lines = (sanitize_line(text, MAX_LINE) for text in (result.summary, result.reason))
         runtime.terminal.write("\n" + "".join(f"{line}\n" for line in lines))
-        if lacking := requirements.unmet(result, facts):
-            runtime.terminal.notice(f"before it runs: {lacking.message}; {lacking.hint}")
+        if problem := requirements.unmet(result, facts):
+            runtime.terminal.notice(f"it cannot run yet: {problem.message}; {problem.hint}")
 
 
-@app.command("rm")
-def rm(context: typer.Context, name: Name) -> None:
+@command(app, "rm")
+def rm(runtime: Runtime, name: Name) -> None:
     """Remove a model."""
-    from hermes_cli.models import describe, local  # noqa: PLC0415
-    from hermes_cli.models.download import size_text  # noqa: PLC0415
+    from hermes_cli.models import describe, local
+    from hermes_cli.models.download import size_text
 
-    runtime: Runtime = context.obj
     model = describe.installed_model(name, runtime.paths.models)
     freed = local.remove(model, runtime.paths.models)
     runtime.terminal.notice(f"Removed {model.name}; freed {size_text(freed)}.")
 
 
-@app.command("quantize")
+@command(app, "quantize", takes=("device",))
 def quantize(
-    context: typer.Context,
+    runtime: Runtime,
+    flags: Flags,
     name: Name,
     output: Annotated[
         Path | None,
@@ -134,28 +115,23 @@ def quantize(
             "-o", "--output", help="Write to this folder instead of the models folder.", metavar="FOLDER"
         ),
     ] = None,
-    device: params.Device = None,
 ) -> None:
     """Quantize a model's weights to 4 bits (NF4) and save them, so that later loads are faster.
 
     Print the name of the saved model, for use after -m.
     """
-    from hermes_cli.application.quantize_model import quantize  # noqa: PLC0415 - see pull
+    from hermes_cli.application.model import quantize_model
 
-    runtime: Runtime = context.obj
-    made = quantize(runtime, name, output, device)
-    runtime.terminal.notice(made.summary)
-    runtime.terminal.write(f"{made.name}\n")
+    quantized = quantize_model(runtime, name, output, flags.device)
+    runtime.terminal.notice(quantized.summary)
+    runtime.terminal.write(f"{quantized.name}\n")
 
 
-@cache.command("clear")
-def clear_cache(context: typer.Context) -> None:
+@command(cache, "clear")
+def clear_cache(runtime: Runtime) -> None:
     """Clear the prompt cache."""
-    from hermes_cli.engines.prompt_cache_dir import PromptCacheDir  # noqa: PLC0415 - see pull
-    from hermes_cli.models.download import size_text  # noqa: PLC0415
+    from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
+    from hermes_cli.models.download import size_text
 
-    runtime: Runtime = context.obj
     count, size = PromptCacheDir(runtime.paths.prefixes).clear()
-    runtime.terminal.notice(
-        f"{count} kept prompt{'' if count == 1 else 's'} gone, {size_text(size)} are free again"
-    )
+    runtime.terminal.notice(f"Removed {counted(count, 'system prompt')}; freed {size_text(size)}.")

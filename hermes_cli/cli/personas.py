@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli import params
+from hermes_cli.cli.command import command, new_app
 from hermes_cli.screen.columns import columns
 
 if TYPE_CHECKING:
@@ -13,25 +14,19 @@ if TYPE_CHECKING:
 
 LINE_LENGTH = 100
 
-app = typer.Typer(
-    help="List, show, create, edit, check, import and export personas.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = new_app("List, show, create, edit, check, import and export personas.")
 
 Name = Annotated[str, typer.Argument(help="A persona's name, or its file.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
-@app.command("list")
-def list_personas(context: typer.Context) -> None:
+@command(app, "list")
+def list_personas(runtime: Runtime) -> None:
     """List the personas that --persona accepts."""
-    runtime: Runtime = context.obj
     rows = [
         (
             row.key,
-            _about(row.persona) if row.persona else f"broken: {row.error}",
+            _description(row.persona) if row.persona else f"broken: {row.error}",
             "" if row.shipped else str(row.source),
         )
         for row in runtime.personas()
@@ -39,59 +34,58 @@ def list_personas(context: typer.Context) -> None:
     runtime.terminal.write(columns(rows) + "\n")
 
 
-def _about(persona: "Persona") -> str:
+def _description(persona: "Persona") -> str:
     """Return the description of a persona, or else the first line of its author's notes, or its name."""
     notes = (line.strip() for line in persona.creator_notes.splitlines())
     return persona.description or next(filter(None, notes), persona.name)[:LINE_LENGTH]
 
 
-@app.command("show")
-def show_command(context: typer.Context, name: Name) -> None:
+@command(app, "show")
+def show_command(runtime: Runtime, name: Name) -> None:
     """Show a persona: its texts, greetings, lorebook, and its author's notes."""
-    from hermes_cli.application.persona_show import show  # noqa: PLC0415 - each command imports only what it uses
+    from hermes_cli.application.personas import show
 
-    show(context.obj, name)
+    show(runtime, name)
 
 
-@app.command("new")
+@command(app, "new")
 def new_command(
-    context: typer.Context,
+    runtime: Runtime,
     name: Annotated[str, typer.Argument(help="The character's name.")],
     force: Force = False,
 ) -> None:
     """Create a persona from a commented template."""
-    from hermes_cli.application.persona_edit import begin  # noqa: PLC0415 - see above
+    from hermes_cli.application.personas import create
 
-    begin(context.obj, name, force=force)
+    create(runtime, name, force=force)
 
 
-@app.command("edit")
-def edit_command(context: typer.Context, name: Name) -> None:
+@command(app, "edit")
+def edit_command(runtime: Runtime, name: Name) -> None:
     """Edit a persona's file in $VISUAL or $EDITOR, and check it afterwards.
 
-    Of one that came with hermes, or is a card, your own file is made first.
+    A persona that comes with hermes is first copied to your personas folder; a character card is imported.
     """
-    from hermes_cli.application.persona_edit import edit  # noqa: PLC0415 - see above
+    from hermes_cli.application.personas import edit
 
-    edit(context.obj, name)
+    edit(runtime, name)
 
 
-@app.command("check")
+@command(app, "check", takes=("model", "context"))
 def check_command(
-    context: typer.Context,
+    runtime: Runtime,
+    flags: Flags,
     name: Annotated[str, typer.Argument(help="The name or file of a persona or a world.")],
-    model: params.Model = None,
-    context_size: params.Context = None,
 ) -> None:
     """Check a persona: missing texts, texts too long for the context, lore that cannot fire."""
-    from hermes_cli.application.persona_check import check  # noqa: PLC0415 - see above
+    from hermes_cli.application.persona_check import check_persona
 
-    check(context, name, model)
+    check_persona(runtime, flags, name)
 
 
-@app.command("import")
+@command(app, "import")
 def import_command(
-    context: typer.Context,
+    runtime: Runtime,
     files: Annotated[
         list[str],
         typer.Argument(metavar="FILE...", help="Character cards, worlds, and files of other programs."),
@@ -104,16 +98,17 @@ def import_command(
     """Import personas and worlds of other programs. The type is detected from the content.
 
     Character cards (V1 to V3; JSON, PNG, CHARX), SillyTavern's worlds, Modelfiles, aichat's roles, llm's
-    templates, text-generation-webui's characters, LM Studio's presets. At a mistake nothing is kept.
+    templates, text-generation-webui's characters, LM Studio's presets. If one of the files has a mistake,
+    none is imported.
     """
-    from hermes_cli.application.persona_files import import_files  # noqa: PLC0415 - see above
+    from hermes_cli.application.persona_files import import_files
 
-    import_files(context.obj, files, name, force=force)
+    import_files(runtime, files, name, force=force)
 
 
-@app.command("export")
+@command(app, "export")
 def export_command(
-    context: typer.Context,
+    runtime: Runtime,
     name: Name,
     format_name: Annotated[
         str,
@@ -131,8 +126,9 @@ def export_command(
 ) -> None:
     """Export a persona for another program. Fields that hermes does not use are kept.
 
-    Without --format the file's ending says which; .json, or no file, is v2, which every program reads.
+    Without --format, the file's extension decides; for .json, or without a file, the format is v2, which
+    every program reads.
     """
-    from hermes_cli.application.persona_files import export  # noqa: PLC0415 - see above
+    from hermes_cli.application.persona_files import export
 
-    export(context.obj, name, format_name, output, force=force)
+    export(runtime, name, format_name, output, force=force)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.cli.command import command, new_app
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.registry import FORMATS
 from hermes_cli.screen.columns import columns, counted, when
@@ -13,12 +14,7 @@ from hermes_cli.screen.sanitize import sanitize_line
 if TYPE_CHECKING:
     from hermes_cli.store.records import StoredConversation
 
-app = typer.Typer(
-    help="List, show, search, rename, remove, check, export and import conversations.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = new_app("List, show, search, rename, remove, check, export and import conversations.")
 
 SHOWN = 30
 Name = Annotated[str, typer.Argument(help="A conversation's number, or its title.")]
@@ -28,57 +24,55 @@ FormatName = Annotated[
 ]
 
 
-@app.command("list")
+@command(app, "list")
 def list_sessions(
-    context: typer.Context,
+    runtime: Runtime,
     everything: Annotated[bool, typer.Option("--all", help="List more than the last 30.")] = False,
 ) -> None:
     """List the conversations, most recently used first."""
-    from hermes_cli.application.open_conversation import open_store  # noqa: PLC0415 - each command imports only what it uses
+    from hermes_cli.application.conversations import open_store
 
-    runtime: Runtime = context.obj
     found = open_store(runtime).conversations(-1 if everything else SHOWN)
     if found:
         runtime.terminal.write(columns([_row(one) for one in found]) + "\n")
     else:
-        runtime.terminal.notice("there is no conversation yet; 'hermes chat' begins one")
+        runtime.terminal.notice("there is no conversation yet; 'hermes chat' starts one")
 
 
 def _row(one: "StoredConversation") -> tuple[str, ...]:
     return (str(one.id), when(one.updated), counted(one.count, "message"), one.persona, one.model, one.title)
 
 
-@app.command("show")
+@command(app, "show")
 def show(
-    context: typer.Context,
+    runtime: Runtime,
     name: Name,
     follow: Annotated[
         bool, typer.Option("--follow", help="Follow the conversation while another window continues it.")
     ] = False,
 ) -> None:
     """Print a conversation."""
-    from hermes_cli.application import follow_conversation as reading  # noqa: PLC0415 - see above
-    from hermes_cli.application.open_conversation import find, open_store  # noqa: PLC0415
+    from hermes_cli.application.conversations import find_conversation, open_store
+    from hermes_cli.application.follow_conversation import follow as follow_conversation
+    from hermes_cli.application.follow_conversation import whole
 
-    runtime: Runtime = context.obj
     store = open_store(runtime)
-    conversation = find(store, name)
+    conversation = find_conversation(store, name)
     title = sanitize_line(conversation.title)
     runtime.terminal.notice(f"{conversation.id} · {when(conversation.created)} · {title}")
     if follow:
-        reading.follow(runtime, store, conversation.id)
+        follow_conversation(runtime, store, conversation.id)
     else:
-        runtime.terminal.write(reading.whole(store.path(conversation.leaf)))
+        runtime.terminal.write(whole(store.path(conversation.leaf)))
 
 
-@app.command("search")
+@command(app, "search")
 def search(
-    context: typer.Context, words: Annotated[list[str], typer.Argument(help="Words to search for.")]
+    runtime: Runtime, words: Annotated[list[str], typer.Argument(help="Words to search for.")]
 ) -> None:
     """List the messages that contain all of the words."""
-    from hermes_cli.application.open_conversation import open_store  # noqa: PLC0415 - see above
+    from hermes_cli.application.conversations import open_store
 
-    runtime: Runtime = context.obj
     hits = open_store(runtime).search(" ".join(words))
     rows = [
         (str(hit.conversation), when(hit.created), hit.model or hit.role.value, hit.title, hit.excerpt)
@@ -87,34 +81,31 @@ def search(
     if rows:
         runtime.terminal.write(columns(rows) + "\n")
     else:
-        runtime.terminal.notice("nothing was found")
+        runtime.terminal.notice("no message contains all of these words")
 
 
-@app.command("rename")
+@command(app, "rename")
 def rename(
-    context: typer.Context, name: Name, title: Annotated[str, typer.Argument(help="The new title.")]
+    runtime: Runtime, name: Name, title: Annotated[str, typer.Argument(help="The new title.")]
 ) -> None:
     """Set the title of a conversation."""
-    from hermes_cli.application.open_conversation import find, open_store  # noqa: PLC0415 - see above
+    from hermes_cli.application.conversations import find_conversation, open_store
 
-    runtime: Runtime = context.obj
     store = open_store(runtime)
-    store.rename(find(store, name).id, title)
+    store.rename(find_conversation(store, name).id, title)
 
 
-@app.command("rm")
-def rm(
-    context: typer.Context, names: Annotated[list[str], typer.Argument(help="Numbers or titles.")]
-) -> None:
+@command(app, "rm")
+def rm(runtime: Runtime, names: Annotated[list[str], typer.Argument(help="Numbers or titles.")]) -> None:
     """Delete conversations permanently."""
-    from hermes_cli.application.maintenance import remove  # noqa: PLC0415 - see above
+    from hermes_cli.application.conversations import remove
 
-    remove(context.obj, names)
+    remove(runtime, names)
 
 
-@app.command("prune")
+@command(app, "prune")
 def prune_command(
-    context: typer.Context,
+    runtime: Runtime,
     days: Annotated[
         int,
         typer.Option(
@@ -128,27 +119,27 @@ def prune_command(
     sure: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
 ) -> None:
     """Delete conversations that were not used recently."""
-    from hermes_cli.application.maintenance import prune  # noqa: PLC0415 - see above
+    from hermes_cli.application.conversations import prune
 
-    prune(context.obj, days, named=named, dry_run=dry_run, sure=sure)
+    prune(runtime, days, named=named, dry_run=dry_run, sure=sure)
 
 
-@app.command("check")
+@command(app, "check")
 def check_command(
-    context: typer.Context,
+    runtime: Runtime,
     rescue: Annotated[
         bool, typer.Option("--rescue", help="Recover what can be read into a new database.")
     ] = False,
 ) -> None:
     """Check the database for damage."""
-    from hermes_cli.application.maintenance import check  # noqa: PLC0415 - see above
+    from hermes_cli.application.conversations import check
 
-    check(context.obj, rescue=rescue)
+    check(runtime, rescue=rescue)
 
 
-@app.command("export")
+@command(app, "export")
 def export_command(
-    context: typer.Context,
+    runtime: Runtime,
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Numbers or titles.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Export every conversation.")] = False,
     format_name: FormatName = None,
@@ -164,16 +155,16 @@ def export_command(
 
     Without --format, the file's extension decides; without a file, the format is Markdown.
     """
-    from hermes_cli.application.import_export import export_conversations  # noqa: PLC0415 - see above
+    from hermes_cli.application.import_export import export_conversations
 
     if bool(names) == everything:
         raise UsageError("name the conversations, or use --all", "'hermes sessions list' shows them")
-    export_conversations(context.obj, names or [], format_name, output, force=force)
+    export_conversations(runtime, names or [], format_name, output, force=force)
 
 
-@app.command("import")
+@command(app, "import")
 def import_command(
-    context: typer.Context,
+    runtime: Runtime,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is standard input.")],
     format_name: FormatName = None,
 ) -> None:
@@ -181,6 +172,6 @@ def import_command(
 
     Without --format, the format is detected from the content.
     """
-    from hermes_cli.application.import_export import import_conversations  # noqa: PLC0415 - see above
+    from hermes_cli.application.import_export import import_conversations
 
-    import_conversations(context.obj, files, format_name)
+    import_conversations(runtime, files, format_name)

@@ -22,14 +22,10 @@ FOLDER_MODE = 0o700
 
 @dataclass(frozen=True, slots=True)
 class PromptCacheDir:
-    """A folder of prefixes with a limit in bytes. The least recently used ones are deleted first.
-
-    `wanted` returns whether a system prompt may be kept: text that the user typed may be private.
-    """
+    """A folder of prefixes with a limit in bytes. The least recently used ones are deleted first."""
 
     folder: Path
     limit: int = LIMIT_BYTES
-    wanted: Callable[[str], bool] = lambda _system: True
 
     def find(self, key: str) -> Path | None:
         """Return the file of a key and mark it as used now, or None if there is none."""

@@ -15,8 +15,12 @@ from hermes_cli.personas.persona import Persona
 class Host(Protocol):
     """Opens personas and models by name for a running conversation."""
 
-    leaves_no_trace: bool
-    """Whether messages and typed lines must not be written to disk. Once set, it is never reset."""
+    @property
+    def leaves_no_trace(self) -> bool:
+        """Whether messages, typed lines and system prompts must not be written to disk."""
+
+    def stop_saving(self) -> None:
+        """Write nothing to disk for the rest of the run."""
 
     def find_persona(self, name: str) -> Persona:
         """Return the persona with that name or from that file. Raises PersonaError if there is none."""

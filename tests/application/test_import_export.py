@@ -160,7 +160,7 @@ def test_a_conversation_that_was_undone_to_its_beginning(told: Env, tmp_path: Pa
     assert (alone.code, "stands before its first turn" in alone.stderr) == (1, True)
     every = hermes("sessions", "export", "--all", "--format", "openai", env=told)
     assert (every.code, every.stdout.count(b"\n")) == (0, 1)
-    assert "1 conversation left out" in every.stderr
+    assert "left out 1 conversation" in every.stderr
     whole = hermes("sessions", "export", "--all", "--format", "json", env=told)
     assert len(whole.json["conversations"]) == 2
 

@@ -1,12 +1,10 @@
 """`hermes ask` and `hermes tokens` over the scripted engine: input, output and exit codes."""
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from tests.run_hermes import Result, hermes, script
 
@@ -208,16 +206,6 @@ def test_a_prefill_is_printed_once_the_prompt_was_accepted(home: Env, tmp_path: 
     model = script(tmp_path, {"text": "x"}, context_size=100)
     result = hermes("ask", "-m", model, "--prefill", "Well, ", "y" * 200, env=home)
     assert (result.code, result.stdout) == (65, b"")
-
-
-def test_tokens_takes_every_flag_that_ask_takes() -> None:
-    """`hermes tokens` has the same flags as `hermes ask`."""
-
-    def flags(verb: str) -> set[str]:
-        command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.cli.{verb}").app)
-        return {spelling for parameter in command.params for spelling in parameter.opts}
-
-    assert flags("ask") == flags("tokens")
 
 
 @pytest.mark.parametrize("name", ["config", "persona"])

@@ -32,7 +32,7 @@ def test_the_plan_of_a_model_that_is_not_fetched(home: Env, monkeypatch: pytest.
     assert chosen.split()[1:4] == ["4-bit", "nf4", "cuda:0"]
     assert lines[-1].startswith("16-bit would need 15.8 GiB and cuda:0 has 7.6 free")
     assert lines[-1].endswith("its context could be 32,768 tokens long (--context asks for more)")
-    assert "not fetched yet" in result.stderr
+    assert "not downloaded yet" in result.stderr
 
 
 def test_the_table_where_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_a_persona_is_shown_whole(mine: Env) -> None:
         "[greeting 2 of 2]\nHush.\n",
         "[example 1, you]\nWho?\n",
         "[note, 1 turn from the end]\nShort answers.\n",
-        "[notes of its maker, never sent to the model]\nMade at night.\nFor you.\n",
+        "[creator's notes, never sent to the model]\nMade at night.\nFor you.\n",
         "[lorebook, 2 entries]\nglade  glade  Old trees.\n",
         "[lorebook, 1 entry]\nA hall.  always  A hall.\n",
     ):
@@ -144,11 +144,11 @@ def test_a_shipped_persona_is_copied_first(home: Env, tmp_path: Path) -> None:
     """`personas edit` of a shipped persona edits a copy in the user's folder."""
     env = {**home, "EDITOR": editor(tmp_path, "sed -i s/fifteen/sixteen/")}
     result = hermes("personas", "edit", "edward-elric", env=env)
-    assert (result.code, "a copy of your own" in result.stderr) == (0, True)
+    assert (result.code, "comes with hermes; copied it" in result.stderr) == (0, True)
     copy = Paths.from_environment(env).personas / "edward-elric.toml"
     assert copy.read_text().startswith("# The Fullmetal Alchemist")
     assert b"sixteen" in hermes("personas", "list", env=env).stdout
-    assert "a copy of your own" not in hermes("personas", "edit", "edward-elric", env=env).stderr
+    assert "comes with hermes; copied it" not in hermes("personas", "edit", "edward-elric", env=env).stderr
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_what_is_found_is_told_and_is_no_failure(mine: Env) -> None:
     assert "the key /(/ is never looked for: it is no regular expression" in said
     assert "the entry '/(/' never fires: none of its keys can be looked for\n" in said
     assert "tokens: an estimate" in result.stderr
-    assert "3 findings" in result.stderr
+    assert "3 problems" in result.stderr
 
 
 def test_a_card_that_is_too_long_is_found(mine: Env) -> None:
@@ -195,7 +195,7 @@ def test_a_world_is_checked_too(mine: Env, tmp_path: Path) -> None:
     """`personas check` also checks a lorebook, by name or by path."""
     result = hermes("personas", "check", "eldoria", env=mine)
     assert (result.code, result.stdout.split()[:1]) == (0, [b"lore"])
-    assert "nothing to find fault with" in result.stderr
+    assert "no problems found" in result.stderr
     path = tmp_path / "w.toml"
     path.write_text("[[lore]]\ncontent = 'x'\n")
     assert b"never fires: it has no key" in hermes("personas", "check", str(path), env=mine).stdout

@@ -125,7 +125,7 @@ def test_what_was_edited_is_exported(home: Env, tmp_path: Path) -> None:
     (path.parent / "sera.json").unlink()
     alone = hermes("personas", "export", "sera", env=home)
     assert (alone.json["data"]["personality"], alone.code) == ("stern", 0)
-    assert "what only that file held is not in the export" in alone.stderr
+    assert "the export lacks the fields that only that file contains" in alone.stderr
 
 
 def test_a_persona_of_hermes_goes_out_and_comes_back(home: Env, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_name_that_is_taken(home: Env, tmp_path: Path) -> None:
     for arguments in ((str(path),), (str(path), "--as", "SERA")):
         refused = hermes("personas", "import", *arguments, env=home)
         assert (refused.code, own.read_text()) == (2, "system = 'mine'")
-        assert "'sera' is there already" in refused.stderr
+        assert "'sera' already exists" in refused.stderr
         assert "--force" in refused.stderr
     assert hermes("personas", "import", str(path), "--as", "Other one", env=home).stdout.startswith(
         b"other-one"
@@ -199,11 +199,11 @@ def test_a_card_in_the_folder_plays_and_can_be_edited(home: Env) -> None:
     path = card(folder, "Sera.json")
     assert hermes("personas", "show", "Sera", env=home).code == 0
     result = hermes("personas", "edit", "Sera", env={**home, "EDITOR": "true"})
-    assert (result.code, f"was taken over as {folder / 'Sera.toml'}" in result.stderr) == (0, True)
+    assert (result.code, f" as {folder / 'Sera.toml'}" in result.stderr) == (0, True)
     assert loader.locate("Sera", folder, folder) == folder / "Sera.toml"
     assert json.loads(path.read_bytes()) == CARD
     again = hermes("personas", "edit", str(path), env={**home, "EDITOR": "true"})
-    assert (again.code, "is there already" in again.stderr) == (2, True)
+    assert (again.code, "already exists" in again.stderr) == (2, True)
     assert hermes("personas", "import", str(path), "--as", "Sera", env=home).code == 0
 
 

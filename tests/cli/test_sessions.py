@@ -67,7 +67,7 @@ def test_a_conversation_is_named_by_number_or_title(home: Env, tmp_path: Path, s
     missing = hermes("chat", "-r", "nothing", "-m", model, env=home)
     assert (missing.code, "sessions list" in missing.stderr) == (2, True)
     removed = hermes("sessions", "rm", "1", "my own", env=home)
-    assert "2 conversations gone" in removed.stderr
+    assert "deleted 2 conversations" in removed.stderr
     assert hermes("sessions", "list", env=home).stdout == b""
     assert b"alpha" not in Paths.from_environment(home).conversations.read_bytes()
     assert hermes("chat", "-c", "-m", model, env=home).code == 2
@@ -197,7 +197,7 @@ def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Pa
     kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
     kept.close()
     result = hermes("chat", "-m", script(tmp_path, {"text": "A."}), env=home, stdin=b"/resume q\n")
-    assert (result.code, "any more" in result.stderr) == (0, False)
+    assert (result.code, "no longer exists" in result.stderr) == (0, False)
 
 
 def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path, store: StoreOf) -> None:
@@ -219,8 +219,8 @@ def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path, 
     model = script(tmp_path, {"text": "A."})
     for lines, flags in ((b"/show\n", ["-c"]), (b"/resume 1\n/show\n", [])):
         result = hermes("chat", *flags, "-m", model, env=home, stdin=lines)
-        assert "persona" in result.stderr
-        assert "any more" in result.stderr
+        missing = f"the persona '{trap}' no longer exists" if flags else f"no persona '{trap}' any more"
+        assert missing in result.stderr
         assert "2.0" not in result.stderr
 
 
@@ -282,7 +282,9 @@ def test_check_says_whether_it_is_whole(home: Env, tmp_path: Path) -> None:
     file.write_bytes(data)
     found = hermes("sessions", "check", env=home)
     assert (found.code, "--rescue" in found.stderr) == (75, True)
-    assert "saved: 2 messages in 1 conversation" in hermes("sessions", "check", "--rescue", env=home).stderr
+    assert (
+        "recovered 2 messages in 1 conversation" in hermes("sessions", "check", "--rescue", env=home).stderr
+    )
     assert hermes("sessions", "check", env=home).code == 0
     assert talk(home, model, "-c", lines="two\n") == b"A.\n"
 
@@ -296,7 +298,7 @@ def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path, store
     result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
     assert (result.code, result.stdout) == (0, b"A.\n")
     assert "damaged" in result.stderr
-    assert "saved: 2 messages" in result.stderr
+    assert "recovered 2 messages" in result.stderr
     assert (file.parent / "conversations.damaged-1.db").exists()
     (kept,) = store(home).conversations()
     assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
@@ -306,8 +308,8 @@ def test_a_file_that_was_emptied_is_told(home: Env, tmp_path: Path) -> None:
     """An emptied database is reported once."""
     talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
     Paths.from_environment(home).conversations.write_bytes(b"")
-    assert "is empty, though" in hermes("sessions", "list", env=home).stderr
-    assert "is empty, though" not in hermes("sessions", "list", env=home).stderr
+    assert "is empty, but conversations were saved in it" in hermes("sessions", "list", env=home).stderr
+    assert "is empty, but conversations were saved in it" not in hermes("sessions", "list", env=home).stderr
 
 
 def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
@@ -317,7 +319,7 @@ def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
     data.write_text("in the way")
     result = hermes("chat", "-m", script(tmp_path, {"text": "A."}), env=home, stdin=b"one\n")
     assert (result.code, result.stdout) == (0, b"A.\n")
-    assert "nothing of this conversation is kept" in result.stderr
+    assert "this conversation is not saved" in result.stderr
 
 
 def test_another_answer_where_keeping_has_failed(home: Env, tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ def test_another_answer_where_keeping_has_failed(home: Env, tmp_path: Path) -> N
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     result = hermes("chat", "-m", model, env=home, stdin=b"one\n/regen\n")
     assert (result.code, result.stdout) == (0, b"A.\nB.\n")
-    assert result.stderr.count("\n") == result.stderr.count("from here on nothing is kept") == 1
+    assert result.stderr.count("\n") == result.stderr.count("saving stopped") == 1
 
 
 def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:

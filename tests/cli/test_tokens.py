@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cli.cli.command import SAMPLING
 from tests.run_hermes import hermes, script
 
 Env = Mapping[str, str]
@@ -45,6 +46,7 @@ def ways_in(folder: Path) -> dict[str, tuple[list[str], bytes, dict[str, str], i
     }
 
 
+PROMPT_OPTIONS = {"max_tokens", "seed"}
 WAYS = (
     "argument",
     "stdin",
@@ -107,3 +109,50 @@ def test_lore_has_no_more_room_than_ask_gives_it(home: Env, tmp_path: Path) -> N
     assert len(spelt) == asked["usage"]["prompt_tokens"]
     assert "Green." in "".join(token["text"] for token in spelt)
     assert "old old" not in "".join(token["text"] for token in spelt)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["no_stream", "continue", "log", "stats", *(name for name in SAMPLING if name not in PROMPT_OPTIONS)],
+)
+def test_a_flag_that_cannot_change_the_prompt_is_unknown(
+    home: Env, flag: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A flag of `hermes ask` without an influence on the prompt is a usage error."""
+    spelling = f"--{flag.replace('_', '-')}"
+    value = ["1"] if flag in SAMPLING else []
+    assert hermes("tokens", spelling, *value, "x", env=home).code == 2
+    assert f"No such option: {spelling}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--user", "Winry"],
+        ["--seed", "2"],
+        ["--system", "s"],
+        ["--prefill", "Well, "],
+        ["--context", "560"],
+        ["--lore", "glade"],
+        ["--on-overflow", "drop"],
+        ["--max-tokens", "1", "--on-overflow", "drop"],
+    ],
+)
+def test_every_flag_changes_the_prompt(home: Env, tmp_path: Path, flags: list[str]) -> None:
+    """Each flag that `hermes tokens` takes changes the ids that it prints."""
+    card = tmp_path / "sera.toml"
+    card.write_text(
+        'name = "Sera"\nsystem = "You are {{char}}. {{user}} saw {{pick:one,two,three,four,five,six}}."\n'
+        f'[[examples]]\nuser = "Hello?"\nassistant = "{"y" * 500}"\n'
+        f'[[lore]]\nkeys = ["glade"]\ncontent = "{"z" * 150}"\n'
+    )
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "lore"
+    folder.mkdir(parents=True)
+    (folder / "glade.toml").write_text('[[lore]]\nkeys = ["glade"]\ncontent = "Green."\n')
+    model = script(tmp_path, {"text": "Yes."}, context_size=900)
+    base = ["tokens", "--json", "-p", str(card), "-m", model, "--seed", "1", "the glade"]
+    if flags[0] == "--max-tokens":
+        base += flags[2:]
+    changed = hermes(*base, *flags, env=home)
+    assert changed.code == 0, changed.stderr
+    assert changed.json != hermes(*base, env=home).json

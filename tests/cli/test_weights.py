@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cli.config import Paths
 from tests.run_hermes import Result, hermes
 from tests.weights import tiny_mistral_folder
 
@@ -40,8 +41,29 @@ def test_the_second_start_holds_the_system_prompt(home: Env, weights: str) -> No
     assert second["text"] == first["text"]
     assert b"prefixes 1, " in squeezed(hermes("doctor", env=home))
     cleared = hermes("models", "cache", "clear", env=home)
-    assert "1 kept prompt gone" in cleared.stderr
+    assert "Removed 1 system prompt;" in cleared.stderr
     assert b"prefixes none" in squeezed(hermes("doctor", env=home))
+
+
+@pytest.mark.parametrize(
+    ("flags", "lines", "saved"),
+    [
+        ((), "Hello!\n", 1),
+        (("--no-log",), "Hello!\n", 0),
+        (("--system", "You are somebody else. " * 4), "Hello!\n", 0),
+        ((), f"/system {'You are somebody else. ' * 4}\nHello!\n", 0),
+        ((), "/nolog\nHello!\n/clear\nHello!\n/persona gourmet-cook\nHello!\n", 0),
+    ],
+)
+def test_only_a_personas_own_prompt_reaches_the_prompt_cache(
+    home: Env, weights: str, flags: tuple[str, ...], lines: str, saved: int
+) -> None:
+    """The prompt cache has the persona's prompt, but none of the user, and none of an unsaved run."""
+    result = hermes(
+        "chat", "-m", weights, "-p", "edward-elric", *SHORT, *flags, env=home, stdin=lines.encode()
+    )
+    assert result.code == 0, result.stderr
+    assert len(list(Paths.from_environment(home).prefixes.glob("*"))) == saved
 
 
 def test_tokens_are_those_of_the_folder(home: Env, weights: str) -> None:
@@ -61,9 +83,9 @@ def test_a_model_is_quantized_once(home: Env, weights: str) -> None:
     answer = hermes("ask", "--json", "-m", name, *SHORT, "Hello!", env=home)
     assert (answer.code, answer.json["model"]) == (0, name)
     again = hermes("models", "quantize", weights, env=home)
-    assert (again.code, "is there already" in again.stderr) == (2, True)
+    assert (again.code, "already exists" in again.stderr) == (2, True)
     twice = hermes("models", "quantize", name, env=home)
-    assert (twice.code, "nothing to quantize" in twice.stderr) == (2, True)
+    assert (twice.code, "cannot be quantized" in twice.stderr) == (2, True)
     assert hermes("models", "rm", name, env=home).code == 0
     assert hermes("ask", "-m", name, "x", env=home).code == 69
 
@@ -71,7 +93,7 @@ def test_a_model_is_quantized_once(home: Env, weights: str) -> None:
 def test_a_gguf_has_nothing_to_quantize(starter_home: Env) -> None:
     """`models quantize` refuses a GGUF model."""
     result = hermes("models", "quantize", "starter", env=starter_home)
-    assert (result.code, result.stderr.count("nothing to quantize")) == (2, 1)
+    assert (result.code, result.stderr.count("cannot be quantized")) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_a_large_book_is_read() -> None:
         ('system = "x"\n[options]\ntemprature = 1', "did you mean 'temperature'?"),
         ('system = "x"\n[options]\ntop_p = "high"', "top_p takes a number"),
         ('system = "x"\n[options]\ntop_p = nan', "top_p"),
-        ('system = "x"\n[options]\ntop-p = 0.1\ntop_p = 0.2', "'top_p' is there twice"),
+        ('system = "x"\n[options]\ntop-p = 0.1\ntop_p = 0.2', "'top_p' is given twice"),
         ('system = "x"\ngreetings = "y"', "'greetings' is a text; it takes a list of texts"),
         ('system = "x"\ngreetings = ["a", ""]', "'greetings' holds an empty text"),
         ('system = "x"\nworlds = [1]', "'worlds' is a number; it takes a text"),

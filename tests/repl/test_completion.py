@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent, Completion
 from prompt_toolkit.document import Document
 
+from hermes_cli.application.chat import ProgramHost
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.interactive import ProgramHost
-from hermes_cli.application.open_model import ModelChoice
+from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session

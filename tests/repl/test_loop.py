@@ -161,7 +161,7 @@ def test_show_says_where_each_value_came_from(home: Env, tmp_path: Path) -> None
     """`/show` prints where each value came from."""
     result = chat({**home, "OPENHERMES_TOP_K": "7"}, tmp_path, "/show\n/persona gourmet-cook\n/show\n")
     rows = [line.strip() for line in result.stderr.splitlines()]
-    assert any(row.startswith("model") and "a script was asked for" in row for row in rows)
+    assert any(row.startswith("model") and "a script was requested" in row for row in rows)
     assert any(row.startswith("persona  Hermes 2 (default; ") for row in rows)
     assert any(row.startswith("persona  Marguerite (/persona; ") for row in rows), rows
     assert any(row.startswith("top_k") and row.endswith("environment") for row in rows)

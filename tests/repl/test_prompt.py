@@ -13,9 +13,9 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.posix_pipe import PosixPipeInput
 from prompt_toolkit.output import DummyOutput
 
+from hermes_cli.application.chat import ProgramHost
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.interactive import ProgramHost
-from hermes_cli.application.open_model import ModelChoice
+from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.scripted import ScriptedEngine
@@ -50,8 +50,7 @@ class Person:
         self.err = io.StringIO()
         terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/run_hermes.py
         runtime = Runtime(terminal, env)
-        runtime.leaves_no_trace = no_log
-        host = ProgramHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
+        host = ProgramHost(runtime, Flags(no_log=no_log), ModelChoice(Selection("scripted", "")))
         self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Opening(), Sourced())
         self.state = ReplState(terminal, self.session, runtime.persona(None), "", host)
         self.history = runtime.paths.history

@@ -82,7 +82,7 @@ def test_a_command_may_go_on_in_the_next_line(home: Env, tmp_path: Path) -> None
     """The argument of a pasted command may have several lines."""
     with at_the_prompt(script(tmp_path), home) as term:
         term.type("\x1b[200~/system\nFirst.\nSecond.\x1b[201~\r")
-        term.expect("The system prompt is changed")
+        term.expect("Changed the system prompt")
         term.type("/system\r")
         term.expect(r"^First\.\nSecond\.$")
 
@@ -189,7 +189,7 @@ def test_commands_and_their_arguments_complete(home: Env, tmp_path: Path) -> Non
         term.type("\t edw")
         term.expect(r"/persona edw")
         term.type("\t\r")
-        term.expect(r"A new conversation with Edward Elric")
+        term.expect(r"Started a new conversation with Edward Elric")
 
 
 def test_the_models_text_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_model_that_cannot_be_loaded_is_said_and_the_line_stays(home: Env, tmp
         (tmp_path / "other").mkdir()
         other = script(tmp_path / "other", {"text": "fine"})
         term.type(f"\x03/model {other}\r")
-        term.expect("Now with scripted")
+        term.expect("Switched to scripted")
         term.type("Go\r")
         term.expect(r"Hermes 2\nfine")
         term.type("\x04")

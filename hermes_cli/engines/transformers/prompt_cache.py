@@ -33,7 +33,7 @@ class PromptCache:
 
     def wants(self, messages: Sequence[Message]) -> bool:
         """Return whether a conversation begins with a system prompt that may be saved."""
-        return bool(messages) and messages[0].role is Role.SYSTEM and self._kept.wanted(messages[0].text)
+        return bool(messages) and messages[0].role is Role.SYSTEM and messages[0].cacheable
 
     def restore(self, decoder: Decoder, ids: Sequence[int]) -> None:
         """Load the states of `ids` into the decoder, if they are saved and it does not hold them yet."""

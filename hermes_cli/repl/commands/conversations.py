@@ -121,7 +121,7 @@ def leave_no_trace(state: ReplState, _argument: str) -> None:
     """Stop saving messages and typed lines for the rest of the run (`/nolog`)."""
     if state.host.leaves_no_trace:
         raise UsageError("nothing of this run is written down as it is")
-    state.host.leaves_no_trace = True
+    state.host.stop_saving()
     count = branches.leave_disk(state.session)
     state.notice("From here on nothing is written down, until you leave.")
     if count:

@@ -21,7 +21,7 @@ def leave(state: ReplState, _argument: str) -> None:
 def clear(state: ReplState, _argument: str) -> None:
     """Start a new conversation with the same system prompt, examples and greeting (`/clear`)."""
     state.session.clear()
-    state.notice("The conversation begins again.")
+    state.notice("Started a new conversation.")
     state.greet()
 
 
@@ -31,7 +31,7 @@ def system(state: ReplState, argument: str) -> None:
         state.show(state.session.conversation.system or "There is no system prompt.")
         return
     state.session.set_system(None if argument == "-" else argument)
-    state.notice("The system prompt is gone." if argument == "-" else "The system prompt is changed.")
+    state.notice("Removed the system prompt." if argument == "-" else "Changed the system prompt.")
 
 
 def persona_choices(state: ReplState) -> Mapping[str, str]:
@@ -51,14 +51,14 @@ def persona(state: ReplState, argument: str) -> None:
     state.session.restart(opening, frame)
     state.session.recorder.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
-    state.notice(f"A new conversation with {sanitize_line(chosen.name)}.")
+    state.notice(f"Started a new conversation with {sanitize_line(chosen.name)}.")
     state.greet()
 
 
 def keep_set_by_hand(old: Sourced, new: Sourced) -> Sourced:
     """Return the new options, overridden by the old values that `/set` set: those last for the whole run."""
-    by_hand = {name: getattr(old.options, name) for name, source in old.sources.items() if source == SET}
-    return new.with_layer(by_hand, SET)
+    values = {name: getattr(old.options, name) for name, source in old.sources.items() if source == SET}
+    return new.with_layer(values, SET)
 
 
 def model_choices(state: ReplState) -> Mapping[str, str]:
@@ -71,11 +71,11 @@ def model(state: ReplState, argument: str) -> None:
     if not argument:
         rows = state.host.model_names()
         if not rows:
-            state.notice("There is no model on this machine; 'hermes models pull' fetches one.")
+            state.notice("There is no model on this machine; 'hermes models pull' downloads one.")
         state.show_rows([(_marked(name, state.session.engine.name), text) for name, text in rows.items()])
         return
     state.host.use_model(argument, state.session)
-    state.notice(f"Now with {sanitize_line(state.host.describe_model(), MAX_LINE)}")
+    state.notice(f"Switched to {sanitize_line(state.host.describe_model(), MAX_LINE)}")
 
 
 SET = "/set"
@@ -99,8 +99,8 @@ def set_option(state: ReplState, argument: str) -> None:
         state.show(f"{name} takes {FIELDS[name].range_text}. {FIELDS[name].help}")
         return
     if text == "default" and name in FIELDS:
-        given = state.host.options_for(state.persona)
-        value, source = getattr(given.options, name), given.source(name)
+        initial = state.host.options_for(state.persona)
+        value, source = getattr(initial.options, name), initial.source(name)
     else:
         value, source = _parse(name, text), SET
     state.session.options = state.session.options.with_layer({name: value}, source)
@@ -124,7 +124,7 @@ def options_rows(sourced: Sourced) -> list[tuple[str, ...]]:
 
 def show_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/show`, for completion."""
-    return {"prompt": "the exact ChatML that goes to the model"}
+    return {"prompt": "the exact ChatML prompt"}
 
 
 def show(state: ReplState, argument: str) -> None:
@@ -133,7 +133,7 @@ def show(state: ReplState, argument: str) -> None:
         _show_prompt(state)
         return
     if argument:
-        raise UsageError(f"/show knows no '{argument}'", "/show, or /show prompt")
+        raise UsageError(f"/show does not take '{argument}'", "use /show or /show prompt")
     session = state.session
     used = session.assembled(ASKED).tokens
     rows = {
@@ -156,13 +156,12 @@ ASKED = Message(Role.USER, "")
 def _show_prompt(state: ReplState) -> None:
     tokens = state.session.engine.prompt_tokens(state.session.assembled(ASKED).messages)
     control = {token.data for token in tokens if token.control}
-    said = b"".join(b"\0" if token.control else token.data for token in tokens)
+    text = b"".join(b"\0" if token.control else token.data for token in tokens)
     state.show(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
-    marks = sum(token.control for token in tokens)
-    remark = f"{len(tokens):,} tokens, {marks} of them control tokens"
-    if any(spelling in said for spelling in control):
-        remark += "; a text spells one of these, and is sent as text"
-    state.notice(f"{remark}. The empty user turn is where your next message goes.")
+    remark = f"{len(tokens):,} tokens, {sum(token.control for token in tokens)} of them control tokens"
+    if any(spelling in text for spelling in control):
+        remark += "; a text that spells one of these is sent as text"
+    state.notice(f"{remark}. Your next message takes the place of the empty user turn.")
 
 
 def _marked(name: str, current: str) -> str:

@@ -23,7 +23,9 @@ from tests.weights import SMALL_WINDOW
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24, loop_guard=0)
 SYSTEM = "You are a lighthouse recorder who answers in short and patient sentences, whatever is asked of you."
-TALK = Conversation((Message(Role.SYSTEM, SYSTEM), Message(Role.USER, "Good evening! Is the lamp lit?")))
+TALK = Conversation(
+    (Message(Role.SYSTEM, SYSTEM, cacheable=True), Message(Role.USER, "Good evening! Is the lamp lit?"))
+)
 
 
 def said(
@@ -274,7 +276,8 @@ def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
     """A system prompt that is used again after another one is read from its file, and both files are kept."""
     engine = keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder)
     first, _ = said(engine, TALK)
-    said(engine, Conversation((Message(Role.SYSTEM, "You are somebody else. " * 40), *TALK.messages[1:])))
+    other = Message(Role.SYSTEM, "You are somebody else. " * 40, cacheable=True)
+    said(engine, Conversation((other, *TALK.messages[1:])))
     again, done = said(engine, TALK)
     system = mistral_vocabulary.chatml.system_ids(TALK.messages)
     assert (again, done.usage.cached_tokens) == (first, len(system))
@@ -284,10 +287,9 @@ def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
 def test_a_prompt_that_somebody_typed_is_not_kept(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
-    """A system prompt that `wanted` rejects leaves no file; one that it accepts does."""
-    typed = Conversation((Message(Role.SYSTEM, SYSTEM + " This is between us."), *TALK.messages[1:]))
-    kept = PromptCacheDir(tmp_path, wanted=lambda system: system == SYSTEM)
-    engine = keeping(mistral, mistral_vocabulary, kept, mistral_folder)
+    """A system prompt that is not cacheable leaves no file; one that is does."""
+    typed = Conversation((Message(Role.SYSTEM, SYSTEM), *TALK.messages[1:]))
+    engine = keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder)
     said(engine, typed)
     said(engine, Conversation(TALK.messages[1:]))
     assert list(tmp_path.iterdir()) == []
@@ -304,7 +306,7 @@ def test_another_precision_or_prompt_does_not_find_it(
         keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder, "bf16"), TALK
     )
     assert done.usage.cached_tokens == 0
-    other = Conversation((Message(Role.SYSTEM, SYSTEM + "!"), *TALK.messages[1:]))
+    other = Conversation((Message(Role.SYSTEM, SYSTEM + "!", cacheable=True), *TALK.messages[1:]))
     _, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), other)
     assert done.usage.cached_tokens == 0
 

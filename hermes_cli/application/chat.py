@@ -1,15 +1,14 @@
 """Runs a conversation in the REPL, and gives the REPL access to personas and models."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hermes_cli import __version__
-from hermes_cli.application import persona_setup
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.open_model import ModelChoice, choose_model, open_engine
-from hermes_cli.application.open_session import start
+from hermes_cli.application.model import ModelChoice, choose_model, open_engine
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.session import open_conversation, start_session
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Engine
@@ -24,34 +23,35 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 def converse(runtime: Runtime, flags: Flags) -> int:
     """Run the conversation and return its exit code."""
-    from hermes_cli.repl.line_reader import LineReader  # noqa: PLC0415
-    from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - importing prompt_toolkit takes 0.3 s
-    from hermes_cli.repl.prompt import PromptReader  # noqa: PLC0415
-    from hermes_cli.repl.state import ReplState  # noqa: PLC0415
+    from hermes_cli.repl.line_reader import LineReader
+    from hermes_cli.repl.loop import Loop
+    from hermes_cli.repl.prompt import PromptReader
+    from hermes_cli.repl.state import ReplState
 
     terminal = runtime.terminal
     with terminal.typing(shown=not terminal.interactive):  # early keys go to the prompt, without echo
-        persona, session, choice = start(runtime, flags, keep=not flags.no_log, later=terminal.interactive)
-        origin = "command line" if flags.persona else runtime.settings.source("persona")
-        state = ReplState(
-            terminal, session, persona, origin, ProgramHost(runtime, flags, choice), flags.statistics
+        persona, session, choice = start_session(
+            runtime, flags, save=not flags.no_log, in_background=terminal.interactive
         )
+        source = "command line" if flags.persona else runtime.settings.source("persona")
+        host = ProgramHost(runtime, flags, choice)
+        state = ReplState(terminal, session, persona, source, host, flags.statistics)
         if not terminal.interactive:
             return Loop(state, LineReader(terminal.stdin), person=False).run()
         terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
-        terminal.notice(f"{_why(choice)}\n")
+        terminal.notice(f"{_reason_line(choice)}\n")
         vi_keys = runtime.settings.keys == "vi"
         reader = PromptReader(state, runtime.paths.history, vi_keys=vi_keys)
         return Loop(state, reader, person=True).run()
 
 
-def _why(choice: ModelChoice) -> str:
+def _reason_line(choice: ModelChoice) -> str:
     """Return the line under the banner: the reason for this model, or a note that it is the starter."""
     model = choice.selection.model
     if model is not None and model.source is local.ModelSource.STARTER:
         return (
-            "The starter is a toy that shows everything works: "
-            "'hermes models pull openhermes-2' fetches the real one."
+            "The starter is a small model for a first try; "
+            "'hermes models pull openhermes-2' downloads a full one."
         )
     reason = sanitize_line(choice.selection.reason)
     return f"{reason[:1].upper()}{reason[1:]}."
@@ -67,12 +67,12 @@ class ProgramHost:
 
     @property
     def leaves_no_trace(self) -> bool:
-        """Whether neither messages nor typed lines may be written to disk."""
-        return self.runtime.leaves_no_trace
+        """Whether messages, typed lines and system prompts must not be written to disk."""
+        return self.flags.no_log
 
-    @leaves_no_trace.setter
-    def leaves_no_trace(self, value: bool) -> None:
-        self.runtime.leaves_no_trace = value
+    def stop_saving(self) -> None:
+        """Write nothing to disk for the rest of the run, as with --no-log."""
+        self.flags = replace(self.flags, no_log=True)
 
     def find_persona(self, name: str) -> Persona:
         """Return the persona with that name or file."""
@@ -87,14 +87,12 @@ class ProgramHost:
 
     def stage(self, persona: Persona) -> tuple[Opening, PromptSettings]:
         """Return the opening and frame of a conversation with the persona. --system is ignored."""
-        options = self.options_for(persona).options
-        macros = persona_setup.macros_for(self.runtime, self.flags, persona, options)
-        frame = persona_setup.frame_for(self.runtime, self.flags, persona, macros)
-        return persona_setup.opening_for(self.runtime, persona, macros, None), frame
+        flags = replace(self.flags, system=None)
+        return open_conversation(self.runtime, flags, persona, self.options_for(persona).options)
 
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
         """Add an entry to the user's lorebook for a persona, and return its file."""
-        from hermes_cli.personas.folder import add_entry  # noqa: PLC0415 - only this method needs it
+        from hermes_cli.personas.folder import add_entry
 
         return add_entry(self.runtime.paths.lore, persona.key, entry)
 

@@ -1,22 +1,19 @@
-"""Opens the engine of a model name: select the model, download it if necessary, plan, load."""
+"""Models by name: select, download, plan, load and quantize them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.background import BackgroundEngine
-from hermes_cli.engines.base import Engine, PromptToken
+from hermes_cli.engines.base import Engine
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
-from hermes_cli.engines.tokenizer_json import has_tokenizer, read_vocabulary
-from hermes_cli.errors import HermesError, ModelUnavailable
-from hermes_cli.messages import Message
+from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.models import describe, hardware, offer, requirements, selection, starter
 from hermes_cli.models.catalogue import STARTER
-from hermes_cli.models.download import size_text
+from hermes_cli.models.download import require_space, size_text
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.hub import repository
@@ -25,6 +22,7 @@ from hermes_cli.models.reference import parse
 from hermes_cli.models.selection import Selection
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.progress import loading, progress
+from hermes_cli.screen.sanitize import sanitize_line
 
 HUB_PATIENCE_S = 3.0
 
@@ -53,16 +51,16 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
 
     Raises ModelUnavailable, ResourcesExhausted or UsageError, each with a hint.
     """
-    if script := _script(runtime, name):
+    if script := scripted(runtime, name):
         return script
     machine = hardware.probe()
-    selection = _selection(runtime, name, machine, request)
+    selection = select_model(runtime, name, machine, request)
     return ModelChoice(selection, selection.plan(machine, request))
 
 
 def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:
     """Return the default model, or None if it would have to be downloaded first."""
-    if script := _script(runtime, None):
+    if script := scripted(runtime, None):
         return script
     machine = hardware.probe()
     selection = _resolve(runtime, None, machine, request)
@@ -91,12 +89,13 @@ def plan_of(
         return facts, fetched, error
 
 
-def _script(runtime: Runtime, name: str | None) -> ModelChoice | None:
+def scripted(runtime: Runtime, name: str | None) -> ModelChoice | None:
+    """Return the scripted engine, if the name or the settings request it."""
     named = name or runtime.settings.model
     if not named or not named.startswith(SCRIPTED):
         return None
     path = Path(named.removeprefix(SCRIPTED))
-    return ModelChoice(Selection("scripted", "a script was asked for"), script=path)
+    return ModelChoice(Selection("scripted", "a script was requested"), script=path)
 
 
 def _resolve(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection | None:
@@ -109,11 +108,11 @@ def _resolve(runtime: Runtime, name: str | None, machine: Hardware, request: Pla
     )
 
 
-def _selection(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection:
+def select_model(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection:
     """Return the selection for a name or the default. Offer to download a model if there is none."""
     selection = _resolve(runtime, name, machine, request)
     if selection is None or selection.needs_fetch:
-        from hermes_cli.engines.llama_cpp.server import import_library  # noqa: PLC0415 - loads the library
+        from hermes_cli.engines.llama_cpp.server import import_library
 
         import_library()  # a system that cannot run the starter must fail before the download
     if selection is None:
@@ -123,7 +122,7 @@ def _selection(runtime: Runtime, name: str | None, machine: Hardware, request: P
         selection = _resolve(runtime, name, machine, request)
     if selection is None or selection.needs_fetch:
         raise ModelUnavailable(
-            "there is no model to talk to", "'hermes models pull starter' fetches a small one"
+            "there is no model on this machine", "'hermes models pull starter' downloads a small one"
         )
     return selection
 
@@ -135,10 +134,10 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     """
     terminal = runtime.terminal
     choices = offer.offers(machine, request)
-    asked = terminal.stdin_is_tty and terminal.stderr_is_tty and len(choices) > 1
-    if not asked or not repository.hub_reachable(HUB_PATIENCE_S):
+    can_ask = terminal.stdin_is_tty and terminal.stderr_is_tty and len(choices) > 1
+    if not can_ask or not repository.hub_reachable(HUB_PATIENCE_S):
         return STARTER.alias
-    terminal.plain("There is no model on this machine yet. Which one shall be fetched?")
+    terminal.plain("There is no model on this machine yet. Choose one to download:")
     rows = [(str(n), one.name, size_text(one.size), one.what) for n, one in enumerate(choices, 1)]
     terminal.plain(columns(rows, indent="  "))
     numbers = [number for number, *_ in rows]
@@ -161,9 +160,9 @@ def pull(runtime: Runtime, name: str) -> Path:
     ref = parse(name, models_dir=runtime.paths.models)
     if ref.is_starter:
         return fetch_starter(runtime)
-    here = selection.find(ref, runtime.paths.models)
-    if here is not None and not here.broken:
-        return here.path
+    installed = selection.find(ref, runtime.paths.models)
+    if installed is not None and not installed.broken:
+        return installed.path
     with progress(runtime.terminal) as report:
         return repository.pull(str(ref.repo), ref.file, progress=report)
 
@@ -189,18 +188,22 @@ def open_engine(
     With `in_subprocess`, llama.cpp is loaded in a child process: in this one it would block key presses.
     """
     if choice.plan is None or choice.selection.model is None:
-        from hermes_cli.engines.scripted import load_script  # noqa: PLC0415
+        from hermes_cli.engines.scripted import load_script
 
         return load_script(choice.script or Path())
     plan, model = choice.plan, choice.selection.model
     if plan.engine == "transformers":
         requirements.check(plan, model.facts)
-        with nullcontext(report) if report else loading(runtime.terminal, plan.model) as told:
-            from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
+        with nullcontext(report) if report else loading(runtime.terminal, plan.model) as shown_report:
+            from hermes_cli.engines.transformers.engine import TransformersEngine
 
-            ahead = runtime.settings.decode == "ahead"
-            return TransformersEngine.open(plan, report=told, kept=_prompt_cache_dir(runtime), ahead=ahead)
-    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
+            return TransformersEngine.open(
+                plan,
+                report=shown_report,
+                kept=PromptCacheDir(runtime.paths.prefixes),
+                ahead=runtime.settings.decode == "ahead",
+            )
+    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 
     if model.header is None:
         raise ModelUnavailable(f"{plan.path} has no GGUF header")
@@ -214,58 +217,49 @@ def open_engine(
     )
 
 
-def _prompt_cache_dir(runtime: Runtime) -> PromptCacheDir | None:
-    """Return the prefix cache for the personas' system prompts, or None if nothing may be saved."""
-    if runtime.leaves_no_trace:
-        return None
-    return PromptCacheDir(
-        runtime.paths.prefixes,
-        wanted=lambda system: not runtime.leaves_no_trace and system in runtime.persona_prompts,
-    )
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A saved model: its name for -m, its size in bytes, and the seconds of a load before and after."""
 
+    name: str
+    size: int
+    before_s: float
+    now_s: float
 
-class PromptTokenizer(Protocol):
-    """A tokenizer of prompts."""
-
-    def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the tokens of the prompt."""
-
-
-@contextmanager
-def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[PromptTokenizer]:
-    """Yield a model's tokenizer without loading its weights, which may even be missing from its folder."""
-    if script := _script(runtime, name):
-        yield open_engine(runtime, script)
-        return
-    if folder := _named_folder(runtime, name or runtime.settings.model):
-        yield read_vocabulary(folder)
-        return
-    model = _selection(runtime, name, hardware.probe(), request).model
-    if model is not None and model.header is not None:
-        from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine  # noqa: PLC0415 - see `open_engine`
-
-        with vocabulary_engine(model.header, verbose=runtime.debug) as engine:
-            yield engine
-        return
-    if model is None or not model.path.is_dir():
-        raise ModelUnavailable(
-            "this model has neither a GGUF header nor a tokenizer.json",
-            "name a .gguf file, or a folder with one",
+    @property
+    def summary(self) -> str:
+        """The size and the load times, as a message for the user."""
+        return (
+            f"{sanitize_line(self.name)}: {size_text(self.size)} in 4-bit NF4; its weights load in "
+            f"{self.now_s:.1f} s; with quantizing it took {self.before_s:.1f} s "
+            f"({self.now_s / self.before_s:.2f}x)"
         )
-    yield read_vocabulary(model.path)
 
 
-def prompt_tokens(
-    runtime: Runtime, name: str | None, messages: Sequence[Message], request: PlanRequest
-) -> list[PromptToken]:
-    """Return the exact tokens of a prompt for a model, without loading its weights."""
-    with open_tokenizer(runtime, name, request) as speller:
-        return speller.prompt_tokens(messages)
+def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str | None) -> Quantized:
+    """Quantize a model to NF4 and save it.
+
+    Raises UsageError if the model has no 16-bit weights or the folder exists already, and any error of
+    loading the model.
+    """
+    choice = choose_model(runtime, name, PlanRequest(precision="4bit", device=device))
+    plan, model = choice.plan, choice.selection.model
+    if plan is None or model is None or plan.quantization != "nf4":
+        what = plan.precision if plan else "a script"
+        raise UsageError(f"{name} is {what} and cannot be quantized", "name a model with 16-bit weights")
+    requirements.check(plan, model.facts)
+    folder = output or runtime.paths.models / f"{_file_name(plan.model)}-nf4"
+    if folder.exists():
+        raise UsageError(f"{folder} already exists", "remove it, or name another folder with -o")
+    require_space(plan.weight_bytes, folder.parent)
+    with loading(runtime.terminal, plan.model) as report:
+        from hermes_cli.engines.transformers import quantize
+
+        before_s, now_s = quantize.quantize(plan, folder, report)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return Quantized(str(folder) if output else folder.name, size, before_s, now_s)
 
 
-def _named_folder(runtime: Runtime, name: str | None) -> Path | None:
-    """Return the named model's folder if it contains a tokenizer, with or without weights."""
-    if name is None:
-        return None
-    model = selection.find(parse(name, models_dir=runtime.paths.models), runtime.paths.models)
-    return model.path if model is not None and has_tokenizer(model.path) else None
+def _file_name(model: str) -> str:
+    """Return a model's name as a file name, without the repository's owner and the suffix `:16bit`."""
+    return model.rpartition("/")[2].removesuffix(":16bit").replace(":", "-")

@@ -1,0 +1,126 @@
+"""The store of conversations for `hermes sessions`: open it, find, delete and check conversations."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.chat import branches
+from hermes_cli.errors import StoreDamaged, UsageError
+from hermes_cli.screen.columns import columns, counted
+from hermes_cli.store import input_history
+from hermes_cli.store.locks import LOCKS_FOLDER
+from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.rescue import kept_aside, rescue
+from hermes_cli.store.store import Store
+
+DAY_S = 86_400
+
+
+def open_store(runtime: Runtime) -> Store:
+    """Open the store, and close it at exit. Raises StoreError.
+
+    If the database is damaged, recover the readable data into a new one, and print a message.
+    """
+    file = runtime.paths.conversations
+    if _was_emptied(file):
+        runtime.terminal.error(
+            f"{file} is empty, but conversations were saved in it; restore it from a backup"
+        )
+    try:
+        store = Store(file)
+    except StoreDamaged as error:
+        _recover(runtime, error.message)
+        store = Store(file)
+    runtime.at_exit.callback(store.close)
+    return store
+
+
+def _was_emptied(file: Path) -> bool:
+    """Return whether a database file is empty although lock files show that it had conversations."""
+    return file.exists() and not file.stat().st_size and any(file.with_name(LOCKS_FOLDER).glob("*.lock"))
+
+
+def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) -> None:
+    """Replace a damaged database by a new one with the readable data. Raises StoreError."""
+    saved = rescue(runtime.paths.conversations, even_if_it_opens=even_if_it_opens)
+    if saved is not None:
+        runtime.terminal.error(problem)
+        messages, count = counted(saved.messages, "message"), counted(saved.conversations, "conversation")
+        runtime.terminal.notice(f"  recovered {messages} in {count}; the damaged file is now {saved.aside}")
+
+
+def find_conversation(store: Store, name: str | None) -> StoredConversation:
+    """Return the conversation with that title or id, or without one the last. Raises UsageError."""
+    if name is not None:
+        return branches.named(store, name)
+    last = store.conversations(1)
+    if not last:
+        raise UsageError("there is no conversation yet", "'hermes chat' starts one")
+    return last[0]
+
+
+def remove(runtime: Runtime, names: Sequence[str]) -> None:
+    """Delete the named conversations. Raises UsageError if one does not exist."""
+    store = open_store(runtime)
+    _delete(runtime, store, [find_conversation(store, name) for name in names])
+
+
+def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool) -> None:
+    """Delete the conversations that were not used for `days` days; with `named`, also renamed ones.
+
+    Ask for confirmation unless `sure`. Raises UsageError if it is needed and there is no terminal.
+    """
+    store, terminal = open_store(runtime), runtime.terminal
+    before = time.time() - days * DAY_S
+    old = [one for one in store.conversations() if one.updated < before and (named or not one.is_named)]
+    old = [one for one in old if store.locks.take(one.id)]  # skip those that another process has open
+    if not old:
+        terminal.notice(f"no conversation is older than {days:,} days")
+        return
+    terminal.write(columns([(str(one.id), counted(one.count, "message"), one.title) for one in old]) + "\n")
+    if dry_run:
+        return
+    count = counted(len(old), "conversation")
+    if not sure:
+        if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
+            raise UsageError(f"{count} would be deleted", "confirm with --yes")
+        if terminal.ask(f"Delete {count}? [y/N] ").strip().lower() not in {"y", "yes"}:
+            terminal.notice("nothing was deleted")
+            return
+    _delete(runtime, store, old)
+
+
+def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConversation]) -> None:
+    """Delete conversations, and the lines that were typed in them from the input history."""
+    for one in conversations:
+        if not store.locks.take(one.id):
+            raise branches.open_elsewhere(one)
+    typed = {line for one in conversations for line in input_history.lines_of(one, store.tree(one.id))}
+    count = store.remove([one.id for one in conversations])
+    input_history.forget(runtime.paths.history, typed)
+    runtime.terminal.notice(f"deleted {counted(count, 'conversation')}")
+    for path in kept_aside(runtime.paths.conversations):
+        runtime.terminal.notice(f"{path}, a damaged database, may still contain deleted text; delete it too")
+
+
+def check(runtime: Runtime, *, rescue: bool) -> None:
+    """Print the problems of the database. Raises StoreDamaged if it is damaged, unless `rescue`."""
+    store = open_store(runtime)
+    file = runtime.paths.conversations
+    try:
+        problems = store.check()
+    except StoreDamaged as error:
+        problems = [error.message.removeprefix(f"{file} is damaged: ")]
+    if not problems:
+        found = store.conversations()
+        messages = counted(sum(one.count for one in found), "message")
+        count = counted(len(found), "conversation")
+        runtime.terminal.notice(f"no damage found in {file}: {messages} in {count}")
+        return
+    if not rescue:
+        for problem in problems:
+            runtime.terminal.notice(f"  {problem}")
+        raise StoreDamaged(f"{file} is damaged", "'hermes sessions check --rescue' recovers what can be read")
+    store.close()
+    _recover(runtime, f"{file} is damaged: {problems[0]}", even_if_it_opens=True)

@@ -1,0 +1,170 @@
+"""One prompt, for `ask` and `tokens`: read it, print its answer, or return its tokens."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hermes_cli.application.flags import Flags
+from hermes_cli.application.model import choose_model
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.session import open_conversation, start_session
+from hermes_cli.application.tokenizer import PromptTokenizer, open_tokenizer
+from hermes_cli.chat.input_text import MAX_BYTES, check_text, decode, read_file, within_reason
+from hermes_cli.chat.prompt_builder import PromptBuilder
+from hermes_cli.chat.session import Session
+from hermes_cli.chat.statistics import statistics, waited_for
+from hermes_cli.engines.base import Cancel, Completion, PromptToken
+from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.errors import HermesError, Interrupted, UsageError
+from hermes_cli.messages import Message, Role
+from hermes_cli.options import MAX_CONTEXT
+from hermes_cli.screen.render import Renderer, renderer
+from hermes_cli.screen.terminal import Terminal
+from hermes_cli.screen.waiting import waiting
+
+QUIET_STDIN_S = 3.0
+"""Seconds to wait for the end of standard input before a message explains the wait."""
+
+
+def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path]) -> str:
+    """Return the prompt: standard input, the files, and the words of the argument, joined by blank lines.
+
+    The text is neither stripped nor normalized. Raises UsageError if it is empty, or if a part of it is not
+    UTF-8 text.
+    """
+    parts = [_read_stdin(terminal)] if not terminal.stdin_is_tty else []
+    parts += [read_file(path, "check the name that follows -f") for path in files]
+    parts.append(check_text(" ".join(words), "the prompt"))
+    prompt = "\n\n".join(part for part in parts if part)
+    if not prompt:
+        raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
+    return prompt
+
+
+def _read_stdin(terminal: Terminal) -> str:
+    notice = "reading standard input; without input, redirect it: </dev/null"
+    timer = threading.Timer(QUIET_STDIN_S, terminal.notice, [notice])
+    timer.daemon = True
+    timer.start()
+    try:
+        data = within_reason(terminal.stdin.read(MAX_BYTES + 1), "standard input")
+    except OSError as error:
+        raise UsageError(f"standard input cannot be read: {error.strerror}") from None
+    finally:
+        timer.cancel()
+    return decode(data.removesuffix(b"\n"), "standard input")  # the shell adds this newline
+
+
+def print_answer(
+    runtime: Runtime, flags: Flags, text: str, prefill: str, *, as_json: bool, at_once: bool
+) -> None:
+    """Start a session and print its answer to `text`: streamed, `at_once`, or as one JSON object.
+
+    If the answer fails or is interrupted, print the text so far with a newline, and raise the error.
+    """
+    check_text(prefill, "--prefill")
+    save = flags.log or flags.continue_last
+    persona, session, _ = start_session(runtime, flags, save=save)
+    terminal = runtime.terminal
+    output = renderer(
+        terminal, plain=as_json, speech=persona.acts
+    )  # JSON is printed without Markdown rendering
+    pieces, streamed = list[str](), not (as_json or at_once)
+    try:
+        for piece in _pieces(session, text, prefill, terminal, streamed=streamed):
+            pieces.append(piece)
+            if streamed:
+                output.write(piece)
+    except (Exception, Interrupted):
+        if pieces and not as_json:
+            _finish(output, [] if streamed else pieces)
+        raise
+    answer = session.last
+    if as_json and answer is not None:
+        terminal.write(json.dumps(_report("".join(pieces), session, answer), ensure_ascii=False) + "\n")
+    else:
+        _finish(output, [] if streamed else pieces)
+    for remark in session.remarks:
+        terminal.notice(remark)
+    if session.cut_short and not as_json:
+        terminal.notice(f"the answer was cut: {session.cut_short}")
+    if flags.statistics and answer is not None:
+        terminal.notice(statistics(answer))
+
+
+def _pieces(
+    session: Session, text: str, prefill: str, terminal: Terminal, *, streamed: bool
+) -> Iterator[str]:
+    """Yield the answer in pieces, beginning with the prefill. If `streamed`, erase the status line first."""
+    activity, began, has_begun = waited_for(None), time.monotonic(), False
+    with waiting(terminal, lambda: f"{activity} · {time.monotonic() - began:.0f} s") as end_wait:
+        for chunk in session.send(text, Cancel(), prefill):
+            activity = "writing the answer" if has_begun else waited_for(chunk.progress)
+            if chunk.text or chunk.completion is not None:
+                if streamed:
+                    end_wait()
+                yield chunk.text if has_begun else prefill + chunk.text
+                has_begun = True
+
+
+def _finish(output: Renderer, unseen: Sequence[str]) -> None:
+    """Print the text that was not streamed, and end the line."""
+    output.write("".join(unseen))
+    output.end()
+
+
+def _report(text: str, session: Session, answer: Completion) -> dict[str, object]:
+    """Return the object that `--json` prints."""
+    usage, timings = answer.usage, answer.timings
+    return {
+        "text": text,
+        "finish_reason": answer.finish_reason.value,
+        "model": session.engine.name,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "cached_tokens": usage.cached_tokens,
+        },
+        "timings": {"prefill_s": round(timings.prefill_s, 6), "decode_s": round(timings.decode_s, 6)},
+    }
+
+
+def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[PromptToken]:
+    """Return the tokens of the prompt that `ask` would send. Raises as `ask` does, except for its length."""
+    check_text(prefill, "--prefill")
+    persona = runtime.persona(flags.persona)
+    options = flags.options(runtime.settings, persona).options
+    request = flags.plan_request(runtime.settings)
+    opening, frame = open_conversation(runtime, flags, persona, options)
+    turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
+    if prefill:
+        turns.append(Message(Role.ASSISTANT, prefill))
+    with open_tokenizer(runtime, flags.model, request) as tokenizer:
+        window = request.context_size or _window(runtime, flags, tokenizer)
+        builder = PromptBuilder(_Counter(tokenizer, window), opening, frame, options.max_tokens)
+        return tokenizer.prompt_tokens(builder.prompt(turns).messages)
+
+
+def _window(runtime: Runtime, flags: Flags, tokenizer: PromptTokenizer) -> int:
+    """Return the model's planned context window, or MAX_CONTEXT if the model cannot be loaded."""
+    if isinstance(tokenizer, ScriptedEngine):
+        return tokenizer.context_size
+    try:
+        plan = choose_model(runtime, flags.model, flags.plan_request(runtime.settings)).plan
+    except HermesError:  # a tokenizer is enough here
+        return MAX_CONTEXT
+    return plan.context_size if plan else MAX_CONTEXT
+
+
+class _Counter:
+    """Counts the tokens of prompts for a context window of `context_size` tokens."""
+
+    def __init__(self, tokenizer: PromptTokenizer, context_size: int) -> None:
+        self._tokenizer = tokenizer
+        self.context_size = context_size
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the number of tokens of the prompt for these messages."""
+        return len(self._tokenizer.prompt_tokens(messages))

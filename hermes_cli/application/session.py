@@ -1,0 +1,169 @@
+"""Starts a session from the flags: the conversation to continue, the persona, the opening, and the model."""
+
+import secrets
+from dataclasses import replace
+
+import typer
+
+from hermes_cli.application.conversations import find_conversation, open_store
+from hermes_cli.application.flags import Flags
+from hermes_cli.application.follow_conversation import follow
+from hermes_cli.application.model import ModelChoice, choose_model, open_engine, open_later
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.chat import branches
+from hermes_cli.chat.input_text import check_text
+from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.recorder import Recorder
+from hermes_cli.chat.session import Session
+from hermes_cli.errors import StoreError, UsageError
+from hermes_cli.messages import Opening
+from hermes_cli.options import GenerationOptions
+from hermes_cli.personas import loader
+from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.persona import DEFAULT_USER, Persona
+from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.store import Store
+
+SEED_BITS = 32
+
+
+def start_session(
+    runtime: Runtime, flags: Flags, *, save: bool, in_background: bool = False
+) -> tuple[Persona, Session, ModelChoice]:
+    """Return the persona, a session with it, and the chosen model.
+
+    With `save` the conversation is saved. With `in_background` the model is loaded on a thread. Everything
+    else is validated first, because loading the model takes longest.
+    """
+    is_continued = flags.continue_last or flags.resume is not None
+    recorder = _open_recorder(runtime, save=save, required=is_continued)
+    earlier = _earlier_conversation(runtime, recorder, flags) if is_continued or flags.fork else None
+    persona = _find_persona(runtime, flags, earlier)
+    sampling = flags.options(runtime.settings, persona)
+    opening, frame = open_conversation(runtime, flags, persona, sampling.options)
+    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings))
+    recorder.persona = persona.key
+    recorder.precision = choice.plan.precision if choice.plan else ""
+    engine = open_later(runtime, choice) if in_background else open_engine(runtime, choice)
+    session = Session(engine, opening, sampling, recorder, frame)
+    if earlier is not None:
+        branches.resume(session, earlier)
+        if flags.user is not None:  # earlier messages keep the earlier name
+            session.set_frame(replace(session.frame, macros=replace(session.frame.macros, user=flags.user)))
+        if flags.system is not None:
+            session.set_system(flags.system or None)
+    return persona, session, choice
+
+
+def open_conversation(
+    runtime: Runtime, flags: Flags, persona: Persona, options: GenerationOptions
+) -> tuple[Opening, PromptSettings]:
+    """Return the opening of a conversation with the persona, and the other parts of its prompts.
+
+    Print a notice for each missing lorebook. Without a seed in the options, the macros use a random one.
+    Raises PersonaError if a lorebook cannot be used, and UsageError if a flag is invalid.
+    """
+    user = flags.user
+    if user is not None and (not user.strip() or len(user.splitlines()) > 1):
+        raise UsageError("--user takes a name of one line")
+    user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
+    seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
+    macros = Macros(persona.called, user, seed)
+    opening = open_with(persona, macros, runtime.settings.about_user)
+    if flags.system is not None:
+        opening = replace(opening, system=check_text(flags.system, "--system") or None)
+    opening = replace(opening, cacheable=flags.system is None and not flags.no_log)
+    worlds = loader.lorebooks(persona, runtime.paths.lore)
+    for name in worlds.missing:
+        runtime.terminal.notice(
+            f"{sanitize_line(persona.name)}: the world '{sanitize_line(name)}' is missing"
+        )
+    more = (loader.find_lorebook(name, runtime.paths.lore) for name in flags.lore or ())
+    return opening, PromptSettings(
+        macros,
+        (*worlds.books, *more),
+        persona.post_history,
+        persona.note,
+        None,
+        persona.is_character,
+        flags.overflow(runtime.settings, interactive=runtime.terminal.interactive),
+    )
+
+
+def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
+    """Return the recorder of a conversation. If the store cannot be opened, print why and save nothing.
+
+    Raises StoreError instead if a store is `required`.
+    """
+
+    def report(error: StoreError, what: str) -> None:
+        runtime.terminal.error(f"{what}: {error.message}")
+        if error.hint:
+            runtime.terminal.notice(f"  {error.hint}")
+
+    store = None
+    if save:
+        try:
+            store = open_store(runtime)
+        except StoreError as error:
+            if required:
+                raise
+            report(error, "this conversation is not saved")
+    recorder = Recorder(store or Store(), lambda error: report(error, "saving stopped"))
+    runtime.at_exit.callback(recorder.close)
+    return recorder
+
+
+def _earlier_conversation(runtime: Runtime, recorder: Recorder, flags: Flags) -> StoredConversation:
+    """Claim and return the conversation that the flags request, or a copy of it.
+
+    If another process has it open, ask the user. Raises UsageError if there is no such conversation,
+    StoreError if it cannot be claimed, and typer.Exit after the user chose to read along.
+    """
+    if not flags.continue_last and flags.resume is None:
+        raise UsageError("--fork needs a conversation", "name it with -r, or use -c for the most recent one")
+    store = recorder.store
+    if store is None or store.file is None:
+        raise UsageError("--no-log cannot continue a saved conversation", "omit --no-log")
+    found = find_conversation(store, flags.resume)
+    if not flags.fork and store.locks.take(found.id):
+        return store.conversation(found.id) or found  # may have grown before the claim
+    if flags.fork or _confirm_fork(runtime, store, found):
+        return _fork(store, found)
+    raise branches.open_elsewhere(found)
+
+
+def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> bool:
+    """Ask whether to copy a conversation that another process has open, or read along and exit."""
+    terminal = runtime.terminal
+    if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
+        return False
+    terminal.notice(f"'{sanitize_line(found.title)}' is open in another window.")
+    answer = terminal.ask("(f)ork it and continue in the copy, or (r)ead along? ").strip().lower()
+    if answer.startswith("r"):
+        follow(runtime, store, found.id)
+        raise typer.Exit
+    return answer.startswith("f")
+
+
+def _fork(store: Store, found: StoredConversation) -> StoredConversation:
+    now = store.conversation(found.id) or found  # read again: the other process may have continued it
+    path = [message.id for message in store.path(now.leaf)]
+    number = store.fork(found.id, path, f"{found.title} (fork)")
+    copy = store.conversation(number)
+    if copy is None or not store.locks.take(number):
+        raise StoreError(
+            "another process deleted or opened the copy", "'hermes sessions list' lists the conversations"
+        )
+    return copy
+
+
+def _find_persona(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> Persona:
+    """Return the persona that the flags name, or else that of the earlier conversation."""
+    if flags.persona is None and earlier is not None and earlier.persona:
+        if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # never a file
+            return runtime.persona(earlier.persona)
+        runtime.terminal.notice(f"the persona '{sanitize_line(earlier.persona)}' no longer exists")
+    return runtime.persona(flags.persona)

@@ -1,0 +1,55 @@
+"""Opens the tokenizer of a model without its weights."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from hermes_cli.application.model import open_engine, scripted, select_model
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.engines.base import PromptToken
+from hermes_cli.engines.tokenizer_json import has_tokenizer, read_vocabulary
+from hermes_cli.errors import ModelUnavailable
+from hermes_cli.messages import Message
+from hermes_cli.models import hardware, selection
+from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.reference import parse
+
+
+class PromptTokenizer(Protocol):
+    """A tokenizer of prompts."""
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the tokens of the prompt."""
+
+
+@contextmanager
+def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[PromptTokenizer]:
+    """Yield a model's tokenizer without loading its weights, which may even be missing from its folder."""
+    if script := scripted(runtime, name):
+        yield open_engine(runtime, script)
+        return
+    if folder := _named_folder(runtime, name or runtime.settings.model):
+        yield read_vocabulary(folder)
+        return
+    model = select_model(runtime, name, hardware.probe(), request).model
+    if model is not None and model.header is not None:
+        from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
+
+        with vocabulary_engine(model.header, verbose=runtime.debug) as engine:
+            yield engine
+        return
+    if model is None or not model.path.is_dir():
+        raise ModelUnavailable(
+            "this model has neither a GGUF header nor a tokenizer.json",
+            "name a .gguf file, or a folder with a tokenizer.json",
+        )
+    yield read_vocabulary(model.path)
+
+
+def _named_folder(runtime: Runtime, name: str | None) -> Path | None:
+    """Return the named model's folder if it contains a tokenizer, with or without weights."""
+    if name is None:
+        return None
+    model = selection.find(parse(name, models_dir=runtime.paths.models), runtime.paths.models)
+    return model.path if model is not None and has_tokenizer(model.path) else None

@@ -1,0 +1,68 @@
+"""Registers the verbs with typer: each is called with the runtime, the shared flags and its own arguments."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from inspect import Parameter
+from typing import Annotated, Any
+
+import typer
+
+from hermes_cli.application.flags import Flags, option_parameter
+from hermes_cli.options import FIELDS
+
+Verb = Callable[..., None]
+
+CONVERSATION = ("model", "persona", "system", "user", "lore", "on_overflow")
+PLAN = ("context", "precision", "device")
+SAMPLING = tuple(FIELDS)
+
+
+def new_app(help_text: str = "") -> typer.Typer:
+    """Return an app for a verb, or with a help text for a group of verbs."""
+    return typer.Typer(
+        help=help_text, no_args_is_help=bool(help_text), add_completion=False, rich_markup_mode=None
+    )
+
+
+def command(app: typer.Typer, name: str | None = None, takes: Sequence[str] = ()) -> Callable[[Verb], Verb]:
+    """Register a function as a command of `app`.
+
+    `takes` names the shared flags, as they are called in Flags, and the generation options of the command.
+    The function is called with the Runtime, with Flags as `flags` if it takes any, and its own parameters.
+    """
+
+    def register(verb: Verb) -> Verb:
+        _, *own = inspect.signature(verb).parameters.values()
+        context = Parameter("_context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+        @functools.wraps(verb)
+        def call(_context: typer.Context, **given: Any) -> None:
+            if takes:
+                given["flags"] = _flags({name: given.pop(name) for name in takes if name in given})
+            verb(_context.obj, **given)
+
+        parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own if one.name != "flags"]
+        signature = inspect.Signature([context, *parameters, *map(_parameter, takes)])
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        app.command(name)(call)
+        return call
+
+    return register
+
+
+def _parameter(name: str) -> Parameter:
+    """Return the typer parameter of a shared flag or a generation option."""
+    if name in FIELDS:
+        kind = list[str] if FIELDS[name].kind is str else str
+        annotation: Any = Annotated[kind | None, option_parameter(name)]
+        return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    (flag,) = (one for one in fields(Flags) if one.name == name)
+    annotation = Annotated[flag.type, flag.metadata["option"]]
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=flag.default, annotation=annotation)
+
+
+def _flags(given: dict[str, Any]) -> Flags:
+    sampling = {name: given.pop(name) for name in SAMPLING if name in given}
+    return Flags(**given, sampling=sampling)

@@ -1,0 +1,104 @@
+"""Tests of what a session marks as cacheable: a persona's own system prompt, and nothing else."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from hermes_cli.application.chat import ProgramHost
+from hermes_cli.application.flags import Flags
+from hermes_cli.application.model import ModelChoice
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.session import open_conversation
+from hermes_cli.chat import branches
+from hermes_cli.chat.recorder import Recorder
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.messages import Message, Role
+from hermes_cli.models.selection import Selection
+from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry
+from hermes_cli.screen.terminal import Terminal
+from tests.database import OpenStore
+
+Env = Mapping[str, str]
+ASKED = Message(Role.USER, "hi")
+
+
+@pytest.fixture
+def runtime(home: Env) -> Runtime:
+    """A run in a pipe."""
+    return Runtime(Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False), home)  # noqa: FBT003 - see tests/run_hermes.py
+
+
+@pytest.fixture
+def session(runtime: Runtime, open_store: OpenStore) -> Session:
+    """A session with a persona, without flags."""
+    opening, frame = open_conversation(runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions())
+    return Session(ScriptedEngine(["One.", "Two."]), opening, Sourced(), Recorder(open_store()), frame)
+
+
+def cacheable(session: Session) -> list[str]:
+    """Return the roles of the messages of the next prompt whose KV cache may be saved."""
+    return [message.role.value for message in session.assembled(ASKED).messages if message.cacheable]
+
+
+def test_a_personas_own_prompt_is_cacheable(session: Session) -> None:
+    """The system prompt of a persona is cacheable, also in a new conversation, and no other message is."""
+    assert cacheable(session) == ["system"]
+    assert list(session.send("hi", Cancel()))
+    session.clear()
+    assert cacheable(session) == ["system"]
+
+
+@pytest.mark.parametrize("flags", [Flags(system="Be brief."), Flags(no_log=True)])
+def test_a_prompt_of_the_user_or_of_an_unsaved_run_is_not(runtime: Runtime, flags: Flags) -> None:
+    """With --system or --no-log, no system prompt is cacheable."""
+    persona = runtime.persona("edward-elric")
+    opening, frame = open_conversation(runtime, flags, persona, GenerationOptions())
+    assert not cacheable(Session(ScriptedEngine([]), opening, Sourced(), None, frame))
+
+
+def test_a_changed_prompt_is_not(session: Session) -> None:
+    """After `/system` no prompt is cacheable, also in a new conversation."""
+    session.set_system("Be brief.")
+    assert not cacheable(session)
+    session.clear()
+    assert not cacheable(session)
+
+
+def test_a_prompt_with_lore_in_it_is_not(session: Session) -> None:
+    """A system prompt into which a lorebook inserts an entry is not cacheable."""
+    book = Lorebook((LoreEntry("A secret.", (), constant=True),))
+    session.set_frame(replace(session.frame, books=(book,)))
+    (system,) = (m for m in session.assembled(ASKED).messages if "A secret." in m.text)
+    assert not system.cacheable
+
+
+def test_nothing_is_after_nolog(runtime: Runtime, session: Session) -> None:
+    """After `/nolog` neither this conversation nor one with another persona has a cacheable prompt."""
+    host = ProgramHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
+    assert host.stage(runtime.persona("gourmet-cook"))[0].cacheable
+    host.stop_saving()
+    branches.leave_disk(session)
+    assert not cacheable(session)
+    session.restart(*host.stage(runtime.persona("gourmet-cook")))
+    assert not cacheable(session)
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_a_continued_conversation_is_as_private_as_it_was(
+    runtime: Runtime, session: Session, system: str | None
+) -> None:
+    """A continued conversation has a cacheable prompt only if it still is the persona's own."""
+    if system is not None:
+        session.set_system(system)
+    list(session.send("hi", Cancel()))
+    store = branches.store_of(session)
+    opening, frame = open_conversation(runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions())
+    later = Session(ScriptedEngine([]), opening, Sourced(), Recorder(store), frame)
+    store.locks.release()
+    branches.resume(later, store.conversations()[0])
+    assert cacheable(later) == (["system"] if system is None else [])
