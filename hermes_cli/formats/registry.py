@@ -237,6 +237,8 @@ def format_and_file(argument: str) -> tuple[ConversationFormat, str]:
     first, _, rest = argument.partition(" ")
     if known := NAMES.get(first.lower()):
         return known, rest.strip()
-    if argument and "." not in argument and "/" not in argument:  # a misspelled format must not be a file name
+    if (
+        argument and "." not in argument and "/" not in argument
+    ):  # a misspelled format must not be a file name
         return named(first), ""
     return by_ending(argument) or MARKDOWN, argument
