@@ -24,6 +24,8 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 def converse(runtime: Runtime, flags: Flags) -> int:
     """Run the conversation and return its exit code."""
+    from hermes_cli.repl.answer_printer import AnswerPrinter  # noqa: PLC0415
+    from hermes_cli.repl.history import TypedLines  # noqa: PLC0415
     from hermes_cli.repl.line_reader import LineReader  # noqa: PLC0415
     from hermes_cli.repl.loop import Loop  # noqa: PLC0415 - importing prompt_toolkit takes 0.3 s
     from hermes_cli.repl.prompt import PromptReader  # noqa: PLC0415
@@ -33,16 +35,18 @@ def converse(runtime: Runtime, flags: Flags) -> int:
     with terminal.typing(shown=not terminal.interactive):  # early keys go to the prompt, without echo
         persona, session, choice = start(runtime, flags, keep=not flags.no_log, later=terminal.interactive)
         origin = "command line" if flags.persona else runtime.settings.source("persona")
-        state = ReplState(
-            terminal, session, persona, origin, ProgramHost(runtime, flags, choice), flags.statistics
-        )
+        host = ProgramHost(runtime, flags, choice)
+        printer = AnswerPrinter(interactive=terminal.interactive)
+        state = ReplState(terminal, session, persona, origin, host, printer, statistics=flags.statistics)
         if not terminal.interactive:
-            return Loop(state, LineReader(terminal.stdin), person=False).run()
+            return Loop(state, LineReader(terminal.stdin), printer).run()
+        typed = state.history = TypedLines(
+            runtime.paths.history, lambda: not host.leaves_no_trace, terminal.notice
+        )
         terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
         terminal.notice(f"{_why(choice)}\n")
         vi_keys = runtime.settings.keys == "vi"
-        reader = PromptReader(state, runtime.paths.history, vi_keys=vi_keys)
-        return Loop(state, reader, person=True).run()
+        return Loop(state, PromptReader(state, typed, vi_keys=vi_keys), printer).run()
 
 
 def _why(choice: ModelChoice) -> str:

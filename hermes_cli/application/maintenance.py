@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from hermes_cli.application.open_conversation import find, open_store, save_what_can_be_read
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.errors import StoreDamaged, UsageError
 from hermes_cli.screen.columns import columns, counted
 from hermes_cli.store import input_history
@@ -51,7 +51,7 @@ def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConver
     """Delete conversations, and the lines that were typed in them from the input history."""
     for one in conversations:
         if not store.locks.take(one.id):
-            raise branches.open_elsewhere(one)
+            raise saved_conversations.open_elsewhere(one)
     gone = {line for one in conversations for line in input_history.lines_of(one, store.tree(one.id))}
     count = store.remove([one.id for one in conversations])
     input_history.forget(runtime.paths.history, gone)

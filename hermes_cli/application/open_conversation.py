@@ -7,7 +7,7 @@ import typer
 
 from hermes_cli.application.follow_conversation import follow
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.errors import StoreDamaged, StoreError, UsageError
 from hermes_cli.personas.persona import Persona
@@ -100,8 +100,8 @@ def earlier_conversation(runtime: Runtime, recorder: Recorder, flags: "Flags") -
     if not flags.fork and store.locks.take(found.id):
         return store.conversation(found.id) or found  # may have grown before the claim
     if flags.fork or _wants_a_copy(runtime, store, found):
-        return _copy(store, found)
-    raise branches.open_elsewhere(found)
+        return store.conversation(saved_conversations.copy(store, found.id)) or found
+    raise saved_conversations.open_elsewhere(found)
 
 
 def _wants_a_copy(runtime: Runtime, store: Store, found: StoredConversation) -> bool:
@@ -117,16 +117,6 @@ def _wants_a_copy(runtime: Runtime, store: Store, found: StoredConversation) -> 
     return answer.startswith("f")
 
 
-def _copy(store: Store, found: StoredConversation) -> StoredConversation:
-    now = store.conversation(found.id) or found  # read again: the other process may have continued it
-    path = [message.id for message in store.path(now.leaf)]
-    number = store.fork(found.id, path, f"{found.title} (fork)")
-    made = store.conversation(number)
-    if made is None or not store.locks.take(number):
-        raise StoreError("the copy is gone again", "'hermes sessions list' shows what there is")
-    return made
-
-
 def find(store: Store, name: str | None) -> StoredConversation:
     """Return the conversation with that title or id, or without one the last. Raises UsageError."""
     if name is None:
@@ -134,7 +124,7 @@ def find(store: Store, name: str | None) -> StoredConversation:
         if not last:
             raise UsageError("there is no conversation yet", "'hermes chat' begins one")
         return last[0]
-    return branches.named(store, name)
+    return saved_conversations.named(store, name)
 
 
 def persona_of(runtime: Runtime, flags: "Flags", earlier: StoredConversation | None) -> Persona:

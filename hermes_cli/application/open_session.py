@@ -6,7 +6,7 @@ from hermes_cli.application import open_conversation, persona_setup
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.open_model import ModelChoice, choose_model, open_engine, open_later
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.session import Session
 from hermes_cli.personas.persona import Persona
 
@@ -35,7 +35,7 @@ def start(
     engine = open_later(runtime, choice) if later else open_engine(runtime, choice)
     session = Session(engine, opening, sampling, recorder, frame)
     if earlier is not None:
-        branches.resume(session, earlier)
+        saved_conversations.resume(session, earlier)
         if flags.user is not None:  # earlier messages keep the earlier name
             session.set_frame(replace(session.frame, macros=replace(session.frame.macros, user=flags.user)))
         if flags.system is not None:
