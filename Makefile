@@ -1,6 +1,6 @@
-# Two commands: `make chat` opens the chat, `make test` runs the tests. What they need goes into .venv.
+# `make chat` opens the chat, and `make test` runs the tests. Both first install their dependencies into .venv.
 PYTHON ?= python3
-# An interpreter that is named on the command line gets an environment of its own: make test PYTHON=python3.13
+# An interpreter that is set on the command line gets a separate environment: make test PYTHON=python3.13
 ifeq ($(origin PYTHON),file)
 VENV ?= .venv
 else
@@ -8,7 +8,7 @@ VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 STAMP := $(BIN)/.installed
-# A machine with an NVIDIA GPU gets the engine for it; torch for CUDA is several gigabytes.
+# Only a machine with an NVIDIA GPU gets the transformers engine: torch for CUDA takes several gigabytes.
 ENGINE := $(if $(shell command -v nvidia-smi 2>/dev/null),[transformers])
 INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
@@ -32,7 +32,7 @@ check: $(STAMP)-dev
 check-wheels: $(STAMP)
 	$(BIN)/python -m tools.check_wheels
 
-# As root: the commands of the README on minimal installations of Debian releases.
+# Needs root. Runs the commands of the README on minimal installations of Debian releases.
 RELEASE ?= 12 13 testing
 fresh-machine:
 	@$(PYTHON) -m tools.fresh_machine $(RELEASE)
@@ -53,13 +53,13 @@ format: $(STAMP)-dev
 clean:
 	rm -rf .venv .venv-*
 
-# The message must also come from a Python that is too old to run tools/install.py.
+# These checks must also work with a Python that is too old to run tools/install.py.
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "hermes: there is no $(PYTHON): install Python 3.11 or newer, or name another with PYTHON=…" >&2; exit 69; }
 	@$(PYTHON) -c 'import sys; sys.exit("hermes: needs Python 3.11 or newer, and this is %d.%d: install a newer one and name it, such as PYTHON=python3.13" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(INSTALL)
 
-# A stamp for each set of extras: nothing is installed again until the files that list the packages change.
+# There is one stamp file for each set of extras, so packages are installed again only if the lists of packages change.
 $(STAMP): $(BIN)/python pyproject.toml constraints.txt
 	$(INSTALL) '.$(ENGINE)'
 	@touch $@

@@ -9,8 +9,8 @@ BEGIN, END = "hermes_cli/repl/command_table.py", "<!-- end of commands -->"
 
 
 def rows() -> str:
-    """Return the table's rows as the README must have them."""
-    lines = []
+    """Return the table's header and rows as the README must have them."""
+    lines = ["\n| Command | Effect |\n|---|---|\n"]  # a comment after it would end the table on GitHub
     for command in command_table.COMMANDS:
         names = ", ".join(f"`{one}`" for one in (command.usage, *(f"/{alias}" for alias in command.aliases)))
         escaped = names.replace("|", "\\|")  # GitHub ends a cell at a bare |

@@ -17,7 +17,7 @@ ASKED = ("one", "two", "two", "three")
 EARLIER: set[look.Key] = {("user", "complete", "earlier"), ("assistant", "complete", "0: Earlier.")}
 """The messages in a home that already has a conversation."""
 REMARKS = re.compile(
-    r"^(\(going on behind \d+ messages?\)|\(\d of \d\)|1 turn undone; /tree shows where they are\.)\n",
+    r"^(\(continuing after \d+ messages?\)|\(\d of \d\)|1 turn undone; /tree shows where they are\.)\n",
     re.MULTILINE,
 )
 TOLD = re.compile(r"(?:saving stopped|this conversation is not saved): [^\n]*\n(?:  [^\n]*\n)?")

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk
@@ -106,8 +106,8 @@ def talk(file: Path, run: Run) -> None:
     engine = ScriptedEngine([ScriptedTurn(run.answer(n), delay) for n in range(TURNS)], 10**7)
     recorder = Recorder(Store(file), lambda error: _tell("fault", error.message))
     session = Session(engine, Opening.behind(SYSTEM), Sourced(GenerationOptions()), recorder)
-    if run.number % 3 == 0 and (last := branches.store_of(session).conversations(1)):
-        branches.resume(session, last[0])
+    if run.number % 3 == 0 and recorder.store and (last := recorder.store.conversations(1)):
+        saved_conversations.resume(session, last[0])
     for place in range(TURNS):
         asked, stream = _turn(session, run.question(place), chance)
         length = 0
@@ -120,19 +120,15 @@ def talk(file: Path, run: Run) -> None:
 
 def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, Iterator[Chunk]]:
     """Begin an answer, and return its question and its stream."""
-    asked = [
-        place
-        for place, message in enumerate(session.conversation.messages)
-        if message.role is Role.USER and place >= session.root
-    ]
-    answered = bool(asked) and session.conversation.messages[-1].role is Role.ASSISTANT
+    asked = [node.text for node in session.tree.path if node.role is Role.USER]
+    answered = bool(asked) and not session.tree.is_unanswered
     kind = chance.random()
     if answered and kind < 0.15:  # noqa: PLR2004 - one in seven
-        return session.conversation.messages[asked[-1]].text, session.again(Cancel())
+        return asked[-1], session.regenerate(Cancel())
     if asked and kind < 0.3:  # noqa: PLR2004 - one in seven
-        return question, session.edit(chance.choice(asked), question, Cancel())
+        return question, session.edit(chance.randint(1, len(asked)), question, Cancel())
     if asked and kind < 0.4:  # noqa: PLR2004 - one in ten
-        branches.undo(session, chance.randint(1, len(asked)))
+        session.undo(chance.randint(1, len(asked)))
     elif kind > 0.95:  # noqa: PLR2004 - one in twenty
         session.clear()
     return question, session.send(question, Cancel())

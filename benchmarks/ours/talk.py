@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.ours.engines import GREEDY, LookedUp, opened
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, FinishReason
-from hermes_cli.messages import Conversation, Message, Opening, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import Sourced
 
 CANCEL_AFTER = 9
@@ -66,7 +66,7 @@ def _turn(session: Session, action: str, text: str, looked_up: LookedUp | None) 
     messages = session.conversation.messages
     if action == "retry":
         text = messages[-2].text
-    session.conversation = Conversation(messages[: len(messages) - TAKEN_BACK[action]])
+    session.tree.rewind(len(session.tree.path) - TAKEN_BACK[action])
     asked = session.conversation.add(Message(Role.USER, text)).messages
     prompt = session.engine.prompt_tokens(asked)
     cancel = Cancel()

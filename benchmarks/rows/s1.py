@@ -19,8 +19,9 @@ from pathlib import Path
 from benchmarks.measure import Bench, Child, Line, Turns, ended_well, run_child, same, turns_about
 from hermes_cli.config import Paths
 from hermes_cli.messages import Role
-from hermes_cli.store.records import MessageState, StoredConversation, StoredMessage
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
+from hermes_cli.tree import MessageState, Node
 
 CONVERSATIONS, MESSAGES = 2000, 50
 SHOWN, HITS = 30, 50
@@ -121,7 +122,7 @@ def _command(what: str, turns: Turns[Child], sides: tuple[str, str], wrong: str)
     return Line("S1", f"wall time of {what}", "ms", ours, theirs, None, wrong, turns.record(wall_ms))
 
 
-def conversations() -> Iterator[tuple[StoredConversation, list[StoredMessage]]]:
+def conversations() -> Iterator[tuple[StoredConversation, list[Node]]]:
     """Yield the conversations, which are the same each time."""
     chance = random.Random(1)  # noqa: S311 - text, not secrets
     vocabulary = ["".join(chance.choices(SYLLABLES, k=chance.randint(1, 4))) for _ in range(8000)]
@@ -136,9 +137,7 @@ def conversations() -> Iterator[tuple[StoredConversation, list[StoredMessage]]]:
             words += [word for word, every in PLANTED.items() if count % every == 0]
             chance.shuffle(words)
             messages.append(
-                StoredMessage(
-                    place, 0, place - 1 or None, role, " ".join(words), MessageState.COMPLETE, 1e9 + count
-                )
+                Node(place, place - 1 or None, role, " ".join(words), MessageState.COMPLETE, 1e9 + count)
             )
         updated = 1e9 + chance.randrange(10**7)
         yield StoredConversation(0, f"conversation {number}", False, "", (), 1e9, updated, MESSAGES), messages  # noqa: FBT003

@@ -23,6 +23,8 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 def converse(runtime: Runtime, flags: Flags) -> int:
     """Run the conversation and return its exit code."""
+    from hermes_cli.repl.answer_printer import AnswerPrinter
+    from hermes_cli.repl.history import TypedLines
     from hermes_cli.repl.line_reader import LineReader
     from hermes_cli.repl.loop import Loop
     from hermes_cli.repl.prompt import PromptReader
@@ -35,14 +37,17 @@ def converse(runtime: Runtime, flags: Flags) -> int:
         )
         source = "command line" if flags.persona else runtime.settings.source("persona")
         host = ProgramHost(runtime, flags, choice)
-        state = ReplState(terminal, session, persona, source, host, flags.statistics)
+        printer = AnswerPrinter(interactive=terminal.interactive)
+        state = ReplState(terminal, session, persona, source, host, printer, statistics=flags.statistics)
         if not terminal.interactive:
-            return Loop(state, LineReader(terminal.stdin), person=False).run()
+            return Loop(state, LineReader(terminal.stdin), printer).run()
+        typed = state.history = TypedLines(
+            runtime.paths.history, lambda: not host.leaves_no_trace, terminal.notice
+        )
         terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
         terminal.notice(f"{_reason_line(choice)}\n")
         vi_keys = runtime.settings.keys == "vi"
-        reader = PromptReader(state, runtime.paths.history, vi_keys=vi_keys)
-        return Loop(state, reader, person=True).run()
+        return Loop(state, PromptReader(state, typed, vi_keys=vi_keys), printer).run()
 
 
 def _reason_line(choice: ModelChoice) -> str:

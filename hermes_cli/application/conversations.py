@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.errors import StoreDamaged, UsageError
 from hermes_cli.screen.columns import columns, counted
 from hermes_cli.store import input_history
@@ -53,7 +53,7 @@ def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) 
 def find_conversation(store: Store, name: str | None) -> StoredConversation:
     """Return the conversation with that title or id, or without one the last. Raises UsageError."""
     if name is not None:
-        return branches.named(store, name)
+        return saved_conversations.named(store, name)
     last = store.conversations(1)
     if not last:
         raise UsageError("there is no conversation yet", "'hermes chat' starts one")
@@ -95,7 +95,7 @@ def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConver
     """Delete conversations, and the lines that were typed in them from the input history."""
     for one in conversations:
         if not store.locks.take(one.id):
-            raise branches.open_elsewhere(one)
+            raise saved_conversations.open_elsewhere(one)
     typed = {line for one in conversations for line in input_history.lines_of(one, store.tree(one.id))}
     count = store.remove([one.id for one in conversations])
     input_history.forget(runtime.paths.history, typed)

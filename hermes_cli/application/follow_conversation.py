@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.store.records import MessageState, StoredMessage
 from hermes_cli.store.store import Store
+from hermes_cli.tree import MessageState, Node
 
 INTERVAL_S = 0.3
 
@@ -15,23 +15,23 @@ class Follower:
 
     def __init__(self) -> None:
         self._ended: list[int] = []
-        self._open: StoredMessage | None = None
+        self._open: Node | None = None
 
-    def update(self, path: Sequence[StoredMessage]) -> str:
+    def update(self, path: Sequence[Node]) -> str:
         """Return the text that is new since the last call. `path` is the currently visible messages."""
         printed, text = self._back_to(path), ""
         for message in path[printed:]:
             text += self._print(message)
         return text
 
-    def _back_to(self, path: Sequence[StoredMessage]) -> int:
+    def _back_to(self, path: Sequence[Node]) -> int:
         """Drop the printed messages that `path` no longer contains, and return how many of it are printed."""
         ids = [message.id for message in path]
         same = next((n for n, one in enumerate(self._ended) if ids[n : n + 1] != [one]), len(self._ended))
         del self._ended[same:]
         return same
 
-    def _print(self, message: StoredMessage) -> str:
+    def _print(self, message: Node) -> str:
         remark = "" if message.state is MessageState.COMPLETE else f" ({message.state})"
         text, before = "", self._open
         if before is not None and before.id == message.id and message.text.startswith(before.text):
@@ -45,7 +45,7 @@ class Follower:
         return text
 
 
-def whole(path: Sequence[StoredMessage]) -> str:
+def whole(path: Sequence[Node]) -> str:
     """Return the text of a whole conversation."""
     text = Follower().update(path)
     return text if text.endswith("\n\n") or not text else f"{text}\n\n"

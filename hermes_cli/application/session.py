@@ -10,7 +10,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.follow_conversation import follow
 from hermes_cli.application.model import ModelChoice, choose_model, open_engine, open_later
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.recorder import Recorder
@@ -49,7 +49,7 @@ def start_session(
     engine = open_later(runtime, choice) if in_background else open_engine(runtime, choice)
     session = Session(engine, opening, sampling, recorder, frame)
     if earlier is not None:
-        branches.resume(session, earlier)
+        saved_conversations.resume(session, earlier)
         if flags.user is not None:  # earlier messages keep the earlier name
             session.set_frame(replace(session.frame, macros=replace(session.frame.macros, user=flags.user)))
         if flags.system is not None:
@@ -131,8 +131,8 @@ def _earlier_conversation(runtime: Runtime, recorder: Recorder, flags: Flags) ->
     if not flags.fork and store.locks.take(found.id):
         return store.conversation(found.id) or found  # may have grown before the claim
     if flags.fork or _confirm_fork(runtime, store, found):
-        return _fork(store, found)
-    raise branches.open_elsewhere(found)
+        return store.conversation(saved_conversations.copy(store, found.id)) or found
+    raise saved_conversations.open_elsewhere(found)
 
 
 def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> bool:
@@ -146,18 +146,6 @@ def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> 
         follow(runtime, store, found.id)
         raise typer.Exit
     return answer.startswith("f")
-
-
-def _fork(store: Store, found: StoredConversation) -> StoredConversation:
-    now = store.conversation(found.id) or found  # read again: the other process may have continued it
-    path = [message.id for message in store.path(now.leaf)]
-    number = store.fork(found.id, path, f"{found.title} (fork)")
-    copy = store.conversation(number)
-    if copy is None or not store.locks.take(number):
-        raise StoreError(
-            "another process deleted or opened the copy", "'hermes sessions list' lists the conversations"
-        )
-    return copy
 
 
 def _find_persona(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> Persona:

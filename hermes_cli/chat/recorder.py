@@ -1,18 +1,14 @@
-"""Saves the turns of a session while they are generated, so that a crash loses at most a second of an answer.
+"""Saves the tree of a session while it grows, so that a crash loses at most a second of an answer."""
 
-Without a store, nothing is saved.
-"""
-
-import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 
-from hermes_cli.engines.base import Completion
 from hermes_cli.errors import StoreError
-from hermes_cli.messages import Message, Opening, Role, TurnIds
-from hermes_cli.options import GenerationOptions
-from hermes_cli.store.records import GenerationRecord, MessageState, SavedSettings, StoredConversation
+from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.store import Store
+from hermes_cli.tree import MessageState, Node, Tree
 
 INTERVAL_S = 1.0
 """Seconds between two writes of an answer that is still being generated."""
@@ -23,10 +19,10 @@ def _ignore(_error: StoreError) -> None:
 
 
 class Recorder:
-    """Saves one conversation at a time. `path` holds the ids of the visible turns, oldest first.
+    """Saves one conversation at a time in a store. Without a store, nothing is saved.
 
-    If the store fails, `on_failure` is called once and nothing more is saved; the conversation itself
-    continues. `persona` is saved with the conversation, `precision` with each answer, besides the model.
+    If the store fails, `on_failure` is called once, and a store in memory takes its place. `persona` is saved
+    with the conversation, `precision` with each answer, besides the model.
     """
 
     def __init__(
@@ -37,14 +33,16 @@ class Recorder:
         self.persona = ""
         self.precision = ""
         self.conversation: int | None = None
-        self.left_behind: tuple[Store, int] | None = None
+        """The id of the conversation in the store, or None if it is not saved yet."""
+        self.left_on_disk: tuple[Store, int] | None = None
         """The store and id of the part on disk, if the conversation was saved before it moved to memory."""
-        self.path: list[int] = []
-        self.greeting = 0
-        """Index of the visible greeting, until the conversation is saved."""
+        self._tree = Tree()
+        self._title = ""
         self._opening = Opening()
-        self._setting = SavedSettings()
-        self._reply: int | None = None
+        self._settings = SavedSettings()
+        self._rows: dict[int, int] = {}
+        """The ids in the store of the nodes that are saved."""
+        self._partial: int | None = None
         self._written_at = 0.0
 
     def close(self) -> None:
@@ -52,18 +50,45 @@ class Recorder:
         if self.store is not None:
             self.store.close()
 
-    def begin(self, opening: Opening) -> None:
-        """Start a new conversation. It is saved with its first turn; an empty conversation is never saved."""
+    def begin(self, tree: Tree, opening: Opening, title: str = "") -> None:
+        """Record a new conversation. It is saved with its first turn; an empty conversation is never saved.
+
+        Without a title, it gets that of its first turn.
+        """
         if self.store is not None and self.conversation is not None:
             self.store.locks.keep_only(None)
-        self._opening, self.greeting, self._setting = opening, 0, SavedSettings()
-        self.conversation, self.path, self._reply, self.left_behind = None, [], None, None
+        self._tree, self._title = tree, title
+        self._opening, self._settings = opening, SavedSettings()
+        self.conversation, self._rows, self._partial, self.left_on_disk = None, {}, None, None
 
-    def resume(self, conversation: StoredConversation, path: Sequence[int]) -> None:
-        """Continue a conversation that is in the store."""
-        self.conversation, self.path, self._reply = conversation.id, list(path), None
-        if self.store is not None:
-            self.store.locks.keep_only(conversation.id)
+    def resume(self, stored: StoredConversation) -> tuple[Tree, SavedSettings]:
+        """Record a conversation of the store, and return its tree and its settings. Raises StoreError."""
+        if self.store is None:
+            raise StoreError("no conversations are saved in this run")
+        nodes = self.store.tree(stored.id)
+        self._tree = Tree.of(nodes, stored.leaf)
+        self._rows = {node.id: row.id for node, row in zip(self._tree.nodes, nodes, strict=True)}
+        self.conversation, self._partial, self.persona = stored.id, None, stored.persona
+        self.store.locks.keep_only(stored.id)
+        ids = {row: number for number, row in self._rows.items()}
+        self._settings = stored.setting.renumbered(ids)
+        return self._tree, self._settings
+
+    def move_to_memory(self) -> int:
+        """Save this conversation, and all that follow, only in memory.
+
+        The part on disk stays there; return the number of its messages.
+        """
+        store, number, count = self.store, self.conversation, len(self._rows)
+        self.store, self.conversation, self._rows, self._partial = Store(), None, {}, None
+        if store is not None and number is not None:
+            self.left_on_disk = store, number
+            store.locks.release()
+            with suppress(StoreError):  # the disk may be what failed
+                stored = store.conversation(number)
+                self._title = stored.title if stored and stored.is_named else ""
+            self._save(self.store)
+        return count
 
     def change_opening(self, opening: Opening) -> None:
         """Save a new opening for the same turns, for example after a change of the system prompt."""
@@ -72,75 +97,72 @@ class Recorder:
             number = self.conversation
             self._try(lambda store: store.set_opening(number, opening.before))
 
-    def change_setting(self, setting: SavedSettings) -> None:
+    def change_settings(self, settings: SavedSettings) -> None:
         """Save the settings of the conversation: names, seed, note, summaries."""
-        self._setting = setting
+        self._settings = settings
         if self.conversation is not None:
             number = self.conversation
-            self._try(lambda store: store.set_setting(number, setting))
+            saved = settings.renumbered(self._rows)
+            self._try(lambda store: store.set_setting(number, saved))
 
-    def asked(self, text: str) -> None:
-        """Save the user's turn. It is on the disk when this returns, before the answer begins."""
-        self._reply = None
-        self._try(lambda store: self._add(store, Message(Role.USER, text)))
+    def save(self) -> None:
+        """Save the nodes that are not saved yet. They are on the disk when this returns."""
+        self._partial = None
+        self._try(self._save)
 
-    def said(self, text: str) -> None:
-        """Save the answer so far, unless it was saved less than INTERVAL_S ago."""
+    def grow(self, text: str) -> None:
+        """Save the answer so far under the cursor, unless it was saved less than INTERVAL_S ago."""
         now = time.monotonic()
-        if self._reply is None:
-            self._try(lambda store: self._begin_reply(store, text))
+        if self._partial is None:
+            self._try(lambda store: self._begin_partial(store, text))
         elif now - self._written_at >= INTERVAL_S:
-            reply = self._reply
-            self._try(lambda store: store.grow(reply, text))
+            partial = self._partial
+            self._try(lambda store: store.grow(partial, text))
         else:
             return
         self._written_at = now
 
-    def ended(
-        self, text: str, state: MessageState, done: Completion | None, model: str, options: GenerationOptions
-    ) -> None:
-        """Save the finished answer and its statistics. `done` is None if the answer broke off."""
-        made = _made(done, model, self.precision, options)
+    def finish(self, answer: Node) -> None:
+        """Save the finished answer, with its state and its statistics."""
 
         def write(store: Store) -> None:
-            if self._reply is None:
-                self._begin_reply(store, text)
-            if self._reply is not None:
-                store.end(self._reply, text, state, made)
+            if self._partial is None:
+                self._save(store)
+            else:
+                store.end(self._partial, answer.text, answer.state, answer.generation)
+                self._rows[answer.id] = self._partial
 
         self._try(write)
-        self._reply = None
+        self._partial = None
 
-    def amended(self, text: str) -> None:
-        """Save an answer that the user wrote."""
-        self._reply = None
-        self._try(lambda store: self._add(store, Message(Role.ASSISTANT, text)))
-
-    def stand(self, path: Sequence[int]) -> None:
-        """Make another path of the tree the visible one. Nothing is deleted."""
-        self.path, self._reply = list(path), None
+    def move(self) -> None:
+        """Save the position of the cursor."""
+        self._partial = None
         if self.conversation is not None:
-            number, leaf = self.conversation, self.path[-1] if self.path else None
-            self._try(lambda store: store.move(number, leaf))
+            number = self.conversation
+            self._try(lambda store: store.move(number, self._rows.get(self._tree.cursor or 0)))
 
-    def _begin_reply(self, store: Store, text: str) -> None:
+    def _begin_partial(self, store: Store, text: str) -> None:
+        self._save(store)
+        parent = self._rows[self._tree.path[-1].id]
         # A signal may have arrived after the commit and before the id was noted: reuse the partial answer.
-        growing = store.growing(self.path[-1]) if self.path else None
-        if growing is None:
-            self._add(store, Message(Role.ASSISTANT, text), MessageState.PARTIAL)
-        else:
-            self.path.append(growing)
-        self._reply = self.path[-1]
+        self._partial = store.growing(parent)
+        if self._partial is None:
+            answer = Message(Role.ASSISTANT, text)
+            self._partial = store.add(self.conversation or 0, parent, answer, MessageState.PARTIAL)
 
-    def _add(self, store: Store, message: Message, state: MessageState = MessageState.COMPLETE) -> None:
+    def _save(self, store: Store) -> None:
         if self.conversation is None:
-            greetings = [Message(Role.ASSISTANT, text) for text in self._opening.greetings]
-            self.conversation, self.path = store.begin_with(
-                self._opening.before, self.persona, [message], greetings, self.greeting, setting=self._setting
+            self.conversation = store.begin(
+                self._opening.before, self.persona, self._tree, self._settings, title=self._title, claim=True
             )
-        else:
-            parent = self.path[-1] if self.path else None
-            self.path.append(store.add(self.conversation, parent, message, state))
+            rows = (row.id for row in store.tree(self.conversation))
+            self._rows = dict(zip((node.id for node in self._tree.nodes), rows, strict=True))
+        for node in self._tree.nodes[len(self._rows) :]:
+            parent = self._rows.get(node.parent or 0)
+            self._rows[node.id] = store.add(
+                self.conversation, parent, node.message, node.state, node.generation
+            )
 
     def _try(self, write: Callable[[Store], None]) -> None:
         if self.store is None:
@@ -148,26 +170,5 @@ class Recorder:
         try:
             write(self.store)
         except StoreError as error:
-            self.store = None
+            self.move_to_memory()
             self.on_failure(error)
-
-
-def _made(
-    done: Completion | None, model: str, precision: str, options: GenerationOptions
-) -> GenerationRecord:
-    given = dataclasses.asdict(options)
-    if done is None:
-        return GenerationRecord(model, precision, given)
-    usage, timings = done.usage, done.timings
-    ids: TurnIds | None = done.turn_ids
-    return GenerationRecord(
-        model,
-        precision,
-        given,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_tokens,
-        timings.prefill_s,
-        timings.decode_s,
-        ids,
-    )

@@ -1,7 +1,8 @@
 """A chat session: sends the user's turns, streams the answers, and saves both, however an answer ends."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from hermes_cli.chat import saved_settings
 from hermes_cli.chat.prompt import PartKind, Prompt
@@ -14,7 +15,8 @@ from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishRea
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import Sourced
-from hermes_cli.store.records import MessageState
+from hermes_cli.store.records import StoredConversation
+from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
 
 _LORE = {PartKind.ALWAYS, PartKind.LORE}
 
@@ -22,10 +24,10 @@ _LORE = {PartKind.ALWAYS, PartKind.LORE}
 class Session:
     """A conversation with one engine.
 
-    `conversation` always holds whole exchanges: a user's turn is added once its answer has begun. `opening`
-    holds the system prompt, the examples and the greetings, to which `clear` returns. `frame` holds the other
-    parts of the prompt. `summaries` replace the oldest turns; each later one covers more of them. `remarks`
-    are messages for the user about turns that were left out or condensed. `recorder` saves the turns.
+    `tree` holds the messages and the position; the visible conversation follows from it. `opening` holds the
+    system prompt and the examples before the tree. `frame` holds the other parts of the prompt. `summaries`
+    replace the oldest turns; each later one covers more of them. `remarks` are messages for the user about
+    turns that were left out or summarized. `recorder` saves the tree.
     """
 
     def __init__(
@@ -37,104 +39,107 @@ class Session:
         frame: PromptSettings | None = None,
     ) -> None:
         self.engine = engine
-        self.opening = opening
-        self.conversation = opening.conversation()
         self.options = options
         self.recorder = recorder or Recorder()
-        self.frame = frame or PromptSettings()
-        self.summaries: tuple[Summary, ...] = ()
         self.remarks: list[str] = []
         self.last: Completion | None = None
-        self._context: tuple[tuple[object, ...], PromptBuilder] | None = None
-        self._told = set[PartKind]()
-        self.recorder.begin(opening)
-        self.keep_setting()
+        self.tree: Tree
+        self.opening: Opening
+        self.frame = frame or PromptSettings()
+        self.summaries: tuple[Summary, ...]
+        self._conversation: tuple[tuple[Node, ...], Opening, Conversation] | None = None
+        self._builder: tuple[tuple[object, ...], PromptBuilder] | None = None
+        self._reported: set[PartKind]
+        self.restart(opening)
+
+    @property
+    def conversation(self) -> Conversation:
+        """The opening and the visible turns. The same value until one of them changes."""
+        path, opening, cached = self.tree.path, self.opening, self._conversation
+        if cached is None or cached[0] is not path or cached[1] is not opening:
+            turns = (node.message for node in path)
+            cached = self._conversation = path, opening, Conversation((*opening.before, *turns))
+        return cached[2]
+
+    # Generation
 
     def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
         """Send a user's turn and yield the answer, which begins with `prefill`.
 
         The generated text stays in the conversation, whether the answer ends, is cancelled, fails, or the
-        iterator is closed. If no text was generated, the user's turn is removed too, so that it can be sent
-        again. Raises the engine's errors; ContextOverflow leaves the conversation unchanged.
+        iterator is closed. If no text was generated, the user's turn is hidden too, so that it can be sent
+        again. Raises the engine's errors; ContextOverflow leaves the visible conversation unchanged.
         """
-        return self._ask(text, cancel, prefill, self._here())
+        cursor = self.tree.cursor
+        self.tree.append(Message(Role.USER, text), created=time.time())
+        self.recorder.save()
+        return self._answer(cancel, Message(Role.ASSISTANT, prefill), cursor)
 
-    def edit(self, place: int, text: str, cancel: Cancel) -> Iterator[Chunk]:
-        """Replace the user's turn at index `place`, and yield the answer to the new text.
+    def edit(self, count: int, text: str, cancel: Cancel) -> Iterator[Chunk]:
+        """Replace the user's `count`th turn from the end, and yield the answer to the new text.
 
-        The old turn and those after it stay in the tree. Raises as `send` does.
+        The old turn and those after it stay in the tree. Raises UsageError if there is no such turn, and as
+        `send` does.
         """
-        back = self._here()
-        self.cut(place)
-        return self._ask(text, cancel, "", back)
+        cursor = self.tree.cursor
+        self.tree.edit(count, text, time.time())
+        self.recorder.save()
+        return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor)
 
-    def go_on(self, cancel: Cancel) -> Iterator[Chunk]:
+    def continue_answer(self, cancel: Cancel) -> Iterator[Chunk]:
         """Continue the last answer, and yield the new text.
 
         The longer answer replaces the previous one, which stays in the tree. If the model returns no text,
         the previous answer is restored. Raises UsageError if there is no answer, and as `send` does.
         """
-        self.require_answer()
-        back, begun = self._here(), self.conversation.messages[-1]
-        self.cut(len(self.conversation) - 1)
-        return self._answer(self.conversation, cancel, begun, back, goes_on=True)
+        answer = self.require_answer()
+        self._move(lambda tree: tree.move_to(answer.parent))
+        return self._answer(cancel, answer.message, answer.id, continues=True)
 
-    def _ask(self, text: str, cancel: Cancel, prefill: str, back: Callable[[], None]) -> Iterator[Chunk]:
-        asked = self.conversation.add(Message(Role.USER, text))
-        self.recorder.asked(text)
-        return self._answer(asked, cancel, Message(Role.ASSISTANT, prefill), back)
-
-    def amend(self, text: str) -> None:
-        """Replace the model's last answer with a text of the user's. The old answer stays in the tree.
-
-        Raises UsageError if there is no answer.
-        """
-        self.require_answer()
-        self.cut(len(self.conversation) - 1)
-        self.recorder.amended(text)
-        self.conversation = self.conversation.add(Message(Role.ASSISTANT, text))
-
-    def again(self, cancel: Cancel) -> Iterator[Chunk]:
+    def regenerate(self, cancel: Cancel) -> Iterator[Chunk]:
         """Yield a new answer to the user's last turn. A previous answer stays in the tree.
 
         If the model returns no text, the previous answer is restored. Raises UsageError if there is no turn,
         and as `send` does.
         """
-        back = self._here()
-        if not self.is_unanswered:
-            self.require_answer()
-            self.cut(len(self.conversation) - 1)
-        return self._answer(self.conversation, cancel, Message(Role.ASSISTANT, ""), back)
+        cursor = self.tree.cursor
+        if not self.tree.is_unanswered:
+            answer = self.require_answer()
+            self._move(lambda tree: tree.move_to(answer.parent))
+        return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor)
 
-    @property
-    def is_unanswered(self) -> bool:
-        """Whether the last turn is the user's, for example after a crash before the answer began."""
-        return len(self.conversation) > self.root and self.conversation.messages[-1].role is Role.USER
+    def replace_answer(self, text: str) -> None:
+        """Replace the model's last answer with a text of the user's. The old answer stays in the tree.
 
-    def require_answer(self) -> None:
-        """Raise UsageError if the last turn is not an answer to the user."""
-        said = self.conversation.messages
-        if len(said) <= self.opened or said[-1].role is not Role.ASSISTANT:
-            raise UsageError("there is no answer here yet", "ask something first")
+        Raises UsageError if there is no answer.
+        """
+        self.tree.move_to(self.require_answer().parent)
+        self.tree.append(Message(Role.ASSISTANT, text), created=time.time())
+        self.recorder.save()
+
+    def require_answer(self) -> Node:
+        """Return the last answer. Raises UsageError if the last turn is not an answer to the user."""
+        path = self.tree.path
+        if not path or path[-1].role is not Role.ASSISTANT or self.tree.is_at_greeting:
+            raise UsageError("there is no answer here yet", "send a message first")
+        return path[-1]
 
     def _answer(
-        self,
-        asked: Conversation,
-        cancel: Cancel,
-        begun: Message,
-        take_back: Callable[[], None],
-        *,
-        goes_on: bool = False,
+        self, cancel: Cancel, beginning: Message, before: int | None, *, continues: bool = False
     ) -> Iterator[Chunk]:
-        prefill = begun.text
-        messages = asked.add(begun) if prefill else asked
+        """Yield the answer under the cursor, which starts with the text of `beginning`.
+
+        If no text is generated, the cursor returns to the node `before`.
+        """
+        prefill = beginning.text
+        messages = self.conversation.add(beginning) if prefill else self.conversation
         self.last = None
-        new, failed, killed = "", False, False
+        new, failed, interrupted = "", False, False
         try:
             for chunk in self._stream(messages, cancel):
                 new += chunk.text
                 if new:
-                    self.recorder.said(prefill + new)
+                    self.recorder.grow(prefill + new)
                 if chunk.completion is not None:
                     self.last = chunk.completion
                 yield chunk
@@ -142,17 +147,16 @@ class Session:
             failed = True
             raise
         except Interrupted:
-            killed = True  # the user's turn stays and can be answered after a restart
+            interrupted = True  # the user's turn stays and can be answered after a restart
             raise
         finally:
             ended = self.last is not None and self.last.finish_reason is not FinishReason.CANCELLED
-            if new or (ended and not goes_on):
-                turn_ids = self.last.turn_ids if self.last is not None else None
-                self.conversation = asked.add(Message(Role.ASSISTANT, prefill + new, turn_ids))
+            if new or (ended and not continues):
+                answer = Message(Role.ASSISTANT, prefill + new)
                 state = _state(self.last, failed=failed)
-                self.recorder.ended(prefill + new, state, self.last, self.engine.name, self.options.options)
-            elif not killed:
-                take_back()
+                self.recorder.finish(self.tree.append(answer, state, self._generation(), time.time()))
+            elif not interrupted:
+                self._move(lambda tree: tree.move_to(before))
 
     def _stream(self, asked: Conversation, cancel: Cancel) -> Iterator[Chunk]:
         """Yield the answer to the part of the conversation that fits the context window."""
@@ -173,14 +177,14 @@ class Session:
     def _assembled(self, conversation: Conversation) -> Prompt:
         turns = conversation.messages[self.root :]
         summary = self.summary_of(turns)
-        made_of = (self.engine, self.opening, self.frame, self.options.options.max_tokens, summary)
-        if self._context is None or self._context[0] != made_of:
-            self._context = made_of, PromptBuilder(*made_of)
-        return self._context[1].prompt(turns)
+        cache_key = (self.engine, self.opening, self.frame, self.options.options.max_tokens, summary)
+        if self._builder is None or self._builder[0] != cache_key:
+            self._builder = cache_key, PromptBuilder(*cache_key)
+        return self._builder[1].prompt(turns)
 
     def lore_problems(self) -> dict[str, str]:
         """Return the lorebook keys that are disabled so far, each with the reason."""
-        return dict(self._context[1].lore.broken) if self._context else {}
+        return dict(self._builder[1].lore.broken) if self._builder else {}
 
     def summary_of(self, turns: Sequence[Message]) -> Summary | None:
         """Return the latest summary that covers the beginning of these turns, but not all of them."""
@@ -209,23 +213,22 @@ class Session:
             )
             if text is None:
                 return None
-            path = self.recorder.path
-            through = path[prompt.first - 1] if len(path) >= prompt.first else 0
+            through = self.tree.path[prompt.first - 1].id
             self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
             what = (
                 f"were condensed; /summary shows it:\n{text}" if text else "are left out: they are too long"
             )
             self.remarks.append(f"The first {prompt.first} messages {what}")
             prompt = self._assembled(asked)
-        self._tell(prompt)
+        self._report_left_out(prompt)
         if prompt.tokens >= prompt.window:
             raise ContextOverflow(prompt.tokens, prompt.window)
         return prompt
 
-    def _tell(self, prompt: Prompt) -> None:
+    def _report_left_out(self, prompt: Prompt) -> None:
         """Add a remark about the parts that are left out, once for each kind."""
-        new = [part for part in prompt.left_out if part.kind not in self._told]
-        self._told |= {part.kind for part in new}
+        new = [part for part in prompt.left_out if part.kind not in self._reported]
+        self._reported |= {part.kind for part in new}
         lore = sum(part.of - part.kept for part in new if part.kind in _LORE)
         others = [part for part in new if part.kind not in _LORE]
         if others:
@@ -239,44 +242,39 @@ class Session:
     def set_summaries(self, summaries: tuple[Summary, ...]) -> None:
         """Replace the summaries of the oldest turns, and save them."""
         self.summaries = summaries
-        self.keep_setting()
+        self.save_settings()
 
     def set_frame(self, frame: PromptSettings) -> None:
         """Replace the frame, for example with another note or other lorebooks, and save it."""
         self.frame = frame
-        self.keep_setting()
+        self.save_settings()
 
-    def keep_setting(self) -> None:
+    def save_settings(self) -> None:
         """Save the settings of the conversation: names, seed, note, summaries."""
-        self.recorder.change_setting(saved_settings.to_saved(self.frame, self.summaries))
+        self.recorder.change_settings(saved_settings.to_saved(self.frame, self.summaries))
 
-    # The visible path
+    # Moves in the tree. None deletes a message; each raises UsageError if it is impossible.
 
-    def cut(self, length: int) -> None:
-        """Keep only the first `length` messages visible. The others stay in the tree."""
-        self.conversation = Conversation(self.conversation.messages[:length])
-        self.recorder.stand(self.recorder.path[: max(0, length - self.root)])
+    def undo(self, count: int = 1) -> None:
+        """Hide the user's last `count` turns and their answers."""
+        self._move(lambda tree: tree.undo(count))
 
-    def _here(self) -> Callable[[], None]:
-        """Return a function that restores the current conversation and path."""
-        conversation, path = self.conversation, tuple(self.recorder.path)
+    def swipe(self, index: int) -> None:
+        """Show another alternative of the last answer or greeting."""
+        self._move(lambda tree: tree.swipe(index))
 
-        def back() -> None:
-            self.conversation = conversation
-            # The greeting is saved with the first turn, and stays in the path if that turn is removed.
-            self.recorder.stand(path or self.recorder.path[: len(conversation) - self.root])
+    def goto(self, number: int) -> None:
+        """Show the path to a message; for a turn of the user's, the path to its newest answer."""
+        self._move(lambda tree: tree.goto(number))
 
-        return back
+    def _move(self, move: Callable[[Tree], None]) -> None:
+        move(self.tree)
+        self.recorder.move()
 
     @property
     def root(self) -> int:
         """Number of messages before the tree: system prompt and examples, not the greeting."""
         return len(self.opening.before)
-
-    @property
-    def opened(self) -> int:
-        """Number of messages before the user's first turn, including the greeting."""
-        return self.root + bool(self.opening.greetings)
 
     @property
     def cut_short(self) -> str:
@@ -298,28 +296,78 @@ class Session:
 
     def restart(self, opening: Opening, frame: PromptSettings | None = None) -> None:
         """Start a new conversation with another opening, for example that of another persona."""
-        self.opening, self.conversation = opening, opening.conversation()
-        self.frame = frame or self.frame
-        self.summaries, self._told = (), set()
-        self.recorder.begin(opening)
-        self.keep_setting()
+        self._begin(opening, Tree(opening.greetings), frame or self.frame)
 
-    def greet_with(self, place: int) -> None:
-        """Show another greeting, by its index. The conversation must not have begun."""
-        self.conversation = self.opening.conversation(place)
-        self.recorder.greeting = place
+    def fork(self, title: str) -> None:
+        """Continue in a copy of the visible path. Raises UsageError if there is no message yet."""
+        if self.tree.cursor is None or self.tree.is_at_greeting:
+            raise UsageError("there is nothing to copy yet", "send a message first")
+        turns = self.conversation.messages[self.root :]
+        summaries = tuple(
+            replace(one, through=one.covers)  # the ids in the copy are 1, 2, 3 …
+            for one in self.summaries
+            if turns[: one.covers] == one.turns
+        )
+        self._begin(self.opening, self.tree.fork(), self.frame, summaries, title)
+        self.recorder.save()
 
-    def resume(self, opening: Opening, turns: Sequence[Message]) -> None:
-        """Continue after the turns of an earlier conversation. The caller calls the recorder's `resume`."""
-        self.opening = opening
-        self.conversation = Conversation((*opening.before, *turns))
-        self.summaries, self._told = (), set()
+    def _begin(
+        self,
+        opening: Opening,
+        tree: Tree,
+        frame: PromptSettings,
+        summaries: tuple[Summary, ...] = (),
+        title: str = "",
+    ) -> None:
+        self.opening, self.tree, self.frame, self.summaries = opening, tree, frame, summaries
+        self._reported = set()
+        self.recorder.begin(tree, opening, title)
+        self.save_settings()
+
+    def resume(self, stored: StoredConversation, frame: PromptSettings | None = None) -> None:
+        """Continue a conversation of the recorder's store, with the prompt settings of its persona.
+
+        Raises StoreError.
+        """
+        tree, saved = self.recorder.resume(stored)
+        greetings = tuple(node.text for node in tree.children(None) if node.role is Role.ASSISTANT)
+        opening = Opening.behind(stored.opening, greetings)
+        is_same = opening.system == self.opening.system
+        self.tree, self.opening = tree, replace(opening, cacheable=self.opening.cacheable and is_same)
+        self._reported = set()
+        self.frame, self.summaries = saved_settings.from_saved(
+            saved, frame or self.frame, lambda number: [node.message for node in tree.path_to(number)]
+        )
+        self.save_settings()
+
+    def stop_saving(self) -> int:
+        """Keep everything that follows only in memory; return how many messages stay on the disk."""
+        self.opening = replace(self.opening, cacheable=False)
+        return self.recorder.move_to_memory()
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt from the next prompt on; the turns stay."""
         self.opening = replace(self.opening, system=text, cacheable=False)
-        self.conversation = self.conversation.with_system(text)
         self.recorder.change_opening(self.opening)
+
+    def _generation(self) -> GenerationRecord:
+        """Return how the last answer was generated; without token counts if it broke off."""
+        options = asdict(self.options.options)
+        model, precision, done = self.engine.name, self.recorder.precision, self.last
+        if done is None:
+            return GenerationRecord(model, precision, options)
+        usage, timings = done.usage, done.timings
+        return GenerationRecord(
+            model,
+            precision,
+            options,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            timings.prefill_s,
+            timings.decode_s,
+            done.turn_ids,
+        )
 
 
 def _state(done: Completion | None, *, failed: bool) -> MessageState:

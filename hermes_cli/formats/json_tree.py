@@ -13,13 +13,8 @@ from hermes_cli.formats.dates import LAST
 from hermes_cli.formats.json_text import Json, dump, parse
 from hermes_cli.formats.transcript import ELSEWHERE, Transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import (
-    GenerationRecord,
-    MessageState,
-    SavedSettings,
-    StoredConversation,
-    StoredMessage,
-)
+from hermes_cli.store.records import SavedSettings, StoredConversation
+from hermes_cli.tree import GenerationRecord, MessageState, Node
 
 FROM_A_FILE: Final = "from a file: "
 """Prefix for the vocabulary name of token ids that were read from a file. No engine has such a vocabulary, so
@@ -69,8 +64,8 @@ def _set(setting: SavedSettings, place: dict[int, int]) -> dict[str, Any]:
     }
 
 
-def _message(stored: StoredMessage, place: dict[int, int]) -> dict[str, Any]:
-    made = stored.made
+def _message(stored: Node, place: dict[int, int]) -> dict[str, Any]:
+    made = stored.generation
     ids = made.turn_ids
     return {
         "id": place[stored.id],
@@ -107,7 +102,7 @@ def read(text: str) -> list[Transcript]:
 
 
 def _conversation(node: Json) -> Transcript:
-    messages, seen = list[StoredMessage](), set[int]()
+    messages, seen = list[Node](), set[int]()
     for one in node["messages"].items():
         stored = _stored(one, seen)
         messages.append(stored)
@@ -160,7 +155,7 @@ def _known(node: Json, seen: set[int]) -> int | None:
     return node.integer()
 
 
-def _stored(node: Json, seen: set[int]) -> StoredMessage:
+def _stored(node: Json, seen: set[int]) -> Node:
     number = node["id"].integer(1)
     if number in seen:
         raise node["id"].fail(f"is {number}, as that of a message before it")
@@ -178,9 +173,8 @@ def _stored(node: Json, seen: set[int]) -> StoredMessage:
     parent, role = _known(node["parent"], seen), node["role"].one_of(Role)
     if parent is None and role is Role.SYSTEM:
         raise node["role"].fail("is the system's at the root of a tree; it belongs into the opening")
-    return StoredMessage(
+    return Node(
         number,
-        ELSEWHERE,
         parent,
         role,
         node["text"].string(),

@@ -15,7 +15,7 @@ from hermes_cli.formats.dates import LAST, minute
 from hermes_cli.formats.json_text import Json, dump, parse
 from hermes_cli.formats.transcript import Transcript, message, split, transcript
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import MessageState, StoredMessage
+from hermes_cli.tree import MessageState, Node
 
 BEGIN: Final = "<!-- hermes"
 END: Final = " -->"
@@ -47,13 +47,13 @@ def _comment(mark: str, value: object) -> str:
     return f"<!-- {mark} {escaped}{END}"
 
 
-def _turn(mark: str, stored: StoredMessage, persona: str) -> str:
+def _turn(mark: str, stored: Node, persona: str) -> str:
     names = {Role.USER: "You", Role.ASSISTANT: persona or "Assistant", Role.SYSTEM: "System"}
     state = "" if stored.state is MessageState.COMPLETE else str(stored.state)
-    heading = [names[stored.role], minute(stored.created), stored.made.model, state]
+    heading = [names[stored.role], minute(stored.created), stored.generation.model, state]
     about: dict[str, object] = {"role": stored.role}
     about |= {"created": stored.created} if stored.created else {}
-    about |= {"model": stored.made.model} if stored.made.model else {}
+    about |= {"model": stored.generation.model} if stored.generation.model else {}
     about |= {"state": stored.state} if state else {}
     fence = _open_fence(stored.text)
     about |= {"closed": fence} if fence else {}
@@ -106,13 +106,15 @@ def read(text: str) -> list[Transcript]:
     stored = [_stored(n, about, body, is_last=n == len(bodies)) for n, (about, body) in enumerate(bodies, 1)]
     system, _ = split([one.message for one in stored])
     path = [
-        message(n, n - 1 or None, one.message, created=one.created, state=one.state, model=one.made.model)
+        message(
+            n, n - 1 or None, one.message, created=one.created, state=one.state, model=one.generation.model
+        )
         for n, one in enumerate(stored[len(system) :], 1)
     ]
     return [_transcript(head[0], system, path)]
 
 
-def _transcript(about: Json, system: Sequence[Message], path: Sequence[StoredMessage]) -> Transcript:
+def _transcript(about: Json, system: Sequence[Message], path: Sequence[Node]) -> Transcript:
     return transcript(
         path,
         len(path) or None,
@@ -136,7 +138,7 @@ def _bodies(text: str, mark: str) -> list[tuple[Json, str]]:
     return found
 
 
-def _stored(number: int, about: Json, body: str, *, is_last: bool) -> StoredMessage:
+def _stored(number: int, about: Json, body: str, *, is_last: bool) -> Node:
     heading = _HEADING.match(body)
     said = body[heading.end() if heading else 0 :].removesuffix("\n")
     said = said if is_last else said.removesuffix("\n")

@@ -16,7 +16,7 @@ from hermes_cli.formats.dates import iso, seconds_of
 from hermes_cli.formats.json_text import Json, dump, parse_lines
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import StoredMessage
+from hermes_cli.tree import Node
 
 HEADER: Final = frozenset({"user_name", "character_name", "chat_metadata"})
 USER, CHARACTER, NARRATOR = "User", "Assistant", "narrator"
@@ -39,7 +39,7 @@ def write(one: Transcript) -> str:
         "create_date": iso(facts.created),
         "chat_metadata": ({"system_prompt": prompt} if prompt else {}) | {_OWN: own},
     }
-    swipes: dict[int | None, list[StoredMessage]] = {}
+    swipes: dict[int | None, list[Node]] = {}
     for stored in one.messages:
         if stored.role is Role.ASSISTANT:
             swipes.setdefault(stored.parent, []).append(stored)
@@ -48,7 +48,7 @@ def write(one: Transcript) -> str:
     return "\n".join(map(dump, lines)) + "\n"
 
 
-def _line(stored: StoredMessage, character: str, swipes: list[StoredMessage]) -> dict[str, Any]:
+def _line(stored: Node, character: str, swipes: list[Node]) -> dict[str, Any]:
     line = {
         "name": USER if stored.role is Role.USER else character,
         "is_user": stored.role is Role.USER,
@@ -66,10 +66,10 @@ def _line(stored: StoredMessage, character: str, swipes: list[StoredMessage]) ->
     }
 
 
-def _extra(stored: StoredMessage) -> dict[str, str]:
+def _extra(stored: Node) -> dict[str, str]:
     if stored.role is Role.SYSTEM:
         return {"type": NARRATOR}
-    return {_MODEL: stored.made.model} if stored.made.model else {}
+    return {_MODEL: stored.generation.model} if stored.generation.model else {}
 
 
 def read(text: str) -> list[Transcript]:
@@ -77,7 +77,7 @@ def read(text: str) -> list[Transcript]:
     header, *lines = parse_lines(text)
     if HEADER.isdisjoint(header.value):
         raise header.fail(f"is no header: it has none of {', '.join(sorted(HEADER))}")
-    messages, leaf, hidden = list[StoredMessage](), None, 0
+    messages, leaf, hidden = list[Node](), None, 0
     narrated = list[Message]()
     for line in lines:
         if line.get("is_system", default=False).flag():
@@ -118,7 +118,7 @@ def _opening(header: Json) -> tuple[list[Message], Json]:
     return opening, own
 
 
-def _messages(line: Json, number: int, parent: int | None) -> tuple[list[StoredMessage], int]:
+def _messages(line: Json, number: int, parent: int | None) -> tuple[list[Node], int]:
     """Return the messages of a line, with ids from `number` on, and the index of the visible one."""
     shown, role = line["mes"].string(), _role(line)
     date = seconds_of(line.get("send_date", 0).value)
@@ -127,7 +127,7 @@ def _messages(line: Json, number: int, parent: int | None) -> tuple[list[StoredM
         return [message(number, parent, Message(role, shown), created=date, model=_model(line))], 0
     place = line.get("swipe_id", 0).integer(0, len(swipes) - 1)
     facts = line.get("swipe_info", []).items()
-    found = list[StoredMessage]()
+    found = list[Node]()
     for n, swipe in enumerate(swipes):
         about = facts[n] if n < len(facts) else line
         # An edit in SillyTavern changes only `mes`, so that is the visible text.

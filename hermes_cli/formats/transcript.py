@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import GenerationRecord, MessageState, StoredConversation, StoredMessage
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import title_of
+from hermes_cli.tree import GenerationRecord, MessageState, Node
 
 ELSEWHERE: Final = 0
 """The id of a conversation that is not in a store."""
@@ -21,14 +22,14 @@ class Transcript:
     """
 
     conversation: StoredConversation
-    messages: tuple[StoredMessage, ...]
+    messages: tuple[Node, ...]
     remarks: tuple[str, ...] = ()
 
     @property
-    def path(self) -> tuple[StoredMessage, ...]:
+    def path(self) -> tuple[Node, ...]:
         """The visible messages, from the root to the leaf of the conversation."""
         by_id = {message.id: message for message in self.messages}
-        path, number = list[StoredMessage](), self.conversation.leaf
+        path, number = list[Node](), self.conversation.leaf
         while number is not None:
             path.append(by_id[number])
             number = by_id[number].parent
@@ -55,15 +56,13 @@ def message(
     created: float = 0.0,
     state: MessageState = MessageState.COMPLETE,
     model: str = "",
-) -> StoredMessage:
+) -> Node:
     """Return a message of a tree that is not in a store."""
-    return StoredMessage(
-        number, ELSEWHERE, parent, turn.role, turn.text, state, created, GenerationRecord(model=model)
-    )
+    return Node(number, parent, turn.role, turn.text, state, created, GenerationRecord(model=model))
 
 
 def transcript(
-    messages: Sequence[StoredMessage],
+    messages: Sequence[Node],
     leaf: int | None,
     *,
     opening: Sequence[Message] = (),

@@ -1,15 +1,57 @@
 """The input history, in a file that several windows share and only its owner can read."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+from hermes_cli.repl.folded_paste import Pastes
 from hermes_cli.store import input_history
 
 MAX_KEPT = 100_000
 """Longer lines, in characters, are not saved."""
+
+
+class TypedLines:
+    """The lines that were typed: the history of the prompt, and the pastes that are folded in its line.
+
+    `may_save` returns whether lines may be written to the file; `report` prints a problem.
+    """
+
+    def __init__(self, path: Path, may_save: Callable[[], bool], report: Callable[[str], None]) -> None:
+        self.pastes = Pastes()
+        self._path = path
+        self._may_save = may_save
+        self._report = report
+        self._of_this_run: set[str] = set()
+        self.history = self._open()
+
+    def _open(self) -> History:
+        """Open the file, or begin a history in memory if the file must not or cannot be used."""
+        if self._may_save():
+            try:
+                return PrivateHistory(self._path, self._may_save, self.pastes.unfold)
+            except OSError as error:
+                self._report(f"typed lines are not saved: {self._path}: {error.strerror}")
+        return MemoryHistory(self.pastes.unfold)
+
+    def add(self, line: str) -> None:
+        """Remember that a line was typed in this run."""
+        self._of_this_run.add(line)
+
+    def refresh(self) -> None:
+        """Read the file again if another window wrote to it."""
+        if isinstance(self.history, PrivateHistory) and self.history.is_stale:
+            self.history = self._open()
+
+    def forget(self, lines: Collection[str]) -> None:
+        """Remove the lines, and every line typed in this run, from the input history."""
+        try:
+            input_history.forget(self._path, {*lines, *self._of_this_run})
+        except OSError as error:
+            self._report(f"the typed lines are still in {self._path}: {error.strerror}")
+        self.history = self._open()
 
 
 class _Unfolding(History):

@@ -4,9 +4,8 @@ import asyncio
 import errno
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -14,7 +13,6 @@ from prompt_toolkit.application import create_app_session, get_app, run_in_termi
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
-from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.output import DummyOutput, Output
@@ -23,13 +21,12 @@ from prompt_toolkit.styles import Style
 from hermes_cli.errors import Interrupted
 from hermes_cli.repl import editor, key_bindings, paste_input
 from hermes_cli.repl.completion import CommandCompleter
-from hermes_cli.repl.folded_paste import MAX_CHARACTERS, Pastes
-from hermes_cli.repl.history import MemoryHistory, PrivateHistory
+from hermes_cli.repl.folded_paste import MAX_CHARACTERS
+from hermes_cli.repl.history import TypedLines
 from hermes_cli.repl.line_reader import Line, block_content
 from hermes_cli.repl.state import ReplState
 from hermes_cli.repl.toolbar import Facts, Part, toolbar
 from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
-from hermes_cli.store import input_history
 
 PROMPT = "> "
 CONTINUATION = ". "
@@ -62,21 +59,19 @@ class PromptReader:
     def __init__(
         self,
         state: ReplState,
-        history_file: Path,
+        typed: TypedLines,
         *,
         vi_keys: bool = False,
         source: Input | None = None,
         sink: Output | None = None,
     ) -> None:
         self._state = state
-        self._history_file = history_file
-        self._pastes = Pastes()
-        self._typed: set[str] = set()
+        self._typed = typed
+        self._pastes = typed.pastes
         self._tick = 0
-        state.forget_typed = self._forget
         self._session = self._make_session(
             message=[("class:prompt", PROMPT)],
-            history=self._history(),
+            history=typed.history,
             completer=CommandCompleter(state),
             complete_while_typing=Condition(self._typing_a_command),
             auto_suggest=AutoSuggestFromHistory(),
@@ -103,30 +98,6 @@ class PromptReader:
     def _typing_a_command(self) -> bool:
         return self._session.default_buffer.text.startswith("/")
 
-    def _history(self) -> History:
-        """Return the input history, which is of this run only if the file must not or cannot be used."""
-        if self._state.host.leaves_no_trace:
-            return MemoryHistory(self._pastes.unfold)
-        try:
-            return PrivateHistory(
-                self._history_file, lambda: not self._state.host.leaves_no_trace, self._pastes.unfold
-            )
-        except OSError as error:
-            self._state.notice(f"what you type is not kept: {self._history_file}: {error.strerror}")
-            return MemoryHistory(self._pastes.unfold)
-
-    def _forget(self, lines: Collection[str]) -> None:
-        """Remove the lines, and every line typed in this run, from the input history."""
-        try:
-            input_history.forget(self._history_file, {*lines, *self._typed})
-        except OSError as error:
-            self._state.notice(f"what you typed is still in {self._history_file}: {error.strerror}")
-        self._use(self._history())
-
-    def _use(self, history: History) -> None:
-        self._session.history = self._session.default_buffer.history = history
-        self._session.default_buffer.reset()
-
     def _refuse_paste(self, length: int) -> None:
         remark = f"A paste of {length:,} characters is too long for a line; /file PATH sends a file."
         run_in_terminal(lambda: self._state.notice(remark))
@@ -147,9 +118,10 @@ class PromptReader:
 
     def _line(self) -> Line:
         state = self._state
-        history = self._session.history
-        if isinstance(history, PrivateHistory) and history.is_stale:
-            self._use(self._history())
+        self._typed.refresh()
+        if self._session.history is not self._typed.history:
+            self._session.history = self._session.default_buffer.history = self._typed.history
+            self._session.default_buffer.reset()
         self._pastes.clear()
         state.context_used()  # counts the tokens now, so that it does not delay typing
         suggestion, state.suggestion = self._pastes.fold(state.suggestion), ""
@@ -176,11 +148,11 @@ class PromptReader:
         state = self._state
         if state.instead is not None:
             state.instead = None
-            state.notice("(nothing is changed)")
+            state.notice("(nothing was changed)")
         elif not self._session.default_buffer.text:
             if state.attached:
                 state.attached.clear()
-                state.notice("(no file goes with the next message)")
+                state.notice("(the attached files were removed)")
             else:
                 state.notice("Ctrl-D or /exit leaves.")
 

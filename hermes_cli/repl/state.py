@@ -2,21 +2,43 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk
-from hermes_cli.errors import HermesError, translated
+from hermes_cli.errors import HermesError, UsageError, translated
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.host import Host
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
+from hermes_cli.store.store import Store
 
 FEW_TOKENS = 8
 
 Answering = Callable[[Cancel], Iterator[Chunk]]
 """Starts an answer that can be cancelled, and yields its chunks."""
+
+
+class Printer(Protocol):
+    """Prints turns; see `answer_printer.AnswerPrinter`."""
+
+    def greet(self, state: "ReplState") -> None:
+        """Print the persona's greeting, if it has one."""
+
+    def answer(self, state: "ReplState", begin: Answering, lead: str = "") -> None:
+        """Print an answer while it is generated, after the text `lead`."""
+
+    def recall(self, state: "ReplState", count: int) -> None:
+        """Print the last visible turns, if a user is at the terminal."""
+
+
+class InputHistory(Protocol):
+    """The lines that were typed; see `history.TypedLines`."""
+
+    def forget(self, lines: Collection[str]) -> None:
+        """Remove these lines, and every line of this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +58,7 @@ class ReplState:
     files are sent with the next message. The next prompt is filled with `suggestion`, which with `in_editor`
     also opens in the user's editor. `instead`, if set, is called with the next line, which is then not sent.
 
-    The loop sets `greet`, which prints the greeting, `answer`, which streams an answer after a text, and
-    `recall`, which shows the last turns. The prompt sets `forget_typed`, which removes lines from the input
-    history.
+    `printer` prints turns. `history` is the input history, or None in a pipe.
     """
 
     terminal: Terminal
@@ -46,6 +66,8 @@ class ReplState:
     persona: Persona
     persona_from: str
     host: Host
+    printer: Printer
+    history: InputHistory | None = None
     statistics: bool = False
     running: bool = True
     plain: bool = False
@@ -55,11 +77,34 @@ class ReplState:
     in_editor: bool = False
     instead: Callable[[str], None] | None = None
     exit_code: int = 0
-    greet: Callable[[], None] = field(default=lambda: None)
-    answer: Callable[[Answering, str], None] = field(default=lambda _make, _lead: None)
-    recall: Callable[[int], None] = field(default=lambda _count: None)
-    forget_typed: Callable[[Collection[str]], None] = field(default=lambda _texts: None)
     _counted: tuple[tuple[object, ...], int | None] | None = None
+
+    def greet(self) -> None:
+        """Print the persona's greeting, if it has one."""
+        self.printer.greet(self)
+
+    def answer(self, begin: Answering, lead: str = "") -> None:
+        """Print an answer while it is generated, after the text `lead`."""
+        self.printer.answer(self, begin, lead)
+
+    def recall(self, count: int) -> None:
+        """Print the last visible turns, if a user is at the terminal."""
+        self.printer.recall(self, count)
+
+    @property
+    def store(self) -> Store:
+        """The store of the conversations. Raises UsageError if this run has none."""
+        store = self.session.recorder.store
+        if store is None:
+            raise UsageError("conversations are not saved in this run")
+        return store
+
+    def saved_conversation(self) -> tuple[Store, int]:
+        """Return the store and the id of this conversation. Raises UsageError if it has no messages yet."""
+        number = self.session.recorder.conversation
+        if number is None:
+            raise UsageError("there are no messages yet", "send a message first")
+        return self.store, number
 
     @property
     def loading(self) -> BackgroundEngine | None:

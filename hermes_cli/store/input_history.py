@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hermes_cli.messages import Role
-from hermes_cli.store.records import StoredConversation, StoredMessage
+from hermes_cli.store.records import StoredConversation
+from hermes_cli.tree import Node
 
 
 def make(path: Path) -> None:
@@ -37,7 +38,7 @@ def forget(path: Path, texts: Collection[str]) -> None:
         os.fsync(descriptor)
 
 
-def lines_of(conversation: StoredConversation, messages: Iterable[StoredMessage]) -> set[str]:
+def lines_of(conversation: StoredConversation, messages: Iterable[Node]) -> set[str]:
     """Return the input lines that may have produced the contents of a conversation.
 
     These are the text of every message (an answer may have been edited by the user), the same with a second

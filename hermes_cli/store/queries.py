@@ -10,8 +10,9 @@ from typing import Any
 
 from hermes_cli.messages import Role
 from hermes_cli.store.database import explained
-from hermes_cli.store.records import MessageState, SearchHit, StoredConversation, StoredMessage
+from hermes_cli.store.records import SearchHit, StoredConversation
 from hermes_cli.store.rows import CONVERSATION, MESSAGE, conversation_of, message_of
+from hermes_cli.tree import MessageState, Node
 
 
 class Queries:
@@ -20,17 +21,12 @@ class Queries:
     file: Path | None
     _connection: sqlite3.Connection
 
-    def message(self, number: int) -> StoredMessage | None:
-        """Return a message by its id."""
-        rows = self._rows(f"SELECT {MESSAGE} FROM messages WHERE id = ?", number)  # noqa: S608 - only constants
-        return next((message_of(row) for row in rows), None)
-
-    def tree(self, conversation: int) -> list[StoredMessage]:
+    def tree(self, conversation: int) -> list[Node]:
         """Return all messages of a conversation, parents before their children, older siblings first."""
         query = f"SELECT {MESSAGE} FROM messages WHERE conversation = ? ORDER BY id"  # noqa: S608
         return [message_of(row) for row in self._rows(query, conversation)]
 
-    def path(self, leaf: int | None) -> list[StoredMessage]:
+    def path(self, leaf: int | None) -> list[Node]:
         """Return the messages from the root to `leaf`."""
         if leaf is None:
             return []
@@ -40,11 +36,6 @@ class Queries:
         )
         query = f"SELECT {MESSAGE} FROM messages JOIN path USING (id) ORDER BY depth DESC"  # noqa: S608
         return [message_of(row) for row in self._rows(path + query, leaf)]
-
-    def children(self, conversation: int, parent: int | None) -> list[int]:
-        """Return the ids of the children of a message, oldest first; the roots if `parent` is None."""
-        query = "SELECT id FROM messages WHERE conversation = ? AND parent IS ? ORDER BY id"
-        return [number for (number,) in self._rows(query, conversation, parent)]
 
     def conversation(self, number: int) -> StoredConversation | None:
         """Return a conversation by its id."""

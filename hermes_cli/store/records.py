@@ -1,54 +1,9 @@
-"""The records of the store: conversations and messages, as frozen values."""
+"""The records of the store besides the nodes of a tree, as frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from hermes_cli.messages import Message, Role, TurnIds
-
-
-class MessageState(StrEnum):
-    """How a message ended, or that it is unfinished."""
-
-    COMPLETE = "complete"
-    STOPPED = "stopped"  # cancelled, or the program was killed during the generation
-    FAILED = "failed"  # the engine raised an error
-    PARTIAL = "partial"  # still being generated
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRecord:
-    """How an answer was generated: model, options, token counts, and times in seconds."""
-
-    model: str = ""
-    precision: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    prefill_s: float = 0.0
-    decode_s: float = 0.0
-    turn_ids: TurnIds | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message in the tree. `parent` is None for a root; `created` is in seconds since 1970."""
-
-    id: int
-    conversation: int
-    parent: int | None
-    role: Role
-    text: str
-    state: MessageState
-    created: float
-    made: GenerationRecord = field(default_factory=GenerationRecord)
-
-    @property
-    def message(self) -> Message:
-        """The message as the engines use it."""
-        return Message(self.role, self.text, self.made.turn_ids)
+from hermes_cli.messages import Message, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +19,11 @@ class SavedSettings:
     note: str = ""
     note_depth: int = 0
     summaries: tuple[tuple[int, str], ...] = ()
+
+    def renumbered(self, ids: Mapping[int, int]) -> "SavedSettings":
+        """Return the settings with other message ids; summaries up to unknown messages are left out."""
+        known = tuple((ids[number], text) for number, text in self.summaries if number in ids)
+        return replace(self, summaries=known)
 
 
 @dataclass(frozen=True, slots=True)

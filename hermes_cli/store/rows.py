@@ -11,13 +11,8 @@ from typing import Any, TypeVar
 
 from hermes_cli.errors import StoreDamaged
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import (
-    GenerationRecord,
-    MessageState,
-    SavedSettings,
-    StoredConversation,
-    StoredMessage,
-)
+from hermes_cli.store.records import SavedSettings, StoredConversation
+from hermes_cli.tree import GenerationRecord, MessageState, Node
 
 T = TypeVar("T")
 MESSAGE = (
@@ -31,7 +26,7 @@ CONVERSATION = (
     "ORDER BY m.id DESC LIMIT 1), ''), c.setting"
 )
 ADD_MESSAGE = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - only constants
-"""The SQL to insert a message. Values: conversation, parent, role, text, state, created, and a `made_row`."""
+"""The SQL to insert a message. Values: conversation, parent, role, text, state, created, generation."""
 
 
 def opening_text(opening: Sequence[Message]) -> str:
@@ -40,7 +35,7 @@ def opening_text(opening: Sequence[Message]) -> str:
 
 
 def generation_row(made: GenerationRecord) -> tuple[Any, ...]:
-    """Return the column values of a Made; token ids are little-endian 32-bit integers."""
+    """Return the column values of a GenerationRecord; token ids are little-endian 32-bit integers."""
     ids = array.array("I", made.turn_ids.ids if made.turn_ids else ())
     if sys.byteorder == "big":
         ids.byteswap()
@@ -75,9 +70,9 @@ def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]]
 
 
 @_checked
-def message_of(row: tuple[Any, ...]) -> StoredMessage:
+def message_of(row: tuple[Any, ...]) -> Node:
     """Return the message of a row with the columns MESSAGE. Raises StoreDamaged."""
-    number, conversation, parent, role, text, state, created, *rest = row
+    number, _conversation, parent, role, text, state, created, *rest = row
     model, precision, options, prompt, completion, cached, prefill_s, decode_s, vocabulary, blob = rest
     ids = array.array("I", blob)
     if sys.byteorder == "big":
@@ -87,7 +82,7 @@ def message_of(row: tuple[Any, ...]) -> StoredMessage:
     made = GenerationRecord(
         model, precision, given, prompt, completion, cached, prefill_s, decode_s, turn_ids
     )
-    return StoredMessage(number, conversation, parent, Role(role), text, MessageState(state), created, made)
+    return Node(number, parent, Role(role), text, MessageState(state), created, made)
 
 
 @_checked

@@ -6,7 +6,6 @@ Every method that writes is one transaction, and is on the disk when it returns.
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from hermes_cli.errors import StoreDamaged, StoreError
@@ -14,22 +13,15 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.store.database import connect, explained, transaction
 from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks, presence, release
 from hermes_cli.store.queries import Queries
-from hermes_cli.store.records import (
-    GenerationRecord,
-    MessageState,
-    SavedSettings,
-    StoredConversation,
-    StoredMessage,
-)
+from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.rows import (
     ADD_MESSAGE,
-    CONVERSATION,
     MESSAGE,
-    conversation_of,
     generation_row,
     opening_text,
     settings_text,
 )
+from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
 
 TITLE_LENGTH = 60
 
@@ -63,51 +55,32 @@ class Store(Queries):
 
     # Writing
 
-    def begin(self, opening: Sequence[Message], persona: str) -> int:
-        """Create an empty conversation and return its id."""
-        with transaction(self._connection, self.file) as database:
-            return self._begin(database, opening, persona)
-
-    def begin_with(
+    def begin(
         self,
         opening: Sequence[Message],
         persona: str,
-        turns: Sequence[Message],
-        greetings: Sequence[Message] = (),
-        shown: int = 0,
+        tree: Tree | None = None,
+        settings: SavedSettings | None = None,
         *,
-        setting: SavedSettings | None = None,
-    ) -> tuple[int, list[int]]:
-        """Create and claim a conversation with its first turns. Return its id and the ids of its path.
+        title: str = "",
+        claim: bool = False,
+    ) -> int:
+        """Create a conversation with the messages of a tree, and return its id.
 
-        The `greetings` are the roots of the tree. The turns follow the greeting with the index `shown`, whose
-        id is then the first of the path.
+        `claim` locks it for this process before other processes see it. Without a title, it gets that of its
+        first user message.
         """
+        tree = tree or Tree()
+        asked = next((title_of(node.text) for node in tree.nodes if node.role is Role.USER), "")
+        new = StoredConversation(
+            0, title or asked, bool(title), persona, tuple(opening), 0, 0, tree.cursor,
+            setting=settings or SavedSettings(),
+        )  # fmt: skip
         with transaction(self._connection, self.file) as database:
-            number = self._begin(database, opening, persona)
-            self.locks.take(number)
-            roots = [
-                self._add(
-                    database, (number, None, one.role, one.text, MessageState.COMPLETE), GenerationRecord()
-                )
-                for one in greetings
-            ]
-            path = roots[shown : shown + 1]
-            for turn in turns:
-                row = (number, path[-1] if path else None, turn.role, turn.text, MessageState.COMPLETE)
-                path.append(self._add(database, row, GenerationRecord()))
-            query = "UPDATE conversations SET setting = ? WHERE id = ?"
-            database.execute(query, (settings_text(setting or SavedSettings()), number))
-            return number, path
-
-    @staticmethod
-    def _begin(database: sqlite3.Connection, opening: Sequence[Message], persona: str) -> int:
-        now = time.time()
-        cursor = database.execute(
-            "INSERT INTO conversations (opening, persona, created, updated) VALUES (?, ?, ?, ?)",
-            (opening_text(opening), persona, now, now),
-        )
-        return int(cursor.lastrowid or 0)
+            number = self._insert(database, new, tree.nodes)
+            if claim:
+                self.locks.take(number)
+            return number
 
     def add(
         self,
@@ -212,43 +185,18 @@ class Store(Queries):
             )
         return cursor.rowcount
 
-    def fork(self, conversation: int, path: Sequence[int], title: str) -> int:
-        """Copy a path of a conversation to a new conversation and return its id."""
-        now = time.time()
-        copied = MESSAGE.partition("conversation, parent, ")[2]
-        with transaction(self._connection, self.file) as database:
-            cursor = database.execute(
-                "INSERT INTO conversations (title, is_named, persona, opening, setting, created, updated) "
-                "SELECT ?, 1, persona, opening, setting, ?, ? FROM conversations WHERE id = ?",
-                (title, now, now, conversation),
-            )
-            number, parent = int(cursor.lastrowid or 0), None
-            ids = dict[int, int]()
-            for message in path:
-                self._require(database, conversation, message)
-                query = f"INSERT INTO messages (conversation, parent, {copied}) SELECT ?, ?, {copied} FROM messages WHERE id = ?"  # noqa: S608, E501
-                parent = database.execute(query, (number, parent, message)).lastrowid
-                ids[message] = int(parent or 0)
-            query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - only constants
-            setting = conversation_of(database.execute(query, (number,)).fetchone()).setting
-            through = tuple((ids[one], text) for one, text in setting.summaries if one in ids)
-            kept = settings_text(replace(setting, summaries=through))
-            query = "UPDATE conversations SET leaf = ?, setting = ? WHERE id = ?"
-            database.execute(query, (parent, kept, number))
-            return number
-
-    def adopt(self, trees: Iterable[tuple[StoredConversation, Sequence[StoredMessage]]]) -> list[int]:
+    def adopt(self, trees: Iterable[tuple[StoredConversation, Sequence[Node]]]) -> list[int]:
         """Add whole conversations from another source, all or none, and return their new ids.
 
         Their message ids need only be unique within a tree, and are replaced. A parent must come before its
         children. A time of 0 is unknown and becomes the current time. An unfinished answer becomes STOPPED.
         """
         with transaction(self._connection, self.file) as database:
-            return [self._adopt(database, *tree) for tree in trees]
+            return [self._insert(database, *tree) for tree in trees]
 
     @staticmethod
-    def _adopt(
-        database: sqlite3.Connection, conversation: StoredConversation, messages: Sequence[StoredMessage]
+    def _insert(
+        database: sqlite3.Connection, conversation: StoredConversation, messages: Sequence[Node]
     ) -> int:
         now = time.time()
         facts = (conversation.title, conversation.is_named, conversation.persona)
@@ -258,15 +206,18 @@ class Store(Queries):
             "VALUES (?, ?, ?, ?, ?, ?)",
             (*facts, opening_text(conversation.opening), *times),
         )
-        number, ids = int(cursor.lastrowid or 0), dict[int | None, int | None]({None: None})
+        number, ids = int(cursor.lastrowid or 0), dict[int, int]()
         for one in messages:
             state = MessageState.STOPPED if one.state is MessageState.PARTIAL else one.state
-            row = (number, ids[one.parent], one.role, one.text, state, one.created or now)
-            ids[one.id] = database.execute(ADD_MESSAGE, (*row, *generation_row(one.made))).lastrowid
-        through = tuple((ids[one] or 0, text) for one, text in conversation.setting.summaries if one in ids)
-        setting = settings_text(replace(conversation.setting, summaries=through))
+            parent = None if one.parent is None else ids[one.parent]
+            row = (number, parent, one.role, one.text, state, one.created or now)
+            ids[one.id] = int(
+                database.execute(ADD_MESSAGE, (*row, *generation_row(one.generation))).lastrowid or 0
+            )
+        setting = settings_text(conversation.setting.renumbered(ids))
         query = "UPDATE conversations SET leaf = ?, setting = ? WHERE id = ?"
-        database.execute(query, (ids[conversation.leaf], setting, number))
+        leaf = None if conversation.leaf is None else ids[conversation.leaf]
+        database.execute(query, (leaf, setting, number))
         return number
 
     def stop_partial(self, conversation: int) -> int:

@@ -9,16 +9,16 @@ from hermes_cli.application.follow_conversation import Follower, follow, whole
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.messages import Message, Role
 from hermes_cli.screen.terminal import Terminal
-from hermes_cli.store.records import GenerationRecord, MessageState, StoredMessage
 from hermes_cli.store.store import Store
+from hermes_cli.tree import GenerationRecord, MessageState, Node
 from tests.database import OpenStore
 
 
 def said(
     number: int, text: str, state: MessageState = MessageState.COMPLETE, role: Role = Role.ASSISTANT
-) -> StoredMessage:
+) -> Node:
     """Return a stored message."""
-    return StoredMessage(number, 1, number - 1 or None, role, text, state, 0.0)
+    return Node(number, number - 1 or None, role, text, state, 0.0)
 
 
 QUESTION = said(1, "q", role=Role.USER)

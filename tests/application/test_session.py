@@ -11,7 +11,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
@@ -82,7 +82,7 @@ def test_nothing_is_after_nolog(runtime: Runtime, session: Session) -> None:
     host = ProgramHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
     assert host.stage(runtime.persona("gourmet-cook"))[0].cacheable
     host.stop_saving()
-    branches.leave_disk(session)
+    session.stop_saving()
     assert not cacheable(session)
     session.restart(*host.stage(runtime.persona("gourmet-cook")))
     assert not cacheable(session)
@@ -96,9 +96,10 @@ def test_a_continued_conversation_is_as_private_as_it_was(
     if system is not None:
         session.set_system(system)
     list(session.send("hi", Cancel()))
-    store = branches.store_of(session)
+    store = session.recorder.store
+    assert store is not None
     opening, frame = open_conversation(runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions())
     later = Session(ScriptedEngine([]), opening, Sourced(), Recorder(store), frame)
     store.locks.release()
-    branches.resume(later, store.conversations()[0])
+    saved_conversations.resume(later, store.conversations()[0])
     assert cacheable(later) == (["system"] if system is None else [])

@@ -1,20 +1,22 @@
-"""Tests that screen and store agree after any history of a conversation, with every kind of failure."""
+"""Tests that the tree, the screen and the store agree after any moves, with every kind of failure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
-from hermes_cli.errors import ContextOverflow, HermesError, UsageError
+from hermes_cli.errors import ContextOverflow, HermesError, StoreError, UsageError
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.store import Store
+from hermes_cli.tree import Tree
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 EXAMPLE = (Message(USER, "example q"), Message(ASSISTANT, "example a"))
@@ -85,104 +87,144 @@ class Fickle:
         """Do nothing."""
 
 
+class FailingStore(Store):
+    """A store in memory whose writes all fail after the first `writes`."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.writes = writes
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in {"begin", "add", "grow", "end", "move", "set_opening", "set_setting"}:
+            self.writes -= 1
+            if self.writes < 0:
+                raise StoreError("the disk is full")
+        return super().__getattribute__(name)
+
+
 class History:
-    """A session over a store, and the moves that a user can make."""
+    """A session over a store or none, and the moves that a user can make."""
 
-    def __init__(self, opening: str) -> None:
-        self.engine, self.store = Fickle(), Store()
-        self.session = Session(self.engine, opened(opening), Sourced(), Recorder(self.store, self.failed))
-        self.asked = count(1)
-
-    def failed(self, error: Exception) -> None:
-        """Fail the test: no store fails here."""
-        raise AssertionError(error)
+    def __init__(self, opening: str, store: Store | None) -> None:
+        self.engine, self.store = Fickle(), store
+        self.failures: list[StoreError] = []
+        recorder = Recorder(store, self.failures.append)
+        self.session = Session(self.engine, opened(opening), Sourced(), recorder)
+        self.sent = count(1)
 
     def move(self, name: str, way: str, number: int) -> None:
         """Make one move. A move that is refused with a UsageError changes nothing."""
         self.engine.way = way
-        before = self.visible
+        before = self.picture
         try:
             answer = self._moves(number)[name]()
             if answer is not None:
                 list(answer)
         except UsageError:
-            assert self.visible == before
+            assert self.picture == before
         except HermesError:
             pass
 
     def _moves(self, number: int) -> dict[str, Callable[[], Iterator[Chunk] | None]]:
-        session, new = self.session, f"question {next(self.asked)}"
-        path = session.recorder.path
-
-        def edit() -> Iterator[Chunk]:
-            return session.edit(branches.asked_at(session, 1 + number % 3), new, Cancel())
-
-        def swipe() -> None:
-            count, _ = branches.alternatives(session)
-            branches.swipe(session, number % count)
-
-        def go() -> None:
-            tree = self.store.tree(session.recorder.conversation or 0)
-            branches.go_to(session, tree[number % len(tree)].id if tree else 1)
+        session, new, tree = self.session, f"question {next(self.sent)}", self.session.tree
 
         def resume() -> None:
-            found = self.store.conversations()
+            found = self.store.conversations() if self.store else []
             if found:
-                branches.resume(session, found[number % len(found)])
-
-        def fork() -> None:
-            branches.fork(session, "")
+                saved_conversations.resume(session, found[number % len(found)])
 
         return {
             "send": lambda: session.send(new, Cancel()),
-            "regen": lambda: session.again(Cancel()),
-            "edit": edit,
-            "amend": lambda: session.amend(f"amended {new}"),
-            "undo": lambda: branches.undo(session, 1 + number % 2),
-            "swipe": swipe,
-            "go": go,
-            "fork": fork,
+            "regenerate": lambda: session.regenerate(Cancel()),
+            "continue": lambda: session.continue_answer(Cancel()),
+            "edit": lambda: session.edit(1 + number % 3, new, Cancel()),
+            "replace": lambda: session.replace_answer(f"replaced {new}"),
+            "undo": lambda: session.undo(1 + number % 2),
+            "swipe": lambda: session.swipe(number % len(tree.swipes())),
+            "goto": lambda: session.goto(1 + number % (len(tree) or 1)),
+            "fork": lambda: session.fork("copy"),
             "resume": resume,
             "clear": session.clear,
-            "system": lambda: session.set_system(f"system {number}" if path else "s"),
+            "system": lambda: session.set_system(f"system {number}" if tree.path else "s"),
         }
 
     @property
-    def visible(self) -> list[str]:
-        """The texts on the screen, from the root of the tree on."""
-        return [message.text for message in self.session.conversation.messages[self.session.root :]]
+    def picture(self) -> list[object]:
+        """The whole tree without times, the cursor, and the system prompt."""
+        tree = self.session.tree
+        nodes = [(node.id, node.parent, node.role, node.text, node.state) for node in tree.nodes]
+        return [nodes, tree.cursor, self.session.conversation.system]
 
     def check(self) -> None:
-        """Check that screen, recorder and store agree, and that no text is stored twice."""
-        recorder = self.session.recorder
+        """Check that the store has the tree of the session, and that no text is stored twice."""
+        recorder, tree = self.session.recorder, self.session.tree
+        assert not self.failures
         if recorder.conversation is None:
-            greetings = self.session.opening.greetings
-            assert self.visible == list(greetings[recorder.greeting : recorder.greeting + 1])
+            assert len(tree) == len(self.session.opening.greetings)
             return
-        kept = self.store.path(recorder.path[-1] if recorder.path else None)
-        assert [message.text for message in kept] == self.visible
-        assert [message.id for message in kept] == recorder.path
-        found = self.store.conversation(recorder.conversation)
+        assert recorder.store is not None
+        found = recorder.store.conversation(recorder.conversation)
         assert found is not None
-        assert found.leaf == (recorder.path[-1] if recorder.path else None)
-        tree = self.store.tree(found.id)
-        said = [message.text for message in tree if message.text]  # empty answers may repeat
+        kept = Tree.of(recorder.store.tree(found.id), found.leaf)
+        assert [(one.parent, one.text, one.state) for one in kept.nodes] == [
+            (one.parent, one.text, one.state) for one in tree.nodes
+        ]
+        assert kept.cursor == tree.cursor
+        said = [node.text for node in tree.nodes if node.text]  # empty answers may repeat
         assert len(set(said)) == len(said)
-        roots = {message.role for message in tree if message.parent is None}
-        assert len(roots) <= 1
+        assert len({node.role for node in tree.nodes if node.parent is None}) <= 1
 
 
-MOVES = ("send", "send", "regen", "edit", "amend", "undo", "swipe", "go", "fork", "resume", "clear", "system")
-STEPS = st.tuples(st.sampled_from(MOVES), st.sampled_from(WAYS), st.integers(0, 50))
+MOVES = (
+    "send",
+    "send",
+    "regenerate",
+    "continue",
+    "edit",
+    "replace",
+    "undo",
+    "swipe",
+    "goto",
+    "fork",
+    "clear",
+)
+WAY = st.sampled_from(WAYS)
+
+
+def moves(*names: str) -> st.SearchStrategy[list[tuple[str, str, int]]]:
+    """Return a strategy for sequences of moves, each with the engine's behavior and a number."""
+    return st.lists(st.tuples(st.sampled_from(names), WAY, st.integers(0, 50)), max_size=25)
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
 @settings(max_examples=60, deadline=None)
-@given(steps=st.lists(STEPS, max_size=25))
-def test_screen_and_disk_say_the_same(opening: str, steps: list[tuple[str, str, int]]) -> None:
-    """After every move, whatever fails, the store has the path on the screen, and no text twice."""
-    history = History(opening)
-    for name, way, number in steps:
-        history.move(name, way, number)
+@given(steps=moves(*MOVES, "resume", "system"))
+def test_the_store_has_the_tree_of_the_session(opening: str, steps: list[tuple[str, str, int]]) -> None:
+    """After every move, whatever fails, the store has the same tree and position, and no text twice."""
+    store = Store()
+    history = History(opening, store)
+    for step in steps:
+        history.move(*step)
         history.check()
-    history.store.close()
+    store.close()
+
+
+@pytest.mark.parametrize("opening", OPENINGS)
+@settings(max_examples=60, deadline=None)
+@given(steps=moves(*MOVES, "system"), writes=st.integers(0, 40))
+def test_the_tree_is_the_same_whatever_the_store_does(
+    opening: str, steps: list[tuple[str, str, int]], writes: int
+) -> None:
+    """The same moves give the same tree with a store, without one, and with one that fails at any point."""
+    stores = Store(), None, FailingStore(writes)
+    histories = [History(opening, store) for store in stores]
+    for step in steps:
+        for history in histories:
+            history.move(*step)
+        assert histories[0].picture == histories[1].picture == histories[2].picture
+    assert len(histories[2].failures) <= 1
+    for history in histories:
+        history.session.recorder.close()
+    for store in stores:
+        if store is not None:
+            store.close()

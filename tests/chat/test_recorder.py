@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
@@ -15,8 +15,9 @@ from hermes_cli.errors import ContextOverflow, HermesError, StoreError
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks
-from hermes_cli.store.records import MessageState
 from hermes_cli.store.store import Store
+from hermes_cli.tree import MessageState
+from tests.database import chain
 
 SYSTEM = Message(Role.SYSTEM, "Be brief.")
 
@@ -93,7 +94,7 @@ def test_an_exchange_is_kept_with_what_it_cost(store: Store) -> None:
         ("Hi", MessageState.COMPLETE),
         ("Hello", MessageState.COMPLETE),
     ]
-    made = path[-1].made
+    made = path[-1].generation
     assert (made.model, made.completion_tokens) == ("scripted", 5)
     assert made.options["temperature"] == 0.8
     assert path[-1].message == talk.conversation.messages[-1]
@@ -168,14 +169,16 @@ def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(store: Store) -> N
 
 def test_a_claim_is_held_from_the_first_moment_on(store: Store) -> None:
     """A conversation is claimed from its creation until the session leaves it with `clear`."""
-    number, _ = store.begin_with([SYSTEM], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
+    number = store.begin(
+        [SYSTEM], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")), claim=True
+    )
     assert store.file is not None
     other = ConversationLocks(store.file.with_name(LOCKS_FOLDER))
     talk = session(store, "Hello")
     assert not other.is_free(number)
     found = store.conversation(number)
     assert found is not None
-    branches.resume(talk, found)
+    saved_conversations.resume(talk, found)
     assert not other.is_free(number)
     talk.clear()
     assert other.is_free(number)

@@ -12,8 +12,8 @@ from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions, Sourced
-from hermes_cli.store.records import MessageState
 from hermes_cli.store.store import Store
+from hermes_cli.tree import MessageState
 from tests.database import OpenStore
 
 SYSTEM = Opening("Be brief.")
@@ -148,7 +148,7 @@ def kept_session(open_store: OpenStore) -> KeptSession:
 
 def go_on(talk: Session) -> str:
     """Continue the last answer and return the new text."""
-    return "".join(chunk.text for chunk in talk.go_on(Cancel()))
+    return "".join(chunk.text for chunk in talk.continue_answer(Cancel()))
 
 
 def tree(store: Store) -> list[tuple[int | None, str, MessageState]]:
@@ -161,9 +161,8 @@ def test_an_answer_goes_on_behind_the_ids_it_was_made_of(kept_session: KeptSessi
     """The prompt of a continued answer ends with that answer's recorded ids, and the new ids are added."""
     talk, _, engine = kept_session("world", ".")
     made = TurnIds("scripted", (70, 71, 72))  # other ids than those that "Hello" is encoded to
-    talk.conversation = SYSTEM.conversation().add(
-        Message(Role.USER, "Go"), Message(Role.ASSISTANT, "Hello ", made)
-    )
+    talk.tree.append(Message(Role.USER, "Go"))
+    talk.tree.append(Message(Role.ASSISTANT, "Hello ", made))
     assert (go_on(talk), go_on(talk)) == ("world", ".")
     assert engine.prompts[0][-3:] == made.ids
     assert engine.prompts[1][-8:] == (*made.ids, *(ord(letter) + 2 for letter in "world"))
@@ -180,7 +179,7 @@ def test_what_went_on_stands_beside_what_was_there(kept_session: KeptSession) ->
     assert go_on(talk) == " Two."
     done = MessageState.COMPLETE
     assert tree(store) == [(None, "Go", done), (1, "One.", done), (1, "One. Two.", done)]
-    assert talk.recorder.path == [1, 3]
+    assert [node.id for node in talk.tree.path] == [1, 3]
     send(talk, "And?")
     assert [one.text for one in store.path(store.conversations()[0].leaf)] == [
         "Go",
@@ -199,16 +198,16 @@ def test_where_nothing_is_new_the_answer_stands_as_it_was(
     """A continuation that is empty, fails or is cancelled changes neither the conversation nor the store."""
     talk, store, _ = kept_session("One.", turn, "Two.")
     send(talk, "Go")
-    before, path = talk.conversation, [*talk.recorder.path]
+    before, path = talk.conversation, talk.tree.path
     cancel = Cancel()
     if turn.text:
         cancel.set()
     try:
-        list(talk.go_on(cancel))
+        list(talk.continue_answer(cancel))
     except HermesError:
         assert turn.error
     assert talk.conversation == before
-    assert talk.recorder.path == path
+    assert talk.tree.path == path
     assert [text for _, text, _ in tree(store)] == ["Go", "One."]
     send(talk, "And?")
     assert said(talk)[1:] == [("assistant", "One."), ("user", "And?"), ("assistant", "Two.")]
@@ -231,7 +230,7 @@ def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came(
     """A continuation that is stopped is kept up to that point, on the screen and in the store."""
     talk, store, _ = kept_session("One.", ScriptedTurn(" Two."))
     send(talk, "Go")
-    stream = talk.go_on(Cancel())
+    stream = talk.continue_answer(Cancel())
     next(stream)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
@@ -247,6 +246,7 @@ def test_only_an_answer_can_go_on(kept_session: KeptSession) -> None:
     talk.restart(replace(SYSTEM, greetings=("Welcome!",)))
     with pytest.raises(UsageError, match="no answer here yet"):
         go_on(talk)
-    talk.conversation = SYSTEM.conversation().add(Message(Role.USER, "unanswered"))
+    talk.restart(SYSTEM)
+    talk.tree.append(Message(Role.USER, "unanswered"))
     with pytest.raises(UsageError, match="no answer here yet"):
         go_on(talk)

@@ -17,7 +17,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import input_history
 from hermes_cli.store.store import Store
-from tests.database import OpenStore, raw_database
+from tests.database import OpenStore, chain, raw_database
 from tests.run_hermes import hermes, script
 
 Env = Mapping[str, str]
@@ -183,7 +183,7 @@ def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path, sto
     """`/regen` answers a stored turn that has no answer."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     kept = store(home)
-    number, _ = kept.begin_with([], "hermes-2", [Message(Role.USER, "question")])
+    number = kept.begin([], "hermes-2", chain(Message(Role.USER, "question")))
     kept.close()
     result = hermes("chat", "-c", "-m", model, env=home, stdin=b"/regen\n/tree\n")
     assert (result.code, result.stdout) == (0, b"A.\n")
@@ -194,7 +194,7 @@ def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path, sto
 def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Resuming a conversation without a persona reports no missing persona."""
     kept = store(home)
-    kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
+    kept.begin([], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")))
     kept.close()
     result = hermes("chat", "-m", script(tmp_path, {"text": "A."}), env=home, stdin=b"/resume q\n")
     assert (result.code, "no longer exists" in result.stderr) == (0, False)
@@ -203,7 +203,7 @@ def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Pa
 def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """-c reports a last turn without an answer and suggests `/regen`."""
     kept = store(home)
-    kept.begin_with([], "hermes-2", [Message(Role.USER, "question")])
+    kept.begin([], "hermes-2", chain(Message(Role.USER, "question")))
     kept.close()
     result = hermes("chat", "-c", "-m", script(tmp_path, {"text": "A."}), env=home)
     assert "no answer yet; /regen" in result.stderr
@@ -214,7 +214,7 @@ def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path, 
     trap = tmp_path / "trap.toml"
     trap.write_text('name = "T"\nsystem = "trapped"\n[options]\ntemperature = 2.0\n')
     kept = store(home)
-    kept.begin_with([], str(trap), [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
+    kept.begin([], str(trap), chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")))
     kept.close()
     model = script(tmp_path, {"text": "A."})
     for lines, flags in ((b"/show\n", ["-c"]), (b"/resume 1\n/show\n", [])):
@@ -238,7 +238,7 @@ def test_the_personas_options_come_back_with_it(home: Env, tmp_path: Path) -> No
 def test_titles_forge_no_lines(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """Newlines and escape sequences in a title are not printed."""
     kept = store(home)
-    number, _ = kept.begin_with([], "", [Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")])
+    number = kept.begin([], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")))
     kept.rename(number, "harmless\nhermes: your disk is full\x1b[31m")
     assert kept.locks.take(number)
     model = script(tmp_path, {"text": "A."})
@@ -323,14 +323,22 @@ def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
 
 
 def test_another_answer_where_keeping_has_failed(home: Env, tmp_path: Path) -> None:
-    """After storing has failed, which is reported once, `/regen` still works."""
+    """After saving has failed, which is reported once, all answers can still be reached."""
     data = Paths.from_environment(home).data
     data.mkdir(parents=True)
     (data / "claims").write_text("in the way")
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
-    result = hermes("chat", "-m", model, env=home, stdin=b"one\n/regen\n")
+    result = hermes("chat", "-m", model, env=home, stdin=b"one\n/regen\n/swipe left\n/tree\n")
     assert (result.code, result.stdout) == (0, b"A.\nB.\n")
-    assert result.stderr.count("\n") == result.stderr.count("saving stopped") == 1
+    failure, *moves = result.stderr.splitlines()
+    assert str(data / "claims") in failure
+    assert [" ".join(line.split()) for line in moves] == [
+        "(2 of 2)",
+        "(1 of 2)",
+        "* 1 you: one",
+        "> 2 it: A.",
+        "3 it: B.",
+    ]
 
 
 def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:

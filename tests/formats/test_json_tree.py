@@ -11,8 +11,9 @@ from hermes_cli.errors import FormatError
 from hermes_cli.formats import json_tree
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.messages import Role, TurnIds
-from hermes_cli.store.records import GenerationRecord, MessageState, StoredConversation, StoredMessage
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
+from hermes_cli.tree import GenerationRecord, MessageState, Node
 from tests.formats.trees import alchemy, trees, without_ids
 
 
@@ -63,15 +64,15 @@ def test_a_file_of_version_1_stays_readable() -> None:
         20.0,
     )
     assert (facts.opening[0].text, facts.leaf, asked.text) == ("S", 3, "q\0")
-    assert (reply.parent, reply.state.value, reply.made.model, reply.made.precision) == (
+    assert (reply.parent, reply.state.value, reply.generation.model, reply.generation.precision) == (
         2,
         "stopped",
         "m",
         "Q4_1",
     )
-    assert reply.made.options == {"seed": 7, "stop": ["x"], "max_tokens": None}
-    assert reply.made.turn_ids is not None
-    assert reply.made.turn_ids.ids == (0, 4294967295)
+    assert reply.generation.options == {"seed": 7, "stop": ["x"], "max_tokens": None}
+    assert reply.generation.turn_ids is not None
+    assert reply.generation.turn_ids.ids == (0, 4294967295)
 
 
 MISTAKES = {
@@ -145,7 +146,7 @@ def test_the_model_is_told_what_the_reader_sees() -> None:
     """Token ids from a file are not used: the prompt has the ids of the visible text."""
     (one,) = json_tree.read(json_tree.write([forged()]))
     reply = one.messages[-1]
-    assert reply.made.turn_ids is not None
+    assert reply.generation.turn_ids is not None
     chatml = ChatML(lambda text: list(text.encode()), {"<|im_start|>": 300, "<|im_end|>": 301}, "v")
     assert bytes(chatml.turn_ids(reply.message)) == b"assistant\nHarmless."
 
@@ -153,7 +154,7 @@ def test_the_model_is_told_what_the_reader_sees() -> None:
 def forged() -> Transcript:
     """Return a tree whose reply has the token ids of another text."""
     made = GenerationRecord(turn_ids=TurnIds("v", tuple(b"assistant\nHarmful.")))
-    reply = StoredMessage(1, 0, None, Role.ASSISTANT, "Harmless.", MessageState.COMPLETE, 1.0, made)
+    reply = Node(1, None, Role.ASSISTANT, "Harmless.", MessageState.COMPLETE, 1.0, made)
     return Transcript(StoredConversation(0, "t", False, "", (), 1.0, 1.0, 1), (reply,))  # noqa: FBT003 - a record
 
 

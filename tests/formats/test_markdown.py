@@ -7,7 +7,7 @@ from hermes_cli.errors import FormatError
 from hermes_cli.formats import markdown
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.messages import Role
-from hermes_cli.store.records import MessageState
+from hermes_cli.tree import MessageState
 from tests.formats.trees import alchemy, trees
 
 
@@ -52,8 +52,8 @@ def test_no_text_can_forge_a_turn(one: Transcript) -> None:
     facts = one.conversation
     assert not facts.title or read.conversation.title == facts.title
     if not facts.opening or facts.opening[-1].role is Role.SYSTEM:
-        ends = [(m.created, m.state, m.made.model) for m in one.path]
-        assert [(m.created, m.state, m.made.model) for m in read.path] == ends
+        ends = [(m.created, m.state, m.generation.model) for m in one.path]
+        assert [(m.created, m.state, m.generation.model) for m in read.path] == ends
 
 
 def test_a_code_block_left_open_ends_with_its_turn() -> None:

@@ -36,7 +36,7 @@ def test_a_chat_of_sillytavern() -> None:
     assert one.conversation.title == "Who are you?"
     assert one.remarks == ("left out: 1 that SillyTavern hides from the model",)
     assert [m.created for m in one.messages[:2]] == [1758870252.006, 1758870340.881]
-    assert (one.messages[0].made.model, one.messages[1].made.model) == ("gpt-4o", "")
+    assert (one.messages[0].generation.model, one.messages[1].generation.model) == ("gpt-4o", "")
     assert 1758800000 < one.messages[2].created < 1758950000
     assert 1758800000 < one.messages[4].created < 1758950000
     assert one.messages[6].created == 0

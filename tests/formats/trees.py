@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 from hermes_cli.formats.json_tree import FROM_A_FILE
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import (
-    GenerationRecord,
-    MessageState,
-    SavedSettings,
-    StoredConversation,
-    StoredMessage,
-)
+from hermes_cli.store.records import SavedSettings, StoredConversation
+from hermes_cli.tree import GenerationRecord, MessageState, Node
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 TRICKS = (
@@ -73,13 +68,13 @@ def settings_of(places: list[int]) -> st.SearchStrategy[SavedSettings]:
 @st.composite
 def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
     """Draw a whole tree: any shape, any texts, and everything that a reply has."""
-    messages, first = list[StoredMessage](), draw(st.sampled_from([USER, ASSISTANT]))
+    messages, first = list[Node](), draw(st.sampled_from([USER, ASSISTANT]))
     for number in range(1, draw(st.integers(least, 6)) + 1):
         parent = draw(st.sampled_from([None, *(one.id for one in messages)]))
         role = first if parent is None else draw(st.sampled_from(list(Role)))
         state = draw(st.sampled_from([MessageState.COMPLETE, MessageState.STOPPED, MessageState.FAILED]))
         text, created = draw(texts), draw(seconds)
-        messages.append(StoredMessage(number, 0, parent, role, text, state, created, draw(made)))
+        messages.append(Node(number, parent, role, text, state, created, draw(made)))
     opening = [Message(SYSTEM, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(USER, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(ASSISTANT, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
@@ -135,7 +130,7 @@ def without_ids(one: Transcript) -> tuple[object, ...]:
             stored.text,
             stored.state,
             stored.created,
-            _as_written(stored.made),
+            _as_written(stored.generation),
         )
         for stored in one.messages
     ]

@@ -23,6 +23,7 @@ from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Opening
 from hermes_cli.options import FIELDS, Sourced
 from hermes_cli.repl import command_table
+from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.terminal import Terminal
@@ -41,7 +42,8 @@ def completer(env: Env, recorder: Recorder | None = None, *turns: str) -> Comple
         list(session.send(turn, Cancel()))
     runtime = Runtime(terminal, env)
     host = ProgramHost(runtime, Flags(), cast("ModelChoice", None))
-    made = CommandCompleter(ReplState(terminal, session, runtime.persona(None), "", host))
+    printer = AnswerPrinter(interactive=False)
+    made = CommandCompleter(ReplState(terminal, session, runtime.persona(None), "", host, printer))
     return lambda line: list(made.get_completions(Document(line), CompleteEvent()))
 
 

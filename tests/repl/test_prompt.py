@@ -22,6 +22,8 @@ from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Opening
 from hermes_cli.models.selection import Selection
 from hermes_cli.options import Sourced
+from hermes_cli.repl.answer_printer import AnswerPrinter
+from hermes_cli.repl.history import TypedLines
 from hermes_cli.repl.line_reader import Line
 from hermes_cli.repl.loop import Loop
 from hermes_cli.repl.paste_input import PasteParser
@@ -52,10 +54,13 @@ class Person:
         runtime = Runtime(terminal, env)
         host = ProgramHost(runtime, Flags(no_log=no_log), ModelChoice(Selection("scripted", "")))
         self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Opening(), Sourced())
-        self.state = ReplState(terminal, self.session, runtime.persona(None), "", host)
+        self.printer = AnswerPrinter(interactive=True)
+        self.state = ReplState(terminal, self.session, runtime.persona(None), "", host, self.printer)
         self.history = runtime.paths.history
+        typed = TypedLines(self.history, lambda: not host.leaves_no_trace, terminal.notice)
+        self.state.history = typed
         self.keys = keys
-        self.reader = PromptReader(self.state, self.history, vi_keys=vi_keys, source=keys, sink=DummyOutput())
+        self.reader = PromptReader(self.state, typed, vi_keys=vi_keys, source=keys, sink=DummyOutput())
 
     def types(self, keys: str) -> Line | None:
         """Press keys and return the line that is read."""
@@ -148,7 +153,7 @@ def test_a_block_between_triple_quotes(person: Person, typed: str, line: str) ->
 def test_what_is_in_a_block_or_behind_a_blank_is_no_command(person: Person) -> None:
     """A slash in a block or after a space is part of a message."""
     person.keys.send_text('"""/exit"""\r"""//x"""\r /exit\r/exit\rnever\r')
-    assert Loop(person.state, person.reader, person=True).run() == 0
+    assert Loop(person.state, person.reader, person.printer).run() == 0
     said = [one.text for one in person.session.conversation]
     assert said == ["/exit", "A1", "//x", "A2", " /exit", "A3"]
 
@@ -202,16 +207,16 @@ def test_ctrl_c_on_an_empty_line_drops_the_attachment(person: Person) -> None:
     assert len(person.state.attached) == 1, "it only empties a line that holds something"
     assert person.types(f"{CTRL_C}{CTRL_C}x\r") == Line("x")
     assert person.state.attached == []
-    assert "no file goes with the next message" in person.err.getvalue()
+    assert "the attached files were removed" in person.err.getvalue()
     assert "Ctrl-D or /exit leaves." in person.err.getvalue()
 
 
 def test_ctrl_c_gives_up_an_edit(person: Person) -> None:
     """Ctrl-C cancels `/edit`, and the next line is a new turn."""
     person.keys.send_text(f"q\r/edit\r{CTRL_C}next\r{CTRL_D}")
-    Loop(person.state, person.reader, person=True).run()
+    Loop(person.state, person.reader, person.printer).run()
     assert [one.text for one in person.session.conversation] == ["q", "A1", "next", "A2"]
-    assert "nothing is changed" in person.err.getvalue()
+    assert "nothing was changed" in person.err.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -284,9 +289,10 @@ def test_two_windows_and_a_line_that_is_not_kept(home: Env, keys: PosixPipeInput
 
 
 def test_what_is_forgotten_does_not_come_back(person: Person) -> None:
-    """`forget_typed` also removes the lines that were typed in this run from the history."""
+    """`forget` also removes the lines that were typed in this run from the history."""
     person.types("marmalade\r")
-    person.state.forget_typed({"something else"})
+    assert person.state.history is not None
+    person.state.history.forget({"something else"})
     assert person.types(f"{UP}\r") == Line("")
     assert "marmalade" not in person.history.read_text()
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import UsageError
-from hermes_cli.messages import Conversation, Message, Opening, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
+from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.commands import answers
 from hermes_cli.repl.host import Host
 from hermes_cli.repl.state import ReplState
@@ -43,10 +44,13 @@ class Screen:
 
 def state(screen: Screen, *said: str) -> ReplState:
     """Return a conversation with these answers."""
-    turns = [one for text in said for one in (Message(Role.USER, "?"), Message(Role.ASSISTANT, text))]
     session = Session(ScriptedEngine([]), Opening(), Sourced())
-    session.conversation = Conversation(tuple(turns))
-    return ReplState(screen.terminal, session, Persona("A", "", Path("a.toml")), "", cast("Host", None))
+    for text in said:
+        session.tree.append(Message(Role.USER, "?"))
+        session.tree.append(Message(Role.ASSISTANT, text))
+    printer = AnswerPrinter(interactive=False)
+    persona = Persona("A", "", Path("a.toml"))
+    return ReplState(screen.terminal, session, persona, "", cast("Host", None), printer)
 
 
 def test_the_text_goes_to_the_terminal_and_no_farther() -> None:

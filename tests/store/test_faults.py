@@ -22,12 +22,13 @@ from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import state as repl
+from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.commands import tree
 from hermes_cli.repl.host import Host
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import schema
 from hermes_cli.store.locks import ConversationLocks
-from hermes_cli.store.records import GenerationRecord, MessageState
+from hermes_cli.tree import GenerationRecord, MessageState
 from tests.database import OpenStore, raw_database
 from torture.look import damage
 
@@ -151,18 +152,19 @@ def test_a_check_leaves_growing_replies_out_of_the_index(
     assert damage(file) == []
 
 
-def test_the_place_of_an_answer_is_only_a_remark(tmp_path: Path, open_store: OpenStore) -> None:
-    """If the answer's place among the others cannot be read, a remark is printed and the answer is kept."""
+def test_the_swipes_are_counted_without_the_store(tmp_path: Path, open_store: OpenStore) -> None:
+    """If the store fails after an answer, its position among the swipes is still shown."""
     store, said = open_store(tmp_path / "conversations.db"), io.StringIO()
     terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
     talk = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Recorder(store))
     list(talk.send("1", Cancel()))
-    state = repl.ReplState(terminal, talk, Persona("A", "", Path("a.toml")), "", cast("Host", None))
 
-    def answer(begin: repl.Answering, _lead: str) -> None:
-        list(begin(Cancel()))
-        store.close()  # all later reads fail
+    class Printer(AnswerPrinter):
+        def answer(self, state: repl.ReplState, begin: repl.Answering, lead: str = "") -> None:
+            super().answer(state, begin, lead)
+            store.close()  # all later reads fail
 
-    state.answer = answer
+    host, printer = cast("Host", None), Printer(interactive=False)
+    state = repl.ReplState(terminal, talk, Persona("A", "", Path("a.toml")), "", host, printer)
     tree.again(state, "")
-    assert said.getvalue().startswith("(the other answers cannot be read")
+    assert said.getvalue() == "(2 of 2)\n"

@@ -19,9 +19,10 @@ from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store import schema
 from hermes_cli.store.database import connect, explained
 from hermes_cli.store.locks import ConversationLocks
-from hermes_cli.store.records import GenerationRecord, MessageState, StoredConversation, StoredMessage
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store, title_of
-from tests.database import OpenStore, raw_database
+from hermes_cli.tree import GenerationRecord, MessageState, Node
+from tests.database import OpenStore, chain, raw_database
 
 USER, ASSISTANT = Role.USER, Role.ASSISTANT
 
@@ -52,7 +53,7 @@ def test_a_conversation_comes_back_as_it_was(file: Path, open_store: OpenStore) 
         (USER, "  Grüße\x00 🚢 \r\n"),
         (ASSISTANT, "Hello"),
     ]
-    assert again.path(found.leaf)[1].made == made
+    assert again.path(found.leaf)[1].generation == made
     assert again.path(found.leaf)[1].message.turn_ids == made.turn_ids
 
 
@@ -266,23 +267,26 @@ def test_names_in_any_script_and_case(file: Path, open_store: OpenStore) -> None
 
 
 def test_a_conversation_begins_with_its_turns_or_not_at_all(file: Path, open_store: OpenStore) -> None:
-    """If `begin_with` fails, it leaves no conversation; otherwise it keeps all turns and the claim."""
+    """If `begin` fails, it leaves no conversation; otherwise it keeps all turns and the lock."""
     store = open_store(file)
     in_the_way = file.with_name("claims")
     in_the_way.write_text("a file")
     with pytest.raises(StoreError):
-        store.begin_with([], "", [Message(USER, "q")])
+        store.begin([], "", chain(Message(USER, "q")), claim=True)
     assert store.conversations() == []
     in_the_way.unlink()
-    number, path = store.begin_with([], "", [Message(USER, "q"), Message(ASSISTANT, "a")])
-    assert [m.id for m in store.path(path[-1])] == path
+    turns = Message(USER, "q"), Message(ASSISTANT, "a")
+    number = store.begin([], "", chain(*turns), claim=True)
+    found = store.conversation(number)
+    assert found is not None
+    assert [m.message for m in store.path(found.leaf)] == list(turns)
     assert not ConversationLocks(file.with_name("claims")).is_free(number)
 
 
-def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, list[StoredMessage]]:
+def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, list[Node]]:
     """Return a conversation whose messages 1, 2, … have these parents."""
     messages = [
-        StoredMessage(n, 9, parent, USER, f"m{n}", MessageState.COMPLETE, 100.0 + n)
+        Node(n, parent, USER, f"m{n}", MessageState.COMPLETE, 100.0 + n)
         for n, parent in enumerate(parents, 1)
     ]
     opening = (Message(Role.SYSTEM, "s"),)

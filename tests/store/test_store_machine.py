@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import GenerationRecord, MessageState
 from hermes_cli.store.store import Store
+from hermes_cli.tree import GenerationRecord, MessageState, Tree
 
 USER = Role.USER
 
@@ -71,7 +71,8 @@ class StoreMachine(RuleBasedStateMachine):
         while at is not None:
             path.insert(0, at)
             at = self.nodes[at][1]
-        number = self.store.fork(conversation, path, "copy")
+        copy = Tree.of(self.store.path(self.leaves[conversation]), self.leaves[conversation])
+        number = self.store.begin([], "", copy)
         copies = [message.id for message in self.store.tree(number)]
         assert len(copies) == len(path)
         for old, new, parent in zip(path, copies, [None, *copies], strict=False):
@@ -117,8 +118,8 @@ class StoreMachine(RuleBasedStateMachine):
             return
         found = {one.id: one.leaf for one in self.store.conversations()}
         assert found == self.leaves
-        trees = [m for number in self.leaves for m in self.store.tree(number)]
-        assert {m.id: (m.conversation, m.parent, m.text, m.state) for m in trees} == self.nodes
+        trees = [(number, m) for number in self.leaves for m in self.store.tree(number)]
+        assert {m.id: (number, m.parent, m.text, m.state) for number, m in trees} == self.nodes
 
     def teardown(self) -> None:
         """Delete the file."""

@@ -47,7 +47,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None
         term.type("Go\r")
         term.expect("tick tick tick")
         term.type("\x03")
-        term.expect(r"stopped; what was said is kept")
+        term.expect(r"stopped; the text so far is kept")
         term.type("/show prompt\r")
         term.expect(r"assistant\n ?tick tick")
         term.type("Again\r")
@@ -223,7 +223,7 @@ def test_a_home_that_cannot_be_written_is_said_and_no_more(home: Env, tmp_path: 
     Path(home["OPENHERMES_HOME"]).mkdir()
     (Path(home["OPENHERMES_HOME"]) / "state").write_text("a file in the folder's place")
     with Terminal(["chat", "-m", script(tmp_path, {"text": "fine"})], home) as term:
-        term.expect("what you type is not kept")
+        term.expect("typed lines are not saved")
         term.expect(PROMPT)
         term.type("Go\r")
         term.expect("Hermes 2\nfine")
@@ -291,7 +291,7 @@ def test_edit_puts_the_turn_into_the_prompt(home: Env, tmp_path: Path) -> None:
         term.type("/edit\r")
         term.expect(r"changes nothing\.\n> Tell me of ships$")
         term.type("\x03")
-        term.expect("nothing is changed")
+        term.expect("nothing was changed")
         term.type("/edit\r")
         term.expect(r"changed\)\n> /edit\n.*\n> Tell me of ships$")
         term.type(" and storms\r")
@@ -348,7 +348,7 @@ def test_a_second_window_is_asked(home: Env, tmp_path: Path) -> None:
         with Terminal(["chat", "-c", "-m", model], home) as copy:
             copy.expect(r"\(f\)ork it")
             copy.type("f\r")
-            copy.expect("going on behind 4 messages")
+            copy.expect("continuing after 4 messages")
             copy.type("more\r")
             copy.expect(r"Hermes 2\nOne\.\n\n>")
         first.type("/tree\r")
@@ -362,7 +362,7 @@ def test_a_stopped_answer_is_marked_when_it_comes_back(home: Env, tmp_path: Path
         term.type("Go\r")
         term.expect("tick tick tick")
         term.type("\x03")
-        term.expect("what was said is kept")
+        term.expect("the text so far is kept")
         term.type("\x04")
         assert term.leave() == 0
     with Terminal(["chat", "-c", "-m", script(tmp_path, SLOWLY)], home) as term:
@@ -375,7 +375,7 @@ def test_a_stopped_answer_goes_on(home: Env, tmp_path: Path) -> None:
         term.type("Go\r")
         term.expect("tick tick tick")
         term.type("\x03")
-        term.expect(r"stopped; what was said is kept\)\n>")
+        term.expect(r"stopped; the text so far is kept\)\n>")
         term.type("/continue\r")
         term.expect(r"Hermes 2\ntick .*and tock\.")
         term.type("/show prompt\r")

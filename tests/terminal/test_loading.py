@@ -33,7 +33,7 @@ def test_a_message_that_was_sent_early_can_be_taken_back(home: Env, tmp_path: Pa
         term.type("Hello\r")
         term.expect("Ctrl-C takes the message back")
         term.type("\x03")
-        term.expect(r"nothing was said, so all is as it was before\)\n> Hello$")
+        term.expect(r"the conversation is unchanged\)\n> Hello$")
         term.type(" again\r")
         term.expect(r"Hermes 2\nfine")
         term.type("/show prompt\r")
@@ -74,7 +74,7 @@ def test_ctrl_c_before_the_first_word_gives_the_message_back(home: Env, tmp_path
         term.type("Tell me\r")
         term.expect(r"^. reading the prompt: \d+ of \d+ tokens · \d s · Ctrl-C stops it$")
         term.type("\x03")
-        text = term.expect(r"\(stopped; nothing was said.*\)\n> Tell me$")
+        text = term.expect(r"\(stopped; the conversation.*\)\n> Tell me$")
         assert "reading the" not in text
         term.type("\r")
         term.expect(r"Hermes 2\nfine")

@@ -114,7 +114,7 @@ def _spin_briefly() -> None:
     By default they spin for a long time, on the core that the other thread needs. On two cores shared with
     other processes, 115 tokens/s became 14 to 37, and less than 5 if no core was idle. Threads that sleep at
     once reach 41 tokens/s on an idle machine; with this spin they reach about 90 idle and 40 busy
-    (docs/measurements.md, C1). OpenMP reads the variable when the library is loaded.
+    (docs/measurements.md, `decode`). OpenMP reads the variable when the library is loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "300")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.errors import UsageError
 from hermes_cli.personas.persona import Persona
@@ -12,7 +12,6 @@ from hermes_cli.screen.columns import counted, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import input_history
 from hermes_cli.store.rescue import kept_aside
-from hermes_cli.store.store import Store
 
 SHOWN = 20
 
@@ -28,7 +27,7 @@ def sessions(state: ReplState, _argument: str) -> None:
             counted(one.count, "message"),
             one.title,
         )
-        for one in branches.store_of(state.session).conversations(SHOWN)
+        for one in state.store.conversations(SHOWN)
     ]
     if rows:
         state.show_rows(rows)
@@ -41,14 +40,14 @@ def resume_choices(state: ReplState) -> Mapping[str, str]:
     store = state.session.recorder.store
     last = store.conversations(SHOWN) if store else []
     by_number = {str(one.id): one.title for one in last}
-    return {**by_number, **{branches.one_line(one.title): f"number {one.id}" for one in last}}
+    return {**by_number, **{saved_conversations.one_line(one.title): f"number {one.id}" for one in last}}
 
 
 def resume(state: ReplState, argument: str) -> None:
     """Continue another conversation; without a name, the most recent other one (`/resume`)."""
-    store, here = branches.store_of(state.session), state.session.recorder.conversation
+    store, here = state.store, state.session.recorder.conversation
     if argument:
-        found = branches.named(store, argument)
+        found = saved_conversations.named(store, argument)
     else:
         others = [one for one in store.conversations(2) if one.id != here]
         if not others:
@@ -56,8 +55,7 @@ def resume(state: ReplState, argument: str) -> None:
         found = others[0]
     persona = _persona_of(state, found.persona)
     frame = state.host.stage(persona)[1] if persona else PromptSettings(overflow=state.session.frame.overflow)
-    branches.resume(state.session, found, frame)
-    state.session.recorder.persona = found.persona
+    saved_conversations.resume(state.session, found, frame)
     if persona is not None:
         state.persona, state.persona_from = persona, "/resume"
         options = state.host.options_for(persona)
@@ -77,7 +75,7 @@ def _persona_of(state: ReplState, name: str) -> Persona | None:
 
 def title(state: ReplState, argument: str) -> None:
     """Show or set the title of this conversation (`/title`)."""
-    store, number = this_conversation(state)
+    store, number = state.saved_conversation()
     if argument:
         store.rename(number, argument)
         state.notice(f"This conversation is called '{sanitize_line(argument)}'.")
@@ -90,7 +88,7 @@ def search(state: ReplState, argument: str) -> None:
     """Search all conversations for the messages that contain every one of the words (`/search`)."""
     if not argument:
         raise UsageError("/search takes words to look for")
-    hits = branches.store_of(state.session).search(argument, SHOWN)
+    hits = state.store.search(argument, SHOWN)
     rows = [(str(hit.conversation), when(hit.created), hit.title, hit.excerpt) for hit in hits]
     if rows:
         state.show_rows(rows)
@@ -100,16 +98,17 @@ def search(state: ReplState, argument: str) -> None:
 
 def forget(state: ReplState, _argument: str) -> None:
     """Delete this conversation and its lines in the input history, and start a new one (`/forget`)."""
-    store, number = this_conversation(state)
+    store, number = state.saved_conversation()
     recorder, conversation = state.session.recorder, store.conversation(number)
     lines = input_history.lines_of(conversation, store.tree(number)) if conversation else set()
     store.remove([number])
-    if recorder.left_behind is not None:
-        disk, on_disk = recorder.left_behind
+    if recorder.left_on_disk is not None:
+        disk, on_disk = recorder.left_on_disk
         disk.remove([on_disk])
-        recorder.left_behind = None
+        recorder.left_on_disk = None
     state.session.clear()
-    state.forget_typed(lines)
+    if state.history is not None:
+        state.history.forget(lines)
     state.notice("This conversation is gone, and another begins.")
     if store.file is not None:
         for path in kept_aside(store.file):
@@ -122,18 +121,10 @@ def leave_no_trace(state: ReplState, _argument: str) -> None:
     if state.host.leaves_no_trace:
         raise UsageError("nothing of this run is written down as it is")
     state.host.stop_saving()
-    count = branches.leave_disk(state.session)
+    count = state.session.stop_saving()
     state.notice("From here on nothing is written down, until you leave.")
     if count:
         state.notice(f"The {count} messages so far stay; /forget deletes them, too.")
-
-
-def this_conversation(state: ReplState) -> tuple[Store, int]:
-    """Return the store and the number of the open conversation. Raises UsageError if it has no messages."""
-    number = state.session.recorder.conversation
-    if number is None:
-        raise UsageError("nothing was said yet", "ask something first")
-    return branches.store_of(state.session), number
 
 
 def export_choices(_state: ReplState) -> Mapping[str, str]:
@@ -152,7 +143,7 @@ def export(state: ReplState, argument: str) -> None:
     from hermes_cli.formats.transcript import Transcript  # noqa: PLC0415
     from hermes_cli.private_files import write_private  # noqa: PLC0415
 
-    store, number = this_conversation(state)
+    store, number = state.saved_conversation()
     known, name = registry.format_and_file(argument)
     found = store.conversation(number)
     if found is None:

@@ -49,7 +49,7 @@ def go_on(state: ReplState, _argument: str) -> None:
     session = state.session
     session.require_answer()
     last_line = session.conversation.messages[-1].text.rpartition("\n")[2]
-    state.answer(session.go_on, last_line)
+    state.answer(session.continue_answer, last_line)
 
 
 def multiline(state: ReplState, _argument: str) -> None:

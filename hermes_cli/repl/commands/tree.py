@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 
-from hermes_cli.chat import branches
-from hermes_cli.errors import StoreError, UsageError
+from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.sanitize import sanitize_line
-from hermes_cli.store import records
-from hermes_cli.store.records import StoredMessage
+from hermes_cli.tree import MessageState, Node, Tree
 
 EXCERPT = 60
 
@@ -16,47 +14,47 @@ EXCERPT = 60
 def undo(state: ReplState, argument: str) -> None:
     """Undo the user's last turn or turns; they stay in the tree (`/undo`)."""
     count = _number(argument, "/undo takes how many turns to undo") if argument else 1
-    branches.undo(state.session, count)
+    state.session.undo(count)
     state.notice(f"{count} turn{'' if count == 1 else 's'} undone; /tree shows where they are.")
 
 
 def again(state: ReplState, _argument: str) -> None:
     """Generate another answer to the last turn (`/regen`)."""
-    state.answer(state.session.again, "")
-    _say_place(state)
+    state.answer(state.session.regenerate)
+    _show_position(state)
 
 
 def swipe(state: ReplState, argument: str) -> None:
     """Show another answer to the same turn; to the right of the last one, generate a new one (`/swipe`)."""
-    count, place = branches.alternatives(state.session)
+    tree = state.session.tree
+    count, index = _position(tree)
     match argument or "right":
         case "left":
-            wanted = place - 1
+            wanted = index - 1
         case "right":
-            wanted = place + 1
+            wanted = index + 1
         case number:
             wanted = _number(number, "/swipe takes left, right or a number") - 1
     if wanted < 0:
         raise UsageError("this is the first answer", "/swipe right shows the next")
-    if wanted == count == place + 1 and not branches.at_a_greeting(state.session):
-        state.answer(state.session.again, "")
-        _say_place(state)
+    if wanted == count == index + 1 and not tree.is_at_greeting:
+        state.answer(state.session.regenerate)
+        _show_position(state)
         return
-    branches.swipe(state.session, wanted)
-    _say_place(state)
+    state.session.swipe(wanted)
+    _show_position(state)
     state.recall(1)
 
 
-def _say_place(state: ReplState) -> None:
-    """Print which of the alternative answers is visible, unless a fault has stopped the saving of turns."""
-    if state.session.recorder.store is None:
-        return
-    try:
-        count, place = branches.alternatives(state.session)
-    except StoreError as error:  # the answer itself arrived and is saved
-        state.notice(f"(the other answers cannot be read: {error.message})")
-        return
-    state.notice(f"({place + 1} of {count})")
+def _position(tree: Tree) -> tuple[int, int]:
+    """Return the number of swipes of the last answer or greeting, and the index of the visible one."""
+    swipes = [node.id for node in tree.swipes()]
+    return len(swipes), swipes.index(tree.path[-1].id)
+
+
+def _show_position(state: ReplState) -> None:
+    count, index = _position(state.session.tree)
+    state.notice(f"({index + 1} of {count})")
 
 
 ANSWER = "answer"
@@ -74,46 +72,49 @@ def edit(state: ReplState, argument: str) -> None:
     """
     session = state.session
     if argument == ANSWER:
-        session.require_answer()
-        text, state.instead = session.conversation.messages[-1].text, session.amend
+        text, state.instead = session.require_answer().text, session.replace_answer
     else:
         count = _number(argument, f"/edit takes how many turns back, or '{ANSWER}'") if argument else 1
-        place = branches.asked_at(session, count)
-        text = session.conversation.messages[place].text
-        state.instead = lambda new: state.answer(lambda cancel: session.edit(place, new, cancel), "")
+        text = session.tree.path[session.tree.user_turn(count)].text
+        state.instead = lambda new: state.answer(lambda cancel: session.edit(count, new, cancel))
     state.suggest(text)
     state.in_editor = True
-    state.notice("The next line stands in its place; an empty one changes nothing.")
+    state.notice("The next line replaces it; an empty line changes nothing.")
 
 
 def go_to(state: ReplState, argument: str) -> None:
     """Go to any message of the tree (`/goto`)."""
-    branches.go_to(state.session, _number(argument, "/goto takes a message's number; /tree shows them"))
+    state.session.goto(_number(argument, "/goto takes a message's number; /tree shows them"))
     state.recall(2)
 
 
 def fork(state: ReplState, argument: str) -> None:
     """Continue in a copy of this conversation, which itself is unchanged (`/fork`)."""
-    made = branches.fork(state.session, argument)
+    session = state.session
+    store, number = state.saved_conversation()
+    old = store.conversation(number)
+    title = argument or f"{old.title if old else ''} (fork)"
+    session.fork(title)
     state.notice(
-        f"Going on in conversation {made.id}, '{sanitize_line(made.title)}'; the other stays as it was."
+        f"Continuing in conversation {session.recorder.conversation}, '{sanitize_line(title)}'; "
+        "the original is unchanged."
     )
 
 
 def tree(state: ReplState, _argument: str) -> None:
     """Show every message of this conversation, and the current position (`/tree`)."""
-    recorder = state.session.recorder
-    if recorder.conversation is None:
-        raise UsageError("nothing was said yet", "ask something first")
-    messages = branches.store_of(state.session).tree(recorder.conversation)
-    state.show("\n".join(drawn(messages, recorder.path)))
+    tree = state.session.tree
+    if not any(node.role is Role.USER for node in tree.nodes):
+        raise UsageError("there are no messages yet", "send a message first")
+    state.show("\n".join(drawn(tree)))
 
 
-def drawn(messages: list[StoredMessage], path: list[int]) -> list[str]:
+def drawn(tree: Tree) -> list[str]:
     """Return the tree as lines, indented at each branch: `*` marks visible messages, `>` the current one."""
-    under: dict[int | None, list[StoredMessage]] = {}
-    for message in messages:
+    under: dict[int | None, list[Node]] = {}
+    for message in tree.nodes:
         under.setdefault(message.parent, []).append(message)
+    path = [node.id for node in tree.path]
     visible, lines = set(path), list[str]()
     roots = under.get(None, [])
     rest = [(message, int(len(roots) > 1)) for message in reversed(roots)]
@@ -126,10 +127,10 @@ def drawn(messages: list[StoredMessage], path: list[int]) -> list[str]:
     return lines
 
 
-def _line(message: StoredMessage, depth: int, visible: set[int], path: list[int]) -> str:
+def _line(message: Node, depth: int, visible: set[int], path: list[int]) -> str:
     mark = ">" if path and message.id == path[-1] else "*" if message.id in visible else " "
     who = "you" if message.role is Role.USER else "it"
-    state = "" if message.state is records.MessageState.COMPLETE else f" ({message.state})"
+    state = "" if message.state is MessageState.COMPLETE else f" ({message.state})"
     return f"{mark} {message.id:>4} {'  ' * depth}{who}{state}: {sanitize_line(message.text, EXCERPT)}"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.chat import branches
+from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
@@ -64,16 +64,15 @@ def test_every_move_costs_what_is_new(counted: Counted) -> None:
     first = counted.ask("Good evening! Is the lamp lit, and how is the sea tonight?")
     second = counted.ask("And the wind?")
     assert second < first
-    assert counted.answer(lambda: session.again(Cancel())) == 1  # all but the id that is evaluated again
-    branches.swipe(session, 0)
+    assert counted.answer(lambda: session.regenerate(Cancel())) == 1  # all but the id that is evaluated again
+    session.swipe(0)
     assert counted.ask("Go on.") < first
-    branches.undo(session, 1)
+    session.undo()
     assert counted.ask("Stop.") < first
-    branches.fork(session, "another")
+    session.fork("another")
     assert counted.ask("And now?") < first
-    place = branches.asked_at(session, 2)
-    assert counted.answer(lambda: session.edit(place, "Halt.", Cancel())) < first
-    branches.go_to(session, session.recorder.path[1])
+    assert counted.answer(lambda: session.edit(2, "Halt.", Cancel())) < first
+    session.goto(session.tree.path[1].id)
     assert counted.ask("Once more.") < first
 
 
@@ -86,7 +85,7 @@ def test_a_conversation_that_is_resumed_has_the_same_ids(
     ids = mistral_vocabulary.chatml.ids(counted.session.conversation.messages)
     counted.store.close()
     later = Counted(mistral, mistral_vocabulary, counted.store.file or Path())
-    branches.resume(later.session, later.store.conversations()[0])
+    saved_conversations.resume(later.session, later.store.conversations()[0])
     assert mistral_vocabulary.chatml.ids(later.session.conversation.messages) == ids
     made = [m.turn_ids for m in later.session.conversation if m.role is Role.ASSISTANT]
     assert all(made)

@@ -17,6 +17,7 @@ from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Opening
 from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
+from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.host import Host
 from hermes_cli.repl.state import ReplState
@@ -187,7 +188,7 @@ def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:
     assert '"A2"' in (tmp_path / "there.jsonl").read_text()
     for words in ("already a file my chat.md", "no format 'shragpt'", ".jsonl may mean", "cannot be written"):
         assert words in result.stderr
-    assert "nothing was said yet" in chat(home, tmp_path, "/export").stderr
+    assert "there are no messages yet" in chat(home, tmp_path, "/export").stderr
 
 
 def test_formats_are_completed() -> None:
@@ -195,7 +196,8 @@ def test_formats_are_completed() -> None:
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
     persona = Persona("A", "", Path("a.toml"))
     session = Session(ScriptedEngine(["x"]), Opening(), Sourced())
-    completer = CommandCompleter(ReplState(terminal, session, persona, "", cast("Host", None)))
+    printer = AnswerPrinter(interactive=False)
+    completer = CommandCompleter(ReplState(terminal, session, persona, "", cast("Host", None), printer))
 
     def completed(line: str) -> list[str]:
         return [one.text for one in completer.get_completions(Document(line), CompleteEvent())]
@@ -244,7 +246,7 @@ def test_what_cannot_be_is_said(home: Env, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
     assert "mistake in hermes" not in result.stderr
     for words in (
-        "not said anything yet",
+        "there is no turn of yours yet",
         "no answer",
         "first answer",
         "no message 99",

@@ -1,0 +1,69 @@
+"""Conversations of the store: find one by name, lock it, and continue it."""
+
+from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.session import Session
+from hermes_cli.errors import StoreError, UsageError
+from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.store import Store
+from hermes_cli.tree import Tree
+
+
+def named(store: Store, name: str) -> StoredConversation:
+    """Return the conversation with this name or id. Raises UsageError if there is none, or several."""
+    found = store.named(name)
+    if not found:
+        raise UsageError(f"there is no conversation '{name}'", "'hermes sessions list' shows them")
+    if len(found) > 1:
+        several = ", ".join(f"{one.id} ({one_line(one.title)})" for one in found[:5])
+        raise UsageError(f"'{name}' matches several conversations: {several}", "use the number of one")
+    return found[0]
+
+
+def open_elsewhere(conversation: StoredConversation) -> StoreError:
+    """Return the error for a conversation that is open in another hermes process."""
+    return StoreError(
+        f"'{one_line(conversation.title)}' is open in another window",
+        f"'hermes chat -r {conversation.id} --fork' continues in a copy, "
+        f"'hermes sessions show {conversation.id} --follow' shows it live",
+    )
+
+
+def one_line(title: str) -> str:
+    """Return a title on one line. An imported title may contain line breaks."""
+    return " ".join(title.split())
+
+
+def resume(session: Session, conversation: StoredConversation, frame: PromptSettings | None = None) -> None:
+    """Lock a conversation of the session's store, and continue it at its last visible message.
+
+    Raises StoreError if another process has it open.
+    """
+    store = session.recorder.store
+    if store is not None:
+        if not store.locks.take(conversation.id):
+            raise open_elsewhere(conversation)
+        store.stop_partial(conversation.id)
+    session.resume(conversation, frame)
+
+
+def copy(store: Store, number: int) -> int:
+    """Copy the visible path of a conversation to a new one, which this process locks; return its id.
+
+    Another process may have the original open. Raises UsageError if it was removed.
+    """
+    original = store.conversation(number)
+    if original is None:
+        raise UsageError(
+            "this conversation was removed in another window", "'hermes sessions list' shows all"
+        )
+    nodes = store.tree(number)
+    path = Tree.of(nodes, original.leaf).path
+    ids = {nodes[node.id - 1].id: place for place, node in enumerate(path, 1)}
+    return store.begin(
+        original.opening,
+        original.persona,
+        Tree.of(path, path[-1].id if path else None),
+        original.setting.renumbered(ids),
+        title=f"{original.title} (fork)",
+        claim=True,
+    )

@@ -1,0 +1,139 @@
+"""Prints turns: answers while they are generated, the greeting, and earlier turns."""
+
+import time
+from collections.abc import Callable
+
+from hermes_cli.chat.statistics import statistics, waited_for
+from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
+from hermes_cli.messages import Role
+from hermes_cli.repl.state import Answering, ReplState
+from hermes_cli.screen.columns import counted
+from hermes_cli.screen.render import Renderer
+from hermes_cli.screen.waiting import waiting
+from hermes_cli.tree import MessageState
+
+STUBBORN_PRESSES = 3
+"""Presses of Ctrl-C during one answer after which an engine that does not stop is abandoned."""
+
+
+class AnswerPrinter:
+    """Prints turns on standard output. With `interactive`, a user reads them at a terminal.
+
+    `has_text` is whether the last answer had any text.
+    """
+
+    def __init__(self, *, interactive: bool) -> None:
+        self.interactive = interactive
+        self.has_text = False
+        self._cancel: Cancel | None = None
+        self._presses = 0
+        self._progress: Progress | None = None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is being generated."""
+        return self._cancel is not None
+
+    def stop(self) -> None:
+        """Stop the answer. Raises KeyboardInterrupt if the engine ignored several calls."""
+        if self._cancel is not None:
+            self._presses += 1
+            self._cancel.set()
+        if self._presses >= STUBBORN_PRESSES:
+            self._presses = 0
+            raise KeyboardInterrupt
+
+    def answer(self, state: ReplState, begin: Answering, lead: str = "") -> None:
+        """Print an answer while it is generated, after the text `lead`. Ctrl-C stops it."""
+        cancel = Cancel()
+        self._cancel, self._presses, self.has_text, self._progress = cancel, 0, False, None
+        renderer: Renderer | None = None
+        try:
+            with waiting(state.terminal, self._status(state)) as first_text:
+                for chunk in begin(cancel):
+                    self._progress = chunk.progress
+                    if not chunk.text:
+                        continue
+                    if renderer is None:
+                        first_text()
+                        _print_remarks(state)
+                        renderer = self._begin_turn(state)
+                        renderer.write(lead)
+                    renderer.write(chunk.text)
+                    self.has_text = True
+        finally:
+            self._cancel = None
+            if renderer is not None:
+                self._end_turn(state, renderer)
+        _print_remarks(state)
+        if state.session.last is not None:
+            self._print_ending(state, state.session.last)
+
+    def greet(self, state: ReplState) -> None:
+        """Print the persona's greeting, if it has one, as a turn."""
+        session = state.session
+        if not session.opening.greetings:
+            return
+        self._print_turn(state, session.conversation.messages[-1].text)
+        others = len(session.opening.greetings) - 1
+        if others and self.interactive:
+            state.notice(f"({counted(others, 'other greeting')}: /swipe, or Alt-Right)")
+
+    def recall(self, state: ReplState, count: int) -> None:
+        """Print the last visible turns, if a user is at the terminal."""
+        if not self.interactive:
+            return
+        for node in state.session.tree.path[-count:]:
+            if node.role is Role.ASSISTANT:
+                self._print_turn(state, node.text)
+                if node.state is not MessageState.COMPLETE:
+                    state.notice(f"({node.state})")
+            else:
+                state.notice(f"> {node.text}")
+
+    def _status(self, state: ReplState) -> Callable[[], str]:
+        """Return a function that returns the status line of the wait for the first token."""
+        began = time.monotonic()
+
+        def status() -> str:
+            loading = state.loading
+            what = f"loading {loading.name}" if loading else waited_for(self._progress)
+            effect = "takes the message back" if loading else "stops it"
+            return f"{what} · {time.monotonic() - began:.0f} s · Ctrl-C {effect}"
+
+        return status
+
+    def _begin_turn(self, state: ReplState) -> Renderer:
+        if self.interactive:
+            state.terminal.speaker(state.persona.name)
+        return state.renderer()
+
+    def _end_turn(self, state: ReplState, renderer: Renderer) -> None:
+        """End a turn: with one newline in a pipe, with an empty line at a terminal."""
+        renderer.end()
+        if self.interactive:
+            state.terminal.write("\n")
+
+    def _print_turn(self, state: ReplState, text: str) -> None:
+        renderer = self._begin_turn(state)
+        renderer.write(text)
+        self._end_turn(state, renderer)
+
+    def _print_ending(self, state: ReplState, done: Completion) -> None:
+        """Print why an answer ended, if it did not end normally, and its statistics, if they are on."""
+        if done.finish_reason is FinishReason.CANCELLED:
+            effect = "the text so far is kept" if self.has_text else "the conversation is unchanged"
+            state.notice(f"(stopped; {effect})")
+        elif state.session.cut_short:
+            state.notice(f"(cut: {state.session.cut_short})")
+        elif not self.has_text:
+            state.notice("(the model returned no text)")
+        if state.statistics:
+            state.notice(f"({statistics(done)})")
+
+
+def _print_remarks(state: ReplState) -> None:
+    """Print the session's remarks about parts of the conversation that were not sent to the model."""
+    remarks = state.session.remarks
+    while remarks:
+        state.notice(remarks.pop(0))

@@ -1,0 +1,188 @@
+"""The conversation tree: messages with their parents, and the position in it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from hermes_cli.errors import UsageError
+from hermes_cli.messages import Message, Role, TurnIds
+
+
+class MessageState(StrEnum):
+    """How a message ended, or that it is unfinished."""
+
+    COMPLETE = "complete"
+    STOPPED = "stopped"  # cancelled, or the program was killed during the generation
+    FAILED = "failed"  # the engine raised an error
+    PARTIAL = "partial"  # still being generated
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRecord:
+    """How an answer was generated: model, options, token counts, and times in seconds."""
+
+    model: str = ""
+    precision: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    turn_ids: TurnIds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A message in a tree. `parent` is None for a root; `created` is in seconds since 1970, or 0."""
+
+    id: int
+    parent: int | None
+    role: Role
+    text: str
+    state: MessageState = MessageState.COMPLETE
+    created: float = 0.0
+    generation: GenerationRecord = field(default_factory=GenerationRecord)
+
+    @property
+    def message(self) -> Message:
+        """The message as the engines use it."""
+        return Message(self.role, self.text, self.generation.turn_ids)
+
+
+class Tree:
+    """All messages of one conversation, and the cursor: the last visible message.
+
+    The ids of the nodes are 1, 2, 3 … in the order in which they were added. No move deletes a node. A move
+    that is impossible raises UsageError and changes nothing.
+    """
+
+    def __init__(self, greetings: Iterable[str] = ()) -> None:
+        self._nodes = [Node(number, None, Role.ASSISTANT, text) for number, text in enumerate(greetings, 1)]
+        self._path = tuple(self._nodes[:1])
+
+    @classmethod
+    def of(cls, nodes: Iterable[Node], cursor: int | None) -> "Tree":
+        """Return a tree of these nodes, whose ids are replaced. A parent comes before its children."""
+        tree, ids = cls(), dict[int, int]()
+        for node in nodes:
+            number, parent = len(tree._nodes) + 1, ids.get(node.parent or 0)
+            tree._nodes.append(replace(node, id=number, parent=parent))
+            ids[node.id] = number
+        tree._path = tree.path_to(ids.get(cursor or 0))
+        return tree
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, parents before their children, older siblings first."""
+        return tuple(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    @property
+    def path(self) -> tuple[Node, ...]:
+        """The visible messages, from the root to the cursor. The same value until the tree changes."""
+        return self._path
+
+    @property
+    def cursor(self) -> int | None:
+        """The id of the last visible message, or None if no message is visible."""
+        return self._path[-1].id if self._path else None
+
+    @property
+    def is_at_greeting(self) -> bool:
+        """Whether only the character's greeting is visible."""
+        return len(self._path) == 1 and self._path[0].role is Role.ASSISTANT
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the last visible message is the user's."""
+        return bool(self._path) and self._path[-1].role is Role.USER
+
+    def node(self, number: int) -> Node | None:
+        """Return a node by its id."""
+        return self._nodes[number - 1] if 1 <= number <= len(self._nodes) else None
+
+    def path_to(self, number: int | None) -> tuple[Node, ...]:
+        """Return the nodes from the root to a node; nothing if there is no such node."""
+        path, node = list[Node](), self.node(number or 0)
+        while node is not None:
+            path.append(node)
+            node = self.node(node.parent or 0)
+        return tuple(reversed(path))
+
+    def children(self, parent: int | None) -> list[Node]:
+        """Return the children of a node, oldest first; the roots if `parent` is None."""
+        return [node for node in self._nodes if node.parent == parent]
+
+    def append(
+        self,
+        message: Message,
+        state: MessageState = MessageState.COMPLETE,
+        generation: GenerationRecord | None = None,
+        created: float = 0.0,
+    ) -> Node:
+        """Add a message under the cursor, move the cursor there, and return the node."""
+        record = generation or GenerationRecord(turn_ids=message.turn_ids)
+        node = Node(len(self._nodes) + 1, self.cursor, message.role, message.text, state, created, record)
+        self._nodes.append(node)
+        self._path = (*self._path, node)
+        return node
+
+    def move_to(self, cursor: int | None) -> None:
+        """Make a node the last visible one; None hides the whole tree."""
+        self._path = self.path_to(cursor)
+
+    def rewind(self, length: int) -> None:
+        """Keep only the first `length` messages of the path visible."""
+        self._path = self._path[:length]
+
+    def user_turn(self, count: int = 1) -> int:
+        """Return the index in the path of the user's `count`th turn from the end."""
+        turns = [index for index, node in enumerate(self._path) if node.role is Role.USER]
+        if not turns:
+            raise UsageError("there is no turn of yours yet", "send a message first")
+        if not 1 <= count <= len(turns):
+            known = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}"
+            raise UsageError(f"you have {known} here; there is no turn {count} from the end")
+        return turns[-count]
+
+    def undo(self, count: int = 1) -> None:
+        """Hide the user's last `count` turns and their answers."""
+        self.rewind(self.user_turn(count))
+
+    def edit(self, count: int, text: str, created: float = 0.0) -> Node:
+        """Put another text beside the user's `count`th turn from the end, and return its node."""
+        self.undo(count)
+        return self.append(Message(Role.USER, text), created=created)
+
+    def swipes(self) -> list[Node]:
+        """Return the last answer or greeting and its alternatives, oldest first."""
+        if not self._path or self._path[-1].role is not Role.ASSISTANT:
+            raise UsageError("there is no answer here with alternatives", "send a message first")
+        return self.children(self._path[-1].parent)
+
+    def swipe(self, index: int) -> None:
+        """Show another alternative of the last answer or greeting."""
+        swipes = self.swipes()
+        if not 0 <= index < len(swipes):
+            what, hint = ("greetings", "") if self.is_at_greeting else ("answers", "/swipe right makes one")
+            raise UsageError(f"there are {len(swipes)} {what} here, not {index + 1}", hint)
+        self.move_to(swipes[index].id)
+
+    def goto(self, number: int) -> None:
+        """Show the path to a message; for a turn of the user's, the path to its newest answer."""
+        node = self.node(number)
+        if node is None:
+            raise UsageError(f"this conversation has no message {number}", "/tree shows those it has")
+        if node.role is Role.USER:
+            answers = self.children(number)
+            self.move_to(answers[-1].id if answers else node.parent)
+        else:
+            self.move_to(number)
+
+    def fork(self) -> "Tree":
+        """Return a tree of the visible messages only."""
+        return Tree.of(self._path, self.cursor)

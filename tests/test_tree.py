@@ -1,0 +1,134 @@
+"""Tests of the conversation tree: its moves, and what stays visible after each."""
+
+import pytest
+
+from hermes_cli.errors import UsageError
+from hermes_cli.messages import Message, Role
+from hermes_cli.tree import Node, Tree
+
+
+def question(text: str) -> Message:
+    """Return a turn of the user's."""
+    return Message(Role.USER, text)
+
+
+def answer(text: str) -> Message:
+    """Return an answer of the model."""
+    return Message(Role.ASSISTANT, text)
+
+
+def visible(tree: Tree) -> list[str]:
+    """Return the texts of the visible messages."""
+    return [node.text for node in tree.path]
+
+
+@pytest.fixture
+def tree() -> Tree:
+    """A tree with two greetings, two exchanges, and a second answer to the first question."""
+    made = Tree(["Welcome!", "Hello!"])
+    made.append(question("one"))
+    made.append(answer("A"))
+    made.append(question("two"))
+    made.append(answer("B"))
+    made.rewind(2)
+    made.append(answer("C"))
+    return made
+
+
+def test_a_new_tree_shows_the_first_greeting() -> None:
+    """Greetings are the roots; the first one is visible. Without greetings, nothing is."""
+    assert visible(Tree(["Welcome!", "Hello!"])) == ["Welcome!"]
+    assert Tree(["Welcome!"]).is_at_greeting
+    assert Tree().cursor is None
+    assert not Tree().is_at_greeting
+
+
+def test_undo_restores_the_greeting(tree: Tree) -> None:
+    """Undoing the first turn leaves the greeting, and every message stays in the tree."""
+    tree.goto(6)
+    tree.undo(2)
+    assert visible(tree) == ["Welcome!"]
+    assert len(tree) == 7
+    with pytest.raises(UsageError, match="no turn of yours"):
+        tree.undo()
+
+
+def test_undo_of_more_turns_than_there_are(tree: Tree) -> None:
+    """An impossible undo is refused, and nothing changes."""
+    for count in (0, 2, 9):
+        with pytest.raises(UsageError, match="1 turn here"):
+            tree.undo(count)
+    assert visible(tree) == ["Welcome!", "one", "C"]
+
+
+def test_swipes_are_the_answers_to_the_same_turn(tree: Tree) -> None:
+    """Swipes are siblings of the last answer, in the order in which they were generated."""
+    assert [node.text for node in tree.swipes()] == ["A", "C"]
+    tree.swipe(0)
+    assert visible(tree) == ["Welcome!", "one", "A"]
+    with pytest.raises(UsageError, match="there are 2 answers here, not 3"):
+        tree.swipe(2)
+
+
+def test_greetings_are_swipes(tree: Tree) -> None:
+    """Before the first turn, swipes are the greetings."""
+    tree.undo()
+    tree.swipe(1)
+    assert visible(tree) == ["Hello!"]
+    with pytest.raises(UsageError, match="2 greetings"):
+        tree.swipe(-1)
+
+
+def test_a_turn_without_an_answer_has_no_swipes(tree: Tree) -> None:
+    """After a turn of the user's there is nothing to swipe."""
+    tree.append(question("three"))
+    assert tree.is_unanswered
+    with pytest.raises(UsageError, match="no answer here"):
+        tree.swipes()
+
+
+def test_goto_shows_the_newest_answer_to_a_turn(tree: Tree) -> None:
+    """Going to a user's turn shows its newest answer; to an answer, that answer."""
+    tree.goto(6)
+    assert visible(tree) == ["Welcome!", "one", "A", "two", "B"]
+    tree.goto(3)
+    assert visible(tree) == ["Welcome!", "one", "C"]
+    unanswered = tree.append(question("three"))
+    tree.goto(unanswered.id)
+    assert visible(tree) == ["Welcome!", "one", "C"]
+    for absent in (0, -1, 9):
+        with pytest.raises(UsageError, match="no message"):
+            tree.goto(absent)
+
+
+def test_edit_adds_a_turn_beside_the_old_one(tree: Tree) -> None:
+    """An edited turn is a sibling of the old one."""
+    tree.goto(6)
+    new = tree.edit(2, "one, again")
+    assert visible(tree) == ["Welcome!", "one, again"]
+    assert new.parent == 1
+    assert [node.text for node in tree.children(1)] == ["one", "one, again"]
+
+
+def test_a_fork_holds_the_visible_messages(tree: Tree) -> None:
+    """A fork has only the path, numbered from 1; the original is unchanged."""
+    copy = tree.fork()
+    assert [(node.id, node.parent, node.text) for node in copy.nodes] == [
+        (1, None, "Welcome!"),
+        (2, 1, "one"),
+        (3, 2, "C"),
+    ]
+    copy.append(question("only here"))
+    assert len(tree) == 7
+
+
+def test_ids_of_a_store_become_numbers_from_one() -> None:
+    """A tree that is read from elsewhere is numbered from 1, and keeps its shape and position."""
+    tree = Tree.of([Node(17, None, Role.USER, "q"), Node(40, 17, Role.ASSISTANT, "a")], 40)
+    assert [(node.id, node.parent) for node in tree.nodes] == [(1, None), (2, 1)]
+    assert tree.cursor == 2
+
+
+def test_the_path_is_one_value_until_the_tree_changes(tree: Tree) -> None:
+    """The path is computed once, since the prompt is redrawn at every key press."""
+    assert tree.path is tree.path
