@@ -1,25 +1,32 @@
-"""Test of the README's list of commands."""
+"""Tests of the README's generated tables: the commands and the options."""
 
 from pathlib import Path
 
+from hermes_cli.options import FIELDS, value_text
 from hermes_cli.repl import command_table
 
 README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "hermes_cli/repl/command_table.py", "<!-- end of commands -->"
 
 
-def rows() -> str:
-    """Return the table's header and rows as the README must have them."""
+def section(source: str, end: str) -> str:
+    """Return the text between the comment that names a module and the comment `end`."""
+    text = README.read_text(encoding="utf-8")
+    return text[text.index("\n", text.index(source)) + 1 : text.index(f"<!-- {end} -->")]
+
+
+def test_the_readme_lists_the_commands_that_there_are() -> None:
+    """The README lists exactly the commands of the program, with their help."""
     lines = ["\n| Command | Effect |\n|---|---|\n"]  # a comment after it would end the table on GitHub
     for command in command_table.COMMANDS:
         names = ", ".join(f"`{one}`" for one in (command.usage, *(f"/{alias}" for alias in command.aliases)))
         escaped = names.replace("|", "\\|")  # GitHub ends a cell at a bare |
         lines.append(f"| {escaped} | {command.help} |\n")
-    return "".join(lines)
+    assert section("hermes_cli/repl/command_table.py", "end of commands") == "".join(lines)
 
 
-def test_the_readme_lists_the_commands_that_there_are() -> None:
-    """The README lists exactly the commands of the program, with their help."""
-    text = README.read_text(encoding="utf-8")
-    section = text[text.index("\n", text.index(BEGIN)) + 1 : text.index(END)]
-    assert section == rows()
+def test_the_readme_lists_the_options_that_there_are() -> None:
+    """The README lists exactly the generation options, with their ranges, defaults and help."""
+    lines = ["\n| Option | Values | Default | Effect |\n|---|---|---|---|\n"]
+    for name, known in FIELDS.items():
+        lines.append(f"| `{name}` | {known.range_text} | {value_text(known.default)} | {known.help} |\n")
+    assert section("hermes_cli/options.py", "end of options") == "".join(lines)
