@@ -54,10 +54,7 @@ def _reason_line(choice: ModelChoice) -> str:
     """Return the line under the banner: the reason for this model, or a note that it is the starter."""
     model = choice.selection.model
     if model is not None and model.source is local.ModelSource.STARTER:
-        return (
-            "The starter is a small model for a first try; "
-            "'hermes models pull openhermes-2' downloads a full one."
-        )
+        return "The starter is only a test model; 'hermes models pull openhermes-2' downloads a full one."
     reason = sanitize_line(choice.selection.reason)
     return f"{reason[:1].upper()}{reason[1:]}."
 

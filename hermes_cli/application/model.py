@@ -140,9 +140,9 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     terminal.plain("There is no model on this machine yet. Choose one to download:")
     rows = [(str(n), one.name, size_text(one.size), one.what) for n, one in enumerate(choices, 1)]
     terminal.plain(columns(rows, indent="  "))
-    numbers = [number for number, *_ in rows]
-    answer = terminal.ask(f"{', '.join(numbers[:-1])} or {numbers[-1]} [1]: ").strip()
     by_number = {number: name for number, name, *_ in rows}
+    *others, last = by_number
+    answer = terminal.ask(f"{', '.join(others)} or {last} [1]: ").strip()
     chosen = by_number.get(answer, STARTER.alias)
     if chosen != STARTER.alias:
         pull(runtime, chosen)
@@ -217,27 +217,8 @@ def open_engine(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Quantized:
-    """A saved model: its name for -m, its size in bytes, and the seconds of a load before and after."""
-
-    name: str
-    size: int
-    before_s: float
-    now_s: float
-
-    @property
-    def summary(self) -> str:
-        """The size and the load times, as a message for the user."""
-        return (
-            f"{sanitize_line(self.name)}: {size_text(self.size)} in 4-bit NF4; its weights load in "
-            f"{self.now_s:.1f} s; with quantizing it took {self.before_s:.1f} s "
-            f"({self.now_s / self.before_s:.2f}x)"
-        )
-
-
-def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str | None) -> Quantized:
-    """Quantize a model to NF4 and save it.
+def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str | None) -> str:
+    """Quantize a model to NF4, save it, print its size and load times, and return its name for -m.
 
     Raises UsageError if the model has no 16-bit weights or the folder exists already, and any error of
     loading the model.
@@ -257,7 +238,12 @@ def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str
 
         before_s, now_s = quantize.quantize(plan, folder, report)
     size = sum(file.stat().st_size for file in folder.iterdir())
-    return Quantized(str(folder) if output else folder.name, size, before_s, now_s)
+    saved_name = str(folder) if output else folder.name
+    runtime.terminal.notice(
+        f"{sanitize_line(saved_name)}: {size_text(size)} in 4-bit NF4; its weights load in {now_s:.1f} s; "
+        f"with quantizing it took {before_s:.1f} s ({now_s / before_s:.2f}x)"
+    )
+    return saved_name
 
 
 def _file_name(model: str) -> str:

@@ -4,7 +4,7 @@ Without a model, the token counts are estimates.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -60,10 +60,8 @@ def _find_subject(runtime: Runtime, name: str) -> Persona | Lorebook:
     try:
         return runtime.persona(name)
     except PersonaError:
-        try:
+        with suppress(PersonaError):
             return loader.find_lorebook(name, runtime.paths.lore)
-        except PersonaError:
-            pass
         raise
 
 
@@ -80,7 +78,12 @@ def _check(
     opening = open_with(subject, Macros(subject.called, subject.user or DEFAULT_USER))
     scale = _scale(tokens, worlds.books)
     rows = [_row(part, scale) for part in check.parts(subject, opening, worlds.books)]
-    return rows, [*check.findings(subject, opening, worlds, scale), *_missing_original(subject)]
+    findings = check.findings(subject, opening, worlds, scale)
+    if subject.original and not loader.is_file(subject.original):
+        findings.append(
+            f"{subject.original} is missing; an export will lack the fields that only it contains"
+        )
+    return rows, findings
 
 
 def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
@@ -89,22 +92,13 @@ def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
     return (part.name, counted(sum(counts), "token"), several)
 
 
-def _missing_original(persona: Persona) -> Iterator[str]:
-    if persona.original and not loader.is_file(persona.original):
-        yield f"{persona.original} is missing; an export will lack the fields that only that file contains"
-
-
 def _scale(tokens: TokenCounter, books: Sequence[Lorebook]) -> Scale:
+    """Return the scale of the findings, with the keys that can never match and the reason for each."""
     keys = [key for book in books for one in book.entries for key in (*one.keys, *one.secondary)]
-    broken = _broken_keys(keys)
-    return Scale(tokens.window, tokens.window // LORE_SHARE, tokens.count, lambda key: broken.get(key, ""))
-
-
-def _broken_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Return the keys that can never match, with the reason for each."""
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([ASKED], {})
-    return lore.broken
+    broken = lore.broken
+    return Scale(tokens.window, tokens.window // LORE_SHARE, tokens.count, lambda key: broken.get(key, ""))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.chat.statistics import statistics, waited_for
 from hermes_cli.engines.base import Cancel, Completion, PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.errors import HermesError, Interrupted, UsageError
+from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import MAX_CONTEXT
 from hermes_cli.screen.render import Renderer, renderer
@@ -60,38 +60,39 @@ def _read_stdin(terminal: Terminal) -> str:
 def print_answer(
     runtime: Runtime, flags: Flags, text: str, prefill: str, *, as_json: bool, at_once: bool
 ) -> None:
-    """Start a session and print its answer to `text`: streamed, `at_once`, or as one JSON object.
-
-    If the answer fails or is interrupted, print the text so far with a newline, and raise the error.
-    """
+    """Start a session and print its answer to `text`: streamed, `at_once`, or as one JSON object."""
     check_text(prefill, "--prefill")
-    save = flags.log or flags.continue_last
-    persona, session, _ = start_session(runtime, flags, save=save)
+    persona, session, _ = start_session(runtime, flags, save=flags.log or flags.continue_last)
     terminal = runtime.terminal
-    output = renderer(
-        terminal, plain=as_json, speech=persona.acts
-    )  # JSON is printed without Markdown rendering
-    pieces, streamed = list[str](), not (as_json or at_once)
-    try:
-        for piece in _pieces(session, text, prefill, terminal, streamed=streamed):
-            pieces.append(piece)
-            if streamed:
-                output.write(piece)
-    except (Exception, Interrupted):
-        if pieces and not as_json:
-            _finish(output, [] if streamed else pieces)
-        raise
-    answer = session.last
-    if as_json and answer is not None:
-        terminal.write(json.dumps(_report("".join(pieces), session, answer), ensure_ascii=False) + "\n")
+    pieces = _pieces(session, text, prefill, terminal, streamed=not (as_json or at_once))
+    if as_json:
+        answer = "".join(pieces)
+        if session.last is not None:
+            report = _report(answer, session, session.last)
+            terminal.write(json.dumps(report, ensure_ascii=False) + "\n")
     else:
-        _finish(output, [] if streamed else pieces)
+        _print_text(renderer(terminal, speech=persona.acts), pieces, at_once=at_once)
     for remark in session.remarks:
         terminal.notice(remark)
     if session.cut_short and not as_json:
         terminal.notice(f"the answer was cut: {session.cut_short}")
-    if flags.statistics and answer is not None:
-        terminal.notice(statistics(answer))
+    if flags.statistics and session.last is not None:
+        terminal.notice(statistics(session.last))
+
+
+def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> None:
+    """Print the answer and a newline. If the answer fails or is interrupted, print the text so far."""
+    received: list[str] = []
+    try:
+        for piece in pieces:
+            received.append(piece)
+            if not at_once:
+                output.write(piece)
+    finally:
+        if received:
+            if at_once:
+                output.write("".join(received))
+            output.end()
 
 
 def _pieces(
@@ -109,18 +110,12 @@ def _pieces(
                 has_begun = True
 
 
-def _finish(output: Renderer, unseen: Sequence[str]) -> None:
-    """Print the text that was not streamed, and end the line."""
-    output.write("".join(unseen))
-    output.end()
-
-
-def _report(text: str, session: Session, answer: Completion) -> dict[str, object]:
+def _report(text: str, session: Session, completion: Completion) -> dict[str, object]:
     """Return the object that `--json` prints."""
-    usage, timings = answer.usage, answer.timings
+    usage, timings = completion.usage, completion.timings
     return {
         "text": text,
-        "finish_reason": answer.finish_reason.value,
+        "finish_reason": completion.finish_reason.value,
         "model": session.engine.name,
         "usage": {
             "prompt_tokens": usage.prompt_tokens,

@@ -14,6 +14,14 @@ from hermes_cli.options import FIELDS
 
 Verb = Callable[..., None]
 
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="Write to this file or folder instead of standard output."
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+
 CONVERSATION = ("model", "persona", "system", "user", "lore", "on_overflow")
 PLAN = ("context", "precision", "device")
 SAMPLING = tuple(FIELDS)

@@ -122,9 +122,7 @@ def quantize(
     """
     from hermes_cli.application.model import quantize_model
 
-    quantized = quantize_model(runtime, name, output, flags.device)
-    runtime.terminal.notice(quantized.summary)
-    runtime.terminal.write(f"{quantized.name}\n")
+    runtime.terminal.write(f"{quantize_model(runtime, name, output, flags.device)}\n")
 
 
 @command(cache, "clear")

@@ -6,7 +6,7 @@ import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.command import command, new_app
+from hermes_cli.cli.command import Force, Output, command, new_app
 from hermes_cli.screen.columns import columns
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ LINE_LENGTH = 100
 app = new_app("List, show, create, edit, check, import and export personas.")
 
 Name = Annotated[str, typer.Argument(help="A persona's name, or its file.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 @command(app, "list")
@@ -116,12 +115,7 @@ def export_command(
             "--format", metavar="FORMAT", help="Set the format: v1, v2, v3, png, charx, modelfile or toml."
         ),
     ] = "",
-    output: Annotated[
-        str,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Write to this file or folder instead of standard output."
-        ),
-    ] = "",
+    output: Output = "",
     force: Force = False,
 ) -> None:
     """Export a persona for another program. Fields that hermes does not use are kept.

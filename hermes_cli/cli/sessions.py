@@ -1,18 +1,18 @@
 """`hermes sessions`: list, show, search, rename, remove, check, export and import conversations."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from hermes_cli.application import conversations, follow_conversation, import_export
+from hermes_cli.application.conversations import find_conversation, open_store
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.command import command, new_app
+from hermes_cli.cli.command import Force, Output, command, new_app
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.registry import FORMATS
 from hermes_cli.screen.columns import columns, counted, when
 from hermes_cli.screen.sanitize import sanitize_line
-
-if TYPE_CHECKING:
-    from hermes_cli.store.records import StoredConversation
 
 app = new_app("List, show, search, rename, remove, check, export and import conversations.")
 
@@ -30,17 +30,19 @@ def list_sessions(
     everything: Annotated[bool, typer.Option("--all", help="List more than the last 30.")] = False,
 ) -> None:
     """List the conversations, most recently used first."""
-    from hermes_cli.application.conversations import open_store
+    rows = [
+        (str(one.id), when(one.updated), counted(one.count, "message"), one.persona, one.model, one.title)
+        for one in open_store(runtime).conversations(-1 if everything else SHOWN)
+    ]
+    _print_rows(runtime, rows, "there is no conversation yet; 'hermes chat' starts one")
 
-    found = open_store(runtime).conversations(-1 if everything else SHOWN)
-    if found:
-        runtime.terminal.write(columns([_row(one) for one in found]) + "\n")
+
+def _print_rows(runtime: Runtime, rows: Sequence[Sequence[str]], notice: str) -> None:
+    """Print the rows in columns, or the notice if there are none."""
+    if rows:
+        runtime.terminal.write(columns(rows) + "\n")
     else:
-        runtime.terminal.notice("there is no conversation yet; 'hermes chat' starts one")
-
-
-def _row(one: "StoredConversation") -> tuple[str, ...]:
-    return (str(one.id), when(one.updated), counted(one.count, "message"), one.persona, one.model, one.title)
+        runtime.terminal.notice(notice)
 
 
 @command(app, "show")
@@ -52,18 +54,14 @@ def show(
     ] = False,
 ) -> None:
     """Print a conversation."""
-    from hermes_cli.application.conversations import find_conversation, open_store
-    from hermes_cli.application.follow_conversation import follow as follow_conversation
-    from hermes_cli.application.follow_conversation import whole
-
     store = open_store(runtime)
     conversation = find_conversation(store, name)
     title = sanitize_line(conversation.title)
     runtime.terminal.notice(f"{conversation.id} · {when(conversation.created)} · {title}")
     if follow:
-        follow_conversation(runtime, store, conversation.id)
+        follow_conversation.follow(runtime, store, conversation.id)
     else:
-        runtime.terminal.write(whole(store.path(conversation.leaf)))
+        runtime.terminal.write(follow_conversation.whole(store.path(conversation.leaf)))
 
 
 @command(app, "search")
@@ -71,17 +69,11 @@ def search(
     runtime: Runtime, words: Annotated[list[str], typer.Argument(help="Words to search for.")]
 ) -> None:
     """List the messages that contain all of the words."""
-    from hermes_cli.application.conversations import open_store
-
-    hits = open_store(runtime).search(" ".join(words))
     rows = [
         (str(hit.conversation), when(hit.created), hit.model or hit.role.value, hit.title, hit.excerpt)
-        for hit in hits
+        for hit in open_store(runtime).search(" ".join(words))
     ]
-    if rows:
-        runtime.terminal.write(columns(rows) + "\n")
-    else:
-        runtime.terminal.notice("no message contains all of these words")
+    _print_rows(runtime, rows, "no message contains all of these words")
 
 
 @command(app, "rename")
@@ -89,8 +81,6 @@ def rename(
     runtime: Runtime, name: Name, title: Annotated[str, typer.Argument(help="The new title.")]
 ) -> None:
     """Set the title of a conversation."""
-    from hermes_cli.application.conversations import find_conversation, open_store
-
     store = open_store(runtime)
     store.rename(find_conversation(store, name).id, title)
 
@@ -98,13 +88,11 @@ def rename(
 @command(app, "rm")
 def rm(runtime: Runtime, names: Annotated[list[str], typer.Argument(help="Numbers or titles.")]) -> None:
     """Delete conversations permanently."""
-    from hermes_cli.application.conversations import remove
-
-    remove(runtime, names)
+    conversations.remove(runtime, names)
 
 
 @command(app, "prune")
-def prune_command(
+def prune(
     runtime: Runtime,
     days: Annotated[
         int,
@@ -119,22 +107,18 @@ def prune_command(
     sure: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
 ) -> None:
     """Delete conversations that were not used recently."""
-    from hermes_cli.application.conversations import prune
-
-    prune(runtime, days, named=named, dry_run=dry_run, sure=sure)
+    conversations.prune(runtime, days, named=named, dry_run=dry_run, sure=sure)
 
 
 @command(app, "check")
-def check_command(
+def check(
     runtime: Runtime,
     rescue: Annotated[
         bool, typer.Option("--rescue", help="Recover what can be read into a new database.")
     ] = False,
 ) -> None:
     """Check the database for damage."""
-    from hermes_cli.application.conversations import check
-
-    check(runtime, rescue=rescue)
+    conversations.check(runtime, rescue=rescue)
 
 
 @command(app, "export")
@@ -143,23 +127,16 @@ def export_command(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Numbers or titles.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Export every conversation.")] = False,
     format_name: FormatName = None,
-    output: Annotated[
-        str,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Write to this file or folder instead of standard output."
-        ),
-    ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    output: Output = "",
+    force: Force = False,
 ) -> None:
     """Export conversations, in the format of hermes or of another program.
 
     Without --format, the file's extension decides; without a file, the format is Markdown.
     """
-    from hermes_cli.application.import_export import export_conversations
-
     if bool(names) == everything:
         raise UsageError("name the conversations, or use --all", "'hermes sessions list' shows them")
-    export_conversations(runtime, names or [], format_name, output, force=force)
+    import_export.export_conversations(runtime, names or [], format_name, output, force=force)
 
 
 @command(app, "import")
@@ -172,6 +149,4 @@ def import_command(
 
     Without --format, the format is detected from the content.
     """
-    from hermes_cli.application.import_export import import_conversations
-
-    import_conversations(runtime, files, format_name)
+    import_export.import_conversations(runtime, files, format_name)

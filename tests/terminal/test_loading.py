@@ -110,7 +110,7 @@ def test_a_model_whose_process_was_killed_is_told_once(starter_home: Env) -> Non
         term.type("Hello\r")
         term.expect(r"> Hello\n[^\n]*ended[\s\S]*\n> Hello$")
         term.type("\x03/model starter\r")
-        term.expect(r"Now with[\s\S]*\n>$")
+        term.expect(r"Switched to[\s\S]*\n>$")
         term.type("Hello\r")
         term.expect(r"^Hermes 2\n[^\n]+\n[\s\S]*\n>")
         assert term.text.count("ended") == 1
