@@ -66,8 +66,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the flag by position
-    if wanted:
+def _print_version(requested: bool) -> None:  # noqa: FBT001 - typer passes the flag by position
+    if requested:
         typer.echo(f"hermes {__version__}")
         raise typer.Exit
 

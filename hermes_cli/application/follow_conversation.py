@@ -45,7 +45,7 @@ class Follower:
         return text
 
 
-def whole(path: Sequence[Node]) -> str:
+def conversation_text(path: Sequence[Node]) -> str:
     """Return the text of a whole conversation."""
     text = Follower().update(path)
     return text if text.endswith("\n\n") or not text else f"{text}\n\n"

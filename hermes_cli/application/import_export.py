@@ -10,7 +10,6 @@ from hermes_cli.formats import files, registry
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns, counted
-from hermes_cli.screen.terminal import Terminal
 
 
 def export_conversations(
@@ -23,8 +22,12 @@ def export_conversations(
     transcripts = [
         Transcript(one, tuple(store.tree(one.id))) for one in {one.id: one for one in chosen}.values()
     ]
-    if not names:
-        transcripts = _with_something_visible(terminal, transcripts, known)
+    if not names and known.leaves_out:  # a format without the tree cannot represent a hidden conversation
+        visible = [one for one in transcripts if one.path]
+        if hidden := len(transcripts) - len(visible):
+            count = counted(hidden, "conversation")
+            terminal.notice(f"left out {count} without a visible turn; json contains the whole tree")
+        transcripts = visible
     text = registry.write(known, transcripts)
     if output in {"", "-"}:
         terminal.write(text)
@@ -33,17 +36,6 @@ def export_conversations(
     write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
     count = counted(len(transcripts), "conversation")
     terminal.notice(f"{count} written to {path}: {registry.remark(known, transcripts)}")
-
-
-def _with_something_visible(
-    terminal: Terminal, transcripts: Sequence[Transcript], known: registry.ConversationFormat
-) -> list[Transcript]:
-    """Return the conversations that a format can represent, and print how many are left out."""
-    visible = [one for one in transcripts if one.path or not known.leaves_out]
-    if len(visible) < len(transcripts):
-        count = counted(len(transcripts) - len(visible), "conversation")
-        terminal.notice(f"left out {count} without a visible turn; json contains the whole tree")
-    return visible
 
 
 def import_conversations(runtime: Runtime, names: Sequence[str], format_name: str | None) -> None:

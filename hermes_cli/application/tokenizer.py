@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 from hermes_cli.application.model import open_engine, scripted, select_model
@@ -29,9 +28,11 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
     if script := scripted(runtime, name):
         yield open_engine(runtime, script)
         return
-    if folder := _named_folder(runtime, name or runtime.settings.model):
-        yield read_vocabulary(folder)
-        return
+    if reference := name or runtime.settings.model:
+        named = selection.find(parse(reference, models_dir=runtime.paths.models), runtime.paths.models)
+        if named is not None and has_tokenizer(named.path):
+            yield read_vocabulary(named.path)
+            return
     model = select_model(runtime, name, hardware.probe(), request).model
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
@@ -45,11 +46,3 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
             "name a .gguf file, or a folder with a tokenizer.json",
         )
     yield read_vocabulary(model.path)
-
-
-def _named_folder(runtime: Runtime, name: str | None) -> Path | None:
-    """Return the named model's folder if it contains a tokenizer, with or without weights."""
-    if name is None:
-        return None
-    model = selection.find(parse(name, models_dir=runtime.paths.models), runtime.paths.models)
-    return model.path if model is not None and has_tokenizer(model.path) else None

@@ -61,7 +61,7 @@ def show(
     if follow:
         follow_conversation.follow(runtime, store, conversation.id)
     else:
-        runtime.terminal.write(follow_conversation.whole(store.path(conversation.leaf)))
+        runtime.terminal.write(follow_conversation.conversation_text(store.path(conversation.leaf)))
 
 
 @command(app, "search")

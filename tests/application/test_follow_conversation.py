@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from hermes_cli.application.follow_conversation import Follower, follow, whole
+from hermes_cli.application.follow_conversation import Follower, conversation_text, follow
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.messages import Message, Role
 from hermes_cli.screen.terminal import Terminal
@@ -50,8 +50,8 @@ def test_another_branch_is_printed_from_where_it_leaves() -> None:
 
 def test_the_whole_ends_with_an_empty_line() -> None:
     """The text of a whole conversation ends with an empty line, even if the answer is partial."""
-    assert whole([QUESTION, said(2, "half", MessageState.PARTIAL)]).endswith("half\n\n")
-    assert whole([]) == ""
+    assert conversation_text([QUESTION, said(2, "half", MessageState.PARTIAL)]).endswith("half\n\n")
+    assert conversation_text([]) == ""
 
 
 def test_it_ends_when_the_other_window_leaves(tmp_path: Path, open_store: OpenStore) -> None:
