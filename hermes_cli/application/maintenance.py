@@ -76,8 +76,6 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
     if not rescue:
         for problem in problems:
             runtime.terminal.notice(f"  {problem}")
-        raise StoreDamaged(
-            f"{file} is damaged", "'hermes sessions check --rescue' saves what can be read of it"
-        )
+        raise StoreDamaged(f"{file} is damaged", "'hermes sessions check --rescue' recovers what can be read")
     store.close()
     save_what_can_be_read(runtime, f"{file} is damaged: {problems[0]}", even_if_it_opens=True)

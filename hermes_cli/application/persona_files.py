@@ -95,7 +95,7 @@ def export(runtime: Runtime, name: str, format_name: str, output: str, *, force:
         terminal.write(data.decode("utf-8", "surrogateescape"))
         return
     path = _place(output, persona.key, ENDINGS.get(kind, JSON))
-    write_private(path, data, replace=force, hint="take another name, or --force to write over it")
+    write_private(path, data, replace=force, hint="use another name, or --force to write over it")
     terminal.notice(f"{persona.name} written to {path}: {kind}")
 
 

@@ -28,7 +28,7 @@ _MAX_ROUNDS: Final = 10
 """Limit for the rounds of recursion, in which entries that fired are scanned for the keys of others."""
 _REGEX: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
 ALWAYS: Final = "always"
-STILL: Final = "it stays for a while"
+STILL: Final = "sticky"
 
 
 class LoreMatcher:
@@ -132,15 +132,15 @@ class LoreMatcher:
         if spelled(key)[0] is None:
             return pattern.search(text) is not None
         if self._slow_s > PATIENCE_S:
-            self.broken[key] = "the regular expressions of these books take too long together"
+            self.broken[key] = "the regular expressions of these books take too long in total"
             return False
-        began = time.monotonic()
+        began = time.thread_time()  # a busy machine must not make a key slow
         try:
             found = pattern.search(text, timeout=REGEX_LIMIT_S) is not None
         except TimeoutError:
             self.broken[key] = f"it takes longer than {REGEX_LIMIT_S * 1000:.0f} ms"
             found = False
-        took = time.monotonic() - began
+        took = time.thread_time() - began
         if took >= SLOW_S:
             self._slow_s += took
             self._slow[key] += 1
@@ -171,7 +171,7 @@ class LoreMatcher:
                 raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - handled as other bad keys
             return regex.compile(pattern, regex.V0 | sum(wanted.get(flag, 0) for flag in set(flags)))
         except (regex.error, RecursionError, OverflowError, MemoryError, ValueError) as error:
-            self.broken[key] = f"it is no regular expression: {error}"
+            self.broken[key] = f"it is not a regular expression: {error}"
             return None
 
     def _has_luck(self, entry: LoreEntry, number: int, moment: int) -> bool:

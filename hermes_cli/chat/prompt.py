@@ -11,14 +11,14 @@ class PartKind(StrEnum):
     """The kind of a part of the prompt, as `/context` prints it. The order is that of the output."""
 
     SYSTEM = "system prompt and persona"
-    ALWAYS = "lore that is always told"
+    ALWAYS = "constant lore"
     EXAMPLES = "examples"
-    SUMMARY = "what was condensed"
-    LORE = "lore that fired"
+    SUMMARY = "summary"
+    LORE = "active lore"
     TURNS = "turns"
     NOTES = "notes"
     POST_HISTORY = "after the last turn"
-    HEAD = "the answer's beginning"
+    HEAD = "start of the answer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def leave(state: ReplState, _argument: str) -> None:
 def clear(state: ReplState, _argument: str) -> None:
     """Start a new conversation with the same system prompt, examples and greeting (`/clear`)."""
     state.session.clear()
-    state.notice("The conversation begins again.")
+    state.notice("Started a new conversation.")
     state.greet()
 
 
@@ -31,7 +31,7 @@ def system(state: ReplState, argument: str) -> None:
         state.show(state.session.conversation.system or "There is no system prompt.")
         return
     state.session.set_system(None if argument == "-" else argument)
-    state.notice("The system prompt is gone." if argument == "-" else "The system prompt is changed.")
+    state.notice("Removed the system prompt." if argument == "-" else "Changed the system prompt.")
 
 
 def persona_choices(state: ReplState) -> Mapping[str, str]:
@@ -51,7 +51,7 @@ def persona(state: ReplState, argument: str) -> None:
     state.session.restart(opening, frame)
     state.session.recorder.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
-    state.notice(f"A new conversation with {sanitize_line(chosen.name)}.")
+    state.notice(f"Started a new conversation with {sanitize_line(chosen.name)}.")
     state.greet()
 
 
@@ -71,11 +71,11 @@ def model(state: ReplState, argument: str) -> None:
     if not argument:
         rows = state.host.model_names()
         if not rows:
-            state.notice("There is no model on this machine; 'hermes models pull' fetches one.")
+            state.notice("There is no model on this machine; 'hermes models pull' downloads one.")
         state.show_rows([(_marked(name, state.session.engine.name), text) for name, text in rows.items()])
         return
     state.host.use_model(argument, state.session)
-    state.notice(f"Now with {sanitize_line(state.host.describe_model(), MAX_LINE)}")
+    state.notice(f"Switched to {sanitize_line(state.host.describe_model(), MAX_LINE)}")
 
 
 SET = "/set"
@@ -124,7 +124,7 @@ def options_rows(sourced: Sourced) -> list[tuple[str, ...]]:
 
 def show_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/show`, for completion."""
-    return {"prompt": "the exact ChatML that goes to the model"}
+    return {"prompt": "the exact ChatML prompt"}
 
 
 def show(state: ReplState, argument: str) -> None:
@@ -133,7 +133,7 @@ def show(state: ReplState, argument: str) -> None:
         _show_prompt(state)
         return
     if argument:
-        raise UsageError(f"/show knows no '{argument}'", "/show, or /show prompt")
+        raise UsageError(f"/show does not take '{argument}'", "/show, or /show prompt")
     session = state.session
     used = session.assembled(ASKED).tokens
     rows = {
