@@ -119,7 +119,7 @@ def _mistakes(keys: Sequence[str]) -> dict[str, str]:
     """Return the keys that can never match, with the reason for each."""
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([ASKED], {})
-    return lore.broken
+    return lore.disabled_keys
 
 
 @contextmanager

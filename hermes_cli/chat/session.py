@@ -184,7 +184,7 @@ class Session:
 
     def lore_problems(self) -> dict[str, str]:
         """Return the lorebook keys that are disabled so far, each with the reason."""
-        return dict(self._builder[1].lore.broken) if self._builder else {}
+        return dict(self._builder[1].lore.disabled_keys) if self._builder else {}
 
     def summary_of(self, turns: Sequence[Message]) -> Summary | None:
         """Return the latest summary that covers the beginning of these turns, but not all of them."""
@@ -345,7 +345,7 @@ class Session:
         return self.recorder.move_to_memory()
 
     def set_system(self, text: str | None) -> None:
-        """Change the system prompt from the next prompt on; the turns stay."""
+        """Change the system prompt from the next prompt on; the turns kept."""
         self.opening = replace(self.opening, system=text)
         self.recorder.change_opening(self.opening)
 

@@ -57,14 +57,14 @@ def _show(state: ReplState) -> None:
         return
     prompt = session.assembled()
     turns = session.conversation.messages[session.root :]
-    asked = [sum(m.role is Role.USER for m in turns[: one.since + 1]) for one in prompt.told]
+    asked = [sum(m.role is Role.USER for m in turns[: one.since + 1]) for one in prompt.active]
     since = [f"since your turn {number}" for number in asked]
-    rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.told, since)]
+    rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.active, since)]
     rows += _rows(prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
     if rows:
         state.show_rows(rows)
-    told = len(prompt.always) + len(prompt.told)
-    cost = sum(one.tokens for one in (*prompt.always, *prompt.told))
+    told = len(prompt.always) + len(prompt.active)
+    cost = sum(one.tokens for one in (*prompt.always, *prompt.active))
     state.notice(
         f"{told} of {counted(count, 'entry', 'entries')} in {counted(len(session.frame.books), 'book')}: "
         f"{counted(cost, 'token')}."
@@ -75,6 +75,6 @@ def _show(state: ReplState) -> None:
 
 def _rows(told: Sequence[ActiveEntry], when: Sequence[str]) -> list[tuple[str, ...]]:
     return [
-        (one.entry.title, "" if one.word == ALWAYS else f"by {one.word}", said, f"{one.tokens:,} tokens")
+        (one.entry.title, "" if one.key == ALWAYS else f"by {one.key}", said, f"{one.tokens:,} tokens")
         for one, said in zip(told, when, strict=True)
     ]
