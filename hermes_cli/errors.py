@@ -127,7 +127,7 @@ class ReaderGone(HermesError):  # noqa: N818 - reads as what happened
     exit_code = 141
 
     def __init__(self) -> None:
-        super().__init__("the reader of standard output went away")
+        super().__init__("the reader of standard output closed it")
 
 
 def missing_libraries(names: Sequence[str]) -> ModelUnavailable:
@@ -148,12 +148,12 @@ def translated(error: Exception) -> HermesError:
     if isinstance(error, HermesError):
         return error
     if isinstance(error, MemoryError):
-        return ResourcesExhausted("out of memory", "choose a smaller model or a smaller --context")
+        return ResourcesExhausted("out of memory", "use a smaller model or a smaller --context")
     if isinstance(error, ImportError) and (library := system_packages.library_named_in(error)):
         return missing_libraries([library])
     if isinstance(error, OSError):
         kind = ResourcesExhausted if is_disk_full(error) else HermesError
         return kind(str(error))
     return HermesError(
-        f"{type(error).__name__}: {error}", "this is a mistake in hermes; --debug shows where it happened"
+        f"{type(error).__name__}: {error}", "this is a bug in hermes; --debug shows the traceback"
     )

@@ -20,7 +20,7 @@ def make_private(folder: Path) -> None:
         raise _unwritten(folder, error) from None
 
 
-def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str = "take another name") -> None:
+def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str = "use another name") -> None:
     """Write a file that only its owner can read. An existing file is overwritten only with `replace`.
 
     Raises UsageError with `hint` if the file exists, HermesError if it cannot be written.
@@ -61,4 +61,4 @@ def _name(draft: Path, path: Path, *, replace: bool) -> None:
 def _unwritten(path: Path, error: OSError | ValueError) -> HermesError:
     is_full = isinstance(error, OSError) and is_disk_full(error)
     kind = ResourcesExhausted if is_full else HermesError
-    return kind(f"{path} cannot be written: {getattr(error, 'strerror', error)}", "name another place")
+    return kind(f"{path} cannot be written: {getattr(error, 'strerror', error)}", "use another folder")

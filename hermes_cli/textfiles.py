@@ -68,7 +68,7 @@ def read_bytes(path: Path, error: type[ConfigError], missing_hint: str, max_byte
         hint = "look at its permissions" if isinstance(problem, PermissionError) else ""
         raise error(f"{path} cannot be read: {problem.strerror}", hint) from None
     except ValueError:  # a NUL in the path
-        raise error(f"{str(path)!r} is no path", missing_hint) from None
+        raise error(f"{str(path)!r} is not a path", missing_hint) from None
     if len(data) > max_bytes:
         raise error(f"{path} is larger than {max_bytes >> 20} MiB", "shorten it")
     return data

@@ -97,7 +97,7 @@ def _scale(tokens: TokenCounter, books: Sequence[Lorebook]) -> Scale:
     keys = [key for book in books for one in book.entries for key in (*one.keys, *one.secondary)]
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([ASKED], {})
-    broken = lore.broken
+    broken = lore.disabled_keys
     return Scale(tokens.window, tokens.window // LORE_SHARE, tokens.count, lambda key: broken.get(key, ""))
 
 

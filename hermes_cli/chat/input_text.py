@@ -15,7 +15,7 @@ def decode(data: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{where} is not UTF-8 text: byte {error.start + 1:,} is 0x{data[error.start]:02x}",
-            "convert it first, as with: iconv -f latin1 -t utf-8",
+            "convert it first, for example with: iconv -f latin1 -t utf-8",
         ) from None
     return check_text(text, where)
 
@@ -23,7 +23,7 @@ def decode(data: bytes, where: str) -> str:
 def check_text(text: str, where: str) -> str:
     """Return the text. Raises UsageError if it contains NUL or bytes that were not UTF-8."""
     if "\0" in text:
-        raise UsageError(f"{where} holds a NUL at character {text.index(chr(0)) + 1:,}: that is no text")
+        raise UsageError(f"{where} contains a NUL at character {text.index(chr(0)) + 1:,}, so it is not text")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -43,7 +43,7 @@ def read_file(path: Path, hint: str) -> str:
         reason = (error.strerror or "it cannot be read").lower()
         raise UsageError(f"{path}: {reason}", hint) from None
     except ValueError:  # a NUL in the path
-        raise UsageError(f"{str(path)!r} is no path", hint) from None
+        raise UsageError(f"{str(path)!r} is not a path", hint) from None
     return f"{path}:\n{decode(data, str(path))}"
 
 
@@ -51,6 +51,6 @@ def within_reason(data: bytes, where: str) -> bytes:
     """Return the bytes. Raises UsageError if they exceed MAX_BYTES."""
     if len(data) > MAX_BYTES:
         raise UsageError(
-            f"{where} is larger than {MAX_BYTES >> 20} MiB", "no context window holds it; shorten it"
+            f"{where} is larger than {MAX_BYTES >> 20} MiB", "that exceeds any context window; shorten it"
         )
     return data

@@ -28,20 +28,20 @@ _MAX_ROUNDS: Final = 10
 """Limit for the rounds of recursion, in which entries that fired are scanned for the keys of others."""
 _REGEX: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
 ALWAYS: Final = "always"
-STILL: Final = "it stays for a while"
+STICKY: Final = "sticky"
 
 
 class LoreMatcher:
     """The entries of several lorebooks. An entry is identified by its index in `entries`.
 
-    `broken` maps each disabled key to the reason: it is not a regular expression, or it takes too long.
+    `disabled_keys` maps keys to the reason: not a regular expression, or too slow.
     """
 
     def __init__(self, books: Sequence[Lorebook], macros: Macros) -> None:
         self._macros = macros
         self.books = tuple(books)
         self.entries = [(entry, book) for book in self.books for entry in book.entries]
-        self.broken: dict[str, str] = {}
+        self.disabled_keys: dict[str, str] = {}
         self._patterns = dict[tuple[str, bool, bool], Any]()
         self._slow_s = 0.0
         self._slow = Counter[str]()
@@ -66,19 +66,19 @@ class LoreMatcher:
         for number, (entry, book) in enumerate(self.entries):
             if not entry.enabled or _is_pinned(entry) or entry.delay > len(turns):
                 continue
-            rest = _rest(entry, len(turns), fired_at.get(number))
-            if rest == STILL:
-                found[number] = STILL
+            rest = _timing(entry, len(turns), fired_at.get(number))
+            if rest == STICKY:
+                found[number] = STICKY
             elif not rest:
-                word = self._word(entry, book, turns)
-                if word is None or not self._has_luck(entry, number, len(turns)):
+                word = self._matching_key(entry, book, turns)
+                if word is None or not self._passes_probability(entry, number, len(turns)):
                     waiting.append(number)
                 else:
                     found[number] = word
         self._recurse(found, waiting, len(turns))
         return found
 
-    def _word(self, entry: LoreEntry, book: Lorebook, turns: Sequence[Message]) -> str | None:
+    def _matching_key(self, entry: LoreEntry, book: Lorebook, turns: Sequence[Message]) -> str | None:
         if entry.only_recursion:
             return None
         if entry.constant:
@@ -101,8 +101,8 @@ class LoreMatcher:
             for number in [n for n in waiting if n not in found] if texts else []:
                 entry = self.entries[number][0]
                 word = self._found_in(entry, whole) if entry.recursable else None
-                if word is not None and self._has_luck(entry, number, moment):
-                    title = next((t for t, text in texts if self._comes_up(word, entry, text)), "")
+                if word is not None and self._passes_probability(entry, number, moment):
+                    title = next((t for t, text in texts if self._occurs(word, entry, text)), "")
                     found[number] = f"{word}, in {title}"
                     told.append(number)
             if not told:
@@ -113,10 +113,10 @@ class LoreMatcher:
 
         Return None if there is none, or if the entry's logic rejects the secondary keys that occur.
         """
-        word = next((key for key in entry.keys if self._comes_up(key, entry, text)), None)
+        word = next((key for key in entry.keys if self._occurs(key, entry, text)), None)
         if word is None or not entry.secondary:
             return word
-        hits = [self._comes_up(key, entry, text) for key in entry.secondary]
+        hits = [self._occurs(key, entry, text) for key in entry.secondary]
         agree = {
             Logic.AND_ANY: any(hits),
             Logic.AND_ALL: all(hits),
@@ -125,27 +125,27 @@ class LoreMatcher:
         }
         return word if agree[entry.logic] else None
 
-    def _comes_up(self, key: str, entry: LoreEntry, text: str) -> bool:
+    def _occurs(self, key: str, entry: LoreEntry, text: str) -> bool:
         pattern = self._pattern(key, case=bool(entry.case_sensitive), whole=bool(entry.whole_words))
-        if pattern is None or key in self.broken:
+        if pattern is None or key in self.disabled_keys:
             return False
-        if spelled(key)[0] is None:
+        if parse_key(key)[0] is None:
             return pattern.search(text) is not None
         if self._slow_s > PATIENCE_S:
-            self.broken[key] = "the regular expressions of these books take too long together"
+            self.disabled_keys[key] = "the regular expressions of these books take too long in total"
             return False
-        began = time.monotonic()
+        began = time.thread_time()  # a busy machine must not make a key slow
         try:
             found = pattern.search(text, timeout=REGEX_LIMIT_S) is not None
         except TimeoutError:
-            self.broken[key] = f"it takes longer than {REGEX_LIMIT_S * 1000:.0f} ms"
+            self.disabled_keys[key] = f"it takes longer than {REGEX_LIMIT_S * 1000:.0f} ms"
             found = False
-        took = time.monotonic() - began
+        took = time.thread_time() - began
         if took >= SLOW_S:
             self._slow_s += took
             self._slow[key] += 1
             if self._slow[key] == SLOW_TIMES:
-                self.broken[key] = f"it took longer than {SLOW_S * 1000:.0f} ms several times"
+                self.disabled_keys[key] = f"it took longer than {SLOW_S * 1000:.0f} ms several times"
         return found
 
     def _pattern(self, key: str, *, case: bool, whole: bool) -> Any:
@@ -158,7 +158,7 @@ class LoreMatcher:
     def _compiled(self, key: str, *, case: bool, whole: bool) -> Any:
         import regex  # noqa: PLC0415 - only lorebooks need it; unlike re, it can limit the time of a search
 
-        pattern, flags = spelled(key)
+        pattern, flags = parse_key(key)
         if pattern is None:
             if not key.strip():
                 return None
@@ -171,17 +171,17 @@ class LoreMatcher:
                 raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - handled as other bad keys
             return regex.compile(pattern, regex.V0 | sum(wanted.get(flag, 0) for flag in set(flags)))
         except (regex.error, RecursionError, OverflowError, MemoryError, ValueError) as error:
-            self.broken[key] = f"it is no regular expression: {error}"
+            self.disabled_keys[key] = f"it is not a regular expression: {error}"
             return None
 
-    def _has_luck(self, entry: LoreEntry, number: int, moment: int) -> bool:
+    def _passes_probability(self, entry: LoreEntry, number: int, moment: int) -> bool:
         if entry.probability >= 100:  # noqa: PLR2004 - percent
             return True
         draw = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - the draw must be repeatable
         return draw.uniform(0, 100) < entry.probability
 
 
-def spelled(key: str) -> tuple[str | None, str]:
+def parse_key(key: str) -> tuple[str | None, str]:
     """Return the pattern and the flags of a key such as `/dra+gon/i`; None and "" for plain text."""
     found = _REGEX.fullmatch(key.strip())
     return (found[1], found[2]) if found else (None, "")
@@ -193,11 +193,11 @@ def _is_pinned(entry: LoreEntry) -> bool:
     return entry.constant and entry.probability >= 100 and not timed  # noqa: PLR2004 - percent
 
 
-def _rest(entry: LoreEntry, now: int, before: int | None) -> str:
-    """Return STILL while an entry is sticky, "rests" during its cooldown, or "" if it can fire."""
+def _timing(entry: LoreEntry, now: int, before: int | None) -> str:
+    """Return STICKY while an entry is sticky, "cooldown" during its cooldown, or "" if it can fire."""
     if before is None or before >= now:
         return ""
     age = now - before
     if age <= entry.sticky:
-        return STILL
-    return "rests" if age <= entry.sticky + entry.cooldown else ""
+        return STICKY
+    return "cooldown" if age <= entry.sticky + entry.cooldown else ""

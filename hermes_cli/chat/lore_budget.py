@@ -19,13 +19,13 @@ Cost = Callable[[Message], int]
 class ActiveEntry:
     """A lore entry that is a candidate for the prompt, with its text.
 
-    The key `word` fired it at the turn with index `since`. It is inserted before the turn with index `at` and
+    `key` fired it at the turn with index `since`. It is inserted before the turn with index `at` and
     has `tokens` tokens.
     """
 
     number: int
     entry: LoreEntry
-    word: str
+    key: str
     text: str
     since: int = 0
     at: int = 0
@@ -45,7 +45,7 @@ class LoreBudget:
         self._window = window
         self._cost = cost
 
-    def tell(self, number: int, word: str, since: int, first: int) -> ActiveEntry | None:
+    def activate(self, number: int, key: str, since: int, first: int) -> ActiveEntry | None:
         """Return an entry that fires at the turn with index `since`, or None if it has no text.
 
         It is inserted before that turn, or `depth` turns from the end if its position is DEPTH, but never
@@ -56,25 +56,25 @@ class LoreBudget:
             return None
         deep = entry.position is Position.DEPTH
         at = max(first, since + 1 - entry.depth) if deep else since
-        told = ActiveEntry(number, entry, word, text, since, at)
-        return replace(told, tokens=self._cost(told.message))
+        active = ActiveEntry(number, entry, key, text, since, at)
+        return replace(active, tokens=self._cost(active.message))
 
     def always(self, system: str | None) -> tuple[list[ActiveEntry], list[ActiveEntry], str]:
         """Return the entries that are always included, those that do not fit, and the merged system prompt.
 
         The tokens of an entry in the system prompt are those by which it lengthens the prompt.
         """
-        told = [one for number in self.lore.always() if (one := self.tell(number, ALWAYS, 0, 0))]
-        stay, go = self.within_budget([], told)
-        floating = [one for one in stay if one.entry.position is Position.DEPTH]
+        active = [one for number in self.lore.always() if (one := self.activate(number, ALWAYS, 0, 0))]
+        kept, dropped = self.within_budget([], active)
+        floating = [one for one in kept if one.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
         whole, counted = _joined([], system, []), list[ActiveEntry]()
-        for one in (one for one in in_order(stay) if one not in floating):
+        for one in (one for one in in_order(kept) if one not in floating):
             texts[one.entry.position].append(one.text)
             grown = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
             counted.append(replace(one, tokens=self._system_cost(grown) - self._system_cost(whole)))
             whole = grown
-        return [*counted, *in_order(floating)], go, whole
+        return [*counted, *in_order(floating)], dropped, whole
 
     def _system_cost(self, text: str) -> int:
         return self._cost(Message(Role.SYSTEM, text)) if text else 0
@@ -85,7 +85,7 @@ class LoreBudget:
         """Return the wanted entries that fit the budget besides the taken ones, and those that do not."""
         room = self._window // LORE_SHARE
         rooms = {id(book): book.token_budget for book in self.lore.books}
-        stay, go = list[ActiveEntry](), list[ActiveEntry]()
+        kept, dropped = list[ActiveEntry](), list[ActiveEntry]()
         for place, one in enumerate([*taken, *by_priority(wanted)]):
             book = id(self.lore.entries[one.number][1])
             left = rooms[book]
@@ -94,23 +94,23 @@ class LoreBudget:
                 or one.entry.ignores_budget
                 or one.tokens <= (room if left is None else min(room, left))
             ):
-                stay.append(one)
+                kept.append(one)
                 if not one.entry.ignores_budget:
                     room -= one.tokens
                     rooms[book] = None if left is None else left - one.tokens
             else:
-                go.append(one)
-        return stay[len(taken) :], go
+                dropped.append(one)
+        return kept[len(taken) :], dropped
 
 
-def by_priority(told: Sequence[ActiveEntry]) -> list[ActiveEntry]:
+def by_priority(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     """Return entries in the order in which they get room, the most important first."""
-    return sorted(told, key=lambda one: (-one.entry.priority, -one.entry.order, one.number))
+    return sorted(entries, key=lambda one: (-one.entry.priority, -one.entry.order, one.number))
 
 
-def in_order(told: Sequence[ActiveEntry]) -> list[ActiveEntry]:
+def in_order(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     """Return entries in the order in which they appear in the prompt."""
-    return sorted(told, key=lambda one: (one.entry.order, one.number))
+    return sorted(entries, key=lambda one: (one.entry.order, one.number))
 
 
 def _joined(before: Sequence[str], system: str | None, after: Sequence[str]) -> str:

@@ -11,14 +11,14 @@ class PartKind(StrEnum):
     """The kind of a part of the prompt, as `/context` prints it. The order is that of the output."""
 
     SYSTEM = "system prompt and persona"
-    ALWAYS = "lore that is always told"
+    ALWAYS = "constant lore"
     EXAMPLES = "examples"
-    SUMMARY = "what was condensed"
-    LORE = "lore that fired"
+    SUMMARY = "summary"
+    LORE = "active lore"
     TURNS = "turns"
     NOTES = "notes"
     POST_HISTORY = "after the last turn"
-    HEAD = "the answer's beginning"
+    HEAD = "start of the answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Prompt:
     """A prompt. The tokens of its parts add up to `tokens`, which the engine counted.
 
     Of the `window` tokens, `answer_room` are reserved for the answer. `first` is the index of the first turn
-    that is included. `always` and `told` are the lore entries in the prompt; `without_room` are the entries
+    that is included. `always` and `active` are the lore entries in the prompt; `without_room` are the entries
     that fired, or are always included, but did not fit.
     """
 
@@ -47,7 +47,7 @@ class Prompt:
     answer_room: int
     first: int = 0
     always: tuple[ActiveEntry, ...] = ()
-    told: tuple[ActiveEntry, ...] = ()
+    active: tuple[ActiveEntry, ...] = ()
     without_room: tuple[ActiveEntry, ...] = ()
 
     @property

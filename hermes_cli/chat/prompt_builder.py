@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final, Protocol
 
-from hermes_cli.chat.lore import STILL, LoreMatcher
+from hermes_cli.chat.lore import STICKY, LoreMatcher
 from hermes_cli.chat.lore_budget import ActiveEntry, LoreBudget, by_priority, in_order
 from hermes_cli.chat.prompt import PartKind, Prompt, PromptPart
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
@@ -84,8 +84,8 @@ class PromptBuilder:
         self._head = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
         self._summary = summary
         self.lore = LoreMatcher(frame.books, frame.macros)
-        self._telling = LoreBudget(self.lore, self._window, self.cost)
-        self._always, self._no_room, self._system = self._telling.always(opening.system)
+        self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
+        self._always, self._no_room, self._system = self._lore_budget.always(opening.system)
         self._cacheable = opening.cacheable and self._system == opening.system  # not with a user's lore in it
         self._examples = opening.examples
         self._example_starts = [*_exchange_starts(self._examples), len(self._examples)]
@@ -155,7 +155,7 @@ class PromptBuilder:
         """Return the step for the user's turn at index `place`, computed from the step before it."""
         now = place + 1
         fires = self.lore.fires(self._turns[:now], before.fired_at)
-        fired = {number: now for number, word in fires.items() if word != STILL}
+        fired = {number: now for number, word in fires.items() if word != STICKY}
         step = replace(before, length=now, notes=True, fired_at={**before.fired_at, **fired})
         return self._with_room(self._with_lore(step, fires), fires)
 
@@ -167,17 +167,17 @@ class PromptBuilder:
         standing = [one for one in step.standing if one.at >= step.first]
         there = {one.number for one in standing}
         told = (
-            self._telling.tell(number, word, step.length - 1, step.first)
+            self._lore_budget.activate(number, word, step.length - 1, step.first)
             for number, word in fires.items()
             if number not in there
         )
         new = [one for one in told if one is not None]
-        stay, go = self._telling.within_budget([*self._always, *standing], new)
-        if go:
+        kept, dropped = self._lore_budget.within_budget([*self._always, *standing], new)
+        if dropped:
             fresh = [one for one in standing if one.number in fires]
-            stay, go = self._telling.within_budget(self._always, [*fresh, *new])
+            kept, dropped = self._lore_budget.within_budget(self._always, [*fresh, *new])
             standing = []
-        return replace(step, standing=(*standing, *stay), without_room=tuple(go))
+        return replace(step, standing=(*standing, *kept), without_room=tuple(dropped))
 
     # Room
 
@@ -201,13 +201,13 @@ class PromptBuilder:
 
     def _without_lore(self, step: _Step, over: int) -> _Step:
         """Return the step without the least important lore entries, of at least `over` tokens in total."""
-        standing, go = list(step.standing), list(step.without_room)
+        standing, dropped = list(step.standing), list(step.without_room)
         for one in reversed(by_priority(standing)):
             if over > 0:
                 over -= one.tokens
                 standing.remove(one)
-                go.append(one)
-        return replace(step, standing=tuple(standing), without_room=tuple(go))
+                dropped.append(one)
+        return replace(step, standing=tuple(standing), without_room=tuple(dropped))
 
     def _total(self, step: _Step) -> int:
         """Return the number of tokens of the prompt at the user's turn with which a step ends."""

@@ -184,7 +184,7 @@ class Session:
 
     def lore_problems(self) -> dict[str, str]:
         """Return the lorebook keys that are disabled so far, each with the reason."""
-        return dict(self._builder[1].lore.broken) if self._builder else {}
+        return dict(self._builder[1].lore.disabled_keys) if self._builder else {}
 
     def summary_of(self, turns: Sequence[Message]) -> Summary | None:
         """Return the latest summary that covers the beginning of these turns, but not all of them."""
@@ -216,7 +216,9 @@ class Session:
             through = self.tree.path[prompt.first - 1].id
             self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
             what = (
-                f"were condensed; /summary shows it:\n{text}" if text else "are left out: they are too long"
+                f"were summarized; /summary shows the summary:\n{text}"
+                if text
+                else "are left out: they are too long"
             )
             self.remarks.append(f"The first {prompt.first} messages {what}")
             prompt = self._assembled(asked)
@@ -234,10 +236,10 @@ class Session:
         if others:
             what = ", ".join(f"{part.of - part.kept} of {part.of} {part.kind}" for part in others)
             self.remarks.append(
-                f"The context is full: from here on {what} are left out; /context shows what goes."
+                f"The context is full: {what} are left out from here on; /context shows the details."
             )
         if lore:
-            self.remarks.append(f"Lore has no room for {lore} of its entries here; /lore shows which.")
+            self.remarks.append(f"Lore entries that do not fit: {lore}; /lore shows which.")
 
     def set_summaries(self, summaries: tuple[Summary, ...]) -> None:
         """Replace the summaries of the oldest turns, and save them."""
@@ -282,7 +284,7 @@ class Session:
         reason = self.last.finish_reason if self.last else FinishReason.STOP
         if reason is FinishReason.LOOP:
             count = self.options.options.loop_guard
-            return f"it repeated itself for {count} tokens; loop_guard 0 would let it"
+            return f"it repeated itself for {count} tokens; set loop_guard to 0 to allow that"
         if reason is not FinishReason.LENGTH:
             return ""
         said = self.last.usage.completion_tokens if self.last else 0

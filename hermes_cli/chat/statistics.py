@@ -6,7 +6,7 @@ from hermes_cli.engines.base import Completion, FinishReason, Progress
 def waited_for(progress: Progress | None) -> str:
     """Return a status text for the time before the first token, with the progress of the prefill."""
     if progress is None or progress.done >= progress.total:
-        return "waiting for the first word"
+        return "waiting for the first token"
     return f"reading the prompt: {progress.done:,} of {progress.total:,} tokens"
 
 
@@ -15,7 +15,7 @@ def statistics(done: Completion) -> str:
     usage, timings = done.usage, done.timings
     if done.finish_reason is FinishReason.CANCELLED and not usage.completion_tokens:
         return f"stopped before the first token, after {timings.prefill_s:.2f} s"
-    held = f", {usage.cached_tokens:,} more were held" if usage.cached_tokens else ""
+    held = f", {usage.cached_tokens:,} more from the cache" if usage.cached_tokens else ""
     # The prefill produces the first token; decode_s covers the tokens after it.
     decoded = max(0, usage.completion_tokens - 1)
     return (

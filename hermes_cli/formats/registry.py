@@ -225,7 +225,7 @@ def _decode(data: bytes) -> str:
         raise FormatError(
             f"is not UTF-8: byte 0x{data[start]:02x}",
             data.count(b"\n", 0, start) + 1,
-            hint="convert it first, as with: iconv -f latin1 -t utf-8",
+            hint="convert it first, for example with: iconv -f latin1 -t utf-8",
         ) from None
 
 

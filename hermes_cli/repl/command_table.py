@@ -20,12 +20,12 @@ from hermes_cli.repl.state import ReplState
 KEYS = (
     ("Enter", "Send; in a text between triple quotes, begin a new line."),
     ("Alt-Enter, Ctrl-J", "Begin a new line."),
-    ("Ctrl-C", "Stop an answer; empty the line."),
+    ("Ctrl-C", "Stop an answer; clear the line."),
     ("Ctrl-D", "Leave."),
-    ("Up, Ctrl-R", "Bring back what was typed; a line that begins with a blank is not kept."),
-    ("Tab", "Complete a command and what it takes."),
+    ("Up, Ctrl-R", "Recall earlier input; a line that begins with a space is not saved."),
+    ("Tab", "Complete a command and its arguments."),
     ("Ctrl-X Ctrl-E", "Open your editor."),
-    ("//WORD", "Say /WORD to the model."),
+    ("//WORD", "Send /WORD to the model."),
 )
 
 
@@ -214,5 +214,5 @@ def nearest(name: str) -> UsageError:
 
     close = difflib.get_close_matches(name.lower(), list(_BY_NAME), n=1)
     guess = f"; did you mean /{close[0]}?" if close else ""
-    hint = "/help lists the commands; begin with // to say it to the model"
+    hint = "/help lists the commands; begin with // to send it to the model"
     return UsageError(f"there is no command /{name}{guess}", hint)

@@ -28,7 +28,7 @@ def open_file(path: Path, environ: Mapping[str, str], hint: str) -> None:
     except ValueError as error:
         raise UsageError(f"the editor's name {wanted(environ)!r}: {error}".lower(), "fix $EDITOR") from None
     if not command:
-        raise UsageError("there is no editor here", "set EDITOR to the one you want")
+        raise UsageError("no editor was found", "set $EDITOR")
     try:
         code = subprocess.run([*command, str(path)], check=False).returncode
     except OSError as error:
@@ -48,11 +48,11 @@ def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode("utf-8", "replace"))
-        open_file(path, environ, hint="the line is as it was")
+        open_file(path, environ, hint="the line is unchanged")
         return path.read_bytes().decode().removesuffix("\n")
     except UnicodeDecodeError:
-        raise UsageError("what the editor left is not UTF-8 text", "the line is as it was") from None
+        raise UsageError("the edited text is not UTF-8", "the line is unchanged") from None
     except OSError as error:
-        raise UsageError(f"what the editor left cannot be read: {error.strerror}") from None
+        raise UsageError(f"the edited text cannot be read: {error.strerror}") from None
     finally:
         path.unlink(missing_ok=True)

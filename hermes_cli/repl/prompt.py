@@ -154,7 +154,7 @@ class PromptReader:
                 state.attached.clear()
                 state.notice("(the attached files were removed)")
             else:
-                state.notice("Ctrl-D or /exit leaves.")
+                state.notice("Press Ctrl-D or type /exit to leave.")
 
     async def _watch_loading(self) -> None:
         """Load the model after the prompt is drawn, and show the progress. If that fails, print the error."""

@@ -146,7 +146,7 @@ class ReplState:
             f"{files} file{'' if files == 1 else 's'} attached": bool(files),
             "Alt-Enter sends": self.multiline,
             "plain": self.plain,
-            "nothing is kept": self.host.leaves_no_trace,
+            "not saved": self.host.leaves_no_trace,
         }
         return tuple(words for words, holds in remarks.items() if holds)
 

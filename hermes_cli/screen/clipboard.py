@@ -20,9 +20,9 @@ def copy_to_clipboard(terminal: Terminal, text: str) -> str:
     Raises UsageError if standard output is not a terminal with control sequences.
     """
     if not (terminal.stdout_is_tty and terminal.obeys):
-        raise UsageError("there is no terminal with a clipboard here", "/export writes a file")
+        raise UsageError("there is no terminal with a clipboard", "/export writes a file")
     data = sanitize(text).encode("utf-8", "replace")
     terminal.put(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
     if len(data) > MANY_BYTES:
-        return "It is longer than many terminals take."
-    return terminal.clipboard or "Where it cannot be pasted, the terminal does not allow it."
+        return "Many terminals do not accept a text of this length."
+    return terminal.clipboard or "If it cannot be pasted, the terminal does not allow it."

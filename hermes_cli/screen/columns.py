@@ -4,6 +4,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 
+from hermes_cli.screen.cells import cell_count
 from hermes_cli.screen.sanitize import sanitize_line
 
 MAX_CELL = 300
@@ -11,13 +12,13 @@ MAX_CELL = 300
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
     """Return the rows as lines, each column as wide as its widest cell. The last column is not padded."""
-    from rich.cells import cell_len  # noqa: PLC0415 - most commands print no columns
-
     clean = [[sanitize_line(cell, MAX_CELL) for cell in row] for row in rows]
     count = max((len(row) for row in clean), default=0)
-    widths = [max((cell_len(row[i]) for row in clean if i < len(row)), default=0) for i in range(count)]
+    widths = [max((cell_count(row[i]) for row in clean if i < len(row)), default=0) for i in range(count)]
     return "\n".join(
-        (indent + "  ".join(cell + " " * (widths[i] - cell_len(cell)) for i, cell in enumerate(row))).rstrip()
+        (
+            indent + "  ".join(cell + " " * (widths[i] - cell_count(cell)) for i, cell in enumerate(row))
+        ).rstrip()
         for row in clean
     )
 
@@ -31,7 +32,7 @@ def fitted(text: str, width: int) -> str:
 
 
 def _fitted(line: str, width: int) -> str:
-    if len(line) <= width:
+    if cell_count(line) <= width:
         return line
     import textwrap  # noqa: PLC0415 - most lines fit
 

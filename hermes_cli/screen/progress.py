@@ -65,6 +65,6 @@ def _lines(terminal: Terminal) -> Report:
         if label not in seen:
             seen.add(label)
             size = "" if total is None else f" ({total / 1e6:,.0f} MB)"
-            terminal.notice(f"fetching {sanitize_line(label)}{size}")
+            terminal.notice(f"downloading {sanitize_line(label)}{size}")
 
     return report

@@ -105,7 +105,8 @@ class Terminal:
             if error.errno == errno.EIO and self.stdout_is_tty:
                 raise Interrupted(signal.SIGHUP) from None  # the terminal itself is gone
             raise ResourcesExhausted(
-                f"standard output cannot be written: {error.strerror}", "free some space, or write elsewhere"
+                f"standard output cannot be written: {error.strerror}",
+                "free some space, or write to another place",
             ) from None
 
     def plain(self, text: str) -> None:
@@ -213,9 +214,9 @@ def _obstacle(environ: Mapping[str, str]) -> str:
     if term.startswith("screen"):
         return "screen does not pass it on."
     if environ.get("TERM_PROGRAM") == "Apple_Terminal":
-        return "Apple's Terminal does not take it."
+        return "Apple's Terminal does not support it."
     if environ.get("VTE_VERSION"):
-        return "Terminals like GNOME's took it late, and older ones do not."
+        return "GNOME Terminal and its relatives support it only in recent versions."
     if term == "linux":
-        return "The console has no clipboard."
+        return "The Linux console has no clipboard."
     return ""

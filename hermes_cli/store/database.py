@@ -108,12 +108,12 @@ def explained(path: Path | None) -> Iterator[None]:
 def _named(error: sqlite3.Error, path: Path | None) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_BUSY:
-        return StoreError("another window is writing to the conversations, and does not end", "try again")
+        return StoreError("another window is writing to the conversations and does not finish", "try again")
     if code in _FULL:
-        return StoreError(f"the disk that holds {path} is full or fails: {error}", "make room there")
+        return StoreError(f"the disk that holds {path} is full or faulty: {error}", "free some space there")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreDamaged(
-            f"{path} is damaged: {error}", "'hermes sessions check --rescue' saves what can be read of it"
+            f"{path} is damaged: {error}", "'hermes sessions check --rescue' recovers what can be read"
         )
     return StoreError(f"{path}: {error}")
 

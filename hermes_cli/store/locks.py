@@ -95,7 +95,7 @@ def presence(database: Path, *, alone: bool = False) -> int:
             release(lock)
             raise
     release(lock)
-    what = "another window has it open: close that one" if alone else "another window is mending it"
+    what = "another window has it open: close that window" if alone else "another window is repairing it"
     raise StoreError(f"{database} is in use: {what} first", "then try again")
 
 

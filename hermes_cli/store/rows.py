@@ -63,7 +63,7 @@ def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]]
         except (ValueError, TypeError, RecursionError) as error:
             raise StoreDamaged(
                 f"row {row[0]} of the conversations is damaged: {error}",
-                "'hermes sessions check --rescue' saves what can be read",
+                "'hermes sessions check --rescue' recovers what can be read",
             ) from error
 
     return checked
@@ -115,5 +115,5 @@ def _settings_of(text: str) -> SavedSettings:
     summaries = tuple((int(through), str(said)) for through, said in known.pop("summaries"))
     setting = SavedSettings(**known, summaries=summaries)
     if not isinstance(setting.user, str) or not isinstance(setting.note, str):
-        raise TypeError("a name or a note is no text")
+        raise TypeError("a name or a note is not text")
     return replace(setting, note_depth=int(setting.note_depth))

@@ -113,13 +113,13 @@ def _refuse_foreign(connection: sqlite3.Connection, version: int, known: int) ->
     if version > known:
         raise StoreError(
             f"the conversations were written by a newer hermes (format {version}; this one reads {known})",
-            "use that hermes, or go on without keeping anything: --no-log",
+            "use that version, or run without saving: --no-log",
         )
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     if owner != APPLICATION_ID and (version or tables):
         raise StoreError(
-            "the file for the conversations is another program's database", "move it away, or use --no-log"
+            "the file of the conversations is another program's database", "move it away, or use --no-log"
         )
 
 

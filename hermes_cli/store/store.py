@@ -180,8 +180,8 @@ class Store(Queries):
             (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StoreError(
-                "it is removed, but another window is reading: its words are still in the file",
-                "close that window; 'hermes sessions check' then takes them out",
+                "it is removed, but another window is reading the file, which still contains its text",
+                "close that window; 'hermes sessions check' then erases it",
             )
         return cursor.rowcount
 
@@ -266,14 +266,14 @@ class Store(Queries):
             except StoreDamaged as error:
                 problems.append(error.message)
         for (number,) in self._rows("SELECT id FROM messages WHERE parent >= id"):
-            problems.append(f"message {number} stands before its parent")
+            problems.append(f"message {number} is before its parent")
         return problems
 
 
 def _one(cursor: sqlite3.Cursor) -> None:
     """Raise StoreError if a change did not affect exactly one row."""
     if cursor.rowcount != 1:
-        raise StoreError("this conversation was removed in another window", "'/new' begins another")
+        raise StoreError("this conversation was removed in another window", "'/new' starts another")
 
 
 def title_of(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.chat.lore import ALWAYS, STILL, LoreMatcher
+from hermes_cli.chat.lore import ALWAYS, STICKY, LoreMatcher
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas import Lorebook, LoreEntry, Macros
 from hermes_cli.personas.lorebook import Logic
@@ -113,7 +113,7 @@ def test_sticky_entries_stay_and_cooling_ones_rest() -> None:
     """A sticky entry fires for 2 more turns, then not for the 2 of its cooldown, then by its key again."""
     lore = LoreMatcher([Lorebook((LoreEntry("x", ("a",), sticky=2, cooldown=2),))], MACROS)
     at = {0: 1}
-    assert lore.fires(turns("a", "b", "c"), at) == {0: STILL}
+    assert lore.fires(turns("a", "b", "c"), at) == {0: STICKY}
     assert lore.fires(turns("a", "b", "a", "a"), at) == {}
     assert lore.fires(turns("a", "b", "a", "a", "a"), at) == {}
     assert lore.fires(turns("a", "b", "a", "a", "a", "a"), at) == {0: "a"}
@@ -148,7 +148,7 @@ def test_a_regex_that_hangs_is_given_up_once(key: str) -> None:
     for _ in range(20):
         assert lore.fires(turns("a" * 5000 + "?b"), {}) == {0: "b"}
     assert time.monotonic() - began < 5
-    assert "longer than 50 ms" in lore.broken[key]
+    assert "longer than 50 ms" in lore.disabled_keys[key]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_what_is_no_regex_is_told_and_fires_nothing(key: str) -> None:
     """A key that is not a valid regex is reported and skipped; the entry's other key fires."""
     lore = LoreMatcher([Lorebook((LoreEntry("x", (key, "word")),))], MACROS)
     assert lore.fires(turns("a word"), {}) == {0: "word"}
-    assert list(lore.broken) == [key]
+    assert list(lore.disabled_keys) == [key]
 
 
 def test_macros_in_an_entry_are_filled_in() -> None:
@@ -178,7 +178,7 @@ def test_many_slow_keys_are_given_up_together() -> None:
     for _ in range(3):
         assert lore.fires(turns("a" * 201 + "! plain"), {}) == {400: "plain"}
     assert time.monotonic() - began < 3
-    assert len(lore.broken) > 300
+    assert len(lore.disabled_keys) > 300
 
 
 def test_what_is_always_told_fires_more() -> None:

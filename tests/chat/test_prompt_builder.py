@@ -116,7 +116,7 @@ def test_everything_stands_where_it_belongs() -> None:
         *("G" * 20, "M" * 30, "L" * 30, "q1", "a1", "q2", "P" * 30),
         *("N" * 10, "note2", "a2", "q3", "note0", "POST"),
     ]
-    assert [(one.entry.content[0], one.word, one.since) for one in prompt.told] == [
+    assert [(one.entry.content[0], one.key, one.since) for one in prompt.active] == [
         *(("L", "q1", 1), ("M", "q1", 1), ("P", "q2", 3)),
     ]
     continued = assembled([*dialogue(3), Message(ASSISTANT, "a3")], 4096, frame)
@@ -145,29 +145,29 @@ def test_the_budget_goes_by_priority_and_lore_that_is_silent_goes_first() -> Non
         token_budget=100,
     )
     prompt = assembled(dialogue(1), 4096, PromptSettings(books=(book,)))
-    assert [one.number for one in prompt.told] == [2]
+    assert [one.number for one in prompt.active] == [2]
     prompt = assembled(dialogue(2), 4096, PromptSettings(books=(book,)))
-    assert [one.number for one in prompt.told] == [1]
+    assert [one.number for one in prompt.active] == [1]
     assert [one.number for one in prompt.without_room] == [0]
     everything = Lorebook(tuple(LoreEntry("x" * 300, (f"q{n}",), ignores_budget=n > 2) for n in (1, 2, 3, 4)))
     prompt = assembled(dialogue(4), 2000, PromptSettings(books=(everything,)))
-    assert sum(one.tokens for one in prompt.told if not one.entry.ignores_budget) <= 500
+    assert sum(one.tokens for one in prompt.active if not one.entry.ignores_budget) <= 500
 
 
 def test_what_stays_for_a_while_does_not_stay_for_ever() -> None:
     """An entry that fired earlier and is sticky makes room for a new one when its turns are over."""
     book = Lorebook((LoreEntry("A" * 20, ("q1",), sticky=2), LoreEntry("B" * 20, ("q3",))), token_budget=40)
     prompt = assembled(dialogue(2), 4096, PromptSettings(books=(book,)))
-    assert [one.entry.content[0] for one in prompt.told] == ["A"]
+    assert [one.entry.content[0] for one in prompt.active] == ["A"]
     prompt = assembled(dialogue(3), 4096, PromptSettings(books=(book,)))
-    assert [one.entry.content[0] for one in prompt.told] == ["B"]
+    assert [one.entry.content[0] for one in prompt.active] == ["B"]
 
 
 def test_lore_of_turns_that_go_is_told_again_where_it_still_fires() -> None:
     """An entry whose turn was dropped is placed once, at a later turn at which it still fires."""
     book = Lorebook((LoreEntry("L" * 20, ("q",)),))
     prompt = assembled(dialogue(12), 700, PromptSettings(books=(book,), overflow=Overflow.DROP))
-    (told,) = prompt.told
+    (told,) = prompt.active
     assert told.at >= prompt.first
     assert texts(prompt).count("L" * 20) == 1
 
@@ -281,7 +281,7 @@ def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
     spent.prompt([*turns[:cut], Message(USER, "dragon elsewhere")])
     assert spent.prompt(turns) == prompt
     always = sum(one.tokens for one in prompt.always)
-    fired = sum(one.tokens for one in prompt.told)
+    fired = sum(one.tokens for one in prompt.active)
     sums = {part.kind: part.tokens for part in prompt.parts}
     assert (sums.get(PartKind.ALWAYS, 0), sums.get(PartKind.LORE, 0)) == (always, fired)
     kept = [message for message in prompt.messages if any(message is one for one in turns)]

@@ -8,7 +8,8 @@ def test_both_rates_and_what_was_held() -> None:
     """By hand: 30 - 10 tokens in 2 s; 41 tokens, of which the first came with the prefill, in 4 s."""
     done = Completion(FinishReason.STOP, Usage(30, 41, 10), Timings(2.0, 4.0))
     assert statistics(done) == (
-        "prefill 20 tokens in 2.00 s, 10.0 tok/s, 10 more were held · decode 40 tokens in 4.00 s, 10.0 tok/s"
+        "prefill 20 tokens in 2.00 s, 10.0 tok/s, 10 more from the cache · "
+        "decode 40 tokens in 4.00 s, 10.0 tok/s"
     )
 
 

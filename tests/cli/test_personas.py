@@ -179,7 +179,7 @@ def test_what_is_found_is_told_and_is_no_failure(mine: Env) -> None:
     said = result.stdout.decode()
     assert result.code == 0
     assert "there is no world 'gone' in the lore folder\n" in said
-    assert "the key /(/ is never looked for: it is no regular expression" in said
+    assert "the key /(/ is never looked for: it is not a regular expression" in said
     assert "the entry '/(/' never fires: none of its keys can be looked for\n" in said
     assert "tokens: an estimate" in result.stderr
     assert "3 problems" in result.stderr

@@ -20,7 +20,7 @@ def scale(mistakes: dict[str, str]) -> Scale:
     return Scale(1000, 250, len, lambda key: mistakes.get(key, ""))
 
 
-BROKEN = scale({"/(/": "it is no regular expression"})
+BROKEN = scale({"/(/": "it is not a regular expression"})
 FIRES = LoreEntry("text", ("key",))
 RECURSIVE = Lorebook((FIRES,), recursive=True)
 
@@ -86,7 +86,7 @@ def test_a_book_is_told_its_keys_and_its_entries() -> None:
     """Invalid keys and entries that never fire are both reported."""
     book = Lorebook((LoreEntry("a", ("/(/", "key"), name="One"), LoreEntry("b", name="Two")))
     assert book_findings(book, [book], BROKEN) == [
-        "the key /(/ is never looked for: it is no regular expression",
+        "the key /(/ is never looked for: it is not a regular expression",
         "the entry 'Two' never fires: it has no key",
     ]
 

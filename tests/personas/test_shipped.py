@@ -149,5 +149,5 @@ def test_no_two_entries_are_called_the_same() -> None:
     book, lore = lore_of("edward-elric")
     titles = [entry.title for entry in book.entries]
     assert all(one != other for one, other in itertools.combinations(titles, 2))
-    scale = Scale(WINDOW, WINDOW // 4, estimate, lambda key: lore.broken.get(key, ""))
+    scale = Scale(WINDOW, WINDOW // 4, estimate, lambda key: lore.disabled_keys.get(key, ""))
     assert book_findings(book, [book], scale) == []

@@ -208,7 +208,7 @@ def test_ctrl_c_on_an_empty_line_drops_the_attachment(person: Person) -> None:
     assert person.types(f"{CTRL_C}{CTRL_C}x\r") == Line("x")
     assert person.state.attached == []
     assert "the attached files were removed" in person.err.getvalue()
-    assert "Ctrl-D or /exit leaves." in person.err.getvalue()
+    assert "Press Ctrl-D or type /exit to leave." in person.err.getvalue()
 
 
 def test_ctrl_c_gives_up_an_edit(person: Person) -> None:

@@ -82,9 +82,9 @@ def test_who_gets_an_answer_at_once_sees_nothing_of_it() -> None:
 def test_it_is_erased_before_the_block_goes_on() -> None:
     """The yielded function erases the spinner before it returns, and may be called again."""
     err = Stderr()
-    with waiting(terminal(err), lambda: "waiting for the first word") as heard:
+    with waiting(terminal(err), lambda: "waiting for the first token") as heard:
         err.wait_for_a_frame()
-        assert re.fullmatch(rf"[{FRAMES}] waiting for the first word", err.looks())
+        assert re.fullmatch(rf"[{FRAMES}] waiting for the first token", err.looks())
         heard()
         assert err.looks() == ""
         assert err.screen.cursor.x == 0

@@ -37,7 +37,7 @@ def _number(text: str) -> float:
 
 
 def _constant(text: str) -> float:
-    raise _Refused(f"{text}, which is no number")
+    raise _Refused(f"{text}, which is not a number")
 
 
 _DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_constant)

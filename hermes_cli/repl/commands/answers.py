@@ -15,16 +15,16 @@ CODE = "code"
 
 def copy_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/copy`, for completion."""
-    return {CODE: "the last block of code in the answer"}
+    return {CODE: "the last code block of the answer"}
 
 
 def copy(state: ReplState, argument: str) -> None:
     """Copy the last answer, or the last code block in it, to the terminal's clipboard (`/copy`)."""
     answers = _answers(state)
     if not answers:
-        raise UsageError("there is no answer to copy yet", "ask something first")
+        raise UsageError("there is no answer to copy yet", "send a message first")
     if argument not in {"", CODE}:
-        raise UsageError(f"/copy knows no '{argument}'", f"/copy, or /copy {CODE}")
+        raise UsageError(f"/copy does not take '{argument}'", f"/copy, or /copy {CODE}")
     text = _last_code(answers[-1]) if argument else answers[-1]
     remark = copy_to_clipboard(state.terminal, text)
     state.notice(f"Sent {counted(len(text), 'character')} to the terminal's clipboard (OSC 52). {remark}")
@@ -41,7 +41,7 @@ def _last_code(answer: str) -> str:
 
     found = [leaf for leaf in parse(answer).leaves if leaf.kind in {LeafKind.FENCE, LeafKind.INDENTED}]
     if not found:
-        raise UsageError("there is no block of code in the last answer", "/copy takes all of it")
+        raise UsageError("the last answer has no code block", "/copy copies all of it")
     return "".join(f"{line}\n" for line in code_lines(found[-1].content))
 
 
@@ -60,14 +60,12 @@ def stats(state: ReplState, _argument: str) -> None:
     state.statistics = not state.statistics
     if state.session.last is not None:
         state.show(f"  {statistics(state.session.last)}")
-    now = (
-        "Each answer says what it cost now." if state.statistics else "Answers no longer say what they cost."
-    )
+    now = "Statistics are printed after each answer." if state.statistics else "Statistics are off."
     state.notice(now)
 
 
 def plain(state: ReplState, _argument: str) -> None:
     """Toggle between rendered Markdown and the answers as the model writes them (`/plain`)."""
     state.plain = not state.plain
-    now = "Answers are shown as they are written." if state.plain else "Answers are shown as Markdown."
+    now = "Answers are shown as plain text." if state.plain else "Answers are shown as Markdown."
     state.notice(now)

@@ -22,11 +22,11 @@ def rows(prompt: Prompt) -> list[tuple[str, ...]]:
         found.append((name, f"{part.tokens:>7,}", f"{bar(part.tokens, prompt.window)} {left_out}".rstrip()))
     free = max(0, prompt.window - prompt.tokens)
     kept = (
-        f"{prompt.answer_room:,} of them are kept for the answer"
+        f"{prompt.answer_room:,} of them are reserved for the answer"
         if prompt.answer_room < free
-        else "for the answer"
+        else "reserved for the answer"
     )
-    found.append(("in all", f"{prompt.tokens:>7,}", f"of {prompt.window:,} tokens"))
+    found.append(("total", f"{prompt.tokens:>7,}", f"of {prompt.window:,} tokens"))
     found.append(("free", f"{free:>7,}", kept))
     return found
 

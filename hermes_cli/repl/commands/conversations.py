@@ -32,7 +32,7 @@ def sessions(state: ReplState, _argument: str) -> None:
     if rows:
         state.show_rows(rows)
     else:
-        state.notice("There is no conversation yet.")
+        state.notice("There are no conversations yet.")
 
 
 def resume_choices(state: ReplState) -> Mapping[str, str]:
@@ -78,7 +78,7 @@ def title(state: ReplState, argument: str) -> None:
     store, number = state.saved_conversation()
     if argument:
         store.rename(number, argument)
-        state.notice(f"This conversation is called '{sanitize_line(argument)}'.")
+        state.notice(f"This conversation is now called '{sanitize_line(argument)}'.")
         return
     found = store.conversation(number)
     state.show(sanitize_line(found.title) if found else "")
@@ -87,13 +87,13 @@ def title(state: ReplState, argument: str) -> None:
 def search(state: ReplState, argument: str) -> None:
     """Search all conversations for the messages that contain every one of the words (`/search`)."""
     if not argument:
-        raise UsageError("/search takes words to look for")
+        raise UsageError("/search takes the words to search for")
     hits = state.store.search(argument, SHOWN)
     rows = [(str(hit.conversation), when(hit.created), hit.title, hit.excerpt) for hit in hits]
     if rows:
         state.show_rows(rows)
     else:
-        state.notice("Nothing was found.")
+        state.notice("No message was found.")
 
 
 def forget(state: ReplState, _argument: str) -> None:
@@ -109,22 +109,22 @@ def forget(state: ReplState, _argument: str) -> None:
     state.session.clear()
     if state.history is not None:
         state.history.forget(lines)
-    state.notice("This conversation is gone, and another begins.")
+    state.notice("Deleted this conversation and started a new one.")
     if store.file is not None:
         for path in kept_aside(store.file):
-            state.notice(f"{path} was damaged and still holds what could be read then; delete it, too.")
+            state.notice(f"{path} is a damaged file that may contain this conversation; delete it, too.")
     state.greet()
 
 
 def leave_no_trace(state: ReplState, _argument: str) -> None:
     """Stop saving messages and typed lines for the rest of the run (`/nolog`)."""
     if state.host.leaves_no_trace:
-        raise UsageError("nothing of this run is written down as it is")
+        raise UsageError("nothing is saved in this run already")
     state.host.stop_saving()
     count = state.session.stop_saving()
-    state.notice("From here on nothing is written down, until you leave.")
+    state.notice("Nothing is saved from here on.")
     if count:
-        state.notice(f"The {count} messages so far stay; /forget deletes them, too.")
+        state.notice(f"The {count} messages so far stay on the disk; /forget deletes them.")
 
 
 def export_choices(_state: ReplState) -> Mapping[str, str]:
@@ -147,7 +147,7 @@ def export(state: ReplState, argument: str) -> None:
     known, name = registry.format_and_file(argument)
     found = store.conversation(number)
     if found is None:
-        raise UsageError("this conversation was deleted elsewhere", "/sessions lists what there is")
+        raise UsageError("this conversation was deleted elsewhere", "/sessions lists all conversations")
     transcript = Transcript(found, tuple(store.tree(number)))
     path = files.place(name, found.title, known.ending)
     write_private(path, registry.write(known, [transcript]).encode(), hint=files.IN_THE_WAY)

@@ -17,7 +17,7 @@ ADD = "add"
 
 def choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/lore`, for completion."""
-    return {ADD: "KEYS: TEXT writes an entry"}
+    return {ADD: "KEYS: TEXT adds an entry"}
 
 
 def lore(state: ReplState, argument: str) -> None:
@@ -26,7 +26,7 @@ def lore(state: ReplState, argument: str) -> None:
     if word == ADD:
         _add(state, rest)
     elif argument:
-        raise UsageError(f"/lore knows no '{argument}'", "/lore, or /lore add KEYS: TEXT")
+        raise UsageError(f"/lore does not take '{argument}'", "/lore, or /lore add KEYS: TEXT")
     else:
         _show(state)
 
@@ -41,30 +41,30 @@ def _add(state: ReplState, text: str) -> None:
     entry, session = LoreEntry(content.strip(), words), state.session
     if state.host.leaves_no_trace:
         books = (*session.frame.books, Lorebook((entry,)))
-        where = "for this run alone"
+        where = "for this run only"
     else:
         where = f"in {state.host.add_lore(state.persona, entry)}"
         books = state.host.stage(state.persona)[1].books
     session.set_frame(replace(session.frame, books=books))
-    state.notice(f"Written down {where}. It is told when {' or '.join(words)} comes up.")
+    state.notice(f"Added the entry {where}. It becomes active when {' or '.join(words)} occurs.")
 
 
 def _show(state: ReplState) -> None:
     session = state.session
     count = sum(len(book.entries) for book in session.frame.books)
     if not count:
-        state.notice("There is no lore here; /lore add KEYS: TEXT writes an entry.")
+        state.notice("There is no lore; /lore add KEYS: TEXT adds an entry.")
         return
     prompt = session.assembled()
     turns = session.conversation.messages[session.root :]
-    asked = [sum(m.role is Role.USER for m in turns[: one.since + 1]) for one in prompt.told]
+    asked = [sum(m.role is Role.USER for m in turns[: one.since + 1]) for one in prompt.active]
     since = [f"since your turn {number}" for number in asked]
-    rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.told, since)]
-    rows += _rows(prompt.without_room, ["left out: no room"] * len(prompt.without_room))
+    rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.active, since)]
+    rows += _rows(prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
     if rows:
         state.show_rows(rows)
-    told = len(prompt.always) + len(prompt.told)
-    cost = sum(one.tokens for one in (*prompt.always, *prompt.told))
+    told = len(prompt.always) + len(prompt.active)
+    cost = sum(one.tokens for one in (*prompt.always, *prompt.active))
     state.notice(
         f"{told} of {counted(count, 'entry', 'entries')} in {counted(len(session.frame.books), 'book')}: "
         f"{counted(cost, 'token')}."
@@ -75,6 +75,6 @@ def _show(state: ReplState) -> None:
 
 def _rows(told: Sequence[ActiveEntry], when: Sequence[str]) -> list[tuple[str, ...]]:
     return [
-        (one.entry.title, "" if one.word == ALWAYS else f"by {one.word}", said, f"{one.tokens:,} tokens")
+        (one.entry.title, "" if one.key == ALWAYS else f"by {one.key}", said, f"{one.tokens:,} tokens")
         for one, said in zip(told, when, strict=True)
     ]

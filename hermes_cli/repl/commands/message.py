@@ -18,17 +18,17 @@ def file(state: ReplState, argument: str) -> None:
     """
     if not argument:
         names = [sanitize_line(one.name) for one in state.attached]
-        state.show("\n".join(names) if names else "No file goes with the next message.")
+        state.show("\n".join(names) if names else "No files are attached.")
         return
     if argument == "-":
         state.attached.clear()
-        state.notice("No file goes with the next message.")
+        state.notice("No files are attached.")
         return
     path = _file(argument)
     text = read_file(path, HINT)
     state.attached.append(Attachment(str(path), text))
     state.notice(
-        f"{sanitize_line(str(path))} ({counted(len(text), 'character')}) goes with your next message."
+        f"{sanitize_line(str(path))} ({counted(len(text), 'character')}) is sent with your next message."
     )
 
 
@@ -55,5 +55,5 @@ def go_on(state: ReplState, _argument: str) -> None:
 def multiline(state: ReplState, _argument: str) -> None:
     """Toggle whether Enter begins a new line or sends (`/multiline`)."""
     state.multiline = not state.multiline
-    now = "Enter begins a new line now, Alt-Enter sends." if state.multiline else "Enter sends again."
+    now = "Enter begins a new line, Alt-Enter sends." if state.multiline else "Enter sends again."
     state.notice(now)

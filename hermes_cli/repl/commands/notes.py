@@ -23,14 +23,14 @@ def note(state: ReplState, argument: str) -> None:
         return
     if argument == "-":
         session.set_frame(replace(session.frame, note=None))
-        state.notice("The note is gone.")
+        state.notice("Removed the note.")
         return
     text, _, last = argument.rpartition(" ")
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
     told = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
     session.set_frame(replace(session.frame, note=told))
-    where = f"{counted(told.depth, 'turn')} from the end" if told.depth else "behind your last turn"
-    state.notice(f"The note stands {where} of every prompt, until /note - takes it away.")
+    where = f"{counted(told.depth, 'turn')} from the end" if told.depth else "after your last turn"
+    state.notice(f"The note is inserted {where} of every prompt; /note - removes it.")
 
 
 EDIT = "edit"
@@ -39,8 +39,8 @@ EDIT = "edit"
 def summary_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/summary`, for completion."""
     return {
-        EDIT: "put the text into the line, to be changed",
-        "-": "forget it; the turns go to the model again",
+        EDIT: "edit the summary at the prompt",
+        "-": "remove it; the turns are part of the prompt again",
     }
 
 
@@ -50,12 +50,12 @@ def summary(state: ReplState, argument: str) -> None:
     found = session.summary_of(session.conversation.messages[session.root :])
     if found is None:
         raise UsageError(
-            "nothing was condensed here",
-            "--on-overflow summarise condenses the oldest turns where they do not fit",
+            "there is no summary here",
+            "with --on-overflow summarise, the oldest turns are summarized if they do not fit",
         )
     if not argument:
         state.show(found.text)
-        state.notice(f"It stands for the first {counted(found.covers, 'message')}; /summary edit changes it.")
+        state.notice(f"It replaces the first {counted(found.covers, 'message')}; /summary edit changes it.")
     elif argument == "-":
         session.set_summaries(tuple(one for one in session.summaries if one is not found))
         state.notice("Removed the summary; its turns are part of the prompt again, as far as they fit.")
@@ -63,7 +63,7 @@ def summary(state: ReplState, argument: str) -> None:
         state.suggest(found.text)
         state.in_editor = True
         state.instead = lambda new: _change(state, new)
-        state.notice("The next line stands in its place; an empty one changes nothing.")
+        state.notice("The next line replaces it; an empty line changes nothing.")
     else:
         _change(state, LEAD + argument)
 
@@ -74,4 +74,4 @@ def _change(state: ReplState, text: str) -> None:
     session.set_summaries(
         tuple(replace(one, text=text) if one is found else one for one in session.summaries)
     )
-    state.notice("What was condensed is changed.")
+    state.notice("Changed the summary.")

@@ -13,9 +13,9 @@ EXCERPT = 60
 
 def undo(state: ReplState, argument: str) -> None:
     """Undo the user's last turn or turns; they stay in the tree (`/undo`)."""
-    count = _number(argument, "/undo takes how many turns to undo") if argument else 1
+    count = _number(argument, "/undo takes the number of turns to undo") if argument else 1
     state.session.undo(count)
-    state.notice(f"{count} turn{'' if count == 1 else 's'} undone; /tree shows where they are.")
+    state.notice(f"{count} turn{'' if count == 1 else 's'} undone; /tree still shows them.")
 
 
 def again(state: ReplState, _argument: str) -> None:
@@ -62,7 +62,7 @@ ANSWER = "answer"
 
 def edit_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the arguments of `/edit`, for completion."""
-    return {ANSWER: "the last answer, in your words"}
+    return {ANSWER: "the last answer"}
 
 
 def edit(state: ReplState, argument: str) -> None:
@@ -74,7 +74,7 @@ def edit(state: ReplState, argument: str) -> None:
     if argument == ANSWER:
         text, state.instead = session.require_answer().text, session.replace_answer
     else:
-        count = _number(argument, f"/edit takes how many turns back, or '{ANSWER}'") if argument else 1
+        count = _number(argument, f"/edit takes the number of turns back, or '{ANSWER}'") if argument else 1
         text = session.tree.path[session.tree.user_turn(count)].text
         state.instead = lambda new: state.answer(lambda cancel: session.edit(count, new, cancel))
     state.suggest(text)
@@ -136,5 +136,5 @@ def _line(message: Node, depth: int, visible: set[int], path: list[int]) -> str:
 
 def _number(text: str, hint: str) -> int:
     if not text.isdecimal() or len(text) > 9:  # noqa: PLR2004 - no tree has so many messages
-        raise UsageError(f"'{text}' is no number", hint)
+        raise UsageError(f"'{text}' is not a number", hint)
     return int(text)

@@ -103,16 +103,16 @@ def test_a_file_goes_before_the_message_and_once(home: Env, tmp_path: Path) -> N
     assert (result.code, result.stdout) == (0, b"A1\nA2\n")
     asked = "my notes.txt:\nShips\nand storms.\n\n\né.md:\n/exit\n\nWhat is this?"
     assert turn("user", asked) + turn("assistant", "A1") + turn("user", "And?") in result.stderr
-    assert "my notes.txt (32 characters) goes with your next message." in result.stderr
+    assert "my notes.txt (32 characters) is sent with your next message." in result.stderr
     assert "\nmy notes.txt\né.md\n" in result.stderr
-    assert "No file goes with the next message." in result.stderr
+    assert "No files are attached." in result.stderr
 
 
 def test_a_file_can_be_taken_back(home: Env, tmp_path: Path) -> None:
     """`/file -` removes the attached file."""
     (tmp_path / "secret.txt").write_text("secret")
     result = chat(home, tmp_path, "/file secret.txt", "/file -", "/file", "Hi", "/show prompt")
-    assert result.stderr.count("No file goes with the next message.") == 2
+    assert result.stderr.count("No files are attached.") == 2
     assert turn("user", "Hi") in result.stderr
 
 
@@ -128,12 +128,12 @@ def test_what_is_no_text_file_is_not_sent(home: Env, tmp_path: Path) -> None:
     for words in (
         "missing.txt: no such file",
         "folder is no file",
-        "binary holds a NUL",
+        "binary contains a NUL",
         "latin is not UTF-8",
     ):
         assert words in result.stderr
     assert "pipe is no file" in result.stderr
-    assert "No file goes with the next message." in result.stderr
+    assert "No files are attached." in result.stderr
     assert turn("user", "Hi") in result.stderr
 
 
@@ -165,7 +165,7 @@ def test_continue_prefills_only_what_is_new(home: Env, tmp_path: Path) -> None:
     result = chat(home, tmp_path, "/stats", "q", "/continue", turns=turns)
     asked = len("S") + len("q") + 2 * 2 + 2 + len("system\n" + "user\n") + 1 + len("assistant\n")
     held = asked + len("abc") - 1  # the last generated token has not been evaluated
-    assert f"prefill 1 token in 0.00 s, {held} more were held" in re.sub(
+    assert f"prefill 1 token in 0.00 s, {held} more from the cache" in re.sub(
         r", [0-9.]+ tok/s", "", result.stderr
     )
 
@@ -217,8 +217,8 @@ def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
     }
     for name, count in parts.items():
         assert len(re.findall(rf"^  {name} +{count}  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)) == 2, name
-    assert row(result, "in all").startswith(f"{sum(parts.values())}  of 4,096 tokens")
-    assert row(result, "free").startswith(f"{4096 - sum(parts.values()):,}  1,024 of them are kept")
+    assert row(result, "total").startswith(f"{sum(parts.values())}  of 4,096 tokens")
+    assert row(result, "free").startswith(f"{4096 - sum(parts.values()):,}  1,024 of them are reserved")
 
 
 @pytest.mark.parametrize("lines", [("/system -",), (), ("one", "/regen", "/undo"), ("one", "/continue")])
@@ -226,7 +226,7 @@ def test_tokens_are_those_that_go_to_the_model(home: Env, tmp_path: Path, lines:
     """The sum in `/tokens` is the number of tokens in the prompt."""
     result = chat(home, tmp_path, *lines, "/tokens")
     parts = [int(number) for number in re.findall(r"^  .+ (\d+)  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)]
-    assert row(result, "in all").startswith(f"{sum(parts)}  of 4,096 tokens")
+    assert row(result, "total").startswith(f"{sum(parts)}  of 4,096 tokens")
     visible = "" if "/system -" in lines else turn("system", "S")
     head = "<|im_start|>assistant\n"
     prompt = f"{visible}{turn('user', 'one')}{head}A1A2" if "/continue" in lines else f"{visible}{head}"
@@ -237,7 +237,7 @@ def test_tokens_of_a_full_window(home: Env, tmp_path: Path) -> None:
     """`/tokens` reports a full context window with 0 tokens free."""
     result = chat(home, tmp_path, "q", "/tokens", turns=({"text": "x", "forever": True},), size=100)
     assert "the context window of 100 tokens is full" in result.stderr
-    assert row(result, "in all").startswith("100  of 100 tokens")
+    assert row(result, "total").startswith("100  of 100 tokens")
     assert row(result, "free").startswith("0  ")
 
 
@@ -253,14 +253,14 @@ def test_stats_of_the_last_answer_and_of_each_from_here_on(home: Env, tmp_path: 
     lines = ("/stats", "/stats", "one", "/stats", "two", "/stats", "three")
     result = chat(home, tmp_path, *lines)
     said = re.sub(r" in [0-9.]+ s(, [0-9.,]+ tok/s)?", "", result.stderr).splitlines()
-    assert [line for line in said if "prefill" in line or "cost" in line] == [
-        "Each answer says what it cost now.",
-        "Answers no longer say what they cost.",
+    assert [line for line in said if "prefill" in line or "tatistics" in line] == [
+        "Statistics are printed after each answer.",
+        "Statistics are off.",
         "  prefill 33 tokens · decode 1 token",
-        "Each answer says what it cost now.",
-        "(prefill 25 tokens, 34 more were held · decode 1 token)",
-        "  prefill 25 tokens, 34 more were held · decode 1 token",
-        "Answers no longer say what they cost.",
+        "Statistics are printed after each answer.",
+        "(prefill 25 tokens, 34 more from the cache · decode 1 token)",
+        "  prefill 25 tokens, 34 more from the cache · decode 1 token",
+        "Statistics are off.",
     ]
 
 
@@ -268,7 +268,7 @@ def test_copy_in_a_pipe_is_refused(home: Env, tmp_path: Path) -> None:
     """`/copy` in a pipe is refused, and no control sequence is written."""
     result = chat(home, tmp_path, "one", "/copy", "/copy code", "two")
     assert (result.code, result.stdout) == (2, b"A1\nA2\n")
-    assert "there is no terminal with a clipboard here" in result.stderr
+    assert "there is no terminal with a clipboard" in result.stderr
     assert "\x1b" not in result.stderr
     none_yet = chat(home, tmp_path, "/copy")
     assert (none_yet.code, none_yet.stdout) == (2, b"")
@@ -288,7 +288,7 @@ def test_plain_and_multiline_answer_and_change_nothing_in_a_pipe(home: Env, tmp_
     turns = ({"text": "**one**\r\n"}, {"text": "**two**"})
     result = chat(home, tmp_path, "/plain", "/multiline", "1", "/plain", "/multiline", "2", turns=turns)
     assert (result.code, result.stdout) == (0, b"**one**\r\n\n**two**\n")
-    for words in ("as they are written", "as Markdown", "Alt-Enter sends", "Enter sends again"):
+    for words in ("as plain text", "as Markdown", "Alt-Enter sends", "Enter sends again"):
         assert words in result.stderr
 
 

@@ -84,9 +84,9 @@ def test_lore_says_what_fired_by_which_word_and_what_it_cost(sera: Env, tmp_path
     assert re.search(rf"by glade +since your turn 2 +{glade} tokens", rows["Glade"])
     assert re.search(rf"in every prompt +{always} tokens", rows["Magic is real."])
     assert f"2 of 3 entries in 1 book: {glade + always} tokens." in result.stderr
-    assert "Ignored key /(/: it is no regular expression" in result.stderr
-    assert re.search(rf"lore that fired +{glade} ", result.stderr)
-    assert re.search(rf"lore that is always told +{always} ", result.stderr)
+    assert "Ignored key /(/: it is not a regular expression" in result.stderr
+    assert re.search(rf"active lore +{glade} ", result.stderr)
+    assert re.search(rf"constant lore +{always} ", result.stderr)
 
 
 def test_an_entry_can_be_written_and_stays(sera: Env, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_what_is_left_out_is_said_once(sera: Env, tmp_path: Path) -> None:
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
     result = chat(sera, tmp_path, *lines, "/context", flags=("--on-overflow", "drop"), size=800)
     assert result.stdout.count(b"\n") == 9
-    assert result.stderr.count("The context is full: from here on") == 1
+    assert result.stderr.count("The context is full: ") == 1
     assert re.search(r"turns, \d of 9 +\d+  \S+ \d left out", result.stderr)
 
 
@@ -180,16 +180,18 @@ def test_the_oldest_turns_are_condensed_where_that_is_wanted(sera: Env, tmp_path
     flags = ("--on-overflow", "summarise")
     result = chat(sera, tmp_path, *lines, "/summary", "/context", flags=flags, size=1200)
     assert result.code == 0
-    told = re.search(r"The first (\d) messages were condensed; /summary shows it:\n(.*\nA\d)", result.stderr)
+    told = re.search(
+        r"The first (\d) messages were summarized; /summary shows the summary:\n(.*\nA\d)", result.stderr
+    )
     assert told, result.stderr
-    assert f"{told[2]}\nIt stands for the first {told[1]} messages" in result.stderr
-    assert re.search(r"what was condensed +\d+ ", result.stderr)
+    assert f"{told[2]}\nIt replaces the first {told[1]} messages" in result.stderr
+    assert re.search(r"summary +\d+ ", result.stderr)
     more = ("/summary They met.", "/show prompt", "/undo", "/undo", "/undo", "/summary", "/show prompt")
     again = chat(sera, tmp_path, *more, flags=("-c", *flags), size=1200)
     first, second = prompts(again)
     assert first[1] == "What happened before:\nThey met."
     assert "They met." not in second
-    assert "nothing was condensed here" in again.stderr
+    assert "there is no summary here" in again.stderr
 
 
 def test_the_model_does_not_speak_for_the_person(sera: Env, tmp_path: Path) -> None:
@@ -218,7 +220,7 @@ def condensed(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = ()
     """Continue a conversation whose oldest turns were condensed, and return what was printed."""
     lines = [f"{n} ".ljust(150, "x") for n in range(4)]
     where = ("--on-overflow", "summarise")
-    assert "were condensed" in chat(sera, tmp_path, *lines, flags=where, size=1200).stderr
+    assert "were summarized" in chat(sera, tmp_path, *lines, flags=where, size=1200).stderr
     return chat(sera, tmp_path, *more, flags=(*flags, *where), size=1200)
 
 
@@ -269,8 +271,8 @@ def test_lore_without_room_does_not_hide_that_turns_go(sera: Env, tmp_path: Path
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
     flags = ("--on-overflow", "drop", "--lore", str(book))
     result = chat(sera, tmp_path, *lines, flags=flags, size=800)
-    assert result.stderr.count("Lore has no room for 1 of its entries here") == 1
-    assert result.stderr.count("The context is full: from here on") == 1
+    assert result.stderr.count("Lore entries that do not fit: 1") == 1
+    assert result.stderr.count("The context is full: ") == 1
 
 
 def test_a_conversation_whose_persona_is_gone_is_not_played_by_another(sera: Env, tmp_path: Path) -> None:

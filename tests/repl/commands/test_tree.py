@@ -95,7 +95,7 @@ def test_title_search_sessions_and_forget(home: Env, tmp_path: Path) -> None:
     assert "first marmalade\n" in result.stderr
     assert "called 'my own'" in result.stderr
     assert "2 messages  my own" in result.stderr
-    assert result.stderr.endswith("There is no conversation yet.\n")
+    assert result.stderr.endswith("There are no conversations yet.\n")
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
 
 
@@ -143,7 +143,7 @@ def test_from_nolog_on_nothing_is_written(home: Env, tmp_path: Path) -> None:
     assert result.stdout == b"A1\nA2\nA3\nA4\n"
     assert "The 2 messages so far stay" in result.stderr
     assert "you: secret two" in result.stderr
-    assert "is written down as it is" in result.stderr
+    assert "nothing is saved in this run already" in result.stderr
     assert visible(home) == ["one", "A1"]
     files = [p for p in Path(home["HOME"]).rglob("*") if p.is_file()]
     assert files
@@ -153,7 +153,7 @@ def test_from_nolog_on_nothing_is_written(home: Env, tmp_path: Path) -> None:
 def test_forget_after_nolog_forgets_what_is_on_the_disk(home: Env, tmp_path: Path) -> None:
     """`/forget` after `/nolog` deletes the conversation's part on the disk."""
     result = chat(home, tmp_path, "marmalade", "/nolog", "two", "/forget")
-    assert "is gone" in result.stderr
+    assert "Deleted this conversation" in result.stderr
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
 
 
