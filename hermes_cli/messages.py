@@ -62,12 +62,6 @@ class Conversation:
             return self.messages[0].text
         return None
 
-    def with_system(self, text: str | None) -> "Conversation":
-        """Return the same turns with another system prompt; None removes it."""
-        turns = self.messages[1:] if self.system is not None else self.messages
-        head = () if text is None else (Message(Role.SYSTEM, text),)
-        return Conversation(head + turns)
-
 
 @dataclass(frozen=True, slots=True)
 class Opening:

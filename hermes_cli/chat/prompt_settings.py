@@ -1,12 +1,14 @@
-"""The parts of a prompt around the turns, besides the opening: notes, lorebooks, summaries. Frozen values."""
+"""The parts of a prompt around the turns, besides the opening: notes, lorebooks, summaries."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hermes_cli.messages import Message
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.persona import DEFAULT_USER, Note
+from hermes_cli.store.records import SavedSettings
 
 
 class Overflow(StrEnum):
@@ -60,3 +62,24 @@ class PromptSettings:
     def notes(self) -> tuple[Note, ...]:
         """The notes that exist: the persona's, then the user's."""
         return tuple(note for note in (self.character_note, self.note) if note is not None)
+
+
+def to_saved(frame: PromptSettings, summaries: Sequence[Summary]) -> SavedSettings:
+    """Return the settings to store. Summaries of turns that are not stored are left out."""
+    note = frame.note or Note("", 0)
+    through = [(one.through, one.text) for one in summaries if one.through]
+    return SavedSettings(frame.macros.user, frame.macros.seed, note.text, note.depth, tuple(through))
+
+
+def from_saved(
+    kept: SavedSettings, frame: PromptSettings, path_to: Callable[[int], Sequence[Message]]
+) -> tuple[PromptSettings, tuple[Summary, ...]]:
+    """Return the frame with the stored settings applied, and the stored summaries.
+
+    `path_to` returns the turns up to a message id, or nothing if the conversation has no such message.
+    """
+    seed = frame.macros.seed if kept.seed is None else kept.seed
+    macros = replace(frame.macros, user=kept.user or frame.macros.user, seed=seed)
+    note = Note(kept.note, kept.note_depth) if kept.note else None
+    found = (Summary(tuple(path_to(through)), text, through) for through, text in kept.summaries)
+    return replace(frame, macros=macros, note=note), tuple(one for one in found if one.turns)

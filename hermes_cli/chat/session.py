@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 
-from hermes_cli.chat import saved_settings
 from hermes_cli.chat.prompt import PartKind, Prompt
 from hermes_cli.chat.prompt_builder import PromptBuilder
-from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
+from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary, from_saved, to_saved
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.summarize import summarize
 from hermes_cli.engines.background import is_ready
@@ -253,7 +252,7 @@ class Session:
 
     def save_settings(self) -> None:
         """Save the settings of the conversation: names, seed, note, summaries."""
-        self.recorder.change_settings(saved_settings.to_saved(self.frame, self.summaries))
+        self.recorder.change_settings(to_saved(self.frame, self.summaries))
 
     # Moves in the tree. None deletes a message; each raises UsageError if it is impossible.
 
@@ -337,7 +336,7 @@ class Session:
         is_same = opening.system == self.opening.system
         self.tree, self.opening = tree, replace(opening, cacheable=self.opening.cacheable and is_same)
         self._reported = set()
-        self.frame, self.summaries = saved_settings.from_saved(
+        self.frame, self.summaries = from_saved(
             saved, frame or self.frame, lambda number: [node.message for node in tree.path_to(number)]
         )
         self.save_settings()
