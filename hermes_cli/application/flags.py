@@ -10,7 +10,7 @@ from hermes_cli import options
 from hermes_cli.chat.prompt_settings import Overflow
 from hermes_cli.config import Settings
 from hermes_cli.errors import ConfigError, UsageError
-from hermes_cli.models.plan.plan import PlanRequest
+from hermes_cli.models.plan import PlanRequest
 from hermes_cli.options import OptionError, Sourced
 from hermes_cli.personas.persona import Persona
 
@@ -74,8 +74,8 @@ class Flags:
 
         return PlanRequest(
             self.context_size(settings),
-            precision=word("precision", precision.check_word),
-            device=word("device", devices.check_word),
+            precision=word("precision", precision.normalize),
+            device=word("device", devices.normalize),
         )
 
     def context_size(self, settings: Settings) -> int | None:

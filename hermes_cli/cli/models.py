@@ -90,17 +90,17 @@ def plan(
     from hermes_cli.application.flags import Flags  # noqa: PLC0415
     from hermes_cli.application.open_model import plan_of  # noqa: PLC0415 - see pull
     from hermes_cli.models import requirements  # noqa: PLC0415
-    from hermes_cli.models.plan import memory_table  # noqa: PLC0415
+    from hermes_cli.models.plan import report  # noqa: PLC0415
 
     runtime: Runtime = context.obj
     facts, fetched, result = plan_of(
         runtime, name, Flags.from_context(context).plan_request(runtime.settings)
     )
     if as_json:
-        found = memory_table.as_object(facts, result, fetched=fetched)
+        found = report.as_object(facts, result, fetched=fetched)
         runtime.terminal.write(json.dumps(found, ensure_ascii=False) + "\n")
-    elif rows := memory_table.considered_in(result):
-        runtime.terminal.write(f"{columns(memory_table.table(rows))}\n")
+    elif rows := report.considered_in(result):
+        runtime.terminal.write(f"{columns(report.table(rows))}\n")
     if not fetched:
         runtime.terminal.notice(f"{facts.name} is not fetched yet: these are the sums of its card")
     if isinstance(result, Exception):

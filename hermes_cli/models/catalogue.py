@@ -20,9 +20,9 @@ class WeightFormat(StrEnum):
     BITSANDBYTES = "bitsandbytes"
 
     @property
-    def is_quantized(self) -> bool:
-        """Whether weights of this format are Hugging Face weights that were saved quantized."""
-        return self not in (WeightFormat.GGUF, WeightFormat.SAFETENSORS, WeightFormat.PICKLE)
+    def has_fixed_precision(self) -> bool:
+        """Whether weights of this format run only in the precision that they were saved in."""
+        return self not in (WeightFormat.SAFETENSORS, WeightFormat.PICKLE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,11 @@ class ModelFacts:
     is_pickled: bool = False
     revision: str | None = None
 
+    @property
+    def engine(self) -> str:
+        """The engine that runs it: `llama.cpp` or `transformers`."""
+        return "llama.cpp" if self.format is WeightFormat.GGUF else "transformers"
+
 
 def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     """Return the facts of a GGUF file.

@@ -13,9 +13,9 @@ from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.requirements import Finder, check, find_package, packages
-from tests.models.plan.machines import card, machine, openhermes
+from tests.models.plan.machines import gpu, machine, openhermes
 
-SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)))
+SMALL = machine(gpu("RTX 3070", 8, 7.6, (8, 6)))
 SAVED = replace(openhermes("gptq"), format=WeightFormat.BITSANDBYTES, precision="4-bit nf4")
 COMPRESSED = replace(openhermes("gptq"), format=WeightFormat.COMPRESSED_TENSORS)
 
