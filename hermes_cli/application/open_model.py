@@ -14,7 +14,7 @@ from hermes_cli.engines.scripted import PREFIX as SCRIPTED
 from hermes_cli.engines.tokenizer_json import has_tokenizer, read_vocabulary
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.messages import Message
-from hermes_cli.models import describe, hardware, offer, requirements, selection, starter
+from hermes_cli.models import hardware, offer, requirements, selection, starter
 from hermes_cli.models.catalogue import STARTER
 from hermes_cli.models.download import size_text
 from hermes_cli.models.facts import ModelFacts
@@ -22,7 +22,7 @@ from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.hub import repository
 from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.reference import parse
-from hermes_cli.models.selection import Selection
+from hermes_cli.models.selection import Selection, plan_facts
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.progress import loading, progress
 
@@ -84,7 +84,7 @@ def plan_of(
     if name is None:
         selection = _resolve(runtime, None, machine, request)
         name = selection.name if selection else STARTER.alias
-    facts, fetched = describe.plan_facts(name, runtime.paths.models)
+    facts, fetched = plan_facts(name, runtime.paths.models)
     try:
         return facts, fetched, choose(machine, facts, request)
     except HermesError as error:

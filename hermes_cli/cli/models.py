@@ -67,10 +67,10 @@ def pull(context: typer.Context, name: Name) -> None:
 @app.command("show")
 def show(context: typer.Context, name: Name) -> None:
     """Show a model's metadata, without loading it."""
-    from hermes_cli.models import describe  # noqa: PLC0415
+    from hermes_cli.models import describe, selection  # noqa: PLC0415
 
     runtime: Runtime = context.obj
-    model = describe.installed_model(name, runtime.paths.models)
+    model = selection.installed_model(name, runtime.paths.models)
     runtime.terminal.write(columns(describe.facts(model)) + "\n")
 
 
@@ -115,11 +115,11 @@ def plan(
 @app.command("rm")
 def rm(context: typer.Context, name: Name) -> None:
     """Remove a model."""
-    from hermes_cli.models import describe, local  # noqa: PLC0415
+    from hermes_cli.models import local, selection  # noqa: PLC0415
     from hermes_cli.models.download import size_text  # noqa: PLC0415
 
     runtime: Runtime = context.obj
-    model = describe.installed_model(name, runtime.paths.models)
+    model = selection.installed_model(name, runtime.paths.models)
     freed = local.remove(model, runtime.paths.models)
     runtime.terminal.notice(f"Removed {model.name}; freed {size_text(freed)}.")
 

@@ -16,7 +16,8 @@ from hermes_cli.models.catalogue import STARTER, STARTER_FILE, WeightFormat, spe
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
 from hermes_cli.models.gguf.model import GgufHeader, read_header
-from hermes_cli.models.hub import repository
+from hermes_cli.models.hub import cache, repository
+from hermes_cli.models.hub.file_download import repo_folder
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SPLIT_REST = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -127,7 +128,7 @@ def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None 
 
     Without `file`, return the repository's only GGUF file, or the snapshot of Hugging Face weights.
     """
-    snapshot = _snapshot(hub_folder(repo, cache_dir or repository.cache_folder()))
+    snapshot = _snapshot(repo_folder(cache_dir or repository.cache_folder(), repo))
     if snapshot is None:
         return None
     if file is not None:
@@ -137,11 +138,6 @@ def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None 
     if len(ggufs) == 1:
         return ggufs[0]
     return snapshot if (snapshot / "config.json").is_file() and not ggufs else None
-
-
-def hub_folder(repo: str, cache_dir: Path) -> Path:
-    """Return the folder of a model repository in the Hugging Face cache."""
-    return cache_dir / f"models--{repo.replace('/', '--')}"
 
 
 def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = None) -> int:
@@ -155,10 +151,11 @@ def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = 
     if model.source is ModelSource.FOLDER and model.path.parent == models_dir:
         return _remove_own(model.path)
     if model.source is ModelSource.HUB and model.repo:
-        from hermes_cli.models.hub.cache import delete  # noqa: PLC0415 - only this verb needs it
-
-        return delete(hub_folder(model.repo, cache_dir or repository.cache_folder()), model.path)
-    raise UsageError(f"{model.path} is your own file, so hermes does not delete it", "delete it yourself")
+        return cache.delete(repo_folder(cache_dir or repository.cache_folder(), model.repo), model.path)
+    raise UsageError(
+        f"{model.path} is outside the models folder and the hub's cache, so hermes does not delete it",
+        "delete the file yourself",
+    )
 
 
 def _remove_own(path: Path) -> int:

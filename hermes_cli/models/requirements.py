@@ -67,7 +67,7 @@ def check(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> None:
 def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> HermesError | None:
     """Return the error that `check` raises, or None."""
     entry = entry_for(model.repo, model.name)
-    gguf = f"; or take the GGUF, which needs none: -m {entry.spelling(entry.default)}" if entry else ""
+    gguf = f"; or use the GGUF, which needs no packages: -m {entry.spelling(entry.default)}" if entry else ""
     lacking = missing(plan, model, finder)
     if lacking:
         verb = "is" if len(lacking) == 1 else "are"
@@ -81,8 +81,8 @@ def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> Herme
     spec = finder("torch") if build else None
     if spec is not None and not _is_built_for(spec, build):
         return ModelUnavailable(
-            f"the torch that is installed has no {_BUILDS[build]}, which {plan.device} needs",
-            f"install that build ({TORCH_BUILDS}), or give '--device cpu'{gguf}",
+            f"the installed torch has no {_BUILDS[build]} support, which {plan.device} needs",
+            f"install a build with {_BUILDS[build]} ({TORCH_BUILDS}), or use --device cpu{gguf}",
         )
     return None
 

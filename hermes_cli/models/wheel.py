@@ -110,7 +110,7 @@ def _downloaded(folder: Path) -> Path:
         paths = sorted(folder.glob(pattern))
         if paths:
             return paths[0]
-    raise DownloadError("it finished without an error and without a file")
+    raise DownloadError("it finished without an error, but wrote no file")
 
 
 def mentions_full_disk(output: str) -> bool:

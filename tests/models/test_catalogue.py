@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cli.models.catalogue import CATALOGUE, STARTER, WeightFormat, gguf_spelling_for, spelling_of
+from hermes_cli.models.catalogue import CATALOGUE, STARTER, WeightFormat, entry_for, spelling_of
 from hermes_cli.models.reference import parse
 
 
@@ -36,4 +36,6 @@ def test_starter_fits_a_card() -> None:
 @pytest.mark.parametrize("repo", ["teknium/OpenHermes-2-Mistral-7B", "TheBloke/OpenHermes-2-Mistral-7B-AWQ"])
 def test_gguf_for_other_formats(repo: str) -> None:
     """For weights in another format, the GGUF of the same model is found."""
-    assert gguf_spelling_for(repo) == "openhermes-2"
+    entry = entry_for(repo, "")
+    assert entry is not None
+    assert entry.spelling(entry.default) == "openhermes-2"

@@ -50,7 +50,7 @@ def test_broken_files_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
     (tmp_path / "models/none.gguf").symlink_to("nowhere")
     models = installed(tmp_path / "models", cache_dir=tmp_path / "none")
     assert [m.name for m in models] == ["cut", "none"]
-    assert "cut short" in (models[0].broken or "")
+    assert "truncated" in (models[0].broken or "")
     assert "no file" in (models[1].broken or "")
 
 
@@ -101,8 +101,8 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
             },
             "1 of its 2 weight files are missing",
         ),
-        ({**checkpoint_files(), "model.safetensors": b"1"}, "model.safetensors is no safetensors file"),
-        (checkpoint_files(auto_map={"AutoModel": "x"}), "asks for code"),
+        ({**checkpoint_files(), "model.safetensors": b"1"}, "model.safetensors is not a safetensors file"),
+        (checkpoint_files(auto_map={"AutoModel": "x"}), "requests custom code"),
     ],
 )
 def test_broken_folders(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
@@ -169,7 +169,7 @@ def test_shared_blobs_stay(make_gguf: MakeGguf, tmp_path: Path) -> None:
 def test_a_persons_own_file_stays(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A file outside the models folder and the cache is not deleted."""
     path = make_gguf("elsewhere/my.gguf")
-    with pytest.raises(UsageError, match="your own file"):
+    with pytest.raises(UsageError, match="outside the models folder"):
         remove(describe_file(path, "my"), tmp_path / "models")
     assert path.exists()
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_cli.errors import ModelUnavailable, UsageError
-from hermes_cli.models.reference import ModelRef, RefKind, parse
+from hermes_cli.models.catalogue import CATALOGUE
+from hermes_cli.models.reference import ModelRef, parse
 
 
 @pytest.mark.parametrize(
@@ -30,13 +31,12 @@ def test_names(text: str, repo: str, file: str | None) -> None:
     """Each documented spelling names its repository and file."""
     ref = parse(text)
     assert (ref.repo, ref.file, ref.path) == (repo, file, None)
-    assert ref.kind is (RefKind.HUB_FILE if file else RefKind.HUB_REPO)
 
 
 def test_hub_names_of_known_models() -> None:
-    """A catalogue model that is named by its repository keeps its short name and its size."""
+    """A catalogue model that is named by its repository keeps its short name and its variant."""
     ref = parse("TheBloke/OpenHermes-2-Mistral-7B-GGUF:openhermes-2-mistral-7b.Q4_K_M.gguf")
-    assert (ref.name, ref.size) == ("openhermes-2", 4_370_000_000)
+    assert (ref.name, ref.variant) == ("openhermes-2", CATALOGUE["openhermes-2"].default)
 
 
 def test_existing_paths_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,19 +45,18 @@ def test_existing_paths_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "owner/name").mkdir(parents=True)
     (tmp_path / "starter").mkdir()
     (tmp_path / "odd:name.gguf").touch()
-    assert parse("owner/name").kind is RefKind.FOLDER
-    assert parse("odd:name.gguf").kind is RefKind.FILE
+    assert parse("owner/name").path == Path("owner/name")
+    assert parse("odd:name.gguf").path == Path("odd:name.gguf")
     assert parse("starter").is_starter
-    assert parse("./starter").kind is RefKind.FOLDER
+    assert not parse("starter:other.gguf").is_starter
+    assert parse("./starter").path == Path("starter")
 
 
 def test_models_folder(tmp_path: Path) -> None:
     """A file in the models folder is found with and without its suffix."""
     (tmp_path / "mine.Q4.gguf").touch()
     for text in ("mine.Q4", "mine.Q4.gguf"):
-        assert parse(text, models_dir=tmp_path) == ModelRef(
-            text, "mine.Q4", RefKind.FILE, tmp_path / "mine.Q4.gguf"
-        )
+        assert parse(text, models_dir=tmp_path) == ModelRef("mine.Q4", tmp_path / "mine.Q4.gguf")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_missing_paths(text: str) -> None:
         ("a/b:x.bin", "not a .gguf file"),
         ("a/b:", "not a .gguf file"),
         ("openhermes-2:../x.gguf", "no variant"),
-        ("http://localhost:11434", "an address"),
+        ("http://localhost:11434", "a URL"),
     ],
 )
 def test_no_such_name(text: str, said: str) -> None:
@@ -118,5 +117,5 @@ def test_hub_names_round_trip(text: str) -> None:
         ref = parse(text)
     except ModelUnavailable:
         return
-    assert ref.kind in (RefKind.HUB_FILE, RefKind.HUB_REPO)
+    assert ref.repo == text.partition(":")[0]
     assert parse(ref.name) == ref

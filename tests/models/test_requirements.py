@@ -68,7 +68,7 @@ def test_the_line_to_type() -> None:
     assert "torch, bitsandbytes are not installed" in error.message
     assert error.hint == (
         "pip install 'openhermes-cli[transformers]' installs them; "
-        "or take the GGUF, which needs none: -m openhermes-2"
+        "or use the GGUF, which needs no packages: -m openhermes-2"
     )
     gptq = openhermes("gptq")
     error = missing(choose(SMALL, gptq), gptq, "gptqmodel")
@@ -86,7 +86,7 @@ def test_the_line_to_type() -> None:
         ("cuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n", True),
         ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", False),
         ("cuda = None\n", False),
-        ("no word of it\n", True),
+        ("git_version = 'x'\n", True),
         (None, True),
     ],
 )
@@ -99,7 +99,7 @@ def test_the_build_of_torch(tmp_path: Path, version: str | None, fits: bool) -> 
     if fits:
         check(plan, model, without(torch=tmp_path))
         return
-    with pytest.raises(ModelUnavailable, match="has no CUDA, which cuda:0 needs") as caught:
+    with pytest.raises(ModelUnavailable, match="has no CUDA support, which cuda:0 needs") as caught:
         check(plan, model, without(torch=tmp_path))
     assert "--device cpu" in caught.value.hint
 

@@ -101,7 +101,7 @@ def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
 
 def test_success_without_a_file(tmp_path: Path) -> None:
     """An installer that succeeds without writing a file is an error."""
-    with pytest.raises(DownloadError, match="without a file"):
+    with pytest.raises(DownloadError, match="wrote no file"):
         download(installer(""), tmp_path, no_progress)
 
 

@@ -10,7 +10,7 @@ from hermes_cli.errors import DownloadError, HermesError, ModelUnavailable, is_d
 from hermes_cli.models.download import disk_full
 
 NO_HUB = "check the network or the HTTPS_PROXY setting, or give the path of a .gguf file with -m"
-AGAIN = "run the same command again: it goes on where this one broke off"
+AGAIN = "run the command again to resume the download"
 _UNAUTHORISED, _NOT_FOUND, _BUSY, _SERVER = 401, 404, 429, 500
 
 
@@ -59,15 +59,16 @@ def _explain(repo: str, error: Exception) -> ModelUnavailable:
 
     if isinstance(error, errors.OfflineModeIsEnabled):
         return DownloadError(
-            f"{repo} cannot be fetched: HF_HUB_OFFLINE is set", "unset it, or give the path of a .gguf file"
+            f"{repo} cannot be downloaded: HF_HUB_OFFLINE is set",
+            "unset it, or give the path of a .gguf file",
         )
     if isinstance(error, errors.HFValidationError):
         return ModelUnavailable(f"'{repo}' is not a name that a hub repository can have")
     if isinstance(error, errors.HfHubHTTPError):
         return _explain_answer(repo, error)
     if isinstance(error, transport_error() | errors.LocalEntryNotFoundError | ConnectionError):
-        return DownloadError(f"the hub cannot be reached to fetch {repo}", NO_HUB)
-    return DownloadError(f"{repo} could not be fetched: {_first_line(error)}", AGAIN)
+        return DownloadError(f"the hub cannot be reached to download {repo}", NO_HUB)
+    return DownloadError(f"{repo} could not be downloaded: {_first_line(error)}", AGAIN)
 
 
 def _explain_answer(repo: str, error: Any) -> ModelUnavailable:
@@ -76,7 +77,7 @@ def _explain_answer(repo: str, error: Any) -> ModelUnavailable:
     page = f"https://huggingface.co/{repo}"
     if isinstance(error, errors.GatedRepoError):
         return ModelUnavailable(
-            f"{repo} wants its terms accepted before it is downloaded",
+            f"{repo} requires that its terms are accepted before the download",
             f"accept them at {page}, then run 'hf auth login'",
         )
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -91,14 +92,14 @@ def _explain_answer(repo: str, error: Any) -> ModelUnavailable:
 
 def _explain_status(repo: str, status: int) -> ModelUnavailable:
     if status == _UNAUTHORISED:
-        return ModelUnavailable(f"the hub does not let this account see {repo}", "run 'hf auth login'")
+        return ModelUnavailable(f"this account has no access to {repo} on the hub", "run 'hf auth login'")
     if status == _NOT_FOUND:
         return ModelUnavailable(f"the hub has no repository {repo}", "check the spelling")
     if status == _BUSY or status >= _SERVER:
         return DownloadError(
-            f"the hub is too busy to send {repo} (HTTP {status})", f"wait a little, and {AGAIN}"
+            f"the hub is overloaded and did not send {repo} (HTTP {status})", f"wait, then {AGAIN}"
         )
-    return DownloadError(f"the hub refused to send {repo} (HTTP {status})", NO_HUB)
+    return DownloadError(f"the hub did not send {repo} (HTTP {status})", NO_HUB)
 
 
 def _first_line(error: Exception) -> str:

@@ -98,7 +98,8 @@ def snapshot_files(repo: str, files: list[HubFile]) -> list[str]:
     weights = sharded or weights or [n for n in top if re.fullmatch(r"pytorch_model.*\.bin", n)]
     if "config.json" not in top or not weights:
         raise ModelUnavailable(
-            f"{repo} holds neither a GGUF file nor a Hugging Face model", f"see https://huggingface.co/{repo}"
+            f"{repo} contains neither a GGUF file nor a Hugging Face model",
+            f"see https://huggingface.co/{repo}",
         )
     others = [n for n in top if _CONFIG_FILE.fullmatch(n) and n != "config.json" and n not in weights]
     return ["config.json", *sorted(others), *sorted(weights)]
@@ -126,7 +127,7 @@ def hub_reachable(timeout_s: float, *, endpoint: str | None = None) -> bool:
 def _choices(repo: str, files: list[HubFile]) -> str:
     lines = [f"  {repo}:{f.name}" + (f"  {size_text(f.size)}" if f.size else "") for f in files[:MAX_LISTED]]
     more = [f"  and {len(files) - MAX_LISTED} more"] if len(files) > MAX_LISTED else []
-    return "\n".join(["name one of them:", *lines, *more])
+    return "\n".join(["give one of them:", *lines, *more])
 
 
 def _pull_files(repo: str, names: list[str], progress: Progress, route: file_download.Route) -> Path:

@@ -178,7 +178,7 @@ def test_pickled_weights_are_measured_and_never_read(tmp_path: Path) -> None:
     assert found.weights.linear_parameters == found.weights.parameters - 2 * VOCABULARY * HIDDEN
     assert not (tmp_path / "trace").exists()
     write_checkpoint(tmp_path, {"pytorch_model.bin": content.getvalue()[:-30]})
-    with pytest.raises(ModelUnavailable, match="cut short"):
+    with pytest.raises(ModelUnavailable, match="truncated"):
         checkpoint.read(tmp_path)
 
 
@@ -190,21 +190,21 @@ def _index(weight_map: object) -> bytes:
     ("change", "said"),
     [
         ({"model-00002-of-00003.safetensors": None}, "1 of its 3 weight files are missing"),
-        ({"model-00002-of-00003.safetensors": b""}, "model-00002-of-00003.safetensors is no safetensors"),
+        ({"model-00002-of-00003.safetensors": b""}, "model-00002-of-00003.safetensors is not a safetensors"),
         ({"model.safetensors.index.json": b"[1]"}, "index.json cannot be read"),
         ({"model.safetensors.index.json": _index({})}, "lists no weights"),
-        ({"model.safetensors.index.json": _index({"a": "../x.safetensors"})}, "files that are no weights"),
-        ({"model.safetensors.index.json": _index({"a": "/etc/passwd"})}, "files that are no weights"),
+        ({"model.safetensors.index.json": _index({"a": "../x.safetensors"})}, "files that are not weights"),
+        ({"model.safetensors.index.json": _index({"a": "/etc/passwd"})}, "files that are not weights"),
         (
             {"model.safetensors.index.json": _index({"gone.weight": "model-00001-of-00003.safetensors"})},
-            "1 of its tensors are in none",
+            "1 of its tensors are missing",
         ),
         ({"config.json": b"{"}, "config.json cannot be read"),
         ({"config.json": b"[" * 200_000}, "nested too deeply"),
         ({"config.json": b'{"a":' * 101 + b"1" + b"}" * 101}, "nested too deeply"),
         ({"config.json": b" " * (17 << 20)}, "larger than 16 MiB"),
         ({"tokenizer_config.json": b"?"}, "tokenizer_config.json cannot be read"),
-        ({"adapter_config.json": b"{}"}, "holds an adapter"),
+        ({"adapter_config.json": b"{}"}, "contains an adapter"),
     ],
 )
 def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], said: str) -> None:
@@ -220,14 +220,14 @@ def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], said: s
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "encoder"),
-        ({"architectures": ["LlavaForConditionalGeneration"], "vision_config": {}}, "pictures or sound"),
-        ({"architectures": ["BertForMaskedLM"]}, "none that writes text"),
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"architectures": ["LlavaForConditionalGeneration"], "vision_config": {}}, "images or audio"),
+        ({"architectures": ["BertForMaskedLM"]}, "does not generate text"),
         ({"architectures": ["Evil\x1b[31mLM"]}, r"Evil\\x1b"),
         ({"architectures": None}, "names no architecture"),
-        ({"num_hidden_layers": "many"}, "how many layers"),
-        ({"num_hidden_layers": 10**9}, "how many layers"),
-        ({"num_attention_heads": True}, "how many layers"),
+        ({"num_hidden_layers": "many"}, "the number of layers"),
+        ({"num_hidden_layers": 10**9}, "the number of layers"),
+        ({"num_attention_heads": True}, "the number of layers"),
         ({"quantization_config": {"quant_method": "fp8"}}, "quantized by 'fp8'"),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "neither 4-bit nor 8-bit"),
         ({"quantization_config": [1]}, "quantized by 'None'"),

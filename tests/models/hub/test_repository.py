@@ -76,9 +76,9 @@ def test_a_broken_connection_is_resumed(
 def test_the_next_run_resumes(stocked: FakeHub, cache: Path) -> None:
     """The next run resumes an interrupted download."""
     stocked.break_after = [2_000_000, 0, 0, 0, 0, 0]
-    with pytest.raises(DownloadError, match="broke off at 2 MB of 3 MB") as caught:
+    with pytest.raises(DownloadError, match="stopped at 2 MB of 3 MB") as caught:
         pull(stocked, cache)
-    assert "goes on where" in caught.value.hint
+    assert "resume the download" in caught.value.hint
     assert find_in_cache(REPO, FILE, cache_dir=cache) is None
     assert pull(stocked, cache).read_bytes() == CONTENT
     assert stocked.served[-1] == (FILE, 2_000_000, len(CONTENT) - 2_000_000)
@@ -104,7 +104,7 @@ def test_wrong_hash(stocked: FakeHub, cache: Path) -> None:
 def test_wrong_size(stocked: FakeHub, cache: Path, size: int) -> None:
     """A file that is shorter or longer than announced is refused and not kept."""
     stocked.wrong_sizes[FILE] = size
-    with pytest.raises(DownloadError, match=r"(shorter|longer) than the hub said"):
+    with pytest.raises(DownloadError, match=r"(shorter|longer) than the hub reported"):
         pull(stocked, cache)
     assert find_in_cache(REPO, FILE, cache_dir=cache) is None
     assert len(stocked.served) == 1
@@ -127,7 +127,7 @@ def test_missing_repository(fake_hub: FakeHub, cache: Path) -> None:
 def test_gated(stocked: FakeHub, cache: Path) -> None:
     """For a gated repository the message asks for accepted terms, and the hint names the login command."""
     stocked.gated.add(REPO)
-    with pytest.raises(ModelUnavailable, match="terms accepted") as caught:
+    with pytest.raises(ModelUnavailable, match="terms are accepted") as caught:
         pull(stocked, cache)
     assert "hf auth login" in caught.value.hint
 
@@ -207,7 +207,7 @@ def test_pickle_only_without_safetensors() -> None:
     """Without safetensors, pickled weights are taken; without any weights, it is an error."""
     files = [HubFile("config.json", 1), HubFile("pytorch_model-00001-of-00002.bin", 9)]
     assert repository.snapshot_files("o/n", files) == ["config.json", "pytorch_model-00001-of-00002.bin"]
-    with pytest.raises(ModelUnavailable, match="holds neither"):
+    with pytest.raises(ModelUnavailable, match="contains neither"):
         repository.snapshot_files("o/n", [HubFile("README.md", 1)])
 
 
