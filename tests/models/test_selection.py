@@ -135,7 +135,10 @@ def test_a_model_that_asks_for_code_is_never_the_best(tmp_path: Path) -> None:
     os.truncate(write_checkpoint(folder) / "model.safetensors", 100)
     with pytest.raises(ModelUnavailable, match="truncated") as caught:
         ask(tmp_path, "o/evil")
-    assert caught.value.hint == "delete it with 'hermes models rm o/evil', then download it with 'hermes models pull o/evil'"
+    assert (
+        caught.value.hint
+        == "delete it with 'hermes models rm o/evil', then download it with 'hermes models pull o/evil'"
+    )
 
 
 def test_what_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:
