@@ -139,7 +139,7 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     if not asked or not repository.hub_reachable(HUB_PATIENCE_S):
         return STARTER.alias
     terminal.plain("There is no model on this machine yet. Which one shall be fetched?")
-    rows = [(str(n), one.name, size_text(one.size), one.what) for n, one in enumerate(choices, 1)]
+    rows = [(str(n), one.name, size_text(one.size), one.description) for n, one in enumerate(choices, 1)]
     terminal.plain(columns(rows, indent="  "))
     numbers = [number for number, *_ in rows]
     answer = terminal.ask(f"{', '.join(numbers[:-1])} or {numbers[-1]} [1]: ").strip()

@@ -35,7 +35,7 @@ def test_the_plan_of_a_model_that_is_not_fetched(home: Env, monkeypatch: pytest.
     assert "not fetched yet" in result.stderr
 
 
-def test_the_table_where_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_if_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """If nothing fits, `models plan` prints the table and exits with 75, also with --json."""
     use(monkeypatch, machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12))
     result = hermes("models", "plan", "openhermes-2:16bit", env=home)
@@ -66,7 +66,7 @@ def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "code", "said"),
+    ("arguments", "environ", "code", "message"),
     [
         (["--precision", "5bit"], {}, 2, "--precision takes auto"),
         (["--device", "tpu"], {}, 2, "--device takes auto"),
@@ -80,13 +80,13 @@ def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPat
     ],
 )
 @pytest.mark.parametrize("verb", [["models", "plan", "starter"], ["ask", "hi"], ["tokens", "hi"]])
-def test_words_that_mean_nothing(
-    home: Env, *, arguments: list[str], environ: Mapping[str, str], code: int, said: str, verb: list[str]
+def test_unknown_values(
+    home: Env, *, arguments: list[str], environ: Mapping[str, str], code: int, message: str, verb: list[str]
 ) -> None:
     """An unknown precision or device is refused, and the message names the flag or variable."""
     result = hermes(*verb, *arguments, env={**home, **environ})
     assert result.code == code
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +110,7 @@ def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.M
     assert "hermes never runs" in refused.stderr
 
 
-def test_without_a_name_it_is_the_one_that_would_be_loaded(
-    home: Env, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_name_the_default_model_is_planned(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a name `models plan` plans the default model, or the one in OPENHERMES_MODEL."""
     use(monkeypatch, machine(ram=8))
     assert json.loads(hermes("models", "plan", "--json", env=home).stdout)["model"] == "starter"

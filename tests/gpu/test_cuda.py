@@ -32,7 +32,7 @@ from tests.weights import SMALL_WINDOW
 pytestmark = pytest.mark.gpu
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=32, loop_guard=0)
-SYSTEM = "You are a lighthouse recorder who answers in short and patient sentences, whatever is asked of you."
+SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
 TALK = Conversation((Message(Role.SYSTEM, SYSTEM), Message(Role.USER, "Good evening! Is the lamp lit?")))
 NEAR_TIE = {"fp32": 0.001, "bf16": 0.3, "4bit": 0.3}
 """Nats by which a token may be less likely than the library's: 16 bits round by the shape of a batch."""

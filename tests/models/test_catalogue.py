@@ -10,7 +10,7 @@ from hermes_cli.models.reference import parse
 from hermes_cli.models.units import GIB
 
 
-def test_every_spelling_can_be_typed() -> None:
+def test_every_spelling_is_parsed() -> None:
     """Every spelling in the catalogue is parsed as its variant."""
     for entry in CATALOGUE.values():
         for variant in entry.variants:

@@ -54,7 +54,7 @@ def test_broken_files_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert "no file" in (models[1].broken or "")
 
 
-def test_nothing_here(tmp_path: Path) -> None:
+def test_no_models(tmp_path: Path) -> None:
     """Without a models folder and a cache, the list is empty."""
     assert installed(tmp_path / "no", cache_dir=tmp_path / "none") == []
 
@@ -89,7 +89,7 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({"config.json": b"{", "model.safetensors": b"1"}, "config.json cannot be read"),
         ({"config.json": b"[]", "model.safetensors": b"1"}, "config.json cannot be read"),
@@ -105,11 +105,11 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
         (checkpoint_files(auto_map={"AutoModel": "x"}), "requests custom code"),
     ],
 )
-def test_broken_folders(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
+def test_broken_folders(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
     """A cached folder that cannot be loaded is listed with its reason, and has no facts."""
     put_in_cache(tmp_path, "o/n", files)
     (model,) = installed(tmp_path / "none", cache_dir=tmp_path)
-    assert said in (model.broken or "")
+    assert message in (model.broken or "")
     assert model.advice
     assert not model.is_chatml
     with pytest.raises(ModelUnavailable, match="cannot be used"):
@@ -166,7 +166,7 @@ def test_shared_blobs_stay(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert second.path.read_bytes() == content
 
 
-def test_a_persons_own_file_stays(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_a_file_elsewhere_is_not_deleted(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A file outside the models folder and the cache is not deleted."""
     path = make_gguf("elsewhere/my.gguf")
     with pytest.raises(UsageError, match="outside the models folder"):

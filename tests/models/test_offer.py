@@ -29,14 +29,14 @@ def nothing(_name: str) -> None:
         (machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12), ["starter", "openhermes-2"]),
     ],
 )
-def test_what_runs_well_here_is_offered(there: Hardware, names: list[str]) -> None:
+def test_suitable_models_are_offered(there: Hardware, names: list[str]) -> None:
     """Only models that fit the machine and run well on it are offered."""
     assert [one.name for one in offers(there, PlanRequest(), everything)] == names
 
 
-def test_without_the_packages_weights_are_no_offer() -> None:
+def test_weights_need_their_packages() -> None:
     """Weights are not offered if their packages are missing."""
     there = machine(gpu("RTX 3090", 24, 23.6, (8, 6)))
     assert [one.name for one in offers(there, PlanRequest(), nothing)] == ["starter", "openhermes-2"]
     weights = offers(there, PlanRequest(), everything)[-1]
-    assert weights.what.endswith("(bf16 on cuda:0)")
+    assert weights.description.endswith("(bf16 on cuda:0)")

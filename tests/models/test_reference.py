@@ -33,13 +33,13 @@ def test_names(text: str, repo: str, file: str | None) -> None:
     assert (ref.repo, ref.file, ref.path) == (repo, file, None)
 
 
-def test_hub_names_of_known_models() -> None:
+def test_repositories_of_the_catalogue() -> None:
     """A catalogue model that is named by its repository keeps its short name and its variant."""
     ref = parse("TheBloke/OpenHermes-2-Mistral-7B-GGUF:openhermes-2-mistral-7b.Q4_K_M.gguf")
     assert (ref.name, ref.variant) == ("openhermes-2", CATALOGUE["openhermes-2"].default)
 
 
-def test_existing_paths_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_paths_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An existing path comes before a repository; a catalogue name comes before a folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner/name").mkdir(parents=True)
@@ -70,7 +70,7 @@ def test_missing_paths(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("openhermes2", r"there is no model 'openhermes2'; did you mean 'openhermes-2'\?"),
         ("openhermes-2:gptk", r"no variant 'gptk'; did you mean 'gptq'\?"),
@@ -86,14 +86,14 @@ def test_missing_paths(text: str) -> None:
         ("http://localhost:11434", "a URL"),
     ],
 )
-def test_no_such_name(text: str, said: str) -> None:
+def test_no_such_name(text: str, message: str) -> None:
     """An unknown or malformed name is refused with its reason."""
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailable, match=message):
         parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\nb", "a\0b", "\x1b[31mred", "x\u202ey", "\ud800", "x" * 5000])
-def test_unusable(text: str) -> None:
+def test_invalid_text(text: str) -> None:
     """Empty, overlong and unprintable text is refused."""
     with pytest.raises(UsageError):
         parse(text)

@@ -48,7 +48,7 @@ def test_packages(model: ModelFacts, plan_request: PlanRequest, extra: tuple[str
     check(plan, model, without())
 
 
-def test_a_gguf_needs_none() -> None:
+def test_a_gguf_needs_no_packages() -> None:
     """A GGUF runs without torch and transformers."""
     model = openhermes("gguf")
     check(choose(SMALL, model), model, without("torch", "transformers"))
@@ -61,7 +61,7 @@ def missing(plan: Plan, model: ModelFacts, *names: str) -> ModelUnavailable:
     return caught.value
 
 
-def test_the_line_to_type() -> None:
+def test_the_install_command() -> None:
     """A missing package is named with the install command, and with the GGUF if there is one."""
     model = openhermes()
     error = missing(choose(SMALL, model), model, "torch", "bitsandbytes")
@@ -76,8 +76,8 @@ def test_the_line_to_type() -> None:
     assert "pip install gptqmodel --no-build-isolation installs it" in error.hint
     error = missing(choose(SMALL, COMPRESSED), COMPRESSED, "compressed_tensors")
     assert "compressed-tensors is not installed" in error.message
-    stranger = replace(model, name="o/other", repo="o/other")
-    assert "GGUF" not in missing(choose(SMALL, stranger), stranger, "torch").hint
+    other = replace(model, name="o/other", repo="o/other")
+    assert "GGUF" not in missing(choose(SMALL, other), other, "torch").hint
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_the_build_of_torch(tmp_path: Path, version: str | None, fits: bool) -> 
     assert "--device cpu" in caught.value.hint
 
 
-def test_looking_imports_nothing() -> None:
+def test_finding_packages_imports_nothing() -> None:
     """Looking for packages does not import them."""
     before = set(sys.modules)
     for name in (*requirements.ENGINE_PACKAGES, "bitsandbytes", "no_such_package_at_all"):

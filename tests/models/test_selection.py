@@ -50,12 +50,12 @@ def ask(
     )
 
 
-def test_nothing_here(tmp_path: Path) -> None:
+def test_no_models(tmp_path: Path) -> None:
     """Without any model, nothing is selected and no error is raised."""
     assert ask(tmp_path, None) is None
 
 
-def test_the_starter_may_be_fetched(tmp_path: Path) -> None:
+def test_the_starter_is_marked_for_fetching(tmp_path: Path) -> None:
     """On a machine without models, `-m starter` selects the starter and marks it for fetching."""
     selection = ask(tmp_path, "starter")
     assert selection is not None
@@ -102,7 +102,7 @@ def test_order_of_preference(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert chosen.plan(MACHINE).summary.startswith("some/one:m.gguf · Q4_1 · cpu")
 
 
-def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_the_format_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A GPU gets the weights and a CPU the GGUF; weights without their packages are left out."""
     make_gguf("models/twin.gguf")
     (tmp_path / "models/twin.gguf").replace(tmp_path / "models/mine.gguf")
@@ -124,8 +124,8 @@ def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path
     assert ask(tmp_path, None, finder=none_installed) is None
 
 
-def test_a_model_that_asks_for_code_is_never_the_best(tmp_path: Path) -> None:
-    """A model that asks for code is never selected; only a truncated one is to be fetched again."""
+def test_a_model_that_requests_code_is_never_selected(tmp_path: Path) -> None:
+    """A model that requests code is never selected; only a truncated one is to be fetched again."""
     folder = tmp_path / "cache/models--o--evil/snapshots/c1"
     write_checkpoint(folder, checkpoint_files(auto_map={"AutoModel": "evil.Model"}))
     assert ask(tmp_path, None) is None
@@ -141,7 +141,7 @@ def test_a_model_that_asks_for_code_is_never_the_best(tmp_path: Path) -> None:
     )
 
 
-def test_what_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_a_model_that_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A model that does not fit the memory is passed over, and the reason mentions it."""
     make_gguf("models/openhermes-vast.gguf", blocks=60_000, heads_kv=4096, context=8192)
     make_gguf("models/small.gguf")

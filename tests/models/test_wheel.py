@@ -70,7 +70,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("output", "expected"),
     [
         ("", "it printed nothing"),
         ("Looking\nWARNING: slow\nERROR: first\nERROR: last\n[notice] new pip", "last"),
@@ -88,9 +88,9 @@ def test_full_disk(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_reason(said: str, expected: str) -> None:
+def test_reason(output: str, expected: str) -> None:
     """The reason is the last error or an unreachable index. The texts are pip's and uv's own."""
-    assert reason(said) == expected
+    assert reason(output) == expected
 
 
 def test_a_program_that_does_not_exist(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ ADAPTER: Final = "adapter_config.json"
 # implementation that is spelled owner/name is downloaded from the hub as a kernel and run.
 CODE_KEYS = ("auto_map", "custom_pipelines")
 IMPLEMENTATION_KEYS = ("attn_implementation", "experts_implementation")
-OWN_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")
+BUILT_IN_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")
 """The implementations that are part of transformers."""
 OTHER_WEIGHTS_KEY = "transformers_weights"
 CODE_ADVICE = "choose a model that transformers supports without custom code, such as openhermes-2"
@@ -87,7 +87,7 @@ def read(path: Path) -> Checkpoint:
     """
     settings = read_object(path / CONFIG)
     others = {name: read_object(path / name) for name in OTHER_SETTINGS if (path / name).exists()}
-    _refuse_code({CONFIG: settings, **others})
+    _reject_code({CONFIG: settings, **others})
     if (path / ADAPTER).exists():
         raise ModelUnavailable(
             f"it contains an adapter ({ADAPTER}) for another model, which hermes does not support",
@@ -97,16 +97,16 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(path, config, read_weights(path, config))
 
 
-def _refuse_code(files: Mapping[str, Mapping[str, Any]]) -> None:
+def _reject_code(files: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise ModelUnavailable if a key at any depth of a model's settings files requests custom code."""
     for name, settings in files.items():
         for key, value in _entries(settings):
             if key in CODE_KEYS and value:
-                raise _refusal(key, name, "requests custom code")
-            if any(part in key.lower() for part in IMPLEMENTATION_KEYS) and not _is_own(value):
-                raise _refusal(key, name, "requests an implementation that would be downloaded and run")
+                raise _refusal(key, name, "requests custom code, which hermes never runs")
+            if any(part in key.lower() for part in IMPLEMENTATION_KEYS) and not _is_built_in(value):
+                raise _refusal(key, name, "requests a downloaded implementation, which hermes never runs")
             if key == OTHER_WEIGHTS_KEY and value:
-                raise _refusal(key, name, "names weights other than the usual ones")
+                raise _refusal(key, name, "names other weight files, which hermes never loads")
 
 
 def _entries(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -121,13 +121,11 @@ def _entries(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             waiting += value
 
 
-def _is_own(value: Any) -> bool:
+def _is_built_in(value: Any) -> bool:
     """Return whether an implementation, or each one in a mapping by model part, is part of transformers."""
     parts = value.values() if isinstance(value, Mapping) else (value,)
-    return all(part is None or part in OWN_IMPLEMENTATIONS for part in parts)
+    return all(part is None or part in BUILT_IN_IMPLEMENTATIONS for part in parts)
 
 
 def _refusal(key: str, name: str, what: str) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"the key {key[:60]!r} of its {name} {what}, which hermes never runs", CODE_ADVICE
-    )
+    return ModelUnavailable(f"the key {key[:60]!r} of its {name} {what}", CODE_ADVICE)

@@ -77,10 +77,10 @@ def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
 
 def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config) -> Weights:
     headers = {file.name: read_header(file) for file in files}
-    held = {(tensor.name, file) for file, tensors in headers.items() for tensor in tensors}
-    lost = sum(1 for pair in listed.items() if pair not in held)
-    if lost:
-        raise ModelUnavailable(f"{lost} of its tensors are missing from its weight files", FETCH_AGAIN)
+    existing = {(tensor.name, file) for file, tensors in headers.items() for tensor in tensors}
+    missing = sum(1 for pair in listed.items() if pair not in existing)
+    if missing:
+        raise ModelUnavailable(f"{missing} of its tensors are missing from its weight files", FETCH_AGAIN)
     tensors = [t for part in headers.values() for t in part if not _is_second_copy(t, config)]
     blocks = {found[1] for tensor in tensors if (found := _IN_A_BLOCK.search(tensor.name))}
     if blocks and len(blocks) < config.layers:  # transformers would initialize the others randomly

@@ -50,7 +50,7 @@ class RawArray:
             return []
         return [self.raw[a:b].decode("utf-8", "replace") for a, b in _spans(self.raw, self.count)]
 
-    def holds(self, text: str) -> bool:
+    def contains(self, text: str) -> bool:
         """Return whether a text is an item of a string array, without decoding the items."""
         data = text.encode()
         return self.item_type == STRING and struct.pack("<Q", len(data)) + data in self.raw

@@ -160,7 +160,7 @@ class GgufHeader:
     def is_chatml(self) -> bool:
         """Whether the vocabulary has both ChatML tokens."""
         array = self.metadata.get("tokenizer.ggml.tokens")
-        return isinstance(array, RawArray) and array.holds(IM_START) and array.holds(IM_END)
+        return isinstance(array, RawArray) and array.contains(IM_START) and array.contains(IM_END)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from hermes_cli.models.download import disk_full
 
 NO_HUB = "check the network or the HTTPS_PROXY setting, or give the path of a .gguf file with -m"
 AGAIN = "run the command again to resume the download"
-_UNAUTHORISED, _NOT_FOUND, _BUSY, _SERVER = 401, 404, 429, 500
 
 
 def transport_error() -> type[Exception]:
@@ -30,7 +30,7 @@ class FileMissing(ModelUnavailable):
 
 
 @contextlib.contextmanager
-def explained(repo: str, needed: int, folder: Path) -> Iterator[None]:
+def translated_errors(repo: str, needed: int, folder: Path) -> Iterator[None]:
     """Translate every exception of a hub call in the block into one of hermes' errors.
 
     If the disk is full, the error reports that `needed` bytes are needed in `folder`. In the block,
@@ -44,17 +44,15 @@ def explained(repo: str, needed: int, folder: Path) -> Iterator[None]:
         yield
     except HermesError:
         raise
-    except OSError as error:
-        if is_disk_full(error):
-            raise disk_full(needed, folder) from None
-        raise _explain(repo, error) from error
     except Exception as error:
-        raise _explain(repo, error) from error
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise disk_full(needed, folder) from None
+        raise _translate(repo, error) from error
     finally:
         hub_log.set_verbosity(verbosity)
 
 
-def _explain(repo: str, error: Exception) -> ModelUnavailable:
+def _translate(repo: str, error: Exception) -> ModelUnavailable:
     from huggingface_hub import errors  # noqa: PLC0415 - as above
 
     if isinstance(error, errors.OfflineModeIsEnabled):
@@ -65,13 +63,13 @@ def _explain(repo: str, error: Exception) -> ModelUnavailable:
     if isinstance(error, errors.HFValidationError):
         return ModelUnavailable(f"'{repo}' is not a name that a hub repository can have")
     if isinstance(error, errors.HfHubHTTPError):
-        return _explain_answer(repo, error)
+        return _translate_response(repo, error)
     if isinstance(error, transport_error() | errors.LocalEntryNotFoundError | ConnectionError):
         return DownloadError(f"the hub cannot be reached to download {repo}", NO_HUB)
     return DownloadError(f"{repo} could not be downloaded: {_first_line(error)}", AGAIN)
 
 
-def _explain_answer(repo: str, error: Any) -> ModelUnavailable:
+def _translate_response(repo: str, error: Any) -> ModelUnavailable:
     from huggingface_hub import errors  # noqa: PLC0415 - as above
 
     page = f"https://huggingface.co/{repo}"
@@ -80,22 +78,17 @@ def _explain_answer(repo: str, error: Any) -> ModelUnavailable:
             f"{repo} requires that its terms are accepted before the download",
             f"accept them at {page}, then run 'hf auth login'",
         )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return ModelUnavailable(
-            f"the hub has no repository {repo} that can be seen without signing in",
-            "check the spelling; for a private one run 'hf auth login'",
-        )
     if isinstance(error, errors.RemoteEntryNotFoundError | errors.RevisionNotFoundError):
         return FileMissing(f"{repo} has no such file", f"its files are at {page}")
-    return _explain_status(repo, error.response.status_code)
-
-
-def _explain_status(repo: str, status: int) -> ModelUnavailable:
-    if status == _UNAUTHORISED:
+    status = error.response.status_code
+    if isinstance(error, errors.RepositoryNotFoundError) or status == HTTPStatus.NOT_FOUND:
+        return ModelUnavailable(
+            f"the hub has no repository {repo} that is visible without signing in",
+            "check the spelling; for a private one run 'hf auth login'",
+        )
+    if status == HTTPStatus.UNAUTHORIZED:
         return ModelUnavailable(f"this account has no access to {repo} on the hub", "run 'hf auth login'")
-    if status == _NOT_FOUND:
-        return ModelUnavailable(f"the hub has no repository {repo}", "check the spelling")
-    if status == _BUSY or status >= _SERVER:
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return DownloadError(
             f"the hub is overloaded and did not send {repo} (HTTP {status})", f"wait, then {AGAIN}"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.download import Progress, no_progress, require_space, size_text
 from hermes_cli.models.hub import file_download
-from hermes_cli.models.hub.errors import FileMissing, explained
+from hermes_cli.models.hub.errors import FileMissing, translated_errors
 
 MAX_LISTED = 12
 _CONFIG_FILE = re.compile(r"[^/]+\.(json|model|txt|jinja)|tokenizer[^/]*", re.IGNORECASE)
@@ -73,7 +73,7 @@ def pull(
 
 def list_files(repo: str, *, endpoint: str | None = None, cache_dir: Path | None = None) -> list[HubFile]:
     """Return the files of a repository's main branch. Raises as `pull` does."""
-    with explained(repo, 0, cache_dir or cache_folder()):
+    with translated_errors(repo, 0, cache_dir or cache_folder()):
         from huggingface_hub import HfApi  # noqa: PLC0415 - 0.3 s that only a download needs
 
         info = HfApi(endpoint=endpoint).model_info(repo, files_metadata=True, timeout=file_download.TIMEOUT_S)
@@ -134,7 +134,7 @@ def _pull_files(repo: str, names: list[str], progress: Progress, route: file_dow
     """Download the files and return the path of the first. Progress counts all of them together."""
     needed = 0
     try:
-        with explained(repo, 0, route.cache_dir):
+        with translated_errors(repo, 0, route.cache_dir):
             remotes = [file_download.look_up(repo, name, route.endpoint) for name in names]
             needed = sum(file_download.missing_bytes(r, route.cache_dir) for r in remotes)
             require_space(needed, route.cache_dir)
@@ -146,7 +146,7 @@ def _pull_files(repo: str, names: list[str], progress: Progress, route: file_dow
         def report(label: str, done: int, _size: int | None, before: int = before) -> None:
             progress(label, before + done, total)
 
-        with explained(repo, needed, route.cache_dir):
+        with translated_errors(repo, needed, route.cache_dir):
             paths.append(file_download.fetch(remote, route, report))
         before += remote.size
     return paths[0]

@@ -28,7 +28,7 @@ def small_bytes() -> bytes:
         return path.read_bytes()
 
 
-def test_reads_what_ggmls_writer_wrote(make_gguf: MakeGguf) -> None:
+def test_reads_the_file_of_ggmls_writer(make_gguf: MakeGguf) -> None:
     """The header has the values that ggml's writer wrote."""
     header = read_header(make_gguf("a.gguf"))
     assert (header.architecture, header.name, header.version) == ("llama", "Small", 3)
@@ -121,7 +121,7 @@ def test_fingerprint(make_gguf: MakeGguf) -> None:
     assert len(one) == 16
 
 
-def test_cut_short(make_gguf: MakeGguf) -> None:
+def test_truncated(make_gguf: MakeGguf) -> None:
     """A truncated file is refused with its size and the expected size."""
     path = make_gguf()
     size = path.stat().st_size
@@ -142,7 +142,7 @@ def _key(name: bytes, kind: int, value: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is not a GGUF file"),
         (b"GGU", "is not a GGUF file"),
@@ -167,11 +167,11 @@ def _key(name: bytes, kind: int, value: bytes) -> bytes:
         (_header(keys=1, rest=_key(b"general.alignment", 4, bytes(4))), "alignment of 0"),
     ],
 )
-def test_malformed(tmp_path: Path, content: bytes, said: str) -> None:
+def test_malformed(tmp_path: Path, content: bytes, message: str) -> None:
     """A file that is not a valid GGUF is refused with its reason."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailable, match=message):
         read_header(path)
 
 
@@ -180,7 +180,7 @@ def _tensor(shape: tuple[int, ...], kind: int, offset: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("tensor", "said"),
+    ("tensor", "message"),
     [
         (_tensor((1 << 63, 1 << 63), 0), "impossible size"),
         (_tensor((32,), 0, 1 << 62), "impossible size"),
@@ -189,28 +189,28 @@ def _tensor(shape: tuple[int, ...], kind: int, offset: int = 0) -> bytes:
         (_tensor((1 << 20,), 0), "truncated"),
     ],
 )
-def test_bad_tensors(tmp_path: Path, tensor: bytes, said: str) -> None:
+def test_bad_tensors(tmp_path: Path, tensor: bytes, message: str) -> None:
     """A tensor with an impossible size, shape or place is refused with its reason."""
     name = _key(b"general.architecture", 8, struct.pack("<Q", 5) + b"llama")
     path = tmp_path / "bad.gguf"
     path.write_bytes(_header(tensors=1, keys=1, rest=name + tensor))
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailable, match=message):
         read_header(path)
 
 
 def test_not_a_file(tmp_path: Path) -> None:
     """A folder, a missing file and a pipe are refused with their reasons."""
     os.mkfifo(tmp_path / "pipe.gguf")
-    for name, said in (
+    for name, message in (
         (".", "is a folder"),
         ("none.gguf", "there is no file"),
         ("pipe.gguf", "not a regular"),
     ):
-        with pytest.raises(ModelUnavailable, match=said):
+        with pytest.raises(ModelUnavailable, match=message):
             read_header(tmp_path / name)
 
 
-def _look_at_everything(header: GgufHeader) -> None:
+def _read_every_property(header: GgufHeader) -> None:
     """Read every property; none of them may fail on a header that was accepted."""
     for name in dir(type(header)):
         if not name.startswith("__"):
@@ -228,7 +228,7 @@ def test_random_damage(small_bytes: bytes, tmp_path: Path, data: Any) -> None:
     path = tmp_path / "damaged.gguf"
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(ModelUnavailable):
-        _look_at_everything(read_header(path))
+        _read_every_property(read_header(path))
 
 
 def test_every_truncation(small_bytes: bytes, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def pull(server: FakeHub, cache: Path, file: str | None = FILE, repo: str = REPO
     return repository.pull(repo, file, endpoint=server.url, cache_dir=cache, pause_s=0)
 
 
-def test_a_whole_download(stocked: FakeHub, cache: Path) -> None:
+def test_download(stocked: FakeHub, cache: Path) -> None:
     """A file is downloaded once, to its place in the Hugging Face cache, with progress."""
     seen: list[tuple[str, int, int | None]] = []
     path = repository.pull(
@@ -53,7 +53,7 @@ def test_a_whole_download(stocked: FakeHub, cache: Path) -> None:
     assert downloaded == sorted(downloaded)
 
 
-def test_a_second_pull_sends_nothing(stocked: FakeHub, cache: Path) -> None:
+def test_a_second_pull_downloads_nothing(stocked: FakeHub, cache: Path) -> None:
     """A second pull downloads nothing."""
     assert pull(stocked, cache) == pull(stocked, cache)
     assert len(stocked.served) == 1
@@ -124,7 +124,7 @@ def test_missing_repository(fake_hub: FakeHub, cache: Path) -> None:
             pull(fake_hub, cache, file, "nobody/nothing")
 
 
-def test_gated(stocked: FakeHub, cache: Path) -> None:
+def test_a_gated_repository(stocked: FakeHub, cache: Path) -> None:
     """For a gated repository the message asks for accepted terms, and the hint names the login command."""
     stocked.gated.add(REPO)
     with pytest.raises(ModelUnavailable, match="terms are accepted") as caught:
@@ -144,7 +144,7 @@ def test_no_network(cache: Path) -> None:
         assert not repository.hub_reachable(2, endpoint=endpoint)
 
 
-def test_hub_in_trouble(stocked: FakeHub, cache: Path) -> None:
+def test_an_http_error(stocked: FakeHub, cache: Path) -> None:
     """An HTTP error of the hub is reported with its status."""
     stocked.status = 500
     with pytest.raises(DownloadError, match="HTTP 500"):
@@ -172,7 +172,7 @@ def test_a_partial_file_that_is_too_long(stocked: FakeHub, cache: Path) -> None:
     assert pull(stocked, cache).read_bytes() == CONTENT
 
 
-def test_no_room(stocked: FakeHub, cache: Path) -> None:
+def test_a_full_disk(stocked: FakeHub, cache: Path) -> None:
     """A download that does not fit the disk is refused before it starts."""
     stocked.wrong_sizes[FILE] = 1 << 60
     with pytest.raises(ResourcesExhausted, match="disk is full"):
