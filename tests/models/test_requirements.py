@@ -67,13 +67,13 @@ def test_the_install_command() -> None:
     error = missing(choose(SMALL, model), model, "torch", "bitsandbytes")
     assert "torch, bitsandbytes are not installed" in error.message
     assert error.hint == (
-        "pip install 'openhermes-cli[transformers]' installs them; "
+        "run pip install 'openhermes-cli[transformers]'; "
         "or use the GGUF, which needs no packages: -m openhermes-2"
     )
     gptq = openhermes("gptq")
     error = missing(choose(SMALL, gptq), gptq, "gptqmodel")
     assert "gptqmodel is not installed" in error.message
-    assert "pip install gptqmodel --no-build-isolation installs it" in error.hint
+    assert "run pip install gptqmodel --no-build-isolation" in error.hint
     error = missing(choose(SMALL, COMPRESSED), COMPRESSED, "compressed_tensors")
     assert "compressed-tensors is not installed" in error.message
     other = replace(model, name="o/other", repo="o/other")

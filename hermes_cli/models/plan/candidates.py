@@ -51,10 +51,11 @@ def find_candidates(hardware: Hardware, model: ModelFacts, request: PlanRequest)
     if model.format.has_fixed_precision:
         precision.check_stored(model, value)
     groups = _gpu_groups(hardware, model, device)
+    exact = ":" in device  # `cuda:0+1` names the GPUs, all of which must be used
     found: list[Candidate] = []
     for tried in precision.values_to_try(model, value, on_cpu=not groups):
         for gpus in groups:
-            found += _on_gpus(model, tried, gpus, limits, exact=devices.names_every_gpu(device))
+            found += _on_gpus(model, tried, gpus, limits, exact=exact)
         if not groups:
             found.append(evaluate(model, precision.resolve(model, tried, ()), cpu_place(hardware), limits))
     if not found:

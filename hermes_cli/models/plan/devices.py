@@ -84,11 +84,6 @@ def normalize(requested: str | None) -> str:
     return device
 
 
-def names_every_gpu(device: str) -> bool:
-    """Return whether a device gives the numbers of its GPUs (`cuda:0+1`), all of which must be used."""
-    return ":" in device
-
-
 def gpu_groups(hardware: Hardware, device: str) -> list[list[Gpu]]:
     """Return the GPUs that may be used, one list for each kind, those with the most free memory first.
 
