@@ -71,7 +71,7 @@ def show(context: typer.Context, name: Name) -> None:
 
     runtime: Runtime = context.obj
     model = selection.installed_model(name, runtime.paths.models)
-    runtime.terminal.write(columns(describe.facts(model)) + "\n")
+    runtime.terminal.write(columns(describe.rows(model)) + "\n")
 
 
 @app.command("plan")

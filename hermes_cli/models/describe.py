@@ -7,9 +7,9 @@ from hermes_cli.models.local import InstalledModel
 from hermes_cli.models.units import KV_ELEMENT_BYTES
 
 
-def facts(model: InstalledModel) -> list[tuple[str, str]]:
+def rows(model: InstalledModel) -> list[tuple[str, str]]:
     """Return rows of a label and a value. For a broken model, the row `broken` gives the reason."""
-    rows = [
+    found = [
         ("name", model.name),
         ("file", str(model.path)),
         ("size", f"{size_text(model.size)} ({model.size:,} bytes)"),
@@ -18,10 +18,10 @@ def facts(model: InstalledModel) -> list[tuple[str, str]]:
         ("from", model.repo or model.source.value),
     ]
     if model.header is not None:
-        rows += _header_rows(model.header)
+        found += _header_rows(model.header)
     if model.checkpoint is not None:
-        rows += _checkpoint_rows(model.checkpoint)
-    return [row for row in rows if row[1]]
+        found += _checkpoint_rows(model.checkpoint)
+    return [row for row in found if row[1]]
 
 
 def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:
