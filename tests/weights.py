@@ -66,7 +66,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     from safetensors.torch import save_file  # noqa: PLC0415
 
     header = read_header(gguf)
-    heads, kv_heads = header.head_count, header.head_count_kv
+    heads = header.head_count
+    kv_heads: Any = header.metadata["llama.attention.head_count_kv"]
     tensors = {}
     for name, array in _dequantized(header):
         matrix, parts = array, name.split(".")

@@ -92,8 +92,8 @@ class Flags:
 
         return PlanRequest(
             self.context_size(settings),
-            precision=checked("precision", precision.check_word),
-            device=checked("device", devices.check_word),
+            precision=checked("precision", precision.normalize),
+            device=checked("device", devices.normalize),
         )
 
     def context_size(self, settings: "Settings") -> int | None:

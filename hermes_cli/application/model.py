@@ -11,7 +11,7 @@ from hermes_cli.engines.base import Engine
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
-from hermes_cli.models import describe, hardware, offer, requirements, selection, starter
+from hermes_cli.models import hardware, offer, requirements, selection, starter
 from hermes_cli.models.catalogue import STARTER
 from hermes_cli.models.download import require_space, size_text
 from hermes_cli.models.facts import ModelFacts
@@ -19,7 +19,7 @@ from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.hub import repository
 from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.reference import parse
-from hermes_cli.models.selection import Selection
+from hermes_cli.models.selection import Selection, plan_facts
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.progress import loading, progress
 from hermes_cli.screen.sanitize import sanitize_line
@@ -82,7 +82,7 @@ def plan_of(
     if name is None:
         selection = _resolve(runtime, None, machine, request)
         name = selection.name if selection else STARTER.alias
-    facts, fetched = describe.plan_facts(name, runtime.paths.models)
+    facts, fetched = plan_facts(name, runtime.paths.models)
     try:
         return facts, fetched, choose(machine, facts, request)
     except HermesError as error:
@@ -138,7 +138,7 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     if not can_ask or not repository.hub_reachable(HUB_PATIENCE_S):
         return STARTER.alias
     terminal.plain("There is no model on this machine yet. Choose one to download:")
-    rows = [(str(n), one.name, size_text(one.size), one.what) for n, one in enumerate(choices, 1)]
+    rows = [(str(n), one.name, size_text(one.size), one.description) for n, one in enumerate(choices, 1)]
     terminal.plain(columns(rows, indent="  "))
     by_number = {number: name for number, name, *_ in rows}
     *others, last = by_number

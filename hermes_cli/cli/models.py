@@ -55,10 +55,10 @@ def pull(runtime: Runtime, name: Name) -> None:
 @command(app, "show")
 def show(runtime: Runtime, name: Name) -> None:
     """Show a model's metadata, without loading it."""
-    from hermes_cli.models import describe
+    from hermes_cli.models import describe, selection
 
-    model = describe.installed_model(name, runtime.paths.models)
-    runtime.terminal.write(columns(describe.facts(model)) + "\n")
+    model = selection.installed_model(name, runtime.paths.models)
+    runtime.terminal.write(columns(describe.rows(model)) + "\n")
 
 
 @command(app, "plan", takes=PLAN)
@@ -74,14 +74,14 @@ def plan(
     """
     from hermes_cli.application.model import plan_of
     from hermes_cli.models import requirements
-    from hermes_cli.models.plan import memory_table
+    from hermes_cli.models.plan import report
 
     facts, is_installed, result = plan_of(runtime, name, flags.plan_request(runtime.settings))
     if as_json:
-        plan_object = memory_table.as_object(facts, result, fetched=is_installed)
+        plan_object = report.as_object(facts, result, fetched=is_installed)
         runtime.terminal.write(json.dumps(plan_object, ensure_ascii=False) + "\n")
-    elif rows := memory_table.considered_in(result):
-        runtime.terminal.write(f"{columns(memory_table.table(rows))}\n")
+    elif rows := report.considered_in(result):
+        runtime.terminal.write(f"{columns(report.table(rows))}\n")
     if not is_installed:
         runtime.terminal.notice(f"{facts.name} is not downloaded yet; its size is taken from the catalogue")
     if isinstance(result, Exception):
@@ -96,10 +96,10 @@ def plan(
 @command(app, "rm")
 def rm(runtime: Runtime, name: Name) -> None:
     """Remove a model."""
-    from hermes_cli.models import describe, local
+    from hermes_cli.models import local, selection
     from hermes_cli.models.download import size_text
 
-    model = describe.installed_model(name, runtime.paths.models)
+    model = selection.installed_model(name, runtime.paths.models)
     freed = local.remove(model, runtime.paths.models)
     runtime.terminal.notice(f"Removed {model.name}; freed {size_text(freed)}.")
 

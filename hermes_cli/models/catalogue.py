@@ -20,9 +20,9 @@ class WeightFormat(StrEnum):
     BITSANDBYTES = "bitsandbytes"
 
     @property
-    def is_quantized(self) -> bool:
-        """Whether weights of this format are Hugging Face weights that were saved quantized."""
-        return self not in (WeightFormat.GGUF, WeightFormat.SAFETENSORS, WeightFormat.PICKLE)
+    def has_fixed_precision(self) -> bool:
+        """Whether weights of this format run only in the precision that they were saved in."""
+        return self not in (WeightFormat.SAFETENSORS, WeightFormat.PICKLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ STARTER_WHEEL_BYTES = 92_871_040
 
 STARTER = CatalogueEntry(
     "starter",
-    "SmolLM2 135M Instruct: a toy that shows that everything works",
+    "SmolLM2 135M Instruct: very small, for trying out hermes",
     "Apache-2.0",
     8_192,
     (
@@ -133,19 +133,19 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 }
 
 
-def spelling_of(repo: str, file: str | None) -> str | None:
-    """Return the short name of a hub file, or of a whole repository, or None if it has none."""
+def find_variant(repo: str, file: str | None) -> tuple[CatalogueEntry, Variant] | None:
+    """Return the model and variant of a hub file, or of a whole repository, or None if it has none."""
     for entry in CATALOGUE.values():
         for variant in entry.variants:
             if variant.repo.lower() == repo.lower() and variant.file == file:
-                return entry.spelling(variant)
+                return entry, variant
     return None
 
 
-def gguf_spelling_for(repo: str) -> str | None:
-    """Return the short name of the GGUF variant of the model in `repo`, or None if it is not known."""
-    entry = entry_for(repo, "")
-    return entry.spelling(entry.default) if entry else None
+def spelling_of(repo: str, file: str | None) -> str | None:
+    """Return the short name of a hub file, or of a whole repository, or None if it has none."""
+    found = find_variant(repo, file)
+    return found[0].spelling(found[1]) if found else None
 
 
 def entry_for(repo: str | None, name: str) -> CatalogueEntry | None:

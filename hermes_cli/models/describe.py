@@ -1,48 +1,15 @@
 """Describes one model as rows of text for the user."""
 
-from pathlib import Path
-
-from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models import selection
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.download import size_text
-from hermes_cli.models.facts import KV_ELEMENT_BYTES, ModelFacts, facts_of_variant
 from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.models.local import InstalledModel
-from hermes_cli.models.reference import parse
+from hermes_cli.models.units import KV_ELEMENT_BYTES
 
 
-def installed_model(name: str, models_dir: Path) -> InstalledModel:
-    """Return the installed model called `name`. Raises ModelUnavailable if it is not installed."""
-    ref = parse(name, models_dir=models_dir)
-    model = selection.find(ref, models_dir)
-    if model is None:
-        raise ModelUnavailable(
-            f"{ref.name} is not on this machine", f"'hermes models pull {ref.name}' fetches it"
-        )
-    return model
-
-
-def plan_facts(name: str, models_dir: Path) -> tuple[ModelFacts, bool]:
-    """Return the facts of a model that a plan needs, and whether the model is on this machine.
-
-    The facts of a model that is not downloaded come from the catalogue. Raises ModelUnavailable if the model
-    is broken, or if it is neither installed nor in the catalogue.
-    """
-    ref = parse(name, models_dir=models_dir)
-    model = selection.find(ref, models_dir)
-    if model is not None:
-        return model.facts, True
-    if ref.entry is None or ref.variant is None:
-        raise ModelUnavailable(
-            f"{ref.name} is not on this machine", f"'hermes models pull {ref.name}' fetches it"
-        )
-    return facts_of_variant(ref.entry, ref.variant), False
-
-
-def facts(model: InstalledModel) -> list[tuple[str, str]]:
+def rows(model: InstalledModel) -> list[tuple[str, str]]:
     """Return rows of a label and a value. For a broken model, the row `broken` gives the reason."""
-    rows = [
+    found = [
         ("name", model.name),
         ("file", str(model.path)),
         ("size", f"{size_text(model.size)} ({model.size:,} bytes)"),
@@ -51,16 +18,16 @@ def facts(model: InstalledModel) -> list[tuple[str, str]]:
         ("from", model.repo or model.source.value),
     ]
     if model.header is not None:
-        rows += _header_rows(model.header)
+        found += _header_rows(model.header)
     if model.checkpoint is not None:
-        rows += _checkpoint_rows(model.checkpoint)
-    return [row for row in rows if row[1]]
+        found += _checkpoint_rows(model.checkpoint)
+    return [row for row in found if row[1]]
 
 
 def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:
     control = header.control_tokens
     return [
-        ("calls itself", header.name),
+        ("title", header.name),
         ("architecture", header.architecture),
         ("parameters", f"{header.parameter_count:,}"),
         ("context", f"{header.context_length:,} tokens"),
@@ -75,10 +42,10 @@ def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:
     ]
 
 
-def _checkpoint_rows(found: Checkpoint) -> list[tuple[str, str]]:
-    config, weights = found.config, found.weights
+def _checkpoint_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    config, weights = checkpoint.config, checkpoint.weights
     return [
-        ("revision", found.revision or ""),
+        ("revision", checkpoint.revision or ""),
         ("architecture", config.architecture),
         ("parameters", f"{weights.parameters:,}, of them {weights.linear_parameters:,} in linear layers"),
         ("context", f"{config.context_length:,} tokens" if config.context_length else ""),
@@ -88,7 +55,7 @@ def _checkpoint_rows(found: Checkpoint) -> list[tuple[str, str]]:
         ("vocabulary", f"{config.vocab_size:,} tokens" if config.vocab_size else ""),
         ("weights", f"{len(weights.files)} file{'s' if len(weights.files) != 1 else ''}"),
         ("pickled", "yes: it has no safetensors" if weights.is_pickled else ""),
-        ("ChatML", _chatml(known=found.is_chatml)),
+        ("ChatML", _chatml(known=checkpoint.is_chatml)),
     ]
 
 

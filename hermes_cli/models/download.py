@@ -29,8 +29,8 @@ def disk_full(needed: int, folder: Path) -> ResourcesExhausted:
     """Return the error for a disk without space for `needed` bytes in `folder`."""
     return ResourcesExhausted(
         f"the disk is full: {size_text(needed)} ({needed:,} bytes) are needed in {folder}",
-        "free some space there, or move the folder: OPENHERMES_HOME is where hermes keeps its own files, "
-        "HF_HOME where the hub's go",
+        "free some space, or move the folder with OPENHERMES_HOME (hermes' own files) or "
+        "HF_HOME (files from the hub)",
     )
 
 

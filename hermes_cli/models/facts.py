@@ -7,8 +7,7 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import CatalogueEntry, Variant, WeightFormat
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.gguf.model import GgufHeader
-
-KV_ELEMENT_BYTES = 2
+from hermes_cli.models.units import KV_ELEMENT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,11 @@ class ModelFacts:
     is_pickled: bool = False
     revision: str | None = None
 
+    @property
+    def engine(self) -> str:
+        """The engine that runs it: `llama.cpp` or `transformers`."""
+        return "llama.cpp" if self.format is WeightFormat.GGUF else "transformers"
+
 
 def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     """Return the facts of a GGUF file.
@@ -46,13 +50,13 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     """
     if header.split_count > 1:
         raise ModelUnavailable(
-            f"{header.path} is one of {header.split_count} parts of a model",
-            "join them with 'llama-gguf-split --merge' and name the result",
+            f"{header.path} is one of the {header.split_count} files of a split model",
+            "merge them with 'llama-gguf-split --merge', and use the merged file",
         )
     if not header.tensors or not header.block_count or not header.context_length:
         what = "a vocabulary without weights" if not header.tensors else f"'{header.architecture}' weights"
         raise ModelUnavailable(
-            f"{header.path} holds {what}, not a language model",
+            f"{header.path} contains {what}, not a language model",
             "choose a ChatML model, such as openhermes-2 or the starter",
         )
     return ModelFacts(

@@ -20,7 +20,7 @@ NVIDIA_FIELDS_BEFORE_510 = ("index", "uuid", "memory.total", "memory.free", "nam
 """Drivers before 510 reject the whole query because of the field `compute_cap`."""
 
 AMD, INTEL = "0x1002", "0x8086"
-SMALLEST_CARD = 2 * GIB
+SMALLEST_MEMORY = 2 * GIB
 """AMD processors with integrated graphics reserve some RAM, usually 512 MiB, and report it as VRAM. That is
 too little to run a model. A larger reservation, set in the firmware, is accepted."""
 BFLOAT16_GFX = re.compile(r"gfx(908|90a|94\d|950|1[1-9]\d\d)")
@@ -95,16 +95,16 @@ def visible(gpus: tuple[Gpu, ...], setting: str | None) -> tuple[Gpu, ...]:
         return gpus
     chosen: list[Gpu] = []
     for word in setting.split(","):
-        card = _named(gpus, word.strip())
-        if card is None:
+        gpu = _find(gpus, word.strip())
+        if gpu is None:
             break
-        if card in chosen:
+        if gpu in chosen:
             return ()
-        chosen.append(card)
-    return tuple(replace(card, index=number) for number, card in enumerate(chosen))
+        chosen.append(gpu)
+    return tuple(replace(gpu, index=number) for number, gpu in enumerate(chosen))
 
 
-def _named(gpus: tuple[Gpu, ...], word: str) -> Gpu | None:
+def _find(gpus: tuple[Gpu, ...], word: str) -> Gpu | None:
     if re.fullmatch(r"\+?\d{1,9}", word):
         return next((gpu for gpu in gpus if gpu.index == int(word)), None)
     if not word.upper().startswith("GPU-"):
@@ -118,17 +118,17 @@ def rocm_gpus(root: Path, environ: Mapping[str, str]) -> tuple[Gpu, ...]:
 
     ROCR_, HIP_ and CUDA_VISIBLE_DEVICES are respected in the order in which torch reads them.
     """
-    cards: list[Gpu] = []
-    for card in _cards(root, AMD):
-        total = _number(card / "device/mem_info_vram_total")
-        if total is None or total < SMALLEST_CARD:
+    gpus: list[Gpu] = []
+    for folder in _gpu_folders(root, AMD):
+        total = read_number(folder, "device/mem_info_vram_total")
+        if total < SMALLEST_MEMORY:
             continue
-        free = max(0, total - (_number(card / "device/mem_info_vram_used") or 0))
-        arch = _gfx(root, card)
-        name = _text(card / "device/product_name") or f"AMD {arch}".strip()
-        uuid = f"GPU-{_text(card / 'device/unique_id')}"
-        cards.append(Gpu(name, total, free, "rocm", len(cards), None, arch, uuid))
-    left = visible(tuple(cards), environ.get("ROCR_VISIBLE_DEVICES"))
+        free = max(0, total - read_number(folder, "device/mem_info_vram_used"))
+        arch = _gfx(root, folder)
+        name = read_text(folder / "device/product_name") or f"AMD {arch}".strip()
+        uuid = f"GPU-{read_text(folder / 'device/unique_id')}"
+        gpus.append(Gpu(name, total, free, "rocm", len(gpus), None, arch, uuid))
+    left = visible(tuple(gpus), environ.get("ROCR_VISIBLE_DEVICES"))
     return visible(left, environ.get("HIP_VISIBLE_DEVICES", environ.get("CUDA_VISIBLE_DEVICES")))
 
 
@@ -140,15 +140,15 @@ def xpu_gpus(root: Path) -> tuple[Gpu, ...]:
     an unknown size is left out, because a wrong guess would run out of memory. If the free memory is unknown,
     all of it counts as free.
     """
-    cards: list[Gpu] = []
-    for card in _cards(root, INTEL):
-        tiles = [n for p in sorted(card.glob("device/tile*")) if (n := _vram_of_tile(p)) is not None]
-        total = _number(card / "lmem_total_bytes") or _number(card / "device/lmem_total_bytes") or sum(tiles)
-        if not total:
-            continue
-        free = _number(card / "lmem_avail_bytes") or _number(card / "device/lmem_avail_bytes") or total
-        cards.append(Gpu("Intel GPU", total, min(free, total), "xpu", len(cards)))
-    return tuple(cards)
+    gpus: list[Gpu] = []
+    for folder in _gpu_folders(root, INTEL):
+        total = read_number(folder, "lmem_total_bytes", "device/lmem_total_bytes")
+        for tile in () if total else folder.glob("device/tile*"):
+            total += read_number(tile, "physical_vram_size_bytes", "memory/physical_vram_size_bytes")
+        if total:
+            free = read_number(folder, "lmem_avail_bytes", "device/lmem_avail_bytes") or total
+            gpus.append(Gpu("Intel GPU", total, min(free, total), "xpu", len(gpus)))
+    return tuple(gpus)
 
 
 def apple_gpu(name: str, memory_total: int, memory_available: int) -> Gpu:
@@ -162,34 +162,35 @@ def apple_gpu(name: str, memory_total: int, memory_available: int) -> Gpu:
     return Gpu(name, limit, min(limit, memory_available), "mps")
 
 
-def _cards(root: Path, vendor: str) -> list[Path]:
+def _gpu_folders(root: Path, vendor: str) -> list[Path]:
     """Return the sysfs folders of a vendor's GPUs, sorted by slot as in torch."""
     found = [p for p in root.glob("sys/class/drm/card*") if re.fullmatch(r"card\d+", p.name)]
-    mine = [p for p in found if _text(p / "device/vendor") == vendor]
+    mine = [p for p in found if read_text(p / "device/vendor") == vendor]
     return sorted(mine, key=lambda p: ((p / "device").resolve().name, int(p.name[4:])))
 
 
-def _gfx(root: Path, card: Path) -> str:
+def _gfx(root: Path, folder: Path) -> str:
     """Return AMD's name of a GPU's architecture, from the compute driver's node for the same device."""
-    minors = {p.name.removeprefix("renderD") for p in card.glob("device/drm/renderD*")}
+    minors = {p.name.removeprefix("renderD") for p in folder.glob("device/drm/renderD*")}
     for node in root.glob("sys/class/kfd/kfd/topology/nodes/*/properties"):
-        facts = dict(re.findall(r"^(\w+) (\d+)$", _text(node), re.MULTILINE))
+        facts = dict(re.findall(r"^(\w+) (\d+)$", read_text(node), re.MULTILINE))
         version = int(facts.get("gfx_target_version", "0")[:9])
         if version and facts.get("drm_render_minor") in minors:
             return f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
     return ""
 
 
-def _vram_of_tile(tile: Path) -> int | None:
-    return _number(tile / "physical_vram_size_bytes") or _number(tile / "memory/physical_vram_size_bytes")
+def read_number(folder: Path, *names: str) -> int:
+    """Return the number in the first of some files of the system that holds a positive one, or 0."""
+    for name in names:
+        text = read_text(folder / name)
+        if text.isascii() and text.isdecimal() and len(text) < 20 and int(text):  # noqa: PLR2004 - 64 bits
+            return int(text)
+    return 0
 
 
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None  # noqa: PLR2004 - 64 bits
-
-
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file of the system, empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

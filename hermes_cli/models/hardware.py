@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.models import gpus
-from hermes_cli.models.gpus import Gpu
+from hermes_cli.models.gpus import Gpu, read_number, read_text
 
 NVIDIA_SMI_TIMEOUT_S = 2.0
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
@@ -80,7 +80,7 @@ def physical_cores(logical: Iterable[int], root: Path) -> int | None:
     seen = set()
     for index in logical:
         topology = root / f"sys/devices/system/cpu/cpu{index}/topology"
-        core, package = _read(topology / "core_id"), _read(topology / "physical_package_id")
+        core, package = read_text(topology / "core_id"), read_text(topology / "physical_package_id")
         if not core or not package:
             return None
         seen.add((package, core))
@@ -89,7 +89,7 @@ def physical_cores(logical: Iterable[int], root: Path) -> int | None:
 
 def cpu_name(root: Path) -> str:
     """Return the model name of the processor, or its architecture if the name is unknown."""
-    match = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    match = re.search(r"^model name\s*:\s*(.+)$", read_text(root / "proc/cpuinfo"), re.MULTILINE)
     return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
@@ -114,17 +114,17 @@ def cgroup_folders(text: str, root: Path) -> dict[str, list[Path]]:
 
 def cpu_quota(root: Path) -> float | None:
     """Return the CPU quota of the cgroups in cores, or None if they set no limit."""
-    folders = cgroup_folders(_read(root / "proc/self/cgroup"), root)
-    quotas = [parse_cpu_max(_read(f / "cpu.max")) for f in folders.get("", [])]
+    folders = cgroup_folders(read_text(root / "proc/self/cgroup"), root)
+    quotas = [parse_cpu_max(read_text(f / "cpu.max")) for f in folders.get("", [])]
     for folder in folders.get("cpu", []):
-        period = _read(folder / "cpu.cfs_period_us")
-        quotas.append(parse_cpu_max(f"{_read(folder / 'cpu.cfs_quota_us').strip()} {period}"))
+        period = read_text(folder / "cpu.cfs_period_us")
+        quotas.append(parse_cpu_max(f"{read_text(folder / 'cpu.cfs_quota_us')} {period}"))
     return min((q for q in quotas if q is not None), default=None)
 
 
 def parse_cpu_max(text: str) -> float | None:
     """Return the quota in cores of a text like `150000 100000`; None for `max`, -1, or anything else."""
-    match = re.fullmatch(r"(\d+)\s+(\d+)\s*", text.strip())
+    match = re.fullmatch(r"(\d+)\s+(\d+)", text.strip())
     if match is None or int(match.group(1)) <= 0 or int(match.group(2)) <= 0:
         return None
     return int(match.group(1)) / int(match.group(2))
@@ -136,7 +136,7 @@ def memory_limit(root: Path) -> tuple[int, int]:
     Without a limit, return a number larger than any memory, and 0. File pages that the kernel can drop do not
     count as in use.
     """
-    folders = cgroup_folders(_read(root / "proc/self/cgroup"), root)
+    folders = cgroup_folders(read_text(root / "proc/self/cgroup"), root)
     v2, v1 = folders.get("", []), folders.get("memory", [])
     found = [_limit_of(f, "memory.max", "memory.current") for f in v2]
     found += [_limit_of(f, "memory.limit_in_bytes", "memory.usage_in_bytes") for f in v1]
@@ -145,14 +145,9 @@ def memory_limit(root: Path) -> tuple[int, int]:
 
 
 def _limit_of(folder: Path, limit_file: str, used_file: str) -> tuple[int, int]:
-    limit, used = _number(_read(folder / limit_file)), _number(_read(folder / used_file))
-    match = re.search(r"^(?:total_)?inactive_file (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
-    droppable = int(match.group(1)) if match else 0
-    return (_UNLIMITED if limit is None else limit), max(0, (used or 0) - droppable)
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.strip().isdecimal() else None
+    match = re.search(r"^(?:total_)?inactive_file (\d+)$", read_text(folder / "memory.stat"), re.MULTILINE)
+    used = read_number(folder, used_file) - (int(match.group(1)) if match else 0)
+    return read_number(folder, limit_file) or _UNLIMITED, max(0, used)
 
 
 def _nvidia_gpus() -> tuple[Gpu, ...]:
@@ -172,10 +167,3 @@ def _ask_nvidia(program: str, fields: tuple[str, ...]) -> subprocess.CompletedPr
             query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=False
         )
     return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -6,7 +6,7 @@ A broken file is listed with the reason.
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from hermes_cli.models.catalogue import STARTER, STARTER_FILE, WeightFormat, spe
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
 from hermes_cli.models.gguf.model import GgufHeader, read_header
-from hermes_cli.models.hub import repository
+from hermes_cli.models.hub import cache, repository
+from hermes_cli.models.hub.file_download import repo_folder
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SPLIT_REST = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -35,23 +36,34 @@ class ModelSource(StrEnum):
 class InstalledModel:
     """A model on this machine.
 
-    `name` is the argument of -m, `size` is bytes on disk, and `parameters` is None if the file does not give
-    it. For a broken model, `broken` is the reason and `advice` the remedy. Otherwise `broken` is None, and a
-    GGUF has a `header`, a folder a `checkpoint`.
+    `name` is the argument of -m, and `size` is bytes on disk. For a broken model, `broken` is the reason and
+    `advice` the remedy. Otherwise `broken` is None, and a GGUF has a `header`, a folder a `checkpoint`.
     """
 
     name: str
     path: Path
+    source: ModelSource
+    repo: str | None
     size: int
     format: WeightFormat
-    precision: str
-    source: ModelSource
-    parameters: int | None = None
-    repo: str | None = None
     broken: str | None = None
+    advice: str = ""
     header: GgufHeader | None = field(default=None, repr=False)
     checkpoint: Checkpoint | None = field(default=None, repr=False)
-    advice: str = ""
+
+    @property
+    def precision(self) -> str:
+        """The precision for the user, empty for a broken model."""
+        if self.header is not None:
+            return self.header.file_type
+        return self.checkpoint.precision if self.checkpoint else ""
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters, 0 for a broken model."""
+        if self.header is not None:
+            return self.header.parameter_count
+        return self.checkpoint.weights.parameters if self.checkpoint else 0
 
     @property
     def is_chatml(self) -> bool:
@@ -85,13 +97,8 @@ def describe_file(
         header = read_header(path)
     except HermesError as error:
         size = path.stat().st_size if path.is_file() else 0
-        return InstalledModel(
-            name, path, size, WeightFormat.GGUF, "", source, repo=repo, broken=error.message
-        )
-    count = header.parameter_count or None
-    return InstalledModel(
-        name, path, header.file_size, WeightFormat.GGUF, header.file_type, source, count, repo, None, header
-    )
+        return InstalledModel(name, path, source, repo, size, WeightFormat.GGUF, error.message)
+    return InstalledModel(name, path, source, repo, header.file_size, WeightFormat.GGUF, header=header)
 
 
 def describe_folder(
@@ -107,19 +114,11 @@ def describe_folder(
         found = checkpoint.read(path)
     except HermesError as error:
         size = sum(f.stat().st_size for pattern in WEIGHTS for f in path.glob(pattern) if f.is_file())
-        broken = InstalledModel(name, path, size, WeightFormat.SAFETENSORS, "", source, repo=repo)
-        return replace(broken, broken=error.message, advice=error.hint)
-    return InstalledModel(
-        name,
-        path,
-        found.weights.file_bytes,
-        found.format,
-        found.precision,
-        source,
-        found.weights.parameters,
-        repo,
-        checkpoint=found,
-    )
+        return InstalledModel(
+            name, path, source, repo, size, WeightFormat.SAFETENSORS, error.message, error.hint
+        )
+    size = found.weights.file_bytes
+    return InstalledModel(name, path, source, repo, size, found.format, checkpoint=found)
 
 
 def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None = None) -> Path | None:
@@ -127,7 +126,7 @@ def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None 
 
     Without `file`, return the repository's only GGUF file, or the snapshot of Hugging Face weights.
     """
-    snapshot = _snapshot(hub_folder(repo, cache_dir or repository.cache_folder()))
+    snapshot = _snapshot(repo_folder(cache_dir or repository.cache_folder(), repo))
     if snapshot is None:
         return None
     if file is not None:
@@ -137,11 +136,6 @@ def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None 
     if len(ggufs) == 1:
         return ggufs[0]
     return snapshot if (snapshot / "config.json").is_file() and not ggufs else None
-
-
-def hub_folder(repo: str, cache_dir: Path) -> Path:
-    """Return the folder of a model repository in the Hugging Face cache."""
-    return cache_dir / f"models--{repo.replace('/', '--')}"
 
 
 def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = None) -> int:
@@ -155,10 +149,11 @@ def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = 
     if model.source is ModelSource.FOLDER and model.path.parent == models_dir:
         return _remove_own(model.path)
     if model.source is ModelSource.HUB and model.repo:
-        from hermes_cli.models.hub.cache import delete  # noqa: PLC0415 - only this verb needs it
-
-        return delete(hub_folder(model.repo, cache_dir or repository.cache_folder()), model.path)
-    raise UsageError(f"{model.path} is your own file, so hermes does not delete it", "delete it yourself")
+        return cache.delete(repo_folder(cache_dir or repository.cache_folder(), model.repo), model.path)
+    raise UsageError(
+        f"{model.path} is outside the models folder and the hub's cache, so hermes does not delete it",
+        "delete the file yourself",
+    )
 
 
 def _remove_own(path: Path) -> int:
@@ -176,10 +171,9 @@ def _own_folders(models_dir: Path) -> Iterator[InstalledModel]:
     """Yield the folders of Hugging Face weights in hermes' models folder."""
     for config in sorted(models_dir.glob("*/config.json")):
         folder = config.parent
-        model = (
-            None if folder.name.startswith(".") else describe_folder(folder, folder.name, ModelSource.FOLDER)
-        )
-        if model is not None:
+        if not folder.name.startswith(".") and (
+            model := describe_folder(folder, folder.name, ModelSource.FOLDER)
+        ):
             yield model
 
 

@@ -7,11 +7,10 @@ disk is read only to distinguish a path from a name.
 import re
 import unicodedata
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from hermes_cli.errors import ModelUnavailable, UsageError
-from hermes_cli.models.catalogue import CATALOGUE, CatalogueEntry, Variant, spelling_of
+from hermes_cli.models.catalogue import CATALOGUE, STARTER, CatalogueEntry, Variant, find_variant, spelling_of
 from hermes_cli.options import suggestion
 
 SPELLINGS = "a model is named by a short name (hermes models list), a .gguf file, a folder, or owner/name"
@@ -21,27 +20,15 @@ _HUB_FILE = re.compile(r"[^\\:]+\.gguf", re.IGNORECASE)
 MAX_LENGTH = 4096
 
 
-class RefKind(StrEnum):
-    """The kind of thing that a reference names."""
-
-    FILE = "file"
-    FOLDER = "folder"
-    HUB_FILE = "hub file"
-    HUB_REPO = "hub repository"
-
-
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A parsed model argument.
+    """A parsed model argument, with its shortest spelling.
 
-    `text` is the argument and `name` its shortest spelling. A FILE or FOLDER has a `path`, which exists. The
-    two hub kinds have a `repo`, and a HUB_FILE a `file` in it. `entry` and `variant` are set if the model is
-    in the catalogue.
+    A local file or folder has a `path`. A model on the hub has a `repo`, and if it is a GGUF, a `file` in it.
+    `entry` and `variant` are set if it is in the catalogue.
     """
 
-    text: str
     name: str
-    kind: RefKind
     path: Path | None = None
     repo: str | None = None
     file: str | None = None
@@ -49,14 +36,9 @@ class ModelRef:
     variant: Variant | None = None
 
     @property
-    def size(self) -> int | None:
-        """The approximate bytes of a download, or None if the catalogue does not have the model."""
-        return self.variant.size if self.variant else None
-
-    @property
     def is_starter(self) -> bool:
         """Whether this is the starter, the small model that may be downloaded without confirmation."""
-        return self.entry is not None and self.entry.alias == "starter"
+        return self.entry is STARTER
 
 
 def parse(text: str, *, models_dir: Path | None = None) -> ModelRef:
@@ -70,13 +52,13 @@ def parse(text: str, *, models_dir: Path | None = None) -> ModelRef:
     _check_text(text)
     alias, _, rest = text.partition(":")
     if alias.lower() in CATALOGUE:
-        return _from_catalogue(text, CATALOGUE[alias.lower()], rest)
+        return _from_catalogue(CATALOGUE[alias.lower()], rest)
     found = _existing(text, models_dir)
     if found is not None:
         return found
     if _looks_like_path(text):
         raise ModelUnavailable(
-            f"there is no file or folder {text}", "'hermes models list' shows what is here"
+            f"there is no file or folder {text}", "'hermes models list' lists the installed models"
         )
     return _from_hub(text)
 
@@ -88,18 +70,15 @@ def _check_text(text: str) -> None:
         raise UsageError(f"the model's name is {len(text):,} characters long", SPELLINGS)
     odd = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Cf")), None)
     if odd is not None:
-        raise UsageError(f"the model's name holds an unprintable character (U+{ord(odd):04X})", SPELLINGS)
+        raise UsageError(f"the model's name contains an unprintable character (U+{ord(odd):04X})", SPELLINGS)
 
 
-def _from_catalogue(text: str, entry: CatalogueEntry, wanted: str) -> ModelRef:
+def _from_catalogue(entry: CatalogueEntry, wanted: str) -> ModelRef:
     variant = entry.variant(wanted) if wanted else entry.default
     if variant is not None:
-        kind = RefKind.HUB_FILE if variant.file else RefKind.HUB_REPO
-        name = entry.spelling(variant)
-        return ModelRef(text, name, kind, None, variant.repo, variant.file, entry, variant)
+        return _hub_ref(variant.repo, variant.file)
     if entry.default.file and _HUB_FILE.fullmatch(wanted) and "/" not in wanted:
-        repo = entry.default.repo
-        return ModelRef(text, f"{repo}:{wanted}", RefKind.HUB_FILE, None, repo, wanted, entry)
+        return _hub_ref(entry.default.repo, wanted)
     names = [v.name for v in entry.variants]
     raise ModelUnavailable(
         f"{entry.alias} has no variant '{wanted}'{suggestion(wanted.lower(), names)}",
@@ -119,9 +98,9 @@ def _existing(text: str, models_dir: Path | None) -> ModelRef | None:
     for path in candidates:
         try:
             if path.is_file() or path.is_symlink():
-                return ModelRef(text, path.name.removesuffix(".gguf"), RefKind.FILE, path)
+                return ModelRef(path.name.removesuffix(".gguf"), path)
             if path.is_dir():
-                return ModelRef(text, path.resolve().name, RefKind.FOLDER, path)
+                return ModelRef(path.resolve().name, path)
         except OSError:  # the name is too long for the file system
             continue
     return None
@@ -135,30 +114,19 @@ def _looks_like_path(text: str) -> bool:
 
 def _from_hub(text: str) -> ModelRef:
     if "://" in text:
-        raise ModelUnavailable(f"{text} is an address, and hermes cannot talk to servers yet", SPELLINGS)
+        raise ModelUnavailable(f"{text} is a URL, and hermes cannot connect to servers", SPELLINGS)
     repo, colon, file = text.partition(":")
     if "/" not in repo:
         raise ModelUnavailable(f"there is no model '{text}'{suggestion(repo.lower(), CATALOGUE)}", SPELLINGS)
     if not _HUB_NAME.fullmatch(repo) or ".." in repo or "--" in repo:
         raise ModelUnavailable(f"'{repo}' is not a name that a hub repository can have", SPELLINGS)
-    if not colon:
-        return _repo(text, repo)
     parts = file.split("/")
-    if not _HUB_FILE.fullmatch(file) or any(part in ("", ".", "..") for part in parts):
-        raise ModelUnavailable(f"'{file}' is not a .gguf file of {repo}", "write owner/name:file.gguf")
-    entry, variant = _known(repo, file)
-    name = spelling_of(repo, file) or text
-    return ModelRef(text, name, RefKind.HUB_FILE, None, repo, file, entry, variant)
+    if colon and (not _HUB_FILE.fullmatch(file) or any(part in ("", ".", "..") for part in parts)):
+        raise ModelUnavailable(f"'{file}' is not a .gguf file of {repo}", "use owner/name:file.gguf")
+    return _hub_ref(repo, file or None)
 
 
-def _repo(text: str, repo: str) -> ModelRef:
-    entry, variant = _known(repo, None)
-    return ModelRef(text, spelling_of(repo, None) or repo, RefKind.HUB_REPO, None, repo, None, entry, variant)
-
-
-def _known(repo: str, file: str | None) -> tuple[CatalogueEntry | None, Variant | None]:
-    for entry in CATALOGUE.values():
-        for variant in entry.variants:
-            if variant.repo.lower() == repo.lower() and variant.file == file:
-                return entry, variant
-    return None, None
+def _hub_ref(repo: str, file: str | None) -> ModelRef:
+    entry, variant = find_variant(repo, file) or (None, None)
+    name = spelling_of(repo, file) or (f"{repo}:{file}" if file else repo)
+    return ModelRef(name, None, repo, file, entry, variant)

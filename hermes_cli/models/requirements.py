@@ -52,11 +52,6 @@ def packages(plan: Plan, model: ModelFacts) -> tuple[str, ...]:
     return (*ENGINE_PACKAGES, *bitsandbytes, *_FOR_FORMAT.get(model.format, ()))
 
 
-def missing(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> tuple[str, ...]:
-    """Return the packages that a plan needs and that are not installed."""
-    return tuple(name for name in packages(plan, model) if finder(name) is None)
-
-
 def check(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> None:
     """Raise ModelUnavailable, with the install command, if a package that a plan needs is missing."""
     problem = unmet(plan, model, finder)
@@ -67,22 +62,22 @@ def check(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> None:
 def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> HermesError | None:
     """Return the error that `check` raises, or None."""
     entry = entry_for(model.repo, model.name)
-    gguf = f"; or take the GGUF, which needs none: -m {entry.spelling(entry.default)}" if entry else ""
-    lacking = missing(plan, model, finder)
-    if lacking:
-        verb = "is" if len(lacking) == 1 else "are"
-        names = ", ".join(name.replace("_", "-") for name in lacking)
-        lines = " and ".join(dict.fromkeys(INSTALL[name] for name in lacking))
+    gguf = f"; or use the GGUF, which needs no packages: -m {entry.spelling(entry.default)}" if entry else ""
+    missing = [name for name in packages(plan, model) if finder(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        names = ", ".join(name.replace("_", "-") for name in missing)
+        commands = " and ".join(dict.fromkeys(INSTALL[name] for name in missing))
         return ModelUnavailable(
             f"{plan.model} in {plan.precision} runs on transformers, and {names} {verb} not installed",
-            f"{lines} installs {'it' if len(lacking) == 1 else 'them'}{gguf}",
+            f"run {commands}{gguf}",
         )
     build = _build_for(plan)
     spec = finder("torch") if build else None
     if spec is not None and not _is_built_for(spec, build):
         return ModelUnavailable(
-            f"the torch that is installed has no {_BUILDS[build]}, which {plan.device} needs",
-            f"install that build ({TORCH_BUILDS}), or give '--device cpu'{gguf}",
+            f"the installed torch has no {_BUILDS[build]} support, which {plan.device} needs",
+            f"install a build with {_BUILDS[build]} ({TORCH_BUILDS}), or use --device cpu{gguf}",
         )
     return None
 

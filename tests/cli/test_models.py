@@ -8,7 +8,7 @@ import pytest
 
 from hermes_cli.models import hardware
 from hermes_cli.models.hardware import Hardware
-from tests.models.plan.machines import card, machine
+from tests.models.plan.machines import gpu, machine
 from tests.models.small_checkpoint import checkpoint_files, write_checkpoint
 from tests.run_hermes import hermes
 
@@ -23,21 +23,21 @@ def use(monkeypatch: pytest.MonkeyPatch, there: Hardware) -> None:
 
 def test_the_plan_of_a_model_that_is_not_fetched(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """`models plan` plans a model that is not fetched, and names the precisions that do not fit."""
-    use(monkeypatch, machine(card("RTX 3070", 8, 7.6, (8, 6))))
+    use(monkeypatch, machine(gpu("RTX 3070", 8, 7.6, (8, 6))))
     result = hermes("models", "plan", "openhermes-2:16bit", env=home)
     lines = result.stdout.decode().splitlines()
     assert result.code == 0, result.stderr
     assert lines[0].split()[:3] == ["precision", "device", "context"]
     (chosen,) = (line for line in lines if line.startswith("→"))
     assert chosen.split()[1:4] == ["4-bit", "nf4", "cuda:0"]
-    assert lines[-1].startswith("16-bit would need 15.8 GiB and cuda:0 has 7.6 free")
-    assert lines[-1].endswith("its context could be 32,768 tokens long (--context asks for more)")
+    assert lines[-1].startswith("16-bit would need 15.8 GiB and cuda:0 has 7.6 GiB free")
+    assert lines[-1].endswith("the model supports a context of up to 32,768 tokens (set it with --context)")
     assert "not downloaded yet" in result.stderr
 
 
-def test_the_table_where_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_if_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """If nothing fits, `models plan` prints the table and exits with 75, also with --json."""
-    use(monkeypatch, machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12))
+    use(monkeypatch, machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12))
     result = hermes("models", "plan", "openhermes-2:16bit", env=home)
     assert result.code == 75
     assert b"4-bit nf4" in result.stdout
@@ -48,7 +48,7 @@ def test_the_table_where_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch
 
 def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Flags for precision, device and context override the environment variables."""
-    use(monkeypatch, machine(card("RTX 3090", 24, 23.6, (8, 6)), ram=64))
+    use(monkeypatch, machine(gpu("RTX 3090", 24, 23.6, (8, 6)), ram=64))
 
     def precision(*arguments: str, **environ: str) -> str:
         result = hermes("models", "plan", "openhermes-2:16bit", "--json", *arguments, env={**home, **environ})
@@ -66,7 +66,7 @@ def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "code", "said"),
+    ("arguments", "environ", "code", "message"),
     [
         (["--precision", "5bit"], {}, 2, "--precision takes auto"),
         (["--device", "tpu"], {}, 2, "--device takes auto"),
@@ -80,13 +80,13 @@ def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPat
     ],
 )
 @pytest.mark.parametrize("verb", [["models", "plan", "starter"], ["ask", "hi"], ["tokens", "hi"]])
-def test_words_that_mean_nothing(
-    home: Env, *, arguments: list[str], environ: Mapping[str, str], code: int, said: str, verb: list[str]
+def test_unknown_values(
+    home: Env, *, arguments: list[str], environ: Mapping[str, str], code: int, message: str, verb: list[str]
 ) -> None:
     """An unknown precision or device is refused, and the message names the flag or variable."""
     result = hermes(*verb, *arguments, env={**home, **environ})
     assert result.code == code
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +110,7 @@ def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.M
     assert "hermes never runs" in refused.stderr
 
 
-def test_without_a_name_it_is_the_one_that_would_be_loaded(
-    home: Env, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_name_the_default_model_is_planned(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a name `models plan` plans the default model, or the one in OPENHERMES_MODEL."""
     use(monkeypatch, machine(ram=8))
     assert json.loads(hermes("models", "plan", "--json", env=home).stdout)["model"] == "starter"
@@ -120,10 +118,10 @@ def test_without_a_name_it_is_the_one_that_would_be_loaded(
     assert hermes("models", "plan", "--json", env=env).json["model"] == "openhermes-2"
 
 
-def test_doctor_names_the_cards(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_the_gpus(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """`hermes doctor` lists the GPUs, with the compute capability of those from NVIDIA."""
-    cards = (card("TITAN RTX", 24, 23.5, (7, 5)), card("AMD gfx1100", 16, 15, kind="rocm", arch="gfx1100"))
-    use(monkeypatch, machine(*cards))
+    gpus = (gpu("TITAN RTX", 24, 23.5, (7, 5)), gpu("AMD gfx1100", 16, 15, kind="rocm", arch="gfx1100"))
+    use(monkeypatch, machine(*gpus))
     text = hermes("doctor", env=home).stdout.decode()
     assert "cuda:0  TITAN RTX, compute capability 7.5" in text
     assert "rocm:0  AMD gfx1100" in text

@@ -10,14 +10,14 @@ from tests.weights import tiny_mistral_folder
 
 
 @pytest.fixture(scope="session", autouse=True)
-def card() -> torch.device:
+def gpu() -> torch.device:
     """The first GPU."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
     return torch.device("cuda", 0)
 
 
-def card_plan(precision: str) -> Plan:
+def gpu_plan(precision: str) -> Plan:
     """Return hermes' own plan for the tiny Mistral on the first GPU, with a window of 1,024 tokens."""
     folder = tiny_mistral_folder()
     model = describe_folder(folder, folder.name)

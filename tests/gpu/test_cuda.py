@@ -26,13 +26,13 @@ from hermes_cli.engines.transformers.torch_errors import named
 from hermes_cli.errors import ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
-from tests.gpu.conftest import card_plan
+from tests.gpu.conftest import gpu_plan
 from tests.weights import SMALL_WINDOW
 
 pytestmark = pytest.mark.gpu
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=32, loop_guard=0)
-SYSTEM = "You are a lighthouse recorder who answers in short and patient sentences, whatever is asked of you."
+SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
 TALK = Conversation((Message(Role.SYSTEM, SYSTEM), Message(Role.USER, "Good evening! Is the lamp lit?")))
 NEAR_TIE = {"fp32": 0.001, "bf16": 0.3, "4bit": 0.3}
 """Nats by which a token may be less likely than the library's: 16 bits round by the shape of a batch."""
@@ -50,10 +50,10 @@ class Loaded:
 
 
 @pytest.fixture(scope="module", params=["fp32", "bf16", "4bit"])
-def loaded(request: pytest.FixtureRequest, card: torch.device) -> Iterator[Loaded]:
+def loaded(request: pytest.FixtureRequest, gpu: torch.device) -> Iterator[Loaded]:
     """The tiny Mistral on the GPU, in each precision."""
-    plan = card_plan(request.param)
-    assert torch.device(plan.devices[0]) == card
+    plan = gpu_plan(request.param)
+    assert torch.device(plan.devices[0]) == gpu
     model, device = load_model(plan)
     engine = TransformersEngine(
         Decoder(model, device, plan.context_size, graph_recorder(device)),
@@ -65,7 +65,7 @@ def loaded(request: pytest.FixtureRequest, card: torch.device) -> Iterator[Loade
     engine.close()
 
 
-def said(
+def answer(
     engine: TransformersEngine, talk: Conversation, options: GenerationOptions = GREEDY
 ) -> tuple[str, Completion]:
     """Return an answer's text and its completion."""
@@ -89,7 +89,7 @@ def test_greedy_ids_are_those_of_generate(loaded: Loaded) -> None:
     """Greedy ids on a GPU are those of `generate` but for near ties, with reuse and past the window."""
     talk = TALK
     for turn in range(5):
-        text, done = said(loaded.engine, talk)
+        text, done = answer(loaded.engine, talk)
         prompt, ids = prompt_and_ids(loaded.engine, talk, done)
         assert done.usage.cached_tokens > 0 or turn == 0
         whole = torch.tensor([prompt], device=loaded.device)
@@ -111,10 +111,10 @@ def test_greedy_ids_are_those_of_generate(loaded: Loaded) -> None:
     assert len(prompt) > 3 * SMALL_WINDOW
 
 
-def test_the_card_goes_ahead_with_the_ids_of_a_step_at_a_time(loaded: Loaded) -> None:
+def test_recorded_steps_choose_the_same_ids(loaded: Loaded) -> None:
     """The recorded steps are used, and choose the ids of one step at a time but for near ties."""
     options = dataclasses.replace(GREEDY, max_tokens=FIRST_SPAN + 40)  # a second span is recorded on the way
-    _, done = said(loaded.engine, TALK, options)
+    _, done = answer(loaded.engine, TALK, options)
     assert done.slower == ""
     prompt, ids = prompt_and_ids(loaded.engine, TALK, done)
     assert len(ids) == FIRST_SPAN + 40
@@ -132,20 +132,20 @@ def test_the_card_goes_ahead_with_the_ids_of_a_step_at_a_time(loaded: Loaded) ->
         history.append(token)
 
 
-def test_the_next_turn_prefills_only_what_is_new(loaded: Loaded) -> None:
+def test_the_next_turn_prefills_only_new_tokens(loaded: Loaded) -> None:
     """The next turn prefills only ids that are not in the cache, and a retry prefills one."""
     loaded.engine._decoder.make_room()  # type: ignore[union-attr]
-    text, done = said(loaded.engine, TALK)
+    text, done = answer(loaded.engine, TALK)
     assert done.usage.cached_tokens == 0
     prompt, ids = prompt_and_ids(loaded.engine, TALK, done)
     talk = TALK.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "And then?"))
-    _, after = said(loaded.engine, talk)
+    _, after = answer(loaded.engine, talk)
     assert after.usage.cached_tokens == len(prompt) + min(len(ids), done.usage.completion_tokens - 1)
-    _, retry = said(loaded.engine, talk)
+    _, retry = answer(loaded.engine, talk)
     assert retry.usage.prefilled_tokens == 1
 
 
-def test_a_cancel_ends_the_answer_and_keeps_what_was_said(loaded: Loaded) -> None:
+def test_a_cancelled_answer_is_kept(loaded: Loaded) -> None:
     """An answer that is cancelled at its first text has fewer than 8 tokens, and a retry prefills one."""
     cancel = Cancel()
     chunks = []
@@ -157,32 +157,32 @@ def test_a_cancel_ends_the_answer_and_keeps_what_was_said(loaded: Loaded) -> Non
     assert done is not None
     assert done.finish_reason is FinishReason.CANCELLED
     assert 0 < done.usage.completion_tokens < 8
-    assert said(loaded.engine, TALK)[1].usage.prefilled_tokens == 1
+    assert answer(loaded.engine, TALK)[1].usage.prefilled_tokens == 1
 
 
 def test_the_same_seed_gives_the_same_answer(loaded: Loaded) -> None:
     """Two answers with the same seed are the same, and both use recorded steps."""
     options = GenerationOptions(temperature=1.5, seed=7, max_tokens=24)
-    first, second = (said(loaded.engine, TALK, options) for _ in range(2))
+    first, second = (answer(loaded.engine, TALK, options) for _ in range(2))
     assert first[0] == second[0]
     assert first[1].slower == second[1].slower == ""
 
 
-def test_cards_that_are_full_say_so(card: torch.device) -> None:
+def test_a_full_gpu_is_reported(gpu: torch.device) -> None:
     """Out of memory on a GPU becomes a ResourcesExhausted with a short message."""
     with pytest.raises(torch.OutOfMemoryError) as caught:
-        torch.empty(1 << 46, dtype=torch.uint8, device=card)
-    error = named(caught.value, card)
+        torch.empty(1 << 46, dtype=torch.uint8, device=gpu)
+    error = named(caught.value, gpu)
     assert isinstance(error, ResourcesExhausted)
     assert error.message == "cuda:0 ran out of memory"
 
 
-def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(loaded: Loaded) -> None:
+def test_the_answer_is_kept_if_memory_runs_out(loaded: Loaded) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     loaded.engine._decoder.make_room()  # type: ignore[union-attr]  # what was recorded never meets the hook
     session = Session(loaded.engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
-    answer = session.send("Good evening!", Cancel())
-    text = next(chunk.text for chunk in answer if chunk.text)
+    chunks = session.send("Good evening!", Cancel())
+    text = next(chunk.text for chunk in chunks if chunk.text)
 
     def fill(*_: object) -> None:
         torch.empty(1 << 46, dtype=torch.uint8, device=loaded.device)
@@ -190,82 +190,82 @@ def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(loaded: Loaded) -
     hook = loaded.model.get_decoder().layers[1].register_forward_pre_hook(fill)
     try:
         with pytest.raises(ResourcesExhausted, match="ran out of memory"):
-            text += "".join(chunk.text for chunk in answer)
+            text += "".join(chunk.text for chunk in chunks)
     finally:
         hook.remove()
     assert session.conversation.messages[-1].text.startswith(text)
     assert "".join(chunk.text for chunk in session.send("Go on.", Cancel()))
 
 
-def test_what_was_recorded_is_recorded_again_after_it_was_dropped(loaded: Loaded) -> None:
+def test_dropped_recordings_are_made_again(loaded: Loaded) -> None:
     """Dropped recordings are made again, and the answer is the same."""
     decoder = loaded.engine._decoder
     assert decoder is not None
-    first, _ = said(loaded.engine, TALK)
+    first, _ = answer(loaded.engine, TALK)
     for top_p in (0.5, 0.6, 0.7):  # more sets of options than recordings are kept
-        assert said(loaded.engine, TALK, GenerationOptions(top_p=top_p, max_tokens=8))[1].slower == ""
+        assert answer(loaded.engine, TALK, GenerationOptions(top_p=top_p, max_tokens=8))[1].slower == ""
     for _ in range(2):
         decoder.make_room()
-        text, done = said(loaded.engine, TALK)
+        text, done = answer(loaded.engine, TALK)
         assert (text, done.slower) == (first, "")
 
 
-def test_a_capture_that_fails_leaves_the_card_usable(loaded: Loaded) -> None:
+def test_a_failed_capture_leaves_the_gpu_usable(loaded: Loaded) -> None:
     """After a failed capture the answer is correct, the stream is unchanged and recording works again."""
     decoder = loaded.engine._decoder
     assert decoder is not None
     decoder.make_room()
-    whole, _ = said(loaded.engine, TALK)
+    whole, _ = answer(loaded.engine, TALK)
     decoder.make_room()
     here = torch.cuda.current_stream(loaded.device)
     hook = loaded.model.lm_head.register_forward_hook(
         lambda *given: given[-1] * given[-1].isfinite().all().item()
     )
-    text, done = said(loaded.engine, TALK)
+    text, done = answer(loaded.engine, TALK)
     hook.remove()
     assert done.slower
     assert text == whole
     assert torch.cuda.current_stream(loaded.device) == here
     decoder.make_room()
-    assert said(loaded.engine, TALK)[1].slower == ""
+    assert answer(loaded.engine, TALK)[1].slower == ""
 
 
-def test_the_last_card_is_as_good_as_the_first(loaded: Loaded) -> None:
+def test_the_last_gpu_gives_the_same_answer(loaded: Loaded) -> None:
     """A GPU other than the first gives the same answer with recorded steps."""
     if torch.cuda.device_count() == 1:
-        pytest.skip("one card only")
+        pytest.skip("one GPU only")
     last = torch.device("cuda", torch.cuda.device_count() - 1)
     model = copy.deepcopy(loaded.model).to(last)
     vocabulary = loaded.engine._vocabulary
     decoder = Decoder(model, last, 1024, graph_recorder(last))
     engine = TransformersEngine(decoder, vocabulary, name="tiny", context_size=1024)
-    (text, done), (again, _) = said(engine, TALK), said(loaded.engine, TALK)
+    (text, done), (again, _) = answer(engine, TALK), answer(loaded.engine, TALK)
     assert (text, done.slower) == (again, "")
 
 
-def test_the_setting_turns_it_off(card: torch.device) -> None:
+def test_recording_can_be_turned_off(gpu: torch.device) -> None:
     """With `ahead=False` the engine does not record steps."""
     for wanted in (True, False):
-        engine = TransformersEngine.open(card_plan("bf16"), ahead=wanted)
+        engine = TransformersEngine.open(gpu_plan("bf16"), ahead=wanted)
         assert engine._decoder is not None
-        assert engine._decoder.device == card
+        assert engine._decoder.device == gpu
         assert engine._decoder.can_go_ahead is wanted
         engine.close()
 
 
-def test_a_closed_engine_gives_its_memory_back(card: torch.device) -> None:
+def test_a_closed_engine_frees_its_memory(gpu: torch.device) -> None:
     """A closed engine frees its GPU memory."""
-    before = torch.cuda.memory_allocated(card)
-    engine = TransformersEngine.open(card_plan("bf16"))
-    said(engine, TALK)
-    assert torch.cuda.memory_allocated(card) > before + (1 << 20)
+    before = torch.cuda.memory_allocated(gpu)
+    engine = TransformersEngine.open(gpu_plan("bf16"))
+    answer(engine, TALK)
+    assert torch.cuda.memory_allocated(gpu) > before + (1 << 20)
     engine.close()
-    assert torch.cuda.memory_allocated(card) < before + (1 << 20)
+    assert torch.cuda.memory_allocated(gpu) < before + (1 << 20)
 
 
-def test_nf4_is_the_same_model_when_it_was_saved(card: torch.device, tmp_path: Path) -> None:
+def test_saved_nf4_weights_give_the_same_logits(gpu: torch.device, tmp_path: Path) -> None:
     """A saved 4-bit model has exactly the logits of one that is quantized at load time."""
-    plan = card_plan("4bit")
+    plan = gpu_plan("4bit")
     folder = tmp_path / "saved"
     quantize(plan, folder)
     saved = dataclasses.replace(plan, path=folder, quantization="")
@@ -275,5 +275,5 @@ def test_nf4_is_the_same_model_when_it_was_saved(card: torch.device, tmp_path: P
         layer = model.get_decoder().layers[0].mlp.up_proj
         assert layer.weight.quant_state.quant_type == "nf4"
         with torch.inference_mode():
-            found.append(model(IDS.to(card)).logits.float())
+            found.append(model(IDS.to(gpu)).logits.float())
     assert torch.equal(*found)

@@ -2,11 +2,15 @@
 
 import pytest
 
-from hermes_cli.models.catalogue import CATALOGUE, STARTER, WeightFormat, gguf_spelling_for, spelling_of
+from hermes_cli.models.catalogue import CATALOGUE, STARTER, entry_for, spelling_of
+from hermes_cli.models.facts import facts_of_variant
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import choose
 from hermes_cli.models.reference import parse
+from hermes_cli.models.units import GIB
 
 
-def test_every_spelling_can_be_typed() -> None:
+def test_every_spelling_is_parsed() -> None:
     """Every spelling in the catalogue is parsed as its variant."""
     for entry in CATALOGUE.values():
         for variant in entry.variants:
@@ -15,7 +19,7 @@ def test_every_spelling_can_be_typed() -> None:
             assert spelling_of(variant.repo, variant.file) == entry.spelling(variant) == ref.name
 
 
-def test_cards_variants() -> None:
+def test_variants() -> None:
     """Both models have the variants of their model cards, with the names on the cards."""
     for alias in ("openhermes-2", "openhermes-2.5"):
         entry = CATALOGUE[alias]
@@ -27,13 +31,16 @@ def test_cards_variants() -> None:
     assert two.variants[3].repo == "teknium/OpenHermes-2-Mistral-7B"
 
 
-def test_starter_fits_a_card() -> None:
-    """The starter is a GGUF of 98,362,432 bytes under the Apache-2.0 licence."""
-    assert (STARTER.default.size, STARTER.default.format) == (98_362_432, WeightFormat.GGUF)
-    assert STARTER.licence == "Apache-2.0"
+def test_the_starter_runs_on_a_small_machine() -> None:
+    """The starter is a small download and fits 1 GiB of free memory with its whole context."""
+    assert STARTER.default.size < 100_000_000
+    plan = choose(Hardware(1, 1, 2 * GIB, GIB), facts_of_variant(STARTER, STARTER.default))
+    assert (plan.engine, plan.device, plan.context_size) == ("llama.cpp", "cpu", STARTER.context_length)
 
 
 @pytest.mark.parametrize("repo", ["teknium/OpenHermes-2-Mistral-7B", "TheBloke/OpenHermes-2-Mistral-7B-AWQ"])
 def test_gguf_for_other_formats(repo: str) -> None:
     """For weights in another format, the GGUF of the same model is found."""
-    assert gguf_spelling_for(repo) == "openhermes-2"
+    entry = entry_for(repo, "")
+    assert entry is not None
+    assert entry.spelling(entry.default) == "openhermes-2"

@@ -54,13 +54,13 @@ def test_nvidia_smi() -> None:
 )
 def test_visible_devices(setting: str | None, names: str) -> None:
     """CUDA_VISIBLE_DEVICES selects and renumbers the GPUs as CUDA does."""
-    cards = visible((A, B, C), setting)
-    assert "".join(card.name for card in cards) == names
-    assert [card.index for card in cards] == list(range(len(names)))
+    gpus = visible((A, B, C), setting)
+    assert "".join(gpu.name for gpu in gpus) == names
+    assert [gpu.index for gpu in gpus] == list(range(len(names)))
 
 
 @pytest.mark.parametrize(
-    ("card", "expected"),
+    ("gpu", "expected"),
     [
         (Gpu("RTX 3090", 1, 1, "cuda", 0, (8, 6)), True),
         (Gpu("T4", 1, 1, "cuda", 0, (7, 5)), False),
@@ -73,9 +73,9 @@ def test_visible_devices(setting: str | None, names: str) -> None:
         (Gpu("M2", 1, 1, "mps", 0), True),
     ],
 )
-def test_bfloat16(card: Gpu, expected: bool) -> None:  # noqa: FBT001 - a table
+def test_bfloat16(gpu: Gpu, expected: bool) -> None:  # noqa: FBT001 - a table
     """Only a GPU that is known to compute bfloat16 has it."""
-    assert card.has_bfloat16 is expected
+    assert gpu.has_bfloat16 is expected
 
 
 def test_names() -> None:
@@ -96,14 +96,14 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 def amd(number: int, total: int, used: int, minor: int, version: int) -> dict[str, str]:
     """Return the sysfs files of one AMD GPU."""
-    card = f"sys/class/drm/card{number}/device"
+    folder = f"sys/class/drm/card{number}/device"
     node = f"sys/class/kfd/kfd/topology/nodes/{number}/properties"
     return {
-        f"{card}/vendor": "0x1002\n",
-        f"{card}/mem_info_vram_total": f"{total}\n",
-        f"{card}/mem_info_vram_used": f"{used}\n",
-        f"{card}/unique_id": f"{number:x}{'0' * 15}\n",
-        f"{card}/drm/renderD{minor}/dev": "226:128\n",
+        f"{folder}/vendor": "0x1002\n",
+        f"{folder}/mem_info_vram_total": f"{total}\n",
+        f"{folder}/mem_info_vram_used": f"{used}\n",
+        f"{folder}/unique_id": f"{number:x}{'0' * 15}\n",
+        f"{folder}/drm/renderD{minor}/dev": "226:128\n",
         node: f"cpu_cores_count 0\nsimd_count 96\ngfx_target_version {version}\ndrm_render_minor {minor}\n",
     }
 
@@ -121,12 +121,12 @@ def test_rocm(tmp_path: Path) -> None:
             "sys/class/drm/card1-DP-1/device/vendor": "0x1002\n",
         },
     )
-    cards = rocm_gpus(tmp_path, {})
-    assert [(c.label, c.arch, c.memory_total, c.memory_free) for c in cards] == [
+    gpus = rocm_gpus(tmp_path, {})
+    assert [(c.label, c.arch, c.memory_total, c.memory_free) for c in gpus] == [
         ("rocm:0", "gfx1100", 24 * GIB, 23 * GIB),
         ("rocm:1", "gfx90a", 16 * GIB, 14 * GIB),
     ]
-    assert cards[0].name == "AMD gfx1100"
+    assert gpus[0].name == "AMD gfx1100"
     hidden = rocm_gpus(tmp_path, {"HIP_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "0"})
     assert [(c.label, c.arch) for c in hidden] == [("rocm:0", "gfx90a")]
     by_uuid = rocm_gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "GPU-a0"})
@@ -162,5 +162,5 @@ def test_xpu(tmp_path: Path) -> None:
 )
 def test_apple(ram: int, available: int, total: int, free: int) -> None:
     """A Mac's GPU has the memory that Metal grants, and at most what is free. By hand."""
-    card = apple_gpu("Apple M2", ram * GIB, available * GIB)
-    assert (card.memory_total, card.memory_free, card.label) == (total * GIB, free * GIB, "mps")
+    gpu = apple_gpu("Apple M2", ram * GIB, available * GIB)
+    assert (gpu.memory_total, gpu.memory_free, gpu.label) == (total * GIB, free * GIB, "mps")

@@ -121,7 +121,7 @@ def test_broken_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [gpu for gpu in probe({}).gpus if gpu.kind == "cuda"] == []
 
 
-def test_cards_of_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_of_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The GPUs of an old driver are found, and CUDA_VISIBLE_DEVICES hides them."""
     script = (
         'case "$1" in *compute_cap*) echo "Field compute_cap is not a valid field to query."; exit 2;; esac\n'

@@ -50,11 +50,11 @@ def test_broken_files_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
     (tmp_path / "models/none.gguf").symlink_to("nowhere")
     models = installed(tmp_path / "models", cache_dir=tmp_path / "none")
     assert [m.name for m in models] == ["cut", "none"]
-    assert "cut short" in (models[0].broken or "")
+    assert "truncated" in (models[0].broken or "")
     assert "no file" in (models[1].broken or "")
 
 
-def test_nothing_here(tmp_path: Path) -> None:
+def test_no_models(tmp_path: Path) -> None:
     """Without a models folder and a cache, the list is empty."""
     assert installed(tmp_path / "no", cache_dir=tmp_path / "none") == []
 
@@ -89,7 +89,7 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({"config.json": b"{", "model.safetensors": b"1"}, "config.json cannot be read"),
         ({"config.json": b"[]", "model.safetensors": b"1"}, "config.json cannot be read"),
@@ -101,15 +101,15 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
             },
             "1 of its 2 weight files are missing",
         ),
-        ({**checkpoint_files(), "model.safetensors": b"1"}, "model.safetensors is no safetensors file"),
-        (checkpoint_files(auto_map={"AutoModel": "x"}), "asks for code"),
+        ({**checkpoint_files(), "model.safetensors": b"1"}, "model.safetensors is not a safetensors file"),
+        (checkpoint_files(auto_map={"AutoModel": "x"}), "requests custom code"),
     ],
 )
-def test_broken_folders(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
+def test_broken_folders(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
     """A cached folder that cannot be loaded is listed with its reason, and has no facts."""
     put_in_cache(tmp_path, "o/n", files)
     (model,) = installed(tmp_path / "none", cache_dir=tmp_path)
-    assert said in (model.broken or "")
+    assert message in (model.broken or "")
     assert model.advice
     assert not model.is_chatml
     with pytest.raises(ModelUnavailable, match="cannot be used"):
@@ -166,10 +166,10 @@ def test_shared_blobs_stay(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert second.path.read_bytes() == content
 
 
-def test_a_persons_own_file_stays(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_a_file_elsewhere_is_not_deleted(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A file outside the models folder and the cache is not deleted."""
     path = make_gguf("elsewhere/my.gguf")
-    with pytest.raises(UsageError, match="your own file"):
+    with pytest.raises(UsageError, match="outside the models folder"):
         remove(describe_file(path, "my"), tmp_path / "models")
     assert path.exists()
 

@@ -7,7 +7,7 @@ import pytest
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.offer import offers
 from hermes_cli.models.plan import PlanRequest
-from tests.models.plan.machines import card, machine
+from tests.models.plan.machines import gpu, machine
 
 
 def everything(name: str) -> ModuleSpec:
@@ -25,18 +25,18 @@ def nothing(_name: str) -> None:
         (machine(ram=4, free=3), ["starter"]),
         (machine(ram=16, free=12), ["starter", "openhermes-2"]),
         (machine(ram=64, free=60), ["starter", "openhermes-2"]),  # 16-bit weights are not offered for the CPU
-        (machine(card("RTX 3070", 8, 7.6, (8, 6))), ["starter", "openhermes-2", "openhermes-2:16bit"]),
-        (machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12), ["starter", "openhermes-2"]),
+        (machine(gpu("RTX 3070", 8, 7.6, (8, 6))), ["starter", "openhermes-2", "openhermes-2:16bit"]),
+        (machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12), ["starter", "openhermes-2"]),
     ],
 )
-def test_what_runs_well_here_is_offered(there: Hardware, names: list[str]) -> None:
+def test_suitable_models_are_offered(there: Hardware, names: list[str]) -> None:
     """Only models that fit the machine and run well on it are offered."""
     assert [one.name for one in offers(there, PlanRequest(), everything)] == names
 
 
-def test_without_the_packages_weights_are_no_offer() -> None:
+def test_weights_need_their_packages() -> None:
     """Weights are not offered if their packages are missing."""
-    there = machine(card("RTX 3090", 24, 23.6, (8, 6)))
+    there = machine(gpu("RTX 3090", 24, 23.6, (8, 6)))
     assert [one.name for one in offers(there, PlanRequest(), nothing)] == ["starter", "openhermes-2"]
     weights = offers(there, PlanRequest(), everything)[-1]
-    assert weights.what.endswith("(bf16 on cuda:0)")
+    assert weights.description.endswith("(bf16 on cuda:0)")

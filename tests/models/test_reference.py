@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_cli.errors import ModelUnavailable, UsageError
-from hermes_cli.models.reference import ModelRef, RefKind, parse
+from hermes_cli.models.catalogue import CATALOGUE
+from hermes_cli.models.reference import ModelRef, parse
 
 
 @pytest.mark.parametrize(
@@ -30,34 +31,32 @@ def test_names(text: str, repo: str, file: str | None) -> None:
     """Each documented spelling names its repository and file."""
     ref = parse(text)
     assert (ref.repo, ref.file, ref.path) == (repo, file, None)
-    assert ref.kind is (RefKind.HUB_FILE if file else RefKind.HUB_REPO)
 
 
-def test_hub_names_of_known_models() -> None:
-    """A catalogue model that is named by its repository keeps its short name and its size."""
+def test_repositories_of_the_catalogue() -> None:
+    """A catalogue model that is named by its repository keeps its short name and its variant."""
     ref = parse("TheBloke/OpenHermes-2-Mistral-7B-GGUF:openhermes-2-mistral-7b.Q4_K_M.gguf")
-    assert (ref.name, ref.size) == ("openhermes-2", 4_370_000_000)
+    assert (ref.name, ref.variant) == ("openhermes-2", CATALOGUE["openhermes-2"].default)
 
 
-def test_existing_paths_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_paths_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An existing path comes before a repository; a catalogue name comes before a folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner/name").mkdir(parents=True)
     (tmp_path / "starter").mkdir()
     (tmp_path / "odd:name.gguf").touch()
-    assert parse("owner/name").kind is RefKind.FOLDER
-    assert parse("odd:name.gguf").kind is RefKind.FILE
+    assert parse("owner/name").path == Path("owner/name")
+    assert parse("odd:name.gguf").path == Path("odd:name.gguf")
     assert parse("starter").is_starter
-    assert parse("./starter").kind is RefKind.FOLDER
+    assert not parse("starter:other.gguf").is_starter
+    assert parse("./starter").path == Path("starter")
 
 
 def test_models_folder(tmp_path: Path) -> None:
     """A file in the models folder is found with and without its suffix."""
     (tmp_path / "mine.Q4.gguf").touch()
     for text in ("mine.Q4", "mine.Q4.gguf"):
-        assert parse(text, models_dir=tmp_path) == ModelRef(
-            text, "mine.Q4", RefKind.FILE, tmp_path / "mine.Q4.gguf"
-        )
+        assert parse(text, models_dir=tmp_path) == ModelRef("mine.Q4", tmp_path / "mine.Q4.gguf")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_missing_paths(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("openhermes2", r"there is no model 'openhermes2'; did you mean 'openhermes-2'\?"),
         ("openhermes-2:gptk", r"no variant 'gptk'; did you mean 'gptq'\?"),
@@ -84,17 +83,17 @@ def test_missing_paths(text: str) -> None:
         ("a/b:x.bin", "not a .gguf file"),
         ("a/b:", "not a .gguf file"),
         ("openhermes-2:../x.gguf", "no variant"),
-        ("http://localhost:11434", "an address"),
+        ("http://localhost:11434", "a URL"),
     ],
 )
-def test_no_such_name(text: str, said: str) -> None:
+def test_no_such_name(text: str, message: str) -> None:
     """An unknown or malformed name is refused with its reason."""
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailable, match=message):
         parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\nb", "a\0b", "\x1b[31mred", "x\u202ey", "\ud800", "x" * 5000])
-def test_unusable(text: str) -> None:
+def test_invalid_text(text: str) -> None:
     """Empty, overlong and unprintable text is refused."""
     with pytest.raises(UsageError):
         parse(text)
@@ -118,5 +117,5 @@ def test_hub_names_round_trip(text: str) -> None:
         ref = parse(text)
     except ModelUnavailable:
         return
-    assert ref.kind in (RefKind.HUB_FILE, RefKind.HUB_REPO)
+    assert ref.repo == text.partition(":")[0]
     assert parse(ref.name) == ref

@@ -13,9 +13,9 @@ from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.requirements import Finder, check, find_package, packages
-from tests.models.plan.machines import card, machine, openhermes
+from tests.models.plan.machines import gpu, machine, openhermes
 
-SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)))
+SMALL = machine(gpu("RTX 3070", 8, 7.6, (8, 6)))
 SAVED = replace(openhermes("gptq"), format=WeightFormat.BITSANDBYTES, precision="4-bit nf4")
 COMPRESSED = replace(openhermes("gptq"), format=WeightFormat.COMPRESSED_TENSORS)
 
@@ -48,7 +48,7 @@ def test_packages(model: ModelFacts, plan_request: PlanRequest, extra: tuple[str
     check(plan, model, without())
 
 
-def test_a_gguf_needs_none() -> None:
+def test_a_gguf_needs_no_packages() -> None:
     """A GGUF runs without torch and transformers."""
     model = openhermes("gguf")
     check(choose(SMALL, model), model, without("torch", "transformers"))
@@ -61,23 +61,23 @@ def missing(plan: Plan, model: ModelFacts, *names: str) -> ModelUnavailable:
     return caught.value
 
 
-def test_the_line_to_type() -> None:
+def test_the_install_command() -> None:
     """A missing package is named with the install command, and with the GGUF if there is one."""
     model = openhermes()
     error = missing(choose(SMALL, model), model, "torch", "bitsandbytes")
     assert "torch, bitsandbytes are not installed" in error.message
     assert error.hint == (
-        "pip install 'openhermes-cli[transformers]' installs them; "
-        "or take the GGUF, which needs none: -m openhermes-2"
+        "run pip install 'openhermes-cli[transformers]'; "
+        "or use the GGUF, which needs no packages: -m openhermes-2"
     )
     gptq = openhermes("gptq")
     error = missing(choose(SMALL, gptq), gptq, "gptqmodel")
     assert "gptqmodel is not installed" in error.message
-    assert "pip install gptqmodel --no-build-isolation installs it" in error.hint
+    assert "run pip install gptqmodel --no-build-isolation" in error.hint
     error = missing(choose(SMALL, COMPRESSED), COMPRESSED, "compressed_tensors")
     assert "compressed-tensors is not installed" in error.message
-    stranger = replace(model, name="o/other", repo="o/other")
-    assert "GGUF" not in missing(choose(SMALL, stranger), stranger, "torch").hint
+    other = replace(model, name="o/other", repo="o/other")
+    assert "GGUF" not in missing(choose(SMALL, other), other, "torch").hint
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_line_to_type() -> None:
         ("cuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n", True),
         ("cuda: Optional[str] = None\nhip: Optional[str] = None\n", False),
         ("cuda = None\n", False),
-        ("no word of it\n", True),
+        ("git_version = 'x'\n", True),
         (None, True),
     ],
 )
@@ -99,12 +99,12 @@ def test_the_build_of_torch(tmp_path: Path, version: str | None, fits: bool) -> 
     if fits:
         check(plan, model, without(torch=tmp_path))
         return
-    with pytest.raises(ModelUnavailable, match="has no CUDA, which cuda:0 needs") as caught:
+    with pytest.raises(ModelUnavailable, match="has no CUDA support, which cuda:0 needs") as caught:
         check(plan, model, without(torch=tmp_path))
     assert "--device cpu" in caught.value.hint
 
 
-def test_looking_imports_nothing() -> None:
+def test_finding_packages_imports_nothing() -> None:
     """Looking for packages does not import them."""
     before = set(sys.modules)
     for name in (*requirements.ENGINE_PACKAGES, "bitsandbytes", "no_such_package_at_all"):

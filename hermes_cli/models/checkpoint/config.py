@@ -13,7 +13,7 @@ MAX_TOKENS: Final = 1 << 32
 DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 """torch's names of the types of weights, and their short names."""
 ADVICE = "choose a ChatML model, such as openhermes-2 or the starter"
-QUANTISED_ADVICE = "choose its 16-bit weights, which hermes quantizes itself, or a GGUF of it"
+QUANTIZED_ADVICE = "choose its 16-bit weights, which hermes quantizes itself, or a GGUF of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def parse(settings: dict[str, Any]) -> Config:
     hidden = whole_number(settings, "hidden_size", "n_embd", limit=MAX_WIDTH)
     heads = whole_number(settings, "num_attention_heads", "n_head", limit=MAX_WIDTH)
     if not layers or not hidden or not heads:
-        raise ModelUnavailable("its config.json does not say how many layers and heads it has", ADVICE)
+        raise ModelUnavailable("its config.json does not give the number of layers and heads", ADVICE)
     kv_heads = whole_number(settings, "num_key_value_heads", "num_kv_heads", limit=MAX_WIDTH) or heads
     return Config(
         architecture=architecture,
@@ -82,11 +82,15 @@ def _architecture(settings: dict[str, Any]) -> str:
         raise ModelUnavailable("its config.json names no architecture", ADVICE)
     shown = repr(name[:60])
     if settings.get("is_encoder_decoder") is True:
-        raise ModelUnavailable(f"it is an encoder with a decoder ({shown}), not a chat model", ADVICE)
+        raise ModelUnavailable(f"it is an encoder-decoder model ({shown}), not a chat model", ADVICE)
     if "vision_config" in settings or "audio_config" in settings:
-        raise ModelUnavailable(f"it takes pictures or sound ({shown}), and hermes runs text models", ADVICE)
+        raise ModelUnavailable(
+            f"it needs images or audio ({shown}), and hermes runs only text models", ADVICE
+        )
     if not name.endswith("ForCausalLM"):
-        raise ModelUnavailable(f"its architecture is {shown}, none that writes text (…ForCausalLM)", ADVICE)
+        raise ModelUnavailable(
+            f"its architecture is {shown}, which does not generate text (…ForCausalLM)", ADVICE
+        )
     return name
 
 
@@ -118,7 +122,7 @@ def _quantization(found: Any) -> Quantization | None:
     if method in (WeightFormat.BITSANDBYTES, "bitsandbytes_4bit", "bitsandbytes_8bit"):
         return _bitsandbytes(found)
     raise ModelUnavailable(
-        f"it was quantized by {str(method)[:60]!r}, which hermes does not run", QUANTISED_ADVICE
+        f"it was quantized by {str(method)[:60]!r}, which hermes does not support", QUANTIZED_ADVICE
     )
 
 
@@ -129,7 +133,7 @@ def _bitsandbytes(found: dict[str, Any]) -> Quantization:
             return Quantization(WeightFormat.BITSANDBYTES, 4, f"4-bit {kind}")
     elif found.get("load_in_8bit"):
         return Quantization(WeightFormat.BITSANDBYTES, 8, "8-bit int8")
-    raise ModelUnavailable("its bitsandbytes settings are neither 4-bit nor 8-bit", QUANTISED_ADVICE)
+    raise ModelUnavailable("its bitsandbytes settings are neither 4-bit nor 8-bit", QUANTIZED_ADVICE)
 
 
 def _compressed_bits(found: dict[str, Any]) -> int:

@@ -1,15 +1,15 @@
 """Reads a checkpoint, a folder of Hugging Face weights, into a Checkpoint."""
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
-from hermes_cli.models.checkpoint.code import refuse_code
 from hermes_cli.models.checkpoint.config import DTYPES, Config
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.checkpoint.tokens import has_chatml
@@ -23,6 +23,15 @@ OTHER_SETTINGS: Final = (
     "preprocessor_config.json",
 )
 ADAPTER: Final = "adapter_config.json"
+# hermes never runs a model's code: `trust_remote_code` is always off. The keys are rejected in addition,
+# because some releases of transformers followed them regardless (CVE-2026-4372), and because an attention
+# implementation that is spelled owner/name is downloaded from the hub as a kernel and run.
+CODE_KEYS = ("auto_map", "custom_pipelines")
+IMPLEMENTATION_KEYS = ("attn_implementation", "experts_implementation")
+BUILT_IN_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")
+"""The implementations that are part of transformers."""
+OTHER_WEIGHTS_KEY = "transformers_weights"
+CODE_ADVICE = "choose a model that transformers supports without custom code, such as openhermes-2"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -78,11 +87,45 @@ def read(path: Path) -> Checkpoint:
     """
     settings = read_object(path / CONFIG)
     others = {name: read_object(path / name) for name in OTHER_SETTINGS if (path / name).exists()}
-    refuse_code({CONFIG: settings, **others})
+    _reject_code({CONFIG: settings, **others})
     if (path / ADAPTER).exists():
         raise ModelUnavailable(
-            f"it holds an adapter ({ADAPTER}) for another model, which hermes does not run",
-            "merge it into its base model and name the result",
+            f"it contains an adapter ({ADAPTER}) for another model, which hermes does not support",
+            "merge it into its base model, and use the merged model",
         )
     config = configs.parse(settings)
     return Checkpoint(path, config, read_weights(path, config))
+
+
+def _reject_code(files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ModelUnavailable if a key at any depth of a model's settings files requests custom code."""
+    for name, settings in files.items():
+        for key, value in _entries(settings):
+            if key in CODE_KEYS and value:
+                raise _refusal(key, name, "requests custom code, which hermes never runs")
+            if any(part in key.lower() for part in IMPLEMENTATION_KEYS) and not _is_built_in(value):
+                raise _refusal(key, name, "requests a downloaded implementation, which hermes never runs")
+            if key == OTHER_WEIGHTS_KEY and value:
+                raise _refusal(key, name, "names other weight files, which hermes never loads")
+
+
+def _entries(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every key and value of an object and of all objects in it, without recursion."""
+    waiting: list[Any] = [settings]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            yield from value.items()
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _is_built_in(value: Any) -> bool:
+    """Return whether an implementation, or each one in a mapping by model part, is part of transformers."""
+    parts = value.values() if isinstance(value, Mapping) else (value,)
+    return all(part is None or part in BUILT_IN_IMPLEMENTATIONS for part in parts)
+
+
+def _refusal(key: str, name: str, what: str) -> ModelUnavailable:
+    return ModelUnavailable(f"the key {key[:60]!r} of its {name} {what}", CODE_ADVICE)

@@ -68,14 +68,14 @@ def read_header(path: Path) -> tuple[Tensor, ...]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(MAX_HEADER, status.st_size - 8):  # noqa: PLR2004 - "{}"
-                raise _broken(path, "is no safetensors file, or cut short")
+                raise _broken(path, "is not a safetensors file, or truncated")
             header = file.read(length)
     except OSError as problem:
         raise ModelUnavailable(f"its {path.name} cannot be read: {problem.strerror}", FETCH_AGAIN) from None
     tensors, end = _tensors(parse_object(header, path.name), path)
     expected = 8 + length + end
     if status.st_size < expected:
-        raise _broken(path, f"is cut short: it has {status.st_size:,} bytes of {expected:,}")
+        raise _broken(path, f"is truncated: it has {status.st_size:,} bytes of {expected:,}")
     if status.st_size > expected:
         raise _broken(path, f"has {status.st_size - expected:,} bytes more than its tensors")
     return tensors
@@ -98,15 +98,15 @@ def _tensors(header: dict[str, Any], path: Path) -> tuple[tuple[Tensor, ...], in
 
 def _tensor(name: str, entry: Any, path: Path) -> tuple[Tensor, int]:
     if not isinstance(entry, dict):
-        raise _broken(path, "has a header that describes no tensors")
+        raise _broken(path, "has an invalid tensor in its header")
     dtype, shape, offsets = entry.get("dtype"), _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
     if shape is None or offsets is None or len(offsets) != 2:  # noqa: PLR2004 - begin and end
-        raise _broken(path, "has a header that describes no tensors")
+        raise _broken(path, "has an invalid tensor in its header")
     begin, end = offsets
     bits = DTYPE_BITS.get(dtype) if isinstance(dtype, str) else None
     tensor = Tensor(name, str(dtype), shape, end - begin)
     if end < begin or (bits is not None and tensor.elements * bits != tensor.size * 8):
-        raise _broken(path, "has a tensor whose size is not that of its shape")
+        raise _broken(path, "has a tensor whose size does not match its shape")
     return tensor, begin
 
 

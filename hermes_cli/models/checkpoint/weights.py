@@ -55,7 +55,7 @@ def read_weights(folder: Path, config: Config) -> Weights:
                 return read(*_shards(folder / f"{name}{INDEX}"), config)
     except OSError as problem:
         raise ModelUnavailable(f"its weights cannot be read: {problem.strerror}", FETCH_AGAIN) from None
-    raise ModelUnavailable(f"it has a config.json and no weights ({SAFETENSORS} or {PICKLE})", FETCH_AGAIN)
+    raise ModelUnavailable(f"it has a config.json but no weights ({SAFETENSORS} or {PICKLE})", FETCH_AGAIN)
 
 
 def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
@@ -66,21 +66,21 @@ def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
     texts = {str(name): str(file) for name, file in listed.items()}
     names = sorted(set(texts.values()))
     if len(names) > MAX_SHARDS or not all(_SHARD.fullmatch(name) for name in names):
-        raise ModelUnavailable(f"its {index.name} names files that are no weights", FETCH_AGAIN)
+        raise ModelUnavailable(f"its {index.name} lists files that are not weights", FETCH_AGAIN)
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise ModelUnavailable(
-            f"{len(missing)} of its {len(names)} weight files are missing, {missing[0]} first", FETCH_AGAIN
+            f"{len(missing)} of its {len(names)} weight files are missing, such as {missing[0]}", FETCH_AGAIN
         )
     return tuple(index.parent / name for name in names), texts
 
 
 def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config) -> Weights:
     headers = {file.name: read_header(file) for file in files}
-    held = {(tensor.name, file) for file, tensors in headers.items() for tensor in tensors}
-    lost = sum(1 for pair in listed.items() if pair not in held)
-    if lost:
-        raise ModelUnavailable(f"{lost} of its tensors are in none of its weight files", FETCH_AGAIN)
+    existing = {(tensor.name, file) for file, tensors in headers.items() for tensor in tensors}
+    missing = sum(1 for pair in listed.items() if pair not in existing)
+    if missing:
+        raise ModelUnavailable(f"{missing} of its tensors are missing from its weight files", FETCH_AGAIN)
     tensors = [t for part in headers.values() for t in part if not _is_second_copy(t, config)]
     blocks = {found[1] for tensor in tensors if (found := _IN_A_BLOCK.search(tensor.name))}
     if blocks and len(blocks) < config.layers:  # transformers would initialize the others randomly
@@ -137,7 +137,7 @@ def _pickled(files: tuple[Path, ...], _listed: dict[str, str], config: Config) -
     """Estimate the weights from the size of pickled files: everything but the embeddings counts as linear."""
     for file in files:
         if not file.is_file() or not _is_whole(file):
-            raise ModelUnavailable(f"its {file.name} is cut short", FETCH_AGAIN)
+            raise ModelUnavailable(f"its {file.name} is truncated", FETCH_AGAIN)
     stored = sum(file.stat().st_size for file in files)
     dtype = config.dtype or "float32"
     count = stored // _SIZES[dtype]

@@ -1,7 +1,7 @@
 """Parses the bytes of a GGUF header, versions 2 and 3, little-endian (source: docs/gguf.md in ggml).
 
 Every length is compared with the bytes that are left before memory is allocated, so a hostile file cannot use
-up the memory. Arrays stay bytes until they are accessed. `gguf.py` interprets the keys.
+up the memory. Arrays stay bytes until they are accessed. `model.py` interprets the keys.
 """
 
 import mmap
@@ -50,7 +50,7 @@ class RawArray:
             return []
         return [self.raw[a:b].decode("utf-8", "replace") for a, b in _spans(self.raw, self.count)]
 
-    def holds(self, text: str) -> bool:
+    def contains(self, text: str) -> bool:
         """Return whether a text is an item of a string array, without decoding the items."""
         data = text.encode()
         return self.item_type == STRING and struct.pack("<Q", len(data)) + data in self.raw
@@ -154,13 +154,13 @@ class _Cursor:
     def name(self, what: str) -> str:
         size = self.whole("Q")
         if not 0 < size <= MAX_KEY:
-            raise Malformed(f"holds {what} of {size:,} bytes")
+            raise Malformed(f"contains {what} of {size:,} bytes")
         try:
             text = self.raw(size).decode("utf-8")
         except UnicodeDecodeError:
-            raise Malformed(f"holds {what} that is no UTF-8") from None
+            raise Malformed(f"contains {what} that is not UTF-8") from None
         if "\0" in text:
-            raise Malformed(f"holds {what} with a NUL")
+            raise Malformed(f"contains {what} with a NUL")
         return text
 
     def value(self) -> Value:
@@ -172,18 +172,18 @@ class _Cursor:
         if kind == BOOL:
             return self.whole("B") != 0
         if kind not in SCALARS:
-            raise Malformed(f"holds a value of unknown type {kind}")
+            raise Malformed(f"contains a value of unknown type {kind}")
         return self.take(SCALARS[kind])
 
     def array(self) -> RawArray:
         kind, count = self.whole("I"), self.whole("Q")
         if count > MAX_ITEMS:
-            raise Malformed(f"holds an array of {count:,} items")
+            raise Malformed(f"contains an array of {count:,} items")
         if kind in SCALARS:
             return RawArray(kind, count, self.raw(count * struct.calcsize(SCALARS[kind])))
         if kind != STRING:
             # The format allows arrays of arrays, but no key of a language model uses them.
-            raise Malformed(f"holds an array of type {kind}")
+            raise Malformed(f"contains an array of type {kind}")
         start = self.position
         self.skip_strings(count)
         return RawArray(kind, count, self.data[start : self.position])
@@ -204,14 +204,16 @@ class _Cursor:
         name = self.name("a tensor name")
         dimensions = self.whole("I")
         if dimensions > MAX_DIMENSIONS:
-            raise Malformed(f"holds a tensor of {dimensions:,} dimensions")
+            raise Malformed(f"contains a tensor of {dimensions:,} dimensions")
         shape = tuple(self.whole("Q") for _ in range(dimensions))
         tensor = TensorInfo(name, shape, self.whole("I"), self.whole("Q"))
         known = TENSOR_TYPES.get(tensor.type_id)
         if known and shape and shape[0] % known[1]:
-            raise Malformed(f"holds a {known[0]} tensor with rows of {shape[0]:,}, no multiple of {known[1]}")
+            raise Malformed(
+                f"contains a {known[0]} tensor with rows of {shape[0]:,}, not a multiple of {known[1]}"
+            )
         if tensor.offset + tensor.size > MAX_BYTES or tensor.elements > MAX_BYTES:
-            raise Malformed("holds a tensor of impossible size")
+            raise Malformed("contains a tensor of impossible size")
         return tensor
 
 
@@ -222,19 +224,19 @@ def walk(data: bytes | mmap.mmap) -> RawHeader:
     """
     cursor = _Cursor(data)
     if data[:4] != MAGIC:
-        raise Malformed("is no GGUF file")
+        raise Malformed("is not a GGUF file")
     cursor.position = 4
     version = cursor.whole("I")
     _check_version(version)
     tensor_count, key_count = cursor.whole("Q"), cursor.whole("Q")
     for count, what in ((tensor_count, "tensors"), (key_count, "metadata keys")):
         if count > MAX_ENTRIES:
-            raise Malformed(f"claims to hold {count:,} {what}")
+            raise Malformed(f"declares {count:,} {what}, more than {MAX_ENTRIES:,}")
     metadata: dict[str, Value] = {}
     for _ in range(key_count):
         key = cursor.name("a metadata key")
         if key in metadata:
-            raise Malformed(f"holds the metadata key '{key[:80]}' twice")
+            raise Malformed(f"contains the metadata key '{key[:80]}' twice")
         metadata[key] = cursor.value()
     tensors = tuple(cursor.tensor() for _ in range(tensor_count))
     return RawHeader(version, metadata, tensors, _aligned(cursor.position, metadata))
@@ -245,11 +247,11 @@ def _check_version(version: int) -> None:
         return
     if version & 0xFFFF == 0 and version:
         raise Malformed("is a big-endian GGUF file, which this machine cannot run")
-    raise Malformed(f"is of GGUF version {version}; versions 2 and 3 can be read")
+    raise Malformed(f"has GGUF version {version}; hermes reads versions 2 and 3")
 
 
 def _aligned(position: int, metadata: dict[str, Value]) -> int:
     alignment = metadata.get("general.alignment", 32)
     if isinstance(alignment, bool) or not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
-        raise Malformed(f"asks for an alignment of {alignment!r}")
+        raise Malformed(f"has an alignment of {alignment!r}")
     return -(-position // alignment) * alignment

@@ -1,6 +1,6 @@
 """The properties of a model in a GGUF file, read from its header in milliseconds, without loading the model.
 
-The metadata keys are those of docs/gguf.md in ggml. `gguf_walk.py` parses the bytes.
+The metadata keys are those of docs/gguf.md in ggml. `header.py` parses the bytes.
 """
 
 import contextlib
@@ -17,16 +17,15 @@ from hermes_cli.chatml import IM_END, IM_START
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.gguf.header import STRING, Malformed, RawArray, TensorInfo, Value, walk
 from hermes_cli.models.gguf.types import FILE_TYPES
+from hermes_cli.models.units import KV_ELEMENT_BYTES
 
 CONTROL, USER_DEFINED = 3, 4
 """Token types. Source: llama.h, `llama_token_type`."""
 
 MAX_LAYERS = 1 << 16
 """The limit of layers, and of heads in a layer. No model comes near it, so a larger number is an error."""
-KV_ELEMENT_BYTES = 2
-"""llama.cpp stores K and V as 16-bit floats by default."""
 
-FETCH_AGAIN = "fetch it again, with 'hermes models pull' or from where it came"
+FETCH_AGAIN = "download it again, with 'hermes models pull' or from its source"
 
 _GUESSED = 1024
 
@@ -77,11 +76,6 @@ class GgufHeader:
         return max(self._per_layer("attention.head_count"), default=0)
 
     @property
-    def head_count_kv(self) -> int:
-        """The number of key and value heads in a layer; if layers differ, the maximum."""
-        return max(self._heads_kv, default=0)
-
-    @property
     def key_length(self) -> int:
         """The width of a key head. Without an explicit value, the embedding length divided by the heads."""
         return self._number("attention.key_length") or self._head_width
@@ -113,11 +107,6 @@ class GgufHeader:
             sizes[tensor.type_name] = sizes.get(tensor.type_name, 0) + tensor.size
         return max(sizes, key=lambda name: sizes[name], default="")
 
-    @property
-    def tensor_count(self) -> int:
-        """The number of tensors; 0 for a file with only a vocabulary."""
-        return len(self.tensors)
-
     @cached_property
     def parameter_count(self) -> int:
         """The number of weights in all tensors."""
@@ -130,11 +119,6 @@ class GgufHeader:
         return count if isinstance(count, int) and count > 1 else 1
 
     @property
-    def chat_template(self) -> str | None:
-        """The Jinja chat template, or None. hermes never runs it; it shows the prompts the model expects."""
-        return self._text("tokenizer.chat_template") or None
-
-    @property
     def tokenizer_model(self) -> str:
         """`gpt2` for a byte-level BPE, `llama` for SentencePiece."""
         return self._text("tokenizer.ggml.model")
@@ -143,16 +127,6 @@ class GgufHeader:
     def tokenizer_pre(self) -> str:
         """The name of the pre-tokenizer."""
         return self._text("tokenizer.ggml.pre")
-
-    @property
-    def bos_id(self) -> int | None:
-        """The id of the token that begins a text, or None."""
-        return self._token_id("bos")
-
-    @property
-    def eos_id(self) -> int | None:
-        """The id of the token that ends a text, or None."""
-        return self._token_id("eos")
 
     @property
     def tokens(self) -> list[str]:
@@ -186,7 +160,7 @@ class GgufHeader:
     def is_chatml(self) -> bool:
         """Whether the vocabulary has both ChatML tokens."""
         array = self.metadata.get("tokenizer.ggml.tokens")
-        return isinstance(array, RawArray) and array.holds(IM_START) and array.holds(IM_END)
+        return isinstance(array, RawArray) and array.contains(IM_START) and array.contains(IM_END)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -223,10 +197,6 @@ class GgufHeader:
         value = self.metadata.get(key, "")
         return value if isinstance(value, str) else ""
 
-    def _token_id(self, which: str) -> int | None:
-        value = self.metadata.get(f"tokenizer.ggml.{which}_token_id")
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-
 
 def read_header(path: Path) -> GgufHeader:
     """Return the header of the GGUF file at `path`, and check that the file is complete.
@@ -243,7 +213,7 @@ def read_header(path: Path) -> GgufHeader:
             raise ModelUnavailable(f"{path} {problem}", FETCH_AGAIN) from None
     if size < raw.expected_size:
         raise ModelUnavailable(
-            f"{path} is cut short: it has {size:,} bytes of {raw.expected_size:,}", FETCH_AGAIN
+            f"{path} is truncated: it has {size:,} bytes of {raw.expected_size:,}", FETCH_AGAIN
         )
     return GgufHeader(path, size, raw.version, raw.metadata, raw.tensors)
 
@@ -253,7 +223,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ModelUnavailable(f"{path} is a folder, not a .gguf file", "name a file in it")
+            raise ModelUnavailable(f"{path} is a folder, not a .gguf file", "give a file in it")
         if not stat.S_ISREG(status.st_mode):
             raise ModelUnavailable(f"{path} is not a regular file")
         with path.open("rb") as file:
@@ -264,7 +234,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
                 yield data
     except FileNotFoundError:
         raise ModelUnavailable(
-            f"there is no file {path}", "'hermes models list' shows what is here"
+            f"there is no file {path}", "'hermes models list' lists the installed models"
         ) from None
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
@@ -275,7 +245,7 @@ def _check_types(metadata: dict[str, Value]) -> None:
     """Raise Malformed if one of the required keys is missing or has the wrong type."""
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
-        raise Malformed("does not say which architecture its model has")
+        raise Malformed("does not name the architecture of its model")
     for key, limit in (
         ("context_length", 1 << 32),
         ("block_count", MAX_LAYERS),
@@ -283,7 +253,7 @@ def _check_types(metadata: dict[str, Value]) -> None:
     ):
         value = metadata.get(f"{architecture}.{key}", 0)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < limit:
-            raise Malformed(f"gives no usable number for {key}")
+            raise Malformed(f"has an invalid value for {key}")
     tokens = metadata.get("tokenizer.ggml.tokens")
     if tokens is not None and not (isinstance(tokens, RawArray) and tokens.item_type == STRING):
-        raise Malformed("holds a vocabulary that is no list of texts")
+        raise Malformed("has a vocabulary that is not a list of strings")

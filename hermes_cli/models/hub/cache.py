@@ -1,5 +1,6 @@
 """Deletes a model from the Hugging Face cache without damaging the other models in it.
 
+huggingface_hub's `delete_revisions` deletes whole revisions, and the GGUF files of a repository share one.
 The cache holds blobs named by their hash, and for each commit a snapshot folder of links to them (source:
 huggingface_hub, "Understand caching"). Links out of the repository's folder are never followed.
 """
@@ -20,35 +21,25 @@ def delete(folder: Path, model: Path) -> int:
     nothing is left in the repository, it is deleted. If `model` is not in a snapshot of `folder`, nothing is
     deleted and the result is 0.
     """
-    if folder / "snapshots" not in model.parents:
+    snapshots = folder / "snapshots"
+    if snapshots not in model.parents:
         return 0
+    inside = model.relative_to(snapshots).parts[1:]  # of a file, the path in every snapshot
+    entries = [snapshot.joinpath(*inside) for snapshot in snapshots.iterdir()] if inside else model.rglob("*")
     freed = 0
-    for link in _same_files(folder, model):
-        # On a file system without links, the snapshot holds the file itself.
-        if not link.is_symlink() and link.is_file():
-            freed += link.stat().st_size
-        link.unlink()
-    freed += _sweep(folder / "blobs", _needed_blobs(folder))
-    _prune(folder)
+    for entry in list(entries):
+        if entry.is_symlink():
+            entry.unlink()
+        elif entry.is_file():  # on a file system without links
+            freed += entry.stat().st_size
+            entry.unlink()
+    needed = {link.readlink().name for link in snapshots.rglob("*") if link.is_symlink()}
+    freed += _delete_blobs(folder / "blobs", needed)
+    _delete_empty_folders(folder)
     return freed
 
 
-def _same_files(folder: Path, model: Path) -> list[Path]:
-    """Return the entries to delete: a whole snapshot, or the file of the same name in every snapshot."""
-    snapshots = [p for p in (folder / "snapshots").iterdir() if p.is_dir()]
-    if model in snapshots:
-        return [p for p in model.rglob("*") if p.is_symlink() or p.is_file()]
-    inside = model.relative_to(folder / "snapshots").parts[1:]
-    candidates = [snapshot.joinpath(*inside) for snapshot in snapshots]
-    return [p for p in candidates if p.is_symlink() or p.is_file()]
-
-
-def _needed_blobs(folder: Path) -> set[str]:
-    links = (p for p in (folder / "snapshots").rglob("*") if p.is_symlink())
-    return {p.readlink().name for p in links}
-
-
-def _sweep(blobs: Path, needed: set[str]) -> int:
+def _delete_blobs(blobs: Path, needed: set[str]) -> int:
     freed = 0
     for blob in blobs.iterdir() if blobs.is_dir() else ():
         if blob.name not in needed and not blob.is_dir() and not _in_use(blob):
@@ -62,10 +53,8 @@ def _in_use(blob: Path) -> bool:
 
     hermes locks its partial files. Partial files of other programs always count as in use.
     """
-    if not blob.name.endswith(".incomplete"):
-        return False
     if not blob.name.endswith(PARTIAL_SUFFIX):
-        return True
+        return blob.name.endswith(".incomplete")
     with blob.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,8 +63,8 @@ def _in_use(blob: Path) -> bool:
     return False
 
 
-def _prune(folder: Path) -> None:
-    """Delete empty folders, and the repository if no snapshot and no unfinished download is left."""
+def _delete_empty_folders(folder: Path) -> None:
+    """Delete empty snapshots, and the repository if no snapshot and no unfinished download is left."""
     for place, _, _ in os.walk(folder / "snapshots", topdown=False):
         with contextlib.suppress(OSError):  # it is not empty
             Path(place).rmdir()

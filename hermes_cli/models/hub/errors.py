@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ from hermes_cli.errors import DownloadError, HermesError, ModelUnavailable, is_d
 from hermes_cli.models.download import disk_full
 
 NO_HUB = "check the network or the HTTPS_PROXY setting, or give the path of a .gguf file with -m"
-AGAIN = "run the same command again: it goes on where this one broke off"
-_UNAUTHORISED, _NOT_FOUND, _BUSY, _SERVER = 401, 404, 429, 500
+AGAIN = "run the command again to resume the download"
 
 
 def transport_error() -> type[Exception]:
@@ -30,7 +30,7 @@ class FileMissing(ModelUnavailable):
 
 
 @contextlib.contextmanager
-def explained(repo: str, needed: int, folder: Path) -> Iterator[None]:
+def translated_errors(repo: str, needed: int, folder: Path) -> Iterator[None]:
     """Translate every exception of a hub call in the block into one of hermes' errors.
 
     If the disk is full, the error reports that `needed` bytes are needed in `folder`. In the block,
@@ -44,61 +44,55 @@ def explained(repo: str, needed: int, folder: Path) -> Iterator[None]:
         yield
     except HermesError:
         raise
-    except OSError as error:
-        if is_disk_full(error):
-            raise disk_full(needed, folder) from None
-        raise _explain(repo, error) from error
     except Exception as error:
-        raise _explain(repo, error) from error
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise disk_full(needed, folder) from None
+        raise _translate(repo, error) from error
     finally:
         hub_log.set_verbosity(verbosity)
 
 
-def _explain(repo: str, error: Exception) -> ModelUnavailable:
+def _translate(repo: str, error: Exception) -> ModelUnavailable:
     from huggingface_hub import errors  # noqa: PLC0415 - as above
 
     if isinstance(error, errors.OfflineModeIsEnabled):
         return DownloadError(
-            f"{repo} cannot be fetched: HF_HUB_OFFLINE is set", "unset it, or give the path of a .gguf file"
+            f"{repo} cannot be downloaded: HF_HUB_OFFLINE is set",
+            "unset it, or give the path of a .gguf file",
         )
     if isinstance(error, errors.HFValidationError):
         return ModelUnavailable(f"'{repo}' is not a name that a hub repository can have")
     if isinstance(error, errors.HfHubHTTPError):
-        return _explain_answer(repo, error)
+        return _translate_response(repo, error)
     if isinstance(error, transport_error() | errors.LocalEntryNotFoundError | ConnectionError):
-        return DownloadError(f"the hub cannot be reached to fetch {repo}", NO_HUB)
-    return DownloadError(f"{repo} could not be fetched: {_first_line(error)}", AGAIN)
+        return DownloadError(f"the hub cannot be reached to download {repo}", NO_HUB)
+    return DownloadError(f"{repo} could not be downloaded: {_first_line(error)}", AGAIN)
 
 
-def _explain_answer(repo: str, error: Any) -> ModelUnavailable:
+def _translate_response(repo: str, error: Any) -> ModelUnavailable:
     from huggingface_hub import errors  # noqa: PLC0415 - as above
 
     page = f"https://huggingface.co/{repo}"
     if isinstance(error, errors.GatedRepoError):
         return ModelUnavailable(
-            f"{repo} wants its terms accepted before it is downloaded",
+            f"{repo} requires that its terms are accepted before the download",
             f"accept them at {page}, then run 'hf auth login'",
-        )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return ModelUnavailable(
-            f"the hub has no repository {repo} that can be seen without signing in",
-            "check the spelling; for a private one run 'hf auth login'",
         )
     if isinstance(error, errors.RemoteEntryNotFoundError | errors.RevisionNotFoundError):
         return FileMissing(f"{repo} has no such file", f"its files are at {page}")
-    return _explain_status(repo, error.response.status_code)
-
-
-def _explain_status(repo: str, status: int) -> ModelUnavailable:
-    if status == _UNAUTHORISED:
-        return ModelUnavailable(f"the hub does not let this account see {repo}", "run 'hf auth login'")
-    if status == _NOT_FOUND:
-        return ModelUnavailable(f"the hub has no repository {repo}", "check the spelling")
-    if status == _BUSY or status >= _SERVER:
-        return DownloadError(
-            f"the hub is too busy to send {repo} (HTTP {status})", f"wait a little, and {AGAIN}"
+    status = error.response.status_code
+    if isinstance(error, errors.RepositoryNotFoundError) or status == HTTPStatus.NOT_FOUND:
+        return ModelUnavailable(
+            f"the hub has no repository {repo} that is visible without signing in",
+            "check the spelling; for a private one run 'hf auth login'",
         )
-    return DownloadError(f"the hub refused to send {repo} (HTTP {status})", NO_HUB)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return ModelUnavailable(f"this account has no access to {repo} on the hub", "run 'hf auth login'")
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return DownloadError(
+            f"the hub is overloaded and did not send {repo} (HTTP {status})", f"wait, then {AGAIN}"
+        )
+    return DownloadError(f"the hub did not send {repo} (HTTP {status})", NO_HUB)
 
 
 def _first_line(error: Exception) -> str:

@@ -66,23 +66,27 @@ def look_up(repo: str, name: str, endpoint: str | None) -> RemoteFile:
     )
     if meta.commit_hash is None or meta.etag is None or meta.size is None:
         raise DownloadError(
-            f"what answers in the hub's place says nothing of the size of {name}",
+            f"the server did not report the size of {name}",
             "check HF_ENDPOINT and the proxy settings",
         )
     if not re.fullmatch(r"[\w.-]+", meta.etag):
-        raise DownloadError(f"the hub names no usable version of {name}", "check HF_ENDPOINT")
+        raise DownloadError(f"the server reported an invalid ETag for {name}", "check HF_ENDPOINT")
     url = hf_hub_url(repo, name, revision=meta.commit_hash, endpoint=endpoint)
     return RemoteFile(repo, name, meta.commit_hash, meta.etag, meta.size, url)
 
 
-def blobs_folder(cache_dir: Path, repo: str) -> Path:
-    """Return the folder of a model repository's blobs in the cache."""
-    return cache_dir / f"models--{repo.replace('/', '--')}" / "blobs"
+def repo_folder(cache_dir: Path, repo: str) -> Path:
+    """Return the folder of a model repository in the Hugging Face cache."""
+    return cache_dir / f"models--{repo.replace('/', '--')}"
+
+
+def _blob_path(remote: RemoteFile, cache_dir: Path) -> Path:
+    return repo_folder(cache_dir, remote.repo) / "blobs" / remote.etag
 
 
 def missing_bytes(remote: RemoteFile, cache_dir: Path) -> int:
     """Return how many bytes of the file are still to be downloaded."""
-    blob = blobs_folder(cache_dir, remote.repo) / remote.etag
+    blob = _blob_path(remote, cache_dir)
     if blob.exists():
         return 0
     partial = _partial_path(blob)
@@ -100,7 +104,7 @@ def fetch(remote: RemoteFile, route: Route, progress: Progress) -> Path:
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 - heavy
 
     cache_dir = route.cache_dir
-    blob = blobs_folder(cache_dir, remote.repo) / remote.etag
+    blob = _blob_path(remote, cache_dir)
     if not blob.exists():
         require_space(missing_bytes(remote, cache_dir), cache_dir)
         blob.parent.mkdir(parents=True, exist_ok=True)
@@ -154,12 +158,12 @@ def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: f
         most = max(most, file.tell())
         if idle >= ATTEMPTS:
             got = f"{size_text(most)} of {size_text(remote.size)}"
-            raise DownloadError(f"the download of {remote.name} broke off at {got}", AGAIN) from failure
+            raise DownloadError(f"the download of {remote.name} stopped at {got}", AGAIN) from failure
         if file.tell() < remote.size:
             time.sleep(pause_s)
     if file.tell() != remote.size:
         _clear(file)
-        raise DownloadError(f"{remote.name} is longer than the hub said", AGAIN)
+        raise DownloadError(f"{remote.name} is longer than the hub reported", AGAIN)
 
 
 def _receive_once(remote: RemoteFile, file: IO[bytes], progress: Progress) -> None:
@@ -177,7 +181,7 @@ def _receive_once(remote: RemoteFile, file: IO[bytes], progress: Progress) -> No
     ) as response:
         if response.status_code == _RANGE_REFUSED:
             _clear(file)
-            raise DownloadError(f"{remote.name} is shorter than the hub said", "fetch it again")
+            raise DownloadError(f"{remote.name} is shorter than the hub reported", "download it again")
         utils.hf_raise_for_status(response)
         if start and response.status_code != _PARTIAL:  # the whole file, from its beginning
             _clear(file)
@@ -203,13 +207,11 @@ def _check_hash(remote: RemoteFile, file: IO[bytes], progress: Progress) -> None
         progress(f"checking {remote.name}", file.tell(), remote.size)
     if digest.hexdigest() != remote.etag:
         _clear(file)
-        raise DownloadError(
-            f"{remote.name} arrived with the wrong SHA-256 and was thrown away", "fetch it again"
-        )
+        raise DownloadError(f"{remote.name} has the wrong SHA-256 and was deleted", "download it again")
 
 
 def _remember_main(remote: RemoteFile, cache_dir: Path) -> None:
     """Write the commit to refs/main, as huggingface_hub does, so that offline lookups find it."""
-    ref = blobs_folder(cache_dir, remote.repo).parent / "refs" / "main"
+    ref = repo_folder(cache_dir, remote.repo) / "refs" / "main"
     ref.parent.mkdir(parents=True, exist_ok=True)
     ref.write_text(remote.commit, encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.download import Progress, no_progress, require_space, size_text
 from hermes_cli.models.hub import file_download
-from hermes_cli.models.hub.errors import FileMissing, explained
+from hermes_cli.models.hub.errors import FileMissing, translated_errors
 
 MAX_LISTED = 12
 _CONFIG_FILE = re.compile(r"[^/]+\.(json|model|txt|jinja)|tokenizer[^/]*", re.IGNORECASE)
@@ -73,7 +73,7 @@ def pull(
 
 def list_files(repo: str, *, endpoint: str | None = None, cache_dir: Path | None = None) -> list[HubFile]:
     """Return the files of a repository's main branch. Raises as `pull` does."""
-    with explained(repo, 0, cache_dir or cache_folder()):
+    with translated_errors(repo, 0, cache_dir or cache_folder()):
         from huggingface_hub import HfApi  # noqa: PLC0415 - 0.3 s that only a download needs
 
         info = HfApi(endpoint=endpoint).model_info(repo, files_metadata=True, timeout=file_download.TIMEOUT_S)
@@ -98,7 +98,8 @@ def snapshot_files(repo: str, files: list[HubFile]) -> list[str]:
     weights = sharded or weights or [n for n in top if re.fullmatch(r"pytorch_model.*\.bin", n)]
     if "config.json" not in top or not weights:
         raise ModelUnavailable(
-            f"{repo} holds neither a GGUF file nor a Hugging Face model", f"see https://huggingface.co/{repo}"
+            f"{repo} contains neither a GGUF file nor a Hugging Face model",
+            f"see https://huggingface.co/{repo}",
         )
     others = [n for n in top if _CONFIG_FILE.fullmatch(n) and n != "config.json" and n not in weights]
     return ["config.json", *sorted(others), *sorted(weights)]
@@ -126,14 +127,14 @@ def hub_reachable(timeout_s: float, *, endpoint: str | None = None) -> bool:
 def _choices(repo: str, files: list[HubFile]) -> str:
     lines = [f"  {repo}:{f.name}" + (f"  {size_text(f.size)}" if f.size else "") for f in files[:MAX_LISTED]]
     more = [f"  and {len(files) - MAX_LISTED} more"] if len(files) > MAX_LISTED else []
-    return "\n".join(["name one of them:", *lines, *more])
+    return "\n".join(["give one of them:", *lines, *more])
 
 
 def _pull_files(repo: str, names: list[str], progress: Progress, route: file_download.Route) -> Path:
     """Download the files and return the path of the first. Progress counts all of them together."""
     needed = 0
     try:
-        with explained(repo, 0, route.cache_dir):
+        with translated_errors(repo, 0, route.cache_dir):
             remotes = [file_download.look_up(repo, name, route.endpoint) for name in names]
             needed = sum(file_download.missing_bytes(r, route.cache_dir) for r in remotes)
             require_space(needed, route.cache_dir)
@@ -145,7 +146,7 @@ def _pull_files(repo: str, names: list[str], progress: Progress, route: file_dow
         def report(label: str, done: int, _size: int | None, before: int = before) -> None:
             progress(label, before + done, total)
 
-        with explained(repo, needed, route.cache_dir):
+        with translated_errors(repo, needed, route.cache_dir):
             paths.append(file_download.fetch(remote, route, report))
         before += remote.size
     return paths[0]

@@ -1,121 +1,130 @@
-"""Lists every way to run Hugging Face weights on this machine, and chooses the best one that fits."""
+"""Finds the ways to run a model on this machine, and chooses the best one that fits."""
 
 from dataclasses import dataclass
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
-from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.catalogue import WeightFormat, entry_for
+from hermes_cli.models.facts import ModelFacts, facts_of_variant
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import devices, precision
-from hermes_cli.models.plan.devices import Place
-from hermes_cli.models.plan.memory import Candidate, weigh
-from hermes_cli.models.plan.plan import (
-    COMFORTABLE_CONTEXT,
-    MIN_CONTEXT,
-    PlanRequest,
-    check_context,
-    context_target,
-)
+from hermes_cli.models.plan.devices import CPU, Place, cpu_place, gpu_place
+from hermes_cli.models.plan.memory import Candidate, evaluate
+from hermes_cli.models.plan.request import AUTO, ContextLimits, PlanRequest, context_limits
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The ways from the best to the smallest, and the chosen one, or None if none fits.
+    """The candidates that a request allows, from the best to the smallest, and the chosen one, if any fits.
 
-    Context sizes are in tokens. `target` is the desired size. Below `comfortable`, a lower precision with
-    more context is better. Below `least`, the model does not fit. `asked_precision` and `asked_device` are
-    the requested values, or `auto`.
+    `precision` and `device` are the requested values, or `auto`. `gguf` is the GGUF of the same model on the
+    CPU, for comparison, if the catalogue has one.
     """
 
-    ways: tuple[Candidate, ...]
+    model: ModelFacts
+    all: tuple[Candidate, ...]
     chosen: Candidate | None
-    target: int
-    comfortable: int
-    least: int
-    asked_precision: str
-    asked_device: str
+    limits: ContextLimits
+    precision: str
+    device: str
+    gguf: Candidate | None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the candidates are on GPUs. If not, they are on the CPU."""
+        return bool(self.all[0].place.gpus)
+
+    def evaluate(self, value: str, place: Place) -> Candidate:
+        """Return the candidate for a value of --precision at a place."""
+        return evaluate(self.model, precision.resolve(self.model, value, place.gpus), place, self.limits)
 
 
 def find_candidates(hardware: Hardware, model: ModelFacts, request: PlanRequest) -> Candidates:
-    """Evaluate every way to run `model` that `request` allows.
+    """Return the candidates for `model` that `request` allows.
 
     Raises UsageError if a request is impossible on this machine, and ModelUnavailable if no GPU here supports
     the quantization of the weights.
     """
-    check_context(model, request.context_size)
-    word = precision.check_word(request.precision)
-    device = devices.check_word(request.device)
-    if model.format.is_quantized:
-        precision.check_own(model, word)
-    target = context_target(model, request.context_size)
-    wished = request.context_size is not None
-    comfortable = target if wished else min(target, COMFORTABLE_CONTEXT)
-    groups = devices.gpu_groups(hardware, device)
-    ways: list[Candidate] = []
-    for way_word in precision.words_to_try(model, word, on_cpu=not groups):
+    limits = context_limits(model, request.context_size)
+    value = precision.normalize(request.precision)
+    device = devices.normalize(request.device)
+    if model.format.has_fixed_precision:
+        precision.check_stored(model, value)
+    groups = _gpu_groups(hardware, model, device)
+    exact = ":" in device  # `cuda:0+1` names the GPUs, all of which must be used
+    found: list[Candidate] = []
+    for tried in precision.values_to_try(model, value, on_cpu=not groups):
+        for gpus in groups:
+            found += _on_gpus(model, tried, gpus, limits, exact=exact)
         if not groups:
-            ways.append(_on_cpu(hardware, model, way_word, target))
-        for cards in groups:
-            ways += _on_cards(model, way_word, cards, target, comfortable, exact=devices.is_exact(device))
-    if not ways:
-        raise _impossible(model, word, next(gpu for cards in groups for gpu in cards))
-    least = target if wished else min(target, MIN_CONTEXT)
-    chosen = _pick(ways, comfortable, least)
-    return Candidates(tuple(ways), chosen, target, comfortable, least, word, device)
-
-
-def eight_bit(model: ModelFacts, found: Candidates) -> Candidate | None:
-    """Return the 8-bit way on the same GPUs, for comparison only: `auto` never chooses it."""
-    place = (found.chosen or found.ways[0]).place
-    if not place.gpus or any(precision.problem("8bit", gpu) for gpu in place.gpus):
-        return None
-    return weigh(model, precision.meant(model, "8bit", place.gpus), place, found.target)
-
-
-def _impossible(model: ModelFacts, word: str, gpu: Gpu) -> HermesError:
-    """Return the error for a precision that no GPU here supports."""
-    why = precision.problem(precision.word_for_format(model, word), gpu)
-    if word == precision.AUTO:
-        return ModelUnavailable(
-            f"{model.name} is {model.precision}: {why}", "'--device cpu' runs it on the processor, slowly"
-        )
-    hint = (
-        "'--precision 16bit' takes the 16-bit type that the card has" if word == "bf16" else "ask for 16bit"
+            found.append(evaluate(model, precision.resolve(model, tried, ()), cpu_place(hardware), limits))
+    if not found:
+        raise _unsupported(model, value, groups[0][0])
+    return Candidates(
+        model, tuple(found), _best(found, limits), limits, value, device, _gguf(hardware, model)
     )
-    return UsageError(f"{model.name} cannot be run in {word}: {why}", hint)
 
 
-def _on_cpu(hardware: Hardware, model: ModelFacts, word: str, target: int) -> Candidate:
-    return weigh(model, precision.meant(model, word, ()), devices.cpu_place(hardware), target)
+def _gpu_groups(hardware: Hardware, model: ModelFacts, device: str) -> list[list[Gpu]]:
+    """Return the GPUs that a model may use. The build of llama.cpp in hermes supports only the CPU."""
+    if model.format is not WeightFormat.GGUF:
+        return devices.gpu_groups(hardware, device)
+    if device not in (AUTO, CPU):
+        raise UsageError(
+            f"{model.name} is a GGUF, and the llama.cpp in hermes runs only on the CPU",
+            "omit --device and the setting 'device'; 16-bit weights can run on a GPU",
+        )
+    return []
 
 
-def _on_cards(
-    model: ModelFacts, word: str, cards: list[Gpu], target: int, comfortable: int, *, exact: bool
+def _on_gpus(
+    model: ModelFacts, value: str, gpus: list[Gpu], limits: ContextLimits, *, exact: bool
 ) -> list[Candidate]:
-    """Return the ways in one precision on GPUs of a kind: the one with the most free memory, then several."""
-    asked = precision.word_for_format(model, word)
-    able = [gpu for gpu in cards if not precision.problem(asked, gpu)]
-    if not able or (exact and len(able) < len(cards)):
+    """Return the candidates on GPUs of a kind: on the one with the most free memory, then on several.
+
+    With `exact`, all of them must be used.
+    """
+    usable = [gpu for gpu in gpus if not precision.problem(model, value, gpu)]
+    if not usable or (exact and len(usable) < len(gpus)):
         return []
 
-    def over(chosen: list[Gpu]) -> Candidate:
-        place: Place = devices.place_of(chosen)
-        return weigh(model, precision.meant(model, word, place.gpus), place, target)
+    def on(some: list[Gpu]) -> Candidate:
+        return evaluate(model, precision.resolve(model, value, some), gpu_place(some), limits)
 
-    if exact:
-        return [over(able)]
-    ways = [over(able[:1])]
-    for count in range(2, len(able) + 1):  # use no more GPUs than needed
-        several = over(able[:count])
-        if several.room >= comfortable or count == len(able):
-            return [*ways, several]
-    return ways
+    if exact or len(usable) == 1:
+        return [on(usable)]
+    for count in range(2, len(usable) + 1):  # use no more GPUs than needed
+        several = on(usable[:count])
+        if several.max_context >= limits.comfortable:
+            break
+    return [on(usable[:1]), several]
 
 
-def _pick(ways: list[Candidate], comfortable: int, least: int) -> Candidate | None:
-    """Return the first way with a comfortable context, else the one with the longest, or None."""
-    for way in ways:
-        if way.room >= comfortable:
-            return way
-    roomiest = max(ways, key=lambda way: way.room)
-    return roomiest if roomiest.room >= least else None
+def _unsupported(model: ModelFacts, value: str, gpu: Gpu) -> HermesError:
+    """Return the error for a precision that no GPU here supports."""
+    problem = precision.problem(model, value, gpu)
+    if value == AUTO:
+        return ModelUnavailable(
+            f"{model.name} is {model.precision}: {problem}", "use --device cpu, which is slow"
+        )
+    hint = "use --precision 16bit"
+    if value == "bf16":
+        hint += ", which selects a type that the GPU supports"
+    return UsageError(f"{model.name} cannot run in {value}: {problem}", hint)
+
+
+def _best(candidates: list[Candidate], limits: ContextLimits) -> Candidate | None:
+    """Return the first candidate with a comfortable context, else the one with the longest, or None."""
+    comfortable = (c for c in candidates if c.max_context >= limits.comfortable)
+    best = next(comfortable, None) or max(candidates, key=lambda c: c.max_context)
+    return best if best.fits else None
+
+
+def _gguf(hardware: Hardware, model: ModelFacts) -> Candidate | None:
+    """Return the candidate of a model's GGUF variant on the CPU, or None if the catalogue has none."""
+    entry = None if model.format is WeightFormat.GGUF else entry_for(model.repo, model.name)
+    if entry is None:
+        return None
+    gguf = facts_of_variant(entry, entry.default)
+    limits = context_limits(gguf, None)
+    return evaluate(gguf, precision.resolve(gguf, AUTO, ()), cpu_place(hardware), limits)

@@ -1,116 +1,129 @@
-"""The reasons for a plan in words: the precision, the device and the context."""
+"""The reasons for a plan as text: the precision, the device and the context."""
 
-from hermes_cli.models.facts import ModelFacts
-from hermes_cli.models.plan import devices, precision
+from dataclasses import replace
+
+from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.candidates import Candidates
-from hermes_cli.models.plan.memory import Candidate, layers
-from hermes_cli.models.plan.plan import CandidateSizes, PlanRequest, context_reason
-from hermes_cli.models.plan.precision import INT8, NF4, Precision, capability_text
+from hermes_cli.models.plan.memory import Candidate
+from hermes_cli.models.plan.precision import INT8, NF4, capability_text
+from hermes_cli.models.plan.request import AUTO, DEFAULT_CONTEXT, PlanRequest, trained_context
 from hermes_cli.models.units import gib
 
 
-def reason(
-    model: ModelFacts, found: Candidates, way: Candidate, request: PlanRequest, gguf: str | None
-) -> str:
-    """Return the reason for the chosen way in one sentence. `gguf` is the name of its GGUF, if any."""
-    clauses = [
-        _device_clause(found, way),
-        _precision_clause(found, way),
-        _slowness(way, gguf),
-        way.place.used_by_others,
-        "its weights are pickled (.bin), and nothing but bare tensors is read from them"
-        if model.is_pickled
-        else "",
-        context_reason(model, request.context_size, way.room),
-    ]
+def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, request: PlanRequest) -> str:
+    """Return the reason for the chosen candidate as clauses in one sentence."""
+    if chosen.model.engine == "llama.cpp":
+        cores = f"{hardware.physical_cores} physical core{'s' if hardware.physical_cores != 1 else ''}"
+        clauses = [f"GGUF files run on llama.cpp on the CPU, which has {cores}"]
+    else:
+        clauses = [
+            _device_clause(candidates, chosen),
+            _precision_clause(candidates, chosen),
+            _speed_clause(candidates, chosen),
+            chosen.place.used_by_others,
+        ]
+    if chosen.model.is_pickled:
+        clauses.append("the weights are pickled (.bin), and only tensors are read from them")
+    clauses.append(_context_clause(chosen, request))
     return "; ".join(clause for clause in clauses if clause)
 
 
-def passed_over(found: Candidates, way: Candidate) -> str:
+def passed_over(candidates: Candidates, chosen: Candidate) -> str:
     """Return the memory of 16-bit weights if 4-bit ones were chosen instead, else empty."""
-    if found.asked_precision != precision.AUTO or way.precision.quantization != NF4:
+    if candidates.precision != AUTO or chosen.precision.quantization != NF4:
         return ""
-    return f"16-bit would need {gib(_half_needed(found, way))}"
+    return f"16-bit would need {_half_needed(candidates, chosen)} GiB"
 
 
-def verdict(found: Candidates, way: Candidate, row: CandidateSizes) -> str:
-    """Return a few words on why a way was chosen or not."""
-    if way is found.chosen:
+def verdict(candidates: Candidates, candidate: Candidate) -> str:
+    """Return a short reason why a candidate was chosen or not."""
+    if candidate is candidates.chosen:
         return "chosen"
-    if not row.fits:
-        short = row.memory_needed - row.memory_available
-        return f"{gib(short)} GiB short" if short > 0 else "no split of its layers fits"
-    if way.room < found.comfortable:
-        return f"leaves room for {way.room:,} tokens only"
+    if not candidate.fits:
+        short = candidate.memory_needed - candidate.memory_available
+        return f"{gib(short)} GiB short" if short > 0 else "the layers cannot be split to fit"
+    if candidate.max_context < candidates.limits.comfortable:
+        return f"fits a context of only {candidate.max_context:,} tokens"
     return "not needed"
 
 
-def _half_needed(found: Candidates, way: Candidate) -> int:
-    first = next(other for other in found.ways if other.precision.is_half)
-    return first.candidate(way.room, fits=False).memory_needed
+def _half_needed(candidates: Candidates, chosen: Candidate) -> str:
+    """Return the GiB that 16-bit weights would need with the chosen context."""
+    half = next(candidate for candidate in candidates.all if candidate.precision.is_half)
+    return gib(replace(half, context_size=chosen.context_size).memory_needed)
 
 
-def _device_clause(found: Candidates, way: Candidate) -> str:
-    if found.asked_device != devices.AUTO:
-        return f"{way.place.label} was asked for"
-    return "" if way.place.gpus else "there is no GPU here"
+def _device_clause(candidates: Candidates, chosen: Candidate) -> str:
+    if candidates.device != AUTO:
+        return f"device {chosen.place.label} was requested"
+    return "" if chosen.place.gpus else "no GPU was found"
 
 
-def _precision_clause(found: Candidates, way: Candidate) -> str:
-    place, chosen = way.place, way.precision
-    if chosen.own:
-        return f"its weights are {chosen.own} already, and fit {place.name}"
-    if found.asked_precision != precision.AUTO:
-        return f"{found.asked_precision} was asked for, and fits {place.name}{_type_note(way, chosen)}"
-    if chosen.quantization == NF4:
-        alone = found.ways[0].place
+def _precision_clause(candidates: Candidates, chosen: Candidate) -> str:
+    place, precision = chosen.place, chosen.precision
+    if precision.stored:
+        return f"the weights are stored in {precision.stored} and fit {place.name}"
+    if candidates.precision != AUTO:
+        return f"precision {candidates.precision} was requested and fits {place.name}{_type_note(chosen)}"
+    if precision.quantization == NF4:
+        single = candidates.all[0].place
         return (
-            f"16-bit would need {gib(_half_needed(found, way))} GiB and {alone.label} has "
-            f"{gib(alone.memory_available)} free, so the linear layers are quantized to 4-bit NF4 (double "
-            f"quantization) while loading, and computed in {chosen.dtype}{_split_note(way)}"
-            f"{_together_note(found, way)}"
+            f"16-bit would need {_half_needed(candidates, chosen)} GiB and {single.label} has "
+            f"{gib(single.memory_available)} GiB free, so the linear layers are quantized to 4-bit NF4 "
+            f"(double quantization) while loading, and computed in {precision.dtype}{_layers_note(chosen)}"
+            f"{_several_gpus_note(candidates, chosen)}"
         )
-    if len(place.gpus) > 1 and found.asked_device == devices.AUTO:
-        return f"no card holds the 16-bit weights alone, and {place.name} do{_split_note(way)}"
-    return f"16-bit weights fit {place.name} as they are{_type_note(way, chosen)}"
+    if len(place.gpus) > 1 and candidates.device == AUTO:
+        return f"16-bit weights fit no single GPU, but fit {place.name}{_layers_note(chosen)}"
+    return f"16-bit weights fit {place.name}{_type_note(chosen)}"
 
 
-def _type_note(way: Candidate, chosen: Precision) -> str:
+def _type_note(chosen: Candidate) -> str:
     """Return the type of the computation, with the reason if it is not bfloat16."""
-    if chosen.dtype != "float16" or not way.place.gpus:
-        return f", in {chosen.dtype}"
-    gpu = next((gpu for gpu in way.place.gpus if not gpu.has_bfloat16), None)
-    if gpu is None:
-        return ", in float16"
+    dtype = chosen.precision.dtype
+    gpu = next((gpu for gpu in chosen.place.gpus if not gpu.has_bfloat16), None)
+    if dtype != "float16" or gpu is None:
+        return f", in {dtype}"
     if gpu.kind == "rocm":
-        return f", in float16 ({gpu.arch or 'the card'} is not known to compute bfloat16)"
+        return f", in float16 ({gpu.arch or 'the GPU'} is not known to support bfloat16)"
     if gpu.capability is None:
-        return ", in float16 (the driver does not tell the card's compute capability)"
+        return ", in float16 (the driver does not report the GPU's compute capability)"
     return f", in float16 (bfloat16 needs compute capability 8.0, {gpu.label} has {capability_text(gpu)})"
 
 
-def _together_note(found: Candidates, way: Candidate) -> str:
-    """Return the reason why 4-bit weights on one GPU were better than several GPUs, or empty."""
-    several = [w for w in found.ways if w.precision.is_half and len(w.place.gpus) > 1]
-    if not several or len(way.place.gpus) > 1:
+def _several_gpus_note(candidates: Candidates, chosen: Candidate) -> str:
+    """Return the reason why 4-bit weights on one GPU are better than 16-bit ones on several, or empty."""
+    several = [c for c in candidates.all if c.precision.is_half and len(c.place.gpus) > 1]
+    if not several or len(chosen.place.gpus) > 1:
         return ""
-    most = max(several, key=lambda other: other.room)
-    room = f"leave a context of {most.room:,} tokens only" if most.room else "do not hold the 16-bit weights"
-    return f"; {most.place.name} {room}"
+    best = max(several, key=lambda candidate: candidate.max_context)
+    if not best.max_context:
+        return f"; 16-bit weights do not fit {best.place.name}"
+    return f"; on {best.place.name}, 16-bit weights fit with a context of only {best.max_context:,} tokens"
 
 
-def _split_note(way: Candidate) -> str:
-    split = layers(way.model, way.precision, way.place, way.room) or ()
-    return f" ({' + '.join(map(str, split))} layers)" if len(split) > 1 else ""
+def _layers_note(chosen: Candidate) -> str:
+    return f" ({' + '.join(map(str, chosen.layers))} layers)" if len(chosen.layers) > 1 else ""
 
 
-def _slowness(way: Candidate, gguf: str | None) -> str:
+def _speed_clause(candidates: Candidates, chosen: Candidate) -> str:
     """Return a note that weights on the CPU are slower than a GGUF there, or empty on a GPU."""
-    if way.place.gpus:
+    if chosen.place.gpus:
         return ""
-    other = f"its GGUF (-m {gguf})" if gguf else "a GGUF"
-    if way.precision.quantization == INT8:
-        return f"8-bit weights answer about twice as fast there as 16-bit ones, and {other} faster still"
-    if way.precision.quantization or way.precision.own:
-        return f"quantized weights save memory on the processor and are slow, {other} is several times faster"
-    return f"{other} would answer several times faster, --precision 8bit about twice as fast"
+    gguf = f"its GGUF (-m {candidates.gguf.model.name})" if candidates.gguf else "a GGUF"
+    if chosen.precision.quantization == INT8:
+        return f"on the CPU, 8-bit weights are about twice as fast as 16-bit ones, and {gguf} is faster still"
+    if chosen.precision.quantization or chosen.precision.stored:
+        return f"on the CPU, quantized weights save memory but are slow, and {gguf} is several times faster"
+    return f"on the CPU, {gguf} would be several times faster, and --precision 8bit about twice as fast"
+
+
+def _context_clause(chosen: Candidate, request: PlanRequest) -> str:
+    context, trained = chosen.context_size, trained_context(chosen.model)
+    if request.context_size is not None:
+        return f"a context of {context:,} tokens was requested"
+    if context < min(trained, DEFAULT_CONTEXT):
+        return f"the free memory is enough for a context of {context:,} of {trained:,} tokens"
+    if context < trained:
+        return f"the model supports a context of up to {trained:,} tokens (set it with --context)"
+    return f"the context is the model's maximum, {trained:,} tokens"

@@ -9,156 +9,161 @@ Sources of the numbers:
 - Headroom on a GPU: torch's CUDA context with its kernels takes 0.3 to 0.5 GiB, the work buffers of a
   512-token prefill of a 7B model about 0.1 GiB, and the allocator leaves gaps. A tenth of the weights is
   reserved for larger models, whose buffers grow with their width.
-- Headroom in main memory: torch and transformers take 0.33 GiB after import (measured with torch 2.13), and
-  half a GiB with Python and the tokenizer. Another half is left for everything else on the machine.
+- Headroom in main memory: a tenth of the weights for work buffers, and half a GiB for everything else on the
+  machine. torch and transformers take 0.33 GiB after import (measured with torch 2.13), and half a GiB with
+  Python and the tokenizer.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
 
-from hermes_cli.models.facts import KV_ELEMENT_BYTES, ModelFacts
+from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.plan.devices import Place
-from hermes_cli.models.plan.plan import CONTEXT_STEP, CandidateSizes
 from hermes_cli.models.plan.precision import INT8, NF4, Precision
-from hermes_cli.models.units import GIB
+from hermes_cli.models.plan.request import CONTEXT_STEP, ContextLimits
+from hermes_cli.models.units import GIB, gib
 
-LINEAR_BITS = {NF4: 4.127, INT8: 8.032}
-CARD_RESERVE = int(0.6 * GIB)
-CPU_RESERVE = GIB
-HEADROOM = 0.1
+LINEAR_BITS: Final = {NF4: 4.127, INT8: 8.032}
+HEADROOM: Final = 0.1
+GPU_RESERVE: Final = int(0.6 * GIB)
+CPU_RESERVE: Final = {"llama.cpp": GIB // 2, "transformers": GIB}
+_MOST_LAYERS: Final = 1 << 13  # more than any model has
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
-    """One way to run a model: a precision at a place. `room` is the context size in tokens that fits."""
+    """A way to run a model, a precision at a place, and its memory for `context_size` tokens, in bytes.
+
+    `max_context` is the longest context in tokens that fits, up to the target. `fits` is whether that is
+    enough; if not, `context_size` is the target. `reason` explains why the candidate was chosen or not.
+    """
 
     model: ModelFacts
     precision: Precision
     place: Place
-    room: int
+    context_size: int
+    max_context: int = 0
+    fits: bool = False
+    reason: str = ""
+    chosen: bool = False
 
-    def candidate(self, context: int, *, fits: bool, reason: str = "") -> CandidateSizes:
-        """Return this way with its memory use for a context size."""
-        weights = weight_bytes(self.model, self.precision)
-        split = layers(self.model, self.precision, self.place, context) or _evenly(self.model, self.place)
-        return CandidateSizes(
-            precision=self.precision.text,
-            device=self.place.label,
-            context_size=context,
-            weight_bytes=weights,
-            kv_bytes=context * kv_bytes_per_token(self.model, self.precision),
-            headroom_bytes=sum(headrooms(self.model, self.precision, self.place, split)),
-            memory_available=self.place.memory_available,
-            fits=fits,
-            reason=reason,
+    @property
+    def weight_bytes(self) -> int:
+        """The weights."""
+        return self._block_bytes + self._other_bytes
+
+    @property
+    def kv_bytes(self) -> int:
+        """The KV cache of the whole context."""
+        return self.context_size * self.model.kv_bytes_per_token * (2 if self._is_float32 else 1)
+
+    @property
+    def headroom_bytes(self) -> int:
+        """The memory to keep free beside the weights and the KV cache, on all devices together."""
+        count = len(self.place.free)
+        evenly = tuple((self.model.layers + count - 1 - i) // count for i in range(count))
+        weights = zip(self._end_bytes, self.layers or evenly, strict=True)
+        return sum(self._headroom(end + n * self._layer_bytes) for end, n in weights)
+
+    @property
+    def memory_needed(self) -> int:
+        """Weights, KV cache and headroom together."""
+        return self.weight_bytes + self.kv_bytes + self.headroom_bytes
+
+    @property
+    def memory_available(self) -> int:
+        """The free memory."""
+        return self.place.memory_available
+
+    @property
+    def memory_parts(self) -> str:
+        """The parts of `memory_needed` as text."""
+        return (
+            f"{gib(self.weight_bytes)} weights + {gib(self.kv_bytes)} KV cache "
+            f"+ {gib(self.headroom_bytes)} headroom"
         )
 
+    @cached_property
+    def layers(self) -> tuple[int, ...]:
+        """The number of layers on each device, or empty if the layers and their KV cache do not fit.
 
-def weigh(model: ModelFacts, precision: Precision, place: Place, limit: int) -> Candidate:
-    """Return a way with the largest context that fits, up to `limit` tokens."""
+        Layers are not divided. The embeddings are on the first device and the head on the last, or both on
+        the first if they are the same matrix. The layers are distributed in proportion to the free memory.
+        """
+        count = self.model.layers
+        room = [
+            self._layers_in(free, end) for free, end in zip(self.place.free, self._end_bytes, strict=True)
+        ]
+        if any(r < 0 for r in room) or sum(min(r, count) for r in room) < count:
+            return ()
+        shares = [count * r // sum(room) for r in room]
+        for _ in range(count - sum(shares)):
+            emptiest = max(range(len(room)), key=lambda i: room[i] - shares[i])
+            shares[emptiest] += 1
+        return tuple(shares)
 
-    def fits(context: int) -> bool:
-        return layers(model, precision, place, context) is not None
+    @property
+    def _is_float32(self) -> bool:
+        return self.precision.dtype == "float32"
 
-    return Candidate(model, precision, place, _largest(fits, limit))
+    @property
+    def _block_bytes(self) -> int:
+        """The bytes of the blocks, of which only the matrices are quantized."""
+        if self.precision.stored:
+            return max(0, self.model.weight_bytes - self._other_bytes)
+        bits = LINEAR_BITS.get(self.precision.quantization, 32 if self._is_float32 else 16)
+        return int(self.model.linear_parameters * bits / 8)
 
+    @property
+    def _other_bytes(self) -> int:
+        """The bytes of the parameters that are never quantized: embeddings, head, norms."""
+        others = max(0, self.model.parameters - self.model.linear_parameters)
+        return others * (4 if self._is_float32 else 2)
 
-def weight_bytes(model: ModelFacts, precision: Precision) -> int:
-    """Return the bytes of a model's weights in a precision."""
-    return _block_bytes(model, precision) + _other_bytes(model, precision)
+    @property
+    def _layer_bytes(self) -> float:
+        return self._block_bytes / self.model.layers
 
+    @property
+    def _end_bytes(self) -> list[float]:
+        """The bytes of the embeddings and the head on each device."""
+        ends = [0.0] * len(self.place.free)
+        ends[0] += self._other_bytes if self.model.is_tied else self._other_bytes / 2
+        ends[-1] += 0 if self.model.is_tied else self._other_bytes / 2
+        return ends
 
-def kv_bytes_per_token(model: ModelFacts, precision: Precision) -> int:
-    """Return the bytes of KV cache per token."""
-    return model.kv_bytes_per_token * _element_bytes(precision) // KV_ELEMENT_BYTES
+    def _headroom(self, weights: float) -> int:
+        share = int(weights * HEADROOM)
+        return max(share, GPU_RESERVE) if self.place.gpus else share + CPU_RESERVE[self.model.engine]
 
+    def _layers_in(self, free: int, end: float) -> int:
+        """Return how many layers fit into `free` bytes beside `end`, or -1 if not even `end` fits."""
 
-def layers(model: ModelFacts, precision: Precision, place: Place, context: int) -> tuple[int, ...] | None:
-    """Return the number of layers for each GPU, or None if the layers and their KV cache do not fit.
+        def needed(count: int) -> float:
+            weights = end + count * self._layer_bytes
+            return weights + count * self.kv_bytes / self.model.layers + self._headroom(weights)
 
-    Layers are not divided. The embeddings are on the first GPU and the head on the last, or both on the first
-    if they are the same matrix. The number of layers is proportional to the room on each GPU.
-    """
-    ends = _ends(model, precision, place)
-    layer = _block_bytes(model, precision) / model.layers
-    cache = context * kv_bytes_per_token(model, precision) / model.layers
-    room = [
-        _layers_on(free, end, layer, cache, on_cpu=not place.gpus)
-        for free, end in zip(place.free, ends, strict=True)
-    ]
-    if any(r < 0 for r in room) or sum(min(r, model.layers) for r in room) < model.layers:
-        return None
-    shares = [model.layers * r // sum(room) for r in room]
-    for _ in range(model.layers - sum(shares)):
-        emptiest = max(range(len(room)), key=lambda i: room[i] - shares[i])
-        shares[emptiest] += 1
-    return tuple(shares)
-
-
-def headrooms(
-    model: ModelFacts, precision: Precision, place: Place, split: tuple[int, ...]
-) -> tuple[int, ...]:
-    """Return the bytes to keep free on each GPU beside its weights and its part of the KV cache."""
-    layer = _block_bytes(model, precision) / model.layers
-    held = [end + n * layer for end, n in zip(_ends(model, precision, place), split, strict=True)]
-    return tuple(_headroom(weights, on_cpu=not place.gpus) for weights in held)
-
-
-def _headroom(weights: float, *, on_cpu: bool) -> int:
-    share = int(weights * HEADROOM)
-    return share + CPU_RESERVE if on_cpu else max(share, CARD_RESERVE)
-
-
-def _layers_on(free: int, end: float, layer: float, cache: float, *, on_cpu: bool) -> int:
-    """Return how many layers fit into `free` bytes beside `end`, or -1 if not even `end` fits."""
-    if end + _headroom(end, on_cpu=on_cpu) > free:
-        return -1
-    low, high = 0, 1 << 13  # more layers than any model has
-    while low < high:
-        middle = (low + high + 1) // 2
-        held = end + middle * layer
-        if held + middle * cache + _headroom(held, on_cpu=on_cpu) + 1 <= free:  # 1: for rounding
-            low = middle
-        else:
-            high = middle - 1
-    return low
+        return bisect_right(range(_MOST_LAYERS), float(free) - 1, key=needed) - 1  # 1 byte for rounding
 
 
-def _largest(fits: Callable[[int], bool], limit: int) -> int:
-    """Return the largest context up to `limit` that fits: `limit` itself, or a multiple of the step."""
-    if fits(limit):
-        return limit
-    low, high = 0, (limit - 1) // CONTEXT_STEP
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle * CONTEXT_STEP) else (low, middle - 1)
-    return low * CONTEXT_STEP
+def evaluate(model: ModelFacts, precision: Precision, place: Place, limits: ContextLimits) -> Candidate:
+    """Return a candidate with the longest context that fits, up to the target."""
+    candidate = Candidate(model, precision, place, limits.target)
+    longest = _longest_context(candidate)
+    if longest < limits.least:
+        return replace(candidate, max_context=longest)
+    return replace(candidate, context_size=longest, max_context=longest, fits=True)
 
 
-def _evenly(model: ModelFacts, place: Place) -> tuple[int, ...]:
-    count = len(place.free)
-    return tuple((model.layers + count - 1 - i) // count for i in range(count))
+def _longest_context(candidate: Candidate) -> int:
+    """Return the longest context that fits: the candidate's own, or a multiple of CONTEXT_STEP."""
+    if candidate.layers:
+        return candidate.context_size
 
+    def is_too_long(size: int) -> bool:
+        return not replace(candidate, context_size=size).layers
 
-def _element_bytes(precision: Precision) -> int:
-    return 4 if precision.dtype == "float32" else 2
-
-
-def _block_bytes(model: ModelFacts, precision: Precision) -> int:
-    if precision.own:
-        return max(0, model.weight_bytes - _other_bytes(model, precision))
-    bits = LINEAR_BITS.get(precision.quantization, 8 * _element_bytes(precision))
-    return int(model.linear_parameters * bits / 8)
-
-
-def _other_bytes(model: ModelFacts, precision: Precision) -> int:
-    """Return the bytes of the parameters that are never quantized: embeddings, head, norms."""
-    return max(0, model.parameters - model.linear_parameters) * _element_bytes(precision)
-
-
-def _ends(model: ModelFacts, precision: Precision, place: Place) -> list[float]:
-    other = _other_bytes(model, precision)
-    ends = [0.0] * len(place.free)
-    ends[0] += other if model.is_tied else other / 2
-    ends[-1] += 0 if model.is_tied else other / 2
-    return ends
+    sizes = range(CONTEXT_STEP, candidate.context_size, CONTEXT_STEP)
+    return CONTEXT_STEP * bisect_left(sizes, 1, key=is_too_long)

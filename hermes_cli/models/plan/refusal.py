@@ -3,95 +3,112 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from hermes_cli.errors import UsageError
+from hermes_cli.errors import ResourcesExhausted, UsageError
+from hermes_cli.models.catalogue import STARTER, STARTER_BYTES
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import devices, gguf, precision
 from hermes_cli.models.plan.candidates import Candidates, find_candidates
-from hermes_cli.models.plan.memory import Candidate, weigh
-from hermes_cli.models.plan.plan import CONTEXT_STEP, MIN_CONTEXT, CandidateSizes, DoesNotFit, PlanRequest
+from hermes_cli.models.plan.devices import CPU
+from hermes_cli.models.plan.memory import CPU_RESERVE, Candidate, evaluate
+from hermes_cli.models.plan.precision import NF4, problem, resolve
+from hermes_cli.models.plan.request import AUTO, CONTEXT_STEP, MIN_CONTEXT, PlanRequest
 from hermes_cli.models.units import GIB, gib
 
 
-def refusal(
-    hardware: Hardware,
-    model: ModelFacts,
-    request: PlanRequest,
-    found: Candidates,
-    considered: Sequence[CandidateSizes],
+class DoesNotFit(ResourcesExhausted):
+    """No candidate fits the free memory. `considered` are the candidates."""
+
+    def __init__(self, message: str, hint: str, considered: Sequence[Candidate]) -> None:
+        super().__init__(message, hint)
+        self.considered = tuple(considered)
+
+
+def does_not_fit(
+    hardware: Hardware, candidates: Candidates, request: PlanRequest, considered: Sequence[Candidate]
 ) -> DoesNotFit:
-    """Return the error for a model that does not fit, with the memory use of the smallest way and hints."""
-    way = min(found.ways, key=lambda way: way.candidate(found.least, fits=False).memory_needed)
-    row = way.candidate(found.least, fits=False)
+    """Return the error for a model that does not fit, with the memory of the smallest candidate and hints."""
+    least, model = candidates.limits.least, candidates.model
+    smallest = min(
+        (replace(candidate, context_size=least) for candidate in candidates.all),
+        key=lambda candidate: candidate.memory_needed,
+    )
     size = request.context_size
     subject = f"{model.name} with a context of {size:,} tokens" if size else model.name
-    even = "even " if len({other.precision for other in found.ways}) > 1 else ""
-    needed, free = _told_apart(row.memory_needed, row.memory_available)
+    even = "even " if len({candidate.precision for candidate in candidates.all}) > 1 else ""
+    needed, free = _distinct_gib(smallest.memory_needed, smallest.memory_available)
     message = (
-        f"{subject} does not fit {way.place.name}: {even}in {way.precision.text} it needs "
-        f"{needed} GiB for {found.least:,} tokens ({row.sums}), and {free} GiB are free"
+        f"{subject} does not fit {smallest.place.name}: {even}in {smallest.precision.text} it needs "
+        f"{needed} GiB for {least:,} tokens ({smallest.memory_parts}), and {free} GiB are free"
     )
-    hints = list(_ways_out(hardware, model, request, found))[:2]
-    last = f"close other programs, or {gguf.starter_hint(hardware.memory_available, model.weight_bytes)}"
-    return DoesNotFit(message, "; or ".join(hints) or last, considered)
+    hints = list(_hints(hardware, candidates, request))[:2]
+    return DoesNotFit(message, "; or ".join(hints) or _last_hint(hardware, model), considered)
 
 
-def _told_apart(needed: int, free: int) -> tuple[str, str]:
+def _distinct_gib(needed: int, free: int) -> tuple[str, str]:
     """Return two sizes in GiB, with three decimals if they are equal with one."""
     if gib(needed) != gib(free):
         return gib(needed), gib(free)
     return f"{needed / GIB:.3f}", f"{free / GIB:.3f}"
 
 
-def smaller(hardware: Hardware, model: ModelFacts, found: Candidates, way: Candidate) -> str:
-    """Return the flag and the memory use of the next smaller alternative to `way`, or an empty text."""
-    place = way.place
-    can_shrink = place.gpus and not way.precision.own and way.precision.quantization != precision.NF4
-    if can_shrink and not any(precision.problem("4bit", gpu) for gpu in place.gpus):
-        less = weigh(model, precision.meant(model, "4bit", place.gpus), place, way.room)
-        if less.room >= found.least:
-            return f"--precision 4bit needs {gib(less.candidate(less.room, fits=True).memory_needed)} GiB"
-    half = way.room // 2 // CONTEXT_STEP * CONTEXT_STEP
+def smaller_option(candidates: Candidates, chosen: Candidate) -> str:
+    """Return the flag and the memory of the next smaller alternative to `chosen`, or an empty text."""
+    place, context = chosen.place, chosen.context_size
+    can_shrink = not chosen.precision.stored and chosen.precision.quantization != NF4
+    if place.gpus and can_shrink and not any(problem(chosen.model, "4bit", gpu) for gpu in place.gpus):
+        limits = replace(candidates.limits, target=context)
+        quantized = evaluate(chosen.model, resolve(chosen.model, "4bit", place.gpus), place, limits)
+        if quantized.fits:
+            return f"--precision 4bit needs {gib(quantized.memory_needed)} GiB"
+    half = context // 2 // CONTEXT_STEP * CONTEXT_STEP
     if half >= MIN_CONTEXT:
-        return f"--context {half} needs {gib(way.candidate(half, fits=True).memory_needed)} GiB"
-    other = gguf.alternative(hardware, model)
-    if other and other[1].fits:
-        return f"-m {other[0]} needs {gib(other[1].memory_needed)} GiB of main memory"
+        return f"--context {half} needs {gib(replace(chosen, context_size=half).memory_needed)} GiB"
+    if candidates.gguf and candidates.gguf.fits:
+        name, needed = candidates.gguf.model.name, gib(candidates.gguf.memory_needed)
+        return f"-m {name} needs {needed} GiB of main memory"
     return ""
 
 
-def _ways_out(
-    hardware: Hardware, model: ModelFacts, request: PlanRequest, found: Candidates
-) -> Iterator[str]:
-    """Yield hints on what would fit: another context, precision or device, the GGUF, the CPU."""
-    room = max(way.room for way in found.ways)
-    if request.context_size and room >= min(MIN_CONTEXT, request.context_size):
-        yield f"a context of {room} would fit"
-    if found.asked_precision != precision.AUTO and not model.format.is_quantized:
-        yield from _relaxed(hardware, model, replace(request, precision=None), "--precision {}")
-    if found.asked_device != devices.AUTO:
-        yield from _relaxed(hardware, model, replace(request, device=None), "without --device")
-    other = gguf.alternative(hardware, model)
-    if other and other[1].fits:
-        needed, free = gib(other[1].memory_needed), gib(hardware.memory_available)
+def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> Iterator[str]:
+    """Yield what would fit: another context, precision or device, the GGUF, the CPU."""
+    model, gguf = candidates.model, candidates.gguf
+    longest = max(candidate.max_context for candidate in candidates.all)
+    if request.context_size and longest >= min(MIN_CONTEXT, request.context_size):
+        yield f"use --context {longest}"
+    if candidates.precision != AUTO and not model.format.has_fixed_precision:
+        yield from _changed(hardware, model, replace(request, precision=None), "use --precision {}")
+    if candidates.device != AUTO:
+        yield from _changed(hardware, model, replace(request, device=None), "omit --device")
+    if gguf and gguf.fits:
+        name, needed, free = gguf.model.name, gib(gguf.memory_needed), gib(gguf.memory_available)
         yield (
-            f"-m {other[0]}, a GGUF, runs on the processor with {needed} of {free} GiB of main memory "
-            f"('hermes models pull {other[0]}' fetches it)"
+            f"use -m {name}, a GGUF that needs {needed} of {free} GiB of free main memory "
+            f"('hermes models pull {name}' downloads it)"
         )
-    if found.ways[0].precision.is_half and not found.ways[0].place.gpus:
-        for word, how in (("8bit", "--precision {}"), ("4bit", "--precision {} (slowly)")):
-            yield from _relaxed(hardware, model, replace(request, precision=word), how)
-    if found.asked_device == devices.AUTO and hardware.gpus:
-        yield from _relaxed(hardware, model, replace(request, device=devices.CPU), "--device cpu (slowly)")
+    if candidates.all[0].precision.is_half and not candidates.on_gpu:
+        for value, advice in (("8bit", "use --precision {}"), ("4bit", "use --precision {} (slow)")):
+            yield from _changed(hardware, model, replace(request, precision=value), advice)
+    if candidates.device == AUTO and candidates.on_gpu:
+        yield from _changed(hardware, model, replace(request, device=CPU), "use --device cpu (slow)")
 
 
-def _relaxed(hardware: Hardware, model: ModelFacts, request: PlanRequest, how: str) -> Iterator[str]:
-    """Yield a hint if the relaxed `request` fit. `{}` in `how` is replaced by the --precision value."""
+def _changed(hardware: Hardware, model: ModelFacts, request: PlanRequest, advice: str) -> Iterator[str]:
+    """Yield a hint if a changed request fits. `{}` in `advice` is replaced by the value of --precision."""
     try:
-        way = find_candidates(hardware, model, request).chosen
+        chosen = find_candidates(hardware, model, request).chosen
     except UsageError:
         return
-    if way is not None:
-        row = way.candidate(way.room, fits=True)
-        flags = how.format(way.precision.word)
-        yield f"{flags} would do: {row.precision} on {row.device} needs {gib(row.memory_needed)} GiB"
+    if chosen is not None:
+        flag, precision = chosen.precision.flag_value, chosen.precision.text
+        yield (
+            f"{advice.format(flag)}: {precision} on {chosen.place.label} "
+            f"needs {gib(chosen.memory_needed)} GiB"
+        )
+
+
+def _last_hint(hardware: Hardware, model: ModelFacts) -> str:
+    """Return the hint for a model of which nothing fits: the starter, if it would fit."""
+    twice = 2 * STARTER_BYTES
+    fits = model.weight_bytes > twice and hardware.memory_available > twice + CPU_RESERVE["llama.cpp"]
+    smaller = f"use -m {STARTER.alias}" if fits else "choose a smaller model"
+    return f"close other programs, or {smaller}"

@@ -30,7 +30,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_a_whole_folder(tmp_path: Path, shards: int) -> None:
+def test_a_complete_folder(tmp_path: Path, shards: int) -> None:
     """The architecture, the sizes and the types are those of the files.
 
     By hand: a key and a value for each of 2 KV heads, 8 wide, in 2 layers: 2 * 2 * 2 * 8 = 64 a token.
@@ -51,7 +51,7 @@ def test_a_whole_folder(tmp_path: Path, shards: int) -> None:
     assert (facts.kv_bytes_per_token, facts.layers, facts.dtype) == (128, LAYERS, "float16")
 
 
-def test_the_type_of_the_weights_where_the_config_does_not_say(tmp_path: Path) -> None:
+def test_the_type_of_the_weights_if_the_config_names_none(tmp_path: Path) -> None:
     """If the config names no type, that of the weights is used."""
     files = checkpoint_files(torch_dtype=...)
     files["model.safetensors"] = in_bfloat16(files["model.safetensors"])
@@ -129,7 +129,7 @@ def test_quantized_checkpoints(tmp_path: Path, name: str) -> None:
     assert (found.format, found.precision, found.bits) == (fmt, precision, bits)
 
 
-def test_packed_weights_are_counted_as_what_they_stand_for(tmp_path: Path) -> None:
+def test_packed_weights_count_as_the_weights_that_they_encode(tmp_path: Path) -> None:
     """Packed weights count as the number of weights that they encode.
 
     By hand: 1,024 weights in 512 bytes, and 1,024 in 128 words of 32 bits; scales are not counted.
@@ -178,7 +178,7 @@ def test_pickled_weights_are_measured_and_never_read(tmp_path: Path) -> None:
     assert found.weights.linear_parameters == found.weights.parameters - 2 * VOCABULARY * HIDDEN
     assert not (tmp_path / "trace").exists()
     write_checkpoint(tmp_path, {"pytorch_model.bin": content.getvalue()[:-30]})
-    with pytest.raises(ModelUnavailable, match="cut short"):
+    with pytest.raises(ModelUnavailable, match="truncated"):
         checkpoint.read(tmp_path)
 
 
@@ -187,60 +187,60 @@ def _index(weight_map: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"model-00002-of-00003.safetensors": None}, "1 of its 3 weight files are missing"),
-        ({"model-00002-of-00003.safetensors": b""}, "model-00002-of-00003.safetensors is no safetensors"),
+        ({"model-00002-of-00003.safetensors": b""}, "model-00002-of-00003.safetensors is not a safetensors"),
         ({"model.safetensors.index.json": b"[1]"}, "index.json cannot be read"),
         ({"model.safetensors.index.json": _index({})}, "lists no weights"),
-        ({"model.safetensors.index.json": _index({"a": "../x.safetensors"})}, "files that are no weights"),
-        ({"model.safetensors.index.json": _index({"a": "/etc/passwd"})}, "files that are no weights"),
+        ({"model.safetensors.index.json": _index({"a": "../x.safetensors"})}, "files that are not weights"),
+        ({"model.safetensors.index.json": _index({"a": "/etc/passwd"})}, "files that are not weights"),
         (
             {"model.safetensors.index.json": _index({"gone.weight": "model-00001-of-00003.safetensors"})},
-            "1 of its tensors are in none",
+            "1 of its tensors are missing",
         ),
         ({"config.json": b"{"}, "config.json cannot be read"),
         ({"config.json": b"[" * 200_000}, "nested too deeply"),
         ({"config.json": b'{"a":' * 101 + b"1" + b"}" * 101}, "nested too deeply"),
         ({"config.json": b" " * (17 << 20)}, "larger than 16 MiB"),
         ({"tokenizer_config.json": b"?"}, "tokenizer_config.json cannot be read"),
-        ({"adapter_config.json": b"{}"}, "holds an adapter"),
+        ({"adapter_config.json": b"{}"}, "contains an adapter"),
     ],
 )
-def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], said: str) -> None:
+def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], message: str) -> None:
     """An incomplete or malformed folder is refused with its reason and a hint."""
     files: dict[str, bytes | None] = {**checkpoint_files(shards=3), **change}
     write_checkpoint(tmp_path, {name: content for name, content in files.items() if content is not None})
     with pytest.raises(ModelUnavailable) as caught:
         checkpoint.read(tmp_path)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
-        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "encoder"),
-        ({"architectures": ["LlavaForConditionalGeneration"], "vision_config": {}}, "pictures or sound"),
-        ({"architectures": ["BertForMaskedLM"]}, "none that writes text"),
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"architectures": ["LlavaForConditionalGeneration"], "vision_config": {}}, "images or audio"),
+        ({"architectures": ["BertForMaskedLM"]}, "does not generate text"),
         ({"architectures": ["Evil\x1b[31mLM"]}, r"Evil\\x1b"),
         ({"architectures": None}, "names no architecture"),
-        ({"num_hidden_layers": "many"}, "how many layers"),
-        ({"num_hidden_layers": 10**9}, "how many layers"),
-        ({"num_attention_heads": True}, "how many layers"),
+        ({"num_hidden_layers": "many"}, "the number of layers"),
+        ({"num_hidden_layers": 10**9}, "the number of layers"),
+        ({"num_attention_heads": True}, "the number of layers"),
         ({"quantization_config": {"quant_method": "fp8"}}, "quantized by 'fp8'"),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "neither 4-bit nor 8-bit"),
         ({"quantization_config": [1]}, "quantized by 'None'"),
     ],
 )
-def test_models_that_hermes_does_not_run(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+def test_unsupported_models(tmp_path: Path, config: dict[str, Any], message: str) -> None:
     """A model of an unsupported kind is refused with its reason."""
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailable, match=message):
         checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(**config)))
 
 
 @pytest.mark.parametrize(
-    ("file", "settings", "said"),
+    ("file", "settings", "message"),
     [
         ("config.json", {"auto_map": {"AutoModel": "evil.Model"}}, "'auto_map' of its config.json"),
         ("config.json", {"text_config": {"auto_map": {"AutoModel": "x"}}}, "'auto_map'"),
@@ -256,22 +256,22 @@ def test_models_that_hermes_does_not_run(tmp_path: Path, config: dict[str, Any],
         ("generation_config.json", {"auto_map": {"x": "y"}}, "generation_config.json"),
     ],
 )
-def test_a_config_that_asks_for_code(tmp_path: Path, file: str, settings: Any, said: str) -> None:
-    """A config that asks for code is refused with the key that does so."""
+def test_a_config_that_requests_code(tmp_path: Path, file: str, settings: Any, message: str) -> None:
+    """A config that requests code is refused with the key that does so."""
     files = checkpoint_files(**settings) if file == "config.json" else checkpoint_files()
     write_checkpoint(
         tmp_path, files if file == "config.json" else files | {file: json.dumps(settings).encode()}
     )
-    with pytest.raises(ModelUnavailable, match="never runs") as caught:
+    with pytest.raises(ModelUnavailable, match=r"hermes never (runs|loads)") as caught:
         checkpoint.read(tmp_path)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert "openhermes-2" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     "value", [None, "eager", "sdpa", "flash_attention_2", "flex_attention", {"": "sdpa"}]
 )
-def test_the_librarys_own_attention_is_fine(tmp_path: Path, value: Any) -> None:
+def test_the_attention_implementations_of_transformers_are_accepted(tmp_path: Path, value: Any) -> None:
     """The attention implementations of transformers itself are accepted."""
     assert checkpoint.read(
         write_checkpoint(tmp_path, checkpoint_files(attn_implementation=value, auto_map={}))

@@ -32,7 +32,6 @@ def write_small(
     context: int = 1024,
     blocks: int = 2,
     file_type: int | None = 3,
-    template: str | None = "{{ messages }}",
 ) -> None:
     """Write a llama model with `blocks` layers whose only weights are two width x width matrices."""
     writer = gguf.GGUFWriter(str(path), "llama")
@@ -51,8 +50,7 @@ def write_small(
     writer.add_token_merges(["a b"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(6)
-    if template is not None:
-        writer.add_chat_template(template)
+    writer.add_chat_template("{{ messages }}")
     rng = np.random.default_rng(0)
     writer.add_tensor("token_embd.weight", rng.random((width, width), dtype=np.float32))
     writer.add_tensor("blk.0.attn_q.weight", rng.random((width, width), dtype=np.float32).astype(np.float16))

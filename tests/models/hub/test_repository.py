@@ -37,7 +37,7 @@ def pull(server: FakeHub, cache: Path, file: str | None = FILE, repo: str = REPO
     return repository.pull(repo, file, endpoint=server.url, cache_dir=cache, pause_s=0)
 
 
-def test_a_whole_download(stocked: FakeHub, cache: Path) -> None:
+def test_download(stocked: FakeHub, cache: Path) -> None:
     """A file is downloaded once, to its place in the Hugging Face cache, with progress."""
     seen: list[tuple[str, int, int | None]] = []
     path = repository.pull(
@@ -53,7 +53,7 @@ def test_a_whole_download(stocked: FakeHub, cache: Path) -> None:
     assert downloaded == sorted(downloaded)
 
 
-def test_a_second_pull_sends_nothing(stocked: FakeHub, cache: Path) -> None:
+def test_a_second_pull_downloads_nothing(stocked: FakeHub, cache: Path) -> None:
     """A second pull downloads nothing."""
     assert pull(stocked, cache) == pull(stocked, cache)
     assert len(stocked.served) == 1
@@ -76,9 +76,9 @@ def test_a_broken_connection_is_resumed(
 def test_the_next_run_resumes(stocked: FakeHub, cache: Path) -> None:
     """The next run resumes an interrupted download."""
     stocked.break_after = [2_000_000, 0, 0, 0, 0, 0]
-    with pytest.raises(DownloadError, match="broke off at 2 MB of 3 MB") as caught:
+    with pytest.raises(DownloadError, match="stopped at 2 MB of 3 MB") as caught:
         pull(stocked, cache)
-    assert "goes on where" in caught.value.hint
+    assert "resume the download" in caught.value.hint
     assert find_in_cache(REPO, FILE, cache_dir=cache) is None
     assert pull(stocked, cache).read_bytes() == CONTENT
     assert stocked.served[-1] == (FILE, 2_000_000, len(CONTENT) - 2_000_000)
@@ -104,7 +104,7 @@ def test_wrong_hash(stocked: FakeHub, cache: Path) -> None:
 def test_wrong_size(stocked: FakeHub, cache: Path, size: int) -> None:
     """A file that is shorter or longer than announced is refused and not kept."""
     stocked.wrong_sizes[FILE] = size
-    with pytest.raises(DownloadError, match=r"(shorter|longer) than the hub said"):
+    with pytest.raises(DownloadError, match=r"(shorter|longer) than the hub reported"):
         pull(stocked, cache)
     assert find_in_cache(REPO, FILE, cache_dir=cache) is None
     assert len(stocked.served) == 1
@@ -124,10 +124,10 @@ def test_missing_repository(fake_hub: FakeHub, cache: Path) -> None:
             pull(fake_hub, cache, file, "nobody/nothing")
 
 
-def test_gated(stocked: FakeHub, cache: Path) -> None:
+def test_a_gated_repository(stocked: FakeHub, cache: Path) -> None:
     """For a gated repository the message asks for accepted terms, and the hint names the login command."""
     stocked.gated.add(REPO)
-    with pytest.raises(ModelUnavailable, match="terms accepted") as caught:
+    with pytest.raises(ModelUnavailable, match="terms are accepted") as caught:
         pull(stocked, cache)
     assert "hf auth login" in caught.value.hint
 
@@ -144,7 +144,7 @@ def test_no_network(cache: Path) -> None:
         assert not repository.hub_reachable(2, endpoint=endpoint)
 
 
-def test_hub_in_trouble(stocked: FakeHub, cache: Path) -> None:
+def test_an_http_error(stocked: FakeHub, cache: Path) -> None:
     """An HTTP error of the hub is reported with its status."""
     stocked.status = 500
     with pytest.raises(DownloadError, match="HTTP 500"):
@@ -172,7 +172,7 @@ def test_a_partial_file_that_is_too_long(stocked: FakeHub, cache: Path) -> None:
     assert pull(stocked, cache).read_bytes() == CONTENT
 
 
-def test_no_room(stocked: FakeHub, cache: Path) -> None:
+def test_a_full_disk(stocked: FakeHub, cache: Path) -> None:
     """A download that does not fit the disk is refused before it starts."""
     stocked.wrong_sizes[FILE] = 1 << 60
     with pytest.raises(ResourcesExhausted, match="disk is full"):
@@ -207,7 +207,7 @@ def test_pickle_only_without_safetensors() -> None:
     """Without safetensors, pickled weights are taken; without any weights, it is an error."""
     files = [HubFile("config.json", 1), HubFile("pytorch_model-00001-of-00002.bin", 9)]
     assert repository.snapshot_files("o/n", files) == ["config.json", "pytorch_model-00001-of-00002.bin"]
-    with pytest.raises(ModelUnavailable, match="holds neither"):
+    with pytest.raises(ModelUnavailable, match="contains neither"):
         repository.snapshot_files("o/n", [HubFile("README.md", 1)])
 
 

@@ -19,7 +19,7 @@ def openhermes(variant: str = "16bit") -> ModelFacts:
     return facts_of_variant(entry, found)
 
 
-def card(
+def gpu(
     name: str,
     total: float,
     free: float,
@@ -36,7 +36,7 @@ def card(
 def machine(*gpus: Gpu, ram: float = 32, free: float | None = None) -> Hardware:
     """Return a machine with some GPUs; sizes in GiB, by default with a seventh of the memory in use."""
     available = ram * 6 / 7 if free is None else free
-    return Hardware(8, 16, int(ram * GIB), int(available * GIB), "a processor", gpus)
+    return Hardware(8, 16, int(ram * GIB), int(available * GIB), "a CPU", gpus)
 
 
 def mac(ram: int, available: float) -> Hardware:
@@ -47,4 +47,4 @@ def mac(ram: int, available: float) -> Hardware:
 
 def two(name: str, total: float, free: float, capability: tuple[int, int]) -> Hardware:
     """Return a machine with two equal GPUs."""
-    return machine(card(name, total, free, capability), card(name, total, free, capability, index=1))
+    return machine(gpu(name, total, free, capability), gpu(name, total, free, capability, index=1))

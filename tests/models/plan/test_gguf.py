@@ -6,10 +6,11 @@ import pytest
 
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted, UsageError
 from hermes_cli.models.catalogue import WeightFormat
+from hermes_cli.models.facts import ModelFacts, facts_of
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import DoesNotFit, ModelFacts, PlanRequest, choose, facts_of
+from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB, MIB
 from tests.models.conftest import MakeGguf
 
@@ -55,17 +56,17 @@ def test_summary_and_reason() -> None:
     assert choose(machine(32), OPENHERMES).smaller == "--context 4096 needs 5.5 GiB"
 
 
-def test_wishes() -> None:
+def test_requests_are_met() -> None:
     """A requested context and a requested number of threads are used unchanged."""
     plan = choose(machine(32), OPENHERMES, PlanRequest(context_size=32_768, threads=3))
     assert (plan.context_size, plan.threads) == (32_768, 3)
-    assert "asked for" in plan.reason
+    assert "a context of 32,768 tokens was requested" in plan.reason
 
 
 @pytest.mark.parametrize(
     "plan_request", [PlanRequest(context_size=32_769), PlanRequest(context_size=0), PlanRequest(threads=0)]
 )
-def test_impossible_wishes(plan_request: PlanRequest) -> None:
+def test_impossible_requests(plan_request: PlanRequest) -> None:
     """A context or a number of threads that is out of range is refused."""
     with pytest.raises(UsageError):
         choose(machine(32), OPENHERMES, plan_request)
@@ -74,10 +75,11 @@ def test_impossible_wishes(plan_request: PlanRequest) -> None:
 def test_context_beyond_the_memory() -> None:
     """A requested context that does not fit the memory is refused with the sizes and one that fits."""
     with pytest.raises(
-        ResourcesExhausted, match=r"32,768 tokens needs 9\.0 GiB .* and 6\.0 GiB are free"
+        ResourcesExhausted,
+        match=r"32,768 tokens does not fit main memory: .* needs 9\.0 GiB .* and 6\.0 GiB are free",
     ) as caught:
         choose(machine(6), OPENHERMES, PlanRequest(context_size=32_768))
-    assert "would fit" in caught.value.hint
+    assert caught.value.hint == "use --context 8192"  # by hand: (6 - 4.477 - 0.5) GiB / 128 KiB
 
 
 def test_weights_beyond_the_memory() -> None:
@@ -100,19 +102,19 @@ def test_never_more_than_free() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan_request", "said"),
+    ("plan_request", "message"),
     [
-        (PlanRequest(device="cuda"), "computes on the processor"),
-        (PlanRequest(device="cuda:0"), "computes on the processor"),
-        (PlanRequest(precision="bf16"), "is Q4_K_M already"),
-        (PlanRequest(precision="8bit"), "is Q4_K_M already"),
+        (PlanRequest(device="cuda"), "runs only on the CPU"),
+        (PlanRequest(device="cuda:0"), "runs only on the CPU"),
+        (PlanRequest(precision="bf16"), "is stored in Q4_K_M"),
+        (PlanRequest(precision="8bit"), "is stored in Q4_K_M"),
     ],
 )
-def test_wishes_that_a_gguf_cannot_grant(plan_request: PlanRequest, said: str) -> None:
+def test_requests_that_a_gguf_cannot_meet(plan_request: PlanRequest, message: str) -> None:
     """A GPU or another precision is refused for a GGUF, with a hint."""
-    card = Gpu("RTX 3090", 24 * GIB, 24 * GIB, "cuda", 0, (8, 6))
-    with pytest.raises(UsageError, match=said) as caught:
-        choose(Hardware(4, 8, 64 * GIB, 32 * GIB, "", (card,)), OPENHERMES, plan_request)
+    gpu = Gpu("RTX 3090", 24 * GIB, 24 * GIB, "cuda", 0, (8, 6))
+    with pytest.raises(UsageError, match=message) as caught:
+        choose(Hardware(4, 8, 64 * GIB, 32 * GIB, "", (gpu,)), OPENHERMES, plan_request)
     assert caught.value.hint
 
 
@@ -120,13 +122,13 @@ def test_wishes_that_a_gguf_cannot_grant(plan_request: PlanRequest, said: str) -
     "plan_request",
     [PlanRequest(device="cpu", precision="4bit"), PlanRequest(device="auto", precision="auto")],
 )
-def test_wishes_for_what_a_gguf_is_anyway(plan_request: PlanRequest) -> None:
+def test_requests_that_a_gguf_meets_anyway(plan_request: PlanRequest) -> None:
     """A device and a precision that a GGUF already has are accepted."""
     assert choose(machine(32), OPENHERMES, plan_request).precision == "Q4_K_M"
 
 
-def test_what_was_weighed() -> None:
-    """The considered option is listed with its sizes, whether it fits or not."""
+def test_the_considered_candidate() -> None:
+    """The only candidate is listed with its sizes, whether it fits or not."""
     plan = choose(machine(32), OPENHERMES)
     assert [(row.chosen, row.fits, row.memory_needed) for row in plan.considered] == [
         (True, True, plan.memory_needed)

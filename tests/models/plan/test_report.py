@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from hermes_cli.models.plan import DoesNotFit, choose
-from hermes_cli.models.plan.memory_table import as_object, considered_in, table
-from tests.models.plan.machines import card, machine, openhermes
+from hermes_cli.models.plan.report import as_object, considered_in, table
+from tests.models.plan.machines import gpu, machine, openhermes
 
-SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)), ram=32, free=27)
+SMALL = machine(gpu("RTX 3070", 8, 7.6, (8, 6)), ram=32, free=27)
 
 
 def test_the_rows() -> None:
@@ -25,7 +25,7 @@ def test_the_object() -> None:
     model = openhermes()
     found: dict[str, Any] = json.loads(json.dumps(as_object(model, choose(SMALL, model), fetched=False)))
     assert (found["model"], found["fetched"], found["error"]) == ("openhermes-2:16bit", False, None)
-    assert (found["plan"]["devices"], found["plan"]["quantization"]) == (["cuda:0"], "nf4")
+    assert (found["plan"]["devices"], found["plan"]["quantisation"]) == (["cuda:0"], "nf4")
     assert found["plan"]["memory_needed"] == found["considered"][2]["memory_needed"]
     assert found["reason"]
 
@@ -34,7 +34,7 @@ def test_the_object_of_a_refusal() -> None:
     """The object of a refusal holds the error and the considered options, and no plan."""
     model = openhermes()
     with pytest.raises(DoesNotFit) as caught:
-        choose(machine(card("GTX 1650", 4, 3.8, (7, 5))), model)
+        choose(machine(gpu("GTX 1650", 4, 3.8, (7, 5))), model)
     found = json.loads(json.dumps(as_object(model, caught.value, fetched=True)))
     assert found["plan"] is None
     assert "does not fit" in found["error"]

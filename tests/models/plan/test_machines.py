@@ -14,34 +14,34 @@ import pytest
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB
-from tests.models.plan.machines import card, mac, machine, openhermes, two
+from tests.models.plan.machines import gpu, mac, machine, openhermes, two
 
 
 @dataclass(frozen=True)
 class Case:
-    """A machine, the expected precision, device and context, and words of the reason."""
+    """A machine, the expected precision, device and context, and phrases of the reason."""
 
     name: str
     hardware: Hardware
     precision: str
     device: str
     context: int
-    words: tuple[str, ...]
+    phrases: tuple[str, ...]
     dtype: str = "bfloat16"
 
 
 ANSWERS = (
     Case(
         "RTX 3090, 24 GB",
-        machine(card("RTX 3090", 24, 23.6, (8, 6))),
+        machine(gpu("RTX 3090", 24, 23.6, (8, 6))),
         "bf16",
         "cuda:0",
         8192,
-        ("16-bit weights fit cuda:0 (RTX 3090) as they are, in bfloat16", "could be 32,768"),
+        ("16-bit weights fit cuda:0 (RTX 3090), in bfloat16", "a context of up to 32,768"),
     ),
     Case(
         "TITAN RTX, 24 GB, of 2018",
-        machine(card("TITAN RTX", 24, 23.5, (7, 5))),
+        machine(gpu("TITAN RTX", 24, 23.5, (7, 5))),
         "fp16",
         "cuda:0",
         8192,
@@ -50,7 +50,7 @@ ANSWERS = (
     ),
     Case(
         "Tesla P40, 24 GB, of 2016",
-        machine(card("Tesla P40", 22.5, 22.3, (6, 1))),
+        machine(gpu("Tesla P40", 22.5, 22.3, (6, 1))),
         "fp16",
         "cuda:0",
         8192,
@@ -58,32 +58,32 @@ ANSWERS = (
         "float16",
     ),
     Case(
-        "RTX 3090, half full with somebody else's work",
-        machine(card("RTX 3090", 24, 11.5, (8, 6))),
+        "RTX 3090, half in use by another program",
+        machine(gpu("RTX 3090", 24, 11.5, (8, 6))),
         "4-bit nf4",
         "cuda:0",
         8192,
-        ("other programs hold 12.5 of the card's 24.0 GiB", "16-bit would need 15.8 GiB"),
+        ("other programs use 12.5 of the GPU's 24.0 GiB", "16-bit would need 15.8 GiB"),
     ),
     Case(
         "RTX 4060 Ti, 16 GB, nothing else on it: 15.7 - 13.49 - 1.35 leave 0.86 for 6,912 tokens",
-        machine(card("RTX 4060 Ti", 16, 15.7, (8, 9))),
+        machine(gpu("RTX 4060 Ti", 16, 15.7, (8, 9))),
         "bf16",
         "cuda:0",
         6912,
-        ("a context of 6,912 of its 32,768 tokens is what the free memory holds",),
+        ("the free memory is enough for a context of 6,912 of 32,768 tokens",),
     ),
     Case(
         "RTX 4060 Ti, 16 GB, with a desktop: 0.06 would be left for 16-bit, 512 tokens",
-        machine(card("RTX 4060 Ti", 16, 14.9, (8, 9))),
+        machine(gpu("RTX 4060 Ti", 16, 14.9, (8, 9))),
         "4-bit nf4",
         "cuda:0",
         8192,
-        ("16-bit would need 15.8 GiB and cuda:0 has 14.9 free", "4-bit NF4 (double quantization)"),
+        ("16-bit would need 15.8 GiB and cuda:0 has 14.9 GiB free", "4-bit NF4 (double quantization)"),
     ),
     Case(
         "Tesla T4, 16 GB on the box and 15 in it",
-        machine(card("Tesla T4", 15, 14.6, (7, 5))),
+        machine(gpu("Tesla T4", 15, 14.6, (7, 5))),
         "4-bit nf4",
         "cuda:0",
         8192,
@@ -92,19 +92,19 @@ ANSWERS = (
     ),
     Case(
         "RTX 3060, 12 GB",
-        machine(card("RTX 3060", 12, 11.6, (8, 6))),
+        machine(gpu("RTX 3060", 12, 11.6, (8, 6))),
         "4-bit nf4",
         "cuda:0",
         8192,
-        ("16-bit would need 15.8 GiB and cuda:0 has 11.6 free", "computed in bfloat16"),
+        ("16-bit would need 15.8 GiB and cuda:0 has 11.6 GiB free", "computed in bfloat16"),
     ),
     Case(
         "RTX 3070, 8 GB",
-        machine(card("RTX 3070", 8, 7.6, (8, 6))),
+        machine(gpu("RTX 3070", 8, 7.6, (8, 6))),
         "4-bit nf4",
         "cuda:0",
         8192,
-        ("16-bit would need 15.8 GiB and cuda:0 has 7.6 free",),
+        ("16-bit would need 15.8 GiB and cuda:0 has 7.6 GiB free",),
     ),
     Case(
         "two RTX 3070, nothing else on them: 15.6 - 13.49 - 1.35 leave 0.76 for 6,144 tokens",
@@ -112,15 +112,15 @@ ANSWERS = (
         "bf16",
         "cuda:0+1",
         6144,
-        ("no card holds the 16-bit weights alone, and cuda:0 and cuda:1 together do (16 + 16 layers)",),
+        ("16-bit weights fit no single GPU, but fit cuda:0 and cuda:1 together (16 + 16 layers)",),
     ),
     Case(
-        "two RTX 3070 with a desktop: 15.2 - 13.49 - 1.35 leave 0.36, too little to talk in",
+        "two RTX 3070 with a desktop: 15.2 - 13.49 - 1.35 leave 0.36, too little for a conversation",
         two("RTX 3070", 8, 7.6, (8, 6)),
         "4-bit nf4",
         "cuda:0",
         8192,
-        ("cuda:0 and cuda:1 together leave a context of 2,816 tokens only",),
+        ("on cuda:0 and cuda:1 together, 16-bit weights fit with a context of only 2,816 tokens",),
     ),
     Case(
         "two RTX 3060, 12 GB",
@@ -131,8 +131,8 @@ ANSWERS = (
         ("16 + 16 layers",),
     ),
     Case(
-        "a large card and a small one: the small one is left alone",
-        machine(card("RTX 3060", 12, 11.6, (8, 6)), card("RTX 3090", 24, 23.6, (8, 6), index=1)),
+        "a large GPU and a small one: the small one is not used",
+        machine(gpu("RTX 3060", 12, 11.6, (8, 6)), gpu("RTX 3090", 24, 23.6, (8, 6), index=1)),
         "bf16",
         "cuda:1",
         8192,
@@ -140,20 +140,20 @@ ANSWERS = (
     ),
     Case(
         "RTX 2060, 6 GB",
-        machine(card("RTX 2060", 6, 5.7, (7, 5))),
+        machine(gpu("RTX 2060", 6, 5.7, (7, 5))),
         "4-bit nf4",
         "cuda:0",
         8192,
-        ("16-bit would need 15.8 GiB and cuda:0 has 5.7 free", "computed in float16"),
+        ("16-bit would need 15.8 GiB and cuda:0 has 5.7 GiB free", "computed in float16"),
         "float16",
     ),
     Case(
         "RTX 2060, 6 GB, with a desktop: 5.0 - 3.84 - 0.60 leave 0.56 for 4,352 tokens",
-        machine(card("RTX 2060", 6, 5.0, (7, 5))),
+        machine(gpu("RTX 2060", 6, 5.0, (7, 5))),
         "4-bit nf4",
         "cuda:0",
         4352,
-        ("a context of 4,352 of its 32,768 tokens",),
+        ("a context of 4,352 of 32,768 tokens",),
         "float16",
     ),
     Case(
@@ -162,14 +162,14 @@ ANSWERS = (
         "4-bit nf4",
         "mps",
         8192,
-        ("16-bit would need 15.8 GiB and mps has 10.7 free",),
+        ("16-bit would need 15.8 GiB and mps has 10.7 GiB free",),
     ),
     Case("a Mac with 32 GB, 21.3 granted", mac(32, 24), "bf16", "mps", 8192, ("fit mps (Apple M2)",)),
-    Case("a Mac with 32 GB, busy", mac(32, 15), "4-bit nf4", "mps", 8192, ("mps has 15.0 free",)),
+    Case("a Mac with 32 GB, busy", mac(32, 15), "4-bit nf4", "mps", 8192, ("mps has 15.0 GiB free",)),
     Case("a Mac with 64 GB, 48 granted", mac(64, 52), "bf16", "mps", 8192, ("fit mps (Apple M2)",)),
     Case(
         "Intel Arc A770, 16 GB",
-        machine(card("Intel GPU", 15.9, 15.9, kind="xpu")),
+        machine(gpu("Intel GPU", 15.9, 15.9, kind="xpu")),
         "bf16",
         "xpu:0",
         8192,
@@ -177,15 +177,15 @@ ANSWERS = (
     ),
     Case(
         "Intel Arc B580, 12 GB",
-        machine(card("Intel GPU", 11.9, 11.9, kind="xpu")),
+        machine(gpu("Intel GPU", 11.9, 11.9, kind="xpu")),
         "4-bit nf4",
         "xpu:0",
         8192,
-        ("xpu:0 has 11.9 free",),
+        ("xpu:0 has 11.9 GiB free",),
     ),
     Case(
         "RX 7900 XTX, 24 GB",
-        machine(card("AMD gfx1100", 24, 23.5, kind="rocm", arch="gfx1100")),
+        machine(gpu("AMD gfx1100", 24, 23.5, kind="rocm", arch="gfx1100")),
         "bf16",
         "rocm:0",
         8192,
@@ -193,20 +193,20 @@ ANSWERS = (
     ),
     Case(
         "RX 6800, 16 GB: 15.8 - 13.49 - 1.35 leave 0.96 for 7,680 tokens",
-        machine(card("AMD gfx1030", 16, 15.8, kind="rocm", arch="gfx1030")),
+        machine(gpu("AMD gfx1030", 16, 15.8, kind="rocm", arch="gfx1030")),
         "fp16",
         "rocm:0",
         7680,
-        ("in float16 (gfx1030 is not known to compute bfloat16)",),
+        ("in float16 (gfx1030 is not known to support bfloat16)",),
         "float16",
     ),
     Case(
-        "the processor alone, 64 GB",
+        "the CPU only, 64 GB",
         machine(ram=64, free=58),
         "bf16",
         "cpu",
         8192,
-        ("there is no GPU here", "its GGUF (-m openhermes-2) would answer several times faster"),
+        ("no GPU was found", "its GGUF (-m openhermes-2) would be several times faster"),
     ),
 )
 
@@ -218,47 +218,47 @@ def test_the_table_of_machines(case: Case) -> None:
     assert (plan.precision, plan.device, plan.context_size) == (case.precision, case.device, case.context)
     assert plan.dtype == case.dtype
     assert plan.memory_needed <= plan.memory_available
-    for words in case.words:
-        assert words in plan.reason
+    for phrase in case.phrases:
+        assert phrase in plan.reason
 
 
 @pytest.mark.parametrize(
-    ("hardware", "said", "hint"),
+    ("hardware", "message", "hint"),
     [
         (
-            machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12),
+            machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12),
             "does not fit cuda:0 (GTX 1650): even in 4-bit nf4 it needs 4.5 GiB for 512 tokens",
-            "-m openhermes-2, a GGUF, runs on the processor with 6.0 of 12.0 GiB",
+            "use -m openhermes-2, a GGUF that needs 6.0 of 12.0 GiB of free main memory",
         ),
         (
-            machine(card("GTX 1650", 4, 3.8, (7, 5)), ram=64),
+            machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=64),
             "even in 4-bit nf4",
-            "--device cpu (slowly) would do: bf16 on cpu needs 16.8 GiB",
+            "use --device cpu (slow): bf16 on cpu needs 16.8 GiB",
         ),
         (
-            machine(card("Tesla M60, of 2015", 8, 7.9, (5, 2)), ram=16, free=12),
+            machine(gpu("Tesla M60", 8, 7.9, (5, 2)), ram=16, free=12),
             "in fp16 it needs 14.9 GiB",
             "-m openhermes-2",
         ),
         (
             machine(ram=8, free=6.2),
             "does not fit main memory: in bf16 it needs 15.9 GiB",
-            "with 6.0 of 6.2 GiB of main memory",
+            "6.0 of 6.2 GiB of free main memory",
         ),
-        (machine(ram=8, free=5), "and 5.0 GiB are free", "the starter would fit (-m starter)"),
+        (machine(ram=8, free=5), "and 5.0 GiB are free", "close other programs, or use -m starter"),
         (
             machine(ram=16, free=13.5),
             "in bf16 it needs 15.9 GiB",
-            "--precision 8bit would do: 8-bit int8 on cpu needs 9.7 GiB",
+            "use --precision 8bit: 8-bit int8 on cpu needs 9.7 GiB",
         ),
     ],
     ids=["4 GB", "4 GB and 64 of memory", "Maxwell", "8 GB", "8 GB, busy", "16 GB"],
 )
-def test_where_nothing_fits(hardware: Hardware, said: str, hint: str) -> None:
+def test_nothing_fits(hardware: Hardware, message: str, hint: str) -> None:
     """A model that does not fit is refused with the sizes and an alternative, and exit code 75."""
     with pytest.raises(DoesNotFit) as caught:
         choose(hardware, openhermes())
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert hint in caught.value.hint
     assert caught.value.exit_code == 75
     assert all(not row.chosen for row in caught.value.considered)
@@ -266,76 +266,76 @@ def test_where_nothing_fits(hardware: Hardware, said: str, hint: str) -> None:
 
 def test_the_summary() -> None:
     """The summary has the sizes of the plan, and the 16-bit size if 16 bits do not fit."""
-    small = choose(machine(card("RTX 3070", 8, 7.6, (8, 6))), openhermes())
+    small = choose(machine(gpu("RTX 3070", 8, 7.6, (8, 6))), openhermes())
     assert small.summary == (
         "openhermes-2:16bit · 4-bit nf4 · cuda:0 · needs 5.4 GiB, 7.6 GiB free · context 8192 "
-        "· 16-bit would need 15.8"
+        "· 16-bit would need 15.8 GiB"
     )
-    large = choose(machine(card("RTX 3090", 24, 23.6, (8, 6))), openhermes())
+    large = choose(machine(gpu("RTX 3090", 24, 23.6, (8, 6))), openhermes())
     assert (
         large.summary == "openhermes-2:16bit · bf16 · cuda:0 · needs 15.8 GiB, 23.6 GiB free · context 8192"
     )
-    processor = choose(machine(ram=64, free=58), openhermes())
-    assert processor.summary.startswith(
+    cpu = choose(machine(ram=64, free=58), openhermes())
+    assert cpu.summary.startswith(
         "openhermes-2:16bit · bf16 · cpu, 8 threads · needs 16.8 GiB, 58.0 GiB free"
     )
 
 
-def test_what_the_engine_gets() -> None:
+def test_the_values_for_the_engine() -> None:
     """The plan has the devices, layers, dtype and quantization for the engine."""
     plan = choose(two("RTX 3060", 12, 11.6, (8, 6)), openhermes())
     assert (plan.engine, plan.devices, plan.layers) == ("transformers", ("cuda:0", "cuda:1"), (16, 16))
     assert (plan.dtype, plan.quantization) == ("bfloat16", "")
-    plan = choose(machine(card("RTX 2060", 6, 5.7, (7, 5))), openhermes())
+    plan = choose(machine(gpu("RTX 2060", 6, 5.7, (7, 5))), openhermes())
     assert (plan.devices, plan.layers, plan.dtype, plan.quantization) == (
         ("cuda:0",),
         (32,),
         "float16",
         "nf4",
     )
-    assert choose(machine(card("AMD", 24, 23, kind="rocm", index=1)), openhermes()).devices == ("cuda:1",)
+    assert choose(machine(gpu("AMD", 24, 23, kind="rocm", index=1)), openhermes()).devices == ("cuda:1",)
     assert choose(machine(ram=64), openhermes()).devices == ("cpu",)
 
 
 @pytest.mark.parametrize(
     ("hardware", "smaller"),
     [
-        (machine(card("RTX 3090", 24, 23.6, (8, 6))), "--precision 4bit needs 5.4 GiB"),
-        (machine(card("RTX 3070", 8, 7.6, (8, 6))), "--context 4096 needs 4.9 GiB"),
-        (machine(card("tight", 6, 4.53, (8, 6))), "-m openhermes-2 needs 6.0 GiB of main memory"),
-        (machine(card("tight", 6, 4.53, (8, 6)), ram=6, free=4), ""),
+        (machine(gpu("RTX 3090", 24, 23.6, (8, 6))), "--precision 4bit needs 5.4 GiB"),
+        (machine(gpu("RTX 3070", 8, 7.6, (8, 6))), "--context 4096 needs 4.9 GiB"),
+        (machine(gpu("tight", 6, 4.53, (8, 6))), "-m openhermes-2 needs 6.0 GiB of main memory"),
+        (machine(gpu("tight", 6, 4.53, (8, 6)), ram=6, free=4), ""),
     ],
 )
-def test_one_step_down(hardware: Hardware, smaller: str) -> None:
+def test_the_next_smaller_option(hardware: Hardware, smaller: str) -> None:
     """`smaller` is the next smaller option with its memory, or empty if there is none."""
     assert choose(hardware, openhermes()).smaller == smaller
 
 
-def test_everything_that_was_weighed() -> None:
-    """Every option is listed with its size and the reason. Sums by hand, as above."""
-    plan = choose(machine(card("RTX 3060", 12, 11.6, (8, 6)), ram=32, free=27), openhermes())
+def test_considered_candidates() -> None:
+    """Every candidate is listed with its size and the reason. Sums by hand, as above."""
+    plan = choose(machine(gpu("RTX 3060", 12, 11.6, (8, 6)), ram=32, free=27), openhermes())
     rows = [
-        (r.precision, r.device, round(r.memory_needed / GIB, 2), r.fits, r.chosen, r.reason)
+        (r.precision.text, r.place.label, round(r.memory_needed / GIB, 2), r.fits, r.chosen, r.reason)
         for r in plan.considered
     ]
     assert rows == [
         ("bf16", "cuda:0", 15.84, False, False, "4.2 GiB short"),
         # 6,979,321,856 of 8.03 bits and the rest in 16: 7.02, a tenth of it, and 1.00.
-        ("8-bit int8", "cuda:0", 8.72, True, False, "only when asked for: --precision 8bit"),
+        ("8-bit int8", "cuda:0", 8.72, True, False, "only on request: --precision 8bit"),
         ("4-bit nf4", "cuda:0", 5.44, True, True, "chosen"),
-        ("bf16", "cpu", 16.84, True, False, "only when asked for: --device cpu"),
+        ("bf16", "cpu", 16.84, True, False, "only on request: --device cpu"),
         ("Q4_K_M", "cpu", 5.98, True, False, "-m openhermes-2, on llama.cpp"),
     ]
 
 
-def test_a_model_that_the_catalogue_does_not_know() -> None:
+def test_a_model_outside_the_catalogue() -> None:
     """A model outside the catalogue is not compared with the GGUF of OpenHermes."""
-    stranger = replace(openhermes(), name="o/other-7b", repo="o/other-7b")
-    plan = choose(machine(ram=64), stranger, PlanRequest())
-    assert "a GGUF would answer several times faster" in plan.reason
-    assert [row.precision for row in plan.considered] == ["bf16"]
+    other = replace(openhermes(), name="o/other-7b", repo="o/other-7b")
+    plan = choose(machine(ram=64), other, PlanRequest())
+    assert "a GGUF would be several times faster" in plan.reason
+    assert [row.precision.text for row in plan.considered] == ["bf16"]
 
 
-def test_pickled_weights_are_said() -> None:
-    """The reason mentions pickled weights."""
+def test_the_reason_mentions_pickled_weights() -> None:
+    """Pickled weights are mentioned."""
     assert "pickled (.bin)" in choose(machine(ram=64), replace(openhermes(), is_pickled=True)).reason

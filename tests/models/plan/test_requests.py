@@ -1,4 +1,4 @@
-"""On any machine, requests for precision, device, context and threads are met or refused."""
+"""Requests for precision, device, context and threads, on any machine."""
 
 from dataclasses import replace
 
@@ -13,12 +13,12 @@ from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB
-from tests.models.plan.machines import card, mac, machine, openhermes, two
+from tests.models.plan.machines import gpu, mac, machine, openhermes, two
 
-AMPERE = machine(card("RTX 3090", 24, 23.6, (8, 6)), ram=64)
-TURING = machine(card("TITAN RTX", 24, 23.5, (7, 5)))
-PASCAL = machine(card("Tesla P40", 22.5, 22.3, (6, 1)))
-SMALL = machine(card("RTX 3070", 8, 7.6, (8, 6)))
+AMPERE = machine(gpu("RTX 3090", 24, 23.6, (8, 6)), ram=64)
+TURING = machine(gpu("TITAN RTX", 24, 23.5, (7, 5)))
+PASCAL = machine(gpu("Tesla P40", 22.5, 22.3, (6, 1)))
+SMALL = machine(gpu("RTX 3070", 8, 7.6, (8, 6)))
 TWO = two("RTX 3060", 12, 11.6, (8, 6))
 BARE = machine(ram=64, free=58)
 
@@ -39,34 +39,43 @@ BARE = machine(ram=64, free=58)
         (TWO, PlanRequest(device="cuda"), "bf16", "cuda:0+1"),
         (TWO, PlanRequest(device="cuda:0+1", precision="4bit"), "4-bit nf4", "cuda:0+1"),
         (TWO, PlanRequest(precision="8bit", context_size=32_768), "8-bit int8", "cuda:0+1"),
+        (SMALL, PlanRequest(context_size=1000), "4-bit nf4", "cuda:0"),
+        (AMPERE, PlanRequest(context_size=64, device="cpu"), "bf16", "cpu"),
         (BARE, PlanRequest(precision="4bit"), "4-bit nf4", "cpu"),
         (BARE, PlanRequest(precision="8bit"), "8-bit int8", "cpu"),
         (mac(16, 11), PlanRequest(device="mps"), "4-bit nf4", "mps"),
         (
-            machine(card("AMD", 24, 23, kind="rocm", arch="gfx1100")),
+            machine(gpu("AMD", 24, 23, kind="rocm", arch="gfx1100")),
             PlanRequest(device="cuda:0"),
             "bf16",
             "rocm:0",
         ),
         (
-            machine(card("AMD", 24, 23, kind="rocm", arch="gfx1100")),
+            machine(gpu("AMD", 24, 23, kind="rocm", arch="gfx1100")),
             PlanRequest(device="rocm"),
             "bf16",
             "rocm:0",
         ),
     ],
 )
-def test_wishes_that_are_granted(
+def test_the_request_is_met(
     hardware: Hardware, plan_request: PlanRequest, precision: str, device: str
 ) -> None:
-    """The plan has the requested precision and device, and its reason mentions the request."""
+    """The plan has the requested precision, device and context, and its reason mentions each of them."""
     plan = choose(hardware, openhermes(), plan_request)
     assert (plan.precision, plan.device) == (precision, device)
-    assert "was asked for" in plan.reason
+    assert plan.context_size == (plan_request.context_size or 8192)
+    requested = {
+        f"precision {str(plan_request.precision).lower()} was requested": plan_request.precision,
+        f"device {device} was requested": plan_request.device,
+        f"a context of {plan.context_size:,} tokens was requested": plan_request.context_size,
+    }
+    for clause, value in requested.items():
+        assert (clause in plan.reason) is (value is not None)
     assert plan.passed_over == "" or plan_request.precision is None
 
 
-def test_the_processor_is_slow_in_4_bits() -> None:
+def test_4_bits_on_the_cpu_are_slow() -> None:
     """The reason for 4 bits on the CPU warns that it is slow and names the GGUF."""
     reason = choose(BARE, openhermes(), PlanRequest(precision="4bit")).reason
     assert "slow" in reason
@@ -74,89 +83,95 @@ def test_the_processor_is_slow_in_4_bits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hardware", "plan_request", "said"),
+    ("hardware", "plan_request", "message"),
     [
         (TURING, PlanRequest(precision="bf16"), "bfloat16 needs compute capability 8.0, and cuda:0 has 7.5"),
         (PASCAL, PlanRequest(precision="8bit"), "8-bit needs compute capability 7.5, and cuda:0 has 6.1"),
         (
-            machine(card("M60", 8, 7, (5, 2))),
+            machine(gpu("M60", 8, 7, (5, 2))),
             PlanRequest(precision="4bit"),
             "4-bit needs compute capability 6.0",
         ),
         (mac(64, 50), PlanRequest(precision="8bit"), "no 8-bit kernels for Metal"),
         (AMPERE, PlanRequest(precision="5bit"), "--precision takes auto, 16bit, bf16"),
-        (AMPERE, PlanRequest(precision=""), ""),
         (AMPERE, PlanRequest(device="gpu"), "--device takes auto, cpu, cuda"),
-        (AMPERE, PlanRequest(device="cuda:1"), "there is no device cuda:1 here"),
-        (AMPERE, PlanRequest(device="cuda:0+1"), "there is no device cuda:0"),
-        (AMPERE, PlanRequest(device="rocm"), "there is no device rocm here"),
-        (BARE, PlanRequest(device="cuda"), "there is no device cuda here"),
+        (AMPERE, PlanRequest(device="cuda:1"), "there is no device cuda:1 on this machine"),
+        (AMPERE, PlanRequest(device="cuda:0+1"), "there is no device cuda:0+1 on this machine"),
+        (AMPERE, PlanRequest(device="rocm"), "there is no device rocm on this machine"),
+        (BARE, PlanRequest(device="cuda"), "there is no device cuda on this machine"),
         (AMPERE, PlanRequest(context_size=32_769), "trained for a context of 32,768"),
-        (AMPERE, PlanRequest(context_size=63), "holds no conversation"),
+        (AMPERE, PlanRequest(context_size=63), "a context of 63 tokens is too small"),
         (AMPERE, PlanRequest(threads=0), "0 threads"),
     ],
 )
-def test_wishes_that_mean_nothing_here(hardware: Hardware, plan_request: PlanRequest, said: str) -> None:
+def test_impossible_requests(hardware: Hardware, plan_request: PlanRequest, message: str) -> None:
     """A request that the machine or the model cannot meet is a usage error with the reason."""
-    if not said:  # an empty precision is no request
-        assert choose(hardware, openhermes(), plan_request).precision == "bf16"
-        return
     with pytest.raises(UsageError) as caught:
         choose(hardware, openhermes(), plan_request)
-    assert said in caught.value.message
+    assert message in caught.value.message
 
 
-def test_the_devices_that_are_there_are_listed() -> None:
+def test_an_empty_precision_is_no_request() -> None:
+    """With an empty precision, the plan chooses."""
+    assert choose(SMALL, openhermes(), PlanRequest(precision="")).precision == "4-bit nf4"
+
+
+def test_the_devices_are_listed() -> None:
     """An unknown device is answered with the list of devices."""
     with pytest.raises(UsageError) as caught:
         choose(TWO, openhermes(), PlanRequest(device="cuda:7"))
-    assert caught.value.hint == "there are: cpu, cuda:0 (RTX 3060), cuda:1 (RTX 3060)"
+    assert caught.value.hint == "the devices are: cpu, cuda:0 (RTX 3060), cuda:1 (RTX 3060)"
 
 
 @pytest.mark.parametrize(
-    ("hardware", "plan_request", "said", "hint"),
+    ("hardware", "plan_request", "message", "hint"),
     [
         (
             SMALL,
             PlanRequest(precision="16bit"),
             "in bf16 it needs 14.9 GiB",
-            "--precision 4bit would do: 4-bit nf4",
+            "use --precision 4bit: 4-bit nf4",
         ),
-        (SMALL, PlanRequest(precision="8bit"), "in 8-bit int8 it needs 7.8 GiB", "--precision 4bit would do"),
-        (AMPERE, PlanRequest(precision="fp32"), "in fp32 it needs 29.8 GiB", "--precision bf16 would do"),
+        (
+            SMALL,
+            PlanRequest(precision="8bit"),
+            "in 8-bit int8 it needs 7.8 GiB",
+            "use --precision 4bit: 4-bit nf4",
+        ),
+        (AMPERE, PlanRequest(precision="fp32"), "in fp32 it needs 29.8 GiB", "use --precision bf16: bf16"),
         (
             SMALL,
             PlanRequest(context_size=32_768),
             "even in 4-bit nf4 it needs 8.4 GiB",
-            "a context of 25856 would",
+            "use --context 25856",
         ),
         (
-            machine(card("tight", 6, 4, (8, 6)), card("RTX 3070", 8, 7.6, (8, 6), index=1)),
+            machine(gpu("tight", 6, 4, (8, 6)), gpu("RTX 3070", 8, 7.6, (8, 6), index=1)),
             PlanRequest(device="cuda:0"),
             "and 4.0 GiB are free",
-            "without --device would do: 4-bit nf4 on cuda:1",
+            "omit --device: 4-bit nf4 on cuda:1",
         ),
         (
-            machine(card("RTX 3090", 24, 23.6, (8, 6)), ram=8, free=4),
+            machine(gpu("RTX 3090", 24, 23.6, (8, 6)), ram=8, free=4),
             PlanRequest(device="cpu"),
             "does not fit main memory",
-            "without --device would do: bf16 on cuda:0",
+            "omit --device: bf16 on cuda:0",
         ),
     ],
 )
-def test_wishes_that_the_memory_cannot_grant(
-    hardware: Hardware, plan_request: PlanRequest, said: str, hint: str
+def test_requests_that_do_not_fit(
+    hardware: Hardware, plan_request: PlanRequest, message: str, hint: str
 ) -> None:
     """A request that does not fit the memory is refused with the sizes and an alternative."""
     with pytest.raises(DoesNotFit) as caught:
         choose(hardware, openhermes(), plan_request)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert hint in caught.value.hint
 
 
-def test_a_context_that_was_asked_for_decides_the_precision() -> None:
+def test_the_requested_context_decides_the_precision() -> None:
     """A requested context that does not fit beside 16-bit weights selects 4 bits."""
-    hardware = machine(card("RTX 4060 Ti", 16, 15.7, (8, 9)))
+    hardware = machine(gpu("RTX 4060 Ti", 16, 15.7, (8, 9)))
     assert choose(hardware, openhermes(), PlanRequest(context_size=4096)).precision == "bf16"
     plan = choose(hardware, openhermes(), PlanRequest(context_size=16_384))
     assert (plan.precision, plan.context_size) == ("4-bit nf4", 16_384)
@@ -172,27 +187,27 @@ def test_quantized_weights_keep_their_precision(variant: str) -> None:
         "",
     )
     assert choose(SMALL, openhermes(variant), PlanRequest(precision="4bit")).precision == plan.precision
-    with pytest.raises(UsageError, match="already"):
+    with pytest.raises(UsageError, match=r"stored in 4-bit \w+ and cannot run in bf16"):
         choose(SMALL, openhermes(variant), PlanRequest(precision="bf16"))
 
 
-def test_bitsandbytes_weights_on_a_card_that_is_too_old() -> None:
+def test_bitsandbytes_weights_on_a_gpu_that_is_too_old() -> None:
     """Saved bitsandbytes weights are refused on a GPU below compute capability 6.0."""
     saved = replace(openhermes("gptq"), format=WeightFormat.BITSANDBYTES, precision="4-bit nf4")
     with pytest.raises(ModelUnavailable, match=r"needs compute capability 6\.0"):
-        choose(machine(card("M60", 8, 7.9, (5, 2))), saved)
+        choose(machine(gpu("M60", 8, 7.9, (5, 2))), saved)
 
 
-def test_the_smallest_set_of_cards_is_taken() -> None:
+def test_the_smallest_set_of_gpus_is_used() -> None:
     """The plan uses the smallest set of GPUs that holds the model."""
-    cards = [card("RTX 3060", 12, 11.6, (8, 6), index=i) for i in range(4)]
-    assert choose(machine(*cards), openhermes()).device == "cuda:0+1"
+    gpus = [gpu("RTX 3060", 12, 11.6, (8, 6), index=i) for i in range(4)]
+    assert choose(machine(*gpus), openhermes()).device == "cuda:0+1"
 
 
 GIBS = st.floats(0, 60, allow_nan=False)
 GPUS = st.builds(
     Gpu,
-    st.just("card"),
+    st.just("a GPU"),
     st.just(80 * GIB),
     GIBS.map(lambda gib: int(gib * GIB)),
     st.sampled_from(["cuda", "rocm", "xpu", "mps"]),
@@ -209,7 +224,7 @@ MACHINES = st.builds(
     st.just("cpu"),
     st.lists(GPUS, max_size=4, unique_by=lambda gpu: gpu.label).map(tuple),
 )
-WISHES = st.builds(
+REQUESTS = st.builds(
     PlanRequest,
     st.one_of(st.none(), st.integers(-5, 40_000)),
     st.one_of(st.none(), st.integers(-1, 8)),
@@ -227,7 +242,7 @@ OF_PRECISION = {
 }
 
 
-def check_wishes(
+def check_request(
     plan_precision: str, device: str, context: int, plan_request: PlanRequest, model: ModelFacts
 ) -> None:
     """Check that a plan meets the requests."""
@@ -239,13 +254,13 @@ def check_wishes(
             (model.precision,) if model.format is not WeightFormat.SAFETENSORS else allowed
         )
     if plan_request.device not in (None, "auto"):
-        wished = str(plan_request.device)
-        assert device == wished or device.startswith((wished.partition(":")[0], "rocm"))
+        requested = str(plan_request.device)
+        assert device == requested or device.startswith((requested.partition(":")[0], "rocm"))
 
 
 @settings(max_examples=400, deadline=None)
-@given(MACHINES, WISHES, SIZES, st.floats(0.01, 3))
-def test_any_machine_and_any_wish(
+@given(MACHINES, REQUESTS, SIZES, st.floats(0.01, 3))
+def test_any_machine_and_any_request(
     machine: Hardware, plan_request: PlanRequest, form: str, scale: float
 ) -> None:
     """A plan fits the memory and meets the requests; every refusal is a HermesError."""
@@ -271,7 +286,7 @@ def test_any_machine_and_any_wish(
     assert [row.chosen for row in plan.considered].count(True) == 1
     assert plan.device == "cpu" or machine.gpus
     assert plan.device != "cpu" or not machine.gpus or form == "gguf" or plan_request.device == "cpu"
-    check_wishes(plan.precision, plan.device, plan.context_size, plan_request, model)
+    check_request(plan.precision, plan.device, plan.context_size, plan_request, model)
 
 
 def _labels(device: str) -> list[str]:

@@ -1,0 +1,77 @@
+"""The user's requests for a plan, and the context sizes that follow from them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from hermes_cli.errors import UsageError
+from hermes_cli.models.facts import ModelFacts
+
+AUTO: Final = "auto"
+"""The value of --precision and --device with which the plan chooses."""
+DEFAULT_CONTEXT: Final = 8192
+"""Tokens. A longer context must be requested, because most conversations never use the memory."""
+CONTEXT_STEP: Final = 256
+MIN_CONTEXT: Final = 512
+COMFORTABLE_CONTEXT: Final = 4096
+"""Tokens. With less context in 16 bits, 4-bit weights with a longer context are better: a persona with its
+lore and examples takes 1,000 to 3,000 tokens, and NF4 loses about a percent of a benchmark to 16 bits."""
+SMALLEST_REQUEST: Final = 64
+"""Tokens. Below it no prompt fits, and with one token llama.cpp aborts the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """The user's requests. For None, as for the value `auto`, the plan chooses."""
+
+    context_size: int | None = None
+    threads: int | None = None
+    precision: str | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContextLimits:
+    """Context sizes in tokens.
+
+    `target` is the desired size. Below `comfortable`, a lower precision with more context is better. Below
+    `least`, the model does not fit.
+    """
+
+    target: int
+    comfortable: int
+    least: int
+
+
+def context_limits(model: ModelFacts, requested: int | None) -> ContextLimits:
+    """Return the context sizes to plan for.
+
+    Raises UsageError if the requested size is too small, or larger than the model supports.
+    """
+    trained = trained_context(model)
+    if requested is None:
+        target = min(trained, DEFAULT_CONTEXT)
+        return ContextLimits(target, min(target, COMFORTABLE_CONTEXT), min(target, MIN_CONTEXT))
+    if requested < SMALLEST_REQUEST:
+        raise UsageError(
+            f"a context of {requested:,} tokens is too small for a conversation",
+            f"use --context {MIN_CONTEXT} or more",
+        )
+    if requested > trained:
+        raise UsageError(
+            f"{model.name} was trained for a context of {trained:,} tokens, not {requested:,}",
+            f"use --context {trained} or less",
+        )
+    return ContextLimits(requested, requested, requested)
+
+
+def trained_context(model: ModelFacts) -> int:
+    """Return the longest context of a model in tokens, or DEFAULT_CONTEXT if it is unknown."""
+    return model.context_length or DEFAULT_CONTEXT
+
+
+def thread_count(cores: int, requested: int | None) -> int:
+    """Return the number of threads: the requested one, or one for each core. Raises UsageError below 1."""
+    threads = cores if requested is None else requested
+    if threads < 1:
+        raise UsageError(f"a model cannot run with {threads} threads", "use 1 thread or more")
+    return threads
