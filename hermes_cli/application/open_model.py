@@ -198,8 +198,10 @@ def open_engine(
         with nullcontext(report) if report else loading(runtime.terminal, plan.model) as told:
             from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - loads torch
 
-            ahead = runtime.settings.decode == "ahead"
-            return TransformersEngine.open(plan, report=told, kept=_prompt_cache_dir(runtime), ahead=ahead)
+            graphs = runtime.settings.decode == "ahead"
+            return TransformersEngine.open(
+                plan, report=told, cache_dir=_prompt_cache_dir(runtime), cuda_graphs=graphs
+            )
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - loads the library
 
     if model.header is None:

@@ -49,7 +49,7 @@ class PromptCacheDir:
             return False
         try:
             self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            self._make_room(size)
+            self._evict(size)
             with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.folder) as place:
                 new = Path(place) / "new"
                 write(new)
@@ -96,7 +96,7 @@ class PromptCacheDir:
                 if time.time() - place.stat().st_mtime > ABANDONED_S:
                     shutil.rmtree(place, ignore_errors=True)
 
-    def _make_room(self, size: int) -> None:
+    def _evict(self, size: int) -> None:
         self._sweep()
         files = self._files()
         total = sum(one for _, one, _ in files)

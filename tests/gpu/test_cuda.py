@@ -15,14 +15,13 @@ import torch
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.tokenizer_json import read_vocabulary
-from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, graph_recorder
+from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.engines.transformers.device_sampling import SamplingStep
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantize
-from hermes_cli.engines.transformers.sampling import History
-from hermes_cli.engines.transformers.torch_errors import named
+from hermes_cli.engines.transformers.sampling import History, SamplingParams
+from hermes_cli.engines.transformers.torch_errors import hermes_error
 from hermes_cli.errors import ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
@@ -56,7 +55,7 @@ def loaded(request: pytest.FixtureRequest, card: torch.device) -> Iterator[Loade
     assert torch.device(plan.devices[0]) == card
     model, device = load_model(plan)
     engine = TransformersEngine(
-        Decoder(model, device, plan.context_size, graph_recorder(device)),
+        Decoder(model, device, plan.context_size, cuda_capture(device)),
         read_vocabulary(plan.path),
         name="tiny",
         context_size=1024,
@@ -115,26 +114,26 @@ def test_the_card_goes_ahead_with_the_ids_of_a_step_at_a_time(loaded: Loaded) ->
     """The recorded steps are used, and choose the ids of one step at a time but for near ties."""
     options = dataclasses.replace(GREEDY, max_tokens=FIRST_SPAN + 40)  # a second span is recorded on the way
     _, done = said(loaded.engine, TALK, options)
-    assert done.slower == ""
+    assert done.no_graphs_reason == ""
     prompt, ids = prompt_and_ids(loaded.engine, TALK, done)
     assert len(ids) == FIRST_SPAN + 40
     decoder = loaded.engine._decoder
     assert decoder is not None
-    assert decoder._ahead is not None
-    assert set(decoder._ahead._recorded[SamplingStep.by(options)]) == {FIRST_SPAN, 2 * FIRST_SPAN}
+    assert decoder.graphs is not None
+    assert set(decoder.graphs._captured[SamplingParams.from_options(options)]) == {FIRST_SPAN, 2 * FIRST_SPAN}
     plain = Decoder(loaded.model, loaded.device, 1024)
     for _ in plain.prefill(prompt[:-1]):
         pass
     history = History(prompt)
     for place, token in enumerate(ids):
-        likely = plain.step(history.ids[-1]).log_softmax(-1)
+        likely = plain.decode(history.ids[-1]).log_softmax(-1)
         assert likely.max() - likely[token] <= NEAR_TIE[loaded.precision], f"id {place}"
         history.append(token)
 
 
 def test_the_next_turn_prefills_only_what_is_new(loaded: Loaded) -> None:
     """The next turn prefills only ids that are not in the cache, and a retry prefills one."""
-    loaded.engine._decoder.make_room()  # type: ignore[union-attr]
+    loaded.engine._decoder.clear()  # type: ignore[union-attr]
     text, done = said(loaded.engine, TALK)
     assert done.usage.cached_tokens == 0
     prompt, ids = prompt_and_ids(loaded.engine, TALK, done)
@@ -165,21 +164,21 @@ def test_the_same_seed_gives_the_same_answer(loaded: Loaded) -> None:
     options = GenerationOptions(temperature=1.5, seed=7, max_tokens=24)
     first, second = (said(loaded.engine, TALK, options) for _ in range(2))
     assert first[0] == second[0]
-    assert first[1].slower == second[1].slower == ""
+    assert first[1].no_graphs_reason == second[1].no_graphs_reason == ""
 
 
 def test_cards_that_are_full_say_so(card: torch.device) -> None:
     """Out of memory on a GPU becomes a ResourcesExhausted with a short message."""
     with pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(1 << 46, dtype=torch.uint8, device=card)
-    error = named(caught.value, card)
+    error = hermes_error(caught.value, card)
     assert isinstance(error, ResourcesExhausted)
     assert error.message == "cuda:0 ran out of memory"
 
 
 def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(loaded: Loaded) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
-    loaded.engine._decoder.make_room()  # type: ignore[union-attr]  # what was recorded never meets the hook
+    loaded.engine._decoder.clear()  # type: ignore[union-attr]  # what was recorded never meets the hook
     session = Session(loaded.engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
     answer = session.send("Good evening!", Cancel())
     text = next(chunk.text for chunk in answer if chunk.text)
@@ -203,31 +202,33 @@ def test_what_was_recorded_is_recorded_again_after_it_was_dropped(loaded: Loaded
     assert decoder is not None
     first, _ = said(loaded.engine, TALK)
     for top_p in (0.5, 0.6, 0.7):  # more sets of options than recordings are kept
-        assert said(loaded.engine, TALK, GenerationOptions(top_p=top_p, max_tokens=8))[1].slower == ""
+        assert (
+            said(loaded.engine, TALK, GenerationOptions(top_p=top_p, max_tokens=8))[1].no_graphs_reason == ""
+        )
     for _ in range(2):
-        decoder.make_room()
+        decoder.clear()
         text, done = said(loaded.engine, TALK)
-        assert (text, done.slower) == (first, "")
+        assert (text, done.no_graphs_reason) == (first, "")
 
 
 def test_a_capture_that_fails_leaves_the_card_usable(loaded: Loaded) -> None:
     """After a failed capture the answer is correct, the stream is unchanged and recording works again."""
     decoder = loaded.engine._decoder
     assert decoder is not None
-    decoder.make_room()
+    decoder.clear()
     whole, _ = said(loaded.engine, TALK)
-    decoder.make_room()
+    decoder.clear()
     here = torch.cuda.current_stream(loaded.device)
     hook = loaded.model.lm_head.register_forward_hook(
         lambda *given: given[-1] * given[-1].isfinite().all().item()
     )
     text, done = said(loaded.engine, TALK)
     hook.remove()
-    assert done.slower
+    assert done.no_graphs_reason
     assert text == whole
     assert torch.cuda.current_stream(loaded.device) == here
-    decoder.make_room()
-    assert said(loaded.engine, TALK)[1].slower == ""
+    decoder.clear()
+    assert said(loaded.engine, TALK)[1].no_graphs_reason == ""
 
 
 def test_the_last_card_is_as_good_as_the_first(loaded: Loaded) -> None:
@@ -237,19 +238,19 @@ def test_the_last_card_is_as_good_as_the_first(loaded: Loaded) -> None:
     last = torch.device("cuda", torch.cuda.device_count() - 1)
     model = copy.deepcopy(loaded.model).to(last)
     vocabulary = loaded.engine._vocabulary
-    decoder = Decoder(model, last, 1024, graph_recorder(last))
+    decoder = Decoder(model, last, 1024, cuda_capture(last))
     engine = TransformersEngine(decoder, vocabulary, name="tiny", context_size=1024)
     (text, done), (again, _) = said(engine, TALK), said(loaded.engine, TALK)
-    assert (text, done.slower) == (again, "")
+    assert (text, done.no_graphs_reason) == (again, "")
 
 
 def test_the_setting_turns_it_off(card: torch.device) -> None:
-    """With `ahead=False` the engine does not record steps."""
+    """With `cuda_graphs=False` the engine does not capture steps."""
     for wanted in (True, False):
-        engine = TransformersEngine.open(card_plan("bf16"), ahead=wanted)
+        engine = TransformersEngine.open(card_plan("bf16"), cuda_graphs=wanted)
         assert engine._decoder is not None
         assert engine._decoder.device == card
-        assert engine._decoder.can_go_ahead is wanted
+        assert (engine._decoder.graphs is not None) is wanted
         engine.close()
 
 
