@@ -148,9 +148,9 @@ class ChatML:
 
         These are the generated ids if they belong to this vocabulary, or else those of the encoded text.
         """
-        made = message.turn_ids
-        if made is not None and made.vocabulary == self.vocabulary and not self.holds_control(made.ids):
-            return made.ids
+        stored = message.turn_ids
+        if stored is not None and stored.vocabulary == self.vocabulary and not self.holds_control(stored.ids):
+            return stored.ids
         return self._encode_turn(f"{message.role}\n{message.text}")
 
     def ids(self, messages: Sequence[Message]) -> list[int]:

@@ -83,11 +83,11 @@ class PromptCacheDir:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Return the time of last use, size and path of every file, least recently used first."""
-        found = []
+        files = []
         for path in self.folder.glob(f"*{SUFFIX}") if self.folder.is_dir() else ():
             with contextlib.suppress(OSError):
-                found.append((path.stat().st_mtime, path.stat().st_size, path))
-        return sorted(found)
+                files.append((path.stat().st_mtime, path.stat().st_size, path))
+        return sorted(files)
 
     def _sweep(self) -> None:
         """Delete the remains of abandoned writes."""

@@ -205,20 +205,22 @@ class TokenGenerator:
         The first replay follows an eager step. Which steps are eager does not depend on the steps that are
         captured already, so the same seed gives the same answer again.
         """
-        decoder, sampler = self._decoder, self._sampler
-        if self._replays is None and decoder.graphs is not None and not sampler.needs_host:
-            steps = self._end - len(self._history.ids)
-            if decoder.last_logits is not None:
-                self._replays = decoder.graphs.start(self._history, decoder.last_logits, sampler, steps)
+        decoder, history = self._decoder, self._history
+        if self._replays is None and not self._sampler.needs_host:
+            graphs, logits = decoder.graphs, decoder.last_logits
+            if graphs is not None and logits is not None:
+                self._replays = graphs.start(history, logits, self._sampler, self._end - len(history.ids))
         if self._replays is None:
             return None
+        finite = True
         try:
             token = self._replays.next()
         except NonFiniteLogits:
-            # The states may be those of a replay that was never read: an attention mask does not hide NaN.
-            # After a new prefill, the eager step shows whether the logits really are not finite.
-            token = None
-            decoder.prefill_again()
+            token, finite = None, False
         if token is None:
             self._replays = None
+        if not finite:
+            # The states may be those of a replay that was never read: an attention mask does not hide NaN.
+            # After a new prefill, the eager step shows whether the logits really are not finite.
+            decoder.prefill_again()  # after the exception and the replays, which hold the old KV cache
         return token
