@@ -1,8 +1,8 @@
 """Renders conversations as ChatML token ids.
 
 Control tokens are inserted by id, never by encoding their spelling. The text between two of them (role,
-newline, content) is encoded as one segment, by an encoder that cannot produce a control token. If the result
-contains one nevertheless, the spellings of control tokens are cut in two and the pieces are encoded
+newline, content) is encoded as one segment, by an encoder that should not produce a control token. If the
+result contains one nevertheless, the spellings of control tokens are cut in two and the parts are encoded
 separately. A rendered conversation therefore has exactly two control tokens per finished turn, whatever its
 text contains.
 """
@@ -15,12 +15,12 @@ from functools import lru_cache
 from typing import Any
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
-from hermes_cli.messages import Message, Role, TurnIds
+from hermes_cli.messages import Message, Role
 
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 
-REMEMBERED_TURNS = 1024
+CACHED_TURNS = 1024
 
 Encode = Callable[[str], list[int]]
 """Returns the token ids of ordinary text, without adding tokens such as BOS."""
@@ -50,7 +50,7 @@ class ChatML:
         missing = [token for token in (IM_START, IM_END) if token not in control]
         if missing:
             raise ModelUnavailable(
-                f"the model's vocabulary has no {' and no '.join(missing)} token: it was not made for ChatML",
+                f"the model does not support ChatML: its vocabulary has no {' and no '.join(missing)} token",
                 "choose a ChatML model, such as openhermes-2 or the starter",
             )
         self._encode = encode
@@ -61,7 +61,7 @@ class ChatML:
         self.im_start = control[IM_START]
         self.im_end = control[IM_END]
         # Each prompt contains all earlier turns; the cache leaves only the new ones to be encoded.
-        self._encode_turn = lru_cache(maxsize=REMEMBERED_TURNS)(lambda text: tuple(self.encode_text(text)))
+        self._encode_turn = lru_cache(maxsize=CACHED_TURNS)(lambda text: tuple(self.encode_text(text)))
         self._newline = self.encode_text("\n")
         self._between_turns = Segment(tuple(self.encode_text(between_turns)), control=False)
 
@@ -77,27 +77,27 @@ class ChatML:
 
         SentencePiece adds a space to the beginning of the text that it encodes, but not after a newline.
         """
-        return self._without_control(text, self._encode_behind_newline)
+        return self._without_control(text, self._encode_continuation)
 
     def _without_control(self, text: str, encode: Encode) -> list[int]:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            broken = f"U+{ord(text[error.start]):04X}"
+            character = f"U+{ord(text[error.start]):04X}"
             raise UsageError(
-                f"the text holds a broken character ({broken}) at position {error.start}",
-                "a lone surrogate is half of a character; take it out",
+                f"the text contains an invalid character ({character}) at position {error.start}",
+                "remove it: a lone surrogate is half of a character",
             ) from None
         ids = encode(text)
         if not self.holds_control(ids):
             return ids
         first, *rest = self._cut(text)
-        ids = encode(first) + [i for piece in rest for i in self._encode_behind_newline(piece)]
+        ids = encode(first) + [i for piece in rest for i in self._encode_continuation(piece)]
         if self.holds_control(ids):
-            raise HermesError("this text would become a control token in this model's vocabulary; not sent")
+            raise HermesError("the text was not sent: its ids contain a control token of the model")
         return ids
 
-    def _encode_behind_newline(self, text: str) -> list[int]:
+    def _encode_continuation(self, text: str) -> list[int]:
         ids = self._encode("\n" + text)
         if ids[: len(self._newline)] == self._newline:
             return ids[len(self._newline) :]
@@ -148,9 +148,9 @@ class ChatML:
 
         These are the generated ids if they belong to this vocabulary, or else those of the encoded text.
         """
-        made = message.turn_ids
-        if made is not None and made.vocabulary == self.vocabulary and not self.holds_control(made.ids):
-            return made.ids
+        stored = message.turn_ids
+        if stored is not None and stored.vocabulary == self.vocabulary and not self.holds_control(stored.ids):
+            return stored.ids
         return self._encode_turn(f"{message.role}\n{message.text}")
 
     def ids(self, messages: Sequence[Message]) -> list[int]:
@@ -163,44 +163,34 @@ class ChatML:
             return []
         return [i for segment in self.segments(messages[:1])[:4] for i in segment.ids]
 
-    def generated(self, opening: Sequence[int], new: Sequence[int]) -> TurnIds:
-        """Return the TurnIds of a turn with the ids `opening` followed by the generated ids `new`."""
-        return TurnIds(self.vocabulary, (*opening, *new))
 
+def from_tokenizer_json(tokenizer_json: str, vocabulary: str) -> ChatML:
+    """Return the renderer for a Hugging Face tokenizer.json. `vocabulary` identifies it, such as its hash.
 
-def naked_tokenizer(tokenizer_json: str) -> Any:
-    """Return the `tokenizers.Tokenizer` of a tokenizer.json, reduced to its vocabulary.
+    The tokenizer is reduced to its vocabulary. Without added tokens, it recognizes no control token by its
+    spelling. Without post-processor and truncation, it adds no tokens and drops none. For a text after a
+    control token, its ids are those of the full tokenizer.
 
-    Without added tokens, it recognizes no control token by its spelling. Without post-processor and
-    truncation, it adds no tokens and drops none. For a text after a control token, its ids are those of the
-    full tokenizer.
+    Raises ModelUnavailable if it has no ChatML tokens.
     """
     from tokenizers import Tokenizer  # noqa: PLC0415 - 60 ms that most commands do not need
 
     spec = json.loads(tokenizer_json)
+    # Every added token counts, special or not: OpenHermes 2 lists <|im_start|> as an ordinary one.
+    added = {token["content"]: token for token in spec.get("added_tokens", [])}
+    control = {content: int(token["id"]) for content, token in added.items()}
+    # A token that strips the whitespace next to it removes the newline between two turns.
+    stripped = added.get(IM_END, {}).get("rstrip") or added.get(IM_START, {}).get("lstrip")
     spec.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
     pre = spec.get("pre_tokenizer") or {}
     for part in pre.get("pretokenizers", [pre]):
         # "first" adds a space at the start of the prompt. A ChatML prompt starts with a control token.
         if part.get("prepend_scheme") == "first":
             part["prepend_scheme"] = "never"
-    return Tokenizer.from_str(json.dumps(spec))
-
-
-def from_tokenizer_json(tokenizer_json: str, vocabulary: str) -> ChatML:
-    """Return the renderer for a Hugging Face tokenizer.json. `vocabulary` identifies it, such as its hash.
-
-    Raises ModelUnavailable if it has no ChatML tokens.
-    """
-    naked = naked_tokenizer(tokenizer_json)
-    added = {token["content"]: token for token in json.loads(tokenizer_json).get("added_tokens", [])}
-    # Every added token counts, special or not: OpenHermes 2 lists <|im_start|> as an ordinary one.
-    control = {content: int(token["id"]) for content, token in added.items()}
-    # A token that strips the whitespace next to it removes the newline between two turns.
-    stripped = added.get(IM_END, {}).get("rstrip") or added.get(IM_START, {}).get("lstrip")
+    tokenizer: Any = Tokenizer.from_str(json.dumps(spec))
 
     def encode(text: str) -> list[int]:
-        ids: list[int] = naked.encode(text, add_special_tokens=False).ids
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     return ChatML(encode, control, vocabulary, between_turns="" if stripped else "\n")

@@ -75,6 +75,6 @@ def test_a_mistake_in_hermes_itself_is_one_line_without_debug(
     quiet = hermes("ask", "-m", model, "x", env=home)
     loud = hermes("--debug", "ask", "-m", model, "x", env=home)
     assert (quiet.code, loud.code) == (1, 1)
-    assert "AssertionError: the script says: mistake" in quiet.stderr
+    assert "AssertionError: scripted error: mistake" in quiet.stderr
     assert "Traceback" not in quiet.stderr
     assert "Traceback" in loud.stderr

@@ -157,7 +157,7 @@ def test_no_ids_of_text_can_become_a_control_token(any_vocabulary: Vocabulary) -
 def test_ids_of_the_same_vocabulary_are_reused_as_they_are(mistral: Vocabulary) -> None:
     """Recorded ids of the same vocabulary are used as they are, whatever the text."""
     opening = mistral.chatml.open_turn_ids([Message(Role.USER, "q")])
-    made = mistral.chatml.generated(opening, [1000, 1001])
+    made = TurnIds(mistral.chatml.vocabulary, (*opening, 1000, 1001))
     reply = Message(Role.ASSISTANT, "whatever the text says", made)
     asked = [Message(Role.USER, "q"), reply, Message(Role.USER, "r")]
     before = mistral.chatml.ids(asked[:1])
@@ -226,7 +226,7 @@ def test_a_vocabulary_without_chatml_is_refused(missing: str) -> None:
     """A vocabulary without <|im_start|> or <|im_end|> is refused, and the message names it."""
     spec = json.loads(mistral_tokenizer_json())
     spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] != missing]
-    with pytest.raises(ModelUnavailable, match="was not made for ChatML") as caught:
+    with pytest.raises(ModelUnavailable, match="does not support ChatML") as caught:
         from_tokenizer_json(json.dumps(spec), "v")
     assert missing in caught.value.message
 

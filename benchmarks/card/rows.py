@@ -30,7 +30,7 @@ from benchmarks.card.sides import Decoded, GenerateSide, HermesSide, copy_bandwi
 from benchmarks.measure import Goal, Line, Turns, not_measured, same, turns_about
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantize
-from hermes_cli.engines.transformers.torch_errors import freed_memory
+from hermes_cli.engines.transformers.torch_errors import free_memory
 
 PATIENCE_S = 2.0
 OVER_EAGER, OVER_COMPILED = Goal(5, at_least=True), Goal(1.15, at_least=True)
@@ -83,7 +83,7 @@ def measure(run: Run) -> list[Line]:
     if fits := shutil.disk_usage(run.scratch).free > ROOM * size:
         save(model, folder)
     del model
-    freed_memory(run.device)
+    free_memory(run.device)
     if not fits:
         words = f"{run.scratch} has no room for {ROOM * size / 1e9:.0f} GB of weights; see --scratch"
         return [*lines, not_measured("G2", "decode, NF4", words), not_measured("G4", "4-bit load", words)]
@@ -182,7 +182,7 @@ def _loaded(plan: Any) -> tuple[float, torch.Tensor]:
     with torch.inference_mode():
         logits = model(torch.tensor([_prompt(8)], device=device)).logits[0].float().cpu()
     del model
-    freed_memory(device)
+    free_memory(device)
     return seconds, logits
 
 

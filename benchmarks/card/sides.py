@@ -10,7 +10,7 @@ import torch
 from transformers.generation.streamers import BaseStreamer
 
 from benchmarks.ours.engines import GREEDY
-from hermes_cli.engines.transformers.cuda_graphs import graph_recorder
+from hermes_cli.engines.transformers.cuda_graphs import cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
 from hermes_cli.engines.transformers.sampling import History, Sampler
 
@@ -48,7 +48,7 @@ class HermesSide:
     """hermes' Decoder and Sampler over a loaded model, used as in its engine."""
 
     def __init__(self, model: Any, device: torch.device, limit: int) -> None:
-        self._decoder = Decoder(model, device, limit, graph_recorder(device))
+        self._decoder = Decoder(model, device, limit, cuda_capture(device))
         self._device = device
 
     def __call__(self, prompt: list[int], tokens: int) -> Decoded:
@@ -64,7 +64,7 @@ class HermesSide:
         for _ in range(tokens):
             history.append(ids.next())
             times.append(time.perf_counter())
-        return Decoded.timed(history.ids[len(prompt) :], began, times, self._decoder.slower)
+        return Decoded.timed(history.ids[len(prompt) :], began, times, ids.no_graphs_reason)
 
 
 class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is not typed

@@ -40,7 +40,7 @@ def _read(ask: dict[str, Any], precision: str, ids: list[int]) -> torch.Tensor:
     """Return the log probabilities after each id, (ids, vocabulary), one id at a time as in decoding."""
     model, device = load_model(plan({**ask, "precision": precision}))
     decoder = Decoder(model, device, ask["n_ctx"])
-    return torch.stack([decoder.step(token).log_softmax(-1) for token in ids])
+    return torch.stack([decoder.decode(token).log_softmax(-1) for token in ids])
 
 
 def compared(reference: torch.Tensor, other: torch.Tensor, ids: list[int]) -> dict[str, float]:

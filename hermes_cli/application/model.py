@@ -200,8 +200,8 @@ def open_engine(
             return TransformersEngine.open(
                 plan,
                 report=shown_report,
-                kept=PromptCacheDir(runtime.paths.prefixes),
-                ahead=runtime.settings.decode == "ahead",
+                cache_dir=PromptCacheDir(runtime.paths.prefixes),
+                cuda_graphs=runtime.settings.decode == "ahead",
             )
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 

@@ -21,7 +21,7 @@ def statistics(done: Completion) -> str:
     return (
         f"prefill {_rate(usage.prefilled_tokens, timings.prefill_s)}{held} · "
         f"decode {_rate(decoded, timings.decode_s)}"
-        + (f", token by token: {done.slower}" if done.slower else "")
+        + (f", without CUDA graphs: {done.no_graphs_reason}" if done.no_graphs_reason else "")
     )
 
 

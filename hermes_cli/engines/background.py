@@ -16,8 +16,8 @@ POLL_S = 0.05
 class BackgroundEngine:
     """An engine that is opened once, by `start` or by the first call that needs it.
 
-    `name` and `context_size` are reported until the model is loaded; a size of 0 means unknown. `progress` is
-    how much of the model is loaded and how much there is in total, as the opener reports it.
+    `name` and `context_size` are the planned ones until the model is loaded; a size of 0 means unknown.
+    `progress` is the loaded and the total amount, as the opener reports them. `failure` is its error.
     """
 
     def __init__(
@@ -27,33 +27,18 @@ class BackgroundEngine:
         name: str,
         context_size: int,
     ) -> None:
+        self.name = name
+        self.context_size = context_size
+        self.progress = (0, 0)
+        self.failure: Exception | None = None
         self._opener = opener
-        self._name = name
-        self._context_size = context_size
         self._engine: Engine | None = None
-        self._failure: Exception | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self.progress = (0, 0)
-
-    @property
-    def name(self) -> str:
-        """The name of the model."""
-        return self._engine.name if self._engine else self._name
-
-    @property
-    def context_size(self) -> int:
-        """The context window in tokens; until the model is loaded, the planned one."""
-        return self._engine.context_size if self._engine else self._context_size
 
     def is_loading(self) -> bool:
         """Return whether loading has neither finished nor failed."""
         return not self._ended.is_set()
-
-    @property
-    def failure(self) -> Exception | None:
-        """The error that loading raised, or None."""
-        return self._failure
 
     def start(self) -> None:
         """Start to load the model, unless that has already started."""
@@ -63,9 +48,10 @@ class BackgroundEngine:
 
     def _load(self) -> None:
         try:
-            self._engine = self._opener(self._report)
+            self._engine = engine = self._opener(self._report)
+            self.name, self.context_size = engine.name, engine.context_size
         except Exception as error:  # noqa: BLE001 - `opened` raises it
-            self._failure = error
+            self.failure = error
         finally:
             self._ended.set()
 
@@ -77,17 +63,15 @@ class BackgroundEngine:
 
         Raises the error that the opener raised.
         """
-        self.start()
-        while not self._ended.wait(POLL_S):  # short waits: signal handlers run between them
-            pass
+        self.wait(Cancel())
         if self._engine is None:
-            raise self._failure or RuntimeError("the engine ended while it was opened")
+            raise self.failure or RuntimeError("the load ended without a result")
         return self._engine
 
     def wait(self, cancel: Cancel) -> bool:
         """Wait until loading has finished or failed; return False if a cancel came first."""
         self.start()
-        while not self._ended.wait(POLL_S):
+        while not self._ended.wait(POLL_S):  # short waits: signal handlers run between them
             if cancel.is_set():
                 return False
         return True
@@ -118,17 +102,12 @@ class BackgroundEngine:
 
     def close(self) -> None:
         """Free the model. If it is still loading, wait until it is loaded."""
-        if self._thread is None:
-            return
-        while not self._ended.wait(POLL_S):
-            pass
+        if self._thread is not None:
+            self.wait(Cancel())
         if self._engine is not None:
             self._engine.close()
 
 
 def is_ready(engine: Engine, cancel: Cancel) -> bool:
-    """Wait until an engine is loaded, or could not be loaded.
-
-    Return False if a cancel ended the wait.
-    """
+    """Wait until an engine is loaded or its load has failed. Return False if a cancel ended the wait."""
     return engine.wait(cancel) if isinstance(engine, BackgroundEngine) else True

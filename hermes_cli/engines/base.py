@@ -1,10 +1,12 @@
 """The Engine Protocol, the interface between hermes and a model, and the values that it exchanges.
 
-Messages go in and text chunks come out; tensors, tokenizers and HTTP types stay inside an engine. If a
-conversation ends with an assistant turn, the engine continues that turn's text (a prefill); otherwise it
-generates a new answer.
+An engine takes messages and yields text chunks; tensors, tokenizers and HTTP types stay inside an engine. If
+a conversation ends with an assistant turn, the engine continues that turn's text; otherwise it generates a
+new answer.
 """
 
+import itertools
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -73,14 +75,14 @@ class Timings:
 class Completion:
     """The result of an answer that has ended, besides its text.
 
-    `slower` is the reason why a faster way of decoding that the device supports was not used, or empty.
+    `no_graphs_reason` is the reason why a GPU that supports CUDA graphs decoded without them, or empty.
     """
 
     finish_reason: FinishReason
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
     turn_ids: TurnIds | None = None
-    slower: str = ""
+    no_graphs_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,12 @@ class PromptToken:
     def text(self) -> str:
         r"""The bytes as text; bytes that are not valid UTF-8 appear as `\xNN`."""
         return self.data.decode("utf-8", "backslashreplace")
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """Return the length of the common prefix of two lists of token ids."""
+    equal = map(operator.eq, left, right)
+    return sum(itertools.takewhile(bool, equal))
 
 
 class Engine(Protocol):

@@ -45,7 +45,7 @@ class PromptCacheDir:
             return False
         try:
             self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            self._make_room(size)
+            self._evict(size)
             with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.folder) as place:
                 new = Path(place) / "new"
                 write(new)
@@ -79,11 +79,11 @@ class PromptCacheDir:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Return the time of last use, size and path of every file, least recently used first."""
-        found = []
+        files = []
         for path in self.folder.glob(f"*{SUFFIX}") if self.folder.is_dir() else ():
             with contextlib.suppress(OSError):
-                found.append((path.stat().st_mtime, path.stat().st_size, path))
-        return sorted(found)
+                files.append((path.stat().st_mtime, path.stat().st_size, path))
+        return sorted(files)
 
     def _sweep(self) -> None:
         """Delete the remains of abandoned writes."""
@@ -92,7 +92,7 @@ class PromptCacheDir:
                 if time.time() - place.stat().st_mtime > ABANDONED_S:
                     shutil.rmtree(place, ignore_errors=True)
 
-    def _make_room(self, size: int) -> None:
+    def _evict(self, size: int) -> None:
         self._sweep()
         files = self._files()
         total = sum(one for _, one, _ in files)

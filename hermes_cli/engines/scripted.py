@@ -1,7 +1,7 @@
 """The scripted engine, which returns prepared answers, for tests and for trying out the interface.
 
-It behaves like the real engines: it renders prompts as ChatML ids, counts the prefix of the last prompt as
-cached, and supports stop strings, max_tokens and cancel. One character is one token.
+Like the other engines, it renders prompts as ChatML ids, counts the prefix of the last prompt as cached, and
+supports stop strings, max_tokens and cancel. One character is one token.
 """
 
 import time
@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.chatml import IM_END, IM_START, ChatML
-from hermes_cli.engines.answer_state import AnswerState
 from hermes_cli.engines.base import (
     Cancel,
     Chunk,
-    Completion,
     FinishReason,
     Progress,
     PromptToken,
-    Timings,
     Usage,
+    common_prefix,
 )
-from hermes_cli.engines.stream_filters import refuse_ban
+from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
@@ -30,7 +28,7 @@ from hermes_cli.textfiles import parse_toml, read_text
 PREFIX = "scripted:"
 """`-m scripted:FILE` plays the turns of a TOML file."""
 
-READING_STEPS = 100
+PREFILL_STEPS = 100
 """Number of progress reports during a script's `prefill`."""
 _CONTROL = {IM_START: 0, IM_END: 1}
 _ERRORS: dict[str, type[Exception]] = {
@@ -57,9 +55,9 @@ class ScriptedTurn:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not isinstance(self.error, str):
-            raise TypeError("text and error are texts")
+            raise TypeError("text and error must be strings")
         if self.error and self.error not in _ERRORS:
-            raise ValueError(f"a turn cannot fail with '{self.error}', only with {', '.join(_ERRORS)}")
+            raise ValueError(f"error must be one of {', '.join(_ERRORS)}, not '{self.error}'")
 
     def characters(self) -> Iterator[str]:
         """Yield the answer character by character."""
@@ -67,7 +65,7 @@ class ScriptedTurn:
         while self.forever and self.text:
             yield from self.text
         if self.error:
-            raise _ERRORS[self.error](f"the script says: {self.error}")
+            raise _ERRORS[self.error](f"scripted error: {self.error}")
 
 
 class ScriptedEngine:
@@ -85,7 +83,7 @@ class ScriptedEngine:
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the next turn of the script; see Engine."""
-        refuse_ban(options, "a script")
+        reject_ban(options, "the scripted engine")
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
@@ -101,36 +99,32 @@ class ScriptedEngine:
         options: GenerationOptions,
         cancel: Cancel,
     ) -> Iterator[Chunk]:
-        cached = _common_prefix(prompt[:-1], self._cache)
+        cached = common_prefix(prompt[:-1], self._cache)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
-        reply = AnswerState(self._chatml, self._chatml.open_turn_ids(messages), options)
-        made, reason = list[int](), FinishReason.STOP
-        began = time.monotonic()
-        yield from _read(turn.prefill, len(prompt) - cached, cancel)
-        first = time.monotonic()
+        answer, reason = Answer(self._chatml, messages, options), FinishReason.STOP
+        ids: list[int] = []
+        yield from _prefill(turn.prefill, len(prompt) - cached, cancel)
+        answer.start_decode()
         try:
             for character in turn.characters():
                 _pause(turn.delay, cancel)
                 if cancel.is_set():
                     reason = FinishReason.CANCELLED
                     break
-                if len(made) == limit:
+                if len(ids) == limit:
                     reason = FinishReason.LENGTH
                     break
-                made.append(ord(character) + len(_CONTROL))
-                if text := reply.take(character, made[-1:]):
+                ids.append(ord(character) + len(_CONTROL))
+                if text := answer.feed(character, ids[-1:]):
                     yield Chunk(text)
-                if reply.reason is not None:
-                    reason = reply.reason
+                if answer.finish_reason is not None:
                     break
         finally:
             # As in a real engine, the last generated token has not been evaluated yet.
-            self._cache = [*prompt, *made[:-1]]
-        if text := reply.flush():
+            self._cache = [*prompt, *ids[:-1]]
+        if text := answer.flush():
             yield Chunk(text)
-        usage = Usage(len(prompt), len(made), cached)
-        timings = Timings(first - began, time.monotonic() - first)
-        yield Chunk("", Completion(reason, usage, timings, reply.turn_ids()))
+        yield Chunk("", answer.completion(Usage(len(prompt), len(ids), cached), reason))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the number of tokens of the prompt."""
@@ -138,11 +132,9 @@ class ScriptedEngine:
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt, one for each character."""
-        spelling = {number: text for text, number in _CONTROL.items()}
+        control = {i: spelling.encode() for spelling, i in _CONTROL.items()}
         return [
-            PromptToken(
-                i, (spelling[i] if segment.control else chr(i - len(_CONTROL))).encode(), segment.control
-            )
+            PromptToken(i, control.get(i) or chr(i - len(_CONTROL)).encode(), segment.control)
             for segment in self._chatml.segments(messages)
             for i in segment.ids
         ]
@@ -152,28 +144,19 @@ class ScriptedEngine:
         self.closed = True
 
 
-def _read(seconds: float, new: int, cancel: Cancel) -> Iterator[Chunk]:
+def _prefill(seconds: float, new: int, cancel: Cancel) -> Iterator[Chunk]:
     """Simulate a prefill that takes this many seconds, and yield its progress."""
-    for step in range(READING_STEPS if seconds else 0):
+    for step in range(PREFILL_STEPS if seconds else 0):
         if cancel.is_set():
             return
-        yield Chunk("", progress=Progress(new * step // READING_STEPS, new))
-        _pause(seconds / READING_STEPS, cancel)
+        yield Chunk("", progress=Progress(new * step // PREFILL_STEPS, new))
+        _pause(seconds / PREFILL_STEPS, cancel)
 
 
 def _pause(seconds: float, cancel: Cancel) -> None:
     end = time.monotonic() + seconds
     while not cancel.is_set() and (left := end - time.monotonic()) > 0:
         time.sleep(min(left, 0.01))
-
-
-def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    size = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        size += 1
-    return size
 
 
 def load_script(path: Path) -> ScriptedEngine:
@@ -187,8 +170,8 @@ def load_script(path: Path) -> ScriptedEngine:
         table = parse_toml(read_text(path, ConfigError), path, ConfigError)
         time.sleep(float(table.get("load", 0)))
         if broken := table.get("broken"):
-            raise _ERRORS[broken](f"the script says: {broken}")
+            raise _ERRORS[broken](f"scripted error: {broken}")
         turns = [ScriptedTurn(**turn) for turn in table.get("turns", [])]
         return ScriptedEngine(turns, int(table.get("context_size", 4096)))
     except (AttributeError, KeyError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is no script for the scripted engine: {error}") from None
+        raise ConfigError(f"{path} is not a valid script: {error}") from None

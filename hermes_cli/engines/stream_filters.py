@@ -3,10 +3,14 @@
 Each is incremental: its result does not depend on how the text is cut into pieces.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hermes_cli.chatml import ChatML
+from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
 from hermes_cli.errors import UsageError
+from hermes_cli.messages import Message, TurnIds
 from hermes_cli.options import GenerationOptions
 
 
@@ -15,7 +19,6 @@ class StopScanner:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._longest = max(map(len, self._stops), default=0)
         self._held = ""
         self.found = False
 
@@ -25,23 +28,14 @@ class StopScanner:
             return "" if self.found else text
         self._held += text
         # Take the match that ends first, as a letter-by-letter search would; if two end together, the longer.
-        found = [(i + len(stop), i) for stop in self._stops if (i := self._held.find(stop)) >= 0]
-        if found:
+        matches = [(i + len(stop), i) for stop in self._stops if (i := self._held.find(stop)) >= 0]
+        if matches:
             self.found = True
-            shown, self._held = self._held[: min(found)[1]], ""
+            shown, self._held = self._held[: min(matches)[1]], ""
             return shown
-        keep = self._beginning_of_a_stop()
-        cut = len(self._held) - keep
-        shown, self._held = self._held[:cut], self._held[cut:]
+        end = len(self._held) - _partial_match(self._held, self._stops)
+        shown, self._held = self._held[:end], self._held[end:]
         return shown
-
-    def _beginning_of_a_stop(self) -> int:
-        """Return how many characters at the end of the held text may begin a stop string."""
-        for size in range(min(self._longest - 1, len(self._held)), 0, -1):
-            tail = self._held[-size:]
-            if any(stop.startswith(tail) for stop in self._stops):
-                return size
-        return 0
 
     def flush(self) -> str:
         """Return the text that was held back, at the end of the stream."""
@@ -49,11 +43,20 @@ class StopScanner:
         return held
 
 
+def _partial_match(text: str, phrases: Sequence[str]) -> int:
+    """Return how many characters at the end of the text may be the beginning of a phrase."""
+    longest = max(map(len, phrases)) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(phrase.startswith(text[-size:]) for phrase in phrases):
+            return size
+    return 0
+
+
 NGRAM = 4
 """A repeated sequence of this many ids is a possible beginning of a loop."""
 MAX_PERIODS = 32
-WHOLE_REPEATS = 2
-"""Times that a period must be repeated after its first occurrence: a refrain that comes twice is no loop."""
+MIN_REPEATS = 2
+"""Times that a period must be repeated after its first occurrence: a refrain that occurs twice is no loop."""
 
 
 class LoopGuard:
@@ -62,7 +65,7 @@ class LoopGuard:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._ids: list[int] = []
-        self._last_seen: dict[tuple[int, ...], int] = {}
+        self._last_position: dict[tuple[int, ...], int] = {}
         self._runs: dict[int, int] = {}
 
     def feed(self, token: int) -> bool:
@@ -76,11 +79,11 @@ class LoopGuard:
         self._runs = {p: run + 1 for p, run in self._runs.items() if ids[end - p] == token}
         ngram = tuple(ids[-NGRAM:])
         if len(ngram) == NGRAM:
-            before = self._last_seen.get(ngram)
-            if before is not None and len(self._runs) < MAX_PERIODS:
-                self._runs.setdefault(end - before, NGRAM)
-            self._last_seen[ngram] = end
-        return any(run >= max(self._limit, WHOLE_REPEATS * period) for period, run in self._runs.items())
+            earlier = self._last_position.get(ngram)
+            if earlier is not None and len(self._runs) < MAX_PERIODS:
+                self._runs.setdefault(end - earlier, NGRAM)
+            self._last_position[ngram] = end
+        return any(run >= max(self._limit, MIN_REPEATS * period) for period, run in self._runs.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,46 +95,34 @@ class Piece:
 
 
 class PhraseBan:
-    """A scanner that holds back text that may begin a banned phrase. It ignores case."""
+    """A filter that holds back text that may begin a banned phrase. It ignores case."""
 
     def __init__(self, phrases: Sequence[str]) -> None:
-        self._phrases = tuple(_folded(phrase) for phrase in phrases)
+        self._phrases = tuple(_lower(phrase) for phrase in phrases)
         self._held: list[Piece] = []
 
-    def holds(self, text: str) -> bool:
+    def matches(self, text: str) -> bool:
         """Return whether a text contains a banned phrase."""
-        folded = _folded(text)
-        return any(phrase in folded for phrase in self._phrases)
+        lower = _lower(text)
+        return any(phrase in lower for phrase in self._phrases)
 
     def feed(self, piece: Piece) -> tuple[list[Piece], list[Piece]]:
-        """Add the next piece; return the pieces that can be shown, and those that must be taken back.
+        """Add the next piece; return the pieces that can be shown, and those that must be removed.
 
-        If there are pieces to take back, the phrase begins in the first of them.
+        If there are pieces to remove, the phrase begins in the first of them.
         """
         if not self._phrases:
             return [piece], []
         self._held.append(piece)
-        text = _folded("".join(held.text for held in self._held))
-        found = [at for phrase in self._phrases if (at := text.find(phrase)) >= 0]
-        safe = min(found) if found else len(text) - self._beginning_of_a_phrase(text)
-        count = sum(1 for end in self._ends() if end <= safe)
+        text = _lower("".join(held.text for held in self._held))
+        matches = [i for phrase in self._phrases if (i := text.find(phrase)) >= 0]
+        safe = min(matches) if matches else len(text) - _partial_match(text, self._phrases)
+        count = end = 0
+        while count < len(self._held) and (end := end + len(self._held[count].text)) <= safe:
+            count += 1
         shown, rest = self._held[:count], self._held[count:]
-        self._held = [] if found else rest
-        return shown, rest if found else []
-
-    def _ends(self) -> Iterator[int]:
-        """Yield the end position of each held piece in the held text."""
-        end = 0
-        for piece in self._held:
-            end += len(piece.text)
-            yield end
-
-    def _beginning_of_a_phrase(self, text: str) -> int:
-        longest = max(map(len, self._phrases)) - 1
-        for size in range(min(longest, len(text)), 0, -1):
-            if any(phrase.startswith(text[-size:]) for phrase in self._phrases):
-                return size
-        return 0
+        self._held = [] if matches else rest
+        return shown, rest if matches else []
 
     def flush(self) -> list[Piece]:
         """Return the pieces that were held back, at the end of the text."""
@@ -139,15 +130,75 @@ class PhraseBan:
         return held
 
 
-def refuse_ban(options: GenerationOptions, engine: str) -> None:
-    """Raise UsageError if phrases are banned. For engines that cannot take back tokens."""
+def reject_ban(options: GenerationOptions, engine: str) -> None:
+    """Raise UsageError if phrases are banned. For engines that cannot remove generated tokens."""
     if options.ban:
         raise UsageError(
-            f"{engine} cannot take back what it has said, so it cannot keep 'ban'",
-            "take it out, or choose a model that runs on transformers",
+            f"{engine} does not support 'ban'", "unset 'ban', or use a model that runs on transformers"
         )
 
 
-def _folded(text: str) -> str:
+def _lower(text: str) -> str:
     """Return the text in lower case, character for character, so that positions do not change."""
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)
+
+
+class Answer:
+    """One answer during its generation: applies stop strings and the loop guard, and records ids and times.
+
+    `finish_reason` is None until a stop string or a loop ends the answer.
+    """
+
+    def __init__(self, chatml: ChatML, messages: Sequence[Message], options: GenerationOptions) -> None:
+        self.finish_reason: FinishReason | None = None
+        self._chatml = chatml
+        self._opening = chatml.open_turn_ids(messages)
+        self._scanner = StopScanner(options.stop)
+        self._guard = LoopGuard(options.loop_guard)
+        self._pieces: list[tuple[str, Sequence[int]]] = []
+        self._shown = 0
+        self._start = time.monotonic()
+        self._first_token: float | None = None
+
+    def start_decode(self) -> None:
+        """Record the time of the first token. Later calls do nothing."""
+        if self._first_token is None:
+            self._first_token = time.monotonic()
+
+    def feed(self, text: str, ids: Sequence[int]) -> str:
+        """Add the next whole characters with their ids, and return the text that can be shown."""
+        self._pieces.append((text, ids))
+        shown = self._scanner.feed(text)
+        self._shown += len(shown)
+        looping = sum(self._guard.feed(token) for token in ids) > 0
+        if self._scanner.found:
+            self.finish_reason = FinishReason.STOP
+        elif looping:
+            self.finish_reason = FinishReason.LOOP
+        return shown
+
+    def flush(self) -> str:
+        """Return the text that was held back because it might begin a stop string."""
+        held = self._scanner.flush()
+        self._shown += len(held)
+        return held
+
+    def completion(self, usage: Usage, engine_reason: FinishReason, no_graphs_reason: str = "") -> Completion:
+        """Return the completion. `engine_reason` applies if the answer has no `finish_reason`."""
+        now = time.monotonic()
+        first_token = now if self._first_token is None else self._first_token
+        timings = Timings(first_token - self._start, now - first_token)
+        reason = self.finish_reason or engine_reason
+        return Completion(reason, usage, timings, self._turn_ids(), no_graphs_reason)
+
+    def _turn_ids(self) -> TurnIds:
+        """Return the ids of the text that was shown. A stop string may have cut the text inside a token."""
+        ids: list[int] = []
+        left = self._shown
+        for text, piece_ids in self._pieces:
+            if len(text) > left:
+                ids += self._chatml.encode_after_newline(text[:left]) if left else []
+                break
+            ids += piece_ids
+            left -= len(text)
+        return TurnIds(self._chatml.vocabulary, (*self._opening, *ids))

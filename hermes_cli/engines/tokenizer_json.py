@@ -1,5 +1,6 @@
 """The tokenizer of a folder of Hugging Face weights, read from tokenizer.json without torch."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from hermes_cli import chatml
 from hermes_cli.chatml import IM_END, IM_START
-from hermes_cli.engines import token_bytes
+from hermes_cli.engines import detokenizer
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.messages import Message
@@ -18,7 +19,7 @@ from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 TOKENIZER, OLDER_TOKENIZER = "tokenizer.json", "tokenizer.model"
 MAX_BYTES = 64 << 20
 """The largest tokenizer.json in use has about 30 MB."""
-END_KEYS = ("config.json", "generation_config.json")
+CONFIG_FILES = ("config.json", "generation_config.json")
 
 
 class Vocabulary:
@@ -27,7 +28,7 @@ class Vocabulary:
     def __init__(self, tokenizer_json: str, end_ids: Iterable[int] = ()) -> None:
         self.name = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self.chatml = chatml.from_tokenizer_json(tokenizer_json, self.name)
-        self.words, self.byte_level = token_bytes.vocabulary_of(tokenizer_json)
+        self.entries, self.byte_level = detokenizer.vocabulary_of(tokenizer_json)
         added = json.loads(tokenizer_json).get("added_tokens", [])
         # OpenHermes 2 lists <|im_start|> as an ordinary added token, but it ends a turn as well.
         special = {int(t["id"]) for t in added if t.get("special") or t["content"] in (IM_START, IM_END)}
@@ -35,9 +36,8 @@ class Vocabulary:
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""
-        return token_bytes.prompt_tokens(
-            self.chatml.segments(messages), self.words, byte_level=self.byte_level
-        )
+        segments = self.chatml.segments(messages)
+        return detokenizer.prompt_tokens(segments, self.entries, byte_level=self.byte_level)
 
     @cached_property
     def breakers(self) -> frozenset[int]:
@@ -46,12 +46,12 @@ class Vocabulary:
         Source: the defaults of text-generation-webui and llama.cpp.
         """
         marks = ("\n", ":", '"', "*")
-        return self.ids_that(lambda text: any(mark in text for mark in marks))
+        return self.ids_where(lambda text: any(mark in text for mark in marks))
 
-    def ids_that(self, is_so: Callable[[str], bool]) -> frozenset[int]:
-        """Return the ids for whose text `is_so` returns True."""
-        spelled = (token_bytes.piece_bytes(word, byte_level=self.byte_level) for word in self.words)
-        return frozenset(i for i, data in enumerate(spelled) if is_so(data.decode(errors="replace")))
+    def ids_where(self, matches: Callable[[str], bool]) -> frozenset[int]:
+        """Return the ids for whose text `matches` returns True."""
+        data = (detokenizer.entry_bytes(entry, byte_level=self.byte_level) for entry in self.entries)
+        return frozenset(i for i, one in enumerate(data) if matches(one.decode(errors="replace")))
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -69,7 +69,8 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         raise
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
         raise ModelUnavailable(
-            f"the tokenizer in {folder} cannot be read: {error}", "fetch the model again, or choose another"
+            f"the tokenizer in {folder} cannot be read: {error}",
+            "download the model again, or choose another",
         ) from None
 
 
@@ -77,7 +78,7 @@ def _converted(folder: Path) -> str:
     """Convert the tokenizer.model of an older folder with transformers, and return the tokenizer.json."""
     if not (folder / OLDER_TOKENIZER).is_file():
         raise ModelUnavailable(
-            f"{folder} has neither a tokenizer.json nor a tokenizer.model", "fetch the model again"
+            f"{folder} contains neither a tokenizer.json nor a tokenizer.model", "download the model again"
         )
     from transformers import AutoTokenizer  # noqa: PLC0415 - takes two seconds, and only such folders need it
 
@@ -89,11 +90,9 @@ def _converted(folder: Path) -> str:
 
 
 def _end_ids(folder: Path) -> set[int]:
-    found: set[int] = set()
-    for name in END_KEYS:
-        try:
-            ends = read_object(folder / name).get("eos_token_id")
-        except ModelUnavailable:
-            continue
-        found |= {i for i in (ends if isinstance(ends, list) else [ends]) if isinstance(i, int)}
-    return found
+    end_ids: set[int] = set()
+    for name in CONFIG_FILES:
+        with contextlib.suppress(ModelUnavailable):
+            value = read_object(folder / name).get("eos_token_id")
+            end_ids |= {i for i in (value if isinstance(value, list) else [value]) if isinstance(i, int)}
+    return end_ids

@@ -27,6 +27,6 @@ def test_a_prompt_that_was_not_read_to_its_end_has_none() -> None:
 
 
 def test_why_it_was_slower_is_said() -> None:
-    """The line ends with the reason for decoding token by token."""
+    """The line ends with the reason for decoding without CUDA graphs."""
     done = Completion(FinishReason.STOP, Usage(3, 2, 0), Timings(1, 1), None, "it cannot be recorded")
-    assert statistics(done).endswith("1.0 tok/s, token by token: it cannot be recorded")
+    assert statistics(done).endswith("1.0 tok/s, without CUDA graphs: it cannot be recorded")

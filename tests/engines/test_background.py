@@ -185,7 +185,7 @@ def test_a_thread_that_ends_otherwise_is_no_wait_for_ever() -> None:
         raise SystemExit
 
     engine = BackgroundEngine(leave, name="x", context_size=1)
-    with pytest.raises(RuntimeError, match="ended while it was opened"):
+    with pytest.raises(RuntimeError, match="ended without a result"):
         engine.opened()
     assert not engine.is_loading()
     assert engine._thread is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.engines.stream_filters import LoopGuard, PhraseBan, Piece, StopScanner, refuse_ban
+from hermes_cli.engines.stream_filters import LoopGuard, PhraseBan, Piece, StopScanner, reject_ban
 from hermes_cli.errors import UsageError
 from hermes_cli.options import GenerationOptions
 
@@ -152,7 +152,7 @@ def test_however_the_text_is_cut(text: str, cuts: list[int], phrase: str) -> Non
 
 
 def test_an_engine_that_cannot_take_back_refuses() -> None:
-    """`refuse_ban` raises a UsageError if the options have a ban."""
-    refuse_ban(GenerationOptions(), "x")
+    """`reject_ban` raises a UsageError if the options have a ban."""
+    reject_ban(GenerationOptions(), "x")
     with pytest.raises(UsageError, match="'ban'"):
-        refuse_ban(GenerationOptions(ban=("a",)), "x")
+        reject_ban(GenerationOptions(ban=("a",)), "x")

@@ -15,14 +15,13 @@ import torch
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.tokenizer_json import read_vocabulary
-from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, graph_recorder
+from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.engines.transformers.device_sampling import SamplingStep
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantize
-from hermes_cli.engines.transformers.sampling import History
-from hermes_cli.engines.transformers.torch_errors import named
+from hermes_cli.engines.transformers.sampling import History, SamplingParams
+from hermes_cli.engines.transformers.torch_errors import hermes_error
 from hermes_cli.errors import ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import GenerationOptions, Sourced
@@ -56,7 +55,7 @@ def loaded(request: pytest.FixtureRequest, gpu: torch.device) -> Iterator[Loaded
     assert torch.device(plan.devices[0]) == gpu
     model, device = load_model(plan)
     engine = TransformersEngine(
-        Decoder(model, device, plan.context_size, graph_recorder(device)),
+        Decoder(model, device, plan.context_size, cuda_capture(device)),
         read_vocabulary(plan.path),
         name="tiny",
         context_size=1024,
@@ -115,26 +114,26 @@ def test_recorded_steps_choose_the_same_ids(loaded: Loaded) -> None:
     """The recorded steps are used, and choose the ids of one step at a time but for near ties."""
     options = dataclasses.replace(GREEDY, max_tokens=FIRST_SPAN + 40)  # a second span is recorded on the way
     _, done = answer(loaded.engine, TALK, options)
-    assert done.slower == ""
+    assert done.no_graphs_reason == ""
     prompt, ids = prompt_and_ids(loaded.engine, TALK, done)
     assert len(ids) == FIRST_SPAN + 40
     decoder = loaded.engine._decoder
     assert decoder is not None
-    assert decoder._ahead is not None
-    assert set(decoder._ahead._recorded[SamplingStep.by(options)]) == {FIRST_SPAN, 2 * FIRST_SPAN}
+    assert decoder.graphs is not None
+    assert set(decoder.graphs._captured[SamplingParams.from_options(options)]) == {FIRST_SPAN, 2 * FIRST_SPAN}
     plain = Decoder(loaded.model, loaded.device, 1024)
     for _ in plain.prefill(prompt[:-1]):
         pass
     history = History(prompt)
     for place, token in enumerate(ids):
-        likely = plain.step(history.ids[-1]).log_softmax(-1)
+        likely = plain.decode(history.ids[-1]).log_softmax(-1)
         assert likely.max() - likely[token] <= NEAR_TIE[loaded.precision], f"id {place}"
         history.append(token)
 
 
 def test_the_next_turn_prefills_only_new_tokens(loaded: Loaded) -> None:
     """The next turn prefills only ids that are not in the cache, and a retry prefills one."""
-    loaded.engine._decoder.make_room()  # type: ignore[union-attr]
+    loaded.engine._decoder.clear()  # type: ignore[union-attr]
     text, done = answer(loaded.engine, TALK)
     assert done.usage.cached_tokens == 0
     prompt, ids = prompt_and_ids(loaded.engine, TALK, done)
@@ -165,21 +164,21 @@ def test_the_same_seed_gives_the_same_answer(loaded: Loaded) -> None:
     options = GenerationOptions(temperature=1.5, seed=7, max_tokens=24)
     first, second = (answer(loaded.engine, TALK, options) for _ in range(2))
     assert first[0] == second[0]
-    assert first[1].slower == second[1].slower == ""
+    assert first[1].no_graphs_reason == second[1].no_graphs_reason == ""
 
 
 def test_a_full_gpu_is_reported(gpu: torch.device) -> None:
     """Out of memory on a GPU becomes a ResourcesExhausted with a short message."""
     with pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(1 << 46, dtype=torch.uint8, device=gpu)
-    error = named(caught.value, gpu)
+    error = hermes_error(caught.value, gpu)
     assert isinstance(error, ResourcesExhausted)
     assert error.message == "cuda:0 ran out of memory"
 
 
 def test_the_answer_is_kept_if_memory_runs_out(loaded: Loaded) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
-    loaded.engine._decoder.make_room()  # type: ignore[union-attr]  # what was recorded never meets the hook
+    loaded.engine._decoder.clear()  # type: ignore[union-attr]  # what was recorded never meets the hook
     session = Session(loaded.engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
     chunks = session.send("Good evening!", Cancel())
     text = next(chunk.text for chunk in chunks if chunk.text)
@@ -203,31 +202,34 @@ def test_dropped_recordings_are_made_again(loaded: Loaded) -> None:
     assert decoder is not None
     first, _ = answer(loaded.engine, TALK)
     for top_p in (0.5, 0.6, 0.7):  # more sets of options than recordings are kept
-        assert answer(loaded.engine, TALK, GenerationOptions(top_p=top_p, max_tokens=8))[1].slower == ""
+        assert (
+            answer(loaded.engine, TALK, GenerationOptions(top_p=top_p, max_tokens=8))[1].no_graphs_reason
+            == ""
+        )
     for _ in range(2):
-        decoder.make_room()
+        decoder.clear()
         text, done = answer(loaded.engine, TALK)
-        assert (text, done.slower) == (first, "")
+        assert (text, done.no_graphs_reason) == (first, "")
 
 
 def test_a_failed_capture_leaves_the_gpu_usable(loaded: Loaded) -> None:
     """After a failed capture the answer is correct, the stream is unchanged and recording works again."""
     decoder = loaded.engine._decoder
     assert decoder is not None
-    decoder.make_room()
+    decoder.clear()
     whole, _ = answer(loaded.engine, TALK)
-    decoder.make_room()
+    decoder.clear()
     here = torch.cuda.current_stream(loaded.device)
     hook = loaded.model.lm_head.register_forward_hook(
         lambda *given: given[-1] * given[-1].isfinite().all().item()
     )
     text, done = answer(loaded.engine, TALK)
     hook.remove()
-    assert done.slower
+    assert done.no_graphs_reason
     assert text == whole
     assert torch.cuda.current_stream(loaded.device) == here
-    decoder.make_room()
-    assert answer(loaded.engine, TALK)[1].slower == ""
+    decoder.clear()
+    assert answer(loaded.engine, TALK)[1].no_graphs_reason == ""
 
 
 def test_the_last_gpu_gives_the_same_answer(loaded: Loaded) -> None:
@@ -237,19 +239,19 @@ def test_the_last_gpu_gives_the_same_answer(loaded: Loaded) -> None:
     last = torch.device("cuda", torch.cuda.device_count() - 1)
     model = copy.deepcopy(loaded.model).to(last)
     vocabulary = loaded.engine._vocabulary
-    decoder = Decoder(model, last, 1024, graph_recorder(last))
+    decoder = Decoder(model, last, 1024, cuda_capture(last))
     engine = TransformersEngine(decoder, vocabulary, name="tiny", context_size=1024)
     (text, done), (again, _) = answer(engine, TALK), answer(loaded.engine, TALK)
-    assert (text, done.slower) == (again, "")
+    assert (text, done.no_graphs_reason) == (again, "")
 
 
 def test_recording_can_be_turned_off(gpu: torch.device) -> None:
-    """With `ahead=False` the engine does not record steps."""
+    """With `cuda_graphs=False` the engine does not record steps."""
     for wanted in (True, False):
-        engine = TransformersEngine.open(gpu_plan("bf16"), ahead=wanted)
+        engine = TransformersEngine.open(gpu_plan("bf16"), cuda_graphs=wanted)
         assert engine._decoder is not None
         assert engine._decoder.device == gpu
-        assert engine._decoder.can_go_ahead is wanted
+        assert (engine._decoder.graphs is not None) is wanted
         engine.close()
 
 

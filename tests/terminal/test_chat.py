@@ -408,7 +408,7 @@ def test_a_mistake_in_hermes_leaves_the_terminal_as_it_was(home: Env, tmp_path: 
     with at_the_prompt(script(tmp_path, {"text": "*so", "error": "mistake"}), home) as term:
         term.type("Go\r")
         assert term.leave() == 1
-        assert "AssertionError: the script says: mistake" in term.text
+        assert "AssertionError: scripted error: mistake" in term.text
         assert term.is_cooked()
         assert not term.cursor_hidden
         assert not term.cell("hermes:").italics

@@ -44,11 +44,11 @@ def test_a_model_that_cannot_be_loaded_is_said_and_the_line_stays(home: Env, tmp
     """A failed load is reported, the typed line stays, and `/model` loads another model."""
     with at_the_prompt(script(tmp_path, load=1.0, broken="out-of-memory"), home) as term:
         term.type("half a li")
-        term.expect(r"the script says: out-of-memory")
+        term.expect(r"scripted error: out-of-memory")
         term.expect(r"^> half a li$")
         term.expect("no model; /model NAME loads one")
         term.type("ne\r")
-        term.expect(r"> half a line\nthe script says: out-of-memory\n> half a line$")
+        term.expect(r"> half a line\nscripted error: out-of-memory\n> half a line$")
         (tmp_path / "other").mkdir()
         other = script(tmp_path / "other", {"text": "fine"})
         term.type(f"\x03/model {other}\r")
@@ -62,7 +62,7 @@ def test_a_model_that_cannot_be_loaded_is_said_and_the_line_stays(home: Env, tmp
 def test_leaving_without_a_model_says_why_in_the_exit_code(home: Env, tmp_path: Path) -> None:
     """Leaving a chat whose model could not be loaded gives the exit code of that error."""
     with Terminal(["chat", "-m", script(tmp_path, broken="out-of-memory")], home) as term:
-        term.expect("the script says")
+        term.expect("scripted error")
         term.type("\x04")
         assert term.leave() == 75
 

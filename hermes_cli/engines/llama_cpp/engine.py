@@ -2,25 +2,23 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from hermes_cli.chatml import ChatML
-from hermes_cli.engines.base import Cancel, Chunk, PromptToken
-from hermes_cli.engines.llama_cpp.answer import Answer
+from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
+from hermes_cli.engines.detokenizer import prompt_tokens
 from hermes_cli.engines.llama_cpp.server import LlamaServer
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
-from hermes_cli.engines.stream_filters import refuse_ban
-from hermes_cli.engines.token_bytes import prompt_tokens
-from hermes_cli.errors import ContextOverflow, HermesError
+from hermes_cli.engines.stream_filters import Answer, reject_ban
+from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.options import GenerationOptions
 
 CANCEL_POLL_S = 0.05
 """Seconds between two checks of `cancel` while no token arrives, for example during a long prefill."""
-
-_Pieces = queue.SimpleQueue[dict[str, Any] | BaseException]
 
 
 class LlamaCppEngine:
@@ -45,59 +43,101 @@ class LlamaCppEngine:
         server = LlamaProcess if in_subprocess else LlamaServer
         self._server = server(header.path, context_size=context_size, threads=threads, verbose=verbose)
         self._chatml = ChatML(self._server.encode, header.control_tokens, header.fingerprint)
-        self._running: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer; see Engine."""
-        refuse_ban(options, "llama.cpp")
+        reject_ban(options, "llama.cpp")
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
-        opening = self._chatml.open_turn_ids(messages)
-        answer = Answer(self._chatml, len(prompt), opening, options)
-        return self._chunks(answer, self._request(prompt, options), cancel)
+        return self._chunks(Answer(self._chatml, messages, options), prompt, options, cancel)
 
-    def _chunks(self, answer: Answer, request: dict[str, Any], cancel: Cancel) -> Iterator[Chunk]:
-        ended = Cancel()
-        pieces = self._start(request, lambda: ended.is_set() or cancel.is_set())
+    def _chunks(
+        self, answer: Answer, prompt: list[int], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        cached = generated = 0
+        with closing(self._events(self._request(prompt, options), cancel)) as events:
+            for event in events:
+                if progress := event.get("prompt_progress"):
+                    cached = int(progress["cache"])
+                    done, total = (int(progress[name]) - cached for name in ("processed", "total"))
+                    yield Chunk("", progress=Progress(done, total))
+                    continue
+                before, generated = generated, int(event["__verbose"]["tokens_predicted"])
+                if text := self._feed(answer, event, generated - before):
+                    yield Chunk(text)
+                if answer.finish_reason is not None:
+                    break
+        if text := answer.flush():
+            yield Chunk(text)
+        usage = Usage(len(prompt), generated, cached)
+        yield Chunk("", answer.completion(usage, FinishReason.CANCELLED))
+
+    def _feed(self, answer: Answer, event: dict[str, Any], new_tokens: int) -> str:
+        """Add the text of an event to the answer, and return the text that can be shown.
+
+        An event has `text`, and the id of the last token under `__verbose`. The last event has a
+        `finish_reason`.
+        """
+        choice, ids = event["choices"][0], event["__verbose"]["tokens"]
+        if reason := choice["finish_reason"]:
+            answer.finish_reason = FinishReason.LENGTH if reason == "length" else FinishReason.STOP
+            return ""
+        answer.start_decode()
+        if self._chatml.holds_control(ids):
+            # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
+            answer.finish_reason = FinishReason.STOP
+            return ""
+        # A character of several tokens arrives in one event with only its last id, so it is encoded to get
+        # all ids. If the model generated other ids for it, the KV cache is reused only up to this point.
+        text = str(choice["text"])
+        return answer.feed(text, ids if new_tokens == 1 else self._chatml.encode_after_newline(text))
+
+    def _events(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any]]:
+        """Yield the events of a completion until a cancel, and stop it when the caller closes the iterator.
+
+        It runs on a new thread: on the main thread, xllamacpp would swallow Ctrl-C.
+
+        Raises ContextOverflow, ResourcesExhausted or HermesError if llama.cpp reports an error.
+        """
+        self._join()
+        closed = Cancel()
+        events: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
+
+        def on_event(event: dict[str, Any]) -> bool:
+            events.put(event)
+            return closed.is_set() or cancel.is_set()
+
+        def run() -> None:
+            try:
+                self._server.run(request, on_event)
+                events.put(HermesError("llama.cpp returned no result", "try again"))
+            except BaseException as error:  # noqa: BLE001 - raised in the thread that reads the queue
+                events.put(error)
+
+        self._thread = threading.Thread(target=run, name="llama.cpp", daemon=True)
+        self._thread.start()
         try:
-            while answer.reason is None and not cancel.is_set():
+            while not cancel.is_set():
                 try:
-                    piece = pieces.get(timeout=CANCEL_POLL_S)
+                    event = events.get(timeout=CANCEL_POLL_S)
                 except queue.Empty:
                     continue
-                if isinstance(piece, BaseException):
-                    raise piece
-                chunk = answer.feed(piece)
-                if chunk.text or chunk.progress is not None:
-                    yield chunk
-            if text := answer.flush():
-                yield Chunk(text)
-            yield Chunk("", answer.completion())
+                if isinstance(event, BaseException):
+                    raise event
+                if "error" in event:
+                    raise _server_error(event["error"])
+                yield event
         finally:
-            ended.set()
+            closed.set()
 
-    def _start(self, request: dict[str, Any], stop: Any) -> _Pieces:
-        """Run the request on a new thread: on the main thread, xllamacpp would swallow Ctrl-C."""
-        self._wait_for_the_last_run()
-        pieces: _Pieces = queue.SimpleQueue()
-
-        def on_chunk(piece: dict[str, Any]) -> bool:
-            pieces.put(piece)
-            return bool(stop())
-
-        def work() -> None:
-            try:
-                self._server.run(request, on_chunk)
-                pieces.put(HermesError("llama.cpp returned no result", "ask again"))
-            except BaseException as error:  # noqa: BLE001 - raised in the thread that reads the queue
-                pieces.put(error)
-
-        self._running = threading.Thread(target=work, name="llama.cpp", daemon=True)
-        self._running.start()
-        return pieces
+    def _join(self) -> None:
+        """Wait until a cancelled answer has left the server, which handles one at a time."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _request(self, prompt: list[int], options: GenerationOptions) -> dict[str, Any]:
         """Return the request for llama.cpp's server: the options under its names, no other samplers."""
@@ -124,11 +164,6 @@ class LlamaCppEngine:
             "seed": -1 if options.seed is None else options.seed,
         }
 
-    def _wait_for_the_last_run(self) -> None:
-        """Wait until a cancelled answer has left the server, which handles one at a time."""
-        if self._running is not None:
-            self._running.join()
-
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the number of tokens of the prompt."""
         return len(self._chatml.ids(messages))
@@ -140,5 +175,14 @@ class LlamaCppEngine:
 
     def close(self) -> None:
         """Wait for a running answer to end, then free the model."""
-        self._wait_for_the_last_run()
+        self._join()
         self._server.close()
+
+
+def _server_error(error: dict[str, Any]) -> HermesError:
+    if error.get("type") == "exceed_context_size_error":
+        return ContextOverflow(int(error["n_prompt_tokens"]), int(error["n_ctx"]))
+    message = str(error.get("message", error))
+    if "memory" in message.lower():
+        return ResourcesExhausted(f"llama.cpp ran out of memory: {message}", "use a smaller --context")
+    return HermesError(f"llama.cpp failed: {message}", "try again; --debug shows llama.cpp's log")

@@ -1,12 +1,13 @@
 """A wrapper around xllamacpp: load a model, encode text, run a prompt of token ids.
 
 xllamacpp always opens an HTTP listener on a random loopback port. A random key restricts it to this process,
-which uses it only for `/tokenize`; xllamacpp has no other interface for that.
+which uses it only for `/tokenize`, since xllamacpp has no other interface for that.
 """
 
 import http.client
 import json
 import os
+import queue
 import secrets
 import threading
 from collections.abc import Callable
@@ -23,16 +24,22 @@ PREFILL_BATCH = 128
 On a CPU, 128 costs 7 % of the prefill speed of 2048, and a cancelled prompt ends after 0.4 s instead of 7 s.
 """
 
-OnChunk = Callable[[dict[str, Any]], bool]
-"""Called with each piece of the server's answer; returning True stops the answer at the next token."""
+OnEvent = Callable[[dict[str, Any]], bool]
+"""Called with each event of a completion; returning True stops the completion at the next token."""
 
 
 def import_library() -> ModuleType:
-    """Import xllamacpp, after setting the environment variables that OpenMP reads on import.
+    """Import xllamacpp, after setting the environment variable that OpenMP reads on import.
+
+    Its threads then spin briefly and sleep while they wait for each other. By default they spin for a long
+    time, on the core that the other thread needs. On two cores shared with other processes, 115 tokens/s
+    became 14 to 37, and less than 5 if no core was idle. Threads that sleep at once reach 41 tokens/s on an
+    idle machine; with this spin they reach about 90 idle and 40 busy (docs/measurements.md, `decode`).
 
     Raises ImportError if the system lacks a shared library that xllamacpp needs.
     """
-    _spin_briefly()
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "300")
     import xllamacpp  # noqa: PLC0415 - takes 0.1 s and 100 MB, and only this engine needs it
 
     return xllamacpp  # type: ignore[no-any-return]
@@ -61,7 +68,7 @@ class LlamaServer:
         params.endpoint_slots = False
         params.use_jinja = False  # prompts are token ids; the model's chat template is never run
         params.verbosity = 3 if verbose else -1
-        self._server = _construct(xllamacpp.Server, params, path)
+        self._server = _load(xllamacpp.Server, params, path)
         self._address = urlsplit(str(self._server.listening_address)).netloc
         self._connection: http.client.HTTPConnection | None = None
         self._lock = threading.Lock()
@@ -69,36 +76,35 @@ class LlamaServer:
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`, without adding any. Tokens of type CONTROL are not recognized."""
         body = json.dumps({"content": text, "parse_special": False, "add_special": False})
-        tokens: list[int] = self._post("/tokenize", body)["tokens"]
+        if self._server is None:
+            raise HermesError("no model is loaded", "load one with /model NAME")
+        with self._lock:
+            status, answer = self._post("/tokenize", body)
+        if status != http.client.OK:
+            error = answer.get("error", {})
+            message = error.get("message", error) if isinstance(error, dict) else error
+            raise HermesError(f"llama.cpp could not encode the text: {message}")
+        tokens: list[int] = answer["tokens"]
         return tokens
 
-    def _post(self, path: str, body: str) -> dict[str, Any]:
-        if self._server is None:
-            raise HermesError("no model is loaded", "/model NAME loads one")
+    def _post(self, path: str, body: str, *, retry: bool = True) -> tuple[int, dict[str, Any]]:
+        """Return the status and the JSON of the response."""
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        with self._lock:
-            for last in (False, True):
-                connection = self._connection or http.client.HTTPConnection(self._address, timeout=600)
-                self._connection = connection
-                try:
-                    connection.request("POST", path, body.encode(), headers)
-                    response = connection.getresponse()
-                    answer: dict[str, Any] = json.loads(response.read())
-                except (OSError, http.client.HTTPException) as error:
-                    # The server closes a connection that was idle for a few seconds, so try once more.
-                    connection.close()
-                    self._connection = None
-                    if last:
-                        raise HermesError(f"llama.cpp no longer answers: {error}") from None
-                    continue
-                if response.status != http.client.OK:
-                    raise HermesError(f"llama.cpp could not encode the text: {_message(answer)}")
-                return answer
-        raise AssertionError("unreachable")
+        self._connection = self._connection or http.client.HTTPConnection(self._address, timeout=600)
+        try:
+            self._connection.request("POST", path, body.encode(), headers)
+            response = self._connection.getresponse()
+            return response.status, json.loads(response.read())
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            self._connection = None
+            if retry:  # the server closes a connection that was idle for a few seconds
+                return self._post(path, body, retry=False)
+            raise HermesError(f"llama.cpp does not respond: {error}") from None
 
-    def run(self, request: dict[str, Any], on_chunk: OnChunk) -> None:
-        """Run one completion and pass each piece to `on_chunk`. Returns when the answer has ended."""
-        self._server.handle_completions(request, on_chunk)
+    def run(self, request: dict[str, Any], on_event: OnEvent) -> None:
+        """Run one completion and pass each event to `on_event`. Returns when the completion has ended."""
+        self._server.handle_completions(request, on_event)
 
     def close(self) -> None:
         """Free the model."""
@@ -108,42 +114,23 @@ class LlamaServer:
         self._server = None
 
 
-def _spin_briefly() -> None:
-    """Make llama.cpp's threads spin briefly and then sleep while they wait for each other.
-
-    By default they spin for a long time, on the core that the other thread needs. On two cores shared with
-    other processes, 115 tokens/s became 14 to 37, and less than 5 if no core was idle. Threads that sleep at
-    once reach 41 tokens/s on an idle machine; with this spin they reach about 90 idle and 40 busy
-    (docs/measurements.md, `decode`). OpenMP reads the variable when the library is loaded.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "300")
-
-
-def _construct(server_class: Any, params: Any, path: Path) -> Any:
+def _load(server_class: Any, params: Any, path: Path) -> Any:
     """Load the model on a new thread: a load on the main thread swallows Ctrl-C."""
-    made: list[Any] = []
-    failed: list[BaseException] = []
+    loaded: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def load() -> None:
         try:
-            made.append(server_class(params))
+            loaded.put(server_class(params))
         except BaseException as error:  # noqa: BLE001 - raised in the calling thread
-            failed.append(error)
+            loaded.put(error)
 
-    thread = threading.Thread(target=load, name="llama.cpp load", daemon=True)
-    thread.start()
-    thread.join()
-    if failed:
-        if isinstance(failed[0], MemoryError):
-            raise ResourcesExhausted(f"not enough memory to load {path.name}", "choose a smaller --context")
+    threading.Thread(target=load, name="llama.cpp load", daemon=True).start()
+    result = loaded.get()
+    if isinstance(result, MemoryError):
+        raise ResourcesExhausted(f"not enough memory to load {path.name}", "use a smaller --context")
+    if isinstance(result, BaseException):
         raise HermesError(
-            f"llama.cpp could not load {path.name}: {failed[0]}",
-            "run the same command with --debug to see llama.cpp's own log",
-        ) from failed[0]
-    return made[0]
-
-
-def _message(answer: dict[str, Any]) -> str:
-    error = answer.get("error", {})
-    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+            f"llama.cpp could not load {path.name}: {result}",
+            "run the same command with --debug to see llama.cpp's log",
+        ) from result
+    return result

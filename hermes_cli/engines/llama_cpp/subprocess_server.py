@@ -2,7 +2,7 @@
 
 xllamacpp holds the interpreter lock while a model loads, which takes seconds for gigabytes; the user could
 not type meanwhile. Parent and child exchange lines of JSON over a socket, one request at a time. If the
-parent ends, the child exits; if the child ends, the next call raises HermesError.
+parent exits, the child exits; if the child exits, the next call raises HermesError.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from hermes_cli.engines.llama_cpp.server import LlamaServer, OnChunk
+from hermes_cli.engines.llama_cpp.server import LlamaServer, OnEvent
 from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, translated
 
 CHILD = (
@@ -26,9 +26,8 @@ CHILD = (
     "from hermes_cli.engines.llama_cpp.subprocess_server import serve; serve({fd})"
 )
 GRACE_S = 5.0
-_KINDS: dict[str, type[HermesError]] = {
-    "ModelUnavailable": ModelUnavailable,
-    "ResourcesExhausted": ResourcesExhausted,
+_ERROR_TYPES: dict[str, type[HermesError]] = {
+    error.__name__: error for error in (ModelUnavailable, ResourcesExhausted)
 }
 
 Message = dict[str, Any]
@@ -51,53 +50,54 @@ class LlamaProcess:
         self._closed = False
         model = {"path": str(path), "context_size": context_size, "threads": threads, "verbose": verbose}
         try:
-            self._ask(model, "ready")
+            self._request(model, "ready")
         except BaseException:  # including Ctrl-C: never leave a child process behind
             self.close()
             raise
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`; see LlamaServer."""
-        ids: list[int] = self._ask({"encode": text}, "ids")
+        ids: list[int] = self._request({"encode": text}, "ids")
         return ids
 
-    def run(self, request: dict[str, Any], on_chunk: OnChunk) -> None:
-        """Run one completion and pass each piece to `on_chunk`. Returns when the answer has ended."""
+    def run(self, request: dict[str, Any], on_event: OnEvent) -> None:
+        """Run one completion and pass each event to `on_event`. Returns when the completion has ended."""
         with self._lock:
             self._send({"run": request})
             cancelled = False
-            while "chunk" in (message := self._receive()):
-                if on_chunk(message["chunk"]) and not cancelled:
+            while "event" in (message := self._receive()):
+                if on_event(message["event"]) and not cancelled:
                     self._send({"cancel": True})
                     cancelled = True
 
-    def _ask(self, message: Message, answer: str) -> Any:
+    def _request(self, message: Message, answer: str) -> Any:
         with self._lock:
             if self._closed:
-                raise HermesError("no model is loaded", "/model NAME loads one")
+                raise HermesError("no model is loaded", "load one with /model NAME")
             self._send(message)
             return self._receive()[answer]
 
     def _send(self, message: Message) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the child has ended: `_receive` raises the error
+        with contextlib.suppress(BrokenPipeError):  # the child has exited: `_receive` raises the error
             _write(self._stream, message)
 
     def _receive(self) -> Message:
         """Return the next message.
 
-        Raises the error that the child reports, or HermesError if the child has ended.
+        Raises the error that the child reports, or HermesError if the child has exited.
         """
         line = b""
         with contextlib.suppress(ConnectionError):
             line = self._stream.readline()
         if not line:
             raise HermesError(
-                "llama.cpp has ended by itself", "--debug shows its own log; /model NAME loads one anew"
+                "llama.cpp exited unexpectedly",
+                "load the model again with /model NAME; --debug shows llama.cpp's log",
             )
         message: Message = json.loads(line)
         if error := message.get("error"):
-            kind = _KINDS.get(error["kind"], HermesError)
-            raise kind(error["message"], error["hint"])
+            error_type = _ERROR_TYPES.get(error["type"], HermesError)
+            raise error_type(error["message"], error["hint"])
         return message
 
     def close(self) -> None:
@@ -124,47 +124,42 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     connection = socket.socket(fileno=descriptor)
     incoming, outgoing = connection.makefile("rb"), connection.makefile("wb")
-    work: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     cancel = threading.Event()
-    threading.Thread(target=_work, args=(work, outgoing, cancel), daemon=True).start()
+    threading.Thread(target=_handle, args=(requests, outgoing, cancel), daemon=True).start()
     for line in incoming:
         message = json.loads(line)
         if "cancel" in message:
             cancel.set()
         else:
-            work.put(message)
-    os._exit(0)  # at once: nobody reads a running answer any more
+            requests.put(message)
+    os._exit(0)  # at once, even during a completion: the parent no longer reads it
 
 
-def _work(work: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel: threading.Event) -> None:
+def _handle(requests: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel: threading.Event) -> None:
     server: LlamaServer | None = None
+
+    def on_event(event: dict[str, Any]) -> bool:
+        _write(outgoing, {"event": event})
+        return cancel.is_set()
+
     while True:
-        message = work.get()
+        message = requests.get()
         try:
             if server is None:
-                server = LlamaServer(
-                    Path(message["path"]),
-                    context_size=message["context_size"],
-                    threads=message["threads"],
-                    verbose=message["verbose"],
-                )
+                server = LlamaServer(Path(message.pop("path")), **message)
                 answer: Message = {"ready": True}
             elif "encode" in message:
                 answer = {"ids": server.encode(message["encode"])}
             else:
                 cancel.clear()
-                server.run(message["run"], lambda chunk: _pass_on(chunk, outgoing, cancel))
+                server.run(message["run"], on_event)
                 answer = {"done": True}
         except (HermesError, ImportError) as error:
             known = translated(error)
-            answer = {"error": {"kind": type(known).__name__, "message": known.message, "hint": known.hint}}
+            answer = {"error": {"type": type(known).__name__, "message": known.message, "hint": known.hint}}
         except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it
-            told = {"kind": "", "message": f"llama.cpp: {error}", "hint": "--debug shows its own log"}
-            answer = {"error": told}
-        with contextlib.suppress(OSError):  # the parent has ended
+            hint = "--debug shows llama.cpp's log"
+            answer = {"error": {"type": "", "message": f"llama.cpp failed: {error}", "hint": hint}}
+        with contextlib.suppress(OSError):  # the parent has exited
             _write(outgoing, answer)
-
-
-def _pass_on(chunk: dict[str, Any], outgoing: IO[bytes], cancel: threading.Event) -> bool:
-    _write(outgoing, {"chunk": chunk})
-    return cancel.is_set()

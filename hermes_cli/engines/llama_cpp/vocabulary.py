@@ -25,12 +25,12 @@ F32, UINT32, FLOAT32, BOOL = 0, 4, 6, 7
 
 @contextmanager
 def vocabulary_engine(header: GgufHeader, *, verbose: bool = False) -> Iterator[LlamaCppEngine]:
-    """Yield an engine that tokenizes prompts like the model's own engine. Its answers are meaningless."""
+    """Yield an engine that tokenizes prompts like the model's engine. Its answers are meaningless."""
     with tempfile.TemporaryDirectory(prefix="hermes-") as folder:
         path = Path(folder) / "vocabulary.gguf"
         write_vocabulary(header, path)
-        stand_in = dataclasses.replace(header, path=path)
-        engine = LlamaCppEngine(stand_in, name=header.name, context_size=CONTEXT, threads=1, verbose=verbose)
+        header = dataclasses.replace(header, path=path)
+        engine = LlamaCppEngine(header, name=header.name, context_size=CONTEXT, threads=1, verbose=verbose)
         try:
             yield engine
         finally:

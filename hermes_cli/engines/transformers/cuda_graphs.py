@@ -1,323 +1,298 @@
-"""Decoding with CUDA graphs: a step is recorded once, verified, and then replayed on the device.
+"""Decoding with CUDA graphs: a step is captured once, verified, and then replayed.
 
-A 7B model on a GPU computes a token faster than Python launches its kernels and waits for the id. So steps
+A GPU computes a token of a 7B model faster than Python launches its kernels and waits for the id. So replays
 are launched before the ids of earlier ones are read; those past the end of an answer are discarded.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache
 
-from hermes_cli.engines.transformers.device_sampling import BLOCK, SamplingStep
 from hermes_cli.engines.transformers.kv_cache import FULL, SLIDING, RewindableCache, StaticLayer
-from hermes_cli.engines.transformers.sampling import History, Sampler
-from hermes_cli.engines.transformers.torch_errors import first_line
+from hermes_cli.engines.transformers.sampling import BLOCK, History, Sampler, SamplingParams
+from hermes_cli.engines.transformers.torch_errors import NonFiniteLogits, first_line
 
-GraphRecorder = Callable[[Callable[[], None]], Callable[[], None]]
-"""A function that runs a step once, records it, and returns a function that replays it."""
+Replay = Callable[[], None]
+Capture = Callable[[Callable[[], None]], Replay]
+"""A function that captures a step, which may run it, and returns a function that replays it."""
 
 FIRST_SPAN = 512
-"""Smallest number of positions that a recorded step attends to; larger spans are 2, 4, 8… times this."""
-CHOICES = 2
-"""Number of sampling settings with recorded steps: those of the user, and those of a summary."""
-COMPARED = 20
+"""Smallest number of positions that a captured step attends to; larger spans are 2, 4, 8… times this."""
+MAX_PARAMS = 2
+"""Number of sampling parameters with captured steps: those of the user, and those of a summary."""
+COMPARED_IDS = 20
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 0.01, torch.float16: 0.05, torch.bfloat16: 0.25}
-"""Largest mean difference, in nats, between a recorded and an ordinary step, by dtype.
+"""Largest mean difference, in nats, between a captured and an eager step, by dtype.
 
 The difference is that of the log-probabilities of the likeliest ids. The limits are about three times the
 difference that was measured between two correct ways of computing (docs/measurements.md).
 """
+IN_FLIGHT = 3
+"""Replays that are launched but not read: one that the host waits for, and two that are queued."""
+NO_TOKEN = -1
+"""The id that a step returns if its logits are not finite."""
 
 
-def graph_recorder(device: torch.device) -> GraphRecorder | None:
-    """Return a recorder of CUDA graphs for a GPU, or None for other devices.
+def cuda_capture(device: torch.device) -> Capture | None:
+    """Return a function that captures CUDA graphs on a GPU, or None for other devices.
 
     Source: "CUDA Graphs" in PyTorch's notes on CUDA semantics.
     """
     if device.type != "cuda":
         return None
     cuda: Any = torch.cuda
-    aside = cuda.Stream(device)
+    capture_stream = cuda.Stream(device)
 
-    def record(step: Callable[[], None]) -> Callable[[], None]:
-        with _no_waiting(cuda):
+    def capture(step: Callable[[], None]) -> Replay:
+        # An operation that waits for the GPU raises here: during a capture it breaks more than the capture.
+        sync_debug_mode = cuda.get_sync_debug_mode()
+        cuda.set_sync_debug_mode("error")
+        try:
             step()
+        finally:
+            cuda.set_sync_debug_mode(sync_debug_mode)
         graph = cuda.CUDAGraph()
         # Restores the current stream: a capture that fails may leave its own stream as the current one.
         with (
             cuda.device(device),
             cuda.stream(cuda.current_stream(device)),
-            cuda.graph(graph, stream=aside, capture_error_mode="thread_local"),
+            cuda.graph(graph, stream=capture_stream, capture_error_mode="thread_local"),
         ):
             step()
-        replay: Callable[[], None] = graph.replay
+        replay: Replay = graph.replay
         return replay
 
-    return record
-
-
-@contextlib.contextmanager
-def _no_waiting(cuda: Any) -> Iterator[None]:
-    """Make operations that wait for the GPU raise: during a capture they break more than the capture."""
-    before = cuda.get_sync_debug_mode()
-    cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        cuda.set_sync_debug_mode(before)
+    return capture
 
 
 def unsupported_reason(model: Any) -> str:
-    """Return the reason why a model cannot decode ahead, or "" if it can."""
+    """Return the reason why the steps of a model cannot be captured, or "" if they can."""
     if len(set((getattr(model, "hf_device_map", None) or {"": ""}).values())) > 1:
-        return "the model lies on several devices"
+        return "the model is split over several devices"
     if getattr(model, "is_loaded_in_8bit", False):
-        return "bitsandbytes' 8-bit layers wait for the host"
+        return "bitsandbytes' 8-bit layers synchronize with the CPU"
     return ""
 
 
-NOT_FINITE = -1
-"""Replaces an id that was chosen from logits that are not finite numbers."""
-
-
 class StaticStep:
-    """A step and the tensors that it reads and updates.
+    """A decode step on static tensors, and these tensors.
 
-    `token` (1, 1) is the id to evaluate, `cursor` (1) its position, `seen` (vocabulary) the mask of the ids
-    that occurred, `draws` (BLOCK, 2) the random numbers and `place` (1) the index of the next ones. `chosen`
-    (1) is the resulting id, or NOT_FINITE, and `logits` (vocabulary) the logits that it was chosen from.
+    Inputs: `token` (1, 1), the id to evaluate; `position` (1), its position; `occurred` (vocabulary), the
+    mask of the ids that occurred; `random` (BLOCK, 2) and `random_index` (1), the random numbers. A step
+    updates them for the next one, except `random`. Outputs: `logits` (vocabulary), and `sampled` (1), the
+    next id, or NO_TOKEN if the logits are not finite.
     """
 
-    def __init__(self, model: Any, cache: RewindableCache, vocabulary: int) -> None:
+    def __init__(self, model: Any, cache: RewindableCache, vocabulary_size: int) -> None:
         self._model = model
         self._cache = cache
         device = cache.layers[0].keys.device
         self.token = torch.zeros((1, 1), dtype=torch.long, device=device)
-        self.cursor = torch.zeros(1, dtype=torch.long, device=device)
-        self.seen = torch.zeros(vocabulary, dtype=torch.bool, device=device)
-        self.draws = torch.zeros((BLOCK, 2), device=device)
-        self.place = torch.zeros(1, dtype=torch.long, device=device)
-        self.chosen = torch.zeros(1, dtype=torch.long, device=device)
-        self.logits = torch.zeros(vocabulary, device=device)
+        self.position = torch.zeros(1, dtype=torch.long, device=device)
+        self.occurred = torch.zeros(vocabulary_size, dtype=torch.bool, device=device)
+        self.random = torch.zeros((BLOCK, 2), device=device)
+        self.random_index = torch.zeros(1, dtype=torch.long, device=device)
+        self.logits = torch.zeros(vocabulary_size, device=device)
+        self.sampled = torch.zeros(1, dtype=torch.long, device=device)
 
-    def begin(self, token: int, position: int, seen: torch.Tensor, block: torch.Tensor, place: int) -> None:
-        """Make the next step evaluate `token` at `position` and use draw number `place` of a block."""
+    def set_token(self, token: int, position: int) -> None:
+        """Set the id that the next step evaluates."""
         self.token.fill_(token)
-        self.cursor.fill_(position)
-        self.seen.copy_(seen)
-        self.draw_from(block, place)
+        self.position.fill_(position)
 
-    def draw_from(self, block: torch.Tensor, place: int) -> None:
-        """Make the next step use draw number `place` of a block."""
-        self.draws.copy_(block)
-        self.place.fill_(place)
+    def set_random(self, block: torch.Tensor, index: int) -> None:
+        """Set the random numbers of the next steps: those of a block from `index` on."""
+        self.random.copy_(block)
+        self.random_index.fill_(index)
 
     @torch.inference_mode()
-    def run(self, span: int, choice: SamplingStep) -> None:
-        """Run one step. It attends to the first `span` positions, which must include the cursor."""
+    def run(self, span: int, params: SamplingParams) -> None:
+        """Run one step. It attends to the first `span` positions, which must include its own."""
+        layers = [StaticLayer(layer, self.position, span) for layer in self._cache.layers]
         output = self._model(
             input_ids=self.token,
             attention_mask=self._masks(span),
-            position_ids=self.cursor[None],
-            past_key_values=Cache(layers=[StaticLayer(one, self.cursor, span) for one in self._cache.layers]),
+            position_ids=self.position[None],
+            past_key_values=Cache(layers=layers),
             use_cache=True,
             logits_to_keep=1,
         )
         self.logits.copy_(output.logits[0, -1])
-        draw = self.draws.index_select(0, self.place)[0]
-        token = choice.chosen(choice.penalized(self.logits, self.seen), draw)
+        random = self.random.index_select(0, self.random_index)[0]
+        token = params.sample(params.penalize(self.logits, self.occurred), random)
         finite = torch.isfinite(self.logits).all()
-        self.chosen.copy_(torch.where(finite, token, NOT_FINITE)[None])
+        self.sampled.copy_(torch.where(finite, token, NO_TOKEN)[None])
         self.token.copy_(token[None, None])
-        self.seen.index_fill_(0, token[None], value=True)
-        self.cursor.add_(1)
-        self.place.add_(1)
+        self.occurred.index_fill_(0, token[None], value=True)
+        self.position.add_(1)
+        self.random_index.add_(1)
 
     def _masks(self, span: int) -> Any:
         """Return the attention mask, (1, 1, 1, span), or one mask for each kind of layer."""
-        places = torch.arange(span, device=self.cursor.device)
-        past = places <= self.cursor
+        positions = torch.arange(span, device=self.position.device)
+        past = positions <= self.position
         masks: dict[str, torch.Tensor] = {}
         for layer in self._cache.layers:
-            visible = past if layer.window is None else past & (places > self.cursor - layer.window)
+            visible = past if layer.window is None else past & (positions > self.position - layer.window)
             masks.setdefault(FULL if layer.window is None else SLIDING, visible[None, None, None])
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
-IN_FLIGHT = 3
-"""Steps that are launched but not read: one that the host waits for, and two that are queued."""
+class GraphReplays:
+    """The replays of a captured step for one answer, at most `steps` of them.
 
-Failed = Callable[[Exception], None]
-
-
-class InFlightSteps:
-    """The steps of one answer within one span, launched before their ids are read.
-
-    Steps that are launched but never read write only past the length of the cache. `failed` is called with an
-    error of the device.
+    Up to IN_FLIGHT of them are launched before their ids are read. Replays that are never read write only
+    past the length of the KV cache. `on_error` is called with an error of the device.
     """
 
     def __init__(
-        self, step: StaticStep, replay: Callable[[], None], sampler: Sampler, steps: int, failed: Failed
+        self,
+        step: StaticStep,
+        replay: Replay,
+        sampler: Sampler,
+        steps: int,
+        on_error: Callable[[Exception], None],
     ) -> None:
-        self._failed = failed
         self._step = step
         self._replay = replay
         self._sampler = sampler
-        self._first = sampler.made
         self._steps = steps
+        self._on_error = on_error
+        self._first_sample = sampler.count
         self._launched = self._read = 0
-        self._ring = _Ring(step.chosen.device)
+        # A ring buffer in pinned host memory, to which the GPU copies the ids asynchronously.
+        on_gpu = step.sampled.is_cuda
+        self._ids = torch.zeros(IN_FLIGHT, dtype=torch.long, pin_memory=on_gpu)
+        event: Any = torch.cuda.Event
+        self._copied = [event() for _ in range(IN_FLIGHT)] if on_gpu else []
 
     @torch.inference_mode()
     def next(self) -> int | None:
-        """Return the next id, or NOT_FINITE if its logits are not finite numbers.
+        """Return the next id, or None if an eager step is needed: no steps are left, or the device failed.
 
-        Return None if an ordinary step is needed: all steps were taken, or the device failed.
+        Raises NonFiniteLogits.
         """
         try:
             while self._launched < min(self._steps, self._read + IN_FLIGHT):
                 self._launch()
             if self._read == self._steps:
                 return None
-            token = self._ring.read(self._read)
-        except Exception as error:  # noqa: BLE001 - an ordinary step then raises the device's error
-            self._failed(error)
+            slot = self._read % IN_FLIGHT
+            if self._copied:
+                self._copied[slot].synchronize()
+            token = int(self._ids[slot])
+        except Exception as error:  # noqa: BLE001 - an eager step then raises the device's error
+            self._on_error(error)
             self._steps = self._read
             return None
         self._read += 1
-        self._sampler.made += token != NOT_FINITE  # an id that is NOT_FINITE is chosen again
+        if token == NO_TOKEN:
+            raise NonFiniteLogits
+        self._sampler.count += 1
         return token
 
     def _launch(self) -> None:
-        """Launch one more step."""
-        block, place = divmod(self._first + self._launched, BLOCK)
-        if place == 0:
-            self._step.draw_from(self._sampler.draws.block(block), place)
+        block, index = divmod(self._first_sample + self._launched, BLOCK)
+        if index == 0:
+            self._step.set_random(self._sampler.random.block(block), index)
         self._replay()
-        self._ring.write(self._launched, self._step.chosen)
+        slot = self._launched % IN_FLIGHT
+        self._ids[slot : slot + 1].copy_(self._step.sampled, non_blocking=True)
+        if self._copied:  # a stream of this GPU: another GPU may be current
+            self._copied[slot].record(torch.cuda.current_stream(self._step.sampled.device))
         self._launched += 1
 
 
-class _Ring:
-    """The last ids that the device chose, in host memory that the device writes asynchronously."""
-
-    def __init__(self, device: torch.device) -> None:
-        on_a_card = device.type == "cuda"
-        event: Any = torch.cuda.Event
-        self._slots = torch.zeros(IN_FLIGHT, dtype=torch.long, pin_memory=on_a_card)
-        self._written = [event() for _ in range(IN_FLIGHT)] if on_a_card else []
-
-    def write(self, number: int, chosen: torch.Tensor) -> None:
-        """Queue the copy of the id of step `number`, after the steps that were launched."""
-        slot = number % IN_FLIGHT
-        self._slots[slot : slot + 1].copy_(chosen, non_blocking=True)
-        if self._written:  # a stream of this GPU: another GPU may be current
-            self._written[slot].record(torch.cuda.current_stream(chosen.device))
-
-    def read(self, number: int) -> int:
-        """Wait for the id of step `number`, and return it."""
-        slot = number % IN_FLIGHT
-        if self._written:
-            self._written[slot].synchronize()
-        return int(self._slots[slot])
-
-
-@dataclass(frozen=True, slots=True)
-class OrdinaryStep:
-    """An ordinary step, taken before decoding ahead: the id that it evaluated, its position, its logits."""
-
-    token: int
-    position: int
-    logits: torch.Tensor
-
-
 class GraphDecoder:
-    """The recorded steps of one model and one cache. `reason` is why it cannot decode ahead, or empty."""
+    """The captured steps of one model and one KV cache.
 
-    def __init__(self, model: Any, cache: RewindableCache, limit: int, record: GraphRecorder) -> None:
-        self.reason = unsupported_reason(model)
+    `disabled_reason` is the reason why none are used, or empty.
+    """
+
+    def __init__(self, model: Any, cache: RewindableCache, limit: int, capture: Capture) -> None:
+        self.disabled_reason = unsupported_reason(model)
         self._model = model
         self._cache = cache
         self._limit = limit
-        self._record = record
+        self._capture = capture
         self._step: StaticStep | None = None
-        self._recorded: dict[SamplingStep, dict[int, Callable[[], None]]] = {}
+        self._captured: dict[SamplingParams, dict[int, Replay]] = {}
 
     @torch.inference_mode()
-    def begin(
-        self, before: OrdinaryStep, token: int, sampler: Sampler, history: History, steps: int
-    ) -> InFlightSteps | None:
-        """Start to decode at most `steps` ids after `token`, which follows `before` and is not evaluated yet.
+    def start(
+        self, history: History, last_logits: torch.Tensor, sampler: Sampler, steps: int
+    ) -> GraphReplays | None:
+        """Start to decode at most `steps` ids after `history`.
 
-        A step that is not recorded yet is recorded now. Return None, and set `reason`, if the device cannot
-        record it, or if the recorded step gives other logits than `before`.
+        Its last id is not evaluated yet. `last_logits` are those that an eager step gave for the id before.
+        A step is captured when it is first needed. If the device cannot capture it, or if a replay gives
+        other logits than the eager step, return None and use graphs no more.
         """
-        if self.reason:
+        if self.disabled_reason:
             return None
-        position, choice = before.position + 1, sampler.choice
+        position = len(history.ids) - 1
         span = self._span(position)
         try:
-            self._step = step = self._step or StaticStep(self._model, self._cache, len(before.logits))
-            recorded = self._recordings(choice)
-            if span not in recorded:
-                recorded[span] = self._proven(step, span, choice, before)
-            block, place = divmod(sampler.made, BLOCK)
-            step.begin(
-                token, position, sampler.seen(history, len(step.seen)), sampler.draws.block(block), place
-            )
-            return InFlightSteps(step, recorded[span], sampler, min(steps, span - position), self.give_up)
-        except Exception as error:  # noqa: BLE001 - after any error, ordinary steps still work
-            self.give_up(error)
+            self._step = step = self._step or StaticStep(self._model, self._cache, len(last_logits))
+            replays = self._replays(sampler.params)
+            if span not in replays:
+                run = partial(step.run, span, sampler.params)
+                replays[span] = self._capture_verified(step, run, history.ids[-2], position - 1, last_logits)
+            block, index = divmod(sampler.count, BLOCK)
+            step.set_token(history.ids[-1], position)
+            step.set_random(sampler.random.block(block), index)
+            step.occurred.copy_(sampler.occurred(history, len(step.occurred)))
+            return GraphReplays(step, replays[span], sampler, min(steps, span - position), self.disable)
+        except Exception as error:  # noqa: BLE001 - after any error, eager steps still work
+            self.disable(error)
             return None
 
-    def _recordings(self, choice: SamplingStep) -> dict[int, Callable[[], None]]:
-        """Return the recorded steps of a choice by span; drop the least recently used choices."""
-        recorded = self._recorded.pop(choice, {})
-        self._recorded[choice] = recorded
-        while len(self._recorded) > CHOICES:
-            del self._recorded[next(iter(self._recorded))]
-        return recorded
+    def disable(self, error: Exception) -> None:
+        """Use graphs no more, because of an error, and drop the captured steps."""
+        self.disabled_reason = first_line(error)
+        self._captured, self._step = {}, None
 
-    def _proven(
-        self, step: StaticStep, span: int, choice: SamplingStep, before: OrdinaryStep
-    ) -> Callable[[], None]:
-        """Record a step and return it, after verifying that it gives the logits of `before`."""
-        nothing = torch.zeros_like(step.seen), torch.zeros_like(step.draws)
-        states = self._cache.states_at(before.position)
-        kept = [state.clone() for state in states]
-        try:
-            step.begin(before.token, before.position, *nothing, 0)
-            recorded = self._record(lambda: step.run(span, choice))
-            step.begin(before.token, before.position, *nothing, 0)
-            step.logits.fill_(torch.nan)  # else a recording that does nothing would pass
-            recorded()
-            self._compare(before.logits, step.logits)
-        finally:
-            for state, own in zip(states, kept, strict=True):
-                state.copy_(own)
-        return recorded
-
-    def give_up(self, error: Exception) -> None:
-        """Stop decoding ahead because of an error, and drop the recorded steps."""
-        self.reason = first_line(error)
-        self._recorded, self._step = {}, None
+    def _replays(self, params: SamplingParams) -> dict[int, Replay]:
+        """Return the captured steps of some parameters by span; drop the least recently used parameters."""
+        replays = self._captured.pop(params, {})
+        self._captured[params] = replays
+        while len(self._captured) > MAX_PARAMS:
+            del self._captured[next(iter(self._captured))]
+        return replays
 
     def _span(self, position: int) -> int:
-        """Return the number of positions that a recorded step at a position attends to."""
+        """Return the number of positions that a captured step at a position attends to."""
         span = FIRST_SPAN
         while span <= position:
             span *= 2
         return min(span, self._limit)
 
-    def _compare(self, wanted: torch.Tensor, found: torch.Tensor) -> None:
+    def _capture_verified(
+        self, step: StaticStep, run: Callable[[], None], token: int, position: int, logits: torch.Tensor
+    ) -> Replay:
+        """Capture a step, and verify that a replay for this id gives these logits."""
+        states = self._cache.states_at(position)
+        saved = [state.clone() for state in states]
+        step.random_index.zero_()
+        try:
+            step.set_token(token, position)
+            replay = self._capture(run)
+            step.set_token(token, position)
+            step.logits.fill_(torch.nan)  # else a capture that does nothing would pass
+            replay()
+            self._compare(logits, step.logits)
+        finally:
+            for state, original in zip(states, saved, strict=True):
+                state.copy_(original)
+        return replay
+
+    def _compare(self, eager: torch.Tensor, replayed: torch.Tensor) -> None:
         """Raise ValueError if the probabilities of the likeliest ids differ by more than TOLERANCE."""
-        wanted, found = wanted.log_softmax(-1), found.log_softmax(-1)
-        likeliest = torch.cat([one.topk(min(COMPARED, len(one))).indices for one in (wanted, found)])
-        apart = float((wanted - found)[likeliest].abs().mean())
-        if not apart <= TOLERANCE.get(self._model.dtype, 0):  # `not <=` also catches NaN
-            raise ValueError(f"a recorded step gave other logits than an ordinary one, {apart:.2g} nats off")
+        eager, replayed = eager.log_softmax(-1), replayed.log_softmax(-1)
+        likeliest = torch.cat([one.topk(min(COMPARED_IDS, len(one))).indices for one in (eager, replayed)])
+        difference = float((eager - replayed)[likeliest].abs().mean())
+        if not difference <= TOLERANCE.get(self._model.dtype, 0):  # `not <=` also catches NaN
+            raise ValueError(f"the logits differ by {difference:.2g} nats from those of an eager step")

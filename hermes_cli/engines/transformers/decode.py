@@ -1,80 +1,75 @@
-"""Decoding: prefill, the next token, and the KV cache of the most recent conversation."""
+"""Prefill and decode: evaluate a prompt, then generate one token id after the other, with a KV cache."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.cuda_graphs import (
-    NOT_FINITE,
-    GraphDecoder,
-    GraphRecorder,
-    InFlightSteps,
-    OrdinaryStep,
-)
+from hermes_cli.engines.base import common_prefix
+from hermes_cli.engines.transformers.cuda_graphs import Capture, GraphDecoder, GraphReplays
 from hermes_cli.engines.transformers.kv_cache import RewindableCache, new_cache
 from hermes_cli.engines.transformers.sampling import History, Sampler
-from hermes_cli.engines.transformers.torch_errors import NotFinite, freed_memory, is_out_of_memory, named
+from hermes_cli.engines.transformers.torch_errors import (
+    NonFiniteLogits,
+    free_memory,
+    hermes_error,
+    is_out_of_memory,
+)
 
-PREFILL_CHUNK = {"cpu": 128}
-"""Tokens evaluated at a time, by device: a cancel waits for one chunk, and a CPU is slow."""
-PREFILL_CHUNK_ELSEWHERE = 1024
-SMALLEST_CHUNK = 16
+CHUNK_SIZE = 1024
+CPU_CHUNK_SIZE = 128
+"""Tokens that a prefill evaluates at a time. A cancel waits for the end of a chunk, and a CPU is slow."""
+MIN_CHUNK_SIZE = 16
 
 
 class Decoder:
-    """A loaded causal language model and the KV cache of its most recent conversation.
+    """A causal language model, and the KV cache of its most recent conversation.
 
-    `device` is the device of the input ids, `limit` the context window in tokens. With `record`, which
-    records steps, the device may decode ahead of the host.
+    `device` is the device of the input ids, `limit` the context window in tokens. With `capture`, decode
+    steps are captured as CUDA graphs. `ids` are the ids whose states are in `cache`.
     """
 
-    def __init__(
-        self, model: Any, device: torch.device, limit: int, record: GraphRecorder | None = None
-    ) -> None:
+    cache: RewindableCache
+    graphs: GraphDecoder | None
+
+    def __init__(self, model: Any, device: torch.device, limit: int, capture: Capture | None = None) -> None:
+        self.device = device
+        self.ids: list[int] = []
+        self.cached_tokens = 0
+        """The number of ids of the last prompt that the KV cache already held."""
+        self.last_logits: torch.Tensor | None = None
+        """The logits of the last step, if it was an eager one."""
         self._model = model
         self._body = model.get_decoder()
-        self.device = device
         self._limit = limit
-        self._record = record
-        self._cache: RewindableCache
-        self._ahead: GraphDecoder | None
-        self._begin_anew()
-        self._last_logits: torch.Tensor | None = None
-        """The logits of the last id, if an ordinary step evaluated it."""
-        self._chunk = PREFILL_CHUNK.get(device.type, PREFILL_CHUNK_ELSEWHERE)
-        self.ids: list[int] = []
-        self.reused = 0
-        """The number of ids of the last prompt that the KV cache already held."""
+        self._capture = capture
+        self._chunk_size = CPU_CHUNK_SIZE if device.type == "cpu" else CHUNK_SIZE
+        self._new_cache()
 
-    @property
-    def cache(self) -> RewindableCache:
-        """The KV cache, which holds the states of `ids`."""
-        return self._cache
-
-    def reuse(self, prompt: Sequence[int]) -> int:
-        """Rewind to the common prefix of `prompt` and the evaluated ids, and return its length."""
-        same = 0
-        for held, wanted in zip(self.ids, prompt, strict=False):
-            if held != wanted:
-                break
-            same += 1
-        self.rewind(same)
-        self.reused = same
-        return same
+    def clear(self) -> None:
+        """Free the memory of the KV cache. The next prompt is prefilled from its beginning."""
+        self.ids, self.cached_tokens, self.last_logits = [], 0, None
+        self._new_cache()
+        free_memory(self.device)
 
     def rewind(self, length: int) -> None:
         """Drop all ids from position `length` on."""
-        self._last_logits = None
+        self.last_logits = None
         del self.ids[length:]
-        self._cache.rewind(length)
+        self.cache.rewind(length)
+
+    def rewind_to_prefix(self, prompt: Sequence[int]) -> int:
+        """Drop all ids after the common prefix with `prompt`, and return its length."""
+        self.cached_tokens = common_prefix(self.ids, prompt)
+        self.rewind(self.cached_tokens)
+        return self.cached_tokens
 
     @torch.inference_mode()
-    def adopt(self, ids: Sequence[int], states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Replace the cache content by the states of `ids`, one pair per layer, from an earlier run."""
+    def load_states(self, ids: Sequence[int], states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Replace the content of the KV cache by the keys and values of `ids`, one pair per layer."""
         self.rewind(0)
-        for layer, block, (keys, values) in zip(self._cache.layers, self._body.layers, states, strict=True):
-            device = next(block.parameters()).device  # a model may be spread over several GPUs
+        for layer, block, (keys, values) in zip(self.cache.layers, self._body.layers, states, strict=True):
+            device = next(block.parameters()).device  # a model may be split over several GPUs
             layer.update(keys.to(device), values.to(device))
         self.ids = list(ids)
 
@@ -84,116 +79,91 @@ class Decoder:
         The caller may stop the iteration at any time. Raises ResourcesExhausted if not even small chunks fit
         in memory, and HermesError if the device fails.
         """
-        end = len(self.ids) + len(ids)
-        everything = [*self.ids, *ids]
-        while len(self.ids) < end:
-            chunk = everything[len(self.ids) : min(end, len(self.ids) + self._chunk)]
+        prompt = [*self.ids, *ids]
+        start = len(self.ids)
+        while len(self.ids) < len(prompt):
+            chunk = prompt[len(self.ids) : len(self.ids) + self._chunk_size]
             try:
-                self._evaluate(self._body, chunk)
+                self._forward(self._body, chunk)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                self.make_room()
-                if self._chunk <= SMALLEST_CHUNK:
-                    raise named(error, self.device) from error
-                self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
-            yield max(0, len(self.ids) - end + len(ids))  # after an out-of-memory, all ids are evaluated anew
+                self.clear()
+                if self._chunk_size <= MIN_CHUNK_SIZE:
+                    raise hermes_error(error, self.device) from error
+                self._reduce_chunk_size()
+            yield max(0, len(self.ids) - start)  # if memory ran out, all ids are evaluated again
 
-    def step(self, token: int) -> torch.Tensor:
+    def decode(self, token: int, *, retry: bool = True) -> torch.Tensor:
         """Evaluate one id and return the logits of the next, (vocabulary), in float32.
 
-        If memory runs out, free as much as possible and try once more. Raises as `prefill` does.
+        If memory runs out, free as much as possible and, with `retry`, try again. Raises as `prefill` does.
         """
         try:
-            return self._logits(token)
+            output = self._forward(self._model, [token], logits_to_keep=1)
+            logits: torch.Tensor = output.logits[0, -1].float()
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            held = list(self.ids)
-            self.make_room()
-            self._chunk = max(SMALLEST_CHUNK, self._chunk // 4)
-        for _ in self.prefill(held):
+            if not retry:
+                self.clear()
+                raise hermes_error(error, self.device) from error
+        else:
+            self.last_logits = logits
+            return logits
+        self._reduce_chunk_size()
+        self.prefill_again()
+        return self.decode(token, retry=False)
+
+    def prefill_again(self) -> None:
+        """Evaluate all ids again, with a new KV cache."""
+        ids = self.ids
+        self.clear()
+        for _ in self.prefill(ids):
             pass
-        try:
-            return self._logits(token)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            self.make_room()
-            raise named(error, self.device) from error
 
-    @property
-    def can_go_ahead(self) -> bool:
-        """Whether the device can decode ahead of the host."""
-        return self._ahead is not None
-
-    @property
-    def slower(self) -> str:
-        """The reason why such a device does not decode ahead, or ""."""
-        return self._ahead.reason if self._ahead is not None else ""
-
-    def begin_ahead(self, token: int, sampler: Sampler, history: History, steps: int) -> InFlightSteps | None:
-        """Start to decode at most `steps` ids after `token` ahead of the host; None if that is impossible.
-
-        The previous step must be an ordinary one. Which steps are ordinary does not depend on the recordings
-        that exist already, so the same seed gives the same answer again.
-        """
-        if self._ahead is None or self._last_logits is None:
-            return None
-        before = OrdinaryStep(self.ids[-1], len(self.ids) - 1, self._last_logits)
-        return self._ahead.begin(before, token, sampler, history, steps)
-
-    def evaluated(self, token: int) -> None:
-        """Count one more id as evaluated, after the device evaluated it ahead of the host."""
-        self._last_logits = None
+    def append_replayed(self, token: int) -> None:
+        """Add an id that the replay of a graph has evaluated."""
+        self.last_logits = None
         # The cache first: if Ctrl-C comes between the two, a rewind drops what it holds beyond the ids.
-        self._cache.hold(len(self.ids) + 1)
+        self.cache.set_length(len(self.ids) + 1)
         self.ids.append(token)
 
     def close(self) -> None:
         """Free the model's memory. The decoder cannot be used afterwards."""
-        self._model = self._body = self._ahead = self._last_logits = None
+        self._model = self._body = self.graphs = self.last_logits = None
         self.ids = []
-        self._cache = RewindableCache(())
-        freed_memory(self.device)
+        self.cache = RewindableCache(())
+        free_memory(self.device)
 
-    def make_room(self) -> None:
-        """Free the memory of the KV cache. The next prompt is prefilled from its beginning."""
-        self.ids, self.reused, self._last_logits = [], 0, None
-        self._begin_anew()
-        freed_memory(self.device)
+    def _new_cache(self) -> None:
+        capture = self._capture
+        self.cache = new_cache(self._model.config, self._limit, preallocate=capture is not None)
+        self.graphs = GraphDecoder(self._model, self.cache, self._limit, capture) if capture else None
 
-    def _begin_anew(self) -> None:
-        record = self._record
-        self._cache = new_cache(self._model.config, self._limit, whole=record is not None)
-        self._ahead = GraphDecoder(self._model, self._cache, self._limit, record) if record else None
-
-    def _logits(self, token: int) -> torch.Tensor:
-        output = self._evaluate(self._model, [token], logits_to_keep=1)
-        logits: torch.Tensor = output.logits[0, -1].float()
-        self._last_logits = logits
-        return logits
+    def _reduce_chunk_size(self) -> None:
+        self._chunk_size = max(MIN_CHUNK_SIZE, self._chunk_size // 4)
 
     @torch.inference_mode()
-    def _evaluate(self, module: Any, ids: Sequence[int], **settings: Any) -> Any:
+    def _forward(self, module: Any, ids: Sequence[int], **settings: Any) -> Any:
         """Evaluate `ids`. If that is interrupted, every layer of the cache is rewound to the same length."""
-        self._last_logits = None
+        self.last_logits = None
         tensor = torch.tensor([list(ids)], device=self.device)
         try:
-            output = module(input_ids=tensor, past_key_values=self._cache, use_cache=True, **settings)
+            output = module(input_ids=tensor, past_key_values=self.cache, use_cache=True, **settings)
         except BaseException as error:  # including Ctrl-C
-            self._cache.rewind(len(self.ids))
+            self.cache.rewind(len(self.ids))
             if not isinstance(error, Exception) or is_out_of_memory(error):
                 raise
-            raise named(error, self.device) from error
+            raise hermes_error(error, self.device) from error
         self.ids += ids
         return output
 
 
 class TokenGenerator:
-    """A generator of the ids after `history`. The decoder must hold all ids of it but the last.
+    """A generator of at most `limit` ids after `history`, of which the decoder holds all ids but the last.
 
-    The caller appends each id to `history`. `limit` is the largest number of ids.
+    The caller appends each id to `history`.
     """
 
     def __init__(self, decoder: Decoder, sampler: Sampler, history: History, limit: int) -> None:
@@ -201,39 +171,56 @@ class TokenGenerator:
         self._sampler = sampler
         self._history = history
         self._end = len(history.ids) + limit
-        self._flight: InFlightSteps | None = None
+        self._replays: GraphReplays | None = None
+
+    @property
+    def no_graphs_reason(self) -> str:
+        """The reason why a device that supports CUDA graphs decodes without them, or empty."""
+        if self._decoder.graphs is None:
+            return ""
+        if self._sampler.needs_host:
+            return "DRY and 'ban' run on the CPU"
+        return self._decoder.graphs.disabled_reason
 
     def next(self, banned: Collection[int] = ()) -> int:
         """Return the next id, none of `banned`.
 
         Raises ResourcesExhausted if memory runs out, and HermesError if the device fails or the logits are
-        not finite numbers.
+        not finite.
         """
-        decoder, sampler, history = self._decoder, self._sampler, self._history
-        last = history.ids[-1]
-        if self._flight is None and not sampler.needs_words:
-            left = self._end - len(history.ids)
-            self._flight = decoder.begin_ahead(last, sampler, history, left)
-        if self._flight is not None:
-            token = self._flight.next()
-            if token is not None and token != NOT_FINITE:
-                decoder.evaluated(last)
-                return token
-            self._flight = None
-            if token == NOT_FINITE:
-                self._evaluate_anew()
+        last = self._history.ids[-1]
+        token = self._replay()
+        if token is not None:
+            self._decoder.append_replayed(last)
+            return token
         try:
-            return sampler.choose(decoder.step(last), history, banned)
-        except NotFinite:
-            decoder.make_room()  # the cached states are not finite, either
+            return self._sampler.sample(self._decoder.decode(last), self._history, banned)
+        except NonFiniteLogits:
+            self._decoder.clear()  # the cached states are not finite, either
             raise
 
-    def _evaluate_anew(self) -> None:
-        """Prefill an empty cache, so that an ordinary step shows whether the logits really are not finite.
+    def _replay(self) -> int | None:
+        """Return the next id from the replay of a graph, or None if an eager step is needed.
 
-        The buffers may have held states that are not finite after the cursor, such as those of a step that
-        was never read. An attention mask does not hide NaN.
+        The first replay follows an eager step. Which steps are eager does not depend on the steps that are
+        captured already, so the same seed gives the same answer again.
         """
-        self._decoder.make_room()
-        for _ in self._decoder.prefill(self._history.ids[:-1]):
-            pass
+        decoder, history = self._decoder, self._history
+        if self._replays is None and not self._sampler.needs_host:
+            graphs, logits = decoder.graphs, decoder.last_logits
+            if graphs is not None and logits is not None:
+                self._replays = graphs.start(history, logits, self._sampler, self._end - len(history.ids))
+        if self._replays is None:
+            return None
+        finite = True
+        try:
+            token = self._replays.next()
+        except NonFiniteLogits:
+            token, finite = None, False
+        if token is None:
+            self._replays = None
+        if not finite:
+            # The states may be those of a replay that was never read: an attention mask does not hide NaN.
+            # After a new prefill, the eager step shows whether the logits really are not finite.
+            decoder.prefill_again()  # after the exception and the replays, which hold the old KV cache
+        return token

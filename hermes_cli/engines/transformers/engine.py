@@ -1,25 +1,14 @@
 """The transformers engine. Each turn evaluates only its new tokens."""
 
-import time
 from collections.abc import Iterator, Sequence
 
-from hermes_cli.engines.answer_state import AnswerState
-from hermes_cli.engines.base import (
-    Cancel,
-    Chunk,
-    Completion,
-    FinishReason,
-    Progress,
-    PromptToken,
-    Timings,
-    Usage,
-)
+from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
+from hermes_cli.engines.detokenizer import Detokenizer
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
-from hermes_cli.engines.stream_filters import PhraseBan, Piece
+from hermes_cli.engines.stream_filters import Answer, PhraseBan, Piece
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
-from hermes_cli.engines.transformers.cuda_graphs import graph_recorder
+from hermes_cli.engines.transformers.cuda_graphs import cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
-from hermes_cli.engines.transformers.detokenizer import Detokenizer
 from hermes_cli.engines.transformers.loading import Report, load_model
 from hermes_cli.engines.transformers.prompt_cache import PromptCache
 from hermes_cli.engines.transformers.sampling import History, Sampler
@@ -56,17 +45,17 @@ class TransformersEngine:
         plan: Plan,
         *,
         report: Report | None = None,
-        kept: PromptCacheDir | None = None,
-        ahead: bool = True,
+        cache_dir: PromptCacheDir | None = None,
+        cuda_graphs: bool = True,
     ) -> "TransformersEngine":
-        """Load the model of a plan. With `ahead`, a GPU may decode without waiting for the host.
+        """Load the model of a plan. With `cuda_graphs`, a GPU may decode with CUDA graphs.
 
         Raises as `load_model` and `read_vocabulary` do.
         """
         vocabulary = read_vocabulary(plan.path)
         model, device = load_model(plan, report)
-        decoder = Decoder(model, device, plan.context_size, graph_recorder(device) if ahead else None)
-        prefixes = PromptCache(kept, plan) if kept is not None else None
+        decoder = Decoder(model, device, plan.context_size, cuda_capture(device) if cuda_graphs else None)
+        prefixes = PromptCache(cache_dir, plan) if cache_dir is not None else None
         return cls(decoder, vocabulary, name=plan.model, context_size=plan.context_size, prefixes=prefixes)
 
     def stream(
@@ -74,14 +63,13 @@ class TransformersEngine:
     ) -> Iterator[Chunk]:
         """Yield the answer; see Engine."""
         if self._decoder is None:
-            raise HermesError("no model is loaded", "/model NAME loads one")
+            raise HermesError("no model is loaded", "load one with /model NAME")
         prompt = self._vocabulary.chatml.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
-        reply = AnswerState(self._vocabulary.chatml, self._vocabulary.chatml.open_turn_ids(messages), options)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
-        answer = _Answer(self._decoder, self._vocabulary, prompt, limit, options)
-        return self._with_prefix(messages, self._decoder, answer.chunks(reply, cancel))
+        generation = _Generation(self._decoder, self._vocabulary, prompt, limit, options)
+        return self._with_prefix(messages, self._decoder, generation.chunks(messages, options, cancel))
 
     def _with_prefix(
         self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[Chunk]
@@ -110,8 +98,8 @@ class TransformersEngine:
             decoder.close()
 
 
-class _Answer:
-    """One answer of at most `limit` tokens after `prompt`."""
+class _Generation:
+    """The generation of one answer of at most `limit` tokens after `prompt`."""
 
     def __init__(
         self,
@@ -122,91 +110,81 @@ class _Answer:
         options: GenerationOptions,
     ) -> None:
         self._decoder = decoder
+        self._vocabulary = vocabulary
         self._prompt = prompt
-        self._limit = limit
-        self._stop_ids = vocabulary.stop_ids
-        self._speller = Detokenizer(vocabulary.words, byte_level=vocabulary.byte_level)
+        self._end = len(prompt) + limit
+        self._detokenizer = Detokenizer(vocabulary.entries, byte_level=vocabulary.byte_level)
         self._history = History(prompt)
-        breakers = vocabulary.breakers if options.dry_multiplier else ()
         self._ban = PhraseBan(options.ban)
-        never = vocabulary.ids_that(self._ban.holds) if options.ban else ()
-        self._sampler = Sampler(options, decoder.device, breakers, never)
-        self._next = TokenGenerator(decoder, self._sampler, self._history, limit)
-        self._unsaid: dict[int, set[int]] = {}
+        breakers = vocabulary.breakers if options.dry_multiplier else ()
+        never = vocabulary.ids_where(self._ban.matches) if options.ban else ()
+        sampler = Sampler(options, decoder.device, breakers, never)
+        self._tokens = TokenGenerator(decoder, sampler, self._history, limit)
+        self._banned: dict[int, set[int]] = {}
         """By position: the ids that began a banned phrase there."""
-        self._reason: FinishReason | None = None
-        self._ended_by_token = False
+        self._finish_reason = FinishReason.CANCELLED
 
-    @property
-    def _made(self) -> int:
-        return len(self._history.ids) - len(self._prompt)
-
-    def chunks(self, reply: AnswerState, cancel: Cancel) -> Iterator[Chunk]:
+    def chunks(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
         """Yield the answer. However it ends, the KV cache keeps the tokens that were evaluated."""
-        began = time.monotonic()
-        # A step evaluates the last id, like every generated one, so that a retry gets exactly the logits of
-        # the first try. (In 16 bits, a cache that was filled in another way is rounded in another way: a seed
-        # gives the same answer again only for the same history of the cache.)
-        cached = self._decoder.reuse(self._prompt[:-1])
-        new = self._prompt[cached:-1]
-        if not cancel.is_set():
-            for done in self._decoder.prefill(new):
-                yield Chunk("", progress=Progress(done, len(new)))
-                if cancel.is_set():
-                    break
-        first = 0.0
-        while reply.reason is None and (piece := self._next_pieces(cancel)) is not None:
-            first = first or time.monotonic()
-            for one in piece:
-                if reply.reason is None and (text := reply.take(one.text, one.ids)):
+        answer = Answer(self._vocabulary.chatml, messages, options)
+        for progress in self._prefill(cancel):
+            yield Chunk("", progress=progress)
+        while answer.finish_reason is None and (pieces := self._next_pieces(cancel)) is not None:
+            answer.start_decode()
+            for piece in pieces:
+                if answer.finish_reason is None and (text := answer.feed(piece.text, piece.ids)):
                     yield Chunk(text)
-        held = "".join(reply.take(one.text, one.ids) for one in self._ban.flush() if reply.reason is None)
-        if text := held + reply.flush():
+        held = self._ban.flush()
+        text = "".join(answer.feed(one.text, one.ids) for one in held if answer.finish_reason is None)
+        if text := text + answer.flush():
             yield Chunk(text)
-        now = time.monotonic()
-        yield Chunk(
-            "",
-            Completion(
-                reply.reason or self._reason or FinishReason.CANCELLED,
-                Usage(len(self._prompt), self._made + self._ended_by_token, self._decoder.reused),
-                Timings((first or now) - began, now - (first or now)),
-                reply.turn_ids(),
-                self._slower(),
-            ),
-        )
+        generated = len(self._history.ids) - len(self._prompt) + (self._finish_reason is FinishReason.STOP)
+        usage = Usage(len(self._prompt), generated, self._decoder.cached_tokens)
+        yield Chunk("", answer.completion(usage, self._finish_reason, self._tokens.no_graphs_reason))
 
-    def _slower(self) -> str:
-        """Return the reason why a device that can decode ahead of the host did not, or ""."""
-        if self._decoder.can_go_ahead and self._sampler.needs_words:
-            return "DRY and banned texts are looked for on the host"
-        return self._decoder.slower
+    def _prefill(self, cancel: Cancel) -> Iterator[Progress]:
+        """Evaluate the prompt but for its last id.
+
+        A decode step evaluates the last id, like every generated one, so that a retry gets exactly the logits
+        of the first try. (In 16 bits, a cache that was filled in another way is rounded in another way: a
+        seed gives the same answer again only for the same history of the cache.)
+        """
+        cached = self._decoder.rewind_to_prefix(self._prompt[:-1])
+        new = self._prompt[cached:-1]
+        if cancel.is_set():
+            return
+        for done in self._decoder.prefill(new):
+            yield Progress(done, len(new))
+            if cancel.is_set():
+                return
 
     def _next_pieces(self, cancel: Cancel) -> list[Piece] | None:
         """Generate one token and return the pieces that can be shown now; None at the end of the answer."""
         if cancel.is_set():
-            self._reason = FinishReason.CANCELLED
             return None
-        if self._made == self._limit:
-            self._reason = FinishReason.LENGTH
+        position = len(self._history.ids)
+        if position == self._end:
+            self._finish_reason = FinishReason.LENGTH
             return None
-        token = self._next.next(self._unsaid.get(len(self._history.ids), ()))
-        if token in self._stop_ids:
-            self._reason = FinishReason.STOP
-            self._ended_by_token = True
+        token = self._tokens.next(self._banned.get(position, ()))
+        if token in self._vocabulary.stop_ids:
+            self._finish_reason = FinishReason.STOP
             return None
         self._history.append(token)
-        piece = self._speller.feed(token)
+        piece = self._detokenizer.feed(token)
         if piece is None:
             return []
-        shown, unsaid = self._ban.feed(piece)
-        if unsaid:
-            self._take_back(unsaid)
+        shown, removed = self._ban.feed(piece)
+        if removed:
+            self._remove(removed)
         return shown
 
-    def _take_back(self, pieces: list[Piece]) -> None:
+    def _remove(self, pieces: list[Piece]) -> None:
         """Rewind to before a banned phrase, and ban the id that it began with at that position."""
-        place = len(self._history.ids) - sum(len(piece.ids) for piece in pieces)
-        self._unsaid = {at: ids for at, ids in self._unsaid.items() if at <= place}
-        self._unsaid.setdefault(place, set()).add(pieces[0].ids[0])
-        self._history.truncate(place)
-        self._decoder.rewind(place - 1)
+        position = len(self._history.ids) - sum(len(piece.ids) for piece in pieces)
+        self._banned = {at: ids for at, ids in self._banned.items() if at <= position}
+        self._banned.setdefault(position, set()).add(pieces[0].ids[0])
+        self._history.truncate(position)
+        self._decoder.rewind(position - 1)

@@ -3,8 +3,8 @@
 On a CPU, bitsandbytes' 8-bit layers are no faster than 16-bit ones; this kernel reads half the bytes. The
 scale is the absolute maximum of a row divided by 127; docs/measurements.md lists the loss of quality.
 
-Each matrix is rounded as soon as it is read, so that the whole model is never in memory in 16 bits. The hook
-for that is transformers' quantizer interface (source: its guide "Contributing a quantization method").
+Each matrix is quantized as soon as it is read, so that the whole model is never in memory in 16 bits. The
+hook for that is transformers' quantizer interface (source: its guide "Contributing a quantization method").
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 KERNEL_ROWS = 4
-"""Up to this many tokens at once the int8 kernel is faster; for more, the weights are widened first."""
+"""The int8 kernel is faster for up to this many tokens; for more, the weights are converted to bfloat16."""
 ROWS = 1024
-"""Rows that are rounded at once, since rows in float32 take four times the memory of rows in 8 bits."""
+"""Rows that are quantized at once, since rows in float32 take four times the memory of rows in 8 bits."""
 METHOD = "hermes-int8"
 
 
@@ -30,7 +30,7 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.weight: torch.Tensor
         self.scale: torch.Tensor
-        weight, scale = rounded(linear.weight.detach())
+        weight, scale = quantize_rows(linear.weight.detach())
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale)
         self.bias = linear.bias
@@ -47,25 +47,24 @@ class Int8Linear(nn.Module):
         return product.reshape(*inputs.shape[:-1], -1)
 
 
-def rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def quantize_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a matrix (out, in) as int8, and the scale of each row, (out)."""
-    whole = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    quantized = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     scales = torch.empty(len(weight), dtype=torch.bfloat16, device=weight.device)
     for first in range(0, len(weight), ROWS):
         rows = weight[first : first + ROWS].float()
         scale = rows.abs().amax(dim=1).clamp(min=1e-12) / 127
-        whole[first : first + ROWS] = (rows / scale[:, None]).round()
+        quantized[first : first + ROWS] = (rows / scale[:, None]).round()
         scales[first : first + ROWS] = scale
-    return whole, scales
+    return quantized, scales
 
 
-def with_int8_weights(model: Any) -> Any:
-    """Replace every linear layer of `model` and return the model."""
+def replace_linear_layers(model: Any) -> None:
+    """Replace every linear layer of `model` by an Int8Linear."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 setattr(parent, name, Int8Linear(child))
-    return model
 
 
 @register_quantization_config(METHOD)
@@ -78,12 +77,12 @@ class Int8Config(QuantizationConfigMixin):  # type: ignore[misc]  # transformers
 
 @register_quantizer(METHOD)
 class _Quantizer(HfQuantizer):  # type: ignore[misc]
-    """Rounds the weights of the blocks, but not of the head, which may share them with the embeddings."""
+    """Quantizes the weights of the blocks, but not of the head, which may share them with the embeddings."""
 
     requires_calibration = False
 
     def _process_model_before_weight_loading(self, model: Any, **_: object) -> Any:
-        with_int8_weights(model.get_decoder())
+        replace_linear_layers(model.get_decoder())
         return model
 
     def param_needs_quantization(self, model: Any, param_name: str, **_: object) -> bool:
@@ -91,7 +90,7 @@ class _Quantizer(HfQuantizer):  # type: ignore[misc]
         return name == "weight" and isinstance(model.get_submodule(path), Int8Linear)
 
     def get_quantize_ops(self) -> ConversionOps:
-        return _Round()
+        return _QuantizeRows()
 
     def is_serializable(self) -> bool:
         return False
@@ -101,11 +100,11 @@ class _Quantizer(HfQuantizer):  # type: ignore[misc]
         return False
 
 
-class _Round(ConversionOps):  # type: ignore[misc]
+class _QuantizeRows(ConversionOps):  # type: ignore[misc]
     def convert(self, input_dict: dict[str, Any], **_: object) -> dict[str, torch.Tensor]:
-        """Return the rounded weight and the scale of each layer whose weight was read."""
-        found: dict[str, torch.Tensor] = {}
+        """Return the quantized weight and the scale of each layer whose weight was read."""
+        tensors: dict[str, torch.Tensor] = {}
         for name, value in input_dict.items():
-            weight, scale = rounded(value[0] if isinstance(value, list) else value)
-            found |= {name: weight, f"{name.removesuffix('weight')}scale": scale}
-        return found
+            weight, scale = quantize_rows(value[0] if isinstance(value, list) else value)
+            tensors |= {name: weight, f"{name.removesuffix('weight')}scale": scale}
+        return tensors

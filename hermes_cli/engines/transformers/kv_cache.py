@@ -1,8 +1,8 @@
-"""A KV cache of one buffer per layer with a cursor: rewinding is free, and a token copies only itself.
+"""A KV cache of two buffers and a length per layer: a rewind only changes the length.
 
 transformers' own classes are unsuitable: DynamicCache copies itself for every token, and a layer with a
 sliding window drops the states that a rewind needs (source: transformers 5.23, `cache_utils.py`). Here every
-layer keeps the whole context, and a sliding layer returns only the last window of it to the model.
+layer stores the whole context, and a sliding layer returns only the last window of it to the model.
 """
 
 from collections.abc import Iterable
@@ -16,22 +16,22 @@ from hermes_cli.errors import ModelUnavailable
 FULL, SLIDING = "full_attention", "sliding_attention"
 """transformers' names for the two kinds of attention layers whose only state is keys and values."""
 FIRST_CAPACITY = 512
-"""Tokens that a new buffer has room for; it then doubles, up to the context window."""
+"""Capacity of a new buffer in tokens; it then doubles, up to the context window."""
 
 
 class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
-    """Keys and values of one layer: two buffers (1, heads, capacity, head size) and a cursor.
+    """Keys and values of one layer: two buffers (1, heads, capacity, head size), of which `length` are used.
 
     `limit` is the context window in tokens. A sliding layer attends to the last `window` tokens; for others
-    `window` is None. The buffers begin with room for `first` tokens and double if they are full.
+    `window` is None. The buffers start at `capacity` tokens and double when they are full.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, limit: int, window: int | None = None, first: int = FIRST_CAPACITY) -> None:
+    def __init__(self, limit: int, window: int | None = None, capacity: int = FIRST_CAPACITY) -> None:
         super().__init__()
-        self._first = first
+        self._first_capacity = min(capacity, limit)
         self.length = 0
         self.window = window
         self.is_sliding = window is not None
@@ -40,8 +40,7 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate the buffers, with the dtype and device of the first states."""
         self.dtype, self.device = key_states.dtype, key_states.device
-        capacity = min(self._first, self._limit)
-        self.keys, self.values = _room(key_states, capacity), _room(value_states, capacity)
+        self.keys, self.values = (_empty(one, self._first_capacity) for one in (key_states, value_states))
         self.is_initialized = True
 
     def update(
@@ -50,13 +49,15 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
         """Append the states of new tokens, (1, heads, new, head size), and return those to attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        first = self.get_mask_sizes(key_states.shape[-2])[1]
-        end = self.length + key_states.shape[-2]
+        attended, first = self.get_mask_sizes(key_states.shape[-2])
+        end = first + attended
         if end > self.keys.shape[-2]:
             capacity = max(end, min(2 * self.keys.shape[-2], self._limit))
             # If memory runs out between the two allocations, neither buffer has changed.
-            larger = (_grown(buffer, self.length, capacity) for buffer in (self.keys, self.values))
-            self.keys, self.values = larger
+            keys, values = _empty(self.keys, capacity), _empty(self.values, capacity)
+            for new, old in (keys, self.keys), (values, self.values):
+                new[:, :, : self.length] = old[:, :, : self.length]
+            self.keys, self.values = keys, values
         self.keys[:, :, self.length : end] = key_states
         self.values[:, :, self.length : end] = value_states
         self.length = end
@@ -99,29 +100,26 @@ class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     def states_at(self, position: int) -> list[torch.Tensor]:
         """Return views of the keys and values of one token in every layer."""
-        whole = (buffer for layer in self.layers for buffer in (layer.keys, layer.values))
-        return [buffer[:, :, position] for buffer in whole]
+        buffers = (buffer for layer in self.layers for buffer in (layer.keys, layer.values))
+        return [buffer[:, :, position] for buffer in buffers]
 
-    def hold(self, length: int) -> None:
-        """Set the length, after a FixedLayer wrote the states of these tokens into the buffers."""
+    def set_length(self, length: int) -> None:
+        """Set the length, after StaticLayers wrote the states of these tokens into the buffers."""
         for layer in self.layers:
             layer.length = length
 
 
-_UNKNOWN = "the model asks for a length that only the device knows"
-
-
 class StaticLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
-    """The buffers of a RewindableLayer, written at position `cursor`, a tensor (1), and read up to `span`.
+    """The buffers of a RewindableLayer, written at `position`, a tensor (1), and read up to `span`.
 
-    Nothing here depends on a value on the host, so the attention mask must hide positions after the cursor.
+    Nothing here depends on a value on the host, so the attention mask must hide later positions.
     """
 
-    def __init__(self, layer: RewindableLayer, cursor: torch.Tensor, span: int) -> None:
+    def __init__(self, layer: RewindableLayer, position: torch.Tensor, span: int) -> None:
         super().__init__()
         self.keys, self.values = layer.keys, layer.values
         self.is_initialized = True
-        self._cursor = cursor
+        self._position = position
         self._span = span
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
@@ -131,27 +129,27 @@ class StaticLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the states of one token, (1, heads, 1, head size), and return those of the whole span."""
-        self.keys.index_copy_(2, self._cursor, key_states)
-        self.values.index_copy_(2, self._cursor, value_states)
+        self.keys.index_copy_(2, self._position, key_states)
+        self.values.index_copy_(2, self._position, value_states)
         return self.keys[:, :, : self._span], self.values[:, :, : self._span]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Raise NotImplementedError: FixedStep makes the mask."""
-        raise NotImplementedError(_UNKNOWN)
+        """Raise NotImplementedError: StaticStep makes the mask."""
+        raise NotImplementedError
 
     def get_seq_length(self) -> int:
         """Raise NotImplementedError: the length is only on the device."""
-        raise NotImplementedError(_UNKNOWN)
+        raise NotImplementedError
 
     def get_max_length(self) -> int:
         """Return the span."""
         return self._span
 
 
-def new_cache(config: Any, limit: int, *, whole: bool = False) -> RewindableCache:
+def new_cache(config: Any, limit: int, *, preallocate: bool = False) -> RewindableCache:
     """Return an empty cache of `limit` tokens for a model's config.
 
-    With `whole` it allocates the memory for all of them at once, and its buffers keep their addresses.
+    With `preallocate` it allocates the memory for all of them at once, and its buffers keep their addresses.
 
     Raises ModelUnavailable if the model has states besides keys and values, such as a recurrent state, which
     cannot be rewound.
@@ -160,24 +158,17 @@ def new_cache(config: Any, limit: int, *, whole: bool = False) -> RewindableCach
     kinds = getattr(config, "layer_types", None)
     if kinds is None:
         kinds = [SLIDING if window else FULL] * int(config.num_hidden_layers)
-    odd = sorted(set(kinds) - {FULL, SLIDING})
-    if odd:
+    if unsupported := sorted(set(kinds) - {FULL, SLIDING}):
         raise ModelUnavailable(
-            f"the model has layers of the kind '{odd[0]}', whose state cannot be rewound to an earlier turn",
-            "choose a model of attention layers, such as openhermes-2, or a GGUF of this one",
+            f"the model has layers of type '{unsupported[0]}', whose state cannot be rewound",
+            "choose a model with attention layers only, such as openhermes-2, or a GGUF file of this model",
         )
-    first = limit if whole else FIRST_CAPACITY
+    capacity = limit if preallocate else FIRST_CAPACITY
     return RewindableCache(
-        RewindableLayer(limit, window if kind == SLIDING else None, first) for kind in kinds
+        RewindableLayer(limit, window if kind == SLIDING else None, capacity) for kind in kinds
     )
 
 
-def _room(like: torch.Tensor, capacity: int) -> torch.Tensor:
-    """Return a buffer of zeros: masked positions must hold finite numbers, too."""
+def _empty(like: torch.Tensor, capacity: int) -> torch.Tensor:
+    """Return a buffer of zeros: masked positions must contain finite numbers, too."""
     return like.new_zeros((*like.shape[:-2], capacity, like.shape[-1]))
-
-
-def _grown(buffer: torch.Tensor, length: int, capacity: int) -> torch.Tensor:
-    larger = _room(buffer, capacity)
-    larger[:, :, :length] = buffer[:, :, :length]
-    return larger

@@ -12,10 +12,17 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.torch_errors import first_line, freed_memory, is_out_of_memory, named
+from hermes_cli.engines.transformers.torch_errors import (
+    first_line,
+    free_memory,
+    hermes_error,
+    is_out_of_memory,
+)
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
+
+DOWNLOAD_AGAIN = "download the model again, or choose another"
 
 Report = Callable[[int, int], None]
 """A function that is called with the number of loaded tensors and the total number."""
@@ -37,19 +44,19 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
     try:
         _check_size(plan)
         with _progress(report):
-            model, found = AutoModelForCausalLM.from_pretrained(str(plan.path), **_settings(plan))
+            model, info = AutoModelForCausalLM.from_pretrained(str(plan.path), **_settings(plan))
         if _is_int8_on_cpu(plan):
-            from hermes_cli.engines.transformers.int8 import with_int8_weights  # noqa: PLC0415
+            from hermes_cli.engines.transformers.int8 import replace_linear_layers  # noqa: PLC0415
 
-            with_int8_weights(model)  # including the head
+            replace_linear_layers(model)  # including the head
     except HermesError:
         raise
     except Exception as error:
-        freed_memory(device)
+        free_memory(device)
         if is_out_of_memory(error):
-            raise named(error, device, plan.smaller) from error
-        raise _broken(plan, error) from error
-    _check_whole(plan, found)
+            raise hermes_error(error, device, plan.smaller) from error
+        raise _loading_error(plan, error) from error
+    _check_tensors(plan, info)
     model.eval()
     return model, device
 
@@ -68,27 +75,25 @@ def _check_size(plan: Plan) -> None:
     if not files or getattr(config, "quantization_config", None) is not None:
         return
     with torch.device("meta"):
-        wanted = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
-    held = 0
+        expected = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    actual = 0
     for file in files:
         with safe_open(file, "pt") as part:
-            held += sum(math.prod(part.get_slice(name).get_shape()) for name in part.keys())  # noqa: SIM118
-    if wanted > held:
+            actual += sum(math.prod(part.get_slice(name).get_shape()) for name in part.keys())  # noqa: SIM118
+    if expected > actual:
         raise ModelUnavailable(
-            f"the config.json of {plan.model} describes {wanted:,} weights, and its files hold {held:,}",
-            "fetch the model again, or choose another",
+            f"the config.json of {plan.model} describes {expected:,} weights, its files contain {actual:,}",
+            DOWNLOAD_AGAIN,
         )
 
 
-def _check_whole(plan: Plan, found: dict[str, Any]) -> None:
+def _check_tensors(plan: Plan, info: dict[str, Any]) -> None:
     """Raise ModelUnavailable if transformers initialized a part of the model at random."""
-    lost = sorted(found.get("missing_keys", ())) + sorted(
-        str(key) for key in found.get("mismatched_keys", ())
-    )
-    if lost:
+    wrong = sorted(info.get("missing_keys", ())) + sorted(map(str, info.get("mismatched_keys", ())))
+    if wrong:
         raise ModelUnavailable(
-            f"{len(lost):,} tensors of {plan.model} are missing or have another shape: {lost[0][:120]}",
-            "fetch the model again, or choose another",
+            f"{len(wrong):,} tensors of {plan.model} are missing or have the wrong shape: {wrong[0][:120]}",
+            DOWNLOAD_AGAIN,
         )
 
 
@@ -118,12 +123,12 @@ def _require(device: torch.device, plan: Plan) -> None:
     if device.type == "cpu":
         return
     backend = getattr(torch, device.type, None)
-    there = backend is not None and backend.is_available()
-    if there and (device.index or 0) < getattr(backend, "device_count", lambda: 1)():
+    available = backend is not None and backend.is_available()
+    if available and (device.index or 0) < getattr(backend, "device_count", lambda: 1)():
         return
-    build = f"torch {torch.__version__} has no {device.type.upper()} device"
+    missing = f"torch {torch.__version__} finds no such {device.type.upper()} device"
     raise ModelUnavailable(
-        f"the plan is {plan.device}, and {build} here",
+        f"the plan uses {plan.device}, but {missing}",
         "install a torch build for it (pytorch.org/get-started), or use --device cpu",
     )
 
@@ -137,14 +142,11 @@ def device_map(plan: Plan) -> dict[str, str]:
     first, last = plan.devices[0], plan.devices[-1]
     if first == last:
         return {"": first}
-    places = {"model.embed_tokens": first, "model.rotary_emb": first}
-    number = 0
-    for device, count in zip(plan.devices, plan.layers, strict=True):
-        for _ in range(count):
-            places[f"model.layers.{number}"] = device
-            number += 1
+    layers = [device for device, n in zip(plan.devices, plan.layers, strict=True) for _ in range(n)]
+    devices = {"model.embed_tokens": first, "model.rotary_emb": first, "model.norm": last}
+    devices |= {f"model.layers.{number}": device for number, device in enumerate(layers)}
     tied = read_object(plan.path / "config.json").get("tie_word_embeddings", False)
-    return places | {"model.norm": last, "lm_head": first if tied else last}
+    return devices | {"lm_head": first if tied else last}
 
 
 def _quantization(plan: Plan) -> Any:
@@ -171,9 +173,9 @@ def _progress(report: Report | None) -> Iterator[None]:
     from transformers.utils import logging as library  # noqa: PLC0415
 
     def hook(factory: Any, args: Any, settings: dict[str, Any]) -> Any:
-        if report is None or "eight" not in str(settings.get("desc", "")):
+        if report is None or "eight" not in str(settings.get("desc", "")):  # "Loading weights"
             return factory(*args, **settings)
-        return _counted(args[0] if args else settings["iterable"], report)
+        return _report_progress(list(args[0] if args else settings["iterable"]), report)
 
     verbosity = library.get_verbosity()
     library.set_verbosity_error()
@@ -188,22 +190,20 @@ def _progress(report: Report | None) -> Iterator[None]:
         library.set_verbosity(verbosity)
 
 
-def _counted(items: Any, report: Report) -> Iterator[Any]:
-    """Yield the items, and report the number of those that are done."""
-    everything = list(items)
-    for number, item in enumerate(everything):
-        report(number, len(everything))
+def _report_progress(items: list[Any], report: Report) -> Iterator[Any]:
+    for number, item in enumerate(items):
+        report(number, len(items))
         yield item
-    report(len(everything), len(everything))
+    report(len(items), len(items))
 
 
-def _broken(plan: Plan, error: Exception) -> HermesError:
+def _loading_error(plan: Plan, error: Exception) -> HermesError:
     text = first_line(error)
     if isinstance(error, ImportError):
         return ModelUnavailable(f"a package that {plan.model} needs is missing: {text}")
     if "ignore_mismatched_sizes" in text:
-        text = "its weights do not have the shapes that its config.json gives"
+        text = "its weights do not have the shapes that its config.json describes"
     return ModelUnavailable(
         f"{plan.model} could not be loaded: {text}",
-        f"'hermes models show {plan.model}' names its files; fetch it again, or choose another model",
+        f"{DOWNLOAD_AGAIN}; 'hermes models show {plan.model}' lists its files",
     )

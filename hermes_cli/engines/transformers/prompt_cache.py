@@ -27,8 +27,8 @@ LIBRARIES = ("torch", "transformers", "bitsandbytes")
 class PromptCache:
     """The cached prefixes of one loaded model."""
 
-    def __init__(self, kept: PromptCacheDir, plan: Plan) -> None:
-        self._kept = kept
+    def __init__(self, cache_dir: PromptCacheDir, plan: Plan) -> None:
+        self._cache_dir = cache_dir
         self._model = _identity(plan)
 
     def wants(self, messages: Sequence[Message]) -> bool:
@@ -40,21 +40,21 @@ class PromptCache:
         if len(ids) < SHORTEST or decoder.ids[: len(ids)] == list(ids):
             return
         key = self._key(ids)
-        path = self._kept.find(key)
+        path = self._cache_dir.find(key)
         if path is None:
             return
         try:
-            decoder.adopt(ids, _read(path, len(ids)))
+            decoder.load_states(ids, _read(path, len(ids)))
         except Exception:  # noqa: BLE001 - a broken file can always be computed again
             decoder.rewind(0)
-            self._kept.discard(key)
+            self._cache_dir.discard(key)
 
     def save(self, decoder: Decoder, ids: Sequence[int]) -> None:
         """Save the states of `ids`, if the decoder holds them and they are not saved yet."""
         if len(ids) < SHORTEST or decoder.ids[: len(ids)] != list(ids):
             return
         key = self._key(ids)
-        if self._kept.find(key) is None:
+        if self._cache_dir.find(key) is None:
             with contextlib.suppress(Exception):  # a full disk or GPU must not make the answer fail
                 self._write(decoder, key, len(ids))
 
@@ -71,7 +71,7 @@ class PromptCache:
 
             save_file(tensors, path)
 
-        self._kept.keep(key, sum(t.nbytes for t in tensors.values()), write)
+        self._cache_dir.keep(key, sum(t.nbytes for t in tensors.values()), write)
 
     def _key(self, ids: Sequence[int]) -> str:
         return hashlib.sha256(json.dumps([self._model, list(ids)]).encode()).hexdigest()

@@ -36,8 +36,8 @@ def quantize(plan: Plan, folder: Path, report: Report | None = None) -> tuple[fl
     quantizing_s = time.monotonic() - began
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as place:
-            new = Path(place) / folder.name
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
+            new = Path(temporary) / folder.name
             model.save_pretrained(str(new))
             for name in TOKENIZER_FILES:
                 if (plan.path / name).is_file():

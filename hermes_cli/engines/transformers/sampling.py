@@ -1,20 +1,26 @@
-"""Sampling with the parts that depend on the previous ids: repetition penalty, DRY and banned ids.
+"""Sampling: chooses the next token id from logits.
 
-The samplers run in the order of `options.py`.
+SamplingParams uses tensor operations only and never waits for the device, so a CUDA graph can contain it.
+Sampler adds the parts that depend on the previous ids. The samplers run in the order of `options.py`.
 """
 
+import dataclasses
 from collections.abc import Collection, Sequence
 
 import torch
+from transformers.generation.logits_process import MinPLogitsWarper, TopPLogitsWarper
 
-from hermes_cli.engines.transformers.device_sampling import Draws, SamplingStep
-from hermes_cli.engines.transformers.torch_errors import NotFinite
+from hermes_cli.engines.transformers.torch_errors import NonFiniteLogits
 from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
 
-DRY_PLACES = 256
+MIN_TEMPERATURE = 1e-6
+"""A temperature below this counts as 0: dividing by it would overflow."""
+BLOCK = 256
+"""Number of samples whose random numbers are generated at once."""
+DRY_MAX_MATCHES = 256
 """Number of most recent occurrences of the last id that DRY examines, which bounds the cost of a token."""
-DRY_LONGEST = 50
+DRY_MAX_LENGTH = 50
 """Longest repeated sequence that DRY measures; a longer one gets the same penalty."""
 
 
@@ -23,33 +29,119 @@ class History:
 
     def __init__(self, ids: Sequence[int]) -> None:
         self.ids: list[int] = []
-        self.places: dict[int, list[int]] = {}
+        self.positions: dict[int, list[int]] = {}
         self.distinct: list[int] = []
         for token in ids:
             self.append(token)
 
     def append(self, token: int) -> None:
         """Add the next id."""
-        places = self.places.setdefault(token, [])
-        if not places:
+        positions = self.positions.setdefault(token, [])
+        if not positions:
             self.distinct.append(token)
-        places.append(len(self.ids))
+        positions.append(len(self.ids))
         self.ids.append(token)
 
     def truncate(self, length: int) -> None:
         """Remove all ids from position `length` on."""
         while len(self.ids) > length:
-            places = self.places[self.ids.pop()]
-            places.pop()
-            if not places:
+            positions = self.positions[self.ids.pop()]
+            positions.pop()
+            if not positions:
                 self.distinct.pop()  # `distinct` is in the order of first occurrence
 
 
-class Sampler:
-    """A sampler of token ids. The same seed chooses the same ids from the same logits.
+@dataclasses.dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """The options that a captured step depends on. Equal instances sample the same ids."""
 
-    `breakers` are the ids that end a repeated sequence for DRY, `never` those that are never chosen. `made`
-    counts the choices.
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    xtc_probability: float
+    xtc_threshold: float
+
+    @classmethod
+    def from_options(cls, options: GenerationOptions) -> "SamplingParams":
+        """Return the parameters of these options. At temperature 0 only the repetition penalty applies."""
+        if options.temperature < MIN_TEMPERATURE:
+            return cls(0, 0, 1, 0, options.repetition_penalty, 0, 0)
+        return cls(*(getattr(options, field.name) for field in dataclasses.fields(cls)))
+
+    def penalize(self, logits: torch.Tensor, occurred: torch.Tensor) -> torch.Tensor:
+        """Return the logits (vocabulary) with the repetition penalty applied to the ids in a mask.
+
+        Source: the CTRL paper (arXiv 1909.05858). An id that occurs twice is penalized once.
+        """
+        if self.repetition_penalty == 1:
+            return logits
+        penalty = float(self.repetition_penalty)
+        return torch.where(occurred, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+    def sample(self, logits: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
+        """Return an id, a tensor without dimensions, for logits (vocabulary), some of which may be -inf.
+
+        `random` holds two numbers in [0, 1): one selects the id, one decides whether XTC applies.
+        """
+        if self.temperature < MIN_TEMPERATURE:
+            return logits.argmax()
+        # The other samplers work on the short list that top-k returns instead of the whole vocabulary.
+        size = logits.shape[0]
+        top_k = min(self.top_k or size, size)
+        logits, ids = logits.topk(top_k) if top_k < size else (logits, None)
+        if self.top_p < 1:
+            logits = TopPLogitsWarper(max(float(self.top_p), 1e-9))(None, logits[None])[0]
+        if self.min_p > 0:
+            logits = MinPLogitsWarper(float(self.min_p))(None, logits[None])[0]
+        if self.xtc_probability:
+            logits = self._apply_xtc(logits, random[1])
+        cumulative = (logits / self.temperature).softmax(-1).cumsum(-1)
+        # An id with probability 0 does not raise the sum, so it is never the first one above the threshold.
+        index = (cumulative <= random[0] * cumulative[-1]).sum().clamp(max=top_k - 1)
+        return index if ids is None else ids.index_select(0, index[None])[0]
+
+    def _apply_xtc(self, logits: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
+        """At random, remove all but the least likely of the tokens above the threshold.
+
+        Source: the XTC sampler of text-generation-webui (oobabooga/text-generation-webui, pull request 6335).
+        """
+        probabilities = logits.softmax(-1)
+        likely = (probabilities >= self.xtc_threshold) & (probabilities > 0)
+        least = probabilities.masked_fill(~likely, torch.inf).argmin()
+        removed = likely.index_fill(0, least[None], value=False) & (random < self.xtc_probability)
+        return logits.masked_fill(removed, -torch.inf)
+
+
+class RandomNumbers:
+    """Two random numbers in [0, 1) for each sample of an answer. A seed gives the same on every device."""
+
+    def __init__(self, seed: int | None, device: torch.device) -> None:
+        self._generator = torch.Generator()
+        if seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(seed)
+        self._device = device
+        self._blocks: list[torch.Tensor] = []
+
+    def block(self, number: int) -> torch.Tensor:
+        """Return the numbers of the samples from `number * BLOCK` on, (BLOCK, 2)."""
+        while len(self._blocks) <= number:
+            self._blocks.append(torch.rand((BLOCK, 2), generator=self._generator).to(self._device))
+        return self._blocks[number]
+
+    def at(self, index: int) -> torch.Tensor:
+        """Return the numbers of one sample, (2)."""
+        return self.block(index // BLOCK)[index % BLOCK]
+
+
+class Sampler:
+    """A sampler of token ids. The same seed gives the same ids for the same logits.
+
+    `breakers` are the ids that end a repeated sequence for DRY, `never` those that are never sampled. `count`
+    is the number of samples so far.
     """
 
     def __init__(
@@ -59,85 +151,84 @@ class Sampler:
         breakers: Collection[int] = (),
         never: Collection[int] = (),
     ) -> None:
-        self.choice = SamplingStep.by(options)
-        self.draws = Draws(options.seed, device)
-        self.made = 0
+        self.params = SamplingParams.from_options(options)
+        self.random = RandomNumbers(options.seed, device)
+        self.count = 0
+        self.needs_host = bool(options.dry_multiplier or options.ban)
+        """Whether sampling needs more than the logits and the ids that occurred: DRY or banned texts."""
         self._options = options
         self._breakers = breakers
         self._never = torch.tensor(sorted(never), dtype=torch.long, device=device)
-        self._seen = torch.empty(0, dtype=torch.bool, device=device)
-        self._marked: list[int] = []
+        self._mask = torch.empty(0, dtype=torch.bool, device=device)
+        self._masked_ids: list[int] = []
 
     @torch.inference_mode()
-    def choose(self, logits: torch.Tensor, history: History, banned: Collection[int] = ()) -> int:
+    def sample(self, logits: torch.Tensor, history: History, banned: Collection[int] = ()) -> int:
         """Return the next id, none of `banned`. `logits` are (vocabulary), in float32.
 
-        Raises NotFinite if the logits are not finite numbers, and HermesError if every id is banned.
+        Raises NonFiniteLogits if the logits are not finite, and HermesError if every id is banned.
         """
         if not bool(torch.isfinite(logits).all()):
-            raise NotFinite
-        scores = self.choice.penalized(logits, self.seen(history, len(logits)))
+            raise NonFiniteLogits
+        logits = self.params.penalize(logits, self.occurred(history, len(logits)))
         if self._options.dry_multiplier:
-            scores = self._dry(scores, history)
+            logits = self._apply_dry(logits, history)
         if banned or len(self._never):
-            scores = self._without(scores, banned)
-        draw = self.draws.at(self.made)
-        self.made += 1
-        return int(self.choice.chosen(scores, draw))
-
-    @property
-    def needs_words(self) -> bool:
-        """Whether the choice depends on more than logits and seen ids: on DRY or banned phrases."""
-        return bool(self._options.dry_multiplier or self._options.ban)
+            logits = self._remove_banned(logits, banned)
+        random = self.random.at(self.count)
+        self.count += 1
+        return int(self.params.sample(logits, random))
 
     @torch.inference_mode()
-    def seen(self, history: History, size: int) -> torch.Tensor:
-        """Return a mask, (size), of the ids that occurred so far in prompt and answer."""
-        said, marked = history.distinct, len(self._marked)
-        if self._seen.shape[0] != size or self._marked != said[:marked]:
-            self._seen = torch.zeros(size, dtype=torch.bool, device=self._seen.device)
-            self._marked, marked = [], 0  # the first call, or ids were removed
-        if new := said[marked:]:
-            self._seen[torch.tensor(new, device=self._seen.device)] = True
-            self._marked += new
-        return self._seen
+    def occurred(self, history: History, size: int) -> torch.Tensor:
+        """Return a mask, (size), of the ids that occurred in the prompt and in the answer so far."""
+        distinct, count = history.distinct, len(self._masked_ids)
+        if self._mask.shape[0] != size or self._masked_ids != distinct[:count]:
+            self._mask = torch.zeros(size, dtype=torch.bool, device=self._mask.device)
+            self._masked_ids, count = [], 0  # the first call, or ids were removed
+        if new := distinct[count:]:
+            self._mask[torch.tensor(new, device=self._mask.device)] = True
+            self._masked_ids += new
+        return self._mask
 
-    def _without(self, scores: torch.Tensor, banned: Collection[int]) -> torch.Tensor:
-        """Return the scores with `banned` and the ids that are never chosen set to -inf."""
-        scores = scores.index_fill(0, self._never, -torch.inf)
-        scores[list(banned)] = -torch.inf
-        if not bool(torch.isfinite(scores).any()):
-            raise HermesError("every token that could come next is banned", "ban less: see /set ban")
-        return scores
+    def _remove_banned(self, logits: torch.Tensor, banned: Collection[int]) -> torch.Tensor:
+        logits = logits.index_fill(0, self._never, -torch.inf)
+        logits[list(banned)] = -torch.inf
+        if not bool(torch.isfinite(logits).any()):
+            raise HermesError("'ban' excludes every possible next token", "ban fewer texts: see /set ban")
+        return logits
 
-    def _dry(self, scores: torch.Tensor, history: History) -> torch.Tensor:
+    def _apply_dry(self, logits: torch.Tensor, history: History) -> torch.Tensor:
         """Penalize ids that would continue a repeated sequence, more strongly for a longer one.
 
         Source: the DRY sampler of text-generation-webui (oobabooga/text-generation-webui, pull request 5677).
         """
-        options = self._options
+        options, penalties = self._options, dict[int, float]()
+        for token, length in self._repeats(history).items():
+            if length >= options.dry_allowed_length and token not in self._breakers:
+                exponent = length - options.dry_allowed_length
+                penalties[token] = options.dry_multiplier * options.dry_base**exponent
+        if not penalties:
+            return logits
+        tokens = torch.tensor(list(penalties), device=logits.device)
+        values = torch.tensor(list(penalties.values()), device=logits.device, dtype=logits.dtype)
+        return logits.index_add(0, tokens, -values)
+
+    def _repeats(self, history: History) -> dict[int, int]:
+        """Return the ids that followed earlier copies of the last ids, and the length of the longest copy."""
         longest: dict[int, int] = {}
         ids = history.ids
         last = len(ids) - 1
         if last < 0 or ids[last] in self._breakers:
-            return scores
-        for place in history.places[ids[last]][-1 - DRY_PLACES : -1]:
+            return longest
+        for position in history.positions[ids[last]][-1 - DRY_MAX_MATCHES : -1]:
             length = 1
             while (
-                length < min(DRY_LONGEST, place + 1)
-                and ids[place - length] == ids[last - length]
+                length < min(DRY_MAX_LENGTH, position + 1)
+                and ids[position - length] == ids[last - length]
                 and ids[last - length] not in self._breakers
             ):
                 length += 1
-            following = ids[place + 1]
+            following = ids[position + 1]
             longest[following] = max(length, longest.get(following, 0))
-        penalties = {
-            token: options.dry_multiplier * options.dry_base ** (length - options.dry_allowed_length)
-            for token, length in longest.items()
-            if length >= options.dry_allowed_length and token not in self._breakers
-        }
-        if not penalties:
-            return scores
-        tokens = torch.tensor(list(penalties), device=scores.device)
-        discount = torch.tensor(list(penalties.values()), device=scores.device, dtype=scores.dtype)
-        return scores.index_add(0, tokens, -discount)
+        return longest

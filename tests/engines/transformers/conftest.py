@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
-from hermes_cli.engines.transformers.cuda_graphs import GraphRecorder
+from hermes_cli.engines.transformers.cuda_graphs import Capture
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from tests.weights import starter_folder, tiny_mistral_folder
@@ -54,10 +54,10 @@ def mistral_engine(mistral: Any, mistral_vocabulary: Vocabulary) -> Transformers
 
 
 def engine_over(
-    model: Any, vocabulary: Vocabulary, context_size: int = 1024, record: GraphRecorder | None = None
+    model: Any, vocabulary: Vocabulary, context_size: int = 1024, capture: Capture | None = None
 ) -> TransformersEngine:
     """Return an engine with an empty KV cache over a loaded model."""
-    decoder = Decoder(model, CPU, context_size, record)
+    decoder = Decoder(model, CPU, context_size, capture)
     return TransformersEngine(decoder, vocabulary, name="tiny", context_size=context_size)
 
 

@@ -1,6 +1,6 @@
-"""Tests of decoding ahead: the ids are those of one step at a time, however an answer ends.
+"""Tests of decoding with CUDA graphs: the ids are those of eager steps, however an answer ends.
 
-Steps are recorded as plain calls here: the code is the same as on a GPU, but nothing is captured. The model
+A step is captured as a plain call here: the code is the same as on a GPU, but there is no graph. The model
 computes in float64: attention with a mask rounds differently than without one, and in float32 that changed
 an id now and then.
 """
@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.tokenizer_json import Vocabulary
-from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, IN_FLIGHT, GraphRecorder
-from hermes_cli.engines.transformers.device_sampling import BLOCK
+from hermes_cli.engines.transformers.cuda_graphs import FIRST_SPAN, IN_FLIGHT, Capture
 from hermes_cli.engines.transformers.engine import TransformersEngine
+from hermes_cli.engines.transformers.sampling import BLOCK
 from hermes_cli.errors import HermesError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.options import GenerationOptions
@@ -31,17 +31,17 @@ FULL = torch.OutOfMemoryError("CUDA out of memory.")
 
 
 class Calls:
-    """Record steps as calls, and count the recordings and the replays."""
+    """Capture steps as calls, and count the captures and the replays."""
 
     def __init__(self) -> None:
-        self.recorded = self.taken = 0
+        self.captures = self.replays = 0
 
     def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
-        self.recorded += 1
+        self.captures += 1
         step()
 
         def again() -> None:
-            self.taken += 1
+            self.replays += 1
             step()
 
         return again
@@ -72,14 +72,14 @@ def exact(mistral: Any) -> Any:
 
 @pytest.fixture
 def calls() -> Calls:
-    """A recorder that counts."""
+    """A capture that counts."""
     return Calls()
 
 
 @pytest.fixture
-def ahead(exact: Any, mistral_vocabulary: Vocabulary, calls: Calls) -> TransformersEngine:
-    """An engine that decodes ahead."""
-    return engine_over(exact, mistral_vocabulary, record=calls)
+def graphs(exact: Any, mistral_vocabulary: Vocabulary, calls: Calls) -> TransformersEngine:
+    """An engine that decodes with graphs."""
+    return engine_over(exact, mistral_vocabulary, capture=calls)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def plain(exact: Any, mistral_vocabulary: Vocabulary) -> TransformersEngine:
     ids=["greedy", "sampled"],
 )
 def test_a_long_answer_is_that_of_a_step_at_a_time(
-    ahead: TransformersEngine, plain: TransformersEngine, calls: Calls, options: GenerationOptions
+    graphs: TransformersEngine, plain: TransformersEngine, calls: Calls, options: GenerationOptions
 ) -> None:
     """A long answer has the ids of one step at a time, past the end of a span and of a block of draws."""
     long = GenerationOptions(
@@ -103,12 +103,12 @@ def test_a_long_answer_is_that_of_a_step_at_a_time(
     )
     assert long.max_tokens is not None
     assert long.max_tokens > 2 * BLOCK
-    one, other = said(ahead, long), said(plain, long)
+    one, other = said(graphs, long), said(plain, long)
     assert one[0] == other[0]
     assert one[1].turn_ids == other[1].turn_ids
-    assert calls.recorded == 2  # one for each span
-    assert calls.taken > FIRST_SPAN
-    assert held(ahead) == held(plain)
+    assert calls.captures == 2  # one for each span
+    assert calls.replays > FIRST_SPAN
+    assert held(graphs) == held(plain)
 
 
 OPTIONS = st.builds(
@@ -131,7 +131,7 @@ def test_any_talk_is_that_of_a_step_at_a_time(
     exact: Any, mistral_vocabulary: Vocabulary, turns: list[tuple[GenerationOptions, int, bool]]
 ) -> None:
     """Any options, stops and retries give the text, ids, usage and cache of one step at a time."""
-    engines = [engine_over(exact, mistral_vocabulary, record=record) for record in (Calls(), None)]
+    engines = [engine_over(exact, mistral_vocabulary, capture=capture) for capture in (Calls(), None)]
     talk = TALK
     for options, stopped_after, retried in turns:
         results = []
@@ -150,36 +150,36 @@ def test_any_talk_is_that_of_a_step_at_a_time(
             talk = talk.add(answer, Message(Role.USER, "And then?"))
 
 
-def test_what_was_decoded_past_the_end_is_discarded(ahead: TransformersEngine, calls: Calls) -> None:
+def test_what_was_decoded_past_the_end_is_discarded(graphs: TransformersEngine, calls: Calls) -> None:
     """Tokens decoded past a stop string are dropped from the cache, and the next answer is unchanged."""
-    whole, _ = said(ahead)
+    whole, _ = said(graphs)
     stop = whole[len(whole) // 2 : len(whole) // 2 + 4]
-    calls.taken = 0
+    calls.replays = 0
     options = GenerationOptions(temperature=0, repetition_penalty=1, loop_guard=0, stop=(stop,))
-    text, done = said(ahead, options)
+    text, done = said(graphs, options)
     assert text == whole[: whole.index(stop)]
     made = done.usage.completion_tokens
-    assert made <= calls.taken + 1 <= made + IN_FLIGHT - 1  # the first is a separate step
-    prompt = [token.id for token in ahead.prompt_tokens(TALK.messages)]
-    assert held(ahead)[: len(prompt)] == prompt
-    assert len(held(ahead)) == len(prompt) + made - 1
-    assert said(ahead)[0] == whole
+    assert made <= calls.replays + 1 <= made + IN_FLIGHT - 1  # the first is a separate step
+    prompt = [token.id for token in graphs.prompt_tokens(TALK.messages)]
+    assert held(graphs)[: len(prompt)] == prompt
+    assert len(held(graphs)) == len(prompt) + made - 1
+    assert said(graphs)[0] == whole
 
 
-def test_no_step_is_taken_past_max_tokens(ahead: TransformersEngine, calls: Calls) -> None:
-    """An answer of 24 tokens takes 23 recorded steps, none past max_tokens."""
-    said(ahead)
-    calls.taken = 0
-    said(ahead)
-    assert calls.taken == 23
+def test_no_step_is_taken_past_max_tokens(graphs: TransformersEngine, calls: Calls) -> None:
+    """An answer of 24 tokens takes 23 captured steps, none past max_tokens."""
+    said(graphs)
+    calls.replays = 0
+    said(graphs)
+    assert calls.replays == 23
 
 
-def test_a_cancel_is_heard_within_a_token(ahead: TransformersEngine) -> None:
+def test_a_cancel_is_heard_within_a_token(graphs: TransformersEngine) -> None:
     """After a cancel at most one more piece of text is shown, and a retry prefills one token."""
-    said(ahead)
+    said(graphs)
     cancel = Cancel()
     chunks = []
-    for chunk in ahead.stream(TALK.messages, GREEDY, cancel):
+    for chunk in graphs.stream(TALK.messages, GREEDY, cancel):
         chunks.append(chunk)
         if sum(bool(one.text) for one in chunks) == 4:
             cancel.set()
@@ -187,25 +187,25 @@ def test_a_cancel_is_heard_within_a_token(ahead: TransformersEngine) -> None:
     assert done is not None
     assert done.finish_reason is FinishReason.CANCELLED
     assert sum(bool(one.text) for one in chunks) <= 5
-    assert said(ahead)[1].usage.prefilled_tokens == 1
+    assert said(graphs)[1].usage.prefilled_tokens == 1
 
 
-def test_the_step_is_recorded_behind_the_first_word(ahead: TransformersEngine, calls: Calls) -> None:
-    """The first text comes before the step is recorded, and the step is recorded once."""
-    recorded = [calls.recorded for chunk in ahead.stream(TALK.messages, GREEDY, Cancel()) if chunk.text]
-    assert recorded[0] == 0
-    assert set(recorded[1:]) == {1}
-    said(ahead)
-    assert calls.recorded == 1
+def test_the_step_is_captured_after_the_first_token(graphs: TransformersEngine, calls: Calls) -> None:
+    """The first text comes before the step is captured, and the step is captured once."""
+    captured = [calls.captures for chunk in graphs.stream(TALK.messages, GREEDY, Cancel()) if chunk.text]
+    assert captured[0] == 0
+    assert set(captured[1:]) == {1}
+    said(graphs)
+    assert calls.captures == 1
 
 
 def test_logits_that_are_no_numbers_end_the_answer(
-    ahead: TransformersEngine, plain: TransformersEngine, exact: Any
+    graphs: TransformersEngine, plain: TransformersEngine, exact: Any
 ) -> None:
     """NaN logits in mid-answer end it with an error after the correct text; the next answer is complete."""
     whole, _ = said(plain)
     text = ""
-    answer = ahead.stream(TALK.messages, GREEDY, Cancel())
+    answer = graphs.stream(TALK.messages, GREEDY, Cancel())
     hook = None
     with pytest.raises(HermesError, match="overflowed"):  # noqa: PT012 - the error comes in the middle of the loop
         for chunk in answer:
@@ -216,17 +216,17 @@ def test_logits_that_are_no_numbers_end_the_answer(
     hook.remove()
     assert text
     assert whole.startswith(text)
-    held(ahead)
-    assert said(ahead)[0] == whole
+    held(graphs)
+    assert said(graphs)[0] == whole
 
 
 def test_states_that_are_no_numbers_are_forgotten(
-    ahead: TransformersEngine, plain: TransformersEngine, exact: Any
+    graphs: TransformersEngine, plain: TransformersEngine, exact: Any
 ) -> None:
     """After NaN states in a layer the cache is evaluated again, and the next answer is complete."""
     whole, _ = said(plain)
-    said(ahead)
-    for engine in (ahead, plain):
+    said(graphs)
+    for engine in (graphs, plain):
         hook = exact.get_decoder().layers[1].register_forward_hook(lambda *given: given[-1] * torch.nan)
         with pytest.raises(HermesError, match="overflowed"):
             said(engine)
@@ -235,25 +235,25 @@ def test_states_that_are_no_numbers_are_forgotten(
 
 
 def test_what_lies_behind_the_cursor_does_no_harm(
-    ahead: TransformersEngine, plain: TransformersEngine
+    graphs: TransformersEngine, plain: TransformersEngine
 ) -> None:
     """NaN values in the cache past its length do not change the next answer."""
     sampled = GenerationOptions(seed=4, temperature=1.5, max_tokens=24, loop_guard=0)
     whole, _ = said(plain, sampled)
-    said(ahead, sampled)
-    assert ahead._decoder is not None
+    said(graphs, sampled)
+    assert graphs._decoder is not None
     with torch.inference_mode():
-        for layer in ahead._decoder.cache.layers:
+        for layer in graphs._decoder.cache.layers:
             layer.values[:, :, layer.length + 2 :] = torch.nan
-    text, done = said(ahead, sampled)
+    text, done = said(graphs, sampled)
     assert (text, done.finish_reason) == (whole, FinishReason.LENGTH)
-    assert done.slower == ""
+    assert done.no_graphs_reason == ""
 
 
-def test_recording_leaves_the_states_as_they_were(
+def test_capture_leaves_the_states_as_they_were(
     exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine
 ) -> None:
-    """A recording that is rejected leaves the same states in the cache as decoding without one."""
+    """A capture that is rejected leaves the same states in the cache as decoding without one."""
 
     def spoiled(step: Callable[[], None]) -> Callable[[], None]:
         def again() -> None:
@@ -265,45 +265,45 @@ def test_recording_leaves_the_states_as_they_were(
         return again
 
     states = []
-    for engine in (engine_over(exact, mistral_vocabulary, record=spoiled), plain):
+    for engine in (engine_over(exact, mistral_vocabulary, capture=spoiled), plain):
         _, done = said(engine)
         assert engine._decoder is not None
         states.append([torch.stack(layer.states()) for layer in engine._decoder.cache.layers])
-        assert ("other logits" in done.slower) is (engine is not plain)
+        assert ("logits differ" in done.no_graphs_reason) is (engine is not plain)
     assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
 
-def test_a_summary_between_two_answers_costs_no_recording(ahead: TransformersEngine, calls: Calls) -> None:
-    """Two alternating sets of options are recorded once each, and greedy options share one recording."""
+def test_a_summary_between_two_answers_costs_no_capture(graphs: TransformersEngine, calls: Calls) -> None:
+    """Two alternating sets of options are captured once each, and greedy options share one capture."""
     sampled = GenerationOptions(seed=1, max_tokens=8)
     for _ in range(3):
-        said(ahead, sampled)
-        said(ahead)
-    assert calls.recorded == 2
-    said(ahead, GenerationOptions(temperature=0, repetition_penalty=1, top_p=0.5, max_tokens=8))
-    assert calls.recorded == 2
-    said(ahead, GenerationOptions(seed=1, max_tokens=8, top_p=0.5))
-    assert calls.recorded == 3
+        said(graphs, sampled)
+        said(graphs)
+    assert calls.captures == 2
+    said(graphs, GenerationOptions(temperature=0, repetition_penalty=1, top_p=0.5, max_tokens=8))
+    assert calls.captures == 2
+    said(graphs, GenerationOptions(seed=1, max_tokens=8, top_p=0.5))
+    assert calls.captures == 3
 
 
-def test_a_device_that_cannot_record_goes_on_as_before(
+def test_a_device_that_cannot_capture_decodes_in_eager_steps(
     exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine
 ) -> None:
-    """If the device cannot record, the answer is decoded token by token and its statistics say why."""
+    """If the device cannot capture, the answer is decoded in eager steps and its statistics say why."""
 
     def refuse(_: Callable[[], None]) -> Callable[[], None]:
         raise RuntimeError("operation not permitted when stream is capturing\nsee the documentation")
 
-    engine = engine_over(exact, mistral_vocabulary, record=refuse)
+    engine = engine_over(exact, mistral_vocabulary, capture=refuse)
     text, done = said(engine)
     assert text == said(plain)[0]
-    assert done.slower == "operation not permitted when stream is capturing"
-    assert statistics(done).endswith(f", token by token: {done.slower}")
-    assert said(engine)[1].slower == done.slower
+    assert done.no_graphs_reason == "operation not permitted when stream is capturing"
+    assert statistics(done).endswith(f", without CUDA graphs: {done.no_graphs_reason}")
+    assert said(engine)[1].no_graphs_reason == done.no_graphs_reason
 
 
 def twice(step: Callable[[], None]) -> Callable[[], None]:
-    """Record a step so that a replay runs it twice."""
+    """Capture a step so that a replay runs it twice."""
 
     def again() -> None:
         step()
@@ -313,66 +313,66 @@ def twice(step: Callable[[], None]) -> Callable[[], None]:
 
 
 def never(_: Callable[[], None]) -> Callable[[], None]:
-    """Record nothing: a replay changes nothing."""
+    """Capture nothing: a replay changes nothing."""
     return lambda: None
 
 
-@pytest.mark.parametrize("record", [twice, never])
-def test_a_recorded_step_with_other_logits_is_not_used(
-    exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine, record: GraphRecorder
+@pytest.mark.parametrize("capture", [twice, never])
+def test_a_captured_step_with_other_logits_is_not_used(
+    exact: Any, mistral_vocabulary: Vocabulary, plain: TransformersEngine, capture: Capture
 ) -> None:
-    """A recorded step with other logits than the plain step is not used, and the answer is correct."""
-    engine = engine_over(exact, mistral_vocabulary, record=record)
+    """A captured step with other logits than the plain step is not used, and the answer is correct."""
+    engine = engine_over(exact, mistral_vocabulary, capture=capture)
     text, done = said(engine)
     assert text == said(plain)[0]
-    assert "other logits" in done.slower
+    assert "logits differ" in done.no_graphs_reason
     assert said(engine)[0] == text
 
 
 @pytest.mark.parametrize("error", [FULL, RuntimeError("CUDA error: unspecified launch failure")])
 def test_a_step_that_fails_is_taken_by_itself(
-    ahead: TransformersEngine, plain: TransformersEngine, exact: Any, error: Exception
+    graphs: TransformersEngine, plain: TransformersEngine, exact: Any, error: Exception
 ) -> None:
-    """If a recorded step fails, it is taken as a plain step, and the answer is unchanged."""
+    """If a captured step fails, it is taken as a plain step, and the answer is unchanged."""
     whole, _ = said(plain)
-    said(ahead)
+    said(graphs)
     with Failure(exact, 2, error, spared=8):
-        text, done = said(ahead)
+        text, done = said(graphs)
     assert text == whole
-    assert done.slower == str(error)
-    assert said(ahead)[0] == whole
+    assert done.no_graphs_reason == str(error)
+    assert said(graphs)[0] == whole
 
 
 def test_ctrl_c_in_a_step_leaves_the_cache_whole(
-    ahead: TransformersEngine, plain: TransformersEngine, exact: Any
+    graphs: TransformersEngine, plain: TransformersEngine, exact: Any
 ) -> None:
-    """After Ctrl-C in a recorded step the cache is consistent, and the next answer is correct."""
-    said(ahead)
+    """After Ctrl-C in a captured step the cache is consistent, and the next answer is correct."""
+    said(graphs)
     with Failure(exact, 2, KeyboardInterrupt(), spared=8), pytest.raises(KeyboardInterrupt):
-        said(ahead)
-    held(ahead)
-    assert said(ahead)[0] == said(plain)[0]
+        said(graphs)
+    held(graphs)
+    assert said(graphs)[0] == said(plain)[0]
 
 
 def test_what_needs_words_is_decided_on_the_host_and_says_so(
-    ahead: TransformersEngine, plain: TransformersEngine, calls: Calls
+    graphs: TransformersEngine, plain: TransformersEngine, calls: Calls
 ) -> None:
-    """With a ban the ids are chosen on the host without recorded steps, and the completion has the reason."""
+    """With a ban the ids are chosen on the host without captured steps, and the completion has the reason."""
     whole, _ = said(plain)
     options = GenerationOptions(
         temperature=0, repetition_penalty=1, max_tokens=24, loop_guard=0, ban=(whole[3:6],)
     )
-    text, done = said(ahead, options)
+    text, done = said(graphs, options)
     assert text == said(plain, options)[0] != whole
-    assert done.slower == "DRY and banned texts are looked for on the host"
-    assert calls.taken == 0
-    assert said(plain, options)[1].slower == ""
+    assert done.no_graphs_reason == "DRY and 'ban' run on the CPU"
+    assert calls.replays == 0
+    assert said(plain, options)[1].no_graphs_reason == ""
 
 
 @pytest.mark.parametrize(
     ("about", "reason"),
     [
-        ({"hf_device_map": {"model.layers.0": "cuda:0", "lm_head": "cuda:1"}}, "on several devices"),
+        ({"hf_device_map": {"model.layers.0": "cuda:0", "lm_head": "cuda:1"}}, "over several devices"),
         ({"is_loaded_in_8bit": True}, "8-bit layers"),
     ],
 )
@@ -383,10 +383,10 @@ def test_a_model_that_cannot_is_not_tried(
     about: dict[str, object],
     reason: str,
 ) -> None:
-    """For a model on several devices or with 8-bit layers no step is recorded, and the reason is reported."""
+    """For a model on several devices or with 8-bit layers no step is captured, and the reason is reported."""
     for name, value in about.items():
         monkeypatch.setattr(exact, name, value, raising=False)
     calls = Calls()
-    done = said(engine_over(exact, mistral_vocabulary, record=calls))[1]
-    assert reason in done.slower
-    assert calls.recorded == 0
+    done = said(engine_over(exact, mistral_vocabulary, capture=calls))[1]
+    assert reason in done.no_graphs_reason
+    assert calls.captures == 0

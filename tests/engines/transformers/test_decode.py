@@ -35,7 +35,7 @@ def one_pass(model: Any, ids: list[int]) -> torch.Tensor:
 def decoder(model: Any, chunk: int = 1024) -> Decoder:
     """Return a decoder that prefills in chunks of that size."""
     made = Decoder(model, CPU, LIMIT)
-    made._chunk = chunk
+    made._chunk_size = chunk
     return made
 
 
@@ -56,7 +56,7 @@ def test_every_step_has_the_logits_of_one_pass(mistral: Any, chunk: int) -> None
     made = decoder(mistral, chunk)
     assert list(made.prefill(IDS[:200]))[-1] == 200
     for place in range(200, 300):
-        torch.testing.assert_close(made.step(IDS[place]), reference[place], atol=TOLERANCE, rtol=0)
+        torch.testing.assert_close(made.decode(IDS[place]), reference[place], atol=TOLERANCE, rtol=0)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -68,11 +68,11 @@ def test_any_history_of_edits_gives_the_same_logits(mistral: Any, edits: list[tu
     for place, count, seed in edits:
         new = torch.randint(0, 32_000, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
         prompt = [*prompt[:place], *new][:400]
-        held = made.reuse(prompt[:-1])
+        held = made.rewind_to_prefix(prompt[:-1])
         assert held == len(made.ids)
         fill(made, prompt[held:-1])
         torch.testing.assert_close(
-            made.step(prompt[-1]), one_pass(mistral, prompt)[-1], atol=TOLERANCE, rtol=0
+            made.decode(prompt[-1]), one_pass(mistral, prompt)[-1], atol=TOLERANCE, rtol=0
         )
 
 
@@ -84,7 +84,7 @@ def test_only_new_ids_are_evaluated(mistral: Any) -> None:
     assert seen == [64, 64, 22]
     seen.clear()
     changed = [*IDS[:100], 5, *IDS[101:180]]
-    fill(made, changed[made.reuse(changed) :])
+    fill(made, changed[made.rewind_to_prefix(changed) :])
     hook.remove()
     assert seen == [64, 16]
 
@@ -96,9 +96,9 @@ def test_a_cancelled_prefill_keeps_what_was_done(mistral: Any) -> None:
         if done == 64:
             break
     assert made.ids == IDS[:64]
-    fill(made, IDS[made.reuse(IDS[:200]) : 200])
+    fill(made, IDS[made.rewind_to_prefix(IDS[:200]) : 200])
     reference = one_pass(mistral, IDS[:201])[-1]
-    torch.testing.assert_close(made.step(IDS[200]), reference, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(made.decode(IDS[200]), reference, atol=TOLERANCE, rtol=0)
 
 
 FULL_ELSEWHERE = [
@@ -116,10 +116,10 @@ def test_memory_that_runs_out_on_other_devices(mistral: Any, full: RuntimeError)
     with Failure(mistral, 1, full):
         assert list(made.prefill(IDS[:100]))[-1] == 100
     with Failure(mistral, 1, full):
-        logits = made.step(IDS[100])
+        logits = made.decode(IDS[100])
     torch.testing.assert_close(logits, one_pass(mistral, IDS[:101])[-1], atol=TOLERANCE, rtol=0)
     with Failure(mistral, 1, full, times=99), pytest.raises(ResourcesExhausted):
-        made.step(IDS[101])
+        made.decode(IDS[101])
 
 
 class FullAt(TorchFunctionMode):
@@ -144,9 +144,11 @@ def test_memory_that_runs_out_while_the_cache_grows(mistral: Any, number: int) -
     ids = [*IDS, *IDS]
     fill(made, ids[:512])
     with FullAt(number), pytest.raises(torch.OutOfMemoryError):
-        made._evaluate(mistral, [ids[512]])
+        made._forward(mistral, [ids[512]])
     assert made.ids == ids[:512]
-    torch.testing.assert_close(made.step(ids[512]), one_pass(mistral, ids[:513])[-1], atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(
+        made.decode(ids[512]), one_pass(mistral, ids[:513])[-1], atol=TOLERANCE, rtol=0
+    )
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), FULL])
@@ -156,10 +158,10 @@ def test_a_step_that_breaks_off_leaves_the_cache_whole(mistral: Any, error: Base
     fill(made, IDS[:100])
     times = 1 if isinstance(error, KeyboardInterrupt) else 99
     with Failure(mistral, 2, error, times), pytest.raises((KeyboardInterrupt, ResourcesExhausted)):
-        made.step(IDS[100])
-    fill(made, IDS[made.reuse(IDS[:100]) : 100])
+        made.decode(IDS[100])
+    fill(made, IDS[made.rewind_to_prefix(IDS[:100]) : 100])
     reference = one_pass(mistral, IDS[:101])[-1]
-    torch.testing.assert_close(made.step(IDS[100]), reference, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(made.decode(IDS[100]), reference, atol=TOLERANCE, rtol=0)
 
 
 def test_out_of_memory_in_a_step_is_tried_once_more_with_less(mistral: Any) -> None:
@@ -167,9 +169,9 @@ def test_out_of_memory_in_a_step_is_tried_once_more_with_less(mistral: Any) -> N
     made = decoder(mistral, 64)
     fill(made, IDS[:100])
     with Failure(mistral, 1, FULL):
-        logits = made.step(IDS[100])
+        logits = made.decode(IDS[100])
     torch.testing.assert_close(logits, one_pass(mistral, IDS[:101])[-1], atol=TOLERANCE, rtol=0)
-    assert made._chunk == 16
+    assert made._chunk_size == 16
 
 
 def test_out_of_memory_in_the_prefill_goes_on_in_smaller_chunks(mistral: Any) -> None:
@@ -177,9 +179,9 @@ def test_out_of_memory_in_the_prefill_goes_on_in_smaller_chunks(mistral: Any) ->
     made = decoder(mistral, 128)
     with Failure(mistral, 3, FULL):
         assert list(made.prefill(IDS[:200]))[-1] == 200
-    assert made._chunk == 32
+    assert made._chunk_size == 32
     reference = one_pass(mistral, IDS[:201])[-1]
-    torch.testing.assert_close(made.step(IDS[200]), reference, atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(made.decode(IDS[200]), reference, atol=TOLERANCE, rtol=0)
 
 
 def test_no_memory_at_all_is_said_with_the_next_step(mistral: Any) -> None:

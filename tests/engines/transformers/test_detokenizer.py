@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes_cli.engines.detokenizer import Detokenizer
 from hermes_cli.engines.tokenizer_json import Vocabulary
-from hermes_cli.engines.transformers.detokenizer import Detokenizer
 
 BYTES = [f"<0x{b:02X}>" for b in range(256)]
 
@@ -47,5 +47,5 @@ def test_an_id_beyond_the_vocabulary_spells_nothing() -> None:
 def test_the_real_vocabulary_spells_what_it_encoded(mistral_vocabulary: Vocabulary, text: str) -> None:
     """The ids of a text under OpenHermes 2's vocabulary give the text back."""
     ids = mistral_vocabulary.chatml.encode_after_newline(text)
-    speller = Detokenizer(mistral_vocabulary.words, byte_level=mistral_vocabulary.byte_level)
+    speller = Detokenizer(mistral_vocabulary.entries, byte_level=mistral_vocabulary.byte_level)
     assert spelled(speller, ids) == (text, ids)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.engines.transformers.device_sampling import BLOCK, Draws, SamplingStep
+from hermes_cli.engines.transformers.sampling import BLOCK, RandomNumbers, SamplingParams
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
 
@@ -19,7 +19,7 @@ LAST_DRAW = 1 - 2**-24
 def chosen(options: GenerationOptions, probabilities: list[float], draw: float, chance: float = 0) -> int:
     """Return the id that is chosen if the ids have these probabilities."""
     scores = torch.tensor(probabilities).log()
-    return int(SamplingStep.by(options).chosen(scores, torch.tensor([draw, chance])))
+    return int(SamplingParams.from_options(options).sample(scores, torch.tensor([draw, chance])))
 
 
 @pytest.mark.parametrize(
@@ -48,36 +48,39 @@ def test_what_cannot_come_is_never_chosen(
     options: GenerationOptions, scores: list[float], draw: float, chance: float
 ) -> None:
     """An id with a logit of minus infinity is never chosen, whatever the options and the draw."""
-    token = int(SamplingStep.by(options).chosen(torch.tensor(scores), torch.tensor([draw, chance])))
+    token = int(
+        SamplingParams.from_options(options).sample(torch.tensor(scores), torch.tensor([draw, chance]))
+    )
     assert scores[token] > -math.inf
 
 
 def test_an_id_counts_as_said_once() -> None:
     """By hand: with a penalty of 2 a logit of 3 becomes 1.5, and one of -3 becomes -6."""
-    choice = SamplingStep.by(GenerationOptions(repetition_penalty=2))
+    choice = SamplingParams.from_options(GenerationOptions(repetition_penalty=2))
     seen = torch.tensor([True, True, False, False])
-    found = choice.penalized(torch.tensor([3.0, -3.0, 3.0, -3.0]), seen)
+    found = choice.penalize(torch.tensor([3.0, -3.0, 3.0, -3.0]), seen)
     assert found.tolist() == [1.5, -6, 3, -3]
 
 
 def test_greedy_choices_are_one() -> None:
     """Greedy choices are equal whatever their top-p and seed, so that a GPU records one step for all."""
     greedy = {
-        SamplingStep.by(GenerationOptions(temperature=0, top_p=p, seed=s)) for p, s in [(0.1, 1), (0.9, 2)]
+        SamplingParams.from_options(GenerationOptions(temperature=0, top_p=p, seed=s))
+        for p, s in [(0.1, 1), (0.9, 2)]
     }
     assert len(greedy) == 1
 
 
 def test_draws_follow_from_the_seed_and_the_place() -> None:
     """A random number depends on the seed and its position only, not on the order of the draws."""
-    late, early = Draws(7, CPU), Draws(7, CPU)
+    late, early = RandomNumbers(7, CPU), RandomNumbers(7, CPU)
     last = late.at(3 * BLOCK + 5)
     for place in (0, 1, BLOCK - 1, BLOCK, 3 * BLOCK + 5):
         assert torch.equal(early.at(place), late.at(place))
         assert torch.equal(early.at(place), early.block(place // BLOCK)[place % BLOCK])
     assert torch.equal(last, early.at(3 * BLOCK + 5))
-    assert not torch.equal(Draws(8, CPU).block(0), early.block(0))
-    assert not torch.equal(Draws(None, CPU).block(0), Draws(None, CPU).block(0))
+    assert not torch.equal(RandomNumbers(8, CPU).block(0), early.block(0))
+    assert not torch.equal(RandomNumbers(None, CPU).block(0), RandomNumbers(None, CPU).block(0))
     whole = torch.cat([early.block(number) for number in range(4)])
     assert whole.min() >= 0
     assert whole.max() < 1

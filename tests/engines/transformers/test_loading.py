@@ -98,7 +98,7 @@ def test_layers_that_are_not_in_the_files(mistral_folder: Path, tmp_path: Path) 
     config = json.loads((folder / "config.json").read_text())
     config["num_hidden_layers"] += 2
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelUnavailable, match=r"describes .* weights, and its files hold"):
+    with pytest.raises(ModelUnavailable, match=r"describes .* weights, its files contain"):
         load_model(dataclasses.replace(plan, path=folder))
 
 

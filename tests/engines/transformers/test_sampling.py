@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.generation import logits_process
 
-from hermes_cli.engines.transformers.sampling import DRY_PLACES, History, Sampler
+from hermes_cli.engines.transformers.sampling import DRY_MAX_MATCHES, History, Sampler
 from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
@@ -46,7 +46,7 @@ def test_the_frequencies_are_those_of_the_librarys_processors(top_k: int) -> Non
     wanted = reference(options, seen, LOGITS)
     sampler, history = Sampler(options, CPU), History(seen)
     draws = 4000
-    counts = Counter(sampler.choose(LOGITS, history) for _ in range(draws))
+    counts = Counter(sampler.sample(LOGITS, history) for _ in range(draws))
     assert set(counts) <= set(wanted.nonzero().flatten().tolist())
     for token, probability in enumerate(wanted.tolist()):
         deviation = math.sqrt(probability * (1 - probability) / draws)
@@ -56,16 +56,16 @@ def test_the_frequencies_are_those_of_the_librarys_processors(top_k: int) -> Non
 def test_greedy_takes_the_likeliest_and_the_penalty_counts() -> None:
     """Temperature 0 chooses the id with the largest logit, after the repetition penalty."""
     first, second = LOGITS.topk(2).indices.tolist()
-    assert Sampler(PLAIN, CPU).choose(LOGITS, History([])) == first
+    assert Sampler(PLAIN, CPU).sample(LOGITS, History([])) == first
     harsh = GenerationOptions(temperature=0, repetition_penalty=5)
-    assert Sampler(harsh, CPU).choose(LOGITS, History([first])) == second
+    assert Sampler(harsh, CPU).sample(LOGITS, History([first])) == second
 
 
 def test_the_same_seed_draws_the_same() -> None:
     """Two samplers with the same seed draw the same ids."""
     options = GenerationOptions(seed=11, temperature=2)
     one, two = (Sampler(options, CPU) for _ in range(2))
-    drawn = [[s.choose(LOGITS, History([])) for _ in range(50)] for s in (one, two)]
+    drawn = [[s.sample(LOGITS, History([])) for _ in range(50)] for s in (one, two)]
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) > 5
 
@@ -73,7 +73,7 @@ def test_the_same_seed_draws_the_same() -> None:
 def test_a_banned_id_is_never_chosen() -> None:
     """A banned id is not chosen: the second most likely one is."""
     first, second = LOGITS.topk(2).indices.tolist()
-    assert Sampler(PLAIN, CPU).choose(LOGITS, History([]), {first}) == second
+    assert Sampler(PLAIN, CPU).sample(LOGITS, History([]), {first}) == second
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
@@ -82,7 +82,7 @@ def test_logits_that_are_no_numbers_are_an_error(broken: float) -> None:
     logits = LOGITS.clone()
     logits[3] = broken
     with pytest.raises(HermesError, match="overflowed") as caught:
-        Sampler(PLAIN, CPU).choose(logits, History([]))
+        Sampler(PLAIN, CPU).sample(logits, History([]))
     assert "--precision" in caught.value.hint
 
 
@@ -94,9 +94,9 @@ def test_dry_discourages_going_on_with_a_repeat() -> None:
     logits = torch.zeros(10)
     logits[4], logits[5] = 2.9, 0.0
     history = History([1, 2, 3, 4, 9, 1, 2, 3])
-    assert Sampler(options, CPU).choose(logits, history) != 4
+    assert Sampler(options, CPU).sample(logits, history) != 4
     logits[4] = 3.1
-    assert Sampler(options, CPU).choose(logits, history) == 4
+    assert Sampler(options, CPU).sample(logits, history) == 4
 
 
 def test_dry_allows_short_repeats_and_stops_at_a_breaker() -> None:
@@ -104,10 +104,10 @@ def test_dry_allows_short_repeats_and_stops_at_a_breaker() -> None:
     options = GenerationOptions(temperature=0, repetition_penalty=1, dry_multiplier=50, dry_allowed_length=3)
     logits = torch.zeros(10)
     logits[4] = 1
-    assert Sampler(options, CPU).choose(logits, History([2, 3, 4, 9, 2, 3])) == 4
+    assert Sampler(options, CPU).sample(logits, History([2, 3, 4, 9, 2, 3])) == 4
     long = History([1, 2, 3, 4, 9, 1, 2, 3])
-    assert Sampler(options, CPU).choose(logits, long) != 4
-    assert Sampler(options, CPU, breakers={2}).choose(logits, long) == 4
+    assert Sampler(options, CPU).sample(logits, long) != 4
+    assert Sampler(options, CPU, breakers={2}).sample(logits, long) == 4
 
 
 def test_xtc_leaves_out_all_but_the_least_of_the_likely() -> None:
@@ -117,7 +117,7 @@ def test_xtc_leaves_out_all_but_the_least_of_the_likely() -> None:
     )
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
     sampler = Sampler(options, CPU)
-    assert {sampler.choose(logits, History([])) for _ in range(300)} == {2, 3}
+    assert {sampler.sample(logits, History([])) for _ in range(300)} == {2, 3}
 
 
 def test_xtc_strikes_as_often_as_it_is_told() -> None:
@@ -127,9 +127,9 @@ def test_xtc_strikes_as_often_as_it_is_told() -> None:
     )
     logits = torch.tensor([0.98, 0.01, 0.01]).log()  # the only one above the threshold: it is kept
     sampler = Sampler(options, CPU)
-    assert Counter(sampler.choose(logits, History([])) for _ in range(200))[0] > 180
+    assert Counter(sampler.sample(logits, History([])) for _ in range(200))[0] > 180
     two = torch.tensor([0.5, 0.5]).log()
-    share = Counter(sampler.choose(two, History([])) for _ in range(2000))
+    share = Counter(sampler.sample(two, History([])) for _ in range(2000))
     assert min(share.values()) > 200
 
 
@@ -147,7 +147,7 @@ def test_the_history_is_what_was_added_and_not_taken_back(steps: list[tuple[bool
             history.append(number)
         assert history.ids == plain
         assert set(history.distinct) == set(plain)
-        assert all(history.places[t] == [i for i, p in enumerate(plain) if p == t] for t in plain)
+        assert all(history.positions[t] == [i for i, p in enumerate(plain) if p == t] for t in plain)
 
 
 def test_the_penalty_follows_an_answer_that_was_taken_back() -> None:
@@ -155,21 +155,21 @@ def test_the_penalty_follows_an_answer_that_was_taken_back() -> None:
     options = GenerationOptions(temperature=0, repetition_penalty=5)
     first, second, third = LOGITS.topk(3).indices.tolist()
     sampler, history = Sampler(options, CPU), History([third, first])
-    assert sampler.choose(LOGITS, history) == second
+    assert sampler.sample(LOGITS, history) == second
     history.truncate(1)
     history.append(second)
-    assert sampler.choose(LOGITS, history) == first
+    assert sampler.sample(LOGITS, history) == first
 
 
 def test_dry_looks_at_a_bounded_past() -> None:
-    """DRY compares with at most DRY_PLACES earlier places of the last id."""
+    """DRY compares with at most DRY_MAX_MATCHES earlier places of the last id."""
     options = GenerationOptions(temperature=0, repetition_penalty=1, dry_multiplier=50)
     logits = torch.zeros(10)
     logits[4] = 1
     repeated = [1, 2, 3, 4, 9, 1, 2, 3]
-    assert Sampler(options, CPU).choose(logits, History(repeated)) != 4
-    between = [5, 3] * DRY_PLACES  # 3 occurs that often since, and never after 1 2
-    assert Sampler(options, CPU).choose(logits, History([*repeated[:5], *between, 9, 1, 2, 3])) == 4
+    assert Sampler(options, CPU).sample(logits, History(repeated)) != 4
+    between = [5, 3] * DRY_MAX_MATCHES  # 3 occurs that often since, and never after 1 2
+    assert Sampler(options, CPU).sample(logits, History([*repeated[:5], *between, 9, 1, 2, 3])) == 4
 
 
 def test_xtc_with_no_threshold_never_takes_what_cannot_come() -> None:
@@ -179,17 +179,17 @@ def test_xtc_with_no_threshold_never_takes_what_cannot_come() -> None:
     )
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
     sampler = Sampler(options, CPU)
-    assert {sampler.choose(logits, History([])) for _ in range(50)} == {1}  # top-p leaves the first two
+    assert {sampler.sample(logits, History([])) for _ in range(50)} == {1}  # top-p leaves the first two
 
 
 @pytest.mark.parametrize("temperature", [1e-7, 1e-30, 5e-324])
 def test_the_coldest_temperature_is_greedy(temperature: float) -> None:
     """A temperature close to 0 chooses the id with the largest logit."""
     options = GenerationOptions(temperature=temperature, repetition_penalty=1)
-    assert Sampler(options, CPU).choose(LOGITS, History([])) == int(LOGITS.argmax())
+    assert Sampler(options, CPU).sample(LOGITS, History([])) == int(LOGITS.argmax())
 
 
 def test_where_everything_is_banned_that_is_said() -> None:
     """If every id is banned, the sampler raises an error."""
-    with pytest.raises(HermesError, match="banned"):
-        Sampler(PLAIN, CPU, never=range(500)).choose(LOGITS, History([]))
+    with pytest.raises(HermesError, match="excludes every"):
+        Sampler(PLAIN, CPU, never=range(500)).sample(LOGITS, History([]))

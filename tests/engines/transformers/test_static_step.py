@@ -1,4 +1,4 @@
-"""Tests of the step that a GPU records: it reads nothing from the host, for every kind of layer."""
+"""Tests of the step that a GPU captures: it reads nothing from the host, for every kind of layer."""
 
 from typing import Any
 
@@ -10,9 +10,8 @@ from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Mi
 
 from hermes_cli.engines.transformers.cuda_graphs import StaticStep
 from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
-from hermes_cli.engines.transformers.device_sampling import SamplingStep
 from hermes_cli.engines.transformers.kv_cache import new_cache
-from hermes_cli.engines.transformers.sampling import History, Sampler
+from hermes_cli.engines.transformers.sampling import History, Sampler, SamplingParams
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
 from tests.engines.transformers.test_cuda_graphs import Calls
@@ -67,35 +66,35 @@ SAMPLED = GenerationOptions(xtc_probability=0.5, repetition_penalty=1.2)
 @pytest.mark.parametrize("options", [SAMPLED, GenerationOptions(temperature=0, top_k=0)])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_step_asks_the_host_for_nothing(config: Any, options: GenerationOptions) -> None:
-    """A recorded step uses tensors of the device `meta` only, which has no values to read."""
+    """A captured step uses tensors of the device `meta` only, which has no values to read."""
     model = random_model(config, "meta", torch.bfloat16)
-    cache = new_cache(config, 1024, whole=True)
+    cache = new_cache(config, 1024, preallocate=True)
     for layer in cache.layers:
         states = torch.empty((1, 2, 0, 16), device="meta", dtype=torch.bfloat16)
         layer.lazy_initialization(states, states)
     step = StaticStep(model, cache, 320)
     with Watched() as watched:
-        step.run(512, SamplingStep.by(options))
+        step.run(512, SamplingParams.from_options(options))
     assert watched.count > 100
     assert watched.devices == {"meta"}
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_the_ids_are_those_of_a_step_at_a_time(config: Any) -> None:
-    """The recorded step gives the ids of one step at a time, also for models that mix kinds of attention."""
-    model = random_model(config, "cpu", torch.float64)  # see test_ahead.py
+    """The captured step gives the ids of one step at a time, also for models that mix kinds of attention."""
+    model = random_model(config, "cpu", torch.float64)  # see test_cuda_graphs.py
     said = []
-    for record in (None, Calls()):
-        decoder = Decoder(model, CPU, 128, record)
+    for capture in (None, Calls()):
+        decoder = Decoder(model, CPU, 128, capture)
         for _ in decoder.prefill(IDS[:-1]):
             pass
         history = History(IDS)
         ids = TokenGenerator(decoder, Sampler(GenerationOptions(seed=3, temperature=2), CPU), history, 60)
         for _ in range(60):
             history.append(ids.next())
-        assert decoder.slower == ""
+        assert ids.no_graphs_reason == ""
         said.append(history.ids)
     assert said[0] == said[1]
     assert len(set(said[0])) > 10
-    assert record is not None
-    assert record.taken >= 58
+    assert capture is not None
+    assert capture.replays >= 58

@@ -1,0 +1,105 @@
+"""Detokenization: the bytes of token ids, and incrementally the text of an answer.
+
+A vocabulary's entries are in GPT-2's byte alphabet, or in SentencePiece's notation with `▁` and `<0xNN>`.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from hermes_cli.chatml import Segment
+from hermes_cli.engines.base import PromptToken
+from hermes_cli.engines.stream_filters import Piece
+
+MAX_GAP = 1 << 16
+"""Largest number of unused ids in a vocabulary: a list with larger gaps would exhaust the memory."""
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+@cache
+def _byte_alphabet() -> dict[str, int]:
+    """Return the byte of each of GPT-2's letters: printable Latin-1 is itself, the rest begins at U+0100.
+
+    Source: `bytes_to_unicode` of the GPT-2 encoder, which every byte-level BPE follows.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + n): b for n, b in enumerate(others)}
+
+
+def entry_bytes(entry: str, *, byte_level: bool) -> bytes:
+    """Return the bytes of a vocabulary entry, which is in byte-level or in SentencePiece notation."""
+    if byte_level:
+        alphabet = _byte_alphabet()
+        if all(c in alphabet for c in entry):
+            return bytes(alphabet[c] for c in entry)
+        return entry.encode()
+    if match := _BYTE_TOKEN.fullmatch(entry):
+        return bytes([int(match[1], 16)])
+    return entry.replace("▁", " ").encode()
+
+
+def token_bytes(vocabulary: Sequence[str], token: int, *, byte_level: bool) -> bytes:
+    """Return the bytes of a token; none if the model has more ids than the vocabulary."""
+    return entry_bytes(vocabulary[token], byte_level=byte_level) if token < len(vocabulary) else b""
+
+
+def prompt_tokens(
+    segments: Iterable[Segment], vocabulary: Sequence[str], *, byte_level: bool
+) -> list[PromptToken]:
+    """Return the tokens of a rendered prompt with their bytes.
+
+    SentencePiece puts a space before each text that it encodes. That space is not part of the text, so it is
+    removed.
+    """
+    result: list[PromptToken] = []
+    for segment in segments:
+        for index, token in enumerate(segment.ids):
+            data = token_bytes(vocabulary, token, byte_level=byte_level)
+            if index == 0 and not byte_level and not segment.control:
+                data = data.removeprefix(b" ")
+            result.append(PromptToken(token, data, segment.control))
+    return result
+
+
+def vocabulary_of(tokenizer_json: str) -> tuple[list[str], bool]:
+    """Return the vocabulary of a tokenizer.json in the order of its ids, and whether it is byte-level.
+
+    Raises ValueError if the ids have gaps of more than MAX_GAP in total.
+    """
+    spec = json.loads(tokenizer_json)
+    entries = {int(i): token for token, i in spec["model"]["vocab"].items()}
+    entries |= {int(token["id"]): token["content"] for token in spec.get("added_tokens", [])}
+    if max(entries) > len(entries) + MAX_GAP:
+        raise ValueError(
+            f"the vocabulary has {len(entries):,} tokens, but the largest id is {max(entries):,}"
+        )
+    vocabulary = [entries.get(i, "") for i in range(max(entries) + 1)]
+    return vocabulary, "ByteLevel" in json.dumps([spec.get("pre_tokenizer"), spec.get("decoder")])
+
+
+class Detokenizer:
+    """An incremental detokenizer. `vocabulary` holds the entry of each id."""
+
+    def __init__(self, vocabulary: Sequence[str], *, byte_level: bool) -> None:
+        self._vocabulary = vocabulary
+        self._byte_level = byte_level
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._ids: list[int] = []
+        self._text = ""
+
+    def feed(self, token: int) -> Piece | None:
+        """Add the next id and return the characters that it completes, with all of their ids.
+
+        Return None while a character is incomplete. If an id ends one character and begins another, both are
+        held back, because they share that id.
+        """
+        self._ids.append(token)
+        self._text += self._decoder.decode(token_bytes(self._vocabulary, token, byte_level=self._byte_level))
+        if self._decoder.getstate()[0]:
+            return None
+        piece = Piece(self._text, tuple(self._ids))
+        self._ids, self._text = [], ""
+        return piece
