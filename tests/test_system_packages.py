@@ -63,7 +63,7 @@ def test_the_library_of_an_import_error() -> None:
     assert library_named_in(ImportError(GOMP)) == "libgomp.so.1"
     assert library_named_in(ImportError("No module named 'libgomp'")) is None
     assert translated(ImportError(GOMP)).exit_code == 69
-    assert "mistake in hermes" in translated(ImportError("cannot import name 'x'")).hint
+    assert "bug in hermes" in translated(ImportError("cannot import name 'x'")).hint
 
 
 @pytest.fixture

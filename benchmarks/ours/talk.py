@@ -23,7 +23,7 @@ SCRIPT = (
     ("say", "Hello! Who are you?"),
     ("say", "What is a river?"),
     ("say", "Name three colours."),
-    ("cancel", "Tell me a long story about a lighthouse recorder."),
+    ("cancel", "Tell me a long story about a lighthouse keeper."),
     ("say", "Go on."),
     ("retry", ""),
     ("say", "Is the sea cold in winter?"),

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.measure import Bench, Child, Goal, Line, ended_well, run_child, same, turns_about
 
 GOAL = Goal(0.98, at_least=True)
-PROMPT = "Write a long story about a lighthouse recorder and her dog."
+PROMPT = "Write a long story about a lighthouse keeper and her dog."
 TOKENS = 128
 CONTEXT = 2048
 PEERS = Path(__file__).parents[1] / "peers"

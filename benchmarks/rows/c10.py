@@ -10,7 +10,7 @@ from benchmarks.measure import Bench, Goal, Line
 from benchmarks.rows.program import compare
 
 GOAL = Goal(1.15, at_least=False)
-PROMPT = "Write a long story about a lighthouse recorder and her dog."
+PROMPT = "Write a long story about a lighthouse keeper and her dog."
 TOKENS = 512
 CONTEXT = 2048
 MIB = 1 << 20

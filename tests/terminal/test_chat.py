@@ -400,7 +400,7 @@ def test_every_command_answers_at_a_terminal(home: Env, tmp_path: Path) -> None:
         assert term.leave() == 0
         assert done == len(command_table.COMMANDS) - 2
         assert "Traceback" not in term.text
-        assert "mistake in hermes" not in term.text
+        assert "bug in hermes" not in term.text
 
 
 def test_a_mistake_in_hermes_leaves_the_terminal_as_it_was(home: Env, tmp_path: Path) -> None:

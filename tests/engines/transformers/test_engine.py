@@ -22,7 +22,7 @@ from tests.engines.transformers.conftest import CPU, Failure, engine_over
 from tests.weights import SMALL_WINDOW
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24, loop_guard=0)
-SYSTEM = "You are a lighthouse recorder who answers in short and patient sentences, whatever is asked of you."
+SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
 TALK = Conversation(
     (Message(Role.SYSTEM, SYSTEM, cacheable=True), Message(Role.USER, "Good evening! Is the lamp lit?"))
 )

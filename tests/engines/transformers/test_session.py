@@ -16,7 +16,7 @@ from hermes_cli.options import GenerationOptions, Sourced
 from hermes_cli.store.store import Store
 from tests.engines.transformers.conftest import engine_over
 
-OPENING = Opening("You are a lighthouse recorder.")
+OPENING = Opening("You are a lighthouse keeper.")
 SHORT = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=12, loop_guard=0)
 
 

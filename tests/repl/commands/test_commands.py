@@ -144,7 +144,7 @@ def test_a_name_that_no_file_can_have_is_said(home: Env, tmp_path: Path, name: s
     """`/file` with an impossible name is a usage error, and the next line is answered."""
     result = chat(home, tmp_path, f"/file {name}", "Hi")
     assert (result.code, result.stdout) == (2, b"A1\n")
-    assert "mistake in hermes" not in result.stderr
+    assert "bug in hermes" not in result.stderr
 
 
 def test_continue_is_a_prefill(home: Env, tmp_path: Path) -> None:

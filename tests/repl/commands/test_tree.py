@@ -244,7 +244,7 @@ def test_what_cannot_be_is_said(home: Env, tmp_path: Path) -> None:
     assert result.stdout == b"A1\n"
     assert result.code == 2
     assert "Traceback" not in result.stderr
-    assert "mistake in hermes" not in result.stderr
+    assert "bug in hermes" not in result.stderr
     for words in (
         "there is no turn of yours yet",
         "no answer",
