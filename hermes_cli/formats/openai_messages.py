@@ -7,9 +7,10 @@ FormatError: hermes cannot send them to a model, and leaving them out would chan
 from collections.abc import Sequence
 from typing import Final
 
-from hermes_cli.formats.json_text import Json, dump, parse_lines
+from hermes_cli.formats.json_text import dump, parse_lines
 from hermes_cli.formats.transcript import Transcript, linear
 from hermes_cli.messages import Message, Role
+from hermes_cli.untrusted.value import Value
 
 ROLES: Final = {
     "system": Role.SYSTEM,
@@ -33,31 +34,26 @@ def read(text: str) -> list[Transcript]:
     return [_conversation(line) for line in parse_lines(text)]
 
 
-def _conversation(line: Json) -> Transcript:
+def _conversation(line: Value) -> Transcript:
     turns = [_turn(one) for one in line["messages"].items()]
     if not turns:
-        raise line["messages"].fail("holds no turn")
+        line["messages"].reject("has no turn")
     return linear(turns)
 
 
-def _turn(node: Json) -> Message:
-    role = node["role"].string()
+def _turn(node: Value) -> Message:
+    role = node["role"].text()
     if role not in ROLES:
-        raise node["role"].fail(f"is '{role[:40]}'; hermes holds {', '.join(ROLES)}")
+        node["role"].reject(f"is '{role[:40]}', which is none of {', '.join(ROLES)}")
     for key in _CALLS:
-        if key in node and node[key].value:
-            raise node[key].fail("calls a tool, which hermes does not hold")
-    return Message(ROLES[role], _content(node["content"]))
+        if node.get(key).value:
+            node[key].reject("is a tool call, which hermes does not support")
+    content = node["content"]
+    is_list = isinstance(content.value, list)
+    return Message(ROLES[role], "\n".join(map(_part, content.items())) if is_list else content.text())
 
 
-def _content(node: Json) -> str:
-    """Return the content of a message: a text, or a list of text parts, which are joined by newlines."""
-    if isinstance(node.value, list):
-        return "\n".join(_part(part) for part in node.items())
-    return node.string()
-
-
-def _part(node: Json) -> str:
-    if node["type"].string() != "text":
-        raise node["type"].fail(f"is '{node['type'].value[:40]}'; hermes holds text alone")
-    return node["text"].string()
+def _part(node: Value) -> str:
+    if node["type"].text() != "text":
+        node["type"].reject(f"is '{node['type'].value[:40]}'; only text is supported")
+    return node["text"].text()

@@ -6,9 +6,10 @@ The speaker names are those of FastChat, axolotl and the published ShareGPT data
 from collections.abc import Sequence
 from typing import Final
 
-from hermes_cli.formats.json_text import Json, dump, parse_lines
+from hermes_cli.formats.json_text import dump, parse_lines
 from hermes_cli.formats.transcript import Transcript, linear
 from hermes_cli.messages import Message, Role
+from hermes_cli.untrusted.value import Value
 
 NAMES: Final = {Role.SYSTEM: "system", Role.USER: "human", Role.ASSISTANT: "gpt"}
 SPEAKERS: Final = {
@@ -36,16 +37,16 @@ def read(text: str) -> list[Transcript]:
     return [_conversation(line) for line in parse_lines(text)]
 
 
-def _conversation(line: Json) -> Transcript:
+def _conversation(line: Value) -> Transcript:
     turns = [_turn(one) for one in line["conversations"].items()]
     if not turns:
-        raise line["conversations"].fail("holds no turn")
-    name = line.get("id", "")
-    return linear(turns, title=name.string() if isinstance(name.value, str) else "")
+        line["conversations"].reject("has no turn")
+    title = line.get("id")
+    return linear(turns, title=title.text() if isinstance(title.value, str) else "")
 
 
-def _turn(node: Json) -> Message:
-    speaker = node["from"].string()
+def _turn(node: Value) -> Message:
+    speaker = node["from"].text()
     if speaker not in SPEAKERS:
-        raise node["from"].fail(f"is '{speaker[:40]}'; hermes holds {', '.join(SPEAKERS)}")
-    return Message(SPEAKERS[speaker], node["value"].string())
+        node["from"].reject(f"is '{speaker[:40]}', which is none of {', '.join(SPEAKERS)}")
+    return Message(SPEAKERS[speaker], node["value"].text())

@@ -76,7 +76,7 @@ def test_a_line_that_is_no_text_is_passed_over(home: Env, tmp_path: Path) -> Non
     result = chat(home, tmp_path, b"\xff\n\0\nok\n", {"text": "fine"})
     assert (result.code, result.stdout) == (2, b"fine\n")
     assert "line 1 is not UTF-8" in result.stderr
-    assert "line 2 holds a NUL" in result.stderr
+    assert "line 2 contains a NUL" in result.stderr
 
 
 def test_exit_ends_the_chat(home: Env, tmp_path: Path) -> None:
