@@ -4,11 +4,10 @@ from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import PersonaError, UsageError
-from hermes_cli.personas import folder, loader
+from hermes_cli.personas import folder, loader, native_writer
 from hermes_cli.personas.persona import Persona
-from hermes_cli.personas.template import begun
 from hermes_cli.repl import editor
-from hermes_cli.textfiles import read_text
+from hermes_cli.untrusted.source import Source, read_text
 
 
 def begin(runtime: Runtime, name: str, *, force: bool) -> None:
@@ -24,7 +23,7 @@ def begin(runtime: Runtime, name: str, *, force: bool) -> None:
     taken = None if force else folder.taken_by(place, key)
     if taken:
         raise UsageError(f"'{key}' is there already: {taken}", f"`hermes personas edit {key}` opens it")
-    path = folder.keep(place, key, begun(title))
+    path = folder.keep(place, key, native_writer.template(title))
     runtime.terminal.write(f"{path}\n")
     runtime.terminal.notice(f"`hermes personas edit {key}` opens it, `hermes chat -p {key}` plays it")
 
@@ -46,7 +45,7 @@ def _own_file(runtime: Runtime, name: str) -> Path:
     if source.suffix.lower() not in loader.FOREIGN and source.name != loader.MODELFILE:
         if source.parent != loader.shipped_dir():
             return source
-        text = read_text(source, PersonaError)
+        text = read_text(source, loader.MAX_BYTES, Source(str(source), PersonaError))
         runtime.terminal.notice(f"{source.stem} came with hermes; this is a copy of your own")
         return folder.keep(runtime.paths.personas, source.stem, text)
     from hermes_cli.application.persona_files import import_card  # noqa: PLC0415 - imports every format

@@ -7,13 +7,12 @@ from pathlib import Path
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.options import suggestion
-from hermes_cli.personas import folder, loader, native, native_lore, native_writer
+from hermes_cli.personas import folder, loader, native, native_writer
 from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
 from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns
-from hermes_cli.textfiles import read_bytes
 
 FORMATS = (*registry.WRITABLE, "toml")
 USUAL_FORMAT = "v2"
@@ -101,7 +100,7 @@ def export(runtime: Runtime, name: str, format_name: str, output: str, *, force:
 
 def _arrival(runtime: Runtime, path: Path, wanted: str, key: str = "") -> Arrival:
     """Read a file and convert it to hermes' format. Raises PersonaError."""
-    data = read_bytes(path, PersonaError, "check the name", loader.MAX_CARD_BYTES)
+    data = loader.read_card(path)
     found = registry.read(data, path)
     of = found.persona or found.lorebook
     if of is None:
@@ -111,7 +110,7 @@ def _arrival(runtime: Runtime, path: Path, wanted: str, key: str = "") -> Arriva
     arrival = Arrival(path, data, found, place, key, "")
     text = HEAD + native_writer.write(_kept(of, place / f"{key}{arrival.ending}"))
     # Raises if hermes could not read the converted text, so that no such file is saved.
-    parsed = native.parse if found.persona else native_lore.parse_lorebook
+    parsed = native.parse if found.persona else native.parse_lorebook
     parsed(text, path)
     return replace(arrival, text=text)
 
@@ -165,7 +164,7 @@ def _exported(runtime: Runtime, persona: Persona, kind: str) -> bytes:
     original = None
     if persona.original:
         try:
-            original = read_bytes(persona.original, PersonaError, "", loader.MAX_CARD_BYTES)
+            original = loader.read_card(persona.original)
         except PersonaError as error:
             runtime.terminal.notice(f"{error.message}; what only that file held is not in the export")
     return registry.write(persona, kind, original)

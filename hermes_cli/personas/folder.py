@@ -9,10 +9,10 @@ from typing import Final
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.personas.loader import MAX_BYTES, OWN, SUFFIXES, load_lorebook
 from hermes_cli.personas.lorebook import LoreEntry
-from hermes_cli.personas.native_lore import parse_lorebook
+from hermes_cli.personas.native import parse_lorebook
 from hermes_cli.personas.native_writer import append_entry, write
 from hermes_cli.private_files import make_private, write_private
-from hermes_cli.textfiles import read_text
+from hermes_cli.untrusted.source import Source, read_text
 
 NAME_LENGTH: Final = 60
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
@@ -73,7 +73,7 @@ def add_entry(folder: Path, key: str, entry: LoreEntry) -> Path:
     path = folder / f"{key}{OWN}"
     foreign = folder / f"{key}.json"
     if path.exists():
-        text = read_text(path, PersonaError, max_bytes=MAX_BYTES)
+        text = read_text(path, MAX_BYTES, Source(str(path), PersonaError))
     else:  # the .toml file would hide the .json file of another program, so it is converted
         text = write(load_lorebook(foreign)) if foreign.exists() else ""
     grown = append_entry(text, entry)

@@ -40,7 +40,11 @@ class Policy:
     def reject_type(self, path: ValuePath, value: Any, wanted: str) -> None:
         """Reject a value of another type than `wanted`."""
         name = self.table_name if isinstance(value, dict) else _KINDS.get(type(value), "a date or time")
-        self.reject(path, f"is {name}, not {wanted}")
+        self.reject(path, f"is {name}, not {wanted}", self.type_hint(path, wanted))
+
+    def type_hint(self, path: ValuePath, wanted: str) -> str:  # noqa: ARG002 - for those that override it
+        """Return an example of a value of the type `wanted`, or an empty text."""
+        return ""
 
     def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - for those that override it
         """Return a text without characters that cannot be stored, or reject it."""
