@@ -29,7 +29,7 @@ class Arrival:
 
     source: Path
     data: bytes
-    found: registry.Found
+    found: registry.ImportResult
     folder: Path
     key: str
     text: str

@@ -16,7 +16,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.source import Source, read_bytes, read_text
 
 if TYPE_CHECKING:
-    from hermes_cli.personas.formats.registry import Found
+    from hermes_cli.personas.formats.registry import ImportResult
 
 OWN: Final = ".toml"
 FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
@@ -140,7 +140,7 @@ def load_file(path: Path) -> Persona:
     return found.persona
 
 
-def read_foreign(path: Path, missing_hint: str = "check the name") -> "Found":
+def read_foreign(path: Path, missing_hint: str = "check the name") -> "ImportResult":
     """Return the persona or lorebook in another program's file. Raises PersonaError."""
     from hermes_cli.personas.formats import registry  # noqa: PLC0415 - most personas are in hermes' format
 

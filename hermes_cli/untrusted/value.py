@@ -138,7 +138,7 @@ class Value:
             return text
         text = self.text(default)
         if len(text) > _LONGEST_LINE:
-            self.reject(f"has {len(text):,} characters; the rest is")
+            self.reject(f"has {len(text) - _LONGEST_LINE:,} characters after the first {_LONGEST_LINE:,}")
         return " ".join(text[:_LONGEST_LINE].split())
 
     def texts(self) -> tuple[str, ...]:

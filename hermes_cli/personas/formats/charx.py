@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import card, strict_json
+from hermes_cli.personas.formats import card
 
 SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CARD: Final = "card.json"
@@ -33,19 +33,16 @@ _MISTAKES: Final = (
     *(NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError),
 )
 """The exceptions that zipfile raises for invalid archives."""
-_HINT: Final = "get the file from where it was first"
+_HINT: Final = "get the original file"
 
 
 def read(data: bytes, source: Path) -> dict[str, Any]:
     """Return the card in an archive. Raises PersonaError if it is missing or invalid."""
     with _opened(data, source) as archive:
-        document = strict_json.parse(_card_text(archive, source), source)
-    if not isinstance(document, dict) or not card.version(document):
-        raise PersonaError(f"{source}: its {CARD} is no character card", _HINT)
-    return document
+        return card.parse(_card_text(archive, source), source, CARD, _HINT)
 
 
-def made(text: bytes, members: Mapping[str, bytes]) -> bytes:
+def build(text: bytes, members: Mapping[str, bytes]) -> bytes:
     """Return an archive with a card and other members."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -69,12 +66,12 @@ def member(data: bytes, name: str) -> bytes:
     return content if len(content) <= MAX_MEMBER else b""
 
 
-def replaced(data: bytes, text: bytes, source: Path) -> bytes:
+def replace_card(data: bytes, text: bytes, source: Path) -> bytes:
     """Return an archive with its card replaced. Raises PersonaError if the archive is invalid."""
     with _opened(data, source) as archive:
         others = [one for one in archive.infolist() if one.filename != CARD]
         if sum(one.compress_size for one in others) > len(data):
-            raise PersonaError(f"{source}: its members lie over one another", _HINT)
+            raise PersonaError(f"{source}: its members overlap", _HINT)
         try:
             return _packed([(one, _raw(one, data)) for one in others], text)
         except _MISTAKES:
@@ -83,9 +80,7 @@ def replaced(data: bytes, text: bytes, source: Path) -> bytes:
 
 def _opened(data: bytes, source: Path) -> zipfile.ZipFile:
     if data.count(_ENTRY) > MAX_MEMBERS:
-        raise PersonaError(
-            f"{source}: it has more than {MAX_MEMBERS:,} members", "no character needs so many"
-        )
+        raise PersonaError(f"{source} has more than {MAX_MEMBERS:,} members", "no character needs so many")
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except _MISTAKES:
@@ -96,14 +91,14 @@ def _card_text(archive: zipfile.ZipFile, source: Path) -> bytes:
     try:
         info = archive.getinfo(CARD)
     except KeyError:
-        raise PersonaError(f"{source} is an archive with no {CARD} in it", "a CHARX file has one") from None
+        raise PersonaError(f"{source} is an archive without {CARD}", "a CHARX file has one") from None
     if info.flag_bits & _ENCRYPTED:
-        raise PersonaError(f"{source}: its {CARD} is encrypted", "unpack it where its password is known")
+        raise PersonaError(f"{source}: its {CARD} is encrypted", "decrypt it with another program")
     if info.compress_type not in _METHODS:
-        raise PersonaError(f"{source}: its {CARD} is packed in a way that CHARX has not", _HINT)
+        raise PersonaError(f"{source}: the compression of its {CARD} is not supported", _HINT)
     try:
         with archive.open(info) as member:
-            text = member.read(strict_json.MAX_BYTES + 1)
+            text = member.read(card.LIMITS.size + 1)
     except _MISTAKES:
         raise _damaged(source) from None
     return text

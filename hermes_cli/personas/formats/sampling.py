@@ -35,13 +35,13 @@ _NO_LIMIT: Final = {"max_tokens", "seed"}
 """For these options, a number below 0 means that the option is not set."""
 
 
-def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
+def options(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
     """Return the options in pairs of a name and a value. All values of `stop` count, of others the last."""
-    found, stops = dict[str, Any](), list[str]()
-    for name, value in given:
+    options, stops = dict[str, Any](), list[str]()
+    for name, value in pairs:
         known = _NAMES.get(name.lower())
         if known is None:
-            remarks.add(f"the option '{name[:60]}' is left out: hermes has none of that name")
+            remarks.add(f"the option '{name[:60]}' is left out: hermes has no such option")
             continue
         number = _number(value) if known != "stop" else value
         if known in _NO_LIMIT and isinstance(number, int | float) and number < 0:
@@ -54,10 +54,10 @@ def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyT
         if known == "stop":
             stops += checked
         else:
-            found[known] = checked
+            options[known] = checked
     if len(stops) > MAX_STOPS:
-        remarks.add(f"of {len(stops):,} stop texts {MAX_STOPS} are kept")
-    return MappingProxyType(found | ({"stop": tuple(stops[:MAX_STOPS])} if stops else {}))
+        remarks.add(f"only the first {MAX_STOPS} of {len(stops):,} stop texts are used")
+    return MappingProxyType(options | ({"stop": tuple(stops[:MAX_STOPS])} if stops else {}))
 
 
 def _number(value: Any) -> Any:

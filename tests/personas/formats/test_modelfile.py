@@ -44,7 +44,7 @@ Free."""
 def read(text: str) -> tuple[Persona, tuple[str, ...]]:
     """Return the persona of a Modelfile, and the remarks."""
     remarks = Remarks()
-    return modelfile.read(text, SOURCE, remarks), remarks.told()
+    return modelfile.read(text, SOURCE, remarks), remarks.summary()
 
 
 def test_what_a_modelfile_says() -> None:
@@ -59,7 +59,7 @@ def test_what_a_modelfile_says() -> None:
     assert persona.name == "mario"
     assert remarks == (
         "its TEMPLATE is not run: hermes has ChatML of its own",
-        "the option 'num_ctx' is left out: hermes has none of that name",
+        "the option 'num_ctx' is left out: hermes has no such option",
     )
 
 

@@ -15,7 +15,7 @@ _ITSELF: Final = "ccdefault:"
 _SPELLINGS: Final = (_INSIDE, "embedded://")
 
 
-def of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
+def extract(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
     """Return the image of a PNG card or a CHARX archive without its cards, or empty bytes."""
     if kind == "charx":
         data = charx.member(data, _path(document or {}))
@@ -27,8 +27,8 @@ def of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
         return b""
 
 
-def named(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
-    """Return a V3 card with the place of its image in `assets`: in the archive, or the file itself."""
+def add_asset(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
+    """Return a V3 card with its image in `assets`, which is in the archive or the file itself."""
     data = document["data"]
     assets = data["assets"] if isinstance(data.get("assets"), list) else []
     icon = {"type": "icon", "uri": _INSIDE + MEMBER if is_inside else _ITSELF, "name": "main", "ext": "png"}
