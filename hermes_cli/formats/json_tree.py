@@ -5,7 +5,7 @@ have a line number and files can be compared. Ids count from 1 in each conversat
 its children.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from hermes_cli.errors import FormatError
@@ -80,14 +80,8 @@ def _message(stored: StoredMessage, place: dict[int, int]) -> dict[str, Any]:
         "text": stored.text,
         "state": stored.state,
         "created": stored.created,
-        "model": made.model,
-        "precision": made.precision,
+        **{name: getattr(made, name) for name in _RECORD_FIELDS},
         "options": dict(made.options),
-        "prompt_tokens": made.prompt_tokens,
-        "completion_tokens": made.completion_tokens,
-        "cached_tokens": made.cached_tokens,
-        "prefill_s": made.prefill_s,
-        "decode_s": made.decode_s,
         "turn_ids": None
         if ids is None
         else {"vocabulary": ids.vocabulary.removeprefix(FROM_A_FILE), "ids": ids.ids},
@@ -164,17 +158,7 @@ def _stored(node: Value, seen: set[int]) -> StoredMessage:
     number = node["id"].whole(1)
     if number in seen:
         node["id"].reject(f"is {number}, which is the id of a message before it")
-    made = GenerationRecord(
-        node["model"].text(),
-        node["precision"].text(),
-        _options(node["options"]),
-        node["prompt_tokens"].whole(),
-        node["completion_tokens"].whole(),
-        node["cached_tokens"].whole(),
-        node["prefill_s"].number(0, LAST),
-        node["decode_s"].number(0, LAST),
-        _turn_ids(node["turn_ids"]),
-    )
+    made = GenerationRecord(**{name: read_value(node[name]) for name, read_value in _RECORD_FIELDS.items()})
     parent, role = _known(node["parent"], seen), node["role"].one_of(Role)
     if parent is None and role is Role.SYSTEM:
         node["role"].reject("is 'system' at the root of a tree; system messages belong in the opening")
@@ -217,3 +201,21 @@ def _turn_ids(node: Value) -> TurnIds | None:
     if isinstance(ids.value, list) and all(type(one) is int and 0 <= one <= _LAST_TOKEN for one in ids.value):
         return TurnIds(FROM_A_FILE + vocabulary, tuple(ids.value))
     return TurnIds(FROM_A_FILE + vocabulary, tuple(one.whole(0, _LAST_TOKEN) for one in ids.items()))
+
+
+def _seconds(node: Value) -> float:
+    return node.number(0, LAST)
+
+
+_RECORD_FIELDS: Final[dict[str, Callable[[Value], Any]]] = {
+    "model": Value.text,
+    "precision": Value.text,
+    "options": _options,
+    "prompt_tokens": Value.whole,
+    "completion_tokens": Value.whole,
+    "cached_tokens": Value.whole,
+    "prefill_s": _seconds,
+    "decode_s": _seconds,
+    "turn_ids": _turn_ids,
+}
+"""The keys of a message for the fields of its GenerationRecord, in the order in which they are written."""

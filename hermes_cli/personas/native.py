@@ -5,7 +5,7 @@ and in a file of the lore folder.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -35,71 +35,62 @@ _EXAMPLES: Final = {
 }
 
 _Fields = Mapping[str, Callable[[Value], Any]]
-"""The keys of a table in the order in which they are written, and the functions that read them."""
-
-
-def _number(value: Value) -> int:
-    return value.whole(0, MAX_NUMBER)
+"""The keys of a table, and the functions that read their values."""
 
 
 def _signed(value: Value) -> int:
     return value.whole(-MAX_NUMBER, MAX_NUMBER)
 
 
-BOOK_FIELDS: Final[_Fields] = {
-    "name": Value.text,
-    "description": Value.text,
-    "scan_depth": _number,
-    "token_budget": _number,
-    "recursive": Value.flag,
+def _unsigned(value: Value) -> int:
+    return value.whole(0, MAX_NUMBER)
+
+
+_READERS: Final[Mapping[Any, Callable[[Value], Any]]] = {
+    str: Value.text,
+    bool: Value.flag,
+    bool | None: Value.flag,
+    int: _unsigned,
+    int | None: _unsigned,
+    float: lambda value: value.number(0, 100),
+    tuple[str, ...]: Value.texts,
+    Logic: lambda value: value.one_of(Logic),
+    Position: lambda value: value.one_of(Position),
 }
-ENTRY_FIELDS: Final[_Fields] = {
-    "name": Value.text,
-    "keys": Value.texts,
-    "content": Value.text,
-    "enabled": Value.flag,
-    "constant": Value.flag,
-    "secondary": Value.texts,
-    "logic": lambda value: value.one_of(Logic),
+
+
+def _fields(kind: type[LoreEntry | Lorebook], *first: str) -> dict[str, Callable[[Value], Any]]:
+    """Return the table of a dataclass. The keys are the names of the fields, those in `first` first."""
+    types = {field.name: field.type for field in fields(kind)}
+    return {
+        name: _READERS[types[name]] for name in dict.fromkeys((*first, *types)) if types[name] in _READERS
+    }
+
+
+BOOK_FIELDS: Final[_Fields] = _fields(Lorebook)
+ENTRY_FIELDS: Final[_Fields] = _fields(LoreEntry, "name", "keys", "content", "enabled", "constant") | {
     "order": _signed,
     "priority": _signed,
-    "position": lambda value: value.one_of(Position),
-    "depth": _number,
-    "case_sensitive": Value.flag,
-    "whole_words": Value.flag,
-    "scan_depth": _number,
-    "probability": lambda value: value.number(0, 100),
-    "sticky": _number,
-    "cooldown": _number,
-    "delay": _number,
-    "recursable": Value.flag,
-    "recurses": Value.flag,
-    "only_recursion": Value.flag,
-    "ignores_budget": Value.flag,
 }
-BEFORE_GREETINGS: Final[_Fields] = {
-    "name": Value.line,
-    "nickname": Value.line,
-    "description": Value.text,
+PERSONA_FIELDS: Final[_Fields] = {
+    **dict.fromkeys(("name", "nickname", "user"), Value.line),
     "system": Value.filled,
-    "character": Value.text,
-    "personality": Value.text,
-    "scenario": Value.text,
-}
-AFTER_GREETINGS: Final[_Fields] = {
-    "dialogue": Value.text,
-    "post_history": Value.text,
-    "user": Value.line,
-    "creator_notes": Value.text,
+    **dict.fromkeys(("description", "character", "personality", "scenario", "dialogue"), Value.text),
+    **dict.fromkeys(("post_history", "creator_notes"), Value.text),
     "worlds": Value.texts,
 }
 KEYS: Final = (
-    *(*BEFORE_GREETINGS, "greeting", "greetings", *AFTER_GREETINGS),
+    *("name", "nickname", "description", "system", "character", "personality", "scenario"),
+    *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
     *("note", "examples", "options", BOOK, ENTRIES, "original"),
 )
-"""The keys of a persona's file, in the usual order."""
-_ABOUT_USER_OR_FILE: Final = {"name", "nickname", "description", "user", "creator_notes", "worlds", "note"}
-_ABOUT_CHARACTER: Final = set(KEYS) - _ABOUT_USER_OR_FILE - {"options", BOOK, ENTRIES, "original"}
+"""The keys of a persona's file, in the order in which they are written."""
+_ABOUT_CHARACTER: Final = frozenset(
+    {
+        *("system", "character", "personality", "scenario", "greeting", "greetings"),
+        *("dialogue", "examples", "post_history"),
+    }
+)
 
 
 def parse(text: str, source: Path) -> Persona:
@@ -114,9 +105,7 @@ def parse(text: str, source: Path) -> Persona:
             "has no 'system', and nothing else that describes a character",
             'add a line such as: system = "You are ..."',
         )
-    values = (
-        {"name": source.stem, "system": ""} | _read(file, BEFORE_GREETINGS) | _read(file, AFTER_GREETINGS)
-    )
+    values = {"name": source.stem, "system": ""} | _read(file, PERSONA_FIELDS)
     original, kind = _original(file, source)
     return Persona(
         **values,
@@ -172,9 +161,9 @@ def _parsed(text: str, source: Path) -> Value:
     return Value(toml_parser.parse(text, Source(str(source), PersonaError)), _TomlPolicy(source))
 
 
-def _read(table: Value, fields: _Fields) -> dict[str, Any]:
+def _read(table: Value, table_fields: _Fields) -> dict[str, Any]:
     """Return the values of the keys that are in a table."""
-    return {key: read(table[key]) for key, read in fields.items() if key in table}
+    return {key: read(table[key]) for key, read in table_fields.items() if key in table}
 
 
 def _require(table: Value, hint: str, *keys: str) -> None:

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
-from hermes_cli.personas.native import (
-    AFTER_GREETINGS,
-    BEFORE_GREETINGS,
-    BOOK,
-    BOOK_FIELDS,
-    ENTRIES,
-    ENTRY_FIELDS,
-)
+from hermes_cli.personas.native import BOOK, BOOK_FIELDS, ENTRIES, ENTRY_FIELDS, KEYS, PERSONA_FIELDS
 from hermes_cli.personas.persona import Persona
 
 _ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
@@ -81,10 +74,9 @@ def _escaped(found: re.Match[str]) -> str:
 
 def _persona(persona: Persona) -> Iterable[str]:
     greetings = [one for one in persona.greetings if one.strip()]
-    values = {key: getattr(persona, key) for key in BEFORE_GREETINGS}
+    values = {key: getattr(persona, key) for key in PERSONA_FIELDS}
     values |= {"greeting": next(iter(greetings), ""), "greetings": greetings[1:]}
-    values |= {key: getattr(persona, key) for key in AFTER_GREETINGS}
-    yield _assignments({key: value for key, value in values.items() if not _is_blank(value)})
+    yield _assignments({key: values[key] for key in KEYS if not _is_blank(values.get(key))})
     if persona.note and not _is_blank(persona.note.text):
         yield _table("[note]", {"text": persona.note.text, "depth": persona.note.depth})
     for example in persona.examples:

@@ -39,7 +39,32 @@ _HINT: Final = "get the original file"
 def read(data: bytes, source: Path) -> dict[str, Any]:
     """Return the card in an archive. Raises PersonaError if it is missing or invalid."""
     with _opened(data, source) as archive:
-        return card.parse(_card_text(archive, source), source, CARD, _HINT)
+        try:
+            info = archive.getinfo(CARD)
+        except KeyError:
+            raise PersonaError(f"{source} is an archive without {CARD}", "a CHARX file has one") from None
+        if info.flag_bits & _ENCRYPTED:
+            raise PersonaError(f"{source}: its {CARD} is encrypted", "decrypt it with another program")
+        if info.compress_type not in _METHODS:
+            raise PersonaError(f"{source}: the compression of its {CARD} is not supported", _HINT)
+        try:
+            text = _content(archive, info, card.LIMITS.size + 1)
+        except _MISTAKES:
+            raise _damaged(source) from None
+    return card.parse(text, source, CARD, _HINT)
+
+
+def member(data: bytes, name: str) -> bytes:
+    """Return the content of a member, or empty bytes if it is missing, invalid or too large."""
+    try:
+        with _opened(data, Path()) as archive:
+            info = archive.getinfo(name)
+            if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
+                return b""
+            content = _content(archive, info, MAX_MEMBER + 1)
+    except (KeyError, PersonaError, *_MISTAKES):
+        return b""
+    return content if len(content) <= MAX_MEMBER else b""
 
 
 def build(text: bytes, members: Mapping[str, bytes]) -> bytes:
@@ -52,30 +77,21 @@ def build(text: bytes, members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def member(data: bytes, name: str) -> bytes:
-    """Return the content of a member, or empty bytes if it is missing, invalid or too large."""
-    try:
-        with _opened(data, Path()) as archive:
-            info = archive.getinfo(name)
-            if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
-                return b""
-            with archive.open(info) as one:
-                content = one.read(MAX_MEMBER + 1)
-    except (KeyError, PersonaError, *_MISTAKES):
-        return b""
-    return content if len(content) <= MAX_MEMBER else b""
-
-
 def replace_card(data: bytes, text: bytes, source: Path) -> bytes:
     """Return an archive with its card replaced. Raises PersonaError if the archive is invalid."""
     with _opened(data, source) as archive:
         others = [one for one in archive.infolist() if one.filename != CARD]
-        if sum(one.compress_size for one in others) > len(data):
-            raise PersonaError(f"{source}: its members overlap", _HINT)
-        try:
-            return _packed([(one, _raw(one, data)) for one in others], text)
-        except _MISTAKES:
-            raise _damaged(source) from None
+    if sum(one.compress_size for one in others) > len(data):
+        raise PersonaError(f"{source}: its members overlap", _HINT)
+    out = io.BytesIO()
+    try:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
+            for info in others:
+                _append(archive, out, info, _raw(info, data))
+    except _MISTAKES:
+        raise _damaged(source) from None
+    return out.getvalue()
 
 
 def _opened(data: bytes, source: Path) -> zipfile.ZipFile:
@@ -87,21 +103,10 @@ def _opened(data: bytes, source: Path) -> zipfile.ZipFile:
         raise _damaged(source) from None
 
 
-def _card_text(archive: zipfile.ZipFile, source: Path) -> bytes:
-    try:
-        info = archive.getinfo(CARD)
-    except KeyError:
-        raise PersonaError(f"{source} is an archive without {CARD}", "a CHARX file has one") from None
-    if info.flag_bits & _ENCRYPTED:
-        raise PersonaError(f"{source}: its {CARD} is encrypted", "decrypt it with another program")
-    if info.compress_type not in _METHODS:
-        raise PersonaError(f"{source}: the compression of its {CARD} is not supported", _HINT)
-    try:
-        with archive.open(info) as member:
-            text = member.read(card.LIMITS.size + 1)
-    except _MISTAKES:
-        raise _damaged(source) from None
-    return text
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> bytes:
+    """Return at most `size` bytes of a member."""
+    with archive.open(info) as file:
+        return file.read(size)
 
 
 def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
@@ -111,16 +116,6 @@ def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
     if start + info.compress_size > len(data):
         raise zipfile.BadZipFile
     return data[start : start + info.compress_size]
-
-
-def _packed(others: list[tuple[zipfile.ZipInfo, bytes]], text: bytes) -> bytes:
-    """Return an archive with a card, followed by compressed members."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
-        for info, raw in others:
-            _append(archive, out, info, raw)
-    return out.getvalue()
 
 
 def _append(archive: zipfile.ZipFile, out: io.BytesIO, info: zipfile.ZipInfo, raw: bytes) -> None:

@@ -10,26 +10,17 @@ from typing import Any, Final
 from hermes_cli.options import OptionError, check_value
 from hermes_cli.personas.formats.import_result import Remarks
 
-_NAMES: Final = {
-    "temperature": "temperature",
-    "temp": "temperature",
-    "top_p": "top_p",
-    "toppsampling": "top_p",
-    "top_k": "top_k",
-    "topksampling": "top_k",
-    "min_p": "min_p",
-    "minpsampling": "min_p",
-    "repeat_penalty": "repetition_penalty",
-    "repeatpenalty": "repetition_penalty",
-    "repetition_penalty": "repetition_penalty",
-    "num_predict": "max_tokens",
-    "n_predict": "max_tokens",
-    "max_tokens": "max_tokens",
-    "maxpredictedtokens": "max_tokens",
-    "seed": "seed",
-    "stop": "stop",
-    "stopstrings": "stop",
+_OTHER_NAMES: Final = {
+    "temperature": ("temp",),
+    "top_p": ("toppsampling",),
+    "top_k": ("topksampling",),
+    "min_p": ("minpsampling",),
+    "repetition_penalty": ("repeat_penalty", "repeatpenalty"),
+    "max_tokens": ("num_predict", "n_predict", "maxpredictedtokens"),
+    "seed": (),
+    "stop": ("stopstrings",),
 }
+_NAMES: Final = {name: option for option, others in _OTHER_NAMES.items() for name in (option, *others)}
 MAX_STOPS: Final = 50
 _NO_LIMIT: Final = {"max_tokens", "seed"}
 """For these options, a number below 0 means that the option is not set."""
