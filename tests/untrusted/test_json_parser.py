@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import card, card_write
+from hermes_cli.untrusted import json_parser
+from hermes_cli.untrusted.json_parser import JsonLimits, UnfitNumber
+from hermes_cli.untrusted.source import Source
 from tests.personas.formats.test_card_write import json_values
 
 SOURCE = Path("some.json")
+FILE = Source("some.json", PersonaError)
 
 
 @given(json_values)
@@ -77,3 +81,30 @@ def test_just_within_bounds_is_read() -> None:
 def test_of_two_equal_keys_the_last_counts_and_a_mark_is_passed_over() -> None:
     """Of two equal keys the last counts, and a byte order mark is skipped."""
     assert card.parse_json(b'\xef\xbb\xbf{"a": 1, "a": 2}', SOURCE) == {"a": 2}
+
+
+def test_numbers_beyond_the_limits_are_marked_or_kept_if_asked() -> None:
+    """A limit can mark a number in place of an error, or allow infinity; it never allows endless digits."""
+    text = '["' + '", 1e999, NaN, ' + "9" * 101 + "]"
+    marks = JsonLimits(size=1, marks_numbers=True)
+    assert [type(one) for one in json_parser.parse_text(text, FILE, marks)] == [str, *[UnfitNumber] * 3]
+    infinity = JsonLimits(size=1, allows_infinity=True)
+    assert json_parser.parse_text("[1e999, -Infinity]", FILE, infinity) == [float("inf"), -float("inf")]
+    with pytest.raises(PersonaError, match="a number of 101 digits"):
+        json_parser.parse_text(text, FILE, infinity)
+
+
+@pytest.mark.parametrize("limits", [JsonLimits(size=1), JsonLimits(size=1, allows_surrogates=True)])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":1},', "]")])
+def test_the_depth_is_the_same_in_every_python(limits: JsonLimits, opening: str, closing: str) -> None:
+    """100 levels are parsed and 101 are refused, whatever the recursion limit."""
+    assert json_parser.parse_text(opening * 99 + "[1]" + closing * 99, FILE, limits)
+    with pytest.raises(PersonaError, match="nested too deeply"):
+        json_parser.parse_text(opening * 100 + "[1]" + closing * 100, FILE, limits)
+
+
+def test_lone_surrogates_can_be_allowed() -> None:
+    """A vocabulary may contain lone surrogates."""
+    assert json_parser.parse_text('["\\ud800"]', FILE, JsonLimits(size=1, allows_surrogates=True)) == [
+        "\ud800"
+    ]

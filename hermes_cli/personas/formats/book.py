@@ -43,7 +43,7 @@ def _count_or_none(value: Value) -> int | None:
     return value.whole_or_none(0, MAX_NUMBER)
 
 
-def _text(value: Value) -> str:
+def text_or_empty(value: Value) -> str:
     """Return a text, or an empty text if it is blank."""
     text = value.text()
     return text if text.strip() else ""
@@ -51,7 +51,7 @@ def _text(value: Value) -> str:
 
 _BOOK_FIELDS: Final[_Fields] = {
     "name": ("name", Value.line),
-    "description": ("description", _text),
+    "description": ("description", text_or_empty),
     "scan_depth": ("scan_depth", _count_or_none),
     "token_budget": ("token_budget", _count_or_none),
     "recursive": ("recursive_scanning", Value.flag),

@@ -100,13 +100,15 @@ def read(document: Mapping[str, Any], source: Path, remarks: Remarks) -> Persona
     if not name:
         remarks.add("it has no name; its file name is used")
     lorebook = book.read(table.get("character_book").table(), source, remarks)
-    worlds = (_text(extensions.get("world")), *own.get("worlds").texts())
-    texts: dict[str, Any] = {attribute: _text(table.get(key)) for attribute, key in TEXTS.items()}
+    worlds = (book.text_or_empty(extensions.get("world")), *own.get("worlds").texts())
+    texts: dict[str, Any] = {
+        attribute: book.text_or_empty(table.get(key)) for attribute, key in TEXTS.items()
+    }
     persona = Persona(
         **texts,
         name=name or " ".join(source.stem.split()) or "card",
         source=source,
-        description=_text(own.get("description")),
+        description=book.text_or_empty(own.get("description")),
         greetings=tuple(text for text in _greetings(table) if text.strip()),
         note=_note(extensions.get("depth_prompt").table(), remarks),
         user=own.get("user").line() or None,
@@ -126,27 +128,21 @@ def _has_v1_keys(table: Mapping[str, Any]) -> bool:
     return sum(key in table for key in V1_KEYS) >= _MIN_V1_KEYS
 
 
-def _text(value: Value) -> str:
-    """Return a text, or an empty text if it is blank."""
-    text = value.text()
-    return text if text.strip() else ""
-
-
 def _greetings(table: Value) -> tuple[str, ...]:
     alternates = table.get("alternate_greetings")
     # A single string is one greeting, even if it has commas.
-    others = (_text(alternates),) if isinstance(alternates.value, str) else ()
+    others = (book.text_or_empty(alternates),) if isinstance(alternates.value, str) else ()
     return (table.get("first_mes").text(), *(others or alternates.texts()))
 
 
 def _creator_notes(table: Value) -> str:
-    return _text(table.get("creator_notes")) or _text(
+    return book.text_or_empty(table.get("creator_notes")) or book.text_or_empty(
         table.get("creator_notes_multilingual").table().get("en")
     )
 
 
 def _note(prompt: Value, remarks: Remarks) -> Note | None:
-    text = _text(prompt.get("prompt"))
+    text = book.text_or_empty(prompt.get("prompt"))
     if not text:
         return None
     depth = prompt.get("depth").whole(0, book.MAX_NUMBER, Note("").depth)

@@ -1,6 +1,7 @@
 """Reads and writes CHARX files: zip archives with a V3 card in `card.json`, images and sounds.
 
-Source: the Character Card V3 specification, "CharX". Members are unpacked only in memory, with size limits.
+Source: the Character Card V3 specification, "CharX" and "assets". The image of a character is the main asset
+of type `icon`; in a PNG card, it is the file itself. Members are unpacked only in memory, with size limits.
 When a card is replaced, the other members are copied without being unpacked.
 """
 
@@ -14,10 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import card
+from hermes_cli.personas.formats import card, png
 
 SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CARD: Final = "card.json"
+IMAGE: Final = "assets/icon/image/main.png"
+_INSIDE: Final = "embeded://"  # spelled so in the specification
+_ITSELF: Final = "ccdefault:"
+_SPELLINGS: Final = (_INSIDE, "embedded://")
 MAX_MEMBERS: Final = 2_000
 MAX_MEMBER: Final = 8 << 20
 """Bytes. Larger images are not copied to another format."""
@@ -54,7 +59,7 @@ def read(data: bytes, source: Path) -> dict[str, Any]:
     return card.parse(text, source, CARD, _HINT)
 
 
-def member(data: bytes, name: str) -> bytes:
+def _member(data: bytes, name: str) -> bytes:
     """Return the content of a member, or empty bytes if it is missing, invalid or too large."""
     try:
         with _opened(data, Path()) as archive:
@@ -92,6 +97,42 @@ def replace_card(data: bytes, text: bytes, source: Path) -> bytes:
     except _MISTAKES:
         raise _damaged(source) from None
     return out.getvalue()
+
+
+def image_of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
+    """Return the image of a PNG card or a CHARX archive without its cards, or empty bytes."""
+    if kind == "charx":
+        data = _member(data, _path(document or {}))
+    if kind not in {"png", "charx"} or not data.startswith(png.SIGNATURE):
+        return b""
+    try:
+        return png.without_cards(data)
+    except PersonaError:  # a damaged image counts as none
+        return b""
+
+
+def add_asset(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
+    """Return a V3 card with its image in `assets`, which is in the archive or the file itself."""
+    data = document["data"]
+    assets = data["assets"] if isinstance(data.get("assets"), list) else []
+    icon = {"type": "icon", "uri": _INSIDE + IMAGE if is_inside else _ITSELF, "name": "main", "ext": "png"}
+    return document | {"data": data | {"assets": [icon, *(one for one in assets if not _is_main(one))]}}
+
+
+def _path(document: dict[str, Any]) -> str:
+    """Return the path of a card's image in its archive, or an empty text."""
+    data = document.get("data")
+    assets = data.get("assets") if isinstance(data, dict) else None
+    for one in assets if isinstance(assets, list) else ():
+        uri = one.get("uri") if _is_main(one) else None
+        for begin in _SPELLINGS:
+            if isinstance(uri, str) and uri.startswith(begin):
+                return uri.removeprefix(begin)
+    return ""
+
+
+def _is_main(asset: Any) -> bool:
+    return isinstance(asset, dict) and asset.get("type") == "icon" and asset.get("name") == "main"
 
 
 def _opened(data: bytes, source: Path) -> zipfile.ZipFile:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import card, card_write, charx, hidden_characters, images, png, world
+from hermes_cli.personas.formats import card, card_write, charx, hidden_characters, png, world
 from hermes_cli.personas.formats.import_result import ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
@@ -82,7 +82,7 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
         data = _changed(persona, content, original, source)
     else:
         document = _card(content, original or b"", source)
-        data = _new(persona, kind, document, images.extract(content.kind, original or b"", document))
+        data = _new(persona, kind, document, charx.image_of(content.kind, original or b"", document))
     return check_size(data, MAX_BYTES, Source(f"{source}: as a {kind} it", PersonaError))
 
 
@@ -191,9 +191,9 @@ def _new(persona: Persona, kind: str, document: dict[str, Any] | None, image: by
         return card_write.text(card_write.build(document, persona, _VERSIONS[kind]), source)
     newest = card_write.build(document, persona, 3)
     if image:
-        newest = images.add_asset(newest, is_inside=kind == "charx")
+        newest = charx.add_asset(newest, is_inside=kind == "charx")
     if kind == "charx":
-        return charx.build(card_write.text(newest, source), {images.MEMBER: image} if image else {})
+        return charx.build(card_write.text(newest, source), {charx.IMAGE: image} if image else {})
     documents = {"chara": card_write.build(document, persona, 2), "ccv3": newest}
     texts = {key: card_write.text(one, source, short=True) for key, one in documents.items()}
     return png.replace_cards(image or png.blank(), texts, source)
