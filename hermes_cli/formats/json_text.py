@@ -47,7 +47,7 @@ class ConversationText(Source, Policy):
             text.encode()
         except UnicodeEncodeError as error:
             half = f"U+{ord(text[error.start]):04X}"
-            self.reject(path, f"holds a lone surrogate ({half}), which is half of a character")
+            self.reject(path, f"contains a lone surrogate ({half}), which is half of a character")
         return text
 
 
@@ -62,12 +62,12 @@ def parse_lines(text: str) -> Iterator[Value]:
     for number, line in enumerate(text.split("\n"), 1):  # splitlines() would split at U+2028, too
         if line.strip(" \t\r"):
             try:
-                found = parse(line, number)
+                value = parse(line, number)
             except FormatError as error:
                 raise FormatError(error.reason, number, hint=_LINES_HINT) from None
-            if not isinstance(found.value, dict):
+            if not isinstance(value.value, dict):
                 raise FormatError("is not a JSON object", number, hint=_LINES_HINT)
-            yield found
+            yield value
     if not text.strip():
         raise FormatError("has no conversation", 1)
 
@@ -88,8 +88,8 @@ def dump(value: Any) -> str:
 
 
 def _skip(text: str, at: int) -> int:
-    found = _BLANK.match(text, at)
-    return found.end() if found else at
+    blank = _BLANK.match(text, at)
+    return blank.end() if blank else at
 
 
 def _position(text: str, path: tuple[str | int, ...]) -> int:

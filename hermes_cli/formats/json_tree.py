@@ -95,10 +95,10 @@ def read(text: str) -> list[Transcript]:
         raise FormatError(
             f"was written by a newer hermes (version {root[KEY].value}; this one reads {VERSION})", 1
         )
-    found = [_conversation(node) for node in root["conversations"].items()]
-    if not found:
+    transcripts = [_conversation(node) for node in root["conversations"].items()]
+    if not transcripts:
         root["conversations"].reject("has no conversation")
-    return found
+    return transcripts
 
 
 def _conversation(node: Value) -> Transcript:

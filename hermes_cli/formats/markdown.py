@@ -75,10 +75,10 @@ def _open_fence(text: str) -> str:
     """
     fence = ""
     for line in text.split("\n"):
-        found = _FENCE.match(line)
-        if found is None:
+        match = _FENCE.match(line)
+        if match is None:
             continue
-        run, rest = found[1], found[2]
+        run, rest = match[1], match[2]
         if not fence:
             fence = "" if run[0] == "`" and "`" in rest else run
         elif run.startswith(fence) and not rest.strip():

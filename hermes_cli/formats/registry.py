@@ -122,16 +122,16 @@ FORMATS: Final = (
         lambda text, _keys: text.lstrip().startswith(IM_START),
     ),
 )
-NAMES: Final = {known.name: known for known in FORMATS}
+NAMES: Final = {file_format.name: file_format for file_format in FORMATS}
 MARKDOWN: Final = NAMES["markdown"]
 
 
 def named(name: str) -> ConversationFormat:
     """Return the format with this name. Raises UsageError if there is none."""
-    found = NAMES.get(name.lower())
-    if found is None:
+    file_format = NAMES.get(name.lower())
+    if file_format is None:
         raise UsageError(f"there is no format '{name}'", f"the formats are {', '.join(NAMES)}")
-    return found
+    return file_format
 
 
 def by_ending(file_name: str) -> ConversationFormat | None:
@@ -140,50 +140,58 @@ def by_ending(file_name: str) -> ConversationFormat | None:
     Raises UsageError if several formats have it.
     """
     name = file_name.lower()
-    asked = [known for known in FORMATS if name.endswith(known.ending)]
+    asked = [file_format for file_format in FORMATS if name.endswith(file_format.ending)]
     if asked:
-        return max(asked, key=lambda known: len(known.ending))
+        return max(asked, key=lambda file_format: len(file_format.ending))
     last = name.rpartition(".")[2]
-    possible = [known.name for known in FORMATS if known.ending.endswith(f".{last}")] if "." in name else []
+    possible = (
+        [file_format.name for file_format in FORMATS if file_format.ending.endswith(f".{last}")]
+        if "." in name
+        else []
+    )
     if possible:
         raise UsageError(f".{last} can be {' or '.join(possible)}", "name the format as well")
     return None
 
 
-def write(known: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
+def write(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
     """Return conversations as text in a format.
 
     Raises UsageError if the format holds one conversation and there are not exactly one, and FormatError if
     it cannot hold a conversation.
     """
-    if len(transcripts) != 1 and not known.several:
+    if len(transcripts) != 1 and not file_format.several:
         many = ", ".join(other.name for other in FORMATS if other.several)
         raise UsageError(
-            f"{known.name} can hold one conversation, not {len(transcripts)}",
+            f"{file_format.name} can hold one conversation, not {len(transcripts)}",
             f"name one, or use a format that can hold several: {many}",
         )
     for one in transcripts:
-        if known.leaves_out and not one.path:
+        if file_format.leaves_out and not one.path:
             raise FormatError(
                 f"no turn of '{one.conversation.title}' is visible: its first turn was undone",
                 hint="use json, which holds the whole tree",
             )
-    return known.write(transcripts)
+    return file_format.write(transcripts)
 
 
-def remark(known: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
+def remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
     """Return a description of an export for the user: the format, and the parts that it leaves out."""
     omitted = list[str]()
-    if known.leaves_out and any(len(one.messages) > len(one.path) for one in transcripts):
-        omitted.append(known.leaves_out)
-    settings = [one.conversation.setting for one in transcripts if known.leaves_out]
+    if file_format.leaves_out and any(len(one.messages) > len(one.path) for one in transcripts):
+        omitted.append(file_format.leaves_out)
+    settings = [one.conversation.setting for one in transcripts if file_format.leaves_out]
     omitted += ["the note"] if any(setting.note for setting in settings) else []
     omitted += ["summaries"] if any(setting.summaries for setting in settings) else []
-    return f"{known.name}, without {' and '.join(omitted)} (json has them)" if omitted else known.name
+    return (
+        f"{file_format.name}, without {' and '.join(omitted)} (json has them)"
+        if omitted
+        else file_format.name
+    )
 
 
 def read(
-    data: bytes, where: str, known: ConversationFormat | None = None
+    data: bytes, where: str, file_format: ConversationFormat | None = None
 ) -> tuple[list[Transcript], ConversationFormat, str]:
     """Return the conversations in a file, its format, and the reason for choosing that format.
 
@@ -192,8 +200,8 @@ def read(
     try:
         source = ConversationText()
         text = decode(check_size(data, MAX_BYTES, source), source).removeprefix(BOM)
-        known, reason = (known, "as requested") if known else detect(text, where)
-        return known.read(text), known, reason
+        file_format, reason = (file_format, "as requested") if file_format else detect(text, where)
+        return file_format.read(text), file_format, reason
     except FormatError as error:
         raise FormatError(error.reason, error.line, where=where, hint=error.hint) from None
 
@@ -204,9 +212,9 @@ def detect(text: str, file_name: str) -> tuple[ConversationFormat, str]:
     Raises FormatError if there is neither.
     """
     keys = first_keys(text)
-    for known in FORMATS:
-        if known.has_sign(text, keys):
-            return known, known.sign
+    for file_format in FORMATS:
+        if file_format.has_sign(text, keys):
+            return file_format, file_format.sign
     try:
         asked = by_ending(file_name)
     except UsageError:
@@ -224,8 +232,8 @@ def format_and_file(argument: str) -> tuple[ConversationFormat, str]:
     Raises UsageError for an unknown format.
     """
     first, _, rest = argument.partition(" ")
-    if known := NAMES.get(first.lower()):
-        return known, rest.strip()
+    if file_format := NAMES.get(first.lower()):
+        return file_format, rest.strip()
     if (
         argument and "." not in argument and "/" not in argument
     ):  # a misspelled format must not be a file name

@@ -127,14 +127,14 @@ def _messages(line: Value, number: int, parent: int | None) -> tuple[list[Stored
         return [message(number, parent, Message(role, shown), created=date, model=_model(line))], 0
     place = line.get("swipe_id").whole(0, len(swipes) - 1)
     facts = line.get("swipe_info").items()
-    found = list[StoredMessage]()
+    siblings = list[StoredMessage]()
     for n, swipe in enumerate(swipes):
         about = facts[n] if n < len(facts) else line
         # An edit in SillyTavern changes only `mes`, so that is the visible text.
         turn = Message(role, shown if n == place else swipe.text())
         created = seconds_of(about.get("send_date").value) or date
-        found.append(message(number + n, parent, turn, created=created, model=_model(about)))
-    return found, place
+        siblings.append(message(number + n, parent, turn, created=created, model=_model(about)))
+    return siblings, place
 
 
 def _role(line: Value) -> Role:

@@ -131,13 +131,13 @@ def load_file(path: Path) -> Persona:
                 f"{path} is empty", "write a system prompt, which is the whole text of the file"
             )
         return Persona(name=path.stem, system=text, source=path, verbatim=True)
-    found = read_foreign(path, _LIST_HINT)
-    if found.persona is None:
+    result = read_foreign(path, _LIST_HINT)
+    if result.persona is None:
         raise PersonaError(
             f"{path} is a lorebook, not a persona",
             f"`hermes personas import {path}` adds it to the lore folder",
         )
-    return found.persona
+    return result.persona
 
 
 def read_foreign(path: Path, missing_hint: str = "check the name") -> "ImportResult":
@@ -199,8 +199,8 @@ def load_lorebook(path: Path) -> Lorebook:
     """Return the lorebook in a file of hermes or another program, or in a card. Raises PersonaError."""
     if path.suffix.lower() == OWN:
         return native.parse_lorebook(_read_text(path, _LORE_HINT), path)
-    found = read_foreign(path, _LORE_HINT)
-    book = found.lorebook or (found.persona.lorebook if found.persona else None)
+    result = read_foreign(path, _LORE_HINT)
+    book = result.lorebook or (result.persona.lorebook if result.persona else None)
     if book is None:
         raise PersonaError(f"{path} contains no lorebook", _LORE_HINT)
     return book

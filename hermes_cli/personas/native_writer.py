@@ -68,8 +68,8 @@ def toml_value(value: str | bool | float | Sequence[str]) -> str:  # noqa: FBT00
     return "[\n" + "".join(f"    {item},\n" for item in items) + "]"
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return _ESCAPES.get(found[0], f"\\u{ord(found[0]):04x}")
+def _escaped(match: re.Match[str]) -> str:
+    return _ESCAPES.get(match[0], f"\\u{ord(match[0]):04x}")
 
 
 def _persona(persona: Persona) -> Iterable[str]:

@@ -5,6 +5,7 @@ import math
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
@@ -64,6 +65,7 @@ def parse_text(text: str, source: Source, limits: JsonLimits) -> Any:
     return value
 
 
+@cache
 def decoder(limits: JsonLimits) -> json.JSONDecoder:
     """Return a decoder with the limits of numbers."""
 

@@ -82,7 +82,7 @@ MISTAKES = {
     '"id": 5|"id": 4': "id is 4, which is the id of a message before it",
     '"text": "Science."|"text": 7': "text is a number, not a text",
     '"text": "Science."|"txt": "Science."': "has no 'text'",
-    '"text": "Science."|"text": "\\ud800"': "text holds a lone surrogate (U+D800)",
+    '"text": "Science."|"text": "\\ud800"': "text contains a lone surrogate (U+D800)",
     '"prompt_tokens": 0|"prompt_tokens": -1': "prompt_tokens is out of the range",
     '"prompt_tokens": 0|"prompt_tokens": 9223372036854775808': "prompt_tokens is out of the range",
     f'"prompt_tokens": 0|"prompt_tokens": {"9" * 5000}': "prompt_tokens is a number that is too large",
@@ -93,7 +93,7 @@ MISTAKES = {
     '"turn_ids": null|"turn_ids": {"vocabulary": "v", "ids": [4294967296]}': "turn_ids.ids[0] is out of",
     '"turn_ids": null|"turn_ids": {"vocabulary": "v", "ids": [true]}': "turn_ids.ids[0] is true or false",
     '"options": {}|"options": {"a": {"b": 1}}': "options.a is not a value of an option",
-    '"options": {}|"options": {"a": "\\udfff"}': "options.a holds a lone surrogate",
+    '"options": {}|"options": {"a": "\\udfff"}': "options.a contains a lone surrogate",
     '"options": {}|"options": ' + "[" * 100_000: "is nested too deeply",
     '"role": "user"|"role": "user",,': "is not JSON",
 }

@@ -98,7 +98,7 @@ def test_swipes_come_back(one: Transcript) -> None:
         (2, '"You are far from the road."', "5", r"swipes\[1\] is a number, not a text"),
         (3, '"mes"', '"message"', "has no 'mes'"),
         (3, '"is_user":true', '"is_user":"yes"', "is_user is a text, not true or false"),
-        (5, '"A spirit."', '"\\udead"', r"swipes\[0\] holds a lone surrogate"),
+        (5, '"A spirit."', '"\\udead"', r"swipes\[0\] contains a lone surrogate"),
     ],
 )
 def test_a_mistake_has_its_line(line: int, good: str, bad: str, reason: str | None) -> None:

@@ -73,8 +73,8 @@ def parse(data: bytes, source: Path, place: str, hint: str) -> dict[str, Any]:
 def version(document: Mapping[str, Any]) -> Version:
     """Return the card version of a JSON document. Versions newer than 3 count as 3."""
     spec, data = document.get("spec"), document.get("data")
-    if isinstance(spec, str) and (found := _SPEC.fullmatch(spec)):
-        return min(max(int(found[1]), 2), 3)
+    if isinstance(spec, str) and (match := _SPEC.fullmatch(spec)):
+        return min(max(int(match[1]), 2), 3)
     if isinstance(data, dict):
         return 2 if spec is None and _has_v1_keys(data) else 0
     return 1 if _has_v1_keys(document) else 0

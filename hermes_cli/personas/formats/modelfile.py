@@ -53,11 +53,11 @@ def is_one(text: str) -> bool:
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
     """Return the persona of a Modelfile. Raises PersonaError if a quoted text does not end."""
-    found = instructions(remarks.clean((), text), source)
-    messages = [(one.word.lower(), one.text) for one in found if one.name == "MESSAGE"]
-    if any(one.name == "TEMPLATE" for one in found):
+    parsed = instructions(remarks.clean((), text), source)
+    messages = [(one.word.lower(), one.text) for one in parsed if one.name == "MESSAGE"]
+    if any(one.name == "TEMPLATE" for one in parsed):
         remarks.add("its TEMPLATE is left out: hermes always uses ChatML")
-    systems = [one.text for one in found if one.name == "SYSTEM"]
+    systems = [one.text for one in parsed if one.name == "SYSTEM"]
     systems += [text for role, text in messages if role == "system"]
     examples, greetings = _examples(messages, remarks)
     return Persona(
@@ -66,7 +66,9 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
         source=source,
         greetings=greetings,
         examples=examples,
-        options=sampling.options([(one.word, one.text) for one in found if one.name == "PARAMETER"], remarks),
+        options=sampling.options(
+            [(one.word, one.text) for one in parsed if one.name == "PARAMETER"], remarks
+        ),
     )
 
 
@@ -135,10 +137,10 @@ def write(persona: Persona, original: str | None) -> str:
         before = read(original, persona.source, Remarks())
         if all(getattr(before, name) == getattr(persona, name) for name in _EXPRESSIBLE):
             return original
-    kept = [one.original for one in old if one.name not in _OURS and not _is_option(one)]
+    unchanged = [one.original for one in old if one.name not in _OURS and not _is_option(one)]
     if not old:
-        kept = ["# The base model: change it to one of yours.\nFROM openhermes\n"]
-    kept[-1] = kept[-1].rstrip("\n") + "\n"
+        unchanged = ["# The base model: change it to one of yours.\nFROM openhermes\n"]
+    unchanged[-1] = unchanged[-1].rstrip("\n") + "\n"
     opening = open_with(persona, Macros(persona.called, persona.user or DEFAULT_USER))
     lines = [f"SYSTEM {_quoted(opening.system, persona)}\n"] if opening.system else []
     for message in (*opening.examples, *opening.conversation().messages[len(opening.before) :]):
@@ -149,7 +151,7 @@ def write(persona: Persona, original: str | None) -> str:
         if option in _OPTIONS:
             values = [f'"{one}"' for one in value] if name == "stop" else [value]
             lines += [f"PARAMETER {option} {one}\n" for one in values]
-    return "".join([*kept, *lines])
+    return "".join([*unchanged, *lines])
 
 
 def _is_option(one: Instruction) -> bool:

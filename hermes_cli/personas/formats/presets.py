@@ -124,10 +124,10 @@ def read_llm(document: dict[str, Any], source: Path, remarks: Remarks) -> Person
 
 
 def _filled(text: str, defaults: dict[str, str]) -> str:
-    def value(found: re.Match[str]) -> str:
-        if found[1]:
+    def value(match: re.Match[str]) -> str:
+        if match[1]:
             return "$"
-        name = found[2] or found[3]
-        return INPUT if name == "input" else defaults.get(name, found[0])
+        name = match[2] or match[3]
+        return INPUT if name == "input" else defaults.get(name, match[0])
 
     return _VARIABLE.sub(value, text)

@@ -64,4 +64,4 @@ def _as_in_a_card(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _camel_case(key: str) -> str:
-    return re.sub("_([a-z])", lambda found: found[1].upper(), key)
+    return re.sub("_([a-z])", lambda match: match[1].upper(), key)
