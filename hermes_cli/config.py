@@ -11,7 +11,8 @@ from typing import Any
 from hermes_cli import options
 from hermes_cli.errors import ConfigError
 from hermes_cli.options import OptionError, Sourced, suggestion
-from hermes_cli.textfiles import parse_toml, read_text
+from hermes_cli.untrusted import toml_parser
+from hermes_cli.untrusted.source import Source
 
 HOME_VARIABLE = "OPENHERMES_HOME"
 ENV_PREFIX = "OPENHERMES_"
@@ -190,7 +191,7 @@ def _is_text(value: str) -> bool:
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of the config file, and the generation options of its table [options]."""
-    table = parse_toml(read_text(path, ConfigError), path, ConfigError) if path.exists() else {}
+    table = toml_parser.read(path, Source(str(path), ConfigError)) if path.exists() else {}
     where = str(path)
     _check_keys(table, (*PLAIN_SETTINGS, "options"), where, "unknown key")
     sampling = table.pop("options", {})

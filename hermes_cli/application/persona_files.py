@@ -7,12 +7,11 @@ from pathlib import Path
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.options import suggestion
-from hermes_cli.personas import folder, loader, native, native_lore, native_writer
+from hermes_cli.personas import folder, loader, native, native_writer
 from hermes_cli.personas.formats import registry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns
-from hermes_cli.textfiles import read_bytes
 
 FORMATS = (*registry.WRITABLE, "toml")
 DEFAULT_FORMAT = "v2"
@@ -29,7 +28,7 @@ class ImportedFile:
 
     source: Path
     data: bytes
-    found: registry.Found
+    found: registry.ImportResult
     folder: Path
     key: str
     text: str
@@ -106,7 +105,7 @@ def export(runtime: Runtime, name: str, format_name: str, output: str, *, force:
 
 def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> ImportedFile:
     """Read a file and convert it to hermes' format. Raises PersonaError."""
-    data = read_bytes(path, PersonaError, "check the name", loader.MAX_CARD_BYTES)
+    data = loader.read_card(path)
     found = registry.read(data, path)
     content = found.persona or found.lorebook
     if content is None:
@@ -118,7 +117,7 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
         content = replace(content, original=place / f"{key}{imported.extension}")
     text = HEAD + native_writer.write(content)
     # Raises if hermes could not read the converted text, so that no such file is saved.
-    parse = native.parse if found.persona else native_lore.parse_lorebook
+    parse = native.parse if found.persona else native.parse_lorebook
     parse(text, path)
     return replace(imported, text=text)
 
@@ -161,7 +160,7 @@ def _exported(runtime: Runtime, persona: Persona, kind: str) -> bytes:
     original = None
     if persona.original:
         try:
-            original = read_bytes(persona.original, PersonaError, "", loader.MAX_CARD_BYTES)
+            original = loader.read_card(persona.original)
         except PersonaError as error:
             runtime.terminal.notice(
                 f"{error.message}; the export lacks the fields that only that file contains"

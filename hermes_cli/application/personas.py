@@ -5,14 +5,13 @@ from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import PersonaError, UsageError
-from hermes_cli.personas import folder, loader
+from hermes_cli.personas import folder, loader, native_writer
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
-from hermes_cli.personas.template import begun
 from hermes_cli.repl import editor
 from hermes_cli.screen.columns import columns, counted
 from hermes_cli.screen.sanitize import sanitize_line
-from hermes_cli.textfiles import read_text
+from hermes_cli.untrusted.source import Source, read_text
 
 MAX_ENTRIES = 200
 
@@ -84,7 +83,7 @@ def create(runtime: Runtime, name: str, *, force: bool) -> None:
     taken = None if force else folder.taken_by(runtime.paths.personas, key)
     if taken:
         raise UsageError(f"'{key}' already exists: {taken}", f"'hermes personas edit {key}' opens it")
-    path = folder.keep(runtime.paths.personas, key, begun(title))
+    path = folder.keep(runtime.paths.personas, key, native_writer.template(title))
     runtime.terminal.write(f"{path}\n")
     runtime.terminal.notice(f"'hermes personas edit {key}' opens it; 'hermes chat -p {key}' starts a chat")
 
@@ -110,7 +109,7 @@ def _editable_file(runtime: Runtime, name: str) -> Path:
     if source.suffix.lower() not in loader.FOREIGN and source.name != loader.MODELFILE:
         if source.parent != loader.shipped_dir():
             return source
-        text = read_text(source, PersonaError)
+        text = read_text(source, loader.MAX_BYTES, Source(str(source), PersonaError))
         runtime.terminal.notice(f"{source.stem} comes with hermes; copied it to {runtime.paths.personas}")
         return folder.keep(runtime.paths.personas, source.stem, text)
     from hermes_cli.application.persona_files import import_card

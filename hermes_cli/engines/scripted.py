@@ -23,7 +23,8 @@ from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
-from hermes_cli.textfiles import parse_toml, read_text
+from hermes_cli.untrusted import toml_parser
+from hermes_cli.untrusted.source import Source
 
 PREFIX = "scripted:"
 """`-m scripted:FILE` plays the turns of a TOML file."""
@@ -167,7 +168,7 @@ def load_script(path: Path) -> ScriptedEngine:
     ScriptedTurn. Raises ConfigError for anything else.
     """
     try:
-        table = parse_toml(read_text(path, ConfigError), path, ConfigError)
+        table = toml_parser.read(path, Source(str(path), ConfigError))
         time.sleep(float(table.get("load", 0)))
         if broken := table.get("broken"):
             raise _ERRORS[broken](f"scripted error: {broken}")

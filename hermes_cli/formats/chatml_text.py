@@ -23,8 +23,8 @@ def write(one: Transcript) -> str:
         for token in (IM_START, IM_END):
             if token in turn.text:
                 raise FormatError(
-                    f"turn {number} (the {turn.role}'s) spells {token}, which raw ChatML bounds turns with",
-                    hint="json holds it, and so do the other formats",
+                    f"turn {number} ({turn.role}) contains {token}, which separates turns in raw ChatML",
+                    hint="use json or another format",
                 )
     return "".join(f"{IM_START}{turn.role}\n{turn.text}{IM_END}\n" for turn in one.turns)
 
@@ -34,19 +34,19 @@ def read(text: str) -> list[Transcript]:
     turns, at, line, counted = list[Message](), _skip(text, 0), 1, 0
     while at < len(text):
         line, counted = line + text.count("\n", counted, at), at
-        begun = _TURN.match(text, at)
-        if begun is None:
-            raise FormatError(f"stands outside of a turn, which begins with {IM_START} and a role", line)
-        role = begun[1].removesuffix("\r")
+        start = _TURN.match(text, at)
+        if start is None:
+            raise FormatError(f"has text outside of a turn, which begins with {IM_START} and a role", line)
+        role = start[1].removesuffix("\r")
         if role not in list(Role):
-            raise FormatError(f"'{role[:40]}' is no role; hermes holds {', '.join(Role)}", line)
-        end, next_start = text.find(IM_END, begun.end()), text.find(IM_START, begun.end())
+            raise FormatError(f"has the role '{role[:40]}', which is none of {', '.join(Role)}", line)
+        end, next_start = text.find(IM_END, start.end()), text.find(IM_START, start.end())
         if end < 0 or -1 < next_start < end:
-            raise FormatError(f"the turn that begins here has no {IM_END}", line)
-        turns.append(Message(Role(role), text[begun.end() : end]))
+            raise FormatError(f"has a turn without {IM_END}", line)
+        turns.append(Message(Role(role), text[start.end() : end]))
         at = _skip(text, end + len(IM_END))
     if not turns:
-        raise FormatError("holds no turn", 1)
+        raise FormatError("has no turn", 1)
     return [linear(turns)]
 
 

@@ -25,10 +25,10 @@ def iso(seconds: float) -> str:
 def seconds_of(value: Any) -> float:
     """Return the time of a date in a SillyTavern chat, or 0 if it cannot be read."""
     try:
-        found = _seconds(value)
+        seconds = _seconds(value)
     except (ValueError, OverflowError, OSError):
         return 0.0
-    return found if 0 < found < LAST else 0.0
+    return seconds if 0 < seconds < LAST else 0.0
 
 
 def _seconds(value: Any) -> float:

@@ -10,9 +10,10 @@ from typing import Final
 
 from hermes_cli.chatml import IM_START
 from hermes_cli.errors import FormatError
-from hermes_cli.formats.json_text import Json, dump, parse
+from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import Transcript, linear
 from hermes_cli.messages import Message, Role
+from hermes_cli.untrusted.value import Value
 
 TEMPLATE: Final = "OpenHermes-2.5-Mistral-7B"
 NAMES: Final = {Role.USER: IM_START + Role.USER, Role.ASSISTANT: IM_START + Role.ASSISTANT}
@@ -22,7 +23,7 @@ def write(one: Transcript) -> str:
     """Return the visible path of a conversation. Raises FormatError for a system message after the first."""
     system = one.system
     if len(system) > 1 or any(turn.role is Role.SYSTEM for turn in one.turns[len(system) :]):
-        raise FormatError("FastChat's format has room for one system message, before all others")
+        raise FormatError("FastChat's format has one system message, before all other messages")
     value = {
         "template_name": TEMPLATE,
         "system_message": system[0].text if system else "",
@@ -36,24 +37,24 @@ def write(one: Transcript) -> str:
 def read(text: str) -> list[Transcript]:
     """Return the conversation in FastChat's JSON. Raises FormatError."""
     root = parse(text)
-    names = [name.string() for name in root["roles"].items()]
+    names = [name.text() for name in root["roles"].items()]
     if len(names) != len(NAMES) or len(set(names)) != len(names):
-        raise root["roles"].fail("are not two names, one for the person and one for the model")
+        root["roles"].reject("is not a list of two names, one for the user and one for the model")
     roles = dict(zip(names, NAMES, strict=True))
     turns = [_turn(pair, roles) for pair in root["messages"].items()]
-    examples = root.get("offset", 0).integer(0, len(turns))
-    words = root["system_message" if "system_message" in root else "system"].string()
-    system = [Message(Role.SYSTEM, words)] if words else []
+    examples = root.get("offset").whole(0, len(turns))
+    system_text = root["system_message" if "system_message" in root else "system"].text()
+    system = [Message(Role.SYSTEM, system_text)] if system_text else []
     return [linear(system + turns, examples=examples)]
 
 
-def _turn(pair: Json, roles: dict[str, Role]) -> Message:
+def _turn(pair: Value, roles: dict[str, Role]) -> Message:
     parts = pair.items()
     if len(parts) != 2:  # noqa: PLR2004 - a name and a text
-        raise pair.fail("is no pair of a name and a text")
-    name, said = parts
-    if name.string() not in roles:
-        raise name.fail(f"is '{name.value[:40]}', which is none of {', '.join(roles)}")
-    if isinstance(said.value, list):
-        raise said.fail("holds more than text, such as images, which hermes does not hold")
-    return Message(roles[name.value], said.string())
+        pair.reject("is not a pair of a name and a text")
+    name, content = parts
+    if name.text() not in roles:
+        name.reject(f"is '{name.value[:40]}', which is none of {', '.join(roles)}")
+    if isinstance(content.value, list):
+        content.reject("has parts that are not text, such as images, which hermes does not support")
+    return Message(roles[name.value], content.text())

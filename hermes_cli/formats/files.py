@@ -1,15 +1,15 @@
-"""Reads conversation files, with a size limit, and chooses file names for exports."""
+"""Reads conversation files, and chooses file names for exports."""
 
 import re
-import stat
 from pathlib import Path
 from typing import Final
 
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.registry import MAX_BYTES
+from hermes_cli.untrusted.source import Source, read_start
 
 NAME_LENGTH: Final = 60
-IN_THE_WAY: Final = "name another; 'hermes sessions export --force' writes over it"
+IN_THE_WAY: Final = "choose another name; 'hermes sessions export --force' overwrites the file"
 """The hint for a file name that is already taken."""
 _UNSAFE: Final = re.compile(r"[^\w]+")
 
@@ -17,17 +17,9 @@ _UNSAFE: Final = re.compile(r"[^\w]+")
 def read_bytes(path: Path) -> bytes:
     """Return the contents of a file, at most MAX_BYTES and one byte more.
 
-    Raises UsageError if it cannot be read.
+    Raises UsageError if it cannot be read. A pipe is read, too.
     """
-    try:
-        if stat.S_ISDIR(path.stat().st_mode):
-            raise UsageError(f"{path} is a folder", "name the files in it")
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}", "check the name") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
+    return read_start(path, MAX_BYTES + 1, Source(str(path), UsageError), allow_pipe=True)
 
 
 def place(name: str, title: str, ending: str) -> Path:

@@ -1,154 +1,75 @@
-"""Reads JSON from other programs. Values are checked on access; an error names the path and the line."""
+"""Reads the JSON of conversation files. Values are checked on access; errors name the path and the line."""
 
 import json
-import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from hermes_cli.errors import FormatError
+from hermes_cli.errors import FormatError, HermesError, UsageError
+from hermes_cli.untrusted import json_parser
+from hermes_cli.untrusted.json_parser import JsonLimits
+from hermes_cli.untrusted.source import Source
+from hermes_cli.untrusted.value import Policy, Value, ValuePath
 
-MAX_DIGITS: Final = 30
-MAX_DEPTH: Final = 100
+LIMITS: Final = JsonLimits(size=64 << 20, digits=30, marks_numbers=True, allows_surrogates=True)
+"""More than any export needs, and small enough for memory. Numbers and surrogates are checked on access."""
+_DECODER: Final = json_parser.decoder(LIMITS)
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
-_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]', re.DOTALL)
-_KINDS: Final[dict[type, str]] = {
-    str: "a text",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
-_LINES_HINT: Final = "such a file has one JSON object a line; 'jq -c .' makes it so"
+_LINES_HINT: Final = "such a file has one JSON object a line; 'jq -c .' writes it like that"
 
 
-class _Unfit:
-    """Replaces a number that is too long or not finite. It causes an error only if the value is read."""
+@dataclass(frozen=True)
+class ConversationText(Source, Policy):
+    """A text in a conversation file that begins on `line`. The caller adds the name of the file to errors."""
 
-
-@dataclass(frozen=True, slots=True)
-class Json:
-    """A value in a JSON text. `path` is its location; `line` is the line on which the text begins."""
-
-    value: Any
-    text: str
+    name: str = ""
+    error_type: Callable[[str, str], HermesError] = UsageError
+    text: str = ""
     line: int = 1
-    path: tuple[str | int, ...] = ()
+    table_name: ClassVar[str] = "an object"
 
-    def fail(self, reason: str) -> FormatError:
-        """Return an error with the path and line of this value and the reason."""
-        name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
-        line = self.line + self.text.count("\n", 0, _position(self.text, self.path))
-        return FormatError(f"{name.removeprefix('.')} {reason}".strip(), line)
+    def error(self, reason: str, hint: str = "", line: int = 1, column: int = 0) -> FormatError:
+        """Return the error, with the line in the file."""
+        place = f", at column {column:,}" if column else ""
+        return FormatError(f"{reason}{place}", self.line + line - 1, hint=hint)
 
-    def __contains__(self, key: str) -> bool:
-        return isinstance(self.value, dict) and key in self.value
+    def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
+        """Raise the error about the value at `path`, with its line."""
+        name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+        line = self.text.count("\n", 0, _position(self.text, path)) + 1
+        raise self.error(f"{name.removeprefix('.')} {reason}".strip(), hint, line)
 
-    def __getitem__(self, key: str) -> "Json":
-        if not isinstance(self.value, dict):
-            raise self._is_not("an object")
-        if key not in self.value:
-            raise self.fail(f"has no '{key}'")
-        return Json(self.value[key], self.text, self.line, (*self.path, key))
-
-    def get(self, key: str, default: Any) -> "Json":
-        """Return a value of an object, or a default if the key is missing or its value is null."""
-        if key in self and self.value[key] is not None:
-            return self[key]
-        return Json(default, self.text, self.line, self.path)
-
-    def items(self) -> list["Json"]:
-        """Return the values of a list."""
-        if not isinstance(self.value, list):
-            raise self._is_not("a list")
-        return [Json(one, self.text, self.line, (*self.path, n)) for n, one in enumerate(self.value)]
-
-    def string(self) -> str:
-        """Return a text. Raises FormatError for a lone surrogate, which cannot be stored as UTF-8."""
-        if not isinstance(self.value, str):
-            raise self._is_not("a text")
+    def clean(self, path: ValuePath, text: str) -> str:
+        """Return the text. Raises FormatError for a lone surrogate, which cannot be stored as UTF-8."""
         try:
-            self.value.encode()
+            text.encode()
         except UnicodeEncodeError as error:
-            half = f"U+{ord(self.value[error.start]):04X}"
-            raise self.fail(f"holds a lone surrogate ({half}), which is half of a character") from None
-        return self.value
-
-    def one_of(self, words: Any) -> Any:
-        """Return the member of the StrEnum `words` whose value is this text."""
-        word = self.string()
-        if word not in list(words):
-            raise self.fail(f"is '{word[:40]}', which is none of {', '.join(words)}")
-        return words(word)
-
-    def flag(self) -> bool:
-        """Return a boolean."""
-        if not isinstance(self.value, bool):
-            raise self._is_not("true or false")
-        return self.value
-
-    def integer(self, low: int = 0, high: int = 2**63 - 1) -> int:
-        """Return a whole number in a closed range."""
-        if not isinstance(self.value, int) or isinstance(self.value, bool):
-            raise self._is_not("a whole number")
-        if not low <= self.value <= high:
-            raise self.fail(f"is out of the range {low:,} to {high:,}")
-        return self.value
-
-    def number(self, high: float) -> float:
-        """Return a number from 0 to `high`."""
-        if not isinstance(self.value, int | float) or isinstance(self.value, bool):
-            raise self._is_not("a number")
-        if not 0 <= self.value <= high:
-            raise self.fail(f"is out of the range 0 to {high:,.0f}")
-        return float(self.value)
-
-    def _is_not(self, wanted: str) -> FormatError:
-        kind = _KINDS.get(type(self.value), "a number that is too large or none")
-        return self.fail(f"is {kind}, not {wanted}")
+            half = f"U+{ord(text[error.start]):04X}"
+            self.reject(path, f"contains a lone surrogate ({half}), which is half of a character")
+        return text
 
 
-def _integer(text: str) -> int | _Unfit:
-    return int(text) if len(text) <= MAX_DIGITS else _Unfit()
-
-
-def _number(text: str) -> float | _Unfit:
-    value = float(text)
-    return value if math.isfinite(value) else _Unfit()
-
-
-_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=lambda _: _Unfit())
-
-
-def parse(text: str, line: int = 1) -> Json:
+def parse(text: str, line: int = 1) -> Value:
     """Return the value of a JSON text that begins on `line`. Raises FormatError."""
-    try:
-        value = _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        what = f"is not JSON: {error.msg.lower()}, at column {error.colno:,}"
-        raise FormatError(what, line + error.lineno - 1) from None
-    except RecursionError:
-        raise FormatError("is nested too deeply", line + text.count("\n", 0, _too_deep(text))) from None
-    return Json(value, text, line)
+    source = ConversationText(text=text, line=line)
+    return Value(json_parser.parse_text(text, source, LIMITS), source)
 
 
-def parse_lines(text: str) -> Iterator[Json]:
+def parse_lines(text: str) -> Iterator[Value]:
     """Yield the object on each line that is not blank. Raises FormatError if a line holds no object."""
     for number, line in enumerate(text.split("\n"), 1):  # splitlines() would split at U+2028, too
         if line.strip(" \t\r"):
             try:
-                found = parse(line, number)
+                value = parse(line, number)
             except FormatError as error:
                 raise FormatError(error.reason, number, hint=_LINES_HINT) from None
-            if not isinstance(found.value, dict):
-                raise FormatError("is no JSON object", number, hint=_LINES_HINT)
-            yield found
+            if not isinstance(value.value, dict):
+                raise FormatError("is not a JSON object", number, hint=_LINES_HINT)
+            yield value
     if not text.strip():
-        raise FormatError("holds no conversation", 1)
+        raise FormatError("has no conversation", 1)
 
 
 def first_keys(text: str) -> set[str]:
@@ -167,8 +88,8 @@ def dump(value: Any) -> str:
 
 
 def _skip(text: str, at: int) -> int:
-    found = _BLANK.match(text, at)
-    return found.end() if found else at
+    blank = _BLANK.match(text, at)
+    return blank.end() if blank else at
 
 
 def _position(text: str, path: tuple[str | int, ...]) -> int:
@@ -198,13 +119,3 @@ def _members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
         if text[at : at + 1] == ",":
             at = _skip(text, at + 1)
         index += 1
-
-
-def _too_deep(text: str) -> int:
-    depth = 0
-    for found in _BRACKETS.finditer(text):
-        if found[0][0] != '"':
-            depth += 1 if found[1] else -1
-        if depth > MAX_DEPTH:
-            return found.start()
-    return 0

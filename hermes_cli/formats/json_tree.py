@@ -5,16 +5,17 @@ have a line number and files can be compared. Ids count from 1 in each conversat
 its children.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from hermes_cli.errors import FormatError
 from hermes_cli.formats.dates import LAST
-from hermes_cli.formats.json_text import Json, dump, parse
+from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import ELSEWHERE, Transcript
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node
+from hermes_cli.untrusted.value import Value
 
 FROM_A_FILE: Final = "from a file: "
 """Prefix for the vocabulary name of token ids that were read from a file. No engine has such a vocabulary, so
@@ -43,14 +44,14 @@ def _written(one: Transcript) -> str:
             "updated": facts.updated,
             "opening": [{"role": turn.role, "text": turn.text} for turn in facts.opening],
             "leaf": None if facts.leaf is None else place[facts.leaf],
-            "setting": _set(facts.setting, place),
+            "setting": _setting_json(facts.setting, place),
         }
     )
     messages = ",\n".join(dump(_message(stored, place)) for stored in one.messages)
     return f'{head[:-1]}, "messages": [\n{messages}\n]}}'
 
 
-def _set(setting: SavedSettings, place: dict[int, int]) -> dict[str, Any]:
+def _setting_json(setting: SavedSettings, place: dict[int, int]) -> dict[str, Any]:
     return {
         "user": setting.user,
         "seed": setting.seed,
@@ -74,14 +75,8 @@ def _message(stored: Node, place: dict[int, int]) -> dict[str, Any]:
         "text": stored.text,
         "state": stored.state,
         "created": stored.created,
-        "model": made.model,
-        "precision": made.precision,
+        **{name: getattr(made, name) for name in _RECORD_FIELDS},
         "options": dict(made.options),
-        "prompt_tokens": made.prompt_tokens,
-        "completion_tokens": made.completion_tokens,
-        "cached_tokens": made.cached_tokens,
-        "prefill_s": made.prefill_s,
-        "decode_s": made.decode_s,
         "turn_ids": None
         if ids is None
         else {"vocabulary": ids.vocabulary.removeprefix(FROM_A_FILE), "ids": ids.ids},
@@ -91,131 +86,130 @@ def _message(stored: Node, place: dict[int, int]) -> dict[str, Any]:
 def read(text: str) -> list[Transcript]:
     """Return the conversations of a JSON text in this format. Raises FormatError."""
     root = parse(text)
-    if root[KEY].integer() > VERSION:
+    if root[KEY].whole() > VERSION:
         raise FormatError(
             f"was written by a newer hermes (version {root[KEY].value}; this one reads {VERSION})", 1
         )
-    found = [_conversation(node) for node in root["conversations"].items()]
-    if not found:
-        raise root["conversations"].fail("holds no conversation")
-    return found
+    transcripts = [_conversation(node) for node in root["conversations"].items()]
+    if not transcripts:
+        root["conversations"].reject("has no conversation")
+    return transcripts
 
 
-def _conversation(node: Json) -> Transcript:
+def _conversation(node: Value) -> Transcript:
     messages, seen = list[Node](), set[int]()
     for one in node["messages"].items():
         stored = _stored(one, seen)
         messages.append(stored)
         seen.add(stored.id)
-    opening = [Message(one["role"].one_of(Role), one["text"].string()) for one in node["opening"].items()]
+    opening = [Message(one["role"].one_of(Role), one["text"].text()) for one in node["opening"].items()]
     roots = [one for one in messages if one.parent is None]
     if len({one.role for one in roots}) > 1:  # only a greeting may come before the user's first turn
-        raise node["messages"].fail("begin both with the person's turn and with the assistant's")
+        node["messages"].reject("has first turns of both the user and the assistant")
     facts = StoredConversation(
         ELSEWHERE,
-        node["title"].string(),
+        node["title"].text(),
         node["is_named"].flag(),
         _persona(node["persona"]),
         tuple(opening),
-        node["created"].number(LAST),
-        node["updated"].number(LAST),
+        node["created"].number(0, LAST),
+        node["updated"].number(0, LAST),
         _known(node["leaf"], seen),
-        setting=_setting(node.get("setting", {}), seen),
+        setting=_setting(node.get("setting"), seen),
     )
     return Transcript(facts, tuple(messages))
 
 
-def _setting(node: Json, seen: set[int]) -> SavedSettings:
+def _setting(node: Value, seen: set[int]) -> SavedSettings:
     """Return the settings of a conversation; defaults for a file of an earlier version, which has none."""
-    seed = node.get("seed", None)
     summaries = tuple(
-        (_known(one["through"], seen) or 0, one["text"].string()) for one in node.get("summaries", []).items()
+        (_known(one["through"], seen) or 0, one["text"].text()) for one in node.get("summaries").items()
     )
     return SavedSettings(
-        node.get("user", "").string(),
-        None if seed.value is None else seed.integer(),
-        node.get("note", "").string(),
-        node.get("note_depth", 0).integer(high=MAX_DEPTH),
+        node.get("user").text(),
+        node.get("seed").whole_or_none(),
+        node.get("note").text(),
+        node.get("note_depth").whole(high=MAX_DEPTH),
         summaries,
     )
 
 
-def _persona(node: Json) -> str:
-    if "/" in node.string():  # a resumed conversation loads the persona by this name
-        raise node.fail("is a path, not the name of a persona")
-    return node.string()
+def _persona(node: Value) -> str:
+    if "/" in node.text():  # a resumed conversation loads the persona by this name
+        node.reject("is a path, not the name of a persona")
+    return node.text()
 
 
-def _known(node: Json, seen: set[int]) -> int | None:
+def _known(node: Value, seen: set[int]) -> int | None:
     """Return the id of an earlier message, or None for null. Raises FormatError for an unknown id."""
     if node.value is None:
         return None
-    if node.integer() not in seen:
-        raise node.fail(f"is {node.value}, and no message before it has that id")
-    return node.integer()
+    if node.whole() not in seen:
+        node.reject(f"is {node.value}, which is the id of no message before it")
+    return node.whole()
 
 
-def _stored(node: Json, seen: set[int]) -> Node:
-    number = node["id"].integer(1)
+def _stored(node: Value, seen: set[int]) -> Node:
+    number = node["id"].whole(1)
     if number in seen:
-        raise node["id"].fail(f"is {number}, as that of a message before it")
-    made = GenerationRecord(
-        node["model"].string(),
-        node["precision"].string(),
-        _options(node["options"]),
-        node["prompt_tokens"].integer(),
-        node["completion_tokens"].integer(),
-        node["cached_tokens"].integer(),
-        node["prefill_s"].number(LAST),
-        node["decode_s"].number(LAST),
-        _turn_ids(node["turn_ids"]),
-    )
+        node["id"].reject(f"is {number}, which is the id of a message before it")
+    made = GenerationRecord(**{name: read_value(node[name]) for name, read_value in _RECORD_FIELDS.items()})
     parent, role = _known(node["parent"], seen), node["role"].one_of(Role)
     if parent is None and role is Role.SYSTEM:
-        raise node["role"].fail("is the system's at the root of a tree; it belongs into the opening")
+        node["role"].reject("is 'system' at the root of a tree; system messages belong in the opening")
     return Node(
         number,
         parent,
         role,
-        node["text"].string(),
+        node["text"].text(),
         node["state"].one_of(MessageState),
-        node["created"].number(LAST),
+        node["created"].number(0, LAST),
         made,
     )
 
 
-def _options(node: Json) -> dict[str, Any]:
-    if not isinstance(node.value, dict):
-        raise node.fail("is no object")
-    for key in node.value:
-        Json(key, node.text, node.line, (*node.path, key)).string()
-    return {key: _option(node[key]) for key in node.value}
+def _options(node: Value) -> dict[str, Any]:
+    return {node.policy.clean((*node.path, key), key): _option(node[key]) for key in node.table().value}
 
 
-def _option(node: Json) -> Any:
+def _option(node: Value) -> Any:
     """Return the value of an option: null, a boolean, a number, a text, or a list of these."""
-    if isinstance(node.value, str):
-        return node.string()
-    if isinstance(node.value, list):
-        return [_scalar(one) for one in node.items()]
-    return _scalar(node)
+    return [_scalar(one) for one in node.items()] if isinstance(node.value, list) else _scalar(node)
 
 
-def _scalar(node: Json) -> Any:
+def _scalar(node: Value) -> Any:
     if isinstance(node.value, str):
-        return node.string()
+        return node.text()
     if not isinstance(node.value, bool | int | float | None):
-        raise node.fail("is no option's value")
+        node.reject("is not a value of an option")
     return node.value
 
 
-def _turn_ids(node: Json) -> TurnIds | None:
+def _turn_ids(node: Value) -> TurnIds | None:
     if node.value is None:
         return None
-    vocabulary = node["vocabulary"].string()
+    vocabulary = node["vocabulary"].text()
     if not vocabulary:
-        raise node["vocabulary"].fail("is empty: the ids belong to no vocabulary")
+        node["vocabulary"].reject("is empty, so the ids have no vocabulary")
     ids = node["ids"]
     if isinstance(ids.value, list) and all(type(one) is int and 0 <= one <= _LAST_TOKEN for one in ids.value):
         return TurnIds(FROM_A_FILE + vocabulary, tuple(ids.value))
-    return TurnIds(FROM_A_FILE + vocabulary, tuple(one.integer(0, _LAST_TOKEN) for one in ids.items()))
+    return TurnIds(FROM_A_FILE + vocabulary, tuple(one.whole(0, _LAST_TOKEN) for one in ids.items()))
+
+
+def _seconds(node: Value) -> float:
+    return node.number(0, LAST)
+
+
+_RECORD_FIELDS: Final[dict[str, Callable[[Value], Any]]] = {
+    "model": Value.text,
+    "precision": Value.text,
+    "options": _options,
+    "prompt_tokens": Value.whole,
+    "completion_tokens": Value.whole,
+    "cached_tokens": Value.whole,
+    "prefill_s": _seconds,
+    "decode_s": _seconds,
+    "turn_ids": _turn_ids,
+}
+"""The keys of a message for the fields of its GenerationRecord, in the order in which they are written."""

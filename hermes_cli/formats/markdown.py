@@ -12,10 +12,11 @@ from typing import Final
 
 from hermes_cli.errors import FormatError
 from hermes_cli.formats.dates import LAST, minute
-from hermes_cli.formats.json_text import Json, dump, parse
+from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import Transcript, message, split, transcript
 from hermes_cli.messages import Message, Role
 from hermes_cli.tree import MessageState, Node
+from hermes_cli.untrusted.value import Value
 
 BEGIN: Final = "<!-- hermes"
 END: Final = " -->"
@@ -74,10 +75,10 @@ def _open_fence(text: str) -> str:
     """
     fence = ""
     for line in text.split("\n"):
-        found = _FENCE.match(line)
-        if found is None:
+        match = _FENCE.match(line)
+        if match is None:
             continue
-        run, rest = found[1], found[2]
+        run, rest = match[1], match[2]
         if not fence:
             fence = "" if run[0] == "`" and "`" in rest else run
         elif run.startswith(fence) and not rest.strip():
@@ -90,19 +91,19 @@ def read(text: str) -> list[Transcript]:
     first = _FIRST_LINE.match(text)
     if first is None:
         raise FormatError(
-            f"does not begin with '{BEGIN} …', so it is not hermes' own Markdown",
+            f"does not begin with '{BEGIN} …', so it is not Markdown that hermes wrote",
             1,
-            hint="other Markdown has no sure sign of where a turn begins",
+            hint="in other Markdown, the beginning of a turn is ambiguous",
         )
     if first[3]:  # an editor converted the line ends
         text = text.replace("\r\n", "\n")
     head, *bodies = _bodies(text, first[1])
     stray = re.search(r"^[^\n#][^\n]*", head[1], re.MULTILINE)
     if stray:
-        line = head[0].line + head[1].count("\n", 0, stray.start())
-        raise FormatError("stands outside of a turn, before the first comment with a role", line)
+        line = 1 + head[1].count("\n", 0, stray.start())
+        raise FormatError("has text outside of a turn, before the first comment with a role", line)
     if not bodies:
-        raise head[0].fail("is all there is: no turn follows")
+        head[0].reject("is followed by no turn")
     stored = [_stored(n, about, body, is_last=n == len(bodies)) for n, (about, body) in enumerate(bodies, 1)]
     system, _ = split([one.message for one in stored])
     path = [
@@ -114,18 +115,18 @@ def read(text: str) -> list[Transcript]:
     return [_transcript(head[0], system, path)]
 
 
-def _transcript(about: Json, system: Sequence[Message], path: Sequence[Node]) -> Transcript:
+def _transcript(about: Value, system: Sequence[Message], path: Sequence[Node]) -> Transcript:
     return transcript(
         path,
         len(path) or None,
         opening=system,
-        title=about.get("title", "").string(),
-        is_named=about.get("is_named", default=False).flag(),
-        persona=about.get("persona", "").string().rpartition("/")[2],
+        title=about.get("title").text(),
+        is_named=about.get("is_named").flag(),
+        persona=about.get("persona").text().rpartition("/")[2],
     )
 
 
-def _bodies(text: str, mark: str) -> list[tuple[Json, str]]:
+def _bodies(text: str, mark: str) -> list[tuple[Value, str]]:
     """Return the value of each comment, and the text between it and the next one."""
     comments = list(re.finditer(rf"^<!-- {mark} ([^\n]*)", text, re.MULTILINE))
     ends = [*(comment.start() for comment in comments[1:]), len(text)]
@@ -138,17 +139,17 @@ def _bodies(text: str, mark: str) -> list[tuple[Json, str]]:
     return found
 
 
-def _stored(number: int, about: Json, body: str, *, is_last: bool) -> Node:
+def _stored(number: int, about: Value, body: str, *, is_last: bool) -> Node:
     heading = _HEADING.match(body)
-    said = body[heading.end() if heading else 0 :].removesuffix("\n")
-    said = said if is_last else said.removesuffix("\n")
-    closed = about.get("closed", "").string()
-    said = said.removesuffix("\n" + closed) if closed else said
+    text = body[heading.end() if heading else 0 :].removesuffix("\n")
+    text = text if is_last else text.removesuffix("\n")
+    closed = about.get("closed").text()
+    text = text.removesuffix("\n" + closed) if closed else text
     return message(
         number,
         None,
-        Message(about["role"].one_of(Role), said),
-        created=about.get("created", 0).number(LAST),
-        state=about.get("state", MessageState.COMPLETE).one_of(MessageState),
-        model=about.get("model", "").string(),
+        Message(about["role"].one_of(Role), text),
+        created=about.get("created").number(0, LAST),
+        state=about.get("state").one_of(MessageState, MessageState.COMPLETE),
+        model=about.get("model").text(),
     )

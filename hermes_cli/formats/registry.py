@@ -10,16 +10,15 @@ from hermes_cli.formats import (
     chatml_text,
     fastchat,
     json_tree,
+    jsonl,
     markdown,
-    openai_messages,
-    sharegpt,
     sillytavern,
 )
-from hermes_cli.formats.json_text import first_keys
+from hermes_cli.formats.json_text import LIMITS, ConversationText, first_keys
 from hermes_cli.formats.transcript import Transcript
+from hermes_cli.untrusted.source import BOM, check_size, decode
 
-MAX_BYTES: Final = 64 << 20
-"""The size limit of a file: more than any export needs, and small enough for memory."""
+MAX_BYTES: Final = LIMITS.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class ConversationFormat:
     sign: str
     has_sign: Callable[[str, set[str]], bool]
     several: bool = False
-    leaves_out: str = "what is not visible"
+    leaves_out: str = "other branches"
 
 
 def _one(write: Callable[[Transcript], str]) -> Callable[[Sequence[Transcript]], str]:
@@ -57,7 +56,7 @@ FORMATS: Final = (
     ConversationFormat(
         "markdown",
         ".md",
-        "To read; hermes reads its own back.",
+        "Markdown for reading, which hermes can import again.",
         _one(markdown.write),
         markdown.read,
         f"it begins with {markdown.BEGIN}",
@@ -66,7 +65,7 @@ FORMATS: Final = (
     ConversationFormat(
         "json",
         ".json",
-        "Everything: the whole tree, exactly as it is.",
+        "The whole tree with all data, without loss.",
         json_tree.write,
         json_tree.read,
         f"it has the key {json_tree.KEY}",
@@ -77,7 +76,7 @@ FORMATS: Final = (
     ConversationFormat(
         "fastchat",
         ".fastchat.json",
-        "What FastChat's !!save writes.",
+        "The format of !!save in FastChat.",
         _one(fastchat.write),
         fastchat.read,
         "it has the key template_name",
@@ -86,10 +85,10 @@ FORMATS: Final = (
     ConversationFormat(
         "sillytavern",
         ".sillytavern.jsonl",
-        "SillyTavern's chat, with its swipes.",
+        "SillyTavern chat, with its swipes.",
         _one(sillytavern.write),
         sillytavern.read,
-        "its first line is a chat's header",
+        "its first line is the header of a chat",
         _key(*sillytavern.HEADER),
         leaves_out="branches other than swipes",
     ),
@@ -97,8 +96,8 @@ FORMATS: Final = (
         "sharegpt",
         ".sharegpt.jsonl",
         "ShareGPT JSONL, for training.",
-        sharegpt.write,
-        sharegpt.read,
+        jsonl.write_sharegpt,
+        jsonl.read_sharegpt,
         "its first line has the key conversations",
         _key("conversations"),
         several=True,
@@ -107,8 +106,8 @@ FORMATS: Final = (
         "openai",
         ".openai.jsonl",
         "OpenAI messages JSONL, for APIs and training.",
-        openai_messages.write,
-        openai_messages.read,
+        jsonl.write_openai,
+        jsonl.read_openai,
         "its first line has the key messages",
         _key("messages"),
         several=True,
@@ -116,23 +115,23 @@ FORMATS: Final = (
     ConversationFormat(
         "chatml",
         ".chatml",
-        "Raw ChatML, as a prompt is written down.",
+        "Raw ChatML, the text form of a prompt.",
         _one(chatml_text.write),
         chatml_text.read,
         f"it begins with {IM_START}",
         lambda text, _keys: text.lstrip().startswith(IM_START),
     ),
 )
-NAMES: Final = {known.name: known for known in FORMATS}
+NAMES: Final = {file_format.name: file_format for file_format in FORMATS}
 MARKDOWN: Final = NAMES["markdown"]
 
 
 def named(name: str) -> ConversationFormat:
     """Return the format with this name. Raises UsageError if there is none."""
-    found = NAMES.get(name.lower())
-    if found is None:
-        raise UsageError(f"there is no format '{name}'", f"there are {', '.join(NAMES)}")
-    return found
+    file_format = NAMES.get(name.lower())
+    if file_format is None:
+        raise UsageError(f"there is no format '{name}'", f"the formats are {', '.join(NAMES)}")
+    return file_format
 
 
 def by_ending(file_name: str) -> ConversationFormat | None:
@@ -141,55 +140,68 @@ def by_ending(file_name: str) -> ConversationFormat | None:
     Raises UsageError if several formats have it.
     """
     name = file_name.lower()
-    asked = [known for known in FORMATS if name.endswith(known.ending)]
+    asked = [file_format for file_format in FORMATS if name.endswith(file_format.ending)]
     if asked:
-        return max(asked, key=lambda known: len(known.ending))
+        return max(asked, key=lambda file_format: len(file_format.ending))
     last = name.rpartition(".")[2]
-    possible = [known.name for known in FORMATS if known.ending.endswith(f".{last}")] if "." in name else []
+    possible = (
+        [file_format.name for file_format in FORMATS if file_format.ending.endswith(f".{last}")]
+        if "." in name
+        else []
+    )
     if possible:
-        raise UsageError(f".{last} may mean {' or '.join(possible)}", "name the format, too")
+        raise UsageError(f".{last} can be {' or '.join(possible)}", "name the format as well")
     return None
 
 
-def write(known: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
+def write(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
     """Return conversations as text in a format.
 
     Raises UsageError if the format holds one conversation and there are not exactly one, and FormatError if
     it cannot hold a conversation.
     """
-    if len(transcripts) != 1 and not known.several:
+    if len(transcripts) != 1 and not file_format.several:
         many = ", ".join(other.name for other in FORMATS if other.several)
         raise UsageError(
-            f"{known.name} holds one conversation, and here are {len(transcripts)}",
-            f"name one, or take a format that holds several: {many}",
+            f"{file_format.name} can hold one conversation, not {len(transcripts)}",
+            f"name one, or use a format that can hold several: {many}",
         )
     for one in transcripts:
-        if known.leaves_out and not one.path:
+        if file_format.leaves_out and not one.path:
             raise FormatError(
-                f"'{one.conversation.title}' stands before its first turn, so nothing of it is visible",
-                hint="json holds the whole tree",
+                f"no turn of '{one.conversation.title}' is visible: its first turn was undone",
+                hint="use json, which holds the whole tree",
             )
-    return known.write(transcripts)
+    return file_format.write(transcripts)
 
 
-def remark(known: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
+def remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
     """Return a description of an export for the user: the format, and the parts that it leaves out."""
-    if known.leaves_out and any(len(one.messages) > len(one.path) for one in transcripts):
-        return f"{known.name}, without {known.leaves_out} (json holds that, too)"
-    return known.name
+    omitted = list[str]()
+    if file_format.leaves_out and any(len(one.messages) > len(one.path) for one in transcripts):
+        omitted.append(file_format.leaves_out)
+    settings = [one.conversation.setting for one in transcripts if file_format.leaves_out]
+    omitted += ["the note"] if any(setting.note for setting in settings) else []
+    omitted += ["summaries"] if any(setting.summaries for setting in settings) else []
+    return (
+        f"{file_format.name}, without {' and '.join(omitted)} (json has them)"
+        if omitted
+        else file_format.name
+    )
 
 
 def read(
-    data: bytes, where: str, known: ConversationFormat | None = None
+    data: bytes, where: str, file_format: ConversationFormat | None = None
 ) -> tuple[list[Transcript], ConversationFormat, str]:
     """Return the conversations in a file, its format, and the reason for choosing that format.
 
     `where` is the name of the file. Raises FormatError with file, line and reason.
     """
     try:
-        text = _decode(data)
-        known, reason = (known, "as was said") if known else detect(text, where)
-        return known.read(text), known, reason
+        source = ConversationText()
+        text = decode(check_size(data, MAX_BYTES, source), source).removeprefix(BOM)
+        file_format, reason = (file_format, "as requested") if file_format else detect(text, where)
+        return file_format.read(text), file_format, reason
     except FormatError as error:
         raise FormatError(error.reason, error.line, where=where, hint=error.hint) from None
 
@@ -200,33 +212,18 @@ def detect(text: str, file_name: str) -> tuple[ConversationFormat, str]:
     Raises FormatError if there is neither.
     """
     keys = first_keys(text)
-    for known in FORMATS:
-        if known.has_sign(text, keys):
-            return known, known.sign
+    for file_format in FORMATS:
+        if file_format.has_sign(text, keys):
+            return file_format, file_format.sign
     try:
         asked = by_ending(file_name)
     except UsageError:
         asked = None
     if asked is None:
         raise FormatError(
-            "is in none of the formats that hermes knows", 1, hint=f"they are {', '.join(NAMES)}"
+            "is in no format that hermes can read", 1, hint=f"the formats are {', '.join(NAMES)}"
         )
     return asked, f"its name ends in {asked.ending}"
-
-
-def _decode(data: bytes) -> str:
-    if len(data) > MAX_BYTES:
-        raise FormatError(f"is larger than {MAX_BYTES >> 20} MiB", hint="split it")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # If there is a byte-order mark, the decoder counts from the byte after it.
-        start = error.start + len(data) - len(error.object)
-        raise FormatError(
-            f"is not UTF-8: byte 0x{data[start]:02x}",
-            data.count(b"\n", 0, start) + 1,
-            hint="convert it first, for example with: iconv -f latin1 -t utf-8",
-        ) from None
 
 
 def format_and_file(argument: str) -> tuple[ConversationFormat, str]:
@@ -235,8 +232,8 @@ def format_and_file(argument: str) -> tuple[ConversationFormat, str]:
     Raises UsageError for an unknown format.
     """
     first, _, rest = argument.partition(" ")
-    if known := NAMES.get(first.lower()):
-        return known, rest.strip()
+    if file_format := NAMES.get(first.lower()):
+        return file_format, rest.strip()
     if (
         argument and "." not in argument and "/" not in argument
     ):  # a misspelled format must not be a file name

@@ -11,12 +11,12 @@ message (`extra.type`) becomes a system message.
 
 from typing import Any, Final
 
-from hermes_cli.errors import FormatError
 from hermes_cli.formats.dates import iso, seconds_of
-from hermes_cli.formats.json_text import Json, dump, parse_lines
+from hermes_cli.formats.json_text import dump, parse_lines
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role
 from hermes_cli.tree import Node
+from hermes_cli.untrusted.value import Value
 
 HEADER: Final = frozenset({"user_name", "character_name", "chat_metadata"})
 USER, CHARACTER, NARRATOR = "User", "Assistant", "narrator"
@@ -76,11 +76,11 @@ def read(text: str) -> list[Transcript]:
     """Return the conversation of a SillyTavern chat, with swipes as siblings. Raises FormatError."""
     header, *lines = parse_lines(text)
     if HEADER.isdisjoint(header.value):
-        raise header.fail(f"is no header: it has none of {', '.join(sorted(HEADER))}")
+        header.reject(f"is not a header: it has none of {', '.join(sorted(HEADER))}")
     messages, leaf, hidden = list[Node](), None, 0
     narrated = list[Message]()
     for line in lines:
-        if line.get("is_system", default=False).flag():
+        if line.get("is_system").flag():
             hidden += 1
             continue
         siblings, place = _messages(line, len(messages) + 1, leaf)
@@ -90,58 +90,58 @@ def read(text: str) -> list[Transcript]:
         messages += siblings
         leaf = siblings[place].id
     if leaf is None:
-        raise FormatError("holds no turn", header.line)
-    remarks = [f"left out: {hidden} that SillyTavern hides from the model"] if hidden else []
+        header.reject("is followed by no turn")
+    remarks = [f"messages that SillyTavern hides from the model are left out: {hidden:,}"] if hidden else []
     opening, own = _opening(header)
     return [
         transcript(
             messages,
             leaf,
             opening=(*opening, *narrated),
-            title=own.get("title", "").string(),
-            is_named=own.get("is_named", default=False).flag(),
-            persona=own.get("persona", "").string().rpartition("/")[2],
+            title=own.get("title").text(),
+            is_named=own.get("is_named").flag(),
+            persona=own.get("persona").text().rpartition("/")[2],
             remarks=remarks,
         )
     ]
 
 
-def _opening(header: Json) -> tuple[list[Message], Json]:
+def _opening(header: Value) -> tuple[list[Message], Value]:
     """Return the opening of a conversation, and the data under the key of hermes in the header."""
-    metadata = header.get("chat_metadata", {})
+    metadata = header.get("chat_metadata")
     opening = list[Message]()
-    if system := metadata.get("system_prompt", "").string():
+    if system := metadata.get("system_prompt").text():
         opening.append(Message(Role.SYSTEM, system))
-    own = metadata.get(_OWN, {})
-    for turn in own.get("opening", []).items():
-        opening.append(Message(turn["role"].one_of(Role), turn["text"].string()))
+    own = metadata.get(_OWN)
+    for turn in own.get("opening").items():
+        opening.append(Message(turn["role"].one_of(Role), turn["text"].text()))
     return opening, own
 
 
-def _messages(line: Json, number: int, parent: int | None) -> tuple[list[Node], int]:
+def _messages(line: Value, number: int, parent: int | None) -> tuple[list[Node], int]:
     """Return the messages of a line, with ids from `number` on, and the index of the visible one."""
-    shown, role = line["mes"].string(), _role(line)
-    date = seconds_of(line.get("send_date", 0).value)
-    swipes = line.get("swipes", []).items()
+    shown, role = line["mes"].text(), _role(line)
+    date = seconds_of(line.get("send_date").value)
+    swipes = line.get("swipes").items()
     if role is not Role.ASSISTANT or not swipes:
         return [message(number, parent, Message(role, shown), created=date, model=_model(line))], 0
-    place = line.get("swipe_id", 0).integer(0, len(swipes) - 1)
-    facts = line.get("swipe_info", []).items()
-    found = list[Node]()
+    place = line.get("swipe_id").whole(0, len(swipes) - 1)
+    facts = line.get("swipe_info").items()
+    siblings = list[Node]()
     for n, swipe in enumerate(swipes):
         about = facts[n] if n < len(facts) else line
         # An edit in SillyTavern changes only `mes`, so that is the visible text.
-        turn = Message(role, shown if n == place else swipe.string())
-        created = seconds_of(about.get("send_date", 0).value) or date
-        found.append(message(number + n, parent, turn, created=created, model=_model(about)))
-    return found, place
+        turn = Message(role, shown if n == place else swipe.text())
+        created = seconds_of(about.get("send_date").value) or date
+        siblings.append(message(number + n, parent, turn, created=created, model=_model(about)))
+    return siblings, place
 
 
-def _role(line: Json) -> Role:
-    if line.get("extra", {}).get("type", "").value == NARRATOR:
+def _role(line: Value) -> Role:
+    if line.get("extra").get("type").value == NARRATOR:
         return Role.SYSTEM
-    return Role.USER if line.get("is_user", default=False).flag() else Role.ASSISTANT
+    return Role.USER if line.get("is_user").flag() else Role.ASSISTANT
 
 
-def _model(line: Json) -> str:
-    return line.get("extra", {}).get(_MODEL, "").string()
+def _model(line: Value) -> str:
+    return line.get("extra").get(_MODEL).text()

@@ -38,9 +38,7 @@ class Transcript:
     @property
     def system(self) -> tuple[Message, ...]:
         """The system messages at the beginning of the opening."""
-        opening = self.conversation.opening
-        count = next((n for n, one in enumerate(opening) if one.role is not Role.SYSTEM), len(opening))
-        return opening[:count]
+        return split(self.conversation.opening)[0]
 
     @property
     def turns(self) -> tuple[Message, ...]:
@@ -101,7 +99,7 @@ def linear(turns: Sequence[Message], *, examples: int = 0, title: str = "") -> T
     `examples` is the number of turns after the system messages that are examples for the model, and so belong
     to the opening.
     """
-    system, spoken = split(turns)
-    opening, rest = (*system, *spoken[:examples]), spoken[examples:]
+    system, others = split(turns)
+    opening, rest = (*system, *others[:examples]), others[examples:]
     messages = [message(n, n - 1 or None, turn) for n, turn in enumerate(rest, 1)]
     return transcript(messages, len(messages) or None, opening=opening, title=title)

@@ -49,22 +49,22 @@ def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list
     """Return the parts that a persona adds to its prompts."""
     note = persona.note.text if persona.note else ""
     entries = [entry for book in books for entry in book.entries if entry.enabled]
-    found = [
+    all_parts = [
         PersonaPart("system prompt", (opening.system or "",), pinned=True),
         PersonaPart("post-history", (persona.post_history,), pinned=True),
         PersonaPart("note", (note,), pinned=True),
-        PersonaPart("lore, always", tuple(one.content for one in entries if one.constant), pinned=True),
-        PersonaPart("lore, by word", tuple(one.content for one in entries if not one.constant)),
+        PersonaPart("lore, constant", tuple(one.content for one in entries if one.constant), pinned=True),
+        PersonaPart("lore, by key", tuple(one.content for one in entries if not one.constant)),
         PersonaPart("examples", tuple(message.text for message in opening.examples)),
         PersonaPart("greetings", opening.greetings),
     ]
-    return [part for part in found if any(text.strip() for text in part.texts)]
+    return [part for part in all_parts if any(text.strip() for text in part.texts)]
 
 
 def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -> list[str]:
     """Return the problems of a persona, a sentence for each."""
     return [
-        *_lacks(persona, opening, worlds),
+        *_missing_parts(persona, opening, worlds),
         *_too_long(parts(persona, opening, worlds.books), scale),
         *(finding for book in worlds.books for finding in book_findings(book, worlds.books, scale)),
     ]
@@ -73,18 +73,20 @@ def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -
 def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> list[str]:
     """Return the problems of a lorebook. `books` are all lorebooks in use, including this one."""
     keys = dict.fromkeys(key for one in book.entries for key in (*one.keys, *one.secondary))
-    broken = [f"the key {key} is never looked for: {why}" for key in keys if (why := scale.mistake(key))]
-    silent = [
+    broken = [f"the key {key} is never searched for: {why}" for key in keys if (why := scale.mistake(key))]
+    unreachable = [
         f"the entry '{entry.title}' never fires: {why}"
         for entry in book.entries
-        if (why := silence(entry, book, books, scale))
+        if (why := never_fires_reason(entry, book, books, scale))
     ]
-    return [*broken, *silent]
+    return [*broken, *unreachable]
 
 
-def silence(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
+def never_fires_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
     """Return the reason why an entry never fires, or an empty text if it can."""
-    reason = _off(entry) or _unheard(entry, scale) or _only_by_others(entry, book, books)
+    reason = (
+        _disabled_reason(entry) or _unmatched_reason(entry, scale) or _recursion_reason(entry, book, books)
+    )
     if reason or entry.ignores_budget:
         return reason
     room = min(scale.lore_room, scale.lore_room if book.token_budget is None else book.token_budget)
@@ -92,7 +94,7 @@ def silence(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook], scale: 
     return f"it has {tokens:,} tokens, and the budget is {room:,}" if tokens > room else ""
 
 
-def _off(entry: LoreEntry) -> str:
+def _disabled_reason(entry: LoreEntry) -> str:
     if not entry.enabled:
         return "it is disabled"
     if not entry.content.strip():
@@ -100,59 +102,63 @@ def _off(entry: LoreEntry) -> str:
     return "its probability is 0" if entry.probability <= 0 else ""
 
 
-def _unheard(entry: LoreEntry, scale: Scale) -> str:
+def _unmatched_reason(entry: LoreEntry, scale: Scale) -> str:
     """Return the reason why no key can fire an entry that needs one, or an empty text."""
     if entry.constant and not entry.only_recursion:
         return ""
     if not any(key.strip() for key in entry.keys):
         return "it has no key"
     if not _usable(entry.keys, scale):
-        return "none of its keys can be looked for"
+        return "none of its keys is valid"
     needed = entry.secondary if entry.logic in {Logic.AND_ANY, Logic.AND_ALL} else ()
-    return "none of its secondary keys can be looked for" if needed and not _usable(needed, scale) else ""
+    return "none of its secondary keys is valid" if needed and not _usable(needed, scale) else ""
 
 
 def _usable(keys: Iterable[str], scale: Scale) -> bool:
     return any(key.strip() and not scale.mistake(key) for key in keys)
 
 
-def _only_by_others(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook]) -> str:
+def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook]) -> str:
     """Return the reason why no other entry can fire an entry that depends on that, or an empty text."""
-    looks = book.scan_depth if entry.scan_depth is None else entry.scan_depth
-    if not entry.only_recursion and (entry.constant or looks != 0):
+    scan_depth = book.scan_depth if entry.scan_depth is None else entry.scan_depth
+    if not entry.only_recursion and (entry.constant or scan_depth != 0):
         return ""
-    wait = "only other entries can fire it" if entry.only_recursion else "it looks through no message"
+    condition = "only other entries can fire it" if entry.only_recursion else "its scan depth is 0"
     if not entry.recursable:
-        return f"{wait}, and they may not"
+        return f"{condition}, and it is not recursable"
     others = [one for other in books if other.recursive for one in other.entries if one is not entry]
     if any(one.enabled and one.recurses for one in others):
         return ""
     recursive = any(other.recursive for other in books)
-    return f"{wait}, and none does" if recursive else f"{wait}, and no book is recursive"
+    return (
+        f"{condition}, and no other entry recurses"
+        if recursive
+        else f"{condition}, and no lorebook is recursive"
+    )
 
 
-def _lacks(persona: Persona, opening: Opening, worlds: Worlds) -> Iterable[str]:
+def _missing_parts(persona: Persona, opening: Opening, worlds: Worlds) -> Iterable[str]:
     if persona.is_character:
         if not persona.greetings:
             yield "it has no greeting: you begin the chat"
         if not (persona.system.strip() or persona.character.strip() or persona.personality.strip()):
-            yield "nothing says who the character is"
+            yield "it does not describe the character"
         if persona.character.strip() and not opening.examples:
-            yield "it has no examples: the model learns the voice from the description alone"
+            yield "it has no examples: only the description shows the model how the character speaks"
     for world in worlds.missing:
         yield f"there is no world '{world}' in the lore folder"
 
 
-def _too_long(found: Sequence[PersonaPart], scale: Scale) -> Iterable[str]:
-    sizes = {part.name: sum(map(scale.tokens, part.texts)) for part in found}
-    pinned = sum(sizes[part.name] for part in found if part.pinned)
+def _too_long(persona_parts: Sequence[PersonaPart], scale: Scale) -> Iterable[str]:
+    sizes = {part.name: sum(map(scale.tokens, part.texts)) for part in persona_parts}
+    pinned = sum(sizes[part.name] for part in persona_parts if part.pinned)
     if pinned >= scale.window:
-        yield f"every prompt begins with {pinned:,} tokens of a context of {scale.window:,}: it cannot play"
+        yield f"every prompt begins with {pinned:,} tokens of a context of {scale.window:,}: none is left"
     elif pinned > scale.window // 2:
         yield f"every prompt begins with {pinned:,} of {scale.window:,} tokens: little is left for the chat"
     elif pinned + sizes.get("examples", 0) > scale.window // 2:
-        yield f"the examples take {sizes['examples']:,} tokens; they go as soon as the chat needs the room"
-    for part in found:
+        yield f"the examples take {sizes['examples']:,} tokens; they are removed when the context is full"
+    for part in persona_parts:
         if part.name == "greetings":
             for number, text in enumerate(part.texts, 1):
                 if (tokens := scale.tokens(text)) > scale.window // 4:

@@ -9,10 +9,10 @@ from typing import Final
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.personas.loader import MAX_BYTES, OWN, SUFFIXES, load_lorebook
 from hermes_cli.personas.lorebook import LoreEntry
-from hermes_cli.personas.native_lore import parse_lorebook
+from hermes_cli.personas.native import parse_lorebook
 from hermes_cli.personas.native_writer import append_entry, write
 from hermes_cli.private_files import make_private, write_private
-from hermes_cli.textfiles import read_text
+from hermes_cli.untrusted.source import Source, read_text
 
 NAME_LENGTH: Final = 60
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
@@ -25,8 +25,8 @@ def slug(name: str, *fallbacks: str) -> str:
     """
     for one in (name, *fallbacks):
         plain = unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode().lower()
-        if found := _NOT_IN_A_NAME.sub("-", plain).strip("-")[:NAME_LENGTH].rstrip("-"):
-            return found
+        if key := _NOT_IN_A_NAME.sub("-", plain).strip("-")[:NAME_LENGTH].rstrip("-"):
+            return key
     return "persona"
 
 
@@ -48,7 +48,7 @@ def keep(folder: Path, key: str, text: str, original: tuple[str, bytes] | None =
     """
     if len(text.encode()) > MAX_BYTES:
         raise UsageError(
-            f"'{key}' is larger than {MAX_BYTES >> 20} MiB as a persona file", "hermes reads no larger one"
+            f"'{key}' is larger than {MAX_BYTES >> 20} MiB as a persona file", "shorten its texts"
         )
     path = folder / f"{key}{OWN}"
     make_private(folder)
@@ -73,9 +73,9 @@ def add_entry(folder: Path, key: str, entry: LoreEntry) -> Path:
     path = folder / f"{key}{OWN}"
     foreign = folder / f"{key}.json"
     if path.exists():
-        text = read_text(path, PersonaError, max_bytes=MAX_BYTES)
+        text = read_text(path, MAX_BYTES, Source(str(path), PersonaError))
     else:  # the .toml file would hide the .json file of another program, so it is converted
         text = write(load_lorebook(foreign)) if foreign.exists() else ""
-    grown = append_entry(text, entry)
-    parse_lorebook(grown, path)  # never write a lorebook that cannot be read
-    return keep(folder, key, grown)
+    new_text = append_entry(text, entry)
+    parse_lorebook(new_text, path)  # never write a lorebook that cannot be read
+    return keep(folder, key, new_text)

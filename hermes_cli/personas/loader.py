@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import suggestion
-from hermes_cli.personas import native, native_lore
+from hermes_cli.personas import native
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
-from hermes_cli.textfiles import read_bytes, read_text
+from hermes_cli.untrusted.source import Source, read_bytes, read_text
 
 if TYPE_CHECKING:
-    from hermes_cli.personas.formats.registry import Found
+    from hermes_cli.personas.formats.registry import ImportResult
 
 OWN: Final = ".toml"
 FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
@@ -28,8 +28,8 @@ MAX_CARD_BYTES: Final = 20 << 20
 """The limit is larger because a character card can be an image."""
 
 MODELFILE: Final = "Modelfile"
-_LIST_HINT: Final = "`hermes personas list` shows them; a path to a .toml, .png or .txt file works too"
-_LORE_HINT: Final = "`hermes personas import FILE` brings a world; a path to a .json or .toml file works too"
+_LIST_HINT: Final = "`hermes personas list` lists them; a path to a .toml, .png or .txt file works, too"
+_LORE_HINT: Final = "`hermes personas import FILE` imports one; a path to a .json or .toml file works, too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,7 @@ def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
         return named[0].source
     if named:
         keys = " or ".join(one.key for one in named)
-        raise PersonaError(
-            f"{len(named)} personas are called '{name_or_path}'", f"name one by its key: {keys}"
-        )
+        raise PersonaError(f"{len(named)} personas have the name '{name_or_path}'", f"use a key: {keys}")
     raise PersonaError(
         f"there is no persona '{name_or_path}'{suggestion(name_or_path.lower(), sources)}", _LIST_HINT
     )
@@ -125,25 +123,37 @@ def load_file(path: Path) -> Persona:
     """
     suffix = path.suffix.lower()
     if suffix == OWN:
-        return native.parse(read_text(path, PersonaError, _LIST_HINT, MAX_BYTES), path)
+        return native.parse(_read_text(path, _LIST_HINT), path)
     if suffix in PLAIN:
-        text = read_text(path, PersonaError, _LIST_HINT, MAX_BYTES)
+        text = _read_text(path, _LIST_HINT)
         if not text:
-            raise PersonaError(f"{path} is empty", "its whole text is the system prompt: write one")
+            raise PersonaError(
+                f"{path} is empty", "write a system prompt, which is the whole text of the file"
+            )
         return Persona(name=path.stem, system=text, source=path, verbatim=True)
-    found = read_foreign(path, _LIST_HINT)
-    if found.persona is None:
+    result = read_foreign(path, _LIST_HINT)
+    if result.persona is None:
         raise PersonaError(
-            f"{path} is a lorebook, not a persona", f"`hermes personas import {path}` keeps it as a world"
+            f"{path} is a lorebook, not a persona",
+            f"`hermes personas import {path}` adds it to the lore folder",
         )
-    return found.persona
+    return result.persona
 
 
-def read_foreign(path: Path, missing_hint: str = "check the name") -> "Found":
+def read_foreign(path: Path, missing_hint: str = "check the name") -> "ImportResult":
     """Return the persona or lorebook in another program's file. Raises PersonaError."""
     from hermes_cli.personas.formats import registry  # noqa: PLC0415 - most personas are in hermes' format
 
-    return registry.read(read_bytes(path, PersonaError, missing_hint, MAX_CARD_BYTES), path)
+    return registry.read(read_card(path, missing_hint), path)
+
+
+def read_card(path: Path, missing_hint: str = "check the name") -> bytes:
+    """Return the contents of another program's file. Raises PersonaError."""
+    return read_bytes(path, MAX_CARD_BYTES, Source(str(path), PersonaError, missing_hint))
+
+
+def _read_text(path: Path, missing_hint: str) -> str:
+    return read_text(path, MAX_BYTES, Source(str(path), PersonaError, missing_hint))
 
 
 def lorebooks(persona: Persona, lore_dir: Path) -> Worlds:
@@ -188,11 +198,11 @@ def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:
 def load_lorebook(path: Path) -> Lorebook:
     """Return the lorebook in a file of hermes or another program, or in a card. Raises PersonaError."""
     if path.suffix.lower() == OWN:
-        return native_lore.parse_lorebook(read_text(path, PersonaError, _LORE_HINT, MAX_BYTES), path)
-    found = read_foreign(path, _LORE_HINT)
-    book = found.lorebook or (found.persona.lorebook if found.persona else None)
+        return native.parse_lorebook(_read_text(path, _LORE_HINT), path)
+    result = read_foreign(path, _LORE_HINT)
+    book = result.lorebook or (result.persona.lorebook if result.persona else None)
     if book is None:
-        raise PersonaError(f"{path} holds no lorebook", _LORE_HINT)
+        raise PersonaError(f"{path} contains no lorebook", _LORE_HINT)
     return book
 
 

@@ -42,7 +42,7 @@ class Macros:
         `moment`, `{{pick}}` has not. `original` is the value of `{{original}}`; if it is None, the macro is
         left unchanged.
         """
-        return _Filling(self, f"{self.seed}/{place}", moment, original).fill(text)
+        return _Expansion(self, f"{self.seed}/{place}", moment, original).fill(text)
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class _Part:
     trims: bool = False
 
 
-class _Filling:
+class _Expansion:
     """One pass over one text."""
 
     def __init__(self, macros: Macros, place: str, moment: int, original: str | None) -> None:
@@ -68,9 +68,9 @@ class _Filling:
         """Expand the text in linear time: macros nested deeper than _MAX_DEPTH are left unchanged."""
         frames: list[list[_Part]] = [[]]
         at, beyond = 0, 0
-        for found in _TOKEN.finditer(text):
-            frames[-1].append(_Part(text[at : found.start()]))
-            at, mark = found.end(), found[0]
+        for token in _TOKEN.finditer(text):
+            frames[-1].append(_Part(text[at : token.start()]))
+            at, mark = token.end(), token[0]
             if mark == "{{" and len(frames) <= _MAX_DEPTH:
                 frames.append([])
             elif mark == "}}" and len(frames) > 1 and not beyond:
@@ -135,21 +135,21 @@ class _Filling:
 
 def _joined(parts: list[_Part]) -> str:
     """Join the parts, without the line ends around a `{{trim}}`."""
-    done: list[str] = []
+    pieces: list[str] = []
     trimming = False
     for part in parts:
         if part.trims:
-            while done and not (kept := done[-1].rstrip(_NEWLINES)):
-                done.pop()
-            if done:
-                done[-1] = kept
+            while pieces and not (stripped := pieces[-1].rstrip(_NEWLINES)):
+                pieces.pop()
+            if pieces:
+                pieces[-1] = stripped
             trimming = True
             continue
         text = part.text.lstrip(_NEWLINES) if trimming else part.text
         if text:
-            done.append(text)
+            pieces.append(text)
             trimming = False
-    return "".join(done)
+    return "".join(pieces)
 
 
 def _choices(inside: list[_Part]) -> list[str]:
@@ -159,20 +159,20 @@ def _choices(inside: list[_Part]) -> list[str]:
     """
     head = inside[0].text.partition(":")[2]  # the first part begins with the macro's name
     mark = re.compile("::") if head.startswith(":") else re.compile(r"(?<!\\),")
-    found = [""]
+    choices = [""]
     for part in [_Part(head.removeprefix(":")), *inside[1:]]:
         pieces = mark.split(part.text) if part.is_written else [part.text]
-        found[-1] += pieces[0]
-        found += pieces[1:]
-    return [one.strip().replace("\\,", ",") for one in found]
+        choices[-1] += pieces[0]
+        choices += pieces[1:]
+    return [choice.strip().replace("\\,", ",") for choice in choices]
 
 
 def _rolled(dice: str, chance: Callable[[], Random]) -> str | None:
     """Return the sum of dice such as `d20`, `2d6+1` or `20`, or None if the text is invalid."""
-    found = _ROLL.fullmatch(dice)
-    if found is None:
+    match = _ROLL.fullmatch(dice)
+    if match is None:
         return None
-    count, sides, more = int(found[1] or 1), int(found[2]), int(found[3] or 0)
+    count, sides, more = int(match[1] or 1), int(match[2]), int(match[3] or 0)
     if not count or not sides:
         return None
     draw = chance()

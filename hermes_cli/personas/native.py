@@ -1,31 +1,96 @@
-"""Parses hermes' persona format, a TOML file. `native_lore.py` parses the lorebook in it."""
+"""Parses personas and lorebooks in hermes' format, which is TOML.
 
-from collections.abc import Mapping
+A lorebook is a [lorebook] table, and a [[lore]] table for each entry. The same tables are in a persona's file
+and in a file of the lore folder.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import OptionError, check_table
-from hermes_cli.personas import native_lore
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
-from hermes_cli.personas.toml_reader import Table
-from hermes_cli.textfiles import parse_toml
+from hermes_cli.untrusted import toml_parser
+from hermes_cli.untrusted.source import Source
+from hermes_cli.untrusted.value import SHOWN, Policy, Value, ValuePath
 
+MAX_NOTE_DEPTH: Final = 100
+MAX_NUMBER: Final = 10**9
+BOOK: Final = "lorebook"
+ENTRIES: Final = "lore"
+_LORE_HINT: Final = 'write [[lore]], then keys = ["..."] and content = "..."'
+_EXAMPLE_HINT: Final = 'write [[examples]], then user = "..." and assistant = "..."'
+_EXAMPLES: Final = {
+    "a text": '{} = "..."',
+    "a list of texts": '{} = ["...", "..."]',
+    "true or false": "{} = true",
+    "a whole number": "{} = 1",
+    "a number": "{} = 50",
+    "a table": "[{}]",
+    "a list": "[[{}]]",
+}
+
+_Fields = Mapping[str, Callable[[Value], Any]]
+"""The keys of a table, and the functions that read their values."""
+
+
+def _signed(value: Value) -> int:
+    return value.whole(-MAX_NUMBER, MAX_NUMBER)
+
+
+def _unsigned(value: Value) -> int:
+    return value.whole(0, MAX_NUMBER)
+
+
+_READERS: Final[Mapping[Any, Callable[[Value], Any]]] = {
+    str: Value.text,
+    bool: Value.flag,
+    bool | None: Value.flag,
+    int: _unsigned,
+    int | None: _unsigned,
+    float: lambda value: value.number(0, 100),
+    tuple[str, ...]: Value.texts,
+    Logic: lambda value: value.one_of(Logic),
+    Position: lambda value: value.one_of(Position),
+}
+
+
+def _fields(kind: type[LoreEntry | Lorebook], *first: str) -> dict[str, Callable[[Value], Any]]:
+    """Return the table of a dataclass. The keys are the names of the fields, those in `first` first."""
+    types = {field.name: field.type for field in fields(kind)}
+    return {
+        name: _READERS[types[name]] for name in dict.fromkeys((*first, *types)) if types[name] in _READERS
+    }
+
+
+BOOK_FIELDS: Final[_Fields] = _fields(Lorebook)
+ENTRY_FIELDS: Final[_Fields] = _fields(LoreEntry, "name", "keys", "content", "enabled", "constant") | {
+    "order": _signed,
+    "priority": _signed,
+}
+PERSONA_FIELDS: Final[_Fields] = {
+    **dict.fromkeys(("name", "nickname", "user"), Value.line),
+    "system": Value.filled,
+    **dict.fromkeys(("description", "character", "personality", "scenario", "dialogue"), Value.text),
+    **dict.fromkeys(("post_history", "creator_notes"), Value.text),
+    "worlds": Value.texts,
+}
 KEYS: Final = (
     *("name", "nickname", "description", "system", "character", "personality", "scenario"),
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
-    *("note", "examples", "options", native_lore.BOOK, native_lore.ENTRIES, "original"),
+    *("note", "examples", "options", BOOK, ENTRIES, "original"),
 )
-"""In the usual order of a file; errors list them in this order."""
-
-MAX_NOTE_DEPTH: Final = 100
-_SPEAKING: Final = (
-    *("system", "character", "personality", "scenario", "greeting", "greetings"),
-    *("dialogue", "examples", "post_history"),
+"""The keys of a persona's file, in the order in which they are written."""
+_ABOUT_CHARACTER: Final = frozenset(
+    {
+        *("system", "character", "personality", "scenario", "greeting", "greetings"),
+        *("dialogue", "examples", "post_history"),
+    }
 )
-_EXAMPLE_KEYS: Final = ("user", "assistant")
-_EXAMPLE_HINT: Final = 'write [[examples]], then user = "..." and assistant = "..."'
 
 
 def parse(text: str, source: Path) -> Persona:
@@ -33,82 +98,124 @@ def parse(text: str, source: Path) -> Persona:
 
     Raises PersonaError if the text is invalid.
     """
-    table = Table(parse_toml(text, source, PersonaError), source)
-    table.refuse_unknown(KEYS)
-    if not any(key in table.values for key in _SPEAKING):
-        raise PersonaError(
-            f"{source}: it has no 'system', and nothing else that makes a character",
+    file = _parsed(text, source)
+    file.refuse_unknown(KEYS)
+    if _ABOUT_CHARACTER.isdisjoint(file.value):
+        file.reject(
+            "has no 'system', and nothing else that describes a character",
             'add a line such as: system = "You are ..."',
         )
-    original, kind = _original(table)
+    values = {"name": source.stem, "system": ""} | _read(file, PERSONA_FIELDS)
+    original, kind = _original(file, source)
     return Persona(
-        name=table.line("name", source.stem),
-        system=table.filled("system"),
+        **values,
         source=source,
-        description=table.text("description"),
-        nickname=table.line("nickname"),
-        character=table.text("character"),
-        personality=table.text("personality"),
-        scenario=table.text("scenario"),
-        greetings=tuple(filter(None, (table.filled("greeting"),))) + table.texts("greetings"),
-        dialogue=table.text("dialogue"),
-        examples=_examples(table),
-        post_history=table.text("post_history"),
-        note=_note(table),
-        user=table.line("user") or None,
-        creator_notes=table.text("creator_notes"),
-        lorebook=native_lore.lorebook(table),
-        worlds=table.texts("worlds"),
-        options=_options(table),
+        greetings=tuple(filter(None, (file.get("greeting").filled(),))) + file.get("greetings").texts(),
+        examples=tuple(_example(one) for one in file.get("examples").tables()),
+        note=_note(file["note"]) if "note" in file else None,
+        lorebook=_lorebook(file, source),
+        options=_options(file, source),
         original=original,
         kind=kind,
     )
 
 
-def _examples(table: Table) -> tuple[Example, ...]:
-    found = []
-    for one in table.tables("examples", "example", _EXAMPLE_HINT):
-        one.refuse_unknown(_EXAMPLE_KEYS)
-        for key in _EXAMPLE_KEYS:
-            if key not in one.values:
-                raise one.lacks(key, _EXAMPLE_HINT)
-        found.append(Example(*(one.text(key) for key in _EXAMPLE_KEYS)))
-    return tuple(found)
+def parse_lorebook(text: str, source: Path) -> Lorebook:
+    """Parse the TOML `text` of a file in the lore folder. Raises PersonaError if the text is invalid."""
+    file = _parsed(text, source)
+    file.refuse_unknown((BOOK, ENTRIES))
+    book = _lorebook(file, source)
+    if book is None:
+        raise PersonaError(f"{source}: the file has no entry", _LORE_HINT)
+    return book
 
 
-def _note(table: Table) -> Note | None:
-    if "note" not in table.values:
+@dataclass(frozen=True, slots=True)
+class _TomlPolicy(Policy):
+    """Raises PersonaError, and names a value as in `'order' in lore 3` or `'depth' in [note]`."""
+
+    source: Path
+
+    def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
+        names = list[str]()
+        for step in path:
+            if isinstance(step, int):
+                names[-1] = f"{names[-1][1:-1]} {step + 1}"
+            else:
+                names.append(f"[{step[:SHOWN]}]")
+        if path and isinstance(path[-1], str):
+            names[-1] = f"'{names[-1][1:-1]}'"
+        raise PersonaError(f"{self.source}: {' in '.join(reversed(names)) or 'the file'} {reason}", hint)
+
+    def type_hint(self, path: ValuePath, wanted: str) -> str:
+        key = next(step for step in reversed(path) if isinstance(step, str))
+        return f"write {_EXAMPLES[wanted].format(key)}"
+
+    def clean(self, path: ValuePath, text: str) -> str:
+        if "\0" in text:
+            self.reject(path, "contains a NUL character", "remove it; no text needs one")
+        return text
+
+
+def _parsed(text: str, source: Path) -> Value:
+    return Value(toml_parser.parse(text, Source(str(source), PersonaError)), _TomlPolicy(source))
+
+
+def _read(table: Value, table_fields: _Fields) -> dict[str, Any]:
+    """Return the values of the keys that are in a table."""
+    return {key: read(table[key]) for key, read in table_fields.items() if key in table}
+
+
+def _require(table: Value, hint: str, *keys: str) -> None:
+    for key in keys:
+        if key not in table:
+            table.reject(f"has no '{key}'", hint)
+
+
+def _lorebook(file: Value, source: Path) -> Lorebook | None:
+    """Return the lorebook in a file, or None if the file has none."""
+    if BOOK not in file and ENTRIES not in file:
         return None
-    note = table.inner("note", "[note]")
+    book = file.get(BOOK).table()
+    book.refuse_unknown(BOOK_FIELDS)
+    entries = tuple(_entry(one) for one in file.get(ENTRIES).tables())
+    return Lorebook(entries, **_read(book, BOOK_FIELDS), source=source)
+
+
+def _entry(table: Value) -> LoreEntry:
+    table.refuse_unknown(ENTRY_FIELDS)
+    _require(table, _LORE_HINT, "content")
+    return LoreEntry(**_read(table, ENTRY_FIELDS))
+
+
+def _example(table: Value) -> Example:
+    table.refuse_unknown(("user", "assistant"))
+    _require(table, _EXAMPLE_HINT, "user", "assistant")
+    return Example(table["user"].text(), table["assistant"].text())
+
+
+def _note(value: Value) -> Note:
+    note = value.table()
     note.refuse_unknown(("text", "depth"))
-    if "text" not in note.values:
-        raise note.lacks("text", 'write text = "..." under [note]')
-    depth = note.whole("depth", Note("").depth, 0, MAX_NOTE_DEPTH)
-    return Note(note.filled("text"), depth or 0)
+    _require(note, 'write text = "..." under [note]', "text")
+    return Note(note["text"].filled(), note.get("depth").whole(0, MAX_NOTE_DEPTH, Note("").depth))
 
 
-def _original(table: Table) -> tuple[Path | None, str]:
+def _original(file: Value, source: Path) -> tuple[Path | None, str]:
     """Return the file beside the TOML file that the persona was imported from, and its format."""
-    if "original" not in table.values:
+    if "original" not in file:
         return None, ""
-    original = table.inner("original", "[original]")
+    original = file["original"].table()
     original.refuse_unknown(("file", "kind"))
-    if "file" not in original.values:
-        raise original.lacks("file", 'write file = "..." under [original], or take [original] out')
-    name = original.line("file")
+    _require(original, 'write file = "..." under [original], or remove [original]', "file")
+    name = original["file"].line()
     if "/" in name or "\\" in name or name in {".", ".."}:
-        raise PersonaError(
-            f"{table.source}: 'file' in [original] is a path", "the file lies beside this one: give its name"
-        )
-    return table.source.parent / name, original.text("kind")
+        original["file"].reject("is a path", "the file is in the same folder: give its name")
+    return source.parent / name, original.get("kind").text()
 
 
-def _options(table: Table) -> Mapping[str, Any]:
-    if "options" not in table.values:
-        return MappingProxyType({})
+def _options(file: Value, source: Path) -> Mapping[str, Any]:
     try:
-        return MappingProxyType(check_table(table.inner("options", "[options]").values))
+        return MappingProxyType(check_table(file.get("options").table().value))
     except OptionError as error:
-        raise PersonaError(
-            f"{table.source}, [options]: {error}", "`hermes ask --help` has them all"
-        ) from None
+        raise PersonaError(f"{source}, [options]: {error}", "`hermes ask --help` lists them all") from None

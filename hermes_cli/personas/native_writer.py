@@ -1,22 +1,30 @@
-"""Writes personas and lorebooks as TOML in hermes' format. Blank texts and default values are left out."""
+"""Writes personas and lorebooks as TOML 1.0 in hermes' format, for editing by hand.
 
-from collections.abc import Mapping, Sequence
+Blank texts and default values are left out. Texts keep their lines, and few quotes are escaped.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
-from hermes_cli.personas.native_lore import BOOK, BOOK_KEYS, ENTRIES, ENTRY_KEYS
+from hermes_cli.personas.native import BOOK, BOOK_FIELDS, ENTRIES, ENTRY_FIELDS, KEYS, PERSONA_FIELDS
 from hermes_cli.personas.persona import Persona
-from hermes_cli.personas.toml_text import assignments
 
-_BEFORE_GREETINGS = ("name", "nickname", "description", "system", "character", "personality", "scenario")
-_AFTER_GREETINGS = ("dialogue", "post_history", "user", "creator_notes", "worlds")
+_ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+_CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f"
+_IN_LINES: Final = re.compile(rf'[{_CONTROLS}\\]|"(?=""|\Z)')  # three quotes would end the string
+_IN_LINE: Final = re.compile(rf'[{_CONTROLS}\t\n"\\]')
+_NOT_LITERAL: Final = re.compile(rf"[{_CONTROLS}\n']")
+_LIST_WIDTH: Final = 90
+_TEMPLATE_NAME: Final = '"NAME"'
 
 
-def write(of: Persona | Lorebook) -> str:
-    """Return the TOML text that `native.parse` or `native_lore.parse_lorebook` parses back to this value."""
-    blocks = _lorebook_blocks(of) if isinstance(of, Lorebook) else _persona_blocks(of)
-    return "\n".join(blocks)
+def write(content: Persona | Lorebook) -> str:
+    """Return the TOML text that `native` parses back to this value."""
+    return "\n".join(_lorebook(content) if isinstance(content, Lorebook) else _persona(content))
 
 
 def append_entry(text: str, entry: LoreEntry) -> str:
@@ -28,52 +36,90 @@ def append_entry(text: str, entry: LoreEntry) -> str:
     return f"{text}{gap if text else ''}{_entry(entry)}"
 
 
-def _persona_blocks(persona: Persona) -> list[str]:
+def template(name: str) -> str:
+    """Return the commented text of a new persona's file, a working persona for a character called `name`."""
+    text = Path(__file__).with_name("template.toml").read_text(encoding="utf-8")
+    return text.replace(_TEMPLATE_NAME, toml_string(name), 1)
+
+
+def toml_string(text: str) -> str:
+    """Return a string as TOML, in the quotes that need the fewest escapes.
+
+    A string with several lines, or with both kinds of quotes, is in triple quotes. Line ends are preserved:
+    a CR is written as an escape.
+    """
+    if "\n" not in text and ('"' not in text or not _NOT_LITERAL.search(text)):
+        return f"'{text}'" if '"' in text else f'"{_IN_LINE.sub(_escaped, text)}"'
+    return f'"""\n{_IN_LINES.sub(_escaped, text)}"""'
+
+
+def toml_value(value: str | bool | float | Sequence[str]) -> str:  # noqa: FBT001 - a TOML value may be a boolean
+    """Return a string, a boolean, a number or a list of strings as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return toml_string(value)
+    items = [toml_string(one) for one in value]
+    line = f"[{', '.join(items)}]"
+    if len(line) <= _LIST_WIDTH and "\n" not in line:
+        return line
+    return "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return _ESCAPES.get(match[0], f"\\u{ord(match[0]):04x}")
+
+
+def _persona(persona: Persona) -> Iterable[str]:
     greetings = [one for one in persona.greetings if one.strip()]
-    keys = {name: getattr(persona, name) for name in _BEFORE_GREETINGS}
-    keys |= {"greeting": next(iter(greetings), ""), "greetings": greetings[1:]}
-    keys |= {name: getattr(persona, name) for name in _AFTER_GREETINGS}
-    blocks = [assignments({name: value for name, value in keys.items() if _says_something(value)})]
-    if persona.note and _says_something(persona.note.text):
-        blocks.append(_table("[note]", {"text": persona.note.text, "depth": persona.note.depth}))
-    blocks += [
-        _table("[[examples]]", {"user": example.user, "assistant": example.assistant})
-        for example in persona.examples
-    ]
+    values = {key: getattr(persona, key) for key in PERSONA_FIELDS}
+    values |= {"greeting": next(iter(greetings), ""), "greetings": greetings[1:]}
+    yield _assignments({key: values[key] for key in KEYS if not _is_blank(values.get(key))})
+    if persona.note and not _is_blank(persona.note.text):
+        yield _table("[note]", {"text": persona.note.text, "depth": persona.note.depth})
+    for example in persona.examples:
+        yield _table("[[examples]]", {"user": example.user, "assistant": example.assistant})
     if persona.options:
-        blocks.append(_table("[options]", persona.options))
+        yield _table("[options]", persona.options)
     if persona.original:
-        original = {"file": persona.original.name, "kind": persona.kind}
-        blocks.append(_table("[original]", {name: value for name, value in original.items() if value}))
-    return blocks + (_lorebook_blocks(persona.lorebook) if persona.lorebook else [])
+        kind = {"kind": persona.kind} if persona.kind else {}
+        yield _table("[original]", {"file": persona.original.name, **kind})
+    if persona.lorebook:
+        yield from _lorebook(persona.lorebook)
 
 
-def _lorebook_blocks(book: Lorebook) -> list[str]:
-    said = _said(book, BOOK_KEYS)
-    head = [_table(f"[{BOOK}]", said)] if said or not book.entries else []
-    return head + [_entry(entry) for entry in book.entries]
+def _lorebook(book: Lorebook) -> Iterable[str]:
+    values = _changed_fields(book, BOOK_FIELDS)
+    if values or not book.entries:
+        yield _table(f"[{BOOK}]", values)
+    yield from map(_entry, book.entries)
 
 
 def _entry(entry: LoreEntry) -> str:
-    return _table(f"[[{ENTRIES}]]", _said(entry, ENTRY_KEYS, always="content"))
+    return _table(f"[[{ENTRIES}]]", _changed_fields(entry, ENTRY_FIELDS, always="content"))
 
 
-def _said(of: LoreEntry | Lorebook, keys: Sequence[str], always: str = "") -> dict[str, Any]:
-    """Return the fields that differ from their defaults."""
+def _changed_fields(of: LoreEntry | Lorebook, keys: Iterable[str], always: str = "") -> dict[str, Any]:
+    """Return the fields that differ from their defaults and are not blank."""
     defaults = {field.name: field.default for field in fields(of)}
-    found = {key: getattr(of, key) for key in keys}
+    values = {key: getattr(of, key) for key in keys}
     return {
         key: value
-        for key, value in found.items()
-        if key == always or (value != defaults[key] and _says_something(value))
+        for key, value in values.items()
+        if key == always or (value != defaults[key] and not _is_blank(value))
     }
 
 
 def _table(header: str, values: Mapping[str, Any]) -> str:
-    return f"{header}\n{assignments(values)}"
+    return f"{header}\n{_assignments(values)}"
 
 
-def _says_something(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(value.strip())
-    return isinstance(value, bool | int | float) or bool(value)
+def _assignments(values: Mapping[str, Any]) -> str:
+    return "".join(f"{key} = {toml_value(value)}\n" for key, value in values.items())
+
+
+def _is_blank(value: Any) -> bool:
+    """Return whether a value is None, a blank text or an empty list."""
+    return not (value.strip() if isinstance(value, str) else isinstance(value, bool | int | float) or value)

@@ -59,30 +59,34 @@ def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message
     without a speaker is a turn of the character.
     """
     speaker = _speaker(name, macros)
-    found = list[Message]()
+    messages = list[Message]()
     for number, block in enumerate(_START.split(dialogue)):
         pieces = speaker.split(block)
         # Text before the first speaker belongs to the first turn.
         lead, turns = pieces[0], [(pieces[i], pieces[i + 1]) for i in range(1, len(pieces), 2)]
         if not turns and lead.strip():
             turns, lead = [("{{char}}", lead)], ""
-        said = list[tuple[Role, list[str]]]()
-        for who, spoken in turns:
-            role = Role.USER if who.lower() in {"{{user}}", "<user>", macros.user.lower()} else Role.ASSISTANT
-            text = f"{lead.strip()}\n{spoken.strip()}".strip()
+        merged = list[tuple[Role, list[str]]]()
+        for speaker_name, turn_text in turns:
+            role = (
+                Role.USER
+                if speaker_name.lower() in {"{{user}}", "<user>", macros.user.lower()}
+                else Role.ASSISTANT
+            )
+            text = f"{lead.strip()}\n{turn_text.strip()}".strip()
             lead = ""
-            if said and said[-1][0] is role:
-                said[-1][1].append(text)
+            if merged and merged[-1][0] is role:
+                merged[-1][1].append(text)
             else:
-                said.append((role, [text]))
-        found += [
+                merged.append((role, [text]))
+        messages += [
             Message(role, macros.fill("\n".join(lines), f"dialogue {number}.{place}"))
-            for place, (role, lines) in enumerate(said)
+            for place, (role, lines) in enumerate(merged)
         ]
-    return found
+    return messages
 
 
 def _speaker(name: str, macros: Macros) -> re.Pattern[str]:
     names = {"{{user}}", "{{char}}", "<user>", "<bot>", "<char>", name, macros.char, macros.user}
-    spelled = "|".join(re.escape(one) for one in sorted(filter(None, names), key=len, reverse=True))
-    return re.compile(rf"^[ \t]*({spelled}):", re.IGNORECASE | re.MULTILINE)
+    alternatives = "|".join(re.escape(one) for one in sorted(filter(None, names), key=len, reverse=True))
+    return re.compile(rf"^[ \t]*({alternatives}):", re.IGNORECASE | re.MULTILINE)

@@ -84,5 +84,5 @@ class Persona:
     @property
     def acts(self) -> bool:
         """Whether the character's texts mark *actions*, as in roleplay."""
-        said = [*self.greetings, self.dialogue, *(example.assistant for example in self.examples)]
-        return any("*" in text for text in said)
+        texts = [*self.greetings, self.dialogue, *(example.assistant for example in self.examples)]
+        return any("*" in text for text in texts)

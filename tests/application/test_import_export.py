@@ -40,7 +40,7 @@ def test_out_and_in_again(told: Env, tmp_path: Path, known: registry.Conversatio
     result = hermes("sessions", "export", "first", "-o", str(file), env=told)
     assert (result.code, result.stdout) == (0, b"")
     assert f"1 conversation written to {file}: {known.name}" in result.stderr
-    assert ("json holds that, too" in result.stderr) == (known.name != "json")
+    assert ("json has them" in result.stderr) == (known.name != "json")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     same = hermes("sessions", "export", "first", "--format", known.name, env=told).stdout
     assert same == file.read_bytes()
@@ -73,7 +73,7 @@ def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
     file = tmp_path / "chat.jsonl"
     file.write_text(sample("sillytavern.jsonl"))
     result = hermes("sessions", "import", str(file), env=home)
-    assert f"{file}: left out: 1 that SillyTavern hides" in result.stderr
+    assert f"{file}: messages that SillyTavern hides from the model are left out: 1" in result.stderr
     model = script(tmp_path, {"text": "Away."})
     lines = b"And you?\n/undo\n/tree\n/show prompt\n"
     result = hermes("chat", "-m", model, "-c", env=home, stdin=lines)
@@ -138,7 +138,7 @@ def test_a_file_that_is_there_stays(told: Env, tmp_path: Path) -> None:
     [
         (["export"], "name the conversations, or use --all"),
         (["export", "1", "--all"], "name the conversations, or use --all"),
-        (["export", "--all"], "markdown holds one conversation, and here are 2"),
+        (["export", "--all"], "markdown can hold one conversation, not 2"),
         (["export", "1", "2", "--format", "fastchat"], "json, sharegpt, openai"),
         (["export", "1", "--format", "docx"], "there is no format 'docx'"),
         (["export", "1", "-o", "x.jsonl"], "sillytavern or sharegpt or openai"),
@@ -157,7 +157,7 @@ def test_a_conversation_that_was_undone_to_its_beginning(told: Env, tmp_path: Pa
     """A conversation without visible turns is not exported alone; with --all only json holds it."""
     hermes("chat", "-m", script(tmp_path, {"text": "x"}), "-r", "2", env=told, stdin=b"/undo\n")
     alone = hermes("sessions", "export", "2", env=told)
-    assert (alone.code, "stands before its first turn" in alone.stderr) == (1, True)
+    assert (alone.code, "its first turn was undone" in alone.stderr) == (1, True)
     every = hermes("sessions", "export", "--all", "--format", "openai", env=told)
     assert (every.code, every.stdout.count(b"\n")) == (0, 1)
     assert "left out 1 conversation" in every.stderr

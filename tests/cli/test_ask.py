@@ -119,13 +119,13 @@ def test_a_prompt_longer_than_the_context_exits_65_with_the_counts(home: Env, tm
 BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "no prompt": ([], b"", 2, "prompt is empty"),
     "only a newline": ([], b"\n", 2, "prompt is empty"),
-    "stdin not UTF-8": ([], b"ab\xff", 2, "byte 3 is 0xff"),
-    "stdin with NUL": ([], b"ab\0", 2, "NUL at character 3"),
+    "stdin not UTF-8": ([], b"ab\xff", 2, "byte 2 is 0xff"),
+    "stdin with NUL": ([], b"ab\0", 2, "NUL character at position 2"),
     "argument not UTF-8": (["\udcff"], b"", 2, "not UTF-8"),
     "prefill not UTF-8": (["--prefill", "\udcff", "x"], b"", 2, "not UTF-8"),
     "system not UTF-8": (["-s", "\udcff", "x"], b"", 2, "not UTF-8"),
-    "no such file": (["-f", "nowhere.txt", "x"], b"", 2, "nowhere.txt: no such file"),
-    "a folder as file": (["-f", "/", "x"], b"", 2, "is a directory"),
+    "no such file": (["-f", "nowhere.txt", "x"], b"", 2, "there is no file nowhere.txt"),
+    "a folder as file": (["-f", "/", "x"], b"", 2, "/ is a folder"),
     "temperature too high": (
         ["--temperature", "9", "x"],
         b"",

@@ -167,7 +167,7 @@ def test_a_persona_is_checked_in_a_models_own_tokens(mine: Env, tmp_path: Path) 
     assert result.code == 0
     rows = {line[:15].strip(): line[15:].split() for line in result.stdout.decode().splitlines()}
     # Each token of the scripted engine is one character; a turn adds its role, two marks and two newlines.
-    assert rows["lore, always"][0] == str(len("A hall.") + len("system\n") + 3)
+    assert rows["lore, constant"][0] == str(len("A hall.") + len("system\n") + 3)
     assert rows["greetings"][0] == str(len("You are safe, User.") + len("Hush.") + 2 * (len("system\n") + 3))
     assert "scripted" in result.stderr
     assert "context: 2,000" in result.stderr
@@ -179,8 +179,8 @@ def test_what_is_found_is_told_and_is_no_failure(mine: Env) -> None:
     said = result.stdout.decode()
     assert result.code == 0
     assert "there is no world 'gone' in the lore folder\n" in said
-    assert "the key /(/ is never looked for: it is not a regular expression" in said
-    assert "the entry '/(/' never fires: none of its keys can be looked for\n" in said
+    assert "the key /(/ is never searched for: it is not a regular expression" in said
+    assert "the entry '/(/' never fires: none of its keys is valid\n" in said
     assert "tokens: an estimate" in result.stderr
     assert "3 problems" in result.stderr
 

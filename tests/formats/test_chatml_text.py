@@ -44,12 +44,12 @@ def test_a_text_is_kept_or_refused(one: Transcript) -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "line", "reason"),
     [
-        ("Hi there!<|im_end|>", "Hi there!", 5, "has no <|im_end|>"),
-        ("are you?<|im_end|>", "are you?", 3, "has no <|im_end|>"),
-        ("<|im_start|>user", "<|im_start|>tool", 3, "'tool' is no role"),
-        ("<|im_start|>user", "user", 3, "stands outside of a turn"),
-        ("Hi there!<|im_end|>", "Hi there!<|im_end|>\nmore", 7, "stands outside of a turn"),
-        (CARD, "\n \n", 1, "holds no turn"),
+        ("Hi there!<|im_end|>", "Hi there!", 5, "has a turn without <|im_end|>"),
+        ("are you?<|im_end|>", "are you?", 3, "has a turn without <|im_end|>"),
+        ("<|im_start|>user", "<|im_start|>tool", 3, "the role 'tool', which is none of"),
+        ("<|im_start|>user", "user", 3, "has text outside of a turn"),
+        ("Hi there!<|im_end|>", "Hi there!<|im_end|>\nmore", 7, "has text outside of a turn"),
+        (CARD, "\n \n", 1, "has no turn"),
     ],
 )
 def test_a_mistake_has_its_line(good: str, bad: str, line: int, reason: str) -> None:

@@ -78,23 +78,23 @@ def test_a_file_of_version_1_stays_readable() -> None:
 MISTAKES = {
     '"role": "assistant"|"role": "tool"': "role is 'tool', which is none of system, user, assistant",
     '"state": "complete"|"state": "done"': "state is 'done'",
-    '"parent": 3|"parent": 99': "parent is 99, and no message before it has that id",
-    '"parent": 3|"parent": 5': "parent is 5, and no message before it has that id",
-    '"id": 5|"id": 4': "id is 4, as that of a message before it",
+    '"parent": 3|"parent": 99': "parent is 99, which is the id of no message before it",
+    '"parent": 3|"parent": 5': "parent is 5, which is the id of no message before it",
+    '"id": 5|"id": 4': "id is 4, which is the id of a message before it",
     '"text": "Science."|"text": 7': "text is a number, not a text",
     '"text": "Science."|"txt": "Science."': "has no 'text'",
-    '"text": "Science."|"text": "\\ud800"': "text holds a lone surrogate (U+D800)",
+    '"text": "Science."|"text": "\\ud800"': "text contains a lone surrogate (U+D800)",
     '"prompt_tokens": 0|"prompt_tokens": -1': "prompt_tokens is out of the range",
     '"prompt_tokens": 0|"prompt_tokens": 9223372036854775808': "prompt_tokens is out of the range",
     f'"prompt_tokens": 0|"prompt_tokens": {"9" * 5000}': "prompt_tokens is a number that is too large",
-    '"prefill_s": 0.0|"prefill_s": NaN': "prefill_s is a number that is too large or none",
-    '"prefill_s": 0.0|"prefill_s": 1e999': "prefill_s is a number that is too large or none",
+    '"prefill_s": 0.0|"prefill_s": NaN': "prefill_s is a number that is too large or not finite",
+    '"prefill_s": 0.0|"prefill_s": 1e999': "prefill_s is a number that is too large or not finite",
     '"created": 1767225660.0|"created": 1e15': "created is out of the range",
     '"turn_ids": null|"turn_ids": {"vocabulary": "", "ids": []}': "vocabulary is empty",
     '"turn_ids": null|"turn_ids": {"vocabulary": "v", "ids": [4294967296]}': "turn_ids.ids[0] is out of",
     '"turn_ids": null|"turn_ids": {"vocabulary": "v", "ids": [true]}': "turn_ids.ids[0] is true or false",
-    '"options": {}|"options": {"a": {"b": 1}}': "options.a is no option's value",
-    '"options": {}|"options": {"a": "\\udfff"}': "options.a holds a lone surrogate",
+    '"options": {}|"options": {"a": {"b": 1}}': "options.a is not a value of an option",
+    '"options": {}|"options": {"a": "\\udfff"}': "options.a contains a lone surrogate",
     '"options": {}|"options": ' + "[" * 100_000: "is nested too deeply",
     '"role": "user"|"role": "user",,': "is not JSON",
 }
@@ -138,7 +138,7 @@ def test_examples_stand_before_a_greeting_or_a_question() -> None:
     roots = '"parent": null, "role": "assistant"'
     (other,) = json_tree.read(text.replace(roots, roots.replace("assistant", "user")))
     assert [turn.role.value for turn in other.turns][:2] == ["assistant", "user"]
-    with pytest.raises(FormatError, match="begin both with"):
+    with pytest.raises(FormatError, match="has first turns of both"):
         json_tree.read(text.replace(roots, roots.replace("assistant", "user"), 1))
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_cli.errors import FormatError
-from hermes_cli.formats import openai_messages, sharegpt
+from hermes_cli.formats import jsonl
 from hermes_cli.formats.transcript import Transcript
 from tests.formats.trees import alchemy, sample, trees
 
@@ -32,7 +32,7 @@ def said(one: Transcript) -> list[tuple[str, str]]:
 
 def test_sharegpt_as_it_is_published() -> None:
     """Published ShareGPT lines are read with their roles, texts and titles."""
-    first, second, third = sharegpt.read(SHAREGPT)
+    first, second, third = jsonl.read_sharegpt(SHAREGPT)
     assert said(first) == [("user", "Who are you?"), ("assistant", "I am Vicuna.")]
     assert first.conversation.title == "identity_0"
     assert said(second) == [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello 😀")]
@@ -42,18 +42,18 @@ def test_sharegpt_as_it_is_published() -> None:
 
 def test_openai_as_it_is_documented() -> None:
     """Documented OpenAI lines are read with their roles and texts, also with CRLF."""
-    first, second = openai_messages.read(OPENAI.replace("\n", "\r\n"))
+    first, second = jsonl.read_openai(OPENAI.replace("\n", "\r\n"))
     assert said(first)[1:] == [("user", "What's the capital of France?"), ("assistant", "Paris.")]
     assert said(second) == [("system", "Be brief."), ("user", "One\ntwo")]
 
 
 def test_what_is_written() -> None:
     """Each format writes one line per conversation, with its own keys and role names."""
-    line, empty = sharegpt.write([alchemy()]).split("\n")
+    line, empty = jsonl.write_sharegpt([alchemy()]).split("\n")
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     turns = [{"from": names[role], "value": text} for role, text in TURNS]
     assert (json.loads(line), empty) == ({"conversations": turns}, "")
-    line, empty = openai_messages.write([alchemy()]).split("\n")
+    line, empty = jsonl.write_openai([alchemy()]).split("\n")
     messages = [{"role": role, "content": text} for role, text in TURNS]
     assert (json.loads(line), empty) == ({"messages": messages}, "")
 
@@ -62,8 +62,9 @@ def test_what_is_written() -> None:
 @settings(max_examples=60, deadline=None)
 def test_what_is_visible_comes_back(transcripts: list[Transcript]) -> None:
     """The opening and the visible turns of any conversation are written and read unchanged."""
-    for kind in (sharegpt, openai_messages):
-        assert [said(one) for one in kind.read(kind.write(transcripts))] == [said(one) for one in transcripts]
+    kinds = ((jsonl.write_sharegpt, jsonl.read_sharegpt), (jsonl.write_openai, jsonl.read_openai))
+    for write, read in kinds:
+        assert [said(one) for one in read(write(transcripts))] == [said(one) for one in transcripts]
 
 
 @pytest.mark.parametrize(
@@ -73,11 +74,11 @@ def test_what_is_visible_comes_back(transcripts: list[Transcript]) -> None:
         ('{"conversations": [{"from": "human"}]}', r"conversations\[0\] has no 'value'"),
         ('{"conversations": [{"from": "human", "value": null}]}', "value is null, not a text"),
         ('{"conversations": [{"from": "human", "value": "\\udc00"}]}', "lone surrogate"),
-        ('{"conversations": []}', "holds no turn"),
+        ('{"conversations": []}', "has no turn"),
         ('{"conversations": {"a": 1}}', "conversations is an object, not a list"),
         ('{"items": []}', "has no 'conversations'"),
         ('{"conversations": [', "is not JSON"),
-        ('["a"]', "is no JSON object"),
+        ('["a"]', "is not a JSON object"),
         ("[" * 100_000, "nested too deeply"),
         ('{"conversations": [{"from": "human", "value": ' + "9" * 5000 + "}]}", "too large"),
     ],
@@ -86,7 +87,7 @@ def test_a_wrong_line_of_sharegpt(line: str, reason: str) -> None:
     """A malformed line is refused with the reason and its number, and blank lines are counted."""
     good = '{"conversations": [{"from": "human", "value": "x"}]}'
     with pytest.raises(FormatError, match=reason) as caught:
-        sharegpt.read(f"{good}\n\r\n{line}\n{good}")
+        jsonl.read_sharegpt(f"{good}\n\r\n{line}\n{good}")
     assert caught.value.line == 3
 
 
@@ -95,7 +96,7 @@ def test_a_wrong_line_of_sharegpt(line: str, reason: str) -> None:
     [
         ('{"role": "tool", "content": "42", "tool_call_id": "a"}', r"messages\[0\].role is 'tool'"),
         ('{"role": "function", "name": "f", "content": "42"}', "role is 'function'"),
-        ('{"role": "assistant", "content": null, "tool_calls": [{"id": "a"}]}', "tool_calls calls a tool"),
+        ('{"role": "assistant", "content": null, "tool_calls": [{"id": "a"}]}', "tool_calls is a tool call"),
         ('{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}', "'image_url'"),
         ('{"role": "assistant", "content": null}', "content is null, not a text"),
         ('{"role": ["user"], "content": "x"}', "role is a list, not a text"),
@@ -104,7 +105,5 @@ def test_a_wrong_line_of_sharegpt(line: str, reason: str) -> None:
 def test_a_wrong_line_of_openai(message: str, reason: str) -> None:
     """A line with tool calls, tool results, images or a wrong type is refused with its number."""
     with pytest.raises(FormatError, match=reason) as caught:
-        openai_messages.read(
-            '{"messages": [{"role": "user", "content": ""}]}\n{"messages": [' + message + "]}"
-        )
+        jsonl.read_openai('{"messages": [{"role": "user", "content": ""}]}\n{"messages": [' + message + "]}")
     assert caught.value.line == 2

@@ -83,7 +83,7 @@ def test_what_an_editor_does_to_it() -> None:
 @pytest.mark.parametrize(
     ("good", "bad", "line", "reason"),
     [
-        ("<!-- hermes {", "# Notes\n<!-- hermes {", 1, "not hermes' own Markdown"),
+        ("<!-- hermes {", "# Notes\n<!-- hermes {", 1, "not Markdown that hermes wrote"),
         ("\n# Alchemy", "\n# Alchemy\nsaid by nobody", 3, "outside of a turn"),
         ('"role": "user"', '"role": "tool"', 14, "role is 'tool'"),
         ('{"role": "user"', "{role: user", 14, "not JSON"),
@@ -101,5 +101,5 @@ def test_a_mistake_has_its_line(good: str, bad: str, line: int, reason: str) -> 
 
 def test_a_title_alone_is_no_conversation() -> None:
     """A file with a title and no turn is refused."""
-    with pytest.raises(FormatError, match="no turn follows"):
+    with pytest.raises(FormatError, match="is followed by no turn"):
         markdown.read('<!-- hermes {"title": "x"} -->\n# x\n')

@@ -1,5 +1,7 @@
 """Tests of the table of formats: detection, file names, and errors instead of crashes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from hermes_cli.errors import FormatError, UsageError
 from hermes_cli.formats import json_tree, registry
 from hermes_cli.formats.transcript import Transcript, linear
+from hermes_cli.messages import Message, Role
+from hermes_cli.store.records import SavedSettings
 from tests.formats.trees import alchemy, trees
 
 SAMPLES = {known.name: registry.write(known, [alchemy()]) for known in registry.FORMATS}
@@ -43,7 +47,7 @@ def test_a_name_asks_for_a_format(name: str, wanted: str) -> None:
 
 def test_a_name_that_may_mean_several_is_refused() -> None:
     """An ending of several formats is refused with their names, and an unknown one selects none."""
-    with pytest.raises(UsageError, match="may mean sillytavern or sharegpt or openai"):
+    with pytest.raises(UsageError, match="can be sillytavern or sharegpt or openai"):
         registry.by_ending("chat.jsonl")
     assert registry.by_ending("chat.txt") is None
     assert registry.by_ending("") is None
@@ -52,12 +56,12 @@ def test_a_name_that_may_mean_several_is_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "line", "reason"),
     [
-        (b"", 1, "none of the formats"),
-        (b"Dear diary", 1, "none of the formats"),
-        (b'{"a": 1}', 1, "none of the formats"),
-        (b'[{"conversations": []}]', 1, "none of the formats"),
-        (b'{"messages": []}\n\n{"messages": "caf\xe9"}', 3, "is not UTF-8: byte 0xe9"),
-        (b"\xef\xbb\xbf<|im_start|>user\n\xff", 2, "is not UTF-8: byte 0xff"),
+        (b"", 1, "is in no format"),
+        (b"Dear diary", 1, "is in no format"),
+        (b'{"a": 1}', 1, "is in no format"),
+        (b'[{"conversations": []}]', 1, "is in no format"),
+        (b'{"messages": []}\n\n{"messages": "caf\xe9"}', 3, "is not UTF-8: byte 35 is 0xe9"),
+        (b"\xef\xbb\xbf<|im_start|>user\n\xff", 2, "is not UTF-8: byte 20 is 0xff"),
         (b'{"messages": [{"role": "user", "content": "x"}]}\n{"mess', 2, "is not JSON"),
         (b"\xff\xfe{\0", 1, "is not UTF-8"),
     ],
@@ -79,16 +83,16 @@ def test_an_ending_decides_where_nothing_else_does() -> None:
     """If the content fits no format, the file's ending selects the format whose error is reported."""
     with pytest.raises(FormatError, match="line 1: is not JSON"):
         registry.read(b"[", "chat.json")
-    with pytest.raises(FormatError, match="not hermes' own Markdown"):
+    with pytest.raises(FormatError, match="not Markdown that hermes wrote"):
         registry.read(b"# My chat", "chat.md")
 
 
 def test_one_conversation_a_file_where_a_format_holds_one() -> None:
     """Several conversations, or one without a turn, are refused in a format that holds one."""
-    with pytest.raises(UsageError, match="markdown holds one conversation, and here are 2"):
+    with pytest.raises(UsageError, match="markdown can hold one conversation, not 2"):
         registry.write(registry.MARKDOWN, [alchemy(), alchemy()])
     undone = linear([])
-    with pytest.raises(FormatError, match="before its first turn"):
+    with pytest.raises(FormatError, match="its first turn was undone"):
         registry.write(registry.MARKDOWN, [undone])
     assert registry.write(registry.NAMES["json"], [undone])
 
@@ -96,10 +100,20 @@ def test_one_conversation_a_file_where_a_format_holds_one() -> None:
 def test_what_is_left_out_is_said() -> None:
     """The remark names what an export leaves out, and the format that holds it."""
     assert (
-        registry.remark(registry.MARKDOWN, [alchemy()])
-        == "markdown, without what is not visible (json holds that, too)"
+        registry.remark(registry.MARKDOWN, [alchemy()]) == "markdown, without other branches (json has them)"
     )
     assert registry.remark(registry.NAMES["json"], [alchemy()]) == "json"
+
+
+def test_the_remark_counts_settings_that_only_json_has() -> None:
+    """The remark names a note and summaries, which no format but json keeps."""
+    plain = linear([Message(Role.USER, "Hi")])
+    setting = SavedSettings(user="Ann", seed=1, note="Be brief.", summaries=((1, "They met."),))
+    noted = replace(plain, conversation=replace(plain.conversation, setting=setting))
+    for known in registry.FORMATS:
+        omitted = "" if known.name == "json" else ", without the note and summaries (json has them)"
+        assert registry.remark(known, [noted]) == known.name + omitted
+        assert registry.remark(known, [plain]) == known.name
 
 
 @formats

@@ -34,7 +34,7 @@ def test_a_chat_of_sillytavern() -> None:
     assert [m.text for m in one.path] == ["Welcome.", "Who are you?", "A guardian, edited.", "Night falls."]
     assert one.conversation.opening[0].text == "Stay in Eldoria."
     assert one.conversation.title == "Who are you?"
-    assert one.remarks == ("left out: 1 that SillyTavern hides from the model",)
+    assert one.remarks == ("messages that SillyTavern hides from the model are left out: 1",)
     assert [m.created for m in one.messages[:2]] == [1758870252.006, 1758870340.881]
     assert (one.messages[0].generation.model, one.messages[1].generation.model) == ("gpt-4o", "")
     assert 1758800000 < one.messages[2].created < 1758950000
@@ -98,7 +98,7 @@ def test_swipes_come_back(one: Transcript) -> None:
         (2, '"You are far from the road."', "5", r"swipes\[1\] is a number, not a text"),
         (3, '"mes"', '"message"', "has no 'mes'"),
         (3, '"is_user":true', '"is_user":"yes"', "is_user is a text, not true or false"),
-        (5, '"A spirit."', '"\\udead"', r"swipes\[0\] holds a lone surrogate"),
+        (5, '"A spirit."', '"\\udead"', r"swipes\[0\] contains a lone surrogate"),
     ],
 )
 def test_a_mistake_has_its_line(line: int, good: str, bad: str, reason: str | None) -> None:
@@ -117,9 +117,9 @@ def test_a_mistake_has_its_line(line: int, good: str, bad: str, reason: str | No
 def test_a_chat_needs_its_header_and_a_turn() -> None:
     """A file without a header, and a header without turns, are refused."""
     header, *lines = CHAT.split("\n")
-    with pytest.raises(FormatError, match="is no header"):
+    with pytest.raises(FormatError, match="is not a header"):
         sillytavern.read("\n".join(lines))
-    with pytest.raises(FormatError, match="holds no turn"):
+    with pytest.raises(FormatError, match="is followed by no turn"):
         sillytavern.read(header)
 
 

@@ -91,8 +91,8 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"config.json": b"{", "model.safetensors": b"1"}, "config.json cannot be read"),
-        ({"config.json": b"[]", "model.safetensors": b"1"}, "config.json cannot be read"),
+        ({"config.json": b"{", "model.safetensors": b"1"}, "config.json is not JSON"),
+        ({"config.json": b"[]", "model.safetensors": b"1"}, "config.json is not a JSON object"),
         (
             {
                 name: content

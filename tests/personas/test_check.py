@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.personas.check import Scale, book_findings, estimate, findings, parts, silence
+from hermes_cli.personas.check import Scale, book_findings, estimate, findings, never_fires_reason, parts
 from hermes_cli.personas.loader import Worlds
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note, Persona
@@ -41,29 +41,31 @@ RECURSIVE = Lorebook((FIRES,), recursive=True)
         (LoreEntry("text", constant=True, probability=0), "its probability is 0"),
         (LoreEntry("text"), "it has no key"),
         (LoreEntry("text", (" ",)), "it has no key"),
-        (LoreEntry("text", ("/(/",)), "none of its keys can be looked for"),
-        (LoreEntry("text", ("key",), secondary=("/(/",)), "none of its secondary keys can be looked for"),
+        (LoreEntry("text", ("/(/",)), "none of its keys is valid"),
+        (LoreEntry("text", ("key",), secondary=("/(/",)), "none of its secondary keys is valid"),
         (LoreEntry("x" * 251, ("key",)), "it has 251 tokens, and the budget is 250"),
         (LoreEntry("x" * 251, constant=True), "it has 251 tokens, and the budget is 250"),
         (
             LoreEntry("text", ("key",), only_recursion=True),
-            "only other entries can fire it, and no book is recursive",
+            "only other entries can fire it, and no lorebook is recursive",
         ),
-        (LoreEntry("text", ("key",), scan_depth=0), "it looks through no message, and no book is recursive"),
+        (LoreEntry("text", ("key",), scan_depth=0), "its scan depth is 0, and no lorebook is recursive"),
         (LoreEntry("text", constant=True, scan_depth=0), ""),
     ],
 )
 def test_why_an_entry_never_fires(entry: LoreEntry, why: str) -> None:
     """The reason why an entry never fires is returned, or nothing if it can fire."""
     book = Lorebook((entry,))
-    assert silence(entry, book, [book], BROKEN) == why
+    assert never_fires_reason(entry, book, [book], BROKEN) == why
 
 
 def test_a_book_can_be_too_small_for_its_entry() -> None:
     """An entry larger than the budget of its own book never fires."""
     book = Lorebook((LoreEntry("x" * 50, ("key",)),), token_budget=49)
-    assert silence(book.entries[0], book, [book], BROKEN) == "it has 50 tokens, and the budget is 49"
-    assert silence(book.entries[0], replace(book, token_budget=9999), [book], BROKEN) == ""
+    assert (
+        never_fires_reason(book.entries[0], book, [book], BROKEN) == "it has 50 tokens, and the budget is 49"
+    )
+    assert never_fires_reason(book.entries[0], replace(book, token_budget=9999), [book], BROKEN) == ""
 
 
 def test_an_entry_that_only_others_fire() -> None:
@@ -72,21 +74,27 @@ def test_an_entry_that_only_others_fire() -> None:
     book = Lorebook((waits, FIRES), recursive=True)
     alone = Lorebook((waits,), recursive=True)
     mute = Lorebook((waits, replace(FIRES, recurses=False)), recursive=True)
-    assert silence(waits, book, [book], BROKEN) == ""
-    assert silence(waits, alone, [alone, RECURSIVE], BROKEN) == ""
+    assert never_fires_reason(waits, book, [book], BROKEN) == ""
+    assert never_fires_reason(waits, alone, [alone, RECURSIVE], BROKEN) == ""
     for lonely in (alone, mute):
-        assert silence(waits, lonely, [lonely], BROKEN) == "only other entries can fire it, and none does"
+        assert (
+            never_fires_reason(waits, lonely, [lonely], BROKEN)
+            == "only other entries can fire it, and no other entry recurses"
+        )
     shut = replace(waits, recursable=False)
-    assert silence(shut, book, [book], BROKEN) == "only other entries can fire it, and they may not"
+    assert (
+        never_fires_reason(shut, book, [book], BROKEN)
+        == "only other entries can fire it, and it is not recursable"
+    )
     deaf = replace(book, scan_depth=0)
-    assert silence(FIRES, deaf, [deaf], BROKEN) == ""
+    assert never_fires_reason(FIRES, deaf, [deaf], BROKEN) == ""
 
 
 def test_a_book_is_told_its_keys_and_its_entries() -> None:
     """Invalid keys and entries that never fire are both reported."""
     book = Lorebook((LoreEntry("a", ("/(/", "key"), name="One"), LoreEntry("b", name="Two")))
     assert book_findings(book, [book], BROKEN) == [
-        "the key /(/ is never looked for: it is not a regular expression",
+        "the key /(/ is never searched for: it is not a regular expression",
         "the entry 'Two' never fires: it has no key",
     ]
 
@@ -100,7 +108,7 @@ def test_a_whole_card_has_nothing_to_be_said_about() -> None:
     ("persona", "opening", "worlds", "said"),
     [
         (replace(SERA, greetings=()), BEGUN, Worlds(), "it has no greeting: you begin the chat"),
-        (replace(SERA, character=""), BEGUN, Worlds(), "nothing says who the character is"),
+        (replace(SERA, character=""), BEGUN, Worlds(), "it does not describe the character"),
         (SERA, replace(BEGUN, examples=()), Worlds(), "it has no examples"),
         (SERA, BEGUN, Worlds(missing=("Eldoria",)), "there is no world 'Eldoria' in the lore folder"),
         (SERA, replace(BEGUN, system="x" * 1000), Worlds(), "begins with 1,000 tokens of a context of 1,000"),
@@ -139,8 +147,8 @@ def test_the_parts_are_what_goes_into_the_prompt() -> None:
         "system prompt": ("You are Sera.",),
         "post-history": ("p",),
         "note": ("n",),
-        "lore, always": ("always",),
-        "lore, by word": ("by word",),
+        "lore, constant": ("always",),
+        "lore, by key": ("by word",),
         "examples": ("Who?", "I."),
         "greetings": ("Hello.",),
     }

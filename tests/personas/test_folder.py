@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.personas import folder
 from hermes_cli.personas.native import parse
-from hermes_cli.personas.template import begun
+from hermes_cli.personas.native_writer import template
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["Captain Nemo", "\u00c9lo\u00efse", 'the "Cat"', "C:\\back"])
 def test_the_file_that_teaches_the_format_plays(name: str) -> None:
     """The template is a valid persona with the given name, greetings and lore."""
-    persona = parse(begun(name), Path("new.toml"))
+    persona = parse(template(name), Path("new.toml"))
     assert persona.name == name
     assert len(persona.greetings) == 2
     assert persona.lorebook is not None
@@ -87,7 +87,9 @@ def test_the_file_that_teaches_the_format_plays(name: str) -> None:
 
 def test_what_the_file_comments_out_can_be_used() -> None:
     """The keys that the template comments out are valid."""
-    text = "\n".join(line.removeprefix("# ") if " = " in line else line for line in begun("x").splitlines())
+    text = "\n".join(
+        line.removeprefix("# ") if " = " in line else line for line in template("x").splitlines()
+    )
     text = text.replace("# [note]", "[note]").replace("# [lorebook]", "[lorebook]")
     persona = parse(text, Path("new.toml"))
     assert persona.note is not None

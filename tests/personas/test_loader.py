@@ -43,9 +43,9 @@ def test_a_display_name_is_accepted_where_a_key_is(tmp_path: Path) -> None:
     assert find("\u00dcn\u00efque Recorder", mine, theirs).system == "kept"
     assert find("U\u0308ni\u0308que Recorder", mine, theirs).system == "kept"
     written(mine, "second.toml", 'name = "\u00dcn\u00efque Recorder"\nsystem = "other"')
-    with pytest.raises(PersonaError, match="2 personas are called") as caught:
+    with pytest.raises(PersonaError, match="2 personas have the name") as caught:
         find("\u00dcn\u00efque Recorder", mine, theirs)
-    assert caught.value.hint == "name one by its key: second or unique-recorder"
+    assert caught.value.hint == "use a key: second or unique-recorder"
     written(mine, "\u00dcn\u00efque Recorder.txt", "by key")
     assert find("\u00dcn\u00efque Recorder", mine, theirs).system == "by key"
 
@@ -90,7 +90,7 @@ def test_what_is_no_ordinary_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "f.toml").mkdir()
     assert "is a folder" in refused(tmp_path / "f.toml")
     os.mkfifo(tmp_path / "pipe.toml")
-    assert "not an ordinary file" in refused(tmp_path / "pipe.toml")
+    assert "not a regular file" in refused(tmp_path / "pipe.toml")
     assert refused(written(tmp_path, "card.png", b"\x89PNG"))
     assert "is empty" in refused(written(tmp_path, "p.txt", ""))
     (tmp_path / "loop.toml").symlink_to(tmp_path / "loop.toml")
@@ -134,7 +134,7 @@ def test_a_modelfile_in_the_folder_where_somebody_stands(tmp_path: Path) -> None
 def test_a_world_is_no_persona(tmp_path: Path) -> None:
     """A lorebook is refused as a persona, and a card without a lorebook is refused as a world."""
     assert "is a lorebook, not a persona" in refused(written(tmp_path, "world.json", WORLD))
-    with pytest.raises(PersonaError, match="holds no lorebook"):
+    with pytest.raises(PersonaError, match="contains no lorebook"):
         find_lorebook(str(written(tmp_path, "card.json", CARD)), tmp_path)
 
 

@@ -10,8 +10,7 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.loader import load_file
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
-from hermes_cli.personas.native import KEYS, parse
-from hermes_cli.personas.native_lore import BOOK_KEYS, ENTRY_KEYS, parse_lorebook
+from hermes_cli.personas.native import BOOK_FIELDS, ENTRY_FIELDS, KEYS, parse, parse_lorebook
 from hermes_cli.personas.persona import Note, Persona
 from tests.personas.files import opened, refused, written
 
@@ -161,8 +160,8 @@ def test_every_field_has_its_key() -> None:
     """Every field of a persona, an entry and a lorebook has a key."""
     others = {"source", "verbatim", "lorebook", "original", "kind"}
     assert {*Persona.__dataclass_fields__} - others <= {*KEYS}
-    assert {*ENTRY_KEYS} == {*LoreEntry.__dataclass_fields__}
-    assert {*BOOK_KEYS} == {*Lorebook.__dataclass_fields__} - {"entries", "source"}
+    assert {*ENTRY_FIELDS} == {*LoreEntry.__dataclass_fields__}
+    assert {*BOOK_FIELDS} == {*Lorebook.__dataclass_fields__} - {"entries", "source"}
 
 
 def test_a_file_of_lore_is_lore_and_nothing_else(tmp_path: Path) -> None:
@@ -170,7 +169,7 @@ def test_a_file_of_lore_is_lore_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / "w.toml"
     lore = CHARACTER[CHARACTER.index("[lorebook]") : CHARACTER.index("[original]")]
     assert parse_lorebook(lore, source).entries == (ENTRY,)
-    for text, said in ((CHARACTER, "there is no key"), ("", "it has no entry")):
+    for text, said in ((CHARACTER, "is not a known key"), ("", "the file has no entry")):
         with pytest.raises(PersonaError, match=said):
             parse_lorebook(text, source)
 
@@ -188,17 +187,17 @@ def test_a_large_book_is_read() -> None:
         ('system = "x"\nname = Ed\n', "line 2, column 8"),
         ('system = "x', "line 1, column 12, the end of the file"),
         ('system = "x"\nsystem = "y"', "line 2, column 13"),
-        ('system = "x"\ngreting = "y"', "no key 'greting'; did you mean 'greeting'?"),
+        ('system = "x"\ngreting = "y"', "'greting' is not a known key; did you mean 'greeting'?"),
         ('name = "x"', "no 'system'"),
         ('system = " \\n"', "'system' is empty"),
-        ("system = 3", "'system' is a number; it takes a text"),
-        ("system = true", "'system' is a boolean"),
+        ("system = 3", "'system' is a number, not a text"),
+        ("system = true", "'system' is true or false, not a text"),
         ("system = 1979-05-27", "'system' is a date or time"),
-        ('system = "a\\u0000b"', "'system' holds a NUL"),
-        ('system = "x"\nname = "a\\nb"', "'name' is more than one line"),
+        ('system = "a\\u0000b"', "'system' contains a NUL"),
+        ('system = "x"\nname = "a\\nb"', "'name' has more than one line"),
         ('system = "x"\nexamples = 3', "'examples' is a number"),
-        ('system = "x"\nexamples = [3]', "example 1 is a number"),
-        ('system = "x"\n[[examples]]\nuser = "a"', "example 1 has no 'assistant'"),
+        ('system = "x"\nexamples = [3]', "examples 1 is a number"),
+        ('system = "x"\n[[examples]]\nuser = "a"', "examples 1 has no 'assistant'"),
         ('system = "x"\n[[examples]]\nuser = "a"\nassitant = "b"', "did you mean 'assistant'?"),
         ('system = "x"\noptions = 3', "'options' is a number"),
         ('system = "x"\n[options]\ntemperature = 9', "temperature is 9; it can be 0 to 5"),
@@ -206,47 +205,59 @@ def test_a_large_book_is_read() -> None:
         ('system = "x"\n[options]\ntop_p = "high"', "top_p takes a number"),
         ('system = "x"\n[options]\ntop_p = nan', "top_p"),
         ('system = "x"\n[options]\ntop-p = 0.1\ntop_p = 0.2', "'top_p' is given twice"),
-        ('system = "x"\ngreetings = "y"', "'greetings' is a text; it takes a list of texts"),
-        ('system = "x"\ngreetings = ["a", ""]', "'greetings' holds an empty text"),
-        ('system = "x"\nworlds = [1]', "'worlds' is a number; it takes a text"),
-        ('system = "x"\nnote = "y"', "'note' is a text; it takes a table"),
-        ('system = "x"\n[note]\ndepth = 2', "[note] has no 'text'"),
+        ('system = "x"\ngreetings = "y"', "'greetings' is a text, not a list of texts"),
+        ('system = "x"\ngreetings = ["a", ""]', "greetings 2 is empty"),
+        ('system = "x"\nworlds = [1]', "worlds 1 is a number, not a text"),
+        ('system = "x"\nnote = "y"', "'note' is a text, not a table"),
+        ('system = "x"\n[note]\ndepth = 2', "'note' has no 'text'"),
         (
             'system = "x"\n[note]\ntext = "y"\ndepth = 101',
-            "'depth' in [note] is out of range; it can be 0 to 100",
+            "'depth' in [note] is out of the range 0 to 100",
         ),
-        ('system = "x"\n[note]\ntext = "y"\ndepht = 1', "no key 'depht' in [note]; did you mean 'depth'?"),
-        ('system = "x"\n[original]\nkind = "png"', "[original] has no 'file'"),
+        (
+            'system = "x"\n[note]\ntext = "y"\ndepht = 1',
+            "'depht' in [note] is not a known key; did you mean 'depth'?",
+        ),
+        ('system = "x"\n[original]\nkind = "png"', "'original' has no 'file'"),
         ('system = "x"\n[original]\nfile = "../../id_rsa"', "'file' in [original] is a path"),
         ('system = "x"\n[original]\nfile = ".."', "'file' in [original] is a path"),
-        ('system = "x"\nlore = 3', "'lore' is a number; it takes tables"),
+        ('system = "x"\nlore = 3', "'lore' is a number, not a list"),
         ('system = "x"\n[[lore]]\nkeys = ["a"]', "lore 1 has no 'content'"),
-        ('system = "x"\n[[lore]]\ncontent = "a"\nkey = "b"', "no key 'key' in lore 1; did you mean 'keys'?"),
+        (
+            'system = "x"\n[[lore]]\ncontent = "a"\nkey = "b"',
+            "'key' in lore 1 is not a known key; did you mean 'keys'?",
+        ),
         ('system = "x"\n[[lore]]\ncontent = "a"\nkeys = "b"', "'keys' in lore 1 is a text"),
-        ('system = "x"\n[[lore]]\ncontent = "a"\nlogic = "and"', "is 'and'; did you mean 'and-any'?"),
+        (
+            'system = "x"\n[[lore]]\ncontent = "a"\nlogic = "and"',
+            "is 'and', which is none of and-any, and-all, not-any, not-all; did you mean 'and-any'?",
+        ),
         ('system = "x"\n[[lore]]\ncontent = "a"\nposition = 1', "'position' in lore 1 is a number"),
         (
             'system = "x"\n[[lore]]\ncontent = "a"\nconstant = 1',
-            "'constant' in lore 1 is a number; it is true",
+            "'constant' in lore 1 is a number, not true or false",
         ),
         (
             'system = "x"\n[[lore]]\ncontent = "a"\norder = 1.5',
-            "'order' in lore 1 is a number; it takes a whole",
+            "'order' in lore 1 is a number, not a whole number",
         ),
-        ('system = "x"\n[[lore]]\ncontent = "a"\norder = true', "'order' in lore 1 is a boolean"),
+        (
+            'system = "x"\n[[lore]]\ncontent = "a"\norder = true',
+            "'order' in lore 1 is true or false, not a whole number",
+        ),
         (
             'system = "x"\n[[lore]]\ncontent = "a"\nprobability = nan',
-            "'probability' in lore 1 is out of range",
+            "'probability' in lore 1 is out of the range",
         ),
         ('system = "x"\n[[lore]]\ncontent = "a"\nprobability = "1"', "'probability' in lore 1 is a text"),
-        ('system = "x"\n[lorebook]\ndepth = 3', "no key 'depth' in [lorebook]"),
-        ('system = "x"\n[lorebook]\ntoken_budget = -1', "'token_budget' in [lorebook] is out of range"),
+        ('system = "x"\n[lorebook]\ndepth = 3', "'depth' in [lorebook] is not a known key"),
+        ('system = "x"\n[lorebook]\ntoken_budget = -1', "'token_budget' in [lorebook] is out of the range"),
         ("a = " + "[" * 5000, "nested too deeply"),
-        ("a = " + "1" * 5000, "a number is too long"),
+        ("a = " + "1" * 5000, "a number that is too long"),
         (".".join("a" * 100_000) + " = 1", "too many dots"),
         ("[" + "a." * 2000 + "a]\n" + "b=1\n" * 20_000, "too many dots"),
         (b'system = "\xff"', "not UTF-8: byte 10 is 0xff"),
-        ('system = "x\0"', "NUL character at byte 11"),
+        ('system = "x\0"', "NUL character at position 11"),
         ("#" * (4 << 20) + "#", "larger than 4 MiB"),
     ],
 )

@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
-from hermes_cli.personas.native import parse
-from hermes_cli.personas.native_lore import parse_lorebook
-from hermes_cli.personas.native_writer import append_entry, write
+from hermes_cli.personas.native import parse, parse_lorebook
+from hermes_cli.personas.native_writer import append_entry, toml_string, toml_value, write
 from hermes_cli.personas.persona import Example, Note, Persona
-from hermes_cli.personas.toml_text import text, value
 from tests.personas.values import SOURCE, entries, lorebooks, personas, prose
 
 HAND_MADE = '''\
@@ -81,7 +79,10 @@ def test_a_lorebook_comes_back_as_it_was(book: Lorebook) -> None:
 @given(prose | st.text(st.characters(codec="utf-8")))
 def test_any_text_is_a_toml_text(written: str) -> None:
     """Any text is written as valid TOML and read back unchanged."""
-    assert tomllib.loads(f"x = {text(written)}\ny = {value([written])}") == {"x": written, "y": [written]}
+    assert tomllib.loads(f"x = {toml_string(written)}\ny = {toml_value([written])}") == {
+        "x": written,
+        "y": [written],
+    }
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_any_text_is_a_toml_text(written: str) -> None:
 )
 def test_speech_stays_readable(written: str, quoted: str) -> None:
     """Quotes, apostrophes and line breaks are written without escapes."""
-    assert text(written) == quoted
+    assert toml_string(written) == quoted
 
 
 @given(lorebooks, entries)

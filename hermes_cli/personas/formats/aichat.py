@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import sampling, strict_yaml
+from hermes_cli.personas.formats import sampling
 from hermes_cli.personas.formats.import_result import Remarks
+from hermes_cli.personas.formats.presets import INPUT
 from hermes_cli.personas.persona import Example, Persona
+from hermes_cli.untrusted import yaml_parser
+from hermes_cli.untrusted.source import Source
 
 _FRONT: Final = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _EXAMPLE: Final = re.compile(r"^### (INPUT|OUTPUT):[ \t]*$", re.MULTILINE)
@@ -28,39 +31,37 @@ def is_one(text: str) -> bool:
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
     """Return the persona of a role. Raises PersonaError if its front matter is not a table."""
     if len(text) > MAX_LENGTH:
-        raise PersonaError(f"{source}: it is longer than {MAX_LENGTH:,} characters", "shorten its texts")
-    if "\0" in text:
-        remarks.add("NUL characters are taken out of its texts")
-        text = text.replace("\0", "")
-    found = _FRONT.match(text)
-    head: Any = strict_yaml.parse(found[1].encode(), source) if found else {}
-    if head is not None and not isinstance(head, dict):
+        raise PersonaError(f"{source} is longer than {MAX_LENGTH:,} characters", "shorten its texts")
+    text = remarks.clean((), text)
+    front = _FRONT.match(text)
+    values: Any = yaml_parser.parse(front[1].encode(), Source(str(source), PersonaError)) if front else {}
+    if values is not None and not isinstance(values, dict):
         raise PersonaError(
-            f"{source}: what stands between its --- lines is no table", "write lines such as: temperature: 0"
+            f"{source}: the text between its --- lines is not a table", "write lines such as: temperature: 0"
         )
-    facts = {str(key): value for key, value in (head or {}).items()}
-    for key in facts:
+    settings = {str(key): value for key, value in (values or {}).items()}
+    for key in settings:
         if key not in {*_OPTIONS, "name"}:
-            remarks.add(f"'{key[:60]}' is left out" + ("; name a model with -m" if key == "model" else ""))
-    system, *rest = _EXAMPLE.split(text[found.end() :] if found else text)
+            remarks.add(f"'{key[:60]}' is left out" + ("; choose a model with -m" if key == "model" else ""))
+    system, *rest = _EXAMPLE.split(text[front.end() :] if front else text)
     pairs = [(rest[i], rest[i + 1].strip()) for i in range(0, len(rest), 2)]
     examples = [
-        Example(said, answer)
-        for (kind, said), (other, answer) in pairwise(pairs)
+        Example(question, answer)
+        for (kind, question), (other, answer) in pairwise(pairs)
         if (kind, other) == ("INPUT", "OUTPUT")
     ]
     if _INPUT in system:
         remarks.add(
-            f"its prompt is built around {_INPUT}; hermes sends it as a system prompt before what you say"
+            f"its prompt contains {_INPUT}; it is sent as a system prompt, before the user's messages"
         )
-        system = system.replace(_INPUT, "what the user says")
-    name = facts.get("name")
+        system = system.replace(_INPUT, INPUT)
+    name = settings.get("name")
     return Persona(
         name=name if isinstance(name, str) and name.strip() else source.stem,
         system=system.strip(),
         source=source,
         examples=tuple(examples),
         options=sampling.options(
-            [(key, facts[key]) for key in _OPTIONS if facts.get(key) is not None], remarks
+            [(key, settings[key]) for key in _OPTIONS if settings.get(key) is not None], remarks
         ),
     )

@@ -1,94 +1,132 @@
-"""Reads the lorebook in a character card, `character_book`.
+"""Reads and writes the lorebook in a character card, `character_book`.
 
-Sources: the Character Card V2 and V3 specifications, and for an entry's `extensions` SillyTavern.
-`book_write.py` writes it.
+Sources: the Character Card V2 and V3 specifications, and for an entry's `extensions` SillyTavern. Only the
+changes to the lorebook that was read are written: old and new entries are matched by their content, and
+unknown keys of an entry are preserved.
 """
 
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import decorators
-from hermes_cli.personas.formats.fields import Fields
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
+from hermes_cli.untrusted.value import Value
 
 MAX_ENTRIES: Final = 10_000
-MOST: Final = 10**9
+MAX_NUMBER: Final = 10**9
 """The limit of orders, priorities, depths and numbers of messages."""
-DEFAULT_DEPTH: Final = 4
-DEFAULT_ORDER: Final = 100
-LOGICS: Final = (Logic.AND_ANY, Logic.NOT_ALL, Logic.NOT_ANY, Logic.AND_ALL)
+_DEFAULT_DEPTH: Final = 4
+_DEFAULT_ORDER: Final = 100
+_LOGICS: Final = (Logic.AND_ANY, Logic.NOT_ALL, Logic.NOT_ANY, Logic.AND_ALL)
 """Indexed by SillyTavern's `selectiveLogic`."""
-BEFORE, AFTER, NOTE_TOP, NOTE_BOTTOM, AT_DEPTH, EXAMPLES_TOP, EXAMPLES_BOTTOM, OUTLET = range(8)
+_BEFORE, _AFTER, _NOTE_TOP, _NOTE_BOTTOM, _AT_DEPTH, _EXAMPLES_TOP, _EXAMPLES_BOTTOM, _OUTLET = range(8)
 """SillyTavern's positions of an entry."""
-SILLYTAVERN_KEYS: Final = frozenset({"selectiveLogic", "display_index", "position"})
+_POSITIONS: Final = {Position.BEFORE: _BEFORE, Position.AFTER: _AFTER, Position.DEPTH: _AT_DEPTH}
+_SILLYTAVERN_KEYS: Final = frozenset({"selectiveLogic", "display_index", "position"})
 _UNUSED: Final = ("group", "vectorized", "triggers", "character_filter")
 """Features of SillyTavern's entries that hermes does not support."""
 
+_Table = dict[str, Any]
+_Fields = Mapping[str, tuple[str, Callable[[Value], Any]]]
+"""Attributes, and for each the key of a card and the function that reads its value."""
 
-def read(book: Fields, source: Path) -> Lorebook:
+
+def _count(value: Value) -> int:
+    return value.whole(0, MAX_NUMBER)
+
+
+def _count_or_none(value: Value) -> int | None:
+    return value.whole_or_none(0, MAX_NUMBER)
+
+
+def text_or_empty(value: Value) -> str:
+    """Return a text, or an empty text if it is blank."""
+    text = value.text()
+    return text if text.strip() else ""
+
+
+_BOOK_FIELDS: Final[_Fields] = {
+    "name": ("name", Value.line),
+    "description": ("description", text_or_empty),
+    "scan_depth": ("scan_depth", _count_or_none),
+    "token_budget": ("token_budget", _count_or_none),
+    "recursive": ("recursive_scanning", Value.flag),
+}
+_ENTRY_FIELDS: Final[_Fields] = {
+    "enabled": ("enabled", lambda value: value.flag(default=True)),
+    "constant": ("constant", Value.flag),
+    "order": ("insertion_order", lambda value: value.whole(-MAX_NUMBER, MAX_NUMBER, _DEFAULT_ORDER)),
+    "priority": ("priority", lambda value: value.whole_or_none(-MAX_NUMBER, MAX_NUMBER)),
+}
+_EXTENSION_FIELDS: Final[_Fields] = {
+    "whole_words": ("match_whole_words", Value.flag_or_none),
+    "scan_depth": ("scan_depth", _count_or_none),
+    "sticky": ("sticky", _count),
+    "cooldown": ("cooldown", _count),
+    "delay": ("delay", _count),
+    "only_recursion": ("delay_until_recursion", Value.flag),
+    "ignores_budget": ("ignore_budget", Value.flag),
+}
+
+
+def read(book: Value, source: Path, remarks: Remarks) -> Lorebook:
     """Return a card's lorebook. Raises PersonaError if it has too many entries."""
-    return Lorebook(
-        entries=tuple(entry(raw, book.remarks) for raw in raw_entries(book, source)),
-        name=book.line("name"),
-        description=book.text("description") if book.text("description").strip() else "",
-        scan_depth=book.whole("scan_depth", 0, MOST),
-        token_budget=book.whole("token_budget", 0, MOST),
-        recursive=book.flag("recursive_scanning"),
-    )
+    entries = tuple(_entry(raw, remarks) for raw in raw_entries(book, source))
+    return Lorebook(entries, **_read_fields(book, _BOOK_FIELDS))
 
 
-def raw_entries(book: Fields, source: Path) -> list[dict[str, Any]]:
+def raw_entries(book: Value, source: Path) -> list[_Table]:
     """Return the unparsed entries of a lorebook. Raises PersonaError if there are too many."""
-    raws = book.tables("entries")
-    if len(raws) > MAX_ENTRIES:
+    entries = book.get("entries").tables()
+    if len(entries) > MAX_ENTRIES:
         raise PersonaError(
-            f"{source}: its lorebook has {len(raws):,} entries; hermes reads {MAX_ENTRIES:,}",
+            f"{source}: its lorebook has {len(entries):,} entries; the limit is {MAX_ENTRIES:,}",
             "split it into several world files",
         )
-    return raws
+    return [entry.value for entry in entries]
 
 
-def entry(raw: dict[str, Any], remarks: Remarks) -> LoreEntry:
-    """Return an entry of a card's lorebook."""
-    fields = Fields(raw, remarks, "entry.")
-    more = fields.inner("extensions")
-    order = fields.whole("insertion_order", -MOST, MOST)
-    order = DEFAULT_ORDER if order is None else order
-    priority = fields.whole("priority", -MOST, MOST)
-    position, depth, is_placed = _position(fields, more)
-    keys, secondary = _keys(fields)
+def _read_fields(table: Value, fields: _Fields) -> _Table:
+    return {attribute: read_value(table.get(key)) for attribute, (key, read_value) in fields.items()}
+
+
+def _entry(raw: _Table, remarks: Remarks) -> LoreEntry:
+    table = Value(raw, remarks, ("entry",))
+    extensions = table.get("extensions").table()
+    values = _read_fields(table, _ENTRY_FIELDS) | _read_fields(extensions, _EXTENSION_FIELDS)
+    if values["priority"] is None:
+        values["priority"] = values["order"]
+    position, depth, is_placed = _position(table, extensions, remarks)
+    values["enabled"] = values["enabled"] and is_placed
+    keys, secondary = _keys(table, extensions)
     for key in _UNUSED:
-        if more.table.get(key):
+        if extensions.get(key).value:
             remarks.add(f"entries have '{key}', which hermes does not use")
-    cased = fields.flag_or_none("case_sensitive")
-    found = LoreEntry(
-        content=fields.text("content"),
+    probability = extensions.get("probability").number(0, 100, 100.0)
+    is_random = extensions.get("useProbability").flag(default=True)
+    case_sensitive = table.get("case_sensitive").flag_or_none()
+    if case_sensitive is None:
+        case_sensitive = extensions.get("case_sensitive").flag_or_none()
+    entry = LoreEntry(
+        **values,
+        content=table.get("content").text(),
         keys=keys,
-        name=fields.line("name") or fields.line("comment"),
-        enabled=fields.flag("enabled", default=True) and is_placed,
+        name=table.get("name").line() or table.get("comment").line(),
         secondary=secondary,
-        logic=LOGICS[more.whole("selectiveLogic", 0, len(LOGICS) - 1) or 0],
-        constant=fields.flag("constant"),
-        order=order,
-        priority=order if priority is None else priority,
+        logic=_LOGICS[extensions.get("selectiveLogic").whole(0, len(_LOGICS) - 1)],
         position=position,
         depth=depth,
-        case_sensitive=more.flag_or_none("case_sensitive") if cased is None else cased,
-        whole_words=more.flag_or_none("match_whole_words"),
-        scan_depth=more.whole("scan_depth", 0, MOST),
-        probability=_probability(more),
-        sticky=more.whole("sticky", 0, MOST) or 0,
-        cooldown=more.whole("cooldown", 0, MOST) or 0,
-        delay=more.whole("delay", 0, MOST) or 0,
-        recursable=not more.flag("exclude_recursion"),
-        recurses=not more.flag("prevent_recursion"),
-        only_recursion=more.flag("delay_until_recursion"),
-        ignores_budget=more.flag("ignore_budget"),
+        case_sensitive=case_sensitive,
+        probability=probability if is_random else 100.0,
+        recursable=not extensions.get("exclude_recursion").flag(),
+        recurses=not extensions.get("prevent_recursion").flag(),
     )
-    decorated = decorators.split(found.content)
-    return decorators.apply(found, decorated, remarks) if decorated.said or decorated.others else found
+    decorated = decorators.split(entry.content)
+    return decorators.apply(entry, decorated, remarks) if decorated.known or decorated.unknown else entry
 
 
 def is_pattern(key: str) -> bool:
@@ -98,20 +136,19 @@ def is_pattern(key: str) -> bool:
     )
 
 
-def _keys(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _keys(table: Value, extensions: Value) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return keys and secondary keys.
 
     In the specification, `use_regex` means that every key is a pattern and that there are no secondary keys.
-    SillyTavern sets it on every entry, and only keys between slashes are patterns. SILLYTAVERN_KEYS identify
+    SillyTavern sets it on every entry, and only keys between slashes are patterns. _SILLYTAVERN_KEYS identify
     its entries.
     """
-    keys = tuple(key for key in fields.texts("keys") if key.strip())
-    is_sillytavern = not SILLYTAVERN_KEYS.isdisjoint(fields.inner("extensions").table)
-    if fields.flag("use_regex") and not is_sillytavern:
-        flags = "i" if fields.table.get("case_sensitive") is False else ""
+    keys = tuple(key for key in table.get("keys").texts() if key.strip())
+    if table.get("use_regex").flag() and _SILLYTAVERN_KEYS.isdisjoint(extensions.value):
+        flags = "i" if table.value.get("case_sensitive") is False else ""
         return tuple(key if is_pattern(key) else f"/{_escaped(key)}/{flags}" for key in keys), ()
-    secondary = tuple(key for key in fields.texts("secondary_keys") if key.strip())
-    return keys, secondary if fields.flag("selective") else ()
+    secondary = tuple(key for key in table.get("secondary_keys").texts() if key.strip())
+    return keys, secondary if table.get("selective").flag() else ()
 
 
 def _escaped(pattern: str) -> str:
@@ -120,23 +157,155 @@ def _escaped(pattern: str) -> str:
     return hidden.replace("\0s", "\\/").replace("\0b", "\\\\")
 
 
-def _position(fields: Fields, more: Fields) -> tuple[Position, int, bool]:
+def _position(table: Value, extensions: Value, remarks: Remarks) -> tuple[Position, int, bool]:
     """Return position, depth, and whether hermes supports that position."""
-    depth = more.whole("depth", 0, MOST)
-    depth = DEFAULT_DEPTH if depth is None else depth
-    place = more.whole("position", BEFORE, OUTLET)
-    if place is None:
-        is_before = fields.table.get("position") == "before_char"
+    depth = extensions.get("depth").whole(0, MAX_NUMBER, _DEFAULT_DEPTH)
+    position = extensions.get("position").whole_or_none(_BEFORE, _OUTLET)
+    if position is None:
+        is_before = table.value.get("position") == "before_char"
         return (Position.BEFORE if is_before else Position.AFTER), depth, True
-    if place in {NOTE_TOP, NOTE_BOTTOM}:
-        return Position.DEPTH, DEFAULT_DEPTH, True
-    if place == AT_DEPTH:
+    if position in {_NOTE_TOP, _NOTE_BOTTOM}:
+        return Position.DEPTH, _DEFAULT_DEPTH, True
+    if position == _AT_DEPTH:
         return Position.DEPTH, depth, True
-    if place == OUTLET:
-        fields.remarks.add("entries that stand in an outlet are off: hermes has none")
-    return (Position.BEFORE if place == BEFORE else Position.AFTER), depth, place != OUTLET
+    if position == _OUTLET:
+        remarks.add("entries in an outlet are disabled: hermes does not support outlets")
+    return (Position.BEFORE if position == _BEFORE else Position.AFTER), depth, position != _OUTLET
 
 
-def _probability(more: Fields) -> float:
-    found = more.number("probability", 0, 100)
-    return 100.0 if found is None or not more.flag("useProbability", default=True) else found
+def write(raw: Any, new: Lorebook, source: Path) -> _Table:
+    """Return the old lorebook of a card, `raw`, if there is one, with the changes of `new` applied.
+
+    Raises PersonaError if the old one cannot be read.
+    """
+    result: _Table = dict(raw) if isinstance(raw, dict) else {}
+    table = Value(result, Remarks())
+    old = read(table, source, Remarks()) if result else Lorebook()
+    for attribute, (key, _) in _BOOK_FIELDS.items():
+        value = getattr(new, attribute)
+        if value != getattr(old, attribute):
+            result[key] = value
+            if value is None:
+                del result[key]
+    if new.entries != old.entries or "entries" not in result:
+        result["entries"] = _written_entries(raw_entries(table, source), old.entries, new.entries)
+    result.setdefault("extensions", {})
+    return result
+
+
+def _written_entries(
+    raws: list[_Table], old: tuple[LoreEntry, ...], new: tuple[LoreEntry, ...]
+) -> list[_Table]:
+    # If an entry has no id, SillyTavern uses its index in the list.
+    ids: list[int] = [raw["id"] for raw in raws if isinstance(raw.get("id"), int)]
+    unused_id = max([len(raws) - 1, *ids]) + 1
+    result = []
+    for entry, index in zip(new, _matches(old, new), strict=True):
+        if index is None:
+            result.append(_written_entry({"id": unused_id, "extensions": {}}, None, entry))
+            unused_id += 1
+        else:
+            result.append(_written_entry(raws[index], old[index], entry))
+    return result
+
+
+def _matches(old: tuple[LoreEntry, ...], new: tuple[LoreEntry, ...]) -> list[int | None]:
+    """Return the index of the old entry for each new entry, or None.
+
+    Entries are matched by equality, then by name, by keys, by content, and at last by index.
+    """
+    result: list[int | None] = [None] * len(new)
+    criteria: tuple[Callable[[int, LoreEntry], object], ...] = (
+        lambda _index, entry: entry,
+        lambda _index, entry: entry.name or None,
+        lambda _index, entry: entry.keys or None,
+        lambda _index, entry: entry.content or None,
+        lambda index, _entry: index,
+    )
+    unmatched = set(range(len(old)))
+    for criterion in criteria:
+        candidates = defaultdict[object, list[int]](list)
+        for index in sorted(unmatched, reverse=True):
+            candidates[criterion(index, old[index])].append(index)
+        for index, entry in enumerate(new):
+            value = criterion(index, entry)
+            if result[index] is None and value is not None and candidates.get(value):
+                match = candidates[value].pop()
+                result[index] = match
+                unmatched.discard(match)
+    return result
+
+
+def _written_entry(raw: _Table, old: LoreEntry | None, new: LoreEntry) -> _Table:
+    """Return a raw entry that parses as `new`."""
+    if old == new:
+        return raw
+    result = dict(raw)
+    extensions: _Table = dict(raw["extensions"]) if isinstance(raw.get("extensions"), dict) else {}
+    content = Value(raw, Remarks()).get("content").text()
+    decorated = decorators.split(content)
+    if old and decorated.known and any(getattr(old, n) != getattr(new, n) for n in decorators.ATTRIBUTES):
+        old = None  # the decorators would override the fields, so they are removed and all fields are written
+
+    def is_changed(*attributes: str) -> bool:
+        return old is None or any(getattr(old, name) != getattr(new, name) for name in attributes)
+
+    if is_changed("content"):
+        result["content"] = _written_content(content, decorated, new, keeps_all=old is not None)
+    for table, fields in ((result, _ENTRY_FIELDS), (extensions, _EXTENSION_FIELDS)):
+        table.update({key: getattr(new, name) for name, (key, _) in fields.items() if is_changed(name)})
+    for attributes, put in _TOGETHER.items():
+        if is_changed(*attributes):
+            put(result, extensions, new)
+    if extensions or "extensions" in raw:
+        result["extensions"] = extensions
+    return result
+
+
+def _put_keys(result: _Table, extensions: _Table, new: LoreEntry) -> None:
+    result["keys"], result["secondary_keys"] = list(new.keys), list(new.secondary)
+    result["selective"] = bool(new.secondary)
+    result["use_regex"] = any(map(is_pattern, (*new.keys, *new.secondary)))
+    extensions["selectiveLogic"] = _LOGICS.index(new.logic)
+
+
+def _put_name(result: _Table, _extensions: _Table, new: LoreEntry) -> None:
+    result["comment" if "comment" in result and not result.get("name") else "name"] = new.name
+
+
+def _put_position(result: _Table, extensions: _Table, new: LoreEntry) -> None:
+    result["position"] = "before_char" if new.position is Position.BEFORE else "after_char"
+    extensions |= {"position": _POSITIONS[new.position], "depth": new.depth}
+
+
+def _put_case(result: _Table, extensions: _Table, new: LoreEntry) -> None:
+    result["case_sensitive"] = extensions["case_sensitive"] = new.case_sensitive
+
+
+def _put_probability(_result: _Table, extensions: _Table, new: LoreEntry) -> None:
+    extensions |= {"probability": new.probability, "useProbability": True}
+
+
+def _put_recursion(_result: _Table, extensions: _Table, new: LoreEntry) -> None:
+    extensions |= {"exclude_recursion": not new.recursable, "prevent_recursion": not new.recurses}
+
+
+_TOGETHER: Final[dict[tuple[str, ...], Callable[[_Table, _Table, LoreEntry], None]]] = {
+    ("keys", "secondary", "logic"): _put_keys,
+    ("name",): _put_name,
+    ("position", "depth"): _put_position,
+    ("case_sensitive",): _put_case,
+    ("probability",): _put_probability,
+    ("recursable", "recurses"): _put_recursion,
+}
+"""Attributes of an entry that are written together."""
+
+
+def _written_content(
+    content: str, decorated: decorators.Decorated, new: LoreEntry, *, keeps_all: bool
+) -> str:
+    """Return the content below its decorators: all of them, or only those that hermes does not support."""
+    if keeps_all and (decorated.known or decorated.unknown):
+        return content[: len(content) - len(decorated.content)] + new.content
+    head = "".join(f"{line}\n" for line in decorated.unknown)
+    return f"{head}\n{new.content}" if head else new.content

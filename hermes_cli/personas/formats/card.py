@@ -14,11 +14,14 @@ from typing import Any, Final
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import FIELDS, OptionError, check_value
 from hermes_cli.personas.formats import book
-from hermes_cli.personas.formats.fields import Fields
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.native import MAX_NOTE_DEPTH
 from hermes_cli.personas.persona import Note, Persona
+from hermes_cli.untrusted import json_parser
+from hermes_cli.untrusted.json_parser import JsonLimits
+from hermes_cli.untrusted.source import Source
+from hermes_cli.untrusted.value import Value
 
 Version = int
 """1, 2 or 3; 0 means that the document is not a card."""
@@ -36,10 +39,11 @@ TEXTS: Final = {
     "post_history": "post_history_instructions",
 }
 """Fields of a Persona, and the keys of a card for the same texts."""
-_SIGNS: Final = 2
+LIMITS: Final = JsonLimits(size=4 << 20, brackets=100_000, commas=250_000)
+_MIN_V1_KEYS: Final = 2
 """The number of V1 keys from which an object counts as a card."""
 _SPEC: Final = re.compile(r"chara_card_v(\d{1,3})")
-_TOLD: Final = 8
+_SHOWN: Final = 8
 _KNOWN_KEYS: Final = frozenset(
     (
         *V1_KEYS,
@@ -53,14 +57,27 @@ _KNOWN_KEYS: Final = frozenset(
 _KNOWN_EXTENSIONS: Final = frozenset(("depth_prompt", "world", OWN, "talkativeness", "fav"))
 
 
+def parse_json(data: bytes, source: Path) -> Any:
+    """Return the value of a JSON text. Raises PersonaError if it is invalid or beyond LIMITS."""
+    return json_parser.parse(data, Source(str(source), PersonaError), LIMITS)
+
+
+def parse(data: bytes, source: Path, place: str, hint: str) -> dict[str, Any]:
+    """Return the card in a JSON text. Raises PersonaError, which names `place`, if it is not a card."""
+    document = parse_json(data, source)
+    if not isinstance(document, dict) or not version(document):
+        raise PersonaError(f"{source}: its {place} is not a character card", hint)
+    return document
+
+
 def version(document: Mapping[str, Any]) -> Version:
     """Return the card version of a JSON document. Versions newer than 3 count as 3."""
     spec, data = document.get("spec"), document.get("data")
-    if isinstance(spec, str) and (told := _SPEC.fullmatch(spec)):
-        return min(max(int(told[1]), 2), 3)
+    if isinstance(spec, str) and (match := _SPEC.fullmatch(spec)):
+        return min(max(int(match[1]), 2), 3)
     if isinstance(data, dict):
-        return 2 if spec is None and _has_signs(data) else 0
-    return 1 if _has_signs(document) else 0
+        return 2 if spec is None and _has_v1_keys(data) else 0
+    return 1 if _has_v1_keys(document) else 0
 
 
 def data_of(document: Mapping[str, Any], source: Path) -> dict[str, Any]:
@@ -69,114 +86,99 @@ def data_of(document: Mapping[str, Any], source: Path) -> dict[str, Any]:
         return dict(document)
     data = document.get("data")
     if not isinstance(data, dict):
-        raise PersonaError(f"{source} says that it is a card, and has no 'data'", "get the file again")
+        raise PersonaError(f"{source} is a card without 'data'", "get the file again")
     return data
 
 
 def read(document: Mapping[str, Any], source: Path, remarks: Remarks) -> Persona:
     """Return the persona of a card. Raises PersonaError if the card is invalid."""
-    fields = Fields(data_of(document, source), remarks)
-    _tell_version(document, remarks)
-    more = fields.inner("extensions")
-    own = more.inner(OWN)
-    name = fields.line("name")
+    table = Value(data_of(document, source), remarks)
+    _remark_on_version(document, remarks)
+    extensions = table.get("extensions").table()
+    own = extensions.get(OWN).table()
+    name = table.get("name").line()
     if not name:
-        remarks.add("it has no name; it is called as its file is")
+        remarks.add("it has no name; its file name is used")
+    lorebook = book.read(table.get("character_book").table(), source, remarks)
+    worlds = (book.text_or_empty(extensions.get("world")), *own.get("worlds").texts())
+    texts: dict[str, Any] = {
+        attribute: book.text_or_empty(table.get(key)) for attribute, key in TEXTS.items()
+    }
     persona = Persona(
+        **texts,
         name=name or " ".join(source.stem.split()) or "card",
         source=source,
-        description=_said(own, "description"),
-        greetings=tuple(text for text in _greetings(fields) if text.strip()),
-        note=_note(more.inner("depth_prompt")),
-        user=own.line("user") or None,
-        creator_notes=_creator_notes(fields),
-        lorebook=_lorebook(fields.inner("character_book"), source),
-        worlds=_worlds(more, own),
-        options=_options(own.inner("options")),
-        nickname=fields.line("nickname"),
-        character=_said(fields, TEXTS["character"]),
-        personality=_said(fields, TEXTS["personality"]),
-        scenario=_said(fields, TEXTS["scenario"]),
-        dialogue=_said(fields, TEXTS["dialogue"]),
-        system=_said(fields, TEXTS["system"]),
-        post_history=_said(fields, TEXTS["post_history"]),
+        description=book.text_or_empty(own.get("description")),
+        greetings=tuple(text for text in _greetings(table) if text.strip()),
+        note=_note(extensions.get("depth_prompt").table(), remarks),
+        user=own.get("user").line() or None,
+        creator_notes=_creator_notes(table),
+        lorebook=None if lorebook == Lorebook() else lorebook,
+        worlds=tuple(dict.fromkeys(name for name in worlds if name.strip())),
+        options=_options(own.get("options").table().value, remarks),
+        nickname=table.get("nickname").line(),
     )
     if not (persona.is_character or persona.system.strip()):
-        remarks.add("it says nothing of who the character is")
-    _tell_unused(fields, more, remarks)
+        remarks.add("it does not describe the character")
+    _remark_on_unused(table.value, extensions.value, remarks)
     return persona
 
 
-def _has_signs(table: Mapping[str, Any]) -> bool:
-    return sum(key in table for key in V1_KEYS) >= _SIGNS
+def _has_v1_keys(table: Mapping[str, Any]) -> bool:
+    return sum(key in table for key in V1_KEYS) >= _MIN_V1_KEYS
 
 
-def _said(fields: Fields, key: str) -> str:
-    """Return a text, or an empty text if it is blank."""
-    text = fields.text(key)
-    return text if text.strip() else ""
-
-
-def _greetings(fields: Fields) -> tuple[str, ...]:
-    alternates = fields.table.get("alternate_greetings")
+def _greetings(table: Value) -> tuple[str, ...]:
+    alternates = table.get("alternate_greetings")
     # A single string is one greeting, even if it has commas.
-    others = (_said(fields, "alternate_greetings"),) if isinstance(alternates, str) else ()
-    return (fields.text("first_mes"), *(others or fields.texts("alternate_greetings")))
+    others = (book.text_or_empty(alternates),) if isinstance(alternates.value, str) else ()
+    return (table.get("first_mes").text(), *(others or alternates.texts()))
 
 
-def _creator_notes(fields: Fields) -> str:
-    return _said(fields, "creator_notes") or _said(fields.inner("creator_notes_multilingual"), "en")
+def _creator_notes(table: Value) -> str:
+    return book.text_or_empty(table.get("creator_notes")) or book.text_or_empty(
+        table.get("creator_notes_multilingual").table().get("en")
+    )
 
 
-def _note(prompt: Fields) -> Note | None:
-    text = _said(prompt, "prompt")
+def _note(prompt: Value, remarks: Remarks) -> Note | None:
+    text = book.text_or_empty(prompt.get("prompt"))
     if not text:
         return None
-    depth = prompt.whole("depth", 0, book.MOST)
-    depth = Note("").depth if depth is None else depth
+    depth = prompt.get("depth").whole(0, book.MAX_NUMBER, Note("").depth)
     if depth > MAX_NOTE_DEPTH:
-        prompt.remarks.add(f"its note stands {depth:,} turns from the end; hermes goes to {MAX_NOTE_DEPTH}")
-    role = prompt.table.get("role")
+        remarks.add(f"the depth of its note is {depth:,} turns; the limit is {MAX_NOTE_DEPTH}")
+    role = prompt.value.get("role")
     if isinstance(role, str) and role in {"user", "assistant"}:
-        prompt.remarks.add(f"its note is told by the {role}; hermes tells it as the system")
+        remarks.add(f"the role of its note is {role}; hermes sends it as system")
     return Note(text, min(depth, MAX_NOTE_DEPTH))
 
 
-def _lorebook(fields: Fields, source: Path) -> Lorebook | None:
-    found = book.read(fields, source)
-    return None if found == Lorebook() else found
-
-
-def _worlds(more: Fields, own: Fields) -> tuple[str, ...]:
-    names = (_said(more, "world"), *own.texts("worlds"))
-    return tuple(dict.fromkeys(name for name in names if name.strip()))
-
-
-def _options(table: Fields) -> Mapping[str, Any]:
-    found = dict[str, Any]()
-    for name, value in table.table.items():
+def _options(table: Mapping[str, Any], remarks: Remarks) -> Mapping[str, Any]:
+    options = dict[str, Any]()
+    for name, value in table.items():
         if name not in FIELDS:  # a suggestion for each of 100,000 names would take seconds
-            table.remarks.add(f"the option '{name[:60]}' is left out: hermes has none of that name")
+            remarks.add(f"the option '{name[:60]}' is left out: hermes has no such option")
             continue
         try:
-            found[name] = check_value(name, value)
+            options[name] = check_value(name, value)
         except OptionError as error:
-            table.remarks.add(f"{error}; it is left out")
-    return MappingProxyType(found)
+            remarks.add(f"{error}; it is left out")
+    return MappingProxyType(options)
 
 
-def _tell_version(document: Mapping[str, Any], remarks: Remarks) -> None:
-    spec, told = document.get("spec"), document.get("spec_version")
+def _remark_on_version(document: Mapping[str, Any], remarks: Remarks) -> None:
+    spec, spec_version = document.get("spec"), document.get("spec_version")
     if spec is None:
         if version(document) > 1:
-            remarks.add(f"it names no 'spec'; it is read as {SPECS[2][0]}")
+            remarks.add(f"it has no 'spec'; it is read as {SPECS[2][0]}")
         return
     known, newest = SPECS.get(version(document), ("a V1 card", "1.0"))
     if spec != known:
-        says = f"'{spec[:30]}'" if isinstance(spec, str) else "no text in 'spec'"
-        remarks.add(f"it says {says}, which hermes does not know; it is read as {known}")
-    elif isinstance(told, str) and _number(told) > float(newest):
-        remarks.add(f"its spec_version {told[:30]} is newer than {newest}, which hermes knows")
+        shown = f"is '{spec[:30]}'" if isinstance(spec, str) else "is not a text"
+        remarks.add(f"its spec {shown}, which hermes does not support; it is read as {known}")
+    elif isinstance(spec_version, str) and _number(spec_version) > float(newest):
+        remarks.add(f"its spec_version {spec_version[:30]} is newer than {newest}, which hermes supports")
 
 
 def _number(text: str) -> float:
@@ -186,11 +188,11 @@ def _number(text: str) -> float:
         return 0.0
 
 
-def _tell_unused(fields: Fields, more: Fields, remarks: Remarks) -> None:
-    keys = [key for key, value in fields.table.items() if key not in _KNOWN_KEYS and value]
+def _remark_on_unused(table: Mapping[str, Any], extensions: Mapping[str, Any], remarks: Remarks) -> None:
+    keys = [key for key, value in table.items() if key not in _KNOWN_KEYS and value]
     keys += [
-        f"extensions.{key}" for key, value in more.table.items() if key not in _KNOWN_EXTENSIONS and value
+        f"extensions.{key}" for key, value in extensions.items() if key not in _KNOWN_EXTENSIONS and value
     ]
     if keys:
-        rest = f" and {len(keys) - _TOLD:,} more" if len(keys) > _TOLD else ""
-        remarks.add(f"kept, and not used: {', '.join(key[:30] for key in keys[:_TOLD])}{rest}")
+        rest = f" and {len(keys) - _SHOWN:,} more" if len(keys) > _SHOWN else ""
+        remarks.add(f"kept, and not used: {', '.join(key[:30] for key in keys[:_SHOWN])}{rest}")

@@ -3,19 +3,21 @@
 Unknown keys are preserved, also if the card is converted to another version.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import book_write, card, strict_json
+from hermes_cli.personas.formats import book, card
 from hermes_cli.personas.formats.card import OWN, SPECS, TEXTS, V1_KEYS, Version
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Note, Persona
 
 _START: Final = "<START>"
+_STEP: Final = 1 << 16
 _V2_TEXTS: Final = (*V1_KEYS, "creator_notes", "system_prompt", "post_history_instructions", "creator")
 _FIRST_VERSION: Final = "1.0"
 _SAME: Final = {"name": "name", "nickname": "nickname", "creator_notes": "creator_notes", **TEXTS}
@@ -23,7 +25,7 @@ _PRIVATE: Final = ("description", "user")
 """Fields of a Persona that have no field in a card."""
 
 
-def written(document: Mapping[str, Any] | None, new: Persona, version: Version) -> dict[str, Any]:
+def build(document: Mapping[str, Any] | None, new: Persona, version: Version) -> dict[str, Any]:
     """Return a card of a version that parses as `new`.
 
     It is based on `document`, a card of any version, if there is one. Raises PersonaError if `document`
@@ -31,7 +33,7 @@ def written(document: Mapping[str, Any] | None, new: Persona, version: Version) 
     """
     source = new.original or new.source
     base = as_version(document, version, source) if document else _empty(new.name, version)
-    return laid_over(base, card.read(base, source, Remarks()), new)
+    return apply_changes(base, card.read(base, source, Remarks()), new)
 
 
 def as_version(document: Mapping[str, Any], version: Version, source: Path) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def as_version(document: Mapping[str, Any], version: Version, source: Path) -> d
     return _wrapped(data, version) | ({} if before == 1 else around)
 
 
-def laid_over(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[str, Any]:
+def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[str, Any]:
     """Return `document` with the differences between `old` and `new` applied.
 
     `old` is the persona in the document, or one like it.
@@ -64,30 +66,35 @@ def laid_over(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[s
     notes = data.get("creator_notes_multilingual")
     if new.creator_notes != old.creator_notes and isinstance(notes, dict) and "en" in notes:
         data["creator_notes_multilingual"] = notes | {"en": new.creator_notes}
-    book = _own_book(new)
-    if book is None and _own_book(old):
+    lorebook = _own_book(new)
+    if lorebook is None and _own_book(old):
         data.pop("character_book", None)
-    elif book and book != _own_book(old):
-        data["character_book"] = book_write.write(data.get("character_book"), book, source)
-    _lay_extensions(data, old, new)
+    elif lorebook and lorebook != _own_book(old):
+        data["character_book"] = book.write(data.get("character_book"), lorebook, source)
+    _apply_to_extensions(data, old, new)
     return result if version == 1 else result | {"data": data}
 
 
 def _own_book(persona: Persona) -> Lorebook | None:
     """Return a persona's lorebook without its source, or None if it is missing or empty."""
-    book = persona.lorebook and replace(persona.lorebook, source=None)
-    return None if book == Lorebook() else book
+    lorebook = persona.lorebook and replace(persona.lorebook, source=None)
+    return None if lorebook == Lorebook() else lorebook
 
 
 def text(document: Mapping[str, Any], source: Path, *, short: bool = False) -> bytes:
-    """Return a card as JSON. Raises PersonaError if it is larger than strict_json.MAX_BYTES."""
-    data = strict_json.dump_short(document) if short else strict_json.dump(document)
-    if len(data) > strict_json.MAX_BYTES:
+    """Return a card as JSON in UTF-8. Raises PersonaError if it is larger than a card that is read can be."""
+    separators, indent = ((",", ":"), None) if short else (None, 2)
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+    data = bytearray()
+    # Encoding in pieces saves memory, because a str with one emoji takes four bytes for each character.
+    for piece in encoder.iterencode(document):
+        for start in range(0, len(piece), _STEP):
+            data += piece[start : start + _STEP].encode()
+    if len(data) > card.LIMITS.size:
         raise PersonaError(
-            f"{source}: as a card it is larger than {strict_json.MAX_BYTES >> 20} MiB",
-            "take texts or entries out of it",
+            f"{source}: as a card it is larger than {card.LIMITS.size >> 20} MiB", "remove texts or entries"
         )
-    return data
+    return bytes(data) if short else bytes(data) + b"\n"
 
 
 def _empty(name: str, version: Version) -> dict[str, Any]:
@@ -102,30 +109,27 @@ def _wrapped(data: dict[str, Any], version: Version) -> dict[str, Any]:
 
 def _filled(data: Mapping[str, Any], version: Version) -> dict[str, Any]:
     """Return a card's fields, with defaults for the missing ones that a version requires."""
-    wanted: dict[str, Any] = dict.fromkeys(V1_KEYS if version == 1 else _V2_TEXTS, "")
+    required: dict[str, Any] = dict.fromkeys(V1_KEYS if version == 1 else _V2_TEXTS, "")
     if version > 1:
-        wanted |= {
+        required |= {
             "alternate_greetings": [],
             "tags": [],
             "character_version": _FIRST_VERSION,
             "extensions": {},
         }
     if version > 2:  # noqa: PLR2004 - a version
-        wanted["group_only_greetings"] = []
-    result = wanted | {key: value for key, value in data.items() if value is not None or key not in wanted}
-    found = result.get("character_book")
-    if version > 2 and isinstance(found, dict):  # noqa: PLR2004 - a version
-        result["character_book"] = _for_v3(found)
+        required["group_only_greetings"] = []
+    result = required | {
+        key: value for key, value in data.items() if value is not None or key not in required
+    }
+    lorebook = result.get("character_book")
+    if version > 2 and isinstance(lorebook, dict) and isinstance(lorebook.get("entries"), list):  # noqa: PLR2004
+        entries = [
+            {"use_regex": False, **entry} if isinstance(entry, dict) else entry
+            for entry in lorebook["entries"]
+        ]
+        result["character_book"] = lorebook | {"entries": entries}  # V3 requires `use_regex`
     return result
-
-
-def _for_v3(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a lorebook with `use_regex` in every entry, which V3 requires."""
-    entries = found.get("entries")
-    if not isinstance(entries, list):
-        return found
-    told = [{"use_regex": False, **one} if isinstance(one, dict) else one for one in entries]
-    return found | {"entries": told}
 
 
 def _changes(old: Persona, new: Persona) -> dict[str, Any]:
@@ -149,13 +153,13 @@ def _value(persona: Persona, attribute: str) -> str:
     return above + "\n".join(pairs)
 
 
-def _lay_extensions(data: dict[str, Any], old: Persona, new: Persona) -> None:
-    more = _table(data.get("extensions"))
-    own = _table(more.get(OWN))
+def _apply_to_extensions(data: dict[str, Any], old: Persona, new: Persona) -> None:
+    extensions = _table(data.get("extensions"))
+    own = _table(extensions.get(OWN))
     if new.note != old.note:
-        _put(more, "depth_prompt", _depth_prompt(more.get("depth_prompt"), new.note))
+        _put(extensions, "depth_prompt", _depth_prompt(extensions.get("depth_prompt"), new.note))
     if new.worlds != old.worlds:
-        _put(more, "world", next(iter(new.worlds), ""))
+        _put(extensions, "world", next(iter(new.worlds), ""))
         _put(own, "worlds", list(new.worlds) if len(new.worlds) > 1 else None)
     for name in _PRIVATE:
         if (getattr(new, name) or "") != (getattr(old, name) or ""):
@@ -163,9 +167,9 @@ def _lay_extensions(data: dict[str, Any], old: Persona, new: Persona) -> None:
     if dict(new.options) != dict(old.options):
         options = {key: list(one) if isinstance(one, tuple) else one for key, one in new.options.items()}
         _put(own, "options", options)
-    _put(more, OWN, own)
-    if more != _table(data.get("extensions")):
-        data["extensions"] = more
+    _put(extensions, OWN, own)
+    if extensions != _table(data.get("extensions")):
+        data["extensions"] = extensions
 
 
 def _depth_prompt(before: Any, note: Note | None) -> dict[str, Any] | None:

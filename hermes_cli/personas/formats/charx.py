@@ -1,6 +1,7 @@
 """Reads and writes CHARX files: zip archives with a V3 card in `card.json`, images and sounds.
 
-Source: the Character Card V3 specification, "CharX". Members are unpacked only in memory, with size limits.
+Source: the Character Card V3 specification, "CharX" and "assets". The image of a character is the main asset
+of type `icon`; in a PNG card, it is the file itself. Members are unpacked only in memory, with size limits.
 When a card is replaced, the other members are copied without being unpacked.
 """
 
@@ -14,10 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import card, strict_json
+from hermes_cli.personas.formats import card, png
 
 SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CARD: Final = "card.json"
+IMAGE: Final = "assets/icon/image/main.png"
+_INSIDE: Final = "embeded://"  # spelled so in the specification
+_ITSELF: Final = "ccdefault:"
+_SPELLINGS: Final = (_INSIDE, "embedded://")
 MAX_MEMBERS: Final = 2_000
 MAX_MEMBER: Final = 8 << 20
 """Bytes. Larger images are not copied to another format."""
@@ -33,19 +38,41 @@ _MISTAKES: Final = (
     *(NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError),
 )
 """The exceptions that zipfile raises for invalid archives."""
-_HINT: Final = "get the file from where it was first"
+_HINT: Final = "get the original file"
 
 
 def read(data: bytes, source: Path) -> dict[str, Any]:
     """Return the card in an archive. Raises PersonaError if it is missing or invalid."""
     with _opened(data, source) as archive:
-        document = strict_json.parse(_card_text(archive, source), source)
-    if not isinstance(document, dict) or not card.version(document):
-        raise PersonaError(f"{source}: its {CARD} is no character card", _HINT)
-    return document
+        try:
+            info = archive.getinfo(CARD)
+        except KeyError:
+            raise PersonaError(f"{source} is an archive without {CARD}", "a CHARX file has one") from None
+        if info.flag_bits & _ENCRYPTED:
+            raise PersonaError(f"{source}: its {CARD} is encrypted", "decrypt it with another program")
+        if info.compress_type not in _METHODS:
+            raise PersonaError(f"{source}: the compression of its {CARD} is not supported", _HINT)
+        try:
+            text = _content(archive, info, card.LIMITS.size + 1)
+        except _MISTAKES:
+            raise _damaged(source) from None
+    return card.parse(text, source, CARD, _HINT)
 
 
-def made(text: bytes, members: Mapping[str, bytes]) -> bytes:
+def _member(data: bytes, name: str) -> bytes:
+    """Return the content of a member, or empty bytes if it is missing, invalid or too large."""
+    try:
+        with _opened(data, Path()) as archive:
+            info = archive.getinfo(name)
+            if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
+                return b""
+            content = _content(archive, info, MAX_MEMBER + 1)
+    except (KeyError, PersonaError, *_MISTAKES):
+        return b""
+    return content if len(content) <= MAX_MEMBER else b""
+
+
+def build(text: bytes, members: Mapping[str, bytes]) -> bytes:
     """Return an archive with a card and other members."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -55,58 +82,72 @@ def made(text: bytes, members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def member(data: bytes, name: str) -> bytes:
-    """Return the content of a member, or empty bytes if it is missing, invalid or too large."""
-    try:
-        with _opened(data, Path()) as archive:
-            info = archive.getinfo(name)
-            if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
-                return b""
-            with archive.open(info) as one:
-                content = one.read(MAX_MEMBER + 1)
-    except (KeyError, PersonaError, *_MISTAKES):
-        return b""
-    return content if len(content) <= MAX_MEMBER else b""
-
-
-def replaced(data: bytes, text: bytes, source: Path) -> bytes:
+def replace_card(data: bytes, text: bytes, source: Path) -> bytes:
     """Return an archive with its card replaced. Raises PersonaError if the archive is invalid."""
     with _opened(data, source) as archive:
         others = [one for one in archive.infolist() if one.filename != CARD]
-        if sum(one.compress_size for one in others) > len(data):
-            raise PersonaError(f"{source}: its members lie over one another", _HINT)
-        try:
-            return _packed([(one, _raw(one, data)) for one in others], text)
-        except _MISTAKES:
-            raise _damaged(source) from None
+    if sum(one.compress_size for one in others) > len(data):
+        raise PersonaError(f"{source}: its members overlap", _HINT)
+    out = io.BytesIO()
+    try:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
+            for info in others:
+                _append(archive, out, info, _raw(info, data))
+    except _MISTAKES:
+        raise _damaged(source) from None
+    return out.getvalue()
+
+
+def image_of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
+    """Return the image of a PNG card or a CHARX archive without its cards, or empty bytes."""
+    if kind == "charx":
+        data = _member(data, _path(document or {}))
+    if kind not in {"png", "charx"} or not data.startswith(png.SIGNATURE):
+        return b""
+    try:
+        return png.without_cards(data)
+    except PersonaError:  # a damaged image counts as none
+        return b""
+
+
+def add_asset(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
+    """Return a V3 card with its image in `assets`, which is in the archive or the file itself."""
+    data = document["data"]
+    assets = data["assets"] if isinstance(data.get("assets"), list) else []
+    icon = {"type": "icon", "uri": _INSIDE + IMAGE if is_inside else _ITSELF, "name": "main", "ext": "png"}
+    return document | {"data": data | {"assets": [icon, *(one for one in assets if not _is_main(one))]}}
+
+
+def _path(document: dict[str, Any]) -> str:
+    """Return the path of a card's image in its archive, or an empty text."""
+    data = document.get("data")
+    assets = data.get("assets") if isinstance(data, dict) else None
+    for one in assets if isinstance(assets, list) else ():
+        uri = one.get("uri") if _is_main(one) else None
+        for begin in _SPELLINGS:
+            if isinstance(uri, str) and uri.startswith(begin):
+                return uri.removeprefix(begin)
+    return ""
+
+
+def _is_main(asset: Any) -> bool:
+    return isinstance(asset, dict) and asset.get("type") == "icon" and asset.get("name") == "main"
 
 
 def _opened(data: bytes, source: Path) -> zipfile.ZipFile:
     if data.count(_ENTRY) > MAX_MEMBERS:
-        raise PersonaError(
-            f"{source}: it has more than {MAX_MEMBERS:,} members", "no character needs so many"
-        )
+        raise PersonaError(f"{source} has more than {MAX_MEMBERS:,} members", "no character needs so many")
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except _MISTAKES:
         raise _damaged(source) from None
 
 
-def _card_text(archive: zipfile.ZipFile, source: Path) -> bytes:
-    try:
-        info = archive.getinfo(CARD)
-    except KeyError:
-        raise PersonaError(f"{source} is an archive with no {CARD} in it", "a CHARX file has one") from None
-    if info.flag_bits & _ENCRYPTED:
-        raise PersonaError(f"{source}: its {CARD} is encrypted", "unpack it where its password is known")
-    if info.compress_type not in _METHODS:
-        raise PersonaError(f"{source}: its {CARD} is packed in a way that CHARX has not", _HINT)
-    try:
-        with archive.open(info) as member:
-            text = member.read(strict_json.MAX_BYTES + 1)
-    except _MISTAKES:
-        raise _damaged(source) from None
-    return text
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> bytes:
+    """Return at most `size` bytes of a member."""
+    with archive.open(info) as file:
+        return file.read(size)
 
 
 def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
@@ -116,16 +157,6 @@ def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
     if start + info.compress_size > len(data):
         raise zipfile.BadZipFile
     return data[start : start + info.compress_size]
-
-
-def _packed(others: list[tuple[zipfile.ZipInfo, bytes]], text: bytes) -> bytes:
-    """Return an archive with a card, followed by compressed members."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
-        for info, raw in others:
-            _append(archive, out, info, raw)
-    return out.getvalue()
 
 
 def _append(archive: zipfile.ZipFile, out: io.BytesIO, info: zipfile.ZipInfo, raw: bytes) -> None:

@@ -10,12 +10,16 @@ from typing import Any, Final
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Logic, LoreEntry, Position
 
-MARK: Final = "@@"
 MOST: Final = 25
 """The limit of decorators in an entry. The specification has fewer; after the limit the rest is text."""
-_FALLBACK: Final = "@@@"
 FOREVER: Final = 1_000_000
-_MOST: Final = 1_000
+ATTRIBUTES: Final = (
+    *("position", "depth", "scan_depth", "constant", "enabled", "secondary", "logic", "sticky", "cooldown"),
+)
+"""The attributes of a LoreEntry that decorators can set."""
+_MARK: Final = "@@"
+_FALLBACK: Final = "@@@"
+_MAX_NUMBER: Final = 1_000
 """The limit of the numbers in decorators, which are depths in messages."""
 _POSITIONS: Final = {"before_desc": Position.BEFORE, "after_desc": Position.AFTER}
 
@@ -25,55 +29,55 @@ class Decorated:
     """A content without its decorators, the supported decorators by name, and the unsupported lines."""
 
     content: str
-    said: dict[str, str]
-    others: tuple[str, ...] = ()
+    known: dict[str, str]
+    unknown: tuple[str, ...] = ()
 
 
 def split(content: str) -> Decorated:
     """Separate a content from its decorators. A `@@@` line counts only if the line before it does not."""
     rest = content.lstrip("\r\n")
-    if not rest.startswith(MARK):
+    if not rest.startswith(_MARK):
         return Decorated(content, {})
-    said, others, taken, at, left = dict[str, str](), list[str](), False, 0, MOST
-    while rest.startswith(MARK, at) and left:
+    known, unknown, is_known, at, left = dict[str, str](), list[str](), False, 0, MOST
+    while rest.startswith(_MARK, at) and left:
         left -= 1
         end = rest.find("\n", at)
         line, at = (rest[at:], len(rest)) if end < 0 else (rest[at:end], end)
         while at < len(rest) and rest[at] in "\r\n":
             at += 1
         is_fallback = line.startswith(_FALLBACK)
-        if is_fallback and taken:
+        if is_fallback and is_known:
             continue
-        name, _, value = line.removeprefix(_FALLBACK if is_fallback else MARK).strip().partition(" ")
-        taken = name in _KNOWN and _KNOWN[name](value.strip()) is not None
-        if not taken:
-            others.append(line)
-        elif name not in said:  # the first of several counts
-            said[name] = value.strip()
-    return Decorated(rest[at:], said, tuple(others))
+        name, _, value = line.removeprefix(_FALLBACK if is_fallback else _MARK).strip().partition(" ")
+        is_known = name in _KNOWN and _KNOWN[name](value.strip()) is not None
+        if not is_known:
+            unknown.append(line)
+        elif name not in known:  # the first of several counts
+            known[name] = value.strip()
+    return Decorated(rest[at:], known, tuple(unknown))
 
 
 def apply(entry: LoreEntry, decorated: Decorated, remarks: Remarks) -> LoreEntry:
     """Return an entry with its decorators applied."""
     changes: dict[str, Any] = {"content": decorated.content}
-    for name in _ORDER:
-        if name in decorated.said:
-            changes |= _KNOWN[name](decorated.said[name]) or {}
+    for name, changes_of in _KNOWN.items():
+        if name in decorated.known:
+            changes |= changes_of(decorated.known[name]) or {}
     if "secondary" in changes and (
-        entry.secondary or {"additional_keys", "exclude_keys"} <= decorated.said.keys()
+        entry.secondary or {"additional_keys", "exclude_keys"} <= decorated.known.keys()
     ):
-        remarks.add("an entry has several kinds of secondary keys; hermes takes the decorator's")
-    for name in {line[:30].partition(" ")[0]: None for line in decorated.others}:
+        remarks.add("an entry has several kinds of secondary keys; only those of its decorator are used")
+    for name in {line[:30].partition(" ")[0]: None for line in decorated.unknown}:
         remarks.add(f"the decorator {name} is left out")
     return replace(entry, **changes)
 
 
-def _whole(low: int, make: Callable[[int], dict[str, Any]]) -> Callable[[str], dict[str, Any] | None]:
+def _whole(make: Callable[[int], dict[str, Any]]) -> Callable[[str], dict[str, Any] | None]:
     def read(value: str) -> dict[str, Any] | None:
-        if not value.isascii() or not value.isdigit() or len(value) > len(str(_MOST)):
+        if not value.isascii() or not value.isdigit() or len(value) > len(str(_MAX_NUMBER)):
             return None
         number = int(value)
-        return make(number) if low <= number <= _MOST else None
+        return make(number) if number <= _MAX_NUMBER else None
 
     return read
 
@@ -97,13 +101,12 @@ def _keys(logic: Logic) -> Callable[[str], dict[str, Any] | None]:
 _KNOWN: Final[dict[str, Callable[[str], dict[str, Any] | None]]] = {
     "additional_keys": _keys(Logic.AND_ANY),
     "exclude_keys": _keys(Logic.NOT_ANY),
-    "scan_depth": _whole(0, lambda n: {"scan_depth": n}),
-    "depth": _whole(0, lambda n: {"position": Position.DEPTH, "depth": n}),
+    "scan_depth": _whole(lambda n: {"scan_depth": n}),
+    "depth": _whole(lambda n: {"position": Position.DEPTH, "depth": n}),
     "position": _position,
     "keep_activate_after_match": _fixed(sticky=FOREVER),
     "dont_activate_after_match": _fixed(cooldown=FOREVER),
     "dont_activate": _fixed(enabled=False),
     "activate": _fixed(enabled=True, constant=True),
 }
-_ORDER: Final = tuple(_KNOWN)
-"""The order of application. If two conflict, the specification gives the later one precedence."""
+"""In the order of application. If two conflict, the specification gives the later one precedence."""

@@ -19,7 +19,7 @@ _UNSEEN: Final = (
 )
 _SUSPECT: Final = re.compile(f"[{_UNSEEN}{_DIRECTION}\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _FLAG: Final = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f"
-_FOUND: Final = re.compile(
+_CHARACTER: Final = re.compile(
     rf"{_FLAG}"
     rf"|(?<=[{_EMOJI}\ufe0f\u20e3])\u200d(?=[{_EMOJI}])"
     rf"|(?<=[{_JOINING}])[\u200c\u200d]"
@@ -39,7 +39,7 @@ def count(texts: Iterable[str]) -> tuple[int, int]:
     for text in texts:
         if not _SUSPECT.search(text):  # the usual case, and a much faster check
             continue
-        for found in _FOUND.finditer(text):
-            unseen += found.lastgroup == "unseen"
-            direction += found.lastgroup == "direction"
+        for match in _CHARACTER.finditer(text):
+            unseen += match.lastgroup == "unseen"
+            direction += match.lastgroup == "direction"
     return unseen, direction

@@ -1,10 +1,11 @@
 """The result of reading a file: the persona or the lorebook, and remarks for the user."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
+from hermes_cli.untrusted.value import Policy, ValuePath
 
 _MOST: Final = 40
 """Further remarks are only counted, because a hostile file could cause one for each of its values."""
@@ -12,7 +13,7 @@ _LONGEST: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ImportResult:
     """The content of a file.
 
     `kind` is the name of the format. A card has a `persona`, which contains the card's lorebook; a world file
@@ -25,8 +26,14 @@ class Found:
     remarks: tuple[str, ...]
 
 
-class Remarks:
-    """A collection of remarks, which counts repeated ones."""
+class Remarks(Policy):
+    """A collection of remarks, which counts repeated ones.
+
+    Published cards contain null for a string, a number for a name and "4" for 4. Values are converted if
+    possible, and the others are left out with a remark, so that no single mistake makes a card unusable.
+    """
+
+    converts: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -40,7 +47,17 @@ class Remarks:
         else:
             self._beyond += 1
 
-    def told(self) -> tuple[str, ...]:
+    def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:  # noqa: ARG002 - a remark has no hint
+        """Add a remark about a value that is left out."""
+        self.add(f"'{'.'.join(map(str, path))}' {reason}; ignored")
+
+    def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - the same remark for all paths
+        """Return a text without NUL characters."""
+        if "\0" in text:
+            self.add("NUL characters are removed from its texts")
+        return text.replace("\0", "")
+
+    def summary(self) -> tuple[str, ...]:
         """Return the remarks in the order in which they were first added."""
         lines = [text if n == 1 else f"{text} ({n:,} times)" for text, n in self._counts.items()]
         return (*lines, f"and {self._beyond:,} more of this kind") if self._beyond else tuple(lines)

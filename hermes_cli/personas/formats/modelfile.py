@@ -6,9 +6,9 @@ LICENSE) are written back unchanged. A TEMPLATE is never run.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.messages import Role
@@ -23,23 +23,25 @@ _LINE: Final = re.compile(rf"[ \t]*({'|'.join(INSTRUCTIONS)})[ \t]+(.*)", re.IGN
 _TRIPLE: Final = '"""'
 _OURS: Final = {"SYSTEM", "MESSAGE"}
 _WORDED: Final = {"MESSAGE", "PARAMETER"}
+"""Instructions with a word before their text, the role of a message or the name of an option."""
 MAX_LENGTH: Final = 256 << 10
-_SAID: Final = (
+_EXPRESSIBLE: Final = (
     *("system", "nickname", "character", "personality", "scenario", "greetings", "dialogue", "examples"),
     *("user", "options"),
 )
 """The fields of a persona that a Modelfile can express."""
-_SPELLED: Final = {"repetition_penalty": "repeat_penalty", "max_tokens": "num_predict"}
-_KNOWN: Final = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_predict", "seed", "stop")
+_OPTION_NAMES: Final = {"repetition_penalty": "repeat_penalty", "max_tokens": "num_predict"}
+_OPTIONS: Final = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_predict", "seed", "stop")
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """An instruction: its name in capitals, its argument, and its original text."""
+    """An instruction: its name in capitals, the word before its text, the text, and the original lines."""
 
     name: str
-    argument: str
-    written: str
+    word: str
+    text: str
+    original: str
 
 
 def is_one(text: str) -> bool:
@@ -51,105 +53,65 @@ def is_one(text: str) -> bool:
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
     """Return the persona of a Modelfile. Raises PersonaError if a quoted text does not end."""
-    if "\0" in text:
-        remarks.add("NUL characters are taken out of its texts")
-    found = instructions(text.replace("\0", ""), source)
-    systems = [one.argument for one in found if one.name == "SYSTEM"]
-    said = [_message(one.argument) for one in found if one.name == "MESSAGE"]
-    given = [_pair(one.argument) for one in found if one.name == "PARAMETER"]
-    if any(one.name == "TEMPLATE" for one in found):
-        remarks.add("its TEMPLATE is not run: hermes has ChatML of its own")
-    systems += [text for role, text in said if role == "system"]
-    examples, greetings = _examples(said, remarks)
+    parsed = instructions(remarks.clean((), text), source)
+    messages = [(one.word.lower(), one.text) for one in parsed if one.name == "MESSAGE"]
+    if any(one.name == "TEMPLATE" for one in parsed):
+        remarks.add("its TEMPLATE is left out: hermes always uses ChatML")
+    systems = [one.text for one in parsed if one.name == "SYSTEM"]
+    systems += [text for role, text in messages if role == "system"]
+    examples, greetings = _examples(messages, remarks)
     return Persona(
         name=source.stem,
         system="\n\n".join(systems),
         source=source,
         greetings=greetings,
         examples=examples,
-        options=sampling.options(given, remarks),
+        options=sampling.options(
+            [(one.word, one.text) for one in parsed if one.name == "PARAMETER"], remarks
+        ),
     )
 
 
 def instructions(text: str, source: Path) -> list[Instruction]:
-    """Return the instructions of a Modelfile in order. `written` includes the comments before each."""
+    """Return the instructions of a Modelfile in order. `original` includes the comments before each."""
     if len(text) > MAX_LENGTH:
-        raise PersonaError(f"{source}: it is longer than {MAX_LENGTH:,} characters", "shorten its texts")
-    found, written = list[Instruction](), ""
-    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        at += 1
-        written += line
+        raise PersonaError(f"{source} is longer than {MAX_LENGTH:,} characters", "shorten its texts")
+    found, original = list[Instruction](), ""
+    lines = iter(re.findall(r"[^\n]*\n|[^\n]+", text))
+    for line in lines:
+        original += line
         match = _LINE.match(line.rstrip("\r\n"))
         if match is None:
             continue  # a comment, an empty line, or an unknown instruction
-        argument = match[2].strip()
-        mark = _open_quote(match[1].upper(), argument)
-        if mark:
-            opens = argument.find(mark)
-            block = [line.rstrip("\r\n")[line.find(mark) :]]
-            while at < len(lines) and mark not in lines[at]:
-                block.append(lines[at].rstrip("\r\n"))
-                written += lines[at]
-                at += 1
-            if at == len(lines):
+        name, word, content = match[1].upper(), "", match[2]
+        if name in _WORDED:
+            word, content = [*content.split(None, 1), "", ""][:2]
+        mark = next((mark for mark in (_TRIPLE, '"') if content.startswith(mark)), "")
+        block = [content]
+        while mark and mark not in (block[-1] if len(block) > 1 else content[len(mark) :]):
+            following = next(lines, None)
+            if following is None:
                 raise PersonaError(f"{source}: a text in quotes never ends", f"close it with {mark}")
-            block.append(lines[at].rstrip("\r\n"))
-            written += lines[at]
-            at += 1
-            argument = argument[:opens] + "\n".join(block)
-        found.append(Instruction(match[1].upper(), argument, written))
-        written = ""
-    if found and written:
-        last = found.pop()
-        found.append(Instruction(last.name, last.argument, last.written + written))
-    return [Instruction(one.name, _unquoted(one.name, one.argument), one.written) for one in found]
+            original += following
+            block.append(following.rstrip("\r\n"))
+        found.append(Instruction(name, word, _unquoted("\n".join(block).strip(), mark), original))
+        original = ""
+    if found and original:
+        found[-1] = replace(found[-1], original=found[-1].original + original)
+    return found
 
 
-def _split(name: str, argument: str) -> tuple[str, str]:
-    """Return the first word of a MESSAGE or PARAMETER and the rest; of other instructions, no word."""
-    if name not in _WORDED:
-        return "", argument
-    word, *rest = argument.split(None, 1)
-    return word, rest[0] if rest else ""
-
-
-def _open_quote(name: str, argument: str) -> str:
-    """Return the quotes that an argument opens and does not close on the same line, or an empty text."""
-    text = _split(name, argument)[1] if argument else ""
-    for mark in (_TRIPLE, '"'):
-        if text.startswith(mark):
-            return "" if mark in text[len(mark) :] else mark
-    return ""
-
-
-def _unquoted(name: str, argument: str) -> str:
-    """Return an argument without the quotes around its text and the line ends next to them."""
-    word, text = _split(name, argument) if argument else ("", "")
-    for mark in (_TRIPLE, '"'):
-        if text.startswith(mark) and text.rstrip().endswith(mark) and len(text.rstrip()) >= 2 * len(mark):
-            text = text.rstrip()[len(mark) : -len(mark)].strip("\n")
-            break
-    return f"{word} {text}" if word else text
-
-
-def _pair(argument: str) -> tuple[str, str]:
-    name, _, value = argument.partition(" ")
-    return name, value
-
-
-def _message(argument: str) -> tuple[str, str]:
-    role, _, text = argument.partition(" ")
-    return role.lower(), text
+def _unquoted(content: str, mark: str) -> str:
+    """Return a text without the quotes around it and the line ends next to them."""
+    is_quoted = mark and content.endswith(mark) and len(content) >= 2 * len(mark)
+    return content[len(mark) : -len(mark)].strip("\n") if is_quoted else content
 
 
 def _examples(
-    said: Sequence[tuple[str, str]], remarks: Remarks
+    messages: Sequence[tuple[str, str]], remarks: Remarks
 ) -> tuple[tuple[Example, ...], tuple[str, ...]]:
     """Return the pairs of user and assistant turns, and a last assistant turn without a user turn."""
-    turns = [(role, text) for role, text in said if role in {"user", "assistant"}]
+    turns = [(role, text) for role, text in messages if role in {"user", "assistant"}]
     examples, at = list[Example](), 0
     while at < len(turns):
         role, text = turns[at]
@@ -160,7 +122,7 @@ def _examples(
             continue
         if role == "assistant" and at + 1 == len(turns):
             return tuple(examples), (text,)
-        remarks.add("a MESSAGE without its answer, or without what it answers, is left out")
+        remarks.add("a MESSAGE of the user without an answer, or an answer without a question, is left out")
         at += 1
     return tuple(examples), ()
 
@@ -173,38 +135,33 @@ def write(persona: Persona, original: str | None) -> str:
     old = instructions(original, persona.source) if original is not None else []
     if original is not None:
         before = read(original, persona.source, Remarks())
-        if all(getattr(before, name) == getattr(persona, name) for name in _SAID):
+        if all(getattr(before, name) == getattr(persona, name) for name in _EXPRESSIBLE):
             return original
-    kept = [one.written for one in old if one.name not in _OURS and not _is_known(one)]
+    unchanged = [one.original for one in old if one.name not in _OURS and not _is_option(one)]
     if not old:
-        kept = ["# The model that plays: change it to one of yours.\nFROM openhermes\n"]
-    kept[-1] = kept[-1].rstrip("\n") + "\n"
+        unchanged = ["# The base model: change it to one of yours.\nFROM openhermes\n"]
+    unchanged[-1] = unchanged[-1].rstrip("\n") + "\n"
     opening = open_with(persona, Macros(persona.called, persona.user or DEFAULT_USER))
     lines = [f"SYSTEM {_quoted(opening.system, persona)}\n"] if opening.system else []
     for message in (*opening.examples, *opening.conversation().messages[len(opening.before) :]):
         role = "user" if message.role is Role.USER else "assistant"
         lines.append(f"MESSAGE {role} {_quoted(message.text, persona)}\n")
     for name, value in persona.options.items():
-        spelled = _SPELLED.get(name, name)
-        if spelled in _KNOWN:
-            lines += [
-                f"PARAMETER {spelled} {_value(one)}\n" for one in (value if name == "stop" else [value])
-            ]
-    return "".join([*kept, *lines])
+        option = _OPTION_NAMES.get(name, name)
+        if option in _OPTIONS:
+            values = [f'"{one}"' for one in value] if name == "stop" else [value]
+            lines += [f"PARAMETER {option} {one}\n" for one in values]
+    return "".join([*unchanged, *lines])
 
 
-def _is_known(one: Instruction) -> bool:
-    return one.name == "PARAMETER" and _pair(one.argument)[0].lower() in _KNOWN
-
-
-def _value(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+def _is_option(one: Instruction) -> bool:
+    return one.name == "PARAMETER" and one.word.lower() in _OPTIONS
 
 
 def _quoted(text: str, persona: Persona) -> str:
     if _TRIPLE in text:
         raise PersonaError(
-            f"'{persona.name}' has three quotes in a row in a text, which no Modelfile can hold",
-            "take them out, or export another format",
+            f"'{persona.name}' has three quotes in a row in a text, which a Modelfile cannot represent",
+            "remove them, or export another format",
         )
     return f"{_TRIPLE}{text}{_TRIPLE}"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import card, strict_json
+from hermes_cli.personas.formats import card
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 KEYWORDS: Final = ("ccv3", "chara")
 """The keywords of cards, in order of precedence."""
-MAX_TEXT: Final = strict_json.MAX_BYTES * 4 // 3 + 4
+MAX_TEXT: Final = card.LIMITS.size * 4 // 3 + 4
 """The limit of a card in base64, in bytes."""
 _MAX_CHUNKS: Final = 50_000
 _HEAD, _CRC = struct.Struct(">I4s"), struct.Struct(">I")
@@ -26,7 +26,7 @@ _KEYWORD_LENGTH: Final = 79
 _SIZE: Final = (400, 600)
 """Pixels of the plain image for a persona without an image, in the usual aspect ratio of cards."""
 _GREY: Final = b"\x60"
-_HINT: Final = "some sites and programs damage pictures: get the file from where it was first"
+_HINT: Final = "some sites and programs remove or damage cards: get the original file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,9 @@ class PngChunk:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card in an image: its keyword, its chunk, and the document."""
+    """A card in an image: its keyword and the document."""
 
     keyword: str
-    chunk: PngChunk
     document: dict[str, Any]
 
 
@@ -58,31 +57,29 @@ def read(data: bytes, source: Path) -> list[Card]:
         keyword = _keyword(chunk, data)
         if keyword in KEYWORDS and keyword not in first:
             text = _base64(_text(chunk, data, source), source)
-            document = strict_json.parse(text, source)
-            if not isinstance(document, dict) or not card.version(document):
-                raise PersonaError(f"{source}: what its '{keyword}' holds is no character card", _HINT)
-            first[keyword] = Card(keyword, chunk, document)
+            document = card.parse(text, source, f"'{keyword}' chunk", _HINT)
+            first[keyword] = Card(keyword, document)
     if not first:
-        raise PersonaError(f"{source} is a picture with no character in it", _HINT)
+        raise PersonaError(f"{source} is an image without a character card", _HINT)
     return [first[keyword] for keyword in KEYWORDS if keyword in first]
 
 
-def replaced(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
+def replace_cards(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
     """Return an image with the texts of its cards replaced, by keyword.
 
     A missing keyword is added before IEND. Raises PersonaError if the image is invalid.
     """
     view = memoryview(data)  # avoids a copy of each chunk
-    left, parts = dict(texts), list[bytes | memoryview]([SIGNATURE])
+    unwritten, parts = dict(texts), list[bytes | memoryview]([SIGNATURE])
     end = len(SIGNATURE)
     for chunk in _chunks(data, source):
         keyword = _keyword(chunk, data)
         if keyword in texts:
-            if keyword in left:
-                parts.append(_card_chunk(keyword, left.pop(keyword)))
+            if keyword in unwritten:
+                parts.append(_card_chunk(keyword, unwritten.pop(keyword)))
         else:
             if chunk.type == _END:
-                parts += [_card_chunk(key, text) for key, text in left.items()]
+                parts += [_card_chunk(key, text) for key, text in unwritten.items()]
             parts.append(view[chunk.start : chunk.end])
         end = chunk.end
     return b"".join([*parts, view[end:]])
@@ -90,10 +87,10 @@ def replaced(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
 
 def without_cards(data: bytes) -> bytes:
     """Return an image without its cards. Raises PersonaError if it is invalid."""
-    chunks = _chunks(data, Path("picture"))
+    chunks = _chunks(data, Path("image"))
     view = memoryview(data)
-    stays = [view[one.start : one.end] for one in chunks if _keyword(one, data) not in KEYWORDS]
-    return b"".join([SIGNATURE, *stays])
+    others = [view[one.start : one.end] for one in chunks if _keyword(one, data) not in KEYWORDS]
+    return b"".join([SIGNATURE, *others])
 
 
 def blank() -> bytes:
@@ -110,15 +107,13 @@ def _chunks(data: bytes, source: Path) -> list[PngChunk]:
     view = memoryview(data)
     while not found or found[-1].type != _END:
         if len(found) >= _MAX_CHUNKS:
-            raise PersonaError(
-                f"{source}: it has more than {_MAX_CHUNKS:,} chunks", "no picture needs so many"
-            )
+            raise PersonaError(f"{source} has more than {_MAX_CHUNKS:,} chunks", "no image needs so many")
         if place + _HEAD.size + _CRC.size > len(data):
-            raise PersonaError(f"{source} ends in the middle of the picture", _HINT)
+            raise PersonaError(f"{source} is cut short", _HINT)
         length, kind = _HEAD.unpack_from(data, place)
         end = place + _HEAD.size + length + _CRC.size
         if end > len(data):
-            raise PersonaError(f"{source} ends in the middle of the picture", _HINT)
+            raise PersonaError(f"{source} is cut short", _HINT)
         (wanted,) = _CRC.unpack_from(data, end - _CRC.size)
         if zlib.crc32(view[place + 4 : end - _CRC.size]) != wanted:
             raise PersonaError(f"{source} is damaged: a checksum at byte {place:,} does not match", _HINT)
@@ -149,8 +144,8 @@ def _text(chunk: PngChunk, data: bytes, source: Path) -> bytes:
     text = _inflated(rest, source) if is_compressed else rest
     if len(text) > MAX_TEXT:
         raise PersonaError(
-            f"{source}: its card is larger than {strict_json.MAX_BYTES >> 20} MiB",
-            "no character is",
+            f"{source}: its card is larger than {card.LIMITS.size >> 20} MiB",
+            "no character needs so much",
         )
     return text
 

@@ -10,66 +10,58 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import (
-    card,
-    card_write,
-    charx,
-    hidden_characters,
-    pictures,
-    png,
-    strict_json,
-    world,
-)
-from hermes_cli.personas.formats.import_result import Found, Remarks
+from hermes_cli.personas.formats import card, card_write, charx, hidden_characters, png, world
+from hermes_cli.personas.formats.import_result import ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
+from hermes_cli.untrusted import yaml_parser
+from hermes_cli.untrusted.source import BOM, Source, check_size, decode
 
-__all__ = ["MAX_BYTES", "WRITABLE", "Found", "read", "recognise", "write"]
+__all__ = ["MAX_BYTES", "WRITABLE", "ImportResult", "read", "recognize", "write"]
 
 WRITABLE: Final = ("v1", "v2", "v3", "png", "charx", "modelfile")
 MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
-_V1_SIGN: Final = "first_mes"
-_NOBODY: Final = Path("file")
+_V1_KEY: Final = "first_mes"
 _FORMATS: Final = (
-    "hermes reads character cards (PNG, JSON, CHARX), SillyTavern's worlds, Modelfiles, aichat's roles, "
+    "the formats are character cards (PNG, JSON, CHARX), SillyTavern's worlds, Modelfiles, aichat's roles, "
     "llm's templates, text-generation-webui's characters and LM Studio's presets"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Content:
     """The kind of a file, and the parsed content if it was parsed to recognize the kind."""
 
     kind: str
     parsed: Any = None
 
 
-def recognise(data: bytes) -> str:
+def recognize(data: bytes) -> str:
     """Return the kind of a file by its content, or an empty text if the format is unknown."""
     try:
-        return _known(data, _NOBODY).kind
+        return _content(data, Path("file")).kind
     except PersonaError:
         return ""
 
 
-def read(data: bytes, source: Path) -> Found:
+def read(data: bytes, source: Path) -> ImportResult:
     """Read a file. `source` is named in errors, and names a persona that has no name.
 
     Raises PersonaError if the format is unknown or the file is invalid.
     """
     remarks = Remarks()
-    known = _known(data, source)
-    if not known.kind:
-        raise PersonaError(f"{source} is in no format that hermes knows", _FORMATS)
-    of = _persona_or_book(known, data, source, remarks)
-    unseen, direction = hidden_characters.count(_texts(of))
-    if unseen or direction:
-        remarks.add(f"its texts hold {unseen:,} invisible and {direction:,} direction-changing characters")
-    if isinstance(of, Lorebook):
-        return Found(known.kind, None, of, remarks.told())
-    persona = replace(of, source=source, original=source, kind=known.kind)
-    return Found(known.kind, persona, None, remarks.told())
+    content = _content(data, source)
+    if not content.kind:
+        raise PersonaError(f"{source} is in no format that hermes can read", _FORMATS)
+    result = _persona_or_lorebook(content, data, source, remarks)
+    invisible, direction = hidden_characters.count(_texts(result))
+    if invisible or direction:
+        remarks.add(f"its texts have {invisible:,} invisible and {direction:,} direction-changing characters")
+    if isinstance(result, Lorebook):
+        return ImportResult(content.kind, None, result, remarks.summary())
+    persona = replace(result, source=source, original=source, kind=content.kind)
+    return ImportResult(content.kind, persona, None, remarks.summary())
 
 
 def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
@@ -78,150 +70,144 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
     `original` is the content of the file that it was imported from, of any kind. Its unknown keys are
     preserved. Raises PersonaError if that file cannot be read, or if the format cannot represent the persona.
     """
+    if kind not in WRITABLE:
+        raise PersonaError(f"there is no format '{kind}' to write", f"the formats are {', '.join(WRITABLE)}")
     source = persona.original or persona.source
-    known = _known(original, source) if original is not None else _Known("")
+    content = _content(original, source) if original is not None else _Content("")
     if kind == "modelfile":
         from hermes_cli.personas.formats import modelfile  # noqa: PLC0415 - loaded when one is written
 
-        text = known.parsed if known.kind == kind else None
-        return modelfile.write(persona, text).encode()
-    if kind not in WRITABLE:
-        raise PersonaError(f"there is no format '{kind}' to write", f"there are {', '.join(WRITABLE)}")
-    if original is not None and known.kind == kind:
-        made = _changed(persona, known, original, source)
+        return modelfile.write(persona, content.parsed if content.kind == kind else None).encode()
+    if original is not None and content.kind == kind:
+        data = _changed(persona, content, original, source)
     else:
-        document = _document(known, original, source)
-        made = _made(persona, kind, document, pictures.of(known.kind, original or b"", document))
-    if len(made) > MAX_BYTES:
-        raise PersonaError(f"{source}: as a {kind} it is larger than {MAX_BYTES >> 20} MiB", "take texts out")
-    return made
+        document = _card(content, original or b"", source)
+        data = _new(persona, kind, document, charx.image_of(content.kind, original or b"", document))
+    return check_size(data, MAX_BYTES, Source(f"{source}: as a {kind} it", PersonaError))
 
 
-def _known(data: bytes, source: Path) -> _Known:
+def _content(data: bytes, source: Path) -> _Content:
     """Return the kind of a file, empty if it is unknown. Raises PersonaError if the file is damaged."""
-    if len(data) > MAX_BYTES:
-        raise PersonaError(f"{source} is larger than {MAX_BYTES >> 20} MiB", "no character needs so much")
+    check_size(data, MAX_BYTES, Source(str(source), PersonaError))
     if data.startswith(png.SIGNATURE):
-        return _Known("png")
+        return _Content("png")
     if data.startswith(charx.SIGNATURES):
-        return _Known("charx")
-    if data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        return _known_json(strict_json.parse(data, source))
-    return _known_text(data, source)
+        return _Content("charx")
+    if data.removeprefix(BOM.encode()).lstrip().startswith(b"{"):
+        return _json_content(card.parse_json(data, source))
+    return _text_content(data, source)
 
 
-def _known_json(document: Any) -> _Known:
-    from hermes_cli.personas.formats import lmstudio, webui  # noqa: PLC0415 - cards never need them
+def _json_content(document: Any) -> _Content:
+    from hermes_cli.personas.formats import presets  # noqa: PLC0415 - cards never need them
 
-    if not isinstance(document, dict):
-        return _Known("")
     version = card.version(document)
     if version > 1:
         kind = f"v{version}"
-    elif version and _V1_SIGN in document:  # first, as some files mix formats
+    elif version and _V1_KEY in document:  # first, as some files mix formats
         kind = "v1"
-    elif lmstudio.is_one(document):
+    elif presets.is_lmstudio(document):
         kind = "lmstudio"
-    elif webui.is_one(document):
+    elif presets.is_webui(document):
         kind = "webui"
     elif world.is_one(document):
         kind = "world"
     else:
         kind = "v1" if version else ""
-    return _Known(kind, document)
+    return _Content(kind, document)
 
 
-def _known_text(data: bytes, source: Path) -> _Known:
-    from hermes_cli.personas.formats import aichat, llm_template, modelfile, strict_yaml, webui  # noqa: PLC0415
+def _text_content(data: bytes, source: Path) -> _Content:
+    from hermes_cli.personas.formats import aichat, modelfile, presets  # noqa: PLC0415 - see above
 
-    if len(data) > strict_json.MAX_BYTES:
-        return _Known("")
-    text = strict_json.decode(data, source)
+    if len(data) > card.LIMITS.size:
+        return _Content("")
+    file = Source(str(source), PersonaError)
+    text = decode(data, file).removeprefix(BOM)
     if aichat.is_one(text):
-        return _Known("aichat", text)
+        return _Content("aichat", text)
     if modelfile.is_one(text):
-        return _Known("modelfile", text)
-    document = strict_yaml.parse(data, source)
+        return _Content("modelfile", text)
+    document = yaml_parser.parse(data, file)
     if not isinstance(document, dict):
-        return _Known("")
-    if webui.is_one(document):
-        return _Known("webui", document)
-    return _Known("llm" if llm_template.is_one(document) else "", document)
+        return _Content("")
+    if presets.is_webui(document):
+        return _Content("webui", document)
+    return _Content("llm" if presets.is_llm(document) else "", document)
 
 
-def _persona_or_book(known: _Known, data: bytes, source: Path, remarks: Remarks) -> Persona | Lorebook:
-    if known.kind == "world":
-        return world.read(known.parsed, source, remarks)
-    document = _document(known, data, source)
+def _persona_or_lorebook(
+    content: _Content, data: bytes, source: Path, remarks: Remarks
+) -> Persona | Lorebook:
+    if content.kind == "world":
+        return world.read(content.parsed, source, remarks)
+    document = _card(content, data, source)
     if document is not None:
         return card.read(document, source, remarks)
-    from hermes_cli.personas.formats import aichat, llm_template, lmstudio, modelfile, webui  # noqa: PLC0415
+    from hermes_cli.personas.formats import aichat, modelfile, presets  # noqa: PLC0415 - see above
 
     readers: dict[str, Callable[[Any, Path, Remarks], Persona]] = {
         "modelfile": modelfile.read,
         "aichat": aichat.read,
-        "llm": llm_template.read,
-        "webui": webui.read,
-        "lmstudio": lmstudio.read,
+        "llm": presets.read_llm,
+        "webui": presets.read_webui,
+        "lmstudio": presets.read_lmstudio,
     }
-    return readers[known.kind](known.parsed, source, remarks)
+    return readers[content.kind](content.parsed, source, remarks)
 
 
-def _document(known: _Known, data: bytes | None, source: Path) -> dict[str, Any] | None:
+def _card(content: _Content, data: bytes, source: Path) -> dict[str, Any] | None:
     """Return the card in a file, or None if it has none. Raises PersonaError if the card is damaged."""
-    if known.kind == "png":
-        return png.read(data or b"", source)[0].document
-    if known.kind == "charx":
-        return charx.read(data or b"", source)
-    if known.kind in _VERSIONS:
-        return dict(known.parsed)
-    return None
+    if content.kind == "png":
+        return png.read(data, source)[0].document
+    if content.kind == "charx":
+        return charx.read(data, source)
+    return dict(content.parsed) if content.kind in _VERSIONS else None
 
 
-def _changed(persona: Persona, known: _Known, original: bytes, source: Path) -> bytes:
+def _changed(persona: Persona, content: _Content, original: bytes, source: Path) -> bytes:
     """Return the original file with the changes applied, or unchanged if there are none."""
-    if known.kind == "png":
+    if content.kind == "png":
         cards = png.read(original, source)
         old = card.read(cards[0].document, source, Remarks())
         texts = dict[str, bytes]()
         for one in cards:
-            document = card_write.laid_over(one.document, old, persona)
+            document = card_write.apply_changes(one.document, old, persona)
             if document != one.document:
                 texts[one.keyword] = card_write.text(document, source, short=True)
-        return png.replaced(original, texts, source) if texts else original
-    before = _document(known, original, source) or {}
-    document = card_write.laid_over(before, card.read(before, source, Remarks()), persona)
+        return png.replace_cards(original, texts, source) if texts else original
+    before = _card(content, original, source) or {}
+    document = card_write.apply_changes(before, card.read(before, source, Remarks()), persona)
     if document == before:
         return original
     text = card_write.text(document, source)
-    return charx.replaced(original, text, source) if known.kind == "charx" else text
+    return charx.replace_card(original, text, source) if content.kind == "charx" else text
 
 
-def _made(persona: Persona, kind: str, document: dict[str, Any] | None, picture: bytes) -> bytes:
+def _new(persona: Persona, kind: str, document: dict[str, Any] | None, image: bytes) -> bytes:
     """Return a new file of a kind other than the original's, with the original's image if it has one."""
     source = persona.original or persona.source
     if kind in _VERSIONS:
-        return card_write.text(card_write.written(document, persona, _VERSIONS[kind]), source)
-    newest = card_write.written(document, persona, 3)
-    if picture:
-        newest = pictures.named(newest, is_inside=kind == "charx")
+        return card_write.text(card_write.build(document, persona, _VERSIONS[kind]), source)
+    newest = card_write.build(document, persona, 3)
+    if image:
+        newest = charx.add_asset(newest, is_inside=kind == "charx")
     if kind == "charx":
-        members = {pictures.MEMBER: picture} if picture else {}
-        return charx.made(card_write.text(newest, source), members)
-    documents = {"chara": card_write.written(document, persona, 2), "ccv3": newest}
+        return charx.build(card_write.text(newest, source), {charx.IMAGE: image} if image else {})
+    documents = {"chara": card_write.build(document, persona, 2), "ccv3": newest}
     texts = {key: card_write.text(one, source, short=True) for key, one in documents.items()}
-    return png.replaced(picture or png.blank(), texts, source)
+    return png.replace_cards(image or png.blank(), texts, source)
 
 
-def _texts(of: Any) -> list[str]:
+def _texts(value: Any) -> list[str]:
     """Return all strings in a persona or a lorebook, at any depth."""
-    found, left = list[str](), [of]
-    while left:
-        one = left.pop()
+    texts, rest = list[str](), [value]
+    while rest:
+        one = rest.pop()
         if isinstance(one, str):
-            found.append(one)
+            texts.append(one)
         elif isinstance(one, tuple):
-            left += one
+            rest += one
         elif hasattr(one, "__dataclass_fields__"):
-            left += [getattr(one, field.name) for field in fields(one)]
-    return found
+            rest += [getattr(one, field.name) for field in fields(one)]
+    return texts

@@ -10,38 +10,29 @@ from typing import Any, Final
 from hermes_cli.options import OptionError, check_value
 from hermes_cli.personas.formats.import_result import Remarks
 
-_NAMES: Final = {
-    "temperature": "temperature",
-    "temp": "temperature",
-    "top_p": "top_p",
-    "toppsampling": "top_p",
-    "top_k": "top_k",
-    "topksampling": "top_k",
-    "min_p": "min_p",
-    "minpsampling": "min_p",
-    "repeat_penalty": "repetition_penalty",
-    "repeatpenalty": "repetition_penalty",
-    "repetition_penalty": "repetition_penalty",
-    "num_predict": "max_tokens",
-    "n_predict": "max_tokens",
-    "max_tokens": "max_tokens",
-    "maxpredictedtokens": "max_tokens",
-    "seed": "seed",
-    "stop": "stop",
-    "stopstrings": "stop",
+_OTHER_NAMES: Final = {
+    "temperature": ("temp",),
+    "top_p": ("toppsampling",),
+    "top_k": ("topksampling",),
+    "min_p": ("minpsampling",),
+    "repetition_penalty": ("repeat_penalty", "repeatpenalty"),
+    "max_tokens": ("num_predict", "n_predict", "maxpredictedtokens"),
+    "seed": (),
+    "stop": ("stopstrings",),
 }
+_NAMES: Final = {name: option for option, others in _OTHER_NAMES.items() for name in (option, *others)}
 MAX_STOPS: Final = 50
 _NO_LIMIT: Final = {"max_tokens", "seed"}
 """For these options, a number below 0 means that the option is not set."""
 
 
-def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
+def options(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
     """Return the options in pairs of a name and a value. All values of `stop` count, of others the last."""
-    found, stops = dict[str, Any](), list[str]()
-    for name, value in given:
+    options, stops = dict[str, Any](), list[str]()
+    for name, value in pairs:
         known = _NAMES.get(name.lower())
         if known is None:
-            remarks.add(f"the option '{name[:60]}' is left out: hermes has none of that name")
+            remarks.add(f"the option '{name[:60]}' is left out: hermes has no such option")
             continue
         number = _number(value) if known != "stop" else value
         if known in _NO_LIMIT and isinstance(number, int | float) and number < 0:
@@ -54,10 +45,10 @@ def options(given: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyT
         if known == "stop":
             stops += checked
         else:
-            found[known] = checked
+            options[known] = checked
     if len(stops) > MAX_STOPS:
-        remarks.add(f"of {len(stops):,} stop texts {MAX_STOPS} are kept")
-    return MappingProxyType(found | ({"stop": tuple(stops[:MAX_STOPS])} if stops else {}))
+        remarks.add(f"only the first {MAX_STOPS} of {len(stops):,} stop texts are used")
+    return MappingProxyType(options | ({"stop": tuple(stops[:MAX_STOPS])} if stops else {}))
 
 
 def _number(value: Any) -> Any:

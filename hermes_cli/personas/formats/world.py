@@ -4,17 +4,18 @@ A world file has its entries in an object, and other names for their fields than
 meaning is the same, so each entry is translated to the names of a card's lorebook.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.personas.formats import book
-from hermes_cli.personas.formats.fields import Fields
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
+from hermes_cli.untrusted.value import Value
 
 SPEC: Final = "lorebook_v3"
-_PLAIN: Final = {
+_ENTRY_KEYS: Final = {
     "key": "keys",
     "keysecondary": "secondary_keys",
     "comment": "comment",
@@ -23,26 +24,12 @@ _PLAIN: Final = {
     "selective": "selective",
     "order": "insertion_order",
 }
-_MORE: Final = {
-    "selectiveLogic": "selectiveLogic",
-    "position": "position",
-    "depth": "depth",
-    "probability": "probability",
-    "useProbability": "useProbability",
-    "excludeRecursion": "exclude_recursion",
-    "preventRecursion": "prevent_recursion",
-    "delayUntilRecursion": "delay_until_recursion",
-    "scanDepth": "scan_depth",
-    "caseSensitive": "case_sensitive",
-    "matchWholeWords": "match_whole_words",
-    "sticky": "sticky",
-    "cooldown": "cooldown",
-    "delay": "delay",
-    "group": "group",
-    "vectorized": "vectorized",
-    "triggers": "triggers",
-    "ignoreBudget": "ignore_budget",
-}
+_EXTENSION_KEYS: Final = (
+    *("position", "depth", "probability", "exclude_recursion", "prevent_recursion", "delay_until_recursion"),
+    *("scan_depth", "case_sensitive", "match_whole_words", "sticky", "cooldown", "delay"),
+    *("group", "vectorized", "triggers", "ignore_budget", "selectiveLogic", "useProbability"),
+)
+"""Keys of an entry's `extensions` in a card. A world file has the same keys in camel case."""
 
 
 def is_one(document: dict[str, Any]) -> bool:
@@ -54,26 +41,27 @@ def is_one(document: dict[str, Any]) -> bool:
 
 def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:
     """Return the lorebook of a document. Raises PersonaError if it has too many entries."""
-    fields = Fields(document, remarks)
+    table = Value(document, remarks)
     if document.get("spec") == SPEC:
-        fields = fields.inner("data")
-    raws = book.raw_entries(fields, source)
-    told = {**fields.table, "entries": [_as_in_a_card(raw) for raw in raws]}
-    found = book.read(Fields(told, remarks), source)
-    return replace(found, name=found.name or source.stem, source=source)
+        table = table.get("data").table()
+    entries = [_as_in_a_card(raw) for raw in book.raw_entries(table, source)]
+    lorebook = book.read(Value({**table.value, "entries": entries}, remarks), source, remarks)
+    return replace(lorebook, name=lorebook.name or source.stem, source=source)
 
 
 def _as_in_a_card(raw: dict[str, Any]) -> dict[str, Any]:
     """Translate an entry of a world file to the names of a card's lorebook."""
     if "key" not in raw:
         return raw
-    result = {told: raw[key] for key, told in _PLAIN.items() if key in raw}
-    more = {told: raw[key] for key, told in _MORE.items() if key in raw}
-    if _names_characters(raw.get("characterFilter")):
-        more["character_filter"] = True
-    flag = Fields(raw, Remarks()).flag("disable")
-    return result | {"enabled": not flag, "extensions": more}
+    names = {key: _camel_case(key) for key in _EXTENSION_KEYS}
+    extensions = {key: raw[name] for key, name in names.items() if name in raw}
+    filters = raw.get("characterFilter")
+    if isinstance(filters, dict) and (filters.get("names") or filters.get("tags")):
+        extensions["character_filter"] = True
+    result = {card_key: raw[key] for key, card_key in _ENTRY_KEYS.items() if key in raw}
+    is_disabled = Value(raw, Remarks()).get("disable").flag()
+    return result | {"enabled": not is_disabled, "extensions": extensions}
 
 
-def _names_characters(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value.get("names") or value.get("tags"))
+def _camel_case(key: str) -> str:
+    return re.sub("_([a-z])", lambda match: match[1].upper(), key)

@@ -191,7 +191,7 @@ def _index(weight_map: object) -> bytes:
     [
         ({"model-00002-of-00003.safetensors": None}, "1 of its 3 weight files are missing"),
         ({"model-00002-of-00003.safetensors": b""}, "model-00002-of-00003.safetensors is not a safetensors"),
-        ({"model.safetensors.index.json": b"[1]"}, "index.json cannot be read"),
+        ({"model.safetensors.index.json": b"[1]"}, "index.json is not a JSON object"),
         ({"model.safetensors.index.json": _index({})}, "lists no weights"),
         ({"model.safetensors.index.json": _index({"a": "../x.safetensors"})}, "files that are not weights"),
         ({"model.safetensors.index.json": _index({"a": "/etc/passwd"})}, "files that are not weights"),
@@ -199,11 +199,14 @@ def _index(weight_map: object) -> bytes:
             {"model.safetensors.index.json": _index({"gone.weight": "model-00001-of-00003.safetensors"})},
             "1 of its tensors are missing",
         ),
-        ({"config.json": b"{"}, "config.json cannot be read"),
+        ({"config.json": b"{"}, "config.json is not JSON"),
         ({"config.json": b"[" * 200_000}, "nested too deeply"),
         ({"config.json": b'{"a":' * 101 + b"1" + b"}" * 101}, "nested too deeply"),
         ({"config.json": b" " * (17 << 20)}, "larger than 16 MiB"),
-        ({"tokenizer_config.json": b"?"}, "tokenizer_config.json cannot be read"),
+        (
+            {"tokenizer_config.json": b"?"},
+            "tokenizer_config.json is not JSON: expecting value, line 1, column 1",
+        ),
         ({"adapter_config.json": b"{}"}, "contains an adapter"),
     ],
 )

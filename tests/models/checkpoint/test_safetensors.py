@@ -84,10 +84,18 @@ def test_a_header_that_is_too_long(tmp_path: Path) -> None:
         read_header(path)
 
 
-@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 50_000, b"9" * 5000, b"\xff\xfe"])
-def test_hostile_json(tmp_path: Path, text: bytes) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[" * 100_000, "is nested too deeply"),
+        (b'{"a":' * 50_000, "is nested too deeply"),
+        (b"9" * 5000, "contains a number of 5,000 digits"),
+        (b"\xff\xfe", "is not UTF-8"),
+    ],
+)
+def test_json_that_breaks_parsers(tmp_path: Path, text: bytes, reason: str) -> None:
     """JSON that is too deep, has endless digits or is not UTF-8 is refused."""
-    with pytest.raises(ModelUnavailable, match="cannot be read"):
+    with pytest.raises(ModelUnavailable, match=f"its model.safetensors {reason}"):
         read_header(file(tmp_path, with_header(GOOD, text)))
 
 

@@ -35,7 +35,7 @@ def test_a_role_with_front_matter_and_an_example() -> None:
     assert (persona.name, persona.system) == ("code", "Provide only code.")
     assert persona.examples == (Example("async sleep in js", "```javascript\nsleep\n```"),)
     assert dict(persona.options) == {"temperature": 0.0, "top_p": 0.5}
-    assert remarks.told() == ("'model' is left out; name a model with -m", "'use_tools' is left out")
+    assert remarks.summary() == ("'model' is left out; choose a model with -m", "'use_tools' is left out")
 
 
 def test_a_prompt_around_what_is_said() -> None:
@@ -43,7 +43,7 @@ def test_a_prompt_around_what_is_said() -> None:
     remarks = Remarks()
     persona = aichat.read("---\n---\nconvert __INPUT__ to emoji", SOURCE, remarks)
     assert persona.system == "convert what the user says to emoji"
-    assert "__INPUT__" in remarks.told()[0]
+    assert "__INPUT__" in remarks.summary()[0]
 
 
 @pytest.mark.parametrize("text", ["Be brief.", "", "----\nx\n----\n", "---\nno end", " ---\na: b\n---\n"])
@@ -54,5 +54,5 @@ def test_what_has_no_front_matter_is_no_role(text: str) -> None:
 
 def test_front_matter_that_is_no_table() -> None:
     """Front matter that is not a table is refused."""
-    with pytest.raises(PersonaError, match="no table"):
+    with pytest.raises(PersonaError, match="is not a table"):
         aichat.read("---\n- a\n---\nx", SOURCE, Remarks())

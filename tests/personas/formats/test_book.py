@@ -98,7 +98,9 @@ def test_an_entry_in_an_outlet_is_off_and_told() -> None:
     """An entry in an outlet is disabled, with a remark."""
     assert entry(extensions={"position": 7}).enabled is False
     entries = [{"keys": ["a"], "content": "b", "enabled": True, "extensions": {"position": 7}}] * 2
-    assert "outlet are off: hermes has none (2 times)" in remarks(v2(character_book={"entries": entries}))
+    assert "outlet are disabled: hermes does not support outlets (2 times)" in remarks(
+        v2(character_book={"entries": entries})
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_odd_entries_are_left_out_and_told() -> None:
     found = persona(text(document)).lorebook
     assert found
     assert [one.content for one in found.entries] == ["5"]
-    assert "holds more than tables" in remarks(document)
+    assert "has values that are not tables" in remarks(document)
 
 
 def test_a_book_of_too_many_entries_is_refused() -> None:

@@ -137,16 +137,16 @@ def test_a_name_is_one_line() -> None:
     [
         ({"spec_version": "2.1"}, "v2", "spec_version 2.1 is newer than 2.0"),
         ({"spec": "chara_card_v3", "spec_version": "3.5"}, "v3", "spec_version 3.5 is newer than 3.0"),
-        ({"spec": "chara_card_v4"}, "v3", "says 'chara_card_v4'"),
-        ({"spec": "chara_card_v1"}, "v2", "says 'chara_card_v1'"),
-        ({"spec": None}, "v2", "names no 'spec'"),
+        ({"spec": "chara_card_v4"}, "v3", "spec is 'chara_card_v4'"),
+        ({"spec": "chara_card_v1"}, "v2", "spec is 'chara_card_v1'"),
+        ({"spec": None}, "v2", "has no 'spec'"),
         ({"spec_version": "two"}, "v2", ""),
     ],
 )
 def test_a_card_of_another_day_is_read_and_told(changes: dict[str, Any], kind: str, told: str) -> None:
     """A card with a newer, unknown or missing spec is read, with a remark."""
     document = V2 | changes
-    assert registry.recognise(text(document)) == kind
+    assert registry.recognize(text(document)) == kind
     assert persona(text(document)).name == "Ada"
     assert told in remarks(document)
     assert bool(told) == ("spec" in remarks(document) or "says" in remarks(document))
@@ -161,8 +161,8 @@ def test_an_old_card_with_a_word_of_its_own_is_read(spec: Any) -> None:
 
 def test_a_card_that_is_no_more_than_its_name_says_so() -> None:
     """A card with a name alone gets a remark, and one without `data` is refused."""
-    assert "nothing of who" in remarks({"spec": "chara_card_v2", "data": {"name": "Ada"}})
-    assert "no 'data'" in refused(text({"spec": "chara_card_v2", "name": "Ada"}))
+    assert "does not describe the character" in remarks({"spec": "chara_card_v2", "data": {"name": "Ada"}})
+    assert "without 'data'" in refused(text({"spec": "chara_card_v2", "name": "Ada"}))
 
 
 def test_what_is_kept_and_not_used_is_told() -> None:
@@ -181,7 +181,7 @@ def test_what_is_kept_and_not_used_is_told() -> None:
         ({"prompt": "x", "depth": 0}, Note("x", 0), ""),
         ({"prompt": "x", "depth": 9999}, Note("x", 100), "9,999"),
         ({"prompt": "x", "depth": -1}, Note("x", 4), "out of the range"),
-        ({"prompt": "x", "role": "user"}, Note("x", 4), "told by the user"),
+        ({"prompt": "x", "role": "user"}, Note("x", 4), "the role of its note is user"),
         ({"prompt": " ", "depth": 1}, None, ""),
         ({"prompt": "x", "role": ["user"]}, Note("x", 4), ""),
         (3, None, "is a number, not a table"),

@@ -57,7 +57,7 @@ def test_of_any_card_one_change_changes_one_field(data: dict[str, Any], spec: st
     """A change of the scenario changes that field alone, in any card."""
     document = {"spec": spec, "data": data} if spec else data
     raw = text(document)
-    kind = registry.recognise(raw)
+    kind = registry.recognize(raw)
     assert kind == (f"v{spec[-1]}" if spec else "v1")
     back = json.loads(registry.write(replace(persona(raw), scenario=f"x{scenario}"), kind, raw))
     wanted = {**data, "scenario": f"x{scenario}"}
@@ -132,7 +132,7 @@ def test_from_one_version_to_another_nothing_is_lost(before: str, kind: str) -> 
     data = text(VERSIONS[before])
     played = persona(data)
     made = registry.write(played, kind, data)
-    assert registry.recognise(made) == kind
+    assert registry.recognize(made) == kind
     found = persona(made)
     assert replace(found, kind="") == replace(played, kind="")
     # Converted back to the first version, the card has all its fields unchanged.

@@ -91,5 +91,5 @@ def test_a_new_place_takes_the_decorators_away_that_said_the_old_one() -> None:
 def test_decorators_without_end_are_text() -> None:
     """Decorators above the maximum number are text."""
     many = decorators.split("@@theirs\n" * 300_000)
-    assert len(many.others) == decorators.MOST
+    assert len(many.unknown) == decorators.MOST
     assert many.content.startswith("@@theirs\n@@theirs")

@@ -44,7 +44,7 @@ Free."""
 def read(text: str) -> tuple[Persona, tuple[str, ...]]:
     """Return the persona of a Modelfile, and the remarks."""
     remarks = Remarks()
-    return modelfile.read(text, SOURCE, remarks), remarks.told()
+    return modelfile.read(text, SOURCE, remarks), remarks.summary()
 
 
 def test_what_a_modelfile_says() -> None:
@@ -58,8 +58,8 @@ def test_what_a_modelfile_says() -> None:
     assert dict(persona.options) == {"temperature": 1.0, "min_p": 0.25, "stop": ("<|user|>", "AI assistant:")}
     assert persona.name == "mario"
     assert remarks == (
-        "its TEMPLATE is not run: hermes has ChatML of its own",
-        "the option 'num_ctx' is left out: hermes has none of that name",
+        "its TEMPLATE is left out: hermes always uses ChatML",
+        "the option 'num_ctx' is left out: hermes has no such option",
     )
 
 
@@ -97,7 +97,9 @@ def test_a_greeting_stands_last() -> None:
     )
     assert persona.examples == (Example("b", "c"),)
     assert persona.greetings == ("d",)
-    assert remarks == ("a MESSAGE without its answer, or without what it answers, is left out",)
+    assert remarks == (
+        "a MESSAGE of the user without an answer, or an answer without a question, is left out",
+    )
 
 
 def test_what_is_not_changed_is_written_back_to_the_letter() -> None:
@@ -141,18 +143,17 @@ def test_a_character_is_told_in_full() -> None:
         modelfile.write(replace(sera, character='"""'), None)
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_characters='\0\r"'), min_size=1).map(lambda t: f"x{t}x")
+texts = st.text(st.characters(codec="utf-8", exclude_characters='\0\r"{<'), min_size=1).map(
+    lambda t: f"x{t}x"
+)
 
 
 @given(texts, st.lists(st.tuples(texts, texts), max_size=3))
 def test_any_text_comes_back(system: str, pairs: list[tuple[str, str]]) -> None:
-    """A prompt without macros is read back unchanged, with the same number of examples."""
-    persona = Persona("x", system, SOURCE, examples=tuple(Example(*pair) for pair in pairs))
-    plain = all("{{" not in text and "<" not in text for text in (system, *sum(pairs, ())))
-    again, _ = read(modelfile.write(persona, None))
-    if plain:
-        assert again.system.split("\n") == system.split("\n")
-        assert len(again.examples) == len(pairs)
+    """A prompt and examples without macros are read back unchanged."""
+    examples = tuple(Example(*pair) for pair in pairs)
+    again, remarks = read(modelfile.write(Persona("x", system, SOURCE, examples=examples), None))
+    assert (again.system, again.examples, remarks) == (system, examples, ())
 
 
 @given(st.text())

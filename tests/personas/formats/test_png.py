@@ -71,9 +71,9 @@ def test_every_way_in_which_programs_spell_the_chunk_is_read(made: bytes) -> Non
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (picture(OTHER), "a picture with no character in it"),
-        (picture(said("chara", V2))[:-3], "ends in the middle"),
-        (picture(said("chara", V2))[:60], "ends in the middle"),
+        (picture(OTHER), "an image without a character card"),
+        (picture(said("chara", V2))[:-3], "is cut short"),
+        (picture(said("chara", V2))[:60], "is cut short"),
         (
             picture(said("chara", V2)).replace(b"chara\0e", b"chara\0f"),
             "a checksum at byte 55 does not match",
@@ -81,14 +81,14 @@ def test_every_way_in_which_programs_spell_the_chunk_is_read(made: bytes) -> Non
         (picture(chunk(b"tEXt", b"chara\0!!!!")), "is not base64"),
         (picture(chunk(b"tEXt", b"chara\0AAAAA")), "is not base64"),
         (picture(chunk(b"tEXt", b"chara\0" + encoded(V2)[:-4])), "is not JSON"),
-        (picture(said("chara", [1])), "'chara' holds is no character card"),
-        (picture(said("ccv3", {"name": "A"}), said("chara", V2)), "'ccv3' holds is no character card"),
+        (picture(said("chara", [1])), "'chara' chunk is not a character card"),
+        (picture(said("ccv3", {"name": "A"}), said("chara", V2)), "'ccv3' chunk is not a character card"),
         (picture(chunk(b"zTXt", b"chara\0\0rubbish")), "its card is damaged"),
         (picture(chunk(b"zTXt", b"chara\0\0" + zlib.compress(encoded(V2))[:-9])), "its card is damaged"),
-        (picture(chunk(b"zTXt", b"chara")), "no character in it"),
+        (picture(chunk(b"zTXt", b"chara")), "without a character card"),
         (picture(chunk(b"tEXt", b"chara\0" + b"A" * (6 << 20))), "larger than 4 MiB"),
         (picture(*[chunk(b"teSt", b"")] * 50_001), "more than 50,000 chunks"),
-        (b"\x89PNG\r\n\x1a\n", "ends in the middle"),
+        (b"\x89PNG\r\n\x1a\n", "is cut short"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -156,5 +156,5 @@ def test_the_card_of_another_kind_goes_into_a_picture_whole() -> None:
 
 def test_what_is_no_picture_cannot_take_a_card() -> None:
     """Writing a card into a damaged picture is refused."""
-    with pytest.raises(PersonaError, match="ends in the middle"):
+    with pytest.raises(PersonaError, match="is cut short"):
         registry.write(Persona("Ada", "", CARD), "png", picture(said("chara", V2))[:-1])

@@ -35,7 +35,7 @@ FILES: dict[str, bytes] = {
 @pytest.mark.parametrize("kind", list(FILES))
 def test_a_file_is_known_by_its_content(kind: str) -> None:
     """The content of a file determines its format, whatever its name."""
-    assert registry.recognise(FILES[kind]) == kind
+    assert registry.recognize(FILES[kind]) == kind
     found = registry.read(FILES[kind], CARD)
     assert found.kind == kind
     if kind == "world":
@@ -48,8 +48,8 @@ def test_a_file_is_known_by_its_content(kind: str) -> None:
 def test_a_file_of_several_formats_is_the_one_that_says_most() -> None:
     """A file that is both a webui character and a V1 card is read as the card."""
     old = {"char_name": "Ada", "char_persona": "exact"}
-    assert registry.recognise(text(old)) == "webui"
-    assert registry.recognise(text(old | V1)) == "v1"
+    assert registry.recognize(text(old)) == "webui"
+    assert registry.recognize(text(old | V1)) == "v1"
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_file_of_several_formats_is_the_one_that_says_most() -> None:
 )
 def test_what_is_in_no_format_is_refused(data: bytes) -> None:
     """A file in no known format is refused."""
-    assert registry.recognise(data) == ""
-    assert "in no format that hermes knows" in refused(data)
+    assert registry.recognize(data) == ""
+    assert "in no format that hermes can read" in refused(data)
 
 
 def test_a_damaged_file_is_of_no_kind() -> None:
     """A damaged file has no kind, and recognising it is not an error."""
-    assert registry.recognise(b'{"name": ') == ""
-    assert registry.recognise(b"\xff\xfe{") == ""
+    assert registry.recognize(b'{"name": ') == ""
+    assert registry.recognize(b"\xff\xfe{") == ""
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_damaged_file_is_of_no_kind() -> None:
 )
 def test_a_file_larger_than_any_card_is_refused(fill: Callable[[int], bytes], kind: str) -> None:
     """A file larger than 20 MiB is refused."""
-    assert registry.recognise(fill(20 << 20)) == kind
+    assert registry.recognize(fill(20 << 20)) == kind
     assert "larger than 20 MiB" in refused(fill((20 << 20) + 1))
 
 
@@ -93,7 +93,7 @@ def test_every_kind_goes_into_every_kind_that_hermes_writes(kind: str, wanted: s
     """A persona of any kind can be written in every writable format."""
     one = persona(FILES[kind])
     made = registry.write(one, wanted, FILES[kind])
-    assert registry.recognise(made) == wanted
+    assert registry.recognize(made) == wanted
     if wanted != "modelfile":
         found = persona(made)
         assert (found.name, found.system) == (one.name, one.system)
@@ -108,7 +108,7 @@ def test_every_kind_goes_into_every_kind_that_hermes_writes(kind: str, wanted: s
 def test_any_bytes_are_read_or_refused(data: bytes, kind: str) -> None:
     """Any bytes are read as the recognised kind, or refused."""
     some = data if not kind else FILES[kind][:9] + data
-    assert _read(some) in {"", registry.recognise(some)}
+    assert _read(some) in {"", registry.recognize(some)}
 
 
 @settings(max_examples=300)
@@ -119,7 +119,7 @@ def test_a_file_with_a_hole_is_read_or_refused(kind: str, data: st.DataObject) -
     start = data.draw(st.integers(0, len(whole)))
     end = data.draw(st.integers(start, min(len(whole), start + 40)))
     some = whole[:start] + data.draw(st.binary(max_size=8)) + whole[end:]
-    assert _read(some) in {"", registry.recognise(some)}
+    assert _read(some) in {"", registry.recognize(some)}
 
 
 def _read(data: bytes) -> str:

@@ -126,7 +126,7 @@ def test_what_is_no_text_file_is_not_sent(home: Env, tmp_path: Path) -> None:
     result = chat(home, tmp_path, *(f"/file {name}" for name in names), "/file", "Hi", "/show prompt")
     assert (result.code, result.stdout) == (2, b"A1\n")
     for words in (
-        "missing.txt: no such file",
+        "there is no file missing.txt",
         "folder is no file",
         "binary contains a NUL",
         "latin is not UTF-8",

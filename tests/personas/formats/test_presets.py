@@ -1,24 +1,24 @@
-"""llm's templates, text-generation-webui's characters, LM Studio's presets, and hostile YAML."""
+"""llm's templates, text-generation-webui's characters and LM Studio's presets."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import llm_template, lmstudio, strict_yaml, webui
+from hermes_cli.personas.formats import presets
 from hermes_cli.personas.formats.import_result import Remarks
+from hermes_cli.untrusted import yaml_parser
+from hermes_cli.untrusted.source import Source
 
 SOURCE = Path("some.yaml")
 
 
 def parsed(text: str) -> Any:
     """Return the value of a YAML text."""
-    return strict_yaml.parse(text.encode(), SOURCE)
+    return yaml_parser.parse(text.encode(), Source(str(SOURCE), PersonaError))
 
 
 def test_an_llm_template() -> None:
@@ -28,19 +28,19 @@ def test_an_llm_template() -> None:
         "prompt: 'Summarize: $input'\noptions:\n  temperature: 0.3\n  frequency_penalty: 1\n"
         "defaults:\n  who: Victorian\nfunctions: |\n  raise SystemExit\n"
     )
-    assert llm_template.is_one(document)
+    assert presets.is_llm(document)
     remarks = Remarks()
-    persona = llm_template.read(document, SOURCE, remarks)
+    persona = presets.read_llm(document, SOURCE, remarks)
     assert persona.system == (
         "You speak like an excitable Victorian explorer, for $5\n\nSummarize: what the user says"
     )
     assert dict(persona.options) == {"temperature": 0.3}
     assert persona.name == "some"
-    assert remarks.told() == (
+    assert remarks.summary() == (
         "'model' is left out",
         "'functions' is left out; code is never run",
-        "its prompt is sent as a part of the system prompt, before what you say",
-        "the option 'frequency_penalty' is left out: hermes has none of that name",
+        "its prompt is sent as a part of the system prompt, before the user's messages",
+        "the option 'frequency_penalty' is left out: hermes has no such option",
     )
 
 
@@ -49,13 +49,13 @@ def test_a_character_of_text_generation_webui() -> None:
     document = parsed(
         "name: Chiharu\ngreeting: |-\n  *{{char}} waves*\n  Hi {{user}}!\ncontext: |\n  A nerd.\nxyz: 1\n"
     )
-    assert webui.is_one(document)
-    assert not llm_template.is_one(document)
+    assert presets.is_webui(document)
+    assert not presets.is_llm(document)
     remarks = Remarks()
-    persona = webui.read(document, SOURCE, remarks)
+    persona = presets.read_webui(document, SOURCE, remarks)
     assert (persona.name, persona.character) == ("Chiharu", "A nerd.")
     assert persona.greetings == ("*{{char}} waves*\nHi {{user}}!",)
-    assert remarks.told() == ("'xyz' is left out: hermes does not use it",)
+    assert remarks.summary() == ("'xyz' is left out: hermes does not use it",)
 
 
 def test_an_older_character() -> None:
@@ -67,8 +67,8 @@ def test_an_older_character() -> None:
         "world_scenario": "A lab",
         "example_dialogue": "You: Hey\nChiharu: Ho\nYou: x",
     }
-    assert webui.is_one(document)
-    persona = webui.read(document, SOURCE, Remarks())
+    assert presets.is_webui(document)
+    persona = presets.read_webui(document, SOURCE, Remarks())
     assert (persona.character, persona.scenario, persona.greetings) == ("A nerd.", "A lab", ("Hi",))
     assert persona.dialogue == "{{user}}: Hey\nChiharu: Ho\n{{user}}: x"
 
@@ -83,9 +83,9 @@ def test_a_preset_of_lm_studio() -> None:
         {"key": "llm.prediction.maxPredictedTokens", "value": {"checked": false, "value": 9}},
         {"key": "llm.prediction.stopStrings", "value": ["END"]},
         {"key": "llm.load.contextLength", "value": 4096}]}, "load": {"fields": []}}""")
-    assert lmstudio.is_one(document)
+    assert presets.is_lmstudio(document)
     remarks = Remarks()
-    persona = lmstudio.read(document, SOURCE, remarks)
+    persona = presets.read_lmstudio(document, SOURCE, remarks)
     assert (persona.name, persona.system) == ("Pirate", "Arr.")
     assert dict(persona.options) == {
         "temperature": 0.2,
@@ -93,50 +93,12 @@ def test_a_preset_of_lm_studio() -> None:
         "repetition_penalty": 1.2,
         "stop": ("END",),
     }
-    assert remarks.told() == ("'llm.load.contextLength' is left out: hermes does not use it",)
+    assert remarks.summary() == ("'llm.load.contextLength' is left out: hermes does not use it",)
     old = {"name": "Old", "inference_params": {"pre_prompt": "Arr.", "temp": 99}}
-    assert lmstudio.is_one(old)
+    assert presets.is_lmstudio(old)
     remarks = Remarks()
-    assert lmstudio.read(old, SOURCE, remarks).system == "Arr."
-    assert "it can be 0 to 5" in remarks.told()[0]
-
-
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ("a: &x 1\nb: *x", "an alias or an anchor"),
-        ("a: [*x]", "an alias or an anchor"),
-        ("a: !!python/object/apply:os.system ['x']", "a tag"),
-        ("a: !!binary eA==", "a tag"),
-        ("a: 1\na: 2", "there twice"),
-        ("[" * 50 + "]" * 50, "nested too deeply"),
-        ("a: [", "line 1"),
-        ("a: b: c", "line 1, column 5"),
-        ("a: \ud800x", "not UTF-8"),
-        ("x: " + "a" * (130 << 10), "larger than 128 KiB"),
-        ("a: [" + "1," * 10_001 + "]", "too many values"),
-        ("a: 2001-99-99", "not YAML"),
-        ("a: " + "9" * 5000, "a number that is too long"),
-        ("a: " + "1:" * 5000 + "1", "a number that is too long"),
-        ("-\n" * 6000, "too many values"),
-        ("".join(f"k{n}:\n" for n in range(6000)), "too many values"),
-        ("--- a\n--- b", "not YAML"),
-        ("\x00", "not YAML"),
-    ],
-)
-def test_yaml_that_is_refused(text: str, what: str) -> None:
-    """YAML that is invalid, ambiguous, unsafe or too large is refused with its reason."""
-    with pytest.raises(PersonaError, match=what):
-        strict_yaml.parse(text.encode("utf-8", "surrogatepass"), SOURCE)
-
-
-def test_the_largest_yaml_takes_no_longer_than_a_person_waits() -> None:
-    """YAML of the largest size is read in less than 5 seconds of CPU time."""
-    line = "  Some words of a context, as a character has them, and {{char}} among them.\n"
-    text = "context: |\n" + line * (strict_yaml.MAX_BYTES // len(line) - 1)
-    began = time.process_time()
-    assert len(parsed(text)["context"]) > 100_000
-    assert time.process_time() - began < 5
+    assert presets.read_lmstudio(old, SOURCE, remarks).system == "Arr."
+    assert "it can be 0 to 5" in remarks.summary()[0]
 
 
 @given(
@@ -152,7 +114,6 @@ def test_no_yaml_is_more_than_a_mistake(text: str) -> None:
     except PersonaError:
         return
     if isinstance(document, dict):
-        read = [
-            one.read(document, SOURCE, Remarks()) for one in (llm_template, webui) if one.is_one(document)
-        ]
+        formats = ((presets.is_llm, presets.read_llm), (presets.is_webui, presets.read_webui))
+        read = [read_one(document, SOURCE, Remarks()) for is_one, read_one in formats if is_one(document)]
         assert all(persona.name and persona.source == SOURCE for persona in read)

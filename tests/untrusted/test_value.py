@@ -1,11 +1,11 @@
-"""Reading the values of other programs' files: conversions, and remarks on the rest."""
+"""Typed access to values: conversions with remarks, and errors without conversions."""
 
 from typing import Any
 
 import pytest
 
-from hermes_cli.personas.formats.fields import Fields
 from hermes_cli.personas.formats.import_result import Remarks
+from hermes_cli.untrusted.value import Value
 
 
 @pytest.mark.parametrize(
@@ -15,16 +15,16 @@ from hermes_cli.personas.formats.import_result import Remarks
         (3, "3", ""),
         (2.5, "2.5", ""),
         (None, "", ""),
-        (True, "", "'k' is true or false, not a text; it is left out"),
+        (True, "", "'k' is true or false, not a text; ignored"),
         ([1], "", "'k' is a list, not a text"),
     ],
 )
 def test_texts(value: Any, wanted: str, told: str) -> None:
     """Numbers become texts, NUL characters are removed, and other types are left out with a remark."""
     remarks = Remarks()
-    assert Fields({"k": value}, remarks).text("k") == wanted
-    assert told in "".join(remarks.told())
-    assert bool(told) == bool(remarks.told())
+    assert Value({"k": value}, remarks).get("k").text() == wanted
+    assert told in "".join(remarks.summary())
+    assert bool(told) == bool(remarks.summary())
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_texts(value: Any, wanted: str, told: str) -> None:
 )
 def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a case's answer
     """Numbers and the words true and false are flags, and other values are not."""
-    assert Fields({"k": value}, Remarks()).flag_or_none("k") is wanted
-    assert Fields({"k": value}, Remarks()).flag("k", default=True) is (wanted is not False)
+    assert Value({"k": value}, Remarks()).get("k").flag_or_none() is wanted
+    assert Value({"k": value}, Remarks()).get("k").flag(default=True) is (wanted is not False)
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,16 @@ def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a cas
 )
 def test_numbers(value: Any, wanted: int | None) -> None:
     """Numbers and numbers in quotes become integers; values out of range are None."""
-    assert Fields({"k": value}, Remarks()).whole("k", 0, 10) == wanted
+    assert Value({"k": value}, Remarks()).get("k").whole_or_none(0, 10) == wanted
 
 
 def test_tables_are_taken_from_lists_and_tables() -> None:
     """Tables are read from a list, or from the values of a table."""
-    fields = Fields({"a": [{"x": 1}, 2], "b": {"0": {"x": 2}}, "c": 3}, Remarks())
-    assert (fields.tables("a"), fields.tables("b"), fields.tables("c")) == ([{"x": 1}], [{"x": 2}], [])
-    assert fields.inner("c").table == {}
-    assert fields.inner("b").inner("0").whole("x", 0, 9) == 2
+    fields = Value({"a": [{"x": 1}, 2], "b": {"0": {"x": 2}}, "c": 3}, Remarks())
+    tables = [[one.value for one in fields.get(key).tables()] for key in "abc"]
+    assert tables == [[{"x": 1}], [{"x": 2}], []]
+    assert fields.get("c").table().value == {}
+    assert fields.get("b").get("0").get("x").whole(0, 9) == 2
 
 
 def test_remarks_are_told_once_and_not_without_end() -> None:
@@ -72,15 +73,15 @@ def test_remarks_are_told_once_and_not_without_end() -> None:
     remarks = Remarks()
     for n in range(1_000):
         remarks.add(f"remark {n % 50}" + "x" * 1_000)
-    told = remarks.told()
+    told = remarks.summary()
     assert len(told) == 41
     assert told[0].endswith("(20 times)")
     assert max(map(len, told)) < 400
     assert told[-1] == "and 200 more of this kind"
 
 
-def test_a_name_without_end_is_cut_and_told() -> None:
+def test_a_name_without_end_is_cut_and_summary() -> None:
     """A name is cut after 10,000 characters, with a remark."""
     remarks = Remarks()
-    assert len(Fields({"k": "ab " * 9_999}, remarks).line("k")) == 10_000
-    assert remarks.told() == ("'k' is cut: it has 29,997 characters",)
+    assert len(Value({"k": "ab " * 9_999}, remarks).get("k").line()) == 10_000
+    assert remarks.summary() == ("'k' has 19,997 characters after the first 10,000; ignored",)

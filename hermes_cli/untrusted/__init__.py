@@ -1,0 +1,1 @@
+"""Reads, decodes and parses files and texts of unknown origin, with limits."""

@@ -1,0 +1,115 @@
+"""Parses JSON with limits of size, depth, count and numbers. Of two equal keys the last one counts."""
+
+import json
+import math
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from hermes_cli.untrusted.source import BOM, Source, check_size, decode
+
+MAX_DEPTH: Final = 100
+"""A fixed limit, because the parser's limit varies by Python version: 1,000 in 3.11, over 30,000 in 3.14."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]', re.DOTALL)
+_HINT: Final = "it is damaged, or was edited by hand: compare it with the original"
+
+
+class UnfitNumber:
+    """Replaces a number that is too long or not finite, so that only reading it causes an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLimits:
+    """The limits of a JSON text, in bytes, digits of a number, brackets and commas.
+
+    Brackets and commas limit the memory: an empty list takes two bytes of text and 56 bytes of memory. If
+    `marks_numbers` is true, a number beyond the limits becomes an UnfitNumber.
+    """
+
+    size: int
+    digits: int = 100
+    brackets: int = sys.maxsize
+    commas: int = sys.maxsize
+    marks_numbers: bool = False
+    allows_infinity: bool = False
+    allows_surrogates: bool = False
+
+
+class _Rejected(ValueError):  # noqa: N818 - reads as what happened
+    """A value that the grammar of JSON or the limits do not allow."""
+
+
+def parse(data: bytes, source: Source, limits: JsonLimits) -> Any:
+    """Return the value of a JSON text in UTF-8. Raises `source.error`."""
+    text = decode(check_size(data, limits.size, source), source).removeprefix(BOM)
+    return parse_text(text, source, limits)
+
+
+def parse_text(text: str, source: Source, limits: JsonLimits) -> Any:
+    """Return the value of a JSON text. Raises `source.error`, with the line of a syntax error."""
+    if text.count("[") + text.count("{") > limits.brackets or text.count(",") > limits.commas:
+        raise source.error("has too many values", _HINT)
+    try:
+        value = decoder(limits).decode(text)
+        _check_values(value, allows_surrogates=limits.allows_surrogates)
+    except json.JSONDecodeError as problem:
+        reason = f"is not JSON: {problem.msg.lower()}"
+        raise source.error(reason, _HINT, problem.lineno, problem.colno) from None
+    except _Rejected as problem:
+        raise source.error(f"contains {problem}", _HINT) from None
+    except RecursionError:
+        raise source.error("is nested too deeply", _HINT, _too_deep_line(text)) from None
+    return value
+
+
+@cache
+def decoder(limits: JsonLimits) -> json.JSONDecoder:
+    """Return a decoder with the limits of numbers."""
+
+    def unfit(reason: str) -> UnfitNumber:
+        if limits.marks_numbers:
+            return UnfitNumber()
+        raise _Rejected(reason)
+
+    def integer(text: str) -> int | UnfitNumber:
+        return int(text) if len(text) <= limits.digits else unfit(f"a number of {len(text):,} digits")
+
+    def number(text: str) -> float | UnfitNumber:
+        value = float(text)
+        if limits.allows_infinity or math.isfinite(value):
+            return value
+        return unfit(f"the number {text[:20]}, which is too large or not finite")
+
+    return json.JSONDecoder(parse_int=integer, parse_float=number, parse_constant=number)
+
+
+def _check_values(value: Any, *, allows_surrogates: bool) -> None:
+    """Check depth and surrogates without recursion. Raises RecursionError and _Rejected."""
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for one in level:
+            items = [*one, *one.values()] if isinstance(one, dict) else one
+            below += [item for item in items if isinstance(item, dict | list)]
+            for text in () if allows_surrogates else items:
+                if isinstance(text, str) and (found := _SURROGATE.search(text)):
+                    half = f"U+{ord(found[0]):04X}"
+                    raise _Rejected(f"a lone surrogate ({half}), which is half of a character")
+        if not below:
+            return
+        level = below
+    raise RecursionError
+
+
+def _too_deep_line(text: str) -> int:
+    """Return the line on which the nesting exceeds MAX_DEPTH."""
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        if found[0][0] != '"':
+            depth += 1 if found[1] else -1
+        if depth > MAX_DEPTH:
+            return text.count("\n", 0, found.start()) + 1
+    return 1

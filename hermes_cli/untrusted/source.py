@@ -1,0 +1,91 @@
+"""Reads files of limited size, and decodes and checks text. The caller chooses the type of the errors."""
+
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hermes_cli.errors import HermesError
+
+BOM: Final = "\ufeff"
+"""Editors on Windows write a byte-order mark at the start of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or text of unknown origin: its name in messages, and the type of the errors about it.
+
+    `missing_hint` is the hint if there is no such file. `hint` replaces the hints of all other errors.
+    """
+
+    name: str
+    error_type: Callable[[str, str], HermesError]
+    missing_hint: str = "check the name"
+    hint: str = ""
+
+    def error(self, reason: str, hint: str = "", line: int = 0, column: int = 0) -> HermesError:
+        """Return the error with a reason that follows the name, such as "is not UTF-8"."""
+        place = f", line {line:,}, column {column:,}" if column else ""
+        return self.error_type(f"{self.name} {reason}{place}", self.hint or hint)
+
+
+def read_start(path: Path, size: int, source: Source, *, allow_pipe: bool = False) -> bytes:
+    """Return the first `size` bytes of a file. Raises `source.error` if it is missing or cannot be read."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise source.error("is a folder", "name a file in it")
+        if not (allow_pipe or stat.S_ISREG(mode)):  # opening a pipe would wait for a writer
+            raise source.error("is not a regular file", "copy it into one")
+        with path.open("rb") as file:
+            return file.read(size)
+    except FileNotFoundError:
+        raise source.error_type(f"there is no file {path}", source.missing_hint) from None
+    except OSError as problem:
+        hint = "check its permissions" if isinstance(problem, PermissionError) else ""
+        raise source.error(f"cannot be read: {problem.strerror}", hint) from None
+    except ValueError:  # a NUL in the path
+        raise source.error_type(f"{str(path)!r} is not a path", source.missing_hint) from None
+
+
+def read_bytes(path: Path, limit: int, source: Source, *, allow_pipe: bool = False) -> bytes:
+    """Return the contents of a file of at most `limit` bytes. Raises `source.error`."""
+    return check_size(read_start(path, limit + 1, source, allow_pipe=allow_pipe), limit, source)
+
+
+def read_text(path: Path, limit: int, source: Source) -> str:
+    """Return the text of a file of at most `limit` bytes: UTF-8 without NUL. Raises `source.error`."""
+    return check_text(decode(read_bytes(path, limit, source), source), source)
+
+
+def check_size(data: bytes, limit: int, source: Source) -> bytes:
+    """Return the bytes. Raises `source.error` if there are more than `limit`."""
+    if len(data) > limit:
+        shown = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
+        raise source.error(f"is larger than {shown}", "shorten it or split it")
+    return data
+
+
+def decode(data: bytes, source: Source) -> str:
+    """Return UTF-8 as text, with its byte-order mark. Raises `source.error` with the first invalid byte."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as problem:
+        raise source.error(
+            f"is not UTF-8: byte {problem.start:,} is 0x{data[problem.start]:02x}",
+            "convert it, for example with: iconv -f latin1 -t utf-8",
+            data.count(b"\n", 0, problem.start) + 1,
+        ) from None
+
+
+def check_text(text: str, source: Source) -> str:
+    """Return the text. Raises `source.error` if it contains NUL or bytes that were not UTF-8."""
+    if "\0" in text:
+        position = text.index("\0")
+        raise source.error(f"contains a NUL character at position {position:,}", "it is damaged, or not text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise source.error("is not UTF-8", "check the terminal's encoding") from None
+    return text

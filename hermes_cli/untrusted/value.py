@@ -1,0 +1,227 @@
+"""Typed access to parsed data. A Policy decides what happens with an unusable value."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, ClassVar, Final, TypeVar
+
+from hermes_cli.options import suggestion
+from hermes_cli.untrusted.json_parser import UnfitNumber
+
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+ValuePath = tuple[str | int, ...]
+MAX_INTEGER: Final = 2**63 - 1
+SHOWN: Final = 60
+"""The number of characters of a key or text that messages show."""
+_LONGEST_NUMBER: Final = 15
+_LONGEST_LINE: Final = 10_000
+_KINDS: Final[dict[type, str]] = {
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    UnfitNumber: "a number that is too large or not finite",
+    list: "a list",
+    type(None): "null",
+}
+
+
+class Policy:
+    """What happens with an unusable value. `converts` allows a number for a text, "4" for 4, and the like."""
+
+    converts: ClassVar[bool] = False
+    table_name: ClassVar[str] = "a table"
+
+    def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
+        """Raise an error about the value at `path`, or add a remark."""
+        raise NotImplementedError
+
+    def reject_type(self, path: ValuePath, value: Any, wanted: str) -> None:
+        """Reject a value of another type than `wanted`."""
+        name = self.table_name if isinstance(value, dict) else _KINDS.get(type(value), "a date or time")
+        self.reject(path, f"is {name}, not {wanted}", self.type_hint(path, wanted))
+
+    def type_hint(self, path: ValuePath, wanted: str) -> str:  # noqa: ARG002 - for those that override it
+        """Return an example of a value of the type `wanted`, or an empty text."""
+        return ""
+
+    def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - for those that override it
+        """Return a text without characters that cannot be stored, or reject it."""
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A parsed value, which is checked on access. `path` has the keys and indexes that lead to it.
+
+    If `is_optional` is true and the value is None, methods return a default. They also do so for an unusable
+    value if the policy raises no error.
+    """
+
+    value: Any
+    policy: Policy
+    path: ValuePath = ()
+    is_optional: bool = False
+
+    def reject(self, reason: str, hint: str = "") -> None:
+        """Raise an error about this value, or add a remark, as the policy does."""
+        self.policy.reject(self.path, reason, hint)
+
+    def __contains__(self, key: str) -> bool:
+        return isinstance(self.value, dict) and key in self.value
+
+    def __getitem__(self, key: str) -> "Value":
+        """Return a value of a table, which must be there."""
+        if not isinstance(self.value, dict):
+            self.policy.reject_type(self.path, self.value, self.policy.table_name)
+        elif key not in self.value:
+            self.reject(f"has no '{key}'")
+        value = self.value.get(key) if isinstance(self.value, dict) else None
+        return Value(value, self.policy, (*self.path, key))
+
+    def get(self, key: str) -> "Value":
+        """Return an optional value of a table."""
+        value = self.value.get(key) if isinstance(self.value, dict) else None
+        return Value(value, self.policy, (*self.path, key), is_optional=True)
+
+    def items(self) -> list["Value"]:
+        """Return the values of a list."""
+        values = self.value if isinstance(self.value, list) else self._mismatch("a list", [])
+        return [Value(one, self.policy, (*self.path, n)) for n, one in enumerate(values)]
+
+    def table(self) -> "Value":
+        """Return this value if it is a table, or else an empty table."""
+        if isinstance(self.value, dict):
+            return self
+        return replace(self, value=self._mismatch(self.policy.table_name, {}))
+
+    def tables(self) -> list["Value"]:
+        """Return the tables in a list. A policy that converts also accepts a table of tables."""
+        values = list(self.value.values()) if self._converts(dict) else self.value
+        tables = replace(self, value=values).items()
+        if self.policy.converts:
+            usable = [one for one in tables if isinstance(one.value, dict)]
+            if len(usable) < len(tables):
+                self.reject("has values that are not tables")
+            return usable
+        return [one.table() for one in tables]
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Reject the first key that is not in `known`."""
+        for key in self.value:
+            if key not in known:
+                hint = f"the keys are {', '.join(known)}"
+                self.get(key).reject(f"is not a known key{suggestion(key[:SHOWN], known)}", hint)
+
+    def text(self, default: str = "") -> str:
+        """Return a text."""
+        if self._converts(int, float):
+            return str(self.value)
+        if not isinstance(self.value, str):
+            return self._mismatch("a text", default)
+        return self.policy.clean(self.path, self.value)
+
+    def filled(self, default: str = "") -> str:
+        """Return a text that is not blank."""
+        text = self.text(default)
+        if self.value is not None and not text.strip():
+            self.reject("is empty", "fill it in, or remove the line")
+        return text
+
+    def line(self, default: str = "") -> str:
+        """Return a text of one line. A policy that converts joins and cuts it, others reject it if blank."""
+        if not self.policy.converts:
+            text = self.filled(default)
+            if len(text.splitlines()) > 1:
+                self.reject("has more than one line", "a name is one line")
+            return text
+        text = self.text(default)
+        if len(text) > _LONGEST_LINE:
+            self.reject(f"has {len(text) - _LONGEST_LINE:,} characters after the first {_LONGEST_LINE:,}")
+        return " ".join(text[:_LONGEST_LINE].split())
+
+    def texts(self) -> tuple[str, ...]:
+        """Return a list of texts, none of which is blank.
+
+        A policy that converts splits a text at commas, skips what is not text, and accepts blank texts.
+        """
+        if self._converts(str):
+            return replace(self, value=[part.strip() for part in self.value.split(",")]).texts()
+        if not isinstance(self.value, list):
+            return self._mismatch("a list of texts", ())
+        items = self.items()
+        if not self.policy.converts:
+            return tuple(one.filled() for one in items)
+        usable = [
+            one
+            for one in items
+            if isinstance(one.value, str | int | float) and not isinstance(one.value, bool)
+        ]
+        if len(usable) < len(items):
+            self.reject("has values that are not texts")
+        return tuple(one.text() for one in usable)
+
+    def one_of(self, kind: type[E], default: E | None = None) -> E:
+        """Return the member of a StrEnum with this value."""
+        word = self.text(default or "")
+        if word not in list(kind):
+            near = suggestion(word[:SHOWN], kind)
+            self.reject(f"is '{word[:SHOWN]}', which is none of {', '.join(kind)}{near}")
+        return kind(word)
+
+    def flag(self, *, default: bool = False) -> bool:
+        """Return a boolean."""
+        found = self.flag_or_none()
+        return default if found is None else found
+
+    def flag_or_none(self) -> bool | None:
+        """Return a boolean, or None."""
+        if isinstance(self.value, bool) or self._converts(int, float):
+            return bool(self.value)
+        if self._converts(str) and self.value.strip().lower() in {"true", "false"}:
+            return bool(self.value.strip().lower() == "true")
+        return self._mismatch("true or false", None)
+
+    def number(self, low: float, high: float, default: float = 0.0) -> float:
+        """Return a number from `low` to `high`."""
+        number = self._number("a number")
+        return float(number) if self._is_in_range(number, low, high) else default
+
+    def whole(self, low: int = 0, high: int = MAX_INTEGER, default: int = 0) -> int:
+        """Return an integer from `low` to `high`."""
+        found = self.whole_or_none(low, high)
+        return default if found is None else found
+
+    def whole_or_none(self, low: int = 0, high: int = MAX_INTEGER) -> int | None:
+        """Return an integer from `low` to `high`, or None."""
+        if isinstance(self.value, float) and not self.policy.converts:
+            return self._mismatch("a whole number", None)
+        number = self._number("a whole number")
+        return int(number) if self._is_in_range(number, low, high) else None
+
+    def _number(self, wanted: str) -> Any:
+        value = self.value
+        if self._converts(str) and len(value) <= _LONGEST_NUMBER:
+            try:
+                return float(value)
+            except ValueError:
+                return self._mismatch(wanted, None)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return value if is_number else self._mismatch(wanted, None)
+
+    def _is_in_range(self, number: Any, low: float, high: float) -> bool:
+        if number is None:
+            return False
+        if not low <= number <= high:  # NaN is in no range
+            self.reject(f"is out of the range {low:,} to {high:,}")
+            return False
+        return True
+
+    def _converts(self, *kinds: type) -> bool:
+        return self.policy.converts and isinstance(self.value, kinds) and not isinstance(self.value, bool)
+
+    def _mismatch(self, wanted: str, default: T) -> T:
+        if not (self.is_optional and self.value is None):
+            self.policy.reject_type(self.path, self.value, wanted)
+        return default

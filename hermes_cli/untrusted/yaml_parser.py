@@ -1,0 +1,77 @@
+"""Parses YAML with limits of size and depth, without aliases, tags or duplicate keys."""
+
+import re
+from typing import Any, Final
+
+from hermes_cli.untrusted.source import BOM, Source, check_size, decode
+
+MAX_BYTES: Final = 128 << 10
+"""PyYAML reads one character at a time, so a larger file would take too long."""
+MAX_DEPTH: Final = 20
+_MAX_MARKS: Final = 5000
+_MAX_COMMAS: Final = 10_000
+"""Limits of colons, dashes and brackets, and of commas. Each may begin a value; files have a few hundred."""
+_MARK: Final = re.compile(r"[-:?](?=\s)|[\[{]")
+_LONG_NUMBER: Final = re.compile(r"[0-9_:.]{200}")
+"""Such a number may be in base 60 in YAML, which takes quadratic time to parse."""
+_HINT: Final = "quote texts that contain a colon or a dash; compare it with the original"
+
+
+class _Rejected(ValueError):  # noqa: N818 - reads as what happened
+    """A feature of YAML that is not supported."""
+
+
+def parse(data: bytes, source: Source) -> Any:
+    """Return the value of a YAML text in UTF-8. Raises `source.error`, with line and column if known."""
+    import yaml  # noqa: PLC0415 - only such files need it
+
+    text = decode(check_size(data, MAX_BYTES, source), source).removeprefix(BOM)
+    if len(_MARK.findall(text)) > _MAX_MARKS or text.count(",") > _MAX_COMMAS:
+        raise source.error("has too many values", _HINT)
+    if _LONG_NUMBER.search(text):
+        raise source.error("contains a number that is too long", _HINT)
+    try:
+        return _loader()(text).get_single_data()
+    except _Rejected as problem:
+        raise source.error(str(problem), _HINT) from None
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        reason = f"is not YAML: {problem.problem or 'it ends too early'}"
+        raise source.error(reason, _HINT, line, column) from None
+    except (yaml.YAMLError, ValueError, OverflowError) as problem:
+        raise source.error(f"is not YAML: {str(problem).splitlines()[0]}", _HINT) from None
+    except RecursionError:
+        raise source.error("is nested too deeply", _HINT) from None
+
+
+def _loader() -> Any:
+    """Return a class of loaders for plain values with limits."""
+    import yaml  # noqa: PLC0415 - see above
+
+    class Strict(yaml.SafeLoader):
+        """A loader that rejects aliases, tags, deep nesting and duplicate keys."""
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise _Rejected("contains an alias or an anchor, which are not supported")
+            if getattr(event, "tag", None):
+                raise _Rejected("contains a tag; only plain values are supported")
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                raise RecursionError
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's signature
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len(set(keys)) < len(keys):
+                duplicate = next(key for key in keys if keys.count(key) > 1)
+                raise _Rejected(f"has the key '{duplicate[:60]}' twice")
+            return super().construct_mapping(node, deep)
+
+    return Strict

@@ -1,0 +1,65 @@
+"""Reading files of limited size, and decoding them."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from hermes_cli.errors import ConfigError, UsageError
+from hermes_cli.untrusted.source import Source, check_text, read_bytes, read_text
+
+SOURCE = Source("some.file", ConfigError, missing_hint="look elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"x" * 11, "some.file is larger than 0 KiB"),
+        (b"a\n\xff", "some.file is not UTF-8: byte 2 is 0xff"),
+        (b"\xef\xbb\xbf\xff", "some.file is not UTF-8: byte 3 is 0xff"),
+        (b"ab\0", "some.file contains a NUL character at position 2"),
+    ],
+)
+def test_what_is_no_text_of_the_size_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
+    """A file that is too large or not text is refused with the position."""
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        read_text(tmp_path / "file", 10, SOURCE)
+    assert caught.value.message == reason
+    assert caught.value.hint
+
+
+def test_a_text_keeps_its_byte_order_mark(tmp_path: Path) -> None:
+    """A text of exactly the limit is returned unchanged."""
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbfa\r\nbcde")
+    assert read_text(tmp_path / "file", 10, SOURCE) == "\ufeffa\r\nbcde"
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    """A missing file has the caller's hint; a folder is refused, and an invalid path."""
+    for path in (tmp_path / "none", Path("a\0b")):
+        with pytest.raises(ConfigError) as caught:
+            read_bytes(path, 10, SOURCE)
+        assert caught.value.hint == "look elsewhere"
+    with pytest.raises(ConfigError, match="is a folder"):
+        read_bytes(tmp_path, 10, SOURCE)
+
+
+def test_a_pipe_is_read_only_if_that_is_allowed(tmp_path: Path) -> None:
+    """A pipe is refused without waiting for a writer, and read if the caller allows it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="is not a regular file"):
+        read_bytes(pipe, 10, SOURCE)
+    writer = threading.Thread(target=pipe.write_bytes, args=[b"text"])
+    writer.start()
+    assert read_bytes(pipe, 10, SOURCE, allow_pipe=True) == b"text"
+    writer.join()
+
+
+def test_a_hint_of_the_source_replaces_the_others() -> None:
+    """The caller chooses the type of the error, and may choose its hint."""
+    with pytest.raises(UsageError) as caught:
+        check_text("\udcff", Source("the prompt", UsageError, hint="type it again"))
+    assert (caught.value.message, caught.value.hint) == ("the prompt is not UTF-8", "type it again")
