@@ -30,9 +30,9 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
     wanted = _parse(arguments)
     if words := refusal(wanted.device):
         return _refuse(words)
-    import torch  # noqa: PLC0415 - only if there is something to measure
+    import torch
 
-    from benchmarks.card.rows import measure, new_run  # noqa: PLC0415 - imports torch
+    from benchmarks.card.rows import measure, new_run
 
     device = torch.device(wanted.device)
     about = _about(device)
@@ -69,7 +69,7 @@ def refusal(device: str) -> str:
     """Return the reason why the device cannot be measured, or an empty string if it can."""
     if words := missing(NEEDED):
         return words
-    import torch  # noqa: PLC0415 - needed to look for the GPU
+    import torch
 
     try:
         wanted = torch.device(device)
@@ -89,7 +89,7 @@ def refusal(device: str) -> str:
 
 def _about(device: Any) -> dict[str, Any]:
     """Return the facts that are needed to compare the figures with others."""
-    import torch  # noqa: PLC0415 - already loaded
+    import torch
 
     about: dict[str, Any] = {"date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
     if device.type == "cuda":

@@ -13,7 +13,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, lambda n, _: os._exit(128 + n))
-    from hermes_cli import app  # noqa: PLC0415 - see above
+    from hermes_cli import app
 
     app.main()
 

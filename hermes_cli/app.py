@@ -113,7 +113,7 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
 
 def _explain(runtime: Runtime, message: str, hint: str) -> None:
     if runtime.debug:
-        import traceback  # noqa: PLC0415 - only for --debug
+        import traceback
 
         runtime.terminal.notice(traceback.format_exc())
     runtime.terminal.error(message)

@@ -173,7 +173,7 @@ def from_tokenizer_json(tokenizer_json: str, vocabulary: str) -> ChatML:
 
     Raises ModelUnavailable if it has no ChatML tokens.
     """
-    from tokenizers import Tokenizer  # noqa: PLC0415 - 60 ms that most commands do not need
+    from tokenizers import Tokenizer
 
     spec = json.loads(tokenizer_json)
     # Every added token counts, special or not: OpenHermes 2 lists <|im_start|> as an ordinary one.

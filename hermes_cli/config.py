@@ -40,7 +40,7 @@ class Paths:
                     f"{HOME_VARIABLE}={home} refers to an unknown user's home directory"
                 ) from None
             return cls(root / "config", root / "data", root / "cache", root / "state")
-        from platformdirs import PlatformDirs  # noqa: PLC0415 - not needed if the variable is set
+        from platformdirs import PlatformDirs
 
         dirs = PlatformDirs("openhermes", appauthor=False)
         return cls(dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path)

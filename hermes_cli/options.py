@@ -87,7 +87,7 @@ class OptionError(ValueError):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest known word, or "" if none is near."""
-    import difflib  # noqa: PLC0415 - only errors need it
+    import difflib
 
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -21,7 +21,7 @@ def write_openhermes_gguf(
     If `add_space_prefix` is None, the key is left out as in the files of OpenHermes 2, and llama.cpp adds
     a space.
     """
-    import gguf  # noqa: PLC0415 - only these tests need it
+    import gguf
 
     writer: Any = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny openhermes")
@@ -60,7 +60,7 @@ def _add_vocabulary(writer: Any, chatml_type: int) -> None:
 
 
 def _tensors(seed: int) -> dict[str, Any]:
-    import numpy as np  # noqa: PLC0415 - gguf brings it
+    import numpy as np
 
     rng = np.random.default_rng(seed)
     kv = WIDTH // HEADS * KV_HEADS

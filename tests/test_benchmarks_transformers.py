@@ -46,9 +46,9 @@ def test_ids_that_the_library_would_not_say_are_found() -> None:
 
 def test_the_score_is_the_librarys_own() -> None:
     """The score of the model's own greedy ids is accepted, and that of one changed id is not."""
-    from transformers import MistralConfig, MistralForCausalLM  # noqa: PLC0415 - takes seconds
+    from transformers import MistralConfig, MistralForCausalLM
 
-    from benchmarks.peers.score import gaps  # noqa: PLC0415 - takes seconds
+    from benchmarks.peers.score import gaps
 
     torch.manual_seed(1)
     size = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}

@@ -28,7 +28,7 @@ UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6  # SentencePiece's types, and 
 @functools.cache
 def mistral_pieces() -> list[tuple[str, float, int]]:
     """Return (spelling, score, type) of Mistral's first vocabulary, in the order of the ids."""
-    import mistral_common  # noqa: PLC0415 - takes half a second, and only these tests need it
+    import mistral_common
 
     model = import_module("transformers.convert_slow_tokenizer").import_protobuf().ModelProto()
     model.ParseFromString((Path(mistral_common.__file__).parent / "data/tokenizer.model.v1").read_bytes())
@@ -65,7 +65,7 @@ def mistral_tokenizer_json() -> str:
 
 def starter_tokenizer_json(gguf: Path) -> str:
     """Return SmolLM2's tokenizer.json from the metadata of its GGUF."""
-    from hermes_cli.models.gguf.model import read_header  # noqa: PLC0415 - keeps this file importable alone
+    from hermes_cli.models.gguf.model import read_header
 
     header = read_header(gguf)
     tokens, types = header.tokens, header.token_types
@@ -120,8 +120,8 @@ class Reference:
     """transformers' own rendering of a conversation for one tokenizer.json."""
 
     def __init__(self, tokenizer_json: str) -> None:
-        from tokenizers import Tokenizer  # noqa: PLC0415 - heavy
-        from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 - two seconds
+        from tokenizers import Tokenizer
+        from transformers import PreTrainedTokenizerFast
 
         untyped: Any = PreTrainedTokenizerFast
         self.tokenizer: Any = untyped(tokenizer_object=Tokenizer.from_str(tokenizer_json))

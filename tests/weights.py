@@ -62,8 +62,8 @@ def _made(name: str, make: Any) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    import torch  # noqa: PLC0415 - seconds that only these tests need
-    from safetensors.torch import save_file  # noqa: PLC0415
+    import torch
+    from safetensors.torch import save_file
 
     header = read_header(gguf)
     heads = header.head_count
@@ -83,9 +83,9 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 def _dequantized(header: GgufHeader) -> Iterator[tuple[str, Any]]:
     """Yield each tensor's name and its numbers in float32, slowest dimension first."""
-    import numpy as np  # noqa: PLC0415 - see above
-    from gguf import GGMLQuantizationType  # noqa: PLC0415
-    from gguf.quants import dequantize  # noqa: PLC0415
+    import numpy as np
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
 
     data = np.memmap(header.path, mode="r")
     start = walk(header.path.read_bytes()).data_start
@@ -123,8 +123,8 @@ def _llama_config(header: GgufHeader, heads: int, kv_heads: int) -> dict[str, An
 
 
 def _invent(folder: Path) -> None:
-    import torch  # noqa: PLC0415 - see above
-    from transformers import MistralConfig, MistralForCausalLM  # noqa: PLC0415
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
 
     torch.manual_seed(20261123)
     model: Any = MistralForCausalLM

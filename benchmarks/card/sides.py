@@ -108,7 +108,7 @@ class GenerateSide:
 
 def where_the_time_goes(side: Callable[[list[int], int], Decoded], prompt: list[int], tokens: int) -> str:
     """Return a table of the time of a run by kernel."""
-    from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 - only with --profile
+    from torch.profiler import ProfilerActivity, profile
 
     on_a_card = torch.cuda.is_available()
     wanted = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_a_card else [])]

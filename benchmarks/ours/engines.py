@@ -21,10 +21,10 @@ def opened(ask: Mapping[str, Any]) -> Engine:
     `ask` has the keys engine, model, threads, n_ctx, and for transformers precision.
     """
     if ask["engine"] == "transformers":
-        from hermes_cli.engines.transformers.engine import TransformersEngine  # noqa: PLC0415 - takes seconds
+        from hermes_cli.engines.transformers.engine import TransformersEngine
 
         return TransformersEngine.open(plan(ask))
-    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415 - not every row needs it
+    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 
     header = read_header(Path(ask["model"]))
     return LlamaCppEngine(header, name="starter", context_size=ask["n_ctx"], threads=ask["threads"])
@@ -43,7 +43,7 @@ class LookedUp:
     """Counts the ids that torch models in this process look up, which is how many they evaluate."""
 
     def __init__(self) -> None:
-        from torch import nn  # noqa: PLC0415 - takes seconds, and only a torch engine needs it
+        from torch import nn
 
         self.ids = 0
         self._kind = nn.Embedding

@@ -70,7 +70,7 @@ def gate(given: Sequence[FirstKey]) -> str:
 
 def first_key(command: Sequence[str | Path], environment: dict[str, str]) -> FirstKey:
     """Start a program on a pty with a key typed ahead, and end it when it has accepted the key."""
-    import pexpect  # noqa: PLC0415 - only this row needs it
+    import pexpect
 
     words = [str(word) for word in command]
     began = time.monotonic()
@@ -100,7 +100,7 @@ class _Screen:
     """The screen of a child's terminal."""
 
     def __init__(self, child: Any) -> None:
-        import pyte  # noqa: PLC0415 - only this row needs it
+        import pyte
 
         self._child = child
         self._screen = pyte.Screen(COLUMNS, ROWS)
@@ -114,7 +114,7 @@ class _Screen:
 
     def read_until(self, seen: Callable[[list[str]], bool], limit_s: float) -> float | None:
         """Read until `seen` returns True; return the child's CPU time then, or None if it never does."""
-        import pexpect  # noqa: PLC0415
+        import pexpect
 
         end, cpu_s = time.monotonic() + limit_s, processor_s(self._child.pid)
         while not seen(self._screen.display):

@@ -156,7 +156,7 @@ class LoreMatcher:
         return self._patterns[wanted]
 
     def _compiled(self, key: str, *, case: bool, whole: bool) -> Any:
-        import regex  # noqa: PLC0415 - only lorebooks need it; unlike re, it can limit the time of a search
+        import regex
 
         pattern, flags = parse_key(key)
         if pattern is None:

@@ -80,7 +80,7 @@ def _converted(folder: Path) -> str:
         raise ModelUnavailable(
             f"{folder} contains neither a tokenizer.json nor a tokenizer.model", "download the model again"
         )
-    from transformers import AutoTokenizer  # noqa: PLC0415 - takes two seconds, and only such folders need it
+    from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(
         str(folder), local_files_only=True, trust_remote_code=False, use_fast=True

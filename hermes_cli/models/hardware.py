@@ -36,7 +36,7 @@ def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
     It takes tens of milliseconds, and longer with an NVIDIA driver. `environ` holds the variables that hide
     GPUs from a program.
     """
-    import psutil  # noqa: PLC0415 - not every command needs it
+    import psutil
 
     root = Path("/")
     logical = _affinity()

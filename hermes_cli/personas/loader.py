@@ -142,7 +142,7 @@ def load_file(path: Path) -> Persona:
 
 def read_foreign(path: Path, missing_hint: str = "check the name") -> "ImportResult":
     """Return the persona or lorebook in another program's file. Raises PersonaError."""
-    from hermes_cli.personas.formats import registry  # noqa: PLC0415 - most personas are in hermes' format
+    from hermes_cli.personas.formats import registry
 
     return registry.read(read_card(path, missing_hint), path)
 

@@ -210,7 +210,7 @@ def command_line(text: str) -> str | None:
 
 def nearest(name: str) -> UsageError:
     """Return the error for an unknown command."""
-    import difflib  # noqa: PLC0415 - only a mistyped command needs it
+    import difflib
 
     close = difflib.get_close_matches(name.lower(), list(_BY_NAME), n=1)
     guess = f"; did you mean /{close[0]}?" if close else ""

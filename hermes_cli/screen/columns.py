@@ -34,7 +34,7 @@ def fitted(text: str, width: int) -> str:
 def _fitted(line: str, width: int) -> str:
     if cell_count(line) <= width:
         return line
-    import textwrap  # noqa: PLC0415 - most lines fit
+    import textwrap
 
     seams = [found.end() for found in re.finditer(r" {2,}", line) if found.end() <= width // 2]
     blanks = " " * (seams[-1] if seams else len(line) - len(line.lstrip()))

@@ -16,8 +16,8 @@ def progress(terminal: Terminal) -> Iterator[Report]:
     if not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield _lines(terminal)
         return
-    from rich.console import Console  # noqa: PLC0415 - 60 ms that only a download needs
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -45,8 +45,8 @@ def loading(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None
     if not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield lambda _done, _total: None
         return
-    from rich.console import Console  # noqa: PLC0415 - see above
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(file=terminal.stderr), transient=True) as bars:

@@ -62,8 +62,8 @@ class MarkdownRenderer:
     def __init__(
         self, terminal: Terminal, *, speech: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        from hermes_cli.screen.markdown.stream import MarkdownStream  # noqa: PLC0415 - 0.1 s, at the first answer
-        from hermes_cli.screen.paint import Painter  # noqa: PLC0415
+        from hermes_cli.screen.markdown.stream import MarkdownStream
+        from hermes_cli.screen.paint import Painter
 
         self._size = terminal.size
         self._stream = MarkdownStream(speech=speech)

@@ -157,7 +157,7 @@ class Terminal:
         if not self.stdin_is_tty:
             yield
             return
-        import termios  # noqa: PLC0415 - see `restored`
+        import termios
 
         descriptor = self.stdin.fileno()
         before = termios.tcgetattr(descriptor)
@@ -185,7 +185,7 @@ class Terminal:
         if not self.stdin_is_tty:
             yield
             return
-        import termios  # noqa: PLC0415 - not available on every system, and needed only at a terminal
+        import termios
 
         descriptor = self.stdin.fileno()
         modes = termios.tcgetattr(descriptor)

@@ -23,7 +23,7 @@ class _Rejected(ValueError):  # noqa: N818 - reads as what happened
 
 def parse(data: bytes, source: Source) -> Any:
     """Return the value of a YAML text in UTF-8. Raises `source.error`, with line and column if known."""
-    import yaml  # noqa: PLC0415 - only such files need it
+    import yaml
 
     text = decode(check_size(data, MAX_BYTES, source), source).removeprefix(BOM)
     if len(_MARK.findall(text)) > _MAX_MARKS or text.count(",") > _MAX_COMMAS:
@@ -47,7 +47,7 @@ def parse(data: bytes, source: Source) -> Any:
 
 def _loader() -> Any:
     """Return a class of loaders for plain values with limits."""
-    import yaml  # noqa: PLC0415 - see above
+    import yaml
 
     class Strict(yaml.SafeLoader):
         """A loader that rejects aliases, tags, deep nesting and duplicate keys."""

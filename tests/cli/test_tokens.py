@@ -87,7 +87,7 @@ def test_the_table_marks_control_tokens(starter_home: Env) -> None:
 
 def test_a_folder_needs_its_tokenizer_alone(home: Env, tmp_path: Path, starter_path: Path) -> None:
     """The tokens of a Hugging Face folder need only its tokenizer, and equal those of the GGUF file."""
-    from tests.vocab import starter_tokenizer_json  # noqa: PLC0415 - reads the starter's vocabulary
+    from tests.vocab import starter_tokenizer_json
 
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     (tmp_path / "model.safetensors").write_bytes(b"")

@@ -25,7 +25,7 @@ def added(content: str, *, special: bool) -> dict[str, Any]:
 @pytest.fixture
 def older_folder(tmp_path: Path) -> Path:
     """A folder as they were made in 2023: tokenizer.model, and the ChatML tokens in the config beside it."""
-    import mistral_common  # noqa: PLC0415 - takes half a second, and only this test needs it
+    import mistral_common
 
     package = Path(mistral_common.__file__).parent
     shutil.copy(package / "data" / "tokenizer.model.v1", tmp_path / "tokenizer.model")

@@ -40,7 +40,7 @@ def import_library() -> ModuleType:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "300")
-    import xllamacpp  # noqa: PLC0415 - takes 0.1 s and 100 MB, and only this engine needs it
+    import xllamacpp
 
     return xllamacpp  # type: ignore[no-any-return]
 

@@ -39,14 +39,14 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
     _require(device, plan)
     if device.type == "cpu":
         torch.set_num_threads(plan.threads)
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - takes two seconds, so _require comes first
+    from transformers import AutoModelForCausalLM
 
     try:
         _check_size(plan)
         with _progress(report):
             model, info = AutoModelForCausalLM.from_pretrained(str(plan.path), **_settings(plan))
         if _is_int8_on_cpu(plan):
-            from hermes_cli.engines.transformers.int8 import replace_linear_layers  # noqa: PLC0415
+            from hermes_cli.engines.transformers.int8 import replace_linear_layers
 
             replace_linear_layers(model)  # including the head
     except HermesError:
@@ -67,8 +67,8 @@ def _check_size(plan: Plan) -> None:
     transformers would allocate its memory and fill it with random numbers. The model is built here without
     memory, on torch's device `meta`.
     """
-    from safetensors import safe_open  # noqa: PLC0415 - only a load needs it
-    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
+    from safetensors import safe_open
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     files = sorted(plan.path.glob("*.safetensors"))
     config = AutoConfig.from_pretrained(str(plan.path), local_files_only=True, trust_remote_code=False)
@@ -151,10 +151,10 @@ def device_map(plan: Plan) -> dict[str, str]:
 
 def _quantization(plan: Plan) -> Any:
     """Return the `quantization_config` of a plan. Source of NF4: the QLoRA paper (arXiv 2305.14314)."""
-    from transformers import BitsAndBytesConfig  # noqa: PLC0415
+    from transformers import BitsAndBytesConfig
 
     if _is_int8_on_cpu(plan):
-        from hermes_cli.engines.transformers.int8 import Int8Config  # noqa: PLC0415 - imports transformers
+        from hermes_cli.engines.transformers.int8 import Int8Config
 
         return Int8Config()
     if plan.quantization == "int8":
@@ -170,7 +170,7 @@ def _quantization(plan: Plan) -> Any:
 @contextmanager
 def _progress(report: Report | None) -> Iterator[None]:
     """Forward transformers' loading progress to `report`, and suppress its messages and warnings."""
-    from transformers.utils import logging as library  # noqa: PLC0415
+    from transformers.utils import logging as library
 
     def hook(factory: Any, args: Any, settings: dict[str, Any]) -> Any:
         if report is None or "eight" not in str(settings.get("desc", "")):  # "Loading weights"

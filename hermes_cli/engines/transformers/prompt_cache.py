@@ -67,7 +67,7 @@ class PromptCache:
         }
 
         def write(path: Path) -> None:
-            from safetensors.torch import save_file  # noqa: PLC0415 - only a new prefix needs it
+            from safetensors.torch import save_file
 
             save_file(tensors, path)
 
@@ -78,7 +78,7 @@ class PromptCache:
 
 
 def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    from safetensors.torch import load_file  # noqa: PLC0415 - see `save`
+    from safetensors.torch import load_file
 
     tensors = load_file(path)
     states = [(tensors[f"{n}.keys"], tensors[f"{n}.values"]) for n in range(len(tensors) // 2)]

@@ -152,6 +152,6 @@ def _is_whole(file: Path) -> bool:
         start = stream.read(2)
     if start != b"PK":
         return bool(start)
-    import zipfile  # noqa: PLC0415 - 10 ms that only such a file needs
+    import zipfile
 
     return zipfile.is_zipfile(file)

@@ -20,7 +20,7 @@ def transport_error() -> type[Exception]:
     huggingface_hub moved from httpx to httpx2, which share no class. Its own error derives from the class
     that is in use.
     """
-    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - 0.3 s that only a download needs
+    from huggingface_hub.errors import HfHubHTTPError
 
     return next(c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError" and issubclass(c, Exception))
 
@@ -36,7 +36,7 @@ def translated_errors(repo: str, needed: int, folder: Path) -> Iterator[None]:
     If the disk is full, the error reports that `needed` bytes are needed in `folder`. In the block,
     huggingface_hub logs only errors to stderr.
     """
-    from huggingface_hub.utils import logging as hub_log  # noqa: PLC0415 - heavy
+    from huggingface_hub.utils import logging as hub_log
 
     verbosity = hub_log.get_verbosity()
     hub_log.set_verbosity(logging.ERROR)
@@ -53,7 +53,7 @@ def translated_errors(repo: str, needed: int, folder: Path) -> Iterator[None]:
 
 
 def _translate(repo: str, error: Exception) -> ModelUnavailable:
-    from huggingface_hub import errors  # noqa: PLC0415 - as above
+    from huggingface_hub import errors
 
     if isinstance(error, errors.OfflineModeIsEnabled):
         return DownloadError(
@@ -70,7 +70,7 @@ def _translate(repo: str, error: Exception) -> ModelUnavailable:
 
 
 def _translate_response(repo: str, error: Any) -> ModelUnavailable:
-    from huggingface_hub import errors  # noqa: PLC0415 - as above
+    from huggingface_hub import errors
 
     page = f"https://huggingface.co/{repo}"
     if isinstance(error, errors.GatedRepoError):

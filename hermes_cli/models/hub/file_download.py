@@ -59,7 +59,7 @@ class Route:
 
 def look_up(repo: str, name: str, endpoint: str | None) -> RemoteFile:
     """Return the hub's metadata of a file. Raises DownloadError or huggingface_hub's errors."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415 - heavy
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     meta = get_hf_file_metadata(
         hf_hub_url(repo, name, endpoint=endpoint), endpoint=endpoint, timeout=TIMEOUT_S
@@ -101,7 +101,7 @@ def fetch(remote: RemoteFile, route: Route, progress: Progress) -> Path:
     Raises DownloadError if the file is incomplete or has the wrong hash, ResourcesExhausted if the disk is
     full or another process is downloading the file, and huggingface_hub's errors.
     """
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - heavy
+    from huggingface_hub import hf_hub_download
 
     cache_dir = route.cache_dir
     blob = _blob_path(remote, cache_dir)
@@ -139,7 +139,7 @@ def _locked(path: Path, remote: RemoteFile) -> Iterator[IO[bytes]]:
 
 def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: float) -> None:
     """Append to `file` until it has the size that the hub reported, with as many connections as needed."""
-    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - heavy
+    from huggingface_hub.errors import HfHubHTTPError
 
     broken = transport_error()
     if file.seek(0, 2) > remote.size:
@@ -167,7 +167,7 @@ def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: f
 
 
 def _receive_once(remote: RemoteFile, file: IO[bytes], progress: Progress) -> None:
-    import huggingface_hub  # noqa: PLC0415 - heavy
+    import huggingface_hub
 
     utils: Any = huggingface_hub.utils  # its stubs do not export two documented functions
 

@@ -74,7 +74,7 @@ def pull(
 def list_files(repo: str, *, endpoint: str | None = None, cache_dir: Path | None = None) -> list[HubFile]:
     """Return the files of a repository's main branch. Raises as `pull` does."""
     with translated_errors(repo, 0, cache_dir or cache_folder()):
-        from huggingface_hub import HfApi  # noqa: PLC0415 - 0.3 s that only a download needs
+        from huggingface_hub import HfApi
 
         info = HfApi(endpoint=endpoint).model_info(repo, files_metadata=True, timeout=file_download.TIMEOUT_S)
         return [HubFile(s.rfilename, s.size) for s in info.siblings or []]
@@ -110,7 +110,7 @@ def hub_reachable(timeout_s: float, *, endpoint: str | None = None) -> bool:
     answers: list[int] = []
 
     def ask() -> None:
-        from huggingface_hub import constants, get_session  # noqa: PLC0415 - heavy
+        from huggingface_hub import constants, get_session
 
         try:
             url = endpoint or constants.ENDPOINT

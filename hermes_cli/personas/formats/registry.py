@@ -75,7 +75,7 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
     source = persona.original or persona.source
     content = _content(original, source) if original is not None else _Content("")
     if kind == "modelfile":
-        from hermes_cli.personas.formats import modelfile  # noqa: PLC0415 - loaded when one is written
+        from hermes_cli.personas.formats import modelfile
 
         return modelfile.write(persona, content.parsed if content.kind == kind else None).encode()
     if original is not None and content.kind == kind:
@@ -99,7 +99,7 @@ def _content(data: bytes, source: Path) -> _Content:
 
 
 def _json_content(document: Any) -> _Content:
-    from hermes_cli.personas.formats import presets  # noqa: PLC0415 - cards never need them
+    from hermes_cli.personas.formats import presets
 
     version = card.version(document)
     if version > 1:
@@ -118,7 +118,7 @@ def _json_content(document: Any) -> _Content:
 
 
 def _text_content(data: bytes, source: Path) -> _Content:
-    from hermes_cli.personas.formats import aichat, modelfile, presets  # noqa: PLC0415 - see above
+    from hermes_cli.personas.formats import aichat, modelfile, presets
 
     if len(data) > card.LIMITS.size:
         return _Content("")
@@ -144,7 +144,7 @@ def _persona_or_lorebook(
     document = _card(content, data, source)
     if document is not None:
         return card.read(document, source, remarks)
-    from hermes_cli.personas.formats import aichat, modelfile, presets  # noqa: PLC0415 - see above
+    from hermes_cli.personas.formats import aichat, modelfile, presets
 
     readers: dict[str, Callable[[Any, Path, Remarks], Persona]] = {
         "modelfile": modelfile.read,

@@ -37,7 +37,7 @@ def _answers(state: ReplState) -> list[str]:
 
 
 def _last_code(answer: str) -> str:
-    from hermes_cli.screen.markdown.block_structure import LeafKind, code_lines, parse  # noqa: PLC0415 - only this needs it
+    from hermes_cli.screen.markdown.block_structure import LeafKind, code_lines, parse
 
     found = [leaf for leaf in parse(answer).leaves if leaf.kind in {LeafKind.FENCE, LeafKind.INDENTED}]
     if not found:

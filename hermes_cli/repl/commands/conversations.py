@@ -129,7 +129,7 @@ def leave_no_trace(state: ReplState, _argument: str) -> None:
 
 def export_choices(_state: ReplState) -> Mapping[str, str]:
     """Return the export formats, for completion."""
-    from hermes_cli.formats import registry  # noqa: PLC0415
+    from hermes_cli.formats import registry
 
     return {known.name: known.help for known in registry.FORMATS}
 
@@ -139,9 +139,9 @@ def export(state: ReplState, argument: str) -> None:
 
     An existing file is never overwritten.
     """
-    from hermes_cli.formats import files, registry  # noqa: PLC0415 - not needed at startup
-    from hermes_cli.formats.transcript import Transcript  # noqa: PLC0415
-    from hermes_cli.private_files import write_private  # noqa: PLC0415
+    from hermes_cli.formats import files, registry
+    from hermes_cli.formats.transcript import Transcript
+    from hermes_cli.private_files import write_private
 
     store, number = state.saved_conversation()
     known, name = registry.format_and_file(argument)
