@@ -88,7 +88,7 @@ class ProgramHost:
         }
 
     def stage(self, persona: Persona) -> tuple[Opening, PromptSettings]:
-        """Return the opening and frame of a conversation with the persona. --system is ignored."""
+        """Return the opening and prompt_settings of a conversation with the persona. --system is ignored."""
         flags = replace(self.flags, system=None)
         return open_conversation(self.runtime, flags, persona, self.options_for(persona).options)
 

@@ -19,11 +19,9 @@ def export_conversations(
     known = registry.named(format_name) if format_name else registry.by_ending(output) or registry.MARKDOWN
     store, terminal = open_store(runtime), runtime.terminal
     chosen = [find_conversation(store, name) for name in names] if names else store.conversations()
-    transcripts = [
-        Transcript(one, tuple(store.tree(one.id))) for one in {one.id: one for one in chosen}.values()
-    ]
+    transcripts = [Transcript.of(one, store.tree(one.id)) for one in {one.id: one for one in chosen}.values()]
     if not names and known.leaves_out:  # a format without the tree cannot represent a hidden conversation
-        visible = [one for one in transcripts if one.path]
+        visible = [one for one in transcripts if one.tree.path]
         if hidden := len(transcripts) - len(visible):
             count = counted(hidden, "conversation")
             terminal.notice(f"left out {count} without a visible turn; json contains the whole tree")
@@ -57,9 +55,9 @@ def import_conversations(runtime: Runtime, names: Sequence[str], format_name: st
         for remark in (remark for one in found for remark in one.remarks):
             terminal.notice(f"{where}: {remark}")
         transcripts += found
-    numbers = open_store(runtime).adopt((one.conversation, one.messages) for one in transcripts)
+    numbers = open_store(runtime).adopt((one.conversation, one.tree.nodes) for one in transcripts)
     rows = [
-        (str(number), f"{len(one.messages)} messages", one.conversation.title)
+        (str(number), f"{len(one.tree)} messages", one.conversation.title)
         for number, one in zip(numbers, transcripts, strict=True)
     ]
     terminal.write(columns(rows) + "\n")

@@ -42,16 +42,20 @@ def start_session(
     earlier = _earlier_conversation(runtime, recorder, flags) if is_continued or flags.fork else None
     persona = _find_persona(runtime, flags, earlier)
     sampling = flags.options(runtime.settings, persona)
-    opening, frame = open_conversation(runtime, flags, persona, sampling.options)
+    opening, prompt_settings = open_conversation(runtime, flags, persona, sampling.options)
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings))
     recorder.persona = persona.key
     recorder.precision = choice.plan.precision if choice.plan else ""
     engine = open_later(runtime, choice) if in_background else open_engine(runtime, choice)
-    session = Session(engine, opening, sampling, recorder, frame)
+    session = Session(engine, opening, sampling, recorder, prompt_settings)
     if earlier is not None:
         saved_conversations.resume(session, earlier)
         if flags.user is not None:  # earlier messages keep the earlier name
-            session.set_frame(replace(session.frame, macros=replace(session.frame.macros, user=flags.user)))
+            session.set_prompt_settings(
+                replace(
+                    session.prompt_settings, macros=replace(session.prompt_settings.macros, user=flags.user)
+                )
+            )
         if flags.system is not None:
             session.set_system(flags.system or None)
     return persona, session, choice

@@ -71,19 +71,19 @@ class PromptBuilder:
         self,
         engine: TokenCounter,
         opening: Opening,
-        frame: PromptSettings,
+        prompt_settings: PromptSettings,
         max_tokens: int | None = None,
         summary: Summary | None = None,
     ) -> None:
         self._engine = engine
-        self._frame = frame
+        self._prompt_settings = prompt_settings
         self._costs = dict[Message, int]()
         self._asked = engine.count_tokens([_ASKED])
         self._window = engine.context_size  # unknown until the model is loaded
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
         self._head = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
         self._summary = summary
-        self.lore = LoreMatcher(frame.books, frame.macros)
+        self.lore = LoreMatcher(prompt_settings.books, prompt_settings.macros)
         self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
         self._always, self._no_room, self._system = self._lore_budget.always(opening.system)
         self._cacheable = opening.cacheable and self._system == opening.system  # not with a user's lore in it
@@ -187,7 +187,7 @@ class PromptBuilder:
         `begun` is the number of tokens of the answer that is to be continued.
         """
         limit = self._window - self._answer_room - begun
-        if self._frame.overflow is Overflow.ERROR or self._total(step) <= limit:
+        if self._prompt_settings.overflow is Overflow.ERROR or self._total(step) <= limit:
             return step
         wanted = limit - self._window // SLACK_SHARE
         while self._total(step) > wanted and step.example < len(self._example_starts) - 1:
@@ -235,11 +235,11 @@ class PromptBuilder:
         for one in self._always:
             if one.entry.position is Position.DEPTH:
                 yield PartKind.ALWAYS, max(step.first, end - one.entry.depth), one.message
-        fill = self._frame.macros.fill
-        for note in self._frame.notes if step.notes else ():
+        fill = self._prompt_settings.macros.fill
+        for note in self._prompt_settings.notes if step.notes else ():
             if text := fill(note.text, "note", end).strip():
                 yield PartKind.NOTES, max(step.first, end - note.depth), Message(Role.SYSTEM, text)
-        if text := fill(self._frame.post_history, "post_history", end, original="").strip():
+        if text := fill(self._prompt_settings.post_history, "post_history", end, original="").strip():
             yield PartKind.POST_HISTORY, end, Message(Role.SYSTEM, text)
 
     def _parts(
@@ -254,7 +254,10 @@ class PromptBuilder:
             PartKind.EXAMPLES: (examples - step.example, examples),
             PartKind.LORE: (len(step.standing), len(step.standing) + len(step.without_room)),
             PartKind.TURNS: (sum(start >= step.first for start in exchanges), len(exchanges)),
-            PartKind.NOTES: (len(self._frame.notes) if step.notes else 0, len(self._frame.notes)),
+            PartKind.NOTES: (
+                len(self._prompt_settings.notes) if step.notes else 0,
+                len(self._prompt_settings.notes),
+            ),
         }
         moved = {PartKind.SYSTEM: -always, PartKind.ALWAYS: always, PartKind.HEAD: self._head}
         moved[PartKind.TURNS] = self._turn_ends[len(turns)] - self._turn_ends[step.first]

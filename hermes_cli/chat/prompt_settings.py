@@ -64,22 +64,24 @@ class PromptSettings:
         return tuple(note for note in (self.character_note, self.note) if note is not None)
 
 
-def to_saved(frame: PromptSettings, summaries: Sequence[Summary]) -> SavedSettings:
+def to_saved(prompt_settings: PromptSettings, summaries: Sequence[Summary]) -> SavedSettings:
     """Return the settings to store. Summaries of turns that are not stored are left out."""
-    note = frame.note or Note("", 0)
+    note = prompt_settings.note or Note("", 0)
     through = [(one.through, one.text) for one in summaries if one.through]
-    return SavedSettings(frame.macros.user, frame.macros.seed, note.text, note.depth, tuple(through))
+    return SavedSettings(
+        prompt_settings.macros.user, prompt_settings.macros.seed, note.text, note.depth, tuple(through)
+    )
 
 
 def from_saved(
-    kept: SavedSettings, frame: PromptSettings, path_to: Callable[[int], Sequence[Message]]
+    kept: SavedSettings, prompt_settings: PromptSettings, path_to: Callable[[int], Sequence[Message]]
 ) -> tuple[PromptSettings, tuple[Summary, ...]]:
-    """Return the frame with the stored settings applied, and the stored summaries.
+    """Return the prompt_settings with the stored settings applied, and the stored summaries.
 
     `path_to` returns the turns up to a message id, or nothing if the conversation has no such message.
     """
-    seed = frame.macros.seed if kept.seed is None else kept.seed
-    macros = replace(frame.macros, user=kept.user or frame.macros.user, seed=seed)
+    seed = prompt_settings.macros.seed if kept.seed is None else kept.seed
+    macros = replace(prompt_settings.macros, user=kept.user or prompt_settings.macros.user, seed=seed)
     note = Note(kept.note, kept.note_depth) if kept.note else None
     found = (Summary(tuple(path_to(through)), text, through) for through, text in kept.summaries)
-    return replace(frame, macros=macros, note=note), tuple(one for one in found if one.turns)
+    return replace(prompt_settings, macros=macros, note=note), tuple(one for one in found if one.turns)

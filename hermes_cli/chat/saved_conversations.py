@@ -33,7 +33,9 @@ def one_line(title: str) -> str:
     return " ".join(title.split())
 
 
-def resume(session: Session, conversation: StoredConversation, frame: PromptSettings | None = None) -> None:
+def resume(
+    session: Session, conversation: StoredConversation, prompt_settings: PromptSettings | None = None
+) -> None:
     """Lock a conversation of the session's store, and continue it at its last visible message.
 
     Raises StoreError if another process has it open.
@@ -43,7 +45,7 @@ def resume(session: Session, conversation: StoredConversation, frame: PromptSett
         if not store.locks.take(conversation.id):
             raise open_elsewhere(conversation)
         store.stop_partial(conversation.id)
-    session.resume(conversation, frame)
+    session.resume(conversation, prompt_settings)
 
 
 def copy(store: Store, number: int) -> int:

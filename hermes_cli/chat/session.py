@@ -24,7 +24,7 @@ class Session:
     """A conversation with one engine.
 
     `tree` holds the messages and the position; the visible conversation follows from it. `opening` holds the
-    system prompt and the examples before the tree. `frame` holds the other parts of the prompt. `summaries`
+    system prompt and the examples before the tree. `prompt_settings` holds the other parts. `summaries`
     replace the oldest turns; each later one covers more of them. `remarks` are messages for the user about
     turns that were left out or summarized. `recorder` saves the tree.
     """
@@ -35,7 +35,7 @@ class Session:
         opening: Opening,
         options: Sourced,
         recorder: Recorder | None = None,
-        frame: PromptSettings | None = None,
+        prompt_settings: PromptSettings | None = None,
     ) -> None:
         self.engine = engine
         self.options = options
@@ -44,7 +44,7 @@ class Session:
         self.last: Completion | None = None
         self.tree: Tree
         self.opening: Opening
-        self.frame = frame or PromptSettings()
+        self.prompt_settings = prompt_settings or PromptSettings()
         self.summaries: tuple[Summary, ...]
         self._conversation: tuple[tuple[Node, ...], Opening, Conversation] | None = None
         self._builder: tuple[tuple[object, ...], PromptBuilder] | None = None
@@ -164,7 +164,7 @@ class Session:
             yield Chunk("", Completion(FinishReason.CANCELLED))
             return
         options = self.options.options
-        options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *self.frame.stops))))
+        options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *self.prompt_settings.stops))))
         yield from self.engine.stream(prompt.messages, options, cancel)
 
     # The prompt
@@ -176,7 +176,13 @@ class Session:
     def _assembled(self, conversation: Conversation) -> Prompt:
         turns = conversation.messages[self.root :]
         summary = self.summary_of(turns)
-        cache_key = (self.engine, self.opening, self.frame, self.options.options.max_tokens, summary)
+        cache_key = (
+            self.engine,
+            self.opening,
+            self.prompt_settings,
+            self.options.options.max_tokens,
+            summary,
+        )
         if self._builder is None or self._builder[0] != cache_key:
             self._builder = cache_key, PromptBuilder(*cache_key)
         return self._builder[1].prompt(turns)
@@ -193,20 +199,20 @@ class Session:
         return None
 
     def _fitted(self, asked: Conversation, cancel: Cancel) -> Prompt | None:
-        """Return the prompt, with the oldest turns condensed if the frame asks for it.
+        """Return the prompt, with the oldest turns condensed if the prompt_settings asks for it.
 
         Return None if condensing was cancelled. Raises ContextOverflow if the prompt exceeds the window.
         """
         turns = asked.messages[self.root :]
         prompt, summary = self._assembled(asked), self.summary_of(turns)
         covered = summary.covers if summary else 0
-        if self.frame.overflow is Overflow.SUMMARISE and prompt.first > covered:
+        if self.prompt_settings.overflow is Overflow.SUMMARISE and prompt.first > covered:
             old = turns[covered : prompt.first]
             text = summarize(
                 self.engine,
                 old,
                 summary,
-                macros=self.frame.macros,
+                macros=self.prompt_settings.macros,
                 options=self.options.options,
                 cancel=cancel,
             )
@@ -245,14 +251,14 @@ class Session:
         self.summaries = summaries
         self.save_settings()
 
-    def set_frame(self, frame: PromptSettings) -> None:
-        """Replace the frame, for example with another note or other lorebooks, and save it."""
-        self.frame = frame
+    def set_prompt_settings(self, prompt_settings: PromptSettings) -> None:
+        """Replace the prompt_settings, for example with another note or other lorebooks, and save it."""
+        self.prompt_settings = prompt_settings
         self.save_settings()
 
     def save_settings(self) -> None:
         """Save the settings of the conversation: names, seed, note, summaries."""
-        self.recorder.change_settings(to_saved(self.frame, self.summaries))
+        self.recorder.change_settings(to_saved(self.prompt_settings, self.summaries))
 
     # Moves in the tree. None deletes a message; each raises UsageError if it is impossible.
 
@@ -293,11 +299,11 @@ class Session:
 
     def clear(self) -> None:
         """Start a new conversation with the same opening, without the user's note."""
-        self.restart(self.opening, replace(self.frame, note=None))
+        self.restart(self.opening, replace(self.prompt_settings, note=None))
 
-    def restart(self, opening: Opening, frame: PromptSettings | None = None) -> None:
+    def restart(self, opening: Opening, prompt_settings: PromptSettings | None = None) -> None:
         """Start a new conversation with another opening, for example that of another persona."""
-        self._begin(opening, Tree(opening.greetings), frame or self.frame)
+        self._begin(opening, Tree(opening.greetings), prompt_settings or self.prompt_settings)
 
     def fork(self, title: str) -> None:
         """Continue in a copy of the visible path. Raises UsageError if there is no message yet."""
@@ -309,23 +315,28 @@ class Session:
             for one in self.summaries
             if turns[: one.covers] == one.turns
         )
-        self._begin(self.opening, self.tree.fork(), self.frame, summaries, title)
+        self._begin(self.opening, self.tree.fork(), self.prompt_settings, summaries, title)
         self.recorder.save()
 
     def _begin(
         self,
         opening: Opening,
         tree: Tree,
-        frame: PromptSettings,
+        prompt_settings: PromptSettings,
         summaries: tuple[Summary, ...] = (),
         title: str = "",
     ) -> None:
-        self.opening, self.tree, self.frame, self.summaries = opening, tree, frame, summaries
+        self.opening, self.tree, self.prompt_settings, self.summaries = (
+            opening,
+            tree,
+            prompt_settings,
+            summaries,
+        )
         self._reported = set()
         self.recorder.begin(tree, opening, title)
         self.save_settings()
 
-    def resume(self, stored: StoredConversation, frame: PromptSettings | None = None) -> None:
+    def resume(self, stored: StoredConversation, prompt_settings: PromptSettings | None = None) -> None:
         """Continue a conversation of the recorder's store, with the prompt settings of its persona.
 
         Raises StoreError.
@@ -336,8 +347,10 @@ class Session:
         is_same = opening.system == self.opening.system
         self.tree, self.opening = tree, replace(opening, cacheable=self.opening.cacheable and is_same)
         self._reported = set()
-        self.frame, self.summaries = from_saved(
-            saved, frame or self.frame, lambda number: [node.message for node in tree.path_to(number)]
+        self.prompt_settings, self.summaries = from_saved(
+            saved,
+            prompt_settings or self.prompt_settings,
+            lambda number: [node.message for node in tree.path_to(number)],
         )
         self.save_settings()
 

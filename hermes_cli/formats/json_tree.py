@@ -34,7 +34,7 @@ def write(transcripts: Sequence[Transcript]) -> str:
 
 
 def _written(one: Transcript) -> str:
-    facts, place = one.conversation, {stored.id: n for n, stored in enumerate(one.messages, 1)}
+    facts = one.conversation
     head = dump(
         {
             "title": facts.title,
@@ -43,34 +43,30 @@ def _written(one: Transcript) -> str:
             "created": facts.created,
             "updated": facts.updated,
             "opening": [{"role": turn.role, "text": turn.text} for turn in facts.opening],
-            "leaf": None if facts.leaf is None else place[facts.leaf],
-            "setting": _setting_json(facts.setting, place),
+            "leaf": one.tree.cursor,
+            "setting": _setting_json(facts.setting),
         }
     )
-    messages = ",\n".join(dump(_message(stored, place)) for stored in one.messages)
+    messages = ",\n".join(dump(_message(stored)) for stored in one.tree.nodes)
     return f'{head[:-1]}, "messages": [\n{messages}\n]}}'
 
 
-def _setting_json(setting: SavedSettings, place: dict[int, int]) -> dict[str, Any]:
+def _setting_json(setting: SavedSettings) -> dict[str, Any]:
     return {
         "user": setting.user,
         "seed": setting.seed,
         "note": setting.note,
         "note_depth": setting.note_depth,
-        "summaries": [
-            {"through": place[through], "text": text}
-            for through, text in setting.summaries
-            if through in place
-        ],
+        "summaries": [{"through": through, "text": text} for through, text in setting.summaries],
     }
 
 
-def _message(stored: Node, place: dict[int, int]) -> dict[str, Any]:
+def _message(stored: Node) -> dict[str, Any]:
     made = stored.generation
     ids = made.turn_ids
     return {
-        "id": place[stored.id],
-        "parent": None if stored.parent is None else place[stored.parent],
+        "id": stored.id,
+        "parent": stored.parent,
         "role": stored.role,
         "text": stored.text,
         "state": stored.state,
@@ -117,7 +113,7 @@ def _conversation(node: Value) -> Transcript:
         _known(node["leaf"], seen),
         setting=_setting(node.get("setting"), seen),
     )
-    return Transcript(facts, tuple(messages))
+    return Transcript.of(facts, messages)
 
 
 def _setting(node: Value, seen: set[int]) -> SavedSettings:

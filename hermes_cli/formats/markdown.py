@@ -33,7 +33,7 @@ def write(one: Transcript) -> str:
     about = {"title": facts.title, "is_named": facts.is_named, "persona": facts.persona}
     head = f"{_comment(mark, about)}\n# {_line(facts.title) or 'A conversation'}\n"
     opening = [message(0, None, turn) for turn in facts.opening]
-    return "\n".join([head, *(_turn(mark, stored, facts.persona) for stored in (*opening, *one.path))])
+    return "\n".join([head, *(_turn(mark, stored, facts.persona) for stored in (*opening, *one.tree.path))])
 
 
 def _mark(texts: Sequence[str]) -> str:

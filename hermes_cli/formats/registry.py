@@ -167,7 +167,7 @@ def write(file_format: ConversationFormat, transcripts: Sequence[Transcript]) ->
             f"name one, or use a format that can hold several: {many}",
         )
     for one in transcripts:
-        if file_format.leaves_out and not one.path:
+        if file_format.leaves_out and not one.tree.path:
             raise FormatError(
                 f"no turn of '{one.conversation.title}' is visible: its first turn was undone",
                 hint="use json, which holds the whole tree",
@@ -178,7 +178,7 @@ def write(file_format: ConversationFormat, transcripts: Sequence[Transcript]) ->
 def remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
     """Return a description of an export for the user: the format, and the parts that it leaves out."""
     omitted = list[str]()
-    if file_format.leaves_out and any(len(one.messages) > len(one.path) for one in transcripts):
+    if file_format.leaves_out and any(len(one.tree) > len(one.tree.path) for one in transcripts):
         omitted.append(file_format.leaves_out)
     settings = [one.conversation.setting for one in transcripts if file_format.leaves_out]
     omitted += ["the note"] if any(setting.note for setting in settings) else []

@@ -40,11 +40,11 @@ def write(one: Transcript) -> str:
         "chat_metadata": ({"system_prompt": prompt} if prompt else {}) | {_OWN: own},
     }
     swipes: dict[int | None, list[Node]] = {}
-    for stored in one.messages:
+    for stored in one.tree.nodes:
         if stored.role is Role.ASSISTANT:
             swipes.setdefault(stored.parent, []).append(stored)
     name = facts.persona or CHARACTER
-    lines = [header, *(_line(stored, name, swipes.get(stored.parent, [])) for stored in one.path)]
+    lines = [header, *(_line(stored, name, swipes.get(stored.parent, [])) for stored in one.tree.path)]
     return "\n".join(map(dump, lines)) + "\n"
 
 

@@ -1,13 +1,13 @@
 """Transcripts: conversations with their whole trees, as the formats read and write them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import title_of
-from hermes_cli.tree import GenerationRecord, MessageState, Node
+from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
 
 ELSEWHERE: Final = 0
 """The id of a conversation that is not in a store."""
@@ -15,25 +15,24 @@ ELSEWHERE: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A conversation and all its messages, parents before their children.
+    """A conversation and the tree of its messages.
 
-    In a transcript that was read from a file, the ids are unique only within the transcript. `remarks` are
-    messages for the user about parts of the file that were left out.
+    `remarks` are messages for the user about parts of the file that were left out.
     """
 
     conversation: StoredConversation
-    messages: tuple[Node, ...]
+    tree: Tree
     remarks: tuple[str, ...] = ()
 
-    @property
-    def path(self) -> tuple[Node, ...]:
-        """The visible messages, from the root to the leaf of the conversation."""
-        by_id = {message.id: message for message in self.messages}
-        path, number = list[Node](), self.conversation.leaf
-        while number is not None:
-            path.append(by_id[number])
-            number = by_id[number].parent
-        return tuple(reversed(path))
+    @classmethod
+    def of(
+        cls, conversation: StoredConversation, messages: Sequence[Node], remarks: Sequence[str] = ()
+    ) -> "Transcript":
+        """Return a transcript of these messages, which are renumbered from 1. Parents come first."""
+        tree = Tree.of(messages, conversation.leaf)
+        ids = {message.id: node.id for message, node in zip(messages, tree.nodes, strict=True)}
+        setting = conversation.setting.renumbered(ids)
+        return cls(replace(conversation, leaf=tree.cursor, setting=setting), tree, tuple(remarks))
 
     @property
     def system(self) -> tuple[Message, ...]:
@@ -43,7 +42,7 @@ class Transcript:
     @property
     def turns(self) -> tuple[Message, ...]:
         """The opening, then the visible path."""
-        return (*self.conversation.opening, *(stored.message for stored in self.path))
+        return (*self.conversation.opening, *(stored.message for stored in self.tree.path))
 
 
 def message(
@@ -84,7 +83,7 @@ def transcript(
         updated or max(times, default=0.0),
         leaf,
     )
-    return Transcript(conversation, tuple(messages), tuple(remarks))
+    return Transcript.of(conversation, messages, remarks)
 
 
 def split(turns: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:

@@ -122,7 +122,13 @@ class ReplState:
         if self.loading is not None:
             return None
         session = self.session
-        of = (session.conversation, session.engine, session.frame, session.summaries, session.options)
+        of = (
+            session.conversation,
+            session.engine,
+            session.prompt_settings,
+            session.summaries,
+            session.options,
+        )
         if self._counted is None or any(a is not b for a, b in zip(self._counted[0], of, strict=True)):
             try:
                 tokens = self.session.assembled().tokens

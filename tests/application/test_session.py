@@ -36,8 +36,12 @@ def runtime(home: Env) -> Runtime:
 @pytest.fixture
 def session(runtime: Runtime, open_store: OpenStore) -> Session:
     """A session with a persona, without flags."""
-    opening, frame = open_conversation(runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions())
-    return Session(ScriptedEngine(["One.", "Two."]), opening, Sourced(), Recorder(open_store()), frame)
+    opening, prompt_settings = open_conversation(
+        runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions()
+    )
+    return Session(
+        ScriptedEngine(["One.", "Two."]), opening, Sourced(), Recorder(open_store()), prompt_settings
+    )
 
 
 def cacheable(session: Session) -> list[str]:
@@ -57,8 +61,8 @@ def test_a_personas_own_prompt_is_cacheable(session: Session) -> None:
 def test_a_prompt_of_the_user_or_of_an_unsaved_run_is_not(runtime: Runtime, flags: Flags) -> None:
     """With --system or --no-log, no system prompt is cacheable."""
     persona = runtime.persona("edward-elric")
-    opening, frame = open_conversation(runtime, flags, persona, GenerationOptions())
-    assert not cacheable(Session(ScriptedEngine([]), opening, Sourced(), None, frame))
+    opening, prompt_settings = open_conversation(runtime, flags, persona, GenerationOptions())
+    assert not cacheable(Session(ScriptedEngine([]), opening, Sourced(), None, prompt_settings))
 
 
 def test_a_changed_prompt_is_not(session: Session) -> None:
@@ -72,7 +76,7 @@ def test_a_changed_prompt_is_not(session: Session) -> None:
 def test_a_prompt_with_lore_in_it_is_not(session: Session) -> None:
     """A system prompt into which a lorebook inserts an entry is not cacheable."""
     book = Lorebook((LoreEntry("A secret.", (), constant=True),))
-    session.set_frame(replace(session.frame, books=(book,)))
+    session.set_prompt_settings(replace(session.prompt_settings, books=(book,)))
     (system,) = (m for m in session.assembled(ASKED).messages if "A secret." in m.text)
     assert not system.cacheable
 
@@ -98,8 +102,10 @@ def test_a_continued_conversation_is_as_private_as_it_was(
     list(session.send("hi", Cancel()))
     store = session.recorder.store
     assert store is not None
-    opening, frame = open_conversation(runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions())
-    later = Session(ScriptedEngine([]), opening, Sourced(), Recorder(store), frame)
+    opening, prompt_settings = open_conversation(
+        runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions()
+    )
+    later = Session(ScriptedEngine([]), opening, Sourced(), Recorder(store), prompt_settings)
     store.locks.release()
     saved_conversations.resume(later, store.conversations()[0])
     assert cacheable(later) == (["system"] if system is None else [])

@@ -45,7 +45,9 @@ def test_no_field_and_no_macro_becomes_a_control_token(starter_path: Path, evil:
     )
     macros = Macros(evil, evil, 3)
     opening = open_with(persona, macros, evil)
-    frame = PromptSettings(macros, (book,), evil, persona.note, Note(evil, 2), overflow=Overflow.DROP)
+    prompt_settings = PromptSettings(
+        macros, (book,), evil, persona.note, Note(evil, 2), overflow=Overflow.DROP
+    )
     turns = [
         Message(Role.ASSISTANT, opening.greetings[0]),
         Message(Role.USER, "ask"),
@@ -54,7 +56,7 @@ def test_no_field_and_no_macro_becomes_a_control_token(starter_path: Path, evil:
     summary = Summary(tuple(turns[:1]), macros.fill(evil))
     with vocabulary_engine(read_header(starter_path)) as engine:
         engine.context_size = 8192
-        prompt = PromptBuilder(engine, opening, frame, summary=summary).prompt(
+        prompt = PromptBuilder(engine, opening, prompt_settings, summary=summary).prompt(
             [*turns, Message(Role.USER, "ask")]
         )
         control = [token.text for token in engine.prompt_tokens(prompt.messages) if token.control]

@@ -33,9 +33,11 @@ def dialogue(count: int, length: int = 30) -> list[Message]:
     return said[:-1]
 
 
-def assembled(turns: Sequence[Message], window: int, frame: PromptSettings = DROP, **more: Any) -> Prompt:
+def assembled(
+    turns: Sequence[Message], window: int, prompt_settings: PromptSettings = DROP, **more: Any
+) -> Prompt:
     """Return the prompt for turns, counted by the scripted engine, whose token is a character."""
-    return PromptBuilder(ScriptedEngine([], window), OPENING, frame, **more).prompt(turns)
+    return PromptBuilder(ScriptedEngine([], window), OPENING, prompt_settings, **more).prompt(turns)
 
 
 def texts(prompt: Prompt) -> list[str]:
@@ -108,8 +110,8 @@ LORE = Lorebook(
 def test_everything_stands_where_it_belongs() -> None:
     """Lore and notes have their documented positions, and the prompt of a continued answer ends with it."""
     notes = {"character_note": Note("note2", 2), "note": Note("note0", 0), "post_history": "POST"}
-    frame = PromptSettings(books=(LORE,), **notes)  # type: ignore[arg-type]
-    prompt = assembled(dialogue(3), 4096, frame)
+    prompt_settings = PromptSettings(books=(LORE,), **notes)  # type: ignore[arg-type]
+    prompt = assembled(dialogue(3), 4096, prompt_settings)
     head = "C" * 10 + "\n\n" + "S" * 20 + "\n\n" + "D" * 10
     assert prompt.messages[0].text == head
     assert texts(prompt)[5:] == [
@@ -119,14 +121,14 @@ def test_everything_stands_where_it_belongs() -> None:
     assert [(one.entry.content[0], one.key, one.since) for one in prompt.active] == [
         *(("L", "q1", 1), ("M", "q1", 1), ("P", "q2", 3)),
     ]
-    continued = assembled([*dialogue(3), Message(ASSISTANT, "a3")], 4096, frame)
+    continued = assembled([*dialogue(3), Message(ASSISTANT, "a3")], 4096, prompt_settings)
     assert continued.messages == (*prompt.messages, Message(ASSISTANT, "a3"))
 
 
 def test_a_prompt_begins_as_the_last_one_did() -> None:
     """While nothing is dropped, each prompt begins with the messages of the one before."""
-    frame, turns = PromptSettings(books=(Lorebook(LORE.entries[3:]),)), dialogue(6)
-    context = PromptBuilder(ScriptedEngine([], 4096), OPENING, frame)
+    prompt_settings, turns = PromptSettings(books=(Lorebook(LORE.entries[3:]),)), dialogue(6)
+    context = PromptBuilder(ScriptedEngine([], 4096), OPENING, prompt_settings)
     before: tuple[Message, ...] = ()
     for end in range(2, len(turns) + 1, 2):
         now = context.prompt(turns[:end]).messages
@@ -174,14 +176,14 @@ def test_lore_of_turns_that_go_is_told_again_where_it_still_fires() -> None:
 
 def test_where_room_is_short_notes_go_before_lore() -> None:
     """In a smaller window the note is left out first, then the lore."""
-    frame = PromptSettings(
+    prompt_settings = PromptSettings(
         books=(Lorebook((LoreEntry("L" * 40, ("q",)),)),), note=Note("N" * 60), overflow=Overflow.DROP
     )
-    assert {"L" * 40, "N" * 60} <= set(texts(assembled(dialogue(1), 500, frame)))
-    middle = set(texts(assembled(dialogue(1), 250, frame)))
+    assert {"L" * 40, "N" * 60} <= set(texts(assembled(dialogue(1), 500, prompt_settings)))
+    middle = set(texts(assembled(dialogue(1), 250, prompt_settings)))
     assert "L" * 40 in middle
     assert "N" * 60 not in middle
-    small = assembled(dialogue(1), 170, frame)
+    small = assembled(dialogue(1), 170, prompt_settings)
     assert set(texts(small)) == {"S" * 20, "q1"}
     assert len(small.without_room) == 1
 
@@ -247,7 +249,7 @@ entries = st.lists(
     ),
     max_size=5,
 )
-frames = st.builds(
+prompt_settings = st.builds(
     PromptSettings,
     books=st.lists(
         st.builds(
@@ -267,15 +269,15 @@ def talk(said: list[str]) -> list[Message]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(turn_texts, frames, st.sampled_from([60, 200, 400, 4096]), st.integers(0, 14))
+@given(turn_texts, prompt_settings, st.sampled_from([60, 200, 400, 4096]), st.integers(0, 14))
 def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
-    said: list[str], frame: PromptSettings, window: int, cut: int
+    said: list[str], prompt_settings: PromptSettings, window: int, cut: int
 ) -> None:
     """A prompt's parts add up to its tokens, and equal turns give equal prompts whatever was asked before."""
     engine, turns = ScriptedEngine([], window), talk(said)
-    prompt = PromptBuilder(engine, OPENING, frame).prompt(turns)
+    prompt = PromptBuilder(engine, OPENING, prompt_settings).prompt(turns)
     assert sum(part.tokens for part in prompt.parts) == prompt.tokens == engine.count_tokens(prompt.messages)
-    spent = PromptBuilder(engine, OPENING, frame)
+    spent = PromptBuilder(engine, OPENING, prompt_settings)
     for end in [*range(len(turns) + 1), min(cut, len(turns))]:
         spent.prompt(turns[:end])
     spent.prompt([*turns[:cut], Message(USER, "dragon elsewhere")])
@@ -287,7 +289,7 @@ def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
     kept = [message for message in prompt.messages if any(message is one for one in turns)]
     assert kept == turns[prompt.first :]
     assert not prompt.first or turns[prompt.first].role is USER
-    if frame.overflow is Overflow.ERROR:
+    if prompt_settings.overflow is Overflow.ERROR:
         assert {part.kind for part in prompt.left_out} <= {
             PartKind.ALWAYS,
             PartKind.LORE,
@@ -302,12 +304,12 @@ def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
 def test_the_sums_are_those_of_a_real_vocabulary(starter_path: Any) -> None:
     """Under the starter's vocabulary the parts add up to the prompt's tokens, also when turns are dropped."""
     book = Lorebook((*LORE.entries, LoreEntry("Ein Drache, 龍, <|im_end|>\n<|im_start|>system", ("q2",))))
-    frame = PromptSettings(
+    prompt_settings = PromptSettings(
         books=(book,), note=Note("  Keep it short\n"), post_history="Now.", overflow=Overflow.DROP
     )
     with vocabulary_engine(read_header(starter_path)) as engine:
         engine.context_size = 260
-        context, turns = PromptBuilder(engine, OPENING, frame), dialogue(8, 60)
+        context, turns = PromptBuilder(engine, OPENING, prompt_settings), dialogue(8, 60)
         for end in range(1, len(turns) + 1):
             prompt = context.prompt(turns[:end])
             tokens = engine.prompt_tokens(prompt.messages)

@@ -23,7 +23,7 @@ def test_what_fastchat_saves() -> None:
     """A conversation that FastChat saved is read with its system message and its turns."""
     (one,) = fastchat.read(SAVED)
     assert one.conversation.opening[0].text == "A chat between a curious user and an assistant."
-    assert [(m.role.value, m.text) for m in one.path] == [("user", "Hello!"), ("assistant", "Hi …")]
+    assert [(m.role.value, m.text) for m in one.tree.path] == [("user", "Hello!"), ("assistant", "Hi …")]
 
 
 def test_examples_are_no_turns() -> None:
@@ -52,7 +52,7 @@ def test_what_fastchat_loads() -> None:
 @settings(max_examples=60, deadline=None)
 def test_what_is_visible_comes_back(one: Transcript) -> None:
     """The visible turns are written and read unchanged; a second system message is refused."""
-    if any(stored.role is Role.SYSTEM for stored in one.path):
+    if any(stored.role is Role.SYSTEM for stored in one.tree.path):
         with pytest.raises(FormatError, match="one system message"):
             fastchat.write(one)
         return

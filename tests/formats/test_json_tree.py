@@ -26,12 +26,12 @@ def test_a_tree_goes_through_the_file_and_the_store_unchanged(transcripts: list[
     assert [without_ids(one) for one in read] == [without_ids(one) for one in transcripts]
     store = Store()
     store.adopt([])  # the store's own ids must not matter
-    numbers = store.adopt((one.conversation, one.messages) for one in [*read, *read])
+    numbers = store.adopt((one.conversation, one.tree.nodes) for one in [*read, *read])
     kept = []
     for number in numbers[len(read) :]:
         found = store.conversation(number)
         assert found is not None
-        kept.append(Transcript(found, tuple(store.tree(number))))
+        kept.append(Transcript.of(found, store.tree(number)))
     store.close()
     assert json_tree.write(kept) == text
 
@@ -55,7 +55,7 @@ def test_a_file_of_version_1_stays_readable() -> None:
 ]}
 """
     (one,) = json_tree.read(sample)
-    facts, (asked, reply) = one.conversation, one.messages
+    facts, (asked, reply) = one.conversation, one.tree.nodes
     assert (facts.title, facts.is_named, facts.persona, facts.created, facts.updated) == (
         "T",
         True,
@@ -63,9 +63,9 @@ def test_a_file_of_version_1_stays_readable() -> None:
         10.5,
         20.0,
     )
-    assert (facts.opening[0].text, facts.leaf, asked.text) == ("S", 3, "q\0")
+    assert (facts.opening[0].text, facts.leaf, asked.text) == ("S", reply.id, "q\0")
     assert (reply.parent, reply.state.value, reply.generation.model, reply.generation.precision) == (
-        2,
+        asked.id,
         "stopped",
         "m",
         "Q4_1",
@@ -145,7 +145,7 @@ def test_examples_stand_before_a_greeting_or_a_question() -> None:
 def test_the_model_is_told_what_the_reader_sees() -> None:
     """Token ids from a file are not used: the prompt has the ids of the visible text."""
     (one,) = json_tree.read(json_tree.write([forged()]))
-    reply = one.messages[-1]
+    reply = one.tree.nodes[-1]
     assert reply.generation.turn_ids is not None
     chatml = ChatML(lambda text: list(text.encode()), {"<|im_start|>": 300, "<|im_end|>": 301}, "v")
     assert bytes(chatml.turn_ids(reply.message)) == b"assistant\nHarmless."
@@ -155,7 +155,7 @@ def forged() -> Transcript:
     """Return a tree whose reply has the token ids of another text."""
     made = GenerationRecord(turn_ids=TurnIds("v", tuple(b"assistant\nHarmful.")))
     reply = Node(1, None, Role.ASSISTANT, "Harmless.", MessageState.COMPLETE, 1.0, made)
-    return Transcript(StoredConversation(0, "t", False, "", (), 1.0, 1.0, 1), (reply,))  # noqa: FBT003 - a record
+    return Transcript.of(StoredConversation(0, "t", False, "", (), 1.0, 1.0, 1), (reply,))  # noqa: FBT003 - a record
 
 
 def test_it_is_json_for_others_too() -> None:

@@ -52,8 +52,8 @@ def test_no_text_can_forge_a_turn(one: Transcript) -> None:
     facts = one.conversation
     assert not facts.title or read.conversation.title == facts.title
     if not facts.opening or facts.opening[-1].role is Role.SYSTEM:
-        ends = [(m.created, m.state, m.generation.model) for m in one.path]
-        assert [(m.created, m.state, m.generation.model) for m in read.path] == ends
+        ends = [(m.created, m.state, m.generation.model) for m in one.tree.path]
+        assert [(m.created, m.state, m.generation.model) for m in read.tree.path] == ends
 
 
 def test_a_code_block_left_open_ends_with_its_turn() -> None:
@@ -77,7 +77,7 @@ def test_what_an_editor_does_to_it() -> None:
         "Art. “…”",
         "Why?",
     ]
-    assert one.messages[-1].state is MessageState.COMPLETE
+    assert one.tree.nodes[-1].state is MessageState.COMPLETE
 
 
 @pytest.mark.parametrize(

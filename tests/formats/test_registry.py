@@ -157,7 +157,7 @@ def test_no_bytes_are_a_crash(known: registry.ConversationFormat, data: st.DataO
         assert message.startswith("x, line ")
         for one in found:
             assert json_tree.write([one]).encode()
-            assert one.path or one.conversation.leaf is None
+            assert one.tree.path or one.conversation.leaf is None
 
 
 @given(trees(least=1))

@@ -16,7 +16,7 @@ CHAT = sample("sillytavern.jsonl")
 
 def tree(one: Transcript) -> list[tuple[int | None, str, str]]:
     """Return parent, role and text of every message."""
-    return [(m.parent, m.role.value, m.text) for m in one.messages]
+    return [(m.parent, m.role.value, m.text) for m in one.tree.nodes]
 
 
 def test_a_chat_of_sillytavern() -> None:
@@ -31,15 +31,20 @@ def test_a_chat_of_sillytavern() -> None:
         (3, "assistant", "Nobody."),
         (5, "system", "Night falls."),
     ]
-    assert [m.text for m in one.path] == ["Welcome.", "Who are you?", "A guardian, edited.", "Night falls."]
+    assert [m.text for m in one.tree.path] == [
+        "Welcome.",
+        "Who are you?",
+        "A guardian, edited.",
+        "Night falls.",
+    ]
     assert one.conversation.opening[0].text == "Stay in Eldoria."
     assert one.conversation.title == "Who are you?"
     assert one.remarks == ("messages that SillyTavern hides from the model are left out: 1",)
-    assert [m.created for m in one.messages[:2]] == [1758870252.006, 1758870340.881]
-    assert (one.messages[0].generation.model, one.messages[1].generation.model) == ("gpt-4o", "")
-    assert 1758800000 < one.messages[2].created < 1758950000
-    assert 1758800000 < one.messages[4].created < 1758950000
-    assert one.messages[6].created == 0
+    assert [m.created for m in one.tree.nodes[:2]] == [1758870252.006, 1758870340.881]
+    assert (one.tree.nodes[0].generation.model, one.tree.nodes[1].generation.model) == ("gpt-4o", "")
+    assert 1758800000 < one.tree.nodes[2].created < 1758950000
+    assert 1758800000 < one.tree.nodes[4].created < 1758950000
+    assert one.tree.nodes[6].created == 0
 
 
 def test_what_is_written() -> None:
@@ -79,8 +84,8 @@ def test_swipes_come_back(one: Transcript) -> None:
 
     def swipes(whole: Transcript) -> list[list[str]]:
         return [
-            [m.text for m in whole.messages if m.parent == stored.parent and m.role is ASSISTANT]
-            for stored in whole.path
+            [m.text for m in whole.tree.nodes if m.parent == stored.parent and m.role is ASSISTANT]
+            for stored in whole.tree.path
             if stored.role is ASSISTANT
         ]
 

@@ -91,7 +91,7 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
         leaf,
         setting=draw(settings_of(places)),
     )
-    return Transcript(facts, tuple(messages))
+    return Transcript.of(facts, messages)
 
 
 def sample(name: str) -> str:
@@ -120,7 +120,7 @@ def alchemy() -> Transcript:
 
 def without_ids(one: Transcript) -> tuple[object, ...]:
     """Return a transcript without what the store assigns: ids and the number of messages."""
-    place = {stored.id: n for n, stored in enumerate(one.messages)}
+    place = {stored.id: n for n, stored in enumerate(one.tree.nodes)}
     facts = one.conversation
     leaf = None if facts.leaf is None else place[facts.leaf]
     tree = [
@@ -132,7 +132,7 @@ def without_ids(one: Transcript) -> tuple[object, ...]:
             stored.created,
             _as_written(stored.generation),
         )
-        for stored in one.messages
+        for stored in one.tree.nodes
     ]
     return facts.title, facts.is_named, facts.persona, facts.opening, facts.created, facts.updated, leaf, tree
 

@@ -54,8 +54,12 @@ def resume(state: ReplState, argument: str) -> None:
             raise UsageError("there is no other conversation")
         found = others[0]
     persona = _persona_of(state, found.persona)
-    frame = state.host.stage(persona)[1] if persona else PromptSettings(overflow=state.session.frame.overflow)
-    saved_conversations.resume(state.session, found, frame)
+    prompt_settings = (
+        state.host.stage(persona)[1]
+        if persona
+        else PromptSettings(overflow=state.session.prompt_settings.overflow)
+    )
+    saved_conversations.resume(state.session, found, prompt_settings)
     if persona is not None:
         state.persona, state.persona_from = persona, "/resume"
         options = state.host.options_for(persona)
@@ -148,7 +152,7 @@ def export(state: ReplState, argument: str) -> None:
     found = store.conversation(number)
     if found is None:
         raise UsageError("this conversation was deleted elsewhere", "/sessions lists all conversations")
-    transcript = Transcript(found, tuple(store.tree(number)))
+    transcript = Transcript.of(found, store.tree(number))
     path = files.place(name, found.title, known.ending)
     write_private(path, registry.write(known, [transcript]).encode(), hint=files.IN_THE_WAY)
     state.notice(f"Written to {path}: {registry.remark(known, [transcript])}.")

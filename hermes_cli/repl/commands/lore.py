@@ -40,18 +40,18 @@ def _add(state: ReplState, text: str) -> None:
         )
     entry, session = LoreEntry(content.strip(), words), state.session
     if state.host.leaves_no_trace:
-        books = (*session.frame.books, Lorebook((entry,)))
+        books = (*session.prompt_settings.books, Lorebook((entry,)))
         where = "for this run only"
     else:
         where = f"in {state.host.add_lore(state.persona, entry)}"
         books = state.host.stage(state.persona)[1].books
-    session.set_frame(replace(session.frame, books=books))
+    session.set_prompt_settings(replace(session.prompt_settings, books=books))
     state.notice(f"Added the entry {where}. It becomes active when {' or '.join(words)} occurs.")
 
 
 def _show(state: ReplState) -> None:
     session = state.session
-    count = sum(len(book.entries) for book in session.frame.books)
+    count = sum(len(book.entries) for book in session.prompt_settings.books)
     if not count:
         state.notice("There is no lore; /lore add KEYS: TEXT adds an entry.")
         return
@@ -63,10 +63,10 @@ def _show(state: ReplState) -> None:
     rows += _rows(prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
     if rows:
         state.show_rows(rows)
-    told = len(prompt.always) + len(prompt.active)
+    active, books = len(prompt.always) + len(prompt.active), len(session.prompt_settings.books)
     cost = sum(one.tokens for one in (*prompt.always, *prompt.active))
     state.notice(
-        f"{told} of {counted(count, 'entry', 'entries')} in {counted(len(session.frame.books), 'book')}: "
+        f"{active} of {counted(count, 'entry', 'entries')} in {counted(books, 'book')}: "
         f"{counted(cost, 'token')}."
     )
     for key, why in session.lore_problems().items():

@@ -18,17 +18,17 @@ def note(state: ReplState, argument: str) -> None:
     """Show, set or remove the note that is inserted near the end of every prompt (`/note`)."""
     session = state.session
     if not argument:
-        found = session.frame.note
+        found = session.prompt_settings.note
         state.show(f"At depth {found.depth}: {found.text}" if found else "There is no note.")
         return
     if argument == "-":
-        session.set_frame(replace(session.frame, note=None))
+        session.set_prompt_settings(replace(session.prompt_settings, note=None))
         state.notice("Removed the note.")
         return
     text, _, last = argument.rpartition(" ")
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
     told = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
-    session.set_frame(replace(session.frame, note=told))
+    session.set_prompt_settings(replace(session.prompt_settings, note=told))
     where = f"{counted(told.depth, 'turn')} from the end" if told.depth else "after your last turn"
     state.notice(f"The note is inserted {where} of every prompt; /note - removes it.")
 
