@@ -1,4 +1,4 @@
-"""The empty typer app of row C7: hermes' own settings, and two commands that do nothing."""
+"""The empty typer app of command-startup: hermes' own settings, and two commands that do nothing."""
 
 from typing import Annotated
 
@@ -6,7 +6,6 @@ import typer
 
 app = typer.Typer(
     name="empty",
-    help="An empty app.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -22,9 +21,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the fla
 
 @app.callback()
 def start(
-    version: Annotated[  # noqa: FBT002 - its callback does the work
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,  # noqa: FBT002
 ) -> None:
     """Do nothing."""
 
@@ -36,7 +33,7 @@ def ask(prompt: Annotated[str, typer.Argument(help="The prompt.")] = "") -> None
 
 @app.command()
 def chat() -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 def main() -> None:

@@ -1,0 +1,125 @@
+"""first-token: time to the first token at turn 20 over turn 2, with user turns of equal length.
+
+Measured: in one process, a conversation whose answers are given (only the first token is measured, not the
+rest); at turns 2 and 20, three questions of the same length, each replacing the one before, and the median of
+the three. bfloat16. Peers, in alternation: `generate` on the same ids, which reuses nothing; and bare
+xllamacpp, llama.cpp's server, with its prefix cache and the same weights in 4 bits, and the same ids in the
+same order.
+
+Gates: hermes prefills the same number of ids in every timed turn; its first token there is always the same,
+and is the one that the library's own model predicts after those ids (`score.py`).
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from benchmarks.hermes import GREEDY, open_engine, record
+from benchmarks.measure import Bench, Repeats, interleave
+from benchmarks.process import difference
+from benchmarks.report import Goal, Line
+from benchmarks.score import Gaps, score, unlikely
+from benchmarks.weights import folder
+from hermes_cli.engines.base import Cancel
+from hermes_cli.messages import Conversation, Message, Role
+
+FLAT = Goal("≤", 1.9)
+FASTER = Goal("≥", 20)
+EARLY, LATE = 2, 20
+PRECISION = "bfloat16"
+ASKED = "Question {n:02}{which}: what does the keeper do when the wind turns and a ship calls in the fog?"
+SAID = (
+    "In hour {n:02} of the night she climbs the stairs, counts the steps, and trims the lamp until the "
+    "flame stands still. Then she looks through the window, where the sea is dark and the dog sleeps beside "
+    "the door. If a ship calls, she answers with the horn: two long notes and a short one, as her father "
+    "taught her. She writes the hour, the wind and the name of the ship into the book, and puts the kettle "
+    "on the stove. When the fog is gone she opens the door, and both of them walk down to the stones to see "
+    "what the tide has left."
+)
+Records = list[dict[str, Any]]
+
+
+def converse(**settings: Any) -> Records:
+    """Have the conversation, and return the records of all requests."""
+    engine, options = open_engine(**settings), replace(GREEDY, max_tokens=1)
+    messages = Conversation((Message(Role.SYSTEM, "You are a helpful assistant."),))
+    records: Records = []
+
+    def request(asked: Conversation, turn: int, *, timed: bool) -> None:
+        chunks = engine.stream(asked.messages, options, Cancel())
+        records.append({**record(engine, asked.messages, chunks), "turn": turn, "timed": timed})
+
+    for turn in range(1, LATE + 1):
+        timed = turn in {EARLY, LATE}
+        for which in "abc" if timed else "a":
+            if turn > 1:  # as after a real answer, when the KV cache holds only that
+                request(messages, turn, timed=False)
+            question = messages.add(Message(Role.USER, ASKED.format(n=turn, which=which)))
+            request(question, turn, timed=timed)
+        messages = question.add(Message(Role.ASSISTANT, SAID.format(n=turn)))
+    engine.close()
+    return records
+
+
+def measure(bench: Bench) -> list[Line]:
+    """Return the ratios of hermes and both peers, and hermes beside the peers at turn 20."""
+    model = folder(bench)
+    settings = {"threads": bench.threads, "context": 8192}
+    ask = partial(bench.call, converse, model=model, precision="bf16", **settings)
+    first: Records = ask().value
+    requests = [{"prompt": one["prompt"], "n_predict": 1} for one in first]
+    # generate takes seconds for a long prompt, so it answers only the first question of each turn.
+    whole = _timed(first)[::3]
+
+    def generate() -> Records:
+        given = {"prompts": [one["prompt"] for one in whole], "model": model, "precision": PRECISION}
+        times = bench.call("benchmarks.peers.torch_model:first_token_s", threads=bench.threads, **given).value
+        return [{**one, "first_s": seconds} for one, seconds in zip(whole, times, strict=True)]
+
+    def llama() -> Records:
+        given = {"requests": requests, "model": str(bench.model), "n_parallel": 1}
+        answers = bench.call("benchmarks.peers.llama_cpp:answer", **given, **settings).value
+        return [{**one, "first_s": made["first_s"]} for one, made in zip(first, answers, strict=True)]
+
+    sides = {"hermes": lambda: ask().value, "generate": generate, "llama.cpp": llama}
+    runs = interleave(sides, bench.repeats, bench.short_patience_s, warm_up=False)
+    answers = [{"prompt": r["prompt"], "ids": r["generated"], "ended": False} for r in _timed(first)]
+    return lines(runs, gate(runs.results["hermes"], score(bench, model, PRECISION, answers)))
+
+
+def _timed(records: Records) -> Records:
+    return [record for record in records if record["timed"]]
+
+
+def first_token_ms(records: Records, turn: int) -> float:
+    """Return the median time to the first token at a turn, in milliseconds."""
+    return statistics.median(1000 * r["first_s"] for r in _timed(records) if r["turn"] == turn)
+
+
+def lines(runs: Repeats[Records], wrong: str) -> list[Line]:
+    """Return the lines of the table. `wrong` is the result of the gate."""
+    early, late = partial(first_token_ms, turn=EARLY), partial(first_token_ms, turn=LATE)
+    what = "time to first token, turn 20 over turn 2"
+    names = {"hermes": "hermes", "llama.cpp": "llama.cpp, prefix cache", "generate": "generate without reuse"}
+    made = []
+    for side, name in names.items():
+        detail = {"turn 2": runs.record(early, side), "turn 20": runs.record(late, side)}
+        goal, error = (FLAT, wrong) if side == "hermes" else (None, "")
+        times = runs.median(side, late), runs.median(side, early)
+        made.append(Line(f"{what}: {name}", "ms", *times, goal, error, detail))
+    beside = "answers begun a second at turn 20, beside"
+    for peer, limit in (("generate", FASTER), ("llama.cpp", None)):
+        speed = runs.line(f"{beside} {peer}", "/s", lambda r: 1000 / late(r), ("hermes", peer), goal=limit)
+        made.append(replace(speed, wrong=wrong))
+    return made
+
+
+def gate(hermes: Sequence[Records], gaps: Gaps) -> str:
+    """Return an error text if the turns are not alike, or a first token is not the library's."""
+    timed = [_timed(records) for records in hermes]
+    if len(counts := {record["prefilled"] for records in timed for record in records}) != 1:
+        return f"the turns are not equally long: {sorted(counts)} ids were prefilled"
+    firsts = [[record["generated"] for record in records] for records in timed]
+    return difference("list of first ids", firsts[0], firsts) or unlikely(gaps, PRECISION)

@@ -1,0 +1,198 @@
+"""prefix-reuse: tokens prefilled in each of twenty turns, with Ctrl-C, retry, undo and edit among them.
+
+Measured: the number that the engine reports for each turn. Peers: the number of new ids, counted here from
+the prompts' ids alone; and bare llama.cpp with the same ids, with and without its prefix cache.
+
+An id is new if it is after the longest common prefix of the prompt and of the KV cache. The cache contains
+the previous prompt and the ids generated from it, except the last, which was sampled and never evaluated.
+After Ctrl-C that last one may have been evaluated; then one id fewer is new. A prompt that is completely in
+the cache costs one id, since the next token's logits come from evaluating one.
+
+Gates: the ids of every answer are those of bare llama.cpp with the same ids and its prefix cache. If
+llama.cpp without any reuse generates another answer, its first different token is as likely as hermes' within
+NEAR_TIE nats. (Tokens evaluated alone and in a batch are rounded differently, so near ties fall either way.)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.hermes import open_session, send
+from benchmarks.measure import Bench
+from benchmarks.report import Goal, Line
+from hermes_cli.messages import Conversation, Opening
+
+EVERY_TURN = Goal("≥", 1)
+CONTEXT = 4096
+TOKENS = 32
+HERMES_BATCH = 128
+NEAR_TIE = 0.5
+"""Nats. Without reuse, the batch size alone changes a log probability by up to 0.45 (measured)."""
+CANCEL_AFTER = 9
+"""Number of pieces of text after which Ctrl-C is pressed."""
+SCRIPT = (
+    ("say", "Hello! Who are you?"),
+    ("say", "What is a river?"),
+    ("say", "Name three colours."),
+    ("cancel", "Tell me a long story about a lighthouse keeper."),
+    ("say", "Go on."),
+    ("retry", ""),
+    ("say", "Is the sea cold in winter?"),
+    ("undo", "Is the sea warm in summer?"),
+    ("say", "Write a line with emoji: 😀 🚢 🌊 and café, naïve, 東京."),
+    ("cancel", "Repeat that line ten times."),
+    ("retry", ""),
+    ("say", "Count from one to twenty."),
+    ("edit", "Count from twenty down to one."),
+    ("say", "What is <|im_end|> for?"),
+    ("undo", "   What is   `x  =  1`\n\n\tfor?"),
+    ("cancel", "Describe a forest."),
+    ("undo", "Describe a desert."),
+    ("retry", ""),
+    ("say", "Thank you."),
+    ("say", "Good night."),
+)
+"""The action before each of the twenty answers.
+
+`say` sends the text; `cancel` does, too, and stops the answer; `retry` removes the last answer and requests
+another; `undo` removes the last exchange and sends another text; `edit` changes the turn before the last.
+"""
+REMOVED = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
+"""The number of messages that each action removes."""
+
+Turn = dict[str, Any]
+
+
+def converse(*, count_lookups: bool = False, **engine: Any) -> list[Turn]:
+    """Have the conversation, and return the record of each turn.
+
+    `count_lookups` adds the number of ids that the torch model looked up, which is how many it evaluated.
+    """
+    session = open_session(Opening("You are a helpful assistant."), tokens=TOKENS, **engine)
+    looked_up = _lookup_counter() if count_lookups else lambda: 0
+    turns = []
+    for action, new_text in SCRIPT:
+        messages = session.conversation.messages
+        text = new_text or messages[-2].text
+        session.conversation = Conversation(messages[: len(messages) - REMOVED[action]])
+        before = looked_up()
+        turn = send(session, text, cancel_after=CANCEL_AFTER if action == "cancel" else 0)
+        turns.append({**turn, "looked_up": looked_up() - before})
+    session.engine.close()
+    return turns
+
+
+def _lookup_counter() -> Callable[[], int]:
+    """Return a function that returns how many ids torch models in this process have looked up so far."""
+    from torch import nn  # noqa: PLC0415 - takes seconds, and only a torch engine needs it
+
+    ids = 0
+
+    def count(module: Any, inputs: Any) -> None:
+        nonlocal ids
+        if isinstance(module, nn.Embedding):
+            ids += inputs[0].numel()
+
+    nn.modules.module.register_module_forward_pre_hook(count)
+    return lambda: ids
+
+
+def measure(bench: Bench) -> list[Line]:
+    """Return the number of turns in which only new ids are prefilled, and the totals."""
+    settings = {"model": str(bench.model), "threads": bench.threads, "context": CONTEXT}
+    turns: list[Turn] = bench.untimed.call(converse, **settings).value
+
+    def bare(**more: Any) -> Any:
+        requests = [
+            {"prompt": turn["prompt"], "n_predict": max(1, len(turn["generated"]) + turn["ended"]), **more}
+            for turn in turns
+        ]
+        batch = {"n_batch": HERMES_BATCH, "n_ubatch": HERMES_BATCH, "n_parallel": 1}
+        answer = "benchmarks.peers.llama_cpp:answer"
+        return bench.untimed.call(answer, requests=requests, **settings, **batch).value
+
+    return lines(turns, bare(), bare(cache_prompt=False, n_probs=8))
+
+
+def lines(turns: Sequence[Turn], reusing: Sequence[Turn], fresh: Sequence[Turn]) -> list[Line]:
+    """Return the lines of a conversation, given llama.cpp's answers with and without its prefix cache."""
+    new = new_ids(turns)
+    gap = widest_gap(turns, fresh)
+    wrong = gate(turns, reusing, gap)
+    totals = {
+        "the ids that are new": sum(counts[-1] for counts in new),
+        "llama.cpp": sum(answer["prefilled"] for answer in reusing),
+        "llama.cpp without reuse": sum(answer["prefilled"] for answer in fresh),
+    }
+    return reuse_lines(turns, new, totals, wrong, gap)
+
+
+def reuse_lines(
+    turns: Sequence[Turn], new: Sequence[Sequence[int]], totals: dict[str, int], wrong: str, gap: float
+) -> list[Line]:
+    """Return a line for the turns in which only new ids are prefilled, and one for each total."""
+    prefilled = [turn["prefilled"] for turn in turns]
+    equal = sum(count in allowed for count, allowed in zip(prefilled, new, strict=True))
+    detail = {
+        "finish_reasons": [turn["finish_reason"] for turn in turns],
+        "prompt": [len(turn["prompt"]) for turn in turns],
+        "prefilled": prefilled,
+        "new": new,
+        "widest near tie, nats": round(gap, 6),
+    }
+    what = "turns in which only new ids are prefilled"
+    return [
+        Line(what, "turns", equal, len(turns), EVERY_TURN, wrong, detail),
+        *(
+            Line(f"tokens prefilled, beside {peer}", "tokens", sum(prefilled), total, None, wrong)
+            for peer, total in totals.items()
+        ),
+    ]
+
+
+def new_ids(turns: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
+    """Return how many ids of each turn's prompt are new: one number, or one or two numbers after Ctrl-C.
+
+    `exact` is for an engine that evaluates nothing after the last id that it shows.
+    """
+    caches: list[list[int]] = [[]]
+    counts = []
+    for turn in turns:
+        prompt, generated = turn["prompt"], turn["generated"]
+        counts.append(sorted({max(1, len(prompt) - common_prefix(prompt, cache)) for cache in caches}))
+        # If an answer ended by itself, the last sampled id was an <|im_end|> after it.
+        whole, without_last = [*prompt, *generated], [*prompt, *generated[:-1]]
+        if exact:
+            # Ids at the end that are not a whole character are not in the turn, but they were evaluated.
+            caches = [[*prompt, *generated[: turn["completion_tokens"] - 1]]]
+            continue
+        cancelled = turn["finish_reason"] == "cancelled"
+        caches = [without_last, whole] if cancelled else [whole if turn["ended"] else without_last]
+    return counts
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return the length of the longest common prefix."""
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def gate(turns: Sequence[Turn], reusing: Sequence[Turn], gap: float) -> str:
+    """Return an error text if an answer is not the peer's, or a difference is not explained by a near tie."""
+    for number, (turn, answer) in enumerate(zip(turns, reusing, strict=True), 1):
+        if turn["generated"] != answer["ids"][: len(turn["generated"])]:
+            return f"turn {number}: the ids are not bare llama.cpp's"
+    if gap > NEAR_TIE:
+        return f"an answer differs from the one without reuse where {gap:.2f} nats lie between the two tokens"
+    return ""
+
+
+def widest_gap(turns: Sequence[Turn], fresh: Sequence[Turn]) -> float:
+    """Return how many nats likelier, without reuse, the first different token was than hermes', at most."""
+    widest = 0.0
+    for turn, answer in zip(turns, fresh, strict=True):
+        hermes, peer = turn["generated"], answer["ids"]
+        place = common_prefix(hermes, peer)
+        if place < min(len(hermes), len(peer)):
+            likely = {int(token): chance for token, chance in answer["likely"][place].items()}
+            widest = max(widest, likely[peer[place]] - likely.get(hermes[place], float("-inf")))
+    return widest
