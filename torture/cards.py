@@ -33,25 +33,14 @@ MOST_SECONDS: Final = 1.0
 MOST_MEMORY: Final = 64 << 20
 A_CHILD: Final = 2_000
 """Number of files that one process reads."""
-_HANGS: Final = 30
-"""Seconds after which the process is considered to hang."""
+_HANGS_S: Final = 30
 _SHOWN: Final = 5
 _LENGTH: Final = struct.Struct(">I")
 _SOURCE: Final = Path("some.file")
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_DEEDS: Final = (
-    *(
-        "os.",
-        "shutil.",
-        "socket.",
-        "subprocess.",
-        "pickle.",
-        "ctypes.",
-        "tempfile.",
-        "exec",
-        "compile",
-        "import",
-    ),
+_FORBIDDEN: Final = (
+    *("os.", "shutil.", "socket.", "subprocess.", "pickle.", "ctypes.", "tempfile."),
+    *("exec", "compile", "import"),
 )
 """Prefixes of audit events that reading must not cause; `os.` covers creating, renaming and removing."""
 
@@ -68,16 +57,13 @@ class Result:
     largest: str = ""
     wrong: Counter[str] = field(default_factory=Counter)
 
-    def take(self, what: str, told: dict[str, Any], baseline: int) -> None:
+    def add(self, what: str, report: dict[str, Any], baseline: int) -> None:
         """Add a child's report about one file."""
         self.count += 1
-        self.read += told["read"]
-        for one in told["wrong"]:
-            self.wrong[f"{what}: {one}"] += 1
-        if told["seconds"] > self.seconds:
-            self.seconds, self.slowest = told["seconds"], what
-        if told["memory"] - baseline > self.memory:
-            self.memory, self.largest = told["memory"] - baseline, what
+        self.read += report["read"]
+        self.wrong.update(f"{what}: {one}" for one in report["wrong"])
+        self.seconds, self.slowest = max((self.seconds, self.slowest), (report["seconds"], what))
+        self.memory, self.largest = max((self.memory, self.largest), (report["memory"] - baseline, what))
 
     @property
     def is_good(self) -> bool:
@@ -87,7 +73,7 @@ class Result:
     def __str__(self) -> str:
         return (
             f"{self.count:,} files, {self.read:,} of them read: {self.wrong.total():,} uncaught exceptions "
-            f"and deeds; at most {self.seconds:.2f} s ({self.slowest}) and "
+            f"and forbidden actions; at most {self.seconds:.2f} s ({self.slowest}) and "
             f"{self.memory / (1 << 20):.1f} MiB ({self.largest})"
         )
 
@@ -96,116 +82,116 @@ def torture(seed: int, count: int) -> Result:
     """Read `count` mutants of a seed, one after another."""
     result = Result()
     for start in range(0, count, A_CHILD):
-        with _child() as (say, told):
-            baseline = json.loads(told.readline())["memory"]
+        with _child() as (stdin, stdout):
+            baseline = json.loads(stdout.readline())["memory"]
             for number in range(start, min(count, start + A_CHILD)):
-                what, data = mutants.mutant(seed, number)
-                say.write(_LENGTH.pack(len(data)) + data)
-                say.flush()
-                line = told.readline()
+                kind, data = mutants.mutant(seed, number)
+                what = f"{kind} (number {number})"
+                stdin.write(_LENGTH.pack(len(data)) + data)
+                stdin.flush()
+                line = stdout.readline()
                 if not line:
-                    result.wrong[f"{what} (number {number}): it ended or hung the process"] += 1
+                    result.wrong[f"{what}: it ended or hung the process"] += 1
                     break
-                result.take(f"{what} (number {number})", json.loads(line), baseline)
+                result.add(what, json.loads(line), baseline)
     return result
 
 
 @contextlib.contextmanager
 def _child() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    root = Path(__file__).parents[1]
+    """Start a child in an empty folder, which must be empty at its end."""
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, "-B", "-m", "torture.cards", "--child"],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        if process.stdin is None or process.stdout is None:
+            raise OSError("a pipe to the child is missing")
         with process:
-            if process.stdin is None or process.stdout is None:
-                raise OSError("a pipe to the child is missing")
             yield process.stdin, process.stdout
             process.stdin.close()
-        left = list(Path(folder).iterdir())
-        if left:
-            raise OSError(f"it wrote {left}")
+        if files := list(Path(folder).iterdir()):
+            raise OSError(f"it wrote {files}")
 
 
-def be_the_child() -> None:
+def read_files() -> None:
     """Read files from standard input, each after its length, and report on each in a line of JSON."""
     for data in mutants.SAMPLES.values():  # loads every module, and fills the library's caches
-        _tell(data, [])
+        _report(data, [])
     wrong = list[str]()
     memory = os.open("/proc/self/status", os.O_RDONLY)
-    sys.addaudithook(lambda event, arguments: _hear(event, arguments, wrong))
+    sys.addaudithook(lambda event, arguments: _audit(event, arguments, wrong))
     print(json.dumps({"memory": _memory(memory, b"VmRSS:")}), flush=True)
     while head := sys.stdin.buffer.read(_LENGTH.size):
         data = sys.stdin.buffer.read(*_LENGTH.unpack(head))
-        signal.alarm(_HANGS)
-        told = _tell(data, wrong)
+        signal.alarm(_HANGS_S)
+        report = _report(data, wrong)
         signal.alarm(0)
-        print(json.dumps(told | {"memory": _memory(memory, b"VmHWM:")}), flush=True)
+        print(json.dumps(report | {"memory": _memory(memory, b"VmHWM:")}), flush=True)
 
 
-def _tell(data: bytes, wrong: list[str]) -> dict[str, Any]:
+def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:
     """Read a file, change the persona, write it, read that again, and return a report."""
     wrong.clear()
-    longest, is_read, found = 0.0, False, None
-    try:
+    seconds, is_read = [0.0], False
+
+    @contextlib.contextmanager
+    def timed() -> Iterator[None]:
         began = time.process_time()
         try:
-            found = table.read(data, _SOURCE)
+            yield
         finally:
-            longest = time.process_time() - began
+            seconds.append(time.process_time() - began)
+
+    try:
+        with timed():
+            found = table.read(data, _SOURCE)
         is_read = True
         if found.persona and found.kind in table.WRITABLE:
-            began = time.process_time()
-            try:
+            with timed():
                 made = table.write(replace(found.persona, personality="other"), found.kind, data)
-            finally:
-                longest = max(longest, time.process_time() - began)
-            found = None  # frees the old one before the new one is read
+            del found  # frees the old one before the new one is read
             table.read(made, _SOURCE)
     except PersonaError:
         pass
     except BaseException as error:  # noqa: BLE001 - the test looks for these
         place = traceback.extract_tb(error.__traceback__)[-1]
         wrong.append(f"{type(error).__name__}: {error} at {Path(place.filename).name}:{place.lineno}"[:300])
-    return {"read": is_read, "seconds": longest, "wrong": list(wrong)}
+    return {"read": is_read, "seconds": max(seconds), "wrong": list(wrong)}
 
 
-def _hear(event: str, arguments: tuple[Any, ...], wrong: list[str]) -> None:
+def _audit(event: str, arguments: tuple[Any, ...], wrong: list[str]) -> None:
     if event == "open":
         _path, mode, flags = arguments
         if set(mode or "") & set("wax+") or (flags or 0) & _WRITING:
             wrong.append(f"it opens {arguments}")
-    elif event.startswith(_DEEDS):
+    elif event.startswith(_FORBIDDEN):
         wrong.append(f"{event} {arguments}"[:300])
 
 
 def _memory(status: int, which: bytes) -> int:
     """Return the current or the peak memory of this process in bytes, as reported by Linux."""
-    for line in os.pread(status, 10_000, 0).splitlines():
-        if line.startswith(which):
-            return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status tells nothing of memory")
+    lines = os.pread(status, 10_000, 0).splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(which))
 
 
 def main() -> int:
     """Run the test, print the figures in one line, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(prog="python -m torture.cards", description=__doc__)
     parser.add_argument("count", nargs="?", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.child:
-        be_the_child()
+    options = parser.parse_args()
+    if options.child:
+        read_files()
         return 0
-    began = time.monotonic()
-    result = torture(chosen.seed, chosen.count)
+    result = torture(options.seed, options.count)
     for what, times in result.wrong.most_common(_SHOWN):
         print(f"{times:,} times: {what}", flush=True)
-    print(f"seed {chosen.seed}, {time.monotonic() - began:.0f} s: {result}", flush=True)
+    print(f"seed {options.seed}: {result}", flush=True)
     return int(not result.is_good)
 
 
