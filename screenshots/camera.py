@@ -13,9 +13,8 @@ from typing import Any
 
 import pexpect
 import pyte
-from pyte.screens import Char
 
-from screenshots.picture import Glyph, Picture
+from screenshots.picture import Picture
 from screenshots.scenes import CONTEXT_SIZE, Scene, Step
 from tests.cli import environment
 from tests.terminal.screen import PATIENCE_S, Screen, Terminal
@@ -59,22 +58,8 @@ class DimScreen(Screen):
 
     def picture(self) -> Picture:
         """Return the content of the screen."""
-        rows = [[_glyph(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)]
+        rows = [[self.buffer[y][x] for x in range(self.columns)] for y in range(self.lines)]
         return Picture(rows, None if self.cursor.hidden else (self.cursor.x, self.cursor.y))
-
-
-def _glyph(cell: Char) -> Glyph:
-    return Glyph(
-        cell.data,
-        cell.fg,
-        cell.bg,
-        bold=cell.bold,
-        dim=cell.blink,
-        italic=cell.italics,
-        underlined=cell.underscore,
-        struck=cell.strikethrough,
-        reverse=cell.reverse,
-    )
 
 
 class Camera(Terminal):
@@ -131,16 +116,13 @@ def take(scene: Scene, columns: int, rows: int) -> Picture:
     """Return the screen at the end of a scene. Raises AssertionError if expected output does not appear."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / SCRIPT).write_text(_script(scene), encoding="utf-8")
+        # JSON strings are valid TOML strings.
+        turns = "".join(f"[[turns]]\ntext = {json.dumps(text)}\n" for text in scene.answers)
+        script = f"context_size = {CONTEXT_SIZE}\n{turns}"
+        (folder / SCRIPT).write_text(script, encoding="utf-8")
         arguments = ["chat", "-m", f"scripted:{SCRIPT}", *scene.arguments]
         with Camera(folder, arguments, columns, rows) as camera:
             camera.wait_for_prompt()
             for step in scene.steps:
                 camera.press(step)
             return camera.picture()
-
-
-def _script(scene: Scene) -> str:
-    """Return the scripted engine's file. JSON strings are valid TOML strings."""
-    turns = [f"[[turns]]\ntext = {json.dumps(text)}\n" for text in scene.answers]
-    return f"context_size = {CONTEXT_SIZE}\n" + "".join(turns)

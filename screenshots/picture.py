@@ -4,30 +4,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pyte.screens import Char
 
-@dataclass(frozen=True, slots=True)
-class Glyph:
-    """One cell. `data` is empty in the second cell of a wide character.
-
-    A color is `default`, one of the sixteen by pyte's name, or six hexadecimal digits.
-    """
-
-    data: str = " "
-    ink: str = "default"
-    behind: str = "default"
-    bold: bool = False
-    dim: bool = False
-    italic: bool = False
-    underlined: bool = False
-    struck: bool = False
-    reverse: bool = False
+Row = Sequence[Char]
+"""Cells as pyte has them, but with dim in the attribute blink. The second cell of a wide character is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """Rows of cells, all of one length. `cursor` is a column and a row, or None if it is hidden."""
 
-    rows: Sequence[Sequence[Glyph]]
+    rows: Sequence[Row]
     cursor: tuple[int, int] | None = None
 
     def text(self) -> str:
@@ -42,11 +29,11 @@ class Picture:
         return replace(self, rows=[_pinned(row, figures) for row in self.rows])
 
 
-def _pinned(row: Sequence[Glyph], figures: Mapping[str, str]) -> list[Glyph]:
+def _pinned(row: Row, figures: Mapping[str, str]) -> list[Char]:
     cells = list(row)
     for pattern, text in figures.items():
         characters = "".join(cell.data[:1] or "\0" for cell in cells)  # one per cell, so that indices agree
         for found in reversed([*re.finditer(pattern, characters)]):
-            looks = cells[found.start()]
-            cells[found.start() : found.end()] = [replace(looks, data=character) for character in text]
-    return (cells + [Glyph()] * len(row))[: len(row)]
+            style = cells[found.start()]
+            cells[found.start() : found.end()] = [style._replace(data=character) for character in text]
+    return (cells + [Char(" ")] * len(row))[: len(row)]

@@ -1,4 +1,4 @@
-"""The sides of rows G1 and G2: hermes' decode loop, and `generate`; each returns its ids and its speed."""
+"""The sides of the rows of a GPU: hermes' decode loop, and `generate`; each returns its ids and its speed."""
 
 import itertools
 import time
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 from transformers.generation.streamers import BaseStreamer
 
-from benchmarks.ours.engines import GREEDY
+from benchmarks.gpu.model import synchronize
+from benchmarks.hermes import GREEDY
 from hermes_cli.engines.transformers.ahead import recorder
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.next_ids import NextIds
@@ -31,18 +33,11 @@ class Decoded:
     longest_s: float
     slower: str = ""
 
-    @classmethod
-    def timed(cls, ids: list[int], began: float, times: list[float], slower: str = "") -> "Decoded":
-        """Return the result of a run that began at `began`, and whose ids arrived at `times`."""
-        first, last = times[0], times[-1]
-        longest = max(later - before for before, later in itertools.pairwise(times))
-        return cls(ids, (len(times) - 1) / (last - first), first - began, longest, slower)
 
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the GPU has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _decoded(ids: list[int], began: float, times: list[float], slower: str = "") -> Decoded:
+    """Return the result of a run that began at `began`, and whose ids arrived at `times`."""
+    longest = max(later - before for before, later in itertools.pairwise(times))
+    return Decoded(ids, (len(times) - 1) / (times[-1] - times[0]), times[0] - began, longest, slower)
 
 
 class HermesSide:
@@ -55,7 +50,7 @@ class HermesSide:
     def __call__(self, prompt: list[int], tokens: int) -> Decoded:
         """Generate greedily after a prompt, which is prefilled again."""
         self._decoder.rewind(0)
-        synchronise(self._device)
+        synchronize(self._device)
         began = time.perf_counter()
         for _ in self._decoder.prefill(prompt[:-1]):
             pass
@@ -65,7 +60,7 @@ class HermesSide:
         for _ in range(tokens):
             history.append(ids.next())
             times.append(time.perf_counter())
-        return Decoded.timed(history.ids[len(prompt) :], began, times, self._decoder.slower)
+        return _decoded(history.ids[len(prompt) :], began, times, self._decoder.slower)
 
 
 class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is not typed
@@ -93,7 +88,7 @@ class GenerateSide:
     def __call__(self, prompt: list[int], tokens: int) -> Decoded:
         """Generate greedily after a prompt."""
         ids, clock = torch.tensor([prompt], device=self._device), _Clock()
-        synchronise(self._device)
+        synchronize(self._device)
         began = time.perf_counter()
         made = self._model.generate(
             ids,
@@ -104,31 +99,14 @@ class GenerateSide:
             streamer=clock,
             **self._settings,
         )
-        return Decoded.timed(made[0, len(prompt) :].tolist(), began, clock.times[1:])
+        return _decoded(made[0, len(prompt) :].tolist(), began, clock.times[1:])
 
 
-def where_the_time_goes(side: Callable[[list[int], int], Decoded], prompt: list[int], tokens: int) -> str:
-    """Return a table of the time of a run by kernel."""
-    from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415 - only with --profile
-
-    on_a_card = torch.cuda.is_available()
-    wanted = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_a_card else [])]
-    with profile(activities=wanted) as seen:
-        side(prompt, tokens)
-    order = "self_cuda_time_total" if on_a_card else "self_cpu_time_total"
+def profile_table(task: Callable[[], object]) -> str:
+    """Return a table of the time of a task by kernel."""
+    on_gpu = torch.cuda.is_available()
+    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as seen:
+        task()
+    order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
     table: str = seen.key_averages().table(sort_by=order, row_limit=15, max_name_column_width=60)
     return table
-
-
-def copy_bandwidth(device: torch.device, size: int, rounds: int = 10) -> float:
-    """Return the bytes read and written per second while `size` bytes are copied, in the best round."""
-    source = torch.zeros(size, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    best = 0.0
-    for _ in range(rounds):
-        synchronise(device)
-        began = time.perf_counter()
-        target.copy_(source)
-        synchronise(device)
-        best = max(best, 2 * size / (time.perf_counter() - began))
-    return best
