@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import PATIENCE_S, Bench
-from benchmarks.process import ROOT
+from benchmarks.measure import PATIENCE_S, ROOT, Bench
 from benchmarks.report import RESULTS, Line, missing, report, versions
 from benchmarks.rows import (
     ask_cold,
@@ -33,7 +32,6 @@ from benchmarks.rows import (
     prefix_reuse_transformers,
     render_cost,
     store_queries,
-    terminal_bytes,
 )
 from benchmarks.weights import NEEDED
 from hermes_cli.models import hardware, starter
@@ -47,7 +45,7 @@ ROWS: Rows = {
     "prefix-reuse-transformers": prefix_reuse_transformers.measure,
     "first-token": first_token.measure,
     "render-cost": render_cost.measure,
-    "terminal-bytes": terminal_bytes.measure,
+    "terminal-bytes": render_cost.measure_bytes,
     "command-startup": command_startup.measure,
     "chat-startup": chat_startup.measure,
     "ask-cold": ask_cold.measure,

@@ -6,42 +6,36 @@ is a piece of about four characters; no tokenizer is used.
 
 import random
 import re
-from collections.abc import Iterator
 from functools import cache
 
-TABLE_EVERY = 3000
-"""Characters between two tables."""
 _TOKEN = re.compile(r" ?\w{1,7}|\n+| +|[^\w\s]{1,3}")
-_BLOCKS = ("paragraph", "bullets", "paragraph", "code", "steps", "paragraph", "quote", "paragraph", "code")
-_NAMES = "buffer scheduler cache parser index queue session planner snapshot cursor".split()
-_NOUNS = [
-    *_NAMES,
-    *"harbour orchard letter engine lantern ledger bridge garden valley window thread packet".split(),
-    *("café", "naïve Bayes model", "left-hand side", "follow-up", "request", "response", "handler"),
-]
-_ADJECTIVES = "small stale careful shared hidden early nested broken quiet final expensive lazy".split()
-_VERBS = "keeps drops moves splits reads writes rebuilds compares delays replaces follows hides".split()
-_ADVERBS = (
-    *("before anything else happens", "once per request", "after the second pass", "in most cases"),
-    *("on a slow machine", "at the very end", "under heavy load", "if the file has changed", "", "", "", ""),
+_FIELD = re.compile(r"\{(\w+)\}")
+_STATEMENT = "    {name} = {name} + {number} % limit  # {verb} it {adverb}\n"
+_LOOP = "    while {name} < {number}:\n        {name} += {name}_of(limit, key={number})\n"
+_FUNCTION = 'def {verb}({name}: int, limit: int = {number}) -> int:\n    """Return the {noun}."""\n'
+_TABLE_ROW = "| `{name}` | {noun} | {adverb} |\n"
+_BLOCKS = (
+    "## The {noun}\n\n{sentence} {sentence} {sentence} {sentence}\n\n",
+    "{sentence} {sentence} {sentence}\n\n",
+    "- {sentence}\n- {sentence}\n  - {clause}\n  - {clause}\n- {sentence}\n- {sentence}\n\n",
+    "```python\n" + (_FUNCTION + _STATEMENT * 3 + _LOOP + "    return {name}\n\n\n") * 2 + "```\n\n",
+    "1. {sentence}\n2. {sentence}\n3. {sentence}\n4. {sentence}\n\n",
+    "> {sentence}\n> {sentence}\n\n",
 )
-_JOINS = (", because {}", ", although {}", ", so that {}", ", which means that {}", "", "", "", "")
-_OPENERS = ("In practice, ", "Usually ", "For example, ", "As a rule, ", *[""] * 8)
-_MARKUP = {
-    "the {}": 38,
-    "every {}": 38,
-    "`{}`": 11,
-    "**{}**": 6,
-    "*{}*": 5,
-    "[{}](https://docs.example.org/)": 2,
-}
-"""How often a noun has each kind of markup, in percent."""
-_STATEMENTS = (
-    "    for number, item in enumerate({name}):\n        total += number * item % {number}",
-    "    # The {name} {verb} it {adverb}.\n    total = max(total, limit - {number})",
-    "    if total > {number} and not {name}:\n        raise ValueError(f'{name}: {{limit!r}}')",
-    "    while total < {number}:\n        total += {name}_of({name}, key={number})",
-)
+_TABLE = "| {name} | Noun | When |\n| --- | --- | --- |\n" + _TABLE_ROW * 5 + "\n"
+TABLE_EVERY = 12
+"""Blocks between two tables."""
+_GRAMMAR = {
+    "sentence": ["In practice, {clause}.", *["The {clause}."] * 2, "A {clause}, because {clause}."],
+    "clause": ["{marked} {verb} {marked}", "{marked} {verb} the {marked} {adverb}"],
+    "marked": [*["{noun}"] * 16, "`{name}_{number}`", "`{name}`", "**{noun}**", "*{noun}*", "[{noun}](https://docs.example.org/{name})"],
+    "noun": [*["{adjective} {name}"] * 6, "{adjective} café", "{adjective} naïve Bayes model"],
+    "adjective": ["small", "stale", "shared", "hidden", "early", "nested", "broken", "quiet", "left-hand"],
+    "name": ["buffer", "scheduler", "cache", "parser", "index", "queue", "session", "snapshot", "cursor"],
+    "verb": ["keeps", "drops", "moves", "splits", "reads", "writes", "rebuilds", "compares", "replaces"],
+    "adverb": ["once per request", "in most cases", "at the very end", "under load", "on a slow machine"],
+    "number": [str(number) for number in range(1000)],
+}  # fmt: skip
 
 
 def tokens(text: str) -> list[str]:
@@ -52,9 +46,15 @@ def tokens(text: str) -> list[str]:
 @cache
 def blocks(count: int, seed: int = 1) -> tuple[str, ...]:
     """Return the blocks of an answer of at least `count` tokens, each followed by a blank line."""
-    writer, made, length = _Writer(seed).blocks(), list[str](), 0
+    chance = random.Random(seed)  # noqa: S311 - text, not secrets
+    made, length = list[str](), 0
+
+    def expand(text: str) -> str:
+        return _FIELD.sub(lambda field: expand(chance.choice(_GRAMMAR[field[1]])), text)
+
     while length < count:
-        made.append(next(writer))
+        is_table = len(made) % TABLE_EVERY == TABLE_EVERY - 1
+        made.append(expand(_TABLE if is_table else chance.choice(_BLOCKS)))
         length += len(tokens(made[-1]))
     return tuple(made)
 
@@ -72,73 +72,3 @@ def answers(count: int, size: int, seed: int = 1) -> list[str]:
         parts[(place + length // 2) * len(parts) // sum(lengths)] += block
         place += length
     return [part for part in parts if part]
-
-
-class _Writer:
-    """Writes one block after another."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - text, not secrets
-        self._one = self._random.choice
-
-    def blocks(self) -> Iterator[str]:
-        """Yield blocks indefinitely."""
-        since_table = 0
-        while True:
-            for place, kind in enumerate(self._random.sample(_BLOCKS, len(_BLOCKS))):
-                if since_table >= TABLE_EVERY:
-                    since_table = 0
-                    yield f"{self._table()}\n\n"
-                text = getattr(self, f"_{kind}")()
-                if place % 4 == 0:
-                    marks = self._one(("##", "##", "###", "####"))
-                    text = f"{marks} The {self._one(_ADJECTIVES)} {self._one(_NOUNS)}\n\n{text}"
-                since_table += len(text)
-                yield f"{text}\n\n"
-
-    def _noun(self) -> str:
-        """Return a noun, sometimes with markup."""
-        (markup,) = self._random.choices(list(_MARKUP), [*_MARKUP.values()])
-        return markup.format(f"{self._one(_ADJECTIVES)} {self._one(_NOUNS)}")
-
-    def _clause(self) -> str:
-        return f"{self._noun()} {self._one(_VERBS)} {self._noun()} {self._one(_ADVERBS)}".rstrip()
-
-    def _sentence(self) -> str:
-        text = self._one(_OPENERS) + self._clause() + self._one(_JOINS).format(self._clause())
-        return f"{text[0].upper()}{text[1:]}."
-
-    def _sentences(self, least: int, most: int) -> list[str]:
-        return [self._sentence() for _ in range(self._random.randint(least, most))]
-
-    def _paragraph(self) -> str:
-        return " ".join(self._sentences(3, 6))
-
-    def _bullets(self) -> str:
-        return "\n".join(f"{self._one(('- ', '- ', '  - '))}{one}" for one in ["So:", *self._sentences(4, 9)])
-
-    def _steps(self) -> str:
-        return "\n".join(f"{number}. {one}" for number, one in enumerate(self._sentences(3, 7), 1))
-
-    def _quote(self) -> str:
-        return "\n".join(f"> {one}" for one in self._sentences(1, 3))
-
-    def _table(self) -> str:
-        columns = range(self._random.randint(1, 3))
-        rows = [["Name", *(self._one(_NOUNS) for _ in columns)], ["---", *("---" for _ in columns)]]
-        for _ in range(self._random.randint(3, 7)):
-            cells = [f"{self._one(_ADJECTIVES)} {self._one(_NOUNS)}" for _ in columns]
-            rows.append([f"`{self._one(_NAMES)}`", *cells])
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-    def _code(self) -> str:
-        return "\n".join(["```python", *(self._function() for _ in range(self._random.randint(1, 4))), "```"])
-
-    def _function(self) -> str:
-        name, number = self._one(_NAMES), self._random.randrange(1000)
-        words = {"name": name, "number": number, "verb": self._one(_VERBS), "adverb": self._one(_ADVERBS)}
-        body = [self._one(_STATEMENTS).format(**words) for _ in range(self._random.randint(1, 4))]
-        head = f"def {self._one(_VERBS)}_{name}({name}: list[int], limit: int = {number}) -> int:"
-        return "\n".join(
-            [head, f'    """Return the {name}."""', "    total = 0", *body, "    return total\n\n"]
-        )

@@ -1,7 +1,7 @@
-"""Call a function in this process: `python -m benchmarks.call MODULE:FUNCTION FD`, arguments in standard input.
+"""Call a function in this process: `python -m benchmarks.call MODULE:FUNCTION FD`.
 
-The keyword arguments and the returned value, which is written to the file descriptor FD, are JSON. Nothing
-else is imported, so that the time and the memory of the process are those of the function.
+The keyword arguments, in standard input, and the returned value, which is written to the file descriptor FD,
+are JSON. Nothing else is imported, so that the time and the memory of the process are those of the function.
 """
 
 import importlib

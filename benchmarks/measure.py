@@ -1,28 +1,111 @@
-"""Measuring: a separate home, interleaved repeats, waiting for a quiet machine, and medians."""
+"""Measuring: child processes, interleaved repeats, waiting for a quiet machine, medians, and errors."""
 
 import dataclasses
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from benchmarks.process import Child, exit_fault, run_child
 from benchmarks.report import Goal, Line
 
 T = TypeVar("T")
+ROOT = Path(__file__).parents[1]
+KIB, MIB = 1 << 10, 1 << 20
 IDLE_SHARE = 0.93
 """Share of CPU time that must be idle before a repeat begins."""
 WINDOW_S = 0.3
 PATIENCE_S = 20.0
 """How long a repeat waits for a quiet machine; then it runs anyway, which is recorded."""
-SHORT_PATIENCE_S = 6.0
-STAT = Path("/proc/stat")
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process that has ended. Times are in seconds, `cpu_s` is user and system time, `max_rss` is in bytes.
+
+    `text_s` is the time from the first piece of standard output to the last. `value` is the value that the
+    called function returned.
+    """
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+    wall_s: float
+    cpu_s: float
+    max_rss: int
+    text_s: float
+    value: Any = None
+
+
+def run_child(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    *,
+    stdin: bytes = b"",
+    descriptors: Collection[int] = (),
+    limit_s: float = 900,
+) -> Child:
+    """Run a program in the checkout to its end, with standard output in a pipe.
+
+    The program inherits `descriptors` and is killed after `limit_s`. The kernel never counts the peak memory
+    of a process below that of its parent at the fork, so the caller must stay smaller than the program.
+    """
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        began, first, last, pieces = time.perf_counter(), 0.0, 0.0, list[bytes]()
+        child = subprocess.Popen(
+            [str(word) for word in command],
+            env=dict(environment),
+            cwd=ROOT,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            pass_fds=descriptors,
+        )
+        limit = threading.Timer(limit_s, child.kill)
+        limit.start()
+        assert child.stdout is not None  # noqa: S101 - it is a pipe
+        with child.stdout as pipe:
+            while piece := os.read(pipe.fileno(), 1 << 16):
+                last = time.perf_counter()
+                first = first or last
+                pieces.append(piece)
+        _, status, usage = os.wait4(child.pid, 0)
+        limit.cancel()
+        wall_s = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        cpu_s, max_rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * KIB
+        return Child(child.returncode, b"".join(pieces), errors.read(), wall_s, cpu_s, max_rss, last - first)
+
+
+def exit_fault(children: Iterable[Child], code: int = 0) -> str:
+    """Return an error text if a program did not exit with `code`, else an empty string."""
+    for child in children:
+        if child.code != code:
+            return f"exit code {child.code} instead of {code}: {child.stderr.decode(errors='replace')[-300:]}"
+    return ""
+
+
+def difference(what: str, expected: object, values: Iterable[object]) -> str:
+    """Return an error text if one of the values is not `expected`, else an empty string."""
+    for number, value in enumerate(values, 1):
+        if value != expected:
+            return f"{what} {number} is not the peer's: {value!r:.120} instead of {expected!r:.120}"
+    return ""
+
+
+def text_fault(children: Sequence[Child]) -> str:
+    """Return an error text if a process failed, or did not write the same text as the first."""
+    return exit_fault(children) or difference("text", children[0].stdout, (c.stdout for c in children))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +125,8 @@ class Bench:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def short_patience_s(self) -> float:
-        """The seconds to wait in a row with many sides, which would otherwise add up to an hour."""
-        return min(SHORT_PATIENCE_S, self.patience_s)
-
-    @property
     def untimed(self) -> "Bench":
-        """The settings of a row that times nothing: no thread spins, which takes minutes on a busy machine."""
+        """The settings of a row that times nothing: no thread spins, which is slow on a busy machine."""
         return dataclasses.replace(self, variables={"OMP_WAIT_POLICY": "passive"}, patience_s=0)
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -76,18 +154,17 @@ class Bench:
 
 
 def idle_share(window_s: float) -> float:
-    """Wait, and return the share of CPU time that was idle; 1 if the system does not report it."""
+    """Wait, and return the share of CPU time that was idle."""
     before = _ticks()
     time.sleep(window_s)
     idle, total = (after - first for after, first in zip(_ticks(), before, strict=True))
-    return idle / total if total else 1.0
+    return idle / total
 
 
 def _ticks() -> tuple[int, int]:
     """Return the idle and the total CPU time."""
-    if not STAT.exists():
-        return 0, 0
-    times = [int(word) for word in STAT.read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    words = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=9)[1:9]
+    times = [int(word) for word in words]
     return times[3] + times[4], sum(times)
 
 
@@ -109,18 +186,12 @@ class Repeats(Generic[T]):
     moments: list[dict[str, float]]
 
     def median(self, side: str, value: Callable[[T], float]) -> float:
-        """Return the median value of one side."""
         return statistics.median(map(value, self.results[side]))
 
     @property
     def all(self) -> list[T]:
         """The results of all sides."""
         return [result for results in self.results.values() for result in results]
-
-    def record(self, value: Callable[[T], float], *sides: str) -> dict[str, Any]:
-        """Return every value of the sides, and every moment."""
-        values = {side: [round(value(result), 6) for result in self.results[side]] for side in sides}
-        return {**values, "moments": self.moments}
 
     def line(
         self,
@@ -135,7 +206,8 @@ class Repeats(Generic[T]):
     ) -> Line:
         """Return the line that compares the medians of two sides; its detail has every value."""
         hermes, peer = (self.median(side, value) for side in sides)
-        return Line(measure, unit, hermes, peer, goal, wrong, {**self.record(value, *sides), **detail})
+        detail |= {side: [value(result) for result in self.results[side]] for side in sides}
+        return Line(measure, unit, hermes, peer, goal, wrong, {**detail, "moments": self.moments})
 
 
 def interleave(

@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyte
@@ -21,7 +22,6 @@ TOKEN_S = 0.02
 """Fifty tokens per second. The repaints of a growing text are the same on every machine."""
 WARM_UP = 1000
 """Tokens of another answer that are shown before the measurement; they include every kind of block."""
-SCROLLBACK = 100_000
 _CONTROL = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]")
 _MARKUP = re.compile(r"^ *```\w*$|\]\([^)\s]*\)|^\d+\.|_", re.MULTILINE)
 """Parts of a text that may be absent on a screen: an info string, a link's target, a number of a list."""
@@ -33,18 +33,17 @@ class Sink(io.BytesIO):
     flushes = 0
 
     def isatty(self) -> bool:
-        """Return True, as a terminal does."""
         return True
 
     def flush(self) -> None:
-        """Count the call."""
         self.flushes += 1
 
 
+@dataclass(slots=True)
 class Clock:
     """A simulated clock: seconds since the first token arrived."""
 
-    now = 0.0
+    now: float = 0.0
 
 
 Show = Callable[[Sink, Clock, Iterator[str]], int]
@@ -58,22 +57,14 @@ def stream(show: Show, picture: Picture, texts: Sequence[str], *, exact: bool) -
     show_tokens(show, tokens(answers(WARM_UP, WARM_UP, seed=2)[0]))
     records = []
     for text in texts:
-        pieces = tokens(text)
-        sink, repaints, cpu_s = show_tokens(show, pieces)
+        sink, repaints, cpu_s = show_tokens(show, tokens(text))
         whole = Sink()
         picture(whole, text)
-        written = sink.getvalue()
-        records.append(
-            {
-                "tokens": len(pieces),
-                "cpu_s": cpu_s,
-                "repaints": repaints,
-                "written": len(written),
-                "picture": len(whole.getvalue()),
-                "digest": hashlib.sha256(written).hexdigest(),
-                "fault": screen_fault(text, written.decode(), whole.getvalue().decode(), exact=exact),
-            }
-        )
+        written, shown = sink.getvalue(), whole.getvalue()
+        record = {"tokens": len(tokens(text)), "cpu_s": cpu_s, "repaints": repaints}
+        record |= {"written": len(written), "picture": len(shown)}
+        fault = screen_fault(text, written.decode(), shown.decode(), exact=exact)
+        records.append({**record, "digest": hashlib.sha256(written).hexdigest(), "fault": fault})
     return records
 
 
@@ -108,7 +99,7 @@ def cells(written: str) -> list[list[Any]]:
 
     Each \n is replaced by \r\n, as a pty does.
     """
-    screen = pyte.HistoryScreen(COLUMNS, ROWS, history=SCROLLBACK)
+    screen = pyte.HistoryScreen(COLUMNS, ROWS, history=100_000)
     pyte.Stream(screen).feed(written.replace("\n", "\r\n"))
     rows = [*screen.history.top, *(screen.buffer[y] for y in range(ROWS))]
     shown = [[row[x] for x in range(COLUMNS)] for row in rows]
@@ -130,9 +121,6 @@ def screen_difference(stream: str, picture: str) -> str:
 
 def missing_words(text: str, written: str) -> str:
     """Return the words that were written less often than they occur in the text, or an empty string."""
-    lost = _words(_MARKUP.sub(" ", text)) - _words(_CONTROL.sub("", written).replace("_", " "))
+    expected, found = _MARKUP.sub(" ", text), _CONTROL.sub("", written).replace("_", " ")
+    lost = Counter(re.findall(r"\w+", expected)) - Counter(re.findall(r"\w+", found))
     return f"{lost.total()} words are missing: {', '.join(list(lost)[:5])}" if lost else ""
-
-
-def _words(text: str) -> Counter[str]:
-    return Counter(re.findall(r"\w+", text))

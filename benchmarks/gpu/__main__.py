@@ -36,12 +36,13 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
     device = torch.device(options.device)
     with tempfile.TemporaryDirectory(prefix="hermes-gpu-", dir=options.scratch) as name:
         run = new_run(device, options.layers, Path(name), quick=options.quick, profiled=options.profile)
-        about = _about(device) | {"layers": run.layers, "repeats": run.repeats, "tokens": run.tokens}
+        layers = run.sizes["num_hidden_layers"]
+        about = _about(device) | {"layers": layers, "repeats": run.repeats, "tokens": run.tokens}
         print("\n".join(f"{name}: {value}" for name, value in about.items()), end="\n\n", flush=True)
         try:
             lines = measure(run)
         except torch.OutOfMemoryError:
-            return _refuse(f"{device} has no room for {run.layers} layers; use fewer with --layers N")
+            return _refuse(f"{device} has no room for {layers} layers; use fewer with --layers N")
     if device.type == "cpu":  # a small shape on a CPU meets or misses goals by chance
         lines = [dataclasses.replace(line, goal=None) for line in lines]
         print(DRY_RUN)

@@ -17,7 +17,7 @@ The ids of the random 7B in bfloat16 are not a gate, since its logits differ by 
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,22 +25,23 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.model import SEVEN_B, SMALL, bytes_per_token, copy_bandwidth, plan_for, random_model, save
-from benchmarks.gpu.sides import Decoded, GenerateSide, HermesSide, profile_table
-from benchmarks.measure import Repeats, interleave
-from benchmarks.process import difference
+from benchmarks.gpu import sides
+from benchmarks.gpu.sides import Decoded, Side, generate_side, hermes_side, plan_for
+from benchmarks.measure import Repeats, difference, interleave
 from benchmarks.report import Goal, Line
 from hermes_cli.engines.transformers.faults import freed_memory
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantise
 
-OVER_EAGER, OVER_COMPILED, OVER_COPY = Goal("≥", 5), Goal("≥", 1.15), Goal("≥", 0.72)
-OVER_16_BIT, OVER_QUANTIZING, UNDER_COMPILING = Goal("≥", 1.7), Goal("≥", 5), Goal("≤", 0.1)
+COMPILED = "static cache + compile"
+DECODE_GOALS = {"generate": Goal("≥", 5), COMPILED: Goal("≥", 1.15), "a copy on the GPU": Goal("≥", 0.72)}
+DECODE_4BIT_GOALS = {"bitsandbytes through generate": Goal("≥", 5), "hermes in bf16": Goal("≥", 1.7)}
+FIRST_TOKEN_GOAL = Goal("≤", 0.1)
+LOAD_GOAL = Goal("≥", 5)
 GATE_TOKENS = 96
 """Past the small model's window of 64."""
 ROOM = 1.5
 """Disk space needed, as a multiple of the 16-bit weights: these weights, and the 4-bit ones."""
-Sides = Mapping[str, Callable[[list[int], int], Decoded]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +58,30 @@ class Run:
     tokens: int
     patience_s: float
 
-    @property
-    def layers(self) -> int:
-        """The number of layers of the model."""
-        return int(self.sizes["num_hidden_layers"])
-
 
 def new_run(device: torch.device, layers: int | None, scratch: Path, *, quick: bool, profiled: bool) -> Run:
     """Return the run for a GPU, or, on the CPU, the dry run of a small shape."""
-    sizes, contexts, copied = (SEVEN_B, (16, 4000), 1 << 30)
-    if device.type == "cpu":
-        sizes, contexts, copied = (SMALL, (16, 48), 1 << 22)
-    sizes = {**sizes, "num_hidden_layers": layers or sizes["num_hidden_layers"]}
+    dry = device.type == "cpu"
+    sizes: dict[str, Any] = dict(sides.SMALL if dry else sides.SEVEN_B)
+    sizes["num_hidden_layers"] = layers or sizes["num_hidden_layers"]
+    contexts, copied = ((16, 48), 1 << 22) if dry else ((16, 4000), 1 << 30)
     repeats, tokens, patience_s = (2, 8, 0.0) if quick else (5, 64, 2.0)
     return Run(device, sizes, contexts, copied, scratch, profiled, repeats, tokens, patience_s)
 
 
 def measure(run: Run) -> list[Line]:
-    """Measure all rows and return their lines."""
-    model = random_model(run.sizes, run.device, torch.bfloat16)
+    model = sides.random_model(run.sizes, run.device, torch.bfloat16)
     lines, own_speed = _16_bit(run, model)
     size = sum(p.nbytes for p in model.parameters())
     folder = run.scratch / "random-16bit"
     if fits := shutil.disk_usage(run.scratch).free > ROOM * size:
-        save(model, folder)
+        sides.save(model, folder)
     del model
     freed_memory(run.device)
     if not fits:
         reason = f"{run.scratch} has no room for {ROOM * size / 1e9:.0f} GB of weights; see --scratch"
         rows = ("gpu-decode-4bit", "gpu-load-4bit")
-        return [*lines, *(Line(row, "", 0, 0, skipped=reason, row=row) for row in rows)]
+        return [*lines, *(Line("all", "", 0, 0, skipped=reason, row=row) for row in rows)]
     load, saved = _load_4bit(run, folder)
     return [*lines, *_decode_4bit(run, saved, own_speed), load]
 
@@ -94,48 +89,41 @@ def measure(run: Run) -> list[Line]:
 def _16_bit(run: Run, model: Any) -> tuple[list[Line], float]:
     """Return the lines of gpu-decode and gpu-first-token, and hermes' speed after the short prompt."""
     ids_wrong = ids_fault(run, "")
-    copied = copy_bandwidth(run.device, run.copied) / 1e9
-    sides: Sides = {
-        "hermes": HermesSide(model, run.device, max(run.contexts) + run.tokens),
-        "generate": GenerateSide(model, run.device),
-        "static cache + compile": GenerateSide(model, run.device, cache_implementation="static"),
+    copied = sides.copy_bandwidth(run.device, run.copied) / 1e9
+    tasks = {
+        "hermes": hermes_side(model, run.device, max(run.contexts) + run.tokens),
+        "generate": generate_side(model, run.device),
+        COMPILED: generate_side(model, run.device, cache_implementation="static"),
     }
     decode, first, speeds = list[Line](), list[Line](), []
     for context in run.contexts:
         prompt, after = _prompt(context), f"after {context:,} tokens"
-        cold = {side: sides[side](prompt, run.tokens) for side in ("hermes", "static cache + compile")}
-        runs = _repeats(run, prompt, sides)
+        cold = {side: tasks[side](prompt, run.tokens) for side in ("hermes", COMPILED)}
+        runs = _repeats(run, prompt, tasks)
         wrong = ids_wrong or unsteady(runs)
         speeds.append(runs.median("hermes", lambda d: d.speed))
-        read = speeds[-1] * bytes_per_token(model, context + run.tokens // 2) / 1e9
+        read = speeds[-1] * sides.bytes_per_token(model, context + run.tokens // 2) / 1e9
         what = f"decode, bf16, {after}{_slower(runs)}, beside"
-        decode += [
-            *(_speed_line(runs, what, peer, goal, wrong) for peer, goal in _peer_goals()),
-            Line(f"{what} a copy on the GPU", "GB/s", read, copied, OVER_COPY, wrong),
-        ]
+        lines = [_speed_line(runs, what, peer, wrong) for peer in ("generate", COMPILED)]
+        lines.append(Line(f"{what} a copy on the GPU", "GB/s", read, copied, None, wrong))
+        decode += [replace(line, goal=goal) for line, goal in zip(lines, DECODE_GOALS.values(), strict=True)]
         first += _first_token(after, cold, runs, wrong)
-    return [replace(one, row="gpu-decode") for one in decode] + first, speeds[0]
+    lines = [replace(line, row="gpu-decode") for line in decode]
+    return [*lines, *(replace(line, row="gpu-first-token") for line in first)], speeds[0]
 
 
-def _peer_goals() -> list[tuple[str, Goal]]:
-    return [("generate", OVER_EAGER), ("static cache + compile", OVER_COMPILED)]
-
-
-def _speed_line(runs: Repeats[Decoded], what: str, peer: str, goal: Goal, wrong: str) -> Line:
-    return runs.line(f"{what} {peer}", "tok/s", lambda d: d.speed, ("hermes", peer), goal=goal, wrong=wrong)
+def _speed_line(runs: Repeats[Decoded], what: str, peer: str, wrong: str) -> Line:
+    return runs.line(f"{what} {peer}", "tok/s", lambda d: d.speed, ("hermes", peer), wrong=wrong)
 
 
 def _first_token(after: str, cold: dict[str, Decoded], runs: Repeats[Decoded], wrong: str) -> list[Line]:
-    warm = {side: runs.median(side, lambda d: d.first_s) for side in cold}
-    later = [cold[side].first_s - warm[side] for side in cold]
-    pauses = cold["hermes"].longest_s, runs.median("hermes", lambda d: d.longest_s)
-    what = f"additional time to the first token, {after}, beside static cache + compile"
+    hermes, peer = (one.times[0] - runs.median(side, lambda d: d.times[0]) for side, one in cold.items())
+    what = f"additional time to the first token, {after}, beside {COMPILED}"
     pause = f"the longest pause in the first answer, beside one in a later answer, {after}"
-    detail = {"cold": {side: one.first_s for side, one in cold.items()}, "warm": warm}
-    row = "gpu-first-token"
+    later = runs.median("hermes", lambda d: d.longest_s)
     return [
-        Line(what, "s", *later, UNDER_COMPILING, wrong, detail, row=row),
-        Line(pause, "s", *pauses, None, wrong, row=row),
+        Line(what, "s", hermes, peer, FIRST_TOKEN_GOAL, wrong),
+        Line(pause, "s", cold["hermes"].longest_s, later, None, wrong),
     ]
 
 
@@ -148,16 +136,15 @@ def _slower(runs: Repeats[Decoded]) -> str:
 def _decode_4bit(run: Run, saved: Path, own_speed: float) -> list[Line]:
     wrong = ids_fault(run, "nf4")
     model, device = load_model(plan_for(saved, run.device, "bfloat16"))
-    peer = "bitsandbytes through generate"
-    limit = max(run.contexts) + run.tokens
-    sides: Sides = {"hermes": HermesSide(model, device, limit), peer: GenerateSide(model, device)}
+    peer, own = DECODE_4BIT_GOALS
+    hermes = hermes_side(model, device, max(run.contexts) + run.tokens)
     prompt = _prompt(run.contexts[0])
-    runs = _repeats(run, prompt, sides)
-    wrong = wrong or unsteady(runs)
+    runs = _repeats(run, prompt, {"hermes": hermes, peer: generate_side(model, device)})
     what = f"decode, NF4, after {len(prompt)} tokens{_slower(runs)}, beside"
-    line = _speed_line(runs, what, peer, OVER_EAGER, wrong)
-    own = Line(f"{what} hermes in bf16", "tok/s", line.hermes, own_speed, OVER_16_BIT, wrong)
-    return [replace(one, row="gpu-decode-4bit") for one in (line, own)]
+    line = _speed_line(runs, what, peer, wrong or unsteady(runs))
+    lines = [line, replace(line, measure=f"{what} {own}", peer=own_speed)]
+    goals = DECODE_4BIT_GOALS.values()
+    return [replace(one, row="gpu-decode-4bit", goal=goal) for one, goal in zip(lines, goals, strict=True)]
 
 
 def _load_4bit(run: Run, folder: Path) -> tuple[Line, Path]:
@@ -165,13 +152,15 @@ def _load_4bit(run: Run, folder: Path) -> tuple[Line, Path]:
     quantizing = plan_for(folder, run.device, "bfloat16", "nf4")
     saved = run.scratch / "random-4bit"
     quantise(quantizing, saved)
-    plans = {"quantized": quantizing, "saved": plan_for(saved, run.device, "bfloat16")}
-    sides = {side: partial(_load, plan) for side, plan in plans.items()}
-    runs = interleave(sides, run.repeats, run.patience_s)
-    logits = [loaded[1] for loaded in runs.all]
-    wrong = "" if all(torch.equal(logits[0], one) for one in logits) else "the two have other logits"
-    what = "load: quantized while loading, over saved in 4 bits"
-    line = runs.line(what, "s", lambda one: one[0], (*sides,), goal=OVER_QUANTIZING, wrong=wrong)
+    tasks = {
+        "quantized": partial(_load, quantizing),
+        "saved": partial(_load, plan_for(saved, run.device, "bfloat16")),
+    }
+    runs = interleave(tasks, run.repeats, run.patience_s)
+    first, *others = (logits for _, logits in runs.all)
+    wrong = "" if all(torch.equal(first, one) for one in others) else "the two have other logits"
+    what, names = "load: quantized while loading, over saved in 4 bits", ("quantized", "saved")
+    line = runs.line(what, "s", lambda loaded: loaded[0], names, goal=LOAD_GOAL, wrong=wrong)
     return replace(line, row="gpu-load-4bit"), saved
 
 
@@ -187,12 +176,12 @@ def _load(plan: Any) -> tuple[float, torch.Tensor]:
     return seconds, logits
 
 
-def _repeats(run: Run, prompt: list[int], sides: Sides) -> Repeats[Decoded]:
-    tasks = {name: partial(side, prompt, run.tokens) for name, side in sides.items()}
-    runs = interleave(tasks, run.repeats, run.patience_s)
+def _repeats(run: Run, prompt: list[int], tasks: Mapping[str, Side]) -> Repeats[Decoded]:
+    calls = {name: partial(side, prompt, run.tokens) for name, side in tasks.items()}
+    runs = interleave(calls, run.repeats, run.patience_s)
     if run.profiled:  # after the measurement, because profiling costs time
         print(f"\nhermes, {run.tokens} tokens after {len(prompt):,}:")
-        print(profile_table(tasks["hermes"]), flush=True)
+        print(sides.profile_table(calls["hermes"]), flush=True)
     return runs
 
 
@@ -201,7 +190,6 @@ def _prompt(length: int) -> list[int]:
 
 
 def unsteady(runs: Repeats[Decoded]) -> str:
-    """Return an error text if hermes did not always give the same ids."""
     ids = [decoded.ids for decoded in runs.results["hermes"]]
     return difference("list of ids", ids[0], ids)
 
@@ -209,8 +197,8 @@ def unsteady(runs: Repeats[Decoded]) -> str:
 def ids_fault(run: Run, quantization: str) -> str:
     """Return an error text if hermes' ids are not those of `generate` on a small model in float32."""
     folder = run.scratch / f"small-{quantization or 'float32'}"
-    save(random_model(SMALL, run.device, torch.float32), folder)
+    sides.save(sides.random_model(sides.SMALL, run.device, torch.float32), folder)
     model, device = load_model(plan_for(folder, run.device, "float32", quantization))
-    prompt = _prompt(24)
-    expected = GenerateSide(model, device)(prompt, GATE_TOKENS).ids
-    return difference("list of ids", expected, [HermesSide(model, device, 256)(prompt, GATE_TOKENS).ids])
+    expected = generate_side(model, device)(_prompt(24), GATE_TOKENS)
+    decoded = hermes_side(model, device, 256)(_prompt(24), GATE_TOKENS)
+    return difference("list of ids", expected.ids, [decoded.ids])

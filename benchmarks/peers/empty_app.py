@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    name="empty",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -27,15 +26,10 @@ def start(
 
 
 @app.command()
-def ask(prompt: Annotated[str, typer.Argument(help="The prompt.")] = "") -> None:
+def ask(prompt: str = "") -> None:
     """Answer nothing."""
 
 
 @app.command()
 def chat() -> None:
     """Print nothing."""
-
-
-def main() -> None:
-    """Run the app as an installed command does."""
-    app()

@@ -23,18 +23,16 @@ class _Text(io.TextIOWrapper):
 
 
 def console(sink: Sink) -> Console:
-    """Return a console that writes to the sink."""
     text = _Text(sink, encoding="utf-8", write_through=True)
     return Console(file=text, force_terminal=True, color_system="256", width=COLUMNS, height=ROWS)
 
 
 def picture(sink: Sink, text: str) -> None:
-    """Print the whole text at once."""
     console(sink).print(Markdown(text))
 
 
 def show_live(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
-    """Show `Live(Markdown(text so far))`, as programs commonly use it, and return the number of repaints.
+    """Show `Live(Markdown(text so far))`, as programs commonly use it.
 
     The display is updated with the text at every token, and repaints four times a second, which is its
     default, of the simulated clock. Text that does not fit the screen is shown, too.
@@ -78,7 +76,6 @@ class Tail:
 
 
 def show_tail(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
-    """Show the text by aider's method, and return the number of repaints."""
     text, due, repaints = "", 0.0, 1
     with Live(console=console(sink), auto_refresh=False) as live:
         tail = Tail(live)
@@ -91,10 +88,8 @@ def show_tail(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
 
 
 def stream_live(texts: list[str]) -> list[dict[str, Any]]:
-    """Stream the texts with `Live(Markdown)`."""
     return stream(show_live, picture, texts, exact=False)
 
 
 def stream_tail(texts: list[str]) -> list[dict[str, Any]]:
-    """Stream the texts by aider's method."""
     return stream(show_tail, picture, texts, exact=False)

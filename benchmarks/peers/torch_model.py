@@ -60,7 +60,7 @@ class _TokenStreamer(BaseStreamer):  # type: ignore[misc]  # transformers is not
             self._written = len(text)
 
     def end(self) -> None:
-        """Do nothing: everything is written."""
+        pass
 
 
 def write(prompt: list[int], tokens: int, **settings: Any) -> list[int]:

@@ -8,13 +8,19 @@ same text.
 import json
 from functools import partial
 
-from benchmarks.measure import Bench, Repeats, interleave
-from benchmarks.process import Child, difference, exit_fault, run_child, text_fault
+from benchmarks.measure import (
+    Bench,
+    Child,
+    Repeats,
+    difference,
+    exit_fault,
+    interleave,
+    run_child,
+    text_fault,
+)
 from benchmarks.report import Goal, Line
 
 GOAL = Goal("≤", 1.1)
-PROMPT = "hi"
-TOKENS = 16
 GREEDY = ("--temperature", "0", "--repetition-penalty", "1", "--loop-guard", "0")
 """The peers' defaults. 512 tokens of a toy model may well be a loop, which hermes would stop."""
 HERMES_PARAMS = {"warmup": False, "fit_params": False, "n_batch": 128, "n_ubatch": 128, "cache_ram_mib": 0}
@@ -22,36 +28,37 @@ HERMES_PARAMS = {"warmup": False, "fit_params": False, "n_batch": 128, "n_ubatch
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return a line for the library's defaults, and one for hermes' settings."""
-    runs, wrong = run_sides(bench, PROMPT, TOKENS, warm_up=True)
+    runs, wrong = run_sides(bench, "hi", 16)
     what = 'wall time of hermes ask "hi", cold, beside ten lines of xllamacpp'
-    same = f"{what} with hermes' settings"
+    sides = ("hermes", "peer with hermes' settings")
     return [
         runs.line(what, "s", lambda c: c.wall_s, wrong=wrong),
-        runs.line(same, "s", lambda c: c.wall_s, ("hermes", "lean peer"), goal=GOAL, wrong=wrong),
+        runs.line(f"{what} with hermes' settings", "s", lambda c: c.wall_s, sides, goal=GOAL, wrong=wrong),
     ]
 
 
-def run_sides(
-    bench: Bench, prompt: str, tokens: int, *, context: int = 0, warm_up: bool = False
-) -> tuple[Repeats[Child], str]:
+def run_sides(bench: Bench, prompt: str, tokens: int, context: int = 0) -> tuple[Repeats[Child], str]:
     """Run hermes and both peers in alternation; return the results and an error text, empty if none.
 
     A context of 0 is the model's own.
     """
-    size = ("--context", str(context)) if context else ()
-    words = ("ask", prompt, "--max-tokens", str(tokens), *GREEDY, *size)
     request = {"prompt": prompt_ids(bench, prompt), "n_predict": tokens}
-    settings = {"model": str(bench.model), "threads": bench.threads, "context": context, "request": request}
-    peer = partial(bench.call, "benchmarks.peers.llama_cpp:write", **settings)
+    flags = ("--context", str(context)) if context else ()
+    settings = {"model": str(bench.model), "threads": bench.threads, "context": context}
+    peer = partial(bench.call, "benchmarks.peers.llama_cpp:write", request=request, **settings)
     sides = {
-        "hermes": partial(run_child, [bench.programs / "hermes", *words], bench.environment()),
+        "hermes": partial(ask, bench, prompt, tokens, *flags),
         "peer": peer,
-        "lean peer": partial(peer, **HERMES_PARAMS),
+        "peer with hermes' settings": partial(peer, **HERMES_PARAMS),
     }
-    runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=warm_up)
-    hermes, peers = runs.results["hermes"], [*runs.results["peer"], *runs.results["lean peer"]]
-    return runs, gate(hermes, peers)
+    runs = interleave(sides, bench.repeats, bench.patience_s)
+    hermes, *peers = runs.results.values()
+    return runs, gate(hermes, [child for children in peers for child in children])
+
+
+def ask(bench: Bench, prompt: str, tokens: int, *flags: str) -> Child:
+    words = ("ask", prompt, "--max-tokens", str(tokens), *GREEDY, *flags)
+    return run_child([bench.programs / "hermes", *words], bench.environment())
 
 
 def gate(hermes: list[Child], peers: list[Child]) -> str:

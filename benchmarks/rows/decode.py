@@ -13,19 +13,17 @@ and so occupy the CPU that the thread they wait for needs.
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from benchmarks.hermes import open_session, send
-from benchmarks.measure import Bench, interleave
-from benchmarks.process import difference, text_fault
+from benchmarks.measure import Bench, Child, difference, interleave, text_fault
 from benchmarks.report import Goal, Line
 from hermes_cli.screen.terminal import Terminal
 
 GOAL = Goal("≥", 0.97)
 PROMPT = "Write a long story about a lighthouse keeper and her dog."
-TOKENS = 128
-BUSY_TOKENS = 16
 CONTEXT = 2048
 
 
@@ -38,15 +36,13 @@ def answer(prompt: str, tokens: int, **engine: Any) -> dict[str, Any]:
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Measure the row while nothing else runs."""
-    return [_line(bench, "decode beside a bare xllamacpp loop", TOKENS, GOAL)]
+    return [_line(bench, "decode beside a bare xllamacpp loop", 128, GOAL)]
 
 
 def measure_busy(bench: Bench) -> list[Line]:
-    """Measure the row while one other process is busy."""
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        return [_line(bench, "decode, one other process busy", BUSY_TOKENS, None)]
+        return [_line(bench, "decode, one other process busy", 16, None)]
     finally:
         busy.kill()
         busy.wait()
@@ -65,6 +61,6 @@ def _line(bench: Bench, measure: str, tokens: int, goal: Goal | None) -> Line:
     return runs.line(measure, "tok/s", speed(tokens), goal=goal, wrong=wrong or text_fault(runs.all))
 
 
-def speed(tokens: int) -> Any:
+def speed(tokens: int) -> Callable[[Child], float]:
     """Return a function that returns the tokens per second of a child."""
     return lambda child: (tokens - 1) / child.text_s if child.text_s else 0.0

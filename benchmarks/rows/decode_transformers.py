@@ -5,7 +5,7 @@ after hermes: `generate` with a streamer, and the same weights, dtype, ids, thre
 greedy; a separate process in each repeat. hermes' 8-bit weights are compared with `generate` in bfloat16.
 
 Gates: both sides generate the requested number of tokens and always write the same text, and hermes' ids are
-those that the library's own model predicts (`score.py`). For 8-bit weights, which give other logits: a real
+those that the library's own model predicts (`weights.py`). For 8-bit weights, which give other logits: a real
 text is read with them, and its perplexity and the mean KL divergence of the next token's distribution from
 float32 stay within PERPLEXITY_LIMIT and KL_LIMIT.
 """
@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hermes import plan
-from benchmarks.measure import Bench, Repeats, interleave
-from benchmarks.process import ROOT, Child, difference, text_fault
+from benchmarks.measure import ROOT, Bench, Child, Repeats, difference, interleave, text_fault
 from benchmarks.report import Goal, Line
 from benchmarks.rows.decode import CONTEXT, PROMPT, answer, speed
-from benchmarks.score import score, unlikely, widest
-from benchmarks.weights import folder
+from benchmarks.weights import folder, score, unlikely
 
 TOKENS = 96
 TEXT_TOKENS = 512
@@ -39,39 +37,32 @@ CASES = {
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return a line per precision."""
-    settings = {"model": folder(bench), "threads": bench.threads}
-    ours = {"prompt": PROMPT, "tokens": TOKENS, "context": CONTEXT, **settings}
-    prompt = bench.call(answer, precision="fp32", **ours).value["prompt"]
-    generate, theirs = "benchmarks.peers.torch_model:write", {"prompt": prompt, "tokens": TOKENS, **settings}
-    sides = {
-        **{f"hermes {own}": partial(bench.call, answer, precision=own, **ours) for own in CASES},
-        **{
-            f"generate {dtype}": partial(bench.call, generate, precision=dtype, **theirs)
-            for dtype in ("float32", "bfloat16")
-        },
-    }
-    runs = interleave(sides, bench.repeats, bench.short_patience_s, warm_up=False)
-    return [_line(bench, settings["model"], precision, runs) for precision in CASES]
+    settings = {"model": folder(bench), "threads": bench.threads, "tokens": TOKENS}
+    ours = partial(bench.call, answer, prompt=PROMPT, context=CONTEXT, **settings)
+    prompt = ours(precision="fp32").value["prompt"]
+    peer = partial(bench.call, "benchmarks.peers.torch_model:write", prompt=prompt, **settings)
+    sides = {}
+    for precision, (dtype, *_) in CASES.items():
+        sides[f"hermes {precision}"] = partial(ours, precision=precision)
+        sides[f"generate {dtype}"] = partial(peer, precision=dtype)
+    runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=False)
+    return [_line(bench, precision, runs) for precision in CASES]
 
 
-def _line(bench: Bench, model: str, precision: str, runs: Repeats[Child]) -> Line:
+def _line(bench: Bench, precision: str, runs: Repeats[Child]) -> Line:
     dtype, measure, goal = CASES[precision]
     sides = f"hermes {precision}", f"generate {dtype}"
     hermes, peer = (runs.results[side] for side in sides)
-    record = hermes[0].value
-    wrong = text_fault(hermes) or text_fault(peer) or length_fault(record["generated"], peer[0].value)
+    model, made = folder(bench), hermes[0].value
+    wrong = text_fault(hermes) or text_fault(peer) or length_fault(made["generated"], peer[0].value)
     detail: dict[str, Any] = {}
     if precision == "8bit":
-        detail["quality"] = bench.call(
-            read, model=model, context=CONTEXT, threads=bench.threads, precisions=["fp32", "8bit", "4bit"]
-        ).value
+        settings = {"model": model, "context": CONTEXT, "threads": bench.threads}
+        detail["quality"] = bench.call(read, precisions=["fp32", "8bit", "4bit"], **settings).value
         wrong = wrong or quality_fault(detail["quality"])
     else:
-        answers = [{"prompt": record["prompt"], "ids": record["generated"], "ended": False}]
-        gaps = score(bench, model, dtype, answers)
-        wrong = wrong or unlikely(gaps, dtype)
-        detail["widest near tie, nats"] = widest(gaps)
+        answers = [{"prompt": made["prompt"], "ids": made["generated"], "ended": False}]
+        wrong = wrong or unlikely(score(bench, model, dtype, answers), dtype)
     return runs.line(measure, "tok/s", speed(TOKENS), sides, goal=goal, wrong=wrong, **detail)
 
 
@@ -80,7 +71,7 @@ def length_fault(*answers: Sequence[int]) -> str:
     return difference("number of tokens", TOKENS, map(len, answers))
 
 
-def read(precisions: Sequence[str], **settings: Any) -> dict[str, dict[str, float]]:
+def read(model: str, precisions: Sequence[str], **settings: Any) -> dict[str, dict[str, float]]:
     """Read a text with hermes' loading and decode step at each precision, and compare it with the first one.
 
     The text is read one id at a time, as in decoding. The result is the mean KL divergence of the next
@@ -93,14 +84,13 @@ def read(precisions: Sequence[str], **settings: Any) -> dict[str, dict[str, floa
     from hermes_cli.engines.transformers.decode import Decoder  # noqa: PLC0415
     from hermes_cli.engines.transformers.loading import load_model  # noqa: PLC0415
 
-    path = Path(settings.pop("model"))
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    ids = read_vocabulary(path).chatml.encode_text(text)[:TEXT_TOKENS]
-    found: dict[str, dict[str, float]] = {}
-    reference = None
+    ids = read_vocabulary(Path(model)).chatml.encode_text(text)[:TEXT_TOKENS]
+    found, reference = dict[str, dict[str, float]](), None
     for precision in precisions:
-        model, device = load_model(plan(path, precision=precision, **settings))
-        decoder = Decoder(model, device, settings["context"])
+        decoder = Decoder(
+            *load_model(plan(Path(model), precision=precision, **settings)), settings["context"]
+        )
         seen = torch.stack([decoder.step(token).log_softmax(-1) for token in ids])
         reference = seen if reference is None else reference
         divergence = (reference.exp() * (reference - seen)).sum(-1).mean()
@@ -111,8 +101,11 @@ def read(precisions: Sequence[str], **settings: Any) -> dict[str, dict[str, floa
 
 def quality_fault(quality: dict[str, dict[str, float]]) -> str:
     """Return an error text if 8-bit weights change the model's predictions too much."""
-    found, most = quality["8bit"]["kl"], KL_LIMIT * quality["4bit"]["kl"]
-    if found > most:
-        return f"8-bit weights: {found:.4f} nats from float32, not {most:.4f} or less"
-    found, most = quality["8bit"]["perplexity"], PERPLEXITY_LIMIT * quality["fp32"]["perplexity"]
-    return f"8-bit weights: perplexity {found:.2f}, not {most:.2f} or less" if found > most else ""
+    limits = {
+        "kl": KL_LIMIT * quality["4bit"]["kl"],
+        "perplexity": PERPLEXITY_LIMIT * quality["fp32"]["perplexity"],
+    }
+    for what, most in limits.items():
+        if quality["8bit"][what] > most:
+            return f"8-bit weights: {what} {quality['8bit'][what]:.4f}, not {most:.4f} or less"
+    return ""

@@ -7,7 +7,7 @@ xllamacpp, llama.cpp's server, with its prefix cache and the same weights in 4 b
 same order.
 
 Gates: hermes prefills the same number of ids in every timed turn; its first token there is always the same,
-and is the one that the library's own model predicts after those ids (`score.py`).
+and is the one that the library's own model predicts after those ids (`weights.py`).
 """
 
 import statistics
@@ -17,11 +17,9 @@ from functools import partial
 from typing import Any
 
 from benchmarks.hermes import GREEDY, open_engine, record
-from benchmarks.measure import Bench, Repeats, interleave
-from benchmarks.process import difference
+from benchmarks.measure import Bench, Repeats, difference, interleave
 from benchmarks.report import Goal, Line
-from benchmarks.score import Gaps, score, unlikely
-from benchmarks.weights import folder
+from benchmarks.weights import Gaps, folder, score, unlikely
 from hermes_cli.engines.base import Cancel
 from hermes_cli.messages import Conversation, Message, Role
 
@@ -30,13 +28,10 @@ FASTER = Goal("≥", 20)
 EARLY, LATE = 2, 20
 PRECISION = "bfloat16"
 ASKED = "Question {n:02}{which}: what does the keeper do when the wind turns and a ship calls in the fog?"
-SAID = (
-    "In hour {n:02} of the night she climbs the stairs, counts the steps, and trims the lamp until the "
-    "flame stands still. Then she looks through the window, where the sea is dark and the dog sleeps beside "
-    "the door. If a ship calls, she answers with the horn: two long notes and a short one, as her father "
-    "taught her. She writes the hour, the wind and the name of the ship into the book, and puts the kettle "
-    "on the stove. When the fog is gone she opens the door, and both of them walk down to the stones to see "
-    "what the tide has left."
+ANSWER = "In hour {n:02} of the night " + (
+    "she climbs the stairs, counts the steps, trims the lamp and writes the name of the ship into the book. "
+    "If a ship calls, she answers with the horn: two long notes and a short one, as her father taught her. "
+    * 2
 )
 Records = list[dict[str, Any]]
 
@@ -58,13 +53,12 @@ def converse(**settings: Any) -> Records:
                 request(messages, turn, timed=False)
             question = messages.add(Message(Role.USER, ASKED.format(n=turn, which=which)))
             request(question, turn, timed=timed)
-        messages = question.add(Message(Role.ASSISTANT, SAID.format(n=turn)))
+        messages = question.add(Message(Role.ASSISTANT, ANSWER.format(n=turn)))
     engine.close()
     return records
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the ratios of hermes and both peers, and hermes beside the peers at turn 20."""
     model = folder(bench)
     settings = {"threads": bench.threads, "context": 8192}
     ask = partial(bench.call, converse, model=model, precision="bf16", **settings)
@@ -72,10 +66,11 @@ def measure(bench: Bench) -> list[Line]:
     requests = [{"prompt": one["prompt"], "n_predict": 1} for one in first]
     # generate takes seconds for a long prompt, so it answers only the first question of each turn.
     whole = _timed(first)[::3]
+    prompts = [one["prompt"] for one in whole]
 
     def generate() -> Records:
-        given = {"prompts": [one["prompt"] for one in whole], "model": model, "precision": PRECISION}
-        times = bench.call("benchmarks.peers.torch_model:first_token_s", threads=bench.threads, **given).value
+        given = {"prompts": prompts, "model": model, "precision": PRECISION, "threads": bench.threads}
+        times = bench.call("benchmarks.peers.torch_model:first_token_s", **given).value
         return [{**one, "first_s": seconds} for one, seconds in zip(whole, times, strict=True)]
 
     def llama() -> Records:
@@ -84,7 +79,7 @@ def measure(bench: Bench) -> list[Line]:
         return [{**one, "first_s": made["first_s"]} for one, made in zip(first, answers, strict=True)]
 
     sides = {"hermes": lambda: ask().value, "generate": generate, "llama.cpp": llama}
-    runs = interleave(sides, bench.repeats, bench.short_patience_s, warm_up=False)
+    runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=False)
     answers = [{"prompt": r["prompt"], "ids": r["generated"], "ended": False} for r in _timed(first)]
     return lines(runs, gate(runs.results["hermes"], score(bench, model, PRECISION, answers)))
 
@@ -94,25 +89,20 @@ def _timed(records: Records) -> Records:
 
 
 def first_token_ms(records: Records, turn: int) -> float:
-    """Return the median time to the first token at a turn, in milliseconds."""
-    return statistics.median(1000 * r["first_s"] for r in _timed(records) if r["turn"] == turn)
+    return 1000 * statistics.median(float(r["first_s"]) for r in _timed(records) if r["turn"] == turn)
 
 
 def lines(runs: Repeats[Records], wrong: str) -> list[Line]:
     """Return the lines of the table. `wrong` is the result of the gate."""
-    early, late = partial(first_token_ms, turn=EARLY), partial(first_token_ms, turn=LATE)
-    what = "time to first token, turn 20 over turn 2"
-    names = {"hermes": "hermes", "llama.cpp": "llama.cpp, prefix cache", "generate": "generate without reuse"}
+    early, late = (partial(first_token_ms, turn=turn) for turn in (EARLY, LATE))
     made = []
-    for side, name in names.items():
-        detail = {"turn 2": runs.record(early, side), "turn 20": runs.record(late, side)}
-        goal, error = (FLAT, wrong) if side == "hermes" else (None, "")
-        times = runs.median(side, late), runs.median(side, early)
-        made.append(Line(f"{what}: {name}", "ms", *times, goal, error, detail))
-    beside = "answers begun a second at turn 20, beside"
-    for peer, limit in (("generate", FASTER), ("llama.cpp", None)):
-        speed = runs.line(f"{beside} {peer}", "/s", lambda r: 1000 / late(r), ("hermes", peer), goal=limit)
-        made.append(replace(speed, wrong=wrong))
+    for side in runs.results:
+        what = f"time to first token, turn 20 over turn 2: {side}"
+        times, is_hermes = (runs.median(side, late), runs.median(side, early)), side == "hermes"
+        made.append(Line(what, "ms", *times, FLAT if is_hermes else None, wrong if is_hermes else ""))
+    for peer, goal in (("generate", FASTER), ("llama.cpp", None)):
+        what, sides = f"answers begun a second at turn 20, beside {peer}", ("hermes", peer)
+        made.append(runs.line(what, "/s", lambda r: 1000 / late(r), sides, goal=goal, wrong=wrong))
     return made
 
 

@@ -41,21 +41,19 @@ def converse(*, late: bool, **engine: Any) -> Talk:
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the tokens of both sides, and the turns that they keep."""
     settings = {"model": str(bench.model), "threads": bench.threads, "context": CONTEXT}
     steps, late = (bench.untimed.call(converse, late=late, **settings).value for late in (False, True))
     return lines(steps, late)
 
 
 def lines(steps: Talk, late: Talk) -> list[Line]:
-    """Return the lines of the table."""
     wrong = gate(steps) or gate(late)
-    tokens = [sum(turn["prefilled"] for turn in talk) for talk in (steps, late)]
-    kept = {name: [turn["kept"] for turn in talk] for name, talk in (("steps", steps), ("late", late))}
-    full = next((turn for turn, count in enumerate(kept["late"]) if count <= turn), 0)
-    means = [mean(counts[full:]) for counts in kept.values()]
+    tokens, late_tokens = (sum(turn["prefilled"] for turn in talk) for talk in (steps, late))
+    kept, late_kept = ([turn["kept"] for turn in talk] for talk in (steps, late))
+    full = next((turn for turn, count in enumerate(late_kept) if count <= turn), 0)
+    means, detail = (mean(kept[full:]), mean(late_kept[full:])), {"kept": kept, "kept late": late_kept}
     return [
-        Line("tokens prefilled, turns dropped in steps", "tokens", *tokens, None, wrong, kept),
+        Line("tokens prefilled, turns dropped in steps", "tokens", tokens, late_tokens, None, wrong, detail),
         Line("turns kept once the window is full", "turns", *means, None, wrong),
     ]
 

@@ -20,40 +20,41 @@ from hermes_cli.chat.frame import Frame
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas import Entry, Lorebook
 
-CONTEXT = 8192
-TOKENS = 32
 TURNS = 20
 SCANNED = 2
 """Number of messages that are searched for keys, which is SillyTavern's default."""
 SYSTEM = "You are the keeper of a library, and know every town of the land. " * 8
-SYLLABLES = "Bel Cor Dun Fal Gar", "an el ir om us", "dale fort gate holm mere port stead wick"
-NAMES = ["".join(parts) for parts in product(*(part.split() for part in SYLLABLES))]
-GOODS = ("wool", "salt", "glass", "honey")
+SYLLABLES = (
+    ("Bel", "Cor", "Dun", "Fal", "Gar"),
+    ("an", "el", "ir", "om", "us"),
+    ("dale", "fort", "gate", "holm", "mere", "port", "stead", "wick"),
+)
+NAMES = ["".join(parts) for parts in product(*SYLLABLES)]
 ENTRIES = tuple(
     Entry(
-        f"{name} is a town of {100 + 37 * n} people. It lies {n + 2} days from the sea, sells {GOODS[n % 4]}, "
-        f"and has been at peace with {NAMES[(n + 7) % len(NAMES)][::-1]} for {n + 3} years.",
+        f"{name} is a town of {100 + 37 * n} people. It lies {n + 2} days from the sea, sells "
+        f"{('wool', 'salt', 'glass')[n % 3]}, and has been at peace for {n + 3} years.",
         (name,),
     )
     for n, name in enumerate(NAMES)
 )
-PLACES = ("hermes", "top", "none")
-"""Where the entries are inserted: by hermes, at the top, or not at all."""
 Talk = list[dict[str, Any]]
 
 
 def question(turn: int) -> str:
-    """Return the user's message: most turns name one or two towns, some of them named before."""
-    names = [NAMES[7 * turn % len(NAMES)], NAMES[(7 * turn + 3) % len(NAMES)]]
-    if turn % 4 == 3:  # noqa: PLR2004 - every fourth repeats a name
-        names = [NAMES[7 * (turn - 2) % len(NAMES)]]
-    return "Go on." if turn % 5 == 4 else f"What do you know of {' and of '.join(names)}?"  # noqa: PLR2004
+    """Return the user's message: it names one or two towns, some of them named before, or none."""
+    first = 7 * (turn - 2 * (turn % 4 == 3))
+    names = [NAMES[n % len(NAMES)] for n in (first, first + 3)[: 1 if turn % 4 == 3 else 2]]
+    return "Go on." if turn % 5 == 4 else f"What do you know of {' and of '.join(names)}?"
 
 
 def converse(place: str, **engine: Any) -> Talk:
-    """Have the conversation, and return a record per turn with the number of missing entries."""
-    books = (Lorebook(ENTRIES, name="the land"),) if place == "hermes" else ()
-    session = open_session(Opening(SYSTEM), Frame(books=books), tokens=TOKENS, **engine)
+    """Have the conversation, and return a record per turn with the number of missing entries.
+
+    The entries are inserted by `hermes`, at the `top`, or nowhere (`none`).
+    """
+    frame = Frame(books=(Lorebook(ENTRIES, name="the land"),) if place == "hermes" else ())
+    session = open_session(Opening(SYSTEM), frame, tokens=32, **engine)
     records = []
     for turn in range(TURNS):
         asked = Message(Role.USER, question(turn))
@@ -61,8 +62,8 @@ def converse(place: str, **engine: Any) -> Talk:
         found = [e.content for e in ENTRIES if any(e.keys[0] in m.text for m in scanned)]
         if place == "top":
             session.set_system("\n".join([SYSTEM, *found]))
-        messages = session.assembled(asked).messages
-        inserted = "\n".join(message.text for message in messages if message.role is Role.SYSTEM)
+        prompt = session.assembled(asked).messages
+        inserted = "\n".join(message.text for message in prompt if message.role is Role.SYSTEM)
         missing = sum(text not in inserted for text in found)
         records.append({**send(session, asked.text), "missing": missing})
     session.engine.close()
@@ -70,13 +71,12 @@ def converse(place: str, **engine: Any) -> Talk:
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the tokens with the lorebook, beside those with its entries at the top and those without it."""
-    settings = {"model": str(bench.model), "threads": bench.threads, "context": CONTEXT}
-    return lines({place: bench.untimed.call(converse, place=place, **settings).value for place in PLACES})
+    settings = {"model": str(bench.model), "threads": bench.threads, "context": 8192}
+    places = ("hermes", "top", "none")
+    return lines({place: bench.untimed.call(converse, place=place, **settings).value for place in places})
 
 
 def lines(talks: dict[str, Talk]) -> list[Line]:
-    """Return the lines of the three conversations."""
     detail = {place: [turn["prefilled"] for turn in talk] for place, talk in talks.items()}
     hermes, top, none = (sum(counts) for counts in detail.values())
     wrong, what = gate(talks), "tokens prefilled with a lorebook, beside"

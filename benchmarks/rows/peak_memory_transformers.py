@@ -7,32 +7,28 @@ with transformers' DynamicCache, and the same ids and number of tokens. Gate: th
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Bench, interleave
-from benchmarks.process import run_child
+from benchmarks.measure import MIB, Bench, interleave
 from benchmarks.report import Line
-from benchmarks.rows.ask_cold import GREEDY, gate, prompt_ids
+from benchmarks.rows.ask_cold import ask, gate, prompt_ids
 from benchmarks.rows.decode import CONTEXT, PROMPT
-from benchmarks.rows.peak_memory import GOAL, over_weights, peak_mib
+from benchmarks.rows.peak_memory import GOAL, peak_mib
 from benchmarks.weights import folder
 
 TOKENS = 256
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Measure the row and return its line."""
-    bench = bench.untimed
-    model = folder(bench)
+    bench, model = bench.untimed, folder(bench)
     ids = prompt_ids(bench, PROMPT, "-m", model)
-    how = (*GREEDY, "--precision", "bf16", "--device", "cpu", "--context", str(CONTEXT), "-m", model)
-    command = [bench.programs / "hermes", "ask", PROMPT, "--max-tokens", str(TOKENS), *how]
+    flags = ("-m", model, "--precision", "bf16", "--device", "cpu", "--context", str(CONTEXT))
     settings = {"model": model, "threads": bench.threads, "precision": "bfloat16"}
     loop = "benchmarks.peers.torch_model:loop"
     sides = {
-        "hermes": partial(run_child, command, bench.environment()),
+        "hermes": partial(ask, bench, PROMPT, TOKENS, *flags),
         "peer": partial(bench.call, loop, prompt=ids, tokens=TOKENS, **settings),
     }
     runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=False)
     wrong = gate(runs.results["hermes"], runs.results["peer"])
-    detail = over_weights(runs, sum(path.stat().st_size for path in Path(model).glob("*.safetensors")))
+    size = sum(path.stat().st_size for path in Path(model).glob("*.safetensors")) / MIB
     what = "peak memory beside a bare transformers loop"
-    return [runs.line(what, "MiB", peak_mib, goal=GOAL, wrong=wrong, **detail)]
+    return [runs.line(what, "MiB", peak_mib, goal=GOAL, wrong=wrong, weights=size)]

@@ -1,16 +1,14 @@
 """prefix-reuse: tokens prefilled in each of twenty turns, with Ctrl-C, retry, undo and edit among them.
 
 Measured: the number that the engine reports for each turn. Peers: the number of new ids, counted here from
-the prompts' ids alone; and bare llama.cpp with the same ids, with and without its prefix cache.
+the prompts' ids alone; and bare llama.cpp with the same ids.
 
 An id is new if it is after the longest common prefix of the prompt and of the KV cache. The cache contains
 the previous prompt and the ids generated from it, except the last, which was sampled and never evaluated.
 After Ctrl-C that last one may have been evaluated; then one id fewer is new. A prompt that is completely in
 the cache costs one id, since the next token's logits come from evaluating one.
 
-Gates: the ids of every answer are those of bare llama.cpp with the same ids and its prefix cache. If
-llama.cpp without any reuse generates another answer, its first different token is as likely as hermes' within
-NEAR_TIE nats. (Tokens evaluated alone and in a batch are rounded differently, so near ties fall either way.)
+Gate: the ids of every answer are those of bare llama.cpp.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +20,7 @@ from benchmarks.report import Goal, Line
 from hermes_cli.messages import Conversation, Opening
 
 EVERY_TURN = Goal("≥", 1)
-CONTEXT = 4096
 TOKENS = 32
-HERMES_BATCH = 128
-NEAR_TIE = 0.5
-"""Nats. Without reuse, the batch size alone changes a log probability by up to 0.45 (measured)."""
 CANCEL_AFTER = 9
 """Number of pieces of text after which Ctrl-C is pressed."""
 SCRIPT = (
@@ -97,37 +91,32 @@ def _lookup_counter() -> Callable[[], int]:
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the number of turns in which only new ids are prefilled, and the totals."""
-    settings = {"model": str(bench.model), "threads": bench.threads, "context": CONTEXT}
-    turns: list[Turn] = bench.untimed.call(converse, **settings).value
-
-    def bare(**more: Any) -> Any:
-        requests = [
-            {"prompt": turn["prompt"], "n_predict": max(1, len(turn["generated"]) + turn["ended"]), **more}
-            for turn in turns
-        ]
-        batch = {"n_batch": HERMES_BATCH, "n_ubatch": HERMES_BATCH, "n_parallel": 1}
-        answer = "benchmarks.peers.llama_cpp:answer"
-        return bench.untimed.call(answer, requests=requests, **settings, **batch).value
-
-    return lines(turns, bare(), bare(cache_prompt=False, n_probs=8))
+    bench = bench.untimed
+    settings = {"model": str(bench.model), "threads": bench.threads, "context": 4096}
+    turns: list[Turn] = bench.call(converse, **settings).value
+    requests = [
+        {"prompt": turn["prompt"], "n_predict": max(1, len(turn["generated"]) + turn["ended"])}
+        for turn in turns
+    ]
+    answer, batch = "benchmarks.peers.llama_cpp:answer", {"n_batch": 128, "n_ubatch": 128, "n_parallel": 1}
+    return lines(turns, bench.call(answer, requests=requests, **settings, **batch).value)
 
 
-def lines(turns: Sequence[Turn], reusing: Sequence[Turn], fresh: Sequence[Turn]) -> list[Line]:
-    """Return the lines of a conversation, given llama.cpp's answers with and without its prefix cache."""
-    new = new_ids(turns)
-    gap = widest_gap(turns, fresh)
-    wrong = gate(turns, reusing, gap)
+def lines(turns: Sequence[Turn], bare: Sequence[Turn]) -> list[Line]:
+    """Return the lines of a conversation, given bare llama.cpp's answers."""
+    new, wrong = new_ids(turns), ""
+    for number, (turn, answer) in enumerate(zip(turns, bare, strict=True), 1):
+        if turn["generated"] != answer["ids"][: len(turn["generated"])]:
+            wrong = wrong or f"turn {number}: the ids are not bare llama.cpp's"
     totals = {
         "the ids that are new": sum(counts[-1] for counts in new),
-        "llama.cpp": sum(answer["prefilled"] for answer in reusing),
-        "llama.cpp without reuse": sum(answer["prefilled"] for answer in fresh),
+        "llama.cpp": sum(answer["prefilled"] for answer in bare),
     }
-    return reuse_lines(turns, new, totals, wrong, gap)
+    return reuse_lines(turns, new, totals, wrong)
 
 
 def reuse_lines(
-    turns: Sequence[Turn], new: Sequence[Sequence[int]], totals: dict[str, int], wrong: str, gap: float
+    turns: Sequence[Turn], new: Sequence[Sequence[int]], totals: dict[str, int], wrong: str
 ) -> list[Line]:
     """Return a line for the turns in which only new ids are prefilled, and one for each total."""
     prefilled = [turn["prefilled"] for turn in turns]
@@ -137,16 +126,13 @@ def reuse_lines(
         "prompt": [len(turn["prompt"]) for turn in turns],
         "prefilled": prefilled,
         "new": new,
-        "widest near tie, nats": round(gap, 6),
     }
     what = "turns in which only new ids are prefilled"
-    return [
-        Line(what, "turns", equal, len(turns), EVERY_TURN, wrong, detail),
-        *(
-            Line(f"tokens prefilled, beside {peer}", "tokens", sum(prefilled), total, None, wrong)
-            for peer, total in totals.items()
-        ),
-    ]
+    made = [Line(what, "turns", equal, len(turns), EVERY_TURN, wrong, detail)]
+    for peer, total in totals.items():
+        what = f"tokens prefilled, beside {peer}"
+        made.append(Line(what, "tokens", sum(prefilled), total, None, wrong))
+    return made
 
 
 def new_ids(turns: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
@@ -174,25 +160,3 @@ def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     """Return the length of the longest common prefix."""
     pairs = zip(one, other, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
-def gate(turns: Sequence[Turn], reusing: Sequence[Turn], gap: float) -> str:
-    """Return an error text if an answer is not the peer's, or a difference is not explained by a near tie."""
-    for number, (turn, answer) in enumerate(zip(turns, reusing, strict=True), 1):
-        if turn["generated"] != answer["ids"][: len(turn["generated"])]:
-            return f"turn {number}: the ids are not bare llama.cpp's"
-    if gap > NEAR_TIE:
-        return f"an answer differs from the one without reuse where {gap:.2f} nats lie between the two tokens"
-    return ""
-
-
-def widest_gap(turns: Sequence[Turn], fresh: Sequence[Turn]) -> float:
-    """Return how many nats likelier, without reuse, the first different token was than hermes', at most."""
-    widest = 0.0
-    for turn, answer in zip(turns, fresh, strict=True):
-        hermes, peer = turn["generated"], answer["ids"]
-        place = common_prefix(hermes, peer)
-        if place < min(len(hermes), len(peer)):
-            likely = {int(token): chance for token, chance in answer["likely"][place].items()}
-            widest = max(widest, likely[peer[place]] - likely.get(hermes[place], float("-inf")))
-    return widest

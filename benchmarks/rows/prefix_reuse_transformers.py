@@ -7,7 +7,7 @@ the exact number of new ids, counted from the prompts' ids alone; and all ids of
 
 Gates: the engine's count is that of the ids that the model looked up, less those that were generated and
 evaluated; in float32 every id of every answer, and its end, is the one that the library's own model predicts
-for the whole prompt (`score.py`); and the second conversation is longer than its window.
+for the whole prompt (`weights.py`); and the second conversation is longer than its window.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,7 @@ from dataclasses import replace
 from benchmarks.measure import Bench
 from benchmarks.report import Line
 from benchmarks.rows.prefix_reuse import Turn, converse, new_ids, reuse_lines
-from benchmarks.score import Gaps, score, unlikely, widest
-from benchmarks.weights import folder
+from benchmarks.weights import Gaps, folder, score, unlikely
 
 WINDOWS = 3
 """Minimum length of the last prompt, in windows."""
@@ -27,18 +26,15 @@ CASES = {"starter": (4096, 0), "tiny mistral": (1024, 64)}
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Return the lines of both conversations."""
-    return [line for model in CASES for line in _conversation(bench, model)]
-
-
-def _conversation(bench: Bench, name: str) -> list[Line]:
-    context, window = CASES[name]
-    model = folder(bench, name)
-    settings = {"model": model, "threads": bench.threads, "context": context, "precision": "fp32"}
-    turns = bench.untimed.call(converse, count_lookups=True, **settings).value
-    answers = [{"prompt": t["prompt"], "ids": t["generated"], "ended": t["ended"]} for t in turns]
-    made = lines(turns, score(bench, model, PRECISION, answers), window)
-    return [replace(line, measure=f"{name}: {line.measure}") for line in made]
+    made = []
+    for name, (context, window) in CASES.items():
+        model = folder(bench, name)
+        settings = {"model": model, "threads": bench.threads, "context": context, "precision": "fp32"}
+        turns = bench.untimed.call(converse, count_lookups=True, **settings).value
+        answers = [{"prompt": t["prompt"], "ids": t["generated"], "ended": t["ended"]} for t in turns]
+        gaps = score(bench, model, PRECISION, answers)
+        made += [replace(line, measure=f"{name}: {line.measure}") for line in lines(turns, gaps, window)]
+    return made
 
 
 def lines(turns: Sequence[Turn], gaps: Gaps, window: int = 0) -> list[Line]:
@@ -48,11 +44,10 @@ def lines(turns: Sequence[Turn], gaps: Gaps, window: int = 0) -> list[Line]:
         "the ids that are new": sum(count for (count,) in new),
         "every prompt whole": sum(len(turn["prompt"]) for turn in turns),
     }
-    return reuse_lines(turns, new, totals, gate(turns, window) or unlikely(gaps, PRECISION), widest(gaps))
+    return reuse_lines(turns, new, totals, gate(turns, window) or unlikely(gaps, PRECISION))
 
 
 def gate(turns: Sequence[Turn], window: int) -> str:
-    """Return an error text if the engine's count is wrong or the window was never exceeded."""
     for number, turn in enumerate(turns, 1):
         evaluated = turn["looked_up"] - (turn["completion_tokens"] - 1)
         if turn["prefilled"] != evaluated:

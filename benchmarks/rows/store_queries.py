@@ -11,10 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
-from itertools import accumulate
 
-from benchmarks.measure import Bench, interleave
-from benchmarks.process import difference
+from benchmarks.measure import Bench, difference, interleave
 from benchmarks.report import Line
 from hermes_cli.messages import Role
 from hermes_cli.store.records import State, StoredConversation, StoredMessage
@@ -23,9 +21,6 @@ from hermes_cli.store.store import Store
 CONVERSATIONS, MESSAGES = 2000, 50
 LISTED = 30
 """The number of conversations that `hermes sessions list` shows."""
-ALL = 10**9
-PATIENCE_S = 3.0
-"""A query takes milliseconds, so it fits between other activity of the machine."""
 SEARCHES = {"two rare words": ("quartz", "zebra"), "two common words": ("violin", "marble")}
 PLANTED = {"quartz": 25, "zebra": 20, "violin": 3, "marble": 2}
 """One message in N contains the word, and no longer word contains it, so LIKE finds the same messages."""
@@ -38,25 +33,24 @@ SCAN = "SELECT id FROM messages WHERE text LIKE '%' || ? || '%' AND text LIKE '%
 
 
 def measure(bench: Bench) -> list[Line]:
-    """Fill a database, and return a line for each query."""
     file = bench.scratch / "conversations.db"
     with closing(Store(file)) as store, closing(sqlite3.connect(file)) as raw:
         store.adopt(conversations())
+        scan = partial(_rows, raw, LIST, LISTED)
         listed = [(one.id, one.title, one.count) for one in store.conversations(LISTED)]
-        wrong = difference("list", raw.execute(LIST, (LISTED,)).fetchall(), [listed])
-        scan = partial(_rows, raw, LIST, (LISTED,))
         what = f"the last {LISTED} of 2,000 conversations, beside counting them all"
+        wrong = difference("list", scan(), [listed])
         lines = [_line(bench, what, partial(store.conversations, LISTED), scan, wrong)]
         for name, words in SEARCHES.items():
-            text, scan = " ".join(words), partial(_rows, raw, SCAN, words)
-            found = {hit.message for hit in store.search(text, ALL)}
-            wrong = difference("set of messages", {number for (number,) in scan()}, [found])
+            text, scan = " ".join(words), partial(_rows, raw, SCAN, *words)
+            found = sorted((hit.message,) for hit in store.search(text, 10**9))
+            wrong = difference("list of messages", sorted(scan()), [found])
             what = f"search for {name} in 100,000 messages, beside a LIKE scan"
             lines.append(_line(bench, what, partial(store.search, text), scan, wrong))
     return lines
 
 
-def _rows(raw: sqlite3.Connection, query: str, values: tuple[object, ...]) -> list[tuple[int, ...]]:
+def _rows(raw: sqlite3.Connection, query: str, *values: object) -> list[tuple[object, ...]]:
     return raw.execute(query, values).fetchall()
 
 
@@ -64,8 +58,7 @@ def _line(
     bench: Bench, what: str, hermes: Callable[[], object], peer: Callable[[], object], wrong: str
 ) -> Line:
     sides = {"hermes": partial(_milliseconds, hermes), "peer": partial(_milliseconds, peer)}
-    runs = interleave(sides, bench.repeats, PATIENCE_S)
-    return runs.line(what, "ms", float, wrong=wrong)
+    return interleave(sides, bench.repeats, bench.patience_s).line(what, "ms", float, wrong=wrong)
 
 
 def _milliseconds(query: Callable[[], object]) -> float:
@@ -78,19 +71,15 @@ def conversations() -> Iterator[tuple[StoredConversation, list[StoredMessage]]]:
     """Yield the conversations, which are the same each time."""
     chance = random.Random(1)  # noqa: S311 - text, not secrets
     vocabulary = ["".join(chance.choices(SYLLABLES, k=chance.randint(1, 4))) for _ in range(8000)]
-    weights = [*accumulate(1 / (place + 10) for place in range(len(vocabulary)))]
+    weights = [1 / (place + 10) for place in range(len(vocabulary))]
     for number in range(CONVERSATIONS):
         messages = []
         for place in range(1, MESSAGES + 1):
-            role = Role.USER if place % 2 else Role.ASSISTANT
-            length = chance.randint(5, 20) if role is Role.USER else chance.randint(20, 120)
-            words = chance.choices(vocabulary, cum_weights=weights, k=length)
+            role, length = (Role.USER, (5, 20)) if place % 2 else (Role.ASSISTANT, (20, 120))
+            words = chance.choices(vocabulary, weights, k=chance.randint(*length))
             count = number * MESSAGES + place
-            words += [word for word, every in PLANTED.items() if count % every == 0]
-            chance.shuffle(words)
-            text = " ".join(words)
-            messages.append(
-                StoredMessage(place, 0, place - 1 or None, role, text, State.COMPLETE, 1e9 + count)
-            )
-        updated = 1e9 + chance.randrange(10**7)
-        yield StoredConversation(0, f"conversation {number}", False, "", (), 1e9, updated, MESSAGES), messages  # noqa: FBT003
+            text = " ".join([*words, *(word for word, every in PLANTED.items() if count % every == 0)])
+            sent = 1e9 + count
+            messages.append(StoredMessage(place, 0, place - 1 or None, role, text, State.COMPLETE, sent))
+        title, updated = f"conversation {number}", 1e9 + chance.randrange(10**7)
+        yield StoredConversation(0, title, False, "", (), 1e9, updated, MESSAGES), messages  # noqa: FBT003
