@@ -24,12 +24,9 @@ from benchmarks.rows import (
     decode,
     decode_transformers,
     first_token,
-    full_window_prefill,
-    lore_prefill,
     peak_memory,
-    peak_memory_transformers,
+    prefill,
     prefix_reuse,
-    prefix_reuse_transformers,
     render_cost,
     store_queries,
 )
@@ -42,7 +39,7 @@ ROWS: Rows = {
     "decode": decode.measure,
     "decode-transformers": decode_transformers.measure,
     "prefix-reuse": prefix_reuse.measure,
-    "prefix-reuse-transformers": prefix_reuse_transformers.measure,
+    "prefix-reuse-transformers": prefix_reuse.measure_transformers,
     "first-token": first_token.measure,
     "render-cost": render_cost.measure,
     "terminal-bytes": render_cost.measure_bytes,
@@ -50,9 +47,9 @@ ROWS: Rows = {
     "chat-startup": chat_startup.measure,
     "ask-cold": ask_cold.measure,
     "peak-memory": peak_memory.measure,
-    "peak-memory-transformers": peak_memory_transformers.measure,
-    "lore-prefill": lore_prefill.measure,
-    "full-window-prefill": full_window_prefill.measure,
+    "peak-memory-transformers": peak_memory.measure_transformers,
+    "lore-prefill": prefill.measure_lore,
+    "full-window-prefill": prefill.measure_window,
     "store-queries": store_queries.measure,
     "decode-busy": decode.measure_busy,
 }
@@ -66,7 +63,6 @@ QUICK = 2
 
 
 def main(arguments: Sequence[str], known: Rows = ROWS, results: Path = RESULTS) -> int:
-    """Measure the requested rows, write a file under `results`, and return the exit code."""
     options = _parse(arguments, list(known))
     machine = hardware.probe()
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as name:
@@ -115,7 +111,6 @@ def measure(rows: Rows, bench: Bench) -> tuple[list[Line], dict[str, float]]:
 
 
 def _about(bench: Bench, machine: hardware.Hardware) -> dict[str, Any]:
-    """Return the facts that are needed to compare the figures with others."""
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "cpu": machine.cpu,

@@ -32,7 +32,6 @@ def open_engine(model: str, context: int, threads: int, precision: str = "") -> 
 
 
 def plan(folder: Path, context: int, threads: int, precision: str) -> Plan:
-    """Return hermes' own plan for a folder of weights on the CPU."""
     model = describe_folder(folder, folder.name)
     if model is None:
         raise FileNotFoundError(folder)
@@ -42,7 +41,6 @@ def plan(folder: Path, context: int, threads: int, precision: str) -> Plan:
 def open_session(
     opening: Opening | None = None, frame: Frame | None = None, *, tokens: int, **engine: Any
 ) -> Session:
-    """Return a session that answers greedily with at most `tokens` tokens."""
     options = Sourced(replace(GREEDY, max_tokens=tokens))
     return Session(open_engine(**engine), opening or Opening(), options, None, frame)
 

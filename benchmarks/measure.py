@@ -154,7 +154,6 @@ class Bench:
 
 
 def idle_share(window_s: float) -> float:
-    """Wait, and return the share of CPU time that was idle."""
     before = _ticks()
     time.sleep(window_s)
     idle, total = (after - first for after, first in zip(_ticks(), before, strict=True))
@@ -162,7 +161,6 @@ def idle_share(window_s: float) -> float:
 
 
 def _ticks() -> tuple[int, int]:
-    """Return the idle and the total CPU time."""
     words = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=9)[1:9]
     times = [int(word) for word in words]
     return times[3] + times[4], sum(times)
@@ -190,7 +188,6 @@ class Repeats(Generic[T]):
 
     @property
     def all(self) -> list[T]:
-        """The results of all sides."""
         return [result for results in self.results.values() for result in results]
 
     def line(

@@ -16,13 +16,10 @@ COLUMNS = ("row", "measure", "hermes", "peer", "ratio", "goal", "met?")
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A limit for a row's ratio."""
-
     sign: Literal["≥", "≤"]
     limit: float
 
     def met(self, ratio: float) -> bool:
-        """Return whether the ratio is within the limit."""
         return ratio >= self.limit if self.sign == "≥" else ratio <= self.limit
 
     def __str__(self) -> str:
@@ -49,7 +46,6 @@ class Line:
 
     @property
     def ratio(self) -> float:
-        """Hermes over peer."""
         return self.hermes / self.peer if self.peer else float("nan")
 
     @property
@@ -88,7 +84,6 @@ def report(about: Mapping[str, Any], lines: Sequence[Line], folder: Path) -> int
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Return the lines as a Markdown table with aligned columns."""
     rows = [COLUMNS, *map(_cells, lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
@@ -105,12 +100,10 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the version of each package, or "not installed"."""
     installed = {name: [*importlib.metadata.distributions(name=name)] for name in packages}
     return {name: found[0].version if found else "not installed" for name, found in installed.items()}
 
 
 def missing(packages: Sequence[str]) -> str:
-    """Return a text that names the packages that are not installed, or an empty string."""
     absent = [name for name in packages if importlib.util.find_spec(name) is None]
     return f"not installed: {', '.join(absent)}; 'make bench' installs what the rows need" if absent else ""

@@ -109,7 +109,6 @@ def cells(written: str) -> list[list[Any]]:
 
 
 def screen_difference(stream: str, picture: str) -> str:
-    """Return the first difference between the two screens, or an empty string."""
     left, expected = cells(stream), cells(picture)
     for number, (one, other) in enumerate(zip(left, expected, strict=False), 1):
         if one != other:

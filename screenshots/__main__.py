@@ -6,8 +6,7 @@ Writes docs/screens/: each scene at each size as a text, and as an SVG in a dark
 from collections.abc import Mapping
 from pathlib import Path
 
-from screenshots.camera import take
-from screenshots.picture import Picture
+from screenshots.camera import Picture, take
 from screenshots.scenes import SCENES, SIZES, Scene
 from screenshots.svg import DARK, LIGHT, svg
 
@@ -15,14 +14,12 @@ FOLDER = Path(__file__).parents[1] / "docs" / "screens"
 
 
 def files(scene: Scene, picture: Picture) -> Mapping[str, str]:
-    """Return the name and the text of each file of a picture."""
     stem = f"{scene.name}-{len(picture.rows[0])}x{len(picture.rows)}"
     drawn = {f"{stem}-{palette.name}.svg": svg(picture, palette, scene.title) for palette in (DARK, LIGHT)}
     return {f"{stem}.txt": picture.text(), **drawn}
 
 
 def main() -> None:
-    """Take the screenshots, and print their file names."""
     for scene in SCENES:
         for columns, rows in SIZES:
             for name, text in files(scene, take(scene, columns, rows)).items():

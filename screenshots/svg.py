@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from pyte.screens import Char
 
-from screenshots.picture import Picture, Row
+from screenshots.camera import Picture, Row
 
 FONT_PX = 14
 CELL_WIDTH, CELL_HEIGHT = 8.4, 18
@@ -51,7 +51,6 @@ class Palette:
 
     @property
     def colors(self) -> Mapping[str, str]:
-        """The CSS colors by pyte's name."""
         names = (*NAMES, *(f"bright{name}" for name in NAMES))
         return dict(zip(names, [*self.normal.split(), *self.bright.split()], strict=True))
 
@@ -93,9 +92,9 @@ def svg(picture: Picture, palette: Palette, title: str) -> str:
     size = f'width="{_number(width)}" height="{_number(height)}"'
     inside = f'width="{_number(width - 1)}" height="{_number(height - 1)}"'
     colors = f'fill="{palette.background}" stroke="{palette.frame}"'
+    box = f'viewBox="0 0 {_number(width)} {_number(height)}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size} '
-        f'viewBox="0 0 {_number(width)} {_number(height)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size} {box}>',
         f"<title>{escape(title)}</title>",
         f"<style>{CSS}</style>",
         f'<rect x="0.5" y="0.5" {inside} rx="6" {colors}/>',

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.measure import Repeats, text_fault
-from benchmarks.rows import decode_transformers, first_token, prefix_reuse_transformers
+from benchmarks.rows import decode_transformers, first_token, prefix_reuse
 from benchmarks.weights import unlikely
 from tests.test_benchmarks import child, turn, written
 
@@ -21,20 +21,20 @@ def test_what_a_torch_engine_prefills_is_counted_from_outside() -> None:
         turn([1, 2, 3, 4, 5, 6, 7, 8, 9], [9, 9], cached=8, finish_reason="cancelled", looked_up=1 + 1),
         turn([1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 2], [9], cached=10, looked_up=2),
     ]
-    first, *_ = prefix_reuse_transformers.lines(talk, [])
+    first, *_ = prefix_reuse.lines_transformers(talk, [])
     assert (first.hermes, first.peer, first.verdict) == (4, 4, "yes")
     lost = [*talk[:3], {**talk[3], "prefilled": 12, "looked_up": 12}]
-    assert prefix_reuse_transformers.lines(lost, [])[0].verdict == "no"
+    assert prefix_reuse.lines_transformers(lost, [])[0].verdict == "no"
     boasting = [*talk[:3], {**talk[3], "looked_up": 12}]
-    assert "the engine reports" in prefix_reuse_transformers.lines(boasting, [])[0].wrong
+    assert "the engine reports" in prefix_reuse.lines_transformers(boasting, [])[0].wrong
 
 
 def test_another_answer_or_a_window_never_left_is_found() -> None:
     """Another answer than without reuse fails, and so does a conversation shorter than the window."""
     talk = [turn([1, 2, 3], [4, 5], cached=0, looked_up=4)]
     for gap, verdict in ((0.0001, "yes"), (0.01, "FAILED")):
-        assert prefix_reuse_transformers.lines(talk, [[0.0, gap]])[0].verdict == verdict
-    assert "windows" in prefix_reuse_transformers.lines(talk, [], window=64)[0].wrong
+        assert prefix_reuse.lines_transformers(talk, [[0.0, gap]])[0].verdict == verdict
+    assert "windows" in prefix_reuse.lines_transformers(talk, [], window=64)[0].wrong
 
 
 def test_ids_that_the_library_would_not_say_are_found() -> None:

@@ -10,8 +10,7 @@ import pytest
 from pyte.screens import Char
 
 from screenshots.__main__ import FOLDER, files
-from screenshots.camera import DimScreen, take
-from screenshots.picture import Picture
+from screenshots.camera import DimScreen, Picture, take
 from screenshots.scenes import SCENES, SIZES, Scene
 from screenshots.svg import DARK, LIGHT, NAMES, Palette, svg
 

@@ -7,21 +7,20 @@ Exits 1 if one of the bounds below does not hold.
 """
 
 import argparse
-import contextlib
+import itertools
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from subprocess import PIPE
+from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import table
@@ -35,7 +34,6 @@ A_CHILD: Final = 2_000
 """Number of files that one process reads."""
 _HANGS_S: Final = 30
 _SHOWN: Final = 5
-_LENGTH: Final = struct.Struct(">I")
 _SOURCE: Final = Path("some.file")
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _FORBIDDEN: Final = (
@@ -47,8 +45,6 @@ _FORBIDDEN: Final = (
 
 @dataclass(slots=True)
 class Result:
-    """The result of a run."""
-
     count: int = 0
     read: int = 0
     seconds: float = 0.0
@@ -57,17 +53,16 @@ class Result:
     largest: str = ""
     wrong: Counter[str] = field(default_factory=Counter)
 
-    def add(self, what: str, report: dict[str, Any], baseline: int) -> None:
-        """Add a child's report about one file."""
+    def add(self, report: dict[str, Any]) -> None:
+        what = report["what"]
         self.count += 1
         self.read += report["read"]
         self.wrong.update(f"{what}: {one}" for one in report["wrong"])
         self.seconds, self.slowest = max((self.seconds, self.slowest), (report["seconds"], what))
-        self.memory, self.largest = max((self.memory, self.largest), (report["memory"] - baseline, what))
+        self.memory, self.largest = max((self.memory, self.largest), (report["memory"], what))
 
     @property
     def is_good(self) -> bool:
-        """Whether all bounds hold."""
         return not self.wrong and self.seconds <= MOST_SECONDS and self.memory <= MOST_MEMORY
 
     def __str__(self) -> str:
@@ -79,80 +74,53 @@ class Result:
 
 
 def torture(seed: int, count: int) -> Result:
-    """Read `count` mutants of a seed, one after another."""
     result = Result()
     for start in range(0, count, A_CHILD):
-        with _child() as (stdin, stdout):
-            baseline = json.loads(stdout.readline())["memory"]
-            for number in range(start, min(count, start + A_CHILD)):
-                kind, data = mutants.mutant(seed, number)
-                what = f"{kind} (number {number})"
-                stdin.write(_LENGTH.pack(len(data)) + data)
-                stdin.flush()
-                line = stdout.readline()
-                if not line:
-                    result.wrong[f"{what}: it ended or hung the process"] += 1
-                    break
-                result.add(what, json.loads(line), baseline)
+        numbers = range(start, min(count, start + A_CHILD))
+        with tempfile.TemporaryDirectory() as folder:
+            words = [sys.executable, "-B", "-m", "torture.cards", str(numbers.stop), "--from", str(start)]
+            environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+            child = subprocess.run(
+                [*words, "--seed", str(seed)], cwd=folder, env=environment, stdout=PIPE, check=False
+            )
+            if files := list(Path(folder).iterdir()):
+                raise OSError(f"it wrote {files}")
+        reports = child.stdout.splitlines()
+        for report in reports:
+            result.add(json.loads(report))
+        if len(reports) < len(numbers):
+            result.wrong[f"number {start + len(reports)}: it ended or hung the process"] += 1
     return result
 
 
-@contextlib.contextmanager
-def _child() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Start a child in an empty folder, which must be empty at its end."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "torture.cards", "--child"],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        if process.stdin is None or process.stdout is None:
-            raise OSError("a pipe to the child is missing")
-        with process:
-            yield process.stdin, process.stdout
-            process.stdin.close()
-        if files := list(Path(folder).iterdir()):
-            raise OSError(f"it wrote {files}")
-
-
-def read_files() -> None:
-    """Read files from standard input, each after its length, and report on each in a line of JSON."""
+def read_mutants(seed: int, numbers: range) -> None:
+    """Read mutants, and print a report on each as a line of JSON, with the memory above that at the start."""
     for data in mutants.SAMPLES.values():  # loads every module, and fills the library's caches
         _report(data, [])
     wrong = list[str]()
-    memory = os.open("/proc/self/status", os.O_RDONLY)
+    status, refs = os.open("/proc/self/status", os.O_RDONLY), os.open("/proc/self/clear_refs", os.O_WRONLY)
+    baseline = _memory(status, b"VmRSS:")
     sys.addaudithook(lambda event, arguments: _audit(event, arguments, wrong))
-    print(json.dumps({"memory": _memory(memory, b"VmRSS:")}), flush=True)
-    while head := sys.stdin.buffer.read(_LENGTH.size):
-        data = sys.stdin.buffer.read(*_LENGTH.unpack(head))
+    for number in numbers:
+        kind, data = mutants.mutant(seed, number)
+        os.write(refs, b"5")  # the peak begins anew
         signal.alarm(_HANGS_S)
         report = _report(data, wrong)
         signal.alarm(0)
-        print(json.dumps(report | {"memory": _memory(memory, b"VmHWM:")}), flush=True)
+        memory = _memory(status, b"VmHWM:") - baseline
+        print(json.dumps(report | {"what": f"{kind} (number {number})", "memory": memory}), flush=True)
 
 
 def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:
-    """Read a file, change the persona, write it, read that again, and return a report."""
     wrong.clear()
-    seconds, is_read = [0.0], False
-
-    @contextlib.contextmanager
-    def timed() -> Iterator[None]:
-        began = time.process_time()
-        try:
-            yield
-        finally:
-            seconds.append(time.process_time() - began)
-
+    times, is_read = [time.process_time()], False
     try:
-        with timed():
-            found = table.read(data, _SOURCE)
+        found = table.read(data, _SOURCE)
         is_read = True
+        times.append(time.process_time())
         if found.persona and found.kind in table.WRITABLE:
-            with timed():
-                made = table.write(replace(found.persona, personality="other"), found.kind, data)
+            made = table.write(replace(found.persona, personality="other"), found.kind, data)
+            times.append(time.process_time())
             del found  # frees the old one before the new one is read
             table.read(made, _SOURCE)
     except PersonaError:
@@ -160,7 +128,9 @@ def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:
     except BaseException as error:  # noqa: BLE001 - the test looks for these
         place = traceback.extract_tb(error.__traceback__)[-1]
         wrong.append(f"{type(error).__name__}: {error} at {Path(place.filename).name}:{place.lineno}"[:300])
-    return {"read": is_read, "seconds": max(seconds), "wrong": list(wrong)}
+    times.append(time.process_time())
+    seconds = max(later - before for before, later in itertools.pairwise(times))
+    return {"read": is_read, "seconds": seconds, "wrong": list(wrong)}
 
 
 def _audit(event: str, arguments: tuple[Any, ...], wrong: list[str]) -> None:
@@ -179,14 +149,13 @@ def _memory(status: int, which: bytes) -> int:
 
 
 def main() -> int:
-    """Run the test, print the figures in one line, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m torture.cards", description=__doc__)
     parser.add_argument("count", nargs="?", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--from", type=int, dest="start", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        read_files()
+    if options.start is not None:
+        read_mutants(options.seed, range(options.start, options.count))
         return 0
     result = torture(options.seed, options.count)
     for what, times in result.wrong.most_common(_SHOWN):

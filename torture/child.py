@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hermes_cli.commands.answer
 import hermes_cli.commands.ask
@@ -74,23 +75,16 @@ def start(
         before()
         main()
 
+    output.unlink(missing_ok=True)
+    output.touch()
     return fork(work, output, stdin)
 
 
-def run(
-    words: Sequence[str],
-    home: Path,
-    output: Path,
-    stdin: bytes = b"",
-    before: Callable[[], object] = lambda: None,
-) -> Ended:
-    """Run hermes to its end with an empty output file."""
-    output.unlink(missing_ok=True)
-    return wait(start(words, home, output, stdin, before), output)
+def run(words: Sequence[str], home: Path, output: Path, *more: Any) -> Ended:
+    return wait(start(words, home, output, *more), output)
 
 
 def wait(child: int, output: Path) -> Ended:
-    """Wait for a child, and kill it if it hangs."""
     end, code = time.monotonic() + HANGS_S, None
     while code is None:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -115,7 +109,6 @@ def wait_until_traced() -> None:
 
 
 def script(file: Path, answers: Sequence[str], context_size: int = 4096) -> str:
-    """Write a script for the scripted engine and return its name for -m."""
     turns = [f"[[turns]]\ntext = {json.dumps(answer)}\n" for answer in answers]
     file.write_text(f"context_size = {context_size}\n{''.join(turns)}", encoding="utf-8")
     return f"scripted:{file}"

@@ -52,7 +52,6 @@ class Stage:
 
     @property
     def file(self) -> Path:
-        """The database."""
         return self._home / "data" / "conversations.db"
 
     def run(self, option: str, *, again: bool) -> tuple[str, list[str], str]:
@@ -60,7 +59,6 @@ class Stage:
         shutil.rmtree(self._home, ignore_errors=True)
         if again:
             shutil.copytree(self._template, self._home)
-        self._output.unlink(missing_ok=True)
         words = ["chat", *["-c"] * again, "-m", self._model]
         number = child.start(words, self._home, self._output, look.LINES, child.wait_until_traced)
         paths = [word for name in (*FILES, *OTHER_FILES) for word in ("-P", f"{self._home / 'data'}{name}")]
@@ -101,14 +99,12 @@ def faults(stage: Stage, call: str, *, again: bool) -> Iterator[tuple[str, str, 
 
 
 def _hit(log: str) -> str:
-    """Return a word for the file that the fault in a log of strace hit."""
     line = next(line for line in log.splitlines() if INJECTED in line)
     paths = [path for pair in PATH.findall(line) for path in pair if "/data" in path]
     return FILES.get(paths[-1].partition("/data")[2], "claims") if paths else "?"
 
 
 def main() -> int:
-    """Inject every fault, print a table of the outcomes, and return the exit code."""
     if shutil.which("strace") is None:
         print("not measured: there is no strace here")
         return 0

@@ -63,7 +63,6 @@ def _mount(folder: Path, options: str) -> None:
 
 
 def main() -> int:
-    """Fill disks of many sizes, print the outcomes, and return the exit code."""
     if os.geteuid() != 0:
         print("not measured: mounting a file system needs root")
         return 0

@@ -44,38 +44,20 @@ OLDEST_S = 1.5
 """Of a growing answer, nothing older than this may be missing: a second, and the time of a write."""
 TURNS = 300
 SLOW_DELAY_S = 0.01
+LONGEST_S = {"slow": 3.0, "new": 0.06, "": 0.3}
+"""The latest time of the kill, in seconds."""
 SYSTEM = (Message(Role.SYSTEM, "s"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One process. A tenth of the runs stream slowly, and a tenth make a new database."""
+def _kind(run: int) -> str:
+    """A tenth of the runs stream slowly, and a tenth make a new database, which takes most of their life."""
+    return {1: "slow", 2: "new"}.get(run % 10, "")
 
-    number: int
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether its answers stream slowly."""
-        return self.number % 10 == 1
-
-    @property
-    def is_new(self) -> bool:
-        """Whether it makes a new database, which takes most of its life."""
-        return self.number % 10 == 2  # noqa: PLR2004
-
-    def question(self, place: int) -> str:
-        """Return the `place`th question."""
-        return f"question {self.number}.{place}"
-
-    def answer(self, place: int) -> str:
-        """Return the `place`th answer, whose beginning is unique."""
-        length = 400 if self.is_slow else (self.number * 7 + place * 13) % 60
-        return f"[{self.number}.{place}]" + "".join(f" {n}" for n in range(length))
-
-    @property
-    def longest_s(self) -> float:
-        """The latest time of the kill, in seconds."""
-        return 3.0 if self.is_slow else 0.06 if self.is_new else 0.3
+def _answer(run: int, place: int) -> str:
+    """Return the `place`th answer, whose beginning is unique."""
+    length = 400 if _kind(run) == "slow" else (run * 7 + place * 13) % 60
+    return f"[{run}.{place}]" + "".join(f" {n}" for n in range(length))
 
 
 @dataclass(slots=True)
@@ -92,27 +74,27 @@ class Seen:
     faults: list[str] = field(default_factory=list)
 
 
-def talk(file: Path, run: Run) -> None:
-    """Chat until the process is killed, and print the output that the user sees."""
-    chance = random.Random(run.number)  # noqa: S311 - moments, not secrets
-    delay = SLOW_DELAY_S if run.is_slow else 0.0
-    engine = ScriptedEngine([ScriptedTurn(run.answer(n), delay) for n in range(TURNS)], 10**7)
+def talk(file: Path, run: int) -> None:
+    chance = random.Random(run)  # noqa: S311 - moments, not secrets
+    is_slow = _kind(run) == "slow"
+    engine = ScriptedEngine(
+        [ScriptedTurn(_answer(run, n), SLOW_DELAY_S * is_slow) for n in range(TURNS)], 10**7
+    )
     keeper = Keeper(Store(file), lambda error: _print("fault", error.message))
     session = Session(engine, Opening.behind(SYSTEM), Sourced(GenerationOptions()), keeper)
-    if run.number % 3 == 0 and (last := branches.store_of(session).conversations(1)):
+    if run % 3 == 0 and (last := branches.store_of(session).conversations(1)):
         branches.resume(session, last[0])
     for place in range(TURNS):
-        asked, stream = _turn(session, run.question(place), chance)
+        asked, stream = _turn(session, f"question {run}.{place}", chance)
         length = 0
         for chunk in stream:
-            if length == 0 or run.is_slow:
+            if length == 0 or is_slow:
                 _print("growing", place, asked, time.monotonic(), length + len(chunk.text))
             length += len(chunk.text)
         _print("ended", place, asked)
 
 
 def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, Iterator[Chunk]]:
-    """Begin an answer, and return its question and its stream."""
     messages = session.conversation.messages
     asked = [n for n, one in enumerate(messages) if one.role is Role.USER and n >= session.root]
     answered = bool(asked) and messages[-1].role is Role.ASSISTANT
@@ -148,12 +130,15 @@ def seen_in(output: Path) -> Seen:
     return seen
 
 
-def one_run(file: Path, run: Run, moment_s: float) -> tuple[set[look.Key], list[str], float]:
+def one_run(file: Path, run: int, moment_s: float) -> tuple[set[look.Key], list[str], float]:
     """Start a chat, and kill it after `moment_s` seconds.
 
     Return the acknowledged messages, the errors, and the age in seconds of the missing part of an answer.
     """
-    before = _last_id(file) if file.exists() else 0
+    before = 0
+    if file.exists():
+        with closing(sqlite3.connect(file)) as raw:
+            before = int(raw.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0])
     output = file.with_name("output")
     output.unlink(missing_ok=True)
     output.touch()
@@ -169,30 +154,25 @@ def one_run(file: Path, run: Run, moment_s: float) -> tuple[set[look.Key], list[
     return kept, [*seen.faults, *damage, *wrong], oldest_s
 
 
-def _last_id(file: Path) -> int:
-    with closing(sqlite3.connect(file)) as raw:
-        return int(raw.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0])
-
-
-def _compare(file: Path, run: Run, seen: Seen, before: int) -> tuple[set[look.Key], list[str], float]:
+def _compare(file: Path, run: int, seen: Seen, before: int) -> tuple[set[look.Key], list[str], float]:
     """Look for the output that was seen among the messages after the id `before`; see `one_run`."""
     with closing(sqlite3.connect(file)) as raw:
         query = "SELECT m.text, m.state, p.text FROM messages m LEFT JOIN messages p ON p.id = m.parent "
         answers = raw.execute(query + "WHERE m.role = 'assistant' AND m.id > ?", (before,)).fetchall()
         asked = raw.execute("SELECT text FROM messages WHERE role = 'user' AND id > ?", (before,)).fetchall()
     acknowledged = {("user", "complete", question) for question in seen.begun.values()}
-    acknowledged |= {("assistant", "complete", run.answer(place)) for place in seen.ended}
+    acknowledged |= {("assistant", "complete", _answer(run, place)) for place in seen.ended}
     wrong = look.not_once(file, acknowledged)
     wrong += [f"doubled: {text}" for (text,), count in Counter(asked).items() if count > 1]
     for place, question in seen.begun.items():
-        answer = run.answer(place)
+        answer = _answer(run, place)
         rows = [row for row in answers if row[0] and answer.startswith(row[0]) and row[2] == question]
         whole = [row for row in rows if row[:2] == (answer, "complete")]
         if len(whole if place in seen.ended else rows[:1]) != 1:
             wrong.append(f"answer {place} under {question}: {rows}")
     oldest_s = 0.0
     if seen.growing:
-        answer = run.answer(max(seen.begun))
+        answer = _answer(run, max(seen.begun))
         kept = max((len(text) for text, _, _ in answers if answer.startswith(text)), default=0)
         missing = [at for at, length in seen.growing if length > kept]
         oldest_s = seen.growing[-1][0] - missing[0] if missing else 0.0
@@ -201,20 +181,20 @@ def _compare(file: Path, run: Run, seen: Seen, before: int) -> tuple[set[look.Ke
 
 
 def main() -> int:
-    """Run the test, print the losses, and return the exit code."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     chance = random.Random(SEED)  # noqa: S311 - moments, not secrets
     acknowledged, total, bad, oldest_s = set[look.Key](), 0, 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for run in map(Run, range(runs)):
-            place = Path(folder) / (str(run.number) if run.is_new else "kept")
+        for run in range(runs):
+            kind = _kind(run)
+            place = Path(folder) / (str(run) if kind == "new" else "kept")
             place.mkdir(exist_ok=True)
-            file = place / "conversations.db"
-            seen, wrong, age_s = one_run(file, run, chance.uniform(0, run.longest_s))
+            moment_s = chance.uniform(0, LONGEST_S[kind])
+            seen, wrong, age_s = one_run(place / "conversations.db", run, moment_s)
             for what in wrong:
-                print(f"run {run.number}: {what}", flush=True)
+                print(f"run {run}: {what}", flush=True)
             total, bad, oldest_s = total + len(seen), bad + len(wrong), max(oldest_s, age_s)
-            acknowledged |= set() if run.is_new else seen
+            acknowledged |= set() if kind == "new" else seen
         at_the_end = look.not_once(Path(folder) / "kept" / "conversations.db", acknowledged)
     print(f"{runs} runs, {total} acknowledged messages: {bad} lost, doubled or damaged,")
     print(f"{len(at_the_end)} at the end; of a growing answer at most the last {oldest_s:.2f} s were missing")

@@ -62,7 +62,6 @@ def _damage(raw: sqlite3.Connection) -> list[str]:
 
 
 def texts(file: Path) -> Counter[Key]:
-    """Return how often each (role, state, text) occurs in a database."""
     with closing(sqlite3.connect(file)) as raw:
         return Counter(raw.execute("SELECT role, state, text FROM messages"))
 

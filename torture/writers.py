@@ -25,7 +25,6 @@ JOURNALS = {"truncate": (99, 0, 0), "wal": (0, 0, 0)}
 
 
 def one_journal(place: Path, journal: str, turns: int) -> tuple[int, list[str]]:
-    """Run the three writers, and return how often `ask` ran, and the errors."""
     home, wrong, asks = place / "home", list[str](), 0
 
     def choose_journal() -> None:
@@ -74,7 +73,6 @@ def _misplaced(file: Path, turns: int, asks: int) -> list[str]:
 
 
 def main() -> int:
-    """Run the writers with either journal, print the results, and return the exit code."""
     turns, bad = int(sys.argv[1]) if len(sys.argv) > 1 else TURNS, 0
     for journal in JOURNALS:
         began = time.monotonic()

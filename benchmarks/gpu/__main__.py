@@ -25,7 +25,6 @@ DRY_RUN = "DRY RUN on the CPU with a small shape: these figures say nothing abou
 
 
 def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
-    """Measure, write under `results`, and return the exit code."""
     options = _parse(arguments)
     if reason := unavailable(options.device):
         return _refuse(reason)
@@ -65,7 +64,6 @@ def _refuse(reason: str) -> int:
 
 
 def unavailable(name: str) -> str:
-    """Return the reason why the device cannot be measured, or an empty string if it can."""
     if reason := missing(NEEDED):
         return reason
     import torch  # noqa: PLC0415 - needed to look for the GPU
@@ -82,7 +80,6 @@ def unavailable(name: str) -> str:
 
 
 def _about(device: Any) -> dict[str, Any]:
-    """Return the facts that are needed to compare the figures with others."""
     import torch  # noqa: PLC0415 - already loaded
 
     about: dict[str, Any] = {"date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "GPU": DRY_RUN}

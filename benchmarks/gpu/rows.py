@@ -165,7 +165,6 @@ def _load_4bit(run: Run, folder: Path) -> tuple[Line, Path]:
 
 
 def _load(plan: Any) -> tuple[float, torch.Tensor]:
-    """Load a model and return the seconds and the logits of a fixed prompt."""
     began = time.perf_counter()
     model, device = load_model(plan)
     seconds = time.perf_counter() - began

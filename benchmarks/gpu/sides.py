@@ -55,12 +55,10 @@ class Decoded:
 
     @property
     def speed(self) -> float:
-        """Tokens per second, from the first token to the last."""
         return (len(self.times) - 1) / (self.times[-1] - self.times[0])
 
     @property
     def longest_s(self) -> float:
-        """The longest pause between two tokens, in seconds."""
         return max(later - before for before, later in itertools.pairwise(self.times))
 
 
@@ -117,7 +115,6 @@ def generate_side(model: Any, device: torch.device, **settings: Any) -> Side:
 
 
 def profile_table(task: Callable[[], object]) -> str:
-    """Return a table of the time of a task by kernel."""
     on_gpu = torch.cuda.is_available()
     with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as seen:
         task()
@@ -173,7 +170,6 @@ def bytes_per_token(model: Any, context: int) -> int:
 
 
 def copy_bandwidth(device: torch.device, size: int) -> float:
-    """Return the bytes read and written per second while `size` bytes are copied, in the best round."""
     source, seconds = torch.zeros(size, dtype=torch.uint8, device=device), []
     target = torch.empty_like(source)
     for _ in range(COPIES):

@@ -9,7 +9,6 @@ import xllamacpp
 
 
 def write(request: dict[str, Any], **settings: Any) -> None:
-    """Answer a completion request of llama.cpp's server, and write the text as it arrives."""
 
     def show(piece: dict[str, Any]) -> None:
         sys.stdout.write(piece["choices"][0]["text"])

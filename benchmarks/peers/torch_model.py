@@ -64,7 +64,6 @@ class _TokenStreamer(BaseStreamer):  # type: ignore[misc]  # transformers is not
 
 
 def write(prompt: list[int], tokens: int, **settings: Any) -> list[int]:
-    """Write the answer of `generate` as it arrives, and return its ids."""
     streamer = _TokenStreamer(_tokenizer(settings["model"]))
     return _generate(_load(**settings), prompt, tokens, streamer)
 

@@ -68,7 +68,6 @@ def gate(hermes: list[Child], peers: list[Child]) -> str:
 
 
 def prompt_ids(bench: Bench, prompt: str, *flags: str) -> list[int]:
-    """Return the ids that `hermes ask` sends for the prompt, with the same flags."""
     child = run_child([bench.programs / "hermes", "tokens", "--json", prompt, *flags], bench.environment())
     if wrong := exit_fault([child]):
         raise RuntimeError(f"hermes tokens: {wrong}")

@@ -50,7 +50,6 @@ def _cpu_ms(child: Child) -> float:
 
 
 def gate(name: str, children: list[Child]) -> str:
-    """Return an error text if hermes' output is not the expected one."""
     *_, code, begin = CASES[name]
     texts = [child.stderr if code else child.stdout for child in children]
     return difference("output", begin, [text[: len(begin)] for text in texts])

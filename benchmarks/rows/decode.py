@@ -62,5 +62,4 @@ def _line(bench: Bench, measure: str, tokens: int, goal: Goal | None) -> Line:
 
 
 def speed(tokens: int) -> Callable[[Child], float]:
-    """Return a function that returns the tokens per second of a child."""
     return lambda child: (tokens - 1) / child.text_s if child.text_s else 0.0

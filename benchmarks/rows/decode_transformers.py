@@ -100,7 +100,6 @@ def read(model: str, precisions: Sequence[str], **settings: Any) -> dict[str, di
 
 
 def quality_fault(quality: dict[str, dict[str, float]]) -> str:
-    """Return an error text if 8-bit weights change the model's predictions too much."""
     limits = {
         "kl": KL_LIMIT * quality["4bit"]["kl"],
         "perplexity": PERPLEXITY_LIMIT * quality["fp32"]["perplexity"],

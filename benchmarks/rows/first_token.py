@@ -37,7 +37,6 @@ Records = list[dict[str, Any]]
 
 
 def converse(**settings: Any) -> Records:
-    """Have the conversation, and return the records of all requests."""
     engine, options = open_engine(**settings), replace(GREEDY, max_tokens=1)
     messages = Conversation((Message(Role.SYSTEM, "You are a helpful assistant."),))
     records: Records = []

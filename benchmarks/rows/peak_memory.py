@@ -4,14 +4,22 @@ Measured: the largest resident size of the whole process, as the kernel reports 
 it includes the weights, which are mapped from the file. Peer: ten lines of xllamacpp with the same ids and
 the same context, once with the library's defaults and once with hermes' settings. Gate: the same text. The
 record has the size of the weights.
+
+peak-memory-transformers: the same for 256 tokens on the transformers engine, weights in bfloat16. Peer: a
+bare loop over `model(...)` with transformers' DynamicCache, and the same ids.
 """
 
-from benchmarks.measure import MIB, Bench, Child
+from functools import partial
+from pathlib import Path
+
+from benchmarks.measure import MIB, Bench, Child, interleave
 from benchmarks.report import Goal, Line
-from benchmarks.rows.ask_cold import run_sides
+from benchmarks.rows.ask_cold import ask, gate, prompt_ids, run_sides
 from benchmarks.rows.decode import CONTEXT, PROMPT
+from benchmarks.weights import folder
 
 GOAL = Goal("≤", 1.1)
+TORCH_TOKENS = 256
 
 
 def measure(bench: Bench) -> list[Line]:
@@ -19,10 +27,27 @@ def measure(bench: Bench) -> list[Line]:
     what, size = "peak memory beside the bare engine", bench.model.stat().st_size / MIB
     sides = ("hermes", "peer with hermes' settings")
     return [
-        runs.line(what, "MiB", peak_mib, goal=GOAL, wrong=wrong, weights=size),
-        runs.line(f"{what} with hermes' settings", "MiB", peak_mib, sides, wrong=wrong),
+        runs.line(what, "MiB", _peak_mib, goal=GOAL, wrong=wrong, weights=size),
+        runs.line(f"{what} with hermes' settings", "MiB", _peak_mib, sides, wrong=wrong),
     ]
 
 
-def peak_mib(child: Child) -> float:
+def measure_transformers(bench: Bench) -> list[Line]:
+    bench, model = bench.untimed, folder(bench)
+    ids = prompt_ids(bench, PROMPT, "-m", model)
+    flags = ("-m", model, "--precision", "bf16", "--device", "cpu", "--context", str(CONTEXT))
+    settings = {"model": model, "threads": bench.threads, "precision": "bfloat16"}
+    loop = "benchmarks.peers.torch_model:loop"
+    sides = {
+        "hermes": partial(ask, bench, PROMPT, TORCH_TOKENS, *flags),
+        "peer": partial(bench.call, loop, prompt=ids, tokens=TORCH_TOKENS, **settings),
+    }
+    runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=False)
+    wrong = gate(runs.results["hermes"], runs.results["peer"])
+    size = sum(path.stat().st_size for path in Path(model).glob("*.safetensors")) / MIB
+    what = "peak memory beside a bare transformers loop"
+    return [runs.line(what, "MiB", _peak_mib, goal=GOAL, wrong=wrong, weights=size)]
+
+
+def _peak_mib(child: Child) -> float:
     return child.max_rss / MIB

@@ -9,14 +9,23 @@ After Ctrl-C that last one may have been evaluated; then one id fewer is new. A 
 the cache costs one id, since the next token's logits come from evaluating one.
 
 Gate: the ids of every answer are those of bare llama.cpp.
+
+prefix-reuse-transformers: the same turns on the transformers engine, with the starter, and with a tiny random
+Mistral whose sliding window of 64 tokens the conversation exceeds several times. Peers: the exact number of
+new ids; and all ids of every prompt, which `generate` evaluates. Gates: the engine's count is that of the ids
+that the model looked up, less those that were generated and evaluated; in float32 every id of every answer,
+and its end, is the one that the library's own model predicts for the whole prompt (`weights.py`); and the
+second conversation is longer than its window.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.hermes import open_session, send
 from benchmarks.measure import Bench
 from benchmarks.report import Goal, Line
+from benchmarks.weights import Gaps, folder, score, unlikely
 from hermes_cli.messages import Conversation, Opening
 
 EVERY_TURN = Goal("≥", 1)
@@ -52,6 +61,11 @@ another; `undo` removes the last exchange and sends another text; `edit` changes
 """
 REMOVED = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
 """The number of messages that each action removes."""
+WINDOWS = 3
+"""Minimum length of the last prompt, in windows."""
+TORCH_PRECISION = "float32"
+TORCH_CASES = {"starter": (4096, 0), "tiny mistral": (1024, 64)}
+"""By model: the context, and the sliding window, if there is one."""
 
 Turn = dict[str, Any]
 
@@ -103,7 +117,6 @@ def measure(bench: Bench) -> list[Line]:
 
 
 def lines(turns: Sequence[Turn], bare: Sequence[Turn]) -> list[Line]:
-    """Return the lines of a conversation, given bare llama.cpp's answers."""
     new, wrong = new_ids(turns), ""
     for number, (turn, answer) in enumerate(zip(turns, bare, strict=True), 1):
         if turn["generated"] != answer["ids"][: len(turn["generated"])]:
@@ -115,10 +128,47 @@ def lines(turns: Sequence[Turn], bare: Sequence[Turn]) -> list[Line]:
     return reuse_lines(turns, new, totals, wrong)
 
 
+def measure_transformers(bench: Bench) -> list[Line]:
+    made = []
+    for name, (context, window) in TORCH_CASES.items():
+        model = folder(bench, name)
+        settings = {"model": model, "threads": bench.threads, "context": context, "precision": "fp32"}
+        turns = bench.untimed.call(converse, count_lookups=True, **settings).value
+        answers = [{"prompt": t["prompt"], "ids": t["generated"], "ended": t["ended"]} for t in turns]
+        gaps = score(bench, model, TORCH_PRECISION, answers)
+        made += [
+            replace(line, measure=f"{name}: {line.measure}")
+            for line in lines_transformers(turns, gaps, window)
+        ]
+    return made
+
+
+def lines_transformers(turns: Sequence[Turn], gaps: Gaps, window: int = 0) -> list[Line]:
+    """Return the lines of a conversation, given the gaps of its answers under the library's own model."""
+    new = new_ids(turns, exact=True)
+    totals = {
+        "the ids that are new": sum(count for (count,) in new),
+        "every prompt whole": sum(len(turn["prompt"]) for turn in turns),
+    }
+    return reuse_lines(
+        turns, new, totals, gate_transformers(turns, window) or unlikely(gaps, TORCH_PRECISION)
+    )
+
+
+def gate_transformers(turns: Sequence[Turn], window: int) -> str:
+    for number, turn in enumerate(turns, 1):
+        evaluated = turn["looked_up"] - (turn["completion_tokens"] - 1)
+        if turn["prefilled"] != evaluated:
+            return (
+                f"turn {number}: the engine reports {turn['prefilled']} prefilled ids instead of {evaluated}"
+            )
+    length = len(turns[-1]["prompt"])
+    return f"the last prompt is {length} ids, not {WINDOWS} windows" if length < WINDOWS * window else ""
+
+
 def reuse_lines(
     turns: Sequence[Turn], new: Sequence[Sequence[int]], totals: dict[str, int], wrong: str
 ) -> list[Line]:
-    """Return a line for the turns in which only new ids are prefilled, and one for each total."""
     prefilled = [turn["prefilled"] for turn in turns]
     equal = sum(count in allowed for count, allowed in zip(prefilled, new, strict=True))
     detail = {
@@ -157,6 +207,5 @@ def new_ids(turns: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return the length of the longest common prefix."""
     pairs = zip(one, other, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -84,7 +84,6 @@ def run_sides(bench: Bench, sizes: Sizes, repeats: int) -> Repeats[Records]:
 
 
 def k(size: int) -> str:
-    """Return a size in thousands of tokens as text, for example 0.5k."""
     return f"{size / 1000:g}k"
 
 
@@ -99,7 +98,6 @@ def measure_bytes(bench: Bench, sizes: Sizes = SIZES) -> list[Line]:
 
 
 def lines(runs: Repeats[Records], sizes: Sizes = SIZES) -> list[Line]:
-    """Return the lines of render-cost."""
 
     def line(what: str, per: str, hermes: str, peer: str, goal: Goal | None = None) -> Line:
         wrong = gate(runs.results[hermes]) or fault(runs.results[peer])
@@ -134,7 +132,6 @@ def bytes_line(side: str, records: Records) -> Line:
 
 
 def fault(repeats: Sequence[Records]) -> str:
-    """Return the first fault of the screens, or an empty string."""
     return next((one["fault"] for records in repeats for one in records if one["fault"]), "")
 
 

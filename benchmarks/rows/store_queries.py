@@ -68,7 +68,6 @@ def _milliseconds(query: Callable[[], object]) -> float:
 
 
 def conversations() -> Iterator[tuple[StoredConversation, list[StoredMessage]]]:
-    """Yield the conversations, which are the same each time."""
     chance = random.Random(1)  # noqa: S311 - text, not secrets
     vocabulary = ["".join(chance.choices(SYLLABLES, k=chance.randint(1, 4))) for _ in range(8000)]
     weights = [1 / (place + 10) for place in range(len(vocabulary))]
