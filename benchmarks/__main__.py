@@ -5,18 +5,14 @@ Prints one table, writes one JSON file under benchmarks/results/, and exits 1 if
 
 import argparse
 import dataclasses
-import datetime as dt
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.measure import PATIENCE_S, ROOT, Bench
-from benchmarks.report import RESULTS, Line, missing, report, versions
+from benchmarks.report import RESULTS, Line, environment, missing, report
 from benchmarks.rows import (
     ask_cold,
     chat_startup,
@@ -72,8 +68,14 @@ def main(arguments: Sequence[str], known: Rows = ROWS, results: Path = RESULTS) 
         starter.path_in(home / "data" / "models").symlink_to(model)
         programs, patience_s = Path(sys.executable).parent, 0 if options.quick else PATIENCE_S
         bench = Bench(options.repeats, model, home, scratch, programs, machine.physical_cores, patience_s)
-        about = _about(bench, machine)
-        print(f"{about['cpu']}, {bench.threads} threads, load {about['load average'][0]:.2f} at the start\n")
+        about = environment(PACKAGES) | {
+            "cpu": machine.cpu,
+            "threads": bench.threads,
+            "memory GiB": round(machine.memory_total / GIB, 1),
+            "repeats": bench.repeats,
+            "model": model.name,
+        }
+        print(f"{machine.cpu}, {bench.threads} threads, load {about['load average'][0]:.2f} at the start\n")
         lines, about["seconds"] = measure({row: known[row] for row in options.rows}, bench)
     return report(about, lines, results)
 
@@ -108,22 +110,6 @@ def measure(rows: Rows, bench: Bench) -> tuple[list[Line], dict[str, float]]:
         lines += [dataclasses.replace(line, row=name) for line in made]
         seconds[name] = round(time.monotonic() - began, 1)
     return lines, seconds
-
-
-def _about(bench: Bench, machine: hardware.Hardware) -> dict[str, Any]:
-    return {
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "cpu": machine.cpu,
-        "physical cores": machine.physical_cores,
-        "threads": bench.threads,
-        "memory GiB": round(machine.memory_total / GIB, 1),
-        "load average": os.getloadavg(),
-        "repeats": bench.repeats,
-        "model": bench.model.name,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": versions(PACKAGES),
-    }
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from hermes_cli.models.local import describe_folder
 from hermes_cli.models.plan import Plan, Wishes, choose
 from hermes_cli.options import GenerationOptions, Sourced
 
+Show = Callable[[str], object]
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
 """Always the likeliest token. All other options are hermes' defaults."""
 
@@ -46,11 +47,7 @@ def open_session(
 
 
 def send(
-    session: Session,
-    text: str,
-    *,
-    cancel_after: int = 0,
-    show: Callable[[str], object] = lambda _: None,
+    session: Session, text: str, *, cancel_after: int = 0, show: Show = lambda _: None
 ) -> dict[str, Any]:
     """Send a turn, show the pieces of its answer, and return its record.
 
@@ -59,26 +56,27 @@ def send(
     cancel, pieces = Cancel(), 0
     prompt = session.assembled(Message(Role.USER, text)).messages
 
-    def shown() -> Iterator[Chunk]:
+    def count(piece: str) -> None:
         nonlocal pieces
-        for chunk in session.send(text, cancel):
-            if chunk.text:
-                show(chunk.text)
-                pieces += 1
-            if pieces == cancel_after > 0:
-                cancel.set()
-            yield chunk
+        show(piece)
+        pieces += 1
+        if pieces == cancel_after:
+            cancel.set()
 
-    return record(session.engine, prompt, shown())
+    return record(session.engine, prompt, session.send(text, cancel), count)
 
 
-def record(engine: Engine, messages: Sequence[Message], chunks: Iterator[Chunk]) -> dict[str, Any]:
+def record(
+    engine: Engine, messages: Sequence[Message], chunks: Iterator[Chunk], show: Show = lambda _: None
+) -> dict[str, Any]:
     """Read an answer to the end, and return its ids and counts, and the seconds until its first piece."""
     prompt = engine.prompt_tokens(messages)
     began, first_s, done = time.perf_counter(), 0.0, None
     for chunk in chunks:
         if chunk.progress is None:
             first_s = first_s or time.perf_counter() - began
+        if chunk.text:
+            show(chunk.text)
         done = chunk.completion
     if done is None or done.turn_ids is None:
         raise RuntimeError(f"{messages[-1].text!r} was not answered")

@@ -5,6 +5,8 @@ import datetime as dt
 import importlib.metadata
 import importlib.util
 import json
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,9 +101,20 @@ def _cells(line: Line) -> tuple[str, ...]:
     return line.row, line.measure, hermes, peer, f"{line.ratio:.3g}x", goal, line.verdict
 
 
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    installed = {name: [*importlib.metadata.distributions(name=name)] for name in packages}
-    return {name: found[0].version if found else "not installed" for name, found in installed.items()}
+def _version(package: str) -> str:
+    found = [*importlib.metadata.distributions(name=package)]
+    return found[0].version if found else "not installed"
+
+
+def environment(packages: Sequence[str]) -> dict[str, Any]:
+    """Return the facts that are needed to compare the figures with others."""
+    return {
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "load average": os.getloadavg(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in packages},
+    }
 
 
 def missing(packages: Sequence[str]) -> str:

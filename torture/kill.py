@@ -50,7 +50,7 @@ SYSTEM = (Message(Role.SYSTEM, "s"),)
 
 
 def _kind(run: int) -> str:
-    """A tenth of the runs stream slowly, and a tenth make a new database, which takes most of their life."""
+    """Return `slow` for a tenth of the runs, and `new`, which make a new database, for another tenth."""
     return {1: "slow", 2: "new"}.get(run % 10, "")
 
 

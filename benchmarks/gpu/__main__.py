@@ -7,16 +7,13 @@ one JSON file, and exits 1 if a gate failed, or UNAVAILABLE if there is no GPU o
 
 import argparse
 import dataclasses
-import datetime as dt
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import RESULTS, missing, report, versions
+from benchmarks.report import RESULTS, environment, missing, report
 
 UNAVAILABLE = 69
 """EX_UNAVAILABLE of sysexits.h, the exit code of hermes itself if something that it needs is missing."""
@@ -82,19 +79,17 @@ def unavailable(name: str) -> str:
 def _about(device: Any) -> dict[str, Any]:
     import torch  # noqa: PLC0415 - already loaded
 
-    about: dict[str, Any] = {"date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "GPU": DRY_RUN}
-    if device.type == "cuda":
-        gpu, driver = torch.cuda.get_device_properties(device), Path("/sys/module/nvidia/version")
-        about |= {
-            "GPU": gpu.name,
-            "memory GiB": round(gpu.total_memory / (1 << 30), 1),
-            "compute capability": f"{gpu.major}.{gpu.minor}",
-            "driver": driver.read_text(encoding="ascii").strip() if driver.is_file() else "unknown",
-            "CUDA or ROCm": torch.version.cuda or torch.version.hip,
-        }
-    installed = versions(("openhermes-cli", *NEEDED))
-    about |= {"python": platform.python_version(), "load average": os.getloadavg(), "versions": installed}
-    return about
+    about = environment(("openhermes-cli", *NEEDED))
+    if device.type != "cuda":
+        return about | {"GPU": DRY_RUN}
+    gpu, driver = torch.cuda.get_device_properties(device), Path("/sys/module/nvidia/version")
+    return about | {
+        "GPU": gpu.name,
+        "memory GiB": round(gpu.total_memory / (1 << 30), 1),
+        "compute capability": f"{gpu.major}.{gpu.minor}",
+        "driver": driver.read_text(encoding="ascii").strip() if driver.is_file() else "unknown",
+        "CUDA or ROCm": torch.version.cuda or torch.version.hip,
+    }
 
 
 if __name__ == "__main__":

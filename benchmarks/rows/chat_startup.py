@@ -73,13 +73,12 @@ def first_key(command: Sequence[str], environment: dict[str, str]) -> FirstKey:
     try:
         child.send(KEY)
         cpu_s = _read_until(child, screen, lambda rows: any(ACCEPTED in row for row in rows), PATIENCE_S)
-        wall_s = time.monotonic() - began
-        if cpu_s is not None:  # output of the same moment may be in the next piece
-            loading = _read_until(child, screen, _loading, SOON_S) is not None
-        text = "\n".join(screen.display).strip()
         if cpu_s is None:
-            raise RuntimeError(f"{program} never accepted the key; its screen: {text[-300:]!r}")
-        return FirstKey(cpu_s, wall_s, text, loading)
+            raise RuntimeError(f"{program} never accepted the key; its screen: {screen.display}")
+        wall_s = time.monotonic() - began
+        # Output of the same moment may be in the next piece.
+        loading = _read_until(child, screen, _loading, SOON_S) is not None
+        return FirstKey(cpu_s, wall_s, "\n".join(screen.display).strip(), loading)
     finally:
         child.close(force=True)
 
