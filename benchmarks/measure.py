@@ -152,6 +152,10 @@ class Bench:
             result.seek(0)
             return dataclasses.replace(child, value=json.load(result))
 
+    def run_model(self, function: Callable[..., Any] | str, **arguments: Any) -> Child:
+        """Call a function with the arguments `model`, by default the starter, and `threads`."""
+        return self.call(function, **{"model": str(self.model), "threads": self.threads, **arguments})
+
 
 def idle_share(window_s: float) -> float:
     before = _ticks()

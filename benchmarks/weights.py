@@ -37,8 +37,8 @@ def make(name: str, gguf: str) -> str:
 
 def score(bench: Bench, model: str, precision: str, answers: Sequence[dict[str, Any]]) -> Gaps:
     """Return the gaps of answers, each with prompt, ids and ended: see `peers/torch_model.py`."""
-    settings = {"model": model, "threads": bench.threads, "precision": precision}
-    gaps: Gaps = bench.call("benchmarks.peers.torch_model:score", answers=answers, **settings).value
+    settings = {"model": model, "precision": precision}
+    gaps: Gaps = bench.run_model("benchmarks.peers.torch_model:score", answers=answers, **settings).value
     return gaps
 
 

@@ -46,11 +46,8 @@ def _answer(server: Any, request: dict[str, Any]) -> dict[str, Any]:
         pieces.append(piece)
 
     server.handle_completions({"stream": True, "temperature": 0, "verbose": True, **request}, keep)
-    told = [piece["__verbose"] for piece in pieces]
-    likely = [seen["top_logprobs"] for one in told for seen in one.get("completion_probabilities", [])]
     return {
-        "ids": [token for one in told for token in one["tokens"]],
+        "ids": [token for piece in pieces for token in piece["__verbose"]["tokens"]],
         "prefilled": pieces[-1]["timings"]["prompt_n"],
         "first_s": first - began,
-        "likely": [{one["id"]: one["logprob"] for one in seen} for seen in likely],
     }

@@ -44,8 +44,8 @@ def run_sides(bench: Bench, prompt: str, tokens: int, context: int = 0) -> tuple
     """
     request = {"prompt": prompt_ids(bench, prompt), "n_predict": tokens}
     flags = ("--context", str(context)) if context else ()
-    settings = {"model": str(bench.model), "threads": bench.threads, "context": context}
-    peer = partial(bench.call, "benchmarks.peers.llama_cpp:write", request=request, **settings)
+    write = "benchmarks.peers.llama_cpp:write"
+    peer = partial(bench.run_model, write, request=request, context=context)
     sides = {
         "hermes": partial(ask, bench, prompt, tokens, *flags),
         "peer": peer,

@@ -49,12 +49,12 @@ def measure_busy(bench: Bench) -> list[Line]:
 
 
 def _line(bench: Bench, measure: str, tokens: int, goal: Goal | None) -> Line:
-    settings = {"model": str(bench.model), "threads": bench.threads, "context": CONTEXT}
-    hermes = partial(bench.call, answer, prompt=PROMPT, tokens=tokens, **settings)
+    hermes = partial(bench.run_model, answer, prompt=PROMPT, tokens=tokens, context=CONTEXT)
     record = hermes().value
     request = {"prompt": record["prompt"], "n_predict": tokens}
-    peer = partial(bench.call, "benchmarks.peers.llama_cpp:write", request=request, **settings)
-    (bare,) = bench.call("benchmarks.peers.llama_cpp:answer", requests=[request], **settings).value
+    llama_cpp = "benchmarks.peers.llama_cpp"
+    peer = partial(bench.run_model, f"{llama_cpp}:write", request=request, context=CONTEXT)
+    (bare,) = bench.run_model(f"{llama_cpp}:answer", requests=[request], context=CONTEXT).value
     wrong = difference("list of ids", bare["ids"], [record["generated"]])
     patience_s = bench.patience_s if goal else 0
     runs = interleave({"hermes": hermes, "peer": peer}, bench.repeats, patience_s, warm_up=bool(goal))

@@ -37,10 +37,10 @@ CASES = {
 
 
 def measure(bench: Bench) -> list[Line]:
-    settings = {"model": folder(bench), "threads": bench.threads, "tokens": TOKENS}
-    ours = partial(bench.call, answer, prompt=PROMPT, context=CONTEXT, **settings)
+    settings = {"model": folder(bench), "tokens": TOKENS}
+    ours = partial(bench.run_model, answer, prompt=PROMPT, context=CONTEXT, **settings)
     prompt = ours(precision="fp32").value["prompt"]
-    peer = partial(bench.call, "benchmarks.peers.torch_model:write", prompt=prompt, **settings)
+    peer = partial(bench.run_model, "benchmarks.peers.torch_model:write", prompt=prompt, **settings)
     sides = {}
     for precision, (dtype, *_) in CASES.items():
         sides[f"hermes {precision}"] = partial(ours, precision=precision)
@@ -57,8 +57,8 @@ def _line(bench: Bench, precision: str, runs: Repeats[Child]) -> Line:
     wrong = text_fault(hermes) or text_fault(peer) or length_fault(made["generated"], peer[0].value)
     detail: dict[str, Any] = {}
     if precision == "8bit":
-        settings = {"model": model, "context": CONTEXT, "threads": bench.threads}
-        detail["quality"] = bench.call(read, precisions=["fp32", "8bit", "4bit"], **settings).value
+        how = {"model": model, "context": CONTEXT, "precisions": ["fp32", "8bit", "4bit"]}
+        detail["quality"] = bench.run_model(read, **how).value
         wrong = wrong or quality_fault(detail["quality"])
     else:
         answers = [{"prompt": made["prompt"], "ids": made["generated"], "ended": False}]

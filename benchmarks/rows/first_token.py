@@ -26,6 +26,7 @@ from hermes_cli.messages import Conversation, Message, Role
 FLAT = Goal("≤", 1.9)
 FASTER = Goal("≥", 20)
 EARLY, LATE = 2, 20
+CONTEXT = 8192
 PRECISION = "bfloat16"
 ASKED = "Question {n:02}{which}: what does the keeper do when the wind turns and a ship calls in the fog?"
 ANSWER = "In hour {n:02} of the night " + (
@@ -59,8 +60,7 @@ def converse(**settings: Any) -> Records:
 
 def measure(bench: Bench) -> list[Line]:
     model = folder(bench)
-    settings = {"threads": bench.threads, "context": 8192}
-    ask = partial(bench.call, converse, model=model, precision="bf16", **settings)
+    ask = partial(bench.run_model, converse, model=model, precision="bf16", context=CONTEXT)
     first: Records = ask().value
     requests = [{"prompt": one["prompt"], "n_predict": 1} for one in first]
     # generate takes seconds for a long prompt, so it answers only the first question of each turn.
@@ -68,13 +68,13 @@ def measure(bench: Bench) -> list[Line]:
     prompts = [one["prompt"] for one in whole]
 
     def generate() -> Records:
-        given = {"prompts": prompts, "model": model, "precision": PRECISION, "threads": bench.threads}
-        times = bench.call("benchmarks.peers.torch_model:first_token_s", **given).value
+        given = {"prompts": prompts, "model": model, "precision": PRECISION}
+        times = bench.run_model("benchmarks.peers.torch_model:first_token_s", **given).value
         return [{**one, "first_s": seconds} for one, seconds in zip(whole, times, strict=True)]
 
     def llama() -> Records:
-        given = {"requests": requests, "model": str(bench.model), "n_parallel": 1}
-        answers = bench.call("benchmarks.peers.llama_cpp:answer", **given, **settings).value
+        given = {"requests": requests, "context": CONTEXT, "n_parallel": 1}
+        answers = bench.run_model("benchmarks.peers.llama_cpp:answer", **given).value
         return [{**one, "first_s": made["first_s"]} for one, made in zip(first, answers, strict=True)]
 
     sides = {"hermes": lambda: ask().value, "generate": generate, "llama.cpp": llama}

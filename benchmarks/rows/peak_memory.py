@@ -36,11 +36,10 @@ def measure_transformers(bench: Bench) -> list[Line]:
     bench, model = bench.untimed, folder(bench)
     ids = prompt_ids(bench, PROMPT, "-m", model)
     flags = ("-m", model, "--precision", "bf16", "--device", "cpu", "--context", str(CONTEXT))
-    settings = {"model": model, "threads": bench.threads, "precision": "bfloat16"}
-    loop = "benchmarks.peers.torch_model:loop"
+    loop = partial(bench.run_model, "benchmarks.peers.torch_model:loop", model=model, precision="bfloat16")
     sides = {
         "hermes": partial(ask, bench, PROMPT, TORCH_TOKENS, *flags),
-        "peer": partial(bench.call, loop, prompt=ids, tokens=TORCH_TOKENS, **settings),
+        "peer": partial(loop, prompt=ids, tokens=TORCH_TOKENS),
     }
     runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=False)
     wrong = gate(runs.results["hermes"], runs.results["peer"])

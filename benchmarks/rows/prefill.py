@@ -12,6 +12,7 @@ as possible at every turn. The cost is recorded, too: the number of the user's t
 prompt is longer than the window less the answer, and both sides keep the first turns while they fit.
 """
 
+from functools import partial
 from itertools import product
 from statistics import mean
 from typing import Any
@@ -91,8 +92,8 @@ def converse_in_window(*, late: bool, **engine: Any) -> Talk:
 
 
 def measure_lore(bench: Bench) -> list[Line]:
-    settings = {"model": str(bench.model), "threads": bench.threads, "context": 8192}
-    talks = [bench.untimed.call(converse_with_lore, place=place, **settings).value for place in PLACES]
+    converse = partial(bench.untimed.run_model, converse_with_lore, context=8192)
+    talks = [converse(place=place).value for place in PLACES]
     wrong = next(filter(None, map(lore_fault, PLACES, talks)), "")
     hermes, top, none = (sum(turn["prefilled"] for turn in talk) for talk in talks)
     detail = {place: [turn["prefilled"] for turn in talk] for place, talk in zip(PLACES, talks, strict=True)}
@@ -114,8 +115,8 @@ def lore_fault(place: str, talk: Talk) -> str:
 
 
 def measure_window(bench: Bench) -> list[Line]:
-    settings = {"model": str(bench.model), "threads": bench.threads, "context": WINDOW}
-    talks = [bench.untimed.call(converse_in_window, late=late, **settings).value for late in (False, True)]
+    converse = partial(bench.untimed.run_model, converse_in_window, context=WINDOW)
+    talks = [converse(late=late).value for late in (False, True)]
     wrong = next(filter(None, map(window_fault, talks)), "")
     tokens = [sum(turn["prefilled"] for turn in talk) for talk in talks]
     kept, late_kept = ([turn["kept"] for turn in talk] for talk in talks)

@@ -29,6 +29,7 @@ from benchmarks.weights import Gaps, folder, score, unlikely
 from hermes_cli.messages import Conversation, Opening
 
 EVERY_TURN = Goal("≥", 1)
+CONTEXT = 4096
 TOKENS = 32
 CANCEL_AFTER = 9
 """Number of pieces of text after which Ctrl-C is pressed."""
@@ -106,14 +107,13 @@ def _lookup_counter() -> Callable[[], int]:
 
 def measure(bench: Bench) -> list[Line]:
     bench = bench.untimed
-    settings = {"model": str(bench.model), "threads": bench.threads, "context": 4096}
-    turns: list[Turn] = bench.call(converse, **settings).value
+    turns: list[Turn] = bench.run_model(converse, context=CONTEXT).value
     requests = [
         {"prompt": turn["prompt"], "n_predict": max(1, len(turn["generated"]) + turn["ended"])}
         for turn in turns
     ]
     answer, batch = "benchmarks.peers.llama_cpp:answer", {"n_batch": 128, "n_ubatch": 128, "n_parallel": 1}
-    return lines(turns, bench.call(answer, requests=requests, **settings, **batch).value)
+    return lines(turns, bench.run_model(answer, requests=requests, context=CONTEXT, **batch).value)
 
 
 def lines(turns: Sequence[Turn], bare: Sequence[Turn]) -> list[Line]:
@@ -132,8 +132,8 @@ def measure_transformers(bench: Bench) -> list[Line]:
     made = []
     for name, (context, window) in TORCH_CASES.items():
         model = folder(bench, name)
-        settings = {"model": model, "threads": bench.threads, "context": context, "precision": "fp32"}
-        turns = bench.untimed.call(converse, count_lookups=True, **settings).value
+        settings = {"model": model, "context": context, "precision": "fp32"}
+        turns = bench.untimed.run_model(converse, count_lookups=True, **settings).value
         answers = [{"prompt": t["prompt"], "ids": t["generated"], "ended": t["ended"]} for t in turns]
         gaps = score(bench, model, TORCH_PRECISION, answers)
         made += [
