@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import measure
+from benchmarks import ask, measure
 from benchmarks.__main__ import TORCH_ROWS, Rows, main
 from benchmarks.measure import Bench, Child, Repeats
 from benchmarks.report import Goal, Line, table
-from benchmarks.rows import ask_cold, command_startup, prefix_reuse
+from benchmarks.rows import command_startup, prefix_reuse
 
 ROOT = Path(__file__).parents[1]
 
@@ -111,11 +111,11 @@ def test_a_wrong_result_is_no_success() -> None:
 
 def test_the_gates_can_fail() -> None:
     """Each gate passes good results and reports wrong texts, exit codes and ids."""
-    assert ask_cold.gate([child(b"Hi.\n")] * 2, [child(b"Hi.")] * 2) == ""
+    assert ask.gate([child(b"Hi.\n")] * 2, [child(b"Hi.")] * 2) == ""
     for hermes, peer in ((b"Hi!\n", b"Hi."), (b"Hi.", b"Hi."), (b"", b"Hi.")):
-        assert ask_cold.gate([child(hermes)], [child(peer)]) != ""
-    assert ask_cold.gate([child(b"Hi.\n", code=1)], [child(b"Hi.")]) != ""
-    assert ask_cold.gate([child(b"Hi.\n")], [child(b"Hi."), child(b"Ho.")]) != ""
+        assert ask.gate([child(hermes)], [child(peer)]) != ""
+    assert ask.gate([child(b"Hi.\n", code=1)], [child(b"Hi.")]) != ""
+    assert ask.gate([child(b"Hi.\n")], [child(b"Hi."), child(b"Ho.")]) != ""
     assert command_startup.gate("--version", [child(b"hermes 1.0\n")]) == ""
     assert command_startup.gate("--version", [child(b"Traceback")]) != ""
     assert measure.exit_fault([child(code=2)], code=2) == ""

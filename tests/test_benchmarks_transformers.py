@@ -99,7 +99,7 @@ def test_first_tokens_are_compared_between_turns_that_are_alike() -> None:
     """First tokens are compared between turns of equal length, and other answers are reported."""
 
     def record(number: int, seconds: float, prefilled: int = 9, first: int = 5) -> dict[str, Any]:
-        about = {"turn": number, "prompt": [number], "timed": True, "first_s": seconds}
+        about = {"turn": number, "prompt": [number], "first_s": seconds}
         return {**about, "generated": [first], "prefilled": prefilled}
 
     ours, slow = [record(2, 0.1), record(20, 0.11)], [record(2, 0.3), record(20, 9)]

@@ -31,14 +31,13 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
 
     device = torch.device(options.device)
     with tempfile.TemporaryDirectory(prefix="hermes-gpu-", dir=options.scratch) as name:
-        run = new_run(device, options.layers, Path(name), quick=options.quick, profiled=options.profile)
-        layers = run.sizes["num_hidden_layers"]
-        about = _about(device) | {"layers": layers, "repeats": run.repeats, "tokens": run.tokens}
+        run = new_run(device, Path(name), quick=options.quick, profiled=options.profile)
+        about = _about(device) | {"repeats": run.repeats, "tokens": run.tokens}
         print("\n".join(f"{name}: {value}" for name, value in about.items()), end="\n\n", flush=True)
         try:
             lines = measure(run)
         except torch.OutOfMemoryError:
-            return _refuse(f"{device} has no room for {layers} layers; use fewer with --layers N")
+            return _refuse(f"{device} has no room for the model")
     if device.type == "cpu":  # a small shape on a CPU meets or misses goals by chance
         lines = [dataclasses.replace(line, goal=None) for line in lines]
         print(DRY_RUN)
@@ -49,7 +48,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 repeats of 8 tokens, to see that it works")
     parser.add_argument("--profile", action="store_true", help="print the time of hermes by kernel")
-    parser.add_argument("--layers", type=int, help="of the model; 32 by default, 2 in a dry run")
     parser.add_argument("--device", default="cuda:0", help="cuda:0 by default; cpu for a dry run")
     parser.add_argument("--scratch", type=Path, help="a folder with room for 20 GB of temporary weights")
     return parser.parse_args(arguments)

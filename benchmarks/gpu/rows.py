@@ -49,7 +49,7 @@ class Run:
     """The settings of the rows: device, sizes, repeats, and a scratch folder that is deleted afterwards."""
 
     device: torch.device
-    sizes: dict[str, Any]
+    sizes: Mapping[str, float]
     contexts: tuple[int, int]
     copied: int
     scratch: Path
@@ -59,11 +59,10 @@ class Run:
     patience_s: float
 
 
-def new_run(device: torch.device, layers: int | None, scratch: Path, *, quick: bool, profiled: bool) -> Run:
+def new_run(device: torch.device, scratch: Path, *, quick: bool, profiled: bool) -> Run:
     """Return the run for a GPU, or, on the CPU, the dry run of a small shape."""
     dry = device.type == "cpu"
-    sizes: dict[str, Any] = dict(sides.SMALL if dry else sides.SEVEN_B)
-    sizes["num_hidden_layers"] = layers or sizes["num_hidden_layers"]
+    sizes = sides.SMALL if dry else sides.SEVEN_B
     contexts, copied = ((16, 48), 1 << 22) if dry else ((16, 4000), 1 << 30)
     repeats, tokens, patience_s = (2, 8, 0.0) if quick else (5, 64, 2.0)
     return Run(device, sizes, contexts, copied, scratch, profiled, repeats, tokens, patience_s)

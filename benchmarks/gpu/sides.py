@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hermes_cli.engines.transformers.next_ids import NextIds
 from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.models.plan import Plan
 
-SEVEN_B = {
+SEVEN_B: dict[str, Any] = {
     "hidden_size": 4096,
     "intermediate_size": 14_336,
     "num_hidden_layers": 32,
@@ -29,7 +29,7 @@ SEVEN_B = {
     "sliding_window": 4096,
 }
 """Source: config.json of mistralai/Mistral-7B-v0.1."""
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 192,
     "num_hidden_layers": 2,
@@ -123,7 +123,7 @@ def profile_table(task: Callable[[], object]) -> str:
     return table
 
 
-def random_model(sizes: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
+def random_model(sizes: Mapping[str, float], device: torch.device, dtype: torch.dtype) -> Any:
     """Return a Mistral with random weights, which are never on another device."""
     make: Any = MistralConfig
     config = make(vocab_size=32_002, eos_token_id=None, bos_token_id=None, pad_token_id=0, **sizes)

@@ -11,16 +11,19 @@ float32 stay within PERPLEXITY_LIMIT and KL_LIMIT.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hermes import plan
+from benchmarks.ask import CONTEXT, PROMPT
+from benchmarks.hermes import open_session, plan, send
 from benchmarks.measure import ROOT, Bench, Child, Repeats, difference, interleave, text_fault
 from benchmarks.report import Goal, Line
-from benchmarks.rows.decode import CONTEXT, PROMPT, answer, speed
+from benchmarks.rows.decode import speed
 from benchmarks.weights import folder, score, unlikely
+from hermes_cli.screen.terminal import Terminal
 
 TOKENS = 96
 TEXT_TOKENS = 512
@@ -34,6 +37,14 @@ CASES = {
     "8bit": ("bfloat16", "decode with 8-bit weights beside bfloat16 generate", Goal("≥", 1.4)),
 }
 """By hermes' precision: the peer's dtype, the measure, and the goal."""
+
+
+def answer(prompt: str, **settings: Any) -> dict[str, Any]:
+    """Answer through a session and a terminal on standard output, and return the record of the turn."""
+    session = open_session(**settings)
+    answered = send(session, prompt, show=Terminal.from_process(os.environ).write)
+    session.engine.close()
+    return answered
 
 
 def measure(bench: Bench) -> list[Line]:

@@ -1,16 +1,13 @@
 """first-token: time to the first token at turn 20 over turn 2, with user turns of equal length.
 
-Measured: in one process, a conversation whose answers are given (only the first token is measured, not the
-rest); at turns 2 and 20, three questions of the same length, each replacing the one before, and the median of
-the three. bfloat16. Peers, in alternation: `generate` on the same ids, which reuses nothing; and bare
-xllamacpp, llama.cpp's server, with its prefix cache and the same weights in 4 bits, and the same ids in the
-same order.
+Measured: in one process, a conversation whose answers are given; only the first token of each is generated.
+bfloat16. Peers, in alternation: `generate` on the same ids, which reuses nothing; and bare xllamacpp,
+llama.cpp's server, with its prefix cache and the same weights in 4 bits, and the same ids in the same order.
 
-Gates: hermes prefills the same number of ids in every timed turn; its first token there is always the same,
-and is the one that the library's own model predicts after those ids (`weights.py`).
+Gates: hermes prefills the same number of ids at both turns; its first tokens there are always the same, and
+are those that the library's own model predicts after these ids (`weights.py`).
 """
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,8 +25,8 @@ FASTER = Goal("≥", 20)
 EARLY, LATE = 2, 20
 CONTEXT = 8192
 PRECISION = "bfloat16"
-ASKED = "Question {n:02}{which}: what does the keeper do when the wind turns and a ship calls in the fog?"
-ANSWER = "In hour {n:02} of the night " + (
+ASKED = "Question {:02}: what does the keeper do when the wind turns and a ship calls in the fog?"
+ANSWER = "In hour {:02} of the night " + (
     "she climbs the stairs, counts the steps, trims the lamp and writes the name of the ship into the book. "
     "If a ship calls, she answers with the horn: two long notes and a short one, as her father taught her. "
     * 2
@@ -38,22 +35,17 @@ Records = list[dict[str, Any]]
 
 
 def converse(**settings: Any) -> Records:
+    """Have the conversation, and return the records of all requests."""
     engine, options = open_engine(**settings), replace(GREEDY, max_tokens=1)
     messages = Conversation((Message(Role.SYSTEM, "You are a helpful assistant."),))
     records: Records = []
-
-    def request(asked: Conversation, turn: int, *, timed: bool) -> None:
-        chunks = engine.stream(asked.messages, options, Cancel())
-        records.append({**record(engine, asked.messages, chunks), "turn": turn, "timed": timed})
-
     for turn in range(1, LATE + 1):
-        timed = turn in {EARLY, LATE}
-        for which in "abc" if timed else "a":
-            if turn > 1:  # as after a real answer, when the KV cache holds only that
-                request(messages, turn, timed=False)
-            question = messages.add(Message(Role.USER, ASKED.format(n=turn, which=which)))
-            request(question, turn, timed=timed)
-        messages = question.add(Message(Role.ASSISTANT, ANSWER.format(n=turn)))
+        question = messages.add(Message(Role.USER, ASKED.format(turn)))
+        # A request of its own prefills the given answer, so that the next turn begins as after a real one.
+        messages = question.add(Message(Role.ASSISTANT, ANSWER.format(turn)))
+        for asked, number in ((question, turn), (messages, 0)):
+            chunks = engine.stream(asked.messages, options, Cancel())
+            records.append({**record(engine, asked.messages, chunks), "turn": number})
     engine.close()
     return records
 
@@ -63,8 +55,7 @@ def measure(bench: Bench) -> list[Line]:
     ask = partial(bench.run_model, converse, model=model, precision="bf16", context=CONTEXT)
     first: Records = ask().value
     requests = [{"prompt": one["prompt"], "n_predict": 1} for one in first]
-    # generate takes seconds for a long prompt, so it answers only the first question of each turn.
-    whole = _timed(first)[::3]
+    whole = _timed(first)  # generate takes seconds for a long prompt
     prompts = [one["prompt"] for one in whole]
 
     def generate() -> Records:
@@ -79,16 +70,16 @@ def measure(bench: Bench) -> list[Line]:
 
     sides = {"hermes": lambda: ask().value, "generate": generate, "llama.cpp": llama}
     runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=False)
-    answers = [{"prompt": r["prompt"], "ids": r["generated"], "ended": False} for r in _timed(first)]
+    answers = [{"prompt": one["prompt"], "ids": one["generated"], "ended": False} for one in whole]
     return lines(runs, gate(runs.results["hermes"], score(bench, model, PRECISION, answers)))
 
 
 def _timed(records: Records) -> Records:
-    return [record for record in records if record["timed"]]
+    return [record for record in records if record["turn"] in {EARLY, LATE}]
 
 
 def first_token_ms(records: Records, turn: int) -> float:
-    return 1000 * statistics.median(float(r["first_s"]) for r in _timed(records) if r["turn"] == turn)
+    return next(1000 * float(one["first_s"]) for one in records if one["turn"] == turn)
 
 
 def lines(runs: Repeats[Records], wrong: str) -> list[Line]:

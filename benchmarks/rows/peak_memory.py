@@ -1,9 +1,8 @@
 """peak-memory: peak memory of an answer of 512 tokens in a context of 2,048.
 
 Measured: the largest resident size of the whole process, as the kernel reports it for a child that has ended;
-it includes the weights, which are mapped from the file. Peer: ten lines of xllamacpp with the same ids and
-the same context, once with the library's defaults and once with hermes' settings. Gate: the same text. The
-record has the size of the weights.
+it includes the weights, which are mapped from the file, and whose size is recorded. Peer and gate: see
+`ask.py`.
 
 peak-memory-transformers: the same for 256 tokens on the transformers engine, weights in bfloat16. Peer: a
 bare loop over `model(...)` with transformers' DynamicCache, and the same ids.
@@ -12,23 +11,21 @@ bare loop over `model(...)` with transformers' DynamicCache, and the same ids.
 from functools import partial
 from pathlib import Path
 
+from benchmarks.ask import CONTEXT, LEAN, PROMPT, ask, gate, prompt_ids, run_sides
 from benchmarks.measure import MIB, Bench, Child, interleave
 from benchmarks.report import Goal, Line
-from benchmarks.rows.ask_cold import ask, gate, prompt_ids, run_sides
-from benchmarks.rows.decode import CONTEXT, PROMPT
 from benchmarks.weights import folder
 
 GOAL = Goal("≤", 1.1)
-TORCH_TOKENS = 256
+TOKENS, TORCH_TOKENS = 512, 256
 
 
 def measure(bench: Bench) -> list[Line]:
-    runs, wrong = run_sides(bench.untimed, PROMPT, 512, context=CONTEXT)
+    runs, wrong = run_sides(bench.untimed, PROMPT, TOKENS, CONTEXT, warm_up=False)
     what, size = "peak memory beside the bare engine", bench.model.stat().st_size / MIB
-    sides = ("hermes", "peer with hermes' settings")
     return [
         runs.line(what, "MiB", _peak_mib, goal=GOAL, wrong=wrong, weights=size),
-        runs.line(f"{what} with hermes' settings", "MiB", _peak_mib, sides, wrong=wrong),
+        runs.line(f"{what} with hermes' settings", "MiB", _peak_mib, LEAN, wrong=wrong),
     ]
 
 
