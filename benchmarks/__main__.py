@@ -4,83 +4,98 @@ Prints one table, writes one JSON file under benchmarks/results/, and exits 1 if
 """
 
 import argparse
-import datetime as dt
-import os
-import platform
+import dataclasses
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.measure import QUIET_PATIENCE_S, Bench, Line
-from benchmarks.report import RESULTS, report, version
-from benchmarks.rows import DEFAULT, ROWS
+from benchmarks.measure import PATIENCE_S, ROOT, Bench
+from benchmarks.report import RESULTS, Line, environment, missing, report
+from benchmarks.rows import (
+    ask_cold,
+    chat_startup,
+    command_startup,
+    decode,
+    decode_transformers,
+    first_token,
+    peak_memory,
+    prefill,
+    prefix_reuse,
+    render_cost,
+    store_queries,
+)
+from benchmarks.weights import NEEDED
 from hermes_cli.models import hardware, starter
 from hermes_cli.models.units import GIB
 
-ROOT = Path(__file__).parents[1]
+Rows = Mapping[str, Callable[[Bench], list[Line]]]
+ROWS: Rows = {
+    "decode": decode.measure,
+    "decode-transformers": decode_transformers.measure,
+    "prefix-reuse": prefix_reuse.measure,
+    "prefix-reuse-transformers": prefix_reuse.measure_transformers,
+    "first-token": first_token.measure,
+    "render-cost": render_cost.measure,
+    "terminal-bytes": render_cost.measure_bytes,
+    "command-startup": command_startup.measure,
+    "chat-startup": chat_startup.measure,
+    "ask-cold": ask_cold.measure,
+    "peak-memory": peak_memory.measure,
+    "peak-memory-transformers": peak_memory.measure_transformers,
+    "lore-prefill": prefill.measure_lore,
+    "full-window-prefill": prefill.measure_window,
+    "store-queries": store_queries.measure,
+    "decode-busy": decode.measure_busy,
+}
+DEFAULT = [row for row in ROWS if row != "decode-busy"]
+"""The rows that are measured if none is named. decode-busy has no goal and takes minutes."""
+TORCH_ROWS = {"first-token", *(row for row in ROWS if row.endswith("-transformers"))}
 MODELS = ROOT / ".cache" / "models"
-PACKAGES = (
-    "openhermes-cli",
-    "xllamacpp",
-    "torch",
-    "transformers",
-    "bitsandbytes",
-    "typer",
-    "llm",
-    "prompt_toolkit",
-    "rich",
-)
+PACKAGES = ("openhermes-cli", "xllamacpp", *NEEDED[:4], "typer", "llm", "prompt_toolkit", "rich")
 REPEATS = 5
 QUICK = 2
 
-Rows = Mapping[str, Callable[[Bench], list[Line]]]
-
 
 def main(arguments: Sequence[str], known: Rows = ROWS, results: Path = RESULTS) -> int:
-    """Measure the requested rows, write a file under `results`, and return the exit code."""
-    wanted = _parse(arguments, list(known))
+    options = _parse(arguments, list(known))
     machine = hardware.probe()
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as name:
         scratch = Path(name)
-        model, home = starter.fetch(MODELS), scratch / "home"
+        model, home = starter.fetch(MODELS).resolve(), scratch / "home"
         starter.path_in(home / "data" / "models").parent.mkdir(parents=True)
-        starter.path_in(home / "data" / "models").symlink_to(model.resolve())
-        bench = Bench(
-            wanted.repeats,
-            model.resolve(),
-            home,
-            scratch,
-            Path(sys.executable).parent,
-            machine.physical_cores,
-            0 if wanted.quick else QUIET_PATIENCE_S,
-        )
-        about = _about(bench, machine)
-        lines, about["seconds"] = measured({row: known[row] for row in wanted.rows}, bench)
-    print(f"{about['cpu']}, {bench.threads} threads, load {about['load average'][0]:.2f} at the start\n")
+        starter.path_in(home / "data" / "models").symlink_to(model)
+        programs, patience_s = Path(sys.executable).parent, 0 if options.quick else PATIENCE_S
+        bench = Bench(options.repeats, model, home, scratch, programs, machine.physical_cores, patience_s)
+        about = environment(PACKAGES) | {
+            "cpu": machine.cpu,
+            "threads": bench.threads,
+            "memory GiB": round(machine.memory_total / GIB, 1),
+            "repeats": bench.repeats,
+            "model": model.name,
+        }
+        print(f"{machine.cpu}, {bench.threads} threads, load {about['load average'][0]:.2f} at the start\n")
+        lines, about["seconds"] = measure({row: known[row] for row in options.rows}, bench)
     return report(about, lines, results)
 
 
 def _parse(arguments: Sequence[str], known: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    default = ", ".join(DEFAULT)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(known)}; none means {default}")
+    rows = f"of {', '.join(known)}; without a name, all but decode-busy"
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=rows)
     parser.add_argument("--repeats", type=int, help=f"of each side; {REPEATS} by default")
-    parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK} repeats at any moment, to see that it works"
-    )
-    wanted = parser.parse_args(arguments)
-    spelled = {row.lower(): row for row in known}
-    wanted.rows = [spelled.get(row.lower(), row) for row in wanted.rows] or list(DEFAULT)
-    if unknown := [row for row in wanted.rows if row not in known]:
+    quick = f"{QUICK} repeats at any moment, to see that it works"
+    parser.add_argument("--quick", action="store_true", help=quick)
+    options = parser.parse_args(arguments)
+    options.rows = options.rows or DEFAULT
+    if unknown := [row for row in options.rows if row not in known]:
         parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(known)}")
-    wanted.repeats = wanted.repeats or (QUICK if wanted.quick else REPEATS)
-    return wanted
+    options.repeats = options.repeats or (QUICK if options.quick else REPEATS)
+    return options
 
 
-def measured(rows: Rows, bench: Bench) -> tuple[list[Line], dict[str, float]]:
+def measure(rows: Rows, bench: Bench) -> tuple[list[Line], dict[str, float]]:
     """Return the lines of all rows and the seconds each took. A failed row does not stop the others."""
     lines: list[Line] = []
     seconds = {}
@@ -88,28 +103,13 @@ def measured(rows: Rows, bench: Bench) -> tuple[list[Line], dict[str, float]]:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
         began = time.monotonic()
         try:
-            lines += row(bench)
+            reason = missing(NEEDED) if name in TORCH_ROWS else ""
+            made = [Line(name, "", 0, 0, skipped=reason)] if reason else row(bench)
         except RuntimeError as error:
-            lines.append(Line(name, "broke off", "", 0, 0, wrong=str(error)))
+            made = [Line("stopped with an error", "", 0, 0, wrong=str(error))]
+        lines += [dataclasses.replace(line, row=name) for line in made]
         seconds[name] = round(time.monotonic() - began, 1)
     return lines, seconds
-
-
-def _about(bench: Bench, machine: hardware.Hardware) -> dict[str, Any]:
-    """Return the facts that are needed to compare the figures with others."""
-    return {
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "cpu": machine.cpu,
-        "physical cores": machine.physical_cores,
-        "threads": bench.threads,
-        "memory GiB": round(machine.memory_total / GIB, 1),
-        "load average": os.getloadavg(),
-        "repeats": bench.repeats,
-        "model": bench.model.name,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
-    }
 
 
 if __name__ == "__main__":

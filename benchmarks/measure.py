@@ -1,107 +1,37 @@
-"""Measuring: alternating repeats, waiting for a quiet machine, medians, and the kernel's accounting."""
+"""Measuring: child processes, interleaved repeats, waiting for a quiet machine, medians, and errors."""
 
+import dataclasses
+import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from benchmarks.report import Goal, Line
+
 T = TypeVar("T")
-IDLE_WANTED = 0.93
+ROOT = Path(__file__).parents[1]
+KIB, MIB = 1 << 10, 1 << 20
+IDLE_SHARE = 0.93
 """Share of CPU time that must be idle before a repeat begins."""
-QUIET_WINDOW_S = 0.3
-QUIET_PATIENCE_S = 20.0
+WINDOW_S = 0.3
+PATIENCE_S = 20.0
 """How long a repeat waits for a quiet machine; then it runs anyway, which is recorded."""
-KIB = 1024
-HEAD = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A limit for a row's ratio."""
-
-    limit: float
-    at_least: bool
-
-    def met(self, ratio: float) -> bool:
-        """Return whether the ratio is within the limit."""
-        return ratio >= self.limit if self.at_least else ratio <= self.limit
-
-    def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.limit:.3g}x"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the table. `ratio` is hermes over peer.
-
-    `wrong` is the reason why the result is invalid, `skipped` the reason why there is none.
-    """
-
-    row: str
-    measure: str
-    unit: str
-    hermes: float
-    peer: float
-    goal: Goal | None = None
-    wrong: str = ""
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    skipped: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """Hermes over peer."""
-        return self.hermes / self.peer if self.peer else float("nan")
-
-    @property
-    def verdict(self) -> str:
-        """FAILED if the gate did not pass, else whether the goal is met."""
-        if self.skipped:
-            return "not measured"
-        if self.wrong:
-            return "FAILED"
-        if self.goal is None:
-            return "-"
-        return "yes" if self.goal.met(self.ratio) else "no"
-
-
-def not_measured(row: str, measure: str, words: str) -> Line:
-    """Return the line of a row that cannot be measured here, with the reason."""
-    return Line(row, measure, "", 0, 0, skipped=words)
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """The settings of every row: repeats, model, folders to write to, threads, and seconds to wait."""
-
-    repeats: int
-    model: Path
-    home: Path
-    scratch: Path
-    programs: Path
-    threads: int
-    patience_s: float = QUIET_PATIENCE_S
-
-    def environment(self, **more: str) -> dict[str, str]:
-        """Return an environment with a separate home, in which the starter is the only model."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("OPENHERMES_", "OMP_", "GOMP_"))
-        }
-        return {**kept, "OPENHERMES_HOME": str(self.home), "HF_HOME": str(self.scratch / "hub"), **more}
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
     """A process that has ended. Times are in seconds, `cpu_s` is user and system time, `max_rss` is in bytes.
 
-    `text_s` is the time from the first piece of standard output to the last.
+    `text_s` is the time from the first piece of standard output to the last. `value` is the value that the
+    called function returned.
     """
 
     code: int
@@ -111,153 +41,186 @@ class Child:
     cpu_s: float
     max_rss: int
     text_s: float
+    value: Any = None
 
 
 def run_child(
-    arguments: Sequence[str | Path],
+    command: Sequence[str | Path],
     environment: Mapping[str, str],
     *,
-    folder: Path | None = None,
+    stdin: bytes = b"",
+    descriptors: Collection[int] = (),
     limit_s: float = 900,
 ) -> Child:
-    """Run a program in `folder` to its end, with standard output in a pipe, and return the kernel's counts.
+    """Run a program in the checkout to its end, with standard output in a pipe.
 
-    The program is killed after `limit_s`. The kernel never counts the peak memory of a process below that of
-    its parent at the fork, so the caller must stay smaller than the measured program.
+    The program inherits `descriptors` and is killed after `limit_s`. The kernel never counts the peak memory
+    of a process below that of its parent at the fork, so the caller must stay smaller than the program.
     """
-    with tempfile.TemporaryFile() as errors:
-        began = time.perf_counter()
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        began, first, last, pieces = time.perf_counter(), 0.0, 0.0, list[bytes]()
         child = subprocess.Popen(
-            [str(argument) for argument in arguments],
+            [str(word) for word in command],
             env=dict(environment),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
+            cwd=ROOT,
+            stdin=given,
             stdout=subprocess.PIPE,
             stderr=errors,
+            pass_fds=descriptors,
         )
         limit = threading.Timer(limit_s, child.kill)
         limit.start()
-        try:
-            stdout, text_s = _read(child)
-            _, status, usage = os.wait4(child.pid, 0)
-        finally:
-            limit.cancel()
+        assert child.stdout is not None  # noqa: S101 - it is a pipe
+        with child.stdout as pipe:
+            while piece := os.read(pipe.fileno(), 1 << 16):
+                last = time.perf_counter()
+                first = first or last
+                pieces.append(piece)
+        _, status, usage = os.wait4(child.pid, 0)
+        limit.cancel()
         wall_s = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
         cpu_s, max_rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * KIB
-        return Child(child.returncode, stdout, errors.read(), wall_s, cpu_s, max_rss, text_s)
+        return Child(child.returncode, b"".join(pieces), errors.read(), wall_s, cpu_s, max_rss, last - first)
 
 
-def _read(child: subprocess.Popen[bytes]) -> tuple[bytes, float]:
-    """Return standard output and the seconds between its first piece and its last."""
-    if child.stdout is None:
-        return b"", 0.0
-    pieces: list[bytes] = []
-    first = last = 0.0
-    with child.stdout as pipe:
-        while piece := os.read(pipe.fileno(), 1 << 16):
-            last = time.perf_counter()
-            first = first or last
-            pieces.append(piece)
-    return b"".join(pieces), last - first
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The state of the machine when a repeat began: seconds waited, share of idle time, load average."""
-
-    waited_s: float
-    idle: float
-    load: float
-
-
-def _processor_times(stat: Path = Path("/proc/stat")) -> tuple[int, int]:
-    """Return idle and total CPU time in ticks, or zeros if the system does not report them."""
-    try:
-        times = [int(word) for word in stat.read_text(encoding="ascii").splitlines()[0].split()[1:9]]
-    except (OSError, ValueError, IndexError):
-        return 0, 0
-    return times[3] + times[4], sum(times)
-
-
-def _idle_share(window_s: float) -> float:
-    before = _processor_times()
-    time.sleep(window_s)
-    after = _processor_times()
-    total = after[1] - before[1]
-    return (after[0] - before[0]) / total if total else 1.0
-
-
-def quiet_moment(
-    patience_s: float = QUIET_PATIENCE_S, idle_share: Callable[[float], float] = _idle_share
-) -> Moment:
-    """Wait until the CPUs are idle, but no longer than `patience_s`, and return the state of the machine.
-
-    `idle_share` waits for the given number of seconds and returns the share of them that was idle.
-    """
-    began = time.monotonic()
-    while True:
-        idle = idle_share(QUIET_WINDOW_S)
-        waited = time.monotonic() - began
-        if idle >= IDLE_WANTED or waited >= patience_s:
-            return Moment(round(waited, 1), round(idle, 2), round(os.getloadavg()[0], 2))
-
-
-@dataclass(slots=True)
-class Turns(Generic[T]):
-    """The results of each side in order, and the state of the machine at each repeat."""
-
-    results: dict[str, list[T]]
-    moments: list[Moment]
-
-    def median(self, side: str, value: Callable[[T], float]) -> float:
-        """Return the median value of one side."""
-        return statistics.median(map(value, self.results[side]))
-
-    def record(self, value: Callable[[T], float]) -> dict[str, Any]:
-        """Return every value and every moment, for the JSON file."""
-        given = {
-            side: [round(value(result), 6) for result in results] for side, results in self.results.items()
-        }
-        return {**given, "moments": [asdict(moment) for moment in self.moments]}
-
-
-def turns_about(
-    sides: Mapping[str, Callable[[], T]],
-    repeats: int,
-    *,
-    warm_up: bool = True,
-    patience_s: float = QUIET_PATIENCE_S,
-) -> Turns[T]:
-    """Run A, B, A, B …, each at a quiet moment if possible, after one warm-up round that is not counted."""
-    if warm_up:
-        for side in sides.values():
-            side()
-    turns: Turns[T] = Turns({name: [] for name in sides}, [])
-    for _ in range(repeats):
-        for name, side in sides.items():
-            turns.moments.append(quiet_moment(patience_s))
-            turns.results[name].append(side())
-    return turns
-
-
-def same(what: str, expected: object, given: Iterable[object]) -> str:
-    """Return an error text if one of `given` is not `expected`, else an empty string."""
-    for index, value in enumerate(given):
-        if value != expected:
-            return f"{what} {index + 1} is not the peer's: {_head(value)} instead of {_head(expected)}"
-    return ""
-
-
-def _head(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= HEAD else f"{text[:HEAD]}…"
-
-
-def ended_well(children: Iterable[Child], code: int = 0) -> str:
+def exit_fault(children: Iterable[Child], code: int = 0) -> str:
     """Return an error text if a program did not exit with `code`, else an empty string."""
     for child in children:
         if child.code != code:
             return f"exit code {child.code} instead of {code}: {child.stderr.decode(errors='replace')[-300:]}"
     return ""
+
+
+def difference(what: str, expected: object, values: Iterable[object]) -> str:
+    """Return an error text if one of the values is not `expected`, else an empty string."""
+    for number, value in enumerate(values, 1):
+        if value != expected:
+            return f"{what} {number} is not the peer's: {value!r:.120} instead of {expected!r:.120}"
+    return ""
+
+
+def text_fault(children: Sequence[Child]) -> str:
+    """Return an error text if a process failed, or did not write the same text as the first."""
+    return exit_fault(children) or difference("text", children[0].stdout, (c.stdout for c in children))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The settings of every row: repeats, model, folders to write to, threads, and seconds to wait.
+
+    `variables` are added to the environment of every process.
+    """
+
+    repeats: int
+    model: Path
+    home: Path
+    scratch: Path
+    programs: Path
+    threads: int
+    patience_s: float = PATIENCE_S
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def untimed(self) -> "Bench":
+        """The settings of a row that times nothing: no thread spins, which is slow on a busy machine."""
+        return dataclasses.replace(self, variables={"OMP_WAIT_POLICY": "passive"}, patience_s=0)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return an environment with a separate home, in which the starter is the only model."""
+        removed = ("OPENHERMES_", "OMP_", "GOMP_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
+        home = {"OPENHERMES_HOME": str(self.home), "HF_HOME": str(self.scratch / "hub")}
+        return {**kept, **home, **self.variables, **more}
+
+    def call(self, function: Callable[..., Any] | str, **arguments: Any) -> Child:
+        """Call a function in a child process, and return the process with the function's value.
+
+        A function of a module that must not be imported here is given as MODULE:FUNCTION. Raises RuntimeError
+        if the process fails.
+        """
+        name = function if isinstance(function, str) else f"{function.__module__}:{function.__name__}"
+        with tempfile.TemporaryFile() as result:
+            command = [sys.executable, "-m", "benchmarks.call", name, str(result.fileno())]
+            given, descriptors = json.dumps(arguments).encode(), (result.fileno(),)
+            child = run_child(command, self.environment(), stdin=given, descriptors=descriptors)
+            if wrong := exit_fault([child]):
+                raise RuntimeError(f"{name}: {wrong}")
+            result.seek(0)
+            return dataclasses.replace(child, value=json.load(result))
+
+    def run_model(self, function: Callable[..., Any] | str, **arguments: Any) -> Child:
+        """Call a function with the arguments `model`, by default the starter, and `threads`."""
+        return self.call(function, **{"model": str(self.model), "threads": self.threads, **arguments})
+
+
+def idle_share(window_s: float) -> float:
+    before = _ticks()
+    time.sleep(window_s)
+    idle, total = (after - first for after, first in zip(_ticks(), before, strict=True))
+    return idle / total
+
+
+def _ticks() -> tuple[int, int]:
+    words = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=9)[1:9]
+    times = [int(word) for word in words]
+    return times[3] + times[4], sum(times)
+
+
+def quiet_moment(patience_s: float, share: Callable[[float], float] = idle_share) -> dict[str, float]:
+    """Wait until the CPUs are idle, but no longer than `patience_s`, and return the state of the machine."""
+    began = time.monotonic()
+    while True:
+        idle = share(WINDOW_S)
+        waited_s = time.monotonic() - began
+        if idle >= IDLE_SHARE or waited_s >= patience_s:
+            return {"waited_s": round(waited_s, 1), "idle": round(idle, 2), "load": os.getloadavg()[0]}
+
+
+@dataclass(slots=True)
+class Repeats(Generic[T]):
+    """The results of each side in order, and the state of the machine at each repeat."""
+
+    results: dict[str, list[T]]
+    moments: list[dict[str, float]]
+
+    def median(self, side: str, value: Callable[[T], float]) -> float:
+        return statistics.median(map(value, self.results[side]))
+
+    @property
+    def all(self) -> list[T]:
+        return [result for results in self.results.values() for result in results]
+
+    def line(
+        self,
+        measure: str,
+        unit: str,
+        value: Callable[[T], float],
+        sides: tuple[str, str] = ("hermes", "peer"),
+        *,
+        goal: Goal | None = None,
+        wrong: str = "",
+        **detail: Any,
+    ) -> Line:
+        """Return the line that compares the medians of two sides; its detail has every value."""
+        hermes, peer = (self.median(side, value) for side in sides)
+        detail |= {side: [value(result) for result in self.results[side]] for side in sides}
+        return Line(measure, unit, hermes, peer, goal, wrong, {**detail, "moments": self.moments})
+
+
+def interleave(
+    sides: Mapping[str, Callable[[], T]], repeats: int, patience_s: float, *, warm_up: bool = True
+) -> Repeats[T]:
+    """Run A, B, A, B …, each at a quiet moment if possible, after one round that is not counted."""
+    if warm_up:
+        for side in sides.values():
+            side()
+    measured: Repeats[T] = Repeats({name: [] for name in sides}, [])
+    for _ in range(repeats):
+        for name, side in sides.items():
+            measured.moments.append(quiet_moment(patience_s))
+            measured.results[name].append(side())
+    return measured

@@ -1,35 +1,52 @@
-"""Hugging Face weights for the rows that need torch, made in a child process by the tests' `weights` module.
+"""The models of the transformers engine's rows, and the gate for their answers: the library's own model.
 
-The kernel never counts a child's peak memory below its parent's, so the benchmark itself never imports torch.
+In one pass over the same ids, without a cache, every id that hermes chose is as likely as the likeliest one,
+within NEAR_TIE. That checks every token of an answer, whereas a comparison with `generate`'s ids is
+meaningless after the first near tie that fell the other way.
 """
 
-import importlib.util
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measure import Bench, ended_well, run_child
+from benchmarks.measure import Bench
 
-ROOT = Path(__file__).parents[1]
 NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes", "gguf", "mistral_common")
 """The packages that the engine and `tests/weights.py` import."""
-MAKERS = {
-    "starter": "starter_folder(pathlib.Path(sys.argv[1]))",
-    "tiny mistral": "tiny_mistral_folder()",
-}
+Gaps = Sequence[Sequence[float]]
+NEAR_TIE = {"float32": 0.001, "bfloat16": 0.25}
+"""Nats: the difference in rounding between ids evaluated singly and together. bfloat16 has eight binary
+digits, so a logit of 16 to 32 is a multiple of 0.125."""
 
 
-def missing(needed: Sequence[str] = NEEDED) -> str:
-    """Return a text that names the missing packages, or an empty string if all are installed."""
-    absent = [name for name in needed if importlib.util.find_spec(name) is None]
-    return f"not installed: {', '.join(absent)}; 'make bench' installs what the rows need" if absent else ""
+def folder(bench: Bench, name: str = "starter") -> str:
+    """Return the folder of a model in bfloat16: `starter` or `tiny mistral`.
+
+    A child makes it: the kernel never counts a child's peak memory below its parent's, so the benchmark
+    itself never imports torch.
+    """
+    path: str = bench.call(make, name=name, gguf=str(bench.model)).value
+    return path
 
 
-def folder(bench: Bench, name: str = "starter") -> Path:
-    """Return the folder of a model in bfloat16. Raises RuntimeError if it cannot be made."""
-    code = f"import pathlib, sys, tests.weights as w; print(w.{MAKERS[name]})"
-    child = run_child([sys.executable, "-c", code, bench.model], os.environ, folder=ROOT)
-    if wrong := ended_well([child]):
-        raise RuntimeError(f"the weights of the {name}: {wrong}")
-    return Path(child.stdout.decode().strip())
+def make(name: str, gguf: str) -> str:
+    from tests.weights import starter_folder, tiny_mistral_folder
+
+    return str(starter_folder(Path(gguf)) if name == "starter" else tiny_mistral_folder())
+
+
+def score(bench: Bench, model: str, precision: str, answers: Sequence[dict[str, Any]]) -> Gaps:
+    """Return the gaps of answers, each with prompt, ids and ended: see `peers/torch_model.py`."""
+    settings = {"model": model, "precision": precision}
+    gaps: Gaps = bench.run_model("benchmarks.peers.torch_model:score", answers=answers, **settings).value
+    return gaps
+
+
+def unlikely(gaps: Gaps, precision: str) -> str:
+    """Return an error text if the library's own model would have chosen another id."""
+    most = NEAR_TIE[precision]
+    for answer, places in enumerate(gaps, 1):
+        for place, gap in enumerate(places, 1):
+            if not gap <= most:  # nan is not
+                return f"answer {answer}, token {place}: {gap:.4f} nats less likely than the library's choice"
+    return ""

@@ -1,33 +1,31 @@
-"""Take screenshots: `python -m screenshots [SCENE ...]`; without a name, all of them.
+"""Take the screenshots: `python -m screenshots`.
 
 Writes docs/screens/: each scene at each size as a text, and as an SVG in a dark and a light palette.
 """
 
-import argparse
-import sys
-import time
+from collections.abc import Mapping
+from pathlib import Path
 
-from screenshots import files
-from screenshots.camera import take
-from screenshots.scenes import SCENES, SIZES
+from screenshots.camera import Picture, take
+from screenshots.scenes import SCENES, SIZES, Scene
+from screenshots.svg import DARK, LIGHT, svg
+
+FOLDER = Path(__file__).parents[1] / "docs" / "screens"
 
 
-def main() -> int:
-    """Take the screenshots, print their file names, and return the exit code."""
-    names = [scene.name for scene in SCENES]
-    parser = argparse.ArgumentParser(prog="python -m screenshots", description=__doc__)
-    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"one of {', '.join(names)}")
-    wanted = parser.parse_args().scenes or names
-    if unknown := {*wanted} - {*names}:
-        parser.error(f"there is no scene {', '.join(sorted(unknown))}, only {', '.join(names)}")
-    began = time.monotonic()
+def files(scene: Scene, picture: Picture) -> Mapping[str, str]:
+    stem = f"{scene.name}-{len(picture.rows[0])}x{len(picture.rows)}"
+    drawn = {f"{stem}-{palette.name}.svg": svg(picture, palette, scene.title) for palette in (DARK, LIGHT)}
+    return {f"{stem}.txt": picture.text(), **drawn}
+
+
+def main() -> None:
     for scene in SCENES:
-        for columns, rows in SIZES if scene.name in wanted else ():
-            picture = take(scene, columns, rows)
-            print(" ".join(files.write(scene, picture)))
-    print(f"{time.monotonic() - began:.0f} s")
-    return 0
+        for columns, rows in SIZES:
+            for name, text in files(scene, take(scene, columns, rows)).items():
+                (FOLDER / name).write_text(text, encoding="utf-8")
+                print(name)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

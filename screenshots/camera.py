@@ -5,9 +5,12 @@ is named without its folder, and two figures are pinned.
 """
 
 import json
+import re
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,7 @@ import pexpect
 import pyte
 from pyte.screens import Char
 
-from screenshots.picture import Glyph, Picture
-from screenshots.scenes import CONTEXT_SIZE, Scene, Step
+from screenshots.scenes import CONTEXT_SIZE, Scene
 from tests.run_hermes import environment
 from tests.terminal.screen import PATIENCE_S, Screen, Terminal
 
@@ -35,53 +37,67 @@ PINNED = {
     r"\b[\d,]+ tok/s": "42 tok/s",
 }
 _EXTENDED = {38, 48}
-_INDEXED, _DIRECT = 5, 2
+_ARGUMENTS = {5: 1, 2: 3}
+"""After an extended color, by its kind: the number of values that follow."""
 _DIM, _NORMAL = 2, {0, 22}
+
+Row = Sequence[Char]
+"""pyte's cells, but with dim in the attribute blink. The second cell of a wide character is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Rows of cells, all of one length. `cursor` is a column and a row, or None if it is hidden."""
+
+    rows: Sequence[Row]
+    cursor: tuple[int, int] | None = None
+
+    def text(self) -> str:
+        """Return only the characters: one line per row, without trailing blanks."""
+        return "".join(f"{''.join(cell.data for cell in row).rstrip()}\n" for row in self.rows)
+
+    def pinned(self, figures: Mapping[str, str]) -> "Picture":
+        """Return the picture with each match of a pattern within one row replaced by its fixed text.
+
+        The cells to the right of it move; the row keeps its length.
+        """
+        return replace(self, rows=[_pinned(row, figures) for row in self.rows])
+
+
+def _pinned(row: Row, figures: Mapping[str, str]) -> list[Char]:
+    cells = list(row)
+    for pattern, text in figures.items():
+        characters = "".join(cell.data[:1] or "\0" for cell in cells)  # one per cell, so that indices agree
+        for found in reversed([*re.finditer(pattern, characters)]):
+            style = cells[found.start()]
+            cells[found.start() : found.end()] = [style._replace(data=character) for character in text]
+    return (cells + [Char(" ")] * len(row))[: len(row)]
 
 
 class DimScreen(Screen):
-    """A screen that stores the dim attribute, which pyte does not.
-
-    It is stored in pyte's blink attribute, which hermes does not use.
-    """
+    """A screen that stores the dim attribute, which pyte does not, in the attribute blink."""
 
     def select_graphic_rendition(self, *codes: int) -> None:
-        """Apply style codes, including dim."""
         dim, rest = self.cursor.attrs.blink, iter(codes or (0,))
         super().select_graphic_rendition(*codes)
         for code in rest:
-            if code in _EXTENDED:  # an index or three color values follow, which are not styles
-                for _ in range({_INDEXED: 1, _DIRECT: 3}.get(next(rest, 0), 0)):
+            if code in _EXTENDED:
+                for _ in range(_ARGUMENTS.get(next(rest, 0), 0)):
                     next(rest, 0)
             elif code == _DIM or code in _NORMAL:
                 dim = code == _DIM
         self.cursor.attrs = self.cursor.attrs._replace(blink=dim)
 
     def picture(self) -> Picture:
-        """Return the content of the screen."""
-        rows = [[_glyph(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)]
+        rows = [[self.buffer[y][x] for x in range(self.columns)] for y in range(self.lines)]
         return Picture(rows, None if self.cursor.hidden else (self.cursor.x, self.cursor.y))
 
 
-def _glyph(cell: Char) -> Glyph:
-    return Glyph(
-        cell.data,
-        cell.fg,
-        cell.bg,
-        bold=cell.bold,
-        dim=cell.blink,
-        italic=cell.italics,
-        underlined=cell.underscore,
-        struck=cell.strikethrough,
-        reverse=cell.reverse,
-    )
-
-
 class Camera(Terminal):
-    """A terminal whose screen can be captured. It runs the program of this checkout in `folder`."""
+    """A terminal that runs the program of this checkout in `folder`."""
 
     def __init__(self, folder: Path, arguments: list[str], columns: int, rows: int) -> None:
-        self._screen = self._shown = DimScreen(columns, rows, history=1000)
+        self.screen = self._screen = DimScreen(columns, rows, history=1000)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
         self.child: Any = pexpect.spawn(
@@ -95,11 +111,11 @@ class Camera(Terminal):
         self.child.delaybeforesend = None
         self._screen.write_process_input = self.child.send  # type: ignore[method-assign] # as in the base class
 
-    def press(self, step: Step) -> None:
-        """Press keys, and wait for their result."""
-        prompts = self._prompts + step.keys.count("\r")
-        self.type(step.keys)
-        self.wait_for_prompt(prompts, step.until)
+    def press(self, keys: str, words: str = "") -> None:
+        """Press keys, and wait for the words and, after each Enter, for a new prompt."""
+        prompts = self.raw.count(ASKS_FOR_THE_CURSOR) + keys.count("\r")
+        self.type(keys)
+        self.wait_for_prompt(prompts, words)
 
     def wait_for_prompt(self, number: int = 1, words: str = "") -> None:
         """Wait until prompt `number` is stable and the words are on the screen, regardless of line breaks."""
@@ -107,7 +123,7 @@ class Camera(Terminal):
         while time.monotonic() < end:
             before = len(self.raw)
             is_alive = self._read()
-            is_ready = self._prompts >= number and READY in self._shown.display[-1]
+            is_ready = self.raw.count(ASKS_FOR_THE_CURSOR) >= number and READY in self.screen.display[-1]
             if not is_ready or len(self.raw) > before or words not in " ".join(self.text.split()):
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > QUIET_S:
@@ -117,30 +133,17 @@ class Camera(Terminal):
         message = f"prompt {number} with {words!r} never came; the screen:\n{self.text}"
         raise AssertionError(message)
 
-    @property
-    def _prompts(self) -> int:
-        """The number of prompts so far."""
-        return self.raw.count(ASKS_FOR_THE_CURSOR)
-
-    def picture(self) -> Picture:
-        """Return the current screen."""
-        return self._shown.picture().pinned(PINNED)
-
 
 def take(scene: Scene, columns: int, rows: int) -> Picture:
     """Return the screen at the end of a scene. Raises AssertionError if expected output does not appear."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / SCRIPT).write_text(_script(scene), encoding="utf-8")
+        # JSON strings are valid TOML strings.
+        turns = "".join(f"[[turns]]\ntext = {json.dumps(text)}\n" for text in scene.answers)
+        (folder / SCRIPT).write_text(f"context_size = {CONTEXT_SIZE}\n{turns}", encoding="utf-8")
         arguments = ["chat", "-m", f"scripted:{SCRIPT}", *scene.arguments]
         with Camera(folder, arguments, columns, rows) as camera:
             camera.wait_for_prompt()
             for step in scene.steps:
-                camera.press(step)
-            return camera.picture()
-
-
-def _script(scene: Scene) -> str:
-    """Return the scripted engine's file. JSON strings are valid TOML strings."""
-    turns = [f"[[turns]]\ntext = {json.dumps(text)}\n" for text in scene.answers]
-    return f"context_size = {CONTEXT_SIZE}\n" + "".join(turns)
+                camera.press(*step)
+            return camera.screen.picture().pinned(PINNED)

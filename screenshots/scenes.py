@@ -7,15 +7,8 @@ SIZES = ((80, 24), (120, 40))
 """Columns and rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Keys to press, and words that are on the screen afterwards, regardless of line breaks.
-
-    After each Enter, the camera also waits for a new prompt.
-    """
-
-    keys: str
-    until: str = ""
+Step = tuple[str] | tuple[str, str]
+"""Keys to press, and words that are on the screen afterwards, regardless of line breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +71,19 @@ SCENES = (
     Scene(
         "code",
         "An answer with a heading, emphasis and a block of Python",
-        (Step("How do I find the longest line of a big file?\r", "one pass, one line in memory"),),
+        (("How do I find the longest line of a big file?\r", "one pass, one line in memory"),),
         (CODE,),
     ),
     Scene(
         "table",
         "An answer with a table and a list in a list",
-        (Step("Which bread keeps on a hike?\r", "mould comes late"),),
+        (("Which bread keeps on a hike?\r", "mould comes late"),),
         (TABLE,),
     ),
     Scene(
         "roleplay",
         "Edward Elric greets and answers: what is done and what is said look different",
-        (Step("Tell me about your brother.\r", "just here to talk"),),
+        (("Tell me about your brother.\r", "just here to talk"),),
         (ROLEPLAY,),
         ("--persona", "edward-elric"),
     ),
@@ -98,19 +91,19 @@ SCENES = (
         "error",
         "What goes wrong says what to do next",
         (
-            Step("/model nonsense\r"),
-            Step("/set top_p 7\r"),
-            Step("/persona edwart\r"),
-            Step("/file notes.txt\r"),
-            Step("/modle\r"),
+            ("/model nonsense\r",),
+            ("/set top_p 7\r",),
+            ("/persona edwart\r",),
+            ("/file notes.txt\r",),
+            ("/modle\r",),
         ),
     ),
     Scene(
         "toolbar",
         "A half-typed command with what it could become, and the toolbar",
         (
-            Step("How do I caramelise onions?\r", "pinch of salt at the start"),
-            Step("/se", "sessions"),
+            ("How do I caramelise onions?\r", "pinch of salt at the start"),
+            ("/se", "sessions"),
         ),
         (STOVE,),
     ),

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import measure
-from benchmarks.__main__ import Rows, main
-from benchmarks.measure import Bench, Child, Goal, Line, Turns
-from benchmarks.report import table
-from benchmarks.rows import c3, c7, program
+from benchmarks import ask, measure
+from benchmarks.__main__ import TORCH_ROWS, Rows, main
+from benchmarks.measure import Bench, Child, Repeats
+from benchmarks.report import Goal, Line, table
+from benchmarks.rows import command_startup, prefix_reuse
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,39 +61,40 @@ def test_a_child_that_hangs_is_ended() -> None:
     """A child that runs past its limit is killed and reported as failed."""
     hung = measure.run_child([sys.executable, "-c", "import time; time.sleep(60)"], os.environ, limit_s=0.2)
     assert hung.code < 0
-    assert measure.ended_well([hung])
+    assert measure.exit_fault([hung])
 
 
-def test_sides_take_turns() -> None:
-    """The sides take turns, with one warm-up round that does not count."""
+def test_sides_alternate() -> None:
+    """The sides alternate, with one warm-up round that does not count."""
     order: list[str] = []
     sides = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
-    turns = measure.turns_about(sides, 2, patience_s=0)
+    runs = measure.interleave(sides, 2, 0)
     assert order == ["a", "b"] * 3  # the first round warms up and does not count
-    assert [len(given) for given in turns.results.values()] == [2, 2]
-    assert len(turns.moments) == 4
+    assert [len(given) for given in runs.results.values()] == [2, 2]
+    assert len(runs.moments) == 4
 
 
 def test_the_median_is_taken_of_each_side() -> None:
-    """The median is computed per side, and the record keeps every value."""
-    turns = Turns({"a": [1.0, 100.0, 2.0], "b": [5.0, 4.0, 6.0]}, [])
-    assert [turns.median(side, float) for side in ("a", "b")] == [2.0, 5.0]
-    assert turns.record(float)["a"] == [1.0, 100.0, 2.0]
+    """The median is computed per side, and the detail of a line keeps every value."""
+    runs = Repeats({"a": [1.0, 100.0, 2.0], "b": [5.0, 4.0, 6.0]}, [])
+    line = runs.line("decode", "s", float, ("a", "b"))
+    assert (line.hermes, line.peer) == (2.0, 5.0)
+    assert line.detail["a"] == [1.0, 100.0, 2.0]
 
 
 def test_a_quiet_moment_is_not_waited_for_for_ever() -> None:
     """After its patience has run out, the moment is recorded with the machine's idle share."""
-    moment = measure.quiet_moment(patience_s=0, idle_share=lambda _window: 0.1)
-    assert (moment.idle, moment.waited_s) == (0.1, 0)
+    moment = measure.quiet_moment(0, lambda _window: 0.1)
+    assert (moment["idle"], moment["waited_s"]) == (0.1, 0)
 
 
 @pytest.mark.parametrize(
     ("goal", "ratio", "met"),
     [
-        (Goal(0.98, at_least=True), 0.97, False),
-        (Goal(0.98, at_least=True), 0.98, True),
-        (Goal(1.3, at_least=False), 1.31, False),
-        (Goal(1.3, at_least=False), 1.3, True),
+        (Goal("≥", 0.98), 0.97, False),
+        (Goal("≥", 0.98), 0.98, True),
+        (Goal("≤", 1.3), 1.31, False),
+        (Goal("≤", 1.3), 1.3, True),
     ],
 )
 def test_a_goal_has_a_direction(goal: Goal, ratio: float, met: bool) -> None:  # noqa: FBT001 - a case's answer
@@ -103,24 +104,22 @@ def test_a_goal_has_a_direction(goal: Goal, ratio: float, met: bool) -> None:  #
 
 def test_a_wrong_result_is_no_success() -> None:
     """A line with a wrong result has the verdict FAILED, whatever its figures."""
-    line = Line(
-        "C1", "decode", "tok/s", 200, 100, Goal(0.98, at_least=True), "list of ids 1 is not the peer's"
-    )
+    line = Line("decode", "tok/s", 200, 100, Goal("≥", 0.98), "list of ids 1 is not the peer's")
     assert line.verdict == "FAILED"
     assert "FAILED" in table([line])
 
 
 def test_the_gates_can_fail() -> None:
     """Each gate passes good results and reports wrong texts, exit codes and ids."""
-    good = Turns({"hermes": [child(b"Hi.\n")] * 2, "peer": [child(b"Hi.")] * 2}, [])
-    assert program.gate(good) == ""
+    assert ask.gate([child(b"Hi.\n")] * 2, [child(b"Hi.")] * 2) == ""
     for hermes, peer in ((b"Hi!\n", b"Hi."), (b"Hi.", b"Hi."), (b"", b"Hi.")):
-        assert program.gate(Turns({"hermes": [child(hermes)], "peer": [child(peer)]}, [])) != ""
-    assert program.gate(Turns({"hermes": [child(b"Hi.\n", code=1)], "peer": [child(b"Hi.")]}, [])) != ""
-    assert c7.gate("--version", [child(b"hermes 1.0\n")]) == ""
-    assert c7.gate("--version", [child(b"Traceback")]) != ""
-    assert measure.ended_well([child(code=2)], code=2) == ""
-    assert measure.same("list of ids", [1, 2], [[1, 2], [1, 3]]) != ""
+        assert ask.gate([child(hermes)], [child(peer)]) != ""
+    assert ask.gate([child(b"Hi.\n", code=1)], [child(b"Hi.")]) != ""
+    assert ask.gate([child(b"Hi.\n")], [child(b"Hi."), child(b"Ho.")]) != ""
+    assert command_startup.gate("--version", [child(b"hermes 1.0\n")]) == ""
+    assert command_startup.gate("--version", [child(b"Traceback")]) != ""
+    assert measure.exit_fault([child(code=2)], code=2) == ""
+    assert measure.difference("list of ids", [1, 2], [[1, 2], [1, 3]]) != ""
 
 
 def turn(
@@ -132,15 +131,13 @@ def turn(
     finish_reason: str = "length",
     looked_up: int | None = None,
 ) -> dict[str, Any]:
-    """Return the record of one turn as `benchmarks.ours.talk` writes it."""
+    """Return the record of one turn as `benchmarks.hermes.record` returns it."""
     return {
-        "action": "say",
         "prompt": prompt,
         "generated": generated,
         "ended": ended,
         "finish_reason": "stop" if ended else finish_reason,
-        "prompt_tokens": len(prompt),
-        "cached_tokens": cached,
+        "prefilled": len(prompt) - cached,
         "completion_tokens": len(generated) + ended,
         "looked_up": looked_up,
     }
@@ -156,26 +153,18 @@ def test_new_ids_are_counted_from_the_prompts_alone() -> None:
         turn([1, 2, 9], [7, 8], cached=2, finish_reason="cancelled"),
         turn([1, 2, 9, 7, 8, 6], [9], cached=5),  # Ctrl-C came after 8 was evaluated, or before
     ]
-    assert c3.new_ids(talk) == [[3], [2], [1], [1], [1], [1, 2]]
+    assert prefix_reuse.new_ids(talk) == [[3], [2], [1], [1], [1], [1, 2]]
     answers = [{"ids": turn_["generated"], "prefilled": 9} for turn_ in talk]
-    first, *_ = c3.lines(talk, dict.fromkeys(("ids", "text", "no reuse"), answers))
+    first, *_ = prefix_reuse.lines(talk, answers)
     assert (first.hermes, first.peer, first.verdict) == (6, 6, "yes")
 
 
 def test_a_turn_that_prefills_more_or_answers_otherwise_is_found() -> None:
-    """Too many prefilled ids miss the goal, and ids other than the peer's fail unless nearly tied."""
+    """Too many prefilled ids miss the goal, and ids other than the peer's fail."""
     talk = [turn([1, 2, 3], [4, 5], cached=0), turn([1, 2, 3, 4, 5, 6], [7], cached=0)]
     right = [{"ids": [4, 5], "prefilled": 3}, {"ids": [7], "prefilled": 6}]
-    other = [right[0], {"ids": [8], "prefilled": 6}]
-    peers = {"ids": right, "text": right, "no reuse": right}
-    assert c3.lines(talk, peers)[0].verdict == "no"
-    assert c3.lines(talk, {**peers, "ids": other})[0].verdict == "FAILED"
-    for gap, verdict in ((0.01, "no"), (1.0, "FAILED")):
-        likely = [{"8": -1.0, "7": -1.0 - gap}]
-        assert (
-            c3.lines(talk, {**peers, "no reuse": [right[0], {**other[1], "likely": likely}]})[0].verdict
-            == verdict
-        )
+    assert prefix_reuse.lines(talk, right)[0].verdict == "no"
+    assert prefix_reuse.lines(talk, [right[0], {"ids": [8], "prefilled": 6}])[0].verdict == "FAILED"
 
 
 def test_without_torch_the_rows_say_so(starter_path: Path, tmp_path: Path) -> None:
@@ -187,7 +176,7 @@ def test_without_torch_the_rows_say_so(starter_path: Path, tmp_path: Path) -> No
         "from benchmarks.__main__ import main\n"
         "sys.exit(main(sys.argv[2:], results=pathlib.Path(sys.argv[1])))\n"
     )
-    rows = ["C2", "c3-transformers", "C4", "C10-transformers"]
+    rows = [*sorted(TORCH_ROWS)]
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), *rows],
         cwd=ROOT,
@@ -217,8 +206,8 @@ def test_a_failed_gate_fails_the_run(starter_path: Path, tmp_path: Path) -> None
     """A wrong result gives exit code 1 and is in the record."""
     assert starter_path.exists()
     for wrong, code in (("", 0), ("not the same text", 1)):
-        lines = [Line("C9", "wall", "s", 1, 1, wrong=wrong)]
-        assert main(["C9"], {"C9": partial(given, lines)}, tmp_path / str(code)) == code
+        lines = [Line("wall", "s", 1, 1, wrong=wrong)]
+        assert main(["ask-cold"], {"ask-cold": partial(given, lines)}, tmp_path / str(code)) == code
         assert written(tmp_path / str(code))["lines"][0]["wrong"] == wrong
 
 
@@ -229,8 +218,8 @@ def test_a_row_that_breaks_off_ends_no_other(starter_path: Path, tmp_path: Path)
     def broken(_: Bench) -> list[Line]:
         raise RuntimeError("the bare engine: exit code 1")
 
-    rows: Rows = {"C1": broken, "C9": partial(given, [Line("C9", "wall", "s", 1, 1)])}
-    assert main(["C1", "C9"], rows, tmp_path) == 1
+    rows: Rows = {"decode": broken, "ask-cold": partial(given, [Line("wall", "s", 1, 1)])}
+    assert main(["decode", "ask-cold"], rows, tmp_path) == 1
     assert [line["verdict"] for line in written(tmp_path)["lines"]] == ["FAILED", "-"]
 
 
@@ -239,15 +228,16 @@ def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["C99"])
     assert caught.value.code == 2
-    assert "C10" in capsys.readouterr().err
+    assert "peak-memory" in capsys.readouterr().err
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_cheap_rows_run(starter_path: Path, tmp_path: Path) -> None:
-    """The quick forms of C3, C7 and C9 pass and write a record with versions."""
+    """The quick forms of three rows pass and write a record with versions."""
     assert starter_path.exists()
-    assert main(["C3", "C7", "C9", "--quick"], results=tmp_path) == 0
+    rows = ["prefix-reuse", "command-startup", "ask-cold"]
+    assert main([*rows, "--quick"], results=tmp_path) == 0
     record = written(tmp_path)
-    assert {line["row"] for line in record["lines"]} == {"C3", "C7", "C9"} == set(record["seconds"])
+    assert {line["row"] for line in record["lines"]} == {*rows} == set(record["seconds"])
     assert record["versions"]["xllamacpp"]

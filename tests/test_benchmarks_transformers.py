@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu
-from benchmarks.measure import Turns
-from benchmarks.rows import c2, c3_transformers, c4, c10_transformers, hf
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.measure import Repeats, text_fault
+from benchmarks.rows import decode_transformers, first_token, prefix_reuse
+from benchmarks.weights import unlikely
 from tests.test_benchmarks import child, turn, written
 
 
@@ -20,35 +21,35 @@ def test_what_a_torch_engine_prefills_is_counted_from_outside() -> None:
         turn([1, 2, 3, 4, 5, 6, 7, 8, 9], [9, 9], cached=8, finish_reason="cancelled", looked_up=1 + 1),
         turn([1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 2], [9], cached=10, looked_up=2),
     ]
-    first, *_ = c3_transformers.lines("x", talk, [])
+    first, *_ = prefix_reuse.lines_transformers(talk, [])
     assert (first.hermes, first.peer, first.verdict) == (4, 4, "yes")
-    lost = [*talk[:3], {**talk[3], "cached_tokens": 0, "looked_up": 12}]
-    assert c3_transformers.lines("x", lost, [])[0].verdict == "no"
+    lost = [*talk[:3], {**talk[3], "prefilled": 12, "looked_up": 12}]
+    assert prefix_reuse.lines_transformers(lost, [])[0].verdict == "no"
     boasting = [*talk[:3], {**talk[3], "looked_up": 12}]
-    assert "the engine says" in c3_transformers.lines("x", boasting, [])[0].wrong
+    assert "the engine reports" in prefix_reuse.lines_transformers(boasting, [])[0].wrong
 
 
 def test_another_answer_or_a_window_never_left_is_found() -> None:
     """Another answer than without reuse fails, and so does a conversation shorter than the window."""
     talk = [turn([1, 2, 3], [4, 5], cached=0, looked_up=4)]
     for gap, verdict in ((0.0001, "yes"), (0.01, "FAILED")):
-        assert c3_transformers.lines("x", talk, [[0.0, gap]])[0].verdict == verdict
-    assert "windows" in c3_transformers.lines("x", talk, [], window=64)[0].wrong
+        assert prefix_reuse.lines_transformers(talk, [[0.0, gap]])[0].verdict == verdict
+    assert "windows" in prefix_reuse.lines_transformers(talk, [], window=64)[0].wrong
 
 
 def test_ids_that_the_library_would_not_say_are_found() -> None:
     """Ids that the library scores as unlikely, or NaN, are reported with answer and token."""
-    assert hf.unlikely([[0.0, 0.125], []], "bfloat16") == ""
-    assert "answer 2, token 1" in hf.unlikely([[0.0], [0.5]], "bfloat16")
-    assert hf.unlikely([[0.125]], "float32") != ""
-    assert hf.unlikely([[float("nan")]], "bfloat16") != ""
+    assert unlikely([[0.0, 0.125], []], "bfloat16") == ""
+    assert "answer 2, token 1" in unlikely([[0.0], [0.5]], "bfloat16")
+    assert unlikely([[0.125]], "float32") != ""
+    assert unlikely([[float("nan")]], "bfloat16") != ""
 
 
 def test_the_score_is_the_librarys_own() -> None:
     """The score of the model's own greedy ids is accepted, and that of one changed id is not."""
     from transformers import MistralConfig, MistralForCausalLM
 
-    from benchmarks.peers.score import gaps
+    from benchmarks.peers.torch_model import gaps
 
     torch.manual_seed(1)
     size = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
@@ -59,53 +60,59 @@ def test_the_score_is_the_librarys_own() -> None:
     prompt, ids = [5, 6, 7], list[int]()
     for _ in range(6):
         ids.append(int(model(torch.tensor([prompt + ids])).logits[0, -1].argmax()))
-    asked = {"prompt": prompt, "ids": ids, "ended": False}
-    right, spoilt = gaps(model, asked), gaps(model, {**asked, "ids": [*ids[:5], (ids[5] + 1) % 97]})
-    ended = gaps(model, {**asked, "ended": True})
-    assert hf.unlikely([right], "float32") == ""
+    asked: dict[str, Any] = {"prompt": prompt, "ids": ids, "ended": False}
+    right, spoilt = gaps(model, **asked), gaps(model, **{**asked, "ids": [*ids[:5], (ids[5] + 1) % 97]})
+    ended = gaps(model, **{**asked, "ended": True})
+    assert unlikely([right], "float32") == ""
     assert (spoilt[:5], ended[:6]) == (right[:5], right)
     assert min(spoilt[5], ended[6]) > 0.01
-    assert gaps(model, {**asked, "ids": []}) == []
+    assert gaps(model, **{**asked, "ids": []}) == []
 
 
 def test_worse_answers_of_eight_bits_are_found() -> None:
     """8-bit weights with a larger divergence or perplexity are reported."""
     read = {"fp32": (0.0, 50.0), "8bit": (0.01, 50.2), "4bit": (0.3, 60.0)}
     good = {how: {"kl": kl, "perplexity": perplexity} for how, (kl, perplexity) in read.items()}
-    assert c2.kept(good) == ""
-    assert c2.kept({**good, "8bit": {"kl": 0.04, "perplexity": 50.2}}) != ""
-    assert c2.kept({**good, "8bit": {"kl": 0.01, "perplexity": 51.1}}) != ""
+    assert decode_transformers.quality_fault(good) == ""
+    assert decode_transformers.quality_fault({**good, "8bit": {"kl": 0.04, "perplexity": 50.2}}) != ""
+    assert decode_transformers.quality_fault({**good, "8bit": {"kl": 0.01, "perplexity": 51.1}}) != ""
 
 
 def test_an_answer_that_ends_early_or_wavers_is_found() -> None:
     """A short answer, a repeat with another text and a failed process are reported."""
-    assert c2.whole([1] * c2.TOKENS, [2] * c2.TOKENS) == ""
-    assert c2.whole([1] * c2.TOKENS, [2] * (c2.TOKENS - 1)) != ""
-    assert c2.steady([child(b"Hi.")] * 2, [child(b"Ho.")] * 2) == ""
-    assert c2.steady([child(b"Hi."), child(b"Ho.")]) != ""
-    assert c2.steady([child(b"Hi.")], [child(b"Hi.", code=1)]) != ""
-    assert c10_transformers.gate([child(b"Hi.\n")], [child(b"Hi.")]) == ""
-    assert c10_transformers.gate([child(b"Ho.\n")], [child(b"Hi.")]) != ""
+    assert (
+        decode_transformers.length_fault([1] * decode_transformers.TOKENS, [2] * decode_transformers.TOKENS)
+        == ""
+    )
+    assert (
+        decode_transformers.length_fault(
+            [1] * decode_transformers.TOKENS, [2] * (decode_transformers.TOKENS - 1)
+        )
+        != ""
+    )
+    assert text_fault([child(b"Hi.")] * 2) == ""
+    assert text_fault([child(b"Hi."), child(b"Ho.")]) != ""
+    assert text_fault([child(b"Hi."), child(b"Hi.", code=1)]) != ""
 
 
 def test_first_tokens_are_compared_between_turns_that_are_alike() -> None:
     """First tokens are compared between turns of equal length, and other answers are reported."""
 
     def record(number: int, seconds: float, prefilled: int = 9, first: int = 5) -> dict[str, Any]:
-        about = {"turn": number, "prompt": [number], "timed": True, "first_s": seconds}
-        return {**about, "first": first, "prefilled": prefilled}
+        about = {"turn": number, "prompt": [number], "first_s": seconds}
+        return {**about, "generated": [first], "prefilled": prefilled}
 
     ours, slow = [record(2, 0.1), record(20, 0.11)], [record(2, 0.3), record(20, 9)]
-    turns = Turns({"hermes": [ours], "generate": [slow], "llama.cpp": [slow]}, [])
-    assert [line.verdict for line in c4.lines(turns, "")] == ["yes", "-", "-", "yes", "-"]
-    assert c4.lines(turns, "another first token")[0].verdict == "FAILED"
-    assert c4.gate([ours, ours], [[0.0], [0.1]]) == ""
-    assert "equally long" in c4.gate([ours, [ours[0], record(20, 0.11, prefilled=8)]], [])
-    assert "first ids" in c4.gate([ours, [ours[0], record(20, 0.11, first=7)]], [])
-    assert "less likely" in c4.gate([ours], [[0.0], [2.0]])
+    runs = Repeats({"hermes": [ours], "generate": [slow], "llama.cpp": [slow]}, [])
+    assert [line.verdict for line in first_token.lines(runs, "")] == ["yes", "-", "-", "yes", "-"]
+    assert first_token.lines(runs, "another first token")[0].verdict == "FAILED"
+    assert first_token.gate([ours, ours], [[0.0], [0.1]]) == ""
+    assert "equally long" in first_token.gate([ours, [ours[0], record(20, 0.11, prefilled=8)]], [])
+    assert "first ids" in first_token.gate([ours, [ours[0], record(20, 0.11, first=7)]], [])
+    assert "less likely" in first_token.gate([ours], [[0.0], [2.0]])
 
 
-def test_without_a_card_the_gpu_rows_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_the_gpu_rows_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a usable GPU the program ends with exit code 69 and one line that suggests the CPU."""
     for device in ("cuda:99", "nonsense"):
         assert gpu.main(["--device", device]) == 69
@@ -122,15 +129,16 @@ def test_the_gpu_rows_run_dry(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert said.count("Self CPU %") == 3  # after two prompts, and with NF4
     assert gpu.DRY_RUN in said
     record = written(tmp_path)
-    assert [line["row"] for line in record["lines"]] == ["G1"] * 6 + ["G3"] * 4 + ["G2"] * 2 + ["G4"]
+    rows = [line["row"] for line in record["lines"]]
+    assert rows == ["gpu-decode"] * 6 + ["gpu-first-token"] * 4 + ["gpu-decode-4bit"] * 2 + ["gpu-load-4bit"]
     assert {line["verdict"] for line in record["lines"]} == {"-"}
     assert record["versions"]["bitsandbytes"]
 
 
 def test_the_gates_of_the_gpu_rows_can_fail() -> None:
     """Repeats of a side with other ids than its first are reported."""
-    card = pytest.importorskip("benchmarks.card.rows")
-    sides = pytest.importorskip("benchmarks.card.sides")
-    right, other = (sides.Decoded(ids, 1.0, 1.0, 1.0) for ids in ([1, 2], [1, 3]))
-    assert card.steady(Turns({"hermes": [right, right], "eager": [other]}, [])) == ""
-    assert card.steady(Turns({"hermes": [right, other]}, [])) != ""
+    rows = pytest.importorskip("benchmarks.gpu.rows")
+    sides = pytest.importorskip("benchmarks.gpu.sides")
+    right, other = (sides.Decoded(ids, [1.0, 2.0]) for ids in ([1, 2], [1, 3]))
+    assert rows.unsteady(Repeats({"hermes": [right, right], "eager": [other]}, [])) == ""
+    assert rows.unsteady(Repeats({"hermes": [right, other]}, [])) != ""

@@ -1,24 +1,22 @@
 """Tests of the pictures in docs/screens: they show the program's output, and each is self-contained."""
 
 import re
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pyte
 import pytest
+from pyte.screens import Char
 
-from screenshots import files
-from screenshots.camera import DimScreen, take
-from screenshots.palette import DARK, LIGHT, NAMES, Palette
-from screenshots.picture import Glyph, Picture
+from screenshots.__main__ import FOLDER, files
+from screenshots.camera import DimScreen, Picture, take
 from screenshots.scenes import SCENES, SIZES, Scene
-from screenshots.svg import svg
+from screenshots.svg import DARK, LIGHT, NAMES, Palette, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 STEMS = [f"{scene.name}-{columns}x{rows}" for scene, (columns, rows) in product(SCENES, SIZES)]
-PLAIN = Glyph()
+PLAIN = Char(" ")
 NEXT = "look at it, and take the pictures again: make screens"
 
 
@@ -27,9 +25,9 @@ def texts(drawn: str) -> list[ET.Element]:
     return list(ET.fromstring(drawn).iter(f"{SVG}text"))  # noqa: S314 - our own
 
 
-def row(text: str, look: Glyph = PLAIN) -> list[Glyph]:
+def row(text: str, look: Char = PLAIN) -> list[Char]:
     """Return cells of one style, two for a wide character."""
-    return [replace(look, data=data) for one in text for data in ([one, ""] if one in "饅頭" else [one])]
+    return [look._replace(data=data) for one in text for data in ([one, ""] if one in "饅頭" else [one])]
 
 
 @pytest.mark.long
@@ -37,16 +35,16 @@ def row(text: str, look: Glyph = PLAIN) -> list[Glyph]:
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_the_pictures_are_what_the_program_shows(scene: Scene, columns: int, rows: int) -> None:
     """The files of each scene are those that the program gives now."""
-    made = files.contents(scene, take(scene, columns, rows))
+    made = files(scene, take(scene, columns, rows))
     for name, text in made.items():
-        assert (files.FOLDER / name).read_text(encoding="utf-8") == text, f"{name}: {NEXT}"
+        assert (FOLDER / name).read_text(encoding="utf-8") == text, f"{name}: {NEXT}"
 
 
 def test_every_picture_is_there_and_on_the_page() -> None:
     """The folder has the files of every scene and no others, and its page links each of them."""
     wanted = {f"{stem}{end}" for stem in STEMS for end in (".txt", "-dark.svg", "-light.svg")}
-    assert {path.name for path in files.FOLDER.iterdir()} == {*wanted, "README.md"}
-    page = (files.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert {path.name for path in FOLDER.iterdir()} == {*wanted, "README.md"}
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"\]\((\S+)\)", page)) == sorted(wanted)
     for scene in SCENES:
         assert page.count(f"![{scene.title}]") == 2 * len(SIZES)
@@ -55,7 +53,7 @@ def test_every_picture_is_there_and_on_the_page() -> None:
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_text_is_a_whole_screen(stem: str) -> None:
     """A text file has a screen's rows, none longer than its columns, without trailing spaces."""
-    lines = (files.FOLDER / f"{stem}.txt").read_text(encoding="utf-8").split("\n")
+    lines = (FOLDER / f"{stem}.txt").read_text(encoding="utf-8").split("\n")
     columns, rows = map(int, stem.rpartition("-")[2].split("x"))
     assert lines.pop() == ""
     assert len(lines) == rows
@@ -65,14 +63,14 @@ def test_a_text_is_a_whole_screen(stem: str) -> None:
 @pytest.mark.parametrize(("stem", "palette"), [*product(STEMS, ("dark", "light"))])
 def test_an_svg_stands_alone_and_says_what_the_text_says(stem: str, palette: str) -> None:
     """An SVG has simple elements only, no reference to other files, and the words of its text file."""
-    drawn = (files.FOLDER / f"{stem}-{palette}.svg").read_text(encoding="utf-8")
+    drawn = (FOLDER / f"{stem}-{palette}.svg").read_text(encoding="utf-8")
     for element in ET.fromstring(drawn).iter():  # noqa: S314 - our own
         assert element.tag.removeprefix(SVG) in {"svg", "title", "style", "rect", "g", "text"}
         told = [*element.attrib, *element.attrib.values()]
         told += [element.text or ""] if element.tag == f"{SVG}style" else []
         assert not re.search(r"//|href|url\(|@", " ".join(told))
     said = [text.text or "" for text in texts(drawn)]
-    expected = (files.FOLDER / f"{stem}.txt").read_text(encoding="utf-8")
+    expected = (FOLDER / f"{stem}.txt").read_text(encoding="utf-8")
     assert "".join("".join(said).split()) == "".join(expected.split())
 
 
@@ -80,8 +78,8 @@ def test_an_svg_stands_alone_and_says_what_the_text_says(stem: str, palette: str
 def test_the_colours_can_be_read(palette: Palette) -> None:
     """All text colors but black and white have a contrast of at least 4.5, WCAG 2's limit for text."""
     names = [*NAMES[1:-1], *(f"bright{name}" for name in NAMES[1:-1])]
-    assert len(palette.colours) == 16
-    for colour in (palette.foreground, *(palette.colours[name] for name in names)):
+    assert len(palette.colors) == 16
+    for colour in (palette.foreground, *(palette.colors[name] for name in names)):
         dark, light = sorted([luminance(colour), luminance(palette.background)])
         assert (light + 0.05) / (dark + 0.05) >= 4.5, colour
 
@@ -103,11 +101,11 @@ def test_markup_in_a_text_is_text() -> None:
 def test_each_look_is_drawn() -> None:
     """Dim, bold, underlined, colored and reversed text are drawn each in its own way."""
     looks = [
-        row("dim", Glyph(dim=True)),
-        row("two", Glyph(bold=True, underlined=True)),
-        row("red", Glyph(ink="red")),
-        row("own", Glyph(ink="5f8700", behind="ffffff")),
-        row("turned", Glyph(reverse=True)),
+        row("dim", Char(" ", blink=True)),
+        row("two", Char(" ", bold=True, underscore=True)),
+        row("red", Char(" ", fg="red")),
+        row("own", Char(" ", fg="5f8700", bg="ffffff")),
+        row("turned", Char(" ", reverse=True)),
     ]
     cells = [cell for look in looks for cell in look]
     drawn = svg(Picture([cells]), DARK, "")
@@ -115,7 +113,7 @@ def test_each_look_is_drawn() -> None:
     assert found == {
         "dim": ("d", None),
         "two": ("b u", None),
-        "red": (None, DARK.colours["red"]),
+        "red": (None, DARK.colors["red"]),
         "own": (None, "#5f8700"),
         "turned": (None, DARK.background),
     }
@@ -151,18 +149,18 @@ def test_what_is_dim_is_remembered() -> None:
     screen = DimScreen(40, 1)
     pyte.Stream(screen).feed("\x1b[2mA\x1b[1mB\x1b[22mC\x1b[2;31mD\x1b[mE\x1b[38;5;2;48;2;2;2;2mF\x1b[0;2mG")
     shown = {cell.data: cell for cell in screen.picture().rows[0]}
-    assert {data for data, cell in shown.items() if cell.dim} == {"A", "B", "D", "G"}
-    assert (shown["D"].ink, shown["F"].ink, shown["F"].behind) == ("red", "00cd00", "020202")
+    assert {data for data, cell in shown.items() if cell.blink} == {"A", "B", "D", "G"}
+    assert (shown["D"].fg, shown["F"].fg, shown["F"].bg) == ("red", "00cd00", "020202")
 
 
 def test_a_pinned_figure_leaves_the_row_its_length() -> None:
     """A pinned text keeps its row's length and style."""
-    cells = [*row("饅 at 1234 tok/s", Glyph(dim=True)), *row(" | end ")]
+    cells = [*row("饅 at 1234 tok/s", Char(" ", blink=True)), *row(" | end ")]
     (shown,) = Picture([cells]).pinned({r"\d+ tok/s": "42 tok/s"}).rows
     assert len(shown) == len(cells)
     assert Picture([shown]).text() == "饅 at 42 tok/s | end\n"
     assert shown[9].data == "t"
-    assert all(cell.dim for cell in shown[:14])
+    assert all(cell.blink for cell in shown[:14])
     (longer,) = Picture([cells]).pinned({"end": "a longer end"}).rows
     assert len(longer) == len(cells)
 
@@ -170,6 +168,6 @@ def test_a_pinned_figure_leaves_the_row_its_length() -> None:
 def test_no_machine_is_on_a_picture() -> None:
     """No text has a path of the machine that took the pictures."""
     for stem in STEMS:
-        text = (files.FOLDER / f"{stem}.txt").read_text(encoding="utf-8")
+        text = (FOLDER / f"{stem}.txt").read_text(encoding="utf-8")
         assert not re.search(r"/(tmp|home|root|usr|var|Users)\b", text)
         assert str(Path.home()) not in text

@@ -8,14 +8,14 @@ import pytest
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.store import Store
-from torture import conversation, kill
+from torture import kill, look
 from torture.child import Ended
 
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
-WHOLE = "".join(f"{answer}\n" for answer in conversation.ANSWERS)
-TOLD = "saving stopped: the disk is full\n"
+WHOLE = "".join(f"{answer}\n" for answer in look.ANSWERS)
+FAILURE = "saving stopped: the disk is full\n"
 
 
 @pytest.mark.parametrize(("name", "size"), [("kill", "8"), ("writers", "30")])
@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
     store = Store(tmp_path / "conversations.db")
     number = store.begin([], "")
     asked = store.add(number, None, Message(Role.USER, "one"))
-    store.add(number, asked, Message(Role.ASSISTANT, conversation.ANSWERS[0]))
+    store.add(number, asked, Message(Role.ASSISTANT, look.ANSWERS[0]))
     store.close()
     return tmp_path / "conversations.db"
 
@@ -42,11 +42,11 @@ def file(tmp_path: Path) -> Path:
     ("said", "outcome", "is_well"),
     [
         (WHOLE, "silent loss", False),
-        (WHOLE.replace("\n2", f"\n{TOLD}2"), "told", True),
-        (WHOLE.replace("\n3", f"\n{TOLD}3"), "told", False),
-        (WHOLE.replace("\n2", f"\n{TOLD}{TOLD}2"), "told", False),
-        (TOLD + WHOLE[:-5], "told", False),
-        (f"{TOLD}{WHOLE}Traceback", "told", False),
+        (WHOLE.replace("\n2", f"\n{FAILURE}2"), "reported", True),
+        (WHOLE.replace("\n3", f"\n{FAILURE}3"), "reported", False),
+        (WHOLE.replace("\n2", f"\n{FAILURE}{FAILURE}2"), "reported", False),
+        (FAILURE + WHOLE[:-5], "reported", False),
+        (f"{FAILURE}{WHOLE}Traceback", "reported", False),
     ],
 )
 def test_what_was_said_is_held_against_what_is_kept(
@@ -56,19 +56,19 @@ def test_what_was_said_is_held_against_what_is_kept(
     is_well: bool,  # noqa: FBT001 - a case's answer
 ) -> None:
     """A loss without a report is silent; a reported one is correct only if reported once and in time."""
-    found, wrong = conversation.judge(Ended(0, said), file, set())
+    found, wrong = look.judge(Ended(0, said), file, set())
     assert (found, not wrong) == (outcome, is_well)
-    assert conversation.judge(Ended(None, said), file, set())[1]
+    assert look.judge(Ended(None, said), file, set())[1]
 
 
 def test_a_doubled_and_a_damaged_turn_are_found(file: Path) -> None:
     """A doubled message and a damaged index are reported."""
-    told = WHOLE.replace("\n2", f"\n{TOLD}2")
+    told = WHOLE.replace("\n2", f"\n{FAILURE}2")
     store = Store(file)
     store.add(1, None, Message(Role.USER, "one"))
     store._connection.execute("DELETE FROM words_docsize WHERE id = 1")
     store.close()
-    wrong = conversation.judge(Ended(0, told), file, set())[1]
+    wrong = look.judge(Ended(0, told), file, set())[1]
     assert any("2 times: user complete one" in what for what in wrong)
     assert any("index" in what for what in wrong)
 

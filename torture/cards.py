@@ -7,21 +7,20 @@ Exits 1 if one of the bounds below does not hold.
 """
 
 import argparse
-import contextlib
+import itertools
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from subprocess import PIPE
+from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import registry
@@ -33,33 +32,19 @@ MOST_SECONDS: Final = 1.0
 MOST_MEMORY: Final = 64 << 20
 A_CHILD: Final = 2_000
 """Number of files that one process reads."""
-_HANGS: Final = 30
-"""Seconds after which the process is considered to hang."""
+_HANGS_S: Final = 30
 _SHOWN: Final = 5
-_LENGTH: Final = struct.Struct(">I")
 _SOURCE: Final = Path("some.file")
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_DEEDS: Final = (
-    *(
-        "os.",
-        "shutil.",
-        "socket.",
-        "subprocess.",
-        "pickle.",
-        "ctypes.",
-        "tempfile.",
-        "exec",
-        "compile",
-        "import",
-    ),
+_FORBIDDEN: Final = (
+    *("os.", "shutil.", "socket.", "subprocess.", "pickle.", "ctypes.", "tempfile."),
+    *("exec", "compile", "import"),
 )
 """Prefixes of audit events that reading must not cause; `os.` covers creating, renaming and removing."""
 
 
 @dataclass(slots=True)
 class Result:
-    """The result of a run."""
-
     count: int = 0
     read: int = 0
     seconds: float = 0.0
@@ -68,144 +53,114 @@ class Result:
     largest: str = ""
     wrong: Counter[str] = field(default_factory=Counter)
 
-    def take(self, what: str, told: dict[str, Any], baseline: int) -> None:
-        """Add a child's report about one file."""
+    def add(self, report: dict[str, Any]) -> None:
+        what = report["what"]
         self.count += 1
-        self.read += told["read"]
-        for one in told["wrong"]:
-            self.wrong[f"{what}: {one}"] += 1
-        if told["seconds"] > self.seconds:
-            self.seconds, self.slowest = told["seconds"], what
-        if told["memory"] - baseline > self.memory:
-            self.memory, self.largest = told["memory"] - baseline, what
+        self.read += report["read"]
+        self.wrong.update(f"{what}: {one}" for one in report["wrong"])
+        self.seconds, self.slowest = max((self.seconds, self.slowest), (report["seconds"], what))
+        self.memory, self.largest = max((self.memory, self.largest), (report["memory"], what))
 
     @property
     def is_good(self) -> bool:
-        """Whether all bounds hold."""
         return not self.wrong and self.seconds <= MOST_SECONDS and self.memory <= MOST_MEMORY
 
     def __str__(self) -> str:
         return (
             f"{self.count:,} files, {self.read:,} of them read: {self.wrong.total():,} uncaught exceptions "
-            f"and deeds; at most {self.seconds:.2f} s ({self.slowest}) and "
+            f"and forbidden actions; at most {self.seconds:.2f} s ({self.slowest}) and "
             f"{self.memory / (1 << 20):.1f} MiB ({self.largest})"
         )
 
 
 def torture(seed: int, count: int) -> Result:
-    """Read `count` mutants of a seed, one after another."""
     result = Result()
     for start in range(0, count, A_CHILD):
-        with _child() as (say, told):
-            baseline = json.loads(told.readline())["memory"]
-            for number in range(start, min(count, start + A_CHILD)):
-                what, data = mutants.mutant(seed, number)
-                say.write(_LENGTH.pack(len(data)) + data)
-                say.flush()
-                line = told.readline()
-                if not line:
-                    result.wrong[f"{what} (number {number}): it ended or hung the process"] += 1
-                    break
-                result.take(f"{what} (number {number})", json.loads(line), baseline)
+        numbers = range(start, min(count, start + A_CHILD))
+        with tempfile.TemporaryDirectory() as folder:
+            words = [sys.executable, "-B", "-m", "torture.cards", str(numbers.stop), "--from", str(start)]
+            environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+            child = subprocess.run(
+                [*words, "--seed", str(seed)], cwd=folder, env=environment, stdout=PIPE, check=False
+            )
+            if files := list(Path(folder).iterdir()):
+                raise OSError(f"it wrote {files}")
+        reports = child.stdout.splitlines()
+        for report in reports:
+            result.add(json.loads(report))
+        if len(reports) < len(numbers):
+            result.wrong[f"number {start + len(reports)}: it ended or hung the process"] += 1
     return result
 
 
-@contextlib.contextmanager
-def _child() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    root = Path(__file__).parents[1]
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "torture.cards", "--child"],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(root)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        with process:
-            if process.stdin is None or process.stdout is None:
-                raise OSError("a pipe to the child is missing")
-            yield process.stdin, process.stdout
-            process.stdin.close()
-        left = list(Path(folder).iterdir())
-        if left:
-            raise OSError(f"it wrote {left}")
-
-
-def be_the_child() -> None:
-    """Read files from standard input, each after its length, and report on each in a line of JSON."""
+def read_mutants(seed: int, numbers: range) -> None:
+    """Read mutants, and print a report on each as a line of JSON, with the memory above that at the start."""
     for data in mutants.SAMPLES.values():  # loads every module, and fills the library's caches
-        _tell(data, [])
+        _report(data, [])
     wrong = list[str]()
-    memory = os.open("/proc/self/status", os.O_RDONLY)
-    sys.addaudithook(lambda event, arguments: _hear(event, arguments, wrong))
-    print(json.dumps({"memory": _memory(memory, b"VmRSS:")}), flush=True)
-    while head := sys.stdin.buffer.read(_LENGTH.size):
-        data = sys.stdin.buffer.read(*_LENGTH.unpack(head))
-        signal.alarm(_HANGS)
-        told = _tell(data, wrong)
+    status, refs = os.open("/proc/self/status", os.O_RDONLY), os.open("/proc/self/clear_refs", os.O_WRONLY)
+    baseline = _memory(status, b"VmRSS:")
+    sys.addaudithook(lambda event, arguments: _audit(event, arguments, wrong))
+    for number in numbers:
+        kind, data = mutants.mutant(seed, number)
+        os.write(refs, b"5")  # the peak begins anew
+        signal.alarm(_HANGS_S)
+        report = _report(data, wrong)
         signal.alarm(0)
-        print(json.dumps(told | {"memory": _memory(memory, b"VmHWM:")}), flush=True)
+        memory = _memory(status, b"VmHWM:") - baseline
+        print(json.dumps(report | {"what": f"{kind} (number {number})", "memory": memory}), flush=True)
 
 
-def _tell(data: bytes, wrong: list[str]) -> dict[str, Any]:
-    """Read a file, change the persona, write it, read that again, and return a report."""
+def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:
     wrong.clear()
-    longest, is_read, found = 0.0, False, None
+    times, is_read = [time.process_time()], False
     try:
-        began = time.process_time()
-        try:
-            found = registry.read(data, _SOURCE)
-        finally:
-            longest = time.process_time() - began
+        found = registry.read(data, _SOURCE)
         is_read = True
+        times.append(time.process_time())
         if found.persona and found.kind in registry.WRITABLE:
-            began = time.process_time()
-            try:
-                made = registry.write(replace(found.persona, personality="other"), found.kind, data)
-            finally:
-                longest = max(longest, time.process_time() - began)
-            found = None  # frees the old one before the new one is read
+            made = registry.write(replace(found.persona, personality="other"), found.kind, data)
+            times.append(time.process_time())
+            del found  # frees the old one before the new one is read
             registry.read(made, _SOURCE)
     except PersonaError:
         pass
     except BaseException as error:  # noqa: BLE001 - the test looks for these
         place = traceback.extract_tb(error.__traceback__)[-1]
         wrong.append(f"{type(error).__name__}: {error} at {Path(place.filename).name}:{place.lineno}"[:300])
-    return {"read": is_read, "seconds": longest, "wrong": list(wrong)}
+    times.append(time.process_time())
+    seconds = max(later - before for before, later in itertools.pairwise(times))
+    return {"read": is_read, "seconds": seconds, "wrong": list(wrong)}
 
 
-def _hear(event: str, arguments: tuple[Any, ...], wrong: list[str]) -> None:
+def _audit(event: str, arguments: tuple[Any, ...], wrong: list[str]) -> None:
     if event == "open":
         _path, mode, flags = arguments
         if set(mode or "") & set("wax+") or (flags or 0) & _WRITING:
             wrong.append(f"it opens {arguments}")
-    elif event.startswith(_DEEDS):
+    elif event.startswith(_FORBIDDEN):
         wrong.append(f"{event} {arguments}"[:300])
 
 
 def _memory(status: int, which: bytes) -> int:
     """Return the current or the peak memory of this process in bytes, as reported by Linux."""
-    for line in os.pread(status, 10_000, 0).splitlines():
-        if line.startswith(which):
-            return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status tells nothing of memory")
+    lines = os.pread(status, 10_000, 0).splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(which))
 
 
 def main() -> int:
-    """Run the test, print the figures in one line, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(prog="python -m torture.cards", description=__doc__)
     parser.add_argument("count", nargs="?", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.child:
-        be_the_child()
+    parser.add_argument("--from", type=int, dest="start", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.start is not None:
+        read_mutants(options.seed, range(options.start, options.count))
         return 0
-    began = time.monotonic()
-    result = torture(chosen.seed, chosen.count)
+    result = torture(options.seed, options.count)
     for what, times in result.wrong.most_common(_SHOWN):
         print(f"{times:,} times: {what}", flush=True)
-    print(f"seed {chosen.seed}, {time.monotonic() - began:.0f} s: {result}", flush=True)
+    print(f"seed {options.seed}: {result}", flush=True)
     return int(not result.is_good)
 
 

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hermes_cli.application.chat
 import hermes_cli.application.prompt
@@ -26,7 +27,7 @@ from hermes_cli.__main__ import main
 from hermes_cli.config import HOME_VARIABLE
 
 HANGS_S = 60.0
-BROKE = 70
+FAILED = 70
 TRACER = "TracerPid:\t"
 
 
@@ -35,10 +36,10 @@ class Ended:
     """How a child ended: its exit code (negative: a signal; None: it hung), and its output."""
 
     code: int | None
-    said: str
+    output: str
 
 
-def fork(work: Callable[[], object], stdin: bytes = b"", output: Path | None = None) -> int:
+def fork(work: Callable[[], object], output: Path, stdin: bytes = b"") -> int:
     """Start `work` in a fork with these streams and return the process id. The fork ends after `work`."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -46,25 +47,21 @@ def fork(work: Callable[[], object], stdin: bytes = b"", output: Path | None = N
     if child:
         return child
     try:
-        with tempfile.TemporaryFile() as given:
-            given.write(stdin)
-            given.flush()
-            os.lseek(given.fileno(), 0, os.SEEK_SET)
-            os.dup2(given.fileno(), 0)
-        if output is not None:
-            said = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(said, 1)
-            os.dup2(said, 2)
-            os.close(said)
+        with tempfile.TemporaryFile() as lines, output.open("ab") as file:
+            lines.write(stdin)
+            lines.seek(0)
+            os.dup2(lines.fileno(), 0)
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
         work()
     except BaseException:  # noqa: BLE001 - a fork must never continue as its parent
         traceback.print_exc()
-        os._exit(BROKE)
+        os._exit(FAILED)
     os._exit(0)
 
 
-def hermes(
-    arguments: Sequence[str],
+def start(
+    words: Sequence[str],
     home: Path,
     output: Path,
     stdin: bytes = b"",
@@ -74,11 +71,31 @@ def hermes(
 
     def work() -> None:
         os.environ[HOME_VARIABLE] = str(home)
-        sys.argv = ["hermes", *arguments]
+        sys.argv = ["hermes", *words]
         before()
         main()
 
-    return fork(work, stdin, output)
+    output.unlink(missing_ok=True)
+    output.touch()
+    return fork(work, output, stdin)
+
+
+def run(words: Sequence[str], home: Path, output: Path, *more: Any) -> Ended:
+    return wait(start(words, home, output, *more), output)
+
+
+def wait(child: int, output: Path) -> Ended:
+    end, code = time.monotonic() + HANGS_S, None
+    while code is None:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+        elif time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            break
+        time.sleep(0.002)
+    return Ended(code, output.read_text(encoding="utf-8", errors="replace"))
 
 
 def wait_until_traced() -> None:
@@ -87,27 +104,11 @@ def wait_until_traced() -> None:
     status = Path("/proc/self/status")
     while f"{TRACER}0\n" in status.read_text(encoding="ascii"):
         if time.monotonic() > end:
-            raise TimeoutError("nobody came to trace")
+            raise TimeoutError("no tracer was attached")
         time.sleep(0.001)
 
 
-def wait(child: int, limit_s: float = HANGS_S) -> int | None:
-    """Wait for a child and return its exit code, or None if it had to be killed."""
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
-
-
 def script(file: Path, answers: Sequence[str], context_size: int = 4096) -> str:
-    """Write a script for the scripted engine and return its name for -m."""
-    lines = [f"context_size = {context_size}"]
-    for answer in answers:
-        lines += ["[[turns]]", f"text = {json.dumps(answer)}"]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    turns = [f"[[turns]]\ntext = {json.dumps(answer)}\n" for answer in answers]
+    file.write_text(f"context_size = {context_size}\n{''.join(turns)}", encoding="utf-8")
     return f"scripted:{file}"

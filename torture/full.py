@@ -15,85 +15,54 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-from torture import child, conversation, look
+from torture import child, look
 
-KIB = 1024
-PAGE = 4 * KIB
-LARGEST = 256 * KIB
-ROOM = 8 * KIB * KIB
-NAMED = 64 * KIB
-LATER = "Later."
+PAGE = 4096
+LARGEST = 64 * PAGE
+ROOM = 2048 * PAGE
 FILE = "conversations.db"
 ANSWERS = [f"{n}:" + "".join(f" word{word}" for word in range(n * 300)) for n in range(1, 5)]
 """They are so long that the disk fills up between them."""
 
 
-@contextmanager
-def disk(folder: Path, size: int) -> Iterator[None]:
-    """Mount a file system of `size` bytes at a folder."""
-    folder.mkdir(mode=0o700, parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "hermes-torture", str(folder)]
-    subprocess.run(mount, check=True)
+def one_size(place: Path, size: int, *, again: bool) -> tuple[str, list[str]]:
+    """Return the outcome on a disk of `size` bytes with the number of saved messages, and the errors."""
+    home, output, data = place / "home", place / "output", place / "home" / "data"
+    data.mkdir(mode=0o700, parents=True)
+    _mount(data, f"size={ROOM if again else size},mode=700")
     try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - like mount
-
-
-def resize(folder: Path, size: int) -> None:
-    """Give the mounted file system another size."""
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)  # noqa: S607 - see above
-
-
-def one_size(place: Path, size: int, *, again: bool) -> tuple[str, int, list[str]]:
-    """Return the outcome on a disk of `size` bytes, the number of saved messages, and the errors."""
-    home, said = place / "home", place / "said"
-    data = home / "data"
-    with disk(data, ROOM if again else size):
         if again:
-            _run(
-                ["chat", "-m", child.script(place / "earlier.toml", ["0: Earlier."])],
-                home,
-                said,
-                b"earlier\n",
-            )
+            earlier = child.script(place / "earlier.toml", ["0: Earlier."])
+            child.run(["chat", "-m", earlier], home, output, b"earlier\n")
             facts = os.statvfs(data)
-            resize(data, (facts.f_blocks - facts.f_bfree) * facts.f_frsize + size)
+            _mount(data, f"remount,size={(facts.f_blocks - facts.f_bfree) * facts.f_frsize + size}")
         model = child.script(place / "script.toml", ANSWERS, 10**6)
-        ended = _run(["chat", *["-c"] * again, "-m", model], home, said, conversation.LINES)
+        ended = child.run(["chat", *["-c"] * again, "-m", model], home, output, look.LINES)
         copy = Path(shutil.copytree(data, place / "copy")) / FILE  # off the full disk
-        outcome, wrong = conversation.judge(ended, copy, conversation.EARLIER if again else set(), ANSWERS)
+        outcome, wrong = look.judge(ended, copy, look.EARLIER if again else set(), ANSWERS)
         kept = look.texts(copy)
-        if kept:
-            listed = _run(["sessions", "list"], home, said)
-            wrong += [] if listed.code == 0 else [f"while it is full: {listed}"]
-        wrong += _with_room_again(place, {key for key in kept if key[1] == "complete"})
-    return outcome, sum(kept.values()), wrong
+        if kept and (listed := child.run(["sessions", "list"], home, output)).code != 0:
+            wrong.append(f"while it is full: {listed}")
+        _mount(data, f"remount,size={ROOM}")
+        later = child.script(place / "later.toml", ["Later."])
+        ended = child.run(["chat", "-m", later], home, output, b"later\n")
+        wrong += [] if ended == child.Ended(0, "Later.\n") else [f"with room again: {ended}"]
+        new = {("user", "complete", "later"), ("assistant", "complete", "Later.")}
+        file = data / FILE
+        wrong += look.damage(file) + look.not_once(file, new | {key for key in kept if key[1] == "complete"})
+        return f"{outcome} with {kept.total()} messages kept", wrong
+    finally:
+        subprocess.run(["umount", str(data)], check=True)  # noqa: S607 - of the system
 
 
-def _with_room_again(place: Path, before: set[look.Key]) -> list[str]:
-    """Free space, and return the errors in the messages of the next run and in the earlier ones."""
-    home, said = place / "home", place / "said"
-    resize(home / "data", ROOM)
-    ended = _run(["chat", "-m", child.script(place / "later.toml", [LATER])], home, said, b"later\n")
-    wrong = [] if ended == child.Ended(0, f"{LATER}\n") else [f"with room again: {ended}"]
-    later = {("user", "complete", "later"), ("assistant", "complete", LATER)}
-    file = home / "data" / FILE
-    return wrong + look.damage(file) + look.not_once(file, later | before)
-
-
-def _run(words: Sequence[str], home: Path, said: Path, stdin: bytes = b"") -> child.Ended:
-    said.unlink(missing_ok=True)
-    code = child.wait(child.hermes(words, home, said, stdin))
-    return child.Ended(code, said.read_text(encoding="utf-8"))
+def _mount(folder: Path, options: str) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", options, "hermes-torture", str(folder)]
+    subprocess.run(command, check=True)
 
 
 def main() -> int:
-    """Fill disks of many sizes, print the outcomes, and return the exit code."""
     if os.geteuid() != 0:
         print("not measured: mounting a file system needs root")
         return 0
@@ -102,15 +71,14 @@ def main() -> int:
         outcomes = Counter[str]()
         for size in range(PAGE, LARGEST + PAGE, PAGE):
             with tempfile.TemporaryDirectory() as folder:
-                outcome, kept, wrong = one_size(Path(folder), size, again=again)
-            outcomes[f"{outcome} with {kept} messages kept"] += 1
+                outcome, wrong = one_size(Path(folder), size, again=again)
+            outcomes[outcome] += 1
             bad += len(wrong)
-            words = f"{'again' if again else 'new'}, {size // KIB} KB: {outcome}, {kept} messages"
-            if wrong or size == NAMED:
-                print("; ".join([words, *wrong]), flush=True)
+            for what in wrong:
+                print(f"{'again' if again else 'new'}, {size} bytes: {what}", flush=True)
         for what, count in outcomes.items():
             print(f"  {count} sizes: {what}")
-        bad += outcome != "harmless"
+        bad += not outcome.startswith("harmless")
     print(f"{bad} things wrong")
     return int(bool(bad))
 

@@ -1,4 +1,4 @@
-"""Kill a chat at random moments: `python -m torture.kill [RUNS] [--seed N]`.
+"""Kill a chat at random moments: `python -m torture.kill [RUNS]`.
 
 Each run is a process that saves a session as hermes does: questions, streamed answers, and sometimes another
 answer, an undo, an edit, or a new conversation; every third run continues the last conversation. Everything
@@ -13,7 +13,6 @@ At the end everything that was ever acknowledged is looked for again. Exits 1 if
 damaged.
 """
 
-import argparse
 import json
 import os
 import random
@@ -40,38 +39,25 @@ from hermes_cli.store.store import Store
 from torture import child, look
 
 RUNS = 1000
-LONGEST_S = 0.3
-SLOW_LONGEST_S = 3.0
-NEW_LONGEST_S = 0.06
-"""The longest life of a process that makes a new database; the making takes most of it."""
+SEED = 1
 OLDEST_S = 1.5
 """Of a growing answer, nothing older than this may be missing: a second, and the time of a write."""
 TURNS = 300
 SLOW_DELAY_S = 0.01
+LONGEST_S = {"slow": 3.0, "new": 0.06, "": 0.3}
+"""The latest time of the kill, in seconds."""
 SYSTEM = (Message(Role.SYSTEM, "s"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One process: its number, and the kind of run."""
+def _kind(run: int) -> str:
+    """Return `slow` for a tenth of the runs, and `new`, which make a new database, for another tenth."""
+    return {1: "slow", 2: "new"}.get(run % 10, "")
 
-    number: int
-    is_slow: bool = False
-    is_new: bool = False
 
-    def question(self, place: int) -> str:
-        """Return the `place`th question."""
-        return f"question {self.number}.{place}"
-
-    def answer(self, place: int) -> str:
-        """Return the `place`th answer, whose beginning is unique."""
-        length = 400 if self.is_slow else (self.number * 7 + place * 13) % 60
-        return f"[{self.number}.{place}]" + "".join(f" {n}" for n in range(length))
-
-    @property
-    def longest_s(self) -> float:
-        """The latest time of the kill, in seconds."""
-        return SLOW_LONGEST_S if self.is_slow else NEW_LONGEST_S if self.is_new else LONGEST_S
+def _answer(run: int, place: int) -> str:
+    """Return the `place`th answer, whose beginning is unique."""
+    length = 400 if _kind(run) == "slow" else (run * 7 + place * 13) % 60
+    return f"[{run}.{place}]" + "".join(f" {n}" for n in range(length))
 
 
 @dataclass(slots=True)
@@ -88,38 +74,27 @@ class Seen:
     faults: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Result:
-    """The result of one run or of many. `oldest_s` is the age in seconds of the missing part of an answer."""
-
-    seen: set[look.Key] = field(default_factory=set)
-    lost: list[str] = field(default_factory=list)
-    acknowledged: int = 0
-    damaged: int = 0
-    oldest_s: float = 0.0
-
-
-def talk(file: Path, run: Run) -> None:
-    """Chat until the process is killed, and print the output that the user sees."""
-    chance = random.Random(run.number)  # noqa: S311 - moments, not secrets
-    delay = SLOW_DELAY_S if run.is_slow else 0.0
-    engine = ScriptedEngine([ScriptedTurn(run.answer(n), delay) for n in range(TURNS)], 10**7)
-    recorder = Recorder(Store(file), lambda error: _tell("fault", error.message))
+def talk(file: Path, run: int) -> None:
+    chance = random.Random(run)  # noqa: S311 - moments, not secrets
+    is_slow = _kind(run) == "slow"
+    engine = ScriptedEngine(
+        [ScriptedTurn(_answer(run, n), SLOW_DELAY_S * is_slow) for n in range(TURNS)], 10**7
+    )
+    recorder = Recorder(Store(file), lambda error: _print("fault", error.message))
     session = Session(engine, Opening.behind(SYSTEM), Sourced(GenerationOptions()), recorder)
-    if run.number % 3 == 0 and recorder.store and (last := recorder.store.conversations(1)):
+    if run % 3 == 0 and recorder.store and (last := recorder.store.conversations(1)):
         saved_conversations.resume(session, last[0])
     for place in range(TURNS):
-        asked, stream = _turn(session, run.question(place), chance)
+        asked, stream = _turn(session, f"question {run}.{place}", chance)
         length = 0
         for chunk in stream:
-            if length == 0 or run.is_slow:
-                _tell("growing", place, asked, time.monotonic(), length + len(chunk.text))
+            if length == 0 or is_slow:
+                _print("growing", place, asked, time.monotonic(), length + len(chunk.text))
             length += len(chunk.text)
-        _tell("ended", place, asked)
+        _print("ended", place, asked)
 
 
 def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, Iterator[Chunk]]:
-    """Begin an answer, and return its question and its stream."""
     asked = [node.text for node in session.tree.path if node.role is Role.USER]
     answered = bool(asked) and not session.tree.is_unanswered
     kind = chance.random()
@@ -134,8 +109,8 @@ def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, 
     return question, session.send(question, Cancel())
 
 
-def _tell(*what: object) -> None:
-    print(json.dumps(what), flush=True)
+def _print(*values: object) -> None:
+    print(json.dumps(values), flush=True)
 
 
 def seen_in(output: Path) -> Seen:
@@ -154,81 +129,75 @@ def seen_in(output: Path) -> Seen:
     return seen
 
 
-def one_run(file: Path, run: Run, moment_s: float) -> Result:
-    """Start a chat, kill it after `moment_s` seconds, and return the result."""
-    before = _last_id(file)
-    output = file.with_name("said")
+def one_run(file: Path, run: int, moment_s: float) -> tuple[set[look.Key], list[str], float]:
+    """Start a chat, and kill it after `moment_s` seconds.
+
+    Return the acknowledged messages, the errors, and the age in seconds of the missing part of an answer.
+    """
+    before = 0
+    if file.exists():
+        with closing(sqlite3.connect(file)) as raw:
+            before = int(raw.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0])
+    output = file.with_name("output")
     output.unlink(missing_ok=True)
-    process = child.fork(lambda: talk(file, run), output=output)
+    output.touch()
+    process = child.fork(lambda: talk(file, run), output)
     time.sleep(moment_s)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    seen, result = seen_in(output) if output.exists() else Seen(), Result()
-    wrong = look.damage(file) if file.exists() else []
-    result.damaged, result.lost = len(wrong), [*seen.faults, *wrong]
-    if file.exists():
-        _compare(file, run, seen, result, before)
-    return result
-
-
-def _last_id(file: Path) -> int:
+    seen = seen_in(output)
     if not file.exists():
-        return 0
-    with closing(sqlite3.connect(file)) as raw:
-        return int(raw.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0])
+        return set(), seen.faults, 0
+    damage = look.damage(file)  # opens the database, and so finishes a creation that was cut
+    kept, wrong, oldest_s = _compare(file, run, seen, before)
+    return kept, [*seen.faults, *damage, *wrong], oldest_s
 
 
-def _compare(file: Path, run: Run, seen: Seen, result: Result, before: int) -> None:
-    """Look for the output that was seen among the messages after the id `before`."""
+def _compare(file: Path, run: int, seen: Seen, before: int) -> tuple[set[look.Key], list[str], float]:
+    """Look for the output that was seen among the messages after the id `before`; see `one_run`."""
     with closing(sqlite3.connect(file)) as raw:
         query = "SELECT m.text, m.state, p.text FROM messages m LEFT JOIN messages p ON p.id = m.parent "
         answers = raw.execute(query + "WHERE m.role = 'assistant' AND m.id > ?", (before,)).fetchall()
         asked = raw.execute("SELECT text FROM messages WHERE role = 'user' AND id > ?", (before,)).fetchall()
-    result.seen |= {("user", "complete", question) for question in seen.begun.values()}
-    result.seen |= {("assistant", "complete", run.answer(place)) for place in seen.ended}
-    result.lost += look.not_once(file, result.seen)
-    result.lost += [f"doubled: {text}" for (text,), count in Counter(asked).items() if count > 1]
+    acknowledged = {("user", "complete", question) for question in seen.begun.values()}
+    acknowledged |= {("assistant", "complete", _answer(run, place)) for place in seen.ended}
+    wrong = look.not_once(file, acknowledged)
+    wrong += [f"doubled: {text}" for (text,), count in Counter(asked).items() if count > 1]
     for place, question in seen.begun.items():
-        there = [
-            row for row in answers if row[0] and run.answer(place).startswith(row[0]) and row[2] == question
-        ]
-        whole = [row for row in there if row[:2] == (run.answer(place), "complete")]
-        if len(whole if place in seen.ended else there[:1]) != 1:
-            result.lost.append(f"answer {place} under {question}: {there}")
+        answer = _answer(run, place)
+        rows = [row for row in answers if row[0] and answer.startswith(row[0]) and row[2] == question]
+        whole = [row for row in rows if row[:2] == (answer, "complete")]
+        if len(whole if place in seen.ended else rows[:1]) != 1:
+            wrong.append(f"answer {place} under {question}: {rows}")
+    oldest_s = 0.0
     if seen.growing:
-        answer = run.answer(max(seen.begun))
+        answer = _answer(run, max(seen.begun))
         kept = max((len(text) for text, _, _ in answers if answer.startswith(text)), default=0)
         missing = [at for at, length in seen.growing if length > kept]
-        result.oldest_s = seen.growing[-1][0] - missing[0] if missing else 0.0
-        result.lost += [f"{result.oldest_s:.1f} s of an answer"] * (result.oldest_s > OLDEST_S)
+        oldest_s = seen.growing[-1][0] - missing[0] if missing else 0.0
+        wrong += [f"{oldest_s:.1f} s of an answer"] * (oldest_s > OLDEST_S)
+    return acknowledged, wrong, oldest_s
 
 
 def main() -> int:
-    """Run the test, print the losses, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m torture.kill", description=__doc__)
-    parser.add_argument("runs", nargs="?", type=int, default=RUNS)
-    parser.add_argument("--seed", type=int, default=1)
-    wanted = parser.parse_args()
-    chance = random.Random(wanted.seed)  # noqa: S311 - moments, not secrets
-    whole = Result()
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    chance = random.Random(SEED)  # noqa: S311 - moments, not secrets
+    acknowledged, total, bad, oldest_s = set[look.Key](), 0, 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(wanted.runs):
-            run = Run(number, is_slow=number % 10 == 1, is_new=number % 10 == 2)  # noqa: PLR2004
-            place = Path(folder) / (str(number) if run.is_new else "kept")
+        for run in range(runs):
+            kind = _kind(run)
+            place = Path(folder) / (str(run) if kind == "new" else "kept")
             place.mkdir(exist_ok=True)
-            result = one_run(place / "conversations.db", run, chance.uniform(0, run.longest_s))
-            for what in result.lost:
-                print(f"run {number}: {what}", flush=True)
-            whole.lost += result.lost
-            whole.damaged += bool(result.damaged)
-            whole.oldest_s = max(whole.oldest_s, result.oldest_s)
-            whole.acknowledged += len(result.seen)
-            whole.seen |= set() if run.is_new else result.seen
-        at_the_end = look.not_once(Path(folder) / "kept" / "conversations.db", whole.seen)
-    print(f"{wanted.runs} runs, {whole.acknowledged} acknowledged turns: {len(whole.lost)} lost or doubled,")
-    print(f"{len(at_the_end)} at the end, {whole.damaged} damaged databases;")
-    print(f"of an answer that grew at most the last {whole.oldest_s:.2f} s were missing")
-    return int(bool(whole.lost or at_the_end or whole.damaged))
+            moment_s = chance.uniform(0, LONGEST_S[kind])
+            seen, wrong, age_s = one_run(place / "conversations.db", run, moment_s)
+            for what in wrong:
+                print(f"run {run}: {what}", flush=True)
+            total, bad, oldest_s = total + len(seen), bad + len(wrong), max(oldest_s, age_s)
+            acknowledged |= set() if kind == "new" else seen
+        at_the_end = look.not_once(Path(folder) / "kept" / "conversations.db", acknowledged)
+    print(f"{runs} runs, {total} acknowledged messages: {bad} lost, doubled or damaged,")
+    print(f"{len(at_the_end)} at the end; of a growing answer at most the last {oldest_s:.2f} s were missing")
+    return int(bool(bad or at_the_end))
 
 
 if __name__ == "__main__":

@@ -121,7 +121,6 @@ def _values(chance: random.Random, kind: str) -> bytes:
 
 
 def _changed(chance: random.Random, value: Any) -> Any:
-    """Return a JSON value with one part replaced or added."""
     if isinstance(value, dict) and value and chance.random() < 5 / 6:
         key = chance.choice(list(value))
         return value | {key: _changed(chance, value[key])}
@@ -159,7 +158,6 @@ def _picture(chance: random.Random, text: bytes) -> bytes:
 
 
 def _archive(chance: random.Random, text: bytes) -> bytes:
-    """Return an archive with a character card and random members."""
     out = io.BytesIO()
     method = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
     with zipfile.ZipFile(out, "w", method) as archive:

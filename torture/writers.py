@@ -6,15 +6,12 @@ Every turn must be in the database once, in its own conversation, in order, and 
 undamaged. Exits 1 if one of these does not hold.
 """
 
-import argparse
 import os
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.store import database
@@ -23,111 +20,69 @@ from torture import child, look
 
 TURNS = 1000
 NAMES = ("ada", "bob")
-CHOICES = {"rollback journal": (99, 0, 0), "write-ahead log": (0, 0, 0)}
-"""By journal, the first version of SQLite whose write-ahead log is treated as safe."""
+JOURNALS = {"truncate": (99, 0, 0), "wal": (0, 0, 0)}
+"""By journal mode, the first version of SQLite whose write-ahead log is treated as safe."""
 
 
-@dataclass(slots=True)
-class Result:
-    """The result of a run with one journal."""
-
-    journal: str
-    turns: int
-    asks: int
-    seconds: float
-    wrong: list[str]
-
-
-def one_journal(place: Path, journal: str, turns: int) -> Result:
-    """Run the three writers, and check the database."""
-
-    def choose() -> None:
-        vars(database)["WAL_IS_SAFE"] = CHOICES[journal]
-
-    began = time.monotonic()
+def one_journal(place: Path, journal: str, turns: int) -> tuple[int, list[str]]:
     home, wrong, asks = place / "home", list[str](), 0
-    waiting = {_chat(place, home, name, turns, choose): name for name in NAMES}
-    while waiting:
-        wrong += _ask(place, home, asks, choose)
+
+    def choose_journal() -> None:
+        vars(database)["WAL_IS_SAFE"] = JOURNALS[journal]
+
+    def check(ended: child.Ended, name: str, turns: int, first: int = 0) -> list[str]:
+        expected = child.Ended(0, "".join(f"{name} answers {n}\n" for n in range(first, first + turns)))
+        return [] if ended == expected else [f"{name} ended with {ended.code}: …{ended.output[-300:]!r}"]
+
+    running = {}
+    for name in NAMES:
+        model = child.script(place / f"{name}.toml", [f"{name} answers {n}" for n in range(turns)], 10**7)
+        lines = "".join(f"{name} asks {n}\n" for n in range(turns)).encode()
+        running[name] = child.start(["chat", "-m", model], home, place / name, lines, choose_journal)
+    while running:
+        model = child.script(place / "ask.toml", [f"ask answers {asks}"])
+        words = ["ask", "--log", "-m", model, f"ask asks {asks}"]
+        wrong += check(child.run(words, home, place / "ask", b"", choose_journal), "ask", 1, asks)
         asks += 1
-        for process in list(waiting):
+        for name, process in list(running.items()):
             done, status = os.waitpid(process, os.WNOHANG)
             if done:
-                name = waiting.pop(process)
-                wrong += _as_expected(place / name, os.waitstatus_to_exitcode(status), _answers(name, turns))
-    seconds = time.monotonic() - began
+                del running[name]
+                output = (place / name).read_text(encoding="utf-8")
+                wrong += check(child.Ended(os.waitstatus_to_exitcode(status), output), name, turns)
     file = home / "data" / "conversations.db"
     with closing(sqlite3.connect(file)) as raw:
         mode = raw.execute("PRAGMA journal_mode").fetchone()[0]
-    wrong += [] if (mode == "wal") == (journal == "write-ahead log") else [f"the journal is {mode}"]
-    wrong += look.damage(file) + _misplaced(file, turns, asks)
-    return Result(journal, turns * len(NAMES), asks, seconds, wrong)
-
-
-def _chat(place: Path, home: Path, name: str, turns: int, choose: Callable[[], None]) -> int:
-    model = child.script(place / f"{name}.toml", _answers(name, turns), 10**7)
-    lines = "".join(f"{question}\n" for question in _questions(name, turns)).encode()
-    return child.hermes(["chat", "-m", model], home, place / name, lines, choose)
-
-
-def _ask(place: Path, home: Path, number: int, choose: Callable[[], None]) -> list[str]:
-    model = child.script(place / "ask.toml", [f"ask answers {number}"])
-    said = place / f"ask-{number}"
-    words = ["ask", "--log", "-m", model, f"ask asks {number}"]
-    return _as_expected(
-        said, child.wait(child.hermes(words, home, said, b"", choose)), [f"ask answers {number}"]
-    )
-
-
-def _questions(name: str, turns: int) -> list[str]:
-    return [f"{name} asks {n}" for n in range(turns)]
-
-
-def _answers(name: str, turns: int) -> list[str]:
-    return [f"{name} is told {n}" for n in range(turns)]
-
-
-def _as_expected(said: Path, code: int | None, answers: list[str]) -> list[str]:
-    text = said.read_text(encoding="utf-8")
-    if (code, text) == (0, "".join(f"{answer}\n" for answer in answers)):
-        return []
-    return [f"{said.name} ended with {code} and said …{text[-300:]!r}"]
+    wrong += [] if (mode == "wal") == (journal == "wal") else [f"the journal is {mode}"]
+    return asks, wrong + look.damage(file) + _misplaced(file, turns, asks)
 
 
 def _misplaced(file: Path, turns: int, asks: int) -> list[str]:
     """Return the errors if a conversation does not have exactly its own turns, in order."""
-    wanted = {
-        f"{name} asks 0": [
-            text for pair in zip(_questions(name, turns), _answers(name, turns), strict=True) for text in pair
-        ]
-        for name in NAMES
-    }
-    wanted |= {f"ask asks {n}": [f"ask asks {n}", f"ask answers {n}"] for n in range(asks)}
+    ranges = {f"{name} asks 0": (name, range(turns)) for name in NAMES}
+    ranges |= {f"ask asks {n}": ("ask", range(n, n + 1)) for n in range(asks)}
     wrong = []
     with closing(Store(file)) as store:
         for one in store.conversations():
+            name, numbers = ranges.pop(one.title, ("", range(0)))
+            expected = [f"{name} {verb} {n}" for n in numbers for verb in ("asks", "answers")]
             path = [message.text for message in store.path(one.leaf)]
-            if path != wanted.pop(one.title, None) or one.count != len(path):
-                wrong.append(
-                    f"conversation {one.id} '{one.title}' holds {one.count} messages, in another order"
-                )
-    return wrong + [f"there is no conversation '{title}'" for title in wanted]
+            if path != expected or one.count != len(path):
+                wrong.append(f"'{one.title}' has {one.count} messages, or another order")
+    return wrong + [f"there is no conversation '{title}'" for title in ranges]
 
 
 def main() -> int:
-    """Run the writers with either journal, print the results, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m torture.writers", description=__doc__)
-    parser.add_argument("turns", nargs="?", type=int, default=TURNS)
-    turns = parser.parse_args().turns
-    bad = 0
-    for journal in CHOICES:
+    turns, bad = int(sys.argv[1]) if len(sys.argv) > 1 else TURNS, 0
+    for journal in JOURNALS:
+        began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            result = one_journal(Path(folder), journal, turns)
-        bad += len(result.wrong)
-        for what in result.wrong:
+            asks, wrong = one_journal(Path(folder), journal, turns)
+        for what in wrong:
             print(what, flush=True)
-        what = f"2 chats of {turns} turns, {result.asks} times ask --log, {result.seconds:.0f} s"
-        print(f"{result.journal}: {what}: {len(result.wrong)} things wrong", flush=True)
+        bad += len(wrong)
+        what = f"2 chats of {turns} turns, {asks} times ask --log, {time.monotonic() - began:.0f} s"
+        print(f"{journal}: {what}: {len(wrong)} things wrong", flush=True)
     return int(bool(bad))
 
 

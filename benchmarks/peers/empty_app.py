@@ -1,12 +1,10 @@
-"""The empty typer app of row C7: hermes' own settings, and two commands that do nothing."""
+"""The empty typer app of command-startup: hermes' own settings, and two commands that do nothing."""
 
 from typing import Annotated
 
 import typer
 
 app = typer.Typer(
-    name="empty",
-    help="An empty app.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -22,23 +20,16 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the fla
 
 @app.callback()
 def start(
-    version: Annotated[  # noqa: FBT002 - its callback does the work
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,  # noqa: FBT002
 ) -> None:
     """Do nothing."""
 
 
 @app.command()
-def ask(prompt: Annotated[str, typer.Argument(help="The prompt.")] = "") -> None:
+def ask(prompt: str = "") -> None:
     """Answer nothing."""
 
 
 @app.command()
 def chat() -> None:
-    """Say nothing."""
-
-
-def main() -> None:
-    """Run the app as an installed command does."""
-    app()
+    """Print nothing."""

@@ -28,12 +28,12 @@ def test_every_large_file_is_among_the_mutants() -> None:
 def test_a_fault_is_counted() -> None:
     """Calls that write, slow files and large amounts of memory are counted as faults."""
     heard = list[str]()
-    cards._hear("open", ("x", "w", 0), heard)
-    cards._hear("open", ("x", None, 1), heard)
-    cards._hear("os.rename", ("a", "b"), heard)
-    cards._hear("open", ("x", "rb", 0), heard)
+    cards._audit("open", ("x", "w", 0), heard)
+    cards._audit("open", ("x", None, 1), heard)
+    cards._audit("os.rename", ("a", "b"), heard)
+    cards._audit("open", ("x", "rb", 0), heard)
     assert len(heard) == 3
-    told = {"read": True, "seconds": 0.1, "memory": 100, "wrong": []}
+    told = {"what": "a file", "read": True, "seconds": 0.1, "memory": 50, "wrong": []}
     assert _of(told).is_good
     assert _of(told).memory == 50
     assert _of(told | {"wrong": heard}).wrong.total() == 3
@@ -43,5 +43,5 @@ def test_a_fault_is_counted() -> None:
 
 def _of(told: dict[str, Any]) -> cards.Result:
     result = cards.Result()
-    result.take("a file", told, 50)
+    result.add(told)
     return result

@@ -1,0 +1,1 @@
+"""The rows that need a GPU: `python -m benchmarks.gpu`."""

@@ -1,0 +1,94 @@
+"""Measure the rows gpu-… on a GPU: `python -m benchmarks.gpu`, with `--help` for its flags.
+
+The model is a Mistral 7B with random weights, so nothing is downloaded. `--device cpu` is a dry run with a
+small shape, which shows that the rows work but measures nothing useful. Prints the GPU and one table, writes
+one JSON file, and exits 1 if a gate failed, or UNAVAILABLE if there is no GPU or its memory is too small.
+"""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import RESULTS, environment, missing, report
+
+UNAVAILABLE = 69
+"""EX_UNAVAILABLE of sysexits.h, the exit code of hermes itself if something that it needs is missing."""
+NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes")
+DRY_RUN = "DRY RUN on the CPU with a small shape: these figures say nothing about any GPU"
+
+
+def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
+    options = _parse(arguments)
+    if reason := unavailable(options.device):
+        return _refuse(reason)
+    import torch
+
+    from benchmarks.gpu.rows import measure, new_run
+
+    device = torch.device(options.device)
+    with tempfile.TemporaryDirectory(prefix="hermes-gpu-", dir=options.scratch) as name:
+        run = new_run(device, Path(name), quick=options.quick, profiled=options.profile)
+        about = _about(device) | {"repeats": run.repeats, "tokens": run.tokens}
+        print("\n".join(f"{name}: {value}" for name, value in about.items()), end="\n\n", flush=True)
+        try:
+            lines = measure(run)
+        except torch.OutOfMemoryError:
+            return _refuse(f"{device} has no room for the model")
+    if device.type == "cpu":  # a small shape on a CPU meets or misses goals by chance
+        lines = [dataclasses.replace(line, goal=None) for line in lines]
+        print(DRY_RUN)
+    return report(about, lines, results)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2 repeats of 8 tokens, to see that it works")
+    parser.add_argument("--profile", action="store_true", help="print the time of hermes by kernel")
+    parser.add_argument("--device", default="cuda:0", help="cuda:0 by default; cpu for a dry run")
+    parser.add_argument("--scratch", type=Path, help="a folder with room for 20 GB of temporary weights")
+    return parser.parse_args(arguments)
+
+
+def _refuse(reason: str) -> int:
+    print(f"benchmarks.gpu: {reason}", file=sys.stderr)
+    return UNAVAILABLE
+
+
+def unavailable(name: str) -> str:
+    if reason := missing(NEEDED):
+        return reason
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        return f"'{name}' is not a device; it can be cuda:0, or cpu for a dry run"
+    if device.type not in {"cpu", "cuda"}:
+        return f"{name}: the rows are for CUDA and ROCm GPUs; --device cpu makes a dry run"
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        return f"torch {torch.__version__} finds no {name} here; --device cpu makes a dry run"
+    return ""
+
+
+def _about(device: Any) -> dict[str, Any]:
+    import torch
+
+    about = environment(("openhermes-cli", *NEEDED))
+    if device.type != "cuda":
+        return about | {"GPU": DRY_RUN}
+    gpu, driver = torch.cuda.get_device_properties(device), Path("/sys/module/nvidia/version")
+    return about | {
+        "GPU": gpu.name,
+        "memory GiB": round(gpu.total_memory / (1 << 30), 1),
+        "compute capability": f"{gpu.major}.{gpu.minor}",
+        "driver": driver.read_text(encoding="ascii").strip() if driver.is_file() else "unknown",
+        "CUDA or ROCm": torch.version.cuda or torch.version.hip,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

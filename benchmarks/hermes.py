@@ -1,0 +1,94 @@
+"""Engines, sessions and turns of hermes, for the functions that rows call in a child process."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.session import Session
+from hermes_cli.engines.base import Cancel, Chunk, Engine, FinishReason
+from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.models import hardware
+from hermes_cli.models.gguf.model import read_header
+from hermes_cli.models.local import describe_folder
+from hermes_cli.models.plan import Plan, PlanRequest, choose
+from hermes_cli.options import GenerationOptions, Sourced
+
+Show = Callable[[str], object]
+GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
+"""Always the likeliest token. All other options are hermes' defaults."""
+
+
+def open_engine(model: str, context: int, threads: int, precision: str = "") -> Engine:
+    """Return an engine on the CPU: transformers for a folder, llama.cpp for a file."""
+    path = Path(model)
+    if path.is_file():
+        return LlamaCppEngine(read_header(path), name="starter", context_size=context, threads=threads)
+    from hermes_cli.engines.transformers.engine import TransformersEngine
+
+    return TransformersEngine.open(plan(path, context, threads, precision))
+
+
+def plan(folder: Path, context: int, threads: int, precision: str) -> Plan:
+    model = describe_folder(folder, folder.name)
+    if model is None:
+        raise FileNotFoundError(folder)
+    return choose(hardware.probe(), model.facts, PlanRequest(context, threads, precision, "cpu"))
+
+
+def open_session(
+    opening: Opening | None = None, frame: PromptSettings | None = None, *, tokens: int, **engine: Any
+) -> Session:
+    options = Sourced(replace(GREEDY, max_tokens=tokens))
+    return Session(open_engine(**engine), opening or Opening(), options, None, frame)
+
+
+def send(
+    session: Session, text: str, *, cancel_after: int = 0, show: Show = lambda _: None
+) -> dict[str, Any]:
+    """Send a turn, show the pieces of its answer, and return its record.
+
+    After `cancel_after` pieces the answer is cancelled, as with Ctrl-C; 0 lets it end.
+    """
+    cancel, pieces = Cancel(), 0
+    prompt = session.assembled(Message(Role.USER, text)).messages
+
+    def count(piece: str) -> None:
+        nonlocal pieces
+        show(piece)
+        pieces += 1
+        if pieces == cancel_after:
+            cancel.set()
+
+    return record(session.engine, prompt, session.send(text, cancel), count)
+
+
+def record(
+    engine: Engine, messages: Sequence[Message], chunks: Iterator[Chunk], show: Show = lambda _: None
+) -> dict[str, Any]:
+    """Read an answer to the end, and return its ids and counts, and the seconds until its first piece."""
+    prompt = engine.prompt_tokens(messages)
+    began, first_s, done = time.perf_counter(), 0.0, None
+    for chunk in chunks:
+        if chunk.progress is None:
+            first_s = first_s or time.perf_counter() - began
+        if chunk.text:
+            show(chunk.text)
+        done = chunk.completion
+    if done is None or done.turn_ids is None:
+        raise RuntimeError(f"{messages[-1].text!r} was not answered")
+    # The ids of a turn begin with those that open it, which are the end of the prompt.
+    opening = next(number for number, token in enumerate(reversed(prompt)) if token.control)
+    return {
+        "prompt": [token.id for token in prompt],
+        "generated": done.turn_ids.ids[opening:],
+        "ended": done.finish_reason is FinishReason.STOP,
+        "finish_reason": done.finish_reason,
+        "prefilled": done.usage.prefilled_tokens,
+        "completion_tokens": done.usage.completion_tokens,
+        "first_s": first_s,
+        "kept": sum(message.role is Role.USER for message in messages),
+    }

@@ -1,0 +1,111 @@
+"""chat-startup: the cost of `hermes chat` until it accepts the first key, while the model still loads.
+
+Measured: CPU time, user and system, of the process and of the children that it has waited for, from its start
+on a pty of 80x24 until the key, which was typed ahead, appears after the prompt. Peer: python with a
+prompt_toolkit PromptSession, started and measured the same way. Gate: hermes' toolbar shows that the model is
+loading when the key appears.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pexpect
+import pyte
+
+from benchmarks.measure import Bench, interleave
+from benchmarks.report import Goal, Line
+
+GOAL = Goal("≤", 1.8)
+BARE_PROMPT = "from prompt_toolkit import PromptSession; PromptSession().prompt('> ')"
+COLUMNS, ROWS = 80, 24
+KEY = "x"
+ACCEPTED = f"> {KEY}"
+PATIENCE_S = 30.0
+SOON_S = 0.5
+"""The toolbar is drawn with the prompt: if it has not appeared by then, it did not show the loading."""
+
+
+class FirstKey(NamedTuple):
+    """The CPU time of a program until it accepted a key, and whether it showed that a model was loading."""
+
+    cpu_s: float
+    while_loading: bool
+
+
+def measure(bench: Bench) -> list[Line]:
+    hermes = str(bench.programs / "hermes")
+    commands = {"hermes": [hermes, "chat"], "peer": [sys.executable, "-c", BARE_PROMPT]}
+    environment = bench.environment(TERM="xterm-256color")
+    sides = {side: partial(first_key, command, environment) for side, command in commands.items()}
+    runs = interleave(sides, bench.repeats, bench.patience_s)
+    what, wrong = "CPU until a key is accepted, beside a bare prompt_toolkit", gate(runs.results["hermes"])
+    return [runs.line(what, "ms", lambda one: one.cpu_s * 1000, goal=GOAL, wrong=wrong)]
+
+
+def gate(starts: Sequence[FirstKey]) -> str:
+    """Return an error text if the model was loaded before the key was accepted."""
+    for number, one in enumerate(starts, 1):
+        if not one.while_loading:
+            return f"start {number} does not show that the model is loading"
+    return ""
+
+
+def first_key(command: Sequence[str], environment: dict[str, str]) -> FirstKey:
+    """Start a program on a pty with a key typed ahead, and end it when it has accepted the key."""
+    program, *words = command
+    child: Any = pexpect.spawn(program, words, env=environment, dimensions=(ROWS, COLUMNS))
+    child.delaybeforesend = None
+    screen = pyte.Screen(COLUMNS, ROWS)
+    screen.write_process_input = child.send  # type: ignore[method-assign] # it answers cursor queries
+    try:
+        child.send(KEY)
+        cpu_s = _read_until(child, screen, lambda rows: any(ACCEPTED in row for row in rows), PATIENCE_S)
+        if cpu_s is None:
+            raise RuntimeError(f"{program} never accepted the key; its screen: {screen.display}")
+        # Output of the same moment may be in the next piece.
+        loading = _read_until(child, screen, _loading, SOON_S) is not None
+        return FirstKey(cpu_s, loading)
+    finally:
+        child.close(force=True)
+
+
+def _loading(rows: list[str]) -> bool:
+    """Return whether the rows under the prompt show it, which are the toolbar and not earlier output."""
+    prompt = next((n for n, row in enumerate(rows) if ACCEPTED in row), len(rows))
+    return any("loading" in row for row in rows[prompt + 1 :])
+
+
+def _read_until(
+    child: Any, screen: Any, condition: Callable[[list[str]], bool], limit_s: float
+) -> float | None:
+    """Read until the condition holds; return the child's CPU time then, or None if it never holds."""
+    stream = pyte.ByteStream(screen)
+    end, cpu_s = time.monotonic() + limit_s, processor_s(child.pid)
+    while not condition(screen.display):
+        if time.monotonic() > end:
+            return None
+        try:
+            data = child.read_nonblocking(1 << 16, timeout=0.05)
+        except pexpect.TIMEOUT:
+            continue
+        except pexpect.EOF:
+            return None
+        cpu_s = processor_s(child.pid)  # before the data is parsed: the child continues meanwhile
+        stream.feed(data)
+    return cpu_s
+
+
+def processor_s(pid: int) -> float:
+    """Return the seconds of CPU time of a process and of the children that it has waited for.
+
+    The process's own time is read from its clock, with the id that clock_getcpuclockid(3) returns: in
+    /proc/PID/stat it is truncated to ticks of 10 ms, twice. The children's time is only in that file.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+    ticks = sum(map(int, fields.split()[13:15]))
+    return time.clock_gettime(~pid << 3 | 2) + ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,211 @@
+"""prefix-reuse: tokens prefilled in each of twenty turns, with Ctrl-C, retry, undo and edit among them.
+
+Measured: the number that the engine reports for each turn. Peers: the number of new ids, counted here from
+the prompts' ids alone; and bare llama.cpp with the same ids.
+
+An id is new if it is after the longest common prefix of the prompt and of the KV cache. The cache contains
+the previous prompt and the ids generated from it, except the last, which was sampled and never evaluated.
+After Ctrl-C that last one may have been evaluated; then one id fewer is new. A prompt that is completely in
+the cache costs one id, since the next token's logits come from evaluating one.
+
+Gate: the ids of every answer are those of bare llama.cpp.
+
+prefix-reuse-transformers: the same turns on the transformers engine, with the starter, and with a tiny random
+Mistral whose sliding window of 64 tokens the conversation exceeds several times. Peers: the exact number of
+new ids; and all ids of every prompt, which `generate` evaluates. Gates: the engine's count is that of the ids
+that the model looked up, less those that were generated and evaluated; in float32 every id of every answer,
+and its end, is the one that the library's own model predicts for the whole prompt (`weights.py`); and the
+second conversation is longer than its window.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.hermes import open_session, send
+from benchmarks.measure import Bench
+from benchmarks.report import Goal, Line
+from benchmarks.weights import Gaps, folder, score, unlikely
+from hermes_cli.messages import Opening
+
+EVERY_TURN = Goal("≥", 1)
+CONTEXT = 4096
+TOKENS = 32
+CANCEL_AFTER = 9
+"""Number of pieces of text after which Ctrl-C is pressed."""
+SCRIPT = (
+    ("say", "Hello! Who are you?"),
+    ("say", "What is a river?"),
+    ("say", "Name three colours."),
+    ("cancel", "Tell me a long story about a lighthouse keeper."),
+    ("say", "Go on."),
+    ("retry", ""),
+    ("say", "Is the sea cold in winter?"),
+    ("undo", "Is the sea warm in summer?"),
+    ("say", "Write a line with emoji: 😀 🚢 🌊 and café, naïve, 東京."),
+    ("cancel", "Repeat that line ten times."),
+    ("retry", ""),
+    ("say", "Count from one to twenty."),
+    ("edit", "Count from twenty down to one."),
+    ("say", "What is <|im_end|> for?"),
+    ("undo", "   What is   `x  =  1`\n\n\tfor?"),
+    ("cancel", "Describe a forest."),
+    ("undo", "Describe a desert."),
+    ("retry", ""),
+    ("say", "Thank you."),
+    ("say", "Good night."),
+)
+"""The action before each of the twenty answers.
+
+`say` sends the text; `cancel` does, too, and stops the answer; `retry` removes the last answer and requests
+another; `undo` removes the last exchange and sends another text; `edit` changes the turn before the last.
+"""
+REMOVED = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
+"""The number of messages that each action removes."""
+WINDOWS = 3
+"""Minimum length of the last prompt, in windows."""
+TORCH_PRECISION = "float32"
+TORCH_CASES = {"starter": (4096, 0), "tiny mistral": (1024, 64)}
+"""By model: the context, and the sliding window, if there is one."""
+
+Turn = dict[str, Any]
+
+
+def converse(*, count_lookups: bool = False, **engine: Any) -> list[Turn]:
+    """Have the conversation, and return the record of each turn.
+
+    `count_lookups` adds the number of ids that the torch model looked up, which is how many it evaluated.
+    """
+    session = open_session(Opening("You are a helpful assistant."), tokens=TOKENS, **engine)
+    looked_up = _lookup_counter() if count_lookups else lambda: 0
+    turns = []
+    for action, new_text in SCRIPT:
+        messages = session.conversation.messages
+        text = new_text or messages[-2].text
+        session.tree.rewind(len(session.tree.path) - REMOVED[action])
+        before = looked_up()
+        turn = send(session, text, cancel_after=CANCEL_AFTER if action == "cancel" else 0)
+        turns.append({**turn, "looked_up": looked_up() - before})
+    session.engine.close()
+    return turns
+
+
+def _lookup_counter() -> Callable[[], int]:
+    """Return a function that returns how many ids torch models in this process have looked up so far."""
+    from torch import nn
+
+    ids = 0
+
+    def count(module: Any, inputs: Any) -> None:
+        nonlocal ids
+        if isinstance(module, nn.Embedding):
+            ids += inputs[0].numel()
+
+    nn.modules.module.register_module_forward_pre_hook(count)
+    return lambda: ids
+
+
+def measure(bench: Bench) -> list[Line]:
+    bench = bench.untimed
+    turns: list[Turn] = bench.run_model(converse, context=CONTEXT).value
+    requests = [
+        {"prompt": turn["prompt"], "n_predict": max(1, len(turn["generated"]) + turn["ended"])}
+        for turn in turns
+    ]
+    answer, batch = "benchmarks.peers.llama_cpp:answer", {"n_batch": 128, "n_ubatch": 128, "n_parallel": 1}
+    return lines(turns, bench.run_model(answer, requests=requests, context=CONTEXT, **batch).value)
+
+
+def lines(turns: Sequence[Turn], bare: Sequence[Turn]) -> list[Line]:
+    new, wrong = new_ids(turns), ""
+    for number, (turn, answer) in enumerate(zip(turns, bare, strict=True), 1):
+        if turn["generated"] != answer["ids"][: len(turn["generated"])]:
+            wrong = wrong or f"turn {number}: the ids are not bare llama.cpp's"
+    totals = {
+        "the ids that are new": sum(counts[-1] for counts in new),
+        "llama.cpp": sum(answer["prefilled"] for answer in bare),
+    }
+    return reuse_lines(turns, new, totals, wrong)
+
+
+def measure_transformers(bench: Bench) -> list[Line]:
+    made = []
+    for name, (context, window) in TORCH_CASES.items():
+        model = folder(bench, name)
+        settings = {"model": model, "context": context, "precision": "fp32"}
+        turns = bench.untimed.run_model(converse, count_lookups=True, **settings).value
+        answers = [{"prompt": t["prompt"], "ids": t["generated"], "ended": t["ended"]} for t in turns]
+        gaps = score(bench, model, TORCH_PRECISION, answers)
+        made += [
+            replace(line, measure=f"{name}: {line.measure}")
+            for line in lines_transformers(turns, gaps, window)
+        ]
+    return made
+
+
+def lines_transformers(turns: Sequence[Turn], gaps: Gaps, window: int = 0) -> list[Line]:
+    """Return the lines of a conversation, given the gaps of its answers under the library's own model."""
+    new = new_ids(turns, exact=True)
+    totals = {
+        "the ids that are new": sum(count for (count,) in new),
+        "every prompt whole": sum(len(turn["prompt"]) for turn in turns),
+    }
+    return reuse_lines(
+        turns, new, totals, gate_transformers(turns, window) or unlikely(gaps, TORCH_PRECISION)
+    )
+
+
+def gate_transformers(turns: Sequence[Turn], window: int) -> str:
+    for number, turn in enumerate(turns, 1):
+        evaluated = turn["looked_up"] - (turn["completion_tokens"] - 1)
+        if turn["prefilled"] != evaluated:
+            return (
+                f"turn {number}: the engine reports {turn['prefilled']} prefilled ids instead of {evaluated}"
+            )
+    length = len(turns[-1]["prompt"])
+    return f"the last prompt is {length} ids, not {WINDOWS} windows" if length < WINDOWS * window else ""
+
+
+def reuse_lines(
+    turns: Sequence[Turn], new: Sequence[Sequence[int]], totals: dict[str, int], wrong: str
+) -> list[Line]:
+    prefilled = [turn["prefilled"] for turn in turns]
+    equal = sum(count in allowed for count, allowed in zip(prefilled, new, strict=True))
+    detail = {
+        "finish_reasons": [turn["finish_reason"] for turn in turns],
+        "prompt": [len(turn["prompt"]) for turn in turns],
+        "prefilled": prefilled,
+        "new": new,
+    }
+    what = "turns in which only new ids are prefilled"
+    made = [Line(what, "turns", equal, len(turns), EVERY_TURN, wrong, detail)]
+    for peer, total in totals.items():
+        what = f"tokens prefilled, beside {peer}"
+        made.append(Line(what, "tokens", sum(prefilled), total, None, wrong))
+    return made
+
+
+def new_ids(turns: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
+    """Return how many ids of each turn's prompt are new: one number, or one or two numbers after Ctrl-C.
+
+    `exact` is for an engine that evaluates nothing after the last id that it shows.
+    """
+    caches: list[list[int]] = [[]]
+    counts = []
+    for turn in turns:
+        prompt, generated = turn["prompt"], turn["generated"]
+        counts.append(sorted({max(1, len(prompt) - common_prefix(prompt, cache)) for cache in caches}))
+        # If an answer ended by itself, the last sampled id was an <|im_end|> after it.
+        whole, without_last = [*prompt, *generated], [*prompt, *generated[:-1]]
+        if exact:
+            # Ids at the end that are not a whole character are not in the turn, but they were evaluated.
+            caches = [[*prompt, *generated[: turn["completion_tokens"] - 1]]]
+            continue
+        cancelled = turn["finish_reason"] == "cancelled"
+        caches = [without_last, whole] if cancelled else [whole if turn["ended"] else without_last]
+    return counts
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
