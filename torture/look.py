@@ -87,7 +87,7 @@ def judge(
         wrong += [] if _NOTICE.sub("", text) == whole else ["not every answer came, or more than that"]
         wrong += [] if ended.code == 0 else [f"exit code {ended.code}"]
     wrong += ["reported more than once"] if len(notices) > 1 else []
-    wrong += ["a traceback"] if "Traceback" in text or "mistake in hermes" in text else []
+    wrong += ["a traceback"] if "Traceback" in text or "bug in hermes" in text else []
     wanted = earlier | _acknowledged(before, answers)
     lost = not_once(file, wanted) if file.exists() else ["there is no database"] * bool(wanted)
     return "silent loss" if lost and outcome == "harmless" else outcome, wrong + lost
