@@ -18,7 +18,7 @@ import typer.main
 
 from hermes_cli import __version__
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.errors import Interrupted, ReaderGone, translated
+from hermes_cli.errors import Interrupted, ReaderGone, as_hermes_error
 from hermes_cli.screen.terminal import Terminal
 
 VERBS = {
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
     except (ReaderGone, Interrupted) as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - show a message in place of a traceback
-        known = translated(error)
+        known = as_hermes_error(error)
         _explain(runtime, f"hermes: {known.message}", known.hint)
         return known.exit_code
     finally:

@@ -143,7 +143,7 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def translated(error: Exception) -> HermesError:
+def as_hermes_error(error: Exception) -> HermesError:
     """Return an error as a HermesError: unchanged if it is one, or else converted by its type."""
     if isinstance(error, HermesError):
         return error

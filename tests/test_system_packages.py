@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli import system_packages
-from hermes_cli.errors import translated
+from hermes_cli.errors import as_hermes_error
 from hermes_cli.system_packages import advice, install_commands, library_named_in, missing_libraries
 
 GOMP = "libgomp.so.1: cannot open shared object file: No such file or directory"
@@ -62,8 +62,8 @@ def test_the_library_of_an_import_error() -> None:
     """Other failed imports stay mistakes of hermes."""
     assert library_named_in(ImportError(GOMP)) == "libgomp.so.1"
     assert library_named_in(ImportError("No module named 'libgomp'")) is None
-    assert translated(ImportError(GOMP)).exit_code == 69
-    assert "bug in hermes" in translated(ImportError("cannot import name 'x'")).hint
+    assert as_hermes_error(ImportError(GOMP)).exit_code == 69
+    assert "bug in hermes" in as_hermes_error(ImportError("cannot import name 'x'")).hint
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import sanitize_line
 
 
-def converse(runtime: Runtime, flags: Flags) -> int:
+def run_chat(runtime: Runtime, flags: Flags) -> int:
     """Run the conversation and return its exit code."""
     from hermes_cli.repl.answer_printer import AnswerPrinter
     from hermes_cli.repl.history import TypedLines
@@ -31,18 +31,20 @@ def converse(runtime: Runtime, flags: Flags) -> int:
     from hermes_cli.repl.state import ReplState
 
     terminal = runtime.terminal
-    with terminal.typing(shown=not terminal.interactive):  # early keys go to the prompt, without echo
+    with terminal.typing(
+        shown=not terminal.interactive
+    ):  # keys that are typed early go to the prompt, without an echo
         persona, session, choice = start_session(
             runtime, flags, save=not flags.no_log, in_background=terminal.interactive
         )
         source = "command line" if flags.persona else runtime.settings.source("persona")
-        host = ProgramHost(runtime, flags, choice)
+        host = ReplHost(runtime, flags, choice)
         printer = AnswerPrinter(interactive=terminal.interactive)
         state = ReplState(terminal, session, persona, source, host, printer, statistics=flags.statistics)
         if not terminal.interactive:
             return Loop(state, LineReader(terminal.stdin), printer).run()
         typed = state.history = TypedLines(
-            runtime.paths.history, lambda: not host.leaves_no_trace, terminal.notice
+            runtime.paths.history, lambda: not host.is_saving_disabled, terminal.notice
         )
         terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
         terminal.notice(f"{_reason_line(choice)}\n")
@@ -60,20 +62,20 @@ def _reason_line(choice: ModelChoice) -> str:
 
 
 @dataclass
-class ProgramHost:
-    """The host of a REPL: finds personas and models by name and applies the command line flags."""
+class ReplHost:
+    """The host of a REPL: gives it personas and models, and applies the command line flags."""
 
     runtime: Runtime
     flags: Flags
     choice: ModelChoice
 
     @property
-    def leaves_no_trace(self) -> bool:
-        """Whether messages, typed lines and system prompts must not be written to disk."""
+    def is_saving_disabled(self) -> bool:
+        """Whether nothing of the conversation and the input may be written to disk."""
         return self.flags.no_log
 
     def stop_saving(self) -> None:
-        """Write nothing to disk for the rest of the run, as with --no-log."""
+        """Stop saving messages and input for the rest of the run, as with --no-log."""
         self.flags = replace(self.flags, no_log=True)
 
     def find_persona(self, name: str) -> Persona:
@@ -87,8 +89,8 @@ class ProgramHost:
             for row in self.runtime.personas()
         }
 
-    def stage(self, persona: Persona) -> tuple[Opening, PromptSettings]:
-        """Return the opening and prompt_settings of a conversation with the persona. --system is ignored."""
+    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
+        """Return opening and prompt settings of a conversation with the persona, ignoring --system."""
         flags = replace(self.flags, system=None)
         return open_conversation(self.runtime, flags, persona, self.options_for(persona).options)
 
@@ -99,7 +101,7 @@ class ProgramHost:
         return add_entry(self.runtime.paths.lore, persona.key, entry)
 
     def options_for(self, persona: Persona) -> Sourced:
-        """Return the sampling options with the persona."""
+        """Return the sampling options for the persona."""
         return self.flags.options(self.runtime.settings, persona)
 
     def model_names(self) -> Mapping[str, str]:
@@ -137,7 +139,7 @@ class ProgramHost:
             raise
 
     def _reopen(self) -> Engine:
-        """Open the previous model again. Ctrl-C restarts this, so that the chat always has an engine."""
+        """Reload the previous model. Ctrl-C restarts this: a chat needs an engine."""
         while True:
             try:
                 return open_engine(self.runtime, self.choice, in_subprocess=self.runtime.terminal.interactive)

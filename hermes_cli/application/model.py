@@ -133,7 +133,7 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     Ask the user if there are several, at a terminal with a network connection; otherwise use the starter.
     """
     terminal = runtime.terminal
-    choices = offer.offers(machine, request)
+    choices = offer.suggest_models(machine, request)
     can_ask = terminal.stdin_is_tty and terminal.stderr_is_tty and len(choices) > 1
     if not can_ask or not repository.hub_reachable(HUB_PATIENCE_S):
         return STARTER.alias

@@ -42,7 +42,7 @@ class ImportedFile:
 
     def save(self) -> Path:
         """Save the text and the original file, and return the path of the text."""
-        return folder.keep(self.folder, self.key, self.text, (self.extension, self.data))
+        return folder.write_toml(self.folder, self.key, self.text, (self.extension, self.data))
 
 
 def import_files(runtime: Runtime, names: Sequence[str], new_name: str, *, force: bool) -> None:
@@ -133,7 +133,7 @@ def _require_free_names(imported: Sequence[ImportedFile], *, force: bool) -> Non
                 "nothing was imported; import one of them alone, with --as NAME",
             )
         seen[place] = one.source
-        taken = None if force else folder.taken_by(one.folder, one.key, besides=(one.source,))
+        taken = None if force else folder.find_existing(one.folder, one.key, ignore=(one.source,))
         if taken:
             raise UsageError(
                 f"'{one.key}' already exists: {taken}",

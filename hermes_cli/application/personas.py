@@ -80,10 +80,10 @@ def create(runtime: Runtime, name: str, *, force: bool) -> None:
     if not title or not title.isprintable():
         raise UsageError(f"{name!r} cannot be a character's name", "use a printable name that is not empty")
     key = folder.slug(title)
-    taken = None if force else folder.taken_by(runtime.paths.personas, key)
+    taken = None if force else folder.find_existing(runtime.paths.personas, key)
     if taken:
         raise UsageError(f"'{key}' already exists: {taken}", f"'hermes personas edit {key}' opens it")
-    path = folder.keep(runtime.paths.personas, key, native_writer.template(title))
+    path = folder.write_toml(runtime.paths.personas, key, native_writer.template(title))
     runtime.terminal.write(f"{path}\n")
     runtime.terminal.notice(f"'hermes personas edit {key}' opens it; 'hermes chat -p {key}' starts a chat")
 
@@ -111,7 +111,7 @@ def _editable_file(runtime: Runtime, name: str) -> Path:
             return source
         text = read_text(source, loader.MAX_BYTES, Source(str(source), PersonaError))
         runtime.terminal.notice(f"{source.stem} comes with hermes; copied it to {runtime.paths.personas}")
-        return folder.keep(runtime.paths.personas, source.stem, text)
+        return folder.write_toml(runtime.paths.personas, source.stem, text)
     from hermes_cli.application.persona_files import import_card
 
     return import_card(runtime, source)

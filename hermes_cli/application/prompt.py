@@ -14,7 +14,7 @@ from hermes_cli.application.tokenizer import PromptTokenizer, open_tokenizer
 from hermes_cli.chat.input_text import MAX_BYTES, check_text, decode, read_file, within_reason
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.session import Session
-from hermes_cli.chat.statistics import statistics, waited_for
+from hermes_cli.chat.statistics import statistics, wait_text
 from hermes_cli.engines.base import Cancel, Completion, PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, UsageError
@@ -99,10 +99,10 @@ def _pieces(
     session: Session, text: str, prefill: str, terminal: Terminal, *, streamed: bool
 ) -> Iterator[str]:
     """Yield the answer in pieces, beginning with the prefill. If `streamed`, erase the status line first."""
-    activity, began, has_begun = waited_for(None), time.monotonic(), False
+    activity, began, has_begun = wait_text(None), time.monotonic(), False
     with waiting(terminal, lambda: f"{activity} · {time.monotonic() - began:.0f} s") as end_wait:
         for chunk in session.send(text, Cancel(), prefill):
-            activity = "writing the answer" if has_begun else waited_for(chunk.progress)
+            activity = "writing the answer" if has_begun else wait_text(chunk.progress)
             if chunk.text or chunk.completion is not None:
                 if streamed:
                     end_wait()

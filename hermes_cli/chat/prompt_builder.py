@@ -22,10 +22,10 @@ from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.lorebook import Position
 
 ANSWER_ROOM: Final = 1024
-"""Tokens reserved for an answer without `max_tokens`; never more than a quarter of the context window."""
+"""Tokens reserved for the answer if `max_tokens` is not set. Either is at most a quarter of the window."""
 SLACK_SHARE: Final = 8
 _ASKED: Final = Message(Role.USER, "")
-_PINNED: Final = -1
+_BEFORE_ALL_TURNS: Final = -1
 
 _Row = tuple[PartKind, int, Message]
 """A message that is not a turn: its kind, the index of the turn that it precedes, and the message."""
@@ -36,9 +36,9 @@ class _Step:
     """The selection at one of the user's turns.
 
     `length` counts the turns up to and including that one. `first` and `example` are the indices of the first
-    turn and of the first example exchange that are included. `standing` are the lore entries in the prompt,
-    `without_room` those that fired and did not fit. `fired_at` maps an entry's number to the number of turns
-    at which it last fired.
+    turn and of the first example exchange that are included. `standing` holds the lore entries in the prompt,
+    `without_room` those that fired but did not fit. `fired_at` maps the number of an entry to the number of
+    turns when it last fired.
     """
 
     length: int = 0
@@ -51,7 +51,7 @@ class _Step:
 
 
 class TokenCounter(Protocol):
-    """The part of an engine that a context needs: the window size and the token counter."""
+    """The part of an engine that a PromptBuilder needs: the window size and the token counter."""
 
     @property
     def context_size(self) -> int:
@@ -79,14 +79,16 @@ class PromptBuilder:
         self._prompt_settings = prompt_settings
         self._costs = dict[Message, int]()
         self._asked = engine.count_tokens([_ASKED])
-        self._window = engine.context_size  # unknown until the model is loaded
+        self._window = engine.context_size  # read after counting, which loads the model
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
-        self._head = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
+        self._template_tokens = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
         self._summary = summary
         self.lore = LoreMatcher(prompt_settings.books, prompt_settings.macros)
         self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
-        self._always, self._no_room, self._system = self._lore_budget.always(opening.system)
-        self._cacheable = opening.cacheable and self._system == opening.system  # not with a user's lore in it
+        self._constant_entries, self._constant_over_budget, self._system = self._lore_budget.always(
+            opening.system
+        )
+        self._cacheable = opening.cacheable and self._system == opening.system  # constant lore may be private
         self._examples = opening.examples
         self._example_starts = [*_exchange_starts(self._examples), len(self._examples)]
         self._example_ends = [0, *accumulate(map(self.cost, self._examples))]
@@ -103,22 +105,22 @@ class PromptBuilder:
     def prompt(self, turns: Sequence[Message]) -> Prompt:
         """Return the prompt for these turns.
 
-        The last turn is the user's, or an answer that is to be continued. The prompt may exceed the window if
-        the parts that are never dropped do.
+        The last turn is the user's, or an answer to be continued. The prompt exceeds the window if the parts
+        that are never dropped are larger than it.
         """
         try:
-            self._go_to(turns)
+            self._update_steps(turns)
         except BaseException:  # Ctrl-C, or a failing token counter: discard the half-computed state
             self._turns, self._turn_ends, self._steps = [], [0], self._steps[:1]
             raise
         step, end = self._steps[-1], _end(turns)
         if end < len(turns) and self._total(step) + self.cost(turns[-1]) >= self._window:
-            step = self._with_room(step, {}, self.cost(turns[-1]))
+            step = self._fit_to_window(step, {}, self.cost(turns[-1]))
         rows = list(self._rows(step, end))
-        messages = [m for _, place, m in rows if place == _PINNED]
-        for place in range(step.first, len(turns) + 1):
-            messages += [m for _, before, m in rows if before == place]
-            messages += turns[place : place + 1]
+        messages = [m for _, index, m in rows if index == _BEFORE_ALL_TURNS]
+        for index in range(step.first, len(turns) + 1):
+            messages += [m for _, before, m in rows if before == index]
+            messages += turns[index : index + 1]
         tokens = self._engine.count_tokens(messages)
         return Prompt(
             tuple(messages),
@@ -127,15 +129,15 @@ class PromptBuilder:
             self._window,
             self._answer_room,
             step.first,
-            tuple(self._always),
+            tuple(self._constant_entries),
             step.standing,
-            (*self._no_room, *step.without_room),
+            (*self._constant_over_budget, *step.without_room),
         )
 
-    # Turn by turn
+    # Steps
 
-    def _go_to(self, turns: Sequence[Message]) -> None:
-        """Compute the steps from the first turn that differs from the previous call."""
+    def _update_steps(self, turns: Sequence[Message]) -> None:
+        """Recompute the steps, from the first turn that differs from the previous call."""
         same = 0
         for before, now in zip(self._turns, turns, strict=False):
             if before is not now and before != now:
@@ -147,46 +149,46 @@ class PromptBuilder:
         self._turn_ends = self._turn_ends[: same + 1]
         for message in turns[same:]:
             self._turn_ends.append(self._turn_ends[-1] + self.cost(message))
-        for place in range(max(self._steps[-1].length, start.first), len(turns)):
-            if turns[place].role is Role.USER:
-                self._steps.append(self._step(self._steps[-1], place))
+        for index in range(max(self._steps[-1].length, start.first), len(turns)):
+            if turns[index].role is Role.USER:
+                self._steps.append(self._step(self._steps[-1], index))
 
-    def _step(self, before: _Step, place: int) -> _Step:
-        """Return the step for the user's turn at index `place`, computed from the step before it."""
-        now = place + 1
+    def _step(self, before: _Step, index: int) -> _Step:
+        """Return the step for the user's turn at index `index`, computed from the step before it."""
+        now = index + 1
         fires = self.lore.fires(self._turns[:now], before.fired_at)
-        fired = {number: now for number, word in fires.items() if word != STICKY}
+        fired = {number: now for number, trigger in fires.items() if trigger != STICKY}
         step = replace(before, length=now, notes=True, fired_at={**before.fired_at, **fired})
-        return self._with_room(self._with_lore(step, fires), fires)
+        return self._fit_to_window(self._add_lore(step, fires), fires)
 
-    def _with_lore(self, step: _Step, fires: Mapping[int, str]) -> _Step:
+    def _add_lore(self, step: _Step, fires: Mapping[int, str]) -> _Step:
         """Return the step with the entries that fire added to the standing ones.
 
         If they exceed the lore budget, the standing entries that do not fire again are dropped.
         """
         standing = [one for one in step.standing if one.at >= step.first]
-        there = {one.number for one in standing}
-        told = (
-            self._lore_budget.activate(number, word, step.length - 1, step.first)
-            for number, word in fires.items()
-            if number not in there
+        standing_numbers = {one.number for one in standing}
+        activated = (
+            self._lore_budget.activate(number, trigger, step.length - 1, step.first)
+            for number, trigger in fires.items()
+            if number not in standing_numbers
         )
-        new = [one for one in told if one is not None]
-        kept, dropped = self._lore_budget.within_budget([*self._always, *standing], new)
+        new = [one for one in activated if one is not None]
+        kept, dropped = self._lore_budget.within_budget([*self._constant_entries, *standing], new)
         if dropped:
-            fresh = [one for one in standing if one.number in fires]
-            kept, dropped = self._lore_budget.within_budget(self._always, [*fresh, *new])
+            still_firing = [one for one in standing if one.number in fires]
+            kept, dropped = self._lore_budget.within_budget(self._constant_entries, [*still_firing, *new])
             standing = []
         return replace(step, standing=(*standing, *kept), without_room=tuple(dropped))
 
     # Room
 
-    def _with_room(self, step: _Step, fires: Mapping[int, str], begun: int = 0) -> _Step:
+    def _fit_to_window(self, step: _Step, fires: Mapping[int, str], unfinished_tokens: int = 0) -> _Step:
         """Return the step reduced until it fits the window.
 
-        `begun` is the number of tokens of the answer that is to be continued.
+        `unfinished_tokens` is the number of tokens of the answer that is to be continued.
         """
-        limit = self._window - self._answer_room - begun
+        limit = self._window - self._answer_room - unfinished_tokens
         if self._prompt_settings.overflow is Overflow.ERROR or self._total(step) <= limit:
             return step
         wanted = limit - self._window // SLACK_SHARE
@@ -194,13 +196,13 @@ class PromptBuilder:
             step = replace(step, example=step.example + 1)
         for start in _exchange_starts(self._turns[: step.length]):
             if start > step.first and self._total(step) > wanted:
-                step = self._with_lore(replace(step, first=start), fires)
+                step = self._add_lore(replace(step, first=start), fires)
         if self._total(step) > limit:
             step = replace(step, notes=False)
-        return self._without_lore(step, self._total(step) - limit)
+        return self._drop_lore(step, self._total(step) - limit)
 
-    def _without_lore(self, step: _Step, over: int) -> _Step:
-        """Return the step without the least important lore entries, of at least `over` tokens in total."""
+    def _drop_lore(self, step: _Step, over: int) -> _Step:
+        """Drop the least important lore entries, until at least `over` tokens are freed."""
         standing, dropped = list(step.standing), list(step.without_room)
         for one in reversed(by_priority(standing)):
             if over > 0:
@@ -210,11 +212,11 @@ class PromptBuilder:
         return replace(step, standing=tuple(standing), without_room=tuple(dropped))
 
     def _total(self, step: _Step) -> int:
-        """Return the number of tokens of the prompt at the user's turn with which a step ends."""
+        """Return the number of tokens of the prompt for the last turn of a step."""
         rows = self._rows(step, step.length)
         example = self._example_starts[step.example]
         return (
-            self._head
+            self._template_tokens
             + sum(self.cost(message) for kind, _, message in rows if kind is not PartKind.EXAMPLES)
             + (self._example_ends[-1] - self._example_ends[example])
             + (self._turn_ends[step.length] - self._turn_ends[step.first])
@@ -225,14 +227,18 @@ class PromptBuilder:
     def _rows(self, step: _Step, end: int) -> Iterator[_Row]:
         """Yield the messages around the turns, in prompt order; `end` is the index of the next answer."""
         if self._system:
-            yield PartKind.SYSTEM, _PINNED, Message(Role.SYSTEM, self._system, cacheable=self._cacheable)
+            yield (
+                PartKind.SYSTEM,
+                _BEFORE_ALL_TURNS,
+                Message(Role.SYSTEM, self._system, cacheable=self._cacheable),
+            )
         for message in self._examples[self._example_starts[step.example] :]:
-            yield PartKind.EXAMPLES, _PINNED, message
+            yield PartKind.EXAMPLES, _BEFORE_ALL_TURNS, message
         if self._summary is not None and self._summary.text:
-            yield PartKind.SUMMARY, _PINNED, Message(Role.SYSTEM, self._summary.text)
+            yield PartKind.SUMMARY, _BEFORE_ALL_TURNS, Message(Role.SYSTEM, self._summary.text)
         for one in in_order(step.standing):
             yield PartKind.LORE, one.at, one.message
-        for one in self._always:
+        for one in self._constant_entries:
             if one.entry.position is Position.DEPTH:
                 yield PartKind.ALWAYS, max(step.first, end - one.entry.depth), one.message
         fill = self._prompt_settings.macros.fill
@@ -246,11 +252,14 @@ class PromptBuilder:
         self, step: _Step, rows: Sequence[_Row], turns: Sequence[Message], messages: Sequence[Message]
     ) -> Iterator[PromptPart]:
         """Yield the parts of the prompt with their sizes."""
-        always = sum(one.tokens for one in self._always if one.entry.position is not Position.DEPTH)
+        always = sum(one.tokens for one in self._constant_entries if one.entry.position is not Position.DEPTH)
         examples = len(self._example_starts) - 1
         exchanges = [start for start in _exchange_starts(turns) if start >= self._steps[0].first]
         pieces = {
-            PartKind.ALWAYS: (len(self._always), len(self._always) + len(self._no_room)),
+            PartKind.ALWAYS: (
+                len(self._constant_entries),
+                len(self._constant_entries) + len(self._constant_over_budget),
+            ),
             PartKind.EXAMPLES: (examples - step.example, examples),
             PartKind.LORE: (len(step.standing), len(step.standing) + len(step.without_room)),
             PartKind.TURNS: (sum(start >= step.first for start in exchanges), len(exchanges)),
@@ -259,26 +268,30 @@ class PromptBuilder:
                 len(self._prompt_settings.notes),
             ),
         }
-        moved = {PartKind.SYSTEM: -always, PartKind.ALWAYS: always, PartKind.HEAD: self._head}
-        moved[PartKind.TURNS] = self._turn_ends[len(turns)] - self._turn_ends[step.first]
+        adjustments = {
+            PartKind.SYSTEM: -always,
+            PartKind.ALWAYS: always,
+            PartKind.HEAD: self._template_tokens,
+        }
+        adjustments[PartKind.TURNS] = self._turn_ends[len(turns)] - self._turn_ends[step.first]
         if messages and messages[-1].role is Role.ASSISTANT:  # has no end token: the model continues it
-            closing = self.cost(messages[-1]) - self._engine.count_tokens(messages[-1:])
+            end_tokens = self.cost(messages[-1]) - self._engine.count_tokens(messages[-1:])
             last = PartKind.TURNS if turns else PartKind.EXAMPLES
-            moved[last] = moved.get(last, 0) - closing
-            moved[PartKind.HEAD] = 0
+            adjustments[last] = adjustments.get(last, 0) - end_tokens
+            adjustments[PartKind.HEAD] = 0
         for kind in PartKind:
             costs = [self.cost(message) for one, _, message in rows if one is kind]
-            tokens = sum(costs) + moved.get(kind, 0)
+            tokens = sum(costs) + adjustments.get(kind, 0)
             kept, of = pieces.get(kind, (1, 1) if tokens else (0, 0))
             if of:
                 yield PromptPart(kind, tokens, kept, of)
 
 
 def _end(turns: Sequence[Message]) -> int:
-    """Return the index of the next answer: that of the last turn if it is an answer to be continued."""
+    """Return the index of the answer to generate: that of the last turn, if that is an unfinished answer."""
     return len(turns) - (bool(turns) and turns[-1].role is Role.ASSISTANT)
 
 
 def _exchange_starts(messages: Sequence[Message]) -> list[int]:
     """Return the index at which each exchange begins: a user's turn, or the very first turn."""
-    return [place for place, m in enumerate(messages) if m.role is Role.USER or not place]
+    return [index for index, m in enumerate(messages) if m.role is Role.USER or not index]

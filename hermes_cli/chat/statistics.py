@@ -3,7 +3,7 @@
 from hermes_cli.engines.base import Completion, FinishReason, Progress
 
 
-def waited_for(progress: Progress | None) -> str:
+def wait_text(progress: Progress | None) -> str:
     """Return a status text for the time before the first token, with the progress of the prefill."""
     if progress is None or progress.done >= progress.total:
         return "waiting for the first token"

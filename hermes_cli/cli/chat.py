@@ -18,6 +18,6 @@ def chat(runtime: Runtime, flags: Flags) -> None:
 
     If standard input is not a terminal, each line is one turn.
     """
-    from hermes_cli.application.chat import converse
+    from hermes_cli.application.chat import run_chat
 
-    raise typer.Exit(converse(runtime, flags))
+    raise typer.Exit(run_chat(runtime, flags))

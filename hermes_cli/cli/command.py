@@ -28,7 +28,7 @@ SAMPLING = tuple(FIELDS)
 
 
 def new_app(help_text: str = "") -> typer.Typer:
-    """Return an app for a verb, or with a help text for a group of verbs."""
+    """Return a typer app; with `help_text`, a group of commands that prints its help if none is named."""
     return typer.Typer(
         help=help_text, no_args_is_help=bool(help_text), add_completion=False, rich_markup_mode=None
     )
@@ -37,8 +37,8 @@ def new_app(help_text: str = "") -> typer.Typer:
 def command(app: typer.Typer, name: str | None = None, takes: Sequence[str] = ()) -> Callable[[Verb], Verb]:
     """Register a function as a command of `app`.
 
-    `takes` names the shared flags, as they are called in Flags, and the generation options of the command.
-    The function is called with the Runtime, with Flags as `flags` if it takes any, and its own parameters.
+    `takes` lists the shared flags (fields of Flags) and the generation options that the command accepts. The
+    function is called with the Runtime, its own parameters, and Flags as `flags` if `takes` is not empty.
     """
 
     def register(verb: Verb) -> Verb:
@@ -48,7 +48,7 @@ def command(app: typer.Typer, name: str | None = None, takes: Sequence[str] = ()
         @functools.wraps(verb)
         def call(_context: typer.Context, **given: Any) -> None:
             if takes:
-                given["flags"] = _flags({name: given.pop(name) for name in takes if name in given})
+                given["flags"] = _flags({flag: given.pop(flag) for flag in takes if flag in given})
             verb(_context.obj, **given)
 
         parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own if one.name != "flags"]

@@ -78,9 +78,9 @@ def plan(
 
     facts, is_installed, result = plan_of(runtime, name, flags.plan_request(runtime.settings))
     if as_json:
-        plan_object = report.as_object(facts, result, fetched=is_installed)
+        plan_object = report.plan_object(facts, result, fetched=is_installed)
         runtime.terminal.write(json.dumps(plan_object, ensure_ascii=False) + "\n")
-    elif rows := report.considered_in(result):
+    elif rows := report.candidates_of(result):
         runtime.terminal.write(f"{columns(report.table(rows))}\n")
     if not is_installed:
         runtime.terminal.notice(f"{facts.name} is not downloaded yet; its size is taken from the catalogue")

@@ -42,7 +42,7 @@ def read(text: str) -> list[Transcript]:
         root["roles"].reject("is not a list of two names, one for the user and one for the model")
     roles = dict(zip(names, NAMES, strict=True))
     turns = [_turn(pair, roles) for pair in root["messages"].items()]
-    examples = root.get("offset").whole(0, len(turns))
+    examples = root.get("offset").integer(0, len(turns))
     system_text = root["system_message" if "system_message" in root else "system"].text()
     system = [Message(Role.SYSTEM, system_text)] if system_text else []
     return [linear(system + turns, examples=examples)]

@@ -82,7 +82,7 @@ def _message(stored: Node) -> dict[str, Any]:
 def read(text: str) -> list[Transcript]:
     """Return the conversations of a JSON text in this format. Raises FormatError."""
     root = parse(text)
-    if root[KEY].whole() > VERSION:
+    if root[KEY].integer() > VERSION:
         raise FormatError(
             f"was written by a newer hermes (version {root[KEY].value}; this one reads {VERSION})", 1
         )
@@ -105,7 +105,7 @@ def _conversation(node: Value) -> Transcript:
     facts = StoredConversation(
         ELSEWHERE,
         node["title"].text(),
-        node["is_named"].flag(),
+        node["is_named"].boolean(),
         _persona(node["persona"]),
         tuple(opening),
         node["created"].number(0, LAST),
@@ -123,9 +123,9 @@ def _setting(node: Value, seen: set[int]) -> SavedSettings:
     )
     return SavedSettings(
         node.get("user").text(),
-        node.get("seed").whole_or_none(),
+        node.get("seed").integer_or_none(),
         node.get("note").text(),
-        node.get("note_depth").whole(high=MAX_DEPTH),
+        node.get("note_depth").integer(high=MAX_DEPTH),
         summaries,
     )
 
@@ -140,13 +140,13 @@ def _known(node: Value, seen: set[int]) -> int | None:
     """Return the id of an earlier message, or None for null. Raises FormatError for an unknown id."""
     if node.value is None:
         return None
-    if node.whole() not in seen:
+    if node.integer() not in seen:
         node.reject(f"is {node.value}, which is the id of no message before it")
-    return node.whole()
+    return node.integer()
 
 
 def _stored(node: Value, seen: set[int]) -> Node:
-    number = node["id"].whole(1)
+    number = node["id"].integer(1)
     if number in seen:
         node["id"].reject(f"is {number}, which is the id of a message before it")
     made = GenerationRecord(**{name: read_value(node[name]) for name, read_value in _RECORD_FIELDS.items()})
@@ -190,7 +190,7 @@ def _turn_ids(node: Value) -> TurnIds | None:
     ids = node["ids"]
     if isinstance(ids.value, list) and all(type(one) is int and 0 <= one <= _LAST_TOKEN for one in ids.value):
         return TurnIds(FROM_A_FILE + vocabulary, tuple(ids.value))
-    return TurnIds(FROM_A_FILE + vocabulary, tuple(one.whole(0, _LAST_TOKEN) for one in ids.items()))
+    return TurnIds(FROM_A_FILE + vocabulary, tuple(one.integer(0, _LAST_TOKEN) for one in ids.items()))
 
 
 def _seconds(node: Value) -> float:
@@ -201,9 +201,9 @@ _RECORD_FIELDS: Final[dict[str, Callable[[Value], Any]]] = {
     "model": Value.text,
     "precision": Value.text,
     "options": _options,
-    "prompt_tokens": Value.whole,
-    "completion_tokens": Value.whole,
-    "cached_tokens": Value.whole,
+    "prompt_tokens": Value.integer,
+    "completion_tokens": Value.integer,
+    "cached_tokens": Value.integer,
     "prefill_s": _seconds,
     "decode_s": _seconds,
     "turn_ids": _turn_ids,

@@ -121,7 +121,7 @@ def _transcript(about: Value, system: Sequence[Message], path: Sequence[Node]) -
         len(path) or None,
         opening=system,
         title=about.get("title").text(),
-        is_named=about.get("is_named").flag(),
+        is_named=about.get("is_named").boolean(),
         persona=about.get("persona").text().rpartition("/")[2],
     )
 

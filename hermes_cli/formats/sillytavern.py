@@ -80,7 +80,7 @@ def read(text: str) -> list[Transcript]:
     messages, leaf, hidden = list[Node](), None, 0
     narrated = list[Message]()
     for line in lines:
-        if line.get("is_system").flag():
+        if line.get("is_system").boolean():
             hidden += 1
             continue
         siblings, place = _messages(line, len(messages) + 1, leaf)
@@ -99,7 +99,7 @@ def read(text: str) -> list[Transcript]:
             leaf,
             opening=(*opening, *narrated),
             title=own.get("title").text(),
-            is_named=own.get("is_named").flag(),
+            is_named=own.get("is_named").boolean(),
             persona=own.get("persona").text().rpartition("/")[2],
             remarks=remarks,
         )
@@ -125,7 +125,7 @@ def _messages(line: Value, number: int, parent: int | None) -> tuple[list[Node],
     swipes = line.get("swipes").items()
     if role is not Role.ASSISTANT or not swipes:
         return [message(number, parent, Message(role, shown), created=date, model=_model(line))], 0
-    place = line.get("swipe_id").whole(0, len(swipes) - 1)
+    place = line.get("swipe_id").integer(0, len(swipes) - 1)
     facts = line.get("swipe_info").items()
     siblings = list[Node]()
     for n, swipe in enumerate(swipes):
@@ -140,7 +140,7 @@ def _messages(line: Value, number: int, parent: int | None) -> tuple[list[Node],
 def _role(line: Value) -> Role:
     if line.get("extra").get("type").value == NARRATOR:
         return Role.SYSTEM
-    return Role.USER if line.get("is_user").flag() else Role.ASSISTANT
+    return Role.USER if line.get("is_user").boolean() else Role.ASSISTANT
 
 
 def _model(line: Value) -> str:

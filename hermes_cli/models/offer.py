@@ -1,4 +1,4 @@
-"""The models to suggest on a machine without one: the starter, and OpenHermes 2 in variants that run well."""
+"""The models to suggest if none is installed: the starter, and variants of OpenHermes 2 that can run here."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from hermes_cli.models.facts import facts_of_variant
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import PlanRequest, choose
 
-SUGGESTED = "openhermes-2"
+SUGGESTED_MODEL = "openhermes-2"
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Suggestion:
     """A suggested model: the argument of -m, the approximate size in bytes, and a description."""
 
     name: str
@@ -21,15 +21,15 @@ class Offer:
     description: str
 
 
-def offers(
+def suggest_models(
     machine: Hardware, request: PlanRequest, finder: requirements.Finder = requirements.find_package
-) -> list[Offer]:
-    """Return the models to suggest. The first is the starter, which runs everywhere.
+) -> list[Suggestion]:
+    """Return the models to suggest. The starter is the first, because it runs on any machine.
 
-    The GGUF is faster on the CPU than the 16-bit weights, so those are suggested only for a GPU.
+    On a CPU the GGUF, the default, is faster than the 16-bit weights, which are suggested only for a GPU.
     """
-    entry = CATALOGUE[SUGGESTED]
-    found = [Offer(STARTER.alias, STARTER.default.size, STARTER.description)]
+    entry = CATALOGUE[SUGGESTED_MODEL]
+    suggestions = [Suggestion(STARTER.alias, STARTER.default.size, STARTER.description)]
     for variant in entry.variants:
         if variant is not entry.default and variant.format is not WeightFormat.SAFETENSORS:
             continue
@@ -38,8 +38,8 @@ def offers(
             plan = choose(machine, facts, request)
         except HermesError:
             continue
-        on_cpu = plan.engine == "transformers" and plan.device == "cpu"
-        if not on_cpu and requirements.unmet(plan, facts, finder) is None:
+        is_slow = plan.engine == "transformers" and plan.device == "cpu"
+        if not is_slow and requirements.unmet(plan, facts, finder) is None:
             description = f"{entry.description} ({plan.precision} on {plan.device})"
-            found.append(Offer(entry.spelling(variant), variant.size, description))
-    return found
+            suggestions.append(Suggestion(entry.spelling(variant), variant.size, description))
+    return suggestions

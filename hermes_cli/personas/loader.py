@@ -18,11 +18,11 @@ from hermes_cli.untrusted.source import Source, read_bytes, read_text
 if TYPE_CHECKING:
     from hermes_cli.personas.formats.registry import ImportResult
 
-OWN: Final = ".toml"
+NATIVE_SUFFIX: Final = ".toml"
 FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
 PLAIN: Final = (".txt", ".md")
-SUFFIXES: Final = (OWN, *FOREIGN, *PLAIN)  # of files with the same name, the earlier suffix wins
-LORE_SUFFIXES: Final = (OWN, ".json")
+SUFFIXES: Final = (NATIVE_SUFFIX, *FOREIGN, *PLAIN)  # of files with the same name, the earlier suffix wins
+LORE_SUFFIXES: Final = (NATIVE_SUFFIX, ".json")
 MAX_BYTES: Final = 4 << 20
 MAX_CARD_BYTES: Final = 20 << 20
 """The limit is larger because a character card can be an image."""
@@ -122,7 +122,7 @@ def load_file(path: Path) -> Persona:
     is invalid.
     """
     suffix = path.suffix.lower()
-    if suffix == OWN:
+    if suffix == NATIVE_SUFFIX:
         return native.parse(_read_text(path, _LIST_HINT), path)
     if suffix in PLAIN:
         text = _read_text(path, _LIST_HINT)
@@ -197,7 +197,7 @@ def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:
 
 def load_lorebook(path: Path) -> Lorebook:
     """Return the lorebook in a file of hermes or another program, or in a card. Raises PersonaError."""
-    if path.suffix.lower() == OWN:
+    if path.suffix.lower() == NATIVE_SUFFIX:
         return native.parse_lorebook(_read_text(path, _LORE_HINT), path)
     result = read_foreign(path, _LORE_HINT)
     book = result.lorebook or (result.persona.lorebook if result.persona else None)

@@ -39,17 +39,17 @@ _Fields = Mapping[str, Callable[[Value], Any]]
 
 
 def _signed(value: Value) -> int:
-    return value.whole(-MAX_NUMBER, MAX_NUMBER)
+    return value.integer(-MAX_NUMBER, MAX_NUMBER)
 
 
 def _unsigned(value: Value) -> int:
-    return value.whole(0, MAX_NUMBER)
+    return value.integer(0, MAX_NUMBER)
 
 
 _READERS: Final[Mapping[Any, Callable[[Value], Any]]] = {
     str: Value.text,
-    bool: Value.flag,
-    bool | None: Value.flag,
+    bool: Value.boolean,
+    bool | None: Value.boolean,
     int: _unsigned,
     int | None: _unsigned,
     float: lambda value: value.number(0, 100),
@@ -198,7 +198,7 @@ def _note(value: Value) -> Note:
     note = value.table()
     note.refuse_unknown(("text", "depth"))
     _require(note, 'write text = "..." under [note]', "text")
-    return Note(note["text"].filled(), note.get("depth").whole(0, MAX_NOTE_DEPTH, Note("").depth))
+    return Note(note["text"].filled(), note.get("depth").integer(0, MAX_NOTE_DEPTH, Note("").depth))
 
 
 def _original(file: Value, source: Path) -> tuple[Path | None, str]:

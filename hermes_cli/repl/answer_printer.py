@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from hermes_cli.chat.statistics import statistics, waited_for
+from hermes_cli.chat.statistics import statistics, wait_text
 from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import Answering, ReplState
@@ -12,12 +12,12 @@ from hermes_cli.screen.render import Renderer
 from hermes_cli.screen.waiting import waiting
 from hermes_cli.tree import MessageState
 
-STUBBORN_PRESSES = 3
-"""Presses of Ctrl-C during one answer after which an engine that does not stop is abandoned."""
+ABANDON_AFTER_PRESSES = 3
+"""Presses of Ctrl-C during one answer after which an engine that does not react is abandoned."""
 
 
 class AnswerPrinter:
-    """Prints turns on standard output. With `interactive`, a user reads them at a terminal.
+    """Prints turns on standard output. `interactive` is whether a user is at a terminal.
 
     `has_text` is whether the last answer had any text.
     """
@@ -35,30 +35,30 @@ class AnswerPrinter:
         return self._cancel is not None
 
     def stop(self) -> None:
-        """Stop the answer. Raises KeyboardInterrupt if the engine ignored several calls."""
+        """Stop the answer. Raises KeyboardInterrupt at the third call during one answer."""
         if self._cancel is not None:
             self._presses += 1
             self._cancel.set()
-        if self._presses >= STUBBORN_PRESSES:
+        if self._presses >= ABANDON_AFTER_PRESSES:
             self._presses = 0
             raise KeyboardInterrupt
 
-    def answer(self, state: ReplState, begin: Answering, lead: str = "") -> None:
-        """Print an answer while it is generated, after the text `lead`. Ctrl-C stops it."""
+    def answer(self, state: ReplState, begin: Answering, prefix: str = "") -> None:
+        """Print an answer while it is generated, preceded by the text `prefix`. Ctrl-C stops it."""
         cancel = Cancel()
         self._cancel, self._presses, self.has_text, self._progress = cancel, 0, False, None
         renderer: Renderer | None = None
         try:
-            with waiting(state.terminal, self._status(state)) as first_text:
+            with waiting(state.terminal, self._status(state)) as stop_waiting:
                 for chunk in begin(cancel):
                     self._progress = chunk.progress
                     if not chunk.text:
                         continue
                     if renderer is None:
-                        first_text()
+                        stop_waiting()
                         _print_remarks(state)
                         renderer = self._begin_turn(state)
-                        renderer.write(lead)
+                        renderer.write(prefix)
                     renderer.write(chunk.text)
                     self.has_text = True
         finally:
@@ -79,8 +79,8 @@ class AnswerPrinter:
         if others and self.interactive:
             state.notice(f"({counted(others, 'other greeting')}: /swipe, or Alt-Right)")
 
-    def recall(self, state: ReplState, count: int) -> None:
-        """Print the last visible turns, if a user is at the terminal."""
+    def print_last_turns(self, state: ReplState, count: int) -> None:
+        """Print the last `count` turns of the path, if a user is at the terminal."""
         if not self.interactive:
             return
         for node in state.session.tree.path[-count:]:
@@ -92,13 +92,13 @@ class AnswerPrinter:
                 state.notice(f"> {node.text}")
 
     def _status(self, state: ReplState) -> Callable[[], str]:
-        """Return a function that returns the status line of the wait for the first token."""
+        """Return a function that builds the status line of the wait for the first token."""
         began = time.monotonic()
 
         def status() -> str:
             loading = state.loading
-            what = f"loading {loading.name}" if loading else waited_for(self._progress)
-            effect = "takes the message back" if loading else "stops it"
+            what = f"loading {loading.name}" if loading else wait_text(self._progress)
+            effect = "cancels the message" if loading else "stops it"
             return f"{what} · {time.monotonic() - began:.0f} s · Ctrl-C {effect}"
 
         return status
@@ -109,7 +109,7 @@ class AnswerPrinter:
         return state.renderer()
 
     def _end_turn(self, state: ReplState, renderer: Renderer) -> None:
-        """End a turn: with one newline in a pipe, with an empty line at a terminal."""
+        """End a turn: with a newline in a pipe, with a blank line at a terminal."""
         renderer.end()
         if self.interactive:
             state.terminal.write("\n")
@@ -119,9 +119,9 @@ class AnswerPrinter:
         renderer.write(text)
         self._end_turn(state, renderer)
 
-    def _print_ending(self, state: ReplState, done: Completion) -> None:
+    def _print_ending(self, state: ReplState, completion: Completion) -> None:
         """Print why an answer ended, if it did not end normally, and its statistics, if they are on."""
-        if done.finish_reason is FinishReason.CANCELLED:
+        if completion.finish_reason is FinishReason.CANCELLED:
             effect = "the text so far is kept" if self.has_text else "the conversation is unchanged"
             state.notice(f"(stopped; {effect})")
         elif state.session.cut_short:
@@ -129,11 +129,11 @@ class AnswerPrinter:
         elif not self.has_text:
             state.notice("(the model returned no text)")
         if state.statistics:
-            state.notice(f"({statistics(done)})")
+            state.notice(f"({statistics(completion)})")
 
 
 def _print_remarks(state: ReplState) -> None:
-    """Print the session's remarks about parts of the conversation that were not sent to the model."""
+    """Print and clear the session's remarks about turns that are left out or summarized."""
     remarks = state.session.remarks
     while remarks:
         state.notice(remarks.pop(0))

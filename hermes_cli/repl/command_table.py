@@ -118,9 +118,7 @@ COMMANDS: tuple[Command, ...] = (
         takes_path=True,
     ),
     Command("forget", "", "Delete this conversation permanently.", conversations.forget),
-    Command(
-        "nolog", "", "Stop saving: from here on nothing is written to disk.", conversations.leave_no_trace
-    ),
+    Command("nolog", "", "Stop saving: from here on nothing is written to disk.", conversations.stop_saving),
     Command(
         "context", "", "Show how the context window is used, and what is left out.", context_view.context
     ),
@@ -208,7 +206,7 @@ def command_line(text: str) -> str | None:
     return text[found.end(1) :] if found and find(found[2]) else None
 
 
-def nearest(name: str) -> UsageError:
+def unknown_command_error(name: str) -> UsageError:
     """Return the error for an unknown command."""
     import difflib
 

@@ -16,7 +16,7 @@ class Host(Protocol):
     """Opens personas and models by name for a running conversation."""
 
     @property
-    def leaves_no_trace(self) -> bool:
+    def is_saving_disabled(self) -> bool:
         """Whether messages, typed lines and system prompts must not be written to disk."""
 
     def stop_saving(self) -> None:
@@ -28,7 +28,7 @@ class Host(Protocol):
     def persona_names(self) -> Mapping[str, str]:
         """Return the name and description of every persona."""
 
-    def stage(self, persona: Persona) -> tuple[Opening, PromptSettings]:
+    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
         """Return the opening of a conversation with the persona, and the other parts of its prompts."""
 
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:

@@ -1,4 +1,4 @@
-"""The loop: read a turn, run it as a command or send it, print the answer, until the input ends.
+"""The loop: reads a line, runs it as a command or sends it, prints the answer, until the input ends.
 
 At a terminal, Ctrl-C stops an answer and keeps the text so far; it never ends the loop. If a turn fails, the
 error is printed and the loop continues.
@@ -13,7 +13,7 @@ from types import FrameType
 
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.engines.base import FinishReason
-from hermes_cli.errors import HermesError, ReaderGone, translated
+from hermes_cli.errors import HermesError, ReaderGone, as_hermes_error
 from hermes_cli.repl import command_table
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.line_reader import Line, TurnReader
@@ -23,7 +23,7 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 
 class Loop:
-    """Runs a conversation whose turns come from `reader` and are printed by `printer`."""
+    """Runs a conversation: lines come from `reader`, answers are printed by `printer`."""
 
     def __init__(self, state: ReplState, reader: TurnReader, printer: AnswerPrinter) -> None:
         self._state = state
@@ -39,7 +39,7 @@ class Loop:
             tree = state.session.tree
             if state.session.recorder.conversation is not None and tree.path:
                 state.notice(f"(continuing after {counted(len(tree.path), 'message')})")
-                state.recall(2)
+                state.print_last_turns(2)
                 if tree.is_unanswered:
                     state.notice("Your last turn has no answer yet; /regen generates one.")
             else:
@@ -48,7 +48,7 @@ class Loop:
                 pass
         loading = state.loading
         if loading is not None and loading.failure is not None:
-            return translated(loading.failure).exit_code
+            return as_hermes_error(loading.failure).exit_code
         return state.exit_code
 
     def _round(self) -> bool:
@@ -74,7 +74,7 @@ class Loop:
             self._state.exit_code = self._state.exit_code or error.exit_code
 
     def _turn(self, line: Line) -> None:
-        instead, self._state.instead = self._state.instead, None
+        instead, self._state.next_line_handler = self._state.next_line_handler, None
         send = instead or self._send
         command = None if line.verbatim else command_table.command_line(line.text)
         if command is not None:
@@ -91,18 +91,18 @@ class Loop:
         name, *rest = line.split(maxsplit=1) or [""]
         command = command_table.find(name)
         if command is None:
-            self._state.fail(command_table.nearest(sanitize_line(name)))
+            self._state.fail(command_table.unknown_command_error(sanitize_line(name)))
             return
         self._in_command = True
         try:
             command.run(self._state, rest[0].strip() if rest else "")
         except OSError as error:  # for example a file name that is too long
-            self._fail(translated(error))
+            self._fail(as_hermes_error(error))
         finally:
             self._in_command = False
 
     def _send(self, text: str) -> None:
-        """Send a message with the attached files. If no answer begins, offer it again at the prompt."""
+        """Send a message with the attached files. If it fails before any text, put it back at the prompt."""
         state = self._state
         attached, state.attached = state.attached, []
         whole = "\n\n".join([*(one.text for one in attached), text])

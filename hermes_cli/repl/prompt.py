@@ -146,8 +146,8 @@ class PromptReader:
 
     def _interrupted(self) -> None:
         state = self._state
-        if state.instead is not None:
-            state.instead = None
+        if state.next_line_handler is not None:
+            state.next_line_handler = None
             state.notice("(nothing was changed)")
         elif not self._session.default_buffer.text:
             if state.attached:

@@ -7,7 +7,7 @@ from typing import Protocol
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk
-from hermes_cli.errors import HermesError, UsageError, translated
+from hermes_cli.errors import HermesError, UsageError, as_hermes_error
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.host import Host
 from hermes_cli.screen.columns import columns
@@ -27,11 +27,11 @@ class Printer(Protocol):
     def greet(self, state: "ReplState") -> None:
         """Print the persona's greeting, if it has one."""
 
-    def answer(self, state: "ReplState", begin: Answering, lead: str = "") -> None:
-        """Print an answer while it is generated, after the text `lead`."""
+    def answer(self, state: "ReplState", begin: Answering, prefix: str = "") -> None:
+        """Print an answer while it is generated, after the text `prefix`."""
 
-    def recall(self, state: "ReplState", count: int) -> None:
-        """Print the last visible turns, if a user is at the terminal."""
+    def print_last_turns(self, state: "ReplState", count: int) -> None:
+        """Print the last `count` turns of the path, if a user is at the terminal."""
 
 
 class InputHistory(Protocol):
@@ -56,7 +56,7 @@ class ReplState:
     `persona_from` is the source of the persona's choice. `statistics` prints statistics after each answer.
     `plain` prints answers without rendering Markdown. With `multiline`, Enter begins a new line. `attached`
     files are sent with the next message. The next prompt is filled with `suggestion`, which with `in_editor`
-    also opens in the user's editor. `instead`, if set, is called with the next line, which is then not sent.
+    also opens in the user's editor. `next_line_handler`, if set, gets the next line, which is then not sent.
 
     `printer` prints turns. `history` is the input history, or None in a pipe.
     """
@@ -75,7 +75,7 @@ class ReplState:
     attached: list[Attachment] = field(default_factory=list)
     suggestion: str = ""
     in_editor: bool = False
-    instead: Callable[[str], None] | None = None
+    next_line_handler: Callable[[str], None] | None = None
     exit_code: int = 0
     _counted: tuple[tuple[object, ...], int | None] | None = None
 
@@ -83,13 +83,13 @@ class ReplState:
         """Print the persona's greeting, if it has one."""
         self.printer.greet(self)
 
-    def answer(self, begin: Answering, lead: str = "") -> None:
-        """Print an answer while it is generated, after the text `lead`."""
-        self.printer.answer(self, begin, lead)
+    def answer(self, begin: Answering, prefix: str = "") -> None:
+        """Print an answer while it is generated, after the text `prefix`."""
+        self.printer.answer(self, begin, prefix)
 
-    def recall(self, count: int) -> None:
-        """Print the last visible turns, if a user is at the terminal."""
-        self.printer.recall(self, count)
+    def print_last_turns(self, count: int) -> None:
+        """Print the last `count` turns of the path, if a user is at the terminal."""
+        self.printer.print_last_turns(self, count)
 
     @property
     def store(self) -> Store:
@@ -152,7 +152,7 @@ class ReplState:
             f"{files} file{'' if files == 1 else 's'} attached": bool(files),
             "Alt-Enter sends": self.multiline,
             "plain": self.plain,
-            "not saved": self.host.leaves_no_trace,
+            "not saved": self.host.is_saving_disabled,
         }
         return tuple(words for words, holds in remarks.items() if holds)
 
@@ -162,7 +162,7 @@ class ReplState:
 
     def fail(self, error: Exception) -> None:
         """Print an error and its hint."""
-        known = translated(error)
+        known = as_hermes_error(error)
         self.terminal.error(known.message)
         if known.hint:
             self.notice(f"  {known.hint}")

@@ -170,12 +170,12 @@ class Value:
             self.reject(f"is '{word[:SHOWN]}', which is none of {', '.join(kind)}{near}")
         return kind(word)
 
-    def flag(self, *, default: bool = False) -> bool:
+    def boolean(self, *, default: bool = False) -> bool:
         """Return a boolean."""
-        found = self.flag_or_none()
+        found = self.boolean_or_none()
         return default if found is None else found
 
-    def flag_or_none(self) -> bool | None:
+    def boolean_or_none(self) -> bool | None:
         """Return a boolean, or None."""
         if isinstance(self.value, bool) or self._converts(int, float):
             return bool(self.value)
@@ -188,12 +188,12 @@ class Value:
         number = self._number("a number")
         return float(number) if self._is_in_range(number, low, high) else default
 
-    def whole(self, low: int = 0, high: int = MAX_INTEGER, default: int = 0) -> int:
+    def integer(self, low: int = 0, high: int = MAX_INTEGER, default: int = 0) -> int:
         """Return an integer from `low` to `high`."""
-        found = self.whole_or_none(low, high)
+        found = self.integer_or_none(low, high)
         return default if found is None else found
 
-    def whole_or_none(self, low: int = 0, high: int = MAX_INTEGER) -> int | None:
+    def integer_or_none(self, low: int = 0, high: int = MAX_INTEGER) -> int | None:
         """Return an integer from `low` to `high`, or None."""
         if isinstance(self.value, float) and not self.policy.converts:
             return self._mismatch("a whole number", None)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hermes_cli.application.chat import ProgramHost
+from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
@@ -83,12 +83,12 @@ def test_a_prompt_with_lore_in_it_is_not(session: Session) -> None:
 
 def test_nothing_is_after_nolog(runtime: Runtime, session: Session) -> None:
     """After `/nolog` neither this conversation nor one with another persona has a cacheable prompt."""
-    host = ProgramHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
-    assert host.stage(runtime.persona("gourmet-cook"))[0].cacheable
+    host = ReplHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
+    assert host.open_with_persona(runtime.persona("gourmet-cook"))[0].cacheable
     host.stop_saving()
     session.stop_saving()
     assert not cacheable(session)
-    session.restart(*host.stage(runtime.persona("gourmet-cook")))
+    session.restart(*host.open_with_persona(runtime.persona("gourmet-cook")))
     assert not cacheable(session)
 
 

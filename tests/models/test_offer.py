@@ -5,7 +5,7 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.offer import offers
+from hermes_cli.models.offer import suggest_models
 from hermes_cli.models.plan import PlanRequest
 from tests.models.plan.machines import gpu, machine
 
@@ -31,12 +31,12 @@ def nothing(_name: str) -> None:
 )
 def test_suitable_models_are_offered(there: Hardware, names: list[str]) -> None:
     """Only models that fit the machine and run well on it are offered."""
-    assert [one.name for one in offers(there, PlanRequest(), everything)] == names
+    assert [one.name for one in suggest_models(there, PlanRequest(), everything)] == names
 
 
 def test_weights_need_their_packages() -> None:
     """Weights are not offered if their packages are missing."""
     there = machine(gpu("RTX 3090", 24, 23.6, (8, 6)))
-    assert [one.name for one in offers(there, PlanRequest(), nothing)] == ["starter", "openhermes-2"]
-    weights = offers(there, PlanRequest(), everything)[-1]
+    assert [one.name for one in suggest_models(there, PlanRequest(), nothing)] == ["starter", "openhermes-2"]
+    weights = suggest_models(there, PlanRequest(), everything)[-1]
     assert weights.description.endswith("(bf16 on cuda:0)")

@@ -45,7 +45,7 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     """A saved persona and its folder are readable by their owner only."""
     before = os.umask(0)
     try:
-        path = folder.keep(tmp_path / "a" / "personas", "sera", 'system = "x"\n', (".png", b"\x89PNG"))
+        path = folder.write_toml(tmp_path / "a" / "personas", "sera", 'system = "x"\n', (".png", b"\x89PNG"))
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -54,25 +54,25 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
 
 
 def test_what_is_there_is_found(tmp_path: Path) -> None:
-    """A key is in use if a persona file or a dangling link has it; `besides` excludes files."""
+    """A key is in use if a persona file or a dangling link has it; `ignore` excludes files."""
     card = tmp_path / "sera.png"
     card.touch()
     (tmp_path / "al.md").touch()
     (tmp_path / "ed.toml").symlink_to("nowhere")
-    assert folder.taken_by(tmp_path, "sera") == card
-    assert folder.taken_by(tmp_path, "sera", besides=[card]) is None
-    assert folder.taken_by(tmp_path, "al", besides=[card, tmp_path / "absent"]) == tmp_path / "al.md"
-    assert folder.taken_by(tmp_path, "ed") == tmp_path / "ed.toml"
-    assert folder.taken_by(tmp_path / "absent", "sera") is None
+    assert folder.find_existing(tmp_path, "sera") == card
+    assert folder.find_existing(tmp_path, "sera", ignore=[card]) is None
+    assert folder.find_existing(tmp_path, "al", ignore=[card, tmp_path / "absent"]) == tmp_path / "al.md"
+    assert folder.find_existing(tmp_path, "ed") == tmp_path / "ed.toml"
+    assert folder.find_existing(tmp_path / "absent", "sera") is None
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     """A folder that cannot be written and a file larger than 4 MiB are refused."""
     (tmp_path / "file").touch()
     with pytest.raises(HermesError, match="cannot be written"):
-        folder.keep(tmp_path / "file", "sera", "")
+        folder.write_toml(tmp_path / "file", "sera", "")
     with pytest.raises(UsageError, match="larger than 4 MiB"):
-        folder.keep(tmp_path, "sera", "x" * (4 << 20) + "x")
+        folder.write_toml(tmp_path, "sera", "x" * (4 << 20) + "x")
 
 
 @pytest.mark.parametrize("name", ["Captain Nemo", "\u00c9lo\u00efse", 'the "Cat"', "C:\\back"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent, Completion
 from prompt_toolkit.document import Document
 
-from hermes_cli.application.chat import ProgramHost
+from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
@@ -41,7 +41,7 @@ def completer(env: Env, recorder: Recorder | None = None, *turns: str) -> Comple
         session.clear()
         list(session.send(turn, Cancel()))
     runtime = Runtime(terminal, env)
-    host = ProgramHost(runtime, Flags(), cast("ModelChoice", None))
+    host = ReplHost(runtime, Flags(), cast("ModelChoice", None))
     printer = AnswerPrinter(interactive=False)
     made = CommandCompleter(ReplState(terminal, session, runtime.persona(None), "", host, printer))
     return lambda line: list(made.get_completions(Document(line), CompleteEvent()))

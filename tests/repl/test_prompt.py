@@ -13,7 +13,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.posix_pipe import PosixPipeInput
 from prompt_toolkit.output import DummyOutput
 
-from hermes_cli.application.chat import ProgramHost
+from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
@@ -52,12 +52,12 @@ class Person:
         self.err = io.StringIO()
         terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/run_hermes.py
         runtime = Runtime(terminal, env)
-        host = ProgramHost(runtime, Flags(no_log=no_log), ModelChoice(Selection("scripted", "")))
+        host = ReplHost(runtime, Flags(no_log=no_log), ModelChoice(Selection("scripted", "")))
         self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Opening(), Sourced())
         self.printer = AnswerPrinter(interactive=True)
         self.state = ReplState(terminal, self.session, runtime.persona(None), "", host, self.printer)
         self.history = runtime.paths.history
-        typed = TypedLines(self.history, lambda: not host.leaves_no_trace, terminal.notice)
+        typed = TypedLines(self.history, lambda: not host.is_saving_disabled, terminal.notice)
         self.state.history = typed
         self.keys = keys
         self.reader = PromptReader(self.state, typed, vi_keys=vi_keys, source=keys, sink=DummyOutput())

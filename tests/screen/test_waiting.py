@@ -130,7 +130,7 @@ def test_it_moves_and_tells_what_is_true_now() -> None:
 def test_it_stays_in_one_row(name: str) -> None:
     """A long text or one with control characters stays in one row."""
     err = Stderr()
-    with waiting(terminal(err), lambda: f"loading {name} · Ctrl-C takes the message back"):
+    with waiting(terminal(err), lambda: f"loading {name} · Ctrl-C cancels the message"):
         err.wait_for_a_frame()
         assert "\n" not in err.looks()
         (shown, *_) = re.findall(r"\r\x1b\[2m(.*?)\x1b\[0m\x1b\[K", err.getvalue())

@@ -160,8 +160,8 @@ def test_the_swipes_are_counted_without_the_store(tmp_path: Path, open_store: Op
     list(talk.send("1", Cancel()))
 
     class Printer(AnswerPrinter):
-        def answer(self, state: repl.ReplState, begin: repl.Answering, lead: str = "") -> None:
-            super().answer(state, begin, lead)
+        def answer(self, state: repl.ReplState, begin: repl.Answering, prefix: str = "") -> None:
+            super().answer(state, begin, prefix)
             store.close()  # all later reads fail
 
     host, printer = cast("Host", None), Printer(interactive=False)

@@ -22,7 +22,7 @@ def test_the_first_key_is_taken_while_the_model_loads(home: Env, tmp_path: Path)
         term.expect(r"^> Hello$")
         assert "loading scripted" in term.text
         term.type(" there\r")
-        term.expect(r"^. loading scripted · \d s · Ctrl-C takes the message back$")
+        term.expect(r"^. loading scripted · \d s · Ctrl-C cancels the message$")
         assert "loading" not in term.expect(r"^> Hello there\nHermes 2\nfine\n\n>")
         term.expect(r"^scripted · Hermes 2 · \d+ of 4,096 tokens$")
 
@@ -31,7 +31,7 @@ def test_a_message_that_was_sent_early_can_be_taken_back(home: Env, tmp_path: Pa
     """Ctrl-C while the model loads returns the message to the prompt."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, load=3.0), home) as term:
         term.type("Hello\r")
-        term.expect("Ctrl-C takes the message back")
+        term.expect("Ctrl-C cancels the message")
         term.type("\x03")
         term.expect(r"the conversation is unchanged\)\n> Hello$")
         term.type(" again\r")

@@ -33,8 +33,8 @@ def test_texts(value: Any, wanted: str, told: str) -> None:
 )
 def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a case's answer
     """Numbers and the words true and false are flags, and other values are not."""
-    assert Value({"k": value}, Remarks()).get("k").flag_or_none() is wanted
-    assert Value({"k": value}, Remarks()).get("k").flag(default=True) is (wanted is not False)
+    assert Value({"k": value}, Remarks()).get("k").boolean_or_none() is wanted
+    assert Value({"k": value}, Remarks()).get("k").boolean(default=True) is (wanted is not False)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a cas
 )
 def test_numbers(value: Any, wanted: int | None) -> None:
     """Numbers and numbers in quotes become integers; values out of range are None."""
-    assert Value({"k": value}, Remarks()).get("k").whole_or_none(0, 10) == wanted
+    assert Value({"k": value}, Remarks()).get("k").integer_or_none(0, 10) == wanted
 
 
 def test_tables_are_taken_from_lists_and_tables() -> None:
@@ -65,7 +65,7 @@ def test_tables_are_taken_from_lists_and_tables() -> None:
     tables = [[one.value for one in fields.get(key).tables()] for key in "abc"]
     assert tables == [[{"x": 1}], [{"x": 2}], []]
     assert fields.get("c").table().value == {}
-    assert fields.get("b").get("0").get("x").whole(0, 9) == 2
+    assert fields.get("b").get("0").get("x").integer(0, 9) == 2
 
 
 def test_remarks_are_told_once_and_not_without_end() -> None:

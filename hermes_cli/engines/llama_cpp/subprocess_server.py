@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hermes_cli.engines.llama_cpp.server import LlamaServer, OnEvent
-from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, translated
+from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, as_hermes_error
 
 CHILD = (
     "import sys; sys.path[:] = {path!r}; "
@@ -156,7 +156,7 @@ def _handle(requests: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel:
                 server.run(message["run"], on_event)
                 answer = {"done": True}
         except (HermesError, ImportError) as error:
-            known = translated(error)
+            known = as_hermes_error(error)
             answer = {"error": {"type": type(known).__name__, "message": known.message, "hint": known.hint}}
         except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it
             hint = "--debug shows llama.cpp's log"

@@ -139,7 +139,7 @@ class _Cursor:
         self.position += size
         return value
 
-    def whole(self, code: str) -> int:
+    def integer(self, code: str) -> int:
         return int(self.take(code))
 
     def raw(self, size: int) -> bytes:
@@ -152,7 +152,7 @@ class _Cursor:
             raise Malformed("ends in the middle of its header")
 
     def name(self, what: str) -> str:
-        size = self.whole("Q")
+        size = self.integer("Q")
         if not 0 < size <= MAX_KEY:
             raise Malformed(f"contains {what} of {size:,} bytes")
         try:
@@ -164,19 +164,19 @@ class _Cursor:
         return text
 
     def value(self) -> Value:
-        kind = self.whole("I")
+        kind = self.integer("I")
         if kind == STRING:
-            return self.raw(self.whole("Q")).decode("utf-8", "replace")
+            return self.raw(self.integer("Q")).decode("utf-8", "replace")
         if kind == ARRAY:
             return self.array()
         if kind == BOOL:
-            return self.whole("B") != 0
+            return self.integer("B") != 0
         if kind not in SCALARS:
             raise Malformed(f"contains a value of unknown type {kind}")
         return self.take(SCALARS[kind])
 
     def array(self) -> RawArray:
-        kind, count = self.whole("I"), self.whole("Q")
+        kind, count = self.integer("I"), self.integer("Q")
         if count > MAX_ITEMS:
             raise Malformed(f"contains an array of {count:,} items")
         if kind in SCALARS:
@@ -202,11 +202,11 @@ class _Cursor:
 
     def tensor(self) -> TensorInfo:
         name = self.name("a tensor name")
-        dimensions = self.whole("I")
+        dimensions = self.integer("I")
         if dimensions > MAX_DIMENSIONS:
             raise Malformed(f"contains a tensor of {dimensions:,} dimensions")
-        shape = tuple(self.whole("Q") for _ in range(dimensions))
-        tensor = TensorInfo(name, shape, self.whole("I"), self.whole("Q"))
+        shape = tuple(self.integer("Q") for _ in range(dimensions))
+        tensor = TensorInfo(name, shape, self.integer("I"), self.integer("Q"))
         known = TENSOR_TYPES.get(tensor.type_id)
         if known and shape and shape[0] % known[1]:
             raise Malformed(
@@ -226,9 +226,9 @@ def walk(data: bytes | mmap.mmap) -> RawHeader:
     if data[:4] != MAGIC:
         raise Malformed("is not a GGUF file")
     cursor.position = 4
-    version = cursor.whole("I")
+    version = cursor.integer("I")
     _check_version(version)
-    tensor_count, key_count = cursor.whole("Q"), cursor.whole("Q")
+    tensor_count, key_count = cursor.integer("Q"), cursor.integer("Q")
     for count, what in ((tensor_count, "tensors"), (key_count, "metadata keys")):
         if count > MAX_ENTRIES:
             raise Malformed(f"declares {count:,} {what}, more than {MAX_ENTRIES:,}")

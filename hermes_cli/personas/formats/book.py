@@ -1,6 +1,6 @@
 """Reads and writes the lorebook in a character card, `character_book`.
 
-Sources: the Character Card V2 and V3 specifications, and for an entry's `extensions` SillyTavern. Only the
+Sources: the Character Card V2 and V3 specifications, and, for an entry's `extensions`, SillyTavern. Only the
 changes to the lorebook that was read are written: old and new entries are matched by their content, and
 unknown keys of an entry are preserved.
 """
@@ -18,7 +18,7 @@ from hermes_cli.untrusted.value import Value
 
 MAX_ENTRIES: Final = 10_000
 MAX_NUMBER: Final = 10**9
-"""The limit of orders, priorities, depths and numbers of messages."""
+"""Upper limit of orders, priorities, depths and message counts."""
 _DEFAULT_DEPTH: Final = 4
 _DEFAULT_ORDER: Final = 100
 _LOGICS: Final = (Logic.AND_ANY, Logic.NOT_ALL, Logic.NOT_ANY, Logic.AND_ALL)
@@ -32,15 +32,15 @@ _UNUSED: Final = ("group", "vectorized", "triggers", "character_filter")
 
 _Table = dict[str, Any]
 _Fields = Mapping[str, tuple[str, Callable[[Value], Any]]]
-"""Attributes, and for each the key of a card and the function that reads its value."""
+"""Maps an attribute to its key in a card and the function that reads the value."""
 
 
 def _count(value: Value) -> int:
-    return value.whole(0, MAX_NUMBER)
+    return value.integer(0, MAX_NUMBER)
 
 
 def _count_or_none(value: Value) -> int | None:
-    return value.whole_or_none(0, MAX_NUMBER)
+    return value.integer_or_none(0, MAX_NUMBER)
 
 
 def text_or_empty(value: Value) -> str:
@@ -54,22 +54,22 @@ _BOOK_FIELDS: Final[_Fields] = {
     "description": ("description", text_or_empty),
     "scan_depth": ("scan_depth", _count_or_none),
     "token_budget": ("token_budget", _count_or_none),
-    "recursive": ("recursive_scanning", Value.flag),
+    "recursive": ("recursive_scanning", Value.boolean),
 }
 _ENTRY_FIELDS: Final[_Fields] = {
-    "enabled": ("enabled", lambda value: value.flag(default=True)),
-    "constant": ("constant", Value.flag),
-    "order": ("insertion_order", lambda value: value.whole(-MAX_NUMBER, MAX_NUMBER, _DEFAULT_ORDER)),
-    "priority": ("priority", lambda value: value.whole_or_none(-MAX_NUMBER, MAX_NUMBER)),
+    "enabled": ("enabled", lambda value: value.boolean(default=True)),
+    "constant": ("constant", Value.boolean),
+    "order": ("insertion_order", lambda value: value.integer(-MAX_NUMBER, MAX_NUMBER, _DEFAULT_ORDER)),
+    "priority": ("priority", lambda value: value.integer_or_none(-MAX_NUMBER, MAX_NUMBER)),
 }
 _EXTENSION_FIELDS: Final[_Fields] = {
-    "whole_words": ("match_whole_words", Value.flag_or_none),
+    "whole_words": ("match_whole_words", Value.boolean_or_none),
     "scan_depth": ("scan_depth", _count_or_none),
     "sticky": ("sticky", _count),
     "cooldown": ("cooldown", _count),
     "delay": ("delay", _count),
-    "only_recursion": ("delay_until_recursion", Value.flag),
-    "ignores_budget": ("ignore_budget", Value.flag),
+    "only_recursion": ("delay_until_recursion", Value.boolean),
+    "ignores_budget": ("ignore_budget", Value.boolean),
 }
 
 
@@ -107,23 +107,23 @@ def _entry(raw: _Table, remarks: Remarks) -> LoreEntry:
         if extensions.get(key).value:
             remarks.add(f"entries have '{key}', which hermes does not use")
     probability = extensions.get("probability").number(0, 100, 100.0)
-    is_random = extensions.get("useProbability").flag(default=True)
-    case_sensitive = table.get("case_sensitive").flag_or_none()
+    is_random = extensions.get("useProbability").boolean(default=True)
+    case_sensitive = table.get("case_sensitive").boolean_or_none()
     if case_sensitive is None:
-        case_sensitive = extensions.get("case_sensitive").flag_or_none()
+        case_sensitive = extensions.get("case_sensitive").boolean_or_none()
     entry = LoreEntry(
         **values,
         content=table.get("content").text(),
         keys=keys,
         name=table.get("name").line() or table.get("comment").line(),
         secondary=secondary,
-        logic=_LOGICS[extensions.get("selectiveLogic").whole(0, len(_LOGICS) - 1)],
+        logic=_LOGICS[extensions.get("selectiveLogic").integer(0, len(_LOGICS) - 1)],
         position=position,
         depth=depth,
         case_sensitive=case_sensitive,
         probability=probability if is_random else 100.0,
-        recursable=not extensions.get("exclude_recursion").flag(),
-        recurses=not extensions.get("prevent_recursion").flag(),
+        recursable=not extensions.get("exclude_recursion").boolean(),
+        recurses=not extensions.get("prevent_recursion").boolean(),
     )
     decorated = decorators.split(entry.content)
     return decorators.apply(entry, decorated, remarks) if decorated.known or decorated.unknown else entry
@@ -144,23 +144,23 @@ def _keys(table: Value, extensions: Value) -> tuple[tuple[str, ...], tuple[str, 
     its entries.
     """
     keys = tuple(key for key in table.get("keys").texts() if key.strip())
-    if table.get("use_regex").flag() and _SILLYTAVERN_KEYS.isdisjoint(extensions.value):
+    if table.get("use_regex").boolean() and _SILLYTAVERN_KEYS.isdisjoint(extensions.value):
         flags = "i" if table.value.get("case_sensitive") is False else ""
         return tuple(key if is_pattern(key) else f"/{_escaped(key)}/{flags}" for key in keys), ()
     secondary = tuple(key for key in table.get("secondary_keys").texts() if key.strip())
-    return keys, secondary if table.get("selective").flag() else ()
+    return keys, secondary if table.get("selective").boolean() else ()
 
 
 def _escaped(pattern: str) -> str:
-    """Return a pattern with its slashes escaped. The pattern contains no NUL."""
+    """Return a pattern with its slashes escaped. The pattern must not contain NUL."""
     hidden = pattern.replace("\\\\", "\0b").replace("\\/", "\0s").replace("/", "\\/")
     return hidden.replace("\0s", "\\/").replace("\0b", "\\\\")
 
 
 def _position(table: Value, extensions: Value, remarks: Remarks) -> tuple[Position, int, bool]:
     """Return position, depth, and whether hermes supports that position."""
-    depth = extensions.get("depth").whole(0, MAX_NUMBER, _DEFAULT_DEPTH)
-    position = extensions.get("position").whole_or_none(_BEFORE, _OUTLET)
+    depth = extensions.get("depth").integer(0, MAX_NUMBER, _DEFAULT_DEPTH)
+    position = extensions.get("position").integer_or_none(_BEFORE, _OUTLET)
     if position is None:
         is_before = table.value.get("position") == "before_char"
         return (Position.BEFORE if is_before else Position.AFTER), depth, True
@@ -304,7 +304,7 @@ _TOGETHER: Final[dict[tuple[str, ...], Callable[[_Table, _Table, LoreEntry], Non
 def _written_content(
     content: str, decorated: decorators.Decorated, new: LoreEntry, *, keeps_all: bool
 ) -> str:
-    """Return the content below its decorators: all of them, or only those that hermes does not support."""
+    """Return the decorator lines, all or only the unsupported ones, followed by the content."""
     if keeps_all and (decorated.known or decorated.unknown):
         return content[: len(content) - len(decorated.content)] + new.content
     head = "".join(f"{line}\n" for line in decorated.unknown)

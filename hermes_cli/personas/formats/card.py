@@ -145,7 +145,7 @@ def _note(prompt: Value, remarks: Remarks) -> Note | None:
     text = book.text_or_empty(prompt.get("prompt"))
     if not text:
         return None
-    depth = prompt.get("depth").whole(0, book.MAX_NUMBER, Note("").depth)
+    depth = prompt.get("depth").integer(0, book.MAX_NUMBER, Note("").depth)
     if depth > MAX_NOTE_DEPTH:
         remarks.add(f"the depth of its note is {depth:,} turns; the limit is {MAX_NOTE_DEPTH}")
     role = prompt.value.get("role")

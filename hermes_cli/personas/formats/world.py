@@ -59,7 +59,7 @@ def _as_in_a_card(raw: dict[str, Any]) -> dict[str, Any]:
     if isinstance(filters, dict) and (filters.get("names") or filters.get("tags")):
         extensions["character_filter"] = True
     result = {card_key: raw[key] for key, card_key in _ENTRY_KEYS.items() if key in raw}
-    is_disabled = Value(raw, Remarks()).get("disable").flag()
+    is_disabled = Value(raw, Remarks()).get("disable").boolean()
     return result | {"enabled": not is_disabled, "extensions": extensions}
 
 

@@ -55,7 +55,7 @@ def resume(state: ReplState, argument: str) -> None:
         found = others[0]
     persona = _persona_of(state, found.persona)
     prompt_settings = (
-        state.host.stage(persona)[1]
+        state.host.open_with_persona(persona)[1]
         if persona
         else PromptSettings(overflow=state.session.prompt_settings.overflow)
     )
@@ -64,7 +64,7 @@ def resume(state: ReplState, argument: str) -> None:
         state.persona, state.persona_from = persona, "/resume"
         options = state.host.options_for(persona)
         state.session.options = settings.keep_set_by_hand(state.session.options, options)
-    state.recall(2)
+    state.print_last_turns(2)
 
 
 def _persona_of(state: ReplState, name: str) -> Persona | None:
@@ -120,9 +120,9 @@ def forget(state: ReplState, _argument: str) -> None:
     state.greet()
 
 
-def leave_no_trace(state: ReplState, _argument: str) -> None:
+def stop_saving(state: ReplState, _argument: str) -> None:
     """Stop saving messages and typed lines for the rest of the run (`/nolog`)."""
-    if state.host.leaves_no_trace:
+    if state.host.is_saving_disabled:
         raise UsageError("nothing is saved in this run already")
     state.host.stop_saving()
     count = state.session.stop_saving()

@@ -39,12 +39,12 @@ def _add(state: ReplState, text: str) -> None:
             "an entry has keys and a text", "/lore add dragon, wyrm: Dragons have been gone for a century."
         )
     entry, session = LoreEntry(content.strip(), words), state.session
-    if state.host.leaves_no_trace:
+    if state.host.is_saving_disabled:
         books = (*session.prompt_settings.books, Lorebook((entry,)))
         where = "for this run only"
     else:
         where = f"in {state.host.add_lore(state.persona, entry)}"
-        books = state.host.stage(state.persona)[1].books
+        books = state.host.open_with_persona(state.persona)[1].books
     session.set_prompt_settings(replace(session.prompt_settings, books=books))
     state.notice(f"Added the entry {where}. It becomes active when {' or '.join(words)} occurs.")
 

@@ -62,7 +62,7 @@ def summary(state: ReplState, argument: str) -> None:
     elif argument == EDIT:
         state.suggest(found.text)
         state.in_editor = True
-        state.instead = lambda new: _change(state, new)
+        state.next_line_handler = lambda new: _change(state, new)
         state.notice("The next line replaces it; an empty line changes nothing.")
     else:
         _change(state, LEAD + argument)

@@ -46,7 +46,7 @@ def persona(state: ReplState, argument: str) -> None:
         state.show_rows([(_marked(name, state.persona.key), text) for name, text in rows.items()])
         return
     chosen = state.host.find_persona(argument)
-    opening, frame = state.host.stage(chosen)
+    opening, frame = state.host.open_with_persona(chosen)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
     state.session.restart(opening, frame)
     state.session.recorder.persona = chosen.key

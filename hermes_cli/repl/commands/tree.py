@@ -43,7 +43,7 @@ def swipe(state: ReplState, argument: str) -> None:
         return
     state.session.swipe(wanted)
     _show_position(state)
-    state.recall(1)
+    state.print_last_turns(1)
 
 
 def _position(tree: Tree) -> tuple[int, int]:
@@ -72,11 +72,11 @@ def edit(state: ReplState, argument: str) -> None:
     """
     session = state.session
     if argument == ANSWER:
-        text, state.instead = session.require_answer().text, session.replace_answer
+        text, state.next_line_handler = session.require_answer().text, session.replace_answer
     else:
         count = _number(argument, f"/edit takes the number of turns back, or '{ANSWER}'") if argument else 1
         text = session.tree.path[session.tree.user_turn(count)].text
-        state.instead = lambda new: state.answer(lambda cancel: session.edit(count, new, cancel))
+        state.next_line_handler = lambda new: state.answer(lambda cancel: session.edit(count, new, cancel))
     state.suggest(text)
     state.in_editor = True
     state.notice("The next line replaces it; an empty line changes nothing.")
@@ -85,7 +85,7 @@ def edit(state: ReplState, argument: str) -> None:
 def go_to(state: ReplState, argument: str) -> None:
     """Go to any message of the tree (`/goto`)."""
     state.session.goto(_number(argument, "/goto takes a message's number; /tree shows them"))
-    state.recall(2)
+    state.print_last_turns(2)
 
 
 def fork(state: ReplState, argument: str) -> None:

@@ -1,7 +1,7 @@
-"""Code highlighted line by line with Pygments: a line depends only on the lines above it, and never changes.
+"""Code highlighted line by line with Pygments. The colors of a line depend only on the lines above it.
 
-Highlighting the whole text would be more accurate, since its end can change the meaning of its beginning (a
-comment that is closed late), but rows on the screen are final.
+Highlighting the whole text would be more accurate, since later text can change the meaning of earlier text
+(an unclosed comment), but printed rows cannot be repainted.
 """
 
 from functools import lru_cache
@@ -15,12 +15,13 @@ from rich.text import Text
 
 from hermes_cli.screen import theme
 
-WINDOW = 32
-"""Number of lines above that are parsed to highlight a line; more if they are one string or comment."""
-GLANCE = 3
-"""Number of lines above for a line that is not complete."""
-MAX_WINDOW = 8000
-"""Maximum characters of the lines above, and of a line itself: longer ones, as in minified code, are slow."""
+CONTEXT_LINES = 32
+"""Maximum number of preceding lines that are lexed as context; more inside a string or comment. After so many
+lines, the context starts again."""
+PEEK_CONTEXT_LINES = 3
+"""Number of preceding lines that are lexed for an incomplete line; more inside a string or comment."""
+MAX_CHARACTERS = 8000
+"""Maximum characters of the context, and of a line. Longer text, such as minified code, is slow to lex."""
 
 
 class Highlighter:
@@ -29,7 +30,7 @@ class Highlighter:
     def __init__(self, language: str) -> None:
         self._lexer = _lexer(language.split(maxsplit=1)[0]) if language.split() else None
         self._lines: list[str] = []
-        self._safe = 0
+        self._safe_start = 0
         self._peeked: tuple[str, Text] | None = None
 
     def add(self, line: str) -> Text:
@@ -38,25 +39,25 @@ class Highlighter:
         self._peeked = None
         self._lines.append(line)
         if not inside:
-            self._safe = len(self._lines)
-        if len(self._lines) >= WINDOW or sum(map(len, self._lines)) > MAX_WINDOW:
-            if self._safe:
-                del self._lines[: self._safe]
-            elif sum(map(len, self._lines)) > MAX_WINDOW:
+            self._safe_start = len(self._lines)
+        if len(self._lines) >= CONTEXT_LINES or sum(map(len, self._lines)) > MAX_CHARACTERS:
+            if self._safe_start:
+                del self._lines[: self._safe_start]
+            elif sum(map(len, self._lines)) > MAX_CHARACTERS:
                 self._lines.clear()
-            self._safe = 0
+            self._safe_start = 0
         return text
 
     def peek(self, line: str) -> Text:
         """Return the incomplete next line, highlighted with only the last few lines as context."""
         if self._peeked is None or self._peeked[0] != line:
-            first = max(0, min(self._safe, len(self._lines) - GLANCE))
+            first = max(0, min(self._safe_start, len(self._lines) - PEEK_CONTEXT_LINES))
             self._peeked = line, self._highlight(self._lines[first:], line)[0]
         return self._peeked[1].copy()
 
     def _highlight(self, above: list[str], line: str) -> tuple[Text, bool]:
-        """Return the highlighted line, and whether its end is inside a string or a comment."""
-        if self._lexer is None or len(line) > MAX_WINDOW:
+        """Return the highlighted line, and whether it ends inside a string or a comment."""
+        if self._lexer is None or len(line) > MAX_CHARACTERS:
             return Text(line), False
         text, number, inside = Text(), 0, False
         for kind, words in self._lexer.get_tokens("".join(f"{one}\n" for one in (*above, line))):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.models.plan import DoesNotFit, choose
-from hermes_cli.models.plan.report import as_object, considered_in, table
+from hermes_cli.models.plan.report import candidates_of, plan_object, table
 from tests.models.plan.machines import gpu, machine, openhermes
 
 SMALL = machine(gpu("RTX 3070", 8, 7.6, (8, 6)), ram=32, free=27)
@@ -23,7 +23,7 @@ def test_the_rows() -> None:
 def test_the_object() -> None:
     """The object can be encoded as JSON and holds the model, the plan and the reason."""
     model = openhermes()
-    found: dict[str, Any] = json.loads(json.dumps(as_object(model, choose(SMALL, model), fetched=False)))
+    found: dict[str, Any] = json.loads(json.dumps(plan_object(model, choose(SMALL, model), fetched=False)))
     assert (found["model"], found["fetched"], found["error"]) == ("openhermes-2:16bit", False, None)
     assert (found["plan"]["devices"], found["plan"]["quantisation"]) == (["cuda:0"], "nf4")
     assert found["plan"]["memory_needed"] == found["considered"][2]["memory_needed"]
@@ -35,7 +35,7 @@ def test_the_object_of_a_refusal() -> None:
     model = openhermes()
     with pytest.raises(DoesNotFit) as caught:
         choose(machine(gpu("GTX 1650", 4, 3.8, (7, 5))), model)
-    found = json.loads(json.dumps(as_object(model, caught.value, fetched=True)))
+    found = json.loads(json.dumps(plan_object(model, caught.value, fetched=True)))
     assert found["plan"] is None
     assert "does not fit" in found["error"]
-    assert len(considered_in(caught.value)) == len(found["considered"]) == 5
+    assert len(candidates_of(caught.value)) == len(found["considered"]) == 5

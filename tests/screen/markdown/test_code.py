@@ -7,7 +7,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Keyword, String, Token
 
 from hermes_cli.screen import theme
-from hermes_cli.screen.markdown.code import MAX_WINDOW, Highlighter
+from hermes_cli.screen.markdown.code import MAX_CHARACTERS, Highlighter
 
 PYTHON = '''def f(x):
     """What it does.
@@ -63,10 +63,10 @@ def test_no_character_is_changed(lines: list[str], language: str) -> None:
         assert highlighter.add(line).plain == line
 
 
-@pytest.mark.parametrize("line", ["x = 1", '"""', "/*", "y" * (MAX_WINDOW + 1)])
+@pytest.mark.parametrize("line", ["x = 1", '"""', "/*", "y" * (MAX_CHARACTERS + 1)])
 def test_what_is_read_again_for_a_line_is_bounded(line: str) -> None:
     """The lines that are kept for highlighting have at most MAX_WINDOW characters."""
     highlighter = Highlighter("python")
     for _ in range(500):
         highlighter.add(line)
-        assert sum(map(len, highlighter._lines)) <= MAX_WINDOW
+        assert sum(map(len, highlighter._lines)) <= MAX_CHARACTERS
