@@ -29,7 +29,7 @@ ASKED = Message(Role.USER, "")
 
 
 @dataclass(frozen=True, slots=True)
-class TokenCounter:
+class PersonaTokenizer:
     """A token counter, the context window in tokens, and a description of the tokenizer."""
 
     count: Callable[[str], int]
@@ -66,7 +66,7 @@ def _find_subject(runtime: Runtime, name: str) -> Persona | Lorebook:
 
 
 def _check(
-    runtime: Runtime, subject: Persona | Lorebook, tokens: TokenCounter
+    runtime: Runtime, subject: Persona | Lorebook, tokens: PersonaTokenizer
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Return the rows of the table of token counts, and the findings."""
     if isinstance(subject, Lorebook):
@@ -92,7 +92,7 @@ def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
     return (part.name, counted(sum(counts), "token"), several)
 
 
-def _scale(tokens: TokenCounter, books: Sequence[Lorebook]) -> Scale:
+def _scale(tokens: PersonaTokenizer, books: Sequence[Lorebook]) -> Scale:
     """Return the scale of the findings, with the keys that can never match and the reason for each."""
     keys = [key for book in books for one in book.entries for key in (*one.keys, *one.secondary)]
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
@@ -102,7 +102,7 @@ def _scale(tokens: TokenCounter, books: Sequence[Lorebook]) -> Scale:
 
 
 @contextmanager
-def _token_counter(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[TokenCounter]:
+def _token_counter(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[PersonaTokenizer]:
     """Yield the token counter of the named or installed model, or an estimate if there is none."""
     choice = _choice(runtime, name, request)
     if choice is None and name is None:
@@ -111,7 +111,7 @@ def _token_counter(runtime: Runtime, name: str | None, request: PlanRequest) -> 
     with open_tokenizer(runtime, name, request) as tokenizer:
         planned = choice.plan.context_size if choice and choice.plan else check.USUAL_WINDOW
         description = choice.summary if choice else f"{name}, which is too large to load here"
-        yield TokenCounter(_count_function(tokenizer), request.context_size or planned, description)
+        yield PersonaTokenizer(_count_function(tokenizer), request.context_size or planned, description)
 
 
 def _choice(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelChoice | None:
@@ -126,9 +126,9 @@ def _choice(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelCh
         return None
 
 
-def _estimate(window: int | None) -> TokenCounter:
+def _estimate(window: int | None) -> PersonaTokenizer:
     description = "an estimate, one for four bytes; -m MODEL counts them"
-    return TokenCounter(check.estimate, window or check.USUAL_WINDOW, description)
+    return PersonaTokenizer(check.estimate, window or check.USUAL_WINDOW, description)
 
 
 def _count_function(tokenizer: PromptTokenizer) -> Callable[[str], int]:
