@@ -10,6 +10,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import FIELDS, OptionError, Sourced
 from hermes_cli.repl.state import ReplState
+from hermes_cli.screen.columns import counted
 from hermes_cli.screen.sanitize import sanitize_line
 
 
@@ -139,7 +140,7 @@ def show(state: ReplState, argument: str) -> None:
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
-        "context": f"{used:,} of {session.engine.context_size:,} tokens, {_turns(state)} turns",
+        "context": f"{used:,} of {session.engine.context_size:,} tokens, {counted(_turns(state), 'turn')}",
     }
     state.show_rows(list(rows.items()))
     state.show_rows(options_rows(session.options))
