@@ -17,14 +17,14 @@ cache = new_app("Manage the prompt cache: the KV caches of system prompts, saved
 app.add_typer(cache, name="cache")
 
 MAX_LINE = 2000
-"""Largest number of characters shown of a plan's summary and of its reason."""
+"""The longest plan summary or reason that is printed, in characters."""
 
 Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder, or owner/name on the hub.")]
 
 
 @command(app, "list")
 def list_models(runtime: Runtime) -> None:
-    """List the installed models and the short names."""
+    """List the installed models and the models available for download."""
     from hermes_cli.models import local
     from hermes_cli.models.catalogue import CATALOGUE
     from hermes_cli.models.download import size_text
@@ -40,7 +40,7 @@ def list_models(runtime: Runtime) -> None:
         for variant in entry.variants
         if entry.spelling(variant) not in names
     ]
-    runtime.terminal.notice("\n" * bool(rows) + "'hermes models pull NAME' downloads one of these:")
+    runtime.terminal.notice("\n" * bool(rows) + "Download one of these with 'hermes models pull NAME':")
     runtime.terminal.notice(columns(available))
 
 
@@ -65,7 +65,7 @@ def show(runtime: Runtime, name: Name) -> None:
 def plan(
     runtime: Runtime,
     flags: Flags,
-    name: Annotated[str | None, typer.Argument(help="The model, as after -m.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="A model, as given to -m.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show how a model would run on this machine, with the memory that each option needs.
@@ -90,7 +90,7 @@ def plan(
         lines = (sanitize_line(text, MAX_LINE) for text in (result.summary, result.reason))
         runtime.terminal.write("\n" + "".join(f"{line}\n" for line in lines))
         if problem := requirements.unmet(result, facts):
-            runtime.terminal.notice(f"it cannot run yet: {problem.message}; {problem.hint}")
+            runtime.terminal.notice(f"{facts.name} cannot run yet: {problem.message}; {problem.hint}")
 
 
 @command(app, "rm")
@@ -118,7 +118,7 @@ def quantize(
 ) -> None:
     """Quantize a model's weights to 4 bits (NF4) and save them, so that later loads are faster.
 
-    Print the name of the saved model, for use after -m.
+    Print the name of the saved model, for use with -m.
     """
     from hermes_cli.application.model import quantize_model
 

@@ -1,11 +1,11 @@
-"""Converts times, in seconds since 1970, to text and back. The current time is never used."""
+"""Converts Unix times (seconds since 1970) to text and back."""
 
 import datetime as dt
 import re
 from typing import Any, Final
 
 _MILLISECONDS: Final = re.compile(r"(?<=[0-9]s)[ ]?[0-9]{1,3}ms$")
-# SillyTavern's date formats, in the order of its versions. They are in local time.
+# The date formats that versions of SillyTavern have used, all in local time.
 _TAVERN: Final = ("%B %d, %Y %I:%M%p", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh%Mm%Ss")
 _MILLISECONDS_SINCE_1970_ABOVE: Final = 1e11
 LAST: Final = 253_370_764_800.0
@@ -13,7 +13,7 @@ LAST: Final = 253_370_764_800.0
 
 
 def minute(seconds: float) -> str:
-    """Return a time to the minute, for display; "" for 0. It is in UTC, so that exports are reproducible."""
+    """Return a time as text, to the minute, or "" for 0. It is in UTC, so that exports are reproducible."""
     return _utc(seconds).strftime("%Y-%m-%d %H:%M UTC") if seconds else ""
 
 
@@ -23,7 +23,7 @@ def iso(seconds: float) -> str:
 
 
 def seconds_of(value: Any) -> float:
-    """Return the time of a date in a SillyTavern chat, or 0 if it cannot be read."""
+    """Parse a date from a SillyTavern chat. Return 0 if it cannot be parsed."""
     try:
         seconds = _seconds(value)
     except (ValueError, OverflowError, OSError):

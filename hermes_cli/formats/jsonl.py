@@ -1,4 +1,4 @@
-"""Formats for training with a JSON object on each line, one conversation each.
+"""JSON Lines formats for training data: each line is a JSON object that holds one conversation.
 
 ShareGPT: `{"conversations": [{"from": "human", "value": "…"}]}`. The speaker names are those of FastChat,
 axolotl and the published ShareGPT datasets.
@@ -36,7 +36,7 @@ _OPENAI_ROLES: Final = {
 
 
 def write_sharegpt(transcripts: Sequence[Transcript]) -> str:
-    """Return the visible path of each conversation, one per line, without titles: this is for training."""
+    """Return the visible path of each conversation, one per line, without titles, which training ignores."""
     return "".join(
         dump({"conversations": [{"from": _SHAREGPT_NAMES[t.role], "value": t.text} for t in one.turns]})
         + "\n"
@@ -53,7 +53,7 @@ def write_openai(transcripts: Sequence[Transcript]) -> str:
 
 
 def read_sharegpt(text: str) -> list[Transcript]:
-    """Return the conversation on each line. If `id` is a text, it becomes the title. Raises FormatError."""
+    """Return the conversation on each line. If `id` is a string, it becomes the title. Raises FormatError."""
     transcripts = list[Transcript]()
     for line in parse_lines(text):
         title = line.get("id")
@@ -73,14 +73,14 @@ def read_openai(text: str) -> list[Transcript]:
 def _turns(node: Value) -> list[Value]:
     turns = node.items()
     if not turns:
-        node.reject("has no turn")
+        node.reject("has no turns")
     return turns
 
 
 def _role(node: Value, roles: dict[str, Role]) -> Role:
     name = node.text()
     if name not in roles:
-        node.reject(f"is '{name[:40]}', which is none of {', '.join(roles)}")
+        node.reject(f"is '{name[:40]}'; expected one of {', '.join(roles)}")
     return roles[name]
 
 

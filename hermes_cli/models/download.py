@@ -1,4 +1,4 @@
-"""Helpers that every download shares: the progress callback, size texts, and the check of the disk space."""
+"""Helpers shared by all downloads: the progress callback, size formatting and the disk space check."""
 
 import shutil
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 from hermes_cli.errors import ResourcesExhausted
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a label, the bytes received so far, and the total number of bytes (None: not known)."""
+"""Called with a label, the number of bytes received so far, and the total (None if unknown)."""
 
 GB, MB = 1_000_000_000, 1_000_000
 
@@ -17,7 +17,7 @@ def no_progress(label: str, done: int, total: int | None) -> None:
 
 
 def size_text(size: int) -> str:
-    """Return a size in the format of the hub: `4.37 GB`, `98 MB`, `12 kB`."""
+    """Return a size formatted as on the Hugging Face hub: `4.37 GB`, `98 MB`, `12 kB`."""
     if size >= GB:
         return f"{size / GB:.2f} GB"
     if size >= MB:
@@ -28,9 +28,9 @@ def size_text(size: int) -> str:
 def disk_full(needed: int, folder: Path) -> ResourcesExhausted:
     """Return the error for a disk without space for `needed` bytes in `folder`."""
     return ResourcesExhausted(
-        f"the disk is full: {size_text(needed)} ({needed:,} bytes) are needed in {folder}",
-        "free some space, or move the folder with OPENHERMES_HOME (hermes' own files) or "
-        "HF_HOME (files from the hub)",
+        f"not enough disk space in {folder}: {size_text(needed)} ({needed:,} bytes) needed",
+        "free some space, or set OPENHERMES_HOME (hermes' own files) or HF_HOME (files from the hub) "
+        "to a folder on another disk",
     )
 
 

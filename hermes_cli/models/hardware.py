@@ -20,7 +20,7 @@ _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """The resources of this machine that this process may use. Sizes are bytes."""
+    """The resources of this machine that this process may use. Sizes are in bytes."""
 
     physical_cores: int
     logical_cores: int
@@ -34,7 +34,7 @@ def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
     """Return the resources that this process may use now.
 
     It takes tens of milliseconds, and longer with an NVIDIA driver. `environ` holds the variables that hide
-    GPUs from a program.
+    GPUs from a program, such as CUDA_VISIBLE_DEVICES.
     """
     import psutil
 
@@ -97,7 +97,7 @@ def cgroup_folders(text: str, root: Path) -> dict[str, list[Path]]:
     """Return the cgroup folders whose limits apply, by controller, from the text of /proc/self/cgroup.
 
     The key of the unified hierarchy (v2) is empty. Inside a container the path of the process is often not
-    mounted, so the result also has the root of the hierarchy and every folder between.
+    mounted, so the result also has the root of the hierarchy and every folder in between.
     """
     folders: dict[str, list[Path]] = {}
     for line in text.splitlines():
@@ -123,7 +123,7 @@ def cpu_quota(root: Path) -> float | None:
 
 
 def parse_cpu_max(text: str) -> float | None:
-    """Return the quota in cores of a text like `150000 100000`; None for `max`, -1, or anything else."""
+    """Parse a quota such as `150000 100000` and return it in cores; None for `max`, -1, or anything else."""
     match = re.fullmatch(r"(\d+)\s+(\d+)", text.strip())
     if match is None or int(match.group(1)) <= 0 or int(match.group(2)) <= 0:
         return None
@@ -133,8 +133,8 @@ def parse_cpu_max(text: str) -> float | None:
 def memory_limit(root: Path) -> tuple[int, int]:
     """Return the cgroup memory limit that leaves the fewest bytes free, and the bytes in use under it.
 
-    Without a limit, return a number larger than any memory, and 0. File pages that the kernel can drop do not
-    count as in use.
+    Without a limit, return a number larger than any memory size, and 0. File pages that the kernel can drop
+    do not count as in use.
     """
     folders = cgroup_folders(read_text(root / "proc/self/cgroup"), root)
     v2, v1 = folders.get("", []), folders.get("memory", [])

@@ -1,4 +1,4 @@
-"""Finds problems in a valid persona: missing texts, texts that are too long, lore entries that never fire.
+"""Finds problems in a valid persona: missing text, text that is too long, and lore entries that never fire.
 
 The caller supplies the context size and the function that counts tokens.
 """
@@ -18,16 +18,16 @@ _BYTES_A_TOKEN: Final = 4
 
 
 def estimate(text: str) -> int:
-    """Estimate the number of tokens of a text without a tokenizer: one for four bytes of UTF-8."""
+    """Estimate the number of tokens in a text without a tokenizer: one per four bytes of UTF-8."""
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The limits and functions that a persona is checked with.
+    """The limits and functions used to check a persona.
 
     `window` is the context size in tokens and `lore_room` the part of it that lore may use. `tokens` counts
-    the tokens of a text. `mistake` returns the reason why a lore key is invalid, or an empty text.
+    the tokens in a text. `mistake` returns the reason why a lore key is invalid, or an empty string.
     """
 
     window: int
@@ -62,7 +62,7 @@ def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list
 
 
 def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -> list[str]:
-    """Return the problems of a persona, a sentence for each."""
+    """Return the problems found in a persona, one sentence each."""
     return [
         *_missing_parts(persona, opening, worlds),
         *_too_long(parts(persona, opening, worlds.books), scale),
@@ -71,9 +71,9 @@ def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -
 
 
 def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> list[str]:
-    """Return the problems of a lorebook. `books` are all lorebooks in use, including this one."""
+    """Return the problems found in a lorebook. `books` are all lorebooks in use, including this one."""
     keys = dict.fromkeys(key for one in book.entries for key in (*one.keys, *one.secondary))
-    broken = [f"the key {key} is never searched for: {why}" for key in keys if (why := scale.mistake(key))]
+    broken = [f"the key {key} is ignored: {why}" for key in keys if (why := scale.mistake(key))]
     unreachable = [
         f"the entry '{entry.title}' never fires: {why}"
         for entry in book.entries
@@ -83,7 +83,7 @@ def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> li
 
 
 def never_fires_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
-    """Return the reason why an entry never fires, or an empty text if it can."""
+    """Return the reason why an entry never fires, or an empty string if it can fire."""
     reason = (
         _disabled_reason(entry) or _unmatched_reason(entry, scale) or _recursion_reason(entry, book, books)
     )
@@ -103,7 +103,7 @@ def _disabled_reason(entry: LoreEntry) -> str:
 
 
 def _unmatched_reason(entry: LoreEntry, scale: Scale) -> str:
-    """Return the reason why no key can fire an entry that needs one, or an empty text."""
+    """Return the reason why no key can fire an entry that needs a key, or an empty string."""
     if entry.constant and not entry.only_recursion:
         return ""
     if not any(key.strip() for key in entry.keys):
@@ -119,7 +119,7 @@ def _usable(keys: Iterable[str], scale: Scale) -> bool:
 
 
 def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook]) -> str:
-    """Return the reason why no other entry can fire an entry that depends on that, or an empty text."""
+    """Return the reason why no other entry can fire an entry that only fires that way, or an empty string."""
     scan_depth = book.scan_depth if entry.scan_depth is None else entry.scan_depth
     if not entry.only_recursion and (entry.constant or scan_depth != 0):
         return ""
@@ -140,7 +140,7 @@ def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook
 def _missing_parts(persona: Persona, opening: Opening, worlds: Worlds) -> Iterable[str]:
     if persona.is_character:
         if not persona.greetings:
-            yield "it has no greeting: you begin the chat"
+            yield "it has no greeting: you write the first message"
         if not (persona.system.strip() or persona.character.strip() or persona.personality.strip()):
             yield "it does not describe the character"
         if persona.character.strip() and not opening.examples:
@@ -153,9 +153,9 @@ def _too_long(persona_parts: Sequence[PersonaPart], scale: Scale) -> Iterable[st
     sizes = {part.name: sum(map(scale.tokens, part.texts)) for part in persona_parts}
     pinned = sum(sizes[part.name] for part in persona_parts if part.pinned)
     if pinned >= scale.window:
-        yield f"every prompt begins with {pinned:,} tokens of a context of {scale.window:,}: none is left"
+        yield f"the fixed parts of the prompt take {pinned:,} of {scale.window:,} tokens: no room is left"
     elif pinned > scale.window // 2:
-        yield f"every prompt begins with {pinned:,} of {scale.window:,} tokens: little is left for the chat"
+        yield f"the fixed parts of the prompt take {pinned:,} of {scale.window:,} tokens: little room is left"
     elif pinned + sizes.get("examples", 0) > scale.window // 2:
         yield f"the examples take {sizes['examples']:,} tokens; they are removed when the context is full"
     for part in persona_parts:

@@ -1,8 +1,8 @@
-"""Makes text from outside of hermes harmless for a terminal.
+"""Makes untrusted text safe to print in a terminal.
 
-Characters that can control a terminal, reorder a line or hide in it are replaced by something visible or
-removed. Each character is replaced by itself and without state, so a text gives the same result however it
-is split: an escape sequence that is split over two chunks never gets its ESC.
+Characters that can control a terminal, reorder a line or are invisible are replaced by a visible character
+or removed. Each character is handled separately, without state, so the result does not depend on how the text
+is split: an escape sequence that is split over two chunks still loses its ESC.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ _CONTROL_PICTURES: Final = 0x2400
 
 
 def _table() -> dict[int, str | None]:
-    """Map a code point to its replacement, or to None if removing it shows the text as it is."""
+    """Return a map from each unsafe code point to its replacement, or to None if it is removed."""
     table: dict[int, str | None] = {}
     # Unicode has control pictures for C0 and DEL, but not for C1, which contains an 8-bit CSI.
     table.update({c: chr(_CONTROL_PICTURES + c) for c in range(0x20)})
@@ -24,10 +24,10 @@ def _table() -> dict[int, str | None]:
     table.update(dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT))  # surrogates
     table.update(dict.fromkeys(range(0xFDD0, 0xFDF0), REPLACEMENT))  # noncharacters, and two in each plane
     table.update({plane * 0x10000 + c: REPLACEMENT for plane in range(17) for c in (0xFFFE, 0xFFFF)})
-    # Without these a line is displayed in the order in which it was written, so it cannot deceive.
+    # Directional controls can make a line read differently from what it contains.
     bidirectional = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
     deprecated_format = range(0x206A, 0x2070)
-    tags = range(0xE0000, 0xE0080)  # invisible ASCII; this also breaks the three flags that use it
+    tags = range(0xE0000, 0xE0080)  # invisible ASCII; removing it also breaks three flag emoji
     table.update(dict.fromkeys((0xFEFF, *bidirectional, *deprecated_format, *tags)))
     table[ord("\r")] = None  # CR LF ends a line; CR alone would overwrite it
     del table[ord("\n")], table[ord("\t")]
@@ -49,7 +49,7 @@ def sanitize(text: str) -> str:
 def sanitize_line(text: str, limit: int = 120) -> str:
     """Return `text` fit for a one-line notice: without line breaks, and at most `limit` characters.
 
-    Longer text is cut and ends in an ellipsis, which counts as one of them.
+    Longer text is cut and ends in an ellipsis, which counts toward `limit`.
     """
     line = sanitize(text).translate(_ONE_LINE)
     return line if len(line) <= limit else line[: limit - 1] + ELLIPSIS

@@ -1,4 +1,4 @@
-"""File locks that give a conversation to one process. The system releases them however the process ends."""
+"""File locks that reserve a conversation for one process. The system releases them even after a crash."""
 
 import contextlib
 import fcntl
@@ -13,13 +13,13 @@ LOCKS_FOLDER = "claims"
 """The name of the folder of lock files, next to the database."""
 
 LOOKS, LOOK_S = 5, 0.01
-"""Attempts to take a lock, and seconds between them: another process's `is_free` holds it for a moment."""
+"""Attempts to take a lock, and seconds between them. Another process's `is_free` may hold it briefly."""
 PATIENCE_S = 3.0
 """Seconds to wait for another process that is replacing a damaged database."""
 
 
 class ConversationLocks:
-    """The conversations that this process has claimed, by lock files in a folder.
+    """The conversations that this process has claimed with lock files in a folder.
 
     Without a folder the store is in memory: no other process can open it, and every claim succeeds.
     """
@@ -50,7 +50,7 @@ class ConversationLocks:
         return True
 
     def is_free(self, conversation: int) -> bool:
-        """Return whether no process, including this one, has claimed a conversation."""
+        """Return whether neither this process nor any other has claimed a conversation."""
         if conversation in self._held or not self.take(conversation):
             return False
         release(self._held.pop(conversation))
@@ -67,7 +67,7 @@ class ConversationLocks:
 
 
 def _lock(lock: int) -> bool:
-    """Lock a file, and return whether that worked. Repeated attempts outlast another process's `is_free`."""
+    """Lock a file, and return whether that worked. Retry: another process's `is_free` may hold the lock."""
     for _ in range(LOOKS):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,8 +79,8 @@ def _lock(lock: int) -> bool:
 def presence(database: Path, *, alone: bool = False) -> int:
     """Return a lock that marks a database as open in this process. The caller must `release` it.
 
-    Any number of processes may share it. With `alone`, one process holds it exclusively, to replace the
-    database. Raises StoreError if the lock is not free within PATIENCE_S.
+    Any number of processes may share it. With `alone`, the lock is exclusive, so that the database can be
+    replaced. Raises StoreError if the lock is not free within PATIENCE_S.
     """
     with explained(database):
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,8 +95,9 @@ def presence(database: Path, *, alone: bool = False) -> int:
             release(lock)
             raise
     release(lock)
-    what = "another window has it open: close that window" if alone else "another window is repairing it"
-    raise StoreError(f"{database} is in use: {what} first", "then try again")
+    if alone:
+        raise StoreError(f"{database} is open in another window", "close that window, then try again")
+    raise StoreError(f"{database} is being repaired in another window", "wait a moment, then try again")
 
 
 def release(lock: int) -> None:

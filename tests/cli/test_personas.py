@@ -179,7 +179,7 @@ def test_what_is_found_is_told_and_is_no_failure(mine: Env) -> None:
     said = result.stdout.decode()
     assert result.code == 0
     assert "there is no world 'gone' in the lore folder\n" in said
-    assert "the key /(/ is never searched for: it is not a regular expression" in said
+    assert "the key /(/ is ignored: it is not a regular expression" in said
     assert "the entry '/(/' never fires: none of its keys is valid\n" in said
     assert "tokens: an estimate" in result.stderr
     assert "3 problems" in result.stderr
@@ -188,7 +188,7 @@ def test_what_is_found_is_told_and_is_no_failure(mine: Env) -> None:
 def test_a_card_that_is_too_long_is_found(mine: Env) -> None:
     """`personas check` reports a prompt that is too long for the context window."""
     said = hermes("personas", "check", "sera", "--context", "40", env=mine).stdout.decode()
-    assert "every prompt begins with" in said
+    assert "the fixed parts of the prompt take" in said
 
 
 def test_a_world_is_checked_too(mine: Env, tmp_path: Path) -> None:

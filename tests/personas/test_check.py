@@ -94,7 +94,7 @@ def test_a_book_is_told_its_keys_and_its_entries() -> None:
     """Invalid keys and entries that never fire are both reported."""
     book = Lorebook((LoreEntry("a", ("/(/", "key"), name="One"), LoreEntry("b", name="Two")))
     assert book_findings(book, [book], BROKEN) == [
-        "the key /(/ is never searched for: it is not a regular expression",
+        "the key /(/ is ignored: it is not a regular expression",
         "the entry 'Two' never fires: it has no key",
     ]
 
@@ -107,15 +107,15 @@ def test_a_whole_card_has_nothing_to_be_said_about() -> None:
 @pytest.mark.parametrize(
     ("persona", "opening", "worlds", "said"),
     [
-        (replace(SERA, greetings=()), BEGUN, Worlds(), "it has no greeting: you begin the chat"),
+        (replace(SERA, greetings=()), BEGUN, Worlds(), "it has no greeting: you write the first message"),
         (replace(SERA, character=""), BEGUN, Worlds(), "it does not describe the character"),
         (SERA, replace(BEGUN, examples=()), Worlds(), "it has no examples"),
         (SERA, BEGUN, Worlds(missing=("Eldoria",)), "there is no world 'Eldoria' in the lore folder"),
-        (SERA, replace(BEGUN, system="x" * 1000), Worlds(), "begins with 1,000 tokens of a context of 1,000"),
-        (SERA, replace(BEGUN, system="x" * 501), Worlds(), "begins with 501 of 1,000 tokens: little is left"),
-        (replace(SERA, post_history="x" * 600), BEGUN, Worlds(), "begins with 613 of 1,000 tokens"),
-        (replace(SERA, note=Note("x" * 600)), BEGUN, Worlds(), "begins with 613 of 1,000 tokens"),
-        (SERA, BEGUN, Worlds((Lorebook((LoreEntry("x" * 250, constant=True),) * 2),)), "begins with 513"),
+        (SERA, replace(BEGUN, system="x" * 1000), Worlds(), "take 1,000 of 1,000 tokens: no room is left"),
+        (SERA, replace(BEGUN, system="x" * 501), Worlds(), "take 501 of 1,000 tokens: little room is left"),
+        (replace(SERA, post_history="x" * 600), BEGUN, Worlds(), "take 613 of 1,000 tokens"),
+        (replace(SERA, note=Note("x" * 600)), BEGUN, Worlds(), "take 613 of 1,000 tokens"),
+        (SERA, BEGUN, Worlds((Lorebook((LoreEntry("x" * 250, constant=True),) * 2),)), "take 513"),
         (SERA, replace(BEGUN, examples=(Message(Role.USER, "x" * 500),)), Worlds(), "the examples take 500"),
         (SERA, replace(BEGUN, greetings=("a", "x" * 251)), Worlds(), "greeting 2 takes 251 of 1,000 tokens"),
     ],

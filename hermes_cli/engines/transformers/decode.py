@@ -1,4 +1,4 @@
-"""Prefill and decode: evaluate a prompt, then generate one token id after the other, with a KV cache."""
+"""Prefill and decode: evaluate a prompt, then generate token ids one at a time, with a KV cache."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from hermes_cli.engines.transformers.torch_errors import (
 
 CHUNK_SIZE = 1024
 CPU_CHUNK_SIZE = 128
-"""Tokens that a prefill evaluates at a time. A cancel waits for the end of a chunk, and a CPU is slow."""
+"""Tokens that a prefill evaluates at a time: fewer on a CPU, because a cancel waits for the chunk to end."""
 MIN_CHUNK_SIZE = 16
 
 
@@ -66,7 +66,7 @@ class Decoder:
 
     @torch.inference_mode()
     def load_states(self, ids: Sequence[int], states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Replace the content of the KV cache by the keys and values of `ids`, one pair per layer."""
+        """Replace the content of the KV cache with the keys and values of `ids`, one pair per layer."""
         self.rewind(0)
         for layer, block, (keys, values) in zip(self.cache.layers, self._body.layers, states, strict=True):
             device = next(block.parameters()).device  # a model may be split over several GPUs
@@ -95,9 +95,10 @@ class Decoder:
             yield max(0, len(self.ids) - start)  # if memory ran out, all ids are evaluated again
 
     def decode(self, token: int, *, retry: bool = True) -> torch.Tensor:
-        """Evaluate one id and return the logits of the next, (vocabulary), in float32.
+        """Evaluate one id and return the logits of the next: a float32 tensor of shape (vocabulary,).
 
-        If memory runs out, free as much as possible and, with `retry`, try again. Raises as `prefill` does.
+        If memory runs out, free as much as possible and, with `retry`, try again. Raises the same
+        errors as `prefill`.
         """
         try:
             output = self._forward(self._model, [token], logits_to_keep=1)
@@ -125,7 +126,7 @@ class Decoder:
     def append_replayed(self, token: int) -> None:
         """Add an id that the replay of a graph has evaluated."""
         self.last_logits = None
-        # The cache first: if Ctrl-C comes between the two, a rewind drops what it holds beyond the ids.
+        # Extend the cache first: if Ctrl-C comes between the two steps, a rewind drops its extra state.
         self.cache.set_length(len(self.ids) + 1)
         self.ids.append(token)
 
@@ -161,9 +162,10 @@ class Decoder:
 
 
 class TokenGenerator:
-    """A generator of at most `limit` ids after `history`, of which the decoder holds all ids but the last.
+    """Generates at most `limit` ids after `history`.
 
-    The caller appends each id to `history`.
+    The decoder must already hold all ids of `history` but the last. The caller appends each generated id to
+    `history`.
     """
 
     def __init__(self, decoder: Decoder, sampler: Sampler, history: History, limit: int) -> None:
@@ -183,7 +185,7 @@ class TokenGenerator:
         return self._decoder.graphs.disabled_reason
 
     def next(self, banned: Collection[int] = ()) -> int:
-        """Return the next id, none of `banned`.
+        """Return the next id, which is never one of `banned`.
 
         Raises ResourcesExhausted if memory runs out, and HermesError if the device fails or the logits are
         not finite.
@@ -202,8 +204,8 @@ class TokenGenerator:
     def _replay(self) -> int | None:
         """Return the next id from the replay of a graph, or None if an eager step is needed.
 
-        The first replay follows an eager step. Which steps are eager does not depend on the steps that are
-        captured already, so the same seed gives the same answer again.
+        The first replay follows an eager step. Whether a step is eager does not depend on which steps are
+        already captured, so the same seed always gives the same answer.
         """
         decoder, history = self._decoder, self._history
         if self._replays is None and not self._sampler.needs_host:
@@ -220,7 +222,8 @@ class TokenGenerator:
         if token is None:
             self._replays = None
         if not finite:
-            # The states may be those of a replay that was never read: an attention mask does not hide NaN.
-            # After a new prefill, the eager step shows whether the logits really are not finite.
-            decoder.prefill_again()  # after the exception and the replays, which hold the old KV cache
+            # The cause may be the states of a replay whose result was never read: an attention mask does not
+            # hide NaN. After a new prefill, the eager step shows whether the logits really are not finite.
+            # The exception and the replays hold the old KV cache, so they are dropped before the prefill.
+            decoder.prefill_again()
         return token

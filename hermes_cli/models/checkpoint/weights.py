@@ -1,7 +1,7 @@
 """Finds the weight files of a folder, checks that they are complete, and counts the parameters.
 
-Only the headers of safetensors files are read. Of pickled weights (.bin) only the size is used, because
-unpickling can run code. The file names and their order are those of transformers.
+Only the headers of safetensors files are read. For pickled weights (.bin), only the file size is used,
+because unpickling can run code. The file names, and the order in which they are tried, follow transformers.
 """
 
 import os
@@ -30,10 +30,11 @@ _PACKED: Final = ("qweight", "weight_packed")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model's weights. Sizes are bytes.
+    """A model's weights. Sizes are in bytes.
 
-    `linear_parameters` counts the blocks' weight matrices, which bitsandbytes quantizes. It does not quantize
-    the embeddings, the head and the norms. `dtype` is the type of most of the bytes, or empty.
+    `linear_parameters` is the number of parameters in the blocks' weight matrices. bitsandbytes quantizes
+    these, but not the embeddings, the head or the norms. `dtype` is the type of most of the stored bytes, or
+    empty if it is unknown.
     """
 
     files: tuple[Path, ...]
@@ -59,7 +60,7 @@ def read_weights(folder: Path, config: Config) -> Weights:
 
 
 def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
-    """Return the existing files that an index lists, and the file of each tensor. Raises ModelUnavailable."""
+    """Return the files that an index lists, and the file name of each tensor. Raises ModelUnavailable."""
     listed = read_object(index).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise ModelUnavailable(f"its {index.name} cannot be read: it lists no weights", FETCH_AGAIN)
@@ -83,9 +84,9 @@ def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config
         raise ModelUnavailable(f"{missing} of its tensors are missing from its weight files", FETCH_AGAIN)
     tensors = [t for part in headers.values() for t in part if not _is_second_copy(t, config)]
     blocks = {found[1] for tensor in tensors if (found := _IN_A_BLOCK.search(tensor.name))}
-    if blocks and len(blocks) < config.layers:  # transformers would initialize the others randomly
+    if blocks and len(blocks) < config.layers:  # transformers would initialize the missing ones randomly
         raise ModelUnavailable(
-            f"its config.json describes {config.layers:,} layers, and its weights have {len(blocks):,}",
+            f"its config.json describes {config.layers:,} layers, but its weights have {len(blocks):,}",
             FETCH_AGAIN,
         )
     sizes: Counter[str] = Counter()
@@ -104,7 +105,7 @@ def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config
 
 
 def _is_second_copy(tensor: Tensor, config: Config) -> bool:
-    """Return whether a tensor is a saved head although the embeddings serve as the head."""
+    """Return whether a tensor is a saved copy of a head that is tied to the embeddings."""
     return config.tied and tensor.name == "lm_head.weight"
 
 

@@ -175,7 +175,7 @@ def test_a_partial_file_that_is_too_long(stocked: FakeHub, cache: Path) -> None:
 def test_a_full_disk(stocked: FakeHub, cache: Path) -> None:
     """A download that does not fit the disk is refused before it starts."""
     stocked.wrong_sizes[FILE] = 1 << 60
-    with pytest.raises(ResourcesExhausted, match="disk is full"):
+    with pytest.raises(ResourcesExhausted, match="not enough disk space"):
         pull(stocked, cache)
     assert stocked.served == []
 
