@@ -1,4 +1,4 @@
-"""Tests of raw ChatML: no text in it is taken for a turn, neither when it is written nor when it is read."""
+"""Tests of raw ChatML: no text is read or written as a turn boundary."""
 
 import pytest
 from hypothesis import given, settings
@@ -18,11 +18,11 @@ Hi there!<|im_end|>
 """
 
 
-def test_it_is_the_model_cards_format() -> None:
+def test_the_example_of_the_model_card_is_read_and_written_unchanged() -> None:
     """The example of the model card is read and written without a change."""
-    (one,) = chatml_text.read(CARD)
-    assert [turn.text for turn in one.turns][1:] == ["Hello, who are you?", "Hi there!"]
-    assert chatml_text.write(one) == CARD
+    (transcript,) = chatml_text.read(CARD)
+    assert [turn.text for turn in transcript.turns][1:] == ["Hello, who are you?", "Hi there!"]
+    assert chatml_text.write(transcript) == CARD
     assert chatml_text.write(alchemy()).startswith(
         "<|im_start|>system\nYou are Ed.<|im_end|>\n<|im_start|>ass"
     )
@@ -30,15 +30,17 @@ def test_it_is_the_model_cards_format() -> None:
 
 @given(trees(least=1))
 @settings(max_examples=150, deadline=None)
-def test_a_text_is_kept_or_refused(one: Transcript) -> None:
+def test_text_with_a_control_token_is_refused_and_other_text_is_kept(transcript: Transcript) -> None:
     """A text with a control token is refused; all other texts are written and read unchanged."""
-    spelt = any(token in turn.text for turn in one.turns for token in ("<|im_start|>", "<|im_end|>"))
-    if spelt:
+    has_control_token = any(
+        token in turn.text for turn in transcript.turns for token in ("<|im_start|>", "<|im_end|>")
+    )
+    if has_control_token:
         with pytest.raises(FormatError, match="raw ChatML"):
-            chatml_text.write(one)
+            chatml_text.write(transcript)
         return
-    (read,) = chatml_text.read(chatml_text.write(one))
-    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns]
+    (read,) = chatml_text.read(chatml_text.write(transcript))
+    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in transcript.turns]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def test_a_text_is_kept_or_refused(one: Transcript) -> None:
         (CARD, "\n \n", 1, "has no turn"),
     ],
 )
-def test_a_mistake_has_its_line(good: str, bad: str, line: int, reason: str) -> None:
+def test_a_malformed_file_is_refused_with_its_line(good: str, bad: str, line: int, reason: str) -> None:
     """A malformed file is refused with the reason and the line."""
     with pytest.raises(FormatError) as caught:
         chatml_text.read(CARD.replace(good, bad, 1))

@@ -19,21 +19,24 @@ ONE_SHOT = (
 )
 
 
-def test_what_fastchat_saves() -> None:
+def test_a_conversation_saved_by_fastchat_is_read() -> None:
     """A conversation that FastChat saved is read with its system message and its turns."""
-    (one,) = fastchat.read(SAVED)
-    assert one.conversation.opening[0].text == "A chat between a curious user and an assistant."
-    assert [(m.role.value, m.text) for m in one.tree.path] == [("user", "Hello!"), ("assistant", "Hi …")]
+    (transcript,) = fastchat.read(SAVED)
+    assert transcript.conversation.opening[0].text == "A chat between a curious user and an assistant."
+    assert [(m.role.value, m.text) for m in transcript.tree.path] == [
+        ("user", "Hello!"),
+        ("assistant", "Hi …"),
+    ]
 
 
-def test_examples_are_no_turns() -> None:
+def test_messages_before_the_offset_are_examples() -> None:
     """Messages before the offset are examples: they belong to the opening and not to the tree."""
-    (one,) = fastchat.read(ONE_SHOT)
-    assert [turn.text for turn in one.turns] == ["Polite.", "ex q", "ex a", "q", "a"]
-    assert [turn.text for turn in one.conversation.opening] == ["Polite.", "ex q", "ex a"]
+    (transcript,) = fastchat.read(ONE_SHOT)
+    assert [turn.text for turn in transcript.turns] == ["Polite.", "ex q", "ex a", "q", "a"]
+    assert [turn.text for turn in transcript.conversation.opening] == ["Polite.", "ex q", "ex a"]
 
 
-def test_what_fastchat_loads() -> None:
+def test_a_written_conversation_can_be_loaded_by_fastchat() -> None:
     """A written conversation has the template, role names and offset that `!!load` reads."""
     assert json.loads(fastchat.write(alchemy())) == {
         "template_name": "OpenHermes-2.5-Mistral-7B",
@@ -50,15 +53,16 @@ def test_what_fastchat_loads() -> None:
 
 @given(trees(least=1))
 @settings(max_examples=60, deadline=None)
-def test_what_is_visible_comes_back(one: Transcript) -> None:
+def test_the_visible_turns_are_read_back_unchanged(transcript: Transcript) -> None:
     """The visible turns are written and read unchanged; a second system message is refused."""
-    if any(stored.role is Role.SYSTEM for stored in one.tree.path):
+    if any(stored.role is Role.SYSTEM for stored in transcript.tree.path):
         with pytest.raises(FormatError, match="one system message"):
-            fastchat.write(one)
+            fastchat.write(transcript)
         return
-    (read,) = fastchat.read(fastchat.write(one))
-    empty = bool(one.system) and not one.system[0].text  # FastChat writes no system message as an empty one
-    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns[empty:]]
+    (read,) = fastchat.read(fastchat.write(transcript))
+    # FastChat writes no system message as an empty one.
+    first = 1 if transcript.system and not transcript.system[0].text else 0
+    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in transcript.turns[first:]]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_what_is_visible_comes_back(one: Transcript) -> None:
         ('"system_message"', '"other"', "has no 'system'"),
     ],
 )
-def test_a_mistake_has_its_line(good: str, bad: str, reason: str) -> None:
+def test_a_malformed_file_is_refused_with_its_line(good: str, bad: str, reason: str) -> None:
     """A malformed file is refused with the reason and the line."""
     pretty = SAVED.replace('"messages"', '\n\n"messages"').replace('"offset"', '\n"offset"')
     with pytest.raises(FormatError, match=reason) as caught:

@@ -21,7 +21,7 @@ from hermes_cli.formats import files
         ("語" * 100, "語" * 40 + ".md"),
     ],
 )
-def test_a_title_makes_a_safe_name(tmp_path: Path, title: str, name: str) -> None:
+def test_a_title_gives_a_safe_file_name(tmp_path: Path, title: str, name: str) -> None:
     """The file name has only safe characters of the title, and a number if the file exists."""
     assert files.file_name(title, ".md", tmp_path) == tmp_path / name
     (tmp_path / name).write_text("")
@@ -29,14 +29,14 @@ def test_a_title_makes_a_safe_name(tmp_path: Path, title: str, name: str) -> Non
     assert files.place(str(tmp_path), title, ".md").name == name.replace(".md", "-2.md")
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_an_unreadable_path_is_refused_with_a_reason(tmp_path: Path) -> None:
     """A folder, a missing file, an invalid path and an unknown user are refused with a reason."""
-    for path, words in (
+    for path, reason in (
         (tmp_path, "is a folder"),
         (tmp_path / "x", "no file"),
         (Path("\0"), "is not a path"),
     ):
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match=reason):
             files.read_bytes(path)
     with pytest.raises(UsageError, match="nobody"):
         files.place("~nobody-of-that-name/x", "t", ".md")

@@ -1,4 +1,4 @@
-"""Tests of the JSON format with everything: what is written is read again, to the byte."""
+"""Tests of the JSON format, which holds the whole tree and is read back unchanged."""
 
 import json
 
@@ -19,24 +19,26 @@ from tests.formats.trees import alchemy, trees, without_ids
 
 @given(st.lists(trees(), min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
-def test_a_tree_goes_through_the_file_and_the_store_unchanged(transcripts: list[Transcript]) -> None:
+def test_conversations_survive_a_round_trip_through_file_and_store(transcripts: list[Transcript]) -> None:
     """Conversations are unchanged by a round trip through the file, and by one through the store."""
     text = json_tree.write(transcripts)
     read = json_tree.read(text)
-    assert [without_ids(one) for one in read] == [without_ids(one) for one in transcripts]
+    assert [without_ids(transcript) for transcript in read] == [
+        without_ids(transcript) for transcript in transcripts
+    ]
     store = Store()
     store.adopt([])  # the store's own ids must not matter
-    numbers = store.adopt((one.conversation, one.tree.nodes) for one in [*read, *read])
+    numbers = store.adopt((transcript.conversation, transcript.tree.nodes) for transcript in [*read, *read])
     kept = []
     for number in numbers[len(read) :]:
-        found = store.conversation(number)
-        assert found is not None
-        kept.append(Transcript.of(found, store.tree(number)))
+        stored = store.conversation(number)
+        assert stored is not None
+        kept.append(Transcript.of(stored, store.tree(number)))
     store.close()
     assert json_tree.write(kept) == text
 
 
-def test_a_file_of_version_1_stays_readable() -> None:
+def test_a_file_of_version_1_is_read() -> None:
     """A file of version 1 is read with every key, and unknown keys are skipped.
 
     The sample is never changed.
@@ -54,18 +56,24 @@ def test_a_file_of_version_1_stays_readable() -> None:
 ]}
 ]}
 """
-    (one,) = json_tree.read(sample)
-    facts, (asked, reply) = one.conversation, one.tree.nodes
-    assert (facts.title, facts.is_named, facts.persona, facts.created, facts.updated) == (
+    (transcript,) = json_tree.read(sample)
+    conversation, (question, reply) = transcript.conversation, transcript.tree.nodes
+    assert (
+        conversation.title,
+        conversation.is_named,
+        conversation.persona,
+        conversation.created,
+        conversation.updated,
+    ) == (
         "T",
         True,
         "p",
         10.5,
         20.0,
     )
-    assert (facts.opening[0].text, facts.leaf, asked.text) == ("S", reply.id, "q\0")
+    assert (conversation.opening[0].text, conversation.leaf, question.text) == ("S", reply.id, "q\0")
     assert (reply.parent, reply.state.value, reply.generation.model, reply.generation.precision) == (
-        asked.id,
+        question.id,
         "stopped",
         "m",
         "Q4_1",
@@ -101,7 +109,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_has_its_line(mistake: str) -> None:
+def test_a_malformed_value_is_refused_with_its_line(mistake: str) -> None:
     """A malformed value is refused with the reason and the line."""
     good, _, bad = mistake.partition("|")
     text = json_tree.write([alchemy()])
@@ -124,42 +132,42 @@ def test_a_mistake_has_its_line(mistake: str) -> None:
         ('"conversations"', '"others"', "has no 'conversations'"),
     ],
 )
-def test_what_cannot_be_gone_on_with_is_refused(good: str, bad: str, reason: str) -> None:
+def test_an_invalid_leaf_persona_root_or_version_is_refused(good: str, bad: str, reason: str) -> None:
     """A file with an invalid leaf, persona, root or version, or without conversations, is refused."""
     with pytest.raises(FormatError, match=reason):
         json_tree.read(json_tree.write([alchemy()]).replace(good, bad, 1))
 
 
-def test_examples_stand_before_a_greeting_or_a_question() -> None:
+def test_an_opening_can_end_with_the_answer_of_an_example() -> None:
     """An opening may end with an example's answer; roots with different roles are refused."""
     text = json_tree.write([alchemy()]).replace('"role": "system"', '"role": "assistant"')
-    (one,) = json_tree.read(text)
-    assert [turn.text for turn in one.turns][:2] == ["You are Ed.", "You again?"]
+    (with_greeting,) = json_tree.read(text)
+    assert [turn.text for turn in with_greeting.turns][:2] == ["You are Ed.", "You again?"]
     roots = '"parent": null, "role": "assistant"'
-    (other,) = json_tree.read(text.replace(roots, roots.replace("assistant", "user")))
-    assert [turn.role.value for turn in other.turns][:2] == ["assistant", "user"]
+    (with_question,) = json_tree.read(text.replace(roots, roots.replace("assistant", "user")))
+    assert [turn.role.value for turn in with_question.turns][:2] == ["assistant", "user"]
     with pytest.raises(FormatError, match="has first turns of both"):
         json_tree.read(text.replace(roots, roots.replace("assistant", "user"), 1))
 
 
-def test_the_model_is_told_what_the_reader_sees() -> None:
+def test_token_ids_from_a_file_are_not_used() -> None:
     """Token ids from a file are not used: the prompt has the ids of the visible text."""
-    (one,) = json_tree.read(json_tree.write([forged()]))
-    reply = one.tree.nodes[-1]
+    (transcript,) = json_tree.read(json_tree.write([reply_with_wrong_token_ids()]))
+    reply = transcript.tree.nodes[-1]
     assert reply.generation.turn_ids is not None
     chatml = ChatML(lambda text: list(text.encode()), {"<|im_start|>": 300, "<|im_end|>": 301}, "v")
     assert bytes(chatml.turn_ids(reply.message)) == b"assistant\nHarmless."
 
 
-def forged() -> Transcript:
+def reply_with_wrong_token_ids() -> Transcript:
     """Return a tree whose reply has the token ids of another text."""
-    made = GenerationRecord(turn_ids=TurnIds("v", tuple(b"assistant\nHarmful.")))
-    reply = Node(1, None, Role.ASSISTANT, "Harmless.", MessageState.COMPLETE, 1.0, made)
+    generation = GenerationRecord(turn_ids=TurnIds("v", tuple(b"assistant\nHarmful.")))
+    reply = Node(1, None, Role.ASSISTANT, "Harmless.", MessageState.COMPLETE, 1.0, generation)
     return Transcript.of(StoredConversation(0, "t", False, "", (), 1.0, 1.0, 1), (reply,))  # noqa: FBT003 - a record
 
 
-def test_it_is_json_for_others_too() -> None:
+def test_the_file_is_plain_json() -> None:
     """The file is plain JSON, with one or no conversation too."""
     value = json.loads(json_tree.write([alchemy(), alchemy()]))
-    assert [len(one["messages"]) for one in value["conversations"]] == [6, 6]
+    assert [len(conversation["messages"]) for conversation in value["conversations"]] == [6, 6]
     assert json.loads(json_tree.write([]))["conversations"] == []

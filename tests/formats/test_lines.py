@@ -1,4 +1,4 @@
-"""Tests of ShareGPT and OpenAI messages: one conversation a line."""
+"""Tests of ShareGPT and OpenAI messages: one conversation per line."""
 
 import json
 
@@ -25,29 +25,29 @@ SHAREGPT = sample("sharegpt.jsonl")
 OPENAI = sample("openai.jsonl")
 
 
-def said(one: Transcript) -> list[tuple[str, str]]:
+def roles_and_texts(transcript: Transcript) -> list[tuple[str, str]]:
     """Return roles and texts of the opening and of the visible path."""
-    return [(turn.role.value, turn.text) for turn in one.turns]
+    return [(turn.role.value, turn.text) for turn in transcript.turns]
 
 
-def test_sharegpt_as_it_is_published() -> None:
+def test_published_sharegpt_lines_are_read() -> None:
     """Published ShareGPT lines are read with their roles, texts and titles."""
     first, second, third = jsonl.read_sharegpt(SHAREGPT)
-    assert said(first) == [("user", "Who are you?"), ("assistant", "I am Vicuna.")]
+    assert roles_and_texts(first) == [("user", "Who are you?"), ("assistant", "I am Vicuna.")]
     assert first.conversation.title == "identity_0"
-    assert said(second) == [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello 😀")]
+    assert roles_and_texts(second) == [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello 😀")]
     assert (second.conversation.title, second.conversation.opening[0].text) == ("Hi", "Be brief.")
-    assert said(third) == [("user", "a"), ("user", "b"), ("assistant", "c")]
+    assert roles_and_texts(third) == [("user", "a"), ("user", "b"), ("assistant", "c")]
 
 
-def test_openai_as_it_is_documented() -> None:
+def test_documented_openai_lines_are_read() -> None:
     """Documented OpenAI lines are read with their roles and texts, also with CRLF."""
     first, second = jsonl.read_openai(OPENAI.replace("\n", "\r\n"))
-    assert said(first)[1:] == [("user", "What's the capital of France?"), ("assistant", "Paris.")]
-    assert said(second) == [("system", "Be brief."), ("user", "One\ntwo")]
+    assert roles_and_texts(first)[1:] == [("user", "What's the capital of France?"), ("assistant", "Paris.")]
+    assert roles_and_texts(second) == [("system", "Be brief."), ("user", "One\ntwo")]
 
 
-def test_what_is_written() -> None:
+def test_each_format_writes_one_line_per_conversation() -> None:
     """Each format writes one line per conversation, with its own keys and role names."""
     line, empty = jsonl.write_sharegpt([alchemy()]).split("\n")
     names = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -60,11 +60,13 @@ def test_what_is_written() -> None:
 
 @given(st.lists(trees(least=1), min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
-def test_what_is_visible_comes_back(transcripts: list[Transcript]) -> None:
+def test_the_visible_turns_are_read_back_unchanged(transcripts: list[Transcript]) -> None:
     """The opening and the visible turns of any conversation are written and read unchanged."""
-    kinds = ((jsonl.write_sharegpt, jsonl.read_sharegpt), (jsonl.write_openai, jsonl.read_openai))
-    for write, read in kinds:
-        assert [said(one) for one in read(write(transcripts))] == [said(one) for one in transcripts]
+    formats = ((jsonl.write_sharegpt, jsonl.read_sharegpt), (jsonl.write_openai, jsonl.read_openai))
+    for write, read in formats:
+        assert [roles_and_texts(transcript) for transcript in read(write(transcripts))] == [
+            roles_and_texts(transcript) for transcript in transcripts
+        ]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_what_is_visible_comes_back(transcripts: list[Transcript]) -> None:
         ('{"conversations": [{"from": "human", "value": ' + "9" * 5000 + "}]}", "too large"),
     ],
 )
-def test_a_wrong_line_of_sharegpt(line: str, reason: str) -> None:
+def test_a_malformed_sharegpt_line_is_refused_with_its_number(line: str, reason: str) -> None:
     """A malformed line is refused with the reason and its number, and blank lines are counted."""
     good = '{"conversations": [{"from": "human", "value": "x"}]}'
     with pytest.raises(FormatError, match=reason) as caught:
@@ -102,7 +104,7 @@ def test_a_wrong_line_of_sharegpt(line: str, reason: str) -> None:
         ('{"role": ["user"], "content": "x"}', "role is a list, not a text"),
     ],
 )
-def test_a_wrong_line_of_openai(message: str, reason: str) -> None:
+def test_a_malformed_openai_line_is_refused_with_its_number(message: str, reason: str) -> None:
     """A line with tool calls, tool results, images or a wrong type is refused with its number."""
     with pytest.raises(FormatError, match=reason) as caught:
         jsonl.read_openai('{"messages": [{"role": "user", "content": ""}]}\n{"messages": [' + message + "]}")

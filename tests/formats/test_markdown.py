@@ -11,7 +11,7 @@ from hermes_cli.tree import MessageState
 from tests.formats.trees import alchemy, trees
 
 
-def test_it_reads_well() -> None:
+def test_each_visible_turn_has_a_heading() -> None:
     """The text has a heading for each visible turn, with speaker, time and model."""
     assert (
         markdown.write(alchemy())
@@ -45,39 +45,39 @@ Art. “…”
 
 @given(trees(least=1))
 @settings(max_examples=150, deadline=None)
-def test_no_text_can_forge_a_turn(one: Transcript) -> None:
+def test_no_text_can_forge_a_turn(transcript: Transcript) -> None:
     """Any texts, also Markdown of hermes itself, are read back as the same turns."""
-    (read,) = markdown.read(markdown.write(one))
-    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns]
-    facts = one.conversation
-    assert not facts.title or read.conversation.title == facts.title
-    if not facts.opening or facts.opening[-1].role is Role.SYSTEM:
-        ends = [(m.created, m.state, m.generation.model) for m in one.tree.path]
-        assert [(m.created, m.state, m.generation.model) for m in read.tree.path] == ends
+    (read,) = markdown.read(markdown.write(transcript))
+    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in transcript.turns]
+    conversation = transcript.conversation
+    assert not conversation.title or read.conversation.title == conversation.title
+    if not conversation.opening or conversation.opening[-1].role is Role.SYSTEM:
+        records = [(m.created, m.state, m.generation.model) for m in transcript.tree.path]
+        assert [(m.created, m.state, m.generation.model) for m in read.tree.path] == records
 
 
-def test_a_code_block_left_open_ends_with_its_turn() -> None:
+def test_an_open_code_block_is_closed_after_its_turn() -> None:
     """A code block that a turn leaves open is closed after it, and the turn is read back unchanged."""
     head = '<!-- hermes {"title": ""} -->\n# x\n\n<!-- hermes {"role": "assistant"} -->\n## A\n\n'
-    (one,) = markdown.read(head + "~~~py\nx = 1\n```\n")
-    written = markdown.write(one)
+    (transcript,) = markdown.read(head + "~~~py\nx = 1\n```\n")
+    written = markdown.write(transcript)
     assert '"closed": "~~~"' in written
     assert written.endswith("~~~py\nx = 1\n```\n~~~\n")
-    assert markdown.read(written)[0].turns == one.turns
+    assert markdown.read(written)[0].turns == transcript.turns
 
 
-def test_what_an_editor_does_to_it() -> None:
+def test_an_edited_file_is_read_with_all_its_turns() -> None:
     """A file with CRLF, edited texts and a turn added by hand is read with all its turns."""
     text = markdown.write(alchemy()).replace("You again?", "You? Again?\n\nWell.").replace("\n", "\r\n")
-    by_hand = text + '\r\n<!-- hermes {"role": "user"} -->\r\nWhy?\r\n'
-    (one,) = markdown.read(by_hand)
-    assert [turn.text for turn in one.turns][1:] == [
+    edited = text + '\r\n<!-- hermes {"role": "user"} -->\r\nWhy?\r\n'
+    (transcript,) = markdown.read(edited)
+    assert [turn.text for turn in transcript.turns][1:] == [
         "You? Again?\n\nWell.",
         "What is\nalchemy?",
         "Art. “…”",
         "Why?",
     ]
-    assert one.tree.nodes[-1].state is MessageState.COMPLETE
+    assert transcript.tree.nodes[-1].state is MessageState.COMPLETE
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_what_an_editor_does_to_it() -> None:
         ('"model": "openhermes-2"', '"model": "\\ud8aa"', 20, "lone surrogate"),
     ],
 )
-def test_a_mistake_has_its_line(good: str, bad: str, line: int, reason: str) -> None:
+def test_a_malformed_file_is_refused_with_its_line(good: str, bad: str, line: int, reason: str) -> None:
     """A malformed file is refused with the reason and the line."""
     with pytest.raises(FormatError, match=reason) as caught:
         markdown.read(markdown.write(alchemy()).replace(good, bad, 1))
     assert caught.value.line == line
 
 
-def test_a_title_alone_is_no_conversation() -> None:
+def test_a_file_with_a_title_and_no_turn_is_refused() -> None:
     """A file with a title and no turn is refused."""
     with pytest.raises(FormatError, match="is followed by no turn"):
         markdown.read('<!-- hermes {"title": "x"} -->\n# x\n')

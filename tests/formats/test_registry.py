@@ -13,21 +13,21 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.store.records import SavedSettings
 from tests.formats.trees import alchemy, trees
 
-SAMPLES = {known.name: registry.write(known, [alchemy()]) for known in registry.FORMATS}
-formats = pytest.mark.parametrize("known", registry.FORMATS, ids=lambda known: known.name)
+SAMPLES = {file_format.name: registry.write(file_format, [alchemy()]) for file_format in registry.FORMATS}
+formats = pytest.mark.parametrize("file_format", registry.FORMATS, ids=lambda file_format: file_format.name)
 
 
 @formats
-def test_a_file_is_known_by_its_content(known: registry.ConversationFormat) -> None:
+def test_the_format_is_detected_by_the_content(file_format: registry.ConversationFormat) -> None:
     """The format of a file is detected by its content, also after a byte order mark."""
-    for data in (SAMPLES[known.name].encode(), b"\xef\xbb\xbf" + SAMPLES[known.name].encode()):
-        found, kind, reason = registry.read(data, "file.bin")
-        assert (kind, reason) == (known, known.sign)
-        assert found[0].turns == alchemy().turns
+    for data in (SAMPLES[file_format.name].encode(), b"\xef\xbb\xbf" + SAMPLES[file_format.name].encode()):
+        transcripts, detected, reason = registry.read(data, "file.bin")
+        assert (detected, reason) == (file_format, file_format.sign)
+        assert transcripts[0].turns == alchemy().turns
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [
         ("chat.md", "markdown"),
         ("CHAT.JSON", "json"),
@@ -38,14 +38,14 @@ def test_a_file_is_known_by_its_content(known: registry.ConversationFormat) -> N
         ("a.chatml", "chatml"),
     ],
 )
-def test_a_name_asks_for_a_format(name: str, wanted: str) -> None:
+def test_the_ending_of_a_file_name_selects_the_format(name: str, expected: str) -> None:
     """The ending of a file name selects the format, in any case."""
-    found = registry.by_ending(name)
-    assert found is not None
-    assert found.name == wanted
+    selected = registry.by_ending(name)
+    assert selected is not None
+    assert selected.name == expected
 
 
-def test_a_name_that_may_mean_several_is_refused() -> None:
+def test_an_ambiguous_ending_is_refused() -> None:
     """An ending of several formats is refused with their names, and an unknown one selects none."""
     with pytest.raises(UsageError, match="can be sillytavern or sharegpt or openai"):
         registry.by_ending("chat.jsonl")
@@ -66,20 +66,20 @@ def test_a_name_that_may_mean_several_is_refused() -> None:
         (b"\xff\xfe{\0", 1, "is not UTF-8"),
     ],
 )
-def test_what_is_in_none_is_said_with_its_line(data: bytes, line: int, reason: str) -> None:
+def test_data_in_no_format_is_refused_with_its_line(data: bytes, line: int, reason: str) -> None:
     """Data in no format is refused with the file name, the line and the reason."""
     with pytest.raises(FormatError, match=reason) as caught:
         registry.read(data, "some.file")
     assert caught.value.message.startswith(f"some.file, line {line}: ")
 
 
-def test_a_file_without_end_is_not_read() -> None:
+def test_data_over_64_mib_is_refused() -> None:
     """Data over 64 MiB is refused."""
     with pytest.raises(FormatError, match="larger than 64 MiB"):
         registry.read(b" " * (registry.MAX_BYTES + 1), "x")
 
 
-def test_an_ending_decides_where_nothing_else_does() -> None:
+def test_the_ending_selects_the_format_if_the_content_fits_none() -> None:
     """If the content fits no format, the file's ending selects the format whose error is reported."""
     with pytest.raises(FormatError, match="line 1: is not JSON"):
         registry.read(b"[", "chat.json")
@@ -87,7 +87,7 @@ def test_an_ending_decides_where_nothing_else_does() -> None:
         registry.read(b"# My chat", "chat.md")
 
 
-def test_one_conversation_a_file_where_a_format_holds_one() -> None:
+def test_several_conversations_are_refused_if_a_format_holds_one() -> None:
     """Several conversations, or one without a turn, are refused in a format that holds one."""
     with pytest.raises(UsageError, match="markdown can hold one conversation, not 2"):
         registry.write(registry.MARKDOWN, [alchemy(), alchemy()])
@@ -97,7 +97,7 @@ def test_one_conversation_a_file_where_a_format_holds_one() -> None:
     assert registry.write(registry.NAMES["json"], [undone])
 
 
-def test_what_is_left_out_is_said() -> None:
+def test_the_remark_names_what_an_export_leaves_out() -> None:
     """The remark names what an export leaves out, and the format that holds it."""
     assert (
         registry.remark(registry.MARKDOWN, [alchemy()]) == "markdown, without other branches (json has them)"
@@ -105,27 +105,29 @@ def test_what_is_left_out_is_said() -> None:
     assert registry.remark(registry.NAMES["json"], [alchemy()]) == "json"
 
 
-def test_the_remark_counts_settings_that_only_json_has() -> None:
+def test_the_remark_names_settings_that_only_json_keeps() -> None:
     """The remark names a note and summaries, which no format but json keeps."""
     plain = linear([Message(Role.USER, "Hi")])
     setting = SavedSettings(user="Ann", seed=1, note="Be brief.", summaries=((1, "They met."),))
     noted = replace(plain, conversation=replace(plain.conversation, setting=setting))
-    for known in registry.FORMATS:
-        omitted = "" if known.name == "json" else ", without the note and summaries (json has them)"
-        assert registry.remark(known, [noted]) == known.name + omitted
-        assert registry.remark(known, [plain]) == known.name
+    for file_format in registry.FORMATS:
+        omitted = "" if file_format.name == "json" else ", without the note and summaries (json has them)"
+        assert registry.remark(file_format, [noted]) == file_format.name + omitted
+        assert registry.remark(file_format, [plain]) == file_format.name
 
 
 @formats
 @given(st.data())
 @settings(max_examples=120, deadline=None)
-def test_no_bytes_are_a_crash(known: registry.ConversationFormat, data: st.DataObject) -> None:
+def test_a_damaged_file_is_read_or_gives_a_format_error(
+    file_format: registry.ConversationFormat, data: st.DataObject
+) -> None:
     """Any damage to a file gives a FormatError with a line, or conversations that can be written."""
-    raw = bytearray(SAMPLES[known.name].encode())
+    raw = bytearray(SAMPLES[file_format.name].encode())
     for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(raw)))
+        position = data.draw(st.integers(0, len(raw)))
         length = data.draw(st.integers(0, 12))
-        put = data.draw(
+        inserted = data.draw(
             st.one_of(
                 st.binary(max_size=4),
                 st.sampled_from(
@@ -147,26 +149,26 @@ def test_no_bytes_are_a_crash(known: registry.ConversationFormat, data: st.DataO
                 st.just(bytes(raw[length : length + 30])),
             )
         )
-        raw[at : at + length] = put
-    for asked in (known, None):
-        message, found = "x, line ", list[Transcript]()
+        raw[position : position + length] = inserted
+    for requested in (file_format, None):
+        message, transcripts = "x, line ", list[Transcript]()
         try:
-            found, _, _ = registry.read(bytes(raw), "x", asked)
+            transcripts, _, _ = registry.read(bytes(raw), "x", requested)
         except FormatError as error:
             message = error.message
         assert message.startswith("x, line ")
-        for one in found:
-            assert json_tree.write([one]).encode()
-            assert one.tree.path or one.conversation.leaf is None
+        for transcript in transcripts:
+            assert json_tree.write([transcript]).encode()
+            assert transcript.tree.path or transcript.conversation.leaf is None
 
 
 @given(trees(least=1))
 @settings(max_examples=40, deadline=None)
-def test_every_format_is_told_from_the_others(one: Transcript) -> None:
+def test_a_file_of_any_format_is_detected_as_that_format(transcript: Transcript) -> None:
     """A file of any format is detected as that format, whatever its texts."""
-    for known in registry.FORMATS:
+    for file_format in registry.FORMATS:
         try:
-            text = registry.write(known, [one])
+            text = registry.write(file_format, [transcript])
         except FormatError:
             continue
-        assert registry.detect(text, "")[0] is known
+        assert registry.detect(text, "")[0] is file_format

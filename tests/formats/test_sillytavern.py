@@ -14,15 +14,15 @@ from tests.formats.trees import ASSISTANT, alchemy, sample, trees
 CHAT = sample("sillytavern.jsonl")
 
 
-def tree(one: Transcript) -> list[tuple[int | None, str, str]]:
+def tree(transcript: Transcript) -> list[tuple[int | None, str, str]]:
     """Return parent, role and text of every message."""
-    return [(m.parent, m.role.value, m.text) for m in one.tree.nodes]
+    return [(m.parent, m.role.value, m.text) for m in transcript.tree.nodes]
 
 
-def test_a_chat_of_sillytavern() -> None:
+def test_a_chat_saved_by_sillytavern_is_read() -> None:
     """A saved chat is read with its swipes, visible path, dates, models and a remark on hidden messages."""
-    (one,) = sillytavern.read(CHAT)
-    assert tree(one) == [
+    (transcript,) = sillytavern.read(CHAT)
+    assert tree(transcript) == [
         (None, "assistant", "Welcome."),
         (None, "assistant", "You are far from the road."),
         (1, "user", "Who are you?"),
@@ -31,32 +31,35 @@ def test_a_chat_of_sillytavern() -> None:
         (3, "assistant", "Nobody."),
         (5, "system", "Night falls."),
     ]
-    assert [m.text for m in one.tree.path] == [
+    assert [m.text for m in transcript.tree.path] == [
         "Welcome.",
         "Who are you?",
         "A guardian, edited.",
         "Night falls.",
     ]
-    assert one.conversation.opening[0].text == "Stay in Eldoria."
-    assert one.conversation.title == "Who are you?"
-    assert one.remarks == ("messages that SillyTavern hides from the model are left out: 1",)
-    assert [m.created for m in one.tree.nodes[:2]] == [1758870252.006, 1758870340.881]
-    assert (one.tree.nodes[0].generation.model, one.tree.nodes[1].generation.model) == ("gpt-4o", "")
-    assert 1758800000 < one.tree.nodes[2].created < 1758950000
-    assert 1758800000 < one.tree.nodes[4].created < 1758950000
-    assert one.tree.nodes[6].created == 0
+    assert transcript.conversation.opening[0].text == "Stay in Eldoria."
+    assert transcript.conversation.title == "Who are you?"
+    assert transcript.remarks == ("messages that SillyTavern hides from the model are left out: 1",)
+    assert [m.created for m in transcript.tree.nodes[:2]] == [1758870252.006, 1758870340.881]
+    assert (transcript.tree.nodes[0].generation.model, transcript.tree.nodes[1].generation.model) == (
+        "gpt-4o",
+        "",
+    )
+    assert 1758800000 < transcript.tree.nodes[2].created < 1758950000
+    assert 1758800000 < transcript.tree.nodes[4].created < 1758950000
+    assert transcript.tree.nodes[6].created == 0
 
 
-def test_what_is_written() -> None:
+def test_a_written_chat_has_the_keys_of_sillytavern() -> None:
     """A written chat has SillyTavern's keys, swipes and dates."""
     text = sillytavern.write(alchemy())
-    header, greeting, asked, answer = [json.loads(line) for line in text.splitlines()]
+    header, greeting, question, answer = [json.loads(line) for line in text.splitlines()]
     assert (header["user_name"], header["character_name"]) == ("User", "edward-elric")
     assert header["create_date"] == "2026-01-01T00:00:00.000Z"
     assert header["chat_metadata"]["system_prompt"] == "You are Ed."
     assert greeting["swipes"] == ["Welcome!", "You again?"]
     assert (greeting["swipe_id"], greeting["mes"], greeting["is_user"]) == (1, "You again?", False)
-    assert asked == {
+    assert question == {
         "name": "User",
         "is_user": True,
         "is_system": False,
@@ -77,21 +80,21 @@ def test_what_is_written() -> None:
 
 @given(trees(least=1))
 @settings(max_examples=100, deadline=None)
-def test_swipes_come_back(one: Transcript) -> None:
+def test_the_visible_turns_and_swipes_are_read_back_unchanged(transcript: Transcript) -> None:
     """The opening, the title, the visible turns and their swipes are written and read unchanged."""
-    (read,) = sillytavern.read(sillytavern.write(one))
-    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in one.turns]
+    (read,) = sillytavern.read(sillytavern.write(transcript))
+    assert [(t.role, t.text) for t in read.turns] == [(t.role, t.text) for t in transcript.turns]
 
-    def swipes(whole: Transcript) -> list[list[str]]:
+    def swipes(transcript: Transcript) -> list[list[str]]:
         return [
-            [m.text for m in whole.tree.nodes if m.parent == stored.parent and m.role is ASSISTANT]
-            for stored in whole.tree.path
+            [m.text for m in transcript.tree.nodes if m.parent == stored.parent and m.role is ASSISTANT]
+            for stored in transcript.tree.path
             if stored.role is ASSISTANT
         ]
 
-    assert swipes(read) == swipes(one)
-    assert read.conversation.opening == one.conversation.opening
-    assert not one.conversation.title or read.conversation.title == one.conversation.title
+    assert swipes(read) == swipes(transcript)
+    assert read.conversation.opening == transcript.conversation.opening
+    assert not transcript.conversation.title or read.conversation.title == transcript.conversation.title
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,9 @@ def test_swipes_come_back(one: Transcript) -> None:
         (5, '"A spirit."', '"\\udead"', r"swipes\[0\] contains a lone surrogate"),
     ],
 )
-def test_a_mistake_has_its_line(line: int, good: str, bad: str, reason: str | None) -> None:
+def test_a_malformed_line_is_refused_with_its_number(
+    line: int, good: str, bad: str, reason: str | None
+) -> None:
     """A malformed line is refused with the reason and its number."""
     lines = CHAT.split("\n")
     lines[line - 1] = lines[line - 1].replace(good, bad, 1)
@@ -119,7 +124,7 @@ def test_a_mistake_has_its_line(line: int, good: str, bad: str, reason: str | No
     assert caught.value.line == line
 
 
-def test_a_chat_needs_its_header_and_a_turn() -> None:
+def test_a_chat_without_a_header_or_a_turn_is_refused() -> None:
     """A file without a header, and a header without turns, are refused."""
     header, *lines = CHAT.split("\n")
     with pytest.raises(FormatError, match="is not a header"):
@@ -128,20 +133,20 @@ def test_a_chat_needs_its_header_and_a_turn() -> None:
         sillytavern.read(header)
 
 
-def test_examples_stand_before_a_greeting_or_a_question() -> None:
+def test_examples_come_before_the_greeting_or_the_first_question() -> None:
     """The examples of the opening come before the greeting or the first question."""
-    header, greeting, asked, *_ = CHAT.split("\n")
+    header, greeting, question, *_ = CHAT.split("\n")
     own = '"hermes":{"opening":[{"role":"user","text":"q"},{"role":"assistant","text":"a"}]},'
     header = header.replace('"note_prompt"', own + '"note_prompt"')
-    (one,) = sillytavern.read(f"{header}\n{greeting}")
-    assert [turn.text for turn in one.turns] == ["Stay in Eldoria.", "q", "a", "Welcome."]
-    (other,) = sillytavern.read(f"{header}\n{asked}")
-    assert [turn.text for turn in other.conversation.opening] == ["Stay in Eldoria.", "q", "a"]
+    (with_greeting,) = sillytavern.read(f"{header}\n{greeting}")
+    assert [turn.text for turn in with_greeting.turns] == ["Stay in Eldoria.", "q", "a", "Welcome."]
+    (with_question,) = sillytavern.read(f"{header}\n{question}")
+    assert [turn.text for turn in with_question.conversation.opening] == ["Stay in Eldoria.", "q", "a"]
 
 
-def test_a_narrator_who_begins_speaks_before_the_tree() -> None:
+def test_narration_before_the_first_turn_belongs_to_the_opening() -> None:
     """A narrator's message before the first turn belongs to the opening."""
-    header, _, asked, *_, narrator = CHAT.split("\n")
-    (one,) = sillytavern.read(f"{header}\n{narrator}\n{asked}")
-    assert [turn.text for turn in one.conversation.opening] == ["Stay in Eldoria.", "Night falls."]
-    assert tree(one) == [(None, "user", "Who are you?")]
+    header, _, question, *_, narrator = CHAT.split("\n")
+    (transcript,) = sillytavern.read(f"{header}\n{narrator}\n{question}")
+    assert [turn.text for turn in transcript.conversation.opening] == ["Stay in Eldoria.", "Night falls."]
+    assert tree(transcript) == [(None, "user", "Who are you?")]

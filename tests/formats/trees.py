@@ -37,7 +37,7 @@ seconds = st.floats(1, 1.7e9)  # a time in the future is not accepted as a messa
 counts = st.integers(0, 2**63 - 1)
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e300, 1e300), texts)
 ids = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple)
-made = st.builds(
+generation_records = st.builds(
     GenerationRecord,
     model=texts,
     precision=texts,
@@ -51,9 +51,9 @@ made = st.builds(
 )
 
 
-def settings_of(places: list[int]) -> st.SearchStrategy[SavedSettings]:
+def settings_of(message_ids: list[int]) -> st.SearchStrategy[SavedSettings]:
     """Return settings for a conversation with these messages."""
-    some = st.tuples(st.sampled_from(places), texts) if places else st.nothing()
+    summaries = st.tuples(st.sampled_from(message_ids), texts) if message_ids else st.nothing()
     seeds = st.none() | st.integers(0, 2**32)
     return st.builds(
         SavedSettings,
@@ -61,7 +61,7 @@ def settings_of(places: list[int]) -> st.SearchStrategy[SavedSettings]:
         seeds,
         texts,
         st.integers(0, 999),
-        st.lists(some, max_size=2 if places else 0).map(tuple),
+        st.lists(summaries, max_size=2 if message_ids else 0).map(tuple),
     )
 
 
@@ -74,13 +74,13 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
         role = first if parent is None else draw(st.sampled_from(list(Role)))
         state = draw(st.sampled_from([MessageState.COMPLETE, MessageState.STOPPED, MessageState.FAILED]))
         text, created = draw(texts), draw(seconds)
-        messages.append(Node(number, parent, role, text, state, created, draw(made)))
+        messages.append(Node(number, parent, role, text, state, created, draw(generation_records)))
     opening = [Message(SYSTEM, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(USER, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(ASSISTANT, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
-    places = [one.id for one in messages]
-    leaf = draw(st.sampled_from(places)) if least else draw(st.sampled_from([None, *places]))
-    facts = StoredConversation(
+    message_ids = [one.id for one in messages]
+    leaf = draw(st.sampled_from(message_ids)) if least else draw(st.sampled_from([None, *message_ids]))
+    conversation = StoredConversation(
         0,
         draw(texts),
         draw(st.booleans()),
@@ -89,9 +89,9 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
         draw(seconds),
         draw(seconds),
         leaf,
-        setting=draw(settings_of(places)),
+        setting=draw(settings_of(message_ids)),
     )
-    return Transcript.of(facts, messages)
+    return Transcript.of(conversation, messages)
 
 
 def sample(name: str) -> str:
@@ -118,28 +118,37 @@ def alchemy() -> Transcript:
     )
 
 
-def without_ids(one: Transcript) -> tuple[object, ...]:
+def without_ids(original: Transcript) -> tuple[object, ...]:
     """Return a transcript without what the store assigns: ids and the number of messages."""
-    place = {stored.id: n for n, stored in enumerate(one.tree.nodes)}
-    facts = one.conversation
-    leaf = None if facts.leaf is None else place[facts.leaf]
+    index_of = {stored.id: n for n, stored in enumerate(original.tree.nodes)}
+    conversation = original.conversation
+    leaf = None if conversation.leaf is None else index_of[conversation.leaf]
     tree = [
         (
-            None if stored.parent is None else place[stored.parent],
+            None if stored.parent is None else index_of[stored.parent],
             stored.role,
             stored.text,
             stored.state,
             stored.created,
             _as_written(stored.generation),
         )
-        for stored in one.tree.nodes
+        for stored in original.tree.nodes
     ]
-    return facts.title, facts.is_named, facts.persona, facts.opening, facts.created, facts.updated, leaf, tree
+    return (
+        conversation.title,
+        conversation.is_named,
+        conversation.persona,
+        conversation.opening,
+        conversation.created,
+        conversation.updated,
+        leaf,
+        tree,
+    )
 
 
-def _as_written(made: GenerationRecord) -> GenerationRecord:
-    """Return it without the mark that token ids get when they are read from a file."""
-    if made.turn_ids is None:
-        return made
-    vocabulary = made.turn_ids.vocabulary.removeprefix(FROM_A_FILE)
-    return replace(made, turn_ids=TurnIds(vocabulary, made.turn_ids.ids))
+def _as_written(record: GenerationRecord) -> GenerationRecord:
+    """Return the record without the mark that token ids get when they are read from a file."""
+    if record.turn_ids is None:
+        return record
+    vocabulary = record.turn_ids.vocabulary.removeprefix(FROM_A_FILE)
+    return replace(record, turn_ids=TurnIds(vocabulary, record.turn_ids.ids))

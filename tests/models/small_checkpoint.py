@@ -38,19 +38,19 @@ Shapes = Mapping[str, tuple[str, Sequence[int]]]
 
 def shapes(dtype: str = "float16") -> dict[str, tuple[str, Sequence[int]]]:
     """Return the name, type and shape of every tensor of the small Mistral."""
-    found: dict[str, Sequence[int]] = {
+    shape_of: dict[str, Sequence[int]] = {
         "model.embed_tokens.weight": (VOCABULARY, HIDDEN),
         "model.norm.weight": (HIDDEN,),
         "lm_head.weight": (VOCABULARY, HIDDEN),
     }
     for i in range(LAYERS):
         block = f"model.layers.{i}"
-        found |= {f"{block}.self_attn.{n}_proj.weight": (HIDDEN, HIDDEN) for n in "qo"}
-        found |= {f"{block}.self_attn.{n}_proj.weight": (KV, HIDDEN) for n in "kv"}
-        found |= {f"{block}.mlp.{n}_proj.weight": (MLP, HIDDEN) for n in ("gate", "up")}
-        found[f"{block}.mlp.down_proj.weight"] = (HIDDEN, MLP)
-        found |= {f"{block}.{n}_layernorm.weight": (HIDDEN,) for n in ("input", "post_attention")}
-    return {name: (dtype, shape) for name, shape in found.items()}
+        shape_of |= {f"{block}.self_attn.{n}_proj.weight": (HIDDEN, HIDDEN) for n in "qo"}
+        shape_of |= {f"{block}.self_attn.{n}_proj.weight": (KV, HIDDEN) for n in "kv"}
+        shape_of |= {f"{block}.mlp.{n}_proj.weight": (MLP, HIDDEN) for n in ("gate", "up")}
+        shape_of[f"{block}.mlp.down_proj.weight"] = (HIDDEN, MLP)
+        shape_of |= {f"{block}.{n}_layernorm.weight": (HIDDEN,) for n in ("input", "post_attention")}
+    return {name: (dtype, shape) for name, shape in shape_of.items()}
 
 
 def safetensors_bytes(tensors: Shapes) -> bytes:
@@ -77,13 +77,13 @@ def checkpoint_files(
     """Return the files of a complete folder by name; `config` changes keys of its config.json."""
     settings = {key: value for key, value in (CONFIG | config).items() if value is not ...}
     files = {"config.json": json.dumps(settings).encode(), "tokenizer.json": json.dumps(tokenizer).encode()}
-    found = dict(shapes() if tensors is None else tensors)
+    weights = dict(shapes() if tensors is None else tensors)
     if shards == 1:
-        return files | {"model.safetensors": safetensors_bytes(found)}
+        return files | {"model.safetensors": safetensors_bytes(weights)}
     weight_map: dict[str, str] = {}
     for number in range(shards):
         name = f"model-{number + 1:05}-of-{shards:05}.safetensors"
-        part = {tensor: found[tensor] for tensor in sorted(found)[number::shards]}
+        part = {tensor: weights[tensor] for tensor in sorted(weights)[number::shards]}
         files[name] = safetensors_bytes(part)
         weight_map |= dict.fromkeys(part, name)
     index = {"metadata": {}, "weight_map": weight_map}

@@ -19,8 +19,8 @@ def test_every_spelling_is_parsed() -> None:
             assert spelling_of(variant.repo, variant.file) == entry.spelling(variant) == ref.name
 
 
-def test_variants() -> None:
-    """Both models have the variants of their model cards, with the names on the cards."""
+def test_both_models_have_the_variants_of_their_model_cards() -> None:
+    """Both models have the variants of their model cards, with the names that the model cards use."""
     for alias in ("openhermes-2", "openhermes-2.5"):
         entry = CATALOGUE[alias]
         assert [v.name for v in entry.variants] == ["gguf", "q5_k_m", "q8_0", "16bit", "gptq", "awq"]
@@ -39,7 +39,7 @@ def test_the_starter_runs_on_a_small_machine() -> None:
 
 
 @pytest.mark.parametrize("repo", ["teknium/OpenHermes-2-Mistral-7B", "TheBloke/OpenHermes-2-Mistral-7B-AWQ"])
-def test_gguf_for_other_formats(repo: str) -> None:
+def test_the_gguf_of_weights_in_another_format_is_found(repo: str) -> None:
     """For weights in another format, the GGUF of the same model is found."""
     entry = entry_for(repo, "")
     assert entry is not None

@@ -13,8 +13,8 @@ A, B, C = (
 )
 
 
-def test_nvidia_smi() -> None:
-    """The output of nvidia-smi is parsed, and incomplete lines are skipped. The text is its own."""
+def test_the_output_of_nvidia_smi_is_parsed() -> None:
+    """The output of nvidia-smi is parsed, and incomplete lines are skipped."""
     text = (
         "0, GPU-1f2e, 8.6, 24576, 23000, NVIDIA GeForce RTX 3090\n"
         "1, GPU-77aa, 9.0, 143771, 143000, NVIDIA H200, SXM\n"
@@ -52,7 +52,7 @@ def test_nvidia_smi() -> None:
         ("99999999999999999999", ""),
     ],
 )
-def test_visible_devices(setting: str | None, names: str) -> None:
+def test_cuda_visible_devices_selects_and_renumbers_gpus(setting: str | None, names: str) -> None:
     """CUDA_VISIBLE_DEVICES selects and renumbers the GPUs as CUDA does."""
     gpus = visible((A, B, C), setting)
     assert "".join(gpu.name for gpu in gpus) == names
@@ -73,12 +73,12 @@ def test_visible_devices(setting: str | None, names: str) -> None:
         (Gpu("M2", 1, 1, "mps", 0), True),
     ],
 )
-def test_bfloat16(gpu: Gpu, expected: bool) -> None:  # noqa: FBT001 - a table
+def test_only_a_gpu_known_to_compute_bfloat16_has_it(gpu: Gpu, expected: bool) -> None:  # noqa: FBT001 - a table
     """Only a GPU that is known to compute bfloat16 has it."""
     assert gpu.has_bfloat16 is expected
 
 
-def test_names() -> None:
+def test_torch_calls_an_amd_gpu_cuda() -> None:
     """In torch, an AMD GPU is called `cuda`, and the others have the name of their kind."""
     names = [
         (Gpu("", 1, 1, kind, 1).label, Gpu("", 1, 1, kind, 1).torch_name)
@@ -108,7 +108,7 @@ def amd(number: int, total: int, used: int, minor: int, version: int) -> dict[st
     }
 
 
-def test_rocm(tmp_path: Path) -> None:
+def test_amd_gpus_are_read_from_sysfs(tmp_path: Path) -> None:
     """AMD GPUs are read from sysfs, except a CPU's graphics with 512 MiB; ROCm's variables hide them."""
     write(tmp_path, amd(10, 16 * GIB, 2 * GIB, 130, 90010))
     write(tmp_path, amd(1, 24 * GIB, GIB, 128, 110000))
@@ -122,20 +122,20 @@ def test_rocm(tmp_path: Path) -> None:
         },
     )
     gpus = rocm_gpus(tmp_path, {})
-    assert [(c.label, c.arch, c.memory_total, c.memory_free) for c in gpus] == [
+    assert [(gpu.label, gpu.arch, gpu.memory_total, gpu.memory_free) for gpu in gpus] == [
         ("rocm:0", "gfx1100", 24 * GIB, 23 * GIB),
         ("rocm:1", "gfx90a", 16 * GIB, 14 * GIB),
     ]
     assert gpus[0].name == "AMD gfx1100"
     hidden = rocm_gpus(tmp_path, {"HIP_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "0"})
-    assert [(c.label, c.arch) for c in hidden] == [("rocm:0", "gfx90a")]
+    assert [(gpu.label, gpu.arch) for gpu in hidden] == [("rocm:0", "gfx90a")]
     by_uuid = rocm_gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "GPU-a0"})
-    assert [c.arch for c in by_uuid] == ["gfx90a"]
+    assert [gpu.arch for gpu in by_uuid] == ["gfx90a"]
     assert rocm_gpus(tmp_path, {"CUDA_VISIBLE_DEVICES": ""}) == ()
     assert rocm_gpus(tmp_path / "none", {}) == ()
 
 
-def test_xpu(tmp_path: Path) -> None:
+def test_intel_gpus_with_dedicated_memory_are_found(tmp_path: Path) -> None:
     """Intel GPUs with known dedicated memory are found; a CPU's graphics are not."""
     write(
         tmp_path,
@@ -150,7 +150,7 @@ def test_xpu(tmp_path: Path) -> None:
             "sys/class/drm/card3/lmem_total_bytes": "many\n",
         },
     )
-    assert [(c.label, c.memory_total, c.memory_free) for c in xpu_gpus(tmp_path)] == [
+    assert [(gpu.label, gpu.memory_total, gpu.memory_free) for gpu in xpu_gpus(tmp_path)] == [
         ("xpu:0", 16 * GIB, 15 * GIB),
         ("xpu:1", 12 * GIB, 12 * GIB),
     ]
@@ -160,7 +160,7 @@ def test_xpu(tmp_path: Path) -> None:
     ("ram", "available", "total", "free"),
     [(24, 20, 16, 16), (24, 10, 16, 10), (36, 30, 24, 24), (64, 60, 48, 48)],
 )
-def test_apple(ram: int, available: int, total: int, free: int) -> None:
+def test_a_macs_gpu_has_the_memory_that_metal_grants(ram: int, available: int, total: int, free: int) -> None:
     """A Mac's GPU has the memory that Metal grants, and at most what is free. By hand."""
     gpu = apple_gpu("Apple M2", ram * GIB, available * GIB)
     assert (gpu.memory_total, gpu.memory_free, gpu.label) == (total * GIB, free * GIB, "mps")

@@ -1,4 +1,4 @@
-"""The hardware probe: the system's files and programs, valid, missing or broken."""
+"""The hardware probe: the system's files and programs, valid, missing or failing."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def _write(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_probe_here() -> None:
+def test_the_probe_of_this_machine_is_consistent() -> None:
     """The values for this machine are consistent."""
     hardware = probe()
     assert 1 <= hardware.physical_cores <= hardware.logical_cores
@@ -36,17 +36,17 @@ def test_probe_here() -> None:
     ("text", "cores"),
     [("150000 100000\n", 1.5), ("max 100000\n", None), ("-1 100000", None), ("", None), ("0 100000", None)],
 )
-def test_cpu_max(text: str, cores: float | None) -> None:
+def test_a_cpu_quota_is_parsed(text: str, cores: float | None) -> None:
     """A CPU quota is parsed; an absent or invalid one is None."""
     assert parse_cpu_max(text) == cores
 
 
-def test_within_quota() -> None:
+def test_a_quota_limits_the_number_of_cores() -> None:
     """A quota limits the number of cores, rounded up."""
     assert [within_quota(8, q) for q in (None, 0.3, 1.5, 4.0, 99.0)] == [8, 1, 2, 4, 8]
 
 
-def test_physical_cores(tmp_path: Path) -> None:
+def test_the_hyper_threads_of_a_core_count_once(tmp_path: Path) -> None:
     """The hyper-threads of a core count once; an incomplete topology gives None."""
     topology = "sys/devices/system/cpu/cpu{}/topology/"
     files = {}
@@ -59,7 +59,7 @@ def test_physical_cores(tmp_path: Path) -> None:
     assert physical_cores([0, 9], root) is None
 
 
-def test_cgroup_v2(tmp_path: Path) -> None:
+def test_the_limits_of_cgroup_v2_and_its_parents_are_read(tmp_path: Path) -> None:
     """The limits of the process's cgroup and its parents count; inactive file cache is free memory."""
     root = _write(
         tmp_path,
@@ -76,7 +76,7 @@ def test_cgroup_v2(tmp_path: Path) -> None:
     assert memory_limit(root) == (4 * GIB, 2 * GIB)
 
 
-def test_cgroup_v1(tmp_path: Path) -> None:
+def test_the_limits_of_cgroup_v1_are_read(tmp_path: Path) -> None:
     """The limits of cgroup v1 are read."""
     root = _write(
         tmp_path,
@@ -93,7 +93,7 @@ def test_cgroup_v1(tmp_path: Path) -> None:
     assert memory_limit(root) == (GIB, GIB // 4)
 
 
-def test_no_cgroups(tmp_path: Path) -> None:
+def test_without_cgroups_there_is_no_limit(tmp_path: Path) -> None:
     """Without cgroups there is no CPU quota, no memory in use, and a limit beyond any machine's memory."""
     assert cpu_quota(tmp_path) is None
     limit, used = memory_limit(tmp_path)
@@ -101,7 +101,7 @@ def test_no_cgroups(tmp_path: Path) -> None:
     assert used == 0
 
 
-def test_cgroup_path_cannot_escape(tmp_path: Path) -> None:
+def test_a_cgroup_path_cannot_leave_the_hierarchy(tmp_path: Path) -> None:
     """A path with .. in it, as in nested containers, is not followed out of the hierarchy."""
     folders = cgroup_folders("0::/../../etc\nnonsense\n", tmp_path)
     assert all(".." not in f.parts for f in folders[""])
@@ -115,13 +115,15 @@ def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) 
     monkeypatch.setenv("PATH", str(folder), prepend=":")
 
 
-def test_broken_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_nvidia_smi_gives_no_cuda_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If nvidia-smi fails, the probe returns no CUDA GPUs."""
     fake_nvidia_smi(tmp_path, monkeypatch, "echo 'NVIDIA-SMI has failed' ; exit 9")
     assert [gpu for gpu in probe({}).gpus if gpu.kind == "cuda"] == []
 
 
-def test_gpus_of_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gpus_of_an_old_driver_are_found_and_can_be_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The GPUs of an old driver are found, and CUDA_VISIBLE_DEVICES hides them."""
     script = (
         'case "$1" in *compute_cap*) echo "Field compute_cap is not a valid field to query."; exit 2;; esac\n'
@@ -134,7 +136,7 @@ def test_gpus_of_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert probe({"CUDA_VISIBLE_DEVICES": ""}).gpus == ()
 
 
-def test_cpu_name(tmp_path: Path) -> None:
+def test_the_name_of_the_cpu_is_read_from_cpuinfo(tmp_path: Path) -> None:
     """The name of the CPU is read from /proc/cpuinfo, and is not empty without that file."""
     _write(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t: Some CPU @ 2GHz\n"})
     assert cpu_name(tmp_path) == "Some CPU @ 2GHz"

@@ -28,7 +28,7 @@ def put_in_cache(cache: Path, repo: str, files: dict[str, bytes], commit: str = 
     return snapshot
 
 
-def test_own_folder(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_gguf_files_in_the_models_folder_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """GGUF files in the models folder are listed under their file names, and the starter as "starter"."""
     make_gguf("models/mine.Q4_1.gguf")
     make_gguf(f"models/{STARTER_FILE}")
@@ -43,7 +43,7 @@ def test_own_folder(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert models[0].facts.context_length == 1024
 
 
-def test_broken_files_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_a_damaged_file_is_listed_with_the_reason(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A damaged file and a dangling link are listed with the reason why they cannot be used."""
     path = make_gguf("models/cut.gguf")
     os.truncate(path, path.stat().st_size - 1)
@@ -54,7 +54,7 @@ def test_broken_files_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert "no file" in (models[1].broken or "")
 
 
-def test_no_models(tmp_path: Path) -> None:
+def test_without_models_the_list_is_empty(tmp_path: Path) -> None:
     """Without a models folder and a cache, the list is empty."""
     assert installed(tmp_path / "no", cache_dir=tmp_path / "none") == []
 
@@ -66,7 +66,9 @@ def test_split_models_are_listed_once(make_gguf: MakeGguf, tmp_path: Path) -> No
     assert [m.name for m in installed(tmp_path / "models", cache_dir=tmp_path)] == ["big-00001-of-00002"]
 
 
-def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_cached_models_are_listed_by_catalogue_name_or_repository(
+    make_gguf: MakeGguf, tmp_path: Path
+) -> None:
     """Cached models are listed by catalogue name or repository; folders without weights are left out."""
     content = make_gguf().read_bytes()
     repo = "TheBloke/OpenHermes-2-Mistral-7B-GGUF"
@@ -105,7 +107,9 @@ def test_cache(make_gguf: MakeGguf, tmp_path: Path) -> None:
         (checkpoint_files(auto_map={"AutoModel": "x"}), "requests custom code"),
     ],
 )
-def test_broken_folders(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+def test_a_cached_folder_that_cannot_be_loaded_is_listed(
+    tmp_path: Path, files: dict[str, bytes], message: str
+) -> None:
     """A cached folder that cannot be loaded is listed with its reason, and has no facts."""
     put_in_cache(tmp_path, "o/n", files)
     (model,) = installed(tmp_path / "none", cache_dir=tmp_path)
@@ -116,7 +120,7 @@ def test_broken_folders(tmp_path: Path, files: dict[str, bytes], message: str) -
         _ = model.facts
 
 
-def test_remove_own_file(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_removing_a_file_from_the_models_folder_deletes_it(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """Removing a file from the models folder deletes it and returns its size."""
     size = make_gguf(f"models/{STARTER_FILE}").stat().st_size
     make_gguf("models/mine.gguf")
@@ -126,25 +130,27 @@ def test_remove_own_file(make_gguf: MakeGguf, tmp_path: Path) -> None:
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_own_folders_of_weights(tmp_path: Path) -> None:
+def test_folders_of_weights_are_listed_and_can_be_removed(tmp_path: Path) -> None:
     """Folders of weights are listed and can be removed; of a linked folder only the link is deleted."""
     models = tmp_path / "models"
     write_checkpoint(models / "mine-nf4")
     write_checkpoint(tmp_path / "elsewhere")
     write_checkpoint(models / ".half-written")
     (models / "linked").symlink_to(tmp_path / "elsewhere")
-    found = installed(models, cache_dir=tmp_path / "none")
-    assert [(m.name, m.source, m.broken) for m in found] == [
+    listed = installed(models, cache_dir=tmp_path / "none")
+    assert [(m.name, m.source, m.broken) for m in listed] == [
         ("linked", ModelSource.FOLDER, None),
         ("mine-nf4", ModelSource.FOLDER, None),
     ]
-    for model in found:
+    for model in listed:
         remove(model, models)
     assert [path.name for path in models.iterdir()] == [".half-written"]
     assert (tmp_path / "elsewhere/config.json").exists()
 
 
-def test_remove_from_the_cache(fake_hub: FakeHub, make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_removing_a_cached_file_deletes_its_blob(
+    fake_hub: FakeHub, make_gguf: MakeGguf, tmp_path: Path
+) -> None:
     """Removing a cached file deletes its blob and keeps the other files of the repository."""
     content, cache = make_gguf().read_bytes(), tmp_path / "cache"
     fake_hub.files["o/n"] = {"a.gguf": content, "b.gguf": content + bytes(32)}
@@ -157,7 +163,7 @@ def test_remove_from_the_cache(fake_hub: FakeHub, make_gguf: MakeGguf, tmp_path:
     assert not (cache / "models--o--n").exists()
 
 
-def test_shared_blobs_stay(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_a_blob_that_another_file_uses_is_kept(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A blob that another file uses is kept, and 0 freed bytes are returned."""
     content = make_gguf().read_bytes()
     put_in_cache(tmp_path, "o/n", {"a.gguf": content, "b.gguf": content})

@@ -10,17 +10,17 @@ from hermes_cli.models.plan import PlanRequest
 from tests.models.plan.machines import gpu, machine
 
 
-def everything(name: str) -> ModuleSpec:
+def find_any(name: str) -> ModuleSpec:
     """Find every package."""
     return ModuleSpec(name, None)
 
 
-def nothing(_name: str) -> None:
+def find_none(_name: str) -> None:
     """Find no package."""
 
 
 @pytest.mark.parametrize(
-    ("there", "names"),
+    ("hardware", "names"),
     [
         (machine(ram=4, free=3), ["starter"]),
         (machine(ram=16, free=12), ["starter", "openhermes-2"]),
@@ -29,14 +29,17 @@ def nothing(_name: str) -> None:
         (machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12), ["starter", "openhermes-2"]),
     ],
 )
-def test_suitable_models_are_offered(there: Hardware, names: list[str]) -> None:
+def test_suitable_models_are_offered(hardware: Hardware, names: list[str]) -> None:
     """Only models that fit the machine and run well on it are offered."""
-    assert [one.name for one in suggest_models(there, PlanRequest(), everything)] == names
+    assert [offer.name for offer in suggest_models(hardware, PlanRequest(), find_any)] == names
 
 
-def test_weights_need_their_packages() -> None:
+def test_weights_are_not_offered_if_their_packages_are_missing() -> None:
     """Weights are not offered if their packages are missing."""
-    there = machine(gpu("RTX 3090", 24, 23.6, (8, 6)))
-    assert [one.name for one in suggest_models(there, PlanRequest(), nothing)] == ["starter", "openhermes-2"]
-    weights = suggest_models(there, PlanRequest(), everything)[-1]
+    hardware = machine(gpu("RTX 3090", 24, 23.6, (8, 6)))
+    assert [offer.name for offer in suggest_models(hardware, PlanRequest(), find_none)] == [
+        "starter",
+        "openhermes-2",
+    ]
+    weights = suggest_models(hardware, PlanRequest(), find_any)[-1]
     assert weights.description.endswith("(bf16 on cuda:0)")

@@ -27,13 +27,15 @@ from hermes_cli.models.reference import ModelRef, parse
         ("owner/name:sub/file.gguf", "owner/name", "sub/file.gguf"),
     ],
 )
-def test_names(text: str, repo: str, file: str | None) -> None:
+def test_each_documented_spelling_names_its_repository_and_file(
+    text: str, repo: str, file: str | None
+) -> None:
     """Each documented spelling names its repository and file."""
     ref = parse(text)
     assert (ref.repo, ref.file, ref.path) == (repo, file, None)
 
 
-def test_repositories_of_the_catalogue() -> None:
+def test_a_repository_of_the_catalogue_keeps_its_short_name() -> None:
     """A catalogue model that is named by its repository keeps its short name and its variant."""
     ref = parse("TheBloke/OpenHermes-2-Mistral-7B-GGUF:openhermes-2-mistral-7b.Q4_K_M.gguf")
     assert (ref.name, ref.variant) == ("openhermes-2", CATALOGUE["openhermes-2"].default)
@@ -52,7 +54,7 @@ def test_existing_paths_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert parse("./starter").path == Path("starter")
 
 
-def test_models_folder(tmp_path: Path) -> None:
+def test_a_file_in_the_models_folder_needs_no_suffix(tmp_path: Path) -> None:
     """A file in the models folder is found with and without its suffix."""
     (tmp_path / "mine.Q4.gguf").touch()
     for text in ("mine.Q4", "mine.Q4.gguf"):
@@ -63,7 +65,7 @@ def test_models_folder(tmp_path: Path) -> None:
     "text",
     ["./no.gguf", "/no/such", "~/no/such.gguf", "no.gguf", "a/b.gguf", "../no/such", "~nobody-xyz/m", "a\\b"],
 )
-def test_missing_paths(text: str) -> None:
+def test_a_missing_path_is_reported(text: str) -> None:
     """A path that does not exist is reported as a missing file or folder."""
     with pytest.raises(ModelUnavailable, match="there is no file or folder"):
         parse(text)
@@ -86,21 +88,21 @@ def test_missing_paths(text: str) -> None:
         ("http://localhost:11434", "a URL"),
     ],
 )
-def test_no_such_name(text: str, message: str) -> None:
+def test_an_unknown_or_malformed_name_is_refused(text: str, message: str) -> None:
     """An unknown or malformed name is refused with its reason."""
     with pytest.raises(ModelUnavailable, match=message):
         parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\nb", "a\0b", "\x1b[31mred", "x\u202ey", "\ud800", "x" * 5000])
-def test_invalid_text(text: str) -> None:
+def test_empty_overlong_and_unprintable_text_is_refused(text: str) -> None:
     """Empty, overlong and unprintable text is refused."""
     with pytest.raises(UsageError):
         parse(text)
 
 
 @given(st.text(max_size=60))
-def test_any_text(text: str) -> None:
+def test_any_text_is_refused_or_is_a_path_or_a_file_of_a_repository(text: str) -> None:
     """Any text is refused, or is a path or a file inside one repository."""
     try:
         ref = parse(text)

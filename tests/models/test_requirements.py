@@ -41,7 +41,9 @@ def without(*names: str, torch: Path | None = None) -> Finder:
         (COMPRESSED, PlanRequest(), ("compressed_tensors",)),
     ],
 )
-def test_packages(model: ModelFacts, plan_request: PlanRequest, extra: tuple[str, ...]) -> None:
+def test_a_plan_needs_the_packages_of_its_engine_and_quantization(
+    model: ModelFacts, plan_request: PlanRequest, extra: tuple[str, ...]
+) -> None:
     """A plan needs the packages of its engine and of its quantization, and no others."""
     plan = choose(SMALL, model, plan_request)
     assert packages(plan, model) == ("torch", "transformers", "accelerate", *extra)
@@ -61,7 +63,7 @@ def missing(plan: Plan, model: ModelFacts, *names: str) -> ModelUnavailable:
     return caught.value
 
 
-def test_the_install_command() -> None:
+def test_a_missing_package_is_named_with_the_install_command() -> None:
     """A missing package is named with the install command, and with the GGUF if there is one."""
     model = openhermes()
     error = missing(choose(SMALL, model), model, "torch", "bitsandbytes")
@@ -90,7 +92,7 @@ def test_the_install_command() -> None:
         (None, True),
     ],
 )
-def test_the_build_of_torch(tmp_path: Path, version: str | None, fits: bool) -> None:  # noqa: FBT001 - a table
+def test_a_cpu_build_of_torch_is_refused_for_cuda(tmp_path: Path, version: str | None, fits: bool) -> None:  # noqa: FBT001 - a table
     """A CPU build of torch is refused for a plan on CUDA; an unknown build is accepted."""
     if version is not None:
         (tmp_path / "version.py").write_text(version)

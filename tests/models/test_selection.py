@@ -32,7 +32,7 @@ def none_installed(_name: str) -> ModuleSpec | None:
     return None
 
 
-def ask(
+def select(
     tmp_path: Path,
     text: str | None,
     configured: str | None = None,
@@ -50,59 +50,59 @@ def ask(
     )
 
 
-def test_no_models(tmp_path: Path) -> None:
+def test_without_models_nothing_is_selected(tmp_path: Path) -> None:
     """Without any model, nothing is selected and no error is raised."""
-    assert ask(tmp_path, None) is None
+    assert select(tmp_path, None) is None
 
 
 def test_the_starter_is_marked_for_fetching(tmp_path: Path) -> None:
     """On a machine without models, `-m starter` selects the starter and marks it for fetching."""
-    selection = ask(tmp_path, "starter")
+    selection = select(tmp_path, "starter")
     assert selection is not None
     assert (selection.name, selection.needs_fetch) == ("starter", True)
     with pytest.raises(ModelUnavailable, match="not on this machine yet"):
         selection.plan(MACHINE)
 
 
-def test_a_broken_starter_is_fetched_again(tmp_path: Path) -> None:
+def test_a_damaged_starter_is_fetched_again(tmp_path: Path) -> None:
     """A damaged starter is fetched again."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / STARTER_FILE).write_bytes(b"GGUF")
-    selection = ask(tmp_path, "starter")
+    selection = select(tmp_path, "starter")
     assert selection is not None
     assert selection.needs_fetch
     assert "damaged" in selection.reason
 
 
-def test_named_and_not_here(tmp_path: Path) -> None:
+def test_a_model_that_is_not_installed_is_refused(tmp_path: Path) -> None:
     """A model that is not installed is refused with the pull command and its size."""
     with pytest.raises(ModelUnavailable, match="openhermes-2 is not on this machine") as caught:
-        ask(tmp_path, "openhermes-2")
+        select(tmp_path, "openhermes-2")
     assert caught.value.hint == "download it with 'hermes models pull openhermes-2' (about 4.37 GB)"
     with pytest.raises(ModelUnavailable, match=r"openhermes-2\.5:awq is not on this machine") as caught:
-        ask(tmp_path, "openhermes-2.5:awq")
+        select(tmp_path, "openhermes-2.5:awq")
     assert caught.value.hint == "download it with 'hermes models pull openhermes-2.5:awq' (about 4.15 GB)"
 
 
-def test_order_of_preference(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_openhermes_is_preferred_to_the_largest_chatml_model(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """OpenHermes is preferred to any model, and then the largest ChatML model."""
     make_gguf(f"models/{STARTER_FILE}", width=96)
-    assert (chosen := ask(tmp_path, None)) is not None
+    assert (chosen := select(tmp_path, None)) is not None
     assert (chosen.name, chosen.reason) == ("starter", "it is the only installed ChatML model")
     make_gguf("models/small.gguf", width=32)
     make_gguf("models/large.gguf", width=64)
     make_gguf("models/no-chatml.gguf", width=128, tokens=["a"], types=[1])
-    assert (chosen := ask(tmp_path, None)) is not None
+    assert (chosen := select(tmp_path, None)) is not None
     assert (chosen.name, chosen.reason) == ("large", "it is the largest of the 3 installed ChatML models")
     content = make_gguf("x.gguf", title="teknium_OpenHermes-2-Mistral-7B").read_bytes()
     put_in_cache(tmp_path / "cache", "some/one", {"m.gguf": content})
-    assert (chosen := ask(tmp_path, None)) is not None
+    assert (chosen := select(tmp_path, None)) is not None
     assert chosen.name == "some/one:m.gguf"
     assert "OpenHermes is preferred" in chosen.reason
     assert chosen.plan(MACHINE).summary.startswith("some/one:m.gguf · Q4_1 · cpu")
 
 
-def test_the_format_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_a_gpu_gets_the_weights_and_a_cpu_the_gguf(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A GPU gets the weights and a CPU the GGUF; weights without their packages are left out."""
     make_gguf("models/twin.gguf")
     (tmp_path / "models/twin.gguf").replace(tmp_path / "models/mine.gguf")
@@ -112,7 +112,7 @@ def test_the_format_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Pa
     gpu = replace(MACHINE, gpus=(Gpu("RTX 3090", 24 * GIB, 23 * GIB, "cuda", 0, (8, 6)),))
 
     def chosen(hardware: Hardware, finder: Finder = all_installed) -> str:
-        selection = ask(tmp_path, None, hardware=hardware, finder=finder)
+        selection = select(tmp_path, None, hardware=hardware, finder=finder)
         assert selection is not None
         return selection.name
 
@@ -121,64 +121,66 @@ def test_the_format_that_the_machine_runs_best(make_gguf: MakeGguf, tmp_path: Pa
     assert chosen(gpu, none_installed) == "mine"
     (tmp_path / "models/mine.gguf").unlink()
     assert chosen(MACHINE) == "o/twin"
-    assert ask(tmp_path, None, finder=none_installed) is None
+    assert select(tmp_path, None, finder=none_installed) is None
 
 
 def test_a_model_that_requests_code_is_never_selected(tmp_path: Path) -> None:
     """A model that requests code is never selected; only a truncated one is to be fetched again."""
     folder = tmp_path / "cache/models--o--evil/snapshots/c1"
     write_checkpoint(folder, checkpoint_files(auto_map={"AutoModel": "evil.Model"}))
-    assert ask(tmp_path, None) is None
+    assert select(tmp_path, None) is None
     with pytest.raises(ModelUnavailable, match="requests custom code") as caught:
-        ask(tmp_path, "o/evil")
+        select(tmp_path, "o/evil")
     assert "pull" not in caught.value.hint
     os.truncate(write_checkpoint(folder) / "model.safetensors", 100)
     with pytest.raises(ModelUnavailable, match="truncated") as caught:
-        ask(tmp_path, "o/evil")
+        select(tmp_path, "o/evil")
     assert (
         caught.value.hint
         == "delete it with 'hermes models rm o/evil', then download it with 'hermes models pull o/evil'"
     )
 
 
-def test_a_model_that_does_not_fit_is_passed_over(make_gguf: MakeGguf, tmp_path: Path) -> None:
-    """A model that does not fit the memory is passed over, and the reason mentions it."""
+def test_a_model_that_does_not_fit_is_skipped(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """A model that does not fit the memory is skipped, and the reason mentions it."""
     make_gguf("models/openhermes-vast.gguf", blocks=60_000, heads_kv=4096, context=8192)
     make_gguf("models/small.gguf")
-    chosen = ask(tmp_path, None)
+    chosen = select(tmp_path, None)
     assert chosen is not None
     assert chosen.name == "small"
     assert "openhermes-vast would need more memory" in chosen.reason
-    assert ask(tmp_path, None, hardware=FULL) is None
+    assert select(tmp_path, None, hardware=FULL) is None
 
 
-def test_the_configured_model(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_the_configured_model_is_selected_unless_another_is_named(
+    make_gguf: MakeGguf, tmp_path: Path
+) -> None:
     """The configured model is selected unless another one is named."""
     make_gguf("models/one.gguf")
     make_gguf("models/two.gguf")
-    assert (chosen := ask(tmp_path, None, configured="two")) is not None
+    assert (chosen := select(tmp_path, None, configured="two")) is not None
     assert (chosen.name, chosen.reason) == ("two", "it is the configured model")
-    assert (chosen := ask(tmp_path, "one", configured="two")) is not None
+    assert (chosen := select(tmp_path, "one", configured="two")) is not None
     assert (chosen.name, chosen.reason) == ("one", "it was requested")
 
 
-def test_paths(make_gguf: MakeGguf, tmp_path: Path) -> None:
+def test_a_file_is_found_by_its_path_or_by_that_of_its_folder(make_gguf: MakeGguf, tmp_path: Path) -> None:
     """A file is found by its path, and by its folder's path if the folder holds one GGUF."""
     path = make_gguf("elsewhere/m.gguf")
     for text in (str(path), str(path.parent)):
-        assert (chosen := ask(tmp_path, text)) is not None
+        assert (chosen := select(tmp_path, text)) is not None
         assert chosen.model is not None
         assert (chosen.model.path, chosen.name) == (path, "m")
     make_gguf("elsewhere/n.gguf")
     with pytest.raises(ModelUnavailable, match="contains 2 GGUF files"):
-        ask(tmp_path, str(path.parent))
+        select(tmp_path, str(path.parent))
     with pytest.raises(ModelUnavailable, match="contains no model"):
-        ask(tmp_path, str(tmp_path))
+        select(tmp_path, str(tmp_path))
 
 
-def test_a_broken_file(tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     """A damaged file is refused with its reason."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"no model")
     with pytest.raises(ModelUnavailable, match=r"bad cannot be used: .* is not a GGUF file"):
-        ask(tmp_path, str(path))
+        select(tmp_path, str(path))

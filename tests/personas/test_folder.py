@@ -27,13 +27,13 @@ from hermes_cli.personas.native_writer import template
         (["a" * 59 + " b"], "a" * 59),
     ],
 )
-def test_names_that_can_be_typed(names: list[str], slug: str) -> None:
+def test_a_name_becomes_a_short_ascii_key(names: list[str], slug: str) -> None:
     """A name becomes a short ASCII key; if nothing of it is left, the next name is used."""
     assert folder.slug(*names) == slug
 
 
 @given(st.text())
-def test_any_name_is_a_file_name(name: str) -> None:
+def test_any_name_gives_a_valid_key(name: str) -> None:
     """Any name gives a key of 1 to 60 lower-case letters, digits and hyphens."""
     slug = folder.slug(name)
     assert 0 < len(slug) <= 60
@@ -41,7 +41,7 @@ def test_any_name_is_a_file_name(name: str) -> None:
     assert folder.slug(slug) == slug
 
 
-def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+def test_a_saved_persona_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     """A saved persona and its folder are readable by their owner only."""
     before = os.umask(0)
     try:
@@ -49,11 +49,13 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    kept = {one.name: (stat.S_IMODE(one.stat().st_mode), one.read_bytes()) for one in path.parent.iterdir()}
+    kept = {
+        file.name: (stat.S_IMODE(file.stat().st_mode), file.read_bytes()) for file in path.parent.iterdir()
+    }
     assert kept == {"sera.toml": (0o600, b'system = "x"\n'), "sera.png": (0o600, b"\x89PNG")}
 
 
-def test_what_is_there_is_found(tmp_path: Path) -> None:
+def test_a_key_in_use_is_detected(tmp_path: Path) -> None:
     """A key is in use if a persona file or a dangling link has it; `ignore` excludes files."""
     card = tmp_path / "sera.png"
     card.touch()
@@ -66,7 +68,7 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
     assert folder.find_existing(tmp_path / "absent", "sera") is None
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_an_unwritable_folder_and_a_large_file_are_refused(tmp_path: Path) -> None:
     """A folder that cannot be written and a file larger than 4 MiB are refused."""
     (tmp_path / "file").touch()
     with pytest.raises(HermesError, match="cannot be written"):
@@ -76,7 +78,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Captain Nemo", "\u00c9lo\u00efse", 'the "Cat"', "C:\\back"])
-def test_the_file_that_teaches_the_format_plays(name: str) -> None:
+def test_the_template_is_a_valid_persona(name: str) -> None:
     """The template is a valid persona with the given name, greetings and lore."""
     persona = parse(template(name), Path("new.toml"))
     assert persona.name == name
@@ -85,7 +87,7 @@ def test_the_file_that_teaches_the_format_plays(name: str) -> None:
     assert len(persona.lorebook.entries) == 2
 
 
-def test_what_the_file_comments_out_can_be_used() -> None:
+def test_the_commented_out_keys_of_the_template_are_valid() -> None:
     """The keys that the template comments out are valid."""
     text = "\n".join(
         line.removeprefix("# ") if " = " in line else line for line in template("x").splitlines()

@@ -10,50 +10,50 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.loader import find, find_lorebook, list_all, load_file, lorebooks
 from hermes_cli.personas.lorebook import Lorebook
-from tests.personas.files import opened, refused, written
+from tests.personas.files import error_text, start_conversation, write_file
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".md", ".TXT"])
-def test_a_text_file_is_the_system_prompt_as_it_stands(tmp_path: Path, suffix: str) -> None:
+def test_a_text_file_is_the_unchanged_system_prompt(tmp_path: Path, suffix: str) -> None:
     """A text file is the system prompt, without any change."""
     text = "  # {{char}} \r\n<user> {{user}}\t \n\n"
-    persona = load_file(written(tmp_path, f"p{suffix}", text))
-    assert opened(persona).messages == (Message(Role.SYSTEM, text),)
+    persona = load_file(write_file(tmp_path, f"p{suffix}", text))
+    assert start_conversation(persona).messages == (Message(Role.SYSTEM, text),)
 
 
-def test_names_and_paths(tmp_path: Path) -> None:
+def test_a_name_selects_the_users_persona_and_a_path_its_file(tmp_path: Path) -> None:
     """A name selects the user's persona before a shipped one, and a path the file itself."""
-    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
-    written(theirs, "al.toml", 'system = "shipped"')
-    written(theirs, "mr.smith.toml", 'system = "dotted"')
-    written(mine, "al.txt", "own text")
-    assert find("al", mine, theirs).system == "own text"
-    written(mine, "al.toml", 'system = "own"')
-    assert find("al", mine, theirs).system == "own"
-    assert find(str(theirs / "al.toml"), mine, theirs).system == "shipped"
-    assert find("mr.smith", mine, theirs).system == "dotted"
-    assert find("al", tmp_path / "absent", theirs).system == "shipped"
+    user_dir, shipped_dir = tmp_path / "user_dir", tmp_path / "shipped_dir"
+    write_file(shipped_dir, "al.toml", 'system = "shipped"')
+    write_file(shipped_dir, "mr.smith.toml", 'system = "dotted"')
+    write_file(user_dir, "al.txt", "own text")
+    assert find("al", user_dir, shipped_dir).system == "own text"
+    write_file(user_dir, "al.toml", 'system = "own"')
+    assert find("al", user_dir, shipped_dir).system == "own"
+    assert find(str(shipped_dir / "al.toml"), user_dir, shipped_dir).system == "shipped"
+    assert find("mr.smith", user_dir, shipped_dir).system == "dotted"
+    assert find("al", tmp_path / "absent", shipped_dir).system == "shipped"
 
 
-def test_a_display_name_is_accepted_where_a_key_is(tmp_path: Path) -> None:
+def test_a_persona_is_found_by_its_display_name(tmp_path: Path) -> None:
     """A display name is found with any encoding of its accents, after keys, if it is unique."""
-    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
-    written(theirs, "unique-recorder.toml", 'name = "\u00dcn\u00efque Recorder"\nsystem = "kept"')
-    written(theirs, "broken.toml", "system = ")
-    assert find("\u00dcn\u00efque Recorder", mine, theirs).system == "kept"
-    assert find("U\u0308ni\u0308que Recorder", mine, theirs).system == "kept"
-    written(mine, "second.toml", 'name = "\u00dcn\u00efque Recorder"\nsystem = "other"')
+    user_dir, shipped_dir = tmp_path / "user_dir", tmp_path / "shipped_dir"
+    write_file(shipped_dir, "unique-recorder.toml", 'name = "\u00dcn\u00efque Recorder"\nsystem = "kept"')
+    write_file(shipped_dir, "broken.toml", "system = ")
+    assert find("\u00dcn\u00efque Recorder", user_dir, shipped_dir).system == "kept"
+    assert find("U\u0308ni\u0308que Recorder", user_dir, shipped_dir).system == "kept"
+    write_file(user_dir, "second.toml", 'name = "\u00dcn\u00efque Recorder"\nsystem = "other"')
     with pytest.raises(PersonaError, match="2 personas have the name") as caught:
-        find("\u00dcn\u00efque Recorder", mine, theirs)
+        find("\u00dcn\u00efque Recorder", user_dir, shipped_dir)
     assert caught.value.hint == "use a key: second or unique-recorder"
-    written(mine, "\u00dcn\u00efque Recorder.txt", "by key")
-    assert find("\u00dcn\u00efque Recorder", mine, theirs).system == "by key"
+    write_file(user_dir, "\u00dcn\u00efque Recorder.txt", "by key")
+    assert find("\u00dcn\u00efque Recorder", user_dir, shipped_dir).system == "by key"
 
 
 @pytest.mark.parametrize("name", ["all", "AL", "", ".", "..", "al.exe", "a\0l", "x" * 300])
-def test_no_such_persona(tmp_path: Path, name: str) -> None:
+def test_an_unknown_name_is_refused_with_a_suggestion(tmp_path: Path, name: str) -> None:
     """An unknown name is refused with the list command, and with a suggestion if one is close."""
-    written(tmp_path, "al.toml", 'system = "x"')
+    write_file(tmp_path, "al.toml", 'system = "x"')
     with pytest.raises(PersonaError, match="there is no persona") as caught:
         find(name, tmp_path, tmp_path)
     assert "hermes personas list" in caught.value.hint
@@ -61,22 +61,22 @@ def test_no_such_persona(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothere.toml", "nothere.png", "./nothere.txt", "a\0/b.toml", "al/x.md"])
-def test_no_such_file(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_a_persona_error(tmp_path: Path, name: str) -> None:
     """A path to a file that does not exist is a PersonaError."""
     with pytest.raises(PersonaError):
         find(name, tmp_path, tmp_path)
 
 
-def test_the_list_goes_on_past_a_broken_file(tmp_path: Path) -> None:
-    """A broken file is listed with its error, beside the other personas."""
-    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
-    written(theirs, "b.toml", 'system = "shipped"')
-    written(theirs, "c.toml", 'system = "shipped"')
-    written(mine, "b.md", "own")
-    written(mine, "a.toml", "system = ")
-    written(mine, ".hidden.toml", "")
-    written(mine, "notes.doc", "not a persona's")
-    listed = list_all(mine, theirs)
+def test_an_invalid_file_is_listed_with_its_error(tmp_path: Path) -> None:
+    """An invalid file is listed with its error, beside the other personas."""
+    user_dir, shipped_dir = tmp_path / "user_dir", tmp_path / "shipped_dir"
+    write_file(shipped_dir, "b.toml", 'system = "shipped"')
+    write_file(shipped_dir, "c.toml", 'system = "shipped"')
+    write_file(user_dir, "b.md", "own")
+    write_file(user_dir, "a.toml", "system = ")
+    write_file(user_dir, ".hidden.toml", "")
+    write_file(user_dir, "notes.doc", "not a persona's")
+    listed = list_all(user_dir, shipped_dir)
     assert [(x.key, x.shipped, x.persona is not None) for x in listed] == [
         ("a", False, False),
         ("b", False, True),
@@ -85,24 +85,24 @@ def test_the_list_goes_on_past_a_broken_file(tmp_path: Path) -> None:
     assert "line 1, column 10" in str(listed[0].error)
 
 
-def test_what_is_no_ordinary_file_is_explained(tmp_path: Path) -> None:
+def test_folders_pipes_empty_files_and_circular_links_are_refused(tmp_path: Path) -> None:
     """A folder, a pipe, an empty file and a circular link are refused with their reasons."""
     (tmp_path / "f.toml").mkdir()
-    assert "is a folder" in refused(tmp_path / "f.toml")
+    assert "is a folder" in error_text(tmp_path / "f.toml")
     os.mkfifo(tmp_path / "pipe.toml")
-    assert "not a regular file" in refused(tmp_path / "pipe.toml")
-    assert refused(written(tmp_path, "card.png", b"\x89PNG"))
-    assert "is empty" in refused(written(tmp_path, "p.txt", ""))
+    assert "not a regular file" in error_text(tmp_path / "pipe.toml")
+    assert error_text(write_file(tmp_path, "card.png", b"\x89PNG"))
+    assert "is empty" in error_text(write_file(tmp_path, "p.txt", ""))
     (tmp_path / "loop.toml").symlink_to(tmp_path / "loop.toml")
-    assert "cannot be read" in refused(tmp_path / "loop.toml")
+    assert "cannot be read" in error_text(tmp_path / "loop.toml")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_unreadable_file_is_explained(tmp_path: Path) -> None:
+def test_a_file_without_read_permission_is_refused(tmp_path: Path) -> None:
     """A file without read permission is refused with that reason."""
-    path = written(tmp_path, "p.toml", 'system = "x"')
+    path = write_file(tmp_path, "p.toml", 'system = "x"')
     path.chmod(0)
-    assert "permissions" in refused(path)
+    assert "permissions" in error_text(path)
 
 
 WORLD = '{"entries": {"0": {"key": ["hall"], "content": "A hall."}}}'
@@ -110,20 +110,20 @@ CARD = '{"name": "Sera", "description": "A guardian.", "first_mes": "Hello."}'
 
 
 @pytest.mark.parametrize("name", ["sera.json", "sera.png", "sera.yaml", "Modelfile"])
-def test_another_programs_file_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+def test_a_card_is_recognized_by_its_content(tmp_path: Path, name: str) -> None:
     """A card is recognised by its content, whatever its file is called."""
-    path = written(tmp_path, name, CARD)
+    path = write_file(tmp_path, name, CARD)
     persona = find(str(path), tmp_path, tmp_path)
     assert (persona.name, persona.greetings, persona.original) == ("Sera", ("Hello.",), path)
     if path.suffix:
         assert find("sera", tmp_path, tmp_path) == persona
-    written(tmp_path, "sera.toml", 'system = "own"')
+    write_file(tmp_path, "sera.toml", 'system = "own"')
     assert find("sera", tmp_path, tmp_path).system == "own"
 
 
-def test_a_modelfile_in_the_folder_where_somebody_stands(tmp_path: Path) -> None:
+def test_a_modelfile_in_the_working_directory_is_found_by_name(tmp_path: Path) -> None:
     """A Modelfile in the working directory is found by the name "Modelfile" only."""
-    path = written(tmp_path, "Modelfile", 'FROM mistral\nSYSTEM "Be brief."\n')
+    path = write_file(tmp_path, "Modelfile", 'FROM mistral\nSYSTEM "Be brief."\n')
     with contextlib.chdir(tmp_path):
         assert find("Modelfile", tmp_path, tmp_path).system == "Be brief."
         path.rename("stray")
@@ -131,20 +131,22 @@ def test_a_modelfile_in_the_folder_where_somebody_stands(tmp_path: Path) -> None
             find("stray", tmp_path, tmp_path)
 
 
-def test_a_world_is_no_persona(tmp_path: Path) -> None:
+def test_a_lorebook_is_refused_as_a_persona(tmp_path: Path) -> None:
     """A lorebook is refused as a persona, and a card without a lorebook is refused as a world."""
-    assert "is a lorebook, not a persona" in refused(written(tmp_path, "world.json", WORLD))
+    assert "is a lorebook, not a persona" in error_text(write_file(tmp_path, "world.json", WORLD))
     with pytest.raises(PersonaError, match="contains no lorebook"):
-        find_lorebook(str(written(tmp_path, "card.json", CARD)), tmp_path)
+        find_lorebook(str(write_file(tmp_path, "card.json", CARD)), tmp_path)
 
 
-def test_the_worlds_of_a_persona(tmp_path: Path) -> None:
+def test_a_persona_has_its_own_book_and_its_worlds_once(tmp_path: Path) -> None:
     """A persona has its own book, the worlds that it names and the one with its key, each once."""
-    written(tmp_path / "lore", "Eldoria.json", WORLD)
-    written(tmp_path / "lore", "forest.toml", '[lorebook]\nname = "The Glade"\n[[lore]]\ncontent = "Trees."')
-    written(tmp_path / "lore", "sera.toml", '[[lore]]\ncontent = "Her own."')
-    written(tmp_path / "lore", "broken.toml", "[[lore")
-    source = written(
+    write_file(tmp_path / "lore", "Eldoria.json", WORLD)
+    write_file(
+        tmp_path / "lore", "forest.toml", '[lorebook]\nname = "The Glade"\n[[lore]]\ncontent = "Trees."'
+    )
+    write_file(tmp_path / "lore", "sera.toml", '[[lore]]\ncontent = "Her own."')
+    write_file(tmp_path / "lore", "broken.toml", "[[lore")
+    source = write_file(
         tmp_path,
         "sera.toml",
         'system = "x"\nworlds = ["eldoria", "the glade", "gone", "inside"]\n'
@@ -158,26 +160,26 @@ def test_the_worlds_of_a_persona(tmp_path: Path) -> None:
         "Her own.",
     ]
     assert worlds.missing == ("gone",)
-    asked_for = written(tmp_path, "sera.toml", 'system = "x"\nworlds = ["SERA"]')
+    asked_for = write_file(tmp_path, "sera.toml", 'system = "x"\nworlds = ["SERA"]')
     assert len(lorebooks(load_file(asked_for), tmp_path / "lore").books) == 1
-    assert lorebooks(load_file(written(tmp_path, "al.txt", "x")), tmp_path / "none").books == ()
+    assert lorebooks(load_file(write_file(tmp_path, "al.txt", "x")), tmp_path / "none").books == ()
 
 
-def test_a_world_that_is_asked_for_and_broken_is_explained(tmp_path: Path) -> None:
+def test_an_invalid_world_that_a_persona_names_is_refused(tmp_path: Path) -> None:
     """An invalid world that a persona names is refused with its reason."""
-    written(tmp_path / "lore", "eldoria.toml", "[[lore]]\ncontent = 3")
-    persona = load_file(written(tmp_path, "sera.toml", 'system = "x"\nworlds = ["Eldoria"]'))
+    write_file(tmp_path / "lore", "eldoria.toml", "[[lore]]\ncontent = 3")
+    persona = load_file(write_file(tmp_path, "sera.toml", 'system = "x"\nworlds = ["Eldoria"]'))
     with pytest.raises(PersonaError, match="'content' in lore 1 is a number"):
         lorebooks(persona, tmp_path / "lore")
 
 
-def test_worlds_by_name_and_path(tmp_path: Path) -> None:
+def test_a_world_is_found_by_its_key_title_or_path(tmp_path: Path) -> None:
     """A world is found by its key, its title or its path; a mistyped name gets a suggestion."""
     book = '[lorebook]\nname = "Eldoria"\n[[lore]]\ncontent = "A hall."'
-    path = written(tmp_path, "world.toml", book)
+    path = write_file(tmp_path, "world.toml", book)
     for name in ("world", "WORLD", "eldoria", str(path)):
         assert find_lorebook(name, tmp_path).name == "Eldoria"
-    assert isinstance(find_lorebook(str(written(tmp_path, "w.json", WORLD)), tmp_path), Lorebook)
+    assert isinstance(find_lorebook(str(write_file(tmp_path, "w.json", WORLD)), tmp_path), Lorebook)
     with pytest.raises(PersonaError, match="no world 'wordl'; did you mean 'world'") as caught:
         find_lorebook("wordl", tmp_path)
     assert "personas import" in caught.value.hint

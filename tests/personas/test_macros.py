@@ -38,38 +38,38 @@ ED = Macros("Ed", "Winry", 1, clock)
         ("", ""),
     ],
 )
-def test_each_spelling_is_filled_and_nothing_else(text: str, filled: str) -> None:
+def test_every_spelling_of_a_macro_is_filled_in(text: str, filled: str) -> None:
     """Each spelling of a macro is filled in, and all other text is unchanged."""
     assert ED.fill(text) == filled
 
 
-def test_original_stands_for_what_it_replaces() -> None:
+def test_original_inserts_the_given_text() -> None:
     """`{{original}}` inserts the given text, with its macros filled in."""
     assert ED.fill("{{original}} Be kind.", original="{{char}} here.") == "{{char}} here. Be kind."
 
 
-def test_a_name_that_spells_a_macro_is_not_expanded_again() -> None:
+def test_a_macro_in_a_name_is_not_expanded() -> None:
     """A macro in a name is not expanded."""
     assert Macros("{{user}}", "{{char}}\\1").fill("{{char}} and {{user}}") == "{{user}} and {{char}}\\1"
     assert Macros("c", "char").fill("{{{{user}}}}") == "{{char}}"
     assert Macros("a,b", "x").fill("{{random:{{char}}}}") == "a,b"  # a comma in a name splits nothing
 
 
-def test_a_chat_draws_what_it_drew_before() -> None:
+def test_the_same_seed_place_and_moment_give_the_same_draws() -> None:
     """The same seed, place and moment give the same draws, and others give other draws."""
     text = "{{random:a,b,c,d,e,f,g,h}}{{roll:d1000}}{{pick:a,b,c,d,e,f,g,h}}"
     assert ED.fill(text, "lore 1", 3) == ED.fill(text, "lore 1", 3)
     drawn = [ED.fill(text, "lore 1", moment) for moment in range(20)]
     assert len(set(drawn)) > 10
-    assert len({one[-1] for one in drawn}) == 1  # a pick is the same at every moment
-    assert {one[0] for one in drawn} > {"a"}
+    assert len({draw[-1] for draw in drawn}) == 1  # a pick is the same at every moment
+    assert {draw[0] for draw in drawn} > {"a"}
     assert {ED.fill("{{random::a::b, c}}", "", n) for n in range(50)} == {"a", "b, c"}
     assert {ED.fill("{{random:{{char}} a,b}}", "", n) for n in range(50)} == {"Ed a", "b"}
     assert len({Macros("Ed", "Winry", seed).fill(text) for seed in range(20)}) > 10
     assert len({ED.fill(text, f"lore {number}") for number in range(20)}) > 10
 
 
-def test_dice_stay_on_their_sides() -> None:
+def test_a_roll_of_3d6_is_between_3_and_18() -> None:
     """A roll of 3d6 is between 3 and 18."""
     rolls = [int(ED.fill("{{roll:3d6}}", "", moment)) for moment in range(300)]
     assert min(rolls) >= 3
@@ -78,14 +78,14 @@ def test_dice_stay_on_their_sides() -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_a_text_without_macros_stays_as_it_is(text: str, char: str, user: str) -> None:
+def test_a_text_without_macros_is_unchanged(text: str, char: str, user: str) -> None:
     """A text without macros is unchanged."""
     plain = text.replace("{{", "{").replace("<", "")
     assert Macros(char, user).fill(plain) == plain
 
 
 @given(st.lists(st.sampled_from(["{{", "}}", "{", "}", "char", "random:a,b", "//", ":", "trim", "\n", "x"])))
-def test_whatever_is_nested_is_filled_in_one_pass(pieces: list[str]) -> None:
+def test_nested_macros_are_filled_in_once(pieces: list[str]) -> None:
     """Any nesting of macros is filled in once, to at most twice its length."""
     text = "".join(pieces)
     filled = ED.fill(text)
@@ -93,7 +93,7 @@ def test_whatever_is_nested_is_filled_in_one_pass(pieces: list[str]) -> None:
     assert len(re.findall("x", filled)) <= text.count("x")
 
 
-def test_depth_and_long_names_cost_no_more_than_their_length() -> None:
+def test_deep_nesting_is_unchanged_and_a_long_name_is_cut() -> None:
     """Deep nesting is left unchanged, and a long name is cut to NAME_LENGTH."""
     deep = "{{ " * 100_000 + "char" + "}}" * 100_000
     assert ED.fill(deep) == deep

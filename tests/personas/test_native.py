@@ -12,7 +12,7 @@ from hermes_cli.personas.loader import load_file
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.native import BOOK_FIELDS, ENTRY_FIELDS, KEYS, parse, parse_lorebook
 from hermes_cli.personas.persona import Note, Persona
-from tests.personas.files import opened, refused, written
+from tests.personas.files import error_text, start_conversation, write_file
 
 FULL = """
 name = "Al"
@@ -32,13 +32,13 @@ stop = "END"
 """
 
 
-def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
+def test_every_key_sets_its_field(tmp_path: Path) -> None:
     """The keys of a file set the persona's fields, options and first messages."""
-    persona = load_file(written(tmp_path, "alphonse.toml", FULL))
+    persona = load_file(write_file(tmp_path, "alphonse.toml", FULL))
     assert (persona.key, persona.name, persona.description) == ("alphonse", "Al", "A suit of armour.")
     assert persona.user == "Ed"
     assert persona.options == {"top_p": 0.5, "max_tokens": 64, "stop": ("END",)}
-    assert opened(persona, "Winry").messages == (
+    assert start_conversation(persona, "Winry").messages == (
         Message(Role.SYSTEM, "You are Al; Winry is your brother."),
         Message(Role.USER, "Winry asks"),
         Message(Role.ASSISTANT, "Al answers"),
@@ -46,11 +46,11 @@ def test_every_key_arrives_where_it_belongs(tmp_path: Path) -> None:
     )
 
 
-def test_a_short_file_is_enough(tmp_path: Path) -> None:
+def test_a_file_with_only_a_system_prompt_is_a_persona(tmp_path: Path) -> None:
     """A file with `system` alone is a persona with the name of the file."""
-    persona = load_file(written(tmp_path, "x.toml", '\ufeffsystem = "Hi {{user}} from {{char}}"\r\n'))
+    persona = load_file(write_file(tmp_path, "x.toml", '\ufeffsystem = "Hi {{user}} from {{char}}"\r\n'))
     assert persona.name == "x"
-    assert opened(persona).messages == (Message(Role.SYSTEM, "Hi User from x"),)
+    assert start_conversation(persona).messages == (Message(Role.SYSTEM, "Hi User from x"),)
 
 
 CHARACTER = """
@@ -107,7 +107,7 @@ kind = "png"
 """
 
 
-def test_a_character_with_all_that_cards_have(tmp_path: Path) -> None:
+def test_a_file_can_hold_every_field_of_a_character_card(tmp_path: Path) -> None:
     """A file can hold every field of a character card."""
     source = tmp_path / "sera.toml"
     assert parse(CHARACTER, source) == Persona(
@@ -156,7 +156,7 @@ ENTRY = LoreEntry(
 )
 
 
-def test_every_field_has_its_key() -> None:
+def test_every_field_has_a_key() -> None:
     """Every field of a persona, an entry and a lorebook has a key."""
     others = {"source", "verbatim", "lorebook", "original", "kind"}
     assert {*Persona.__dataclass_fields__} - others <= {*KEYS}
@@ -164,17 +164,17 @@ def test_every_field_has_its_key() -> None:
     assert {*BOOK_FIELDS} == {*Lorebook.__dataclass_fields__} - {"entries", "source"}
 
 
-def test_a_file_of_lore_is_lore_and_nothing_else(tmp_path: Path) -> None:
+def test_a_lorebook_file_has_entries_and_no_persona_keys(tmp_path: Path) -> None:
     """A lorebook file holds at least one entry, and no keys of a persona."""
     source = tmp_path / "w.toml"
     lore = CHARACTER[CHARACTER.index("[lorebook]") : CHARACTER.index("[original]")]
     assert parse_lorebook(lore, source).entries == (ENTRY,)
-    for text, said in ((CHARACTER, "is not a known key"), ("", "the file has no entry")):
-        with pytest.raises(PersonaError, match=said):
+    for text, reason in ((CHARACTER, "is not a known key"), ("", "the file has no entry")):
+        with pytest.raises(PersonaError, match=reason):
             parse_lorebook(text, source)
 
 
-def test_a_large_book_is_read() -> None:
+def test_a_large_lorebook_is_read() -> None:
     """A large lorebook whose texts have many dots is accepted."""
     page = "It was night... and then? " * 200
     book = parse_lorebook(f'[[lore]]\ncontent = """{page}"""\n\n' * 400, Path("w.toml"))
@@ -182,7 +182,7 @@ def test_a_large_book_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         ('system = "x"\nname = Ed\n', "line 2, column 8"),
         ('system = "x', "line 1, column 12, the end of the file"),
@@ -261,9 +261,11 @@ def test_a_large_book_is_read() -> None:
         ("#" * (4 << 20) + "#", "larger than 4 MiB"),
     ],
 )
-def test_a_broken_file_is_explained(tmp_path: Path, content: str | bytes, said: str) -> None:
+def test_an_invalid_file_is_refused_with_the_mistake(
+    tmp_path: Path, content: str | bytes, reason: str
+) -> None:
     """An invalid file is refused with the mistake, and its place if there is one."""
-    assert said in refused(written(tmp_path, "p.toml", content))
+    assert reason in error_text(write_file(tmp_path, "p.toml", content))
 
 
 SHARDS = st.sampled_from(
@@ -313,7 +315,7 @@ def test_any_text_is_a_persona_or_a_persona_error(text: str) -> None:
     except PersonaError:
         return
     assert isinstance(persona, Persona)
-    opened(persona)
+    start_conversation(persona)
 
 
 @given(st.one_of(st.binary(max_size=60), tomlish.map(lambda t: t.encode("utf-8", "surrogatepass"))))
@@ -324,6 +326,6 @@ def test_any_bytes_are_a_persona_or_a_persona_error(
     folder = tmp_path_factory.getbasetemp()
     for suffix in (".toml", ".txt"):
         try:
-            opened(load_file(written(folder, f"any{suffix}", data)))
+            start_conversation(load_file(write_file(folder, f"any{suffix}", data)))
         except PersonaError as error:
             assert "any" in error.message  # noqa: PT017 - most of these files are invalid, not all

@@ -56,14 +56,14 @@ AL = Persona(
 )
 
 
-def test_a_person_can_read_it() -> None:
+def test_a_persona_is_written_as_a_user_writes_it_by_hand() -> None:
     """A persona is written as a user writes it by hand, and is read back unchanged."""
     assert write(AL) == HAND_MADE
     assert parse(HAND_MADE, SOURCE) == AL
 
 
 @given(personas)
-def test_a_persona_comes_back_as_it_was(persona: Persona) -> None:
+def test_any_persona_is_read_back_unchanged(persona: Persona) -> None:
     """Any persona is written as TOML and read back unchanged."""
     written = write(persona)
     assert parse(written, SOURCE) == persona
@@ -71,22 +71,22 @@ def test_a_persona_comes_back_as_it_was(persona: Persona) -> None:
 
 
 @given(lorebooks)
-def test_a_lorebook_comes_back_as_it_was(book: Lorebook) -> None:
+def test_any_lorebook_is_read_back_unchanged(book: Lorebook) -> None:
     """Any lorebook is written and read back unchanged."""
     assert parse_lorebook(write(book), SOURCE) == book
 
 
 @given(prose | st.text(st.characters(codec="utf-8")))
-def test_any_text_is_a_toml_text(written: str) -> None:
+def test_any_text_is_written_as_valid_toml(text: str) -> None:
     """Any text is written as valid TOML and read back unchanged."""
-    assert tomllib.loads(f"x = {toml_string(written)}\ny = {toml_value([written])}") == {
-        "x": written,
-        "y": [written],
+    assert tomllib.loads(f"x = {toml_string(text)}\ny = {toml_value([text])}") == {
+        "x": text,
+        "y": [text],
     }
 
 
 @pytest.mark.parametrize(
-    ("written", "quoted"),
+    ("text", "quoted"),
     [
         ("plain", '"plain"'),
         ('"Hi."', "'\"Hi.\"'"),
@@ -96,27 +96,27 @@ def test_any_text_is_a_toml_text(written: str) -> None:
         ("a\n\nb", '"""\na\n\nb"""'),
     ],
 )
-def test_speech_stays_readable(written: str, quoted: str) -> None:
+def test_quotes_and_line_breaks_are_written_without_escapes(text: str, quoted: str) -> None:
     """Quotes, apostrophes and line breaks are written without escapes."""
-    assert toml_string(written) == quoted
+    assert toml_string(text) == quoted
 
 
 @given(lorebooks, entries)
-def test_an_entry_is_put_behind_the_others(book: Lorebook, entry: LoreEntry) -> None:
+def test_an_entry_is_appended_after_the_others(book: Lorebook, entry: LoreEntry) -> None:
     """An appended entry is the last one, and the others are unchanged."""
     longer = append_entry(write(book), entry)
     assert parse_lorebook(longer, SOURCE) == replace(book, entries=(*book.entries, entry))
 
 
 @pytest.mark.parametrize("before", ["", "# mine", 'name = "x"\nsystem = "y"\n', "[[lore]]\ncontent = 'a'"])
-def test_what_a_person_wrote_stays(before: str) -> None:
+def test_appending_an_entry_keeps_the_text_of_the_file(before: str) -> None:
     """Appending an entry keeps the text of the file, with its comments."""
     after = append_entry(before, LoreEntry("b", ("k",)))
     assert after.startswith(before)
     assert tomllib.loads(after)["lore"][-1] == {"keys": ["k"], "content": "b"}
 
 
-def test_blanks_say_nothing() -> None:
+def test_blank_fields_are_left_out() -> None:
     """Fields that are blank are left out of the file."""
     blank = replace(AL, system=" ", greetings=("", "Hi."), note=Note("\n"), nickname="\t", options={})
     read = parse(write(blank), SOURCE)

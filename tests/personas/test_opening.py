@@ -22,13 +22,13 @@ MACROS = Macros(SERAPHINA.called, "Ann")
 USER, ASSISTANT = Role.USER, Role.ASSISTANT
 
 
-def said(dialogue: str) -> list[tuple[str, str]]:
+def example_turns(dialogue: str) -> list[tuple[str, str]]:
     """Return the turns of an example dialogue as pairs of role and text."""
     opening = open_with(replace(SERAPHINA, dialogue=dialogue), MACROS)
     return [(message.role.value, message.text) for message in opening.examples]
 
 
-def test_a_card_without_a_prompt_has_one() -> None:
+def test_a_card_without_a_system_prompt_gets_the_default_one() -> None:
     """A card without a system prompt gets the default one, followed by its fields."""
     opening = open_with(SERAPHINA, MACROS, "A knight.")
     prompt, *rest = (opening.system or "").split("\n\n")
@@ -42,16 +42,16 @@ def test_a_card_without_a_prompt_has_one() -> None:
     assert opening.greetings == ("*Sera smiles.*", "Good morning, Ann.")
 
 
-def test_a_cards_own_prompt_replaces_ours_and_can_hold_it() -> None:
+def test_a_cards_prompt_replaces_or_includes_the_default_one() -> None:
     """A card's prompt replaces the default one, or includes it with `{{original}}`."""
-    alone = open_with(replace(SERAPHINA, system="Rhyme."), MACROS)
-    added = open_with(replace(SERAPHINA, system="{{original}} Rhyme."), MACROS)
-    assert (alone.system or "").startswith("Rhyme.\n\nSera guards")
-    assert (added.system or "").startswith("You are Sera.")
-    assert " Rhyme.\n\nSera guards" in (added.system or "")
+    replaced = open_with(replace(SERAPHINA, system="Rhyme."), MACROS)
+    included = open_with(replace(SERAPHINA, system="{{original}} Rhyme."), MACROS)
+    assert (replaced.system or "").startswith("Rhyme.\n\nSera guards")
+    assert (included.system or "").startswith("You are Sera.")
+    assert " Rhyme.\n\nSera guards" in (included.system or "")
 
 
-def test_an_assistant_is_told_its_own_prompt_alone() -> None:
+def test_an_assistant_gets_its_own_prompt_alone() -> None:
     """An assistant gets its own prompt alone, and a text file's prompt is unchanged."""
     helper = Persona("Helper", "Help {{user}}.", Path("x.toml"))
     assert open_with(helper, MACROS, "A knight.").before == (Message(Role.SYSTEM, "Help Ann."),)
@@ -59,7 +59,7 @@ def test_an_assistant_is_told_its_own_prompt_alone() -> None:
     assert open_with(plain, MACROS).system == "As {{it}} <user> stands"
 
 
-def test_what_is_for_the_reader_reaches_no_prompt() -> None:
+def test_creators_notes_and_description_are_not_in_the_prompt() -> None:
     """The creator's notes and the description are not in the prompt."""
     noted = replace(SERAPHINA, creator_notes="Best at temperature 1", description="A guardian")
     assert open_with(noted, MACROS) == open_with(SERAPHINA, MACROS)
@@ -82,10 +82,10 @@ def test_what_is_for_the_reader_reaches_no_prompt() -> None:
 )
 def test_example_dialogue_becomes_turns(dialogue: str, turns: list[tuple[str, str]]) -> None:
     """An example dialogue is split into turns of the user and the character."""
-    assert said(dialogue) == turns
+    assert example_turns(dialogue) == turns
 
 
-def test_exchanges_stand_behind_the_dialogue() -> None:
+def test_example_pairs_follow_the_example_dialogue() -> None:
     """The example pairs follow the example dialogue."""
     both = replace(SERAPHINA, dialogue="{{char}}: a", examples=(Example("q {{char}}", "w {{user}}"),))
     assert open_with(both, MACROS).examples == (

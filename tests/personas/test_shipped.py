@@ -34,7 +34,7 @@ def shipped(key: str) -> Persona:
     return find(key, NOWHERE, shipped_dir())
 
 
-def opening(key: str) -> Opening:
+def open_persona(key: str) -> Opening:
     """Return the opening of a chat with a shipped persona."""
     persona = shipped(key)
     return open_with(persona, Macros(persona.called, "Winry"))
@@ -47,13 +47,13 @@ def lore_of(key: str) -> tuple[Lorebook, LoreMatcher]:
     return persona.lorebook, LoreMatcher([persona.lorebook], Macros(persona.called, "Winry"))
 
 
-def test_the_cards_prompts_are_the_cards_word_for_word() -> None:
+def test_prompts_of_the_model_card_are_the_same_word_for_word() -> None:
     """The two prompts from the model card are the same word for word."""
-    assert opening("hermes-2").system == CARD_HERMES
-    assert opening("edward-elric").system == CARD_ELRIC
+    assert open_persona("hermes-2").system == CARD_HERMES
+    assert open_persona("edward-elric").system == CARD_ELRIC
 
 
-def test_all_are_there_and_whole() -> None:
+def test_every_shipped_persona_is_listed_with_a_description() -> None:
     """Every shipped persona is listed without an error and with a description."""
     listed = list_all(NOWHERE, shipped_dir())
     assert [x.key for x in listed] == KEYS
@@ -65,50 +65,50 @@ def test_all_are_there_and_whole() -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_no_placeholder_is_left(key: str) -> None:
+def test_an_opening_has_no_macros_and_no_empty_texts(key: str) -> None:
     """The opening has no macros, no empty texts and no surrounding blanks."""
-    begun = opening(key)
-    texts = [begun.system or "", *begun.greetings, *(message.text for message in begun.examples)]
+    opening = open_persona(key)
+    texts = [opening.system or "", *opening.greetings, *(message.text for message in opening.examples)]
     assert all(texts)
     assert not any(mark in text for text in texts for mark in ("{{", "}}", "<BOT>", "<USER>"))
     assert all(text == text.strip() for text in texts)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_examples_go_in_turns(key: str) -> None:
+def test_examples_alternate_between_user_and_assistant(key: str) -> None:
     """The examples alternate between the user and the assistant."""
-    roles = [message.role for message in opening(key).examples]
+    roles = [message.role for message in open_persona(key).examples]
     assert roles == [Role.USER, Role.ASSISTANT] * (len(roles) // 2)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_there_is_nothing_to_find_fault_with(key: str) -> None:
+def test_a_shipped_persona_has_no_findings(key: str) -> None:
     """A shipped persona has no findings, in windows of 8,192 and 4,096 tokens."""
     persona = shipped(key)
     worlds = Worlds((persona.lorebook,) if persona.lorebook else ())
     for window in (WINDOW, WINDOW // 2):
         scale = Scale(window, window // 4, estimate, lambda _key: "")
-        assert findings(persona, opening(key), worlds, scale) == []
+        assert findings(persona, open_persona(key), worlds, scale) == []
 
 
 @pytest.mark.parametrize("key", ["edward-elric", "story-narrator"])
-def test_characters_have_three_beginnings(key: str) -> None:
+def test_a_character_has_three_greetings(key: str) -> None:
     """A character has three greetings with paired quotes and asterisks."""
-    begun = opening(key)
-    assert len(begun.greetings) == 3
-    assert all(text.count('"') % 2 == 0 and text.count("*") % 2 == 0 for text in begun.greetings)
+    opening = open_persona(key)
+    assert len(opening.greetings) == 3
+    assert all(text.count('"') % 2 == 0 and text.count("*") % 2 == 0 for text in opening.greetings)
 
 
-def test_edwards_texts_tell_deeds_from_speech() -> None:
+def test_edwards_greetings_have_actions_and_speech() -> None:
     """Each greeting of Edward has both actions and speech, and the first has his name."""
-    begun = opening("edward-elric")
+    opening = open_persona("edward-elric")
     assert shipped("edward-elric").acts
-    assert all('"' in text and "*" in text for text in begun.greetings)
-    assert "Edward Elric" in begun.greetings[0]
+    assert all('"' in text and "*" in text for text in opening.greetings)
+    assert "Edward Elric" in opening.greetings[0]
 
 
 @pytest.mark.parametrize(
-    ("said", "title"),
+    ("text", "title"),
     [
         ("Show me a transmutation circle.", "Alchemy"),
         ("Is there no way around equivalent exchange?", "Equivalent exchange"),
@@ -126,25 +126,25 @@ def test_edwards_texts_tell_deeds_from_speech() -> None:
         ("You are rather short.", "His height"),
     ],
 )
-def test_every_entry_fires_at_its_word(said: str, title: str) -> None:
+def test_every_entry_fires_at_a_word_of_its_subject(text: str, title: str) -> None:
     """An entry fires at a word of its subject, together with at most three others."""
     book, lore = lore_of("edward-elric")
-    fired = lore.fires([Message(Role.USER, said)], {})
+    fired = lore.fires([Message(Role.USER, text)], {})
     assert title in {book.entries[number].title for number in fired}
     assert len(fired) <= 4
 
 
-def test_ordinary_talk_costs_nothing() -> None:
+def test_ordinary_text_fires_no_entry() -> None:
     """The greetings and words that only resemble keys fire no entry."""
     _, lore = lore_of("edward-elric")
-    said = (
+    text = (
         "Tell me the truth: also, the illustrated cluster collapsed. A scar on the garden gate, and no envy."
     )
-    for greeting in opening("edward-elric").greetings:
-        assert lore.fires([Message(Role.ASSISTANT, greeting), Message(Role.USER, said)], {}) == {}
+    for greeting in open_persona("edward-elric").greetings:
+        assert lore.fires([Message(Role.ASSISTANT, greeting), Message(Role.USER, text)], {}) == {}
 
 
-def test_no_two_entries_are_called_the_same() -> None:
+def test_no_two_entries_have_the_same_title() -> None:
     """No two entries have the same title, and the book has no findings."""
     book, lore = lore_of("edward-elric")
     titles = [entry.title for entry in book.entries]

@@ -30,49 +30,49 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_a_complete_folder(tmp_path: Path, shards: int) -> None:
+def test_architecture_sizes_and_types_are_read_from_the_files(tmp_path: Path, shards: int) -> None:
     """The architecture, the sizes and the types are those of the files.
 
     By hand: a key and a value for each of 2 KV heads, 8 wide, in 2 layers: 2 * 2 * 2 * 8 = 64 a token.
     """
-    found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(shards=shards)))
-    weights, config = found.weights, found.config
+    folder = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(shards=shards)))
+    weights, config = folder.weights, folder.config
     assert (config.architecture, config.layers, config.kv_elements) == ("MistralForCausalLM", 2, 64)
     assert (config.context_length, config.sliding_window, config.vocab_size) == (1024, 512, 48)
     assert (weights.parameters, weights.linear_parameters) == (PARAMETERS, LINEAR) == (21_664, 18_432)
     assert (weights.stored_bytes, len(weights.files)) == (2 * PARAMETERS, shards)
-    assert (found.format, found.precision, found.bits, found.is_chatml) == (
+    assert (folder.format, folder.precision, folder.bits, folder.is_chatml) == (
         WeightFormat.SAFETENSORS,
         "fp16",
         16,
         True,
     )
-    facts = facts_of_checkpoint("m", found, "o/n")
+    facts = facts_of_checkpoint("m", folder, "o/n")
     assert (facts.kv_bytes_per_token, facts.layers, facts.dtype) == (128, LAYERS, "float16")
 
 
-def test_the_type_of_the_weights_if_the_config_names_none(tmp_path: Path) -> None:
+def test_the_type_of_the_weights_is_used_if_the_config_names_none(tmp_path: Path) -> None:
     """If the config names no type, that of the weights is used."""
     files = checkpoint_files(torch_dtype=...)
     files["model.safetensors"] = in_bfloat16(files["model.safetensors"])
-    found = checkpoint.read(write_checkpoint(tmp_path, files))
-    assert (found.dtype, found.precision) == ("bfloat16", "bf16")
+    folder = checkpoint.read(write_checkpoint(tmp_path, files))
+    assert (folder.dtype, folder.precision) == ("bfloat16", "bf16")
 
 
-def test_newer_and_older_spellings(tmp_path: Path) -> None:
+def test_configs_of_newer_and_older_transformers_are_read(tmp_path: Path) -> None:
     """Configs of newer and older releases of transformers are understood."""
     files = checkpoint_files(
         torch_dtype=..., dtype="float32", head_dim=16, num_key_value_heads=..., max_position_embeddings=...
     )
-    found = checkpoint.read(write_checkpoint(tmp_path, files))
-    assert (found.precision, found.bits, found.config.context_length) == ("fp32", 32, 0)
-    assert found.config.kv_elements == 2 * LAYERS * 4 * 16  # as many as query heads
+    folder = checkpoint.read(write_checkpoint(tmp_path, files))
+    assert (folder.precision, folder.bits, folder.config.context_length) == ("fp32", 32, 0)
+    assert folder.config.kv_elements == 2 * LAYERS * 4 * 16  # as many as query heads
 
 
 def test_tied_embeddings_count_once(tmp_path: Path) -> None:
     """A head that is saved beside the embeddings that it is tied to counts once."""
-    found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(tie_word_embeddings=True)))
-    assert found.weights.parameters == PARAMETERS - VOCABULARY * HIDDEN
+    folder = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(tie_word_embeddings=True)))
+    assert folder.weights.parameters == PARAMETERS - VOCABULARY * HIDDEN
 
 
 def test_experts_are_not_counted_as_linear(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_experts_are_not_counted_as_linear(tmp_path: Path) -> None:
     assert (weights.parameters, weights.linear_parameters) == (PARAMETERS + 2048, LINEAR)
 
 
-def test_the_revision(tmp_path: Path) -> None:
+def test_the_commit_is_read_from_a_snapshot_in_the_cache(tmp_path: Path) -> None:
     """The commit is read from a snapshot in the cache, and is None elsewhere."""
     snapshot = write_checkpoint(tmp_path / "models--o--n" / "snapshots" / COMMIT)
     assert checkpoint.read(snapshot).revision == COMMIT
@@ -122,11 +122,11 @@ QUANTISED: dict[str, tuple[dict[str, Any], WeightFormat, str, int]] = {
 
 
 @pytest.mark.parametrize("name", QUANTISED)
-def test_quantized_checkpoints(tmp_path: Path, name: str) -> None:
+def test_a_quantized_checkpoint_has_the_precision_of_its_config(tmp_path: Path, name: str) -> None:
     """A quantized checkpoint has the format, precision and bits of its config."""
     settings, fmt, precision, bits = QUANTISED[name]
-    found = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(quantization_config=settings)))
-    assert (found.format, found.precision, found.bits) == (fmt, precision, bits)
+    folder = checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(quantization_config=settings)))
+    assert (folder.format, folder.precision, folder.bits) == (fmt, precision, bits)
 
 
 def test_packed_weights_count_as_the_weights_that_they_encode(tmp_path: Path) -> None:
@@ -172,10 +172,10 @@ def test_pickled_weights_are_measured_and_never_read(tmp_path: Path) -> None:
         archive.writestr("archive/data.pkl", pickle.dumps(Bomb(tmp_path / "trace")).ljust(2 * PARAMETERS))
     files = checkpoint_files()
     del files["model.safetensors"]
-    found = checkpoint.read(write_checkpoint(tmp_path, files | {"pytorch_model.bin": content.getvalue()}))
-    assert (found.format, found.weights.is_pickled) == (WeightFormat.PICKLE, True)
-    assert found.weights.parameters == len(content.getvalue()) // 2
-    assert found.weights.linear_parameters == found.weights.parameters - 2 * VOCABULARY * HIDDEN
+    folder = checkpoint.read(write_checkpoint(tmp_path, files | {"pytorch_model.bin": content.getvalue()}))
+    assert (folder.format, folder.weights.is_pickled) == (WeightFormat.PICKLE, True)
+    assert folder.weights.parameters == len(content.getvalue()) // 2
+    assert folder.weights.linear_parameters == folder.weights.parameters - 2 * VOCABULARY * HIDDEN
     assert not (tmp_path / "trace").exists()
     write_checkpoint(tmp_path, {"pytorch_model.bin": content.getvalue()[:-30]})
     with pytest.raises(ModelUnavailable, match="truncated"):
@@ -210,7 +210,9 @@ def _index(weight_map: object) -> bytes:
         ({"adapter_config.json": b"{}"}, "contains an adapter"),
     ],
 )
-def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], message: str) -> None:
+def test_an_incomplete_or_malformed_folder_is_refused(
+    tmp_path: Path, change: dict[str, bytes | None], message: str
+) -> None:
     """An incomplete or malformed folder is refused with its reason and a hint."""
     files: dict[str, bytes | None] = {**checkpoint_files(shards=3), **change}
     write_checkpoint(tmp_path, {name: content for name, content in files.items() if content is not None})
@@ -236,7 +238,9 @@ def test_broken_folders(tmp_path: Path, change: dict[str, bytes | None], message
         ({"quantization_config": [1]}, "quantized by 'None'"),
     ],
 )
-def test_unsupported_models(tmp_path: Path, config: dict[str, Any], message: str) -> None:
+def test_a_model_of_an_unsupported_kind_is_refused(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
     """A model of an unsupported kind is refused with its reason."""
     with pytest.raises(ModelUnavailable, match=message):
         checkpoint.read(write_checkpoint(tmp_path, checkpoint_files(**config)))
@@ -259,7 +263,9 @@ def test_unsupported_models(tmp_path: Path, config: dict[str, Any], message: str
         ("generation_config.json", {"auto_map": {"x": "y"}}, "generation_config.json"),
     ],
 )
-def test_a_config_that_requests_code(tmp_path: Path, file: str, settings: Any, message: str) -> None:
+def test_a_config_that_requests_code_is_refused(
+    tmp_path: Path, file: str, settings: Any, message: str
+) -> None:
     """A config that requests code is refused with the key that does so."""
     files = checkpoint_files(**settings) if file == "config.json" else checkpoint_files()
     write_checkpoint(
@@ -300,7 +306,7 @@ ADDED = [{"content": "<|im_start|>"}, {"content": "<|im_end|>"}]
         ({}, False),
     ],
 )
-def test_chatml(tmp_path: Path, files: dict[str, Any], known: bool) -> None:  # noqa: FBT001 - a table
+def test_a_folder_with_both_tokens_is_chatml(tmp_path: Path, files: dict[str, Any], known: bool) -> None:  # noqa: FBT001 - a table
     """A folder is ChatML if its tokenizer has both ChatML tokens."""
     folder = checkpoint_files()
     del folder["tokenizer.json"]

@@ -23,7 +23,7 @@ def file(folder: Path, content: bytes) -> Path:
     return path
 
 
-def test_reads_the_file_of_the_formats_writer(tmp_path: Path) -> None:
+def test_a_file_of_the_formats_own_writer_is_read(tmp_path: Path) -> None:
     """The tensors have the names, types, shapes and sizes that the format's own writer wrote."""
     tensors = {tensor.name: tensor for tensor in read_header(file(tmp_path, GOOD))}
     assert tensors == {
@@ -36,13 +36,13 @@ def test_reads_the_file_of_the_formats_writer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 30, len(GOOD) - 9, len(GOOD) - 7, len(GOOD)])
-def test_a_truncated_file(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
     """A truncated file is refused."""
     with pytest.raises(ModelUnavailable, match="truncated"):
         read_header(file(tmp_path, GOOD[: len(GOOD) - cut]))
 
 
-def test_a_file_that_is_too_long(tmp_path: Path) -> None:
+def test_a_file_with_bytes_after_its_data_is_refused(tmp_path: Path) -> None:
     """A file with bytes after its data is refused."""
     with pytest.raises(ModelUnavailable, match="3 bytes more"):
         read_header(file(tmp_path, GOOD + b"abc"))
@@ -69,14 +69,14 @@ def test_a_file_that_is_too_long(tmp_path: Path) -> None:
         },
     ],
 )
-def test_invalid_headers(tmp_path: Path, header: Any) -> None:
+def test_an_invalid_header_is_refused(tmp_path: Path, header: Any) -> None:
     """A header that contradicts itself or the file is refused."""
     content = with_header(b"\2\0\0\0\0\0\0\0{}abcd", json.dumps(header).encode())
     with pytest.raises(ModelUnavailable):
         read_header(file(tmp_path, content))
 
 
-def test_a_header_that_is_too_long(tmp_path: Path) -> None:
+def test_a_header_that_is_too_long_is_refused(tmp_path: Path) -> None:
     """A header that is longer than the limit is refused."""
     path = file(tmp_path, (MAX_HEADER + 1).to_bytes(8, "little"))
     os.truncate(path, 2 * MAX_HEADER)
@@ -93,13 +93,13 @@ def test_a_header_that_is_too_long(tmp_path: Path) -> None:
         (b"\xff\xfe", "is not UTF-8"),
     ],
 )
-def test_json_that_breaks_parsers(tmp_path: Path, text: bytes, reason: str) -> None:
+def test_json_that_is_too_deep_or_not_utf_8_is_refused(tmp_path: Path, text: bytes, reason: str) -> None:
     """JSON that is too deep, has endless digits or is not UTF-8 is refused."""
     with pytest.raises(ModelUnavailable, match=f"its model.safetensors {reason}"):
         read_header(file(tmp_path, with_header(GOOD, text)))
 
 
-def test_a_pipe_and_a_missing_file(tmp_path: Path) -> None:
+def test_a_pipe_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     """A pipe and a missing file are refused."""
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(ModelUnavailable, match="ordinary file"):
@@ -110,7 +110,9 @@ def test_a_pipe_and_a_missing_file(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_mutations(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_damaged_header_is_read_consistently_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     """A damaged header gives tensors that fit the file, or a ModelUnavailable error."""
     content = bytearray(GOOD)
     header = 8 + int.from_bytes(GOOD[:8], "little")

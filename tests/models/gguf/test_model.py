@@ -28,7 +28,7 @@ def small_bytes() -> bytes:
         return path.read_bytes()
 
 
-def test_reads_the_file_of_ggmls_writer(make_gguf: MakeGguf) -> None:
+def test_a_file_of_ggmls_own_writer_is_read(make_gguf: MakeGguf) -> None:
     """The header has the values that ggml's writer wrote."""
     header = read_header(make_gguf("a.gguf"))
     assert (header.architecture, header.name, header.version) == ("llama", "Small", 3)
@@ -42,7 +42,7 @@ def test_reads_the_file_of_ggmls_writer(make_gguf: MakeGguf) -> None:
     assert header.file_size == header.path.stat().st_size
 
 
-def test_agrees_with_ggmls_reader(make_gguf: MakeGguf) -> None:
+def test_our_reader_agrees_with_ggmls_reader(make_gguf: MakeGguf) -> None:
     """Our reader and the `gguf` package find the same tensors and keys in a file."""
     path = make_gguf()
     ours, theirs = read_header(path), gguf.GGUFReader(str(path))
@@ -53,7 +53,7 @@ def test_agrees_with_ggmls_reader(make_gguf: MakeGguf) -> None:
     assert set(ours.metadata) == {k for k in theirs.fields if not k.startswith("GGUF.")}
 
 
-def test_tables_agree_with_ggmls() -> None:
+def test_our_type_tables_agree_with_ggmls() -> None:
     """Our tables of sizes and names are the same as ggml's."""
     sizes = gguf.GGML_QUANT_SIZES
     assert {k: (n, b, s) for k, (n, b, s) in TENSOR_TYPES.items() if k in sizes} == {
@@ -66,7 +66,7 @@ def test_tables_agree_with_ggmls() -> None:
     }
 
 
-def test_control_tokens(make_gguf: MakeGguf) -> None:
+def test_control_tokens_are_found_by_type_and_form(make_gguf: MakeGguf) -> None:
     """Control tokens are found by type and form; a user-defined run of blanks is not one."""
     header = read_header(make_gguf())
     assert header.control_tokens == {
@@ -82,37 +82,37 @@ def test_control_tokens(make_gguf: MakeGguf) -> None:
 @pytest.mark.parametrize(
     "text", ["  ", "\n\n", "<", "<>", "[]", "[[", "<a b>", "->", "</", "<<>>", "[ x ]", "\t"]
 )
-def test_user_defined_text_is_no_control_token(make_gguf: MakeGguf, text: str) -> None:
+def test_user_defined_text_is_not_a_control_token(make_gguf: MakeGguf, text: str) -> None:
     """A user-defined token without the form of a control token is ordinary text."""
     header = read_header(make_gguf(tokens=["a", text], types=[1, 4]))
     assert header.control_tokens == {}
     assert not header.is_chatml
 
 
-def test_chatml_tokens_of_any_type(make_gguf: MakeGguf) -> None:
+def test_chatml_tokens_may_have_the_ordinary_type(make_gguf: MakeGguf) -> None:
     """The ChatML tokens may be typed as ordinary, as in old conversions of OpenHermes 2."""
     header = read_header(make_gguf(tokens=["a", "<|im_end|>", "<|im_start|>"], types=[1, 1, 1]))
     assert header.control_tokens == {"<|im_end|>": 1, "<|im_start|>": 2}
 
 
-def test_kv_bytes(make_gguf: MakeGguf) -> None:
+def test_the_kv_cache_takes_128_bytes_for_each_token(make_gguf: MakeGguf) -> None:
     """A token takes 128 bytes of KV cache. By hand: 2 layers x 2 heads x (8 + 8) values x 2 bytes."""
     assert read_header(make_gguf()).kv_bytes_per_token == 128
 
 
-def test_kv_bytes_per_layer(make_gguf: MakeGguf) -> None:
+def test_kv_heads_are_counted_for_each_layer(make_gguf: MakeGguf) -> None:
     """Layers with different numbers of KV heads are counted one by one."""
     header = read_header(make_gguf(heads_kv=[4, 0]))
     assert header.kv_bytes_per_token == 4 * 16 * 2
 
 
-def test_file_type_from_the_tensors(make_gguf: MakeGguf) -> None:
+def test_the_file_type_defaults_to_the_type_of_most_bytes(make_gguf: MakeGguf) -> None:
     """Without a file type, that of most bytes is taken. F32 has twice the bytes of F16."""
     assert read_header(make_gguf(file_type=None)).file_type == "F32"
     assert read_header(make_gguf(file_type=1024 + 15)).file_type == "Q4_K_M"
 
 
-def test_fingerprint(make_gguf: MakeGguf) -> None:
+def test_the_fingerprint_depends_only_on_the_vocabulary(make_gguf: MakeGguf) -> None:
     """The fingerprint depends on the vocabulary, not on the title or the context length."""
     one = read_header(make_gguf("1.gguf", title="One")).fingerprint
     same = read_header(make_gguf("2.gguf", title="Two", context=99)).fingerprint
@@ -121,7 +121,7 @@ def test_fingerprint(make_gguf: MakeGguf) -> None:
     assert len(one) == 16
 
 
-def test_truncated(make_gguf: MakeGguf) -> None:
+def test_a_truncated_file_is_refused(make_gguf: MakeGguf) -> None:
     """A truncated file is refused with its size and the expected size."""
     path = make_gguf()
     size = path.stat().st_size
@@ -167,7 +167,7 @@ def _key(name: bytes, kind: int, value: bytes) -> bytes:
         (_header(keys=1, rest=_key(b"general.alignment", 4, bytes(4))), "alignment of 0"),
     ],
 )
-def test_malformed(tmp_path: Path, content: bytes, message: str) -> None:
+def test_an_invalid_gguf_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     """A file that is not a valid GGUF is refused with its reason."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
@@ -189,7 +189,7 @@ def _tensor(shape: tuple[int, ...], kind: int, offset: int = 0) -> bytes:
         (_tensor((1 << 20,), 0), "truncated"),
     ],
 )
-def test_bad_tensors(tmp_path: Path, tensor: bytes, message: str) -> None:
+def test_an_impossible_tensor_is_refused(tmp_path: Path, tensor: bytes, message: str) -> None:
     """A tensor with an impossible size, shape or place is refused with its reason."""
     name = _key(b"general.architecture", 8, struct.pack("<Q", 5) + b"llama")
     path = tmp_path / "bad.gguf"
@@ -198,7 +198,7 @@ def test_bad_tensors(tmp_path: Path, tensor: bytes, message: str) -> None:
         read_header(path)
 
 
-def test_not_a_file(tmp_path: Path) -> None:
+def test_a_folder_a_missing_file_and_a_pipe_are_refused(tmp_path: Path) -> None:
     """A folder, a missing file and a pipe are refused with their reasons."""
     os.mkfifo(tmp_path / "pipe.gguf")
     for name, message in (
@@ -219,7 +219,7 @@ def _read_every_property(header: GgufHeader) -> None:
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_random_damage(small_bytes: bytes, tmp_path: Path, data: Any) -> None:
+def test_a_damaged_file_is_read_or_refused(small_bytes: bytes, tmp_path: Path, data: Any) -> None:
     """A damaged file gives a header or a ModelUnavailable error."""
     content = bytearray(small_bytes)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -231,7 +231,7 @@ def test_random_damage(small_bytes: bytes, tmp_path: Path, data: Any) -> None:
         _read_every_property(read_header(path))
 
 
-def test_every_truncation(small_bytes: bytes, tmp_path: Path) -> None:
+def test_a_file_truncated_at_any_seventh_byte_is_refused(small_bytes: bytes, tmp_path: Path) -> None:
     """A file truncated at any seventh byte is refused."""
     path = tmp_path / "cut.gguf"
     for length in range(0, len(small_bytes), 7):

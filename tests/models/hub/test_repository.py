@@ -37,19 +37,19 @@ def pull(server: FakeHub, cache: Path, file: str | None = FILE, repo: str = REPO
     return repository.pull(repo, file, endpoint=server.url, cache_dir=cache, pause_s=0)
 
 
-def test_download(stocked: FakeHub, cache: Path) -> None:
+def test_a_file_is_downloaded_once_to_the_cache_with_progress(stocked: FakeHub, cache: Path) -> None:
     """A file is downloaded once, to its place in the Hugging Face cache, with progress."""
-    seen: list[tuple[str, int, int | None]] = []
+    reports: list[tuple[str, int, int | None]] = []
     path = repository.pull(
-        REPO, FILE, endpoint=stocked.url, cache_dir=cache, progress=lambda *args: seen.append(args)
+        REPO, FILE, endpoint=stocked.url, cache_dir=cache, progress=lambda *args: reports.append(args)
     )
     assert path == cache / "models--someone--Model-GGUF" / "snapshots" / COMMIT / FILE
     assert path.read_bytes() == CONTENT
     assert path.resolve().name == hashlib.sha256(CONTENT).hexdigest()
     assert find_in_cache(REPO, FILE, cache_dir=cache) == path
     assert stocked.served == [(FILE, 0, len(CONTENT))]
-    assert seen[-1] == (FILE, len(CONTENT), len(CONTENT))
-    downloaded = [done for label, done, _ in seen if label == FILE]
+    assert reports[-1] == (FILE, len(CONTENT), len(CONTENT))
+    downloaded = [done for label, done, _ in reports if label == FILE]
     assert downloaded == sorted(downloaded)
 
 
@@ -59,10 +59,10 @@ def test_a_second_pull_downloads_nothing(stocked: FakeHub, cache: Path) -> None:
     assert len(stocked.served) == 1
 
 
-def test_a_broken_connection_is_resumed(
+def test_a_download_is_resumed_if_the_connection_breaks(
     stocked: FakeHub, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A download is resumed when its connection breaks, without output, and sends each byte once."""
+    """If its connection breaks, a download is resumed without output and sends each byte once."""
     stocked.break_after = [1_000_000, 500_000]
     assert pull(stocked, cache).read_bytes() == CONTENT
     assert capfd.readouterr() == ("", "")
@@ -73,7 +73,7 @@ def test_a_broken_connection_is_resumed(
     ]
 
 
-def test_the_next_run_resumes(stocked: FakeHub, cache: Path) -> None:
+def test_the_next_run_resumes_an_interrupted_download(stocked: FakeHub, cache: Path) -> None:
     """The next run resumes an interrupted download."""
     stocked.break_after = [2_000_000, 0, 0, 0, 0, 0]
     with pytest.raises(DownloadError, match="stopped at 2 MB of 3 MB") as caught:
@@ -84,13 +84,13 @@ def test_the_next_run_resumes(stocked: FakeHub, cache: Path) -> None:
     assert stocked.served[-1] == (FILE, 2_000_000, len(CONTENT) - 2_000_000)
 
 
-def test_a_server_without_ranges(stocked: FakeHub, cache: Path) -> None:
+def test_a_server_that_ignores_ranges_gives_a_correct_file(stocked: FakeHub, cache: Path) -> None:
     """If the server ignores the Range header, the resumed file is still correct."""
     stocked.break_after, stocked.ignore_ranges = [1_000_000], True
     assert pull(stocked, cache).read_bytes() == CONTENT
 
 
-def test_wrong_hash(stocked: FakeHub, cache: Path) -> None:
+def test_a_file_with_a_wrong_hash_is_refused_and_not_kept(stocked: FakeHub, cache: Path) -> None:
     """A file with a wrong SHA-256 is refused and not kept, and the next pull succeeds."""
     stocked.wrong_hashes[FILE] = "0" * 64
     with pytest.raises(DownloadError, match="wrong SHA-256"):
@@ -101,7 +101,7 @@ def test_wrong_hash(stocked: FakeHub, cache: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [len(CONTENT) + 10, len(CONTENT) - 10])
-def test_wrong_size(stocked: FakeHub, cache: Path, size: int) -> None:
+def test_a_file_of_the_wrong_size_is_refused_and_not_kept(stocked: FakeHub, cache: Path, size: int) -> None:
     """A file that is shorter or longer than announced is refused and not kept."""
     stocked.wrong_sizes[FILE] = size
     with pytest.raises(DownloadError, match=r"(shorter|longer) than the hub reported"):
@@ -110,21 +110,21 @@ def test_wrong_size(stocked: FakeHub, cache: Path, size: int) -> None:
     assert len(stocked.served) == 1
 
 
-def test_missing_file(stocked: FakeHub, cache: Path) -> None:
-    """A missing file is answered with the files of the repository."""
+def test_a_missing_file_is_refused_with_the_list_of_files(stocked: FakeHub, cache: Path) -> None:
+    """A missing file is refused with the files of the repository."""
     with pytest.raises(ModelUnavailable, match=r"has no file model\.Q9\.gguf") as caught:
         pull(stocked, cache, "model.Q9.gguf")
     assert f"{REPO}:{FILE}  3 MB" in caught.value.hint
 
 
-def test_missing_repository(fake_hub: FakeHub, cache: Path) -> None:
+def test_a_missing_repository_is_reported(fake_hub: FakeHub, cache: Path) -> None:
     """A missing repository is reported as missing."""
     for file in (None, FILE):
         with pytest.raises(ModelUnavailable, match="has no repository nobody/nothing"):
             pull(fake_hub, cache, file, "nobody/nothing")
 
 
-def test_a_gated_repository(stocked: FakeHub, cache: Path) -> None:
+def test_a_gated_repository_is_refused_with_the_login_command(stocked: FakeHub, cache: Path) -> None:
     """For a gated repository the message asks for accepted terms, and the hint names the login command."""
     stocked.gated.add(REPO)
     with pytest.raises(ModelUnavailable, match="terms are accepted") as caught:
@@ -132,7 +132,7 @@ def test_a_gated_repository(stocked: FakeHub, cache: Path) -> None:
     assert "hf auth login" in caught.value.hint
 
 
-def test_no_network(cache: Path) -> None:
+def test_an_unreachable_hub_is_reported(cache: Path) -> None:
     """Without a network the hub is reported as unreachable."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -144,7 +144,7 @@ def test_no_network(cache: Path) -> None:
         assert not repository.hub_reachable(2, endpoint=endpoint)
 
 
-def test_an_http_error(stocked: FakeHub, cache: Path) -> None:
+def test_an_http_error_is_reported_with_its_status(stocked: FakeHub, cache: Path) -> None:
     """An HTTP error of the hub is reported with its status."""
     stocked.status = 500
     with pytest.raises(DownloadError, match="HTTP 500"):
@@ -154,7 +154,7 @@ def test_an_http_error(stocked: FakeHub, cache: Path) -> None:
     assert repository.hub_reachable(2, endpoint=stocked.url)
 
 
-def test_two_at_once(stocked: FakeHub, cache: Path) -> None:
+def test_a_second_download_of_the_same_file_is_refused(stocked: FakeHub, cache: Path) -> None:
     """A download is refused while another process downloads the same file."""
     blobs = cache / "models--someone--Model-GGUF" / "blobs"
     blobs.mkdir(parents=True)
@@ -164,7 +164,7 @@ def test_two_at_once(stocked: FakeHub, cache: Path) -> None:
             pull(stocked, cache)
 
 
-def test_a_partial_file_that_is_too_long(stocked: FakeHub, cache: Path) -> None:
+def test_a_partial_file_that_is_too_long_is_discarded(stocked: FakeHub, cache: Path) -> None:
     """A partial file that is longer than the whole file is discarded."""
     partial = cache / "models--someone--Model-GGUF" / "blobs" / hashlib.sha256(CONTENT).hexdigest()
     partial.parent.mkdir(parents=True)
@@ -172,7 +172,7 @@ def test_a_partial_file_that_is_too_long(stocked: FakeHub, cache: Path) -> None:
     assert pull(stocked, cache).read_bytes() == CONTENT
 
 
-def test_a_full_disk(stocked: FakeHub, cache: Path) -> None:
+def test_a_download_that_does_not_fit_the_disk_is_refused(stocked: FakeHub, cache: Path) -> None:
     """A download that does not fit the disk is refused before it starts."""
     stocked.wrong_sizes[FILE] = 1 << 60
     with pytest.raises(ResourcesExhausted, match="not enough disk space"):
@@ -180,12 +180,12 @@ def test_a_full_disk(stocked: FakeHub, cache: Path) -> None:
     assert stocked.served == []
 
 
-def test_a_repository_with_one_gguf(stocked: FakeHub, cache: Path) -> None:
+def test_a_repository_with_one_gguf_needs_no_file_name(stocked: FakeHub, cache: Path) -> None:
     """A repository with one GGUF needs no file name."""
     assert pull(stocked, cache, None).name == FILE
 
 
-def test_a_repository_with_several(stocked: FakeHub, cache: Path) -> None:
+def test_a_repository_with_several_ggufs_is_refused_with_their_names(stocked: FakeHub, cache: Path) -> None:
     """A repository with several GGUF files is refused with their names and sizes."""
     stocked.files[REPO]["model.Q8_0.gguf"] = CONTENT * 2
     with pytest.raises(ModelUnavailable, match="has 2 GGUF files") as caught:
@@ -193,17 +193,17 @@ def test_a_repository_with_several(stocked: FakeHub, cache: Path) -> None:
     assert caught.value.hint.index("Q4_K_M") < caught.value.hint.index("Q8_0.gguf  6 MB")
 
 
-def test_a_snapshot(fake_hub: FakeHub, cache: Path) -> None:
+def test_a_snapshot_has_the_config_tokenizer_and_safetensors_files(fake_hub: FakeHub, cache: Path) -> None:
     """A snapshot has the config, the tokenizer and the safetensors files, and nothing else."""
-    wanted = ["config.json", "tokenizer.json", "tokenizer.model", "merges.txt", "model.safetensors"]
-    other = ["pytorch_model.bin", "README.md", "onnx/model.onnx", "consolidated.safetensors", "run.py"]
-    fake_hub.files["o/hf"] = {name: name.encode() for name in wanted + other}
+    expected = ["config.json", "tokenizer.json", "tokenizer.model", "merges.txt", "model.safetensors"]
+    unused = ["pytorch_model.bin", "README.md", "onnx/model.onnx", "consolidated.safetensors", "run.py"]
+    fake_hub.files["o/hf"] = {name: name.encode() for name in expected + unused}
     folder = pull(fake_hub, cache, None, "o/hf")
-    assert sorted(p.name for p in folder.iterdir()) == sorted(wanted)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(expected)
     assert find_in_cache("o/hf", cache_dir=cache) == folder
 
 
-def test_pickle_only_without_safetensors() -> None:
+def test_pickled_weights_are_used_only_without_safetensors() -> None:
     """Without safetensors, pickled weights are taken; without any weights, it is an error."""
     files = [HubFile("config.json", 1), HubFile("pytorch_model-00001-of-00002.bin", 9)]
     assert repository.snapshot_files("o/n", files) == ["config.json", "pytorch_model-00001-of-00002.bin"]
@@ -211,7 +211,7 @@ def test_pickle_only_without_safetensors() -> None:
         repository.snapshot_files("o/n", [HubFile("README.md", 1)])
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_is_that_of_huggingface_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The cache folder is that of huggingface_hub, with the same environment variables."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)

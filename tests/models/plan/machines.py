@@ -14,9 +14,9 @@ from hermes_cli.models.units import GIB
 def openhermes(variant: str = "16bit") -> ModelFacts:
     """Return the facts of one variant of OpenHermes 2."""
     entry = CATALOGUE["openhermes-2"]
-    found = entry.variant(variant)
-    assert found is not None
-    return facts_of_variant(entry, found)
+    chosen = entry.variant(variant)
+    assert chosen is not None
+    return facts_of_variant(entry, chosen)
 
 
 def gpu(
@@ -45,6 +45,6 @@ def mac(ram: int, available: float) -> Hardware:
     return Hardware(8, 8, ram * GIB, int(available * GIB), "Apple M2", (chip,))
 
 
-def two(name: str, total: float, free: float, capability: tuple[int, int]) -> Hardware:
+def machine_with_two(name: str, total: float, free: float, capability: tuple[int, int]) -> Hardware:
     """Return a machine with two equal GPUs."""
     return machine(gpu(name, total, free, capability), gpu(name, total, free, capability, index=1))

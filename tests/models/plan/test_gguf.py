@@ -34,7 +34,7 @@ def machine(free_gib: float, cores: int = 4) -> Hardware:
         (OPENHERMES, 5.5, 4352),  # by hand: (5.5 - 4.477 - 0.5) GiB / 128 KiB, down to a multiple of 256
     ],
 )
-def test_context(model: ModelFacts, free_gib: float, context: int) -> None:
+def test_the_context_is_the_largest_that_fits(model: ModelFacts, free_gib: float, context: int) -> None:
     """The context is the largest that the model and the free memory allow, up to 8,192 tokens."""
     plan = choose(machine(free_gib), model)
     assert abs(plan.context_size - context) <= 256
@@ -44,7 +44,7 @@ def test_context(model: ModelFacts, free_gib: float, context: int) -> None:
     assert plan.memory_needed <= plan.memory_available
 
 
-def test_summary_and_reason() -> None:
+def test_the_summary_and_the_reason_state_the_numbers() -> None:
     """The summary and the reason state the numbers of the plan."""
     plan = choose(machine(22.9, cores=2), STARTER)
     assert plan.summary == "starter · Q4_1 · cpu, 2 threads · needs 0.8 GiB, 22.9 GiB free · context 8192"
@@ -56,7 +56,7 @@ def test_summary_and_reason() -> None:
     assert choose(machine(32), OPENHERMES).smaller == "--context 4096 needs 5.5 GiB"
 
 
-def test_requests_are_met() -> None:
+def test_a_requested_context_and_number_of_threads_are_used() -> None:
     """A requested context and a requested number of threads are used unchanged."""
     plan = choose(machine(32), OPENHERMES, PlanRequest(context_size=32_768, threads=3))
     assert (plan.context_size, plan.threads) == (32_768, 3)
@@ -66,13 +66,13 @@ def test_requests_are_met() -> None:
 @pytest.mark.parametrize(
     "plan_request", [PlanRequest(context_size=32_769), PlanRequest(context_size=0), PlanRequest(threads=0)]
 )
-def test_impossible_requests(plan_request: PlanRequest) -> None:
+def test_an_out_of_range_context_or_number_of_threads_is_refused(plan_request: PlanRequest) -> None:
     """A context or a number of threads that is out of range is refused."""
     with pytest.raises(UsageError):
         choose(machine(32), OPENHERMES, plan_request)
 
 
-def test_context_beyond_the_memory() -> None:
+def test_a_context_that_does_not_fit_is_refused() -> None:
     """A requested context that does not fit the memory is refused with the sizes and one that fits."""
     with pytest.raises(
         ResourcesExhausted,
@@ -82,14 +82,14 @@ def test_context_beyond_the_memory() -> None:
     assert caught.value.hint == "use --context 8192"  # by hand: (6 - 4.477 - 0.5) GiB / 128 KiB
 
 
-def test_weights_beyond_the_memory() -> None:
+def test_a_model_larger_than_the_free_memory_is_refused() -> None:
     """A model larger than the free memory is refused with the sizes and a smaller model."""
     with pytest.raises(ResourcesExhausted, match=r"4\.1 weights") as caught:
         choose(machine(4), OPENHERMES)
     assert "-m starter" in caught.value.hint
 
 
-def test_never_more_than_free() -> None:
+def test_a_plan_never_needs_more_than_the_free_memory() -> None:
     """With 0.1 to 11.9 GiB free, a plan fits the free memory; only below 5.2 GiB is there none."""
     for tenth in range(1, 120):
         try:
@@ -110,7 +110,7 @@ def test_never_more_than_free() -> None:
         (PlanRequest(precision="8bit"), "is stored in Q4_K_M"),
     ],
 )
-def test_requests_that_a_gguf_cannot_meet(plan_request: PlanRequest, message: str) -> None:
+def test_a_gpu_or_another_precision_is_refused_for_a_gguf(plan_request: PlanRequest, message: str) -> None:
     """A GPU or another precision is refused for a GGUF, with a hint."""
     gpu = Gpu("RTX 3090", 24 * GIB, 24 * GIB, "cuda", 0, (8, 6))
     with pytest.raises(UsageError, match=message) as caught:
@@ -122,12 +122,12 @@ def test_requests_that_a_gguf_cannot_meet(plan_request: PlanRequest, message: st
     "plan_request",
     [PlanRequest(device="cpu", precision="4bit"), PlanRequest(device="auto", precision="auto")],
 )
-def test_requests_that_a_gguf_meets_anyway(plan_request: PlanRequest) -> None:
+def test_a_device_and_a_precision_that_a_gguf_has_are_accepted(plan_request: PlanRequest) -> None:
     """A device and a precision that a GGUF already has are accepted."""
     assert choose(machine(32), OPENHERMES, plan_request).precision == "Q4_K_M"
 
 
-def test_the_considered_candidate() -> None:
+def test_the_only_candidate_is_listed_with_its_sizes() -> None:
     """The only candidate is listed with its sizes, whether it fits or not."""
     plan = choose(machine(32), OPENHERMES)
     assert [(row.chosen, row.fits, row.memory_needed) for row in plan.considered] == [
@@ -138,7 +138,7 @@ def test_the_considered_candidate() -> None:
     assert [(row.chosen, row.fits) for row in caught.value.considered] == [(False, False)]
 
 
-def test_facts(make_gguf: MakeGguf) -> None:
+def test_the_facts_come_from_the_header_and_the_size_of_the_file(make_gguf: MakeGguf) -> None:
     """The facts of a GGUF come from its header and the size of the file."""
     path = make_gguf()
     facts = facts_of("small", read_header(path))
@@ -146,7 +146,7 @@ def test_facts(make_gguf: MakeGguf) -> None:
     assert choose(machine(1), facts).context_size == 1024
 
 
-def test_no_language_model(make_gguf: MakeGguf) -> None:
+def test_a_gguf_without_layers_is_refused(make_gguf: MakeGguf) -> None:
     """A GGUF without layers is refused because it is not a language model."""
     with pytest.raises(ModelUnavailable, match="not a language model"):
         facts_of("x", read_header(make_gguf(blocks=0)))

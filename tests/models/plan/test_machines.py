@@ -14,7 +14,7 @@ import pytest
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB
-from tests.models.plan.machines import gpu, mac, machine, openhermes, two
+from tests.models.plan.machines import gpu, mac, machine, machine_with_two, openhermes
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ ANSWERS = (
     ),
     Case(
         "two RTX 3070, nothing else on them: 15.6 - 13.49 - 1.35 leave 0.76 for 6,144 tokens",
-        two("RTX 3070", 8, 7.8, (8, 6)),
+        machine_with_two("RTX 3070", 8, 7.8, (8, 6)),
         "bf16",
         "cuda:0+1",
         6144,
@@ -116,7 +116,7 @@ ANSWERS = (
     ),
     Case(
         "two RTX 3070 with a desktop: 15.2 - 13.49 - 1.35 leave 0.36, too little for a conversation",
-        two("RTX 3070", 8, 7.6, (8, 6)),
+        machine_with_two("RTX 3070", 8, 7.6, (8, 6)),
         "4-bit nf4",
         "cuda:0",
         8192,
@@ -124,7 +124,7 @@ ANSWERS = (
     ),
     Case(
         "two RTX 3060, 12 GB",
-        two("RTX 3060", 12, 11.6, (8, 6)),
+        machine_with_two("RTX 3060", 12, 11.6, (8, 6)),
         "bf16",
         "cuda:0+1",
         8192,
@@ -212,7 +212,7 @@ ANSWERS = (
 
 
 @pytest.mark.parametrize("case", ANSWERS, ids=lambda case: case.name)
-def test_the_table_of_machines(case: Case) -> None:
+def test_each_machine_gets_the_expected_plan(case: Case) -> None:
     """Each machine gets the expected precision, device, context and dtype, with the reason."""
     plan = choose(case.hardware, openhermes())
     assert (plan.precision, plan.device, plan.context_size) == (case.precision, case.device, case.context)
@@ -254,7 +254,9 @@ def test_the_table_of_machines(case: Case) -> None:
     ],
     ids=["4 GB", "4 GB and 64 of memory", "Maxwell", "8 GB", "8 GB, busy", "16 GB"],
 )
-def test_nothing_fits(hardware: Hardware, message: str, hint: str) -> None:
+def test_a_model_that_does_not_fit_is_refused_with_an_alternative(
+    hardware: Hardware, message: str, hint: str
+) -> None:
     """A model that does not fit is refused with the sizes and an alternative, and exit code 75."""
     with pytest.raises(DoesNotFit) as caught:
         choose(hardware, openhermes())
@@ -264,7 +266,7 @@ def test_nothing_fits(hardware: Hardware, message: str, hint: str) -> None:
     assert all(not row.chosen for row in caught.value.considered)
 
 
-def test_the_summary() -> None:
+def test_the_summary_has_the_sizes_of_the_plan() -> None:
     """The summary has the sizes of the plan, and the 16-bit size if 16 bits do not fit."""
     small = choose(machine(gpu("RTX 3070", 8, 7.6, (8, 6))), openhermes())
     assert small.summary == (
@@ -281,9 +283,9 @@ def test_the_summary() -> None:
     )
 
 
-def test_the_values_for_the_engine() -> None:
+def test_the_plan_has_the_devices_layers_and_dtype_for_the_engine() -> None:
     """The plan has the devices, layers, dtype and quantization for the engine."""
-    plan = choose(two("RTX 3060", 12, 11.6, (8, 6)), openhermes())
+    plan = choose(machine_with_two("RTX 3060", 12, 11.6, (8, 6)), openhermes())
     assert (plan.engine, plan.devices, plan.layers) == ("transformers", ("cuda:0", "cuda:1"), (16, 16))
     assert (plan.dtype, plan.quantization) == ("bfloat16", "")
     plan = choose(machine(gpu("RTX 2060", 6, 5.7, (7, 5))), openhermes())
@@ -306,12 +308,12 @@ def test_the_values_for_the_engine() -> None:
         (machine(gpu("tight", 6, 4.53, (8, 6)), ram=6, free=4), ""),
     ],
 )
-def test_the_next_smaller_option(hardware: Hardware, smaller: str) -> None:
+def test_smaller_is_the_next_smaller_option(hardware: Hardware, smaller: str) -> None:
     """`smaller` is the next smaller option with its memory, or empty if there is none."""
     assert choose(hardware, openhermes()).smaller == smaller
 
 
-def test_considered_candidates() -> None:
+def test_every_candidate_is_listed_with_its_size_and_the_reason() -> None:
     """Every candidate is listed with its size and the reason. Sums by hand, as above."""
     plan = choose(machine(gpu("RTX 3060", 12, 11.6, (8, 6)), ram=32, free=27), openhermes())
     rows = [
@@ -328,7 +330,7 @@ def test_considered_candidates() -> None:
     ]
 
 
-def test_a_model_outside_the_catalogue() -> None:
+def test_a_model_outside_the_catalogue_is_not_compared_with_the_gguf() -> None:
     """A model outside the catalogue is not compared with the GGUF of OpenHermes."""
     other = replace(openhermes(), name="o/other-7b", repo="o/other-7b")
     plan = choose(machine(ram=64), other, PlanRequest())

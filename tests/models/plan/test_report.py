@@ -12,7 +12,7 @@ from tests.models.plan.machines import gpu, machine, openhermes
 SMALL = machine(gpu("RTX 3070", 8, 7.6, (8, 6)), ram=32, free=27)
 
 
-def test_the_rows() -> None:
+def test_the_rows_show_the_sizes_of_each_option() -> None:
     """The rows show the sizes of each option; one is marked as chosen, one shows its shortfall."""
     head, *rows = table(choose(SMALL, openhermes()).considered)
     assert head[3:9] == ("context", "weights", "KV cache", "headroom", "needs", "free")
@@ -20,22 +20,22 @@ def test_the_rows() -> None:
     assert rows[2] == ("→", "4-bit nf4", "cuda:0", "8,192", "3.8", "1.0", "0.6", "5.4", "7.6", "chosen")
 
 
-def test_the_object() -> None:
+def test_the_object_holds_the_model_the_plan_and_the_reason() -> None:
     """The object can be encoded as JSON and holds the model, the plan and the reason."""
     model = openhermes()
-    found: dict[str, Any] = json.loads(json.dumps(plan_object(model, choose(SMALL, model), fetched=False)))
-    assert (found["model"], found["fetched"], found["error"]) == ("openhermes-2:16bit", False, None)
-    assert (found["plan"]["devices"], found["plan"]["quantisation"]) == (["cuda:0"], "nf4")
-    assert found["plan"]["memory_needed"] == found["considered"][2]["memory_needed"]
-    assert found["reason"]
+    report: dict[str, Any] = json.loads(json.dumps(plan_object(model, choose(SMALL, model), fetched=False)))
+    assert (report["model"], report["fetched"], report["error"]) == ("openhermes-2:16bit", False, None)
+    assert (report["plan"]["devices"], report["plan"]["quantisation"]) == (["cuda:0"], "nf4")
+    assert report["plan"]["memory_needed"] == report["considered"][2]["memory_needed"]
+    assert report["reason"]
 
 
-def test_the_object_of_a_refusal() -> None:
+def test_the_object_of_a_refusal_holds_the_error_and_no_plan() -> None:
     """The object of a refusal holds the error and the considered options, and no plan."""
     model = openhermes()
     with pytest.raises(DoesNotFit) as caught:
         choose(machine(gpu("GTX 1650", 4, 3.8, (7, 5))), model)
-    found = json.loads(json.dumps(plan_object(model, caught.value, fetched=True)))
-    assert found["plan"] is None
-    assert "does not fit" in found["error"]
-    assert len(candidates_of(caught.value)) == len(found["considered"]) == 5
+    report = json.loads(json.dumps(plan_object(model, caught.value, fetched=True)))
+    assert report["plan"] is None
+    assert "does not fit" in report["error"]
+    assert len(candidates_of(caught.value)) == len(report["considered"]) == 5

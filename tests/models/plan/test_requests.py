@@ -13,13 +13,13 @@ from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB
-from tests.models.plan.machines import gpu, mac, machine, openhermes, two
+from tests.models.plan.machines import gpu, mac, machine, machine_with_two, openhermes
 
 AMPERE = machine(gpu("RTX 3090", 24, 23.6, (8, 6)), ram=64)
 TURING = machine(gpu("TITAN RTX", 24, 23.5, (7, 5)))
 PASCAL = machine(gpu("Tesla P40", 22.5, 22.3, (6, 1)))
 SMALL = machine(gpu("RTX 3070", 8, 7.6, (8, 6)))
-TWO = two("RTX 3060", 12, 11.6, (8, 6))
+TWO = machine_with_two("RTX 3060", 12, 11.6, (8, 6))
 BARE = machine(ram=64, free=58)
 
 
@@ -58,7 +58,7 @@ BARE = machine(ram=64, free=58)
         ),
     ],
 )
-def test_the_request_is_met(
+def test_a_requested_precision_device_and_context_are_used(
     hardware: Hardware, plan_request: PlanRequest, precision: str, device: str
 ) -> None:
     """The plan has the requested precision, device and context, and its reason mentions each of them."""
@@ -75,7 +75,7 @@ def test_the_request_is_met(
     assert plan.passed_over == "" or plan_request.precision is None
 
 
-def test_4_bits_on_the_cpu_are_slow() -> None:
+def test_the_reason_warns_that_4_bits_are_slow_on_the_cpu() -> None:
     """The reason for 4 bits on the CPU warns that it is slow and names the GGUF."""
     reason = choose(BARE, openhermes(), PlanRequest(precision="4bit")).reason
     assert "slow" in reason
@@ -104,20 +104,22 @@ def test_4_bits_on_the_cpu_are_slow() -> None:
         (AMPERE, PlanRequest(threads=0), "0 threads"),
     ],
 )
-def test_impossible_requests(hardware: Hardware, plan_request: PlanRequest, message: str) -> None:
+def test_an_impossible_request_is_a_usage_error(
+    hardware: Hardware, plan_request: PlanRequest, message: str
+) -> None:
     """A request that the machine or the model cannot meet is a usage error with the reason."""
     with pytest.raises(UsageError) as caught:
         choose(hardware, openhermes(), plan_request)
     assert message in caught.value.message
 
 
-def test_an_empty_precision_is_no_request() -> None:
-    """With an empty precision, the plan chooses."""
+def test_an_empty_precision_is_not_a_request() -> None:
+    """With an empty precision, the precision is chosen as without a request."""
     assert choose(SMALL, openhermes(), PlanRequest(precision="")).precision == "4-bit nf4"
 
 
-def test_the_devices_are_listed() -> None:
-    """An unknown device is answered with the list of devices."""
+def test_an_unknown_device_is_refused_with_the_list_of_devices() -> None:
+    """An unknown device is refused with the list of devices."""
     with pytest.raises(UsageError) as caught:
         choose(TWO, openhermes(), PlanRequest(device="cuda:7"))
     assert caught.value.hint == "the devices are: cpu, cuda:0 (RTX 3060), cuda:1 (RTX 3060)"
@@ -159,7 +161,7 @@ def test_the_devices_are_listed() -> None:
         ),
     ],
 )
-def test_requests_that_do_not_fit(
+def test_a_request_that_does_not_fit_is_refused(
     hardware: Hardware, plan_request: PlanRequest, message: str, hint: str
 ) -> None:
     """A request that does not fit the memory is refused with the sizes and an alternative."""
@@ -169,7 +171,7 @@ def test_requests_that_do_not_fit(
     assert hint in caught.value.hint
 
 
-def test_the_requested_context_decides_the_precision() -> None:
+def test_a_large_requested_context_selects_4_bits() -> None:
     """A requested context that does not fit beside 16-bit weights selects 4 bits."""
     hardware = machine(gpu("RTX 4060 Ti", 16, 15.7, (8, 9)))
     assert choose(hardware, openhermes(), PlanRequest(context_size=4096)).precision == "bf16"
@@ -191,7 +193,7 @@ def test_quantized_weights_keep_their_precision(variant: str) -> None:
         choose(SMALL, openhermes(variant), PlanRequest(precision="bf16"))
 
 
-def test_bitsandbytes_weights_on_a_gpu_that_is_too_old() -> None:
+def test_bitsandbytes_weights_are_refused_on_an_old_gpu() -> None:
     """Saved bitsandbytes weights are refused on a GPU below compute capability 6.0."""
     saved = replace(openhermes("gptq"), format=WeightFormat.BITSANDBYTES, precision="4-bit nf4")
     with pytest.raises(ModelUnavailable, match=r"needs compute capability 6\.0"):
@@ -260,16 +262,16 @@ def check_request(
 
 @settings(max_examples=400, deadline=None)
 @given(MACHINES, REQUESTS, SIZES, st.floats(0.01, 3))
-def test_any_machine_and_any_request(
+def test_a_plan_for_any_machine_fits_and_meets_the_request(
     machine: Hardware, plan_request: PlanRequest, form: str, scale: float
 ) -> None:
     """A plan fits the memory and meets the requests; every refusal is a HermesError."""
-    whole = openhermes(form)
+    original = openhermes(form)
     model = replace(
-        whole,
-        weight_bytes=int(whole.weight_bytes * scale),
-        parameters=int(whole.parameters * scale),
-        linear_parameters=int(whole.linear_parameters * scale),
+        original,
+        weight_bytes=int(original.weight_bytes * scale),
+        parameters=int(original.parameters * scale),
+        linear_parameters=int(original.linear_parameters * scale),
     )
     try:
         plan = choose(machine, model, plan_request)

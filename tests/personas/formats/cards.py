@@ -114,14 +114,14 @@ V3: dict[str, Any] = {
 VERSIONS = {"v1": V1, "v2": V2, "v3": V3}
 
 
-def text(document: Any) -> bytes:
+def to_json(document: Any) -> bytes:
     """Return a document as JSON."""
     return json.dumps(document).encode()
 
 
-def encoded(document: Any) -> bytes:
+def to_base64(document: Any) -> bytes:
     """Return a document as base64 of JSON."""
-    return base64.b64encode(text(document))
+    return base64.b64encode(to_json(document))
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -136,22 +136,22 @@ def picture(*chunks: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + body + b"".join(chunks) + chunk(b"IEND", b"")
 
 
-def said(keyword: str, document: Any) -> bytes:
+def card_chunk(keyword: str, document: Any) -> bytes:
     """Return the text chunk that holds a card."""
-    return chunk(b"tEXt", keyword.encode() + b"\0" + encoded(document))
+    return chunk(b"tEXt", keyword.encode() + b"\0" + to_base64(document))
 
 
 def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     """Return the types and contents of a PNG's chunks."""
-    found, place = list[tuple[bytes, bytes]](), 8
-    while place < len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        found.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
-        place += 12 + length
-    return found
+    result, position = list[tuple[bytes, bytes]](), 8
+    while position < len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        result.append((data[position + 4 : position + 8], data[position + 8 : position + 8 + length]))
+        position += 12 + length
+    return result
 
 
-def spoken(data: bytes) -> dict[str, Any]:
+def cards_in_png(data: bytes) -> dict[str, Any]:
     """Return the cards in a PNG by their keywords."""
     texts = [content.split(b"\0", 1) for kind, content in chunks(data) if kind == b"tEXt"]
     return {key.decode(): json.loads(base64.b64decode(value)) for key, value in texts}
@@ -160,32 +160,32 @@ def spoken(data: bytes) -> dict[str, Any]:
 def archive(members: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Return a zip archive."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as made:
+    with zipfile.ZipFile(out, "w", method) as zip_file:
         for name, content in members:
-            made.writestr(name, content)
+            zip_file.writestr(name, content)
     return out.getvalue()
 
 
-def unpacked(data: bytes) -> dict[str, bytes]:
+def unzip(data: bytes) -> dict[str, bytes]:
     """Return the members of a zip archive, after checking their checksums."""
-    with zipfile.ZipFile(io.BytesIO(data)) as opened:
-        assert opened.testzip() is None
-        return {name: opened.read(name) for name in opened.namelist()}
+    with zipfile.ZipFile(io.BytesIO(data)) as zip_file:
+        assert zip_file.testzip() is None
+        return {name: zip_file.read(name) for name in zip_file.namelist()}
 
 
-def persona(data: bytes) -> Persona:
+def read_persona(data: bytes) -> Persona:
     """Return the persona in a file."""
-    found = registry.read(data, CARD).persona
-    assert found is not None
-    return found
+    persona = registry.read(data, CARD).persona
+    assert persona is not None
+    return persona
 
 
 def remarks(document: Any) -> str:
     """Return the remarks on a document."""
-    return "; ".join(registry.read(text(document), CARD).remarks)
+    return "; ".join(registry.read(to_json(document), CARD).remarks)
 
 
-def refused(data: bytes) -> str:
+def error_text(data: bytes) -> str:
     """Return the message for a file that cannot be used."""
     with pytest.raises(PersonaError) as caught:
         registry.read(data, CARD)
@@ -201,7 +201,7 @@ def v2(**data: Any) -> dict[str, Any]:
 def entry(**fields: Any) -> LoreEntry:
     """Return the only entry of a card's book, made from these fields."""
     raw = {"keys": ["key"], "content": "text", "extensions": {}, "enabled": True, "insertion_order": 1}
-    book = persona(text(v2(character_book={"entries": [raw | fields], "extensions": {}}))).lorebook
+    book = read_persona(to_json(v2(character_book={"entries": [raw | fields], "extensions": {}}))).lorebook
     assert book is not None
-    (found,) = book.entries
-    return found
+    (only_entry,) = book.entries
+    return only_entry

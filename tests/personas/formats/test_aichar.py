@@ -1,7 +1,7 @@
 """Characters written by aichar are read by hermes, and the reverse.
 
-`aichar` (Rust) knows the fields of V1; in a PNG it reads from the first card to the picture's end, so that it
-finds no card in a picture with both a V2 and a V3 card.
+`aichar` (Rust) supports the fields of V1. In a PNG it reads from the first card to the end of the picture, so
+that it finds no card in a picture with both a V2 and a V3 card.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from hermes_cli.personas.formats import png, registry
 from hermes_cli.personas.persona import Persona
-from tests.personas.formats.cards import CARD, persona
+from tests.personas.formats.cards import CARD, read_persona
 
 if TYPE_CHECKING:
     import aichar
@@ -31,67 +31,80 @@ TEXTS: Texts = (
 )
 
 
-def texts(one: Persona) -> Texts:
+def texts(persona: Persona) -> Texts:
     """Return the six texts of a V1 card."""
-    return (one.name, one.character, one.personality, one.scenario, "".join(one.greetings), one.dialogue)
+    return (
+        persona.name,
+        persona.character,
+        persona.personality,
+        persona.scenario,
+        "".join(persona.greetings),
+        persona.dialogue,
+    )
 
 
-def theirs(one: "aichar.CharacterClass") -> Texts:
+def aichar_texts(character: "aichar.CharacterClass") -> Texts:
     """Return the same texts of an aichar character."""
     return (
-        one.name,
-        one.summary,
-        one.personality,
-        one.scenario,
-        one.greeting_message,
-        one.example_messages,
+        character.name,
+        character.summary,
+        character.personality,
+        character.scenario,
+        character.greeting_message,
+        character.example_messages,
     )
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> "aichar.CharacterClass":
+def aichar_character(tmp_path: Path) -> "aichar.CharacterClass":
     """A character made by aichar."""
     (tmp_path / "face.png").write_bytes(png.blank())
     return aichar.create_character(*TEXTS, str(tmp_path / "face.png"))
 
 
 @pytest.mark.parametrize("kind", ["tavernai", "sillytavern"])
-def test_aichars_json_is_read_and_read_back(made: "aichar.CharacterClass", kind: str) -> None:
+def test_a_json_card_by_aichar_is_read_and_aichar_reads_it_back(
+    aichar_character: "aichar.CharacterClass", kind: str
+) -> None:
     """A card by aichar is read, and aichar reads it after a change and after a new export."""
-    data = made.export_json(kind).encode()
-    one = persona(data)
-    assert texts(one) == TEXTS
-    changed = registry.write(replace(one, personality="stern"), "v1", data)
-    assert theirs(aichar.load_character_json(changed.decode())) == (*TEXTS[:2], "stern", *TEXTS[3:])
+    data = aichar_character.export_json(kind).encode()
+    persona = read_persona(data)
+    assert texts(persona) == TEXTS
+    changed = registry.write(replace(persona, personality="stern"), "v1", data)
+    assert aichar_texts(aichar.load_character_json(changed.decode())) == (*TEXTS[:2], "stern", *TEXTS[3:])
     # The metadata that aichar stores beside the card is unchanged.
     assert json.loads(changed)["metadata"] == json.loads(data)["metadata"]
-    new = registry.write(replace(one, original=None), "v1", None)
-    assert theirs(aichar.load_character_json(new.decode())) == TEXTS
+    new = registry.write(replace(persona, original=None), "v1", None)
+    assert aichar_texts(aichar.load_character_json(new.decode())) == TEXTS
 
 
-def test_aichars_file_for_all_programs_is_read_whole(made: "aichar.CharacterClass") -> None:
+def test_neutral_json_by_aichar_is_read(aichar_character: "aichar.CharacterClass") -> None:
     """The neutral JSON of aichar is read from the card's fields, as older ones hold less."""
-    assert texts(persona(made.export_neutral_json().encode())) == TEXTS
+    assert texts(read_persona(aichar_character.export_neutral_json().encode())) == TEXTS
 
 
 @pytest.mark.parametrize("kind", ["textgenerationwebui", "pygmalion"])
-def test_aichars_characters_for_the_webui_are_read(made: "aichar.CharacterClass", kind: str) -> None:
+def test_a_webui_character_by_aichar_is_read(aichar_character: "aichar.CharacterClass", kind: str) -> None:
     """A webui character by aichar is read. It has no place for the description."""
-    for said in (made.export_json(kind), made.export_yaml(kind)):
-        found = registry.read(said.encode(), CARD)
-        assert found.kind == "webui"
-        assert found.persona
-        one = found.persona
-        assert (one.name, one.character, one.scenario) == (TEXTS[0], TEXTS[2], TEXTS[3])
-        assert (one.greetings, one.dialogue) == ((TEXTS[4],), TEXTS[5])
+    for exported in (aichar_character.export_json(kind), aichar_character.export_yaml(kind)):
+        result = registry.read(exported.encode(), CARD)
+        assert result.kind == "webui"
+        assert result.persona
+        persona = result.persona
+        assert (persona.name, persona.character, persona.scenario) == (TEXTS[0], TEXTS[2], TEXTS[3])
+        assert (persona.greetings, persona.dialogue) == ((TEXTS[4],), TEXTS[5])
 
 
 @pytest.mark.parametrize("kind", ["tavernai", "sillytavern", "neutral"])
-def test_aichars_pictures_are_read_and_read_back(made: "aichar.CharacterClass", kind: str) -> None:
+def test_a_picture_by_aichar_is_read_and_aichar_reads_it_back(
+    aichar_character: "aichar.CharacterClass", kind: str
+) -> None:
     """A picture by aichar is read, and aichar reads it after a change."""
-    data = bytes(made.export_neutral_card() if kind == "neutral" else made.export_card(kind))
-    one = persona(data)
-    assert texts(one) == TEXTS
+    data = bytes(
+        aichar_character.export_neutral_card() if kind == "neutral" else aichar_character.export_card(kind)
+    )
+    persona = read_persona(data)
+    assert texts(persona) == TEXTS
     if kind != "neutral":  # it has each text twice, and aichar does not read the card's
-        changed = registry.write(replace(one, personality="stern"), "png", data)
-        assert theirs(aichar.load_character_card(changed)) == (*TEXTS[:2], "stern", *TEXTS[3:])
+        changed = registry.write(replace(persona, personality="stern"), "png", data)
+        assert aichar_texts(aichar.load_character_card(changed)) == (*TEXTS[:2], "stern", *TEXTS[3:])

@@ -28,7 +28,7 @@ sleep
 """
 
 
-def test_a_role_with_front_matter_and_an_example() -> None:
+def test_front_matter_sets_options_and_input_and_output_are_an_example() -> None:
     """The front matter sets the options, and the INPUT and OUTPUT parts are an example."""
     remarks = Remarks()
     persona = aichat.read(CODE, SOURCE, remarks)
@@ -38,7 +38,7 @@ def test_a_role_with_front_matter_and_an_example() -> None:
     assert remarks.summary() == ("'model' is left out; choose a model with -m", "'use_tools' is left out")
 
 
-def test_a_prompt_around_what_is_said() -> None:
+def test_the_input_placeholder_is_replaced_with_a_remark() -> None:
     """The placeholder __INPUT__ is replaced by words, with a remark."""
     remarks = Remarks()
     persona = aichat.read("---\n---\nconvert __INPUT__ to emoji", SOURCE, remarks)
@@ -47,12 +47,12 @@ def test_a_prompt_around_what_is_said() -> None:
 
 
 @pytest.mark.parametrize("text", ["Be brief.", "", "----\nx\n----\n", "---\nno end", " ---\na: b\n---\n"])
-def test_what_has_no_front_matter_is_no_role(text: str) -> None:
+def test_a_text_without_front_matter_is_not_a_role(text: str) -> None:
     """A text without front matter is not a role."""
     assert not aichat.is_one(text)
 
 
-def test_front_matter_that_is_no_table() -> None:
+def test_front_matter_that_is_not_a_table_is_refused() -> None:
     """Front matter that is not a table is refused."""
     with pytest.raises(PersonaError, match="is not a table"):
         aichat.read("---\n- a\n---\nx", SOURCE, Remarks())

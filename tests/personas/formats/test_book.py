@@ -6,7 +6,7 @@ import pytest
 
 from hermes_cli.personas.formats import book
 from hermes_cli.personas.lorebook import Logic, Position
-from tests.personas.formats.cards import entry, persona, refused, remarks, text, v2
+from tests.personas.formats.cards import entry, error_text, read_persona, remarks, to_json, v2
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,15 @@ from tests.personas.formats.cards import entry, persona, refused, remarks, text,
         ({"keys": ["a.b"], "use_regex": True, "extensions": {"selectiveLogic": 0}}, ("a.b",)),
     ],
 )
-def test_keys(fields: dict[str, Any], keys: tuple[str, ...]) -> None:
+def test_keys_are_read_and_made_patterns_if_the_entry_uses_regex(
+    fields: dict[str, Any], keys: tuple[str, ...]
+) -> None:
     """Keys are read from a list or a text, and made patterns if the entry uses regular expressions."""
     assert entry(**fields).keys == keys
 
 
 @pytest.mark.parametrize(
-    ("key", "wanted"),
+    ("key", "expected"),
     [
         ("/a/", True),
         ("/a/gi", True),
@@ -42,13 +44,13 @@ def test_keys(fields: dict[str, Any], keys: tuple[str, ...]) -> None:
         ("/", False),
     ],
 )
-def test_what_a_pattern_looks_like(key: str, wanted: bool) -> None:  # noqa: FBT001 - a case's answer
+def test_a_pattern_is_a_text_between_two_slashes(key: str, expected: bool) -> None:  # noqa: FBT001 - a case's answer
     """A pattern is a text between two slashes, with letters as flags."""
-    assert book.is_pattern(key) is wanted
+    assert book.is_pattern(key) is expected
 
 
 @pytest.mark.parametrize(
-    ("fields", "wanted"),
+    ("fields", "expected"),
     [
         ({"selective": True}, ("b",)),
         ({"selective": False}, ()),
@@ -56,17 +58,17 @@ def test_what_a_pattern_looks_like(key: str, wanted: bool) -> None:  # noqa: FBT
         ({"selective": True, "use_regex": True}, ()),
     ],
 )
-def test_secondary_keys_count_where_the_entry_is_selective(
-    fields: dict[str, Any], wanted: tuple[str, ...]
+def test_secondary_keys_count_only_if_the_entry_is_selective(
+    fields: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
     """Secondary keys count only if the entry is selective and uses no patterns."""
-    assert entry(secondary_keys=["b"], **fields).secondary == wanted
+    assert entry(secondary_keys=["b"], **fields).secondary == expected
 
 
 @pytest.mark.parametrize(
     ("number", "logic"), [(0, Logic.AND_ANY), (1, Logic.NOT_ALL), (2, Logic.NOT_ANY), (3, Logic.AND_ALL)]
 )
-def test_sillytaverns_logics(number: int, logic: Logic) -> None:
+def test_logic_numbers_of_sillytavern_are_read(number: int, logic: Logic) -> None:
     """Each of SillyTavern's logic numbers gives the logic of the same meaning."""
     assert entry(extensions={"selectiveLogic": number}).logic is logic
 
@@ -88,13 +90,15 @@ def test_sillytaverns_logics(number: int, logic: Logic) -> None:
         ({"extensions": {"position": 99}}, Position.AFTER, 4),
     ],
 )
-def test_places(fields: dict[str, Any], position: Position, depth: int) -> None:
+def test_positions_of_cards_and_of_sillytavern_are_read(
+    fields: dict[str, Any], position: Position, depth: int
+) -> None:
     """Each position of a card and of SillyTavern gives a position and a depth."""
-    found = entry(**fields)
-    assert (found.position, found.depth, found.enabled) == (position, depth, True)
+    lore_entry = entry(**fields)
+    assert (lore_entry.position, lore_entry.depth, lore_entry.enabled) == (position, depth, True)
 
 
-def test_an_entry_in_an_outlet_is_off_and_told() -> None:
+def test_an_entry_in_an_outlet_is_disabled_with_a_remark() -> None:
     """An entry in an outlet is disabled, with a remark."""
     assert entry(extensions={"position": 7}).enabled is False
     entries = [{"keys": ["a"], "content": "b", "enabled": True, "extensions": {"position": 7}}] * 2
@@ -107,7 +111,7 @@ def test_an_entry_in_an_outlet_is_off_and_told() -> None:
     ("fields", "order", "priority"),
     [({"insertion_order": 7}, 7, 7), ({"insertion_order": 7, "priority": 3}, 7, 3), ({}, 1, 1)],
 )
-def test_an_entry_without_a_priority_has_its_orders(
+def test_an_entry_without_a_priority_uses_its_order(
     fields: dict[str, Any], order: int, priority: int
 ) -> None:
     """An entry without a priority has its order as the priority."""
@@ -115,7 +119,7 @@ def test_an_entry_without_a_priority_has_its_orders(
 
 
 @pytest.mark.parametrize(
-    ("more", "wanted"),
+    ("more", "expected"),
     [
         ({"probability": 30}, 30.0),
         ({"probability": 30, "useProbability": False}, 100.0),
@@ -124,34 +128,34 @@ def test_an_entry_without_a_priority_has_its_orders(
         ({}, 100.0),
     ],
 )
-def test_probability(more: dict[str, Any], wanted: float) -> None:
+def test_a_probability_is_at_most_100_and_100_by_default(more: dict[str, Any], expected: float) -> None:
     """A probability is at most 100, and 100 if it is absent or switched off."""
-    assert entry(extensions=more).probability == wanted
+    assert entry(extensions=more).probability == expected
 
 
-def test_what_sillytavern_can_do_and_hermes_cannot_is_told() -> None:
+def test_an_unsupported_field_of_sillytavern_gets_a_remark() -> None:
     """A field of SillyTavern's that hermes does not use is remarked on if it is set."""
     raw = {"keys": ["a"], "content": "b", "enabled": True, "extensions": {"group": "g", "vectorized": False}}
-    told = remarks(v2(character_book={"entries": [raw]}))
-    assert "entries have 'group', which hermes does not use" in told
-    assert "vectorized" not in told
+    remark = remarks(v2(character_book={"entries": [raw]}))
+    assert "entries have 'group', which hermes does not use" in remark
+    assert "vectorized" not in remark
 
 
-def test_odd_entries_are_left_out_and_told() -> None:
+def test_entries_that_are_not_tables_are_left_out_with_a_remark() -> None:
     """Entries that are not tables are left out, with a remark."""
     document = v2(character_book={"entries": [None, {"keys": None, "content": 5}, "x"]})
-    found = persona(text(document)).lorebook
-    assert found
-    assert [one.content for one in found.entries] == ["5"]
+    lorebook = read_persona(to_json(document)).lorebook
+    assert lorebook
+    assert [one.content for one in lorebook.entries] == ["5"]
     assert "has values that are not tables" in remarks(document)
 
 
-def test_a_book_of_too_many_entries_is_refused() -> None:
+def test_a_book_with_too_many_entries_is_refused() -> None:
     """A book of more than 10,000 entries is refused."""
-    assert "has 10,001 entries" in refused(text(v2(character_book={"entries": [{}] * 10_001})))
+    assert "has 10,001 entries" in error_text(to_json(v2(character_book={"entries": [{}] * 10_001})))
 
 
-def test_a_book_of_nothing_is_no_book() -> None:
+def test_an_empty_book_gives_no_lorebook() -> None:
     """A persona has no lorebook if that of its card is empty."""
     empty = {"name": " ", "description": "", "extensions": {}, "entries": []}
-    assert persona(text(v2(character_book=empty))).lorebook is None
+    assert read_persona(to_json(v2(character_book=empty))).lorebook is None

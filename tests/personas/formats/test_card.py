@@ -8,7 +8,7 @@ import pytest
 from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note, Persona
-from tests.personas.formats.cards import CARD, V1, V2, V3, persona, refused, remarks, text, v2
+from tests.personas.formats.cards import CARD, V1, V2, V3, error_text, read_persona, remarks, to_json, v2
 
 FLAT = Persona(
     name="Ada",
@@ -73,29 +73,29 @@ NESTED = replace(
 
 
 @pytest.mark.parametrize(
-    ("document", "wanted"),
+    ("document", "expected"),
     [(V1, FLAT), (V2, NESTED), (V3, replace(NESTED, nickname="Countess", kind="v3"))],
 )
-def test_every_field_of_a_card_is_where_hermes_looks_for_it(document: Any, wanted: Persona) -> None:
+def test_every_field_of_a_card_is_read(document: Any, expected: Persona) -> None:
     """Each field of a V1, V2 or V3 card sets the field of the persona."""
-    found = registry.read(text(document), CARD)
-    assert found.persona == wanted
-    assert found.kind == wanted.kind
-    assert found.lorebook is None
+    result = registry.read(to_json(document), CARD)
+    assert result.persona == expected
+    assert result.kind == expected.kind
+    assert result.lorebook is None
 
 
-def test_a_card_without_a_first_greeting_begins_with_its_others() -> None:
+def test_alternate_greetings_are_used_if_the_first_one_is_missing() -> None:
     """Without a first greeting, the alternate ones are the greetings."""
-    assert persona(text(v2(first_mes=" "))).greetings == ("Good evening.", "Who sent you?")
-    assert persona(text(v2(first_mes="", alternate_greetings=["", "Well?"]))).greetings == ("Well?",)
+    assert read_persona(to_json(v2(first_mes=" "))).greetings == ("Good evening.", "Who sent you?")
+    assert read_persona(to_json(v2(first_mes="", alternate_greetings=["", "Well?"]))).greetings == ("Well?",)
 
 
-def test_one_alternate_greeting_without_its_list_is_one() -> None:
+def test_a_text_as_alternate_greetings_is_one_greeting() -> None:
     """A text in place of the list of alternate greetings is one greeting."""
-    assert persona(text(v2(alternate_greetings="Oh, you."))).greetings[1:] == ("Oh, you.",)
+    assert read_persona(to_json(v2(alternate_greetings="Oh, you."))).greetings[1:] == ("Oh, you.",)
 
 
-def test_slips_of_somebody_elses_program_leave_the_character_playable() -> None:
+def test_values_of_the_wrong_type_are_converted_or_left_out() -> None:
     """A value of the wrong type is converted, or left out with a remark."""
     document = v2(
         description=None,
@@ -106,34 +106,34 @@ def test_slips_of_somebody_elses_program_leave_the_character_playable() -> None:
         extensions=None,
         character_book=[],
     )
-    found = registry.read(text(document), CARD)
-    assert found.persona is not None
-    assert (found.persona.character, found.persona.personality) == ("", "7")
-    assert found.persona.greetings == (V1["first_mes"], "Hm?", "3")
-    assert found.persona.lorebook is None
-    told = "; ".join(found.remarks)
-    for what in (
+    result = registry.read(to_json(document), CARD)
+    assert result.persona is not None
+    assert (result.persona.character, result.persona.personality) == ("", "7")
+    assert result.persona.greetings == (V1["first_mes"], "Hm?", "3")
+    assert result.persona.lorebook is None
+    joined = "; ".join(result.remarks)
+    for remark in (
         "'scenario' is a list, not a text",
         "'mes_example' is a table",
         "'character_book' is a list",
     ):
-        assert what in told
+        assert remark in joined
 
 
 @pytest.mark.parametrize("name", ["", None, " \n ", ["Ada"]])
-def test_a_card_without_a_name_is_called_as_its_file(name: Any) -> None:
+def test_a_card_without_a_name_is_named_after_its_file(name: Any) -> None:
     """A card without a name gets the name of its file, with a remark."""
-    assert persona(text(v2(name=name))).name == "card"
+    assert read_persona(to_json(v2(name=name))).name == "card"
     assert "no name" in remarks(v2(name=name))
 
 
-def test_a_name_is_one_line() -> None:
+def test_line_breaks_in_a_name_become_spaces() -> None:
     """Line breaks in a name become spaces, and surrounding blanks are removed."""
-    assert persona(text(v2(name=" Ada\n\u2028Lovelace "))).name == "Ada Lovelace"
+    assert read_persona(to_json(v2(name=" Ada\n\u2028Lovelace "))).name == "Ada Lovelace"
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind", "told"),
+    ("changes", "kind", "remark"),
     [
         ({"spec_version": "2.1"}, "v2", "spec_version 2.1 is newer than 2.0"),
         ({"spec": "chara_card_v3", "spec_version": "3.5"}, "v3", "spec_version 3.5 is newer than 3.0"),
@@ -143,39 +143,41 @@ def test_a_name_is_one_line() -> None:
         ({"spec_version": "two"}, "v2", ""),
     ],
 )
-def test_a_card_of_another_day_is_read_and_told(changes: dict[str, Any], kind: str, told: str) -> None:
+def test_a_card_with_a_newer_or_unknown_spec_is_read_with_a_remark(
+    changes: dict[str, Any], kind: str, remark: str
+) -> None:
     """A card with a newer, unknown or missing spec is read, with a remark."""
     document = V2 | changes
-    assert registry.recognize(text(document)) == kind
-    assert persona(text(document)).name == "Ada"
-    assert told in remarks(document)
-    assert bool(told) == ("spec" in remarks(document) or "says" in remarks(document))
+    assert registry.recognize(to_json(document)) == kind
+    assert read_persona(to_json(document)).name == "Ada"
+    assert remark in remarks(document)
+    assert bool(remark) == ("spec" in remarks(document) or "says" in remarks(document))
 
 
 @pytest.mark.parametrize("spec", ["other", 3, ["x"]])
-def test_an_old_card_with_a_word_of_its_own_is_read(spec: Any) -> None:
+def test_a_v1_card_with_an_unknown_spec_is_read_as_v1(spec: Any) -> None:
     """A V1 card with an unknown `spec` is read as V1, with a remark."""
-    assert persona(text(V1 | {"spec": spec})) == FLAT
+    assert read_persona(to_json(V1 | {"spec": spec})) == FLAT
     assert "it is read as a V1 card" in remarks(V1 | {"spec": spec})
 
 
-def test_a_card_that_is_no_more_than_its_name_says_so() -> None:
+def test_a_card_with_only_a_name_gets_a_remark() -> None:
     """A card with a name alone gets a remark, and one without `data` is refused."""
     assert "does not describe the character" in remarks({"spec": "chara_card_v2", "data": {"name": "Ada"}})
-    assert "without 'data'" in refused(text({"spec": "chara_card_v2", "name": "Ada"}))
+    assert "without 'data'" in error_text(to_json({"spec": "chara_card_v2", "name": "Ada"}))
 
 
-def test_what_is_kept_and_not_used_is_told() -> None:
+def test_fields_that_are_kept_and_not_used_get_a_remark() -> None:
     """Fields that are kept and not used are remarked on, up to eight of them by name."""
     more = {f"thing{n}": n + 1 for n in range(9)}
-    told = remarks(v2(group_only_greetings=["x"], extensions={"regex_scripts": [1], "fav": True}))
-    assert "kept, and not used: group_only_greetings, extensions.regex_scripts" in told
-    assert "fav" not in told
+    remark = remarks(v2(group_only_greetings=["x"], extensions={"regex_scripts": [1], "fav": True}))
+    assert "kept, and not used: group_only_greetings, extensions.regex_scripts" in remark
+    assert "fav" not in remark
     assert "thing7 and 1 more" in remarks(v2(extensions={}, **more))
 
 
 @pytest.mark.parametrize(
-    ("prompt", "wanted", "told"),
+    ("prompt", "expected", "remark"),
     [
         ({"prompt": "x"}, Note("x", 4), ""),
         ({"prompt": "x", "depth": 0}, Note("x", 0), ""),
@@ -187,15 +189,15 @@ def test_what_is_kept_and_not_used_is_told() -> None:
         (3, None, "is a number, not a table"),
     ],
 )
-def test_a_cards_note(prompt: Any, wanted: Note | None, told: str) -> None:
+def test_a_depth_prompt_becomes_the_note(prompt: Any, expected: Note | None, remark: str) -> None:
     """A depth prompt becomes the note; an invalid depth is corrected, and an odd value remarked on."""
     document = v2(extensions={"depth_prompt": prompt})
-    assert persona(text(document)).note == wanted
-    assert told in remarks(document)
-    assert bool(told) == bool(remarks(document))
+    assert read_persona(to_json(document)).note == expected
+    assert remark in remarks(document)
+    assert bool(remark) == bool(remarks(document))
 
 
-def test_what_hermes_itself_left_in_a_card_comes_back() -> None:
+def test_fields_that_hermes_adds_to_a_card_are_read() -> None:
     """The fields that hermes adds to a card are read, and invalid options are remarked on."""
     own = {
         "description": "A line.",
@@ -204,14 +206,14 @@ def test_what_hermes_itself_left_in_a_card_comes_back() -> None:
         "options": {"temperature": 0.5, "stop": ["\n"], "top_k": -3, "nonsense": 1},
     }
     document = v2(extensions={"world": "A", "openhermes": own})
-    found = persona(text(document))
-    assert (found.description, found.user, found.worlds) == ("A line.", "Charles", ("A", "B"))
-    assert found.options == {"temperature": 0.5, "stop": ("\n",)}
+    persona = read_persona(to_json(document))
+    assert (persona.description, persona.user, persona.worlds) == ("A line.", "Charles", ("A", "B"))
+    assert persona.options == {"temperature": 0.5, "stop": ("\n",)}
     assert "top_k" in remarks(document)
     assert "nonsense" in remarks(document)
 
 
-def test_notes_in_several_languages_alone_are_notes() -> None:
+def test_english_multilingual_notes_are_used_if_there_are_no_others() -> None:
     """Without plain creator's notes, the English multilingual ones are used."""
     document = {**V3, "data": {**V3["data"], "creator_notes": ""}}
-    assert persona(text(document)).creator_notes == "Best with patience."
+    assert read_persona(to_json(document)).creator_notes == "Best with patience."

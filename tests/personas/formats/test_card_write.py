@@ -16,7 +16,7 @@ from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.persona import Example, Note, Persona
 from tests.personas import values
-from tests.personas.formats.cards import CARD, V1, V2, V3, VERSIONS, persona, text, v2
+from tests.personas.formats.cards import CARD, V1, V2, V3, VERSIONS, read_persona, to_json, v2
 
 KINDS = ("v1", "v2", "v3", "png", "charx")
 V2_REQUIRED = {
@@ -33,15 +33,15 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 def rewritten(document: Any, kind: str, **changes: Any) -> Any:
     """Return the JSON of a card after a change of its persona."""
-    data = text(document)
-    return json.loads(registry.write(replace(persona(data), **changes), kind, data))
+    data = to_json(document)
+    return json.loads(registry.write(replace(read_persona(data), **changes), kind, data))
 
 
 @pytest.mark.parametrize("kind", list(VERSIONS))
-def test_a_card_that_nobody_changed_is_written_as_it_was(kind: str) -> None:
+def test_an_unchanged_card_is_written_as_the_same_bytes(kind: str) -> None:
     """An unchanged card is written as the same bytes."""
-    data = text(VERSIONS[kind])
-    assert registry.write(persona(data), kind, data) == data
+    data = to_json(VERSIONS[kind])
+    assert registry.write(read_persona(data), kind, data) == data
 
 
 _SURE = ("name", "description", "first_mes")
@@ -53,29 +53,31 @@ _ODD = ("alternate_greetings", "extensions", "character_book", "nickname", "thei
     st.sampled_from(["chara_card_v2", "chara_card_v3", ""]),
     st.text(min_size=1, max_size=4),
 )
-def test_of_any_card_one_change_changes_one_field(data: dict[str, Any], spec: str, scenario: str) -> None:
+def test_changing_the_scenario_of_any_card_changes_only_that_field(
+    data: dict[str, Any], spec: str, scenario: str
+) -> None:
     """A change of the scenario changes that field alone, in any card."""
     document = {"spec": spec, "data": data} if spec else data
-    raw = text(document)
+    raw = to_json(document)
     kind = registry.recognize(raw)
     assert kind == (f"v{spec[-1]}" if spec else "v1")
-    back = json.loads(registry.write(replace(persona(raw), scenario=f"x{scenario}"), kind, raw))
-    wanted = {**data, "scenario": f"x{scenario}"}
-    assert back == ({"spec": spec, "data": wanted} if spec else wanted)
+    back = json.loads(registry.write(replace(read_persona(raw), scenario=f"x{scenario}"), kind, raw))
+    expected = {**data, "scenario": f"x{scenario}"}
+    assert back == ({"spec": spec, "data": expected} if spec else expected)
 
 
 @pytest.mark.parametrize("kind", list(VERSIONS))
-def test_a_card_that_was_kept_as_hermes_own_file_is_written_as_it_was(kind: str, tmp_path: Path) -> None:
+def test_an_imported_card_is_exported_as_the_same_bytes(kind: str, tmp_path: Path) -> None:
     """A card that was imported and is exported again has the same bytes."""
-    data = text(VERSIONS[kind])
+    data = to_json(VERSIONS[kind])
     own = tmp_path / "ada.toml"
-    imported = replace(persona(data), original=tmp_path / "ada.json")
+    imported = replace(read_persona(data), original=tmp_path / "ada.json")
     kept = native.parse(native_writer.write(imported), own)
     assert kept.original == tmp_path / "ada.json"
     assert registry.write(kept, kind, data) == data
 
 
-def test_a_change_changes_its_own_field_alone() -> None:
+def test_a_change_rewrites_only_its_own_field() -> None:
     """A change rewrites its own field and keeps the rest of the card."""
     assert rewritten(V2, "v2", personality="kind") == v2(personality="kind")
     assert rewritten(V2, "v2", greetings=("A", "B")) == v2(first_mes="A", alternate_greetings=["B"])
@@ -89,36 +91,36 @@ def test_a_change_changes_its_own_field_alone() -> None:
     assert rewritten(V2, "v2", lorebook=None) == {**V2, "data": bare}
 
 
-def test_a_note_of_somebody_elses_keeps_its_role() -> None:
+def test_a_changed_note_keeps_its_role_and_unknown_keys() -> None:
     """A changed note keeps its role and its unknown keys."""
     document = v2(extensions={"depth_prompt": {"prompt": "a", "depth": 3, "role": "user", "theirs": 1}})
     prompt = rewritten(document, "v2", note=Note("b", 3))["data"]["extensions"]["depth_prompt"]
     assert prompt == {"prompt": "b", "depth": 3, "role": "user", "theirs": 1}
 
 
-def test_an_edited_entry_is_found_again_wherever_it_stands() -> None:
+def test_an_edited_or_moved_entry_keeps_its_unknown_fields() -> None:
     """An edited or moved entry keeps its unknown fields."""
-    book = persona(text(V2)).lorebook
+    book = read_persona(to_json(V2)).lorebook
     assert book
     engine, tea = book.entries
     new = replace(book, entries=(LoreEntry("New.", ("new",)), replace(tea, content="With milk."), engine))
-    made = rewritten(V2, "v2", lorebook=new)["data"]["character_book"]
-    first, second, third = made["entries"]
+    written_book = rewritten(V2, "v2", lorebook=new)["data"]["character_book"]
+    first, second, third = written_book["entries"]
     raws = V2["data"]["character_book"]["entries"]
     assert second == raws[1] | {"content": "With milk."}
     assert third == raws[0]
     assert (first["id"], first["content"], first["keys"]) == (2, "New.", ["new"])
-    assert made["extensions"] == {"theirs": 1}
+    assert written_book["extensions"] == {"theirs": 1}
 
 
-def test_fields_that_a_card_says_twice_stay_the_same() -> None:
+def test_a_field_that_a_card_has_twice_is_changed_in_both_places() -> None:
     """A field that a card has twice is changed in both places."""
     document = V1 | {"fav": True} | V2
     back = rewritten(document, "v2", personality="kind")
     assert back == document | {"personality": "kind"} | v2(personality="kind")
 
 
-def test_notes_in_several_languages_change_with_the_notes() -> None:
+def test_changing_the_notes_also_changes_the_english_multilingual_notes() -> None:
     """A change of the notes also changes the English text of the multilingual notes."""
     data = rewritten(V3, "v3", creator_notes="New.")["data"]
     assert data["creator_notes_multilingual"] == {"en": "New.", "de": "Mit Geduld."}
@@ -127,64 +129,64 @@ def test_notes_in_several_languages_change_with_the_notes() -> None:
 
 @pytest.mark.parametrize("before", list(VERSIONS))
 @pytest.mark.parametrize("kind", KINDS)
-def test_from_one_version_to_another_nothing_is_lost(before: str, kind: str) -> None:
+def test_a_card_keeps_its_fields_if_converted_to_another_version(before: str, kind: str) -> None:
     """A card keeps all fields when it is converted to another version and back."""
-    data = text(VERSIONS[before])
-    played = persona(data)
-    made = registry.write(played, kind, data)
-    assert registry.recognize(made) == kind
-    found = persona(made)
-    assert replace(found, kind="") == replace(played, kind="")
+    data = to_json(VERSIONS[before])
+    original = read_persona(data)
+    converted = registry.write(original, kind, data)
+    assert registry.recognize(converted) == kind
+    reread = read_persona(converted)
+    assert replace(reread, kind="") == replace(original, kind="")
     # Converted back to the first version, the card has all its fields unchanged.
-    back = json.loads(registry.write(found, before, made))
+    back = json.loads(registry.write(reread, before, converted))
     start = VERSIONS[before]
-    inner, wanted = (back, start) if before == "v1" else (back["data"], start["data"])
-    same = {key: value for key, value in inner.items() if key in wanted and key != "character_book"}
-    assert same == {key: value for key, value in wanted.items() if key != "character_book"}
+    inner, expected = (back, start) if before == "v1" else (back["data"], start["data"])
+    same = {key: value for key, value in inner.items() if key in expected and key != "character_book"}
+    assert same == {key: value for key, value in expected.items() if key != "character_book"}
 
 
 @pytest.mark.parametrize(("kind", "required"), [("v1", set(V1)), ("v2", V2_REQUIRED), ("v3", V2_REQUIRED)])
-def test_a_new_card_has_all_that_its_version_requires(kind: str, required: set[str]) -> None:
+def test_a_new_card_has_every_field_that_its_version_requires(kind: str, required: set[str]) -> None:
     """A new card has every field that its version requires."""
-    made = json.loads(registry.write(Persona("Ada", "Be Ada.", CARD), kind, None))
-    data = made if kind == "v1" else made["data"]
+    card = json.loads(registry.write(Persona("Ada", "Be Ada.", CARD), kind, None))
+    data = card if kind == "v1" else card["data"]
     assert required <= set(data)
     for key in required - {"alternate_greetings", "tags", "extensions"}:
         assert isinstance(data[key], str)
     assert (data["name"], data["system_prompt"]) == ("Ada", "Be Ada.")
     if kind == "v3":
         assert data["group_only_greetings"] == []
-        assert (made["spec"], made["spec_version"]) == ("chara_card_v3", "3.0")
+        assert (card["spec"], card["spec_version"]) == ("chara_card_v3", "3.0")
 
 
-def test_a_v3_cards_entries_say_whether_they_are_patterns() -> None:
+def test_each_entry_of_a_v3_card_has_use_regex() -> None:
     """Each entry of a V3 card has `use_regex`, which V3 requires."""
-    entries = json.loads(registry.write(persona(text(V2)), "v3", text(V2)))["data"]["character_book"][
-        "entries"
-    ]
-    assert [one["use_regex"] for one in entries] == [True, False]
+    entries = json.loads(registry.write(read_persona(to_json(V2)), "v3", to_json(V2)))["data"][
+        "character_book"
+    ]["entries"]
+    assert [item["use_regex"] for item in entries] == [True, False]
     book = Lorebook(entries=(LoreEntry("x", ("plain",)), LoreEntry("y", ("/a+/",))))
-    made = json.loads(registry.write(Persona("Ada", "", CARD, lorebook=book), "v3", None))
-    assert [one["use_regex"] for one in made["data"]["character_book"]["entries"]] == [False, True]
+    card = json.loads(registry.write(Persona("Ada", "", CARD, lorebook=book), "v3", None))
+    assert [item["use_regex"] for item in card["data"]["character_book"]["entries"]] == [False, True]
 
 
-def test_examples_go_behind_the_dialogue() -> None:
+def test_example_pairs_are_written_after_the_dialogue() -> None:
     """The example pairs are written after the example dialogue."""
-    one = Persona(
+    persona = Persona(
         "Ada", "", CARD, dialogue="<START>\n{{user}}: a\n", examples=(Example("b", "c"), Example("d", "e"))
     )
-    data = json.loads(registry.write(one, "v2", None))["data"]
+    data = json.loads(registry.write(persona, "v2", None))["data"]
     assert data["mes_example"] == (
         "<START>\n{{user}}: a\n<START>\n{{user}}: b\n{{char}}: c\n<START>\n{{user}}: d\n{{char}}: e"
     )
 
 
-def test_what_cards_have_no_field_for_is_kept_apart() -> None:
+def test_fields_that_cards_lack_are_written_to_extensions() -> None:
     """Fields that cards do not have are written to `extensions.openhermes`."""
     options = MappingProxyType({"temperature": 0.5, "stop": ("x",)})
-    one = Persona("Ada", "", CARD, description="A line.", user="Bob", worlds=("A", "B"), options=options)
-    more = json.loads(registry.write(one, "v2", None))["data"]["extensions"]
-    assert more == {
+    persona = Persona("Ada", "", CARD, description="A line.", user="Bob", worlds=("A", "B"), options=options)
+    extensions = json.loads(registry.write(persona, "v2", None))["data"]["extensions"]
+    assert extensions == {
         "world": "A",
         "openhermes": {
             "worlds": ["A", "B"],
@@ -195,49 +197,51 @@ def test_what_cards_have_no_field_for_is_kept_apart() -> None:
     }
 
 
-def test_a_card_larger_than_hermes_reads_is_not_written() -> None:
+def test_a_card_larger_than_4_mib_is_not_written() -> None:
     """A card larger than 4 MiB is refused."""
     with pytest.raises(PersonaError, match="larger than 4 MiB"):
         registry.write(Persona("Ada", "x" * (4 << 20), CARD), "v2", None)
 
 
 @given(values.lorebooks, values.lorebooks)
-def test_any_book_over_any_book_is_the_new_one(old: Lorebook, new: Lorebook) -> None:
+def test_a_new_lorebook_replaces_the_old_one(old: Lorebook, new: Lorebook) -> None:
     """A new lorebook replaces all of the old one."""
     data = registry.write(Persona("Ada", "", CARD, lorebook=old), "v2", None)
-    made = registry.write(replace(persona(data), lorebook=new), "v2", data)
-    found = persona(made).lorebook or Lorebook()
-    assert found == _as_in_a_card(new)
+    written = registry.write(replace(read_persona(data), lorebook=new), "v2", data)
+    reread = read_persona(written).lorebook or Lorebook()
+    assert reread == _as_in_a_card(new)
 
 
 def _as_in_a_card(book: Lorebook) -> Lorebook:
-    entries = tuple(replace(entry, name=_line(entry.name)) for entry in book.entries)
-    return replace(book, entries=entries, name=_line(book.name), source=None)
+    entries = tuple(replace(entry, name=_one_line(entry.name)) for entry in book.entries)
+    return replace(book, entries=entries, name=_one_line(book.name), source=None)
 
 
-def _line(said: str) -> str:
-    return " ".join(said.split())
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 @given(values.personas, st.sampled_from(KINDS))
-def test_any_persona_comes_back_from_a_card(one: Persona, kind: str) -> None:
+def test_any_persona_is_read_back_from_a_card(persona: Persona, kind: str) -> None:
     """A persona is read back from a card, with names on one line and examples in the dialogue."""
-    found = persona(registry.write(one, kind, None))
-    book = one.lorebook
+    reread = read_persona(registry.write(persona, kind, None))
+    book = persona.lorebook
     book = book and _as_in_a_card(book)
-    wanted = replace(
-        one,
-        name=_line(one.name) or CARD.stem,
-        nickname=_line(one.nickname),
-        user=_line(one.user or "") or None,
-        worlds=tuple(dict.fromkeys(one.worlds)),
+    expected = replace(
+        persona,
+        name=_one_line(persona.name) or CARD.stem,
+        nickname=_one_line(persona.nickname),
+        user=_one_line(persona.user or "") or None,
+        worlds=tuple(dict.fromkeys(persona.worlds)),
         lorebook=None if book == Lorebook() else book,
         kind=kind,
         source=CARD,
         original=CARD,
     )
-    if one.examples:
-        assert found.dialogue.startswith(one.dialogue.rstrip())
-        wanted = replace(wanted, examples=(), dialogue=found.dialogue)
-    assert found == wanted
-    assert registry.write(found, kind, registry.write(one, kind, None)) == registry.write(one, kind, None)
+    if persona.examples:
+        assert reread.dialogue.startswith(persona.dialogue.rstrip())
+        expected = replace(expected, examples=(), dialogue=reread.dialogue)
+    assert reread == expected
+    assert registry.write(reread, kind, registry.write(persona, kind, None)) == registry.write(
+        persona, kind, None
+    )

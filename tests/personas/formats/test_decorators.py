@@ -8,12 +8,12 @@ import pytest
 
 from hermes_cli.personas.formats import decorators, registry
 from hermes_cli.personas.lorebook import Logic, LoreEntry, Position
-from tests.personas.formats.cards import entry, persona, remarks, text, v2
+from tests.personas.formats.cards import entry, read_persona, remarks, to_json, v2
 
 PLAIN = LoreEntry("text", ("key",), order=1, priority=1)
 
 
-def book(content: str, **fields: Any) -> dict[str, Any]:
+def card_with_entry(content: str, **fields: Any) -> dict[str, Any]:
     """Return a V2 card whose book has one entry."""
     raw = {"keys": ["key"], "content": content, "extensions": {}, "enabled": True, "insertion_order": 1}
     return v2(character_book={"extensions": {}, "entries": [raw | fields]}, extensions={})
@@ -41,7 +41,7 @@ def book(content: str, **fields: Any) -> dict[str, Any]:
         ("@@position elsewhere\n@@@unknown\n@@@depth 3", {"position": Position.DEPTH, "depth": 3}),
     ],
 )
-def test_what_a_decorator_says(line: str, changes: dict[str, Any]) -> None:
+def test_a_decorator_sets_fields_and_is_removed_from_the_text(line: str, changes: dict[str, Any]) -> None:
     """A decorator sets fields of the entry and is removed from its text."""
     assert entry(content=f"{line}\ntext") == replace(PLAIN, **changes)
     assert entry(content=f"\r\n{line}\r\n\ntext") == replace(PLAIN, **changes)
@@ -51,44 +51,46 @@ def test_what_a_decorator_says(line: str, changes: dict[str, Any]) -> None:
     "line",
     ["@@depth -1", "@@depth two", "@@depth 99999", "@@depth \u0662", "@@is_greeting 1", "@@additional_keys"],
 )
-def test_what_hermes_does_not_know_is_left_out_and_told(line: str) -> None:
+def test_an_unknown_decorator_is_left_out_with_a_remark(line: str) -> None:
     """An unknown or invalid decorator is removed from the text, with a remark."""
     assert entry(content=f"{line}\ntext") == PLAIN
-    assert f"the decorator {line.split(maxsplit=1)[0]} is left out" in remarks(book(f"{line}\ntext"))
+    assert f"the decorator {line.split(maxsplit=1)[0]} is left out" in remarks(
+        card_with_entry(f"{line}\ntext")
+    )
 
 
 @pytest.mark.parametrize("content", ["text\n@@depth 2", "@depth 2\ntext", " @@depth 2", "\n\ntext", ""])
-def test_a_text_without_decorators_at_its_start_stays(content: str) -> None:
+def test_a_text_without_decorators_at_its_start_is_unchanged(content: str) -> None:
     """A text that does not begin with decorators is unchanged."""
     assert entry(content=content) == replace(PLAIN, content=content)
 
 
-def changed(above: str, **changes: Any) -> Any:
+def changed_entry(original: str, **changes: Any) -> Any:
     """Return the JSON of a book's entry after a change of its fields."""
-    data = text(book(above))
-    played = persona(data)
-    assert played.lorebook
-    (one,) = played.lorebook.entries
-    new = replace(played, lorebook=replace(played.lorebook, entries=(replace(one, **changes),)))
-    made = registry.write(new, "v2", data)
-    assert persona(made).lorebook == new.lorebook
-    return json.loads(made)["data"]["character_book"]["entries"][0]
+    data = to_json(card_with_entry(original))
+    persona = read_persona(data)
+    assert persona.lorebook
+    (lore_entry,) = persona.lorebook.entries
+    new = replace(persona, lorebook=replace(persona.lorebook, entries=(replace(lore_entry, **changes),)))
+    written = registry.write(new, "v2", data)
+    assert read_persona(written).lorebook == new.lorebook
+    return json.loads(written)["data"]["character_book"]["entries"][0]
 
 
-def test_a_new_text_stands_below_the_decorators_of_the_old() -> None:
+def test_a_new_text_keeps_the_decorators_of_the_old_one() -> None:
     """A new text keeps the decorators above the old one."""
-    made = changed("@@depth 2\n@@theirs\ntext", content="new")
-    assert made["content"] == "@@depth 2\n@@theirs\nnew"
+    written = changed_entry("@@depth 2\n@@theirs\ntext", content="new")
+    assert written["content"] == "@@depth 2\n@@theirs\nnew"
 
 
-def test_a_new_place_takes_the_decorators_away_that_said_the_old_one() -> None:
+def test_a_new_depth_removes_the_decorator_of_the_old_depth() -> None:
     """A new depth removes the decorator of the old depth and keeps the others."""
-    made = changed("@@depth 2\n@@theirs\ntext", depth=9)
-    assert made["content"] == "@@theirs\n\ntext"
-    assert made["extensions"]["depth"] == 9
+    written = changed_entry("@@depth 2\n@@theirs\ntext", depth=9)
+    assert written["content"] == "@@theirs\n\ntext"
+    assert written["extensions"]["depth"] == 9
 
 
-def test_decorators_without_end_are_text() -> None:
+def test_decorators_above_the_maximum_number_are_text() -> None:
     """Decorators above the maximum number are text."""
     many = decorators.split("@@theirs\n" * 300_000)
     assert len(many.unknown) == decorators.MOST

@@ -7,7 +7,7 @@ from tests.personas.formats.cards import remarks, v2
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("plain\ttext\r\n", (0, 0)),
         ("a\u200bb\u2060c\ufeffd", (3, 0)),
@@ -20,9 +20,11 @@ from tests.personas.formats.cards import remarks, v2
         ("\u3164\u115f\uffa0", (3, 0)),
     ],
 )
-def test_what_hides_is_counted(text: str, wanted: tuple[int, int]) -> None:
+def test_invisible_and_direction_changing_characters_are_counted(
+    text: str, expected: tuple[int, int]
+) -> None:
     """Invisible characters and direction-changing ones are counted separately."""
-    assert hidden_characters.count([text]) == wanted
+    assert hidden_characters.count([text]) == expected
 
 
 @pytest.mark.parametrize(
@@ -39,12 +41,12 @@ def test_what_hides_is_counted(text: str, wanted: tuple[int, int]) -> None:
         "10\u00a0000\u2009km\u3000",
     ],
 )
-def test_what_belongs_where_it_stands_is_not_counted(text: str) -> None:
+def test_characters_that_emoji_and_scripts_need_are_not_counted(text: str) -> None:
     """Characters that emoji, scripts and spacing need are not counted."""
     assert hidden_characters.count([text]) == (0, 0)
 
 
-def test_texts_are_counted_together_wherever_they_stand() -> None:
+def test_the_remark_counts_the_characters_in_all_texts() -> None:
     """The remark counts the characters in all texts of a card and its lorebook."""
     book = {"entries": [{"keys": ["\u200b"], "content": "\u202e", "enabled": True, "extensions": {}}]}
     document = v2(name="A\u200b", alternate_greetings=["\u200bx"], character_book=book)

@@ -47,7 +47,7 @@ def read(text: str) -> tuple[Persona, tuple[str, ...]]:
     return modelfile.read(text, SOURCE, remarks), remarks.summary()
 
 
-def test_what_a_modelfile_says() -> None:
+def test_the_prompt_examples_and_options_are_read() -> None:
     """The prompt, examples and options are read; the template and unknown options are remarked on."""
     persona, remarks = read(MARIO)
     assert persona.system == "You are Mario from super mario bros,\n  acting as an assistant."
@@ -77,12 +77,12 @@ def test_what_a_modelfile_says() -> None:
         ("FROM x", ""),
     ],
 )
-def test_each_way_to_quote(text: str, system: str) -> None:
+def test_each_way_to_quote_a_system_prompt_is_read(text: str, system: str) -> None:
     """Each way to quote a system prompt is understood."""
     assert read(text)[0].system == system
 
 
-def test_a_block_that_never_ends_is_told() -> None:
+def test_a_block_without_an_end_is_refused() -> None:
     """A block without an end and a file that is too long are refused."""
     with pytest.raises(PersonaError, match="never ends"):
         read('FROM x\nSYSTEM """a\nb')
@@ -90,7 +90,7 @@ def test_a_block_that_never_ends_is_told() -> None:
         read("FROM x\n" + "\n" * (256 << 10))
 
 
-def test_a_greeting_stands_last() -> None:
+def test_a_last_message_without_a_question_is_the_greeting() -> None:
     """A last message without a question is the greeting; others without a pair are left out."""
     persona, remarks = read(
         "FROM x\nMESSAGE assistant a\nMESSAGE user b\nMESSAGE assistant c\nMESSAGE assistant d"
@@ -102,13 +102,13 @@ def test_a_greeting_stands_last() -> None:
     )
 
 
-def test_what_is_not_changed_is_written_back_to_the_letter() -> None:
+def test_an_unchanged_persona_is_written_as_the_same_text() -> None:
     """An unchanged persona is written as the same text."""
     persona, _ = read(MARIO)
     assert modelfile.write(persona, MARIO) == MARIO
 
 
-def test_a_change_leaves_the_rest_as_it_stood() -> None:
+def test_a_change_keeps_the_other_lines() -> None:
     """A change keeps the other lines of the Modelfile."""
     persona, _ = read(MARIO)
     written = modelfile.write(
@@ -119,12 +119,12 @@ def test_a_change_leaves_the_rest_as_it_stood() -> None:
     assert 'TEMPLATE """{{ if .System }}' in written
     assert 'LICENSE """\nFree."""\n' in written
     assert "Mario" not in written
-    again, _ = read(written)
-    assert (again.system, again.examples) == ("Be brief.\n\nPersonality: kind", persona.examples)
-    assert dict(again.options) == {"min_p": 0.1}
+    reread, _ = read(written)
+    assert (reread.system, reread.examples) == ("Be brief.\n\nPersonality: kind", persona.examples)
+    assert dict(reread.options) == {"min_p": 0.1}
 
 
-def test_a_character_is_told_in_full() -> None:
+def test_a_character_is_written_as_a_prompt_examples_and_a_greeting() -> None:
     """A character is written as a prompt, examples and a greeting; three quotes are refused."""
     sera = Persona(
         "Sera",
@@ -135,10 +135,10 @@ def test_a_character_is_told_in_full() -> None:
         dialogue="{{user}}: Who?\n{{char}}: Me.",
         note=Note("x"),
     )
-    again, _ = read(modelfile.write(sera, None))
-    assert "Sera guards the glade." in again.system
-    assert again.examples == (Example("Who?", "Me."),)
-    assert again.greetings == ("Hello User.",)
+    reread, _ = read(modelfile.write(sera, None))
+    assert "Sera guards the glade." in reread.system
+    assert reread.examples == (Example("Who?", "Me."),)
+    assert reread.greetings == ("Hello User.",)
     with pytest.raises(PersonaError, match="three quotes"):
         modelfile.write(replace(sera, character='"""'), None)
 
@@ -149,19 +149,19 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters='\0\r"{<'), min_
 
 
 @given(texts, st.lists(st.tuples(texts, texts), max_size=3))
-def test_any_text_comes_back(system: str, pairs: list[tuple[str, str]]) -> None:
+def test_any_prompt_and_examples_are_read_back_unchanged(system: str, pairs: list[tuple[str, str]]) -> None:
     """A prompt and examples without macros are read back unchanged."""
     examples = tuple(Example(*pair) for pair in pairs)
-    again, remarks = read(modelfile.write(Persona("x", system, SOURCE, examples=examples), None))
-    assert (again.system, again.examples, remarks) == (system, examples, ())
+    reread, remarks = read(modelfile.write(Persona("x", system, SOURCE, examples=examples), None))
+    assert (reread.system, reread.examples, remarks) == (system, examples, ())
 
 
 @given(st.text())
-def test_no_text_is_more_than_a_mistake(text: str) -> None:
+def test_any_text_is_refused_or_written_back_unchanged(text: str) -> None:
     """Any text is refused, or read and written back unchanged."""
-    for some in (text, f"FROM x\n{text}", f'FROM x\nSYSTEM """{text}'):
+    for candidate in (text, f"FROM x\n{text}", f'FROM x\nSYSTEM """{text}'):
         try:
-            persona, _ = read(some)
+            persona, _ = read(candidate)
         except PersonaError:
             continue
-        assert modelfile.write(persona, some) == some
+        assert modelfile.write(persona, candidate) == candidate

@@ -15,15 +15,15 @@ from tests.personas.formats.cards import (
     V1,
     V2,
     V3,
+    card_chunk,
+    cards_in_png,
     chunk,
     chunks,
-    encoded,
-    persona,
+    error_text,
     picture,
-    refused,
-    said,
-    spoken,
-    text,
+    read_persona,
+    to_base64,
+    to_json,
     v2,
 )
 
@@ -31,60 +31,66 @@ OTHER = chunk(b"tEXt", b"Software\0theirs")
 
 
 @pytest.mark.parametrize("document", [V1, V2, V3])
-def test_a_card_plays_out_of_its_picture(document: Any) -> None:
+def test_a_card_in_a_picture_is_read_like_the_card_alone(document: Any) -> None:
     """A card in a picture is read like the card alone."""
-    found = persona(picture(OTHER, said("chara", document)))
-    assert replace(found, kind="") == replace(persona(text(document)), kind="")
-    assert found.kind == "png"
+    persona = read_persona(picture(OTHER, card_chunk("chara", document)))
+    assert replace(persona, kind="") == replace(read_persona(to_json(document)), kind="")
+    assert persona.kind == "png"
 
 
-def test_the_newer_card_of_two_counts_wherever_it_stands() -> None:
+def test_a_v3_card_comes_before_a_v2_card_in_either_order() -> None:
     """A V3 card comes before a V2 card, in either order."""
-    for order in ((said("chara", V2), said("ccv3", V3)), (said("ccv3", V3), said("chara", V2))):
-        assert persona(picture(*order)).nickname == "Countess"
+    for order in (
+        (card_chunk("chara", V2), card_chunk("ccv3", V3)),
+        (card_chunk("ccv3", V3), card_chunk("chara", V2)),
+    ):
+        assert read_persona(picture(*order)).nickname == "Countess"
 
 
-def test_of_two_cards_under_one_keyword_the_first_counts() -> None:
+def test_the_first_of_two_cards_with_the_same_keyword_is_read() -> None:
     """Of two cards with the same keyword the first one is read."""
-    assert persona(picture(said("chara", V2), said("chara", v2(name="Old")))).name == "Ada"
+    assert read_persona(picture(card_chunk("chara", V2), card_chunk("chara", v2(name="Old")))).name == "Ada"
 
 
 @pytest.mark.parametrize(
-    "made",
+    "card",
     [
-        said("Chara", V2),
-        said("CCV3", V2),
-        chunk(b"zTXt", b"chara\0\0" + zlib.compress(encoded(V2))),
-        chunk(b"iTXt", b"chara\0\0\0en\0title\0" + encoded(V2)),
-        chunk(b"iTXt", b"chara\0\1\0en\0title\0" + zlib.compress(encoded(V2))),
-        chunk(b"tEXt", b"chara\0" + encoded(V2).rstrip(b"=")),
-        chunk(b"tEXt", b"chara\0" + b"\n".join((encoded(V2)[:77], encoded(V2)[77:], b""))),
-        chunk(b"tEXt", b"chara\0" + text(V2)),
+        card_chunk("Chara", V2),
+        card_chunk("CCV3", V2),
+        chunk(b"zTXt", b"chara\0\0" + zlib.compress(to_base64(V2))),
+        chunk(b"iTXt", b"chara\0\0\0en\0title\0" + to_base64(V2)),
+        chunk(b"iTXt", b"chara\0\1\0en\0title\0" + zlib.compress(to_base64(V2))),
+        chunk(b"tEXt", b"chara\0" + to_base64(V2).rstrip(b"=")),
+        chunk(b"tEXt", b"chara\0" + b"\n".join((to_base64(V2)[:77], to_base64(V2)[77:], b""))),
+        chunk(b"tEXt", b"chara\0" + to_json(V2)),
     ],
     ids=["capital", "capitals", "zTXt", "iTXt", "iTXt-deflated", "unpadded", "lines", "plain"],
 )
-def test_every_way_in_which_programs_spell_the_chunk_is_read(made: bytes) -> None:
+def test_every_known_form_of_the_text_chunk_is_read(card: bytes) -> None:
     """Every known form of the text chunk is read."""
-    assert persona(picture(made)).name == "Ada"
+    assert read_persona(picture(card)).name == "Ada"
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "reason"),
     [
         (picture(OTHER), "an image without a character card"),
-        (picture(said("chara", V2))[:-3], "is cut short"),
-        (picture(said("chara", V2))[:60], "is cut short"),
+        (picture(card_chunk("chara", V2))[:-3], "is cut short"),
+        (picture(card_chunk("chara", V2))[:60], "is cut short"),
         (
-            picture(said("chara", V2)).replace(b"chara\0e", b"chara\0f"),
+            picture(card_chunk("chara", V2)).replace(b"chara\0e", b"chara\0f"),
             "a checksum at byte 55 does not match",
         ),
         (picture(chunk(b"tEXt", b"chara\0!!!!")), "is not base64"),
         (picture(chunk(b"tEXt", b"chara\0AAAAA")), "is not base64"),
-        (picture(chunk(b"tEXt", b"chara\0" + encoded(V2)[:-4])), "is not JSON"),
-        (picture(said("chara", [1])), "'chara' chunk is not a character card"),
-        (picture(said("ccv3", {"name": "A"}), said("chara", V2)), "'ccv3' chunk is not a character card"),
+        (picture(chunk(b"tEXt", b"chara\0" + to_base64(V2)[:-4])), "is not JSON"),
+        (picture(card_chunk("chara", [1])), "'chara' chunk is not a character card"),
+        (
+            picture(card_chunk("ccv3", {"name": "A"}), card_chunk("chara", V2)),
+            "'ccv3' chunk is not a character card",
+        ),
         (picture(chunk(b"zTXt", b"chara\0\0rubbish")), "its card is damaged"),
-        (picture(chunk(b"zTXt", b"chara\0\0" + zlib.compress(encoded(V2))[:-9])), "its card is damaged"),
+        (picture(chunk(b"zTXt", b"chara\0\0" + zlib.compress(to_base64(V2))[:-9])), "its card is damaged"),
         (picture(chunk(b"zTXt", b"chara")), "without a character card"),
         (picture(chunk(b"tEXt", b"chara\0" + b"A" * (6 << 20))), "larger than 4 MiB"),
         (picture(*[chunk(b"teSt", b"")] * 50_001), "more than 50,000 chunks"),
@@ -92,69 +98,72 @@ def test_every_way_in_which_programs_spell_the_chunk_is_read(made: bytes) -> Non
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_damaged_picture_is_refused_with_its_reason(data: bytes, told: str) -> None:
+def test_a_damaged_picture_is_refused_with_its_reason(data: bytes, reason: str) -> None:
     """A damaged picture and one without a card are refused with their reasons."""
-    assert told in refused(data)
+    assert reason in error_text(data)
 
 
-def test_a_card_that_inflates_without_end_is_refused() -> None:
+def test_a_compressed_card_larger_than_4_mib_is_refused() -> None:
     """A compressed card larger than 4 MiB is refused."""
     bomb = zlib.compress(b"A" * (300 << 20), 9)
     assert len(bomb) < 400_000
-    assert "larger than 4 MiB" in refused(picture(chunk(b"zTXt", b"chara\0\0" + bomb)))
+    assert "larger than 4 MiB" in error_text(picture(chunk(b"zTXt", b"chara\0\0" + bomb)))
 
 
-def test_a_picture_that_nobody_changed_is_written_as_it_was() -> None:
+def test_an_unchanged_persona_is_written_as_the_same_picture() -> None:
     """An unchanged persona is written as the same picture."""
-    data = picture(OTHER, said("Chara", V2), chunk(b"iTXt", b"ccv3\0\0\0\0\0" + encoded(V3))) + b"trailing"
-    assert registry.write(persona(data), "png", data) == data
+    data = (
+        picture(OTHER, card_chunk("Chara", V2), chunk(b"iTXt", b"ccv3\0\0\0\0\0" + to_base64(V3)))
+        + b"trailing"
+    )
+    assert registry.write(read_persona(data), "png", data) == data
 
 
-def test_a_change_changes_its_own_chunk_and_no_other() -> None:
+def test_a_change_rewrites_only_the_chunk_of_the_card() -> None:
     """A change rewrites the chunk of the card and keeps the other chunks and trailing bytes."""
-    data = picture(OTHER, said("chara", V2), chunk(b"prVt", b"x")) + b"trailing"
-    made = registry.write(replace(persona(data), personality="kind"), "png", data)
-    assert spoken(made[: -len(b"trailing")].replace(OTHER, b"")) == {"chara": v2(personality="kind")}
-    old, new = chunks(data[:-8]), chunks(made[:-8])
-    assert [one for one in new if not one[1].startswith(b"chara")] == [
-        one for one in old if not one[1].startswith(b"chara")
+    data = picture(OTHER, card_chunk("chara", V2), chunk(b"prVt", b"x")) + b"trailing"
+    changed = registry.write(replace(read_persona(data), personality="kind"), "png", data)
+    assert cards_in_png(changed[: -len(b"trailing")].replace(OTHER, b"")) == {"chara": v2(personality="kind")}
+    old, new = chunks(data[:-8]), chunks(changed[:-8])
+    assert [item for item in new if not item[1].startswith(b"chara")] == [
+        item for item in old if not item[1].startswith(b"chara")
     ]
-    assert made.endswith(b"trailing")
+    assert changed.endswith(b"trailing")
 
 
-def test_both_cards_of_a_picture_are_changed_and_stale_copies_go() -> None:
+def test_both_cards_are_changed_and_stale_copies_are_removed() -> None:
     """A change rewrites both cards of a picture and removes stale copies."""
-    data = picture(said("chara", V2), said("ccv3", V3), said("ccv3", v2(name="Old")))
-    made = registry.write(replace(persona(data), scenario="Now."), "png", data)
+    data = picture(card_chunk("chara", V2), card_chunk("ccv3", V3), card_chunk("ccv3", v2(name="Old")))
+    changed = registry.write(replace(read_persona(data), scenario="Now."), "png", data)
     v3 = {**V3, "data": {**V3["data"], "scenario": "Now."}}
-    assert spoken(made) == {"chara": v2(scenario="Now."), "ccv3": v3}
-    assert sum(content.startswith(b"ccv3") for _, content in chunks(made)) == 1
+    assert cards_in_png(changed) == {"chara": v2(scenario="Now."), "ccv3": v3}
+    assert sum(content.startswith(b"ccv3") for _, content in chunks(changed)) == 1
 
 
 def test_a_persona_without_a_picture_gets_a_plain_one() -> None:
     """A persona without a picture is written into a plain valid one."""
-    made = registry.write(Persona("Ada", "", CARD, character="x"), "png", None)
-    assert [kind for kind, _ in chunks(made)] == [b"IHDR", b"IDAT", b"tEXt", b"tEXt", b"IEND"]
-    assert {key: one["spec"] for key, one in spoken(made).items()} == {
+    data = registry.write(Persona("Ada", "", CARD, character="x"), "png", None)
+    assert [kind for kind, _ in chunks(data)] == [b"IHDR", b"IDAT", b"tEXt", b"tEXt", b"IEND"]
+    assert {key: item["spec"] for key, item in cards_in_png(data).items()} == {
         "chara": "chara_card_v2",
         "ccv3": "chara_card_v3",
     }
-    (_, head), (_, pixels), *_ = chunks(made)
+    (_, head), (_, pixels), *_ = chunks(data)
     width, height = int.from_bytes(head[:4]), int.from_bytes(head[4:8])
     assert head[8:] == b"\x08\0\0\0\0"
     assert len(zlib.decompress(pixels)) == (width + 1) * height
-    assert png.blank() == b"".join((made[:8], *(chunk(*one) for one in chunks(made) if one[0] != b"tEXt")))
+    assert png.blank() == b"".join((data[:8], *(chunk(*item) for item in chunks(data) if item[0] != b"tEXt")))
 
 
-def test_the_card_of_another_kind_goes_into_a_picture_whole() -> None:
+def test_a_json_card_keeps_its_fields_in_a_picture() -> None:
     """A JSON card keeps its fields in a picture."""
-    made = spoken(registry.write(persona(text(V2)), "png", text(V2)))
-    assert made["chara"] == V2
-    assert made["ccv3"]["data"]["tags"] == ["history"]
-    assert json.dumps(made["ccv3"]["data"]["extensions"]) == json.dumps(V2["data"]["extensions"])
+    cards = cards_in_png(registry.write(read_persona(to_json(V2)), "png", to_json(V2)))
+    assert cards["chara"] == V2
+    assert cards["ccv3"]["data"]["tags"] == ["history"]
+    assert json.dumps(cards["ccv3"]["data"]["extensions"]) == json.dumps(V2["data"]["extensions"])
 
 
-def test_what_is_no_picture_cannot_take_a_card() -> None:
+def test_writing_a_card_into_a_damaged_picture_is_refused() -> None:
     """Writing a card into a damaged picture is refused."""
     with pytest.raises(PersonaError, match="is cut short"):
-        registry.write(Persona("Ada", "", CARD), "png", picture(said("chara", V2))[:-1])
+        registry.write(Persona("Ada", "", CARD), "png", picture(card_chunk("chara", V2))[:-1])

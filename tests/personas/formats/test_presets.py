@@ -16,14 +16,14 @@ from hermes_cli.untrusted.source import Source
 SOURCE = Path("some.yaml")
 
 
-def parsed(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
     """Return the value of a YAML text."""
     return yaml_parser.parse(text.encode(), Source(str(SOURCE), PersonaError))
 
 
-def test_an_llm_template() -> None:
+def test_an_llm_template_is_read_and_its_functions_are_not_run() -> None:
     """The prompt, defaults and options of a template are read, and its functions are not run."""
-    document = parsed(
+    document = parse_yaml(
         "model: gpt-4o\nsystem: You speak like an excitable ${who} explorer, for $$5\n"
         "prompt: 'Summarize: $input'\noptions:\n  temperature: 0.3\n  frequency_penalty: 1\n"
         "defaults:\n  who: Victorian\nfunctions: |\n  raise SystemExit\n"
@@ -44,9 +44,9 @@ def test_an_llm_template() -> None:
     )
 
 
-def test_a_character_of_text_generation_webui() -> None:
+def test_a_character_of_text_generation_webui_is_read() -> None:
     """The context is the character and the greeting is kept; unknown keys are remarked on."""
-    document = parsed(
+    document = parse_yaml(
         "name: Chiharu\ngreeting: |-\n  *{{char}} waves*\n  Hi {{user}}!\ncontext: |\n  A nerd.\nxyz: 1\n"
     )
     assert presets.is_webui(document)
@@ -58,7 +58,7 @@ def test_a_character_of_text_generation_webui() -> None:
     assert remarks.summary() == ("'xyz' is left out: hermes does not use it",)
 
 
-def test_an_older_character() -> None:
+def test_a_character_in_the_older_format_of_pygmalion_is_read() -> None:
     """A character in Pygmalion's older format is read."""
     document = {
         "char_name": "Chiharu",
@@ -73,7 +73,7 @@ def test_an_older_character() -> None:
     assert persona.dialogue == "{{user}}: Hey\nChiharu: Ho\n{{user}}: x"
 
 
-def test_a_preset_of_lm_studio() -> None:
+def test_a_new_and_an_old_preset_of_lm_studio_are_read() -> None:
     """The prompt and the enabled options are read, from the new format and from the old one."""
     document = json.loads("""{"identifier": "@local:pirate", "name": "Pirate", "operation": {"fields": [
         {"key": "llm.prediction.systemPrompt", "value": "Arr."},
@@ -107,10 +107,10 @@ def test_a_preset_of_lm_studio() -> None:
         "".join
     )
 )
-def test_no_yaml_is_more_than_a_mistake(text: str) -> None:
+def test_any_text_is_read_as_yaml_or_is_a_persona_error(text: str) -> None:
     """Any text is read as YAML, or is a PersonaError."""
     try:
-        document = parsed(text)
+        document = parse_yaml(text)
     except PersonaError:
         return
     if isinstance(document, dict):

@@ -12,57 +12,68 @@ from hypothesis import strategies as st
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import registry
 from hermes_cli.personas.persona import Persona
-from tests.personas.formats.cards import CARD, V1, V2, V3, archive, persona, picture, refused, said, text
+from tests.personas.formats.cards import (
+    CARD,
+    V1,
+    V2,
+    V3,
+    archive,
+    card_chunk,
+    error_text,
+    picture,
+    read_persona,
+    to_json,
+)
 from tests.personas.formats.test_world import WORLD
 
 FILES: dict[str, bytes] = {
-    "v1": text(V1),
-    "v2": text(V2),
-    "v3": text(V3),
-    "png": picture(said("chara", V2), said("ccv3", V3)),
-    "charx": archive([("card.json", text(V3)), ("icon.png", b"theirs")]),
-    "world": text(WORLD),
+    "v1": to_json(V1),
+    "v2": to_json(V2),
+    "v3": to_json(V3),
+    "png": picture(card_chunk("chara", V2), card_chunk("ccv3", V3)),
+    "charx": archive([("card.json", to_json(V3)), ("icon.png", b"theirs")]),
+    "world": to_json(WORLD),
     "modelfile": b'FROM openhermes\nSYSTEM """You are Ada."""\nPARAMETER temperature 0.5\n',
     "aichat": b"---\nmodel: openhermes\ntemperature: 0.5\n---\nYou are Ada.\n",
     "llm": b"system: You are Ada.\nmodel: openhermes\n",
     "webui": b"name: Ada\ngreeting: Hello.\ncontext: A mathematician.\n",
-    "lmstudio": text(
+    "lmstudio": to_json(
         {"name": "Ada", "operation": {"fields": [{"key": "llm.prediction.systemPrompt", "value": "Be Ada."}]}}
     ),
 }
 
 
 @pytest.mark.parametrize("kind", list(FILES))
-def test_a_file_is_known_by_its_content(kind: str) -> None:
+def test_the_format_is_recognized_by_the_content(kind: str) -> None:
     """The content of a file determines its format, whatever its name."""
     assert registry.recognize(FILES[kind]) == kind
-    found = registry.read(FILES[kind], CARD)
-    assert found.kind == kind
+    result = registry.read(FILES[kind], CARD)
+    assert result.kind == kind
     if kind == "world":
-        assert found.lorebook
+        assert result.lorebook
     else:
-        assert found.persona
-        assert (found.persona.kind, found.persona.source, found.persona.original) == (kind, CARD, CARD)
+        assert result.persona
+        assert (result.persona.kind, result.persona.source, result.persona.original) == (kind, CARD, CARD)
 
 
-def test_a_file_of_several_formats_is_the_one_that_says_most() -> None:
+def test_a_file_that_fits_two_formats_is_read_as_the_card() -> None:
     """A file that is both a webui character and a V1 card is read as the card."""
     old = {"char_name": "Ada", "char_persona": "exact"}
-    assert registry.recognize(text(old)) == "webui"
-    assert registry.recognize(text(old | V1)) == "v1"
+    assert registry.recognize(to_json(old)) == "webui"
+    assert registry.recognize(to_json(old | V1)) == "v1"
 
 
 @pytest.mark.parametrize(
     "data",
     [b"", b"   ", b"{}", b"[]", b'{"name": "Ada"}', b'{"spec": "other", "data": {}}', b"GIF89a", b"42"],
 )
-def test_what_is_in_no_format_is_refused(data: bytes) -> None:
+def test_a_file_in_no_known_format_is_refused(data: bytes) -> None:
     """A file in no known format is refused."""
     assert registry.recognize(data) == ""
-    assert "in no format that hermes can read" in refused(data)
+    assert "in no format that hermes can read" in error_text(data)
 
 
-def test_a_damaged_file_is_of_no_kind() -> None:
+def test_a_damaged_file_has_no_kind() -> None:
     """A damaged file has no kind, and recognising it is not an error."""
     assert registry.recognize(b'{"name": ') == ""
     assert registry.recognize(b"\xff\xfe{") == ""
@@ -75,79 +86,79 @@ def test_a_damaged_file_is_of_no_kind() -> None:
         (lambda n: b"a" * n, ""),
     ],
 )
-def test_a_file_larger_than_any_card_is_refused(fill: Callable[[int], bytes], kind: str) -> None:
+def test_a_file_larger_than_20_mib_is_refused(fill: Callable[[int], bytes], kind: str) -> None:
     """A file larger than 20 MiB is refused."""
     assert registry.recognize(fill(20 << 20)) == kind
-    assert "larger than 20 MiB" in refused(fill((20 << 20) + 1))
+    assert "larger than 20 MiB" in error_text(fill((20 << 20) + 1))
 
 
-def test_only_what_hermes_can_write_is_written() -> None:
+def test_a_format_that_hermes_cannot_write_is_refused() -> None:
     """A format that hermes cannot write is refused."""
     with pytest.raises(PersonaError, match="there is no format 'world' to write"):
         registry.write(Persona("Ada", "", CARD), "world", None)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "world"])
-@pytest.mark.parametrize("wanted", registry.WRITABLE)
-def test_every_kind_goes_into_every_kind_that_hermes_writes(kind: str, wanted: str) -> None:
+@pytest.mark.parametrize("target", registry.WRITABLE)
+def test_a_persona_of_any_kind_can_be_written_in_every_writable_format(kind: str, target: str) -> None:
     """A persona of any kind can be written in every writable format."""
-    one = persona(FILES[kind])
-    made = registry.write(one, wanted, FILES[kind])
-    assert registry.recognize(made) == wanted
-    if wanted != "modelfile":
-        found = persona(made)
-        assert (found.name, found.system) == (one.name, one.system)
-        assert (found.character, found.greetings, found.options) == (
-            one.character,
-            one.greetings,
-            one.options,
+    original = read_persona(FILES[kind])
+    written = registry.write(original, target, FILES[kind])
+    assert registry.recognize(written) == target
+    if target != "modelfile":
+        reread = read_persona(written)
+        assert (reread.name, reread.system) == (original.name, original.system)
+        assert (reread.character, reread.greetings, reread.options) == (
+            original.character,
+            original.greetings,
+            original.options,
         )
 
 
 @given(st.binary(max_size=300), st.sampled_from(["", *FILES]))
 def test_any_bytes_are_read_or_refused(data: bytes, kind: str) -> None:
     """Any bytes are read as the recognised kind, or refused."""
-    some = data if not kind else FILES[kind][:9] + data
-    assert _read(some) in {"", registry.recognize(some)}
+    content = data if not kind else FILES[kind][:9] + data
+    assert _read_twice(content) in {"", registry.recognize(content)}
 
 
 @settings(max_examples=300)
 @given(st.sampled_from(list(FILES)), st.data())
-def test_a_file_with_a_hole_is_read_or_refused(kind: str, data: st.DataObject) -> None:
+def test_a_damaged_file_is_read_or_refused(kind: str, data: st.DataObject) -> None:
     """A damaged file is refused, or read, changed, written and read again."""
-    whole = FILES[kind]
-    start = data.draw(st.integers(0, len(whole)))
-    end = data.draw(st.integers(start, min(len(whole), start + 40)))
-    some = whole[:start] + data.draw(st.binary(max_size=8)) + whole[end:]
-    assert _read(some) in {"", registry.recognize(some)}
+    content = FILES[kind]
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, min(len(content), start + 40)))
+    damaged = content[:start] + data.draw(st.binary(max_size=8)) + content[end:]
+    assert _read_twice(damaged) in {"", registry.recognize(damaged)}
 
 
-def _read(data: bytes) -> str:
+def _read_twice(data: bytes) -> str:
     """Return the kind of a file after a change and a second reading; nothing if it is refused."""
     try:
-        found = registry.read(data, CARD)
+        result = registry.read(data, CARD)
     except PersonaError as error:
         assert str(CARD) in error.message  # noqa: PT017 - most bytes raise it
         return ""
-    if found.persona and found.kind in registry.WRITABLE:
-        changed = replace(found.persona, personality="other")
+    if result.persona and result.kind in registry.WRITABLE:
+        changed = replace(result.persona, personality="other")
         try:
-            written = registry.write(changed, found.kind, data)
+            written = registry.write(changed, result.kind, data)
         except PersonaError as error:
             assert "three quotes" in error.message  # noqa: PT017 - a text that no Modelfile can hold
             return ""
-        again = registry.read(written, CARD)
-        assert again.kind == found.kind
-        assert again.persona
-        said = again.persona.system if found.kind == "modelfile" else again.persona.personality
-        assert said.endswith("other")
-    return found.kind
+        reread = registry.read(written, CARD)
+        assert reread.kind == result.kind
+        assert reread.persona
+        changed_text = reread.persona.system if result.kind == "modelfile" else reread.persona.personality
+        assert changed_text.endswith("other")
+    return result.kind
 
 
-def test_a_name_comes_from_the_file_where_the_card_has_none() -> None:
+def test_a_card_without_a_name_is_named_after_its_file() -> None:
     """A card without a name is named after its file, and written back unchanged."""
     nameless = {key: value for key, value in V1.items() if key != "name"}
-    found = registry.read(text(nameless), Path("some where/Ada  B.v1.json"))
-    assert found.persona
-    assert found.persona.name == "Ada B.v1"
-    assert json.loads(registry.write(found.persona, "v1", text(nameless))) == nameless
+    result = registry.read(to_json(nameless), Path("some where/Ada  B.v1.json"))
+    assert result.persona
+    assert result.persona.name == "Ada B.v1"
+    assert json.loads(registry.write(result.persona, "v1", to_json(nameless))) == nameless

@@ -7,51 +7,51 @@ import pytest
 import tavern_card
 
 from hermes_cli.personas.formats import png, registry
-from tests.personas.formats.cards import V1, V2, V3, persona, text
+from tests.personas.formats.cards import V1, V2, V3, read_persona, to_json
 
 
 @pytest.mark.parametrize("document", [V1, V2, V3], ids=["v1", "v2", "v3"])
 @pytest.mark.parametrize("kind", ["v1", "v2", "v3", "png"])
-def test_what_hermes_writes_tavern_card_reads_whole(document: Any, kind: str) -> None:
+def test_tavern_card_reads_all_fields_that_hermes_writes(document: Any, kind: str) -> None:
     """All fields of a card that hermes writes are read by tavern-card.
 
     From a V1 card tavern-card reads its six texts, and `creator` and `tags`.
     """
-    data = text(document)
-    written = registry.write(persona(data), kind, data)
+    data = to_json(document)
+    written = registry.write(read_persona(data), kind, data)
     read = tavern_card.parse_png_card if kind == "png" else tavern_card.parse_card
-    found = read(written)["data"]
-    wanted = tavern_card.parse_card(document)["data"]
+    fields = read(written)["data"]
+    expected = tavern_card.parse_card(document)["data"]
     if kind == "v1":
         of_v1 = {*V1, "creator", "tags"}
-        assert {key: found[key] for key in of_v1} == {key: wanted[key] for key in of_v1}
+        assert {key: fields[key] for key in of_v1} == {key: expected[key] for key in of_v1}
         return
-    book = found.pop("character_book")
-    theirs = wanted.pop("character_book")
-    for one in (book or {}).get("entries", []):
-        if "use_regex" not in theirs["entries"][book["entries"].index(one)]:
-            one.pop("use_regex", None)  # V3 requires it
-    assert book == theirs
-    assert found == wanted
+    book = fields.pop("character_book")
+    expected_book = expected.pop("character_book")
+    for lore_entry in (book or {}).get("entries", []):
+        if "use_regex" not in expected_book["entries"][book["entries"].index(lore_entry)]:
+            lore_entry.pop("use_regex", None)  # V3 requires it
+    assert book == expected_book
+    assert fields == expected
 
 
 @pytest.mark.parametrize("document", [V1, V2, V3], ids=["v1", "v2", "v3"])
-def test_what_tavern_card_writes_hermes_reads_whole(document: Any) -> None:
+def test_hermes_reads_all_fields_that_tavern_card_writes(document: Any) -> None:
     """All fields of a card that tavern-card writes are read by hermes.
 
     The nickname is left out by tavern-card itself.
     """
     normal = tavern_card.parse_card(document)
     data = tavern_card.write_png_card(normal)
-    wanted = replace(persona(text(document)), kind="", nickname="")
-    assert replace(persona(data), kind="") == wanted
-    assert replace(persona(text(normal)), kind="") == wanted
-    changed = registry.write(replace(persona(data), scenario="Now."), "png", data)
+    expected = replace(read_persona(to_json(document)), kind="", nickname="")
+    assert replace(read_persona(data), kind="") == expected
+    assert replace(read_persona(to_json(normal)), kind="") == expected
+    changed = registry.write(replace(read_persona(data), scenario="Now."), "png", data)
     back = tavern_card.parse_png_card(changed)
     assert back == {**normal, "data": {**normal["data"], "scenario": "Now."}}
 
 
-def test_a_card_into_hermes_own_picture_by_tavern_card() -> None:
+def test_a_card_that_tavern_card_writes_into_a_plain_picture_is_read() -> None:
     """A card that tavern-card writes into hermes' plain picture is read."""
     data = tavern_card.write_png_card(V2, png.blank())
-    assert replace(persona(data), kind="v2") == persona(text(V2))
+    assert replace(read_persona(data), kind="v2") == read_persona(to_json(V2))

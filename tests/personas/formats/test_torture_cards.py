@@ -9,39 +9,39 @@ from torture import cards, mutants
 pytestmark = pytest.mark.long
 
 
-def test_a_small_torture_finds_nothing() -> None:
+def test_a_small_torture_run_has_no_faults() -> None:
     """A run with 600 damaged files has no faults; the long run checks more bounds."""
     result = cards.torture(cards.SEED, 600)
     assert (result.count, dict(result.wrong)) == (600, {})
     assert 100 < result.read < 500
 
 
-def test_every_large_file_is_among_the_mutants() -> None:
+def test_most_large_files_are_mutated_and_seeds_are_reproducible() -> None:
     """More than half of the large files are mutated, and equal seeds give equal mutants."""
-    seen = {
+    mutated = {
         mutants.mutant(1, number)[0] for number in range(mutants.RARE - 1, 100 * mutants.RARE, mutants.RARE)
     }
-    assert len(seen & set(mutants.LARGE)) > len(mutants.LARGE) / 2
+    assert len(mutated & set(mutants.LARGE)) > len(mutants.LARGE) / 2
     assert mutants.mutant(1, 7) == mutants.mutant(1, 7) != mutants.mutant(2, 7)
 
 
-def test_a_fault_is_counted() -> None:
+def test_write_calls_slow_files_and_large_memory_are_faults() -> None:
     """Calls that write, slow files and large amounts of memory are counted as faults."""
-    heard = list[str]()
-    cards._audit("open", ("x", "w", 0), heard)
-    cards._audit("open", ("x", None, 1), heard)
-    cards._audit("os.rename", ("a", "b"), heard)
-    cards._audit("open", ("x", "rb", 0), heard)
-    assert len(heard) == 3
-    told = {"what": "a file", "read": True, "seconds": 0.1, "memory": 50, "wrong": []}
-    assert _of(told).is_good
-    assert _of(told).memory == 50
-    assert _of(told | {"wrong": heard}).wrong.total() == 3
-    for bad in ({"wrong": heard}, {"seconds": 1.1}, {"memory": 200 << 20}):
-        assert not _of(told | bad).is_good
+    calls = list[str]()
+    cards._audit("open", ("x", "w", 0), calls)
+    cards._audit("open", ("x", None, 1), calls)
+    cards._audit("os.rename", ("a", "b"), calls)
+    cards._audit("open", ("x", "rb", 0), calls)
+    assert len(calls) == 3
+    report = {"what": "a file", "read": True, "seconds": 0.1, "memory": 50, "wrong": []}
+    assert _result_of(report).is_good
+    assert _result_of(report).memory == 50
+    assert _result_of(report | {"wrong": calls}).wrong.total() == 3
+    for bad in ({"wrong": calls}, {"seconds": 1.1}, {"memory": 200 << 20}):
+        assert not _result_of(report | bad).is_good
 
 
-def _of(told: dict[str, Any]) -> cards.Result:
+def _result_of(report: dict[str, Any]) -> cards.Result:
     result = cards.Result()
-    result.add(told)
+    result.add(report)
     return result

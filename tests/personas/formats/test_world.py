@@ -6,7 +6,7 @@ import pytest
 
 from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
-from tests.personas.formats.cards import BOOK, CARD, refused, text
+from tests.personas.formats.cards import BOOK, CARD, error_text, to_json
 from tests.personas.formats.test_card import ENGINE, TEA
 
 WORLD: dict[str, Any] = {
@@ -56,36 +56,36 @@ WORLD: dict[str, Any] = {
 
 def lorebook(document: Any) -> Lorebook:
     """Return the lorebook of a document."""
-    found = registry.read(text(document), CARD)
-    assert (found.kind, found.persona) == ("world", None)
-    assert found.lorebook is not None
-    return found.lorebook
+    result = registry.read(to_json(document), CARD)
+    assert (result.kind, result.persona) == ("world", None)
+    assert result.lorebook is not None
+    return result.lorebook
 
 
-def test_every_field_of_a_world_is_where_hermes_looks_for_it() -> None:
+def test_every_field_of_a_world_file_is_read() -> None:
     """Each field of a world file sets the field of the entry."""
     first, second = lorebook(WORLD).entries
-    wanted = {name: getattr(ENGINE, name) for name in ENGINE.__slots__} | {
+    expected = {name: getattr(ENGINE, name) for name in ENGINE.__slots__} | {
         "priority": 5,
         "ignores_budget": True,
     }
-    assert first == LoreEntry(**wanted)
+    assert first == LoreEntry(**expected)
     assert second == TEA
 
 
-def test_a_world_is_called_as_it_says_or_as_its_file() -> None:
+def test_a_world_has_its_own_name_or_that_of_its_file() -> None:
     """A world has its own name, or else the name of its file."""
     assert lorebook(WORLD).name == "card"
     assert lorebook(WORLD | {"name": "London"}).name == "London"
     assert lorebook(WORLD).source == CARD
 
 
-def test_a_cards_book_alone_is_a_world() -> None:
+def test_a_cards_book_without_the_card_is_a_world() -> None:
     """A card's book without the card is a world."""
     for document in (BOOK, {"spec": "lorebook_v3", "data": BOOK}):
-        found = lorebook(document)
-        assert found.entries == (ENGINE, TEA)
-        assert (found.name, found.scan_depth, found.token_budget, found.recursive) == (
+        book = lorebook(document)
+        assert book.entries == (ENGINE, TEA)
+        assert (book.name, book.scan_depth, book.token_budget, book.recursive) == (
             "Engines",
             3,
             500,
@@ -94,7 +94,7 @@ def test_a_cards_book_alone_is_a_world() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "wanted"),
+    ("raw", "expected"),
     [
         ({"key": ["a"], "keysecondary": ["b"], "content": "c"}, LoreEntry("c", ("a",), priority=100)),
         (
@@ -105,19 +105,21 @@ def test_a_cards_book_alone_is_a_world() -> None:
         ({"key": ["a"], "content": None, "disable": "x"}, LoreEntry("", ("a",), priority=100)),
     ],
 )
-def test_a_world_as_older_programs_write_it(raw: dict[str, Any], wanted: LoreEntry) -> None:
+def test_an_entry_without_newer_fields_is_read_with_defaults(
+    raw: dict[str, Any], expected: LoreEntry
+) -> None:
     """An entry without newer fields is read with their defaults."""
-    assert lorebook({"entries": {"0": raw}}).entries == (wanted,)
+    assert lorebook({"entries": {"0": raw}}).entries == (expected,)
 
 
-def test_what_is_for_some_characters_only_is_told() -> None:
+def test_a_character_filter_that_is_set_gets_a_remark() -> None:
     """A character filter that is set is remarked on as unused; an empty one is not."""
     raw = {"key": ["a"], "content": "b", "characterFilter": {"names": ["Bob"], "tags": []}}
-    told = "; ".join(registry.read(text({"entries": {"0": raw}}), CARD).remarks)
-    assert "'character_filter', which hermes does not use" in told
-    assert "character_filter" not in "; ".join(registry.read(text(WORLD), CARD).remarks)
+    joined = "; ".join(registry.read(to_json({"entries": {"0": raw}}), CARD).remarks)
+    assert "'character_filter', which hermes does not use" in joined
+    assert "character_filter" not in "; ".join(registry.read(to_json(WORLD), CARD).remarks)
 
 
-def test_a_world_of_too_many_entries_is_refused() -> None:
+def test_a_world_with_too_many_entries_is_refused() -> None:
     """A world of more than 10,000 entries is refused."""
-    assert "has 10,001 entries" in refused(text({"entries": [{}] * 10_001}))
+    assert "has 10,001 entries" in error_text(to_json({"entries": [{}] * 10_001}))
