@@ -65,7 +65,7 @@ def test_the_error_of_the_installer_is_reported(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     """The installer's "No space left on device" is reported as a full disk."""
     program = "import sys; sys.exit('ERROR: Could not install: [Errno 28] No space left on device')"
-    with pytest.raises(ResourcesExhausted, match="disk is full"):
+    with pytest.raises(ResourcesExhausted, match="not enough disk space"):
         download(installer(program), tmp_path, no_progress)
 
 
