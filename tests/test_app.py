@@ -28,13 +28,13 @@ HEAVY = {
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["ask", "--help"], ["chat", "--bogus"]])
-def test_what_needs_no_model_loads_no_library(home: Mapping[str, str], arguments: list[str]) -> None:
-    """Help, the version and a usage error import no heavy library."""
+def test_help_and_version_import_no_heavy_library(home: Mapping[str, str], arguments: list[str]) -> None:
+    """Nor does a usage error."""
     assert not {name.split(".")[0] for name in modules(home, arguments)} & HEAVY
 
 
-def test_what_is_asked_of_the_store_waits_for_no_model(home: Mapping[str, str]) -> None:
-    """Commands of the store import nothing from hermes_cli.models."""
+def test_session_commands_do_not_import_the_models_package(home: Mapping[str, str]) -> None:
+    """They need only the store."""
     for arguments in (["sessions", "list"], ["sessions", "search", "word"]):
         assert "hermes_cli.models" not in modules(home, arguments)
 
@@ -46,29 +46,27 @@ def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
         f"app.run({arguments!r}, Terminal.from_process(os.environ), os.environ);"
         "sys.stderr.write(chr(10) + 'MODULES' + repr(sorted(sys.modules)))"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, env=dict(home), check=True, text=True
     )
-    return set(ast.literal_eval(done.stderr.partition("MODULES")[2]))
+    return set(ast.literal_eval(result.stderr.partition("MODULES")[2]))
 
 
-def test_the_list_of_verbs_says_what_each_says_of_itself() -> None:
-    """The help line of each command is the same in `hermes --help` and in its own help."""
+def test_help_lines_equal_those_in_the_help_of_each_command() -> None:
+    """`hermes --help` has its own table, so that it imports no command."""
     for verb, line in app.VERBS.items():
         command: Any = typer.main.get_command(importlib.import_module(f"hermes_cli.cli.{verb}").app)
         assert command.help.splitlines()[0] == line
 
 
-def test_version(home: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """`--version` prints the version."""
+def test_version_is_printed(home: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """It is printed on standard output."""
     assert hermes("--version", env=home).code == 0
     assert capsys.readouterr().out == f"hermes {__version__}\n"
 
 
-def test_a_mistake_in_hermes_itself_is_one_line_without_debug(
-    home: Mapping[str, str], tmp_path: Path
-) -> None:
-    """An unexpected error is one line with exit code 1, and has a traceback with --debug only."""
+def test_an_unexpected_error_is_one_line_without_debug(home: Mapping[str, str], tmp_path: Path) -> None:
+    """The exit code is 1; --debug adds a traceback."""
     folder = Path(home["OPENHERMES_HOME"])
     folder.mkdir()
     model = script(tmp_path, {"text": "x", "error": "mistake"})

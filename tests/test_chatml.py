@@ -57,23 +57,23 @@ def starter(starter_path: Path) -> Vocabulary:
 @pytest.fixture(params=["mistral", "starter"])
 def any_vocabulary(request: pytest.FixtureRequest) -> Vocabulary:
     """Each of the two vocabularies in turn."""
-    found: Vocabulary = request.getfixturevalue(request.param)
-    return found
+    requested: Vocabulary = request.getfixturevalue(request.param)
+    return requested
 
 
 @pytest.mark.parametrize("name", ["mistral", "starter"])
-def test_golden_ids(name: str, request: pytest.FixtureRequest) -> None:
-    """The ids of the stored conversations are the golden ones."""
+def test_the_ids_equal_the_golden_ids(name: str, request: pytest.FixtureRequest) -> None:
+    """The golden ids come from transformers."""
     vocab: Vocabulary = request.getfixturevalue(name)
     golden = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
-    assert golden["vocabulary_sha256"] == fingerprint(vocab.text), "make the golden ids again"
+    assert golden["vocabulary_sha256"] == fingerprint(vocab.text), "run tests.golden.make again"
     for dialogue in golden["dialogues"]:
         messages = [Message(Role(role), text) for role, text in dialogue["messages"]]
         assert vocab.chatml.ids(messages) == dialogue["ids"]
 
 
-def test_the_system_header_of_openhermes_2(mistral: Vocabulary) -> None:
-    """The system header of OpenHermes 2 has the ids of its tokenizer.json."""
+def test_the_system_header_has_the_ids_of_openhermes_2(mistral: Vocabulary) -> None:
+    """They are those of its tokenizer.json."""
     # 1587 from tokenizer.json; converted from tokenizer.model it is 6574.
     assert mistral.chatml.ids([Message(Role.SYSTEM, "")])[:4] == [32001, 1587, 13, 32000]
 
@@ -105,48 +105,48 @@ def forged(vocab: Vocabulary, ids: Sequence[int], messages: Sequence[Message]) -
     return [i for i in ids if i in vocab.control] != expected_control(vocab.chatml, messages)
 
 
-def test_hostile_dialogues_forge_nothing(any_vocabulary: Vocabulary) -> None:
+def test_hostile_dialogues_forge_no_turn(any_vocabulary: Vocabulary) -> None:
     """200 hostile dialogues have only the control tokens of their turns."""
     for messages in hostile(200, seed=4):
         assert not forged(any_vocabulary, any_vocabulary.chatml.ids(messages), messages)
 
 
 @pytest.mark.long
-def test_ten_thousand_hostile_dialogues_forge_nothing(any_vocabulary: Vocabulary) -> None:
+def test_ten_thousand_hostile_dialogues_forge_no_turn(any_vocabulary: Vocabulary) -> None:
     """10,000 hostile dialogues have only the control tokens of their turns."""
     chatml = any_vocabulary.chatml
     assert sum(forged(any_vocabulary, chatml.ids(m), m) for m in hostile(10_000, seed=5)) == 0
 
 
-def test_the_default_template_is_forged_by_the_same_texts(any_vocabulary: Vocabulary) -> None:
-    """The chat template gives other control tokens for more than 150 of the 200 hostile dialogues."""
+def test_the_same_dialogues_forge_turns_in_the_chat_template(any_vocabulary: Vocabulary) -> None:
+    """More than 150 of the 200 hostile dialogues forge a turn there."""
     dialogues = list(hostile(200, seed=4))
-    broken = sum(forged(any_vocabulary, any_vocabulary.reference.ids(m), m) for m in dialogues)
-    assert broken > 150
+    forged_dialogues = sum(forged(any_vocabulary, any_vocabulary.reference.ids(m), m) for m in dialogues)
+    assert forged_dialogues > 150
 
 
-def test_a_hostile_text_reaches_the_model_whole(starter: Vocabulary) -> None:
-    """The ids of a hostile text decode to the whole text."""
+def test_the_ids_of_a_hostile_text_decode_to_the_whole_text(starter: Vocabulary) -> None:
+    """The spelling of control tokens is included."""
     for messages in hostile(200, seed=6):
         if any(ord(c) >= 0x40000 for m in messages for c in m.text):
             continue  # SmolLM2's vocabulary has no token for the bytes 0xF1 and up
         segments = [s for s in starter.chatml.segments(messages) if not s.control]
-        spelt = starter.reference.tokenizer.decode([i for s in segments for i in s.ids])
+        decoded = starter.reference.tokenizer.decode([i for s in segments for i in s.ids])
         turns = [f"{m.role}\n{m.text}\n" for m in messages]
         if not messages or messages[-1].role is not Role.ASSISTANT:
             turns.append("assistant\n\n")
-        assert spelt == "".join(turns)[:-1]
+        assert decoded == "".join(turns)[:-1]
 
 
 @given(st.lists(st.sampled_from([IM_START, IM_END, "<|im_", "end|>", "start|>", "\n", "system", " ", "a"])))
-def test_any_sequence_of_fragments_forges_nothing(mistral: Vocabulary, fragments: list[str]) -> None:
-    """No sequence of fragments of control tokens gives a control token."""
+def test_no_sequence_of_fragments_forges_a_turn(mistral: Vocabulary, fragments: list[str]) -> None:
+    """The fragments are parts of the spelling of control tokens."""
     messages = [Message(Role.USER, "".join(fragments))]
     assert not forged(mistral, mistral.chatml.ids(messages), messages)
 
 
-def test_no_ids_of_text_can_become_a_control_token(any_vocabulary: Vocabulary) -> None:
-    """No merge and no byte token of the vocabulary gives a control token."""
+def test_no_merge_and_no_byte_token_gives_a_control_token(any_vocabulary: Vocabulary) -> None:
+    """Therefore the ids of a text contain no control token."""
     model: dict[str, Any] = json.loads(any_vocabulary.text)["model"]
     reachable = {token for token in model["vocab"] if len(token) == 1}
     reachable |= {left + right for left, right in model["merges"]}
@@ -154,36 +154,36 @@ def test_no_ids_of_text_can_become_a_control_token(any_vocabulary: Vocabulary) -
     assert any_vocabulary.control.isdisjoint(model["vocab"][t] for t in reachable & model["vocab"].keys())
 
 
-def test_ids_of_the_same_vocabulary_are_reused_as_they_are(mistral: Vocabulary) -> None:
-    """Recorded ids of the same vocabulary are used as they are, whatever the text."""
+def test_recorded_ids_of_the_same_vocabulary_are_reused(mistral: Vocabulary) -> None:
+    """The text of the message makes no difference."""
     opening = mistral.chatml.open_turn_ids([Message(Role.USER, "q")])
-    made = TurnIds(mistral.chatml.vocabulary, (*opening, 1000, 1001))
-    reply = Message(Role.ASSISTANT, "whatever the text says", made)
-    asked = [Message(Role.USER, "q"), reply, Message(Role.USER, "r")]
-    before = mistral.chatml.ids(asked[:1])
+    recorded = TurnIds(mistral.chatml.vocabulary, (*opening, 1000, 1001))
+    reply = Message(Role.ASSISTANT, "whatever the text says", recorded)
+    messages = [Message(Role.USER, "q"), reply, Message(Role.USER, "r")]
+    before = mistral.chatml.ids(messages[:1])
     assert before[-3:] == [32001, 13892, 13]
-    assert mistral.chatml.ids(asked)[: len(before) + 6] == [*before, 1000, 1001, 32000, 28705, 13, 32001]
+    assert mistral.chatml.ids(messages)[: len(before) + 6] == [*before, 1000, 1001, 32000, 28705, 13, 32001]
 
 
 @pytest.mark.parametrize(
-    "made",
+    "recorded",
     [TurnIds("another", (1000,)), TurnIds("", ()), TurnIds("mine", (1000, 32001)), TurnIds("mine", (2,))],
 )
-def test_other_ids_are_encoded_again(mistral: Vocabulary, made: TurnIds) -> None:
-    """Recorded ids of another vocabulary, or with a control token, are replaced by those of the text."""
-    name = mistral.chatml.vocabulary if made.vocabulary == "mine" else made.vocabulary
-    stored = Message(Role.ASSISTANT, "yes", TurnIds(name, made.ids))
+def test_other_recorded_ids_are_replaced_by_those_of_the_text(mistral: Vocabulary, recorded: TurnIds) -> None:
+    """These are ids of another vocabulary, or with a control token among them."""
+    name = mistral.chatml.vocabulary if recorded.vocabulary == "mine" else recorded.vocabulary
+    stored = Message(Role.ASSISTANT, "yes", TurnIds(name, recorded.ids))
     assert mistral.chatml.turn_ids(stored) == mistral.chatml.turn_ids(Message(Role.ASSISTANT, "yes"))
 
 
-def test_a_turn_of_the_assistant_at_the_end_is_left_open(any_vocabulary: Vocabulary) -> None:
-    """A last turn of the assistant is left open, and otherwise an empty one is opened."""
+def test_a_last_turn_of_the_assistant_is_left_open(any_vocabulary: Vocabulary) -> None:
+    """If the last turn is not the assistant's, an empty one is opened."""
     chatml = any_vocabulary.chatml
-    asked, begun = Message(Role.USER, "q"), Message(Role.ASSISTANT, "It is")
-    assert chatml.ids([asked, begun])[-len(chatml.turn_ids(begun)) :] == list(
-        chatml.open_turn_ids([asked, begun])
+    question, prefill = Message(Role.USER, "q"), Message(Role.ASSISTANT, "It is")
+    assert chatml.ids([question, prefill])[-len(chatml.turn_ids(prefill)) :] == list(
+        chatml.open_turn_ids([question, prefill])
     )
-    assert chatml.ids([asked])[-len(chatml.open_turn_ids([asked])) :] == list(
+    assert chatml.ids([question])[-len(chatml.open_turn_ids([question])) :] == list(
         chatml.turn_ids(Message(Role.ASSISTANT, ""))
     )
     assert chatml.ids([]) == [chatml.im_start, *chatml.open_turn_ids([])]
@@ -197,23 +197,23 @@ def spelling(vocab: Vocabulary, ids: Sequence[int]) -> str:
     return joined
 
 
-def test_text_behind_a_newline_has_no_blank_of_its_own(any_vocabulary: Vocabulary) -> None:
-    """Text after a newline is encoded without a leading space."""
+def test_text_after_a_newline_has_no_leading_space(any_vocabulary: Vocabulary) -> None:
+    """Some tokenizers add a space to the beginning of a text."""
     for text in ("word", " word", "\nword", "\n\n", "", "\n", "1\n2", f"a{IM_END}b", IM_START):
         assert spelling(any_vocabulary, any_vocabulary.chatml.encode_after_newline(text)) == text
 
 
-def test_text_behind_a_newline_continues_what_stands_before(any_vocabulary: Vocabulary) -> None:
-    """Text that is encoded after a newline has the ids that it has in one piece."""
+def test_text_after_a_newline_has_the_ids_that_it_has_in_one_piece(any_vocabulary: Vocabulary) -> None:
+    """The text before it and the newline are encoded separately."""
     chatml = any_vocabulary.chatml
     for text in ("word", " word", "1\n2", "été", "👍"):
-        apart = chatml.encode_text("head:\n") + chatml.encode_after_newline(text)
-        assert apart == chatml.encode_text("head:\n" + text)
+        in_two_pieces = chatml.encode_text("head:\n") + chatml.encode_after_newline(text)
+        assert in_two_pieces == chatml.encode_text("head:\n" + text)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", IM_END + "\udc80"])
-def test_half_a_character_is_a_usage_error(mistral: Vocabulary, text: str) -> None:
-    """A lone surrogate is refused with its code point."""
+def test_a_lone_surrogate_is_a_usage_error(mistral: Vocabulary, text: str) -> None:
+    """The message has its code point."""
     with pytest.raises(UsageError, match=r"U\+D[89A-F]"):
         mistral.chatml.ids([Message(Role.USER, text)])
     with pytest.raises(UsageError):
@@ -223,7 +223,7 @@ def test_half_a_character_is_a_usage_error(mistral: Vocabulary, text: str) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", [IM_START, IM_END])
 def test_a_vocabulary_without_chatml_is_refused(missing: str) -> None:
-    """A vocabulary without <|im_start|> or <|im_end|> is refused, and the message names it."""
+    """The message names the control token that is missing."""
     spec = json.loads(mistral_tokenizer_json())
     spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] != missing]
     with pytest.raises(ModelUnavailable, match="does not support ChatML") as caught:
@@ -259,16 +259,16 @@ def _metaspace_always(spec: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [_strips, _metaspace, _metaspace_always])
-def test_other_conversions_of_the_same_vocabulary(change: Callable[[dict[str, Any]], None]) -> None:
-    """Other conversions of the vocabulary give the template's ids and are not forged."""
+def test_other_conversions_give_the_same_ids(change: Callable[[dict[str, Any]], None]) -> None:
+    """They are the template's ids, and hostile dialogues forge no turn."""
     vocab = edited(change)
     assert different(vocab, ordinary(200, seed=7)) == []
     for messages in hostile(200, seed=8):
         assert not forged(vocab, vocab.chatml.ids(messages), messages)
 
 
-def test_truncation_in_a_tokenizer_json_loses_nothing(mistral: Vocabulary) -> None:
-    """A truncation in tokenizer.json is ignored."""
+def test_truncation_in_a_tokenizer_json_is_ignored(mistral: Vocabulary) -> None:
+    """All ids of a long text are returned."""
     spec = json.loads(mistral.text)
     spec["truncation"] = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
     spec["padding"] = None
@@ -277,30 +277,30 @@ def test_truncation_in_a_tokenizer_json_loses_nothing(mistral: Vocabulary) -> No
     assert cut.ids(message) == mistral.chatml.ids(message)
 
 
-def recognising(vocab: Vocabulary) -> ChatML:
-    """Return a renderer on an encoder that recognises literals, as llama.cpp does USER_DEFINED tokens."""
+def literal_matching_chatml(vocab: Vocabulary) -> ChatML:
+    """Return a renderer whose encoder matches control literals, as llama.cpp does USER_DEFINED tokens."""
     full: Any = vocab.reference.tokenizer
     control = {token["content"]: token["id"] for token in json.loads(vocab.text)["added_tokens"]}
     return ChatML(lambda text: list(full(text, add_special_tokens=False).input_ids), control, "v")
 
 
-def test_an_encoder_that_recognises_literals_is_not_trusted(any_vocabulary: Vocabulary) -> None:
-    """With an encoder that recognises literals, hostile texts forge nothing and ordinary ids are equal."""
-    chatml = recognising(any_vocabulary)
+def test_an_encoder_that_matches_control_literals_forges_no_turn(any_vocabulary: Vocabulary) -> None:
+    """Ordinary dialogues still have the ids of the chat template."""
+    chatml = literal_matching_chatml(any_vocabulary)
     for messages in hostile(200, seed=9):
         assert not forged(any_vocabulary, chatml.ids(messages), messages)
     assert [m for m in ordinary(50, seed=10) if chatml.ids(m) != any_vocabulary.reference.ids(m)] == []
 
 
-def test_cutting_a_literal_adds_no_blank(any_vocabulary: Vocabulary) -> None:
-    """Literals are cut without adding a space."""
+def test_cutting_a_literal_adds_no_space(any_vocabulary: Vocabulary) -> None:
+    """A space at the beginning of the text comes from the tokenizer."""
     for text in (f"a{IM_END}b", f"{IM_START}", f"{IM_END}{IM_START}\n", f"x {IM_END} y"):
-        spelt = spelling(any_vocabulary, recognising(any_vocabulary).encode_text(text))
-        assert spelt.removeprefix(" ") == text
+        decoded = spelling(any_vocabulary, literal_matching_chatml(any_vocabulary).encode_text(text))
+        assert decoded.removeprefix(" ") == text
 
 
-def test_an_encoder_that_cannot_be_kept_from_control_tokens_sends_nothing() -> None:
-    """If the encoder still gives a control token, the text is refused with an error."""
+def test_text_that_still_encodes_to_a_control_token_is_refused() -> None:
+    """The text is not sent."""
     chatml = ChatML(lambda text: [7] * text.count("z"), {IM_START: 5, IM_END: 6, "<z>": 7}, "v")
     with pytest.raises(HermesError, match="not sent"):
         chatml.encode_text("z")

@@ -21,8 +21,8 @@ def load(tmp_path: Path, text: str = "", **environ: str) -> Settings:
     return config.load(paths, env)
 
 
-def test_one_variable_moves_every_folder(tmp_path: Path) -> None:
-    """With OPENHERMES_HOME every folder is inside of it."""
+def test_openhermes_home_contains_every_folder(tmp_path: Path) -> None:
+    """It replaces the system's folders."""
     paths = Paths.from_environment({"OPENHERMES_HOME": str(tmp_path)})
     folders = (
         paths.config,
@@ -36,29 +36,29 @@ def test_one_variable_moves_every_folder(tmp_path: Path) -> None:
     assert all(folder.is_relative_to(tmp_path) for folder in folders)
 
 
-def test_without_it_folders_are_the_systems_own_under_openhermes() -> None:
-    """Without OPENHERMES_HOME every folder is the system's own, under openhermes."""
+def test_the_default_folders_are_the_systems_under_openhermes() -> None:
+    """OPENHERMES_HOME is not set."""
     paths = Paths.from_environment({})
     assert all("openhermes" in str(f) for f in (paths.config, paths.data, paths.cache, paths.state))
 
 
-def test_environment_outweighs_file_and_flags_outweigh_both(tmp_path: Path) -> None:
-    """A flag outweighs the environment, the environment a persona, and a persona the config file."""
+def test_flags_override_environment_persona_and_config_file(tmp_path: Path) -> None:
+    """The environment overrides a persona, and a persona the config file."""
     text = "[options]\ntemperature = 0.1\ntop_p = 0.2\nmin_p = 0.3\ntop_k = 4"
     settings = load(tmp_path, text, OPENHERMES_MIN_P="0.5", OPENHERMES_TOP_K="6")
-    found = settings.sampling("ed", {"top_p": 0.9, "min_p": 0.1}, flags={"top_k": 7})
-    wanted: Mapping[str, tuple[object, str]] = {
+    sampling = settings.sampling("ed", {"top_p": 0.9, "min_p": 0.1}, flags={"top_k": 7})
+    expected: Mapping[str, tuple[object, str]] = {
         "temperature": (0.1, "config file"),
         "top_p": (0.9, "persona ed"),
         "min_p": (0.5, "environment"),
         "top_k": (7, "command line"),
         "seed": (None, "default"),
     }
-    assert {n: (getattr(found.options, n), found.source(n)) for n in wanted} == wanted
+    assert {n: (getattr(sampling.options, n), sampling.source(n)) for n in expected} == expected
 
 
-def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
-    """Each setting has its value and the source of it."""
+def test_each_setting_has_a_value_and_a_source(tmp_path: Path) -> None:
+    """The sources are a variable, the config file and the default."""
     text = 'model = "a"\npersona = "b"\nprecision = "4bit"'
     settings = load(tmp_path, text, OPENHERMES_MODEL="c", OPENHERMES_CONTEXT="99", OPENHERMES_DEVICE="cpu")
     assert (settings.model, settings.persona, settings.context) == ("c", "b", 99)
@@ -83,8 +83,8 @@ def test_plain_settings_know_where_they_came_from(tmp_path: Path) -> None:
         ("x = " + "[" * 3000, r"nested too deeply"),
     ],
 )
-def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, words: str) -> None:
-    """A mistake in the file is refused with its reason and the file's name."""
+def test_a_mistake_in_the_config_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """The message has the reason and the file's name."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     assert re.search(words, caught.value.message), caught.value.message
@@ -92,14 +92,14 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, words: str) -
 
 
 @pytest.mark.parametrize("variable", ["TEMPERATURE", "CONTEXT", "SEED"])
-def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path, variable: str) -> None:
-    """A mistake in the environment is refused with the variable's name."""
+def test_a_mistake_in_the_environment_is_refused(tmp_path: Path, variable: str) -> None:
+    """The message has the variable's name."""
     with pytest.raises(ConfigError, match=f"OPENHERMES_{variable}"):
         load(tmp_path, **{f"OPENHERMES_{variable}": "warm"})
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    """A file that is not UTF-8 is refused with the position of the byte."""
+def test_a_config_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    """The message has the position of the byte."""
     env = {"OPENHERMES_HOME": str(tmp_path)}
     paths = Paths.from_environment(env)
     paths.config.mkdir()

@@ -20,8 +20,8 @@ HUGE = pytest.param(10**400, id="401 digits")
 NUMBERS = [name for name, known in FIELDS.items() if known.kind is not str]
 
 
-def test_every_default_is_in_its_range() -> None:
-    """Every default is a value that the option accepts, and the table has the type of each option."""
+def test_every_default_is_accepted() -> None:
+    """The table has the type of each option."""
     defaults = GenerationOptions()
     for name, known in FIELDS.items():
         value = getattr(defaults, name)
@@ -50,15 +50,15 @@ def test_every_default_is_in_its_range() -> None:
         pytest.param(10**5000, id="5001 digits"),
     ],
 )
-def test_what_is_no_usable_number_is_refused(name: str, bad: object) -> None:
-    """NaN, infinity, huge numbers and values of other types are refused with the option's name."""
+def test_a_value_that_is_no_usable_number_is_refused(name: str, bad: object) -> None:
+    """Such values are NaN, infinity, huge numbers and other types; the message names the option."""
     with pytest.raises(OptionError, match=name):
         check_value(name, bad)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_the_ends_of_a_range_belong_to_it(name: str) -> None:
-    """Both ends of a range are accepted, and one more than the upper end is refused with the range."""
+def test_both_ends_of_a_range_are_accepted(name: str) -> None:
+    """One more than the upper end is refused, and the message has the range."""
     known = FIELDS[name]
     for end in (known.low, known.high):
         value = check_value(name, end)
@@ -68,8 +68,8 @@ def test_the_ends_of_a_range_belong_to_it(name: str) -> None:
         check_value(name, known.high + 1)
 
 
-def test_whole_numbers_may_be_written_with_a_point_and_no_others() -> None:
-    """An option with whole numbers accepts 40.0 and refuses 40.5."""
+def test_an_integer_option_accepts_40_0_and_refuses_40_5() -> None:
+    """40.0 becomes an int."""
     assert check_value("top_k", 40.0) == 40
     assert type(check_value("top_k", 40.0)) is int
     assert type(check_value("temperature", 1)) is float
@@ -77,8 +77,8 @@ def test_whole_numbers_may_be_written_with_a_point_and_no_others() -> None:
         check_value("top_k", 40.5)
 
 
-def test_stop_takes_one_text_or_several_and_none_of_them_empty() -> None:
-    """`stop` takes one text or several, and refuses empty ones and other types."""
+def test_stop_accepts_one_or_several_texts_that_are_not_empty() -> None:
+    """Other types are refused."""
     assert check_value("stop", "END") == ("END",)
     assert check_value("stop", ["a", "b"]) == ("a", "b")
     assert check_value("stop", []) == ()
@@ -87,16 +87,16 @@ def test_stop_takes_one_text_or_several_and_none_of_them_empty() -> None:
             check_value("stop", bad)
 
 
-def test_an_unknown_name_gets_a_suggestion() -> None:
-    """A name may have hyphens, and a mistyped one is refused with a suggestion."""
+def test_an_unknown_option_is_refused_with_a_suggestion() -> None:
+    """A name may have hyphens."""
     assert check_value("top-p", 0.5) == 0.5
     with pytest.raises(OptionError, match="there is no option 'temprature'; did you mean 'temperature'"):
         check_value("temprature", 1)
     assert suggestion("zzz", FIELDS) == ""
 
 
-def test_typed_text_becomes_the_value_it_spells() -> None:
-    """Text becomes the option's value, and text that is not a valid value is refused."""
+def test_text_is_parsed_by_the_type_of_the_option() -> None:
+    """Text that is not a valid value is refused."""
     assert parse_text("temperature", "0.5") == 0.5
     assert parse_text("max-tokens", "64") == 64
     assert parse_text("stop", "a,b ") == ("a,b ",)
@@ -133,8 +133,8 @@ def test_any_value_is_accepted_in_range_or_refused(name: str, value: object) -> 
 
 
 @given(st.sampled_from(list(FIELDS)), st.text())
-def test_any_typed_text_is_a_value_or_an_option_error(name: str, text: str) -> None:
-    """Any text for an option is parsed or refused with an OptionError."""
+def test_any_text_is_parsed_or_refused(name: str, text: str) -> None:
+    """No text raises another exception than OptionError."""
     try:
         parse_text(name, text)
     except OptionError:
@@ -152,8 +152,8 @@ def test_an_error_about_a_long_value_is_short() -> None:
     assert len(str(caught.value)) < 200
 
 
-def test_the_last_layer_wins_and_is_remembered() -> None:
-    """A later layer replaces earlier values, and each value has the name of its layer."""
+def test_the_last_layer_overrides_the_others_and_is_the_source() -> None:
+    """The source of a value is the name of its layer."""
     low = Sourced().with_layer({"temperature": 0.1, "top_k": 5}, "config")
     both = low.with_layer({"temperature": 0.2}, "--temperature").with_layer({}, "nothing")
     assert (both.options.temperature, both.options.top_k, both.options.top_p) == (0.2, 5, 0.95)

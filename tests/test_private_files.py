@@ -1,4 +1,4 @@
-"""Tests of files that are private and whole, and replaced only on request."""
+"""Tests of files that only their owner can read, and that are replaced only on request."""
 
 import os
 import stat
@@ -10,8 +10,8 @@ from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.private_files import write_private
 
 
-def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    """A written file has mode 0600, whatever the umask and the file that it replaces."""
+def test_only_the_owner_can_read_a_written_file(tmp_path: Path) -> None:
+    """Neither the umask nor the mode of a replaced file changes that."""
     before = os.umask(0)
     try:
         write_private(tmp_path / "a.md", b"x")
@@ -26,8 +26,8 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.md", "b.md"]
 
 
-def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
-    """An existing file or link is not replaced unless requested."""
+def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
+    """Nor is an existing link."""
     (tmp_path / "a.md").write_text("theirs")
     (tmp_path / "link.md").symlink_to(tmp_path / "nowhere")
     for name in ("a.md", "link.md"):
@@ -37,8 +37,8 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.md", "link.md"]
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """A path that cannot be written is refused with an error."""
+def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """The parent is missing or a file, the name is invalid, or the path is a folder."""
     (tmp_path / "file").write_text("")
     for path in (
         tmp_path / "no" / "a.md",

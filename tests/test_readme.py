@@ -14,18 +14,20 @@ def section(source: str, end: str) -> str:
     return text[text.index("\n", text.index(source)) + 1 : text.index(f"<!-- {end} -->")]
 
 
-def test_the_readme_lists_the_commands_that_there_are() -> None:
-    """The README lists exactly the commands of the program, with their help."""
+def test_the_readme_lists_every_command() -> None:
+    """The table has the help of each command and no other rows."""
     lines = ["\n| Command | Effect |\n|---|---|\n"]  # a comment after it would end the table on GitHub
     for command in command_table.COMMANDS:
-        names = ", ".join(f"`{one}`" for one in (command.usage, *(f"/{alias}" for alias in command.aliases)))
+        names = ", ".join(
+            f"`{name}`" for name in (command.usage, *(f"/{alias}" for alias in command.aliases))
+        )
         escaped = names.replace("|", "\\|")  # GitHub ends a cell at a bare |
         lines.append(f"| {escaped} | {command.help} |\n")
     assert section("hermes_cli/repl/command_table.py", "end of commands") == "".join(lines)
 
 
-def test_the_readme_lists_the_options_that_there_are() -> None:
-    """The README lists exactly the generation options, with their ranges, defaults and help."""
+def test_the_readme_lists_every_option() -> None:
+    """The table has the range, default and help of each option and no other rows."""
     lines = ["\n| Option | Values | Default | Effect |\n|---|---|---|---|\n"]
     for name, known in FIELDS.items():
         lines.append(f"| `{name}` | {known.range_text} | {value_text(known.default)} | {known.help} |\n")

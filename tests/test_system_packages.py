@@ -1,4 +1,4 @@
-"""What hermes needs from the system: found, named, and told how to install."""
+"""Tests of the system libraries that hermes needs: how they are found, and how to install them."""
 
 import os
 import subprocess
@@ -16,15 +16,15 @@ GOMP = "libgomp.so.1: cannot open shared object file: No such file or directory"
 """What Python 3.13 prints on a minimal Debian 13 when xllamacpp is imported."""
 
 
-def test_only_linux_needs_libraries_of_the_system() -> None:
-    """The wheels for macOS bring their own."""
+def test_only_linux_needs_system_libraries() -> None:
+    """The wheels for macOS contain their libraries."""
     assert missing_libraries(lambda _: False, "linux") == ["libgomp.so.1", "libstdc++.so.6"]
     assert missing_libraries(lambda name: "gomp" not in name, "linux") == ["libgomp.so.1"]
     assert missing_libraries(lambda _: False, "darwin") == []
 
 
-def test_the_dynamic_loader_is_asked() -> None:
-    """A library that is there is found, and no other."""
+def test_can_load_finds_installed_libraries_only() -> None:
+    """The dynamic loader decides."""
     assert system_packages.can_load("libc.so.6") is (sys.platform == "linux")
     assert not system_packages.can_load("libno-such-library.so.1")
 
@@ -42,8 +42,8 @@ def test_the_dynamic_loader_is_asked() -> None:
         (None, True, True, "install libgomp.so.1 with your system's package manager"),
     ],
 )
-def test_advice(manager: str | None, is_root: bool, has_sudo: bool, expected: str) -> None:  # noqa: FBT001 - a table
-    """The line can be copied into a shell as it is."""
+def test_advice_is_a_shell_command(manager: str | None, is_root: bool, has_sudo: bool, expected: str) -> None:  # noqa: FBT001 - a table
+    """The command can be copied into a shell."""
     assert advice(["libgomp.so.1"], manager, is_root=is_root, has_sudo=has_sudo) == expected
 
 
@@ -52,14 +52,14 @@ def test_a_package_that_has_two_libraries_is_installed_once() -> None:
     assert install_commands(system_packages.LIBRARIES, "pacman")[0].endswith(" gcc-libs")
 
 
-def test_what_no_package_is_known_for_gets_no_command() -> None:
+def test_a_library_without_a_known_package_gets_no_command() -> None:
     """A wrong package name would be worse than none."""
     assert install_commands(["libgomp.so.1", "libunknown.so.2"], "apt-get") == []
     assert install_commands([system_packages.ENSUREPIP], "dnf") == []
 
 
-def test_the_library_of_an_import_error() -> None:
-    """Other failed imports stay mistakes of hermes."""
+def test_an_import_error_names_the_missing_library() -> None:
+    """Another ImportError is reported as a bug."""
     assert library_named_in(ImportError(GOMP)) == "libgomp.so.1"
     assert library_named_in(ImportError("No module named 'libgomp'")) is None
     assert as_hermes_error(ImportError(GOMP)).exit_code == 69
@@ -76,20 +76,20 @@ def broken_library(home: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
 
 
 def test_ask_names_the_library_before_it_downloads_a_model(broken_library: dict[str, str]) -> None:
-    """On a first run the starter is not fetched for nothing."""
+    """The engine could not run the downloaded model."""
     command = [sys.executable, "-m", "hermes_cli", "ask", "hi"]
-    done = subprocess.run(command, env=broken_library, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (69, "")
+    result = subprocess.run(command, env=broken_library, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (69, "")
     assert (
-        done.stderr.splitlines()[0]
+        result.stderr.splitlines()[0]
         == "hermes: this system lacks libgomp.so.1, which the model's engine needs"
     )
-    assert len(done.stderr.splitlines()) == 2
-    assert "libgomp" in done.stderr.splitlines()[1]
+    assert len(result.stderr.splitlines()) == 2
+    assert "libgomp" in result.stderr.splitlines()[1]
 
 
-def test_the_process_of_llama_cpp_reports_the_library(broken_library: dict[str, str]) -> None:
-    """The error keeps its meaning on its way from the child process."""
+def test_the_process_of_llama_cpp_reports_the_missing_library(broken_library: dict[str, str]) -> None:
+    """The child process reports it to its parent."""
     code = (
         "from pathlib import Path; from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess\n"
         "from hermes_cli.errors import ModelUnavailable\n"
@@ -97,5 +97,5 @@ def test_the_process_of_llama_cpp_reports_the_library(broken_library: dict[str, 
         "except ModelUnavailable as error: print(error.message)"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=broken_library, capture_output=True, text=True, check=False)
-    assert "this system lacks libgomp.so.1" in done.stdout, done.stderr
+    result = subprocess.run(command, env=broken_library, capture_output=True, text=True, check=False)
+    assert "this system lacks libgomp.so.1" in result.stdout, result.stderr

@@ -25,18 +25,18 @@ def visible(tree: Tree) -> list[str]:
 @pytest.fixture
 def tree() -> Tree:
     """A tree with two greetings, two exchanges, and a second answer to the first question."""
-    made = Tree(["Welcome!", "Hello!"])
-    made.append(question("one"))
-    made.append(answer("A"))
-    made.append(question("two"))
-    made.append(answer("B"))
-    made.rewind(2)
-    made.append(answer("C"))
-    return made
+    new_tree = Tree(["Welcome!", "Hello!"])
+    new_tree.append(question("one"))
+    new_tree.append(answer("A"))
+    new_tree.append(question("two"))
+    new_tree.append(answer("B"))
+    new_tree.rewind(2)
+    new_tree.append(answer("C"))
+    return new_tree
 
 
 def test_a_new_tree_shows_the_first_greeting() -> None:
-    """Greetings are the roots; the first one is visible. Without greetings, nothing is."""
+    """Greetings are roots. A tree without greetings shows nothing."""
     assert visible(Tree(["Welcome!", "Hello!"])) == ["Welcome!"]
     assert Tree(["Welcome!"]).is_at_greeting
     assert Tree().cursor is None
@@ -44,7 +44,7 @@ def test_a_new_tree_shows_the_first_greeting() -> None:
 
 
 def test_undo_restores_the_greeting(tree: Tree) -> None:
-    """Undoing the first turn leaves the greeting, and every message stays in the tree."""
+    """Every message stays in the tree."""
     tree.goto(6)
     tree.undo(2)
     assert visible(tree) == ["Welcome!"]
@@ -53,8 +53,8 @@ def test_undo_restores_the_greeting(tree: Tree) -> None:
         tree.undo()
 
 
-def test_undo_of_more_turns_than_there_are(tree: Tree) -> None:
-    """An impossible undo is refused, and nothing changes."""
+def test_undo_of_more_turns_than_there_are_is_refused(tree: Tree) -> None:
+    """Nothing changes."""
     for count in (0, 2, 9):
         with pytest.raises(UsageError, match="1 turn here"):
             tree.undo(count)
@@ -62,7 +62,7 @@ def test_undo_of_more_turns_than_there_are(tree: Tree) -> None:
 
 
 def test_swipes_are_the_answers_to_the_same_turn(tree: Tree) -> None:
-    """Swipes are siblings of the last answer, in the order in which they were generated."""
+    """They are in the order in which they were generated."""
     assert [node.text for node in tree.swipes()] == ["A", "C"]
     tree.swipe(0)
     assert visible(tree) == ["Welcome!", "one", "A"]
@@ -70,8 +70,8 @@ def test_swipes_are_the_answers_to_the_same_turn(tree: Tree) -> None:
         tree.swipe(2)
 
 
-def test_greetings_are_swipes(tree: Tree) -> None:
-    """Before the first turn, swipes are the greetings."""
+def test_greetings_are_swipes_before_the_first_turn(tree: Tree) -> None:
+    """An index out of range is refused."""
     tree.undo()
     tree.swipe(1)
     assert visible(tree) == ["Hello!"]
@@ -80,7 +80,7 @@ def test_greetings_are_swipes(tree: Tree) -> None:
 
 
 def test_a_turn_without_an_answer_has_no_swipes(tree: Tree) -> None:
-    """After a turn of the user's there is nothing to swipe."""
+    """Asking for them is an error."""
     tree.append(question("three"))
     assert tree.is_unanswered
     with pytest.raises(UsageError, match="no answer here"):
@@ -88,7 +88,7 @@ def test_a_turn_without_an_answer_has_no_swipes(tree: Tree) -> None:
 
 
 def test_goto_shows_the_newest_answer_to_a_turn(tree: Tree) -> None:
-    """Going to a user's turn shows its newest answer; to an answer, that answer."""
+    """If the message is an answer, that answer is shown."""
     tree.goto(6)
     assert visible(tree) == ["Welcome!", "one", "A", "two", "B"]
     tree.goto(3)
@@ -102,7 +102,7 @@ def test_goto_shows_the_newest_answer_to_a_turn(tree: Tree) -> None:
 
 
 def test_edit_adds_a_turn_beside_the_old_one(tree: Tree) -> None:
-    """An edited turn is a sibling of the old one."""
+    """The new turn has the same parent."""
     tree.goto(6)
     new = tree.edit(2, "one, again")
     assert visible(tree) == ["Welcome!", "one, again"]
@@ -111,7 +111,7 @@ def test_edit_adds_a_turn_beside_the_old_one(tree: Tree) -> None:
 
 
 def test_a_fork_holds_the_visible_messages(tree: Tree) -> None:
-    """A fork has only the path, numbered from 1; the original is unchanged."""
+    """They are numbered from 1, and the original is unchanged."""
     copy = tree.fork()
     assert [(node.id, node.parent, node.text) for node in copy.nodes] == [
         (1, None, "Welcome!"),
@@ -122,13 +122,13 @@ def test_a_fork_holds_the_visible_messages(tree: Tree) -> None:
     assert len(tree) == 7
 
 
-def test_ids_of_a_store_become_numbers_from_one() -> None:
-    """A tree that is read from elsewhere is numbered from 1, and keeps its shape and position."""
+def test_nodes_from_a_store_are_numbered_from_1() -> None:
+    """The tree keeps its shape and its position."""
     tree = Tree.of([Node(17, None, Role.USER, "q"), Node(40, 17, Role.ASSISTANT, "a")], 40)
     assert [(node.id, node.parent) for node in tree.nodes] == [(1, None), (2, 1)]
     assert tree.cursor == 2
 
 
-def test_the_path_is_one_value_until_the_tree_changes(tree: Tree) -> None:
-    """The path is computed once, since the prompt is redrawn at every key press."""
+def test_the_path_is_not_computed_again_if_the_tree_is_unchanged(tree: Tree) -> None:
+    """The toolbar reads the path at every key press."""
     assert tree.path is tree.path

@@ -17,7 +17,7 @@ Env = Mapping[str, str]
 
 
 @pytest.fixture
-def told(home: Env, tmp_path: Path) -> Env:
+def two_chats(home: Env, tmp_path: Path) -> Env:
     """A home with two conversations; the first has a second answer and a branch."""
     model = script(tmp_path, {"text": "One.\u2028"}, {"text": "Two."}, {"text": "Three."})
     for lines in ("first\n/regen\nmore\n/undo\n", "second\n"):
@@ -28,48 +28,50 @@ def told(home: Env, tmp_path: Path) -> Env:
 def titles(env: Env) -> list[str]:
     """Return the titles of the stored conversations, oldest first."""
     store = Store(Paths.from_environment(env).conversations)
-    found = [one.title for one in sorted(store.conversations(), key=lambda one: one.id)]
+    in_order = [one.title for one in sorted(store.conversations(), key=lambda one: one.id)]
     store.close()
-    return found
+    return in_order
 
 
-@pytest.mark.parametrize("known", registry.FORMATS, ids=lambda known: known.name)
-def test_out_and_in_again(told: Env, tmp_path: Path, known: registry.ConversationFormat) -> None:
-    """In every format an exported conversation is a private file that can be imported again."""
-    file = tmp_path / f"chat{known.ending}"
-    result = hermes("sessions", "export", "first", "-o", str(file), env=told)
+@pytest.mark.parametrize("file_format", registry.FORMATS, ids=lambda file_format: file_format.name)
+def test_an_exported_file_is_private_and_can_be_imported_again(
+    two_chats: Env, tmp_path: Path, file_format: registry.ConversationFormat
+) -> None:
+    """The imported conversation has the same visible messages in every format."""
+    file = tmp_path / f"chat{file_format.ending}"
+    result = hermes("sessions", "export", "first", "-o", str(file), env=two_chats)
     assert (result.code, result.stdout) == (0, b"")
-    assert f"1 conversation written to {file}: {known.name}" in result.stderr
-    assert ("json has them" in result.stderr) == (known.name != "json")
+    assert f"1 conversation written to {file}: {file_format.name}" in result.stderr
+    assert ("json has them" in result.stderr) == (file_format.name != "json")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    same = hermes("sessions", "export", "first", "--format", known.name, env=told).stdout
+    same = hermes("sessions", "export", "first", "--format", file_format.name, env=two_chats).stdout
     assert same == file.read_bytes()
 
-    result = hermes("sessions", "import", str(file), env=told)
+    result = hermes("sessions", "import", str(file), env=two_chats)
     assert (result.code, result.stdout.split()[0]) == (0, b"3")
-    assert f"{file}: {known.name}, {known.sign}\n1 conversation imported" in result.stderr
-    assert titles(told) == ["first", "second", "first"]
-    shown = hermes("sessions", "show", "3", env=told)
-    assert shown.stdout == hermes("sessions", "show", "1", env=told).stdout
+    assert f"{file}: {file_format.name}, {file_format.sign}\n1 conversation imported" in result.stderr
+    assert titles(two_chats) == ["first", "second", "first"]
+    shown = hermes("sessions", "show", "3", env=two_chats)
+    assert shown.stdout == hermes("sessions", "show", "1", env=two_chats).stdout
     assert b"[assistant]\nTwo.\n" in shown.stdout
-    assert hermes("sessions", "search", "first", env=told).stdout.count(b"first") >= 4
+    assert hermes("sessions", "search", "first", env=two_chats).stdout.count(b"first") >= 4
 
 
-def test_a_whole_home_moves(told: Env, tmp_path: Path) -> None:
-    """--all with json moves every conversation to another home with nothing lost."""
-    written = hermes("sessions", "export", "--all", "--format", "json", env=told).stdout
-    other = {**told, "OPENHERMES_HOME": str(tmp_path / "other")}
+def test_export_all_and_import_copy_every_conversation(two_chats: Env, tmp_path: Path) -> None:
+    """The json format loses nothing."""
+    written = hermes("sessions", "export", "--all", "--format", "json", env=two_chats).stdout
+    other = {**two_chats, "OPENHERMES_HOME": str(tmp_path / "other")}
     result = hermes("sessions", "import", "-", env=other, stdin=written)
     assert (result.code, len(result.stdout.splitlines())) == (0, 2)
     assert "standard input: json, it has the key hermes_conversations" in result.stderr
     again = hermes("sessions", "export", "2", "1", "--format", "json", env=other).stdout
     assert json.loads(again)["conversations"] == json.loads(written)["conversations"][::-1]
     for name in ("sharegpt", "openai"):
-        assert hermes("sessions", "export", "--all", "--format", name, env=told).stdout.count(b"\n") == 2
+        assert hermes("sessions", "export", "--all", "--format", name, env=two_chats).stdout.count(b"\n") == 2
 
 
-def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
-    """A conversation imported from SillyTavern can be continued."""
+def test_an_imported_conversation_can_be_continued(home: Env, tmp_path: Path) -> None:
+    """The file comes from SillyTavern."""
     file = tmp_path / "chat.jsonl"
     file.write_text(sample("sillytavern.jsonl"))
     result = hermes("sessions", "import", str(file), env=home)
@@ -82,12 +84,12 @@ def test_an_imported_conversation_goes_on(home: Env, tmp_path: Path) -> None:
     assert "<|im_start|>system\nStay in Eldoria.<|im_end|>\n<|im_start|>assistant\nWelcome." in result.stderr
 
 
-@pytest.mark.parametrize("known", registry.FORMATS, ids=lambda known: known.name)
-def test_a_character_with_examples_and_a_greeting_moves(
-    home: Env, tmp_path: Path, known: registry.ConversationFormat
+@pytest.mark.parametrize("file_format", registry.FORMATS, ids=lambda file_format: file_format.name)
+def test_a_character_has_the_same_prompt_after_export_and_import(
+    home: Env, tmp_path: Path, file_format: registry.ConversationFormat
 ) -> None:
-    """After export and import in any format, a character has the same prompt, examples included."""
-    file, model = tmp_path / f"ed{known.ending}", script(tmp_path, {"text": "Hm."}, {"text": "Ha."})
+    """The prompt includes the persona's examples and greeting, in every format."""
+    file, model = tmp_path / f"ed{file_format.ending}", script(tmp_path, {"text": "Hm."}, {"text": "Ha."})
     lines = b"Hello\n/show prompt\n"
     before = hermes("chat", "-m", model, "-p", "gourmet-cook", env=home, stdin=lines)
     assert hermes("sessions", "export", "1", "-o", str(file), env=home).code == 0
@@ -98,38 +100,38 @@ def test_a_character_with_examples_and_a_greeting_moves(
     assert after.stderr[after.stderr.index("<|im_start|>") :] == prompt
 
 
-def test_one_mistake_and_nothing_is_imported(told: Env, tmp_path: Path) -> None:
-    """If one file or line is wrong, it is named and nothing is imported."""
+def test_nothing_is_imported_if_one_file_is_broken(two_chats: Env, tmp_path: Path) -> None:
+    """The message names the file and the line."""
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
     good.write_text(sample("sharegpt.jsonl"))
     bad.write_text(sample("sharegpt.jsonl") + '{"conversations": [{"from": "ai\x1b[2J", "value": "x"}]}\n')
-    result = hermes("sessions", "import", str(good), str(bad), env=told)
+    result = hermes("sessions", "import", str(good), str(bad), env=two_chats)
     assert (result.code, result.stdout) == (1, b"")
     assert f"{bad}, line 4: is not JSON" in result.stderr
     assert "nothing was imported" in result.stderr
     assert "\x1b" not in result.stderr
-    assert titles(told) == ["first", "second"]
-    missing = hermes("sessions", "import", str(good), str(tmp_path / "none"), env=told)
+    assert titles(two_chats) == ["first", "second"]
+    missing = hermes("sessions", "import", str(good), str(tmp_path / "none"), env=two_chats)
     assert (missing.code, "there is no file" in missing.stderr) == (2, True)
-    assert titles(told) == ["first", "second"]
-    assert hermes("sessions", "import", str(good), "--format", "sharegpt", env=told).code == 0
-    assert titles(told) == ["first", "second", "identity_0", "Hi", "a"]
+    assert titles(two_chats) == ["first", "second"]
+    assert hermes("sessions", "import", str(good), "--format", "sharegpt", env=two_chats).code == 0
+    assert titles(two_chats) == ["first", "second", "identity_0", "Hi", "a"]
 
 
-def test_a_file_that_is_there_stays(told: Env, tmp_path: Path) -> None:
-    """An export overwrites a file only with --force; in a folder it names the file by the title."""
+def test_export_overwrites_a_file_only_with_force(two_chats: Env, tmp_path: Path) -> None:
+    """If the path is a folder, the file is named by the title."""
     file = tmp_path / "a.md"
     file.write_text("theirs")
-    refused = hermes("sessions", "export", "1", "-o", str(file), env=told)
+    refused = hermes("sessions", "export", "1", "-o", str(file), env=two_chats)
     assert (refused.code, file.read_text()) == (2, "theirs")
     assert "--force" in refused.stderr
-    assert hermes("sessions", "export", "1", "-o", str(file), "--force", env=told).code == 0
+    assert hermes("sessions", "export", "1", "-o", str(file), "--force", env=two_chats).code == 0
     assert file.read_text().startswith("<!-- hermes ")
-    nowhere = hermes("sessions", "export", "1", "-o", str(tmp_path / "no" / "a.md"), env=told)
+    nowhere = hermes("sessions", "export", "1", "-o", str(tmp_path / "no" / "a.md"), env=two_chats)
     assert (nowhere.code, "cannot be written: No such file or directory" in nowhere.stderr) == (1, True)
     folder = tmp_path / "folder"
     folder.mkdir()
-    assert hermes("sessions", "export", "1", "-o", str(folder), env=told).code == 0
+    assert hermes("sessions", "export", "1", "-o", str(folder), env=two_chats).code == 0
     assert [path.name for path in folder.iterdir()] == ["first.md"]
 
 
@@ -146,28 +148,30 @@ def test_a_file_that_is_there_stays(told: Env, tmp_path: Path) -> None:
         (["import", "x", "--format", "docx"], "there is no format 'docx'"),
     ],
 )
-def test_what_was_not_said_clearly(told: Env, arguments: list[str], words: str) -> None:
-    """An incomplete or ambiguous command line is refused with exit code 2."""
-    result = hermes("sessions", *arguments, env=told)
+def test_an_incomplete_or_ambiguous_command_line_is_refused(
+    two_chats: Env, arguments: list[str], words: str
+) -> None:
+    """The exit code is 2."""
+    result = hermes("sessions", *arguments, env=two_chats)
     assert (result.code, result.stdout) == (2, b"")
     assert words in " ".join(result.stderr.split())
 
 
-def test_a_conversation_that_was_undone_to_its_beginning(told: Env, tmp_path: Path) -> None:
-    """A conversation without visible turns is not exported alone; with --all only json holds it."""
-    hermes("chat", "-m", script(tmp_path, {"text": "x"}), "-r", "2", env=told, stdin=b"/undo\n")
-    alone = hermes("sessions", "export", "2", env=told)
+def test_a_conversation_without_visible_turns_is_not_exported(two_chats: Env, tmp_path: Path) -> None:
+    """With --all only the json format contains it."""
+    hermes("chat", "-m", script(tmp_path, {"text": "x"}), "-r", "2", env=two_chats, stdin=b"/undo\n")
+    alone = hermes("sessions", "export", "2", env=two_chats)
     assert (alone.code, "its first turn was undone" in alone.stderr) == (1, True)
-    every = hermes("sessions", "export", "--all", "--format", "openai", env=told)
-    assert (every.code, every.stdout.count(b"\n")) == (0, 1)
-    assert "left out 1 conversation" in every.stderr
-    whole = hermes("sessions", "export", "--all", "--format", "json", env=told)
-    assert len(whole.json["conversations"]) == 2
+    openai_export = hermes("sessions", "export", "--all", "--format", "openai", env=two_chats)
+    assert (openai_export.code, openai_export.stdout.count(b"\n")) == (0, 1)
+    assert "left out 1 conversation" in openai_export.stderr
+    json_export = hermes("sessions", "export", "--all", "--format", "json", env=two_chats)
+    assert len(json_export.json["conversations"]) == 2
 
 
 def test_the_help_lists_every_format(home: Env, capsys: pytest.CaptureFixture[str]) -> None:
-    """The help of `export` and of `import` lists every format."""
+    """This is the help of `export` and of `import`."""
     for verb in ("export", "import"):
         assert hermes("sessions", verb, "--help", env=home).code == 0
         shown = capsys.readouterr().out
-        assert all(f"{known.name}:" in shown for known in registry.FORMATS)
+        assert all(f"{file_format.name}:" in shown for file_format in registry.FORMATS)

@@ -1,4 +1,4 @@
-"""Tests of what a session marks as cacheable: a persona's own system prompt, and nothing else."""
+"""Which messages a session marks as cacheable: a persona's own system prompt only."""
 
 import io
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from hermes_cli.screen.terminal import Terminal
 from tests.database import OpenStore
 
 Env = Mapping[str, str]
-ASKED = Message(Role.USER, "hi")
+QUESTION = Message(Role.USER, "hi")
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def session(runtime: Runtime, open_store: OpenStore) -> Session:
 
 def cacheable(session: Session) -> list[str]:
     """Return the roles of the messages of the next prompt whose KV cache may be saved."""
-    return [message.role.value for message in session.assembled(ASKED).messages if message.cacheable]
+    return [message.role.value for message in session.assembled(QUESTION).messages if message.cacheable]
 
 
 def test_a_personas_own_prompt_is_cacheable(session: Session) -> None:
-    """The system prompt of a persona is cacheable, also in a new conversation, and no other message is."""
+    """No other message is cacheable, also in a new conversation."""
     assert cacheable(session) == ["system"]
     assert list(session.send("hi", Cancel()))
     session.clear()
@@ -58,31 +58,31 @@ def test_a_personas_own_prompt_is_cacheable(session: Session) -> None:
 
 
 @pytest.mark.parametrize("flags", [Flags(system="Be brief."), Flags(no_log=True)])
-def test_a_prompt_of_the_user_or_of_an_unsaved_run_is_not(runtime: Runtime, flags: Flags) -> None:
-    """With --system or --no-log, no system prompt is cacheable."""
+def test_no_prompt_is_cacheable_with_system_or_no_log(runtime: Runtime, flags: Flags) -> None:
+    """The flags are --system and --no-log."""
     persona = runtime.persona("edward-elric")
     opening, prompt_settings = open_conversation(runtime, flags, persona, GenerationOptions())
     assert not cacheable(Session(ScriptedEngine([]), opening, Sourced(), None, prompt_settings))
 
 
-def test_a_changed_prompt_is_not(session: Session) -> None:
-    """After `/system` no prompt is cacheable, also in a new conversation."""
+def test_a_changed_prompt_is_not_cacheable(session: Session) -> None:
+    """Nor is the prompt of a new conversation after `/system`."""
     session.set_system("Be brief.")
     assert not cacheable(session)
     session.clear()
     assert not cacheable(session)
 
 
-def test_a_prompt_with_lore_in_it_is_not(session: Session) -> None:
-    """A system prompt into which a lorebook inserts an entry is not cacheable."""
+def test_a_prompt_with_lore_is_not_cacheable(session: Session) -> None:
+    """The lorebook inserts an entry into the system prompt."""
     book = Lorebook((LoreEntry("A secret.", (), constant=True),))
     session.set_prompt_settings(replace(session.prompt_settings, books=(book,)))
-    (system,) = (m for m in session.assembled(ASKED).messages if "A secret." in m.text)
+    (system,) = (m for m in session.assembled(QUESTION).messages if "A secret." in m.text)
     assert not system.cacheable
 
 
-def test_nothing_is_after_nolog(runtime: Runtime, session: Session) -> None:
-    """After `/nolog` neither this conversation nor one with another persona has a cacheable prompt."""
+def test_no_prompt_is_cacheable_after_nolog(runtime: Runtime, session: Session) -> None:
+    """Nor is the prompt of a new conversation with another persona."""
     host = ReplHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
     assert host.open_with_persona(runtime.persona("gourmet-cook"))[0].cacheable
     host.stop_saving()
@@ -93,10 +93,10 @@ def test_nothing_is_after_nolog(runtime: Runtime, session: Session) -> None:
 
 
 @pytest.mark.parametrize("system", [None, "Be brief."])
-def test_a_continued_conversation_is_as_private_as_it_was(
+def test_a_continued_conversation_is_cacheable_if_its_prompt_is_unchanged(
     runtime: Runtime, session: Session, system: str | None
 ) -> None:
-    """A continued conversation has a cacheable prompt only if it still is the persona's own."""
+    """The prompt is unchanged if it still is the persona's own."""
     if system is not None:
         session.set_system(system)
     list(session.send("hi", Cancel()))
@@ -105,7 +105,7 @@ def test_a_continued_conversation_is_as_private_as_it_was(
     opening, prompt_settings = open_conversation(
         runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions()
     )
-    later = Session(ScriptedEngine([]), opening, Sourced(), Recorder(store), prompt_settings)
+    continued = Session(ScriptedEngine([]), opening, Sourced(), Recorder(store), prompt_settings)
     store.locks.release()
-    saved_conversations.resume(later, store.conversations()[0])
-    assert cacheable(later) == (["system"] if system is None else [])
+    saved_conversations.resume(continued, store.conversations()[0])
+    assert cacheable(continued) == (["system"] if system is None else [])

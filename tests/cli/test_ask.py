@@ -29,24 +29,24 @@ def user(text: str) -> str:
 
 
 def test_stdout_is_the_answer_and_one_newline(home: Env, tmp_path: Path) -> None:
-    """Standard output is the unchanged answer and one newline, standard error is empty."""
+    """The answer is unchanged, and standard error is empty."""
     model = script(tmp_path, {"text": " Grün,\r\n\trot\x1b[0m \n"})
     result = hermes("ask", "-m", model, "Colours?", env=home)
     assert (result.code, result.stdout, result.stderr) == (0, " Grün,\r\n\trot\x1b[0m \n\n".encode(), "")
 
 
-def test_no_stream_prints_the_same(home: Env, tmp_path: Path) -> None:
-    """--no-stream prints the answer and one newline."""
+def test_no_stream_prints_the_same_answer(home: Env, tmp_path: Path) -> None:
+    """One newline follows the answer."""
     result = hermes("ask", "--no-stream", "-m", script(tmp_path, {"text": "Hi "}), "x", env=home)
     assert result.stdout == b"Hi \n"
 
 
-def test_stdin_then_files_then_argument(home: Env, tmp_path: Path) -> None:
-    """The prompt is standard input, then the files with their names, then the arguments."""
+def test_the_prompt_is_stdin_then_files_then_arguments(home: Env, tmp_path: Path) -> None:
+    """Each file is preceded by its name."""
     (tmp_path / "a.txt").write_text("A\n")
     name = str(tmp_path / "a.txt")
-    found = tokens("-f", name, "sum", "up", env=home, tmp_path=tmp_path, stdin=b"in\n")
-    assert found == user(f"in\n\n{name}:\nA\n\n\nsum up")
+    prompt = tokens("-f", name, "sum", "up", env=home, tmp_path=tmp_path, stdin=b"in\n")
+    assert prompt == user(f"in\n\n{name}:\nA\n\n\nsum up")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_stdin_then_files_then_argument(home: Env, tmp_path: Path) -> None:
         ("e\u0301\ufeff\u200b".encode(), "e\u0301\ufeff\u200b"),
     ],
 )
-def test_text_is_taken_as_it_is_given(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
-    """Standard input is used unchanged, without one newline at its end."""
+def test_stdin_is_used_unchanged(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
+    """Only one newline at its end is removed."""
     assert tokens(env=home, tmp_path=tmp_path, stdin=stdin) == user(text)
 
 
@@ -69,19 +69,19 @@ def test_empty_stdin_adds_nothing(home: Env, tmp_path: Path) -> None:
 
 
 def test_the_answer_begins_with_the_prefill(home: Env, tmp_path: Path) -> None:
-    """--prefill begins the assistant's turn in the prompt, and the printed answer."""
+    """In the prompt the prefill begins the assistant's turn."""
     model = script(tmp_path, {"text": "b"})
     assert hermes("ask", "-m", model, "--prefill", "a", "x", env=home).stdout == b"ab\n"
     assert hermes("ask", "-m", model, "--prefill", "a", "--no-stream", "x", env=home).stdout == b"ab\n"
     assert tokens("--prefill", "a", "x", env=home, tmp_path=tmp_path) == user("x") + "a"
 
 
-def test_json_is_one_object_with_the_counts(home: Env, tmp_path: Path) -> None:
-    """--json prints one object with the text, the finish reason, the model, the counts and the timings."""
+def test_json_prints_one_object_with_the_counts(home: Env, tmp_path: Path) -> None:
+    """It also has the text, the finish reason, the model and the timings."""
     result = hermes("ask", "--json", "-s", "", "-m", script(tmp_path, {"text": 'Hi "ü"'}), "x", env=home)
-    found: dict[str, Any] = result.json
-    assert set(found.pop("timings")) == {"prefill_s", "decode_s"}
-    assert found == {
+    printed: dict[str, Any] = result.json
+    assert set(printed.pop("timings")) == {"prefill_s", "decode_s"}
+    assert printed == {
         "text": 'Hi "ü"',
         "finish_reason": "stop",
         "model": "scripted",
@@ -93,22 +93,22 @@ def test_json_is_one_object_with_the_counts(home: Env, tmp_path: Path) -> None:
     }
 
 
-def test_an_answer_that_was_cut_says_so_beside_it(home: Env, tmp_path: Path) -> None:
-    """That max_tokens cut the answer is reported on standard error; the exit code is 0."""
+def test_an_answer_cut_by_max_tokens_is_reported_on_stderr(home: Env, tmp_path: Path) -> None:
+    """The exit code is 0."""
     result = hermes("ask", "-m", script(tmp_path, {"text": "abcdef"}), "--max-tokens", "3", "x", env=home)
     assert (result.stdout, result.code) == (b"abc\n", 0)
     assert "the answer was cut: max_tokens is 3" in result.stderr
 
 
-def test_an_answer_that_breaks_off_is_kept_and_fails(home: Env, tmp_path: Path) -> None:
-    """If the engine fails in mid-answer, the text so far is printed and the exit code is 75."""
+def test_an_answer_that_fails_midway_is_printed_and_exits_75(home: Env, tmp_path: Path) -> None:
+    """The engine's error is printed on standard error."""
     result = hermes("ask", "-m", script(tmp_path, {"text": "So", "error": "out-of-memory"}), "x", env=home)
     assert (result.stdout, result.code) == (b"So\n", 75)
     assert "out-of-memory" in result.stderr
 
 
 def test_a_prompt_longer_than_the_context_exits_65_with_the_counts(home: Env, tmp_path: Path) -> None:
-    """A prompt longer than the context window exits with 65 and prints both token counts."""
+    """Nothing is printed on standard output."""
     model = script(tmp_path, {"text": "x"}, context_size=100)
     result = hermes("ask", "-s", "", "-m", model, env=home, stdin=b"y" * 200)
     assert (result.code, result.stdout) == (65, b"")
@@ -144,7 +144,7 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
         2,
         "use --context 512 or more",
     ),
-    "context beyond reason": (["--context", "99999999999", "x"], b"", 2, "1 to 10,000,000"),
+    "context too large": (["--context", "99999999999", "x"], b"", 2, "1 to 10,000,000"),
     "unknown flag": (["--temprature", "1", "x"], b"", 2, "--temperature"),
     "no such persona": (["--persona", "edward", "x"], b"", 78, "edward-elric"),
     "no such model": (["-m", "openhermes-3", "x"], b"", 69, "openhermes"),
@@ -158,21 +158,21 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
 def test_bad_input_gets_a_message_and_its_exit_code(
     home: Env, starter_home: Env, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Bad input gives a message and its exit code, no traceback and nothing on standard output."""
+    """There is no traceback and nothing on standard output."""
     arguments, stdin, code, words = BAD[case]
     result = hermes("ask", *arguments, env=starter_home if "starter" in arguments else home, stdin=stdin)
     assert (result.code, result.stdout) == (code, b""), result.stderr
-    told = result.stderr + capsys.readouterr().err  # typer prints usage errors itself
-    assert words in told
-    assert "Traceback" not in told
+    errors = result.stderr + capsys.readouterr().err  # typer prints usage errors itself
+    assert words in errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [(b"", "GGUF"), (b"not a model at all", "GGUF"), (b"GGUF\x03\0\0\0" + b"\xff" * 16, "tensors")],
 )
-def test_a_file_that_is_no_model_is_named(home: Env, tmp_path: Path, data: bytes, words: str) -> None:
-    """A file that is not a GGUF model is refused with the reason and exit code 69."""
+def test_a_file_that_is_not_a_model_is_refused(home: Env, tmp_path: Path, data: bytes, words: str) -> None:
+    """The message has the reason, and the exit code is 69."""
     path = tmp_path / "model.gguf"
     path.write_bytes(data)
     result = hermes("ask", "-m", str(path), "x", env=home)
@@ -180,8 +180,8 @@ def test_a_file_that_is_no_model_is_named(home: Env, tmp_path: Path, data: bytes
     assert words in result.stderr
 
 
-def test_a_model_cut_short_is_named_with_its_sizes(home: Env, tmp_path: Path, starter_path: Path) -> None:
-    """A truncated model file is refused with its size and the size that it should have."""
+def test_a_truncated_model_is_refused_with_its_sizes(home: Env, tmp_path: Path, starter_path: Path) -> None:
+    """They are the size of the file and the size that it should have."""
     path = tmp_path / "cut.gguf"
     with starter_path.open("rb") as whole:
         path.write_bytes(whole.read(50_000_000))
@@ -191,8 +191,8 @@ def test_a_model_cut_short_is_named_with_its_sizes(home: Env, tmp_path: Path, st
     assert "98,362,432" in result.stderr
 
 
-def test_a_broken_config_exits_78_with_the_place(home: Env) -> None:
-    """A syntax error in the config exits with 78 and prints its line and column."""
+def test_a_syntax_error_in_the_config_exits_78_with_its_position(home: Env) -> None:
+    """The position is the line and the column."""
     folder = Path(home["OPENHERMES_HOME"]) / "config"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text("model = \n")
@@ -201,16 +201,16 @@ def test_a_broken_config_exits_78_with_the_place(home: Env) -> None:
     assert "line 1, column 9" in result.stderr
 
 
-def test_a_prefill_is_printed_once_the_prompt_was_accepted(home: Env, tmp_path: Path) -> None:
-    """If the prompt is refused, the prefill is not printed."""
+def test_the_prefill_is_not_printed_if_the_prompt_is_refused(home: Env, tmp_path: Path) -> None:
+    """Standard output is empty."""
     model = script(tmp_path, {"text": "x"}, context_size=100)
     result = hermes("ask", "-m", model, "--prefill", "Well, ", "y" * 200, env=home)
     assert (result.code, result.stdout) == (65, b"")
 
 
 @pytest.mark.parametrize("name", ["config", "persona"])
-def test_a_file_made_to_be_slow_is_refused(home: Env, tmp_path: Path, name: str) -> None:
-    """A TOML file with 40,000 dots in a key, which the parser takes a minute to read, is refused."""
+def test_a_toml_file_that_is_slow_to_parse_is_refused(home: Env, tmp_path: Path, name: str) -> None:
+    """The parser takes a minute for a key with 40,000 dots."""
     folder = Path(home["OPENHERMES_HOME"]) / "config"
     folder.mkdir(parents=True)
     path = folder / "config.toml" if name == "config" else tmp_path / "slow.toml"
@@ -221,22 +221,22 @@ def test_a_file_made_to_be_slow_is_refused(home: Env, tmp_path: Path, name: str)
 
 
 def test_an_endless_file_is_refused(home: Env) -> None:
-    """An endless file is refused at 64 MiB."""
+    """The limit is 64 MiB."""
     result = hermes("ask", "-f", "/dev/zero", "x", env=home)
     assert result.code == 2
     assert "larger than 64 MiB" in result.stderr
 
 
-def test_stats_say_what_the_answer_cost(home: Env, tmp_path: Path) -> None:
-    """--stats prints prefill and decode on standard error; standard output is the answer."""
+def test_stats_prints_prefill_and_decode_on_stderr(home: Env, tmp_path: Path) -> None:
+    """Standard output is the answer."""
     result = hermes("ask", "--stats", "-m", script(tmp_path, {"text": "Hello"}), "x", env=home)
     assert result.stdout == b"Hello\n"
     assert "prefill" in result.stderr
     assert "decode 4 tokens" in result.stderr
 
 
-def test_an_answer_that_loops_is_ended_and_the_reason_said(home: Env, tmp_path: Path) -> None:
-    """--loop-guard ends an answer that repeats itself; the reason is printed, or in the JSON."""
+def test_loop_guard_ends_an_answer_that_repeats_itself(home: Env, tmp_path: Path) -> None:
+    """The reason is printed on standard error, or in the JSON."""
     model = script(tmp_path, {"text": "la ", "forever": True})
     result = hermes("ask", "--loop-guard", "30", "-m", model, "Sing!", env=home)
     assert result.code == 0

@@ -16,14 +16,14 @@ Env = Mapping[str, str]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def use(monkeypatch: pytest.MonkeyPatch, there: Hardware) -> None:
-    """Make hermes find this hardware."""
-    monkeypatch.setattr(hardware, "probe", lambda: there)
+def set_hardware(monkeypatch: pytest.MonkeyPatch, fake: Hardware) -> None:
+    """Replace the hardware probe by one that returns this hardware."""
+    monkeypatch.setattr(hardware, "probe", lambda: fake)
 
 
-def test_the_plan_of_a_model_that_is_not_fetched(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`models plan` plans a model that is not fetched, and names the precisions that do not fit."""
-    use(monkeypatch, machine(gpu("RTX 3070", 8, 7.6, (8, 6))))
+def test_plan_accepts_a_model_that_is_not_downloaded(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line reports the precisions that do not fit."""
+    set_hardware(monkeypatch, machine(gpu("RTX 3070", 8, 7.6, (8, 6))))
     result = hermes("models", "plan", "openhermes-2:16bit", env=home)
     lines = result.stdout.decode().splitlines()
     assert result.code == 0, result.stderr
@@ -35,9 +35,11 @@ def test_the_plan_of_a_model_that_is_not_fetched(home: Env, monkeypatch: pytest.
     assert "not downloaded yet" in result.stderr
 
 
-def test_the_table_if_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If nothing fits, `models plan` prints the table and exits with 75, also with --json."""
-    use(monkeypatch, machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12))
+def test_plan_prints_the_table_and_exits_75_if_nothing_fits(
+    home: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --json the exit code is the same."""
+    set_hardware(monkeypatch, machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12))
     result = hermes("models", "plan", "openhermes-2:16bit", env=home)
     assert result.code == 75
     assert b"4-bit nf4" in result.stdout
@@ -46,9 +48,9 @@ def test_the_table_if_nothing_fits(home: Env, monkeypatch: pytest.MonkeyPatch) -
     assert (as_json.code, as_json.json["plan"]) == (75, None)
 
 
-def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flags for precision, device and context override the environment variables."""
-    use(monkeypatch, machine(gpu("RTX 3090", 24, 23.6, (8, 6)), ram=64))
+def test_flags_override_environment_variables(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flags are --precision, --device and --context."""
+    set_hardware(monkeypatch, machine(gpu("RTX 3090", 24, 23.6, (8, 6)), ram=64))
 
     def precision(*arguments: str, **environ: str) -> str:
         result = hermes("models", "plan", "openhermes-2:16bit", "--json", *arguments, env={**home, **environ})
@@ -80,26 +82,28 @@ def test_flags_settings_and_environment(home: Env, monkeypatch: pytest.MonkeyPat
     ],
 )
 @pytest.mark.parametrize("verb", [["models", "plan", "starter"], ["ask", "hi"], ["tokens", "hi"]])
-def test_unknown_values(
+def test_an_unknown_precision_or_device_is_refused(
     home: Env, *, arguments: list[str], environ: Mapping[str, str], code: int, message: str, verb: list[str]
 ) -> None:
-    """An unknown precision or device is refused, and the message names the flag or variable."""
+    """The message names the flag or the variable."""
     result = hermes(*verb, *arguments, env={**home, **environ})
     assert result.code == code
     assert message in result.stderr
 
 
-def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`models show` and `plan` read a checkpoint without torch; one with code in it is refused."""
-    use(monkeypatch, machine(ram=8))
+def test_show_and_plan_read_a_checkpoint_folder(
+    home: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch is not needed; a checkpoint with code in it is refused."""
+    set_hardware(monkeypatch, machine(ram=8))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     write_checkpoint(tmp_path / "models--o--tiny/snapshots" / COMMIT)
     shown = hermes("models", "show", "o/tiny", env=home).stdout.decode()
     assert COMMIT in shown
     assert "MistralForCausalLM" in shown
     assert "21,664, of them 18,432 in linear layers" in shown
-    found = hermes("models", "plan", "o/tiny", "--json", env=home).json
-    assert (found["fetched"], found["plan"]["revision"], found["plan"]["context_size"]) == (
+    planned = hermes("models", "plan", "o/tiny", "--json", env=home).json
+    assert (planned["fetched"], planned["plan"]["revision"], planned["plan"]["context_size"]) == (
         True,
         COMMIT,
         1024,
@@ -110,18 +114,18 @@ def test_show_and_plan_a_folder(home: Env, tmp_path: Path, monkeypatch: pytest.M
     assert "hermes never runs" in refused.stderr
 
 
-def test_without_a_name_the_default_model_is_planned(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a name `models plan` plans the default model, or the one in OPENHERMES_MODEL."""
-    use(monkeypatch, machine(ram=8))
+def test_plan_without_a_name_plans_the_default_model(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OPENHERMES_MODEL changes the default model."""
+    set_hardware(monkeypatch, machine(ram=8))
     assert json.loads(hermes("models", "plan", "--json", env=home).stdout)["model"] == "starter"
     env = {**home, "OPENHERMES_MODEL": "openhermes-2"}
     assert hermes("models", "plan", "--json", env=env).json["model"] == "openhermes-2"
 
 
-def test_doctor_names_the_gpus(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`hermes doctor` lists the GPUs, with the compute capability of those from NVIDIA."""
+def test_doctor_lists_the_gpus(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPUs from NVIDIA have a compute capability."""
     gpus = (gpu("TITAN RTX", 24, 23.5, (7, 5)), gpu("AMD gfx1100", 16, 15, kind="rocm", arch="gfx1100"))
-    use(monkeypatch, machine(*gpus))
+    set_hardware(monkeypatch, machine(*gpus))
     text = hermes("doctor", env=home).stdout.decode()
     assert "cuda:0  TITAN RTX, compute capability 7.5" in text
     assert "rocm:0  AMD gfx1100" in text

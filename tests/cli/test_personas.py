@@ -34,7 +34,7 @@ content = "Never."
 
 
 @pytest.fixture
-def mine(home: Env) -> Env:
+def persona_home(home: Env) -> Env:
     """A home with the user's persona and lorebook."""
     paths = Paths.from_environment(home)
     for folder, name, text in (
@@ -50,18 +50,18 @@ def mine(home: Env) -> Env:
     return home
 
 
-def editor(folder: Path, does: str) -> str:
-    """Return an editor that runs a command on the file it is given."""
+def editor(folder: Path, command: str) -> str:
+    """Write an editor that runs a command on its file, and return its path."""
     path = folder / "editor"
-    path.write_text(f'#!/bin/sh\n{does} "$1"\n')
+    path.write_text(f'#!/bin/sh\n{command} "$1"\n')
     path.chmod(0o755)
     return str(path)
 
 
-def test_the_list_says_what_there_is(mine: Env) -> None:
-    """`personas list` lists every persona with its notes and file, and a broken one with its error."""
-    (Paths.from_environment(mine).personas / "bad.toml").write_text("name = ")
-    listed = hermes("personas", "list", env=mine).stdout.decode().splitlines()
+def test_list_prints_every_persona_and_broken_file(persona_home: Env) -> None:
+    """A persona has its notes and its file, a broken file its error."""
+    (Paths.from_environment(persona_home).personas / "bad.toml").write_text("name = ")
+    listed = hermes("personas", "list", env=persona_home).stdout.decode().splitlines()
     assert [line.split()[0] for line in listed] == [
         *("bad", "edward-elric", "gourmet-cook", "hermes-2"),
         *("programming-partner", "sera", "story-narrator"),
@@ -71,9 +71,9 @@ def test_the_list_says_what_there_is(mine: Env) -> None:
     assert "sera.toml" in listed[5]
 
 
-def test_a_persona_is_shown_whole(mine: Env) -> None:
-    """`personas show` prints every part of a persona with its lore, and names a lorebook that is missing."""
-    result = hermes("personas", "show", "sera", env=mine)
+def test_show_prints_every_part_of_a_persona(persona_home: Env) -> None:
+    """Its lore is printed, too, and a missing lorebook is reported."""
+    result = hermes("personas", "show", "sera", env=persona_home)
     shown = result.stdout.decode()
     for part in (
         "nickname  Sera\n",
@@ -88,28 +88,28 @@ def test_a_persona_is_shown_whole(mine: Env) -> None:
     ):
         assert part in shown
     assert "there is no world 'gone'" in result.stderr
-    assert hermes("personas", "show", "nobody", env=mine).code == 78
+    assert hermes("personas", "show", "nobody", env=persona_home).code == 78
 
 
-def test_what_the_maker_says_is_never_sent(mine: Env, tmp_path: Path) -> None:
-    """The creator's notes are not in the prompt."""
+def test_creator_notes_are_not_in_the_prompt(persona_home: Env, tmp_path: Path) -> None:
+    """The rest of the persona is in the prompt."""
     model = script(tmp_path, {"text": "Hello."})
-    result = hermes("chat", "-m", model, "-p", "sera", env=mine, stdin=b"Hi glade\n/show prompt\n")
+    result = hermes("chat", "-m", model, "-p", "sera", env=persona_home, stdin=b"Hi glade\n/show prompt\n")
     assert result.code == 0
     assert "A guardian of the glade." in result.stderr
     assert "Made at night" not in result.stderr
 
 
-def test_a_new_persona_plays_as_it_stands(home: Env, tmp_path: Path) -> None:
-    """`personas new` writes a private file that can be played at once, and overwrites only with --force."""
+def test_a_new_persona_can_be_played_at_once(home: Env, tmp_path: Path) -> None:
+    """`personas new` writes a private file, and overwrites one only with --force."""
     made = hermes("personas", "new", "Captain  Nemo", env=home)
     path = Paths.from_environment(home).personas / "captain-nemo.toml"
     assert (made.code, made.stdout.decode()) == (0, f"{path}\n")
     assert "hermes chat -p captain-nemo" in made.stderr
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     model = script(tmp_path, {"text": "Aye."})
-    talked = hermes("chat", "-m", model, "-p", "captain-nemo", env=home, stdin=b"Hello\n")
-    assert talked.stdout.endswith(b"Aye.\n")
+    chat = hermes("chat", "-m", model, "-p", "captain-nemo", env=home, stdin=b"Hello\n")
+    assert chat.stdout.endswith(b"Aye.\n")
     assert hermes("personas", "check", "captain-nemo", "-m", model, env=home).code == 0
 
     path.write_text("system = 'mine'")
@@ -121,9 +121,9 @@ def test_a_new_persona_plays_as_it_stands(home: Env, tmp_path: Path) -> None:
     assert hermes("personas", "new", " ", env=home).code == 2
 
 
-def test_ones_own_file_is_edited_in_its_place(mine: Env, tmp_path: Path) -> None:
-    """`personas edit` changes the user's file in place and reports what is wrong with it."""
-    env = {**mine, "EDITOR": editor(tmp_path, "sed -i s/Hush/Shh/")}
+def test_edit_changes_the_users_file_in_place(persona_home: Env, tmp_path: Path) -> None:
+    """Problems of the saved file are reported."""
+    env = {**persona_home, "EDITOR": editor(tmp_path, "sed -i s/Hush/Shh/")}
     result = hermes("personas", "edit", "sera", env=env)
     assert result.code == 0
     path = Paths.from_environment(env).personas / "sera.toml"
@@ -133,15 +133,15 @@ def test_ones_own_file_is_edited_in_its_place(mine: Env, tmp_path: Path) -> None
     assert "hermes chat -p sera" in result.stderr
 
 
-def test_a_mistake_is_told_behind_the_editor(mine: Env, tmp_path: Path) -> None:
-    """A mistake in the edited file is reported when the editor ends; VISUAL precedes EDITOR."""
-    env = {**mine, "VISUAL": editor(tmp_path, "sed -i s/greeting/greting/"), "EDITOR": "false"}
+def test_edit_reports_a_mistake_in_the_saved_file(persona_home: Env, tmp_path: Path) -> None:
+    """VISUAL takes precedence over EDITOR."""
+    env = {**persona_home, "VISUAL": editor(tmp_path, "sed -i s/greeting/greting/"), "EDITOR": "false"}
     result = hermes("personas", "edit", "sera", env=env)
     assert (result.code, "did you mean 'greeting'?" in result.stderr) == (78, True)
 
 
-def test_a_shipped_persona_is_copied_first(home: Env, tmp_path: Path) -> None:
-    """`personas edit` of a shipped persona edits a copy in the user's folder."""
+def test_edit_of_a_shipped_persona_edits_a_copy(home: Env, tmp_path: Path) -> None:
+    """The copy is in the user's folder."""
     env = {**home, "EDITOR": editor(tmp_path, "sed -i s/fifteen/sixteen/")}
     result = hermes("personas", "edit", "edward-elric", env=env)
     assert (result.code, "comes with hermes; copied it" in result.stderr) == (0, True)
@@ -154,16 +154,16 @@ def test_a_shipped_persona_is_copied_first(home: Env, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"), [("false", "ended with 1"), ("/no/such", "no such file"), ('"', "the editor's name")]
 )
-def test_an_editor_that_fails_is_said(mine: Env, name: str, words: str) -> None:
-    """An editor that fails or cannot be run is reported with exit code 2."""
-    result = hermes("personas", "edit", "sera", env={**mine, "EDITOR": name, "VISUAL": ""})
+def test_an_editor_that_fails_is_reported(persona_home: Env, name: str, words: str) -> None:
+    """The editor exits with an error or cannot be run; the exit code is 2."""
+    result = hermes("personas", "edit", "sera", env={**persona_home, "EDITOR": name, "VISUAL": ""})
     assert (result.code, words in result.stderr) == (2, True)
 
 
-def test_a_persona_is_checked_in_a_models_own_tokens(mine: Env, tmp_path: Path) -> None:
-    """With -m `personas check` counts the tokens of each part with the model's tokenizer."""
+def test_check_counts_tokens_with_the_models_tokenizer(persona_home: Env, tmp_path: Path) -> None:
+    """-m selects the model."""
     model = script(tmp_path, {"text": "x"}, context_size=2000)
-    result = hermes("personas", "check", "sera", "-m", model, "--context", "2000", env=mine)
+    result = hermes("personas", "check", "sera", "-m", model, "--context", "2000", env=persona_home)
     assert result.code == 0
     rows = {line[:15].strip(): line[15:].split() for line in result.stdout.decode().splitlines()}
     # Each token of the scripted engine is one character; a turn adds its role, two marks and two newlines.
@@ -173,38 +173,38 @@ def test_a_persona_is_checked_in_a_models_own_tokens(mine: Env, tmp_path: Path) 
     assert "context: 2,000" in result.stderr
 
 
-def test_what_is_found_is_told_and_is_no_failure(mine: Env) -> None:
-    """`personas check` prints its findings and exits with 0."""
-    result = hermes("personas", "check", "sera", env=mine)
-    said = result.stdout.decode()
+def test_check_prints_problems_and_exits_0(persona_home: Env) -> None:
+    """Without -m the token counts are an estimate."""
+    result = hermes("personas", "check", "sera", env=persona_home)
+    report = result.stdout.decode()
     assert result.code == 0
-    assert "there is no world 'gone' in the lore folder\n" in said
-    assert "the key /(/ is ignored: it is not a regular expression" in said
-    assert "the entry '/(/' never fires: none of its keys is valid\n" in said
+    assert "there is no world 'gone' in the lore folder\n" in report
+    assert "the key /(/ is ignored: it is not a regular expression" in report
+    assert "the entry '/(/' never fires: none of its keys is valid\n" in report
     assert "tokens: an estimate" in result.stderr
     assert "3 problems" in result.stderr
 
 
-def test_a_card_that_is_too_long_is_found(mine: Env) -> None:
-    """`personas check` reports a prompt that is too long for the context window."""
-    said = hermes("personas", "check", "sera", "--context", "40", env=mine).stdout.decode()
-    assert "the fixed parts of the prompt take" in said
+def test_check_reports_a_prompt_that_is_too_long(persona_home: Env) -> None:
+    """The limit is the size of the context window."""
+    report = hermes("personas", "check", "sera", "--context", "40", env=persona_home).stdout.decode()
+    assert "the fixed parts of the prompt take" in report
 
 
-def test_a_world_is_checked_too(mine: Env, tmp_path: Path) -> None:
-    """`personas check` also checks a lorebook, by name or by path."""
-    result = hermes("personas", "check", "eldoria", env=mine)
+def test_check_accepts_a_lorebook(persona_home: Env, tmp_path: Path) -> None:
+    """The lorebook is named or given as a path."""
+    result = hermes("personas", "check", "eldoria", env=persona_home)
     assert (result.code, result.stdout.split()[:1]) == (0, [b"lore"])
     assert "no problems found" in result.stderr
     path = tmp_path / "w.toml"
     path.write_text("[[lore]]\ncontent = 'x'\n")
-    assert b"never fires: it has no key" in hermes("personas", "check", str(path), env=mine).stdout
+    assert b"never fires: it has no key" in hermes("personas", "check", str(path), env=persona_home).stdout
 
 
-def test_what_cannot_be_used_is_a_failure(mine: Env, tmp_path: Path) -> None:
-    """`personas check` exits with 78 if the persona is broken or missing."""
+def test_check_exits_78_for_a_broken_or_missing_persona(persona_home: Env, tmp_path: Path) -> None:
+    """The message has the reason."""
     path = tmp_path / "x.toml"
     path.write_text("greting = 'x'")
-    result = hermes("personas", "check", str(path), env=mine)
+    result = hermes("personas", "check", str(path), env=persona_home)
     assert (result.code, "did you mean 'greeting'?" in result.stderr) == (78, True)
-    assert hermes("personas", "check", "nobody", env=mine).code == 78
+    assert hermes("personas", "check", "nobody", env=persona_home).code == 78

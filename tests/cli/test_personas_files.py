@@ -59,12 +59,12 @@ def card(folder: Path, file: str = "card.json", **changes: Any) -> Path:
     return path
 
 
-def holds(whole: Any, part: Any) -> bool:
+def contains(whole: Any, part: Any) -> bool:
     """Return whether `whole` holds everything in `part`; it may hold more."""
     if isinstance(part, dict):
-        return all(key in whole and holds(whole[key], value) for key, value in part.items())
+        return all(key in whole and contains(whole[key], value) for key, value in part.items())
     if isinstance(part, list):
-        return len(whole) == len(part) and all(map(holds, whole, part))
+        return len(whole) == len(part) and all(map(contains, whole, part))
     return bool(whole == part)
 
 
@@ -73,8 +73,8 @@ def files(folder: Path) -> dict[str, int]:
     return {one.name: stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()}
 
 
-def test_a_card_comes_in_and_plays(home: Env, tmp_path: Path) -> None:
-    """An imported card is stored privately beside its original and can be played with its lore."""
+def test_an_imported_card_is_stored_privately_and_played(home: Env, tmp_path: Path) -> None:
+    """The original is stored beside it, and the prompt has its lore."""
     path = card(tmp_path)
     result = hermes("personas", "import", str(path), env=home)
     assert (result.code, result.stdout.decode()) == (
@@ -89,19 +89,19 @@ def test_a_card_comes_in_and_plays(home: Env, tmp_path: Path) -> None:
 
     model = script(tmp_path, {"text": "Yes."})
     arguments = ("chat", "-m", model, "-p", "seraphina-of-the-glade", "--user", "Winry")
-    talked = hermes(*arguments, env=home, stdin=b"A tree!\n/show prompt\n")
-    assert talked.stdout.endswith(b"Yes.\n")
-    for told in (
+    chat = hermes(*arguments, env=home, stdin=b"A tree!\n/show prompt\n")
+    assert chat.stdout.endswith(b"Yes.\n")
+    for text in (
         "S\u00e9raphina of the Glade guards the glade.",
         "You are safe, Winry.",
         "The trees are old.",
     ):
-        assert told in talked.stderr
+        assert text in chat.stderr
 
 
 @pytest.mark.parametrize("kind", ["v2", "v3", "png", "charx"])
-def test_what_hermes_does_not_use_comes_out_again(home: Env, tmp_path: Path, kind: str) -> None:
-    """In every card format an export holds all fields of the imported card, unused ones included."""
+def test_an_export_has_the_fields_that_hermes_does_not_use(home: Env, tmp_path: Path, kind: str) -> None:
+    """This is true of every card format."""
     assert hermes("personas", "import", str(card(tmp_path)), "--as", "sera", env=home).code == 0
     file = tmp_path / f"out.{kind}"
     result = hermes("personas", "export", "sera", "--format", kind, "-o", str(file), env=home)
@@ -109,14 +109,14 @@ def test_what_hermes_does_not_use_comes_out_again(home: Env, tmp_path: Path, kin
     assert f"written to {file}: {kind}" in result.stderr
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert hermes("personas", "import", str(file), "--as", "again", env=home).code == 0
-    back = hermes("personas", "export", "again", "--format", "v2", env=home).json
-    assert holds(back["data"], CARD["data"])
+    exported = hermes("personas", "export", "again", "--format", "v2", env=home).json
+    assert contains(exported["data"], CARD["data"])
     if kind == "v2":
         assert json.loads(file.read_bytes()) == CARD
 
 
-def test_what_was_edited_is_exported(home: Env, tmp_path: Path) -> None:
-    """An export holds the edited fields; without the original card it warns that fields are missing."""
+def test_an_export_has_the_edited_fields(home: Env, tmp_path: Path) -> None:
+    """Without the original card, export warns that fields are missing."""
     assert hermes("personas", "import", str(card(tmp_path)), "--as", "sera", env=home).code == 0
     path = Paths.from_environment(home).personas / "sera.toml"
     path.write_text(path.read_text().replace('"gentle"', '"stern"'))
@@ -128,8 +128,8 @@ def test_what_was_edited_is_exported(home: Env, tmp_path: Path) -> None:
     assert "the export lacks the fields that only that file contains" in alone.stderr
 
 
-def test_a_persona_of_hermes_goes_out_and_comes_back(home: Env, tmp_path: Path) -> None:
-    """A shipped persona is the same after export and import, and exports as a Modelfile."""
+def test_a_shipped_persona_is_the_same_after_export_and_import(home: Env, tmp_path: Path) -> None:
+    """It can also be exported as a Modelfile."""
     for kind in ("v3", "png", "charx", "toml"):
         file = tmp_path / f"ed.{kind}"
         assert (
@@ -145,8 +145,8 @@ def test_a_persona_of_hermes_goes_out_and_comes_back(home: Env, tmp_path: Path) 
     assert b"superintelligent" in modelfile
 
 
-def test_a_world_goes_into_the_lore_folder(home: Env, tmp_path: Path) -> None:
-    """A lorebook is imported into the lore folder."""
+def test_a_lorebook_is_imported_into_the_lore_folder(home: Env, tmp_path: Path) -> None:
+    """It is imported as a native file, and the original is stored beside it."""
     path = tmp_path / "w.json"
     path.write_text(json.dumps(WORLD))
     result = hermes("personas", "import", str(path), env=home)
@@ -158,8 +158,8 @@ def test_a_world_goes_into_the_lore_folder(home: Env, tmp_path: Path) -> None:
     assert not paths.personas.exists()
 
 
-def test_a_name_that_is_taken(home: Env, tmp_path: Path) -> None:
-    """An import whose name is taken is refused; --as gives another name, --force overwrites."""
+def test_an_import_is_refused_if_its_name_is_taken(home: Env, tmp_path: Path) -> None:
+    """--as gives another name, --force overwrites."""
     path = card(tmp_path, "card.json", name="Sera")
     assert hermes("personas", "import", str(path), env=home).code == 0
     own = Paths.from_environment(home).personas / "sera.toml"
@@ -176,8 +176,8 @@ def test_a_name_that_is_taken(home: Env, tmp_path: Path) -> None:
     assert 'name = "Sera"' in own.read_text()
 
 
-def test_one_mistake_and_nothing_is_imported(home: Env, tmp_path: Path) -> None:
-    """If one of several files cannot be imported, none is."""
+def test_nothing_is_imported_if_one_file_is_broken(home: Env, tmp_path: Path) -> None:
+    """The same is true of a missing file, and of a file that is named twice."""
     good, bad = card(tmp_path), tmp_path / "bad.json"
     bad.write_text('{"name": "x\x1b[2J')
     for files_named, code in (
@@ -192,8 +192,8 @@ def test_one_mistake_and_nothing_is_imported(home: Env, tmp_path: Path) -> None:
     assert not Paths.from_environment(home).personas.exists()
 
 
-def test_a_card_in_the_folder_plays_and_can_be_edited(home: Env) -> None:
-    """A card in the personas folder can be played, and `personas edit` imports it first."""
+def test_a_card_in_the_personas_folder_is_played_and_edited(home: Env) -> None:
+    """`personas edit` imports the card first."""
     folder = Paths.from_environment(home).personas
     folder.mkdir(parents=True)
     path = card(folder, "Sera.json")
@@ -207,8 +207,8 @@ def test_a_card_in_the_folder_plays_and_can_be_edited(home: Env) -> None:
     assert hermes("personas", "import", str(path), "--as", "Sera", env=home).code == 0
 
 
-def test_a_hostile_name_stays_in_the_folder(home: Env, tmp_path: Path) -> None:
-    """A hostile name is made safe as a file name and in messages."""
+def test_a_hostile_name_is_made_safe(home: Env, tmp_path: Path) -> None:
+    """A name cannot leave the folder or send control characters to the terminal."""
     path = card(tmp_path, name="../../\x1b]0;x\x07evil\u202e")
     result = hermes("personas", "import", str(path), env=home)
     assert (result.code, "\x1b" in result.stderr) == (0, False)
@@ -216,8 +216,8 @@ def test_a_hostile_name_stays_in_the_folder(home: Env, tmp_path: Path) -> None:
     assert "direction-changing" in result.stderr
 
 
-def test_a_picture_is_not_thrown_at_a_terminal(home: Env) -> None:
-    """A PNG card is not written to a terminal, but to a pipe."""
+def test_a_png_card_is_not_written_to_a_terminal(home: Env) -> None:
+    """It is written to a pipe."""
     out, err = io.BytesIO(), io.StringIO()
     terminal = Terminal(io.BytesIO(), out, err, False, True, False)  # noqa: FBT003 - see tests/run_hermes.py
     code = app.run(["personas", "export", "edward-elric", "--format", "png"], terminal, home)
@@ -227,8 +227,8 @@ def test_a_picture_is_not_thrown_at_a_terminal(home: Env) -> None:
     assert piped.stdout.startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_where_an_export_goes(home: Env, tmp_path: Path) -> None:
-    """-o takes a file, whose ending gives the format, or a folder; --force overwrites."""
+def test_export_writes_to_a_file_or_into_a_folder(home: Env, tmp_path: Path) -> None:
+    """The ending of the file gives the format; --force overwrites."""
     for name, begins in (("a.png", b"\x89PNG"), ("a.toml", b"name = "), ("a.json", b"{"), ("a.charx", b"PK")):
         file = tmp_path / name
         assert hermes("personas", "export", "edward-elric", "-o", str(file), env=home).code == 0
@@ -242,8 +242,8 @@ def test_where_an_export_goes(home: Env, tmp_path: Path) -> None:
     assert [one.name for one in folder.iterdir()] == ["hermes-2.png"]
 
 
-def test_a_slip_on_the_command_line(home: Env) -> None:
-    """A wrong format, path or name is refused with a message."""
+def test_a_wrong_format_path_or_name_is_refused(home: Env) -> None:
+    """The message has the reason."""
     for arguments, words in (
         (("export", "edward-elric", "--format", "pgn"), "did you mean 'png'?"),
         (("export", "edward-elric", "-o", "/no/such/a.png"), "cannot be written"),

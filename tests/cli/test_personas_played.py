@@ -1,4 +1,4 @@
-"""A card of another program: imported, played for ten turns by the real starter, and exported again."""
+"""A character card of another program: imported, played for ten turns by the starter, and exported again."""
 
 import os
 import subprocess
@@ -55,15 +55,15 @@ def hermes(*arguments: str, env: Env, stdin: str = "") -> subprocess.CompletedPr
 
 
 @pytest.mark.long
-def test_a_card_is_played_and_goes_back_with_nothing_lost(starter_home: Env, tmp_path: Path) -> None:
-    """A card is played with its greeting, lore and notes, and its export equals the original."""
-    card, back = tmp_path / "seraphina.png", tmp_path / "back.png"
-    normal = tavern_card.parse_card(CARD)
-    card.write_bytes(tavern_card.write_png_card(normal))
+def test_an_imported_card_is_played_and_exported_without_loss(starter_home: Env, tmp_path: Path) -> None:
+    """The prompt has the card's greeting, lore and notes, and its export equals the original."""
+    card, exported_card = tmp_path / "seraphina.png", tmp_path / "back.png"
+    parsed = tavern_card.parse_card(CARD)
+    card.write_bytes(tavern_card.write_png_card(parsed))
     assert hermes("personas", "import", str(card), env=starter_home).returncode == 0
-    says = [f"Turn {n}: tell me of the {'forest' if n == 4 else 'glade'}." for n in range(1, 11)]
+    turns = [f"Turn {n}: tell me of the {'forest' if n == 4 else 'glade'}." for n in range(1, 11)]
     flags = ("-p", "seraphina", "--user", "Ann", "--max-tokens", "24", "--seed", "1")
-    lines = "".join(f"{line}\n" for line in ["/swipe 2", *says, "/lore", "/context", "/show prompt"])
+    lines = "".join(f"{line}\n" for line in ["/swipe 2", *turns, "/lore", "/context", "/show prompt"])
     played = hermes("chat", *flags, env=starter_home, stdin=lines)
     assert played.returncode == 0, played.stderr
     prompt = played.stderr[played.stderr.index("<|im_start|>system") :]
@@ -76,6 +76,8 @@ def test_a_card_is_played_and_goes_back_with_nothing_lost(starter_home: Env, tmp
     assert "forest  by forest  since your turn 4" in played.stderr
     asked = hermes("ask", "-p", str(card), "--max-tokens", "8", "Hello?", env=starter_home)
     assert asked.returncode == 0
-    exported = hermes("personas", "export", "seraphina", "--format", "png", "-o", str(back), env=starter_home)
+    exported = hermes(
+        "personas", "export", "seraphina", "--format", "png", "-o", str(exported_card), env=starter_home
+    )
     assert exported.returncode == 0, exported.stderr
-    assert tavern_card.parse_png_card(back.read_bytes()) == normal
+    assert tavern_card.parse_png_card(exported_card.read_bytes()) == parsed

@@ -23,8 +23,8 @@ from tests.run_hermes import hermes, script
 Env = Mapping[str, str]
 
 
-def talk(env: Env, model: str, *arguments: str, lines: str) -> bytes:
-    """Hold a conversation line by line and return the answers."""
+def chat(env: Env, model: str, *arguments: str, lines: str) -> bytes:
+    """Run `hermes chat` with the lines on standard input, and return the answers."""
     result = hermes("chat", "-m", model, *arguments, env=env, stdin=lines.encode())
     assert result.code == 0, result.stderr
     return result.stdout
@@ -39,11 +39,11 @@ def store(open_store: OpenStore) -> StoreOf:
     return lambda env: open_store(Paths.from_environment(env).conversations)
 
 
-def test_a_chat_is_kept_and_goes_on(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """A chat is stored and -c continues it; `sessions list` and `show` print it."""
+def test_a_chat_is_saved_and_can_be_continued(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """-c continues it; `sessions list` and `show` print it."""
     model = script(tmp_path, {"text": "One."}, {"text": "Two."})
-    talk(home, model, lines="first\n")
-    assert talk(home, model, "-c", lines="second\n") == b"One.\n"
+    chat(home, model, lines="first\n")
+    assert chat(home, model, "-c", lines="second\n") == b"One.\n"
     (kept,) = store(home).conversations()
     assert [m.text for m in store(home).path(kept.leaf)] == ["first", "One.", "second", "One."]
     listed = hermes("sessions", "list", env=home).stdout.decode()
@@ -53,17 +53,17 @@ def test_a_chat_is_kept_and_goes_on(home: Env, tmp_path: Path, store: StoreOf) -
     assert shown.index("first") < shown.index("One.") < shown.index("second")
 
 
-def test_a_conversation_is_named_by_number_or_title(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """-r, `rename`, `search` and `rm` find a conversation by its number, title or text."""
+def test_a_conversation_is_selected_by_number_or_title(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """-r, `rename` and `rm` accept both; `search` finds a text."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
-    talk(home, model, lines="alpha\n")
-    talk(home, model, lines="beta\n")
-    talk(home, model, "-r", "alpha", lines="more of alpha\n")
+    chat(home, model, lines="alpha\n")
+    chat(home, model, lines="beta\n")
+    chat(home, model, "-r", "alpha", lines="more of alpha\n")
     assert store(home).conversations()[0].title == "alpha"
     assert hermes("sessions", "rename", "2", "my own", env=home).code == 0
     assert b"my own" in hermes("sessions", "list", env=home).stdout
-    found = hermes("sessions", "search", "more", env=home).stdout
-    assert b"more of alpha" in found
+    matches = hermes("sessions", "search", "more", env=home).stdout
+    assert b"more of alpha" in matches
     missing = hermes("chat", "-r", "nothing", "-m", model, env=home)
     assert (missing.code, "sessions list" in missing.stderr) == (2, True)
     removed = hermes("sessions", "rm", "1", "my own", env=home)
@@ -73,18 +73,18 @@ def test_a_conversation_is_named_by_number_or_title(home: Env, tmp_path: Path, s
     assert hermes("chat", "-c", "-m", model, env=home).code == 2
 
 
-def test_no_log_writes_nothing_at_all(home: Env, tmp_path: Path) -> None:
-    """--no-log and `hermes ask` store nothing, and -c with --no-log is refused."""
+def test_no_log_writes_nothing(home: Env, tmp_path: Path) -> None:
+    """Nor does `hermes ask`; -c with --no-log is refused."""
     model = script(tmp_path, {"text": "A."})
-    talk(home, model, "--no-log", lines="secret\n")
+    chat(home, model, "--no-log", lines="secret\n")
     assert hermes("ask", "-m", model, "secret", env=home).code == 0
     assert not Paths.from_environment(home).conversations.exists()
     refused = hermes("chat", "-c", "--no-log", "-m", model, env=home)
     assert (refused.code, "--no-log" in refused.stderr) == (2, True)
 
 
-def test_ask_is_kept_when_it_is_asked_to(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """`hermes ask --log` stores the conversation and `hermes ask -c` continues it."""
+def test_ask_with_log_saves_the_conversation(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """`hermes ask -c` continues it."""
     model = script(tmp_path, {"text": "A."})
     assert hermes("ask", "--log", "-m", model, "one", env=home).stdout == b"A.\n"
     assert hermes("ask", "-c", "--json", "-m", model, "two", env=home).json["usage"]["prompt_tokens"] > 40
@@ -92,21 +92,21 @@ def test_ask_is_kept_when_it_is_asked_to(home: Env, tmp_path: Path, store: Store
     assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
 
 
-def test_the_persona_comes_back(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """A continued conversation has its persona again, and no second greeting."""
+def test_a_continued_conversation_keeps_its_persona(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """It has no second greeting."""
     model = script(tmp_path, {"text": "Hm."})
-    talk(home, model, "-p", "edward-elric", lines="Hello\n")
-    talk(home, model, "-c", lines="Still you?\n")
+    chat(home, model, "-p", "edward-elric", lines="Hello\n")
+    chat(home, model, "-c", lines="Still you?\n")
     (kept,) = store(home).conversations()
     assert kept.persona == "edward-elric"
     assert "Edward" in kept.opening[0].text
     assert [m.role.value for m in store(home).path(kept.leaf)] == ["assistant", *["user", "assistant"] * 2]
 
 
-def test_a_second_window_is_told(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """-c with a conversation that is open in another window is refused with exit code 75."""
+def test_a_conversation_open_in_another_window_is_refused(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """-c exits with 75."""
     model = script(tmp_path, {"text": "A."})
-    talk(home, model, lines="one\n")
+    chat(home, model, lines="one\n")
     mine = store(home)
     assert mine.locks.take(1)
     result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
@@ -114,27 +114,27 @@ def test_a_second_window_is_told(home: Env, tmp_path: Path, store: StoreOf) -> N
     assert mine.conversations()[0].count == 2
 
 
-def test_a_copy_of_what_another_window_has(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """--fork continues a copy of a conversation that is open in another window."""
+def test_fork_copies_a_conversation_open_in_another_window(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """The original is unchanged. --fork without a conversation is refused."""
     model = script(tmp_path, {"text": "A."})
-    talk(home, model, lines="one\n")
+    chat(home, model, lines="one\n")
     mine = store(home)
     assert mine.locks.take(1)
     refused = hermes("chat", "-r", "one", "-m", model, env=home, stdin=b"two\n")
     assert "--fork" in refused.stderr
     assert "--follow" in refused.stderr
-    assert talk(home, model, "-r", "one", "--fork", lines="two\n") == b"A.\n"
+    assert chat(home, model, "-r", "one", "--fork", lines="two\n") == b"A.\n"
     copy, original = mine.conversations()
     assert [m.text for m in mine.path(copy.leaf)] == ["one", "A.", "two", "A."]
     assert (copy.title, original.count) == ("one (fork)", 2)
     assert hermes("chat", "--fork", "-m", model, env=home).code == 2
 
 
-def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """`sessions prune` removes old conversations after --yes, and titled ones only with --named."""
+def test_prune_removes_old_conversations(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """It needs --yes, and removes titled conversations only with --named."""
     model = script(tmp_path, {"text": "A."})
     for line in ("old", "old but named", "new"):
-        talk(home, model, lines=f"{line}\n")
+        chat(home, model, lines=f"{line}\n")
     kept = store(home)
     kept.rename(2, "my own")
     kept.close()
@@ -150,9 +150,9 @@ def test_prune_takes_what_was_not_used(home: Env, tmp_path: Path, store: StoreOf
     assert "no conversation is older" in hermes("sessions", "prune", "--days", "1", env=home).stderr
 
 
-def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """`sessions rm` does not remove a conversation that is open in another window."""
-    talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
+def test_rm_refuses_a_conversation_open_in_another_window(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """`sessions rm` exits with 75."""
+    chat(home, script(tmp_path, {"text": "A."}), lines="one\n")
     mine = store(home)
     assert mine.locks.take(1)
     refused = hermes("sessions", "rm", "1", env=home)
@@ -160,27 +160,27 @@ def test_what_is_open_elsewhere_is_not_removed(home: Env, tmp_path: Path, store:
     assert len(mine.conversations()) == 1
 
 
-def test_a_conversation_that_was_left_is_free(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """A conversation is locked while a window has it open, and free after `/clear`."""
+def test_clear_unlocks_the_conversation(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """A conversation is locked while a window has it open."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
-    talk(home, model, lines="one\n")
+    chat(home, model, lines="one\n")
     mine = store(home)
     free: list[bool] = []
 
-    class Asking(io.BytesIO):
+    class LockCheckingInput(io.BytesIO):
         def readline(self, *_: object) -> bytes:
             line = super().readline()
             free.append(mine.locks.is_free(1))
             return line
 
     out, err = io.BytesIO(), io.StringIO()
-    terminal = Terminal(Asking(b"/resume one\n/clear\ntwo\n"), out, err, False, False, False)  # noqa: FBT003
+    terminal = Terminal(LockCheckingInput(b"/resume one\n/clear\ntwo\n"), out, err, False, False, False)  # noqa: FBT003
     assert app.run(["chat", "-m", model], terminal, home) == 0
     assert free == [True, False, True, True]
 
 
-def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """`/regen` answers a stored turn that has no answer."""
+def test_regen_answers_a_saved_turn_without_an_answer(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """The turn was saved, for example, before hermes was killed."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})
     kept = store(home)
     number = kept.begin([], "hermes-2", chain(Message(Role.USER, "question")))
@@ -191,8 +191,10 @@ def test_a_turn_without_an_answer_can_be_answered(home: Env, tmp_path: Path, sto
     assert number == 1
 
 
-def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Resuming a conversation without a persona reports no missing persona."""
+def test_a_conversation_without_a_persona_reports_none_missing(
+    home: Env, tmp_path: Path, store: StoreOf
+) -> None:
+    """An imported conversation has no persona."""
     kept = store(home)
     kept.begin([], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")))
     kept.close()
@@ -200,8 +202,8 @@ def test_an_imported_conversation_has_no_persona_to_miss(home: Env, tmp_path: Pa
     assert (result.code, "no longer exists" in result.stderr) == (0, False)
 
 
-def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """-c reports a last turn without an answer and suggests `/regen`."""
+def test_continuing_reports_a_turn_without_an_answer(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """The message suggests `/regen`."""
     kept = store(home)
     kept.begin([], "hermes-2", chain(Message(Role.USER, "question")))
     kept.close()
@@ -209,8 +211,8 @@ def test_a_turn_without_an_answer_is_told(home: Env, tmp_path: Path, store: Stor
     assert "no answer yet; /regen" in result.stderr
 
 
-def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """A stored persona that is a path is not read as a file but reported as missing."""
+def test_a_saved_persona_that_is_a_path_is_not_read(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """The persona is reported as missing."""
     trap = tmp_path / "trap.toml"
     trap.write_text('name = "T"\nsystem = "trapped"\n[options]\ntemperature = 2.0\n')
     kept = store(home)
@@ -224,25 +226,25 @@ def test_a_persona_from_a_file_is_a_name_and_no_path(home: Env, tmp_path: Path, 
         assert "2.0" not in result.stderr
 
 
-def test_the_personas_options_come_back_with_it(home: Env, tmp_path: Path) -> None:
-    """`/resume` restores the options of the conversation's persona."""
+def test_resume_restores_the_personas_options(home: Env, tmp_path: Path) -> None:
+    """The options are those of the conversation's persona."""
     folder = Paths.from_environment(home).personas
     folder.mkdir(parents=True)
     (folder / "hot.toml").write_text('name = "H"\nsystem = "s"\n[options]\ntemperature = 1.9\n')
     model = script(tmp_path, {"text": "A."})
-    talk(home, model, "-p", "hot", lines="one\n")
+    chat(home, model, "-p", "hot", lines="one\n")
     result = hermes("chat", "-m", model, env=home, stdin=b"/resume one\n/show\n")
     assert "1.9" in result.stderr
 
 
-def test_titles_forge_no_lines(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """Newlines and escape sequences in a title are not printed."""
+def test_control_characters_in_a_title_are_not_printed(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """A title can forge neither a line nor an escape sequence."""
     kept = store(home)
     number = kept.begin([], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")))
     kept.rename(number, "harmless\nhermes: your disk is full\x1b[31m")
     assert kept.locks.take(number)
     model = script(tmp_path, {"text": "A."})
-    said = [
+    outputs = [
         hermes("chat", "-c", "-m", model, env=home).stderr,
         hermes("chat", "-m", model, env=home, stdin=b"/resume 1\n").stderr,
         hermes("sessions", "rm", "1", env=home).stderr,
@@ -250,15 +252,15 @@ def test_titles_forge_no_lines(home: Env, tmp_path: Path, store: StoreOf) -> Non
         hermes("sessions", "list", env=home).stdout.decode(),
     ]
     kept.close()
-    said.append(hermes("chat", "-c", "-m", model, env=home, stdin=b"/title\n/tree\n").stderr)
-    assert all("harmless" in text for text in said)
-    assert not any("\nhermes: your disk" in text or "\x1b" in text for text in said)
+    outputs.append(hermes("chat", "-c", "-m", model, env=home, stdin=b"/title\n/tree\n").stderr)
+    assert all("harmless" in text for text in outputs)
+    assert not any("\nhermes: your disk" in text or "\x1b" in text for text in outputs)
 
 
-def test_what_was_typed_goes_with_the_conversation(home: Env, tmp_path: Path) -> None:
-    """`sessions rm` removes the lines typed in the conversation from the input history."""
+def test_rm_removes_the_typed_lines_from_the_input_history(home: Env, tmp_path: Path) -> None:
+    """Lines that were typed elsewhere are kept."""
     lines = "marmalade\n//slashed\n/edit answer\namended\n/title my title\n/system be sly\n"
-    talk(home, script(tmp_path, {"text": "A."}, {"text": "B."}), lines=lines)
+    chat(home, script(tmp_path, {"text": "A."}, {"text": "B."}), lines=lines)
     history = Paths.from_environment(home).history
     input_history.make(history)
     for line in ("marmalade", "//slashed", "amended", "/title my title", "/system be sly", "something else"):
@@ -267,10 +269,10 @@ def test_what_was_typed_goes_with_the_conversation(home: Env, tmp_path: Path) ->
     assert history.read_bytes().strip() == b"#\n+something else"
 
 
-def test_check_says_whether_it_is_whole(home: Env, tmp_path: Path) -> None:
-    """`sessions check` counts what is stored, reports damage with 75, and --rescue repairs it."""
+def test_check_reports_damage_and_rescue_repairs_it(home: Env, tmp_path: Path) -> None:
+    """`sessions check` exits with 75 if the file is damaged; otherwise it counts the messages."""
     model = script(tmp_path, {"text": "A."})
-    talk(home, model, lines="one\n")
+    chat(home, model, lines="one\n")
     assert "2 messages in 1 conversation\n" in hermes("sessions", "check", env=home).stderr
     file = Paths.from_environment(home).conversations
     data = bytearray(file.read_bytes())
@@ -280,19 +282,19 @@ def test_check_says_whether_it_is_whole(home: Env, tmp_path: Path) -> None:
         ).fetchone()
     data[(page - 1) * 4096 : page * 4096] = b"\x0a" + b"\xff" * 4095
     file.write_bytes(data)
-    found = hermes("sessions", "check", env=home)
-    assert (found.code, "--rescue" in found.stderr) == (75, True)
+    damaged = hermes("sessions", "check", env=home)
+    assert (damaged.code, "--rescue" in damaged.stderr) == (75, True)
     assert (
         "recovered 2 messages in 1 conversation" in hermes("sessions", "check", "--rescue", env=home).stderr
     )
     assert hermes("sessions", "check", env=home).code == 0
-    assert talk(home, model, "-c", lines="two\n") == b"A.\n"
+    assert chat(home, model, "-c", lines="two\n") == b"A.\n"
 
 
-def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """A damaged database is reported and set aside, and what can be read of it is continued."""
+def test_a_damaged_database_is_reported_and_recovered(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """The damaged file is kept under another name."""
     model = script(tmp_path, {"text": "A."})
-    talk(home, model, lines="one\n")
+    chat(home, model, lines="one\n")
     file = Paths.from_environment(home).conversations
     file.write_bytes(b"\0" * 4096 + file.read_bytes()[4096:])
     result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
@@ -304,16 +306,16 @@ def test_a_damaged_file_is_never_silently_blank(home: Env, tmp_path: Path, store
     assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
 
 
-def test_a_file_that_was_emptied_is_told(home: Env, tmp_path: Path) -> None:
-    """An emptied database is reported once."""
-    talk(home, script(tmp_path, {"text": "A."}), lines="one\n")
+def test_an_emptied_database_is_reported_once(home: Env, tmp_path: Path) -> None:
+    """The first command after the loss reports it."""
+    chat(home, script(tmp_path, {"text": "A."}), lines="one\n")
     Paths.from_environment(home).conversations.write_bytes(b"")
     assert "is empty, but conversations were saved in it" in hermes("sessions", "list", env=home).stderr
     assert "is empty, but conversations were saved in it" not in hermes("sessions", "list", env=home).stderr
 
 
-def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
-    """If nothing can be stored, a message reports it and the chat works."""
+def test_chat_works_if_nothing_can_be_saved(home: Env, tmp_path: Path) -> None:
+    """A message reports that the conversation is not saved."""
     data = Paths.from_environment(home).data
     data.parent.mkdir(parents=True)
     data.write_text("in the way")
@@ -322,8 +324,8 @@ def test_a_home_that_cannot_be_written(home: Env, tmp_path: Path) -> None:
     assert "this conversation is not saved" in result.stderr
 
 
-def test_another_answer_where_keeping_has_failed(home: Env, tmp_path: Path) -> None:
-    """After saving has failed, which is reported once, all answers can still be reached."""
+def test_every_answer_can_be_reached_if_saving_has_failed(home: Env, tmp_path: Path) -> None:
+    """The failure is reported once."""
     data = Paths.from_environment(home).data
     data.mkdir(parents=True)
     (data / "claims").write_text("in the way")
@@ -341,8 +343,8 @@ def test_another_answer_where_keeping_has_failed(home: Env, tmp_path: Path) -> N
     ]
 
 
-def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:
-    """-c is refused with exit code 75 and the reason if the database cannot be opened."""
+def test_continuing_is_refused_if_the_database_cannot_be_opened(home: Env, tmp_path: Path) -> None:
+    """The exit code is 75, and the message has the reason."""
     data = Paths.from_environment(home).data
     data.parent.mkdir(parents=True)
     data.write_text("in the way")
@@ -353,8 +355,8 @@ def test_going_on_with_what_cannot_be_opened(home: Env, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_chat_that_is_killed_in_mid_answer_goes_on(home: Env, tmp_path: Path, store: StoreOf) -> None:
-    """After SIGKILL in mid-answer the turn and the text so far are stored, and -c continues."""
+def test_a_chat_killed_in_mid_answer_can_be_continued(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """The turn and the text before SIGKILL are saved."""
     model = script(tmp_path, {"text": "word ", "delay": 0.02, "forever": True}, context_size=10_000)
     command = [sys.executable, "-m", "hermes_cli", "chat", "-m", model, "--loop-guard", "0"]
     environment = {**home, "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -367,7 +369,7 @@ def test_a_chat_that_is_killed_in_mid_answer_goes_on(home: Env, tmp_path: Path, 
         time.sleep(2)
         child.send_signal(signal.SIGKILL)
     after = script(tmp_path, {"text": "Good."})
-    assert talk(home, after, "-c", lines="go on\n") == b"Good.\n"
+    assert chat(home, after, "-c", lines="go on\n") == b"Good.\n"
     shown = [(m.text, m.state.value) for m in store(home).path(store(home).conversations()[0].leaf)]
     assert shown[0] == ("Tell me", "complete")
     assert shown[1][1] == "stopped"

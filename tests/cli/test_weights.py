@@ -24,7 +24,7 @@ def weights() -> str:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "8bit", "4bit"])
 def test_ask_answers_in_every_precision(home: Env, weights: str, precision: str) -> None:
-    """`hermes ask` answers in every precision."""
+    """The answer has the requested length, and nothing is on standard error."""
     result = hermes("ask", "--json", "-m", weights, "--precision", precision, *SHORT, "Hello!", env=home)
     assert result.code == 0, result.stderr
     assert result.json["usage"]["completion_tokens"] == 8
@@ -32,17 +32,17 @@ def test_ask_answers_in_every_precision(home: Env, weights: str, precision: str)
     assert result.stderr == ""
 
 
-def test_the_second_start_holds_the_system_prompt(home: Env, weights: str) -> None:
-    """The second start takes the system prompt from the prefix cache; `models cache clear` empties it."""
+def test_the_second_start_takes_the_prompt_from_the_prefix_cache(home: Env, weights: str) -> None:
+    """The answer is the same; `models cache clear` empties the cache."""
     arguments = ("ask", "--json", "-m", weights, "-p", "edward-elric", *SHORT, "Hello!")
     first, second = (hermes(*arguments, env=home).json for _ in range(2))
     assert first["usage"]["cached_tokens"] == 0
     assert second["usage"]["cached_tokens"] > 20
     assert second["text"] == first["text"]
-    assert b"prefixes 1, " in squeezed(hermes("doctor", env=home))
+    assert b"prefixes 1, " in single_spaced(hermes("doctor", env=home))
     cleared = hermes("models", "cache", "clear", env=home)
     assert "Removed 1 system prompt;" in cleared.stderr
-    assert b"prefixes none" in squeezed(hermes("doctor", env=home))
+    assert b"prefixes none" in single_spaced(hermes("doctor", env=home))
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_the_second_start_holds_the_system_prompt(home: Env, weights: str) -> No
         ((), "/nolog\nHello!\n/clear\nHello!\n/persona gourmet-cook\nHello!\n", 0),
     ],
 )
-def test_only_a_personas_own_prompt_reaches_the_prompt_cache(
+def test_only_a_personas_own_prompt_is_in_the_prefix_cache(
     home: Env, weights: str, flags: tuple[str, ...], lines: str, saved: int
 ) -> None:
-    """The prompt cache has the persona's prompt, but none of the user, and none of an unsaved run."""
+    """Prompts of the user and of an unsaved run are not in it."""
     result = hermes(
         "chat", "-m", weights, "-p", "edward-elric", *SHORT, *flags, env=home, stdin=lines.encode()
     )
@@ -66,14 +66,14 @@ def test_only_a_personas_own_prompt_reaches_the_prompt_cache(
     assert len(list(Paths.from_environment(home).prefixes.glob("*"))) == saved
 
 
-def test_tokens_are_those_of_the_folder(home: Env, weights: str) -> None:
-    """`hermes tokens` gives the control token ids of the folder's tokenizer."""
+def test_tokens_uses_the_tokenizer_of_the_folder(home: Env, weights: str) -> None:
+    """The control tokens have the ids of OpenHermes 2."""
     result = hermes("tokens", "--json", "-m", weights, "-s", "", "<|im_end|>", env=home)
     assert [token["id"] for token in result.json if token["control"]] == [32001, 32000, 32001]
 
 
 def test_a_model_is_quantized_once(home: Env, weights: str) -> None:
-    """`models quantize` saves a model that can be listed, run and removed, and is not quantized again."""
+    """The saved model can be listed, run and removed, but not quantized again."""
     result = hermes("models", "quantize", weights, env=home)
     assert result.code == 0, result.stderr
     name = result.stdout.decode().strip()
@@ -90,8 +90,8 @@ def test_a_model_is_quantized_once(home: Env, weights: str) -> None:
     assert hermes("ask", "-m", name, "x", env=home).code == 69
 
 
-def test_a_gguf_has_nothing_to_quantize(starter_home: Env) -> None:
-    """`models quantize` refuses a GGUF model."""
+def test_a_gguf_model_cannot_be_quantized(starter_home: Env) -> None:
+    """`models quantize` exits with 2."""
     result = hermes("models", "quantize", "starter", env=starter_home)
     assert (result.code, result.stderr.count("cannot be quantized")) == (2, 1)
 
@@ -105,10 +105,10 @@ def test_a_gguf_has_nothing_to_quantize(starter_home: Env) -> None:
         (lambda f: (f / "config.json").write_text('{"auto_map": {"AutoModel": "x.Y"}}'), "auto_map"),
     ],
 )
-def test_a_damaged_folder_is_named_with_exit_code_69(
+def test_a_damaged_folder_is_refused_with_exit_code_69(
     home: Env, weights: str, tmp_path: Path, damage: object, word: str
 ) -> None:
-    """A damaged folder, or one with code in it, is refused with the reason, exit code 69 and no traceback."""
+    """So is a folder with code in it. The reason is printed without a traceback."""
     folder = Path(shutil.copytree(weights, tmp_path / "copy"))
     damage(folder)  # type: ignore[operator]
     result = hermes("ask", "-m", str(folder), *SHORT, "x", env=home)
@@ -117,6 +117,6 @@ def test_a_damaged_folder_is_named_with_exit_code_69(
     assert "Traceback" not in result.stderr
 
 
-def squeezed(result: Result) -> bytes:
-    """Return standard output with single blanks."""
+def single_spaced(result: Result) -> bytes:
+    """Return standard output with single spaces."""
     return b" ".join(result.stdout.split())

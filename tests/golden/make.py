@@ -1,6 +1,6 @@
 """Writes the golden ChatML ids beside this file: `python -m tests.golden.make STARTER.gguf`.
 
-The ids are transformers' own; hermes' code has no part in them. Each file names the sha256 of the vocabulary
+The ids come from transformers; no code of hermes computes them. Each file names the sha256 of the vocabulary
 that its ids belong to.
 """
 
@@ -27,7 +27,7 @@ BY_HAND = [
 
 
 def golden(tokenizer_json: str) -> dict[str, object]:
-    """Return what a golden file of this vocabulary holds."""
+    """Return the content of the golden file of a vocabulary."""
     reference = Reference(tokenizer_json)
     dialogues = BY_HAND + list(ordinary(20, seed=1))
     return {

@@ -43,8 +43,10 @@ def completer(env: Env, recorder: Recorder | None = None, *turns: str) -> Comple
     runtime = Runtime(terminal, env)
     host = ReplHost(runtime, Flags(), cast("ModelChoice", None))
     printer = AnswerPrinter(interactive=False)
-    made = CommandCompleter(ReplState(terminal, session, runtime.persona(None), "", host, printer))
-    return lambda line: list(made.get_completions(Document(line), CompleteEvent()))
+    command_completer = CommandCompleter(
+        ReplState(terminal, session, runtime.persona(None), "", host, printer)
+    )
+    return lambda line: list(command_completer.get_completions(Document(line), CompleteEvent()))
 
 
 @pytest.fixture
@@ -55,26 +57,28 @@ def complete(home: Env) -> Complete:
 
 def texts(completions: list[Completion]) -> list[str]:
     """Return the texts that the completions insert."""
-    return [one.text for one in completions]
+    return [completion.text for completion in completions]
 
 
 def lines(line: str, completions: list[Completion]) -> list[str]:
     """Return the completed lines."""
-    return [line[: len(line) + one.start_position] + one.text for one in completions]
+    return [line[: len(line) + completion.start_position] + completion.text for completion in completions]
 
 
-def test_every_command_is_offered_with_what_it_does(complete: Complete) -> None:
+def test_every_command_is_offered_with_its_help(complete: Complete) -> None:
     """After `/` every command is offered with its help text."""
-    found = complete("/")
-    assert texts(found) == [command.name for command in command_table.COMMANDS]
-    assert [one.display_meta_text for one in found] == [command.help for command in command_table.COMMANDS]
+    completions = complete("/")
+    assert texts(completions) == [command.name for command in command_table.COMMANDS]
+    assert [completion.display_meta_text for completion in completions] == [
+        command.help for command in command_table.COMMANDS
+    ]
 
 
 @pytest.mark.parametrize(
     ("line", "names"),
     [("/re", ["/regen", "/resume"]), ("/RE", ["/regen", "/resume"]), ("/show", ["/show"]), ("/nonsense", [])],
 )
-def test_the_beginning_of_a_command(complete: Complete, line: str, names: list[str]) -> None:
+def test_commands_with_the_typed_prefix_are_offered(complete: Complete, line: str, names: list[str]) -> None:
     """Commands that begin with the typed text are offered, without regard to case."""
     assert lines(line, complete(line)) == names
 
@@ -82,12 +86,12 @@ def test_the_beginning_of_a_command(complete: Complete, line: str, names: list[s
 @pytest.mark.parametrize(
     "line", ["", "r", "say /r", " /r", "//r", "/r\n", "a\n/r", "/nonsense x", "/clear x"]
 )
-def test_what_is_said_to_the_model_is_left_alone(complete: Complete, line: str) -> None:
+def test_nothing_is_offered_for_a_message(complete: Complete, line: str) -> None:
     """Nothing is offered for a message, an unknown command or a command without arguments."""
     assert complete(line) == []
 
 
-def test_what_commands_take(complete: Complete) -> None:
+def test_command_arguments_are_completed(complete: Complete) -> None:
     """The arguments of commands are completed; options are offered with their help text."""
     assert texts(complete("/set ")) == list(FIELDS)
     assert lines("/set TEMP", complete("/set TEMP")) == ["/set temperature"]
@@ -97,7 +101,7 @@ def test_what_commands_take(complete: Complete) -> None:
     assert lines("/new x", complete("/new x")) == []
 
 
-def test_personas_and_models(home: Env, complete: Complete) -> None:
+def test_names_of_personas_and_models_are_completed(home: Env, complete: Complete) -> None:
     """`/persona` and `/model` complete the names of personas and installed models."""
     models = Path(home["OPENHERMES_HOME"]) / "data" / "models"
     models.mkdir(parents=True)
@@ -107,20 +111,20 @@ def test_personas_and_models(home: Env, complete: Complete) -> None:
     assert lines("/model MI", complete("/model MI"))[0] == "/model mine"
 
 
-def test_a_broken_persona_is_offered_with_its_fault(home: Env, complete: Complete) -> None:
+def test_a_broken_persona_is_offered_with_its_error(home: Env, complete: Complete) -> None:
     """A broken persona file is offered with its error, beside the others."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "ed.toml").write_text("system = ")
     (folder / "sp\x1b[2Jooky.toml").write_text('system = "x"')
-    found = {one.text: one.display_meta_text for one in complete("/persona ")}
-    assert found["ed"].startswith("broken: ")
-    assert "gourmet-cook" in found
-    assert all(name.isprintable() and meta.isprintable() for name, meta in found.items())
+    offered = {completion.text: completion.display_meta_text for completion in complete("/persona ")}
+    assert offered["ed"].startswith("broken: ")
+    assert "gourmet-cook" in offered
+    assert all(name.isprintable() and meta.isprintable() for name, meta in offered.items())
 
 
-def test_a_folder_that_cannot_be_read_ends_nothing(home: Env, complete: Complete, tmp_path: Path) -> None:
-    """A folder that cannot be read gives no completions and no exception."""
+def test_an_unreadable_folder_gives_no_completions(home: Env, complete: Complete, tmp_path: Path) -> None:
+    """A folder that cannot be read does not raise an exception."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.parent.mkdir(parents=True)
     folder.symlink_to(folder)  # a loop, so that root cannot read it either
@@ -131,10 +135,10 @@ def test_a_folder_that_cannot_be_read_ends_nothing(home: Env, complete: Complete
         assert complete(f"/file {path}") == []
 
 
-def test_conversations_by_number_and_by_title(home: Env, open_store: OpenStore) -> None:
+def test_resume_completes_numbers_and_titles(home: Env, open_store: OpenStore) -> None:
     """`/resume` completes the numbers and the titles of conversations, control characters made visible."""
     complete = completer(home, Recorder(open_store()), "of ships", "of \x1b[2Jstorms")
-    assert [(one.text, one.display_meta_text) for one in complete("/resume ")] == [
+    assert [(completion.text, completion.display_meta_text) for completion in complete("/resume ")] == [
         ("2", "of \u241b[2Jstorms"),
         ("1", "of ships"),
         ("of ships", "number 1"),
@@ -143,15 +147,15 @@ def test_conversations_by_number_and_by_title(home: Env, open_store: OpenStore) 
     assert lines("/resume OF", complete("/resume OF")) == ["/resume of ships"]
 
 
-def test_paths(complete: Complete, tmp_path: Path) -> None:
-    """`/file` and `/export` complete paths, relative and absolute; for `/export` a path must have begun."""
+def test_file_and_export_complete_paths(complete: Complete, tmp_path: Path) -> None:
+    """Paths are relative or absolute; for `/export` at least one character must be typed."""
     (tmp_path / "a long name.txt").touch()
     (tmp_path / "also").mkdir()
     (tmp_path / "b.txt").touch()
     for line in (f"/file {tmp_path}/a", f"/FILE  {tmp_path}/a"):
-        found = complete(line)
-        assert lines(line, found) == [f"{line} long name.txt", f"{line}lso"]
-        assert [one.display_text for one in found] == ["a long name.txt", "also/"]
+        completions = complete(line)
+        assert lines(line, completions) == [f"{line} long name.txt", f"{line}lso"]
+        assert [completion.display_text for completion in completions] == ["a long name.txt", "also/"]
     with contextlib.chdir(tmp_path):
         assert {"a long name.txt", "also", "b.txt"} < set(texts(complete("/file ")))
         assert lines("/file a lo", complete("/file a lo")) == ["/file a long name.txt"]
@@ -159,7 +163,7 @@ def test_paths(complete: Complete, tmp_path: Path) -> None:
         assert "b.txt" not in texts(complete("/export "))
 
 
-def test_a_name_that_would_steer_the_terminal_is_not_offered(complete: Complete, tmp_path: Path) -> None:
+def test_a_file_name_with_control_characters_is_not_offered(complete: Complete, tmp_path: Path) -> None:
     """A file whose name holds control or direction characters is not offered."""
     for name in (
         "good.txt",
@@ -181,6 +185,6 @@ def test_a_name_that_would_steer_the_terminal_is_not_offered(complete: Complete,
     st.text("~/.\0\udc80\x1b\u202e as", max_size=5),
 )
 @example("/file ", "~\0")  # as a paste may hold
-def test_no_line_makes_it_fail(complete: Complete, command: str, rest: str) -> None:
+def test_no_line_raises_an_exception(complete: Complete, command: str, rest: str) -> None:
     """No line raises an exception, and every completion is printable."""
-    assert all(one.text.isprintable() for one in complete(f"{command}{rest}"))
+    assert all(completion.text.isprintable() for completion in complete(f"{command}{rest}"))

@@ -16,8 +16,8 @@ large = st.lists(st.text("ab[", max_size=3), min_size=MANY_LINES, max_size=MANY_
 
 
 @pytest.mark.parametrize("text", ["", "one", "\n" * 8, "a\n" * 8, "x" * MANY_CHARACTERS])
-def test_a_small_paste_stands_in_the_line(text: str) -> None:
-    """A small paste is inserted as text."""
+def test_a_small_paste_is_inserted_as_text(text: str) -> None:
+    """A paste with few lines and characters is not folded."""
     assert Pastes().fold(text) == text
 
 
@@ -31,15 +31,15 @@ def test_a_small_paste_stands_in_the_line(text: str) -> None:
         ("\n" * 2000 + "x", "[pasted 2,001 lines]"),
     ],
 )
-def test_a_large_paste_is_one_mark(text: str, mark: str) -> None:
-    """A large paste is folded into a mark with its number of lines or characters."""
+def test_a_large_paste_is_folded_into_a_mark(text: str, mark: str) -> None:
+    """The mark shows the number of lines or characters."""
     pastes = Pastes()
     assert pastes.fold(text) == mark
     assert pastes.unfold(mark) == text
 
 
 @given(st.lists(st.tuples(short, st.one_of(large, short)), max_size=5))
-def test_what_is_sent_is_what_was_pasted(pieces: list[tuple[str, str]]) -> None:
+def test_pasted_text_is_sent_unchanged(pieces: list[tuple[str, str]]) -> None:
     """A line with folded and unfolded pastes is sent as it was typed and pasted."""
     pastes = Pastes()
     line = "".join(typed + pastes.fold(pasted) for typed, pasted in pieces)
@@ -47,8 +47,8 @@ def test_what_is_sent_is_what_was_pasted(pieces: list[tuple[str, str]]) -> None:
 
 
 @given(st.lists(st.one_of(large, large.map(lambda text: f"{MARK}\n{text}\n{MARK}")), min_size=2, max_size=5))
-def test_a_folded_text_that_spells_a_mark_is_no_mark(texts: list[str]) -> None:
-    """A folded text that holds the spelling of a mark is sent unchanged."""
+def test_a_folded_text_that_spells_a_mark_is_sent_unchanged(texts: list[str]) -> None:
+    """Only the marks themselves are replaced, not the same spelling inside a folded text."""
     pastes = Pastes()
     marks = [pastes.fold(text) for text in texts]
     assert len(set(marks)) == len(texts)
@@ -56,14 +56,14 @@ def test_a_folded_text_that_spells_a_mark_is_no_mark(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("texts", [(LONG, MARK), (MARK, LONG), (LONG, f"see {MARK}", LONG)])
-def test_a_short_text_that_spells_a_mark_is_no_mark(texts: tuple[str, ...]) -> None:
-    """A small paste that holds the spelling of a mark is sent unchanged."""
+def test_a_small_paste_that_spells_a_mark_is_sent_unchanged(texts: tuple[str, ...]) -> None:
+    """The spelling of a mark in a small paste is not replaced."""
     pastes = Pastes()
     line = " ".join(pastes.fold(text) for text in texts)
     assert pastes.unfold(line) == " ".join(texts)
 
 
-def test_the_same_paste_twice_is_two_marks() -> None:
+def test_pastes_of_equal_length_get_different_marks() -> None:
     """Pastes with the same number of lines get different marks."""
     pastes, other = Pastes(), LONG.replace("line", "row")
     marks = [pastes.fold(text) for text in (LONG, other, LONG)]
@@ -71,7 +71,7 @@ def test_the_same_paste_twice_is_two_marks() -> None:
     assert pastes.unfold(f"{marks[2]}, {marks[1]}.") == f"{LONG}, {other}."
 
 
-def test_a_mark_that_was_taken_out_leaves_the_others() -> None:
+def test_deleting_a_mark_keeps_the_others() -> None:
     """If one mark is deleted, the others are still replaced by their texts."""
     pastes, other = Pastes(), LONG.replace("line", "row")
     pastes.fold(LONG)
@@ -79,7 +79,7 @@ def test_a_mark_that_was_taken_out_leaves_the_others() -> None:
     assert pastes.unfold(f"only {kept}") == f"only {other}"
 
 
-def test_the_mark_behind_which_the_cursor_stands() -> None:
+def test_mark_before_returns_the_mark_at_the_cursor() -> None:
     """The mark that ends at the cursor is found; an incomplete or unknown mark is not."""
     pastes = Pastes()
     first, second = pastes.fold(LONG), pastes.fold(LONG)
@@ -89,7 +89,7 @@ def test_the_mark_behind_which_the_cursor_stands() -> None:
         assert pastes.mark_before(text) == ""
 
 
-def test_nothing_of_one_line_is_left_in_the_next() -> None:
+def test_clear_discards_the_marks() -> None:
     """After `clear` the marks of the last line are plain text, and numbering starts again."""
     pastes = Pastes()
     pastes.fold(LONG)

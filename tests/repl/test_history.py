@@ -1,4 +1,4 @@
-"""The input history: which lines are kept, how windows share it, and the file's permissions."""
+"""The input history: which lines are saved, how windows share it, and the file's permissions."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def on_disk(path: Path) -> list[str]:
     return list(FileHistory(str(path)).load_history_strings())
 
 
-def test_a_line_is_kept_and_comes_back(path: Path) -> None:
+def test_a_line_is_saved_and_loaded_again(path: Path) -> None:
     """A line is in the history of this session and of the next."""
     first = window(path)
     for line in ("one", "two\nof two lines", "/set seed 1", "\ttab", "é日"):
@@ -36,35 +36,35 @@ def test_a_line_is_kept_and_comes_back(path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [" secret", "  /model x", " ", " two\nlines", "x" * (MAX_KEPT + 1)])
-def test_some_lines_are_not_kept(path: Path, line: str) -> None:
-    """A line that begins with a space or is longer than MAX_KEPT is not kept."""
-    here = window(path)
-    here.append_string("before")
-    here.append_string(line)
-    assert here.get_strings() == on_disk(path) == ["before"]
+def test_private_and_long_lines_are_not_saved(path: Path, line: str) -> None:
+    """A line that begins with a space or is longer than MAX_KEPT is not saved."""
+    history = window(path)
+    history.append_string("before")
+    history.append_string(line)
+    assert history.get_strings() == on_disk(path) == ["before"]
 
 
-def test_the_longest_line_that_is_kept(path: Path) -> None:
-    """A line of MAX_KEPT characters is kept."""
-    here = window(path)
-    here.append_string("x" * MAX_KEPT)
+def test_a_line_of_the_maximum_length_is_saved(path: Path) -> None:
+    """A line of MAX_KEPT characters is saved."""
+    history = window(path)
+    history.append_string("x" * MAX_KEPT)
     assert on_disk(path) == ["x" * MAX_KEPT]
 
 
-def test_a_folded_paste_is_kept_as_what_was_sent(path: Path) -> None:
-    """A folded paste is kept as its text, and not if that is too long or begins with a space."""
+def test_a_folded_paste_is_saved_as_its_text(path: Path) -> None:
+    """The text is not saved if it is too long or begins with a space."""
     pastes = Pastes()
-    here = PrivateHistory(path, lambda: True, pastes.unfold)
+    history = PrivateHistory(path, lambda: True, pastes.unfold)
     text = "\n".join("abcdefghij")
-    here.append_string(f"look: {pastes.fold(text)}")
+    history.append_string(f"look: {pastes.fold(text)}")
     assert on_disk(path) == [f"look: {text}"]
-    here.append_string(pastes.fold("x" * (MAX_KEPT + 1)))
-    here.append_string(pastes.fold(" a secret" + "\n" * 10 + "x"))
+    history.append_string(pastes.fold("x" * (MAX_KEPT + 1)))
+    history.append_string(pastes.fold(" a secret" + "\n" * 10 + "x"))
     assert on_disk(path) == [f"look: {text}"]
 
 
-def test_what_one_window_adds_the_other_sees(path: Path) -> None:
-    """A line that one window adds makes the other stale, and is in that one once it is read again."""
+def test_a_line_from_one_window_makes_the_other_stale(path: Path) -> None:
+    """The other window reads the file again and then has the line."""
     one, two = window(path), window(path)
     one.append_string("from one")
     assert (one.is_stale, two.is_stale) == (False, True)
@@ -75,8 +75,8 @@ def test_what_one_window_adds_the_other_sees(path: Path) -> None:
     assert on_disk(path) == ["from two", "from one"]
 
 
-def test_what_the_others_wrote_is_not_missed_by_writing_oneself(path: Path) -> None:
-    """A window that adds a line stays stale if another window wrote before it."""
+def test_a_stale_window_is_still_stale_after_it_writes(path: Path) -> None:
+    """A window that adds a line must still read the lines that another window added before it."""
     one, two = window(path), window(path)
     one.append_string("from one")
     two.append_string("from two")
@@ -84,51 +84,51 @@ def test_what_the_others_wrote_is_not_missed_by_writing_oneself(path: Path) -> N
     assert on_disk(path) == ["from two", "from one"]
 
 
-def test_a_line_that_is_not_kept_makes_nothing_stale(path: Path) -> None:
-    """A line that is not kept makes no window stale."""
+def test_a_line_that_is_not_saved_makes_no_window_stale(path: Path) -> None:
+    """A line that begins with a space changes no file."""
     one, two = window(path), window(path)
     one.append_string(" secret")
     assert (one.is_stale, two.is_stale) == (False, False)
 
 
-def test_nothing_is_written_while_nothing_may_be(path: Path) -> None:
-    """While writing is off, lines are kept in memory only."""
-    open_now = True
-    here = PrivateHistory(path, lambda: open_now)
-    here.append_string("before")
+def test_lines_are_only_in_memory_while_writing_is_off(path: Path) -> None:
+    """A line that is typed while writing is off is not saved later either."""
+    may_write = True
+    history = PrivateHistory(path, lambda: may_write)
+    history.append_string("before")
     size = path.stat().st_size
-    open_now = False
-    here.append_string("secret")
+    may_write = False
+    history.append_string("secret")
     assert path.stat().st_size == size
     assert b"secret" not in path.read_bytes()
-    assert here.get_strings() == ["before", "secret"], "the arrow keys have it in this run"
-    open_now = True
-    here.append_string("after")
+    assert history.get_strings() == ["before", "secret"], "the arrow keys still recall it"
+    may_write = True
+    history.append_string("after")
     assert on_disk(path) == ["after", "before"]
 
 
-def test_it_is_for_its_owner_alone(path: Path) -> None:
+def test_only_the_owner_can_read_the_history(path: Path) -> None:
     """The file has mode 600, its folder 700."""
-    here = window(path)
+    history = window(path)
     assert path.stat().st_mode & 0o777 == 0o600
-    here.append_string("x")
+    history.append_string("x")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_file_that_cannot_be_written_does_not_end_the_conversation(path: Path) -> None:
-    """If the file cannot be written, the line is kept in memory and the history is stale."""
-    here = window(path)
+def test_a_line_is_kept_in_memory_if_the_file_cannot_be_written(path: Path) -> None:
+    """A write error raises no exception and makes the history stale."""
+    history = window(path)
     path.unlink()
     path.parent.rmdir()
     path.parent.write_text("a file in the folder's place")
-    here.append_string("one")
-    assert here.get_strings() == ["one"]
-    assert here.is_stale
+    history.append_string("one")
+    assert history.get_strings() == ["one"]
+    assert history.is_stale
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    """A folder that cannot be created raises OSError."""
+def test_a_folder_that_cannot_be_created_raises_oserror(tmp_path: Path) -> None:
+    """The history cannot be opened if a file has the name of its folder."""
     (tmp_path / "state").write_text("a file in the folder's place")
     with pytest.raises(OSError, match=r"exists|directory"):
         window(tmp_path / "state" / "history")

@@ -23,28 +23,28 @@ inside = st.text('ab" \t\n/é', max_size=12)
         '"""\n',
     ],
 )
-def test_a_block_that_has_begun_is_open(text: str) -> None:
+def test_a_block_without_closing_quotes_is_open(text: str) -> None:
     """A block without closing quotes at its end is open and has no content."""
     assert is_open_block(text)
     assert block_content(text) is None
 
 
 @given(st.text(" \t\n", max_size=8))
-def test_blanks_do_not_close_a_block(blanks: str) -> None:
+def test_whitespace_does_not_close_a_block(whitespace: str) -> None:
     """A block that holds only spaces, tabs and newlines is open."""
-    assert is_open_block(f'"""{blanks}')
-    assert block_content(f'"""{blanks}') is None
+    assert is_open_block(f'"""{whitespace}')
+    assert block_content(f'"""{whitespace}') is None
 
 
 @pytest.mark.parametrize("text", ["", "one", '""', '"one"', ' """one', 'one """two"""', "'''one"])
-def test_what_does_not_begin_with_three_quotes_is_no_block(text: str) -> None:
-    """Text that does not begin with three double quotes is not a block."""
+def test_text_that_does_not_begin_with_three_quotes_is_no_block(text: str) -> None:
+    """A space, other quotes or text before the quotes makes a line plain text."""
     assert not is_open_block(text)
     assert block_content(text) is None
 
 
 @pytest.mark.parametrize(
-    ("text", "held"),
+    ("text", "content"),
     [
         ('""""""', ""),
         ('"""one"""', "one"),
@@ -57,21 +57,21 @@ def test_what_does_not_begin_with_three_quotes_is_no_block(text: str) -> None:
         ('"""a"""b"""', 'a"""b'),
     ],
 )
-def test_what_stands_in_a_block(text: str, held: str) -> None:
-    """The content is the text between the quotes, without the newlines at its ends."""
+def test_the_content_of_a_block_is_between_its_quotes(text: str, content: str) -> None:
+    """Newlines at the ends of the content are removed."""
     assert not is_open_block(text)
-    assert block_content(text) == held
+    assert block_content(text) == content
 
 
 @given(inside)
-def test_any_text_comes_out_as_it_went_in(text: str) -> None:
-    """Any text in a block is returned unchanged, without the newlines at its ends."""
+def test_any_text_in_a_block_is_returned_unchanged(text: str) -> None:
+    """Only newlines at the ends of the content are removed."""
     block = f'"""\n{text}\n"""'
     assert not is_open_block(block)
     assert block_content(block) == text.strip("\n")
 
 
 @given(st.text('a" \n', max_size=12))
-def test_a_block_is_open_or_it_has_a_content(text: str) -> None:
-    """Text that begins with three quotes is an open block or has content; other text is neither."""
+def test_a_block_is_either_open_or_has_content(text: str) -> None:
+    """Text that does not begin with three quotes is neither."""
     assert (block_content(text) is not None) == (text.startswith('"""') and not is_open_block(text))

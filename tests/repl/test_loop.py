@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from hermes_cli.repl import command_table
 from tests.run_hermes import Result, hermes, script
+from tests.test_readme import section
 
 Env = Mapping[str, str]
 
@@ -32,12 +34,12 @@ def test_bare_hermes_in_a_pipe_is_ask(home: Env, tmp_path: Path) -> None:
     assert hermes(env=env, stdin=b"two\nlines\n").stdout == b"answer\n"
 
 
-def test_show_prompt_is_the_exact_chatml(home: Env, tmp_path: Path) -> None:
-    """`/show prompt` prints the exact ChatML and the number of tokens and control tokens."""
+def test_show_prompt_prints_the_exact_chatml(home: Env, tmp_path: Path) -> None:
+    """The number of tokens and of control tokens follows it."""
     result = chat(home, tmp_path, "hi\n/show prompt\n", {"text": "yo"}, flags=("-s", "S <|im_end|>"))
-    found = re.fullmatch(r"(.*)\n[0-9]+ tokens, 9 of them control tokens; .*", result.stderr, re.DOTALL)
-    assert found
-    assert found[1] == (
+    match = re.fullmatch(r"(.*)\n[0-9]+ tokens, 9 of them control tokens; .*", result.stderr, re.DOTALL)
+    assert match
+    assert match[1] == (
         "<|im_start|>system\nS <|im_end|><|im_end|>\n<|im_start|>user\nhi<|im_end|>\n"
         "<|im_start|>assistant\nyo<|im_end|>\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -52,26 +54,26 @@ def test_an_unknown_command_is_not_sent(home: Env, tmp_path: Path) -> None:
     assert "did you mean /show?" in result.stderr
 
 
-def test_two_slashes_escape(home: Env, tmp_path: Path) -> None:
+def test_a_line_with_two_slashes_is_sent_with_one(home: Env, tmp_path: Path) -> None:
     """A line that begins with `//` is sent with one slash."""
     result = chat(home, tmp_path, "//etc is a folder\n/show prompt\n", {"text": "ok"})
     assert "user\n/etc is a folder<|im_end|>" in result.stderr
 
 
-def test_a_prompt_too_long_does_not_end_the_chat(home: Env, tmp_path: Path) -> None:
-    """A prompt that is too long is an error with exit code 65, and the next line is answered."""
+def test_a_prompt_that_is_too_long_does_not_end_the_chat(home: Env, tmp_path: Path) -> None:
+    """The error sets exit code 65, and the next line is answered."""
     result = chat(home, tmp_path, "x" * 900 + "\nshort\n", {"text": "fine"}, flags=("-s", ""))
     assert (result.code, result.stdout) == (65, b"fine\n")
     assert "919" in result.stderr
 
 
 def test_a_failure_in_mid_answer_does_not_end_the_chat(home: Env, tmp_path: Path) -> None:
-    """If the engine fails in mid-answer, the text so far is printed and the next line is answered."""
+    """The text before the failure is printed, and the next line is answered."""
     result = chat(home, tmp_path, "a\nb\n", {"text": "So", "error": "out-of-memory"}, {"text": "fine"})
     assert (result.code, result.stdout) == (75, b"So\nfine\n")
 
 
-def test_a_line_that_is_no_text_is_passed_over(home: Env, tmp_path: Path) -> None:
+def test_a_line_that_is_not_text_is_skipped(home: Env, tmp_path: Path) -> None:
     """A line that is not UTF-8 or holds a NUL is reported and skipped."""
     result = chat(home, tmp_path, b"\xff\n\0\nok\n", {"text": "fine"})
     assert (result.code, result.stdout) == (2, b"fine\n")
@@ -84,7 +86,7 @@ def test_exit_ends_the_chat(home: Env, tmp_path: Path) -> None:
     assert chat(home, tmp_path, "/bye\nhi\n", {"text": "never"}).stdout == b""
 
 
-def test_clear_and_system(home: Env, tmp_path: Path) -> None:
+def test_clear_removes_the_turns_and_system_changes_the_prompt(home: Env, tmp_path: Path) -> None:
     """`/clear` removes the turns; `/system` changes, removes and prints the system prompt."""
     lines = "one\n/clear\n/system Be <new>.\n/show prompt\n/system -\n/system\n"
     result = chat(home, tmp_path, lines, {"text": "1"})
@@ -92,8 +94,8 @@ def test_clear_and_system(home: Env, tmp_path: Path) -> None:
     assert "There is no system prompt." in result.stderr
 
 
-def test_set_changes_an_option_and_says_where_it_came_from(home: Env, tmp_path: Path) -> None:
-    """`/set` changes and resets an option, lists where it comes from and rejects a wrong value."""
+def test_set_changes_an_option_and_lists_its_source(home: Env, tmp_path: Path) -> None:
+    """`/set` also resets an option and rejects a wrong value."""
     lines = (
         "/set max_tokens 2\nhi\n/set\n/set max-tokens default\nho\n/set nonsense 3\n/set top_p 7\n/set seed\n"
     )
@@ -105,16 +107,16 @@ def test_set_changes_an_option_and_says_where_it_came_from(home: Env, tmp_path: 
     assert "top_p is 7.0; it can be 0 to 1" in result.stderr
 
 
-def test_default_puts_an_option_back_as_it_was(home: Env, tmp_path: Path) -> None:
-    """`/set OPTION default` restores the value of the command-line flag."""
+def test_set_default_restores_the_value_of_the_flag(home: Env, tmp_path: Path) -> None:
+    """`/set OPTION default` does not restore the option's default but the flag's value."""
     result = chat(home, tmp_path, "/set top_k 3\n/set top_k default\n/set\n", flags=("--top-k", "9"))
     row = next(line for line in result.stderr.splitlines() if line.strip().startswith("top_k  "))
     assert row.split()[1] == "9"
     assert row.endswith("command line")
 
 
-def test_a_persona_greets_and_begins_a_new_conversation(home: Env, tmp_path: Path) -> None:
-    """`/persona` starts a new conversation with the persona's system prompt, options and greeting."""
+def test_persona_starts_a_new_conversation_with_its_greeting(home: Env, tmp_path: Path) -> None:
+    """The new conversation has the persona's system prompt and options."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "ed.toml").write_text(
@@ -133,15 +135,15 @@ def test_a_persona_greets_and_begins_a_new_conversation(home: Env, tmp_path: Pat
     assert "no persona 'nobody'" in result.stderr
 
 
-def test_what_was_set_by_hand_outlives_a_change_of_persona(home: Env, tmp_path: Path) -> None:
-    """A value from `/set` stays when the persona changes."""
+def test_a_value_from_set_is_kept_if_the_persona_changes(home: Env, tmp_path: Path) -> None:
+    """The options of the new persona do not replace it."""
     result = chat(home, tmp_path, "/set temperature 0.25\n/persona edward-elric\n/set\n")
     row = next(line for line in result.stderr.splitlines() if line.strip().startswith("temperature  "))
     assert row.split()[1] == "0.25"
 
 
-def test_another_model_goes_on_with_the_conversation(home: Env, tmp_path: Path) -> None:
-    """`/model` keeps the conversation, and an unknown name does not end it."""
+def test_changing_the_model_keeps_the_conversation(home: Env, tmp_path: Path) -> None:
+    """`/model` with an unknown name does not end the chat."""
     (tmp_path / "other").mkdir()
     other = script(tmp_path / "other", {"text": "2"})
     result = chat(home, tmp_path, f"one\n/model nonsense\n/model {other}\ntwo\n/show prompt\n", {"text": "1"})
@@ -151,14 +153,17 @@ def test_another_model_goes_on_with_the_conversation(home: Env, tmp_path: Path) 
 
 
 def test_help_lists_every_command(home: Env, tmp_path: Path) -> None:
-    """`/help` lists the basic commands."""
+    """It lists the commands of the README's table, in its order and with their arguments."""
+    table = section("hermes_cli/repl/command_table.py", "end of commands").replace(r"\|", "|")
+    usages = re.findall(r"^\| `(/[^`]+)`", table, re.MULTILINE)
+    assert usages == [command.usage for command in command_table.COMMANDS]
     result = chat(home, tmp_path, "/help\n")
-    names = ("help", "exit", "clear", "system", "persona", "model", "set", "show")
-    assert all(f"  /{name}" in result.stderr for name in names)
+    printed = [re.split(" {2,}", line.strip())[0] for line in result.stderr.splitlines()]
+    assert printed[: len(usages)] == usages
 
 
-def test_show_says_where_each_value_came_from(home: Env, tmp_path: Path) -> None:
-    """`/show` prints where each value came from."""
+def test_show_prints_the_source_of_each_value(home: Env, tmp_path: Path) -> None:
+    """The sources are the environment, a command and the defaults."""
     result = chat({**home, "OPENHERMES_TOP_K": "7"}, tmp_path, "/show\n/persona gourmet-cook\n/show\n")
     rows = [line.strip() for line in result.stderr.splitlines()]
     assert any(row.startswith("model") and "a script was requested" in row for row in rows)
@@ -167,9 +172,9 @@ def test_show_says_where_each_value_came_from(home: Env, tmp_path: Path) -> None
     assert any(row.startswith("top_k") and row.endswith("environment") for row in rows)
 
 
-@pytest.mark.parametrize("word", ["/show nonsense", "/set temperature", "/model", "/show"])
-def test_commands_answer_on_stderr_alone(home: Env, tmp_path: Path, word: str) -> None:
-    """Commands write to standard error only."""
-    result = chat(home, tmp_path, f"{word}\n")
+@pytest.mark.parametrize("command", ["/show nonsense", "/set temperature", "/model", "/show"])
+def test_commands_write_to_stderr_only(home: Env, tmp_path: Path, command: str) -> None:
+    """The output of a command is no part of the answers."""
+    result = chat(home, tmp_path, f"{command}\n")
     assert result.stdout == b""
     assert result.stderr

@@ -56,11 +56,11 @@ def pressed(keys_: list[KeyPress]) -> Pressed:
     return [(str(one.key), one.data) for one in keys_]
 
 
-def prompt_toolkits(text: str) -> Pressed:
+def prompt_toolkit_keys(text: str) -> Pressed:
     """Return the keys that prompt_toolkit's parser reports."""
-    found: list[KeyPress] = []
-    Vt100Parser(found.append).feed_and_flush(text)
-    return pressed(found)
+    reported: list[KeyPress] = []
+    Vt100Parser(reported.append).feed_and_flush(text)
+    return pressed(reported)
 
 
 def cut(text: str, data: st.DataObject) -> list[str]:
@@ -71,7 +71,7 @@ def cut(text: str, data: st.DataObject) -> list[str]:
 
 @given(st.one_of(streams, chaos), st.data())
 def test_any_chunking_gives_the_same_keys(text: str, data: st.DataObject) -> None:
-    """Keys and refused pastes do not depend on how the input is cut into reads."""
+    """How the input is cut into reads changes neither the keys nor the refused pastes."""
     whole, pieces = Recorder(limit=7), Recorder(limit=7)
     whole.feed(text)
     pieces.feed(*cut(text, data))
@@ -82,32 +82,32 @@ def test_any_chunking_gives_the_same_keys(text: str, data: st.DataObject) -> Non
 
 
 @given(streams, st.data())
-def test_the_keys_are_prompt_toolkits_own(text: str, data: st.DataObject) -> None:
-    """Keys and pastes are those that prompt_toolkit's parser reports."""
-    here = Recorder()
-    here.feed(*cut(text, data))
-    here.parser.flush()
-    assert pressed(here.keys) == prompt_toolkits(text)
+def test_keys_and_pastes_equal_those_of_prompt_toolkit(text: str, data: st.DataObject) -> None:
+    """The parser changes only the speed."""
+    recorder = Recorder()
+    recorder.feed(*cut(text, data))
+    recorder.parser.flush()
+    assert pressed(recorder.keys) == prompt_toolkit_keys(text)
 
 
 @pytest.mark.parametrize("before", ["\x1b", "\x1b[2"])
-def test_a_key_that_came_before_a_paste_stays_before_it(before: str) -> None:
-    """An Escape or an incomplete sequence directly before a paste is reported before it."""
+def test_a_key_before_a_paste_is_reported_before_it(before: str) -> None:
+    """The key is an Escape or an incomplete sequence."""
     text = f"{before}{BEGIN}pasted{END}i"
-    here = Recorder()
-    here.feed(text)
-    assert pressed(here.keys) == prompt_toolkits(text)
+    recorder = Recorder()
+    recorder.feed(text)
+    assert pressed(recorder.keys) == prompt_toolkit_keys(text)
 
 
 @pytest.mark.parametrize("place", range(1, len(BEGIN) + len(END) + 4))
-def test_a_mark_may_be_split_over_reads(place: int) -> None:
-    """A paste's marks may be split over two reads: the kernel returns a kilobyte at a time."""
+def test_a_paste_mark_may_be_split_over_two_reads(place: int) -> None:
+    """The kernel returns a kilobyte at a time."""
     text = f"{BEGIN}one{END}x"
     assert Recorder().feed(text[:place], text[place:]) == [(str(Keys.BracketedPaste), "one"), ("x", "x")]
 
 
-def test_one_letter_at_a_time() -> None:
-    """A paste that arrives one character at a time is one paste."""
+def test_a_paste_may_arrive_one_character_at_a_time() -> None:
+    """The characters are one paste."""
     assert Recorder().feed(*f"a{BEGIN}\x1b[20{END}b") == [
         ("a", "a"),
         (str(Keys.BracketedPaste), "\x1b[20"),
@@ -115,66 +115,66 @@ def test_one_letter_at_a_time() -> None:
     ]
 
 
-def test_escape_alone_comes_with_the_flush() -> None:
-    """A lone Escape is reported at the flush, and the next key is a key by itself."""
-    here = Recorder()
-    assert here.feed("\x1b") == []
-    here.parser.flush()
-    assert pressed(here.keys) == [(str(Keys.Escape), "\x1b")]
-    assert here.feed("x")[1:] == [("x", "x")]
+def test_a_lone_escape_is_reported_at_the_flush() -> None:
+    """The next key is a separate key."""
+    recorder = Recorder()
+    assert recorder.feed("\x1b") == []
+    recorder.parser.flush()
+    assert pressed(recorder.keys) == [(str(Keys.Escape), "\x1b")]
+    assert recorder.feed("x")[1:] == [("x", "x")]
 
 
-@pytest.mark.parametrize("begun", [BEGIN[:size] for size in range(2, len(BEGIN))])
-def test_what_only_begins_as_a_mark_comes_with_the_flush(begun: str) -> None:
-    """An incomplete paste mark is reported as keys at the flush."""
-    here = Recorder()
-    here.feed(begun)
-    here.parser.flush()
-    assert pressed(here.keys) == prompt_toolkits(begun)
+@pytest.mark.parametrize("incomplete", [BEGIN[:size] for size in range(2, len(BEGIN))])
+def test_an_incomplete_mark_is_reported_as_keys_at_the_flush(incomplete: str) -> None:
+    """The keys are those that prompt_toolkit's parser reports."""
+    recorder = Recorder()
+    recorder.feed(incomplete)
+    recorder.parser.flush()
+    assert pressed(recorder.keys) == prompt_toolkit_keys(incomplete)
 
 
-def test_a_flush_in_a_paste_takes_nothing_out_of_it() -> None:
-    """A flush during a paste, or during its end mark, changes nothing."""
-    here = Recorder()
+def test_a_flush_during_a_paste_changes_nothing() -> None:
+    """Nor does a flush during the end mark of a paste."""
+    recorder = Recorder()
     for chunk in (BEGIN, "one\x1b[20", "1", "~two"):
-        here.feed(chunk)
-        here.parser.flush()
-    assert pressed(here.keys) == [
+        recorder.feed(chunk)
+        recorder.parser.flush()
+    assert pressed(recorder.keys) == [
         (str(Keys.BracketedPaste), "one"),
         *[(letter, letter) for letter in "two"],
     ]
 
 
 @pytest.mark.parametrize(("size", "refused"), [(7, []), (8, [8]), (5000, [5000])])
-def test_a_paste_that_is_too_long_is_refused_by_its_length(size: int, refused: list[int]) -> None:
-    """A paste above the limit is dropped and its length reported; what follows it is kept."""
-    here = Recorder(limit=7)
-    here.feed(BEGIN, *["x"] * size, f"{END}y{BEGIN}short{END}")
-    assert here.refused == refused
+def test_a_paste_above_the_limit_is_refused_with_its_length(size: int, refused: list[int]) -> None:
+    """The keys and pastes after it are kept."""
+    recorder = Recorder(limit=7)
+    recorder.feed(BEGIN, *["x"] * size, f"{END}y{BEGIN}short{END}")
+    assert recorder.refused == refused
     first = [] if refused else [(str(Keys.BracketedPaste), "x" * size)]
-    assert pressed(here.keys) == [*first, ("y", "y"), (str(Keys.BracketedPaste), "short")]
+    assert pressed(recorder.keys) == [*first, ("y", "y"), (str(Keys.BracketedPaste), "short")]
 
 
-def test_of_a_paste_that_is_too_long_only_the_length_is_kept() -> None:
-    """Of a paste above the limit only the length stays in memory."""
-    here = Recorder(limit=5000)
-    here.feed(BEGIN)
+def test_a_paste_above_the_limit_is_not_kept_in_memory() -> None:
+    """Only its length is kept."""
+    recorder = Recorder(limit=5000)
+    recorder.feed(BEGIN)
     for _ in range(1000):
-        here.feed("x" * 1024)
-        assert sum(map(len, here.parser._pieces)) <= 5000
-    assert here.parser._pieces == []
-    here.feed(END)
-    assert (here.refused, here.keys) == ([1024 * 1000], [])
+        recorder.feed("x" * 1024)
+        assert sum(map(len, recorder.parser._pieces)) <= 5000
+    assert recorder.parser._pieces == []
+    recorder.feed(END)
+    assert (recorder.refused, recorder.keys) == ([1024 * 1000], [])
 
 
-class Counted(PasteParser):
+class CountingParser(PasteParser):
     """A parser that counts the characters it examines in pastes: those fed and those held back before."""
 
-    looked_at = 0
+    examined = 0
     taken = 0
 
     def feed(self, data: str) -> None:
-        self.looked_at += len(self._held) + len(data)
+        self.examined += len(self._held) + len(data)
         super().feed(data)
 
     def _take(self, piece: str) -> None:
@@ -184,11 +184,11 @@ class Counted(PasteParser):
 
 @pytest.mark.parametrize("line", ["x" * 1024, "\x1b[201" * 204, "\x1b" * 1024, "a\n" * 512])
 @pytest.mark.parametrize("limit", [10_000_000, 1000])
-def test_five_megabytes_in_kilobytes_are_looked_at_once(line: str, limit: int) -> None:
-    """Each character of a 5 MB paste is examined once; prompt_toolkit searches the whole for each read."""
-    found: list[KeyPress] = []
+def test_each_character_of_a_5_mb_paste_is_examined_once(line: str, limit: int) -> None:
+    """prompt_toolkit's parser searches the whole paste again at each read."""
+    reported: list[KeyPress] = []
     refused: list[int] = []
-    parser = Counted(found.append, limit, refused.append)
+    parser = CountingParser(reported.append, limit, refused.append)
     parser.feed(BEGIN)
     for _ in range(5000):
         parser.feed(line)
@@ -196,5 +196,5 @@ def test_five_megabytes_in_kilobytes_are_looked_at_once(line: str, limit: int) -
     parser.feed(END)
     size = 5000 * len(line)
     assert parser.taken == size
-    assert parser.looked_at <= size + 5002 * len(END)
-    assert [len(one.data) for one in found] + refused == [size]
+    assert parser.examined <= size + 5002 * len(END)
+    assert [len(one.data) for one in reported] + refused == [size]

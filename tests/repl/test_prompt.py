@@ -35,7 +35,7 @@ Env = Mapping[str, str]
 LONG = "\n".join(f"line {n}" for n in range(20))
 MARK = "[pasted 20 lines]"
 UP, CTRL_C, CTRL_D, ALT_ENTER, BACKSPACE = "\x1b[A", "\x03", "\x04", "\x1b\r", "\x7f"
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 def pasted(text: str) -> str:
@@ -43,8 +43,8 @@ def pasted(text: str) -> str:
     return f"\x1b[200~{text}\x1b[201~"
 
 
-class Person:
-    """A user at a prompt: keys to press, and the lines that are read."""
+class User:
+    """A user at a prompt, who presses keys and reads lines."""
 
     def __init__(
         self, env: Env, keys: PosixPipeInput, *, vi_keys: bool = False, no_log: bool = False
@@ -67,11 +67,11 @@ class Person:
         self.keys.send_text(keys)
         return self.reader.read()
 
-    def later(self, condition: Callable[[], bool], keys: str) -> None:
-        """Press keys once a condition holds."""
+    def press_when(self, condition: Callable[[], bool], keys: str) -> None:
+        """Press keys as soon as a condition is true."""
 
         def wait() -> None:
-            end = time.monotonic() + PATIENCE_S
+            end = time.monotonic() + TIMEOUT_S
             while not condition() and time.monotonic() < end:
                 time.sleep(0.005)
             self.keys.send_text(keys)
@@ -96,9 +96,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[PosixPipeInput]:
 
 
 @pytest.fixture
-def person(home: Env, keys: PosixPipeInput) -> Person:
+def user(home: Env, keys: PosixPipeInput) -> User:
     """A user in a new conversation."""
-    return Person(home, keys)
+    return User(home, keys)
 
 
 @pytest.mark.parametrize(
@@ -117,22 +117,22 @@ def person(home: Env, keys: PosixPipeInput) -> Person:
         ("\x1b[1;3C", "/swipe right"),
     ],
 )
-def test_what_the_keys_make(person: Person, typed: str, line: str) -> None:
+def test_keys_edit_and_send_the_line(user: User, typed: str, line: str) -> None:
     """Enter sends the line; Ctrl-J and Alt-Enter start a new one; Alt-Left and Alt-Right swipe."""
-    assert person.types(typed) == Line(line)
+    assert user.types(typed) == Line(line)
 
 
-def test_one_line_after_the_other(person: Person) -> None:
-    """Lines that are typed ahead are read one after the other."""
-    assert person.types("one\rtwo\rthree\r") == Line("one")
-    assert person.reader.read() == Line("two")
-    assert person.reader.read() == Line("three")
+def test_lines_typed_ahead_are_read_in_order(user: User) -> None:
+    """Each read returns one line."""
+    assert user.types("one\rtwo\rthree\r") == Line("one")
+    assert user.reader.read() == Line("two")
+    assert user.reader.read() == Line("three")
 
 
 @pytest.mark.parametrize("typed", [CTRL_D, f"half{CTRL_C}{CTRL_D}"])
-def test_ctrl_d_on_an_empty_line_leaves(person: Person, typed: str) -> None:
-    """Ctrl-D on an empty line ends the input."""
-    assert person.types(typed) is None
+def test_ctrl_d_on_an_empty_line_ends_the_input(user: User, typed: str) -> None:
+    """A line that Ctrl-C cleared is empty, too."""
+    assert user.types(typed) is None
 
 
 @pytest.mark.parametrize(
@@ -145,78 +145,76 @@ def test_ctrl_d_on_an_empty_line_leaves(person: Person, typed: str) -> None:
         (f'"""{pasted(LONG)}"""\r', LONG),
     ],
 )
-def test_a_block_between_triple_quotes(person: Person, typed: str, line: str) -> None:
-    """A block between triple quotes is sent verbatim, without its quotes."""
-    assert person.types(typed) == Line(line, verbatim=True)
+def test_a_block_between_triple_quotes_is_sent_verbatim(user: User, typed: str, line: str) -> None:
+    """The quotes are not sent."""
+    assert user.types(typed) == Line(line, verbatim=True)
 
 
-def test_what_is_in_a_block_or_behind_a_blank_is_no_command(person: Person) -> None:
-    """A slash in a block or after a space is part of a message."""
-    person.keys.send_text('"""/exit"""\r"""//x"""\r /exit\r/exit\rnever\r')
-    assert Loop(person.state, person.reader, person.printer).run() == 0
-    said = [one.text for one in person.session.conversation]
-    assert said == ["/exit", "A1", "//x", "A2", " /exit", "A3"]
+def test_a_slash_in_a_block_or_after_a_space_is_no_command(user: User) -> None:
+    """The line is sent as a message."""
+    user.keys.send_text('"""/exit"""\r"""//x"""\r /exit\r/exit\rnever\r')
+    assert Loop(user.state, user.reader, user.printer).run() == 0
+    texts = [message.text for message in user.session.conversation]
+    assert texts == ["/exit", "A1", "//x", "A2", " /exit", "A3"]
 
 
-def test_multiline_swaps_enter_and_alt_enter(person: Person) -> None:
+def test_multiline_swaps_enter_and_alt_enter(user: User) -> None:
     """With multiline on, Alt-Enter sends and Enter starts a line, except that Enter sends a command."""
-    person.state.multiline = True
-    assert person.types(f"one\rtwo{ALT_ENTER}") == Line("one\ntwo")
-    assert person.types("/multiline\r") == Line("/multiline"), "it can be ended as it was begun"
-    assert person.types(f"//one\rtwo{ALT_ENTER}") == Line("//one\ntwo"), "this is no command"
-    person.state.multiline = False
-    assert person.types(f"one{ALT_ENTER}two\r") == Line("one\ntwo")
+    user.state.multiline = True
+    assert user.types(f"one\rtwo{ALT_ENTER}") == Line("one\ntwo")
+    assert user.types("/multiline\r") == Line("/multiline"), "Enter sends a command"
+    assert user.types(f"//one\rtwo{ALT_ENTER}") == Line("//one\ntwo"), "this is not a command"
+    user.state.multiline = False
+    assert user.types(f"one{ALT_ENTER}two\r") == Line("one\ntwo")
 
 
-def test_a_large_paste_is_folded_and_sent_whole(person: Person) -> None:
-    """A large paste is shown as a mark and sent as its text."""
+def test_a_large_paste_is_folded_and_sent_in_full(user: User) -> None:
+    """The line shows a mark in place of the text."""
     paste = pasted(LONG.replace("\n", "\r"))
-    assert person.types(f"Look: {paste} and {paste}?\r") == Line(f"Look: {LONG} and {LONG}?")
-    assert person.line == f"Look: {MARK} and [pasted 20 lines #2]?"
-    assert person.types(f"{MARK}\r") == Line(MARK), "a mark of an earlier line is only text"
+    assert user.types(f"Look: {paste} and {paste}?\r") == Line(f"Look: {LONG} and {LONG}?")
+    assert user.line == f"Look: {MARK} and [pasted 20 lines #2]?"
+    assert user.types(f"{MARK}\r") == Line(MARK), "a mark of an earlier line is plain text"
 
 
-def test_backspace_behind_a_mark_takes_all_of_it(person: Person) -> None:
-    """Backspace directly after a mark removes the whole paste."""
+def test_backspace_after_a_mark_removes_the_whole_paste(user: User) -> None:
+    """Elsewhere Backspace removes one character."""
     typed = f"a {pasted(LONG)}{BACKSPACE}{pasted(LONG)} b{BACKSPACE * 3}c\r"
-    assert person.types(typed) == Line("a c")
+    assert user.types(typed) == Line("a c")
 
 
 @pytest.mark.parametrize("no_log", [False, True])
-def test_a_folded_paste_comes_back_with_the_arrow_key(
-    home: Env, keys: PosixPipeInput, *, no_log: bool
-) -> None:
-    """A folded paste is sent in full again if it is recalled with the arrow key."""
-    person = Person(home, keys, no_log=no_log)
-    assert person.types(f"Look: {pasted(LONG)}\r") == Line(f"Look: {LONG}")
-    assert person.types(f"{UP}\r") == Line(f"Look: {LONG}")
+def test_the_arrow_key_recalls_a_folded_paste(home: Env, keys: PosixPipeInput, *, no_log: bool) -> None:
+    """The recalled line is sent in full again."""
+    user = User(home, keys, no_log=no_log)
+    assert user.types(f"Look: {pasted(LONG)}\r") == Line(f"Look: {LONG}")
+    assert user.types(f"{UP}\r") == Line(f"Look: {LONG}")
 
 
-def test_a_paste_of_megabytes_is_refused_and_the_line_stays(person: Person) -> None:
-    """A paste above the limit is refused with a message, and the line keeps its text."""
-    callback = person.keys.vt100_parser.feed_key_callback
-    person.keys.vt100_parser = PasteParser(callback, 30_000, person.reader._refuse_paste)
-    assert person.types(f"before {pasted('x' * 30_001)}after\r") == Line("before after")
-    assert "A paste of 30,001 characters is too long for a line; /file PATH" in person.err.getvalue()
+def test_a_refused_paste_does_not_change_the_line(user: User) -> None:
+    """A paste above the limit is reported with its length."""
+    callback = user.keys.vt100_parser.feed_key_callback
+    user.keys.vt100_parser = PasteParser(callback, 30_000, user.reader._refuse_paste)
+    assert user.types(f"before {pasted('x' * 30_001)}after\r") == Line("before after")
+    assert "A paste of 30,001 characters is too long for a line; /file PATH" in user.err.getvalue()
 
 
-def test_ctrl_c_on_an_empty_line_drops_the_attachment(person: Person) -> None:
-    """Ctrl-C clears a line with text; on an empty line it removes the attached files."""
-    person.state.attached.append(Attachment("a.txt", "secret"))
-    assert person.types(f"wrong{CTRL_C}x\r") == Line("x")
-    assert len(person.state.attached) == 1, "it only empties a line that holds something"
-    assert person.types(f"{CTRL_C}{CTRL_C}x\r") == Line("x")
-    assert person.state.attached == []
-    assert "the attached files were removed" in person.err.getvalue()
-    assert "Press Ctrl-D or type /exit to leave." in person.err.getvalue()
+def test_ctrl_c_on_an_empty_line_removes_the_attached_files(user: User) -> None:
+    """In a line with text Ctrl-C only clears the line."""
+    user.state.attached.append(Attachment("a.txt", "secret"))
+    assert user.types(f"wrong{CTRL_C}x\r") == Line("x")
+    assert len(user.state.attached) == 1, "Ctrl-C only cleared the line"
+    assert user.types(f"{CTRL_C}{CTRL_C}x\r") == Line("x")
+    assert user.state.attached == []
+    assert "the attached files were removed" in user.err.getvalue()
+    assert "Press Ctrl-D or type /exit to leave." in user.err.getvalue()
 
 
-def test_ctrl_c_gives_up_an_edit(person: Person) -> None:
-    """Ctrl-C cancels `/edit`, and the next line is a new turn."""
-    person.keys.send_text(f"q\r/edit\r{CTRL_C}next\r{CTRL_D}")
-    Loop(person.state, person.reader, person.printer).run()
-    assert [one.text for one in person.session.conversation] == ["q", "A1", "next", "A2"]
-    assert "nothing was changed" in person.err.getvalue()
+def test_ctrl_c_cancels_an_edit(user: User) -> None:
+    """The next line is a new turn."""
+    user.keys.send_text(f"q\r/edit\r{CTRL_C}next\r{CTRL_D}")
+    Loop(user.state, user.reader, user.printer).run()
+    assert [message.text for message in user.session.conversation] == ["q", "A1", "next", "A2"]
+    assert "nothing was changed" in user.err.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -229,11 +227,11 @@ def test_ctrl_c_gives_up_an_edit(person: Person) -> None:
         (LONG, " more\r", f"{LONG} more"),
     ],
 )
-def test_a_suggestion_stands_in_the_line(person: Person, text: str, typed: str, line: str) -> None:
-    """A suggested text is in the next line, and only there, to be sent or changed."""
-    person.state.suggest(text)
-    assert person.types(typed) == Line(line)
-    assert person.types("next\r") == Line("next")
+def test_a_suggestion_is_in_the_next_line_only(user: User, text: str, typed: str, line: str) -> None:
+    """The user can send or change the suggested text."""
+    user.state.suggest(text)
+    assert user.types(typed) == Line(line)
+    assert user.types("next\r") == Line("next")
 
 
 @pytest.fixture
@@ -247,39 +245,39 @@ def editor(keys: PosixPipeInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("text", ["some words", LONG])
-def test_a_turn_is_edited_in_the_persons_editor(person: Person, editor: Path, text: str) -> None:
+def test_a_turn_is_edited_in_the_users_editor(user: User, editor: Path, text: str) -> None:
     """The suggested text opens in $EDITOR, and the saved text is in the line."""
     editor.with_suffix(".gives").write_text("better\n")
-    person.state.suggest(text)
-    person.state.in_editor = True
-    person.later(lambda: person.line == "better", "\r")
-    assert person.reader.read() == Line("better")
+    user.state.suggest(text)
+    user.state.in_editor = True
+    user.press_when(lambda: user.line == "better", "\r")
+    assert user.reader.read() == Line("better")
     assert editor.with_suffix(".given").read_text() == text
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("command", ["{}", "false", "/no/such/editor", "'unbalanced"])
-def test_an_editor_that_fails_leaves_the_line(
-    person: Person,
+def test_an_editor_that_fails_does_not_change_the_line(
+    user: User,
     editor: Path,
     command: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """If the editor fails or saves invalid UTF-8, the line keeps its text and no traceback is printed."""
+    """An editor fails if it exits with an error, cannot be run or saves invalid UTF-8."""
     editor.with_suffix(".gives").write_bytes(b"caf\xe9\n")
     monkeypatch.setenv("EDITOR", command.format(editor))
-    person.state.suggest("some words")
-    person.state.in_editor = True
-    person.later(lambda: bool(person.err.getvalue()), "\r")
-    assert person.reader.read() == Line("some words")
+    user.state.suggest("some words")
+    user.state.in_editor = True
+    user.press_when(lambda: bool(user.err.getvalue()), "\r")
+    assert user.reader.read() == Line("some words")
     assert "Unhandled" not in capsys.readouterr().out
 
 
-def test_two_windows_and_a_line_that_is_not_kept(home: Env, keys: PosixPipeInput) -> None:
-    """Two windows share the history, which does not hold a line that begins with a space."""
+def test_two_windows_share_the_history(home: Env, keys: PosixPipeInput) -> None:
+    """A line that begins with a space is not in the history."""
     with create_pipe_input() as other_keys:
-        one, two = Person(home, keys), Person(home, cast("PosixPipeInput", other_keys))
+        one, two = User(home, keys), User(home, cast("PosixPipeInput", other_keys))
         two.types("from two\r")
         one.types("from one\r")
         one.types(" secret\r")
@@ -288,16 +286,16 @@ def test_two_windows_and_a_line_that_is_not_kept(home: Env, keys: PosixPipeInput
     assert "secret" not in one.history.read_text()
 
 
-def test_what_is_forgotten_does_not_come_back(person: Person) -> None:
-    """`forget` also removes the lines that were typed in this run from the history."""
-    person.types("marmalade\r")
-    assert person.state.history is not None
-    person.state.history.forget({"something else"})
-    assert person.types(f"{UP}\r") == Line("")
-    assert "marmalade" not in person.history.read_text()
+def test_forget_removes_the_lines_typed_in_this_run(user: User) -> None:
+    """The file and the arrow keys no longer have the lines."""
+    user.types("marmalade\r")
+    assert user.state.history is not None
+    user.state.history.forget({"something else"})
+    assert user.types(f"{UP}\r") == Line("")
+    assert "marmalade" not in user.history.read_text()
 
 
-def test_vi_keys(home: Env, keys: PosixPipeInput) -> None:
-    """With vi keys, commands after Escape edit the line, and Enter sends it."""
-    person = Person(home, keys, vi_keys=True)
-    assert person.types("wrong word\x1bbcwright\r") == Line("wrong right")
+def test_vi_keys_edit_the_line(home: Env, keys: PosixPipeInput) -> None:
+    """A command after Escape edits the line, and Enter sends it."""
+    user = User(home, keys, vi_keys=True)
+    assert user.types("wrong word\x1bbcwright\r") == Line("wrong right")

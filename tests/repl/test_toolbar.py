@@ -26,18 +26,18 @@ def text(facts: Facts, width: int = 200, tick: int = 0) -> str:
 
 def style(facts: Facts, word: str) -> str:
     """Return the style of the part that holds a word."""
-    (found,) = {name for name, part in toolbar(facts, 200) if word in part}
-    return found
+    (style_name,) = {name for name, part in toolbar(facts, 200) if word in part}
+    return style_name
 
 
-def test_what_it_tells() -> None:
-    """The toolbar shows the model, the persona, the used tokens, the speed and the remarks."""
+def test_the_toolbar_shows_all_facts() -> None:
+    """These are the model, the persona, the used tokens, the speed and the remarks."""
     assert text(FACTS) == "OpenHermes-2 q4_k_m · Hermes 2 · 1,234 of 4,096 tokens · 42 tok/s · plain"
 
 
 @pytest.mark.parametrize("width", [0, 1, 20, NARROW - 1])
-def test_there_is_none_in_a_narrow_terminal(width: int) -> None:
-    """There is no toolbar in a terminal narrower than NARROW."""
+def test_a_narrow_terminal_has_no_toolbar(width: int) -> None:
+    """A terminal is narrow if it has fewer than NARROW columns."""
     assert toolbar(FACTS, width) == []
 
 
@@ -55,23 +55,23 @@ facts = st.builds(
 
 
 @given(facts, st.integers(NARROW, 120), st.integers(0, 99))
-def test_it_is_never_wider_than_the_terminal(told: Facts, width: int, tick: int) -> None:
-    """The toolbar is one line and never wider than the terminal."""
-    line = text(told, width, tick)
+def test_the_toolbar_is_never_wider_than_the_terminal(drawn: Facts, width: int, tick: int) -> None:
+    """It is one line and not empty."""
+    line = text(drawn, width, tick)
     assert line
     assert "\n" not in line
-    assert cells(told, width, tick) <= width
+    assert cells(drawn, width, tick) <= width
 
 
 @given(st.integers(NARROW, 90))
-def test_the_last_parts_go_first_and_none_is_cut(width: int) -> None:
-    """In a narrow terminal the last parts are left out whole."""
+def test_parts_that_do_not_fit_are_left_out_from_the_end(width: int) -> None:
+    """No part is cut."""
     parts = text(FACTS, width).split(" · ")
     assert parts == text(FACTS).split(" · ")[: len(parts)]
 
 
-def test_a_name_that_is_too_long_by_itself_is_cut() -> None:
-    """A first part wider than the terminal is cut and ends with an ellipsis."""
+def test_a_first_part_wider_than_the_terminal_is_cut() -> None:
+    """The cut part ends with an ellipsis."""
     line = text(Facts("m" * 300, "Hermes 2"), 60)
     assert line == "m" * 58 + "…"
 
@@ -87,19 +87,19 @@ def test_a_name_that_is_too_long_by_itself_is_cut() -> None:
         (1001, "class:toolbar.hot"),
     ],
 )
-def test_the_meter_changes_its_colour_as_the_window_fills(used: int, name: str) -> None:
-    """The used tokens change their style at 80 % and at 95 % of the context window."""
+def test_the_token_count_changes_its_style_as_the_window_fills(used: int, name: str) -> None:
+    """The style changes at 80 % and at 95 % of the context window."""
     assert style(Facts("m", "p", used=used, size=1000), "tokens") == name
 
 
 @pytest.mark.parametrize("facts", [Facts("m", "p", size=4096), Facts("m", "p", used=7)])
-def test_what_is_not_known_is_not_told(facts: Facts) -> None:
-    """Used tokens are left out if they or the context window are unknown."""
+def test_unknown_token_counts_are_left_out(facts: Facts) -> None:
+    """The count needs both the used tokens and the context window."""
     assert text(facts) == "m · p"
 
 
-def test_a_model_that_loads_is_told_in_its_place_and_moves() -> None:
-    """A model that is loading is shown in the model's place, with a spinner."""
+def test_a_model_that_is_loading_is_shown_with_a_spinner() -> None:
+    """It takes the place of the loaded model."""
     facts = Facts("m", "p", loading="m q4 · 40 %")
     lines = [text(facts, tick=tick) for tick in range(len(FRAMES) + 1)]
     assert all(line.endswith(" loading m q4 · 40 % · p") for line in lines)
@@ -108,8 +108,8 @@ def test_a_model_that_loads_is_told_in_its_place_and_moves() -> None:
     assert style(facts, "loading") == "class:toolbar.busy"
 
 
-def test_a_model_that_could_not_be_loaded_is_told_before_anything_else() -> None:
-    """That no model could be loaded is shown first, in place of the model."""
+def test_a_model_that_could_not_be_loaded_is_shown_first() -> None:
+    """The failure takes the place of the model."""
     facts = Facts("m", "p", loading="m q4", failed="no model; /model NAME loads one")
     assert text(facts, NARROW) == "no model; /model NAME loads one · p"
     assert style(facts, "no model") == "class:toolbar.hot"

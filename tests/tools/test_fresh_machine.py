@@ -1,4 +1,4 @@
-"""What a fresh machine takes over from this one, and what is read out of a command's output."""
+"""Tests of the settings that a fresh machine gets from this one, and of the table of results."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ SETTINGS = (
         ("sources.list.d/debian.sources", "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\n"),
     ],
 )
-def test_the_mirror_is_that_of_this_machine(tmp_path: Path, name: str, text: str) -> None:
-    """Both forms of apt's lists are read, and another system than Debian has the public mirror."""
+def test_debian_uses_the_package_mirror_of_this_machine(tmp_path: Path, name: str, text: str) -> None:
+    """Both forms of apt's source lists are read; another system uses the public mirror."""
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / name).write_text(text)
     system = tmp_path / "os-release"
@@ -33,8 +33,8 @@ def test_the_mirror_is_that_of_this_machine(tmp_path: Path, name: str, text: str
     assert mirror(tmp_path, system) == PUBLIC_MIRROR
 
 
-def test_pip_has_the_settings_of_this_machine(tmp_path: Path) -> None:
-    """Settings of the environment are passed on as variables, and not written twice."""
+def test_pip_conf_has_the_settings_of_this_machine(tmp_path: Path) -> None:
+    """Settings from environment variables are not written into the file."""
     text = SETTINGS.format(folder=tmp_path)
     assert pip_conf(text) == (
         "[global]\nconstraint = /etc/constraints.txt\nindex-url = https://pypi.example/simple/\n"
@@ -44,8 +44,8 @@ def test_pip_has_the_settings_of_this_machine(tmp_path: Path) -> None:
     assert local_places(text) == [tmp_path]
 
 
-def test_the_line_that_tells_most() -> None:
-    """An error, the summary of the tests, or the last line of the answer."""
+def test_the_output_is_summarized_by_its_most_important_line() -> None:
+    """It is an error, the summary of the tests, or the last line of the answer."""
     failed = "Making .venv …\nhermes: this system lacks x\n        run: y\nmake: *** [chat] Error 1\n"
     assert telling_line(failed, 2) == "this system lacks x"
     assert telling_line("....\n12 passed in 3 s\nLeft out: 4 tests.\n", 0) == "12 passed in 3 s"
@@ -53,7 +53,7 @@ def test_the_line_that_tells_most() -> None:
     assert telling_line("", 1) == ""
 
 
-def test_a_bar_in_a_command_does_not_end_its_cell() -> None:
-    """`echo … | make chat` is one cell of the table."""
+def test_a_pipe_character_in_a_command_is_escaped_in_the_table() -> None:
+    """A bare | would end the cell."""
     row = table([Run("trixie", "3.13.5", "root", "echo | make", 0, 61.7, "Paris.", "")]).splitlines()[2]
     assert row == r"| trixie | 3.13.5 | root | `echo \| make` | 0 | 62 | Paris. |"

@@ -1,4 +1,4 @@
-"""The installer behind the Makefile: each way to fail is one sentence and the next step."""
+"""Tests of the installer that the Makefile runs: each failure has a message and a hint."""
 
 import shutil
 import subprocess
@@ -31,41 +31,43 @@ from tools.install import PROJECT, failure, make_environment
         ),
     ],
 )
-def test_a_failure_is_named(tmp_path: Path, output: str, code: int, message: str, hint: str) -> None:
-    """The outputs are pip's own."""
+def test_a_pip_failure_gets_a_message_and_a_hint(
+    tmp_path: Path, output: str, code: int, message: str, hint: str
+) -> None:
+    """The outputs are pip's."""
     error = failure(output, tmp_path)
     assert error.exit_code == code
     assert message in error.message
     assert hint in error.hint
 
 
-def test_the_whole_output_is_kept(tmp_path: Path) -> None:
-    """A failure that has no sentence of its own can be looked up."""
+def test_the_output_of_pip_is_saved_in_install_log(tmp_path: Path) -> None:
+    """The user can read it if the message is not enough."""
     failure("first line\nERROR: last", tmp_path)
     assert (tmp_path / "install.log").read_text(encoding="utf-8") == "first line\nERROR: last"
 
 
-def test_a_folder_in_use_is_not_replaced(tmp_path: Path) -> None:
-    """`make VENV=$HOME chat` would delete a home."""
+def test_a_folder_that_is_no_environment_is_not_replaced(tmp_path: Path) -> None:
+    """Otherwise `make VENV=$HOME chat` would delete the home folder."""
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(HermesError, match="no virtual environment"):
         make_environment(tmp_path)
     assert (tmp_path / "letter.txt").exists()
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    """The folder is named, and no traceback printed."""
+def test_a_path_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    """There is no traceback."""
     (tmp_path / "file").touch()
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "tools.install", str(tmp_path / "file" / "venv")],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith("hermes: ")
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 1
+    assert result.stderr.startswith("hermes: ")
+    assert "Traceback" not in result.stderr
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,22 +78,22 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_a_python_that_is_not_there(tmp_path: Path) -> None:
-    """The message names the variable that chooses another."""
-    done = make(tmp_path, "chat", "PYTHON=no-such-python")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[0].startswith("hermes: there is no no-such-python: install Python 3.11")
-    assert "PYTHON=" in done.stderr.splitlines()[0]
+def test_a_python_that_does_not_exist_is_reported(tmp_path: Path) -> None:
+    """The message names the variable PYTHON, which selects another interpreter."""
+    result = make(tmp_path, "chat", "PYTHON=no-such-python")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[0].startswith("hermes: there is no no-such-python: install Python 3.11")
+    assert "PYTHON=" in result.stderr.splitlines()[0]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_a_python_that_is_too_old(tmp_path: Path) -> None:
-    """The check runs on any version: the stand-in claims to be 3.9."""
+def test_a_python_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    """The test runs on any version: a stand-in claims to be Python 3.9."""
     old = tmp_path / "python3.9"
     claim = "import sys; sys.version_info = (3, 9, 2)"
     old.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{claim}\n$2"\n')
     old.chmod(0o755)
-    done = make(tmp_path, "chat", f"PYTHON={old}")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[0].startswith("hermes: needs Python 3.11 or newer, and this is 3.9")
+    result = make(tmp_path, "chat", f"PYTHON={old}")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[0].startswith("hermes: needs Python 3.11 or newer, and this is 3.9")
     assert not (tmp_path / ".venv-3.9").exists()

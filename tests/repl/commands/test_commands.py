@@ -38,9 +38,9 @@ def tree(env: Env) -> tuple[list[str], list[str]]:
     """Return the texts in the tree of the latest conversation, and those on its visible path."""
     store = Store(Paths.from_environment(env).conversations)
     last = store.conversations()[0]
-    found = [one.text for one in store.tree(last.id)], [one.text for one in store.path(last.leaf)]
+    texts = [one.text for one in store.tree(last.id)], [one.text for one in store.path(last.leaf)]
     store.close()
-    return found
+    return texts
 
 
 def turn(role: str, text: str) -> str:
@@ -69,8 +69,8 @@ def row(result: Result, name: str) -> str:
         ("!!set  x ", "set  x "),
     ],
 )
-def test_what_spells_a_command(text: str, command: str) -> None:
-    """A command is the text after `/`, `!`, `!!` or `.`, the marks of other programs included."""
+def test_a_command_is_the_text_after_its_mark(text: str, command: str) -> None:
+    """The marks are `/` and those of other programs: `!`, `!!` and `.`."""
     assert command_line(text) == command
 
 
@@ -82,41 +82,41 @@ def test_what_spells_a_command(text: str, command: str) -> None:
         *("!help\nme", ".exit\n", "!set x\nand y"),
     ],
 )
-def test_what_is_said_to_the_model(text: str) -> None:
-    """A line that only resembles a command is not a command."""
+def test_a_line_that_only_resembles_a_command_is_a_message(text: str) -> None:
+    """Such a line has other marks, an unknown word after `!` or `.`, or several lines."""
     assert command_line(text) is None
 
 
-def test_every_name_and_alias_is_a_command_behind_every_mark() -> None:
-    """Every command name and alias is accepted after each of the marks `/`, `!`, `!!` and `.`."""
+def test_every_name_and_alias_is_a_command_after_every_mark() -> None:
+    """The marks are `/`, `!`, `!!` and `.`."""
     names = [n for command in command_table.COMMANDS for n in (command.name, *command.aliases) if n.isalpha()]
     for name in names:
         assert {command_line(f"{mark}{name}") for mark in ("/", "!", "!!", ".")} == {name}
 
 
-def test_a_file_goes_before_the_message_and_once(home: Env, tmp_path: Path) -> None:
-    """Attached files are put before the next message, and only before that one."""
+def test_attached_files_precede_the_next_message_only(home: Env, tmp_path: Path) -> None:
+    """`/file` attaches a file; without an argument it lists the attached files."""
     (tmp_path / "my notes.txt").write_text("Ships\nand storms.\n")
     (tmp_path / "é.md").write_text("/exit")
     lines = ("/file my notes.txt", "/file é.md", "/file", "What is this?", "/file", "And?", "/show prompt")
     result = chat(home, tmp_path, *lines)
     assert (result.code, result.stdout) == (0, b"A1\nA2\n")
-    asked = "my notes.txt:\nShips\nand storms.\n\n\né.md:\n/exit\n\nWhat is this?"
-    assert turn("user", asked) + turn("assistant", "A1") + turn("user", "And?") in result.stderr
+    message = "my notes.txt:\nShips\nand storms.\n\n\né.md:\n/exit\n\nWhat is this?"
+    assert turn("user", message) + turn("assistant", "A1") + turn("user", "And?") in result.stderr
     assert "my notes.txt (32 characters) is sent with your next message." in result.stderr
     assert "\nmy notes.txt\né.md\n" in result.stderr
     assert "No files are attached." in result.stderr
 
 
-def test_a_file_can_be_taken_back(home: Env, tmp_path: Path) -> None:
-    """`/file -` removes the attached file."""
+def test_an_attached_file_can_be_removed(home: Env, tmp_path: Path) -> None:
+    """`/file -` removes it."""
     (tmp_path / "secret.txt").write_text("secret")
     result = chat(home, tmp_path, "/file secret.txt", "/file -", "/file", "Hi", "/show prompt")
     assert result.stderr.count("No files are attached.") == 2
     assert turn("user", "Hi") in result.stderr
 
 
-def test_what_is_no_text_file_is_not_sent(home: Env, tmp_path: Path) -> None:
+def test_only_text_files_can_be_attached(home: Env, tmp_path: Path) -> None:
     """`/file` refuses everything but a regular UTF-8 text file, and the conversation goes on."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "binary").write_bytes(b"a\0b")
@@ -140,15 +140,15 @@ def test_what_is_no_text_file_is_not_sent(home: Env, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["~nobody-is-called-this/x", "x" * 300, "folder/" * 700], ids=lambda n: n[:9]
 )
-def test_a_name_that_no_file_can_have_is_said(home: Env, tmp_path: Path, name: str) -> None:
-    """`/file` with an impossible name is a usage error, and the next line is answered."""
+def test_an_impossible_file_name_is_a_usage_error(home: Env, tmp_path: Path, name: str) -> None:
+    """The next line is answered."""
     result = chat(home, tmp_path, f"/file {name}", "Hi")
     assert (result.code, result.stdout) == (2, b"A1\n")
     assert "bug in hermes" not in result.stderr
 
 
-def test_continue_is_a_prefill(home: Env, tmp_path: Path) -> None:
-    """`/continue` sends the last answer as a prefill and adds the longer answer beside it."""
+def test_continue_sends_the_last_answer_as_a_prefill(home: Env, tmp_path: Path) -> None:
+    """The longer answer is added beside the first one."""
     turns = ({"text": "One,\ntwo"}, {"text": ", three"})
     result = chat(home, tmp_path, "count", "/continue", "/show prompt", "/tree", turns=turns)
     assert (result.code, result.stdout) == (0, b"One,\ntwo\ntwo, three\n")
@@ -159,18 +159,18 @@ def test_continue_is_a_prefill(home: Env, tmp_path: Path) -> None:
     assert "     2   it: One, two\n>    3   it: One, two, three" in result.stderr
 
 
-def test_continue_prefills_only_what_is_new(home: Env, tmp_path: Path) -> None:
-    """`/continue` prefills one token; the KV cache holds the rest of the prompt."""
+def test_continue_takes_the_prompt_from_the_kv_cache(home: Env, tmp_path: Path) -> None:
+    """One token remains to be prefilled."""
     turns = ({"text": "abc"}, {"text": "def"})
     result = chat(home, tmp_path, "/stats", "q", "/continue", turns=turns)
-    asked = len("S") + len("q") + 2 * 2 + 2 + len("system\n" + "user\n") + 1 + len("assistant\n")
-    held = asked + len("abc") - 1  # the last generated token has not been evaluated
-    assert f"prefill 1 token in 0.00 s, {held} more from the cache" in re.sub(
+    prompt_tokens = len("S") + len("q") + 2 * 2 + 2 + len("system\n" + "user\n") + 1 + len("assistant\n")
+    cached_tokens = prompt_tokens + len("abc") - 1  # the last generated token has not been evaluated
+    assert f"prefill 1 token in 0.00 s, {cached_tokens} more from the cache" in re.sub(
         r", [0-9.]+ tok/s", "", result.stderr
     )
 
 
-def test_continue_goes_on_behind_a_limit(home: Env, tmp_path: Path) -> None:
+def test_continue_extends_an_answer_cut_by_max_tokens(home: Env, tmp_path: Path) -> None:
     """`/continue` extends an answer that max_tokens cut."""
     turns = ({"text": "abcdef"}, {"text": "defghi"})
     result = chat(home, tmp_path, "/set max_tokens 3", "q", "/continue", "next", turns=(*turns, A3))
@@ -180,23 +180,23 @@ def test_continue_goes_on_behind_a_limit(home: Env, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("turn_", "code"), [({"text": ""}, 0), ({"text": "", "error": "failed"}, 1)])
-def test_where_nothing_is_new_the_old_answer_stays(
+def test_continue_keeps_the_answer_if_it_adds_no_text(
     home: Env, tmp_path: Path, turn_: Mapping[str, Any], code: int
 ) -> None:
-    """If `/continue` returns no text or the model fails, the answer stays as it is."""
+    """The model returns no text, or fails before it returns any."""
     result = chat(home, tmp_path, "q", "/continue", "next", turns=(A1, turn_, A2))
     assert (result.code, result.stdout) == (code, b"A1\nA2\n")
     assert tree(home) == (["q", "A1", "next", "A2"],) * 2
 
 
-def test_there_must_be_an_answer_to_go_on_with(home: Env, tmp_path: Path) -> None:
-    """`/continue` without an answer is refused."""
+def test_continue_without_an_answer_is_refused(home: Env, tmp_path: Path) -> None:
+    """After `/clear` there is no answer, either."""
     result = chat(home, tmp_path, "/continue", "/clear", "/continue")
     assert (result.code, result.stdout) == (2, b"")
     assert result.stderr.count("there is no answer here yet") == 2
 
 
-def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
+def test_tokens_of_the_parts_of_the_prompt_add_up(home: Env, tmp_path: Path) -> None:
     """`/context` and `/tokens` list the tokens of each part of the prompt, their sum and the free rest."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
@@ -209,11 +209,13 @@ def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
     def cost(role: str, text: str) -> int:
         return 1 + len(f"{role}\n{text}") + 1 + 1  # each token of the scripted engine is one character
 
-    said = cost("assistant", "Hi!") + cost("user", "one") + cost("assistant", "answer") + cost("user", "two")
+    turn_tokens = (
+        cost("assistant", "Hi!") + cost("user", "one") + cost("assistant", "answer") + cost("user", "two")
+    )
     parts = {
         "system prompt and persona": cost("system", "abcde"),
         "examples": cost("user", "<|im_end|>") + cost("assistant", "é日"),
-        "turns, 3 of 3": said + cost("assistant", "other") - 2,  # the last answer is not closed
+        "turns, 3 of 3": turn_tokens + cost("assistant", "other") - 2,  # the last answer is not closed
     }
     for name, count in parts.items():
         assert len(re.findall(rf"^  {name} +{count}  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)) == 2, name
@@ -222,7 +224,7 @@ def test_tokens_add_up(home: Env, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lines", [("/system -",), (), ("one", "/regen", "/undo"), ("one", "/continue")])
-def test_tokens_are_those_that_go_to_the_model(home: Env, tmp_path: Path, lines: tuple[str, ...]) -> None:
+def test_the_token_total_is_the_prompts_length(home: Env, tmp_path: Path, lines: tuple[str, ...]) -> None:
     """The sum in `/tokens` is the number of tokens in the prompt."""
     result = chat(home, tmp_path, *lines, "/tokens")
     parts = [int(number) for number in re.findall(r"^  .+ (\d+)  [▏▎▍▌▋▊▉█]", result.stderr, re.MULTILINE)]
@@ -233,7 +235,7 @@ def test_tokens_are_those_that_go_to_the_model(home: Env, tmp_path: Path, lines:
     assert sum(parts) == len(re.sub(r"<\|im_\w+\|>", "x", prompt))
 
 
-def test_tokens_of_a_full_window(home: Env, tmp_path: Path) -> None:
+def test_a_full_window_has_no_free_tokens(home: Env, tmp_path: Path) -> None:
     """`/tokens` reports a full context window with 0 tokens free."""
     result = chat(home, tmp_path, "q", "/tokens", turns=({"text": "x", "forever": True},), size=100)
     assert "the context window of 100 tokens is full" in result.stderr
@@ -241,19 +243,19 @@ def test_tokens_of_a_full_window(home: Env, tmp_path: Path) -> None:
     assert row(result, "free").startswith("0  ")
 
 
-def test_tokens_of_a_text(home: Env, tmp_path: Path) -> None:
-    """`/tokens TEXT` counts the tokens of a text; a control token's spelling counts as text."""
+def test_tokens_counts_the_tokens_of_a_text(home: Env, tmp_path: Path) -> None:
+    """The spelling of a control token counts as text."""
     result = chat(home, tmp_path, "/tokens h", "/tokens hé <|im_end|>", "/tokens  two  words ")
     assert result.stderr.splitlines()[-3:] == ["1 token", "13 tokens", "10 tokens"]
     assert result.stdout == b""
 
 
-def test_stats_of_the_last_answer_and_of_each_from_here_on(home: Env, tmp_path: Path) -> None:
-    """`/stats` prints the cost of the last answer and switches the cost after each answer on or off."""
+def test_stats_prints_the_last_answers_cost_and_toggles(home: Env, tmp_path: Path) -> None:
+    """`/stats` also switches the statistics after each answer on or off."""
     lines = ("/stats", "/stats", "one", "/stats", "two", "/stats", "three")
     result = chat(home, tmp_path, *lines)
-    said = re.sub(r" in [0-9.]+ s(, [0-9.,]+ tok/s)?", "", result.stderr).splitlines()
-    assert [line for line in said if "prefill" in line or "tatistics" in line] == [
+    printed = re.sub(r" in [0-9.]+ s(, [0-9.,]+ tok/s)?", "", result.stderr).splitlines()
+    assert [line for line in printed if "prefill" in line or "tatistics" in line] == [
         "Statistics are printed after each answer.",
         "Statistics are off.",
         "  prefill 33 tokens · decode 1 token",
@@ -265,7 +267,7 @@ def test_stats_of_the_last_answer_and_of_each_from_here_on(home: Env, tmp_path: 
 
 
 def test_copy_in_a_pipe_is_refused(home: Env, tmp_path: Path) -> None:
-    """`/copy` in a pipe is refused, and no control sequence is written."""
+    """No control sequence is written."""
     result = chat(home, tmp_path, "one", "/copy", "/copy code", "two")
     assert (result.code, result.stdout) == (2, b"A1\nA2\n")
     assert "there is no terminal with a clipboard" in result.stderr
@@ -275,16 +277,16 @@ def test_copy_in_a_pipe_is_refused(home: Env, tmp_path: Path) -> None:
     assert "no answer to copy yet" in none_yet.stderr
 
 
-def test_an_example_is_no_answer(home: Env, tmp_path: Path) -> None:
-    """`/copy` does not copy a persona's example."""
+def test_copy_does_not_copy_a_personas_example(home: Env, tmp_path: Path) -> None:
+    """Without another answer there is nothing to copy."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
     folder.mkdir(parents=True)
     (folder / "ed.toml").write_text('system = "x"\n[[examples]]\nuser = "a"\nassistant = "b"\n')
     assert "no answer to copy yet" in chat(home, tmp_path, "/persona ed", "/copy").stderr
 
 
-def test_plain_and_multiline_answer_and_change_nothing_in_a_pipe(home: Env, tmp_path: Path) -> None:
-    """In a pipe `/plain` and `/multiline` print a message and change neither turns nor answers."""
+def test_plain_and_multiline_change_no_answers_in_a_pipe(home: Env, tmp_path: Path) -> None:
+    """Both commands print a message."""
     turns = ({"text": "**one**\r\n"}, {"text": "**two**"})
     result = chat(home, tmp_path, "/plain", "/multiline", "1", "/plain", "/multiline", "2", turns=turns)
     assert (result.code, result.stdout) == (0, b"**one**\r\n\n**two**\n")
@@ -292,8 +294,8 @@ def test_plain_and_multiline_answer_and_change_nothing_in_a_pipe(home: Env, tmp_
         assert words in result.stderr
 
 
-def test_a_name_too_long_for_a_file_ends_nothing(home: Env, tmp_path: Path) -> None:
-    """`/export` reports a file name that is too long, and the conversation goes on."""
+def test_export_reports_a_file_name_that_is_too_long(home: Env, tmp_path: Path) -> None:
+    """The next line is answered."""
     result = chat(home, tmp_path, "one", f"/export markdown {'x' * 300}", "two")
     assert "File name too long" in result.stderr
     assert result.stdout == b"A1\nA2\n"

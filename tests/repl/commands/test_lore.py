@@ -54,8 +54,8 @@ def prompts(result: Result) -> list[list[str]]:
     return [re.findall(r"<\|im_start\|>\w+\n((?:.|\n)*?)<\|im_end\|>", one) for one in shown]
 
 
-def test_greetings_are_swiped_before_and_after_the_first_turn(sera: Env, tmp_path: Path) -> None:
-    """`/swipe` selects another greeting before the first turn, and again once that turn is undone."""
+def test_swipe_selects_a_greeting_before_the_first_turn(sera: Env, tmp_path: Path) -> None:
+    """`/swipe` selects a greeting again if the first turn is undone."""
     result = chat(
         sera, tmp_path, "/swipe", "/swipe 3", "hi", "/show prompt", "/undo", "/swipe left", "/swipe 9"
     )
@@ -68,15 +68,15 @@ def test_greetings_are_swiped_before_and_after_the_first_turn(sera: Env, tmp_pat
     assert prompts(again)[0][1:3] == ["Hello Bob.", "ho"]
 
 
-def test_right_of_the_last_greeting_is_nothing(sera: Env, tmp_path: Path) -> None:
+def test_swipe_right_at_the_last_greeting_is_refused(sera: Env, tmp_path: Path) -> None:
     """`/swipe right` at the last greeting is refused and generates nothing."""
     result = chat(sera, tmp_path, "/swipe 3", "/swipe right", "hi")
     assert "there are 3 greetings here, not 4" in result.stderr
     assert result.stdout == b"Hello Bob.\nA1\n"
 
 
-def test_lore_says_what_fired_by_which_word_and_what_it_cost(sera: Env, tmp_path: Path) -> None:
-    """`/lore` lists the entries in the prompt with their keys and tokens; `/context` has the sums."""
+def test_lore_lists_the_active_entries_with_keys_and_tokens(sera: Env, tmp_path: Path) -> None:
+    """`/context` has the sums of the tokens."""
     result = chat(sera, tmp_path, "hi", "the Glade!", "/lore", "/context")
     rows = {line.split("  ")[1]: line for line in result.stderr.splitlines() if line.startswith("  ")}
     glade = 1 + len("system\nThe glade is old.") + 2  # each token of the scripted engine is one character
@@ -89,8 +89,8 @@ def test_lore_says_what_fired_by_which_word_and_what_it_cost(sera: Env, tmp_path
     assert re.search(rf"constant lore +{always} ", result.stderr)
 
 
-def test_an_entry_can_be_written_and_stays(sera: Env, tmp_path: Path) -> None:
-    """`/lore add` adds an entry to the persona's lore file, which later conversations use."""
+def test_lore_add_saves_an_entry_for_later_conversations(sera: Env, tmp_path: Path) -> None:
+    """The entry is in the persona's lore file."""
     lines = (
         "/lore add moon, night: The moon is red.",
         "at NIGHT",
@@ -107,15 +107,15 @@ def test_an_entry_can_be_written_and_stays(sera: Env, tmp_path: Path) -> None:
     assert "The moon is red." in prompts(chat(sera, tmp_path, "night", "/show prompt"))[0]
 
 
-def test_what_leaves_no_trace_writes_no_entry(sera: Env, tmp_path: Path) -> None:
-    """With --no-log an entry from `/lore add` is used but not written to disk."""
+def test_lore_add_with_no_log_writes_nothing(sera: Env, tmp_path: Path) -> None:
+    """The entry is used in this conversation."""
     result = chat(sera, tmp_path, "/lore add moon: Red.", "moon", "/show prompt", flags=("--no-log",))
     assert "Red." in prompts(result)[0]
     assert not (Path(sera["OPENHERMES_HOME"]) / "config" / "lore").exists()
 
 
-def test_worlds_are_played_by_flag(sera: Env, tmp_path: Path) -> None:
-    """--lore adds a lorebook file to the conversation; an unknown name is an error."""
+def test_the_lore_flag_adds_a_lorebook(sera: Env, tmp_path: Path) -> None:
+    """An unknown name is an error."""
     world = tmp_path / "world.json"
     world.write_text('{"entries": {"0": {"key": ["sea"], "content": "The sea is salt.", "uid": 0}}}')
     result = chat(sera, tmp_path, "the sea", "/show prompt", flags=("--lore", str(world)))
@@ -124,8 +124,8 @@ def test_worlds_are_played_by_flag(sera: Env, tmp_path: Path) -> None:
     assert (missing.code, missing.stdout) == (78, b"")
 
 
-def test_a_note_stands_where_it_is_wanted_and_comes_back(sera: Env, tmp_path: Path) -> None:
-    """`/note` puts a note at a depth in the prompt, and -c restores it."""
+def test_a_note_is_inserted_at_its_depth_and_restored(sera: Env, tmp_path: Path) -> None:
+    """`/note` sets the note, and -c restores it."""
     lines = ("/note", "/note Be brief.", "hi", "/show prompt", "/note It rains. 0", "/show prompt")
     result = chat(sera, tmp_path, *lines)
     assert "There is no note." in result.stderr
@@ -137,7 +137,7 @@ def test_a_note_stands_where_it_is_wanted_and_comes_back(sera: Env, tmp_path: Pa
     assert "It rains." not in prompts(again)[0]
 
 
-def test_a_fork_and_a_resumed_chat_keep_names_and_notes(sera: Env, tmp_path: Path) -> None:
+def test_a_resumed_fork_keeps_the_note_and_the_users_name(sera: Env, tmp_path: Path) -> None:
     """A fork that is resumed keeps the note and the user's name."""
     chat(sera, tmp_path, "/note Be brief.", "hi", "/fork other", "/note")
     model = script(tmp_path, *TURNS)
@@ -154,8 +154,8 @@ def test_a_fork_and_a_resumed_chat_keep_names_and_notes(sera: Env, tmp_path: Pat
     assert "Bob!" in prompts(result)[0]
 
 
-def test_what_is_left_out_is_said_once(sera: Env, tmp_path: Path) -> None:
-    """With --on-overflow drop one message reports that turns are left out."""
+def test_turns_that_are_left_out_are_reported_once(sera: Env, tmp_path: Path) -> None:
+    """With --on-overflow drop the oldest turns are left out."""
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
     result = chat(sera, tmp_path, *lines, "/context", flags=("--on-overflow", "drop"), size=800)
     assert result.stdout.count(b"\n") == 9
@@ -163,8 +163,8 @@ def test_what_is_left_out_is_said_once(sera: Env, tmp_path: Path) -> None:
     assert re.search(r"turns, \d of 9 +\d+  \S+ \d left out", result.stderr)
 
 
-def test_a_pipe_is_refused_where_something_would_be_left_out(sera: Env, tmp_path: Path) -> None:
-    """In a pipe a full context window is an error that names --on-overflow; a wrong value is refused."""
+def test_a_full_window_in_a_pipe_is_an_error(sera: Env, tmp_path: Path) -> None:
+    """The message names --on-overflow; a wrong value of the flag is refused."""
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
     result = chat(sera, tmp_path, *lines, size=800)
     assert result.code == 65
@@ -173,18 +173,18 @@ def test_a_pipe_is_refused_where_something_would_be_left_out(sera: Env, tmp_path
     assert (bad.code, "drop, error or summarise" in bad.stderr) == (2, True)
 
 
-def test_the_oldest_turns_are_condensed_where_that_is_wanted(sera: Env, tmp_path: Path) -> None:
-    """With --on-overflow summarise a summary replaces the oldest turns; `/summary` prints or changes it."""
+def test_on_overflow_summarise_replaces_the_oldest_turns(sera: Env, tmp_path: Path) -> None:
+    """A summary replaces them; `/summary` prints or changes it."""
     (tmp_path / "script.toml").unlink(missing_ok=True)
     lines = [f"{n} ".ljust(150, "x") for n in range(4)]
     flags = ("--on-overflow", "summarise")
     result = chat(sera, tmp_path, *lines, "/summary", "/context", flags=flags, size=1200)
     assert result.code == 0
-    told = re.search(
+    match = re.search(
         r"The first (\d) messages were summarized; /summary shows the summary:\n(.*\nA\d)", result.stderr
     )
-    assert told, result.stderr
-    assert f"{told[2]}\nIt replaces the first {told[1]} messages" in result.stderr
+    assert match, result.stderr
+    assert f"{match[2]}\nIt replaces the first {match[1]} messages" in result.stderr
     assert re.search(r"summary +\d+ ", result.stderr)
     more = ("/summary They met.", "/show prompt", "/undo", "/undo", "/undo", "/summary", "/show prompt")
     again = chat(sera, tmp_path, *more, flags=("-c", *flags), size=1200)
@@ -194,8 +194,8 @@ def test_the_oldest_turns_are_condensed_where_that_is_wanted(sera: Env, tmp_path
     assert "there is no summary here" in again.stderr
 
 
-def test_the_model_does_not_speak_for_the_person(sera: Env, tmp_path: Path) -> None:
-    """A character's answer ends before a line of the user's; an assistant's answer does not."""
+def test_a_characters_answer_ends_before_a_line_of_the_user(sera: Env, tmp_path: Path) -> None:
+    """An assistant's answer does not end there."""
     model = script(tmp_path, {"text": "Hi.\nBob: I say"}, {"text": "Hi.\nBob: I say"})
     result = hermes("ask", "-p", "sera", "--user", "Bob", "-m", model, "x", env=sera)
     assert result.stdout == b"Hi.\n"
@@ -203,8 +203,8 @@ def test_the_model_does_not_speak_for_the_person(sera: Env, tmp_path: Path) -> N
     assert b"Bob: I say" in helper.stdout
 
 
-def test_the_person_is_named_in_the_config(sera: Env, tmp_path: Path) -> None:
-    """The user's name and description come from the config, and a mistyped key is an error."""
+def test_the_users_name_and_description_come_from_the_config(sera: Env, tmp_path: Path) -> None:
+    """A mistyped key is an error."""
     config = Path(sera["OPENHERMES_HOME"]) / "config" / "config.toml"
     config.write_text('[user]\nname = "Ann"\ndescription = "{{user}} is a knight."\n')
     model = script(tmp_path, *TURNS)
@@ -216,17 +216,17 @@ def test_the_person_is_named_in_the_config(sera: Env, tmp_path: Path) -> None:
     assert (wrong.code, "did you mean 'name'" in wrong.stderr) == (78, True)
 
 
-def condensed(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = ()) -> Result:
-    """Continue a conversation whose oldest turns were condensed, and return what was printed."""
+def summarized(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = ()) -> Result:
+    """Continue a conversation whose oldest turns were summarized, and return what was printed."""
     lines = [f"{n} ".ljust(150, "x") for n in range(4)]
-    where = ("--on-overflow", "summarise")
-    assert "were summarized" in chat(sera, tmp_path, *lines, flags=where, size=1200).stderr
-    return chat(sera, tmp_path, *more, flags=(*flags, *where), size=1200)
+    overflow = ("--on-overflow", "summarise")
+    assert "were summarized" in chat(sera, tmp_path, *lines, flags=overflow, size=1200).stderr
+    return chat(sera, tmp_path, *more, flags=(*flags, *overflow), size=1200)
 
 
-def test_what_was_condensed_goes_with_a_fork(sera: Env, tmp_path: Path) -> None:
-    """A fork has the same prompt as its original, the summary included."""
-    result = condensed(sera, tmp_path, "/show prompt", "/fork two", "/show prompt", flags=("-c", "--fork"))
+def test_a_fork_keeps_the_summary(sera: Env, tmp_path: Path) -> None:
+    """A fork has the same prompt as its original."""
+    result = summarized(sera, tmp_path, "/show prompt", "/fork two", "/show prompt", flags=("-c", "--fork"))
     one, two = prompts(result)
     assert one == two
     assert one[1].startswith("What happened before:")
@@ -234,10 +234,10 @@ def test_what_was_condensed_goes_with_a_fork(sera: Env, tmp_path: Path) -> None:
     assert prompts(again) == [one]
 
 
-def test_what_was_condensed_belongs_to_its_own_branch(sera: Env, tmp_path: Path) -> None:
-    """A summary is in the prompts of its branch and in no other."""
-    there = ("/undo 4", "other", "/note Be brief.", "/tree")
-    result = condensed(sera, tmp_path, "/show prompt", *there, flags=("-c",))
+def test_a_summary_is_in_the_prompts_of_its_branch_only(sera: Env, tmp_path: Path) -> None:
+    """The prompts of another branch do not contain it."""
+    other_branch = ("/undo 4", "other", "/note Be brief.", "/tree")
+    result = summarized(sera, tmp_path, "/show prompt", *other_branch, flags=("-c",))
     last = max(int(number) for number in re.findall(r"^[ >*] +(\d+) ", result.stderr, re.MULTILINE)) - 2
     back = chat(sera, tmp_path, "/show prompt", f"/goto {last}", "/show prompt", flags=("-c",), size=1200)
     other, first = prompts(back)
@@ -245,8 +245,8 @@ def test_what_was_condensed_belongs_to_its_own_branch(sera: Env, tmp_path: Path)
     assert first[1] == prompts(result)[0][1]
 
 
-def test_a_chat_that_goes_on_still_stops_at_the_persons_name(sera: Env, tmp_path: Path) -> None:
-    """A continued chat stops at the user's stored name, or at the name in --user."""
+def test_a_continued_chat_still_stops_at_the_users_name(sera: Env, tmp_path: Path) -> None:
+    """The name is the stored one, or the one in --user."""
     chat(sera, tmp_path, "hi")
     model = script(tmp_path, {"text": "Hm.\nUser: x\nBob: mine"}, {"text": "Hm.\nBob: x\nAnn: mine"})
     result = hermes("chat", "-c", "-m", model, env=sera, stdin=b"ho\n")
@@ -264,8 +264,8 @@ def test_a_chat_that_goes_on_still_stops_at_the_persons_name(sera: Env, tmp_path
     assert renamed.stdout == b"Hm.\nBob: x\n"
 
 
-def test_lore_without_room_does_not_hide_that_turns_go(sera: Env, tmp_path: Path) -> None:
-    """That lore has no room and that turns are left out are reported separately, each once."""
+def test_dropped_lore_and_left_out_turns_are_both_reported(sera: Env, tmp_path: Path) -> None:
+    """Each is reported once."""
     book = tmp_path / "book.toml"
     book.write_text('[lorebook]\ntoken_budget = 1\n[[lore]]\nkeys = ["x"]\ncontent = "No room."\n')
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
@@ -275,8 +275,8 @@ def test_lore_without_room_does_not_hide_that_turns_go(sera: Env, tmp_path: Path
     assert result.stderr.count("The context is full: ") == 1
 
 
-def test_a_conversation_whose_persona_is_gone_is_not_played_by_another(sera: Env, tmp_path: Path) -> None:
-    """A conversation whose persona was deleted keeps its system prompt and gets no other lore or note."""
+def test_a_deleted_persona_is_not_replaced_by_another(sera: Env, tmp_path: Path) -> None:
+    """The conversation keeps its system prompt and gets no other lore or note."""
     gone = Path(sera["OPENHERMES_HOME"]) / "config" / "personas" / "gone.toml"
     gone.write_text('system = "I am Gone."\n')
     hermes("chat", "-p", "gone", "-m", script(tmp_path, *TURNS), env=sera, stdin=b"hi\n")
@@ -285,8 +285,8 @@ def test_a_conversation_whose_persona_is_gone_is_not_played_by_another(sera: Env
     assert prompts(result)[0] == ["I am Gone.", "hi", "A1", "the glade", "A1", ""]
 
 
-def test_what_is_forgotten_is_forgotten_at_the_prompt_too(sera: Env, tmp_path: Path) -> None:
-    """The typed lines that belong to a conversation include its `/note` commands."""
+def test_the_typed_lines_of_a_conversation_include_notes(sera: Env, tmp_path: Path) -> None:
+    """`/forget` removes these lines from the input history."""
     chat(sera, tmp_path, "/note It rains. 2", "hi")
     store = Store(Path(sera["OPENHERMES_HOME"]) / "data" / "conversations.db")
     (one,) = store.conversations()

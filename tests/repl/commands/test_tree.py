@@ -36,16 +36,16 @@ def chat(env: Env, tmp_path: Path, *lines: str, flags: tuple[str, ...] = ()) -> 
     return hermes("chat", "-m", script(tmp_path, *TURNS), *flags, env=env, stdin=stdin)
 
 
-def visible(env: Env, place: int = 0) -> list[str]:
-    """Return the visible texts of a conversation; `place` 0 is the one used last."""
+def visible(env: Env, index: int = 0) -> list[str]:
+    """Return the visible texts of a conversation; `index` 0 is the one used last."""
     store = Store(Paths.from_environment(env).conversations)
-    path = [message.text for message in store.path(store.conversations()[place].leaf)]
+    path = [message.text for message in store.path(store.conversations()[index].leaf)]
     store.close()
     return path
 
 
-def test_another_answer_stands_beside_the_first(home: Env, tmp_path: Path) -> None:
-    """`/regen` adds an answer beside the first, and `/swipe left` returns to the first."""
+def test_regen_adds_an_answer_beside_the_first(home: Env, tmp_path: Path) -> None:
+    """`/swipe left` returns to the first answer."""
     result = chat(home, tmp_path, "q", "/regen", "/tree", "/swipe left", "/tree")
     assert result.stdout == b"A1\nA2\n"
     assert result.stderr.count("(1 of 2)") == 1
@@ -54,7 +54,7 @@ def test_another_answer_stands_beside_the_first(home: Env, tmp_path: Path) -> No
     assert visible(home) == ["q", "A1"]
 
 
-def test_right_of_the_last_answer_is_a_new_one(home: Env, tmp_path: Path) -> None:
+def test_swipe_right_at_the_last_answer_generates_another(home: Env, tmp_path: Path) -> None:
     """`/swipe right` at the last answer generates another one."""
     result = chat(home, tmp_path, "q", "/swipe", "/swipe 1", "/swipe right", "/swipe")
     assert result.stdout == b"A1\nA2\nA3\n"
@@ -67,21 +67,22 @@ def test_undo_deletes_nothing(home: Env, tmp_path: Path) -> None:
         home, tmp_path, "one", "two", "/undo 2", "three", "/show prompt", "/tree", "/goto 4", "four"
     )
     assert result.stdout == b"A1\nA2\nA3\nA4\n"
-    assert "one" not in result.stderr.partition("/tree")[0].partition("three")[2].partition("6 tokens")[0]
+    assert "user\nthree<|im_end|>" in result.stderr  # in the prompt that `/show prompt` prints
+    assert "user\none<|im_end|>" not in result.stderr
     assert visible(home) == ["one", "A1", "two", "A2", "four", "A4"]
     assert "     1   you: one" in result.stderr
     assert "it: A2" in result.stderr
 
 
-def test_a_fork_leaves_the_other_as_it_was(home: Env, tmp_path: Path) -> None:
-    """A fork and its original continue independently."""
+def test_a_fork_leaves_the_original_unchanged(home: Env, tmp_path: Path) -> None:
+    """Both can be continued."""
     chat(home, tmp_path, "one", "/fork second try", "two", "/resume one", "three")
     assert visible(home) == ["one", "A1", "three", "A3"]
     assert visible(home, 1) == ["one", "A1", "two", "A2"]
 
 
-def test_title_search_sessions_and_forget(home: Env, tmp_path: Path) -> None:
-    """A conversation is named, listed and found, and `/forget` deletes it from the disk."""
+def test_a_conversation_is_titled_listed_found_and_deleted(home: Env, tmp_path: Path) -> None:
+    """The commands are `/title`, `/sessions`, `/search` and `/forget`."""
     lines = (
         "first marmalade",
         "/title",
@@ -99,8 +100,8 @@ def test_title_search_sessions_and_forget(home: Env, tmp_path: Path) -> None:
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
 
 
-def test_an_edited_turn_is_a_branch(home: Env, tmp_path: Path) -> None:
-    """`/edit` adds the new turn as a branch beside the old one."""
+def test_an_edited_turn_is_a_new_branch(home: Env, tmp_path: Path) -> None:
+    """The old turn is beside it in the tree."""
     result = chat(home, tmp_path, "one", "two", "/edit 2", "another one", "/tree")
     assert result.stdout == b"A1\nA2\nA3\n"
     assert visible(home) == ["another one", "A3"]
@@ -109,15 +110,15 @@ def test_an_edited_turn_is_a_branch(home: Env, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["", "  ", "/undo 9", "/tree"])
-def test_an_edit_that_is_given_up_changes_nothing(home: Env, tmp_path: Path, line: str) -> None:
-    """An empty line or a command in place of the edited turn changes nothing."""
+def test_a_canceled_edit_changes_nothing(home: Env, tmp_path: Path, line: str) -> None:
+    """An empty line or a command in place of the new turn cancels the edit."""
     result = chat(home, tmp_path, "one", "/edit", line, "two")
     assert result.stdout == b"A1\nA2\n"
     assert visible(home) == ["one", "A1", "two", "A2"]
 
 
-def test_an_answer_in_other_words(home: Env, tmp_path: Path) -> None:
-    """`/edit answer` replaces the answer in the prompt and keeps the first one in the tree."""
+def test_edit_answer_replaces_the_answer_in_the_prompt(home: Env, tmp_path: Path) -> None:
+    """The first answer is still in the tree."""
     result = chat(home, tmp_path, "one", "/edit answer", "B1", "two", "/show prompt", "/goto 2")
     assert result.stdout == b"A1\nA2\n"
     assert "assistant\nB1" in result.stderr
@@ -126,8 +127,8 @@ def test_an_answer_in_other_words(home: Env, tmp_path: Path) -> None:
     assert "no answer here yet" in chat(home, tmp_path, "/edit answer").stderr
 
 
-def test_an_edit_that_does_not_fit_leaves_everything_as_it_was(home: Env, tmp_path: Path) -> None:
-    """An edited turn that does not fit the context window changes nothing."""
+def test_an_edit_that_does_not_fit_changes_nothing(home: Env, tmp_path: Path) -> None:
+    """The turn is longer than the context window."""
     model = script(tmp_path, *TURNS, context_size=80)
     lines = f"one\n/edit\n{'word ' * 100}\ntwo\n".encode()
     result = hermes("chat", "-m", model, "-s", "x", env=home, stdin=lines)
@@ -135,8 +136,8 @@ def test_an_edit_that_does_not_fit_leaves_everything_as_it_was(home: Env, tmp_pa
     assert visible(home) == ["one", "A1", "two", "A2"]
 
 
-def test_from_nolog_on_nothing_is_written(home: Env, tmp_path: Path) -> None:
-    """After `/nolog` no new turn is written to disk, and the tree commands still work."""
+def test_nothing_is_written_after_nolog(home: Env, tmp_path: Path) -> None:
+    """The tree commands still work."""
     result = chat(
         home, tmp_path, "one", "/nolog", "secret two", "/regen", "/tree", "/undo 2", "secret three", "/nolog"
     )
@@ -150,15 +151,15 @@ def test_from_nolog_on_nothing_is_written(home: Env, tmp_path: Path) -> None:
     assert not any(b"secret" in p.read_bytes() for p in files)
 
 
-def test_forget_after_nolog_forgets_what_is_on_the_disk(home: Env, tmp_path: Path) -> None:
-    """`/forget` after `/nolog` deletes the conversation's part on the disk."""
+def test_forget_after_nolog_deletes_the_saved_turns(home: Env, tmp_path: Path) -> None:
+    """The turns before `/nolog` are on the disk."""
     result = chat(home, tmp_path, "marmalade", "/nolog", "two", "/forget")
     assert "Deleted this conversation" in result.stderr
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
 
 
-def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:
-    """`/export` writes a private file in the format requested and does not overwrite a file."""
+def test_export_writes_the_conversation_to_a_private_file(home: Env, tmp_path: Path) -> None:
+    """The file has the requested format, and no file is overwritten."""
     (tmp_path / "folder").mkdir()
     lines = (
         "../a: b?",
@@ -178,9 +179,9 @@ def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:
         result = chat(home, tmp_path, *lines)
     assert (result.code, result.stdout) == (2, b"A1\nA2\nA3\n")
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    wanted = {"a-b.md", "a-b.json", "folder/a-b.sharegpt.jsonl", "my chat.md", "there.jsonl"}
-    assert {name for name in names if not name.startswith("home/")} == wanted | {"script.toml"}
-    assert all(stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600 for name in wanted)
+    expected = {"a-b.md", "a-b.json", "folder/a-b.sharegpt.jsonl", "my chat.md", "there.jsonl"}
+    assert {name for name in names if not name.startswith("home/")} == expected | {"script.toml"}
+    assert all(stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600 for name in expected)
     assert "Written to a-b.md: markdown.\n" in result.stderr
     assert "Written to there.jsonl: openai, without other branches (json has them)." in result.stderr
     assert '"A2"' in (tmp_path / "there.jsonl").read_text()
@@ -189,8 +190,8 @@ def test_export_writes_this_conversation(home: Env, tmp_path: Path) -> None:
     assert "there are no messages yet" in chat(home, tmp_path, "/export").stderr
 
 
-def test_formats_are_completed() -> None:
-    """`/export` completes the names of the seven formats."""
+def test_export_completes_the_names_of_formats() -> None:
+    """There are seven formats."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
     persona = Persona("A", "", Path("a.toml"))
     session = Session(ScriptedEngine(["x"]), Opening(), Sourced())
@@ -205,8 +206,8 @@ def test_formats_are_completed() -> None:
     assert len(completed("/export ")) == 7
 
 
-def test_another_persona_is_kept_under_its_own_name(home: Env, tmp_path: Path, open_store: OpenStore) -> None:
-    """Each conversation is stored with its persona's name."""
+def test_a_conversation_is_saved_with_its_persona(home: Env, tmp_path: Path, open_store: OpenStore) -> None:
+    """`/persona` starts a conversation with another persona."""
     chat(home, tmp_path, "one", "/persona gourmet-cook", "two", "/resume one", "three")
     store = open_store(Paths.from_environment(home).conversations)
     assert [(c.title, c.persona) for c in store.conversations()] == [
@@ -215,16 +216,16 @@ def test_another_persona_is_kept_under_its_own_name(home: Env, tmp_path: Path, o
     ]
 
 
-def test_the_tree_is_there_without_a_log(home: Env, tmp_path: Path) -> None:
-    """With --no-log the tree commands work and nothing is written to disk."""
+def test_the_tree_commands_work_with_no_log(home: Env, tmp_path: Path) -> None:
+    """Nothing is written to disk."""
     result = chat(home, tmp_path, "q", "/regen", "/swipe 1", "/undo", "again", flags=("--no-log",))
     assert (result.code, result.stdout) == (0, b"A1\nA2\nA3\n")
     assert not Paths.from_environment(home).conversations.exists()
 
 
-def test_what_cannot_be_is_said(home: Env, tmp_path: Path) -> None:
-    """A command that cannot be carried out is reported, and the conversation goes on."""
-    wrong = (
+def test_an_impossible_command_is_reported(home: Env, tmp_path: Path) -> None:
+    """The conversation goes on."""
+    impossible = (
         "/undo",
         "/regen",
         "/swipe",
@@ -237,7 +238,16 @@ def test_what_cannot_be_is_said(home: Env, tmp_path: Path) -> None:
         "/search",
     )
     result = chat(
-        home, tmp_path, *wrong, "q", "/undo 5", "/undo -1", "/swipe 9", "/swipe left", "/goto 99", "/resume x"
+        home,
+        tmp_path,
+        *impossible,
+        "q",
+        "/undo 5",
+        "/undo -1",
+        "/swipe 9",
+        "/swipe left",
+        "/goto 99",
+        "/resume x",
     )
     assert result.stdout == b"A1\n"
     assert result.code == 2
