@@ -123,7 +123,7 @@ class Machine:
         seconds = time.monotonic() - began
         print(output, file=sys.stderr, flush=True)
         asked = _ADVICE.search(output) if code != 0 else None
-        answer, advice = telling_line(output, code), asked[1] if asked else ""
+        answer, advice = hint_line(output, code), asked[1] if asked else ""
         return Run(self.release, python, user, command, code, seconds, answer, advice)
 
 
@@ -238,7 +238,7 @@ def _bind(place: Path, root: Path) -> str:
     return f"{make} && mount --bind {place} {target}"
 
 
-def telling_line(output: str, code: int) -> str:
+def hint_line(output: str, code: int) -> str:
     """Return the line of a command's output that tells most: the error, pytest's summary, or the answer."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("hermes: ") for line in lines if line.startswith("hermes: ")]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.fresh_machine import PUBLIC_MIRROR, Run, local_places, mirror, pip_conf, table, telling_line
+from tools.fresh_machine import PUBLIC_MIRROR, Run, local_places, mirror, pip_conf, table, hint_line
 
 SETTINGS = (
     "global.constraint='/etc/constraints.txt'\n"
@@ -47,10 +47,10 @@ def test_pip_conf_has_the_settings_of_this_machine(tmp_path: Path) -> None:
 def test_the_output_is_summarized_by_its_most_important_line() -> None:
     """It is an error, the summary of the tests, or the last line of the answer."""
     failed = "Making .venv …\nhermes: this system lacks x\n        run: y\nmake: *** [chat] Error 1\n"
-    assert telling_line(failed, 2) == "this system lacks x"
-    assert telling_line("....\n12 passed in 3 s\nLeft out: 4 tests.\n", 0) == "12 passed in 3 s"
-    assert telling_line("hermes 0.1.0\n\nParis.\n", 0) == "Paris."
-    assert telling_line("", 1) == ""
+    assert hint_line(failed, 2) == "this system lacks x"
+    assert hint_line("....\n12 passed in 3 s\nLeft out: 4 tests.\n", 0) == "12 passed in 3 s"
+    assert hint_line("hermes 0.1.0\n\nParis.\n", 0) == "Paris."
+    assert hint_line("", 1) == ""
 
 
 def test_a_pipe_character_in_a_command_is_escaped_in_the_table() -> None:
