@@ -208,12 +208,8 @@ def test_dropped_captures_are_repeated(loaded: Loaded) -> None:
     assert decoder is not None
     first, _ = answer(loaded.engine, CONVERSATION)
     for top_p in (0.5, 0.6, 0.7):  # more sets of options than captures are kept
-        assert (
-            answer(loaded.engine, CONVERSATION, GenerationOptions(top_p=top_p, max_tokens=8))[
-                1
-            ].no_graphs_reason
-            == ""
-        )
+        _, done = answer(loaded.engine, CONVERSATION, GenerationOptions(top_p=top_p, max_tokens=8))
+        assert done.no_graphs_reason == ""
     for _ in range(2):
         decoder.clear()
         text, done = answer(loaded.engine, CONVERSATION)
