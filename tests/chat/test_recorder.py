@@ -1,4 +1,4 @@
-"""Tests of what is in the store during an exchange."""
+"""Tests of the contents of the store during an exchange."""
 
 import time
 from collections.abc import Iterator
@@ -155,7 +155,7 @@ def test_a_new_system_prompt_replaces_the_stored_opening(store: Store) -> None:
     assert store.conversations()[0].opening == (Message(Role.SYSTEM, "Be long."),)
 
 
-def test_a_store_that_fails_is_reported_once_and_the_chat_goes_on(store: Store) -> None:
+def test_a_store_that_fails_is_reported_once_and_the_chat_works(store: Store) -> None:
     """If the store fails, the failure is reported once and the chat goes on."""
     failures: list[StoreError] = []
     session = new_session(store, "A", "B")

@@ -1,4 +1,4 @@
-"""Tests of what a session keeps of an exchange, however it ends."""
+"""Tests of the turns that a session keeps after an exchange, however it ends."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The clipboard: what is sent to the terminal, and the messages about it."""
+"""The clipboard: the sequence for the terminal, and the messages about it."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ from hermes_cli.screen.terminal import Terminal
 
 
 class Screen:
-    """A terminal, with what was written to it."""
+    """A terminal that records its output."""
 
     def __init__(self, *, tty: bool = True, obeys: bool = True, clipboard: str = "") -> None:
         self.out, self.err = io.BytesIO(), io.StringIO()

@@ -19,7 +19,7 @@ def rows(*texts: str) -> list[Text]:
 
 
 class Recorder:
-    """A painter on a terminal whose size can change, and what it writes."""
+    """A painter on a terminal whose size can change, with a record of its output."""
 
     def __init__(self, *, reflows: bool = True, colour: bool = True) -> None:
         self.size = (20, 6)
@@ -27,7 +27,7 @@ class Recorder:
         self.painter = Painter(self.written.append, lambda: self.size, colour=colour, reflows=reflows)
 
     def paint(self, final: list[Text], live: list[Text]) -> str:
-        """Paint, and return what was written for it."""
+        """Paint, and return the output."""
         self.written.clear()
         self.painter.paint(final, live)
         return "".join(self.written)

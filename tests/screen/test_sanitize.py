@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the tests need other alphabets
-"""Sanitizing removes what can control a terminal and changes no ordinary text."""
+"""Sanitizing removes all characters that can control a terminal and changes no ordinary text."""
 
 import random
 import unicodedata

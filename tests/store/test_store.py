@@ -1,4 +1,4 @@
-"""Tests of the store: what was added is kept, whatever is moved, deleted or interrupted."""
+"""Tests of the store: added messages are kept, whatever is moved, deleted or interrupted."""
 
 import dataclasses
 import errno

@@ -60,7 +60,7 @@ class Terminal:
             self.child.close(force=True)
 
     def _read(self) -> bool:
-        """Read what hermes has written; return False if hermes has ended."""
+        """Read the new output of hermes; return False if hermes has ended."""
         try:
             data = self.child.read_nonblocking(65536, timeout=0.05)
         except pexpect.TIMEOUT:

@@ -37,7 +37,7 @@ class _Tty(io.BytesIO):
 
 
 def shown(kind: str, parts: list[str]) -> str:
-    """Return what is written to a terminal for a text that comes in parts."""
+    """Return the output at a terminal for a text that comes in parts."""
     out = _Tty()
     terminal = Terminal(io.BytesIO(), out, io.StringIO(), False, True, False, obeys=True, colour=True)  # noqa: FBT003
     renderer: Renderer
