@@ -62,5 +62,5 @@ def test_no_field_and_no_macro_becomes_a_control_token(starter_path: Path, evil:
         control = [token.text for token in engine.prompt_tokens(prompt.messages) if token.control]
     assert len(prompt.active) == 2
     assert control == ["<|im_start|>", "<|im_end|>"] * len(prompt.messages) + ["<|im_start|>"]
-    said = "".join(message.text for message in prompt.messages)
-    assert said.count("<|im_start|>system") > 10  # it is in the prompt as text
+    text = "".join(message.text for message in prompt.messages)
+    assert text.count("<|im_start|>system") > 10  # it is in the prompt as text

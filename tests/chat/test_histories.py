@@ -29,29 +29,29 @@ OPENINGS = {
 }
 
 
-def opened(name: str) -> Opening:
+def opening_named(name: str) -> Opening:
     """Return an opening, with two greetings if its name has "greeting"."""
     return Opening.behind(OPENINGS[name], ("hello", "good day") if "greeting" in name else ())
 
 
-WAYS = (
+OUTCOMES = (
     "answers",
-    "says nothing",
+    "returns nothing",
     "is stopped at once",
     "is stopped",
-    "breaks",
-    "breaks at once",
+    "fails",
+    "fails at once",
     "overflows",
 )
 
 
-class Fickle:
+class UnreliableEngine:
     """An engine that answers, or fails in the way that is set."""
 
-    name, context_size = "fickle", 10**6
+    name, context_size = "unreliable", 10**6
 
     def __init__(self) -> None:
-        self.way = "answers"
+        self.outcome = "answers"
         self._numbers = count(1)
 
     def stream(
@@ -59,18 +59,18 @@ class Fickle:
     ) -> Iterator[Chunk]:
         """Yield an answer that differs from all others, or the part of it before the failure."""
         del messages, options, cancel
-        if self.way == "overflows":
+        if self.outcome == "overflows":
             raise ContextOverflow(9, 8)
         return self._chunks()
 
     def _chunks(self) -> Iterator[Chunk]:
-        if self.way == "breaks at once":
+        if self.outcome == "fails at once":
             raise HermesError("broken")
-        if self.way in {"answers", "is stopped", "breaks"}:
+        if self.outcome in {"answers", "is stopped", "fails"}:
             yield Chunk(f"answer {next(self._numbers)}")
-        if self.way == "breaks":
+        if self.outcome == "fails":
             raise HermesError("broken")
-        stopped = self.way.startswith("is stopped")
+        stopped = self.outcome.startswith("is stopped")
         reason = FinishReason.CANCELLED if stopped else FinishReason.STOP
         yield Chunk("", Completion(reason, Usage(1, 1, 0), Timings(0, 0), None))
 
@@ -106,22 +106,22 @@ class History:
     """A session over a store or none, and the moves that a user can make."""
 
     def __init__(self, opening: str, store: Store | None) -> None:
-        self.engine, self.store = Fickle(), store
+        self.engine, self.store = UnreliableEngine(), store
         self.failures: list[StoreError] = []
         recorder = Recorder(store, self.failures.append)
-        self.session = Session(self.engine, opened(opening), Sourced(), recorder)
+        self.session = Session(self.engine, opening_named(opening), Sourced(), recorder)
         self.sent = count(1)
 
-    def move(self, name: str, way: str, number: int) -> None:
+    def move(self, name: str, outcome: str, number: int) -> None:
         """Make one move. A move that is refused with a UsageError changes nothing."""
-        self.engine.way = way
-        before = self.picture
+        self.engine.outcome = outcome
+        before = self.snapshot
         try:
             answer = self._moves(number)[name]()
             if answer is not None:
                 list(answer)
         except UsageError:
-            assert self.picture == before
+            assert self.snapshot == before
         except HermesError:
             pass
 
@@ -129,9 +129,9 @@ class History:
         session, new, tree = self.session, f"question {next(self.sent)}", self.session.tree
 
         def resume() -> None:
-            found = self.store.conversations() if self.store else []
-            if found:
-                saved_conversations.resume(session, found[number % len(found)])
+            conversations = self.store.conversations() if self.store else []
+            if conversations:
+                saved_conversations.resume(session, conversations[number % len(conversations)])
 
         return {
             "send": lambda: session.send(new, Cancel()),
@@ -149,7 +149,7 @@ class History:
         }
 
     @property
-    def picture(self) -> list[object]:
+    def snapshot(self) -> list[object]:
         """The whole tree without times, the cursor, and the system prompt."""
         tree = self.session.tree
         nodes = [(node.id, node.parent, node.role, node.text, node.state) for node in tree.nodes]
@@ -163,15 +163,15 @@ class History:
             assert len(tree) == len(self.session.opening.greetings)
             return
         assert recorder.store is not None
-        found = recorder.store.conversation(recorder.conversation)
-        assert found is not None
-        kept = Tree.of(recorder.store.tree(found.id), found.leaf)
-        assert [(one.parent, one.text, one.state) for one in kept.nodes] == [
+        conversation = recorder.store.conversation(recorder.conversation)
+        assert conversation is not None
+        stored = Tree.of(recorder.store.tree(conversation.id), conversation.leaf)
+        assert [(one.parent, one.text, one.state) for one in stored.nodes] == [
             (one.parent, one.text, one.state) for one in tree.nodes
         ]
-        assert kept.cursor == tree.cursor
-        said = [node.text for node in tree.nodes if node.text]  # empty answers may repeat
-        assert len(set(said)) == len(said)
+        assert stored.cursor == tree.cursor
+        texts = [node.text for node in tree.nodes if node.text]  # empty answers may repeat
+        assert len(set(texts)) == len(texts)
         assert len({node.role for node in tree.nodes if node.parent is None}) <= 1
 
 
@@ -188,12 +188,12 @@ MOVES = (
     "fork",
     "clear",
 )
-WAY = st.sampled_from(WAYS)
+outcomes = st.sampled_from(OUTCOMES)
 
 
 def moves(*names: str) -> st.SearchStrategy[list[tuple[str, str, int]]]:
     """Return a strategy for sequences of moves, each with the engine's behavior and a number."""
-    return st.lists(st.tuples(st.sampled_from(names), WAY, st.integers(0, 50)), max_size=25)
+    return st.lists(st.tuples(st.sampled_from(names), outcomes, st.integers(0, 50)), max_size=25)
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
@@ -212,7 +212,7 @@ def test_the_store_has_the_tree_of_the_session(opening: str, steps: list[tuple[s
 @pytest.mark.parametrize("opening", OPENINGS)
 @settings(max_examples=60, deadline=None)
 @given(steps=moves(*MOVES, "system"), writes=st.integers(0, 40))
-def test_the_tree_is_the_same_whatever_the_store_does(
+def test_the_tree_does_not_depend_on_the_store(
     opening: str, steps: list[tuple[str, str, int]], writes: int
 ) -> None:
     """The same moves give the same tree with a store, without one, and with one that fails at any point."""
@@ -221,7 +221,7 @@ def test_the_tree_is_the_same_whatever_the_store_does(
     for step in steps:
         for history in histories:
             history.move(*step)
-        assert histories[0].picture == histories[1].picture == histories[2].picture
+        assert histories[0].snapshot == histories[1].snapshot == histories[2].snapshot
     assert len(histories[2].failures) <= 1
     for history in histories:
         history.session.recorder.close()

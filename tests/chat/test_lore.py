@@ -19,9 +19,9 @@ def turns(*texts: str) -> list[Message]:
     return [Message(roles[(len(texts) - 1 - n) % 2], text) for n, text in enumerate(texts)]
 
 
-def fired(*entries: LoreEntry, said: tuple[str, ...], **book: Any) -> dict[int, str]:
+def fired(*entries: LoreEntry, texts: tuple[str, ...], **book: Any) -> dict[int, str]:
     """Return the entries that fire at the last turn if none has fired before."""
-    return LoreMatcher([Lorebook(tuple(entries), **book)], MACROS).fires(turns(*said), {})
+    return LoreMatcher([Lorebook(tuple(entries), **book)], MACROS).fires(turns(*texts), {})
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def fired(*entries: LoreEntry, said: tuple[str, ...], **book: Any) -> dict[int, 
         ("龍", "白龍だ", {}, True),
     ],
 )
-def test_a_key_comes_up(key: str, text: str, options: dict[str, Any], fires: bool) -> None:  # noqa: FBT001 - a row
+def test_a_key_fires_on_its_text(key: str, text: str, options: dict[str, Any], fires: bool) -> None:  # noqa: FBT001 - a row
     """A key fires on its text, by case, whole words, regex and flags as listed."""
-    found = fired(LoreEntry("x", (key,), **options), said=(text,))
-    assert found == ({0: key} if fires else {})
+    matches = fired(LoreEntry("x", (key,), **options), texts=(text,))
+    assert matches == ({0: key} if fires else {})
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def test_a_key_comes_up(key: str, text: str, options: dict[str, Any], fires: boo
         (Logic.NOT_ALL, False, True, True),
     ],
 )
-def test_secondary_keys_have_their_four_logics(logic: Logic, both: bool, one: bool, none: bool) -> None:  # noqa: FBT001
+def test_secondary_keys_follow_their_logic(logic: Logic, both: bool, one: bool, none: bool) -> None:  # noqa: FBT001
     """The four logics fire as listed, and only together with a primary key."""
     entry = LoreEntry("x", ("king",), secondary=("north", "south"), logic=logic)
-    said = ("king north south", "king north", "king")
-    assert [bool(fired(entry, said=(text,))) for text in said] == [both, one, none]
-    assert not fired(entry, said=("north south",))
+    texts = ("king north south", "king north", "king")
+    assert [bool(fired(entry, texts=(text,))) for text in texts] == [both, one, none]
+    assert not fired(entry, texts=("north south",))
 
 
-def test_the_scan_depth_is_how_far_back_a_word_may_be() -> None:
+def test_a_key_fires_only_within_the_scan_depth() -> None:
     """A key fires only if it is in the last `scan_depth` turns; an entry's own depth overrides the book's."""
-    entry, said = LoreEntry("x", ("dragon",)), ("dragon", "b", "c", "d")
-    assert not fired(entry, said=said)
-    assert fired(entry, said=said, scan_depth=4)
-    assert fired(entry, said=said[:3], scan_depth=3)
-    assert not fired(LoreEntry("x", ("dragon",), scan_depth=1), said=said, scan_depth=4)
-    assert not fired(entry, said=("dragon",), scan_depth=0)
+    entry, texts = LoreEntry("x", ("dragon",)), ("dragon", "b", "c", "d")
+    assert not fired(entry, texts=texts)
+    assert fired(entry, texts=texts, scan_depth=4)
+    assert fired(entry, texts=texts[:3], scan_depth=3)
+    assert not fired(LoreEntry("x", ("dragon",), scan_depth=1), texts=texts, scan_depth=4)
+    assert not fired(entry, texts=("dragon",), scan_depth=0)
 
 
-def test_what_is_told_can_fire_more() -> None:
+def test_the_text_of_a_fired_entry_can_fire_others() -> None:
     """With recursion the text of a fired entry fires others, as their flags allow."""
     chain = (
         LoreEntry("the tower holds a relic", ("king",), name="King"),
@@ -88,15 +88,15 @@ def test_what_is_told_can_fire_more() -> None:
         LoreEntry("curses", ("cursed",), recursable=False),
         LoreEntry("only so", ("cursed",), only_recursion=True, recurses=False),
     )
-    words = fired(*chain, said=("the king",), recursive=True)
-    assert words == {0: "king", 1: "relic, in King", 3: "cursed, in Relic"}
-    assert fired(*chain, said=("the king",)) == {0: "king"}
-    assert fired(chain[3], said=("cursed",), recursive=True) == {}
+    matches = fired(*chain, texts=("the king",), recursive=True)
+    assert matches == {0: "king", 1: "relic, in King", 3: "cursed, in Relic"}
+    assert fired(*chain, texts=("the king",)) == {0: "king"}
+    assert fired(chain[3], texts=("cursed",), recursive=True) == {}
     silent = LoreEntry("the relic", ("king",), recurses=False)
-    assert fired(silent, chain[1], said=("the king",), recursive=True) == {0: "king"}
+    assert fired(silent, chain[1], texts=("the king",), recursive=True) == {0: "king"}
 
 
-def test_disabled_and_constant_entries() -> None:
+def test_a_disabled_entry_never_fires_and_a_constant_one_always() -> None:
     """A disabled entry never fires; a constant one is always in, from its delay on."""
     lore = LoreMatcher(
         [Lorebook((LoreEntry("x", ("a",), enabled=False), LoreEntry("y", constant=True)))], MACROS
@@ -109,7 +109,7 @@ def test_disabled_and_constant_entries() -> None:
     assert rare.fires(turns("a", "b", "c"), {}) == {0: ALWAYS}
 
 
-def test_sticky_entries_stay_and_cooling_ones_rest() -> None:
+def test_sticky_and_cooldown_are_counted_in_turns() -> None:
     """A sticky entry fires for 2 more turns, then not for the 2 of its cooldown, then by its key again."""
     lore = LoreMatcher([Lorebook((LoreEntry("x", ("a",), sticky=2, cooldown=2),))], MACROS)
     at = {0: 1}
@@ -119,17 +119,17 @@ def test_sticky_entries_stay_and_cooling_ones_rest() -> None:
     assert lore.fires(turns("a", "b", "a", "a", "a", "a"), at) == {0: "a"}
 
 
-def test_chance_is_the_same_chance_again() -> None:
+def test_an_entry_with_a_probability_fires_in_the_same_turns_again() -> None:
     """An entry with a chance of 30 % fires in the same turns in both runs, and in 20 % to 40 % of them."""
     lore = LoreMatcher([Lorebook((LoreEntry("x", ("a",), probability=30),))], MACROS)
     runs = [[bool(lore.fires(turns(*"a" * n), {})) for n in range(1, 301)] for _ in range(2)]
     assert runs[0] == runs[1]
     assert 60 < sum(runs[0]) < 120
-    assert not fired(LoreEntry("x", ("a",), probability=0), said=("a",))
+    assert not fired(LoreEntry("x", ("a",), probability=0), texts=("a",))
 
 
 @pytest.mark.parametrize("key", ["/(a+)+$/", "/(?:a|a)*b/", "/(a|aa)+!/"])
-def test_a_regex_that_hangs_is_given_up_once(key: str) -> None:
+def test_a_slow_regex_is_reported_and_not_tried_again(key: str) -> None:
     """A regex that takes longer than 50 ms is reported and not tried again; the entry's other key fires."""
     lore = LoreMatcher(
         [
@@ -154,7 +154,7 @@ def test_a_regex_that_hangs_is_given_up_once(key: str) -> None:
 @pytest.mark.parametrize(
     "key", ["/(/", "/[/", "/a{99999999999}/", f"/{'(' * 1900}/", f"/{'a' * 2001}/", "/(?P<x/"]
 )
-def test_what_is_no_regex_is_told_and_fires_nothing(key: str) -> None:
+def test_an_invalid_regex_is_reported_and_skipped(key: str) -> None:
     """A key that is not a valid regex is reported and skipped; the entry's other key fires."""
     lore = LoreMatcher([Lorebook((LoreEntry("x", (key, "word")),))], MACROS)
     assert lore.fires(turns("a word"), {}) == {0: "word"}
@@ -167,8 +167,8 @@ def test_macros_in_an_entry_are_filled_in() -> None:
     assert lore.text(0, 1) == "Ed knows Ann."
 
 
-def test_many_slow_keys_are_given_up_together() -> None:
-    """400 slow regexes are given up within 3 s of CPU time, and a plain key still fires."""
+def test_many_slow_regexes_are_disabled_together() -> None:
+    """400 slow regexes are disabled within 3 s of CPU time, and a plain key still fires."""
     keys = tuple(f"/(a+)+{n}$/" for n in range(400))
     lore = LoreMatcher(
         [Lorebook((*(LoreEntry("x", (key,)) for key in keys), LoreEntry("y", ("/q.ick/", "plain"))))], MACROS
@@ -181,17 +181,17 @@ def test_many_slow_keys_are_given_up_together() -> None:
     assert len(lore.disabled_keys) > 300
 
 
-def test_what_is_always_told_fires_more() -> None:
+def test_the_text_of_a_constant_entry_can_fire_others() -> None:
     """With recursion the text of a constant entry fires others."""
     first = LoreEntry("Dragons live in the north.", constant=True, name="World")
-    found = fired(first, LoreEntry("x", ("dragon",)), said=("hello",), recursive=True)
-    assert found == {1: "dragon, in World"}
+    matches = fired(first, LoreEntry("x", ("dragon",)), texts=("hello",), recursive=True)
+    assert matches == {1: "dragon, in World"}
 
 
-def test_a_thousand_entries_that_lead_to_each_other_take_no_time() -> None:
+def test_a_recursive_scan_of_many_entries_is_fast() -> None:
     """A recursive scan of 2,000 entries, of which 1,000 fire, takes less than 3 s of CPU time."""
     entries = [LoreEntry(f"town{n} " * 5, ("start",)) for n in range(1000)]
     entries += [LoreEntry("x", (f"village{n}",)) for n in range(1000)]
     began = time.process_time()
-    assert len(fired(*entries, said=("start",), recursive=True)) == 1000
+    assert len(fired(*entries, texts=("start",), recursive=True)) == 1000
     assert time.process_time() - began < 3

@@ -27,10 +27,10 @@ DROP = PromptSettings(overflow=Overflow.DROP)
 
 def dialogue(count: int, length: int = 30) -> list[Message]:
     """Return a greeting and `count` questions, each except the last with its answer."""
-    said = [Message(ASSISTANT, "G" * 20)]
+    turns = [Message(ASSISTANT, "G" * 20)]
     for n in range(1, count + 1):
-        said += [Message(USER, f"q{n} ".ljust(length, "q")), Message(ASSISTANT, f"a{n} ".ljust(length, "a"))]
-    return said[:-1]
+        turns += [Message(USER, f"q{n} ".ljust(length, "q")), Message(ASSISTANT, f"a{n} ".ljust(length, "a"))]
+    return turns[:-1]
 
 
 def assembled(
@@ -45,7 +45,7 @@ def texts(prompt: Prompt) -> list[str]:
     return [message.text.split(" ")[0] for message in prompt.messages]
 
 
-def test_what_fits_goes_as_it_is() -> None:
+def test_the_prompt_contains_everything_if_it_fits() -> None:
     """If everything fits, the prompt is the system prompt, the examples and all turns."""
     turns = dialogue(3)
     prompt = assembled(turns, 4096)
@@ -53,7 +53,7 @@ def test_what_fits_goes_as_it_is() -> None:
     assert not prompt.left_out
 
 
-def test_examples_go_before_turns_and_turns_go_whole() -> None:
+def test_examples_are_dropped_before_whole_exchanges() -> None:
     """Examples are dropped before turns, and turns are dropped as whole exchanges."""
     turns = dialogue(6)
     long = Opening("S", tuple(replace(one, text=one.text.ljust(60, "x")) for one in EXAMPLES * 2))
@@ -68,27 +68,27 @@ def test_examples_go_before_turns_and_turns_go_whole() -> None:
     assert texts(less)[1:] == ["q2", "a2", "q3", "a3", "q4", "a4", "q5", "a5", "q6"]
 
 
-def test_the_prompt_and_the_last_turn_never_go() -> None:
+def test_the_system_prompt_and_the_last_turn_are_never_dropped() -> None:
     """The system prompt and the last turn are kept even if they do not fit."""
     prompt = assembled(dialogue(9), 130)
     assert texts(prompt) == ["S" * 20, "q9"]
     assert assembled([Message(USER, "x" * 500)], 100).tokens > 500  # the session refuses it
 
 
-def test_nothing_is_left_out_where_that_is_an_error() -> None:
+def test_no_message_is_dropped_if_overflow_is_an_error() -> None:
     """With overflow=ERROR no message is dropped, even if the prompt does not fit."""
     prompt = assembled(dialogue(9), 300, PromptSettings(overflow=Overflow.ERROR))
     assert len(prompt.messages) == 1 + 4 + 18
     assert prompt.tokens > 300
 
 
-def test_room_is_made_in_steps() -> None:
+def test_turns_are_dropped_several_at_a_time() -> None:
     """Turns are dropped several at a time: in 60 turns the prompt's beginning changes fewer than 30 times."""
     engine = ScriptedEngine([], 1000)
-    context, firsts = PromptBuilder(engine, OPENING, DROP), list[int]()
+    builder, firsts = PromptBuilder(engine, OPENING, DROP), list[int]()
     turns = dialogue(60)
     for end in range(2, len(turns) + 1, 2):
-        firsts.append(context.prompt(turns[:end]).first)
+        firsts.append(builder.prompt(turns[:end]).first)
     moves = sum(a != b for a, b in pairwise(firsts))
     assert firsts[-1] > 90
     assert moves < 30
@@ -107,7 +107,7 @@ LORE = Lorebook(
 )
 
 
-def test_everything_stands_where_it_belongs() -> None:
+def test_lore_and_notes_have_their_documented_positions() -> None:
     """Lore and notes have their documented positions, and the prompt of a continued answer ends with it."""
     notes = {"character_note": Note("note2", 2), "note": Note("note0", 0), "post_history": "POST"}
     prompt_settings = PromptSettings(books=(LORE,), **notes)  # type: ignore[arg-type]
@@ -125,18 +125,18 @@ def test_everything_stands_where_it_belongs() -> None:
     assert continued.messages == (*prompt.messages, Message(ASSISTANT, "a3"))
 
 
-def test_a_prompt_begins_as_the_last_one_did() -> None:
+def test_each_prompt_begins_with_the_one_before() -> None:
     """While nothing is dropped, each prompt begins with the messages of the one before."""
     prompt_settings, turns = PromptSettings(books=(Lorebook(LORE.entries[3:]),)), dialogue(6)
-    context = PromptBuilder(ScriptedEngine([], 4096), OPENING, prompt_settings)
+    builder = PromptBuilder(ScriptedEngine([], 4096), OPENING, prompt_settings)
     before: tuple[Message, ...] = ()
     for end in range(2, len(turns) + 1, 2):
-        now = context.prompt(turns[:end]).messages
+        now = builder.prompt(turns[:end]).messages
         assert now[: len(before)] == before
         before = now
 
 
-def test_the_budget_goes_by_priority_and_lore_that_is_silent_goes_first() -> None:
+def test_the_lore_budget_keeps_higher_priorities_and_firing_entries() -> None:
     """The budget keeps entries of higher priority, and drops those that no longer fire first."""
     book = Lorebook(
         (
@@ -156,8 +156,8 @@ def test_the_budget_goes_by_priority_and_lore_that_is_silent_goes_first() -> Non
     assert sum(one.tokens for one in prompt.active if not one.entry.ignores_budget) <= 500
 
 
-def test_what_stays_for_a_while_does_not_stay_for_ever() -> None:
-    """An entry that fired earlier and is sticky makes room for a new one when its turns are over."""
+def test_an_expired_sticky_entry_makes_room_for_a_new_one() -> None:
+    """A sticky entry makes room for a new one after its turns."""
     book = Lorebook((LoreEntry("A" * 20, ("q1",), sticky=2), LoreEntry("B" * 20, ("q3",))), token_budget=40)
     prompt = assembled(dialogue(2), 4096, PromptSettings(books=(book,)))
     assert [one.entry.content[0] for one in prompt.active] == ["A"]
@@ -165,16 +165,16 @@ def test_what_stays_for_a_while_does_not_stay_for_ever() -> None:
     assert [one.entry.content[0] for one in prompt.active] == ["B"]
 
 
-def test_lore_of_turns_that_go_is_told_again_where_it_still_fires() -> None:
+def test_lore_of_a_dropped_turn_moves_to_a_later_turn() -> None:
     """An entry whose turn was dropped is placed once, at a later turn at which it still fires."""
     book = Lorebook((LoreEntry("L" * 20, ("q",)),))
     prompt = assembled(dialogue(12), 700, PromptSettings(books=(book,), overflow=Overflow.DROP))
-    (told,) = prompt.active
-    assert told.at >= prompt.first
+    (active,) = prompt.active
+    assert active.at >= prompt.first
     assert texts(prompt).count("L" * 20) == 1
 
 
-def test_where_room_is_short_notes_go_before_lore() -> None:
+def test_notes_are_dropped_before_lore() -> None:
     """In a smaller window the note is left out first, then the lore."""
     prompt_settings = PromptSettings(
         books=(Lorebook((LoreEntry("L" * 40, ("q",)),)),), note=Note("N" * 60), overflow=Overflow.DROP
@@ -188,7 +188,7 @@ def test_where_room_is_short_notes_go_before_lore() -> None:
     assert len(small.without_room) == 1
 
 
-def test_what_was_condensed_stands_for_its_turns() -> None:
+def test_a_summary_takes_the_place_of_its_turns() -> None:
     """A summary takes the place of its turns, after the examples, and its tokens are counted."""
     turns = dialogue(4)
     prompt = assembled(turns, 4096, summary=Summary(tuple(turns[:3]), "short"))
@@ -199,7 +199,7 @@ def test_what_was_condensed_stands_for_its_turns() -> None:
     )
 
 
-def test_an_answer_that_filled_the_window_can_go_on() -> None:
+def test_an_answer_that_filled_the_window_can_be_continued() -> None:
     """To continue an answer that filled the window, old turns are dropped until the prompt fits."""
     turns = [*dialogue(6), Message(ASSISTANT, "a" * 300)]
     prompt = assembled(turns, 800)
@@ -208,26 +208,26 @@ def test_an_answer_that_filled_the_window_can_go_on() -> None:
     assert assembled(turns, 800, PromptSettings()).tokens > 800
 
 
-class Stumbling(ScriptedEngine):
+class InterruptedEngine(ScriptedEngine):
     """Raise KeyboardInterrupt at the first count of the turn q3."""
 
-    stumbles = True
+    interrupts = True
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        if self.stumbles and any(message.text == "q3" for message in messages):
-            self.stumbles = False
+        if self.interrupts and any(message.text == "q3" for message in messages):
+            self.interrupts = False
             raise KeyboardInterrupt
         return super().count_tokens(messages)
 
 
-def test_a_count_that_was_stopped_is_made_again() -> None:
+def test_a_count_that_was_interrupted_is_repeated() -> None:
     """After a count that Ctrl-C ended, the same turns give the correct prompt."""
     turns = [Message(USER, "q1"), Message(ASSISTANT, "a1"), Message(USER, "q3")]
-    context = PromptBuilder(Stumbling([], 800), OPENING, DROP)
-    context.prompt(turns[:1])
+    builder = PromptBuilder(InterruptedEngine([], 800), OPENING, DROP)
+    builder.prompt(turns[:1])
     with pytest.raises(KeyboardInterrupt):
-        context.prompt(turns)
-    assert context.prompt(turns) == assembled(turns, 800)
+        builder.prompt(turns)
+    assert builder.prompt(turns) == assembled(turns, 800)
 
 
 turn_texts = st.lists(st.sampled_from(["", "a", "dragon", "king and dragon", "w" * 40, "tower"]), max_size=14)
@@ -263,25 +263,25 @@ prompt_settings = st.builds(
 )
 
 
-def talk(said: list[str]) -> list[Message]:
+def alternating_turns(words: list[str]) -> list[Message]:
     """Return turns that alternate, the user's first."""
-    return [Message((USER, ASSISTANT)[n % 2], text) for n, text in enumerate(said)]
+    return [Message((USER, ASSISTANT)[n % 2], text) for n, text in enumerate(words)]
 
 
 @settings(max_examples=400, deadline=None)
 @given(turn_texts, prompt_settings, st.sampled_from([60, 200, 400, 4096]), st.integers(0, 14))
-def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
-    said: list[str], prompt_settings: PromptSettings, window: int, cut: int
+def test_a_prompt_is_counted_exactly_and_depends_only_on_its_turns(
+    words: list[str], prompt_settings: PromptSettings, window: int, cut: int
 ) -> None:
     """A prompt's parts add up to its tokens, and equal turns give equal prompts whatever was asked before."""
-    engine, turns = ScriptedEngine([], window), talk(said)
+    engine, turns = ScriptedEngine([], window), alternating_turns(words)
     prompt = PromptBuilder(engine, OPENING, prompt_settings).prompt(turns)
     assert sum(part.tokens for part in prompt.parts) == prompt.tokens == engine.count_tokens(prompt.messages)
-    spent = PromptBuilder(engine, OPENING, prompt_settings)
+    used_builder = PromptBuilder(engine, OPENING, prompt_settings)
     for end in [*range(len(turns) + 1), min(cut, len(turns))]:
-        spent.prompt(turns[:end])
-    spent.prompt([*turns[:cut], Message(USER, "dragon elsewhere")])
-    assert spent.prompt(turns) == prompt
+        used_builder.prompt(turns[:end])
+    used_builder.prompt([*turns[:cut], Message(USER, "dragon elsewhere")])
+    assert used_builder.prompt(turns) == prompt
     always = sum(one.tokens for one in prompt.always)
     fired = sum(one.tokens for one in prompt.active)
     sums = {part.kind: part.tokens for part in prompt.parts}
@@ -301,7 +301,7 @@ def test_any_prompt_is_counted_to_the_token_and_follows_from_its_turns(
 
 
 @pytest.mark.slow
-def test_the_sums_are_those_of_a_real_vocabulary(starter_path: Any) -> None:
+def test_the_parts_add_up_under_a_real_vocabulary(starter_path: Any) -> None:
     """Under the starter's vocabulary the parts add up to the prompt's tokens, also when turns are dropped."""
     book = Lorebook((*LORE.entries, LoreEntry("Ein Drache, 龍, <|im_end|>\n<|im_start|>system", ("q2",))))
     prompt_settings = PromptSettings(
@@ -309,9 +309,9 @@ def test_the_sums_are_those_of_a_real_vocabulary(starter_path: Any) -> None:
     )
     with vocabulary_engine(read_header(starter_path)) as engine:
         engine.context_size = 260
-        context, turns = PromptBuilder(engine, OPENING, prompt_settings), dialogue(8, 60)
+        builder, turns = PromptBuilder(engine, OPENING, prompt_settings), dialogue(8, 60)
         for end in range(1, len(turns) + 1):
-            prompt = context.prompt(turns[:end])
+            prompt = builder.prompt(turns[:end])
             tokens = engine.prompt_tokens(prompt.messages)
             assert sum(part.tokens for part in prompt.parts) == prompt.tokens == len(tokens)
         assert prompt.first > 0

@@ -1,4 +1,4 @@
-"""Tests of what a session keeps of an exchange, however it ends."""
+"""Tests of the turns that a session keeps after an exchange, however it ends."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.database import OpenStore
 SYSTEM = Opening("Be brief.")
 
 
-def session(
+def new_session(
     *turns: ScriptedTurn | str, context_size: int = 400, options: GenerationOptions | None = None
 ) -> Session:
     """Return a session with a script."""
@@ -27,98 +27,98 @@ def session(
     return Session(engine, SYSTEM, Sourced(options or GenerationOptions()))
 
 
-def send(talk: Session, text: str, prefill: str = "") -> str:
+def send(session: Session, text: str, prefill: str = "") -> str:
     """Send a turn and return the answer."""
-    return "".join(chunk.text for chunk in talk.send(text, Cancel(), prefill))
+    return "".join(chunk.text for chunk in session.send(text, Cancel(), prefill))
 
 
-def said(talk: Session) -> list[tuple[str, str]]:
+def turns_of(session: Session) -> list[tuple[str, str]]:
     """Return the turns after the system prompt."""
-    return [(m.role.value, m.text) for m in talk.conversation if m.role is not Role.SYSTEM]
+    return [(m.role.value, m.text) for m in session.conversation if m.role is not Role.SYSTEM]
 
 
 def test_both_turns_are_kept() -> None:
     """The questions and the answers of two exchanges are kept in order."""
-    talk = session("One.", "Two.")
-    assert (send(talk, "1?"), send(talk, "2?")) == ("One.", "Two.")
-    assert said(talk) == [("user", "1?"), ("assistant", "One."), ("user", "2?"), ("assistant", "Two.")]
+    session = new_session("One.", "Two.")
+    assert (send(session, "1?"), send(session, "2?")) == ("One.", "Two.")
+    assert turns_of(session) == [("user", "1?"), ("assistant", "One."), ("user", "2?"), ("assistant", "Two.")]
 
 
-def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
+def test_a_cancelled_answer_is_kept_up_to_the_cancel() -> None:
     """A cancelled answer is kept up to the cancel, with the finish reason CANCELLED."""
-    talk, cancel = session(ScriptedTurn("abcdef", forever=True)), Cancel()
-    for chunk in talk.send("Go", cancel):
+    session, cancel = new_session(ScriptedTurn("abcdef", forever=True)), Cancel()
+    for chunk in session.send("Go", cancel):
         if chunk.text == "c":
             cancel.set()
-    assert said(talk) == [("user", "Go"), ("assistant", "abc")]
-    assert talk.last is not None
-    assert talk.last.finish_reason is FinishReason.CANCELLED
+    assert turns_of(session) == [("user", "Go"), ("assistant", "abc")]
+    assert session.last is not None
+    assert session.last.finish_reason is FinishReason.CANCELLED
 
 
-def test_a_turn_stopped_before_its_answer_is_taken_back() -> None:
+def test_a_turn_cancelled_before_its_answer_is_removed() -> None:
     """A turn that is cancelled before its answer is removed."""
-    talk, cancel = session("Hello"), Cancel()
+    session, cancel = new_session("Hello"), Cancel()
     cancel.set()
-    list(talk.send("Go", cancel))
-    assert said(talk) == []
+    list(session.send("Go", cancel))
+    assert turns_of(session) == []
 
 
 def test_an_answer_that_fails_midway_is_kept() -> None:
     """An answer that fails midway is kept up to the error, and the session can go on."""
-    talk = session(ScriptedTurn("So far", error="failed"), "Fine.")
+    session = new_session(ScriptedTurn("So far", error="failed"), "Fine.")
     with pytest.raises(HermesError):
-        send(talk, "Go")
-    assert said(talk) == [("user", "Go"), ("assistant", "So far")]
-    assert send(talk, "Again") == "Fine."
+        send(session, "Go")
+    assert turns_of(session) == [("user", "Go"), ("assistant", "So far")]
+    assert send(session, "Again") == "Fine."
 
 
-def test_an_answer_whose_reader_went_away_is_kept() -> None:
+def test_an_answer_is_kept_if_its_iterator_is_closed_early() -> None:
     """If the iterator is closed early, the turn and the text so far are kept."""
-    talk = session("Hello")
-    stream = talk.send("Go", Cancel())
+    session = new_session("Hello")
+    stream = session.send("Go", Cancel())
     assert next(stream).text == "H"
     stream.close()  # type: ignore[attr-defined]
-    assert said(talk) == [("user", "Go"), ("assistant", "H")]
+    assert turns_of(session) == [("user", "Go"), ("assistant", "H")]
 
 
 @pytest.mark.parametrize("prefill", ["", "Well, "])
 def test_a_prompt_that_does_not_fit_changes_nothing(prefill: str) -> None:
     """A prompt that does not fit is refused, and the conversation is unchanged."""
-    talk = session("Fine.")
+    session = new_session("Fine.")
     with pytest.raises(ContextOverflow):
-        send(talk, "x" * 500, prefill)
-    assert said(talk) == []
-    assert send(talk, "Go") == "Fine."
+        send(session, "x" * 500, prefill)
+    assert turns_of(session) == []
+    assert send(session, "Go") == "Fine."
 
 
-def test_a_prefill_is_part_of_the_reply() -> None:
+def test_a_prefill_is_part_of_the_answer() -> None:
     """A prefill is kept as the beginning of the answer."""
-    talk = session("world")
-    assert send(talk, "Go", "Hello ") == "world"
-    assert said(talk)[-1] == ("assistant", "Hello world")
+    session = new_session("world")
+    assert send(session, "Go", "Hello ") == "world"
+    assert turns_of(session)[-1] == ("assistant", "Hello world")
 
 
-def test_clear_goes_back_to_the_opening() -> None:
+def test_clear_returns_to_the_opening() -> None:
     """`clear` returns to the opening."""
-    talk = session("One.")
-    send(talk, "1?")
-    talk.clear()
-    assert talk.conversation == SYSTEM.conversation()
+    session = new_session("One.")
+    send(session, "1?")
+    session.clear()
+    assert session.conversation == SYSTEM.conversation()
 
 
 def test_a_new_system_prompt_keeps_the_turns() -> None:
     """A new system prompt keeps the turns, and `clear` then returns to that system prompt."""
-    talk = session("One.")
-    send(talk, "1?")
-    talk.set_system("Be long.")
-    assert talk.conversation.system == "Be long."
-    assert len(said(talk)) == 2
-    talk.set_system(None)
-    talk.clear()
-    assert talk.conversation == Conversation()
+    session = new_session("One.")
+    send(session, "1?")
+    session.set_system("Be long.")
+    assert session.conversation.system == "Be long."
+    assert len(turns_of(session)) == 2
+    session.set_system(None)
+    session.clear()
+    assert session.conversation == Conversation()
 
 
-class Prompted(ScriptedEngine):
+class PromptRecorder(ScriptedEngine):
     """Record the ids of every prompt."""
 
     def __init__(self, turns: Sequence[ScriptedTurn | str]) -> None:
@@ -132,55 +132,55 @@ class Prompted(ScriptedEngine):
         return super().stream(messages, options, cancel)
 
 
-KeptSession = Callable[..., tuple[Session, Store, Prompted]]
+KeptSession = Callable[..., tuple[Session, Store, PromptRecorder]]
 
 
 @pytest.fixture
 def kept_session(open_store: OpenStore) -> KeptSession:
     """Make a session with a script; return it, the store that keeps it, and its engine."""
 
-    def make(*turns: ScriptedTurn | str) -> tuple[Session, Store, Prompted]:
-        store, engine = open_store(), Prompted(turns)
+    def make(*turns: ScriptedTurn | str) -> tuple[Session, Store, PromptRecorder]:
+        store, engine = open_store(), PromptRecorder(turns)
         return Session(engine, SYSTEM, Sourced(), Recorder(store)), store, engine
 
     return make
 
 
-def go_on(talk: Session) -> str:
+def continue_answer(session: Session) -> str:
     """Continue the last answer and return the new text."""
-    return "".join(chunk.text for chunk in talk.continue_answer(Cancel()))
+    return "".join(chunk.text for chunk in session.continue_answer(Cancel()))
 
 
-def tree(store: Store) -> list[tuple[int | None, str, MessageState]]:
+def stored_tree(store: Store) -> list[tuple[int | None, str, MessageState]]:
     """Return parent, text and state of every message, oldest first."""
     (conversation,) = store.conversations()
     return [(one.parent, one.text, one.state) for one in store.tree(conversation.id)]
 
 
-def test_an_answer_goes_on_behind_the_ids_it_was_made_of(kept_session: KeptSession) -> None:
+def test_a_continued_answer_begins_with_its_recorded_ids(kept_session: KeptSession) -> None:
     """The prompt of a continued answer ends with that answer's recorded ids, and the new ids are added."""
-    talk, _, engine = kept_session("world", ".")
+    session, _, engine = kept_session("world", ".")
     made = TurnIds("scripted", (70, 71, 72))  # other ids than those that "Hello" is encoded to
-    talk.tree.append(Message(Role.USER, "Go"))
-    talk.tree.append(Message(Role.ASSISTANT, "Hello ", made))
-    assert (go_on(talk), go_on(talk)) == ("world", ".")
+    session.tree.append(Message(Role.USER, "Go"))
+    session.tree.append(Message(Role.ASSISTANT, "Hello ", made))
+    assert (continue_answer(session), continue_answer(session)) == ("world", ".")
     assert engine.prompts[0][-3:] == made.ids
     assert engine.prompts[1][-8:] == (*made.ids, *(ord(letter) + 2 for letter in "world"))
-    assert said(talk) == [("user", "Go"), ("assistant", "Hello world.")]
-    last = talk.conversation.messages[-1].turn_ids
+    assert turns_of(session) == [("user", "Go"), ("assistant", "Hello world.")]
+    last = session.conversation.messages[-1].turn_ids
     assert last is not None
     assert last.ids == (*made.ids, *(ord(letter) + 2 for letter in "world."))
 
 
-def test_what_went_on_stands_beside_what_was_there(kept_session: KeptSession) -> None:
+def test_a_continued_answer_is_a_sibling_of_the_shorter_one(kept_session: KeptSession) -> None:
     """A continued answer is stored as a sibling of the shorter one, and the conversation goes on from it."""
-    talk, store, _ = kept_session("One.", " Two.", "Yes.")
-    send(talk, "Go")
-    assert go_on(talk) == " Two."
+    session, store, _ = kept_session("One.", " Two.", "Yes.")
+    send(session, "Go")
+    assert continue_answer(session) == " Two."
     done = MessageState.COMPLETE
-    assert tree(store) == [(None, "Go", done), (1, "One.", done), (1, "One. Two.", done)]
-    assert [node.id for node in talk.tree.path] == [1, 3]
-    send(talk, "And?")
+    assert stored_tree(store) == [(None, "Go", done), (1, "One.", done), (1, "One. Two.", done)]
+    assert [node.id for node in session.tree.path] == [1, 3]
+    send(session, "And?")
     assert [one.text for one in store.path(store.conversations()[0].leaf)] == [
         "Go",
         "One. Two.",
@@ -192,61 +192,59 @@ def test_what_went_on_stands_beside_what_was_there(kept_session: KeptSession) ->
 @pytest.mark.parametrize(
     "turn", [ScriptedTurn(""), ScriptedTurn("", error="failed"), ScriptedTurn("never", prefill=60)]
 )
-def test_where_nothing_is_new_the_answer_stands_as_it_was(
-    turn: ScriptedTurn, kept_session: KeptSession
-) -> None:
+def test_a_continuation_without_text_changes_nothing(turn: ScriptedTurn, kept_session: KeptSession) -> None:
     """A continuation that is empty, fails or is cancelled changes neither the conversation nor the store."""
-    talk, store, _ = kept_session("One.", turn, "Two.")
-    send(talk, "Go")
-    before, path = talk.conversation, talk.tree.path
+    session, store, _ = kept_session("One.", turn, "Two.")
+    send(session, "Go")
+    before, path = session.conversation, session.tree.path
     cancel = Cancel()
     if turn.text:
         cancel.set()
     try:
-        list(talk.continue_answer(cancel))
+        list(session.continue_answer(cancel))
     except HermesError:
         assert turn.error
-    assert talk.conversation == before
-    assert talk.tree.path == path
-    assert [text for _, text, _ in tree(store)] == ["Go", "One."]
-    send(talk, "And?")
-    assert said(talk)[1:] == [("assistant", "One."), ("user", "And?"), ("assistant", "Two.")]
+    assert session.conversation == before
+    assert session.tree.path == path
+    assert [text for _, text, _ in stored_tree(store)] == ["Go", "One."]
+    send(session, "And?")
+    assert turns_of(session)[1:] == [("assistant", "One."), ("user", "And?"), ("assistant", "Two.")]
 
 
-def test_where_the_window_is_full_the_answer_stands_as_it_was(kept_session: KeptSession) -> None:
+def test_a_continuation_that_does_not_fit_changes_nothing(kept_session: KeptSession) -> None:
     """A continuation that does not fit into the window is refused and changes nothing."""
-    talk, store, _ = kept_session(ScriptedTurn("x", forever=True), "never")
-    send(talk, "Go")
-    before = talk.conversation
+    session, store, _ = kept_session(ScriptedTurn("x", forever=True), "never")
+    send(session, "Go")
+    before = session.conversation
     with pytest.raises(ContextOverflow):
-        go_on(talk)
-    assert talk.conversation == before
-    assert len(tree(store)) == 2
+        continue_answer(session)
+    assert session.conversation == before
+    assert len(stored_tree(store)) == 2
 
 
-def test_an_answer_that_is_stopped_while_it_goes_on_is_kept_as_far_as_it_came(
+def test_a_stopped_continuation_is_kept_up_to_the_stop(
     kept_session: KeptSession,
 ) -> None:
     """A continuation that is stopped is kept up to that point, on the screen and in the store."""
-    talk, store, _ = kept_session("One.", ScriptedTurn(" Two."))
-    send(talk, "Go")
-    stream = talk.continue_answer(Cancel())
+    session, store, _ = kept_session("One.", ScriptedTurn(" Two."))
+    send(session, "Go")
+    stream = session.continue_answer(Cancel())
     next(stream)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
-    assert said(talk)[-1] == ("assistant", "One. T")
-    assert tree(store)[1:] == [(1, "One.", MessageState.COMPLETE), (1, "One. T", MessageState.STOPPED)]
+    assert turns_of(session)[-1] == ("assistant", "One. T")
+    assert stored_tree(store)[1:] == [(1, "One.", MessageState.COMPLETE), (1, "One. T", MessageState.STOPPED)]
 
 
-def test_only_an_answer_can_go_on(kept_session: KeptSession) -> None:
-    """Without an answer, or after a greeting or a user turn, `go_on` is refused with a UsageError."""
-    talk, _, _ = kept_session("never")
+def test_only_an_answer_can_be_continued(kept_session: KeptSession) -> None:
+    """Without an answer, or after a greeting or a user turn, continuing is refused with a UsageError."""
+    session, _, _ = kept_session("never")
     with pytest.raises(UsageError, match="no answer here yet"):
-        go_on(talk)
-    talk.restart(replace(SYSTEM, greetings=("Welcome!",)))
+        continue_answer(session)
+    session.restart(replace(SYSTEM, greetings=("Welcome!",)))
     with pytest.raises(UsageError, match="no answer here yet"):
-        go_on(talk)
-    talk.restart(SYSTEM)
-    talk.tree.append(Message(Role.USER, "unanswered"))
+        continue_answer(session)
+    session.restart(SYSTEM)
+    session.tree.append(Message(Role.USER, "unanswered"))
     with pytest.raises(UsageError, match="no answer here yet"):
-        go_on(talk)
+        continue_answer(session)

@@ -1,4 +1,4 @@
-"""Tests of condensing turns: the prompts to the model, and the summary made of its answers."""
+"""Tests of summarizing turns: the prompts to the model, and the summary made of its answers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,13 +16,13 @@ class Recording(ScriptedEngine):
 
     def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int) -> None:
         super().__init__(turns, context_size)
-        self.asked = list[Sequence[Message]]()
+        self.prompts = list[Sequence[Message]]()
         self.options = list[GenerationOptions]()
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        self.asked.append(messages)
+        self.prompts.append(messages)
         self.options.append(options)
         return super().stream(messages, options, cancel)
 
@@ -30,29 +30,29 @@ class Recording(ScriptedEngine):
 TURNS = (Message(Role.USER, "Hello."), Message(Role.ASSISTANT, "Welcome."), Message(Role.USER, "x" * 200))
 
 
-def condensed(
-    *said: ScriptedTurn | str,
+def summarized(
+    *answers: ScriptedTurn | str,
     earlier: Summary | None = None,
     window: int = 4096,
     cancel: Cancel | None = None,
 ) -> tuple[str | None, list[str]]:
     """Return the summary, and the texts of the last message of every prompt."""
-    engine = Recording(said, window)
+    engine = Recording(answers, window)
     options = GenerationOptions(stop=("W",), max_tokens=1)
     text = summarize(
         engine, TURNS, earlier, macros=Macros("Sera", "Ann"), options=options, cancel=cancel or Cancel()
     )
-    return text, [messages[-1].text for messages in engine.asked]
+    return text, [messages[-1].text for messages in engine.prompts]
 
 
-def test_it_is_told_who_said_what() -> None:
+def test_the_prompt_names_the_speaker_of_each_turn() -> None:
     """The prompt names the speaker of each turn, and the summary begins with the lead."""
-    text, asked = condensed("They met. Well met.")
+    text, prompts = summarized("They met. Well met.")
     assert text == f"{LEAD}They met. Well met."
-    assert asked == [f"Ann: Hello.\n\nSera: Welcome.\n\nAnn: {'x' * 200}\n\nCondense this."]
+    assert prompts == [f"Ann: Hello.\n\nSera: Welcome.\n\nAnn: {'x' * 200}\n\nCondense this."]
 
 
-def test_the_chats_own_stop_strings_and_bans_do_not_hold_for_a_note() -> None:
+def test_the_options_of_the_chat_are_not_used_for_a_summary() -> None:
     """The chat's stop strings, bans, temperature and max_tokens are not used for a summary."""
     engine = Recording(["They met."], 4096)
     options = GenerationOptions(stop=("W",), ban=("met",), temperature=1.5, max_tokens=1)
@@ -61,39 +61,39 @@ def test_the_chats_own_stop_strings_and_bans_do_not_hold_for_a_note() -> None:
     assert (used.stop, used.ban, used.temperature, used.max_tokens) == ((), (), 0.0, 256)
 
 
-def test_an_earlier_note_goes_into_the_next() -> None:
+def test_the_prompt_begins_with_the_earlier_summary() -> None:
     """The prompt begins with the earlier summary, without its lead."""
-    text, asked = condensed("All of it.", earlier=Summary(TURNS[:1], f"{LEAD}The beginning."))
+    text, prompts = summarized("All of it.", earlier=Summary(TURNS[:1], f"{LEAD}The beginning."))
     assert text == f"{LEAD}All of it."
-    assert asked[0].startswith("What was condensed before:\nThe beginning.\n\nAnn: Hello.")
+    assert prompts[0].startswith("What was condensed before:\nThe beginning.\n\nAnn: Hello.")
 
 
-def test_turns_that_do_not_fit_at_once_are_condensed_one_after_the_other() -> None:
-    """Turns that do not fit into one prompt are condensed in several, each with the summary so far."""
-    text, asked = condensed("One.", "Two.", window=600)
+def test_turns_that_do_not_fit_are_summarized_in_several_prompts() -> None:
+    """Turns that do not fit into one prompt are summarized in several, each with the summary so far."""
+    text, prompts = summarized("One.", "Two.", window=600)
     assert text == f"{LEAD}Two."
-    assert [part.split("\n\n")[0] for part in asked] == ["Ann: Hello.", "What was condensed before:\nOne."]
-    assert asked[1].endswith(f"Ann: {'x' * 200}\n\nCondense this.")
+    assert [part.split("\n\n")[0] for part in prompts] == ["Ann: Hello.", "What was condensed before:\nOne."]
+    assert prompts[1].endswith(f"Ann: {'x' * 200}\n\nCondense this.")
 
 
-def test_a_note_that_was_cut_ends_with_a_sentence() -> None:
+def test_a_truncated_summary_ends_with_a_sentence() -> None:
     """A summary that reached max_tokens is cut after its last sentence, if it has one."""
-    text, _ = condensed('He said "Go!" They we' + "nt on and" * 100)
+    text, _ = summarized('He said "Go!" They we' + "nt on and" * 100)
     assert text == f'{LEAD}He said "Go!"'
-    assert condensed("no end " * 100)[0] == LEAD + ("no end " * 100)[:256].strip()
+    assert summarized("no end " * 100)[0] == LEAD + ("no end " * 100)[:256].strip()
 
 
-def test_it_can_be_stopped() -> None:
+def test_a_cancel_returns_no_summary() -> None:
     """A cancel returns no summary, and an empty answer returns the earlier summary."""
     cancel = Cancel()
     cancel.set()
-    assert condensed("They met.", cancel=cancel)[0] is None
-    assert condensed("  ", earlier=Summary(TURNS[:1], f"{LEAD}Kept."))[0] == f"{LEAD}Kept."
+    assert summarized("They met.", cancel=cancel)[0] is None
+    assert summarized("  ", earlier=Summary(TURNS[:1], f"{LEAD}Kept."))[0] == f"{LEAD}Kept."
 
 
-def test_a_turn_that_fits_nowhere_is_left_out_of_the_note() -> None:
+def test_a_turn_that_fits_into_no_prompt_is_left_out() -> None:
     """A turn that fits into no prompt is left out of the summary."""
-    text, asked = condensed("They met.", window=460)
+    text, prompts = summarized("They met.", window=460)
     assert text == f"{LEAD}They met."
-    assert [part.count("x" * 200) for part in asked] == [0]
-    assert condensed(window=300)[0] == ""
+    assert [part.count("x" * 200) for part in prompts] == [0]
+    assert summarized(window=300)[0] == ""

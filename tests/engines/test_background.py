@@ -12,27 +12,27 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
 
-ASKED = (Message(Role.USER, "Hi"),)
+MESSAGES = (Message(Role.USER, "Hi"),)
 OPTIONS = GenerationOptions()
 PATIENCE_S = 10
 
 
 class Loading:
-    """A model whose load finishes when `let_in` is set."""
+    """A model whose load finishes when `may_finish` is set."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.let_in = threading.Event()
-        self.begun = threading.Event()
-        self.opened = 0
+        self.may_finish = threading.Event()
+        self.started = threading.Event()
+        self.open_count = 0
         self.inner = ScriptedEngine(["Hello."] * 3, context_size=512)
         self._error = error
         self.engine = BackgroundEngine(self._open, name="planned", context_size=99)
 
     def _open(self, report: Callable[[int, int], None]) -> ScriptedEngine:
-        self.opened += 1
+        self.open_count += 1
         report(1, 4)
-        self.begun.set()
-        assert self.let_in.wait(PATIENCE_S)
+        self.started.set()
+        assert self.may_finish.wait(PATIENCE_S)
         if self._error is not None:
             raise self._error
         report(4, 4)
@@ -44,141 +44,141 @@ def loading() -> Iterator[Loading]:
     """A model that has not begun to load."""
     made = Loading()
     yield made
-    made.let_in.set()
+    made.may_finish.set()
     made.engine.close()
 
 
-def said(engine: BackgroundEngine, cancel: Cancel | None = None) -> list[Chunk]:
+def chunks_of(engine: BackgroundEngine, cancel: Cancel | None = None) -> list[Chunk]:
     """Return the chunks of the whole answer."""
-    return list(engine.stream(ASKED, OPTIONS, cancel or Cancel()))
+    return list(engine.stream(MESSAGES, OPTIONS, cancel or Cancel()))
 
 
-def later(what: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """Call `what` on a thread; return the thread and a list that receives the result."""
-    came: list[object] = []
-    thread = threading.Thread(target=lambda: came.append(what()), daemon=True)
+def call_on_thread(function: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    """Call a function on a thread; return the thread and a list that receives the result."""
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
     thread.start()
-    return thread, came
+    return thread, results
 
 
-def test_before_it_is_there_it_is_what_was_planned(loading: Loading) -> None:
+def test_name_and_context_size_are_the_planned_ones_during_the_load(loading: Loading) -> None:
     """The name and the context size are the planned ones during the load, and then those of the model."""
     engine = loading.engine
     assert (engine.name, engine.context_size, engine.is_loading()) == ("planned", 99, True)
-    assert (engine.progress, engine.failure, loading.opened) == ((0, 0), None, 0)
+    assert (engine.progress, engine.failure, loading.open_count) == ((0, 0), None, 0)
     engine.start()
-    assert loading.begun.wait(PATIENCE_S)
+    assert loading.started.wait(PATIENCE_S)
     assert (engine.name, engine.is_loading(), engine.progress) == ("planned", True, (1, 4))
-    loading.let_in.set()
+    loading.may_finish.set()
     assert engine.opened() is loading.inner
     assert (engine.name, engine.context_size, engine.is_loading()) == ("scripted", 512, False)
     assert engine.progress == (4, 4)
 
 
-@pytest.mark.parametrize("what", ["count_tokens", "prompt_tokens", "stream", "opened"])
-def test_what_needs_the_model_begins_to_load_it_and_waits(loading: Loading, what: str) -> None:
+@pytest.mark.parametrize("method", ["count_tokens", "prompt_tokens", "stream", "opened"])
+def test_a_call_that_needs_the_model_starts_the_load_and_waits(loading: Loading, method: str) -> None:
     """A call that needs the model starts the load, waits for it, and returns the model's result."""
     engine, inner = loading.engine, loading.inner
-    asked: dict[str, Callable[[], object]] = {
-        "count_tokens": lambda: engine.count_tokens(ASKED),
-        "prompt_tokens": lambda: engine.prompt_tokens(ASKED),
-        "stream": lambda: "".join(chunk.text for chunk in said(engine)),
+    calls: dict[str, Callable[[], object]] = {
+        "count_tokens": lambda: engine.count_tokens(MESSAGES),
+        "prompt_tokens": lambda: engine.prompt_tokens(MESSAGES),
+        "stream": lambda: "".join(chunk.text for chunk in chunks_of(engine)),
         "opened": engine.opened,
     }
-    wanted: dict[str, object] = {
-        "count_tokens": inner.count_tokens(ASKED),
-        "prompt_tokens": inner.prompt_tokens(ASKED),
+    expected: dict[str, object] = {
+        "count_tokens": inner.count_tokens(MESSAGES),
+        "prompt_tokens": inner.prompt_tokens(MESSAGES),
         "stream": "Hello.",
         "opened": inner,
     }
-    thread, came = later(asked[what])
-    assert loading.begun.wait(PATIENCE_S)
-    assert came == []
-    loading.let_in.set()
+    thread, results = call_on_thread(calls[method])
+    assert loading.started.wait(PATIENCE_S)
+    assert results == []
+    loading.may_finish.set()
     thread.join(PATIENCE_S)
-    assert came == [wanted[what]]
+    assert results == [expected[method]]
 
 
-def test_a_cancel_ends_the_wait_and_says_nothing(loading: Loading) -> None:
+def test_a_cancel_ends_the_wait_with_an_empty_answer(loading: Loading) -> None:
     """A cancel ends the wait with an empty answer; the load goes on and the next question gets its answer."""
     cancel = Cancel()
-    thread, came = later(lambda: said(loading.engine, cancel))
-    assert loading.begun.wait(PATIENCE_S)
+    thread, results = call_on_thread(lambda: chunks_of(loading.engine, cancel))
+    assert loading.started.wait(PATIENCE_S)
     cancel.set()
     thread.join(PATIENCE_S)
-    assert came == [[Chunk("", Completion(FinishReason.CANCELLED))]]
+    assert results == [[Chunk("", Completion(FinishReason.CANCELLED))]]
     assert loading.engine.is_loading()
-    loading.let_in.set()
-    assert "".join(chunk.text for chunk in said(loading.engine)) == "Hello."
-    assert loading.opened == 1
+    loading.may_finish.set()
+    assert "".join(chunk.text for chunk in chunks_of(loading.engine)) == "Hello."
+    assert loading.open_count == 1
 
 
-def test_an_answer_can_be_stopped_once_the_model_is_there(loading: Loading) -> None:
+def test_an_answer_can_be_cancelled_after_the_load(loading: Loading) -> None:
     """A cancel during the answer ends it after the first piece of text."""
-    loading.let_in.set()
+    loading.may_finish.set()
     cancel = Cancel()
     chunks = []
-    for chunk in loading.engine.stream(ASKED, OPTIONS, cancel):
+    for chunk in loading.engine.stream(MESSAGES, OPTIONS, cancel):
         chunks.append(chunk)
         cancel.set()
     assert [chunk.text for chunk in chunks] == ["H", ""]
 
 
-def test_a_failure_is_raised_wherever_the_model_is_needed_and_each_time() -> None:
+def test_every_call_that_needs_the_model_raises_the_error_of_the_load() -> None:
     """Every call that needs the model raises the error of the load, each time."""
     error = ModelUnavailable("the file is cut short", "fetch it again")
     loading = Loading(error)
     engine = loading.engine
-    loading.let_in.set()
+    loading.may_finish.set()
     engine.start()
-    needed: list[Callable[[], object]] = [
-        lambda: said(engine),
-        lambda: engine.count_tokens(ASKED),
-        lambda: engine.prompt_tokens(ASKED),
+    calls: list[Callable[[], object]] = [
+        lambda: chunks_of(engine),
+        lambda: engine.count_tokens(MESSAGES),
+        lambda: engine.prompt_tokens(MESSAGES),
         engine.opened,
     ]
-    for ask in [*needed, *needed]:
+    for call in [*calls, *calls]:
         with pytest.raises(ModelUnavailable) as caught:
-            ask()
+            call()
         assert caught.value is error
-    assert (engine.failure, engine.is_loading(), loading.opened) == (error, False, 1)
+    assert (engine.failure, engine.is_loading(), loading.open_count) == (error, False, 1)
     assert (engine.name, engine.context_size) == ("planned", 99)
     engine.close()
     engine.close()
 
 
-def test_it_is_opened_once_however_often_it_is_started(loading: Loading) -> None:
+def test_any_number_of_starts_opens_the_model_once(loading: Loading) -> None:
     """Any number of starts, before and after the load, opens the model once."""
     for _ in range(5):
         loading.engine.start()
-    loading.let_in.set()
+    loading.may_finish.set()
     loading.engine.opened()
     loading.engine.start()
-    said(loading.engine)
-    assert loading.opened == 1
+    chunks_of(loading.engine)
+    assert loading.open_count == 1
 
 
-def test_closed_while_it_loads_it_is_freed_once_it_is_there(loading: Loading) -> None:
+def test_close_during_the_load_closes_the_model_afterwards(loading: Loading) -> None:
     """`close` during the load waits for its end and then closes the model."""
     loading.engine.start()
-    assert loading.begun.wait(PATIENCE_S)
-    thread, _ = later(loading.engine.close)
+    assert loading.started.wait(PATIENCE_S)
+    thread, _ = call_on_thread(loading.engine.close)
     before = loading.inner.closed
-    loading.let_in.set()
+    loading.may_finish.set()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert (before, loading.inner.closed) == (False, True)
     loading.engine.close()
 
 
-def test_closed_before_it_began_nothing_is_loaded(loading: Loading) -> None:
+def test_close_before_the_start_opens_no_model(loading: Loading) -> None:
     """An engine that is closed before its start opens no model."""
     loading.engine.close()
-    assert loading.opened == 0
+    assert loading.open_count == 0
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_ends_otherwise_is_no_wait_for_ever() -> None:
+def test_system_exit_during_the_load_raises_a_runtime_error() -> None:
     """If the opener raises SystemExit, callers get a RuntimeError instead of waiting forever."""
 
     def leave(_report: Callable[[int, int], None]) -> ScriptedEngine:
@@ -192,14 +192,14 @@ def test_a_thread_that_ends_otherwise_is_no_wait_for_ever() -> None:
     engine._thread.join(PATIENCE_S)  # or pytest reports its exception in another test
 
 
-def test_whether_it_can_be_asked_waits_for_the_model_or_the_cancel(loading: Loading) -> None:
+def test_is_ready_waits_for_the_model_or_a_cancel(loading: Loading) -> None:
     """`is_ready` is False after a cancel during the load, and True once the model is loaded."""
     cancel = Cancel()
-    thread, came = later(lambda: is_ready(loading.engine, cancel))
-    assert loading.begun.wait(PATIENCE_S)
+    thread, results = call_on_thread(lambda: is_ready(loading.engine, cancel))
+    assert loading.started.wait(PATIENCE_S)
     cancel.set()
     thread.join(PATIENCE_S)
-    assert came == [False]
-    loading.let_in.set()
+    assert results == [False]
+    loading.may_finish.set()
     assert is_ready(loading.engine, Cancel())
     assert is_ready(loading.inner, cancel)

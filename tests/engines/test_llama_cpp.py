@@ -1,4 +1,4 @@
-"""Tests of what only the llama.cpp engine has: its HTTP listener, characters of several tokens, its log."""
+"""Tests of the parts that only the llama.cpp engine has: HTTP listener, characters of several tokens, log."""
 
 import urllib.error
 import urllib.request
@@ -25,7 +25,7 @@ def engine(starter_path: Path) -> Iterator[LlamaCppEngine]:
     made.close()
 
 
-def test_the_listener_answers_nobody_without_the_key(engine: LlamaCppEngine) -> None:
+def test_the_listener_refuses_requests_without_the_key(engine: LlamaCppEngine) -> None:
     """A request without the key gets status 401 from every endpoint."""
     assert isinstance(engine._server, LlamaServer)
     address = f"http://{engine._server._address}"
@@ -37,13 +37,13 @@ def test_the_listener_answers_nobody_without_the_key(engine: LlamaCppEngine) -> 
         assert caught.value.code == 401
 
 
-def test_ids_of_characters_that_take_several_tokens_are_known(engine: LlamaCppEngine) -> None:
+def test_an_answer_with_emoji_is_reused_from_the_cache(engine: LlamaCppEngine) -> None:
     """After an answer with emoji, the next turn reuses the cache up to the answer's end."""
-    talk = Conversation(
+    conversation = Conversation(
         (Message(Role.USER, f"Repeat: {FACES}"), Message(Role.ASSISTANT, f"{FACES} {FACES} {FACES}"))
     )
     options = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24)
-    chunks = list(engine.stream(talk.messages, options, Cancel()))
+    chunks = list(engine.stream(conversation.messages, options, Cancel()))
     done = chunks[-1].completion
     text = "".join(chunk.text for chunk in chunks)
     assert done is not None
@@ -51,8 +51,8 @@ def test_ids_of_characters_that_take_several_tokens_are_known(engine: LlamaCppEn
         "the model no longer repeats the emoji: choose another prompt"
     )
     assert "�" not in text
-    said = Message(Role.ASSISTANT, talk.messages[-1].text + text, done.turn_ids)
-    after = Conversation((talk.messages[0], said, Message(Role.USER, "Again.")))
+    reply = Message(Role.ASSISTANT, conversation.messages[-1].text + text, done.turn_ids)
+    after = Conversation((conversation.messages[0], reply, Message(Role.USER, "Again.")))
     last = list(engine.stream(after.messages, options, Cancel()))[-1].completion
     assert last is not None
     kept = done.usage.prompt_tokens + done.usage.completion_tokens
@@ -65,7 +65,7 @@ def test_llama_cpp_prints_nothing(engine: LlamaCppEngine, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_idle_connection_is_opened_again(engine: LlamaCppEngine) -> None:
+def test_a_closed_connection_is_opened_again(engine: LlamaCppEngine) -> None:
     """A connection that was closed is opened again for the next request."""
     before = engine.count_tokens([Message(Role.USER, "Hi")])
     assert isinstance(engine._server, LlamaServer)
@@ -75,11 +75,11 @@ def test_an_idle_connection_is_opened_again(engine: LlamaCppEngine) -> None:
     assert engine.count_tokens([Message(Role.USER, "Hi")]) == before
 
 
-def test_turns_that_were_encoded_are_not_encoded_again(engine: LlamaCppEngine) -> None:
+def test_only_new_turns_are_encoded(engine: LlamaCppEngine) -> None:
     """Only the new turn of a conversation of 51 turns is encoded."""
-    talk = [Message(Role.USER, f"turn {n}") for n in range(50)]
-    engine.count_tokens(talk)
+    turns = [Message(Role.USER, f"turn {n}") for n in range(50)]
+    engine.count_tokens(turns)
     known = engine._chatml._encode_turn.cache_info()
-    engine.count_tokens([*talk, Message(Role.USER, "a new one")])
+    engine.count_tokens([*turns, Message(Role.USER, "a new one")])
     after = engine._chatml._encode_turn.cache_info()
     assert after.misses - known.misses == 1

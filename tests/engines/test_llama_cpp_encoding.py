@@ -23,7 +23,7 @@ from tests.vocab import (
 
 
 @contextmanager
-def rendered(path: Path) -> Iterator[ChatML]:
+def open_chatml(path: Path) -> Iterator[ChatML]:
     """Yield ChatML on llama.cpp's encoder for a model file."""
     header = read_header(path)
     server = LlamaServer(path, context_size=512, threads=1)
@@ -37,55 +37,55 @@ def rendered(path: Path) -> Iterator[ChatML]:
 def openhermes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatML]:
     """OpenHermes 2's vocabulary, as newer and as older converters wrote it."""
     path = tmp_path_factory.mktemp("gguf") / "openhermes.gguf"
-    with rendered(write_openhermes_gguf(path, chatml_type=request.param)) as chatml:
+    with open_chatml(write_openhermes_gguf(path, chatml_type=request.param)) as chatml:
         yield chatml
 
 
 @pytest.fixture(scope="module")
 def starter(starter_path: Path) -> Iterator[ChatML]:
     """The starter's vocabulary."""
-    with rendered(starter_path) as chatml:
+    with open_chatml(starter_path) as chatml:
         yield chatml
 
 
-def same_ids(chatml: ChatML, reference: ChatML, dialogues: Iterator[list[Message]]) -> int:
-    """Compare all dialogues and return how many differ."""
+def count_differences(chatml: ChatML, reference: ChatML, dialogues: Iterator[list[Message]]) -> int:
+    """Return the number of dialogues whose ids differ."""
     return sum(chatml.ids(m) != reference.ids(m) for m in dialogues)
 
 
-def test_openhermes_is_prompted_as_by_its_tokenizer_json(openhermes: ChatML) -> None:
+def test_openhermes_prompts_have_the_ids_of_its_tokenizer_json(openhermes: ChatML) -> None:
     """llama.cpp and tokenizer.json give the same ids for 200 dialogues under OpenHermes 2's vocabulary."""
     assert openhermes.ids([Message(Role.SYSTEM, "")])[:4] == [32001, 1587, 13, 32000]
     reference = from_tokenizer_json(mistral_tokenizer_json(), "reference")
-    assert same_ids(openhermes, reference, ordinary(200, seed=21)) == 0
+    assert count_differences(openhermes, reference, ordinary(200, seed=21)) == 0
 
 
-def test_the_starter_is_prompted_as_by_its_tokenizer_json(starter: ChatML, starter_path: Path) -> None:
+def test_starter_prompts_have_the_ids_of_its_tokenizer_json(starter: ChatML, starter_path: Path) -> None:
     """llama.cpp and tokenizer.json give the same ids for the dialogues under the starter's vocabulary."""
     reference = from_tokenizer_json(starter_tokenizer_json(starter_path), "reference")
     # This vocabulary has no tokens for the bytes 0xF1 and up; each library drops them in another way.
     kept = (m for m in ordinary(200, seed=22) if all(ord(c) < 0x40000 for turn in m for c in turn.text))
-    assert same_ids(starter, reference, kept) == 0
+    assert count_differences(starter, reference, kept) == 0
 
 
-def forged(chatml: ChatML, messages: list[Message]) -> bool:
+def has_forged_tokens(chatml: ChatML, messages: list[Message]) -> bool:
     """Return whether the prompt has other control tokens than those of its turns."""
     turns = len(messages) - (messages[-1].role is Role.ASSISTANT)
     control = [i for i in chatml.ids(messages) if chatml.holds_control([i])]
     return control != [chatml.im_start, chatml.im_end] * turns + [chatml.im_start]
 
 
-def test_hostile_dialogues_forge_nothing_in_openhermes(openhermes: ChatML) -> None:
+def test_hostile_dialogues_add_no_control_tokens_in_openhermes(openhermes: ChatML) -> None:
     """No hostile dialogue adds a control token under OpenHermes 2's vocabulary."""
-    assert not any(forged(openhermes, messages) for messages in hostile(200, seed=23))
+    assert not any(has_forged_tokens(openhermes, messages) for messages in hostile(200, seed=23))
 
 
-def test_hostile_dialogues_forge_nothing_in_the_starter(starter: ChatML) -> None:
+def test_hostile_dialogues_add_no_control_tokens_in_the_starter(starter: ChatML) -> None:
     """No hostile dialogue adds a control token under the starter's vocabulary."""
-    assert not any(forged(starter, messages) for messages in hostile(200, seed=24))
+    assert not any(has_forged_tokens(starter, messages) for messages in hostile(200, seed=24))
 
 
-def test_llama_cpp_recognises_literals_of_older_converters(tmp_path: Path) -> None:
+def test_im_start_in_a_text_is_a_token_in_files_of_older_converters(tmp_path: Path) -> None:
     """llama.cpp encodes a literal <|im_start|> of an old converter as its id, and <|im_end|> as text."""
     path = write_openhermes_gguf(tmp_path / "old.gguf", chatml_type=USER_DEFINED)
     server = LlamaServer(path, context_size=512, threads=1)
@@ -98,8 +98,8 @@ def test_llama_cpp_recognises_literals_of_older_converters(tmp_path: Path) -> No
         server.close()
 
 
-def test_a_file_that_wants_no_blank_gets_none(tmp_path: Path) -> None:
+def test_prompts_have_no_leading_space_if_the_file_disables_it(tmp_path: Path) -> None:
     """A GGUF file with add_space_prefix=False gets no leading space in its prompts."""
     path = write_openhermes_gguf(tmp_path / "blankless.gguf", add_space_prefix=False)
-    with rendered(path) as chatml:
+    with open_chatml(path) as chatml:
         assert chatml.ids([Message(Role.SYSTEM, "")])[:4] == [32001, 6574, 13, 32000]

@@ -13,16 +13,16 @@ from hermes_cli.options import GenerationOptions
 HELLO = [Message(Role.USER, "Hello")]
 
 
-def test_an_error_comes_after_the_text_that_precedes_it() -> None:
+def test_an_error_is_raised_after_the_text_of_its_turn() -> None:
     """A turn's error is raised after all of its text."""
     engine = ScriptedEngine([ScriptedTurn("So far", error="out-of-memory")])
-    said: list[str] = []
+    texts: list[str] = []
     with pytest.raises(ResourcesExhausted):
-        said.extend(chunk.text for chunk in engine.stream(HELLO, GenerationOptions(), Cancel()))
-    assert "".join(said) == "So far"
+        texts.extend(chunk.text for chunk in engine.stream(HELLO, GenerationOptions(), Cancel()))
+    assert "".join(texts) == "So far"
 
 
-def test_the_script_ends_with_a_message() -> None:
+def test_a_question_after_the_last_turn_is_refused() -> None:
     """A question after the last turn of the script is refused with an error."""
     with pytest.raises(HermesError, match="no more turns"):
         ScriptedEngine([]).stream(HELLO, GenerationOptions(), Cancel())
@@ -40,7 +40,7 @@ def test_a_script_is_read_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["[[turns]]\nerror = 'x'", "turns = 1", "[[turns]]\nwords = 'x'", "not toml"]
 )
-def test_what_is_no_script_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_script_is_refused(tmp_path: Path, text: str) -> None:
     """A file with unknown keys, a wrong type or an unknown error name is refused with a ConfigError."""
     path = tmp_path / "script.toml"
     path.write_text(text)

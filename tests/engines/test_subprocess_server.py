@@ -19,16 +19,16 @@ from hermes_cli.options import GenerationOptions
 
 pytestmark = pytest.mark.slow
 
-TALK = (Message(Role.USER, "Tell me a long story."),)
-OTHER = (Message(Role.USER, "Something else."),)
+MESSAGES = (Message(Role.USER, "Tell me a long story."),)
+OTHER_MESSAGES = (Message(Role.USER, "Something else."),)
 
 
-def test_a_child_that_is_killed_is_said_and_nothing_hangs(starter_path: Path) -> None:
+def test_a_killed_child_is_reported_as_an_error(starter_path: Path) -> None:
     """A killed child process ends the answer, and every later call, with an error instead of a hang."""
     engine = LlamaCppEngine(
         read_header(starter_path), name="s", context_size=512, threads=2, in_subprocess=True
     )
-    answer = engine.stream(TALK, GenerationOptions(max_tokens=400), Cancel())
+    answer = engine.stream(MESSAGES, GenerationOptions(max_tokens=400), Cancel())
     assert next(chunk.text for chunk in answer if chunk.text)
     server = engine._server
     assert isinstance(server, LlamaProcess)
@@ -36,11 +36,11 @@ def test_a_child_that_is_killed_is_said_and_nothing_hangs(starter_path: Path) ->
     with pytest.raises(HermesError, match="exited unexpectedly"):
         list(answer)
     with pytest.raises(HermesError, match="exited unexpectedly"):
-        engine.count_tokens(OTHER)  # no part of it was encoded before
+        engine.count_tokens(OTHER_MESSAGES)  # no part of it was encoded before
     engine.close()
 
 
-def test_a_file_that_is_no_model_is_refused_with_its_reason(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     """A file that is not a model is refused with an error that names the file."""
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF nonsense")
@@ -48,7 +48,7 @@ def test_a_file_that_is_no_model_is_refused_with_its_reason(tmp_path: Path) -> N
         LlamaProcess(path, context_size=512, threads=1)
 
 
-def test_ctrl_c_in_the_terminal_is_not_the_childs(starter_path: Path) -> None:
+def test_sigint_does_not_end_the_child(starter_path: Path) -> None:
     """SIGINT does not end the child process; `close` does."""
     engine = LlamaCppEngine(
         read_header(starter_path), name="s", context_size=512, threads=2, in_subprocess=True
@@ -56,10 +56,10 @@ def test_ctrl_c_in_the_terminal_is_not_the_childs(starter_path: Path) -> None:
     server = engine._server
     assert isinstance(server, LlamaProcess)
     os.kill(server._child.pid, signal.SIGINT)
-    assert engine.count_tokens(TALK) > 5
+    assert engine.count_tokens(MESSAGES) > 5
     engine.close()
     with pytest.raises(HermesError, match="no model is loaded"):
-        engine.count_tokens(OTHER)
+        engine.count_tokens(OTHER_MESSAGES)
 
 
 def test_the_child_ends_with_its_parent(starter_path: Path) -> None:
@@ -83,12 +83,10 @@ def test_the_child_ends_with_its_parent(starter_path: Path) -> None:
         if state == "Z":
             return
         time.sleep(0.02)
-    raise AssertionError("the child lives on")
+    raise AssertionError("the child is still running")
 
 
-def test_modules_in_the_folder_where_hermes_was_called_are_not_imported(
-    starter_path: Path, tmp_path: Path
-) -> None:
+def test_modules_in_the_working_directory_are_not_imported(starter_path: Path, tmp_path: Path) -> None:
     """The child process does not import modules from the working directory."""
     (tmp_path / "json.py").write_text("raise SystemExit('json.py of the folder was imported')\n")
     code = (

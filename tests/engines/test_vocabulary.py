@@ -13,21 +13,23 @@ from tests.gguf_models import write_openhermes_gguf
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "sentencepiece"])
-def test_it_gives_the_models_own_ids(kind: str, starter_path: Path, tmp_path: Path) -> None:
+def test_the_vocabulary_engine_gives_the_prompt_tokens_of_the_model(
+    kind: str, starter_path: Path, tmp_path: Path
+) -> None:
     """The vocabulary engine gives the same prompt tokens as the model."""
     path = starter_path if kind == "byte-level" else write_openhermes_gguf(tmp_path / "tiny.gguf")
     header = read_header(path)
-    talks = [*ordinary(30, seed=5), *hostile(30, seed=6), [Message(Role.USER, "ü\r\n\n  😀\t")]]
+    dialogues = [*ordinary(30, seed=5), *hostile(30, seed=6), [Message(Role.USER, "ü\r\n\n  😀\t")]]
     model = LlamaCppEngine(header, name="model", context_size=256, threads=2)
     try:
-        expected = [model.prompt_tokens(talk) for talk in talks]
+        expected = [model.prompt_tokens(messages) for messages in dialogues]
     finally:
         model.close()
     with vocabulary_engine(header) as engine:
-        assert [engine.prompt_tokens(talk) for talk in talks] == expected
+        assert [engine.prompt_tokens(messages) for messages in dialogues] == expected
 
 
-def test_it_reads_none_of_the_weights(starter_path: Path, tmp_path: Path) -> None:
+def test_a_vocabulary_file_has_no_weights(starter_path: Path, tmp_path: Path) -> None:
     """A vocabulary file has less than a tenth of the model's size and the same fingerprint."""
     write_vocabulary(read_header(starter_path), tmp_path / "v.gguf")
     assert (tmp_path / "v.gguf").stat().st_size < starter_path.stat().st_size / 10

@@ -1,4 +1,4 @@
-"""The clipboard: what is sent to the terminal, and the messages about it."""
+"""The clipboard: the sequence for the terminal, and the messages about it."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ from hermes_cli.screen.terminal import Terminal
 
 
 class Screen:
-    """A terminal, with what was written to it."""
+    """A terminal that records its output."""
 
     def __init__(self, *, tty: bool = True, obeys: bool = True, clipboard: str = "") -> None:
         self.out, self.err = io.BytesIO(), io.StringIO()
@@ -42,10 +42,10 @@ class Screen:
         return base64.b64decode(data[len(head) : -len(tail)], validate=True).decode()
 
 
-def state(screen: Screen, *said: str) -> ReplState:
+def state(screen: Screen, *texts: str) -> ReplState:
     """Return a conversation with these answers."""
     session = Session(ScriptedEngine([]), Opening(), Sourced())
-    for text in said:
+    for text in texts:
         session.tree.append(Message(Role.USER, "?"))
         session.tree.append(Message(Role.ASSISTANT, text))
     printer = AnswerPrinter(interactive=False)
@@ -53,7 +53,7 @@ def state(screen: Screen, *said: str) -> ReplState:
     return ReplState(screen.terminal, session, persona, "", cast("Host", None), printer)
 
 
-def test_the_text_goes_to_the_terminal_and_no_farther() -> None:
+def test_the_text_is_sent_as_one_osc_52_sequence() -> None:
     """The text is sent as one OSC 52 sequence in base64, and nothing else is written."""
     screen = Screen()
     copy_to_clipboard(screen.terminal, "é\tone\ntwo\n")
@@ -61,7 +61,7 @@ def test_the_text_goes_to_the_terminal_and_no_farther() -> None:
     assert screen.copied == "é\tone\ntwo\n"
 
 
-def test_what_is_copied_is_harmless() -> None:
+def test_copied_text_is_sanitized() -> None:
     """Control and direction characters are made harmless before the text is copied."""
     screen = Screen()
     copy_to_clipboard(screen.terminal, "rm\x1b[201~ x\u202e\ud800\r\n\x00")
@@ -69,7 +69,7 @@ def test_what_is_copied_is_harmless() -> None:
 
 
 @given(st.text(max_size=40))
-def test_no_text_ends_the_sequence(text: str) -> None:
+def test_no_text_can_end_the_sequence(text: str) -> None:
     """The output is one sequence for any text, and no copied text holds control characters."""
     screen = Screen()
     copy_to_clipboard(screen.terminal, text)
@@ -81,7 +81,7 @@ def test_no_text_ends_the_sequence(text: str) -> None:
 
 
 @pytest.mark.parametrize(("tty", "obeys"), [(False, True), (True, False)])
-def test_without_a_terminal_it_is_refused(*, tty: bool, obeys: bool) -> None:
+def test_copying_without_a_terminal_is_refused(*, tty: bool, obeys: bool) -> None:
     """Without a terminal that supports control sequences the copy is refused and nothing is written."""
     screen = Screen(tty=tty, obeys=obeys)
     with pytest.raises(UsageError, match="no terminal with a clipboard"):
@@ -89,7 +89,7 @@ def test_without_a_terminal_it_is_refused(*, tty: bool, obeys: bool) -> None:
     assert screen.out.getvalue() == b""
 
 
-def test_what_is_known_of_the_terminal_is_said() -> None:
+def test_a_remark_reports_the_limits_of_the_terminal() -> None:
     """The remark is the terminal's known limit, that a text is long, or that a terminal may forbid it."""
     assert copy_to_clipboard(Screen(clipboard="It takes none.").terminal, "x") == "It takes none."
     assert "does not allow" in copy_to_clipboard(Screen().terminal, "x")
@@ -111,11 +111,11 @@ def test_what_is_known_of_the_terminal_is_said() -> None:
         ({}, ""),
     ],
 )
-def test_known_obstacles(environ: dict[str, str], words: str) -> None:
-    """Terminals with a known obstacle are recognized from the environment."""
-    obstacle = Terminal.from_process(environ).clipboard
-    assert words in obstacle
-    assert bool(words) == bool(obstacle)
+def test_terminals_with_known_limits_are_recognized(environ: dict[str, str], words: str) -> None:
+    """Terminals with a known limit are recognized from the environment."""
+    limit = Terminal.from_process(environ).clipboard
+    assert words in limit
+    assert bool(words) == bool(limit)
 
 
 def test_copy_takes_the_last_answer() -> None:
@@ -144,7 +144,7 @@ def test_copy_code_takes_the_last_block(answer: str, code: str) -> None:
     assert screen.copied == code
 
 
-def test_what_cannot_be_copied_is_said() -> None:
+def test_copy_is_refused_if_there_is_nothing_to_copy() -> None:
     """`/copy` without an answer, without a code block or with an unknown word is refused."""
     screen = Screen()
     with pytest.raises(UsageError, match="no answer to copy"):

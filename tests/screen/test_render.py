@@ -32,7 +32,9 @@ def terminal(out: io.BytesIO, *, tty: bool = True, obeys: bool = True) -> Termin
         (False, True, False, PlainRenderer),
     ],
 )
-def test_markdown_is_for_a_terminal_that_obeys(*, tty: bool, obeys: bool, plain: bool, kind: type) -> None:
+def test_markdown_is_rendered_only_with_control_sequences(
+    *, tty: bool, obeys: bool, plain: bool, kind: type
+) -> None:
     """Markdown is rendered only at a terminal with control sequences, if plain text is not requested."""
     assert type(renderer(terminal(io.BytesIO(), tty=tty, obeys=obeys), plain=plain)) is kind
 
@@ -41,35 +43,35 @@ def test_markdown_is_for_a_terminal_that_obeys(*, tty: bool, obeys: bool, plain:
 def test_a_pipe_gets_the_bytes_and_one_newline(text: str) -> None:
     """A pipe gets the answer's bytes and one newline."""
     out = io.BytesIO()
-    shows = renderer(terminal(out, tty=False))
+    writer = renderer(terminal(out, tty=False))
     for character in text:
-        shows.write(character)
-    shows.end()
+        writer.write(character)
+    writer.end()
     assert out.getvalue() == text.encode() + b"\n"
 
 
-def test_a_plain_terminal_gets_the_text_sanitised_and_its_line_ended() -> None:
+def test_a_plain_terminal_gets_sanitized_text_and_a_newline() -> None:
     """A plain terminal gets the sanitized text and a newline."""
     out = io.BytesIO()
-    shows = PlainRenderer(terminal(out))
-    shows.write("# a\x1b[2J")
-    shows.end()
+    writer = PlainRenderer(terminal(out))
+    writer.write("# a\x1b[2J")
+    writer.end()
     assert out.getvalue().decode() == "# a\u241b[2J\n"
 
 
-def test_twenty_looks_a_second_at_most() -> None:
+def test_the_screen_is_updated_at_most_once_per_interval() -> None:
     """The screen is updated at most once every INTERVAL_S seconds, and the whole text is printed."""
     out, now = Tty(), [0.0]
-    shows = MarkdownRenderer(terminal(out), clock=lambda: now[0])
+    writer = MarkdownRenderer(terminal(out), clock=lambda: now[0])
     for _ in range(1000):  # ten seconds of a hundred tokens each
-        shows.write("word ")
+        writer.write("word ")
         now[0] += 0.01
     assert out.writes <= 10 / INTERVAL_S + 1
-    shows.end()
+    writer.end()
     assert out.getvalue().decode().split() == ["word"] * 1000
 
 
-def test_a_look_that_takes_long_is_taken_less_often() -> None:
+def test_slow_updates_are_made_less_often() -> None:
     """The longer an update takes, the less often the screen is updated."""
     out, now = Tty(), [0.0]
 
@@ -77,7 +79,7 @@ def test_a_look_that_takes_long_is_taken_less_often() -> None:
         now[0] += 0.05  # the duration of each update
         return now[0]
 
-    shows = MarkdownRenderer(terminal(out), clock=clock)
+    writer = MarkdownRenderer(terminal(out), clock=clock)
     for _ in range(100):
-        shows.write("word ")
+        writer.write("word ")
     assert out.writes <= 14

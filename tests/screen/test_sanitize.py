@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the tests need other alphabets
-"""Sanitizing removes what can control a terminal and changes no ordinary text."""
+"""Sanitizing removes all characters that can control a terminal and changes no ordinary text."""
 
 import random
 import unicodedata
@@ -62,18 +62,18 @@ def dangerous(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_known_attacks_lose_their_teeth(attack: str) -> None:
+def test_known_attacks_are_made_harmless(attack: str) -> None:
     """The sanitized text of a known attack holds no dangerous character."""
     assert dangerous(sanitize(attack)) == []
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_ordinary_text_is_untouched(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     """Ordinary text in any language, with emoji, is unchanged."""
     assert sanitize(text) == text
 
 
-def test_ten_thousand_hostile_texts_in_random_chunks() -> None:
+def test_hostile_texts_in_random_chunks_are_made_harmless() -> None:
     """10,000 hostile texts in random chunks are sanitized as in one piece, with no dangerous character."""
     rng = random.Random(20261101)
     harmful = [chr(c) for c in range(0x110000) if dangerous(chr(c))]
@@ -95,14 +95,14 @@ def test_any_chunking_gives_the_same_text(a: str, b: str) -> None:
 
 
 @given(any_text)
-def test_sanitising_twice_changes_nothing_and_the_result_can_be_written(text: str) -> None:
+def test_sanitizing_is_idempotent_and_gives_valid_utf_8(text: str) -> None:
     """Sanitized text is unchanged by sanitizing again and can be encoded as UTF-8."""
     once = sanitize(text)
     assert sanitize(once) == once
     once.encode("utf-8")
 
 
-def test_stand_ins_show_what_was_there() -> None:
+def test_control_characters_become_visible_symbols() -> None:
     """Visible symbols replace control characters; carriage returns and direction marks are removed."""
     assert sanitize("\x1b[0m\x07\x00\x7f") == "\u241b[0m\u2407\u2400\u2421"
     assert sanitize("\x9b1m") == "\ufffd1m"
@@ -112,7 +112,7 @@ def test_stand_ins_show_what_was_there() -> None:
 
 
 @given(any_text, st.integers(1, 200))
-def test_a_line_stays_one_line_of_bounded_length(text: str, limit: int) -> None:
+def test_a_sanitized_line_is_one_line_of_limited_length(text: str, limit: int) -> None:
     """A sanitized line is one line, within its limit, without dangerous characters."""
     line = sanitize_line(text, limit)
     assert len(line) <= limit
@@ -120,7 +120,7 @@ def test_a_line_stays_one_line_of_bounded_length(text: str, limit: int) -> None:
     assert dangerous(line) == []
 
 
-def test_a_long_line_says_that_it_goes_on() -> None:
+def test_a_long_line_ends_with_an_ellipsis() -> None:
     """A line that is longer than the limit is cut and ends with an ellipsis."""
     assert sanitize_line("a\tb\nc") == "a b c"
     assert sanitize_line("x" * 10, 10) == "x" * 10

@@ -37,7 +37,7 @@ class Stderr(io.StringIO):
         """Wait for a write that no earlier call has waited for."""
         assert self._frames.acquire(timeout=PATIENCE_S), "nothing was drawn"
 
-    def looks(self) -> str:
+    def shown_text(self) -> str:
         """Return the text on the screen."""
         with self._lock:
             return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
@@ -58,44 +58,44 @@ def threads() -> list[threading.Thread]:
 @pytest.mark.parametrize(
     ("out_is_tty", "err_is_tty", "obeys"), [(False, True, True), (True, False, True), (True, True, False)]
 )
-def test_off_a_terminal_nothing_moves(*, out_is_tty: bool, err_is_tty: bool, obeys: bool) -> None:
+def test_there_is_no_spinner_without_a_terminal(*, out_is_tty: bool, err_is_tty: bool, obeys: bool) -> None:
     """Without a terminal that supports control sequences there is no spinner."""
     err = Stderr()
     with waiting(
         terminal(err, out_is_tty=out_is_tty, err_is_tty=err_is_tty, obeys=obeys), lambda: "x"
-    ) as heard:
+    ) as erase:
         assert threads() == []
-        heard()
+        erase()
     assert err.getvalue() == ""
 
 
-def test_who_gets_an_answer_at_once_sees_nothing_of_it() -> None:
+def test_no_spinner_is_drawn_for_an_immediate_answer() -> None:
     """If the answer comes at once, no spinner is drawn."""
     err = Stderr()
     for _ in range(100):
-        with waiting(terminal(err), lambda: "x") as heard:
-            heard()
+        with waiting(terminal(err), lambda: "x") as erase:
+            erase()
     assert err.getvalue() == ""
     assert threads() == []
 
 
-def test_it_is_erased_before_the_block_goes_on() -> None:
+def test_the_spinner_is_erased_before_the_block_continues() -> None:
     """The yielded function erases the spinner before it returns, and may be called again."""
     err = Stderr()
-    with waiting(terminal(err), lambda: "waiting for the first token") as heard:
+    with waiting(terminal(err), lambda: "waiting for the first token") as erase:
         err.wait_for_a_frame()
-        assert re.fullmatch(rf"[{FRAMES}] waiting for the first token", err.looks())
-        heard()
-        assert err.looks() == ""
+        assert re.fullmatch(rf"[{FRAMES}] waiting for the first token", err.shown_text())
+        erase()
+        assert err.shown_text() == ""
         assert err.screen.cursor.x == 0
         assert threads() == []
         err.write("An answer")
-        heard()  # each chunk may call it again
-    assert err.looks() == "An answer"
+        erase()  # each chunk may call it again
+    assert err.shown_text() == "An answer"
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
-def test_it_is_erased_where_nothing_came(error: type[BaseException] | None) -> None:
+def test_the_spinner_is_erased_if_no_answer_came(error: type[BaseException] | None) -> None:
     """The spinner is erased if the block ends or raises without an answer."""
     err = Stderr()
 
@@ -110,11 +110,11 @@ def test_it_is_erased_where_nothing_came(error: type[BaseException] | None) -> N
     else:
         with pytest.raises(error):
             wait()
-    assert err.looks() == ""
+    assert err.shown_text() == ""
     assert threads() == []
 
 
-def test_it_moves_and_tells_what_is_true_now() -> None:
+def test_each_frame_shows_the_current_text() -> None:
     """Each frame shows the next spinner character and the current text."""
     err = Stderr()
     words = iter(["loading", "waiting"])
@@ -123,22 +123,22 @@ def test_it_moves_and_tells_what_is_true_now() -> None:
             err.wait_for_a_frame()
     shown = re.findall(r"\r\x1b\[2m(.*?)\x1b\[0m\x1b\[K", err.getvalue())
     assert shown[:2] == [f"{FRAMES[0]} loading", f"{FRAMES[1]} waiting"]
-    assert err.looks() == ""
+    assert err.shown_text() == ""
 
 
 @pytest.mark.parametrize("name", ["m" * 200, "模型" * 30, "two\nlines", "steers\x1b[2J"])
-def test_it_stays_in_one_row(name: str) -> None:
+def test_the_spinner_stays_in_one_row(name: str) -> None:
     """A long text or one with control characters stays in one row."""
     err = Stderr()
     with waiting(terminal(err), lambda: f"loading {name} · Ctrl-C cancels the message"):
         err.wait_for_a_frame()
-        assert "\n" not in err.looks()
+        assert "\n" not in err.shown_text()
         (shown, *_) = re.findall(r"\r\x1b\[2m(.*?)\x1b\[0m\x1b\[K", err.getvalue())
         assert wcswidth(shown) < 80
-    assert err.looks() == ""
+    assert err.shown_text() == ""
 
 
-class Gone(io.StringIO):
+class ClosedTerminal(io.StringIO):
     """A terminal that was closed."""
 
     def write(self, _text: str) -> int:
@@ -150,13 +150,13 @@ class Gone(io.StringIO):
         self.tried = tried
 
 
-def test_a_terminal_that_is_gone_ends_nothing() -> None:
+def test_a_closed_terminal_raises_no_exception() -> None:
     """If the terminal is closed, the block goes on without an exception."""
     tried = threading.Event()
-    said: list[str] = []
-    keep: Callable[[str], None] = said.append
-    with waiting(terminal(Gone(tried)), lambda: "x"):
+    texts: list[str] = []
+    keep: Callable[[str], None] = texts.append
+    with waiting(terminal(ClosedTerminal(tried)), lambda: "x"):
         assert tried.wait(PATIENCE_S)
         keep("an answer")
-    assert said == ["an answer"]
+    assert texts == ["an answer"]
     assert threads() == []

@@ -34,8 +34,8 @@ from torture.look import damage
 
 
 @contextmanager
-def full_at(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes, as on a full disk."""
+def limited_file_size(size: int) -> Iterator[None]:
+    """Limit the files of this process to `size` bytes, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -44,15 +44,15 @@ def full_at(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_claim_that_the_system_refuses_is_a_store_error(tmp_path: Path) -> None:
-    """If the claims folder cannot be made, a StoreError names it."""
+def test_a_lock_folder_that_cannot_be_created_is_a_store_error(tmp_path: Path) -> None:
+    """If the folder of the locks cannot be created, a StoreError names it."""
     (tmp_path / "claims").write_text("in the way")
     with pytest.raises(StoreError, match="claims"):
         ConversationLocks(tmp_path / "claims").take(1)
 
 
-def test_a_claim_without_descriptors_is_not_somebody_elses(tmp_path: Path) -> None:
-    """A claim without a free file descriptor fails with "Too many open files"."""
+def test_a_lock_without_a_file_descriptor_is_a_store_error(tmp_path: Path) -> None:
+    """Without a free file descriptor a lock fails with "Too many open files"."""
     code = (
         "import resource, sys; from pathlib import Path; from hermes_cli.errors import StoreError;"
         "from hermes_cli.store.locks import ConversationLocks;"
@@ -67,29 +67,29 @@ def test_a_claim_without_descriptors_is_not_somebody_elses(tmp_path: Path) -> No
     assert "Too many open files" in done.stdout
 
 
-def test_a_claim_whose_closing_fails_is_let_go(tmp_path: Path) -> None:
-    """`release` ignores an error of closing, and the claim is free afterwards."""
-    claims = ConversationLocks(tmp_path)
-    claims.take(1)
-    os.close(claims._held[1])
-    claims.release()
+def test_a_lock_is_released_even_if_closing_its_file_fails(tmp_path: Path) -> None:
+    """`release` ignores an error of closing, and the lock is free afterwards."""
+    locks = ConversationLocks(tmp_path)
+    locks.take(1)
+    os.close(locks._held[1])
+    locks.release()
     assert ConversationLocks(tmp_path).take(1)
 
 
-def test_a_conversation_that_cannot_be_claimed_is_told_and_leaves_nothing(
+def test_a_conversation_that_cannot_be_locked_is_reported_and_not_kept(
     tmp_path: Path, open_store: OpenStore
 ) -> None:
-    """If a conversation cannot be claimed, one error is reported, the chat goes on and nothing is kept."""
+    """If a conversation cannot be locked, one error is reported, the chat goes on and nothing is kept."""
     (tmp_path / "claims").write_text("in the way")
-    store, told = open_store(tmp_path / "conversations.db"), list[StoreError]()
-    talk = Session(
-        ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Recorder(store, told.append)
+    store, errors = open_store(tmp_path / "conversations.db"), list[StoreError]()
+    session = Session(
+        ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Recorder(store, errors.append)
     )
-    assert "".join(chunk.text for chunk in talk.send("1", Cancel())) == "A"
-    assert ([error.exit_code for error in told], store.conversations()) == ([75], [])
+    assert "".join(chunk.text for chunk in session.send("1", Cancel())) == "A"
+    assert ([error.exit_code for error in errors], store.conversations()) == ([75], [])
 
 
-def test_a_fault_is_told_as_itself() -> None:
+def test_a_failed_migration_raises_the_error_of_sqlite() -> None:
     """A migration that SQLite itself rolled back raises SQLite's error, and the version stays 0."""
     insert = "INSERT INTO x VALUES (1);"
     step = f"CREATE TABLE x (a UNIQUE ON CONFLICT ROLLBACK);\n{insert}\n{insert}"
@@ -99,31 +99,33 @@ def test_a_fault_is_told_as_itself() -> None:
         assert schema.version_of(connection) == 0
 
 
-@pytest.mark.parametrize("room", [0, 1, 2, 3, 4, 6, 9, 15])
-def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int, open_store: OpenStore) -> None:
+@pytest.mark.parametrize("free_pages", [0, 1, 2, 3, 4, 6, 9, 15])
+def test_a_full_disk_is_reported_once_and_loses_no_question(
+    tmp_path: Path, free_pages: int, open_store: OpenStore
+) -> None:
     """A full disk is reported once, the chat goes on, and all questions sent before are in the file."""
     file = tmp_path / "conversations.db"
-    store, told = open_store(file), list[StoreError]()
-    asked = list[str]()
-    talk = Session(
+    store, errors = open_store(file), list[StoreError]()
+    questions = list[str]()
+    session = Session(
         ScriptedEngine(["word " * 200] * 30, 100_000),
         Opening(),
         Sourced(GenerationOptions()),
-        Recorder(store, told.append),
+        Recorder(store, errors.append),
     )
-    with full_at(file.stat().st_size + room * 4096):
+    with limited_file_size(file.stat().st_size + free_pages * 4096):
         for number in range(30):
-            stream = talk.send(f"question {number}", Cancel())
+            stream = session.send(f"question {number}", Cancel())
             next(stream)
-            asked += [] if told else [f"question {number}"]
+            questions += [] if errors else [f"question {number}"]
             for _ in stream:
                 pass
-    assert len(told) == 1
-    assert len(talk.conversation) == 60
+    assert len(errors) == 1
+    assert len(session.conversation) == 60
     store.close()
     after = open_store(file)
     kept = [message.text for one in after.conversations() for message in after.tree(one.id)]
-    assert [text for text in kept if text.startswith("question")][: len(asked)] == asked
+    assert [text for text in kept if text.startswith("question")][: len(questions)] == questions
     number = after.begin([], "")
     after.add(number, None, Message(Role.USER, "there is room again"))
     assert len(after.search("room again")) == 1
@@ -131,17 +133,17 @@ def test_a_full_disk_is_told_once_and_takes_nothing(tmp_path: Path, room: int, o
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize("breaks", [False, True])
-def test_a_check_leaves_growing_replies_out_of_the_index(
-    tmp_path: Path, open_store: OpenStore, *, breaks: bool
+@pytest.mark.parametrize("damages_index", [False, True])
+def test_check_leaves_partial_replies_out_of_the_index(
+    tmp_path: Path, open_store: OpenStore, *, damages_index: bool
 ) -> None:
     """Also with a damaged index, `check` leaves an unfinished reply out of the index."""
     file = tmp_path / "conversations.db"
     store = open_store(file)
     number = store.begin([], "")
-    asked = store.add(number, None, Message(Role.USER, "hello"))
-    reply = store.add(number, asked, Message(Role.ASSISTANT, "zebra"), MessageState.PARTIAL)
-    if breaks:
+    question = store.add(number, None, Message(Role.USER, "hello"))
+    reply = store.add(number, question, Message(Role.ASSISTANT, "zebra"), MessageState.PARTIAL)
+    if damages_index:
         store._connection.execute("DELETE FROM words_docsize")
     for _ in range(2):
         assert store.check() == []
@@ -152,12 +154,12 @@ def test_a_check_leaves_growing_replies_out_of_the_index(
     assert damage(file) == []
 
 
-def test_the_swipes_are_counted_without_the_store(tmp_path: Path, open_store: OpenStore) -> None:
+def test_the_position_of_a_swipe_is_shown_if_the_store_fails(tmp_path: Path, open_store: OpenStore) -> None:
     """If the store fails after an answer, its position among the swipes is still shown."""
-    store, said = open_store(tmp_path / "conversations.db"), io.StringIO()
-    terminal = Terminal(io.BytesIO(), io.BytesIO(), said, False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
-    talk = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Recorder(store))
-    list(talk.send("1", Cancel()))
+    store, stderr = open_store(tmp_path / "conversations.db"), io.StringIO()
+    terminal = Terminal(io.BytesIO(), io.BytesIO(), stderr, False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
+    session = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Recorder(store))
+    list(session.send("1", Cancel()))
 
     class Printer(AnswerPrinter):
         def answer(self, state: repl.ReplState, begin: repl.Answering, prefix: str = "") -> None:
@@ -165,6 +167,6 @@ def test_the_swipes_are_counted_without_the_store(tmp_path: Path, open_store: Op
             store.close()  # all later reads fail
 
     host, printer = cast("Host", None), Printer(interactive=False)
-    state = repl.ReplState(terminal, talk, Persona("A", "", Path("a.toml")), "", host, printer)
+    state = repl.ReplState(terminal, session, Persona("A", "", Path("a.toml")), "", host, printer)
     tree.again(state, "")
-    assert said.getvalue() == "(2 of 2)\n"
+    assert stderr.getvalue() == "(2 of 2)\n"

@@ -20,9 +20,7 @@ def read(path: Path) -> list[str]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, max_size=8), st.data())
-def test_what_is_forgotten_is_gone_and_the_rest_is_as_it_was(
-    tmp_path: Path, texts: list[str], data: st.DataObject
-) -> None:
+def test_forget_removes_the_given_entries_only(tmp_path: Path, texts: list[str], data: st.DataObject) -> None:
     """`forget` removes the given entries, and all others stay as they were."""
     path = tmp_path / "history"
     path.unlink(missing_ok=True)
@@ -30,12 +28,12 @@ def test_what_is_forgotten_is_gone_and_the_rest_is_as_it_was(
     for text in texts:
         input_history.add(path, text)
     assert read(path) == texts
-    gone = set(data.draw(st.lists(st.sampled_from(texts)))) if texts else set()
-    input_history.forget(path, gone)
-    assert read(path) == [text for text in texts if text not in gone]
+    removed = set(data.draw(st.lists(st.sampled_from(texts)))) if texts else set()
+    input_history.forget(path, removed)
+    assert read(path) == [text for text in texts if text not in removed]
 
 
-def test_it_reads_what_prompt_toolkit_wrote(tmp_path: Path) -> None:
+def test_entries_of_prompt_toolkit_can_be_removed(tmp_path: Path) -> None:
     """Entries that prompt_toolkit wrote can be removed, and their text is not in the file."""
     path = tmp_path / "history"
     FileHistory(str(path)).store_string("first\nof two lines")
@@ -46,7 +44,7 @@ def test_it_reads_what_prompt_toolkit_wrote(tmp_path: Path) -> None:
     assert b"of two lines" not in path.read_bytes()
 
 
-def test_it_is_private(tmp_path: Path) -> None:
+def test_the_history_file_is_private(tmp_path: Path) -> None:
     """The file has mode 0600 and its folder 0700."""
     path = tmp_path / "state" / "history"
     input_history.make(path)
@@ -54,7 +52,7 @@ def test_it_is_private(tmp_path: Path) -> None:
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_two_windows_and_one_that_forgets(tmp_path: Path) -> None:
+def test_concurrent_additions_and_removals_lose_no_entry(tmp_path: Path) -> None:
     """Entries that two processes add while a third one removes others are all kept whole."""
     path = tmp_path / "history"
     input_history.make(path)
@@ -68,8 +66,8 @@ def test_two_windows_and_one_that_forgets(tmp_path: Path) -> None:
     ]
     while any(writer.poll() is None for writer in writers):
         input_history.forget(path, {"nothing of it"})
-    found = read(path)
+    entries = read(path)
     for name in ("a", "b"):
-        assert [text for text in found if text.startswith(name)] == [
+        assert [text for text in entries if text.startswith(name)] == [
             f"{name} {n}\nmore of it" for n in range(200)
         ]

@@ -20,7 +20,7 @@ PAGE = 4096
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of 600 messages on a few hundred pages, made once."""
     path = tmp_path_factory.mktemp("written") / "conversations.db"
     store = Store(path)
@@ -34,27 +34,27 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def file(tmp_path: Path, written: Path) -> Path:
+def file(tmp_path: Path, undamaged: Path) -> Path:
     """A copy of that database, to be damaged."""
-    path = tmp_path / "data" / written.name
+    path = tmp_path / "data" / undamaged.name
     path.parent.mkdir(mode=0o700)
-    shutil.copyfile(written, path)
+    shutil.copyfile(undamaged, path)
     path.chmod(0o600)
     return path
 
 
 def texts(store: Store) -> set[str]:
     """Return the first word of every message."""
-    found = {m.text.split(" ")[0] for one in store.conversations() for m in store.tree(one.id)}
+    first_words = {m.text.split(" ")[0] for one in store.conversations() for m in store.tree(one.id)}
     store.close()
-    return found
+    return first_words
 
 
 EVERYTHING = {f"{one}/{turn}" for one in range(CONVERSATIONS) for turn in range(TURNS)}
 
 
 @pytest.mark.parametrize("length", [16, 100, PAGE])
-def test_where_the_beginning_is_overwritten_everything_else_is_saved(
+def test_every_message_is_saved_if_the_beginning_is_overwritten(
     file: Path, length: int, open_store: OpenStore
 ) -> None:
     """With an overwritten beginning, every message is saved and the damaged file is kept aside."""
@@ -77,12 +77,12 @@ def test_where_the_beginning_is_overwritten_everything_else_is_saved(
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
-def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int, open_store: OpenStore) -> None:
+def test_a_damaged_page_loses_only_its_own_messages(file: Path, seed: int, open_store: OpenStore) -> None:
     """Five damaged pages cost at most 50 messages, and the rescued database passes its check."""
-    chance, data = random.Random(seed), bytearray(file.read_bytes())
-    bad = chance.sample(range(1, len(data) // PAGE), 5)
+    rng, data = random.Random(seed), bytearray(file.read_bytes())
+    bad = rng.sample(range(1, len(data) // PAGE), 5)
     for page in bad:
-        data[page * PAGE : (page + 1) * PAGE] = chance.randbytes(PAGE)
+        data[page * PAGE : (page + 1) * PAGE] = rng.randbytes(PAGE)
     file.write_bytes(data)
     saved = rescue(file, even_if_it_opens=True)
     assert saved is not None
@@ -92,7 +92,7 @@ def test_a_damaged_page_costs_only_what_stood_on_it(file: Path, seed: int, open_
     assert texts(store) <= EVERYTHING
 
 
-def test_a_file_cut_short_gives_what_is_left(file: Path, open_store: OpenStore) -> None:
+def test_the_remaining_messages_of_a_truncated_file_are_saved(file: Path, open_store: OpenStore) -> None:
     """From the first half of a file more than 40 % of the messages are saved."""
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2 // PAGE * PAGE])
@@ -102,7 +102,7 @@ def test_a_file_cut_short_gives_what_is_left(file: Path, open_store: OpenStore) 
     assert open_store(file).check() == []
 
 
-def test_what_is_no_database_is_kept_aside(file: Path, open_store: OpenStore) -> None:
+def test_a_file_that_is_not_a_database_is_kept_aside(file: Path, open_store: OpenStore) -> None:
     """A file that is not a database is kept aside, and the new database is empty."""
     file.write_bytes(b"these are my notes, and I put them into the wrong place" * 100)
     saved = rescue(file)
@@ -112,7 +112,7 @@ def test_what_is_no_database_is_kept_aside(file: Path, open_store: OpenStore) ->
     assert texts(open_store(file)) == set()
 
 
-def test_numbers_stay_what_they_were(file: Path, open_store: OpenStore) -> None:
+def test_a_rescue_keeps_the_ids_of_the_conversations(file: Path, open_store: OpenStore) -> None:
     """A rescue keeps the ids and titles of all conversations, and new ids are higher."""
     store = open_store(file)
     before = {one.id: one.title for one in store.conversations()}
@@ -123,7 +123,7 @@ def test_numbers_stay_what_they_were(file: Path, open_store: OpenStore) -> None:
     assert open_store(file).begin([], "") > max(before)
 
 
-def test_what_is_whole_is_left_alone(file: Path) -> None:
+def test_an_undamaged_database_is_not_rescued(file: Path) -> None:
     """A database that opens is not rescued, and its file is unchanged."""
     before = file.read_bytes()
     assert rescue(file) is None
@@ -131,7 +131,7 @@ def test_what_is_whole_is_left_alone(file: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_window_has_it_open(file: Path, open_store: OpenStore) -> None:
+def test_a_rescue_is_refused_while_another_window_is_open(file: Path, open_store: OpenStore) -> None:
     """A rescue is refused while another window has the database open."""
     other = open_store(file)
     file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
@@ -140,19 +140,19 @@ def test_another_window_has_it_open(file: Path, open_store: OpenStore) -> None:
     other.close()
 
 
-def test_messages_without_their_conversation_get_one(file: Path, open_store: OpenStore) -> None:
+def test_messages_without_a_conversation_get_a_new_one(file: Path, open_store: OpenStore) -> None:
     """Messages whose conversation is missing get one named "(rescued)" with the old id."""
     with raw_database(file) as raw:
         raw.execute("PRAGMA foreign_keys = OFF")
         raw.execute("DELETE FROM conversations WHERE id = 3")
     rescue(file, even_if_it_opens=True)
     store = open_store(file)
-    (found,) = store.named("(rescued)")
-    assert (found.id, len(store.path(found.leaf))) == (3, TURNS)
+    (conversation,) = store.named("(rescued)")
+    assert (conversation.id, len(store.path(conversation.leaf))) == (3, TURNS)
     store.close()
 
 
-def test_a_word_index_out_of_step_is_mended(file: Path, open_store: OpenStore) -> None:
+def test_check_rebuilds_an_empty_word_index(file: Path, open_store: OpenStore) -> None:
     """`check` rebuilds a word index that lost its entries, and the search works again."""
     with raw_database(file) as raw:
         raw.execute("INSERT INTO words (words) VALUES ('delete-all')")
@@ -163,7 +163,7 @@ def test_a_word_index_out_of_step_is_mended(file: Path, open_store: OpenStore) -
     store.close()
 
 
-def test_what_sqlite_takes_for_whole_and_hermes_did_not_write(file: Path, open_store: OpenStore) -> None:
+def test_invalid_rows_are_reported_and_repaired(file: Path, open_store: OpenStore) -> None:
     """`check` reports invalid rows, other conversations stay readable, and a rescue repairs all of them."""
     with raw_database(file) as raw:
         raw.execute("UPDATE conversations SET title = CAST(x'ff41' AS TEXT) WHERE id = 1")
@@ -184,7 +184,7 @@ def test_what_sqlite_takes_for_whole_and_hermes_did_not_write(file: Path, open_s
     store.close()
 
 
-def test_a_link_to_the_file_is_followed(file: Path, tmp_path: Path) -> None:
+def test_a_rescue_follows_a_symbolic_link(file: Path, tmp_path: Path) -> None:
     """A rescue through a symbolic link keeps the link and puts the damaged file beside its target."""
     link = tmp_path / "elsewhere.db"
     link.symlink_to(file)
@@ -195,7 +195,7 @@ def test_a_link_to_the_file_is_followed(file: Path, tmp_path: Path) -> None:
     assert (saved.aside.parent, saved.messages) == (file.parent, CONVERSATIONS * TURNS)
 
 
-def test_what_a_killed_rescue_left_is_swept(file: Path) -> None:
+def test_the_folder_of_a_killed_rescue_is_removed(file: Path) -> None:
     """The next rescue removes the folder that a killed rescue left."""
     left = file.parent / ".rescue-abc"
     left.mkdir()
@@ -204,7 +204,7 @@ def test_what_a_killed_rescue_left_is_swept(file: Path) -> None:
     assert not left.exists()
 
 
-def test_rows_of_an_earlier_version_are_saved_too(tmp_path: Path, open_store: OpenStore) -> None:
+def test_rows_of_an_earlier_schema_version_are_saved(tmp_path: Path, open_store: OpenStore) -> None:
     """A rescue saves rows of the first version, without a setting, and those of this version with it."""
     file = tmp_path / "data" / "conversations.db"
     file.parent.mkdir()
@@ -220,7 +220,9 @@ def test_rows_of_an_earlier_version_are_saved_too(tmp_path: Path, open_store: Op
     file.write_bytes(b"\xa5" * 100 + file.read_bytes()[100:])
     assert rescue(file) is not None
     saved = open_store(file)
-    found = {one.persona: (one.title, one.setting) for one in saved.conversations()}
+    conversations = {one.persona: (one.title, one.setting) for one in saved.conversations()}
     saved.close()
-    assert found["ed"] == ("old", SavedSettings())
-    assert found["new"][1] == SavedSettings(user="Ann", note="Be brief.", summaries=((3, "They met."),))
+    assert conversations["ed"] == ("old", SavedSettings())
+    assert conversations["new"][1] == SavedSettings(
+        user="Ann", note="Be brief.", summaries=((3, "They met."),)
+    )

@@ -26,7 +26,7 @@ VALUES = st.one_of(
     st.sampled_from([512, 1024, 4096, 65_536]),
     st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), VALUES, VALUES, VALUES), max_size=30),
 )
-def test_every_row_is_what_sqlite_wrote(
+def test_every_row_is_read_as_sqlite_wrote_it(
     tmp_path: Path, size: int, rows: list[tuple[int, object, object, object]]
 ) -> None:
     """Every row that SQLite wrote is read with the same values, for every page size."""
@@ -36,10 +36,10 @@ def test_every_row_is_what_sqlite_wrote(
         database.execute(f"PRAGMA page_size = {size}")
         database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c)")
         database.executemany("INSERT OR REPLACE INTO t VALUES (?, ?, ?, ?)", rows)
-        wanted = database.execute("SELECT * FROM t").fetchall()
+        expected = database.execute("SELECT * FROM t").fetchall()
     database.close()
-    found = [(n, *values[1:]) for n, values in sqlite_pages.rows(path.read_bytes()) if len(values) == 4]
-    assert sorted(signed(row) for row in found) == sorted(signed(row) for row in wanted)
+    read = [(n, *values[1:]) for n, values in sqlite_pages.rows(path.read_bytes()) if len(values) == 4]
+    assert sorted(signed(row) for row in read) == sorted(signed(row) for row in expected)
 
 
 def signed(row: tuple[object, ...]) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def signed(row: tuple[object, ...]) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def intact(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A database of three pages: the first, and two with a row each that SQLite wrote."""
     path = tmp_path_factory.mktemp("pages") / "a.db"
     with raw_database(path) as database:
@@ -64,19 +64,23 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @settings(max_examples=150, deadline=None)
 @given(junk=st.lists(st.binary(max_size=600), max_size=4), torn=st.binary(max_size=4095))
-def test_no_page_is_too_odd_and_none_hides_the_others(whole: bytes, junk: list[bytes], torn: bytes) -> None:
+def test_random_pages_do_not_hide_the_rows_of_the_others(
+    intact: bytes, junk: list[bytes], torn: bytes
+) -> None:
     """Random and torn pages raise no error, and the rows of the other pages are found."""
     size = 4096
-    odd = b"".join((start + page).ljust(size, page[-1:] or b"\xff") for page in junk for start in (b"", LEAF))
-    found = [
+    random_pages = b"".join(
+        (start + page).ljust(size, page[-1:] or b"\xff") for page in junk for start in (b"", LEAF)
+    )
+    read = [
         (number, values[-1:])
-        for number, values in sqlite_pages.rows(whole[:size] + odd + whole[size:] + torn)
+        for number, values in sqlite_pages.rows(intact[:size] + random_pages + intact[size:] + torn)
     ]
-    assert (7, ["first"]) in found
-    assert (8, ["second"]) in found
+    assert (7, ["first"]) in read
+    assert (8, ["second"]) in read
 
 
-def test_a_chain_of_pages_that_ends_in_itself() -> None:
+def test_a_row_with_an_impossible_length_is_skipped() -> None:
     """A row with a length that no file has is skipped."""
     size = 4096
     row = bytes([0xFF] * 8 + [0x7F]) + bytes([1])  # a length that no file has
@@ -85,6 +89,6 @@ def test_a_chain_of_pages_that_ends_in_itself() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 99, b"SQLite format 3\0"])
-def test_hardly_a_file(data: bytes) -> None:
+def test_a_file_without_pages_has_no_rows(data: bytes) -> None:
     """A file without pages has no rows and raises no error."""
     assert list(sqlite_pages.rows(data)) == []

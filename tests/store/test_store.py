@@ -1,4 +1,4 @@
-"""Tests of the store: what was added is kept, whatever is moved, deleted or interrupted."""
+"""Tests of the store: added messages are kept, whatever is moved, deleted or interrupted."""
 
 import dataclasses
 import errno
@@ -33,13 +33,13 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "data" / "conversations.db"
 
 
-def test_a_conversation_comes_back_as_it_was(file: Path, open_store: OpenStore) -> None:
+def test_a_reopened_store_has_the_same_conversation(file: Path, open_store: OpenStore) -> None:
     """A reopened store has the same opening, persona, texts, states, token ids and measurements."""
     store = open_store(file)
     opening = (Message(Role.SYSTEM, "Be “brief”.\n"), Message(USER, "a"))
     number = store.begin(opening, "edward-elric")
-    asked = store.add(number, None, Message(USER, "  Grüße\x00 🚢 \r\n"))
-    reply = store.add(number, asked, Message(ASSISTANT, ""), MessageState.PARTIAL)
+    question = store.add(number, None, Message(USER, "  Grüße\x00 🚢 \r\n"))
+    reply = store.add(number, question, Message(ASSISTANT, ""), MessageState.PARTIAL)
     store.grow(reply, "He")
     made = GenerationRecord(
         "m", "bf16", {"seed": 1, "stop": ["x"]}, 10, 5, 3, 0.5, 1.5, TurnIds("v", (0, 7, 2**32 - 1))
@@ -47,30 +47,35 @@ def test_a_conversation_comes_back_as_it_was(file: Path, open_store: OpenStore) 
     store.end(reply, "Hello", MessageState.COMPLETE, made)
     store.close()
     again = open_store(file)
-    (found,) = again.conversations()
-    assert (found.opening, found.persona, found.leaf, found.count) == (opening, "edward-elric", reply, 2)
-    assert [(m.role, m.text) for m in again.path(found.leaf)] == [
+    (conversation,) = again.conversations()
+    assert (conversation.opening, conversation.persona, conversation.leaf, conversation.count) == (
+        opening,
+        "edward-elric",
+        reply,
+        2,
+    )
+    assert [(m.role, m.text) for m in again.path(conversation.leaf)] == [
         (USER, "  Grüße\x00 🚢 \r\n"),
         (ASSISTANT, "Hello"),
     ]
-    assert again.path(found.leaf)[1].generation == made
-    assert again.path(found.leaf)[1].message.turn_ids == made.turn_ids
+    assert again.path(conversation.leaf)[1].generation == made
+    assert again.path(conversation.leaf)[1].message.turn_ids == made.turn_ids
 
 
-def test_the_model_of_a_conversation_is_the_one_that_spoke_last(file: Path, open_store: OpenStore) -> None:
+def test_the_model_of_a_conversation_is_that_of_its_last_answer(file: Path, open_store: OpenStore) -> None:
     """The model of a conversation is that of its last answer, also if a user turn follows."""
     store = open_store(file)
     number = store.begin([], "")
-    asked = store.add(number, None, Message(USER, "a"))
+    question = store.add(number, None, Message(USER, "a"))
     for name in ("first", "second"):
-        reply = store.add(number, asked, Message(ASSISTANT, ""), MessageState.PARTIAL)
+        reply = store.add(number, question, Message(ASSISTANT, ""), MessageState.PARTIAL)
         store.end(reply, "b", MessageState.COMPLETE, GenerationRecord(name))
     store.add(number, reply, Message(USER, "c"))
-    (found,) = store.conversations()
-    assert found.model == "second"
+    (conversation,) = store.conversations()
+    assert conversation.model == "second"
 
 
-def test_only_its_owner_can_read_it(file: Path, open_store: OpenStore) -> None:
+def test_only_the_owner_can_read_the_database(file: Path, open_store: OpenStore) -> None:
     """The file has mode 0600 and its folder 0700, whatever the umask."""
     before = os.umask(0)
     try:
@@ -81,7 +86,7 @@ def test_only_its_owner_can_read_it(file: Path, open_store: OpenStore) -> None:
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_a_deleted_word_is_nowhere_in_the_file(file: Path, open_store: OpenStore) -> None:
+def test_words_of_removed_conversations_are_in_no_file(file: Path, open_store: OpenStore) -> None:
     """The words of removed conversations are in no file of the folder, and others can still be searched."""
     store = open_store(file)
     numbers = []
@@ -96,15 +101,15 @@ def test_a_deleted_word_is_nowhere_in_the_file(file: Path, open_store: OpenStore
     assert [hit.message for hit in store.search("ordinary")]
 
 
-def test_a_search_takes_words_and_no_operators(file: Path, open_store: OpenStore) -> None:
+def test_a_search_takes_any_text_as_words(file: Path, open_store: OpenStore) -> None:
     """A search takes any text as words, ignores case, and finds only the final text of finished replies."""
     store = open_store(file)
     number = store.begin([], "")
-    asked = store.add(number, None, Message(USER, 'The AND of "Müller" NEAR the sea'))
-    growing = store.add(number, asked, Message(ASSISTANT, "unfinished"), MessageState.PARTIAL)
+    question = store.add(number, None, Message(USER, 'The AND of "Müller" NEAR the sea'))
+    growing = store.add(number, question, Message(ASSISTANT, "unfinished"), MessageState.PARTIAL)
     for words in ("muller", "sea AND", '"the', "NEAR(", "müll* OR", "-", "*", "a:b", "^"):
         assert isinstance(store.search(words), list)
-    assert [hit.message for hit in store.search("MÜLLER sea")] == [asked]
+    assert [hit.message for hit in store.search("MÜLLER sea")] == [question]
     assert store.search("unfinished") == []
     store.end(growing, "finished at last", MessageState.COMPLETE, GenerationRecord())
     assert [hit.message for hit in store.search("finished")] == [growing]
@@ -112,7 +117,7 @@ def test_a_search_takes_words_and_no_operators(file: Path, open_store: OpenStore
     assert store.search("finished") == []
 
 
-def test_names(file: Path, open_store: OpenStore) -> None:
+def test_a_name_matches_a_title_or_its_beginning_or_an_id(file: Path, open_store: OpenStore) -> None:
     """A name matches a whole title first, then a beginning, then an id; % has no special meaning."""
     store = open_store(file)
     first, second, third = (store.begin([], "") for _ in range(3))
@@ -125,7 +130,7 @@ def test_names(file: Path, open_store: OpenStore) -> None:
     assert store.named("%") == []
 
 
-def test_a_title_is_the_first_words(file: Path, open_store: OpenStore) -> None:
+def test_a_title_has_the_first_words_of_the_user(file: Path, open_store: OpenStore) -> None:
     """A title has the first words of the user, at most 60 characters, and skips the greeting."""
     assert title_of("  What\n is  a river? ") == "What is a river?"
     assert len(title_of("word " * 100)) <= 60
@@ -136,7 +141,7 @@ def test_a_title_is_the_first_words(file: Path, open_store: OpenStore) -> None:
     assert store.conversations()[0].title == "Where am I?"
 
 
-def test_a_message_of_another_conversation_is_no_parent(file: Path, open_store: OpenStore) -> None:
+def test_a_message_of_another_conversation_is_refused_as_a_parent(file: Path, open_store: OpenStore) -> None:
     """A message of another conversation is refused as a parent and as a place to move to."""
     store = open_store(file)
     one, other = store.begin([], ""), store.begin([], "")
@@ -147,7 +152,7 @@ def test_a_message_of_another_conversation_is_no_parent(file: Path, open_store: 
         store.move(other, message)
 
 
-def test_a_newer_database_is_left_alone(file: Path) -> None:
+def test_a_newer_database_is_refused_and_unchanged(file: Path) -> None:
     """A database of a newer version is refused and its file is unchanged."""
     Store(file).close()
     with raw_database(file) as raw:
@@ -161,7 +166,7 @@ def test_a_newer_database_is_left_alone(file: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"not a database at all, but long enough to be one" * 40, b"SQLite format 3\x00"]
 )
-def test_what_is_no_database_is_named_and_left_alone(file: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(file: Path, content: bytes) -> None:
     """A file that is not a database is refused and unchanged."""
     file.parent.mkdir()
     file.write_bytes(content)
@@ -170,7 +175,7 @@ def test_what_is_no_database_is_named_and_left_alone(file: Path, content: bytes)
     assert file.read_bytes() == content
 
 
-def test_another_programs_database_is_left_alone(file: Path) -> None:
+def test_a_database_of_another_program_is_refused(file: Path) -> None:
     """A database of another program is refused."""
     file.parent.mkdir()
     with raw_database(file) as raw:
@@ -179,7 +184,7 @@ def test_another_programs_database_is_left_alone(file: Path) -> None:
         Store(file)
 
 
-def test_migrations_run_in_order_and_whole(tmp_path: Path) -> None:
+def test_a_migration_that_fails_is_rolled_back(tmp_path: Path) -> None:
     """Migrations run in order, and one that fails is rolled back as a whole."""
     with closing(connect(tmp_path / "a.db")) as connection:
         steps = (
@@ -195,21 +200,21 @@ def test_migrations_run_in_order_and_whole(tmp_path: Path) -> None:
         assert connection.execute("SELECT mood FROM conversations").fetchall() == []
 
 
-def test_a_folder_without_permission_has_a_next_step(tmp_path: Path) -> None:
+def test_the_hint_for_a_denied_folder_names_the_variable(tmp_path: Path) -> None:
     """The hint names the variable that moves the folder."""
     with pytest.raises(StoreError, match="Permission denied") as caught, explained(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
     assert "OPENHERMES_HOME" in caught.value.hint
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """A folder that cannot be made raises a StoreError with "cannot be written"."""
+def test_a_folder_that_cannot_be_created_is_a_store_error(tmp_path: Path) -> None:
+    """A folder that cannot be created raises a StoreError with "cannot be written"."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be written"):
         Store(tmp_path / "file" / "conversations.db")
 
 
-def test_two_writers_lose_nothing(file: Path, open_store: OpenStore) -> None:
+def test_two_concurrent_writers_lose_no_turn(file: Path, open_store: OpenStore) -> None:
     """Two processes that write at the same time keep all their turns."""
     Store(file).close()
     code = (
@@ -239,7 +244,7 @@ def test_a_long_conversation_can_be_removed(file: Path, open_store: OpenStore) -
     assert b"turn1100" not in file.read_bytes()
 
 
-def test_what_was_removed_elsewhere_is_told(file: Path, open_store: OpenStore) -> None:
+def test_changes_to_a_removed_conversation_are_refused(file: Path, open_store: OpenStore) -> None:
     """Every change to a conversation that another window removed raises a StoreError."""
     store, other = open_store(file), open_store(file)
     number = store.begin([], "")
@@ -257,7 +262,7 @@ def test_what_was_removed_elsewhere_is_told(file: Path, open_store: OpenStore) -
             change()
 
 
-def test_names_in_any_script_and_case(file: Path, open_store: OpenStore) -> None:
+def test_names_match_in_any_case(file: Path, open_store: OpenStore) -> None:
     """Names match in any case, also with umlauts."""
     store = open_store(file)
     number = store.begin([], "")
@@ -266,20 +271,20 @@ def test_names_in_any_script_and_case(file: Path, open_store: OpenStore) -> None
     assert [one.id for one in store.named("ÄRGER")] == [number]
 
 
-def test_a_conversation_begins_with_its_turns_or_not_at_all(file: Path, open_store: OpenStore) -> None:
+def test_begin_stores_all_turns_or_no_conversation(file: Path, open_store: OpenStore) -> None:
     """If `begin` fails, it leaves no conversation; otherwise it keeps all turns and the lock."""
     store = open_store(file)
-    in_the_way = file.with_name("claims")
-    in_the_way.write_text("a file")
+    obstacle = file.with_name("claims")
+    obstacle.write_text("a file")
     with pytest.raises(StoreError):
         store.begin([], "", chain(Message(USER, "q")), claim=True)
     assert store.conversations() == []
-    in_the_way.unlink()
+    obstacle.unlink()
     turns = Message(USER, "q"), Message(ASSISTANT, "a")
     number = store.begin([], "", chain(*turns), claim=True)
-    found = store.conversation(number)
-    assert found is not None
-    assert [m.message for m in store.path(found.leaf)] == list(turns)
+    conversation = store.conversation(number)
+    assert conversation is not None
+    assert [m.message for m in store.path(conversation.leaf)] == list(turns)
     assert not ConversationLocks(file.with_name("claims")).is_free(number)
 
 
@@ -294,7 +299,7 @@ def tree(*parents: int | None, leaf: int | None) -> tuple[StoredConversation, li
     return StoredConversation(9, "t", is_named, "p", opening, 10.0, 20.0, leaf), messages
 
 
-def test_whole_trees_are_adopted(file: Path, open_store: OpenStore) -> None:
+def test_adopted_conversations_keep_their_trees(file: Path, open_store: OpenStore) -> None:
     """Adopted conversations keep their branches, times, opening, name and leaf."""
     store = open_store(file)
     own = store.begin([], "")
@@ -312,7 +317,7 @@ def test_whole_trees_are_adopted(file: Path, open_store: OpenStore) -> None:
     assert len(store.search("m3")) == 1
 
 
-def test_nothing_is_adopted_where_one_cannot_be(file: Path, open_store: OpenStore) -> None:
+def test_nothing_is_adopted_if_one_conversation_is_invalid(file: Path, open_store: OpenStore) -> None:
     """If one conversation is invalid, none is adopted."""
     store = open_store(file)
     with pytest.raises(KeyError):
@@ -320,12 +325,12 @@ def test_nothing_is_adopted_where_one_cannot_be(file: Path, open_store: OpenStor
     assert (store.conversations(), store.search("m1")) == ([], [])
 
 
-def test_what_grew_elsewhere_is_stopped_here(file: Path, open_store: OpenStore) -> None:
+def test_an_adopted_partial_reply_is_stored_as_stopped(file: Path, open_store: OpenStore) -> None:
     """An adopted reply that is still partial is stored as stopped, and a time of 0 becomes the present."""
     store = open_store(file)
     conversation, messages = tree(None, leaf=1)
-    growing = dataclasses.replace(messages[0], role=ASSISTANT, state=MessageState.PARTIAL, created=0.0)
-    (number,) = store.adopt([(conversation, [growing])])
-    (found,) = store.tree(number)
-    assert found.state is MessageState.STOPPED
-    assert abs(found.created - time.time()) < 100
+    partial = dataclasses.replace(messages[0], role=ASSISTANT, state=MessageState.PARTIAL, created=0.0)
+    (number,) = store.adopt([(conversation, [partial])])
+    (reply,) = store.tree(number)
+    assert reply.state is MessageState.STOPPED
+    assert abs(reply.created - time.time()) < 100

@@ -15,8 +15,8 @@ import pyte
 
 PATIENCE_S = 30.0
 PROMPT = r"^> $|^>$"
-SLOWLY = {"text": "tick ", "forever": True, "delay": 0.02}
-"""A turn of the scripted engine that goes on until it is stopped."""
+ENDLESS_TURN = {"text": "tick ", "forever": True, "delay": 0.02}
+"""A turn of the scripted engine that does not end before it is stopped."""
 
 
 class Screen(pyte.HistoryScreen):
@@ -60,7 +60,7 @@ class Terminal:
             self.child.close(force=True)
 
     def _read(self) -> bool:
-        """Read what hermes has written; return False if hermes has ended."""
+        """Read the new output of hermes; return False if hermes has ended."""
         try:
             data = self.child.read_nonblocking(65536, timeout=0.05)
         except pexpect.TIMEOUT:
@@ -93,7 +93,7 @@ class Terminal:
                 return self.text
             if not alive:
                 break
-        message = f"{pattern!r} never came; the screen:\n{self.text}"
+        message = f"{pattern!r} did not appear; the screen:\n{self.text}"
         raise AssertionError(message)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -127,7 +127,7 @@ class Terminal:
         """Wait until hermes has switched off the echo, which it does before its first prompt."""
         end = time.monotonic() + PATIENCE_S
         while termios.tcgetattr(self.child.child_fd)[3] & termios.ECHO:
-            assert time.monotonic() < end, "hermes never took the keyboard"
+            assert time.monotonic() < end, "hermes did not switch off the echo"
             time.sleep(0.005)
 
     def hang_up(self) -> int:

@@ -20,7 +20,7 @@ Env = Mapping[str, str]
 pytestmark = pytest.mark.slow
 
 
-def test_markdown_is_shown_and_plain_text_on_wish(home: Env, tmp_path: Path) -> None:
+def test_plain_switches_from_markdown_to_plain_text(home: Env, tmp_path: Path) -> None:
     """Answers are shown as Markdown, and after `/plain` as they are written."""
     text = "# Title\n\nThis is **bold** and *soft* `code`.\n\n```python\ndef f(): pass\n```\n"
     with at_the_prompt(script(tmp_path, {"text": text}, {"text": text}), home) as term:
@@ -39,7 +39,9 @@ def test_markdown_is_shown_and_plain_text_on_wish(home: Env, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_who_wants_no_colours_gets_none(home: Env, tmp_path: Path, variable: str, value: str) -> None:
+def test_no_color_is_written_with_no_color_or_a_dumb_terminal(
+    home: Env, tmp_path: Path, variable: str, value: str
+) -> None:
     """With NO_COLOR or TERM=dumb no color is written, with TERM=dumb no other control sequence either."""
     with Terminal(
         ["chat", "-m", script(tmp_path, {"text": "**bold** `code`"})], {**home, variable: value}
@@ -56,7 +58,7 @@ def test_who_wants_no_colours_gets_none(home: Env, tmp_path: Path, variable: str
         assert b"\x1b[" not in term.raw.replace(b"\x1b[?25h\x1b[?2004l", b"")
 
 
-def test_forced_colours_go_into_a_pipe_on_standard_error_alone(home: Env, tmp_path: Path) -> None:
+def test_force_color_colors_errors_in_a_pipe_but_not_the_answer(home: Env, tmp_path: Path) -> None:
     """FORCE_COLOR colors errors in a pipe, but not the answer."""
     command = [sys.executable, "-m", "hermes_cli", "ask", "-m"]
     env = {**os.environ, **home, "FORCE_COLOR": "1"}
@@ -78,14 +80,14 @@ def test_ask_at_a_terminal_shows_markdown(home: Env, tmp_path: Path) -> None:
         assert term.cell("red").fg == "default"
 
 
-def test_the_toolbar_is_gone_where_there_is_no_room(home: Env, tmp_path: Path) -> None:
+def test_a_narrow_terminal_has_no_toolbar(home: Env, tmp_path: Path) -> None:
     """There is no toolbar on a terminal of 30 columns."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home, columns=30) as term:
         term.type("Go\r")
         assert "tokens" not in term.expect(r"Hermes 2\nfine\n\n>")
 
 
-def test_a_resize_in_mid_answer_doubles_nothing(home: Env, tmp_path: Path) -> None:
+def test_a_resize_in_mid_answer_duplicates_no_word(home: Env, tmp_path: Path) -> None:
     """After resizes in mid-answer no word is on the screen twice."""
     words = [f"word{n:03}" for n in range(120)]
     env = {**home, "XTERM_VERSION": "XTerm(390)"}  # pyte cuts rows and does not reflow them, as xterm
@@ -100,8 +102,8 @@ def test_a_resize_in_mid_answer_doubles_nothing(home: Env, tmp_path: Path) -> No
         assert all(word in text for word in words[75:])
 
 
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux, which breaks rows anew")
-def test_a_resize_in_mid_answer_loses_nothing(home: Env, tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux, which reflows rows")
+def test_a_resize_in_mid_answer_loses_no_word(home: Env, tmp_path: Path) -> None:
     """After resizes in mid-answer in tmux, which reflows rows, each word is there exactly once."""
     words = [f"word{n:03}" for n in range(200)]
     model = script(tmp_path, {"text": " ".join(words) + "\n\nThe end.", "delay": 0.004})
@@ -133,7 +135,7 @@ def test_a_resize_in_mid_answer_loses_nothing(home: Env, tmp_path: Path) -> None
     assert {word: text.count(word) for word in words} == dict.fromkeys(words, 1)
 
 
-def test_copy_writes_to_the_clipboard_and_says_what_it_knows(home: Env, tmp_path: Path) -> None:
+def test_copy_code_writes_the_code_block_to_the_clipboard(home: Env, tmp_path: Path) -> None:
     """`/copy code` writes the code block to the clipboard and prints the limit of tmux."""
     text = "Here:\n\n```sh\nls -l\n```\n"
     env = {**home, "TMUX": "/tmp/x,1,0"}  # noqa: S108 - not a file: the variable of tmux

@@ -24,16 +24,17 @@ def hermes(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "hermes_cli", *arguments]
 
 
-def whole(env: Env) -> dict[str, str]:
+def first_run_environment(env: Env) -> dict[str, str]:
     """Return an environment in which pip finds its settings: a first run needs the package index."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("OPENHERMES_", "HF_"))}
     return {**own, **env, "HOME": os.environ.get("HOME", env["HOME"])}
 
 
-def test_from_an_empty_home_to_an_answer_by_edward_elric(home: Env) -> None:
+def test_one_command_fetches_the_starter_and_answers(home: Env) -> None:
     """From an empty home one command fetches and loads the starter, greets once and answers."""
     with Terminal(
-        ["chat", "--persona", "edward-elric", "--max-tokens", "40", "--seed", "1"], whole(home)
+        ["chat", "--persona", "edward-elric", "--max-tokens", "40", "--seed", "1"],
+        first_run_environment(home),
     ) as term:
         term.expect(r"^> $|^>$", seconds=180)
         assert starter.is_installed(Path(home["OPENHERMES_HOME"]) / "data" / "models")
@@ -46,13 +47,13 @@ def test_from_an_empty_home_to_an_answer_by_edward_elric(home: Env) -> None:
         assert term.leave() == 0
 
 
-def test_a_pipe_gets_the_answer_alone(starter_home: Env) -> None:
+def test_a_pipe_gets_only_the_answer(starter_home: Env) -> None:
     """In a pipe standard output is the answer, and `ask --json` writes nothing to standard error."""
     done = subprocess.run(
         hermes("ask", "--max-tokens", "30"),
         input=b"Name three colours.",
         capture_output=True,
-        env=whole(starter_home),
+        env=first_run_environment(starter_home),
         check=True,
     )
     assert done.stdout.endswith(b"\n")
@@ -61,14 +62,14 @@ def test_a_pipe_gets_the_answer_alone(starter_home: Env) -> None:
         hermes("ask", "--json", "--seed", "3", "Name three colours."),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env={**whole(starter_home), "OPENHERMES_MAX_TOKENS": "5"},
+        env={**first_run_environment(starter_home), "OPENHERMES_MAX_TOKENS": "5"},
         check=True,
     )
     assert b'"completion_tokens": 5' in again.stdout
     assert again.stderr == b""
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(home: Env, tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_ask_without_a_traceback(home: Env, tmp_path: Path) -> None:
     """`hermes ask … | head -1` ends with exit code 141 and no traceback."""
     model = script(
         tmp_path, {"text": "line\n", "forever": True, "delay": 0.002}
@@ -77,7 +78,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(home: Env, tmp_path: Path) -> 
     done = subprocess.run(
         ["/bin/bash", "-c", f"({command}) | head -1"],
         capture_output=True,
-        env=whole(home),
+        env=first_run_environment(home),
         stdin=subprocess.DEVNULL,
         timeout=60,
         check=True,
@@ -88,7 +89,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(home: Env, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_ends_ask_with_its_own_code_and_keeps_what_was_said(
+def test_a_signal_ends_ask_with_its_code_after_the_text_so_far(
     home: Env, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     """A signal ends `hermes ask` with 128 + n; the text so far is printed, with a newline."""
@@ -98,7 +99,7 @@ def test_a_signal_ends_ask_with_its_own_code_and_keeps_what_was_said(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=whole(home),
+        env=first_run_environment(home),
     ) as child:
         assert child.stdout is not None
         assert child.stderr is not None
@@ -110,14 +111,14 @@ def test_a_signal_ends_ask_with_its_own_code_and_keeps_what_was_said(
         assert child.stderr.read() == b""
 
 
-def test_a_signal_while_the_model_prefills_ends_it_at_once(starter_home: Env) -> None:
+def test_sigint_during_the_prefill_ends_ask_within_two_seconds(starter_home: Env) -> None:
     """SIGINT during the prefill of a long prompt ends `hermes ask` within two seconds."""
     with subprocess.Popen(
         hermes("ask"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=whole(starter_home),
+        env=first_run_environment(starter_home),
     ) as child:
         assert child.stdin is not None
         child.stdin.write(b"word " * 7000)
@@ -130,7 +131,7 @@ def test_a_signal_while_the_model_prefills_ends_it_at_once(starter_home: Env) ->
         assert time.monotonic() - began < 2
 
 
-def test_a_full_disk_is_said(home: Env, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(home: Env, tmp_path: Path) -> None:
     """A full disk is reported with exit code 75."""
     model = script(tmp_path, {"text": "answer"})
     with Path("/dev/full").open("wb") as full:
@@ -139,7 +140,7 @@ def test_a_full_disk_is_said(home: Env, tmp_path: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=full,
             stderr=subprocess.PIPE,
-            env=whole(home),
+            env=first_run_environment(home),
             check=False,
         )
     assert done.returncode == 75
@@ -147,32 +148,32 @@ def test_a_full_disk_is_said(home: Env, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.04, 0.07, 0.1, 0.15])
-def test_ctrl_c_in_the_first_moments_is_quiet(home: Env, tmp_path: Path, seconds: float) -> None:
-    """Ctrl-C in the first moments ends hermes without a traceback from its modules."""
+def test_ctrl_c_during_the_start_prints_no_traceback(home: Env, tmp_path: Path, seconds: float) -> None:
+    """Ctrl-C within 150 ms of the start ends hermes without a traceback from its modules."""
     with subprocess.Popen(
         hermes("ask", "-m", script(tmp_path, {"text": "tick ", "forever": True, "delay": 0.01}), "x"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=whole(home),
+        env=first_run_environment(home),
     ) as child:
         time.sleep(seconds)
         child.send_signal(signal.SIGINT)
         assert child.stderr is not None
-        told = child.stderr.read().decode()
-        assert "app.py" not in told
+        stderr = child.stderr.read().decode()
+        assert "app.py" not in stderr
         # Before hermes runs, Python ends: by the signal, or with 1 during its own imports.
-        assert child.wait(10) in {130, -signal.SIGINT, *([] if "hermes_cli" in told else [1])}
+        assert child.wait(10) in {130, -signal.SIGINT, *([] if "hermes_cli" in stderr else [1])}
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_old_one(starter_home: Env, tmp_path: Path) -> None:
+def test_the_old_model_answers_after_a_failed_model_command(starter_home: Env, tmp_path: Path) -> None:
     """If `/model` fails, the next turn is answered by the old model."""
     (tmp_path / "wrong.toml").write_text("turns = 3")
     done = subprocess.run(
         hermes("chat", "--max-tokens", "3"),
         input=f"/model scripted:{tmp_path}/wrong.toml\nhi\n".encode(),
         capture_output=True,
-        env=whole(starter_home),
+        env=first_run_environment(starter_home),
         check=False,
     )
     assert done.returncode == 78

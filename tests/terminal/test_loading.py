@@ -14,7 +14,7 @@ Env = Mapping[str, str]
 pytestmark = pytest.mark.slow
 
 
-def test_the_first_key_is_taken_while_the_model_loads(home: Env, tmp_path: Path) -> None:
+def test_a_message_can_be_sent_while_the_model_loads(home: Env, tmp_path: Path) -> None:
     """While the model loads a message can be typed and sent; it is answered afterwards."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, load=3.0), home) as term:
         term.expect(r"^\S loading scripted · /")  # the plan follows, as far as there is room
@@ -27,7 +27,7 @@ def test_the_first_key_is_taken_while_the_model_loads(home: Env, tmp_path: Path)
         term.expect(r"^scripted · Hermes 2 · \d+ of 4,096 tokens$")
 
 
-def test_a_message_that_was_sent_early_can_be_taken_back(home: Env, tmp_path: Path) -> None:
+def test_ctrl_c_during_the_load_returns_the_message_to_the_prompt(home: Env, tmp_path: Path) -> None:
     """Ctrl-C while the model loads returns the message to the prompt."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, load=3.0), home) as term:
         term.type("Hello\r")
@@ -40,7 +40,7 @@ def test_a_message_that_was_sent_early_can_be_taken_back(home: Env, tmp_path: Pa
         assert "Hello<" not in term.expect("user\nHello again<")
 
 
-def test_a_model_that_cannot_be_loaded_is_said_and_the_line_stays(home: Env, tmp_path: Path) -> None:
+def test_a_failed_load_is_reported_and_the_typed_line_is_kept(home: Env, tmp_path: Path) -> None:
     """A failed load is reported, the typed line stays, and `/model` loads another model."""
     with at_the_prompt(script(tmp_path, load=1.0, broken="out-of-memory"), home) as term:
         term.type("half a li")
@@ -59,7 +59,7 @@ def test_a_model_that_cannot_be_loaded_is_said_and_the_line_stays(home: Env, tmp
         assert term.leave() == 0
 
 
-def test_leaving_without_a_model_says_why_in_the_exit_code(home: Env, tmp_path: Path) -> None:
+def test_the_exit_code_after_a_failed_load_is_that_of_its_error(home: Env, tmp_path: Path) -> None:
     """Leaving a chat whose model could not be loaded gives the exit code of that error."""
     with Terminal(["chat", "-m", script(tmp_path, broken="out-of-memory")], home) as term:
         term.expect("scripted error")
@@ -67,7 +67,7 @@ def test_leaving_without_a_model_says_why_in_the_exit_code(home: Env, tmp_path: 
         assert term.leave() == 75
 
 
-def test_ctrl_c_before_the_first_word_gives_the_message_back(home: Env, tmp_path: Path) -> None:
+def test_ctrl_c_during_prefill_returns_the_message_to_the_prompt(home: Env, tmp_path: Path) -> None:
     """Ctrl-C during prefill returns the message to the prompt, and Enter sends it again."""
     model = script(tmp_path, {"text": "late", "prefill": 60}, {"text": "fine"})
     with at_the_prompt(model, home) as term:
@@ -80,7 +80,7 @@ def test_ctrl_c_before_the_first_word_gives_the_message_back(home: Env, tmp_path
         term.expect(r"Hermes 2\nfine")
 
 
-def test_ask_tells_at_a_terminal_what_it_waits_for(home: Env, tmp_path: Path) -> None:
+def test_ask_at_a_terminal_shows_the_progress_of_the_prefill(home: Env, tmp_path: Path) -> None:
     """`hermes ask` at a terminal shows the progress of the prefill, then erases it."""
     model = script(tmp_path, {"text": "a word at last", "prefill": 3})
     with Terminal(["ask", "-m", model, "x"], home) as term:
@@ -90,7 +90,7 @@ def test_ask_tells_at_a_terminal_what_it_waits_for(home: Env, tmp_path: Path) ->
         assert term.leave() == 0
 
 
-def test_ask_that_shows_the_whole_at_once_says_that_it_writes(home: Env, tmp_path: Path) -> None:
+def test_ask_without_streaming_shows_that_it_writes_the_answer(home: Env, tmp_path: Path) -> None:
     """`hermes ask --no-stream` shows that it is writing the answer, then erases that line."""
     model = script(tmp_path, {"text": "a word at last", "delay": 0.2})
     with Terminal(["ask", "-m", model, "--no-stream", "x"], home) as term:
@@ -101,7 +101,7 @@ def test_ask_that_shows_the_whole_at_once_says_that_it_writes(home: Env, tmp_pat
 
 
 @pytest.mark.long
-def test_a_model_whose_process_was_killed_is_told_once(starter_home: Env) -> None:
+def test_a_killed_model_process_is_reported_once(starter_home: Env) -> None:
     """That the model's process has ended is reported once; `/model` starts it again."""
     with Terminal(["chat"], starter_home) as term:
         term.expect("of 8,192 tokens")

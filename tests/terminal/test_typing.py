@@ -24,7 +24,7 @@ def editor(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_a_large_paste_is_folded_and_sent_whole(home: Env, tmp_path: Path) -> None:
+def test_a_large_paste_is_folded_and_sent_in_full(home: Env, tmp_path: Path) -> None:
     """A large paste is shown as a mark, sent in full and in full in the history."""
     lines = [f"line {n}" for n in range(312)]
     with at_the_prompt(script(tmp_path, {"text": "fine"}, context_size=9999), home) as term:
@@ -40,7 +40,7 @@ def test_a_large_paste_is_folded_and_sent_whole(home: Env, tmp_path: Path) -> No
         term.expect(r"line 311 What is it\?$")
 
 
-def test_a_paste_of_megabytes_is_refused_at_once(home: Env, tmp_path: Path) -> None:
+def test_a_paste_of_megabytes_is_refused(home: Env, tmp_path: Path) -> None:
     """A paste of 3 MB is refused with its length, and the line stays."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.type("before ")
@@ -60,7 +60,7 @@ def test_a_block_between_triple_quotes_is_one_turn(home: Env, tmp_path: Path) ->
         term.expect(r"user\n/bye\ntwo\n\nfour<")
 
 
-def test_new_lines_by_keys_and_by_command(home: Env, tmp_path: Path) -> None:
+def test_alt_enter_ctrl_j_and_multiline_start_new_lines(home: Env, tmp_path: Path) -> None:
     """Alt-Enter and Ctrl-J start a new line; after `/multiline` Enter does, and Alt-Enter sends."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, {"text": "good"}), home) as term:
         term.type("a\x1b\rb\nc\r")
@@ -73,7 +73,7 @@ def test_new_lines_by_keys_and_by_command(home: Env, tmp_path: Path) -> None:
         term.expect(r"Hermes 2\ngood")
 
 
-def test_the_editor_opens_with_the_line_and_gives_it_back(home: Env, tmp_path: Path) -> None:
+def test_the_editor_opens_the_line_and_its_text_replaces_it(home: Env, tmp_path: Path) -> None:
     """Ctrl-X Ctrl-E opens the line in $EDITOR, and the saved text replaces it."""
     env = {**home, "EDITOR": editor(tmp_path, "from the editor")}
     with at_the_prompt(script(tmp_path, {"text": "fine"}), env) as term:
@@ -84,7 +84,7 @@ def test_the_editor_opens_with_the_line_and_gives_it_back(home: Env, tmp_path: P
         term.expect(r"Hermes 2\nfine")
 
 
-def test_edit_opens_an_earlier_turn_in_the_editor(home: Env, tmp_path: Path) -> None:
+def test_edit_opens_the_last_turn_in_the_editor(home: Env, tmp_path: Path) -> None:
     """`/edit` opens the last turn in $EDITOR, and the saved text is the new turn."""
     env = {**home, "EDITOR": editor(tmp_path, "better words")}
     with at_the_prompt(script(tmp_path, {"text": "One."}, {"text": "Two."}), env) as term:
@@ -99,7 +99,7 @@ def test_edit_opens_an_earlier_turn_in_the_editor(home: Env, tmp_path: Path) -> 
         term.expect("user\nbetter words<")
 
 
-def test_files_sessions_and_models_complete(home: Env, tmp_path: Path) -> None:
+def test_the_arguments_of_file_and_resume_are_completed(home: Env, tmp_path: Path) -> None:
     """The arguments of `/file` and `/resume` are completed."""
     (tmp_path / "a long name.txt").write_text("What the file says.")
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
@@ -118,7 +118,7 @@ def test_files_sessions_and_models_complete(home: Env, tmp_path: Path) -> None:
         term.expect(r"^> /resume 1")
 
 
-def test_history_is_shared_by_windows_and_keeps_no_secret(home: Env, tmp_path: Path) -> None:
+def test_windows_share_the_history_without_lines_after_a_space(home: Env, tmp_path: Path) -> None:
     """Windows share the history by arrow, search and suggestion; it has no line after a space."""
     model = script(tmp_path, *[{"text": "ok"}] * 4)
     with Terminal(["chat", "-m", model], home) as one, Terminal(["chat", "-m", model], home) as two:
@@ -145,7 +145,7 @@ def test_history_is_shared_by_windows_and_keeps_no_secret(home: Env, tmp_path: P
     assert "secret" not in (Path(home["OPENHERMES_HOME"]) / "state" / "history").read_text()
 
 
-def test_vi_keys_by_config(home: Env, tmp_path: Path) -> None:
+def test_vi_keys_are_enabled_by_the_config(home: Env, tmp_path: Path) -> None:
     """`keys = "vi"` in the config enables vi keys."""
     config = Path(home["OPENHERMES_HOME"]) / "config"
     config.mkdir(parents=True)
@@ -157,14 +157,14 @@ def test_vi_keys_by_config(home: Env, tmp_path: Path) -> None:
         term.expect(r"^> wrong right\nHermes 2\nfine")
 
 
-RUBBISH = [
+KEY_SEQUENCES = [
     *("\x00", "\x07", "\x0c", "\x0f", "\x14", "\x1b", "\x1c", "\x1d", "\x1f"),
     *("\x1b[99~", "\x1b[1;1R", "\x1b[200~\x00\x04\x03\x1b[201~", "\udc80", "é日👩\u200d👧"),
 ]
 
 
-@pytest.mark.parametrize("keys", RUBBISH)
-def test_nothing_that_is_typed_ends_the_loop(home: Env, tmp_path: Path, keys: str) -> None:
+@pytest.mark.parametrize("keys", KEY_SEQUENCES)
+def test_no_key_sequence_ends_the_chat(home: Env, tmp_path: Path, keys: str) -> None:
     """No control key, sequence or paste ends the chat."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}, {"text": "fine"}), home) as term:
         term.child.send(keys.encode("utf-8", "surrogateescape"))
@@ -174,7 +174,7 @@ def test_nothing_that_is_typed_ends_the_loop(home: Env, tmp_path: Path, keys: st
         assert "Traceback" not in term.expect(r"> Go\nHermes 2\nfine")
 
 
-def test_a_line_that_is_edited_cannot_steer_the_terminal(home: Env, tmp_path: Path) -> None:
+def test_the_edited_line_cannot_control_the_terminal(home: Env, tmp_path: Path) -> None:
     """Control and direction characters in the line are not written to the terminal."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:
         term.child.send(PASTE.format("a\x9b31mb\u202ec\u200fd").encode())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.fresh_machine import PUBLIC_MIRROR, Run, local_places, mirror, pip_conf, table, hint_line
+from tools.fresh_machine import PUBLIC_MIRROR, Run, hint_line, local_places, mirror, pip_conf, table
 
 SETTINGS = (
     "global.constraint='/etc/constraints.txt'\n"

@@ -21,7 +21,7 @@ FILE = Source("some.json", PersonaError)
 
 
 @given(json_values)
-def test_any_json_is_what_it_is_elsewhere(value: Any) -> None:
+def test_any_json_has_the_values_of_the_standard_library(value: Any) -> None:
     """JSON is read and written with the same values as by the standard library."""
     written = (card_write.text(value, SOURCE), card_write.text(value, SOURCE, short=True))
     for data in (json.dumps(value).encode(), *written):
@@ -38,7 +38,7 @@ def test_any_bytes_are_json_or_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "reason"),
     [
         (b"", "is not JSON: expecting value, line 1, column 1"),
         (b'{\n"a": tru}', "is not JSON: expecting value, line 2, column 6"),
@@ -60,16 +60,16 @@ def test_any_bytes_are_json_or_refused(data: bytes) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_out_of_bounds_is_refused_with_its_reason(data: bytes, told: str) -> None:
+def test_json_that_is_invalid_or_too_large_is_refused(data: bytes, reason: str) -> None:
     """Invalid JSON and JSON out of bounds are refused with a reason and a hint."""
     with pytest.raises(PersonaError) as caught:
         card.parse_json(data, SOURCE)
-    assert told in caught.value.message
+    assert reason in caught.value.message
     assert str(SOURCE) in caught.value.message
     assert caught.value.hint
 
 
-def test_just_within_bounds_is_read() -> None:
+def test_json_just_within_the_limits_is_read() -> None:
     """JSON just within the bounds is read, with the usual recursion limit."""
     assert card.parse_json(b"[" * 100 + b"]" * 100, SOURCE)
     assert card.parse_json(b"9" * 100, SOURCE) == 10**100 - 1
@@ -78,12 +78,12 @@ def test_just_within_bounds_is_read() -> None:
     assert sys.getrecursionlimit() == 1_000
 
 
-def test_of_two_equal_keys_the_last_counts_and_a_mark_is_passed_over() -> None:
+def test_the_last_of_two_equal_keys_counts_and_a_bom_is_skipped() -> None:
     """Of two equal keys the last counts, and a byte order mark is skipped."""
     assert card.parse_json(b'\xef\xbb\xbf{"a": 1, "a": 2}', SOURCE) == {"a": 2}
 
 
-def test_numbers_beyond_the_limits_are_marked_or_kept_if_asked() -> None:
+def test_numbers_beyond_the_limits_can_be_marked_or_infinite() -> None:
     """A limit can mark a number in place of an error, or allow infinity; it never allows endless digits."""
     text = '["' + '", 1e999, NaN, ' + "9" * 101 + "]"
     marks = JsonLimits(size=1, marks_numbers=True)
@@ -96,7 +96,9 @@ def test_numbers_beyond_the_limits_are_marked_or_kept_if_asked() -> None:
 
 @pytest.mark.parametrize("limits", [JsonLimits(size=1), JsonLimits(size=1, allows_surrogates=True)])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":1},', "]")])
-def test_the_depth_is_the_same_in_every_python(limits: JsonLimits, opening: str, closing: str) -> None:
+def test_the_depth_limit_does_not_depend_on_the_recursion_limit(
+    limits: JsonLimits, opening: str, closing: str
+) -> None:
     """100 levels are parsed and 101 are refused, whatever the recursion limit."""
     assert json_parser.parse_text(opening * 99 + "[1]" + closing * 99, FILE, limits)
     with pytest.raises(PersonaError, match="nested too deeply"):

@@ -21,7 +21,7 @@ SOURCE = Source("some.file", ConfigError, missing_hint="look elsewhere")
         (b"ab\0", "some.file contains a NUL character at position 2"),
     ],
 )
-def test_what_is_no_text_of_the_size_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_a_file_that_is_too_large_or_not_text_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     """A file that is too large or not text is refused with the position."""
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(ConfigError) as caught:
@@ -36,7 +36,7 @@ def test_a_text_keeps_its_byte_order_mark(tmp_path: Path) -> None:
     assert read_text(tmp_path / "file", 10, SOURCE) == "\ufeffa\r\nbcde"
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     """A missing file has the caller's hint; a folder is refused, and an invalid path."""
     for path in (tmp_path / "none", Path("a\0b")):
         with pytest.raises(ConfigError) as caught:
@@ -46,7 +46,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         read_bytes(tmp_path, 10, SOURCE)
 
 
-def test_a_pipe_is_read_only_if_that_is_allowed(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
     """A pipe is refused without waiting for a writer, and read if the caller allows it."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -58,7 +58,7 @@ def test_a_pipe_is_read_only_if_that_is_allowed(tmp_path: Path) -> None:
     writer.join()
 
 
-def test_a_hint_of_the_source_replaces_the_others() -> None:
+def test_the_source_chooses_the_error_type_and_the_hint() -> None:
     """The caller chooses the type of the error, and may choose its hint."""
     with pytest.raises(UsageError) as caught:
         check_text("\udcff", Source("the prompt", UsageError, hint="type it again"))

@@ -9,7 +9,7 @@ from hermes_cli.untrusted.value import Value
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted", "told"),
+    ("value", "expected", "remark"),
     [
         ("a\0b", "ab", "NUL characters"),
         (3, "3", ""),
@@ -19,26 +19,26 @@ from hermes_cli.untrusted.value import Value
         ([1], "", "'k' is a list, not a text"),
     ],
 )
-def test_texts(value: Any, wanted: str, told: str) -> None:
+def test_numbers_become_texts_and_other_types_are_ignored(value: Any, expected: str, remark: str) -> None:
     """Numbers become texts, NUL characters are removed, and other types are left out with a remark."""
     remarks = Remarks()
-    assert Value({"k": value}, remarks).get("k").text() == wanted
-    assert told in "".join(remarks.summary())
-    assert bool(told) == bool(remarks.summary())
+    assert Value({"k": value}, remarks).get("k").text() == expected
+    assert remark in "".join(remarks.summary())
+    assert bool(remark) == bool(remarks.summary())
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [(True, True), (0, False), (2.5, True), ("TRUE ", True), ("false", False), ("yes", None), (None, None)],
 )
-def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a case's answer
+def test_numbers_true_and_false_become_flags(value: Any, expected: bool | None) -> None:  # noqa: FBT001 - a case's answer
     """Numbers and the words true and false are flags, and other values are not."""
-    assert Value({"k": value}, Remarks()).get("k").boolean_or_none() is wanted
-    assert Value({"k": value}, Remarks()).get("k").boolean(default=True) is (wanted is not False)
+    assert Value({"k": value}, Remarks()).get("k").boolean_or_none() is expected
+    assert Value({"k": value}, Remarks()).get("k").boolean(default=True) is (expected is not False)
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [
         (4, 4),
         ("4", 4),
@@ -54,12 +54,12 @@ def test_flags(value: Any, wanted: bool | None) -> None:  # noqa: FBT001 - a cas
         (None, None),
     ],
 )
-def test_numbers(value: Any, wanted: int | None) -> None:
+def test_numbers_within_the_range_become_integers(value: Any, expected: int | None) -> None:
     """Numbers and numbers in quotes become integers; values out of range are None."""
-    assert Value({"k": value}, Remarks()).get("k").integer_or_none(0, 10) == wanted
+    assert Value({"k": value}, Remarks()).get("k").integer_or_none(0, 10) == expected
 
 
-def test_tables_are_taken_from_lists_and_tables() -> None:
+def test_tables_are_read_from_lists_and_tables() -> None:
     """Tables are read from a list, or from the values of a table."""
     fields = Value({"a": [{"x": 1}, 2], "b": {"0": {"x": 2}}, "c": 3}, Remarks())
     tables = [[one.value for one in fields.get(key).tables()] for key in "abc"]
@@ -68,19 +68,19 @@ def test_tables_are_taken_from_lists_and_tables() -> None:
     assert fields.get("b").get("0").get("x").integer(0, 9) == 2
 
 
-def test_remarks_are_told_once_and_not_without_end() -> None:
+def test_equal_remarks_are_counted_and_their_number_is_limited() -> None:
     """Equal remarks are counted, and the number and the length of remarks are limited."""
     remarks = Remarks()
     for n in range(1_000):
         remarks.add(f"remark {n % 50}" + "x" * 1_000)
-    told = remarks.summary()
-    assert len(told) == 41
-    assert told[0].endswith("(20 times)")
-    assert max(map(len, told)) < 400
-    assert told[-1] == "and 200 more of this kind"
+    summary = remarks.summary()
+    assert len(summary) == 41
+    assert summary[0].endswith("(20 times)")
+    assert max(map(len, summary)) < 400
+    assert summary[-1] == "and 200 more of this kind"
 
 
-def test_a_name_without_end_is_cut_and_summary() -> None:
+def test_a_long_name_is_cut_with_a_remark() -> None:
     """A name is cut after 10,000 characters, with a remark."""
     remarks = Remarks()
     assert len(Value({"k": "ab " * 9_999}, remarks).get("k").line()) == 10_000

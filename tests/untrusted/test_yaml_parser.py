@@ -18,7 +18,7 @@ def parsed(text: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "reason"),
     [
         ("a: &x 1\nb: *x", "an alias or an anchor"),
         ("a: [*x]", "an alias or an anchor"),
@@ -40,13 +40,13 @@ def parsed(text: str) -> Any:
         ("\x00", "not YAML"),
     ],
 )
-def test_yaml_that_is_refused(text: str, what: str) -> None:
+def test_yaml_that_is_invalid_or_unsafe_is_refused(text: str, reason: str) -> None:
     """YAML that is invalid, ambiguous, unsafe or too large is refused with its reason."""
-    with pytest.raises(PersonaError, match=what):
+    with pytest.raises(PersonaError, match=reason):
         yaml_parser.parse(text.encode("utf-8", "surrogatepass"), SOURCE)
 
 
-def test_the_largest_yaml_takes_no_longer_than_a_person_waits() -> None:
+def test_the_largest_yaml_is_read_in_less_than_5_seconds() -> None:
     """YAML of the largest size is read in less than 5 seconds of CPU time."""
     line = "  Some words of a context, as a character has them, and {{char}} among them.\n"
     text = "context: |\n" + line * (yaml_parser.MAX_BYTES // len(line) - 1)

@@ -67,9 +67,9 @@ class Failure:
     def __init__(self, model: Any, layer: int, error: BaseException, times: int = 1, spared: int = 0) -> None:
         self.left, self.spared = times, spared
         self.error = error
-        self._hook = model.get_decoder().layers[layer].register_forward_pre_hook(self._strike)
+        self._hook = model.get_decoder().layers[layer].register_forward_pre_hook(self._raise_error)
 
-    def _strike(self, *_: Any) -> None:
+    def _raise_error(self, *_: Any) -> None:
         self.spared -= 1
         if self.spared < 0 < self.left:
             self.left -= 1

@@ -14,7 +14,7 @@ from tests.engines.transformers.conftest import CPU, Failure
 from tests.weights import SMALL_WINDOW
 
 LIMIT = 512
-FULL = torch.OutOfMemoryError("CUDA out of memory.")
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory.")
 TOLERANCE = 1e-4  # of logits that reach 8; a wrong mask or position is off by more than 1
 IDS = torch.randint(0, 32_000, (300,), generator=torch.Generator().manual_seed(1)).tolist()
 
@@ -41,12 +41,12 @@ def decoder(model: Any, chunk: int = 1024) -> Decoder:
 
 def counted(model: Any) -> tuple[list[int], Any]:
     """Return a list that receives the number of ids of each evaluation, and the hook to remove."""
-    seen: list[int] = []
+    sizes: list[int] = []
 
-    def look(_: Any, __: Any, given: dict[str, Any]) -> None:
-        seen.append(given["input_ids"].shape[1])
+    def count(_: Any, __: Any, given: dict[str, Any]) -> None:
+        sizes.append(given["input_ids"].shape[1])
 
-    return seen, model.get_decoder().register_forward_pre_hook(look, with_kwargs=True)
+    return sizes, model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1024])
@@ -68,9 +68,9 @@ def test_any_history_of_edits_gives_the_same_logits(mistral: Any, edits: list[tu
     for place, count, seed in edits:
         new = torch.randint(0, 32_000, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
         prompt = [*prompt[:place], *new][:400]
-        held = made.rewind_to_prefix(prompt[:-1])
-        assert held == len(made.ids)
-        fill(made, prompt[held:-1])
+        cached = made.rewind_to_prefix(prompt[:-1])
+        assert cached == len(made.ids)
+        fill(made, prompt[cached:-1])
         torch.testing.assert_close(
             made.decode(prompt[-1]), one_pass(mistral, prompt)[-1], atol=TOLERANCE, rtol=0
         )
@@ -78,18 +78,18 @@ def test_any_history_of_edits_gives_the_same_logits(mistral: Any, edits: list[tu
 
 def test_only_new_ids_are_evaluated(mistral: Any) -> None:
     """After an edit only the ids from the first change on are evaluated, in chunks."""
-    seen, hook = counted(mistral)
+    sizes, hook = counted(mistral)
     made = decoder(mistral, 64)
     fill(made, IDS[:150])
-    assert seen == [64, 64, 22]
-    seen.clear()
+    assert sizes == [64, 64, 22]
+    sizes.clear()
     changed = [*IDS[:100], 5, *IDS[101:180]]
     fill(made, changed[made.rewind_to_prefix(changed) :])
     hook.remove()
-    assert seen == [64, 16]
+    assert sizes == [64, 16]
 
 
-def test_a_cancelled_prefill_keeps_what_was_done(mistral: Any) -> None:
+def test_a_cancelled_prefill_keeps_its_finished_chunks(mistral: Any) -> None:
     """A prefill that stops between two chunks keeps the chunks that are done."""
     made = decoder(mistral, 32)
     for done in made.prefill(IDS[:200]):
@@ -101,7 +101,7 @@ def test_a_cancelled_prefill_keeps_what_was_done(mistral: Any) -> None:
     torch.testing.assert_close(made.decode(IDS[200]), reference, atol=TOLERANCE, rtol=0)
 
 
-FULL_ELSEWHERE = [
+OTHER_OUT_OF_MEMORY = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
     RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB)"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
@@ -109,21 +109,21 @@ FULL_ELSEWHERE = [
 """The messages of the CPU's allocator, Metal and cuBLAS: torch has no exception type for these."""
 
 
-@pytest.mark.parametrize("full", FULL_ELSEWHERE, ids=["cpu", "metal", "cublas"])
-def test_memory_that_runs_out_on_other_devices(mistral: Any, full: RuntimeError) -> None:
+@pytest.mark.parametrize("error", OTHER_OUT_OF_MEMORY, ids=["cpu", "metal", "cublas"])
+def test_out_of_memory_on_other_devices_is_retried(mistral: Any, error: RuntimeError) -> None:
     """Out of memory on other devices is handled like CUDA's: a retry, then a ResourcesExhausted."""
     made = decoder(mistral, 64)
-    with Failure(mistral, 1, full):
+    with Failure(mistral, 1, error):
         assert list(made.prefill(IDS[:100]))[-1] == 100
-    with Failure(mistral, 1, full):
+    with Failure(mistral, 1, error):
         logits = made.decode(IDS[100])
     torch.testing.assert_close(logits, one_pass(mistral, IDS[:101])[-1], atol=TOLERANCE, rtol=0)
-    with Failure(mistral, 1, full, times=99), pytest.raises(ResourcesExhausted):
+    with Failure(mistral, 1, error, times=99), pytest.raises(ResourcesExhausted):
         made.decode(IDS[101])
 
 
-class FullAt(TorchFunctionMode):
-    """Raise FULL when the buffer number `number`, counted from 1, is allocated."""
+class OutOfMemoryAt(TorchFunctionMode):
+    """Raise OUT_OF_MEMORY when the buffer number `number`, counted from 1, is allocated."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -133,17 +133,17 @@ class FullAt(TorchFunctionMode):
         if func is torch.Tensor.new_zeros:
             self._left -= 1
             if self._left == 0:
-                raise FULL
+                raise OUT_OF_MEMORY
         return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 7])
-def test_memory_that_runs_out_while_the_cache_grows(mistral: Any, number: int) -> None:
+def test_out_of_memory_while_the_cache_grows_keeps_the_ids(mistral: Any, number: int) -> None:
     """If memory runs out while the cache grows, the ids stay as they were and the next step is correct."""
     made = Decoder(mistral, CPU, 1024)
     ids = [*IDS, *IDS]
     fill(made, ids[:512])
-    with FullAt(number), pytest.raises(torch.OutOfMemoryError):
+    with OutOfMemoryAt(number), pytest.raises(torch.OutOfMemoryError):
         made._forward(mistral, [ids[512]])
     assert made.ids == ids[:512]
     torch.testing.assert_close(
@@ -151,8 +151,8 @@ def test_memory_that_runs_out_while_the_cache_grows(mistral: Any, number: int) -
     )
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), FULL])
-def test_a_step_that_breaks_off_leaves_the_cache_whole(mistral: Any, error: BaseException) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OUT_OF_MEMORY])
+def test_a_failed_step_leaves_the_cache_consistent(mistral: Any, error: BaseException) -> None:
     """After a step that fails in the middle of the layers, the next step has the correct logits."""
     made = decoder(mistral)
     fill(made, IDS[:100])
@@ -164,37 +164,37 @@ def test_a_step_that_breaks_off_leaves_the_cache_whole(mistral: Any, error: Base
     torch.testing.assert_close(made.decode(IDS[100]), reference, atol=TOLERANCE, rtol=0)
 
 
-def test_out_of_memory_in_a_step_is_tried_once_more_with_less(mistral: Any) -> None:
+def test_a_step_that_runs_out_of_memory_is_retried_in_smaller_chunks(mistral: Any) -> None:
     """A step that runs out of memory once is repeated with smaller chunks and gives the same logits."""
     made = decoder(mistral, 64)
     fill(made, IDS[:100])
-    with Failure(mistral, 1, FULL):
+    with Failure(mistral, 1, OUT_OF_MEMORY):
         logits = made.decode(IDS[100])
     torch.testing.assert_close(logits, one_pass(mistral, IDS[:101])[-1], atol=TOLERANCE, rtol=0)
     assert made._chunk_size == 16
 
 
-def test_out_of_memory_in_the_prefill_goes_on_in_smaller_chunks(mistral: Any) -> None:
+def test_a_prefill_that_runs_out_of_memory_continues_in_smaller_chunks(mistral: Any) -> None:
     """A prefill that runs out of memory goes on in smaller chunks and gives the same logits."""
     made = decoder(mistral, 128)
-    with Failure(mistral, 3, FULL):
+    with Failure(mistral, 3, OUT_OF_MEMORY):
         assert list(made.prefill(IDS[:200]))[-1] == 200
     assert made._chunk_size == 32
     reference = one_pass(mistral, IDS[:201])[-1]
     torch.testing.assert_close(made.decode(IDS[200]), reference, atol=TOLERANCE, rtol=0)
 
 
-def test_no_memory_at_all_is_said_with_the_next_step(mistral: Any) -> None:
+def test_the_error_suggests_a_smaller_context_if_no_chunk_fits(mistral: Any) -> None:
     """If no chunk fits in memory, a ResourcesExhausted suggests --context; a later prefill works."""
     made = decoder(mistral, 64)
-    with Failure(mistral, 0, FULL, times=99), pytest.raises(ResourcesExhausted) as caught:
+    with Failure(mistral, 0, OUT_OF_MEMORY, times=99), pytest.raises(ResourcesExhausted) as caught:
         fill(made, IDS[:100])
     assert "ran out of memory" in caught.value.message
     assert "--context" in caught.value.hint
     assert list(made.prefill(IDS[:100])) == [16, 32, 48, 64, 80, 96, 100]
 
 
-def test_a_device_that_fails_is_named(mistral: Any) -> None:
+def test_a_device_error_is_raised_with_its_message(mistral: Any) -> None:
     """An error of the device is raised as a HermesError with the device's message."""
     made = decoder(mistral)
     gone = RuntimeError("CUDA error: unspecified launch failure")
@@ -217,7 +217,7 @@ def test_the_buffers_grow_by_doubling(mistral: Any) -> None:
     assert keys.shape[-2] == 2048
 
 
-def test_a_sliding_layer_shows_its_window_only(mistral: Any) -> None:
+def test_a_sliding_layer_masks_all_but_its_window(mistral: Any) -> None:
     """A sliding layer has an attention mask of its window's size and keeps the states of all tokens."""
     made = decoder(mistral)
     fill(made, IDS)

@@ -25,7 +25,7 @@ def chosen(options: GenerationOptions, probabilities: list[float], draw: float, 
 @pytest.mark.parametrize(
     ("draw", "token"), [(0, 1), (0.19, 1), (0.21, 2), (0.69, 2), (0.71, 4), (LAST_DRAW, 4)]
 )
-def test_a_draw_falls_where_the_probabilities_say(draw: float, token: int) -> None:
+def test_a_draw_selects_an_id_by_its_probability(draw: float, token: int) -> None:
     """By hand: 0, 0.2, 0.5, 0, 0.3, 0. Ids of probability 0 are at both ends and in between."""
     assert chosen(OPEN, [0, 0.2, 0.5, 0, 0.3, 0], draw) == token
 
@@ -44,7 +44,7 @@ UNIT = st.one_of(st.just(0.0), st.just(LAST_DRAW), st.floats(0, LAST_DRAW, width
 
 
 @given(OPTIONS, SCORES.filter(lambda scores: max(scores) > -math.inf), UNIT, UNIT)
-def test_what_cannot_come_is_never_chosen(
+def test_an_id_of_probability_zero_is_never_chosen(
     options: GenerationOptions, scores: list[float], draw: float, chance: float
 ) -> None:
     """An id with a logit of minus infinity is never chosen, whatever the options and the draw."""
@@ -54,16 +54,16 @@ def test_what_cannot_come_is_never_chosen(
     assert scores[token] > -math.inf
 
 
-def test_an_id_counts_as_said_once() -> None:
+def test_the_repetition_penalty_lowers_the_logits_of_seen_ids() -> None:
     """By hand: with a penalty of 2 a logit of 3 becomes 1.5, and one of -3 becomes -6."""
-    choice = SamplingParams.from_options(GenerationOptions(repetition_penalty=2))
+    params = SamplingParams.from_options(GenerationOptions(repetition_penalty=2))
     seen = torch.tensor([True, True, False, False])
-    found = choice.penalize(torch.tensor([3.0, -3.0, 3.0, -3.0]), seen)
-    assert found.tolist() == [1.5, -6, 3, -3]
+    penalized = params.penalize(torch.tensor([3.0, -3.0, 3.0, -3.0]), seen)
+    assert penalized.tolist() == [1.5, -6, 3, -3]
 
 
-def test_greedy_choices_are_one() -> None:
-    """Greedy choices are equal whatever their top-p and seed, so that a GPU records one step for all."""
+def test_all_greedy_options_have_equal_sampling_params() -> None:
+    """Greedy parameters are equal whatever top-p and seed are, so that a GPU captures one step for all."""
     greedy = {
         SamplingParams.from_options(GenerationOptions(temperature=0, top_p=p, seed=s))
         for p, s in [(0.1, 1), (0.9, 2)]
@@ -71,7 +71,7 @@ def test_greedy_choices_are_one() -> None:
     assert len(greedy) == 1
 
 
-def test_draws_follow_from_the_seed_and_the_place() -> None:
+def test_random_numbers_depend_on_the_seed_and_the_position() -> None:
     """A random number depends on the seed and its position only, not on the order of the draws."""
     late, early = RandomNumbers(7, CPU), RandomNumbers(7, CPU)
     last = late.at(3 * BLOCK + 5)

@@ -23,25 +23,25 @@ from tests.weights import SMALL_WINDOW
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24, loop_guard=0)
 SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
-TALK = Conversation(
+CONVERSATION = Conversation(
     (Message(Role.SYSTEM, SYSTEM, cacheable=True), Message(Role.USER, "Good evening! Is the lamp lit?"))
 )
 
 
-def said(
-    engine: TransformersEngine, talk: Conversation, options: GenerationOptions = GREEDY
+def answer(
+    engine: TransformersEngine, conversation: Conversation, options: GenerationOptions = GREEDY
 ) -> tuple[str, Completion]:
     """Return an answer's text and its completion."""
-    chunks = list(engine.stream(talk.messages, options, Cancel()))
+    chunks = list(engine.stream(conversation.messages, options, Cancel()))
     done = chunks[-1].completion
     assert done is not None
     return "".join(chunk.text for chunk in chunks), done
 
 
-def generated(engine: TransformersEngine, talk: Conversation, done: Completion) -> list[int]:
+def generated_ids(engine: TransformersEngine, conversation: Conversation, done: Completion) -> list[int]:
     """Return the ids that were generated, from the turn's recorded ids."""
     assert done.turn_ids is not None
-    opening = engine._vocabulary.chatml.open_turn_ids(talk.messages)
+    opening = engine._vocabulary.chatml.open_turn_ids(conversation.messages)
     return list(done.turn_ids.ids[len(opening) :])
 
 
@@ -66,57 +66,57 @@ def test_greedy_ids_are_those_of_generate(
     """Greedy ids are those of `generate`, with and without reuse, past the sliding window of 64."""
     options = GenerationOptions(temperature=0, repetition_penalty=penalty, max_tokens=60, loop_guard=0)
     engine = engine_over(mistral, mistral_vocabulary)
-    talk = TALK
+    conversation = CONVERSATION
     for turn in range(4):
-        prompt = engine._vocabulary.chatml.ids(talk.messages)
-        text, done = said(engine, talk, options)
-        wanted = library_ids(mistral, prompt, 60, repetition_penalty=penalty)
-        assert generated(engine, talk, done) == wanted[:60]
+        prompt = engine._vocabulary.chatml.ids(conversation.messages)
+        text, done = answer(engine, conversation, options)
+        expected = library_ids(mistral, prompt, 60, repetition_penalty=penalty)
+        assert generated_ids(engine, conversation, done) == expected[:60]
         assert done.usage.cached_tokens > 0 or turn == 0
-        talk = talk.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "And then?"))
+        conversation = conversation.add(
+            Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "And then?")
+        )
     assert len(prompt) > 3 * SMALL_WINDOW
 
 
-def test_every_turn_prefills_what_is_new_and_nothing_else(
-    mistral: Any, mistral_vocabulary: Vocabulary
-) -> None:
+def test_every_turn_prefills_only_new_ids(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
     """Over 20 turns with stops, retries, undos and edits, only ids outside of the cache are evaluated."""
     engine = engine_over(mistral, mistral_vocabulary)
-    held: list[int] = []
-    talk = TALK
+    cached: list[int] = []
+    conversation = CONVERSATION
     for turn in range(20):
-        prompt = mistral_vocabulary.chatml.ids(talk.messages)
+        prompt = mistral_vocabulary.chatml.ids(conversation.messages)
         cancel = Cancel()
         chunks: list[Chunk] = []
         with Evaluated(mistral) as evaluated:
-            for chunk in engine.stream(talk.messages, GREEDY, cancel):
+            for chunk in engine.stream(conversation.messages, GREEDY, cancel):
                 chunks.append(chunk)
                 if turn % 4 == 1 and sum(bool(one.text) for one in chunks) == 5:
                     cancel.set()
         done = chunks[-1].completion
         assert done is not None
-        new = len(prompt) - min(common(prompt, held), len(prompt) - 1)
+        new = len(prompt) - min(common_prefix(prompt, cached), len(prompt) - 1)
         assert done.usage.prefilled_tokens == new
         assert evaluated.ids == new + done.usage.completion_tokens - 1  # the last one waits for the next turn
-        held = prompt + generated(engine, talk, done)[: done.usage.completion_tokens - 1]
+        cached = prompt + generated_ids(engine, conversation, done)[: done.usage.completion_tokens - 1]
         text = "".join(chunk.text for chunk in chunks)
-        talk = next_turn(turn, talk, Message(Role.ASSISTANT, text, done.turn_ids))
+        conversation = next_turn(turn, conversation, Message(Role.ASSISTANT, text, done.turn_ids))
     assert len(prompt) > 4 * SMALL_WINDOW
 
 
-def next_turn(turn: int, talk: Conversation, answer: Message) -> Conversation:
+def next_turn(turn: int, conversation: Conversation, reply: Message) -> Conversation:
     """Return the next conversation: mostly one more question, but also a retry, an undo, and an edit."""
-    asked = Message(Role.USER, f"Question {turn}: what of the {'wind and the ' * (turn % 7)}sea?")
+    question = Message(Role.USER, f"Question {turn}: what of the {'wind and the ' * (turn % 7)}sea?")
     if turn % 7 == 2:
-        return talk  # a retry: the same prompt again
+        return conversation  # a retry: the same prompt again
     if turn % 7 == 3:
-        return Conversation((*talk.messages[:-1], asked))  # an undo, and another question instead
+        return Conversation((*conversation.messages[:-1], question))  # an undo, and another question instead
     if turn % 7 == 4:
-        return Conversation((*talk.messages[:-3], asked))  # an edit of the turn before
-    return talk.add(answer, asked)
+        return Conversation((*conversation.messages[:-3], question))  # an edit of the turn before
+    return conversation.add(reply, question)
 
 
-def common(one: list[int], other: list[int]) -> int:
+def common_prefix(one: list[int], other: list[int]) -> int:
     """Return the length of the common prefix of two lists of ids."""
     differ = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differ, min(len(one), len(other)))
@@ -139,34 +139,38 @@ class Evaluated:
         self._hook.remove()
 
 
-def test_a_retry_with_the_same_seed_says_the_same(mistral_engine: TransformersEngine) -> None:
+def test_a_retry_with_the_same_seed_gives_the_same_answer(mistral_engine: TransformersEngine) -> None:
     """Two answers with the same seed are the same, although the second one reuses the cache."""
     options = GenerationOptions(seed=4, temperature=1.2, max_tokens=30)
-    talk = Conversation((Message(Role.USER, "Something that was never asked before."),))
-    assert said(mistral_engine, talk, options)[0] == said(mistral_engine, talk, options)[0]
+    conversation = Conversation((Message(Role.USER, "Something that was never asked before."),))
+    assert (
+        answer(mistral_engine, conversation, options)[0] == answer(mistral_engine, conversation, options)[0]
+    )
 
 
-def test_a_banned_phrase_is_never_said_and_the_rest_is_what_the_model_says(
-    mistral: Any, mistral_vocabulary: Vocabulary
-) -> None:
+def test_a_banned_phrase_is_not_in_the_answer(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
     """A banned phrase is not in the answer, the text before it is unchanged, and the cache stays correct."""
     engine = engine_over(mistral, mistral_vocabulary)
-    chunks = [chunk.text for chunk in engine.stream(TALK.messages, GREEDY, Cancel())]
+    chunks = [chunk.text for chunk in engine.stream(CONVERSATION.messages, GREEDY, Cancel())]
     begun = "".join(chunks[:4])
     phrase = "".join(chunks[4:6]).strip().swapcase()
-    text, done = said(engine, TALK, GenerationOptions(**{**as_dict(GREEDY), "ban": (phrase,)}))
+    text, done = answer(engine, CONVERSATION, GenerationOptions(**{**as_dict(GREEDY), "ban": (phrase,)}))
     assert phrase.lower() not in text.lower()
     assert text.startswith(begun)
-    talk = TALK.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "Go on."))
+    conversation = CONVERSATION.add(
+        Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "Go on.")
+    )
     fresh = engine_over(mistral, mistral_vocabulary)
-    assert said(engine, talk)[0] == said(fresh, talk)[0]
+    assert answer(engine, conversation)[0] == answer(fresh, conversation)[0]
 
 
-def test_a_ban_of_a_single_letter_costs_no_second_try(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
+def test_a_ban_of_a_single_letter_evaluates_no_token_twice(
+    mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
     """A ban of one letter leaves it out in any case, and no token is evaluated twice."""
     engine = engine_over(mistral, mistral_vocabulary)
     with Evaluated(mistral) as evaluated:
-        text, done = said(engine, TALK, GenerationOptions(**{**as_dict(GREEDY), "ban": ("E",)}))
+        text, done = answer(engine, CONVERSATION, GenerationOptions(**{**as_dict(GREEDY), "ban": ("E",)}))
     assert "e" not in text.lower()
     assert evaluated.ids == done.usage.prompt_tokens + done.usage.completion_tokens - 1
 
@@ -176,60 +180,62 @@ def as_dict(options: GenerationOptions) -> dict[str, Any]:
     return {name: getattr(options, name) for name in GenerationOptions.__slots__}
 
 
-def test_an_answer_that_repeats_itself_is_ended(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
+def test_the_loop_guard_ends_an_answer_that_repeats_a_token(
+    mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
     """The loop guard ends an answer that repeats one token, after 24 repeats."""
     engine = engine_over(mistral, mistral_vocabulary)
     options = GenerationOptions(temperature=0, repetition_penalty=1, loop_guard=24)
     hook = mistral.get_decoder().norm.register_forward_hook(lambda _, __, output: torch.ones_like(output))
-    _, done = said(engine, TALK, options)
+    _, done = answer(engine, CONVERSATION, options)
     hook.remove()
     assert done.finish_reason is FinishReason.LOOP
     assert done.usage.completion_tokens == 1 + 24  # the first token is new, the others repeat it
 
 
-def test_memory_that_runs_out_in_an_answer_keeps_what_was_said(
-    mistral: Any, mistral_vocabulary: Vocabulary
-) -> None:
+def test_out_of_memory_in_an_answer_keeps_its_text(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     engine = engine_over(mistral, mistral_vocabulary)
-    session = Session(engine, Opening.behind(TALK.messages[:1]), Sourced(GREEDY))
+    session = Session(engine, Opening.behind(CONVERSATION.messages[:1]), Sourced(GREEDY))
     full = torch.OutOfMemoryError("CUDA out of memory.")
     text = ""
-    answer = session.send("Good evening!", Cancel())
+    stream = session.send("Good evening!", Cancel())
     with Failure(mistral, 1, full, times=99, spared=12):
         for _ in range(5):
-            text += next(answer).text
+            text += next(stream).text
         with pytest.raises(ResourcesExhausted):
-            text += "".join(chunk.text for chunk in answer)
+            text += "".join(chunk.text for chunk in stream)
     assert session.conversation.messages[-1].text.startswith(text)
     assert "".join(chunk.text for chunk in session.send("Go on.", Cancel()))
 
 
-def test_memory_that_runs_out_once_changes_nothing(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
+def test_running_out_of_memory_once_does_not_change_the_answer(
+    mistral: Any, mistral_vocabulary: Vocabulary
+) -> None:
     """If memory runs out once, the answer is the same as without the failure."""
     engine = engine_over(mistral, mistral_vocabulary)
-    plain, _ = said(engine, TALK)
+    plain, _ = answer(engine, CONVERSATION)
     with Failure(mistral, 1, torch.OutOfMemoryError("CUDA out of memory."), spared=10):
-        again, done = said(engine_over(mistral, mistral_vocabulary), TALK)
+        again, done = answer(engine_over(mistral, mistral_vocabulary), CONVERSATION)
     assert again == plain
     assert done.finish_reason is FinishReason.LENGTH
 
 
-def test_ids_that_had_to_be_evaluated_again_are_not_counted_as_held(
+def test_ids_that_are_evaluated_again_are_not_counted_as_cached(
     mistral: Any, mistral_vocabulary: Vocabulary
 ) -> None:
     """If the cache had to be evaluated again, its ids are not counted as cached."""
     engine = engine_over(mistral, mistral_vocabulary)
-    text, done = said(engine, TALK)
-    talk = TALK.add(Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "Go on."))
+    text, done = answer(engine, CONVERSATION)
+    conversation = CONVERSATION.add(
+        Message(Role.ASSISTANT, text, done.turn_ids), Message(Role.USER, "Go on.")
+    )
     with Failure(mistral, 1, torch.OutOfMemoryError("CUDA out of memory.")):
-        _, done = said(engine, talk)
+        _, done = answer(engine, conversation)
     assert done.usage.cached_tokens == 0
 
 
-def test_numbers_that_overflow_end_the_answer_with_words(
-    mistral: Any, mistral_vocabulary: Vocabulary
-) -> None:
+def test_nan_logits_end_the_answer_with_an_error(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
     """NaN logits end the answer with an error, and the next answer is correct."""
     engine = engine_over(mistral, mistral_vocabulary)
 
@@ -238,13 +244,15 @@ def test_numbers_that_overflow_end_the_answer_with_words(
 
     hook = mistral.get_decoder().norm.register_forward_hook(spoil)
     with pytest.raises(HermesError, match="overflowed"):
-        said(engine, TALK)
+        answer(engine, CONVERSATION)
     hook.remove()
-    assert said(engine, TALK)[0] == said(engine_over(mistral, mistral_vocabulary), TALK)[0]
+    assert (
+        answer(engine, CONVERSATION)[0] == answer(engine_over(mistral, mistral_vocabulary), CONVERSATION)[0]
+    )
 
 
-def keeping(
-    model: Any, vocabulary: Vocabulary, kept: PromptCacheDir, weights: Path, precision: str = "fp32"
+def engine_with_cache(
+    model: Any, vocabulary: Vocabulary, cache_dir: PromptCacheDir, weights: Path, precision: str = "fp32"
 ) -> TransformersEngine:
     """Return a new engine that keeps its system prompts."""
     facts = {"path": weights, "revision": None, "devices": ("cpu",), "precision": precision}
@@ -254,89 +262,104 @@ def keeping(
         vocabulary,
         name="tiny",
         context_size=1024,
-        prefixes=PromptCache(kept, plan),
+        prefixes=PromptCache(cache_dir, plan),
     )
 
 
-def test_the_next_start_begins_with_the_system_prompt(
+def test_the_next_start_reuses_the_kept_system_prompt(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """A second engine reads the kept system prompt and gives the same answer; no file has its text."""
-    first, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
+    first, done = answer(
+        engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
+    )
     assert done.usage.cached_tokens == 0
-    system = mistral_vocabulary.chatml.system_ids(TALK.messages)
-    again, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
+    system = mistral_vocabulary.chatml.system_ids(CONVERSATION.messages)
+    again, done = answer(
+        engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
+    )
     assert (again, done.usage.cached_tokens) == (first, len(system))
     assert bytes("lighthouse", "utf-8") not in b"".join(p.read_bytes() for p in tmp_path.iterdir())
 
 
-def test_a_kept_prompt_comes_back_in_the_middle_of_a_run(
+def test_a_kept_system_prompt_is_reused_after_another_one(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """A system prompt that is used again after another one is read from its file, and both files are kept."""
-    engine = keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder)
-    first, _ = said(engine, TALK)
+    engine = engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder)
+    first, _ = answer(engine, CONVERSATION)
     other = Message(Role.SYSTEM, "You are somebody else. " * 40, cacheable=True)
-    said(engine, Conversation((other, *TALK.messages[1:])))
-    again, done = said(engine, TALK)
-    system = mistral_vocabulary.chatml.system_ids(TALK.messages)
+    answer(engine, Conversation((other, *CONVERSATION.messages[1:])))
+    again, done = answer(engine, CONVERSATION)
+    system = mistral_vocabulary.chatml.system_ids(CONVERSATION.messages)
     assert (again, done.usage.cached_tokens) == (first, len(system))
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
-def test_a_prompt_that_somebody_typed_is_not_kept(
+def test_a_system_prompt_that_is_not_cacheable_is_not_kept(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """A system prompt that is not cacheable leaves no file; one that is does."""
-    typed = Conversation((Message(Role.SYSTEM, SYSTEM), *TALK.messages[1:]))
-    engine = keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder)
-    said(engine, typed)
-    said(engine, Conversation(TALK.messages[1:]))
+    uncacheable = Conversation((Message(Role.SYSTEM, SYSTEM), *CONVERSATION.messages[1:]))
+    engine = engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder)
+    answer(engine, uncacheable)
+    answer(engine, Conversation(CONVERSATION.messages[1:]))
     assert list(tmp_path.iterdir()) == []
-    said(engine, TALK)
+    answer(engine, CONVERSATION)
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_another_precision_or_prompt_does_not_find_it(
+def test_a_kept_prompt_is_not_used_for_another_precision_or_prompt(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """A kept prefix is not used for another precision or another system prompt."""
-    said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
-    _, done = said(
-        keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder, "bf16"), TALK
+    answer(
+        engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
+    )
+    _, done = answer(
+        engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder, "bf16"),
+        CONVERSATION,
     )
     assert done.usage.cached_tokens == 0
-    other = Conversation((Message(Role.SYSTEM, SYSTEM + "!", cacheable=True), *TALK.messages[1:]))
-    _, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), other)
+    other = Conversation((Message(Role.SYSTEM, SYSTEM + "!", cacheable=True), *CONVERSATION.messages[1:]))
+    _, done = answer(
+        engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), other
+    )
     assert done.usage.cached_tokens == 0
 
 
-def test_a_prompt_that_cannot_be_kept_is_no_fault_of_the_answers(
+def test_the_answer_is_complete_if_the_prompt_cannot_be_kept(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path
 ) -> None:
     """If the prefix cannot be kept, the answer is still complete."""
     (tmp_path / "prefixes").write_text("a file is in the way of the folder")
-    engine = keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path / "prefixes"), mistral_folder)
-    assert said(engine, TALK)[1].finish_reason is FinishReason.LENGTH
+    engine = engine_with_cache(
+        mistral, mistral_vocabulary, PromptCacheDir(tmp_path / "prefixes"), mistral_folder
+    )
+    assert answer(engine, CONVERSATION)[1].finish_reason is FinishReason.LENGTH
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x10\x00\x00\x00\x00\x00\x00\x00{not a header}", b"x" * 4000])
-def test_a_damaged_file_is_computed_again(
+def test_a_damaged_prefix_file_is_written_again(
     mistral: Any, mistral_vocabulary: Vocabulary, mistral_folder: Path, tmp_path: Path, damage: bytes
 ) -> None:
     """A damaged prefix file is ignored and written again, and the answer is the same."""
-    first, _ = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
+    first, _ = answer(
+        engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
+    )
     (file,) = tmp_path.glob("*.safetensors")
     file.write_bytes(damage)
-    again, done = said(keeping(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), TALK)
+    again, done = answer(
+        engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
+    )
     assert (again, done.usage.cached_tokens) == (first, 0)
     assert file.read_bytes() != damage
 
 
-def test_a_closed_engine_says_so(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
+def test_a_closed_engine_raises_an_error(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
     """A closed engine can be closed again, and a question to it raises a HermesError."""
     engine = engine_over(mistral, mistral_vocabulary)
     engine.close()
     engine.close()
     with pytest.raises(HermesError, match="no model"):
-        said(engine, TALK)
+        answer(engine, CONVERSATION)

@@ -28,8 +28,8 @@ IDS = torch.arange(1000, 1040)[None]
 def logits(model: Any) -> torch.Tensor:
     """Return the logits of a fixed prompt, in float32."""
     with torch.inference_mode():
-        found: torch.Tensor = model(IDS).logits[0].float()
-    return found
+        result: torch.Tensor = model(IDS).logits[0].float()
+    return result
 
 
 def copy_of(folder: Path, tmp_path: Path) -> Path:
@@ -46,7 +46,7 @@ def test_the_weights_have_the_dtype_of_the_plan(mistral_folder: Path, precision:
 
 
 @pytest.mark.slow
-def test_four_bits_are_nf4_with_double_quantization(mistral_folder: Path) -> None:
+def test_4_bit_layers_are_nf4_with_double_quantization(mistral_folder: Path) -> None:
     """4-bit layers are NF4 with double quantization, and the output layer is not quantized."""
     model, _ = load_model(plan_for(mistral_folder, "4bit"))
     linear = model.get_decoder().layers[0].mlp.up_proj
@@ -56,7 +56,7 @@ def test_four_bits_are_nf4_with_double_quantization(mistral_folder: Path) -> Non
     assert type(model.lm_head).__name__ == "Linear"
 
 
-def test_eight_bits_on_the_cpu_are_close_to_sixteen(mistral_folder: Path, mistral: Any) -> None:
+def test_8_bit_logits_on_the_cpu_are_close_to_bfloat16(mistral_folder: Path, mistral: Any) -> None:
     """8-bit logits on the CPU are within 3 times bfloat16's rounding error, for one row and for many."""
     model, _ = load_model(plan_for(mistral_folder, "8bit"))
     assert isinstance(model.lm_head, Int8Linear)
@@ -69,7 +69,7 @@ def test_eight_bits_on_the_cpu_are_close_to_sixteen(mistral_folder: Path, mistra
     torch.testing.assert_close(many[:, :1], layer(one), atol=0.02, rtol=0.02)
 
 
-def test_progress_is_told_and_nothing_else_is_printed(
+def test_loading_reports_its_progress_and_prints_nothing(
     mistral_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Loading reports its progress to the end and prints nothing."""
@@ -80,7 +80,7 @@ def test_progress_is_told_and_nothing_else_is_printed(
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_a_file_cut_short_is_named(mistral_folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(mistral_folder: Path, tmp_path: Path) -> None:
     """A truncated weights file is refused with a hint at `hermes models show`."""
     plan = plan_for(mistral_folder)
     folder = copy_of(mistral_folder, tmp_path)
@@ -91,7 +91,7 @@ def test_a_file_cut_short_is_named(mistral_folder: Path, tmp_path: Path) -> None
     assert "hermes models show" in caught.value.hint
 
 
-def test_layers_that_are_not_in_the_files(mistral_folder: Path, tmp_path: Path) -> None:
+def test_missing_layers_are_refused(mistral_folder: Path, tmp_path: Path) -> None:
     """A config with more layers than the files is refused with both numbers of weights."""
     plan = plan_for(mistral_folder)
     folder = copy_of(mistral_folder, tmp_path)
@@ -102,7 +102,7 @@ def test_layers_that_are_not_in_the_files(mistral_folder: Path, tmp_path: Path) 
         load_model(dataclasses.replace(plan, path=folder))
 
 
-def test_a_tensor_that_is_not_in_the_files(mistral_folder: Path, tmp_path: Path) -> None:
+def test_a_missing_tensor_is_refused_by_name(mistral_folder: Path, tmp_path: Path) -> None:
     """A missing tensor is refused by name, even if a spare one keeps the number of weights right."""
     plan = plan_for(mistral_folder)
     folder = copy_of(mistral_folder, tmp_path)
@@ -114,7 +114,7 @@ def test_a_tensor_that_is_not_in_the_files(mistral_folder: Path, tmp_path: Path)
         load_model(dataclasses.replace(plan, path=folder))
 
 
-def test_a_matrix_of_another_shape(mistral_folder: Path, tmp_path: Path) -> None:
+def test_a_matrix_of_the_wrong_shape_is_refused(mistral_folder: Path, tmp_path: Path) -> None:
     """A matrix of the wrong shape is refused, without advice about an option of transformers."""
     plan = plan_for(mistral_folder)
     folder = copy_of(mistral_folder, tmp_path)
@@ -127,7 +127,7 @@ def test_a_matrix_of_another_shape(mistral_folder: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_nothing_is_fetched_from_the_hub_where_kernels_is_installed(tmp_path: Path) -> None:
+def test_the_kernels_package_is_not_imported(tmp_path: Path) -> None:
     """Importing the engine and bitsandbytes does not import `kernels`, which fetches code from the hub."""
     (tmp_path / "kernels.py").write_text("raise SystemExit('kernels was imported')\n")
     program = "import hermes_cli.engines.transformers.quantize, bitsandbytes; print('quiet')"
@@ -143,7 +143,7 @@ def test_nothing_is_fetched_from_the_hub_where_kernels_is_installed(tmp_path: Pa
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_rounded_to_eight_bits_as_they_are_read(
+def test_16_bit_weights_are_rounded_to_8_bits_on_load(
     mistral_folder: Path, mistral: Any, tmp_path: Path, precision: str
 ) -> None:
     """Weights in float16 or bfloat16 are rounded to 8 bits within 1.2 steps of the exact values."""
@@ -159,7 +159,7 @@ def test_rounded_to_eight_bits_as_they_are_read(
     assert ((layer.weight * layer.scale.float()[:, None] - exact).abs() <= 1.2 * step).all()
 
 
-def test_a_device_that_is_not_there_is_no_cpu(mistral_folder: Path) -> None:
+def test_a_missing_cuda_device_is_refused(mistral_folder: Path) -> None:
     """A CUDA device that does not exist is refused with a hint at `--device cpu`."""
     plan = dataclasses.replace(plan_for(mistral_folder), device="cuda:7", devices=("cuda:7",))
     with pytest.raises(ModelUnavailable, match="CUDA") as caught:
@@ -167,7 +167,7 @@ def test_a_device_that_is_not_there_is_no_cpu(mistral_folder: Path) -> None:
     assert "--device cpu" in caught.value.hint
 
 
-def test_memory_that_runs_out_names_the_next_smaller_plan(mistral_folder: Path) -> None:
+def test_out_of_memory_suggests_the_next_smaller_plan(mistral_folder: Path) -> None:
     """If memory runs out during the load, the hint is the plan's next smaller one."""
     plan = dataclasses.replace(plan_for(mistral_folder), smaller="--precision 4bit needs 5.1 GiB")
 
@@ -186,7 +186,7 @@ class Trap:
         return Path.touch, (Path("trap-was-sprung"),)
 
 
-def test_pickled_weights_are_read_as_numbers_only(
+def test_code_in_pickled_weights_is_not_run(
     mistral_folder: Path, mistral: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A .bin file gives the same logits, and one with code in its pickle is refused without running it."""
@@ -202,7 +202,7 @@ def test_pickled_weights_are_read_as_numbers_only(
     assert not (tmp_path / "trap-was-sprung").exists()
 
 
-def test_a_saved_quantization_loads_as_it_was(mistral_folder: Path, tmp_path: Path) -> None:
+def test_a_saved_quantization_loads_with_the_same_logits(mistral_folder: Path, tmp_path: Path) -> None:
     """A saved 4-bit model loads with the logits of one that is quantized at load time."""
     plan = plan_for(mistral_folder, "4bit")
     folder = tmp_path / "models" / "tiny-nf4"

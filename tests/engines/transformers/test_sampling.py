@@ -37,23 +37,23 @@ def reference(options: GenerationOptions, seen: list[int], logits: torch.Tensor)
 
 
 @pytest.mark.parametrize("top_k", [12, 500])
-def test_the_frequencies_are_those_of_the_librarys_processors(top_k: int) -> None:
+def test_frequencies_match_the_probabilities_of_transformers(top_k: int) -> None:
     """The frequencies of 4,000 draws are within 5 standard deviations of transformers' probabilities."""
     options = GenerationOptions(
         temperature=0.9, top_k=top_k, top_p=0.9, min_p=0.02, repetition_penalty=1.3, seed=5
     )
     seen = [int(LOGITS.argmax()), 4, 4, 9]
-    wanted = reference(options, seen, LOGITS)
+    expected = reference(options, seen, LOGITS)
     sampler, history = Sampler(options, CPU), History(seen)
     draws = 4000
     counts = Counter(sampler.sample(LOGITS, history) for _ in range(draws))
-    assert set(counts) <= set(wanted.nonzero().flatten().tolist())
-    for token, probability in enumerate(wanted.tolist()):
+    assert set(counts) <= set(expected.nonzero().flatten().tolist())
+    for token, probability in enumerate(expected.tolist()):
         deviation = math.sqrt(probability * (1 - probability) / draws)
         assert abs(counts[token] / draws - probability) <= 5 * deviation + 1e-9
 
 
-def test_greedy_takes_the_likeliest_and_the_penalty_counts() -> None:
+def test_greedy_takes_the_likeliest_id_after_the_penalty() -> None:
     """Temperature 0 chooses the id with the largest logit, after the repetition penalty."""
     first, second = LOGITS.topk(2).indices.tolist()
     assert Sampler(PLAIN, CPU).sample(LOGITS, History([])) == first
@@ -61,7 +61,7 @@ def test_greedy_takes_the_likeliest_and_the_penalty_counts() -> None:
     assert Sampler(harsh, CPU).sample(LOGITS, History([first])) == second
 
 
-def test_the_same_seed_draws_the_same() -> None:
+def test_the_same_seed_draws_the_same_ids() -> None:
     """Two samplers with the same seed draw the same ids."""
     options = GenerationOptions(seed=11, temperature=2)
     one, two = (Sampler(options, CPU) for _ in range(2))
@@ -77,7 +77,7 @@ def test_a_banned_id_is_never_chosen() -> None:
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
-def test_logits_that_are_no_numbers_are_an_error(broken: float) -> None:
+def test_nan_and_infinite_logits_raise_an_error(broken: float) -> None:
     """A NaN or infinite logit raises an error with a hint at `--precision`."""
     logits = LOGITS.clone()
     logits[3] = broken
@@ -86,7 +86,7 @@ def test_logits_that_are_no_numbers_are_an_error(broken: float) -> None:
     assert "--precision" in caught.value.hint
 
 
-def test_dry_discourages_going_on_with_a_repeat() -> None:
+def test_dry_penalizes_the_continuation_of_a_repeat() -> None:
     """By hand: after 1 2 3 … 1 2 3, id 4 continues a repeat of three: its logit is 2 * 1.5^(3-2) = 3 less."""
     options = GenerationOptions(
         temperature=0, repetition_penalty=1, dry_multiplier=2, dry_base=1.5, dry_allowed_length=2
@@ -110,7 +110,7 @@ def test_dry_allows_short_repeats_and_stops_at_a_breaker() -> None:
     assert Sampler(options, CPU, breakers={2}).sample(logits, long) == 4
 
 
-def test_xtc_leaves_out_all_but_the_least_of_the_likely() -> None:
+def test_xtc_keeps_only_the_least_likely_id_above_the_threshold() -> None:
     """By hand: 0.5, 0.3, 0.15 are above the threshold of 0.1; XTC removes the first two."""
     options = GenerationOptions(
         temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1, xtc_probability=1, seed=1
@@ -120,7 +120,7 @@ def test_xtc_leaves_out_all_but_the_least_of_the_likely() -> None:
     assert {sampler.sample(logits, History([])) for _ in range(300)} == {2, 3}
 
 
-def test_xtc_strikes_as_often_as_it_is_told() -> None:
+def test_xtc_applies_with_its_probability() -> None:
     """XTC keeps a lone id above the threshold, and draws both of two equally likely ids."""
     options = GenerationOptions(
         temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=1, xtc_probability=0.5, seed=1
@@ -135,11 +135,11 @@ def test_xtc_strikes_as_often_as_it_is_told() -> None:
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=60))
-def test_the_history_is_what_was_added_and_not_taken_back(steps: list[tuple[bool, int]]) -> None:
+def test_the_history_follows_appends_and_truncations(steps: list[tuple[bool, int]]) -> None:
     """After any sequence of appends and truncations, the history's ids, counts and places are correct."""
     history, plain = History([]), list[int]()
-    for back, number in steps:
-        if back:
+    for truncates, number in steps:
+        if truncates:
             del plain[max(0, len(plain) - number) :]
             history.truncate(len(plain))
         else:
@@ -150,8 +150,8 @@ def test_the_history_is_what_was_added_and_not_taken_back(steps: list[tuple[bool
         assert all(history.positions[t] == [i for i, p in enumerate(plain) if p == t] for t in plain)
 
 
-def test_the_penalty_follows_an_answer_that_was_taken_back() -> None:
-    """The penalty no longer applies to ids that were taken back."""
+def test_the_penalty_ignores_ids_that_were_removed() -> None:
+    """The penalty no longer applies to ids that were removed."""
     options = GenerationOptions(temperature=0, repetition_penalty=5)
     first, second, third = LOGITS.topk(3).indices.tolist()
     sampler, history = Sampler(options, CPU), History([third, first])
@@ -161,7 +161,7 @@ def test_the_penalty_follows_an_answer_that_was_taken_back() -> None:
     assert sampler.sample(LOGITS, history) == first
 
 
-def test_dry_looks_at_a_bounded_past() -> None:
+def test_dry_compares_with_a_limited_number_of_earlier_places() -> None:
     """DRY compares with at most DRY_MAX_MATCHES earlier places of the last id."""
     options = GenerationOptions(temperature=0, repetition_penalty=1, dry_multiplier=50)
     logits = torch.zeros(10)
@@ -172,7 +172,7 @@ def test_dry_looks_at_a_bounded_past() -> None:
     assert Sampler(options, CPU).sample(logits, History([*repeated[:5], *between, 9, 1, 2, 3])) == 4
 
 
-def test_xtc_with_no_threshold_never_takes_what_cannot_come() -> None:
+def test_xtc_with_a_threshold_of_zero_keeps_an_id_of_top_p() -> None:
     """With a threshold of 0 XTC keeps an id that top-p left in."""
     options = GenerationOptions(
         temperature=1, top_k=0, top_p=0.6, min_p=0, repetition_penalty=1, xtc_probability=1, xtc_threshold=0
@@ -183,13 +183,13 @@ def test_xtc_with_no_threshold_never_takes_what_cannot_come() -> None:
 
 
 @pytest.mark.parametrize("temperature", [1e-7, 1e-30, 5e-324])
-def test_the_coldest_temperature_is_greedy(temperature: float) -> None:
+def test_a_temperature_close_to_zero_is_greedy(temperature: float) -> None:
     """A temperature close to 0 chooses the id with the largest logit."""
     options = GenerationOptions(temperature=temperature, repetition_penalty=1)
     assert Sampler(options, CPU).sample(LOGITS, History([])) == int(LOGITS.argmax())
 
 
-def test_where_everything_is_banned_that_is_said() -> None:
+def test_an_error_is_raised_if_every_id_is_banned() -> None:
     """If every id is banned, the sampler raises an error."""
     with pytest.raises(HermesError, match="excludes every"):
         Sampler(PLAIN, CPU, never=range(500)).sample(LOGITS, History([]))

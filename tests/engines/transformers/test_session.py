@@ -20,7 +20,7 @@ OPENING = Opening("You are a lighthouse keeper.")
 SHORT = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=12, loop_guard=0)
 
 
-class Counted:
+class CountingSession:
     """A session that checks for each answer that exactly the ids outside of the cache were prefilled."""
 
     def __init__(self, model: Any, vocabulary: Vocabulary, file: Path) -> None:
@@ -28,23 +28,23 @@ class Counted:
         self.store = Store(file)
         engine = engine_over(model, vocabulary)
         self.session = Session(engine, OPENING, Sourced(SHORT), Recorder(self.store))
-        self._held: list[int] = []
+        self._cached: list[int] = []
 
     def answer(self, begin: Callable[[], Any]) -> int:
         """Read an answer and return how many ids were prefilled for it."""
         list(begin())
         done = self.session.last
         assert done is not None
-        asked = self.session.conversation.messages[:-1]
-        prompt = self.vocabulary.chatml.ids(asked)
+        messages = self.session.conversation.messages[:-1]
+        prompt = self.vocabulary.chatml.ids(messages)
         same = next(
-            (n for n, (a, b) in enumerate(zip(prompt, self._held, strict=False)) if a != b),
-            min(len(prompt), len(self._held)),
+            (n for n, (a, b) in enumerate(zip(prompt, self._cached, strict=False)) if a != b),
+            min(len(prompt), len(self._cached)),
         )
         new = len(prompt) - min(same, len(prompt) - 1)
         assert done.usage.prefilled_tokens == new
         whole = self.vocabulary.chatml.ids(self.session.conversation.messages)
-        self._held = whole[: len(prompt) + done.usage.completion_tokens - 1]
+        self._cached = whole[: len(prompt) + done.usage.completion_tokens - 1]
         return new
 
     def ask(self, text: str) -> int:
@@ -53,12 +53,12 @@ class Counted:
 
 
 @pytest.fixture
-def counted(mistral: Any, mistral_vocabulary: Vocabulary, tmp_path: Path) -> Counted:
+def counted(mistral: Any, mistral_vocabulary: Vocabulary, tmp_path: Path) -> CountingSession:
     """A session over the tiny Mistral that is kept in a file."""
-    return Counted(mistral, mistral_vocabulary, tmp_path / "conversations.db")
+    return CountingSession(mistral, mistral_vocabulary, tmp_path / "conversations.db")
 
 
-def test_every_move_costs_what_is_new(counted: Counted) -> None:
+def test_every_move_prefills_only_new_ids(counted: CountingSession) -> None:
     """After a retry, swipe, undo, fork, edit or jump only ids that are not in the cache are prefilled."""
     session = counted.session
     first = counted.ask("Good evening! Is the lamp lit, and how is the sea tonight?")
@@ -76,16 +76,16 @@ def test_every_move_costs_what_is_new(counted: Counted) -> None:
     assert counted.ask("Once more.") < first
 
 
-def test_a_conversation_that_is_resumed_has_the_same_ids(
-    counted: Counted, mistral: Any, mistral_vocabulary: Vocabulary
+def test_a_resumed_conversation_has_the_same_ids(
+    counted: CountingSession, mistral: Any, mistral_vocabulary: Vocabulary
 ) -> None:
     """A resumed conversation has the same prompt ids, and its answers have recorded ids."""
     counted.ask("Good evening!")
     counted.ask("And the wind?")
     ids = mistral_vocabulary.chatml.ids(counted.session.conversation.messages)
     counted.store.close()
-    later = Counted(mistral, mistral_vocabulary, counted.store.file or Path())
+    later = CountingSession(mistral, mistral_vocabulary, counted.store.file or Path())
     saved_conversations.resume(later.session, later.store.conversations()[0])
     assert mistral_vocabulary.chatml.ids(later.session.conversation.messages) == ids
-    made = [m.turn_ids for m in later.session.conversation if m.role is Role.ASSISTANT]
-    assert all(made)
+    turn_ids = [m.turn_ids for m in later.session.conversation if m.role is Role.ASSISTANT]
+    assert all(turn_ids)

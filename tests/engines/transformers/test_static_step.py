@@ -14,7 +14,7 @@ from hermes_cli.engines.transformers.kv_cache import new_cache
 from hermes_cli.engines.transformers.sampling import History, Sampler, SamplingParams
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
-from tests.engines.transformers.test_cuda_graphs import Calls
+from tests.engines.transformers.test_cuda_graphs import FakeCapture
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 320,
@@ -43,7 +43,7 @@ def random_model(config: Any, device: str, dtype: torch.dtype = torch.float32) -
         return loader.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
 
 
-class Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
+class DeviceRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
     """Record the devices of all tensors in a computation."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ SAMPLED = GenerationOptions(xtc_probability=0.5, repetition_penalty=1.2)
 
 @pytest.mark.parametrize("options", [SAMPLED, GenerationOptions(temperature=0, top_k=0)])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_a_step_asks_the_host_for_nothing(config: Any, options: GenerationOptions) -> None:
+def test_a_captured_step_reads_nothing_from_the_host(config: Any, options: GenerationOptions) -> None:
     """A captured step uses tensors of the device `meta` only, which has no values to read."""
     model = random_model(config, "meta", torch.bfloat16)
     cache = new_cache(config, 1024, preallocate=True)
@@ -73,18 +73,18 @@ def test_a_step_asks_the_host_for_nothing(config: Any, options: GenerationOption
         states = torch.empty((1, 2, 0, 16), device="meta", dtype=torch.bfloat16)
         layer.lazy_initialization(states, states)
     step = StaticStep(model, cache, 320)
-    with Watched() as watched:
+    with DeviceRecorder() as recorder:
         step.run(512, SamplingParams.from_options(options))
-    assert watched.count > 100
-    assert watched.devices == {"meta"}
+    assert recorder.count > 100
+    assert recorder.devices == {"meta"}
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_the_ids_are_those_of_a_step_at_a_time(config: Any) -> None:
+def test_captured_steps_give_the_ids_of_eager_steps(config: Any) -> None:
     """The captured step gives the ids of one step at a time, also for models that mix kinds of attention."""
     model = random_model(config, "cpu", torch.float64)  # see test_cuda_graphs.py
-    said = []
-    for capture in (None, Calls()):
+    answers = []
+    for capture in (None, FakeCapture()):
         decoder = Decoder(model, CPU, 128, capture)
         for _ in decoder.prefill(IDS[:-1]):
             pass
@@ -93,8 +93,8 @@ def test_the_ids_are_those_of_a_step_at_a_time(config: Any) -> None:
         for _ in range(60):
             history.append(ids.next())
         assert ids.no_graphs_reason == ""
-        said.append(history.ids)
-    assert said[0] == said[1]
-    assert len(set(said[0])) > 10
+        answers.append(history.ids)
+    assert answers[0] == answers[1]
+    assert len(set(answers[0])) > 10
     assert capture is not None
     assert capture.replays >= 58

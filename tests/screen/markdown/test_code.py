@@ -24,7 +24,7 @@ def styles(highlighter: Highlighter, line: str) -> dict[str, object]:
     return {text.plain[span.start : span.end]: span.style for span in text.spans}
 
 
-def test_a_docstring_is_one_over_its_lines() -> None:
+def test_a_docstring_is_styled_as_a_string_on_all_its_lines() -> None:
     """A docstring is styled as a string on all its lines, and code after it as code."""
     highlighter = Highlighter("python")
     seen = [styles(highlighter, line) for line in PYTHON]
@@ -33,7 +33,7 @@ def test_a_docstring_is_one_over_its_lines() -> None:
     assert seen[5]["return"] == theme.SYNTAX[Keyword]
 
 
-def test_lines_look_as_pygments_has_them_in_the_whole() -> None:
+def test_the_styles_are_those_of_pygments_for_the_whole_text() -> None:
     """The styles are those that Pygments gives the whole text."""
     highlighter = Highlighter("python")
     ours = [
@@ -55,7 +55,7 @@ def test_lines_look_as_pygments_has_them_in_the_whole() -> None:
     st.lists(st.text(st.characters(exclude_categories=["C"]), max_size=30), max_size=80),
     st.sampled_from(["python", "c", "html", "json", "php", "nonsense", ""]),
 )
-def test_no_character_is_changed(lines: list[str], language: str) -> None:
+def test_highlighting_changes_no_character(lines: list[str], language: str) -> None:
     """Highlighting changes no character in any language."""
     highlighter = Highlighter(language)
     for line in lines:
@@ -64,8 +64,8 @@ def test_no_character_is_changed(lines: list[str], language: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["x = 1", '"""', "/*", "y" * (MAX_CHARACTERS + 1)])
-def test_what_is_read_again_for_a_line_is_bounded(line: str) -> None:
-    """The lines that are kept for highlighting have at most MAX_WINDOW characters."""
+def test_the_lines_kept_for_highlighting_are_limited(line: str) -> None:
+    """The lines that are kept for highlighting have at most MAX_CHARACTERS characters."""
     highlighter = Highlighter("python")
     for _ in range(500):
         highlighter.add(line)

@@ -79,7 +79,7 @@ def parts_of(text: str) -> Iterator[list[str]]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("width", [80, 20])
-def test_every_example_of_commonmark_streams_to_its_one_shot_rendering(width: int) -> None:
+def test_commonmark_examples_have_the_same_rows_if_streamed(width: int) -> None:
     """Every CommonMark example has the same rows streamed and in one piece."""
     different = [
         number
@@ -112,19 +112,19 @@ class _Words(html.parser.HTMLParser):
 
 
 @pytest.mark.parametrize("number", sorted(examples()))
-def test_nothing_that_is_said_is_left_out(number: int) -> None:
+def test_no_text_of_an_example_is_left_out(number: int) -> None:
     """All characters of the text in markdown-it's HTML, the reference, are shown in order."""
     text = examples()[number]
     words = _Words()
     words.feed(MarkdownIt("commonmark", {"html": False}).render(text))
     shown = iter("".join(row.plain for row in commonmark_rows(text, 80)))
-    wanted = "".join(words.text.split())
-    assert all(character in shown for character in wanted.expandtabs(4)), wanted
+    expected = "".join(words.text.split())
+    assert all(character in shown for character in expected.expandtabs(4)), expected
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("width", [80, 20])
-def test_the_screen_behind_every_example_is_the_same_cell_for_cell(width: int) -> None:
+def test_commonmark_examples_have_the_same_screen_if_streamed(width: int) -> None:
     """Every CommonMark example has the same screen streamed and in one piece, cell for cell."""
     rng = random.Random(width)
     for number, text in examples().items():
@@ -135,7 +135,7 @@ def test_the_screen_behind_every_example_is_the_same_cell_for_cell(width: int) -
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(20))
-def test_two_thousand_random_chunkings_leave_the_same_screen(seed: int) -> None:
+def test_random_texts_in_random_pieces_have_the_same_screen(seed: int) -> None:
     """2,000 random texts in random pieces have the same screen as in one piece."""
     rng = random.Random(seed)
     known = list(examples().values())
@@ -149,14 +149,14 @@ def test_two_thousand_random_chunkings_leave_the_same_screen(seed: int) -> None:
 
 
 @given(st.data(), st.sampled_from([12, 20, 40, 80]))
-def test_an_answer_comes_out_the_same_in_any_pieces(data: st.DataObject, width: int) -> None:
+def test_an_answer_has_the_same_rows_in_any_pieces(data: st.DataObject, width: int) -> None:
     """An answer has the same rows in any pieces."""
     cuts = sorted(data.draw(st.sets(st.integers(1, len(ANSWER) - 1), max_size=30)))
     parts = [ANSWER[a:b] for a, b in zip([0, *cuts], [*cuts, len(ANSWER)], strict=True)]
     assert texts(streamed(parts, width, speech=True)) == texts(render(ANSWER, width, speech=True))
 
 
-def test_what_is_final_is_given_once_and_early() -> None:
+def test_rows_become_final_early() -> None:
     """Rows become final early: at most 10 stay live."""
     stream, live, final = MarkdownStream(), 0, 0
     for part in pieces(ANSWER * 4, random.Random(1)):
@@ -168,7 +168,7 @@ def test_what_is_final_is_given_once_and_early() -> None:
     assert final > 100
 
 
-def test_the_rows_of_a_long_paragraph_are_final_while_it_grows() -> None:
+def test_rows_of_a_growing_paragraph_become_final() -> None:
     """The rows of a paragraph become final while it grows: at most 4 stay live."""
     stream, live = MarkdownStream(), 0
     words = "Once there was a *small* boat, `made` of paper, which sailed. "
@@ -192,7 +192,7 @@ def test_the_rows_of_a_long_paragraph_are_final_while_it_grows() -> None:
         ("| a | b |\n|---|---|\n| 1 | 2 |\n| 3", "a │ b\n──┼──\n1 │ 2"),
     ],
 )
-def test_what_is_half_there_is_shown_as_what_it_will_be(half: str, shown: str) -> None:
+def test_incomplete_markdown_is_shown_as_if_it_were_complete(half: str, shown: str) -> None:
     """Incomplete Markdown is shown as it looks once it is complete."""
     stream = MarkdownStream()
     stream.feed(half)
@@ -200,24 +200,24 @@ def test_what_is_half_there_is_shown_as_what_it_will_be(half: str, shown: str) -
     assert "\n".join(row.plain for row in [*final, *live]) == shown
 
 
-def test_a_line_break_of_the_model_stays_one() -> None:
+def test_a_single_line_break_is_kept() -> None:
     """A single line break in the text stays a line break."""
     assert texts(render("Roses are red,\nviolets are blue.", 80)) == ["Roses are red,", "violets are blue."]
 
 
-def test_a_list_goes_on_counting_across_what_was_forgotten() -> None:
+def test_a_streamed_list_keeps_counting() -> None:
     """A streamed list keeps counting after its first items are final."""
     text = "".join(f"1. item {n}\n\n" for n in range(12))
     assert texts(streamed(list(text), 40))[-1] == "12. item 11"
 
 
-def test_a_link_shows_where_it_leads() -> None:
+def test_a_link_is_shown_with_its_target() -> None:
     """A link or an image is shown with its target, a bare address once."""
     rows = texts(render("[good](http://evil.example) <http://a.example> ![x](y.png)", 80))
     assert rows == ["good (http://evil.example) http://a.example [x] (y.png)"]
 
 
-def test_html_is_text() -> None:
+def test_html_is_shown_as_text() -> None:
     """HTML is shown as text."""
     assert texts(render("Use <div> and\n\n<script>alert(1)</script>", 80)) == [
         "Use <div> and",

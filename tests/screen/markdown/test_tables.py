@@ -20,7 +20,7 @@ def shown(text: str, width: int) -> list[str]:
     return [row.plain for row in render(text, width) if row.plain]
 
 
-def test_columns_are_as_wide_as_what_stands_in_them() -> None:
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
     """Columns are as wide as their widest cell, and cells are aligned as requested."""
     assert shown(WIDE, 80) == [
         "Name   │         What it is for          │ Cost",
@@ -32,7 +32,7 @@ def test_columns_are_as_wide_as_what_stands_in_them() -> None:
 
 @pytest.mark.parametrize("width", [8, 12, 20, 33, 40, 80])
 @pytest.mark.parametrize("text", [WIDE, MANY])
-def test_every_word_is_there_and_no_row_too_wide(text: str, width: int) -> None:
+def test_every_short_word_is_shown_and_no_row_is_too_wide(text: str, width: int) -> None:
     """At every width all short words are shown and no row is too wide."""
     rows = shown(text, width)
     assert all(cell_count(row) <= width for row in rows)
@@ -41,6 +41,6 @@ def test_every_word_is_there_and_no_row_too_wide(text: str, width: int) -> None:
     assert [word for word in words if len(word) <= 6 and word not in together] == []
 
 
-def test_what_has_no_room_for_columns_is_a_list() -> None:
+def test_a_table_with_too_many_columns_is_drawn_as_a_list() -> None:
     """A table with too many columns for the width is drawn as a list."""
     assert shown(MANY, 40)[:2] == ["col0: v0", "col1: v1"]
