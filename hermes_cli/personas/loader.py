@@ -28,8 +28,8 @@ MAX_CARD_BYTES: Final = 20 << 20
 """The limit is larger because a character card can be an image."""
 
 MODELFILE: Final = "Modelfile"
-_LIST_HINT: Final = "`hermes personas list` lists them; a path to a .toml, .png or .txt file works, too"
-_LORE_HINT: Final = "`hermes personas import FILE` imports one; a path to a .json or .toml file works, too"
+_LIST_HINT: Final = "`hermes personas list` lists them; a path to a .toml, .png or .txt file works too"
+_LORE_HINT: Final = "`hermes personas import FILE` imports one; a path to a .json or .toml file works too"
 
 
 @dataclass(frozen=True, slots=True)
