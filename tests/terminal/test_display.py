@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_plain_switches_from_markdown_to_plain_text(home: Env, tmp_path: Path) -> None:
-    """Answers are shown as Markdown, and after `/plain` as they are written."""
+    """Answers are shown as Markdown, and after `/plain` as plain text."""
     text = "# Title\n\nThis is **bold** and *soft* `code`.\n\n```python\ndef f(): pass\n```\n"
     with at_the_prompt(script(tmp_path, {"text": text}, {"text": text}), home) as term:
         term.type("Go\r")
@@ -33,7 +33,7 @@ def test_plain_switches_from_markdown_to_plain_text(home: Env, tmp_path: Path) -
         assert term.cell("code.").fg == "cyan"
         assert term.cell("def").fg == "blue"
         term.type("/plain\r")
-        term.expect(r"as they are written.*\n>")
+        term.expect(r"as plain text.*\n>")
         term.type("Go\r")
         term.expect(r"^# Title\n\nThis is \*\*bold\*\* and")
 

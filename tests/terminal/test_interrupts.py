@@ -48,7 +48,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(home: Env, tmp_path: Path) -> None
         term.expect("> nonsense")
         term.type("\x03")
         term.type("\x03")
-        term.expect("Ctrl-D or /exit leaves")
+        term.expect("type /exit to leave")
         term.type("Go\r")
         term.expect("Hermes 2\nfine")
 

@@ -106,7 +106,7 @@ def test_the_arguments_of_file_and_resume_are_completed(home: Env, tmp_path: Pat
         term.type(f"/file {tmp_path}/a l")
         term.expect(r"^ +a long name\.txt")  # the menu
         term.type("\t\r")
-        term.expect(r"goes\s+with\s+your\s+next\s+message")
+        term.expect(r"is\s+sent\s+with\s+your\s+next\s+message")
         term.expect("1 file attached")
         term.type("Read it\r")
         term.expect(r"Hermes 2\nfine\n\n>")
@@ -137,9 +137,9 @@ def test_windows_share_the_history_without_lines_after_a_space(home: Env, tmp_pa
         two.type("\x03")
         two.expect(r"^> *$")
         two.type("\x03")
-        two.expect(r"leaves\.\n>$")
+        two.expect(r"to leave\.\n>$")
         two.type("firs")
-        two.expect(r"leaves\.\n> first window$")  # the gray suggestion
+        two.expect(r"to leave\.\n> first window$")  # the gray suggestion
         two.type("\x1b[C\r")
         two.expect(r"^> first window\nHermes 2\nok")
     assert "secret" not in (Path(home["OPENHERMES_HOME"]) / "state" / "history").read_text()
