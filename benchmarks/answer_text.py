@@ -60,10 +60,7 @@ def blocks(count: int, seed: int = 1) -> tuple[str, ...]:
 
 
 def answers(count: int, size: int, seed: int = 1) -> list[str]:
-    """Return an answer of about `count` tokens, split between blocks into answers of about `size`.
-
-    The words are the same for every size.
-    """
+    """Return an answer of about `count` tokens, split between blocks into answers of about `size`."""
     whole = blocks(count, seed)
     lengths = [len(tokens(block)) for block in whole]
     parts = ["" for _ in range(max(1, round(sum(lengths) / size)))]

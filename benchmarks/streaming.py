@@ -61,10 +61,16 @@ def stream(show: Show, picture: Picture, texts: Sequence[str], *, exact: bool) -
         whole = Sink()
         picture(whole, text)
         written, shown = sink.getvalue(), whole.getvalue()
-        record = {"tokens": len(tokens(text)), "cpu_s": cpu_s, "repaints": repaints}
-        record |= {"written": len(written), "picture": len(shown)}
-        fault = screen_fault(text, written.decode(), shown.decode(), exact=exact)
-        records.append({**record, "digest": hashlib.sha256(written).hexdigest(), "fault": fault})
+        record = {
+            "tokens": len(tokens(text)),
+            "cpu_s": cpu_s,
+            "repaints": repaints,
+            "written": len(written),
+            "picture": len(shown),
+            "digest": hashlib.sha256(written).hexdigest(),
+            "fault": screen_fault(text, written.decode(), shown.decode(), exact=exact),
+        }
+        records.append(record)
     return records
 
 
@@ -86,8 +92,7 @@ def show_tokens(show: Show, pieces: Sequence[str]) -> tuple[Sink, int, float]:
 def screen_fault(text: str, stream: str, picture: str, *, exact: bool) -> str:
     """Return an error text if the words of the text were not all written, else an empty string.
 
-    If `exact`, the stream must leave, cell for cell, the same screen as the whole text at once: character,
-    colors, bold, italics, underline; pyte does not support dim.
+    If `exact`, the stream must leave, cell for cell, the same screen as the whole text at once.
     """
     # A word that arrived in two pieces is whole on the screen, but not in the stream.
     fault = missing_words(text, picture if exact else stream)
