@@ -60,11 +60,12 @@ def main(arguments: Sequence[str], known: Rows = ROWS, results: Path = RESULTS) 
     machine = hardware.probe()
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as name:
         scratch = Path(name)
-        model, home = starter.fetch(MODELS).resolve(), scratch / "home"
-        starter.path_in(home / "data" / "models").parent.mkdir(parents=True)
-        starter.path_in(home / "data" / "models").symlink_to(model)
-        programs, patience_s = Path(sys.executable).parent, 0 if options.quick else PATIENCE_S
-        bench = Bench(options.repeats, model, home, scratch, programs, machine.physical_cores, patience_s)
+        model = starter.fetch(MODELS).resolve()
+        link = starter.path_in(scratch / "home" / "data" / "models")
+        link.parent.mkdir(parents=True)
+        link.symlink_to(model)
+        patience_s = 0 if options.quick else PATIENCE_S
+        bench = Bench(options.repeats, model, scratch, machine.physical_cores, patience_s)
         about = environment(PACKAGES) | {
             "cpu": machine.cpu,
             "threads": bench.threads,

@@ -49,7 +49,7 @@ def open_session(
 def send(
     session: Session, text: str, *, cancel_after: int = 0, show: Show = lambda _: None
 ) -> dict[str, Any]:
-    """Send a turn, show the pieces of its answer, and return its record. 0 cancels after no piece."""
+    """Send a turn, show its pieces, and return its record. After `cancel_after` of them it is cancelled."""
     cancel, pieces = Cancel(), 0
     prompt = session.assembled(Message(Role.USER, text)).messages
 

@@ -20,6 +20,7 @@ from benchmarks.report import Goal, Line
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
+PROGRAMS = Path(sys.executable).parent
 KIB, MIB = 1 << 10, 1 << 20
 IDLE_SHARE = 0.93
 """Share of CPU time that must be idle before a repeat begins."""
@@ -102,16 +103,11 @@ def text_fault(children: Sequence[Child]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The settings of every row: repeats, model, folders to write to, threads, and seconds to wait.
-
-    `variables` are added to the environment of every process.
-    """
+    """The settings of every row. `variables` are added to the environment of every process."""
 
     repeats: int
     model: Path
-    home: Path
     scratch: Path
-    programs: Path
     threads: int
     patience_s: float = PATIENCE_S
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -125,7 +121,7 @@ class Bench:
         """Return an environment with a separate home, in which the starter is the only model."""
         removed = ("OPENHERMES_", "OMP_", "GOMP_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
-        home = {"OPENHERMES_HOME": str(self.home), "HF_HOME": str(self.scratch / "hub")}
+        home = {"OPENHERMES_HOME": str(self.scratch / "home"), "HF_HOME": str(self.scratch / "hub")}
         return {**kept, **home, **self.variables, **more}
 
     def call(self, function: Callable[..., Any] | str, **arguments: Any) -> Child:

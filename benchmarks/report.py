@@ -94,18 +94,14 @@ def _cells(line: Line) -> tuple[str, ...]:
     return line.row, line.measure, hermes, peer, f"{line.ratio:.3g}x", goal, line.verdict
 
 
-def _version(package: str) -> str:
-    found = [*importlib.metadata.distributions(name=package)]
-    return found[0].version if found else "not installed"
-
-
 def environment(packages: Sequence[str]) -> dict[str, Any]:
+    found = (one for name in packages for one in importlib.metadata.distributions(name=name))
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "load average": os.getloadavg(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in packages},
+        "versions": {one.name: one.version for one in found},
     }
 
 

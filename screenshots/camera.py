@@ -52,10 +52,7 @@ class Picture:
         return "".join(f"{''.join(cell.data for cell in row).rstrip()}\n" for row in self.rows)
 
     def pinned(self, figures: Mapping[str, str]) -> "Picture":
-        """Return the picture with each match of a pattern within one row replaced by its fixed text.
-
-        The cells to the right of it move; the row keeps its length.
-        """
+        """Return the picture with each match of a pattern in a row replaced; the row keeps its length."""
         return replace(self, rows=[_pinned(row, figures) for row in self.rows])
 
 

@@ -1,7 +1,6 @@
 """A picture as SVG: a rectangle for each colored run of cells, and a text for each run of one style.
 
-The file is self-contained. It uses the viewer's fonts, and each run has an explicit width, so that the
-columns are aligned in any font. Equal pictures give equal files.
+It uses the viewer's fonts; each run has an explicit width, so that the columns are aligned in any font.
 """
 
 import re

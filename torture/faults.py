@@ -25,8 +25,8 @@ from pathlib import Path
 
 from torture import child, look
 
-FULL_FROM_THEN_ON = "ENOSPC+"
-ERRORS = ("ENOSPC", "EIO", "EMFILE")
+ERRORS = ("ENOSPC", "EIO", "EMFILE", "ENOSPC+")
+"""The last one stays: a disk that is full from then on."""
 WRITES = ("openat", "pwrite64", "write", "fsync", "fdatasync", "ftruncate", "mkdir", "fcntl", "flock")
 """Calls that may keep failing on a full disk."""
 FILES = {"": "folder", "/conversations.db": "database", "/conversations.db-journal": "journal"}
@@ -87,10 +87,10 @@ class Stage:
 
 def faults(stage: Stage, call: str, *, again: bool) -> Iterator[tuple[str, str, list[str], str]]:
     """Yield each fault of a call that fires: its name, the outcome, the errors, and the file that it hit."""
-    for error in (*ERRORS, *[FULL_FROM_THEN_ON] * (call in WRITES)):
+    for error in ERRORS if call in WRITES else ERRORS[:-1]:
         for number in itertools.count(1):
-            stays = "+" * (error == FULL_FROM_THEN_ON)
-            fault = f"{call}:error={error.removesuffix('+')}:when={number}{stays}"
+            name, stays, _ = error.partition("+")
+            fault = f"{call}:error={name}:when={number}{stays}"
             outcome, wrong, log = stage.run(f"inject={fault}", again=again)
             if INJECTED not in log:
                 break

@@ -43,10 +43,7 @@ COPIES = 10
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An answer: its ids, and the seconds after its start at which they arrived.
-
-    `no_graphs_reason` is the reason if hermes decoded one step at a time.
-    """
+    """An answer: its ids, the seconds at which they arrived, and why hermes did not decode ahead, if so."""
 
     ids: list[int]
     times: list[float]
@@ -114,11 +111,6 @@ def random_model(sizes: Mapping[str, float], device: torch.device, dtype: torch.
     loader: Any = AutoModelForCausalLM
     with torch.device(device):
         return loader.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
-
-
-def save(model: Any, folder: Path) -> None:
-    """Write the weights, a shard at a time, since each shard moves through the CPU's memory."""
-    model.save_pretrained(str(folder), max_shard_size="1GB")
 
 
 def plan_for(folder: Path, device: torch.device, dtype: str, precision: str = "auto") -> Plan:

@@ -47,9 +47,7 @@ def show_live(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
 class Tail:
     """aider's method: stable lines are printed once, the last six stay in a Live.
 
-    Each repaint renders the whole text so far. There are at most twenty repaints per second; if a render is
-    slow, the next repaint waits ten times as long, but at most two seconds. That time is real CPU time, so
-    the number of repaints differs between machines.
+    The next repaint waits ten times as long as the last one took, so their number differs between machines.
     """
 
     def __init__(self, live: Live) -> None:

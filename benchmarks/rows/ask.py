@@ -21,6 +21,7 @@ from pathlib import Path
 
 from benchmarks.measure import (
     MIB,
+    PROGRAMS,
     Bench,
     Child,
     Repeats,
@@ -47,10 +48,7 @@ LEAN = ("hermes", "peer with hermes' settings")
 def run_sides(
     bench: Bench, prompt: str, tokens: int, context: int = 0, *, lean: bool = True, warm_up: bool = True
 ) -> tuple[Repeats[Child], str]:
-    """Return the results and an error text, which is empty if there is none. Context 0 is the model's own.
-
-    `lean` adds the peer with hermes' settings.
-    """
+    """Return the results and the gate's error text. `lean` adds the peer with hermes' settings."""
     request = {"prompt": prompt_ids(bench, prompt), "n_predict": tokens}
     write = "benchmarks.peers.llama_cpp:write"
     peer = partial(bench.run_model, write, request=request, context=context)
@@ -65,7 +63,7 @@ def run_sides(
 
 def ask(bench: Bench, prompt: str, tokens: int, *flags: str) -> Child:
     words = ("ask", prompt, "--max-tokens", str(tokens), *GREEDY, *flags)
-    return run_child([bench.programs / "hermes", *words], bench.environment())
+    return run_child([PROGRAMS / "hermes", *words], bench.environment())
 
 
 def gate(hermes: list[Child], peers: list[Child]) -> str:
@@ -74,7 +72,7 @@ def gate(hermes: list[Child], peers: list[Child]) -> str:
 
 
 def prompt_ids(bench: Bench, prompt: str, *flags: str) -> list[int]:
-    child = run_child([bench.programs / "hermes", "tokens", "--json", prompt, *flags], bench.environment())
+    child = run_child([PROGRAMS / "hermes", "tokens", "--json", prompt, *flags], bench.environment())
     if wrong := exit_fault([child]):
         raise RuntimeError(f"hermes tokens: {wrong}")
     return [token["id"] for token in json.loads(child.stdout)]

@@ -15,7 +15,7 @@ import pexpect
 import psutil
 import pyte
 
-from benchmarks.measure import Bench, interleave
+from benchmarks.measure import PROGRAMS, Bench, interleave
 from benchmarks.report import Goal, Line
 
 GOAL = Goal("≤", 1.8)
@@ -36,7 +36,7 @@ class FirstKey(NamedTuple):
 
 
 def measure(bench: Bench) -> list[Line]:
-    hermes = str(bench.programs / "hermes")
+    hermes = str(PROGRAMS / "hermes")
     commands = {"hermes": [hermes, "chat"], "peer": [sys.executable, "-c", BARE_PROMPT]}
     environment = bench.environment(TERM="xterm-256color")
     sides = {side: partial(first_key, command, environment) for side, command in commands.items()}

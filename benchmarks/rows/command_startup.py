@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Bench, Child, difference, exit_fault, interleave, run_child
+from benchmarks.measure import PROGRAMS, Bench, Child, difference, exit_fault, interleave, run_child
 from benchmarks.report import Goal, Line
 
 GOALS = {"an empty typer app": Goal("≤", 1.2), "llm": Goal("≤", 1 / 8)}
@@ -28,11 +28,11 @@ def measure(bench: Bench) -> list[Line]:
 def _case(bench: Bench, name: str) -> list[Line]:
     words, llm_words, code, _ = CASES[name]
     commands: dict[str, list[str | Path]] = {
-        "hermes": [bench.programs / "hermes", *words],
+        "hermes": [PROGRAMS / "hermes", *words],
         "an empty typer app": [sys.executable, "-c", EMPTY_APP, *words],
-        "llm": [bench.programs / "llm", *llm_words],
+        "llm": [PROGRAMS / "llm", *llm_words],
     }
-    if not (bench.programs / "llm").exists():
+    if not (PROGRAMS / "llm").exists():
         del commands["llm"]
     environment = bench.environment(LLM_USER_PATH=str(bench.scratch / "llm"))
     sides = {side: partial(run_child, command, environment) for side, command in commands.items()}

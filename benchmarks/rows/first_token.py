@@ -66,7 +66,7 @@ def measure(bench: Bench) -> list[Line]:
     def llama() -> Records:
         given = {"requests": requests, "context": CONTEXT, "n_parallel": 1}
         answers = bench.run_model("benchmarks.peers.llama_cpp:answer", **given).value
-        return [{**one, "first_s": made["first_s"]} for one, made in zip(first, answers, strict=True)]
+        return [one | {"first_s": made["first_s"]} for one, made in zip(first, answers, strict=True)]
 
     sides = {"hermes": lambda: ask().value, "generate": generate, "llama.cpp": llama}
     runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=False)

@@ -49,11 +49,7 @@ SCRIPT = (
     ("say", "Thank you."),
     ("say", "Good night."),
 )
-"""The action before each of the twenty answers.
-
-`say` sends the text; `cancel` does, too, and stops the answer; `retry` removes the last answer and requests
-another; `undo` removes the last exchange and sends another text; `edit` changes the turn before the last.
-"""
+"""The action before each of the twenty answers, and its text; `retry` sends the last one again."""
 REMOVED = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
 """The number of messages that each action removes."""
 WINDOWS = 3
@@ -161,10 +157,7 @@ def reuse_lines(
 
 
 def new_ids(turns: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
-    """Return how many ids of each turn's prompt are new: one number, or one or two numbers after Ctrl-C.
-
-    `exact` is for an engine that evaluates nothing after the last id that it shows.
-    """
+    """Return how many ids of each prompt are new: one number, or one or two after Ctrl-C unless `exact`."""
     caches: list[list[int]] = [[]]
     counts = []
     for turn in turns:
