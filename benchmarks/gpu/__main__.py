@@ -64,7 +64,8 @@ def unavailable(name: str) -> str:
         return reason
     import torch
 
-    devices = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    count = torch.cuda.device_count()
+    devices = ["cpu", *["cuda"][:count], *(f"cuda:{number}" for number in range(count))]
     return "" if name in devices else f"there is no {name}, only {', '.join(devices)}; cpu makes a dry run"
 
 
