@@ -14,13 +14,11 @@ from pathlib import Path
 from benchmarks.measure import PATIENCE_S, ROOT, Bench
 from benchmarks.report import RESULTS, Line, environment, missing, report
 from benchmarks.rows import (
-    ask_cold,
+    ask,
     chat_startup,
     command_startup,
-    decode,
     decode_transformers,
     first_token,
-    peak_memory,
     prefill,
     prefix_reuse,
     render_cost,
@@ -28,11 +26,10 @@ from benchmarks.rows import (
 )
 from benchmarks.weights import NEEDED
 from hermes_cli.models import hardware, starter
-from hermes_cli.models.units import GIB
 
 Rows = Mapping[str, Callable[[Bench], list[Line]]]
 ROWS: Rows = {
-    "decode": decode.measure,
+    "decode": ask.measure_decode,
     "decode-transformers": decode_transformers.measure,
     "prefix-reuse": prefix_reuse.measure,
     "prefix-reuse-transformers": prefix_reuse.measure_transformers,
@@ -41,13 +38,13 @@ ROWS: Rows = {
     "terminal-bytes": render_cost.measure_bytes,
     "command-startup": command_startup.measure,
     "chat-startup": chat_startup.measure,
-    "ask-cold": ask_cold.measure,
-    "peak-memory": peak_memory.measure,
-    "peak-memory-transformers": peak_memory.measure_transformers,
+    "ask-cold": ask.measure_cold,
+    "peak-memory": ask.measure_memory,
+    "peak-memory-transformers": ask.measure_memory_transformers,
     "lore-prefill": prefill.measure_lore,
     "full-window-prefill": prefill.measure_window,
     "store-queries": store_queries.measure,
-    "decode-busy": decode.measure_busy,
+    "decode-busy": ask.measure_busy,
 }
 DEFAULT = [row for row in ROWS if row != "decode-busy"]
 """The rows that are measured if none is named. decode-busy has no goal and takes minutes."""
@@ -63,15 +60,15 @@ def main(arguments: Sequence[str], known: Rows = ROWS, results: Path = RESULTS) 
     machine = hardware.probe()
     with tempfile.TemporaryDirectory(prefix="hermes-bench-") as name:
         scratch = Path(name)
-        model, home = starter.fetch(MODELS).resolve(), scratch / "home"
-        starter.path_in(home / "data" / "models").parent.mkdir(parents=True)
-        starter.path_in(home / "data" / "models").symlink_to(model)
-        programs, patience_s = Path(sys.executable).parent, 0 if options.quick else PATIENCE_S
-        bench = Bench(options.repeats, model, home, scratch, programs, machine.physical_cores, patience_s)
+        model = starter.fetch(MODELS).resolve()
+        link = starter.path_in(scratch / "home" / "data" / "models")
+        link.parent.mkdir(parents=True)
+        link.symlink_to(model)
+        patience_s = 0 if options.quick else PATIENCE_S
+        bench = Bench(options.repeats, model, scratch, machine.physical_cores, patience_s)
         about = environment(PACKAGES) | {
             "cpu": machine.cpu,
             "threads": bench.threads,
-            "memory GiB": round(machine.memory_total / GIB, 1),
             "repeats": bench.repeats,
             "model": model.name,
         }

@@ -7,6 +7,7 @@ is a piece of about four characters; no tokenizer is used.
 import random
 import re
 from functools import cache
+from itertools import accumulate
 
 _TOKEN = re.compile(r" ?\w{1,7}|\n+| +|[^\w\s]{1,3}")
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -60,15 +61,10 @@ def blocks(count: int, seed: int = 1) -> tuple[str, ...]:
 
 
 def answers(count: int, size: int, seed: int = 1) -> list[str]:
-    """Return an answer of about `count` tokens, split between blocks into answers of about `size`.
-
-    The words are the same for every size.
-    """
+    """Return an answer of about `count` tokens, split between blocks into answers of about `size`."""
     whole = blocks(count, seed)
     lengths = [len(tokens(block)) for block in whole]
-    parts = ["" for _ in range(max(1, round(sum(lengths) / size)))]
-    place = 0
-    for block, length in zip(whole, lengths, strict=True):
-        parts[(place + length // 2) * len(parts) // sum(lengths)] += block
-        place += length
+    parts = [""] * max(1, round(sum(lengths) / size))
+    for block, end in zip(whole, accumulate(lengths), strict=True):
+        parts[(end - 1) * len(parts) // sum(lengths)] += block
     return [part for part in parts if part]

@@ -29,14 +29,14 @@ def open_engine(model: str, context: int, threads: int, precision: str = "") -> 
         return LlamaCppEngine(read_header(path), name="starter", context_size=context, threads=threads)
     from hermes_cli.engines.transformers.engine import TransformersEngine
 
-    return TransformersEngine.open(plan(path, context, threads, precision))
+    return TransformersEngine.open(plan(path, PlanRequest(context, threads, precision, "cpu")))
 
 
-def plan(folder: Path, context: int, threads: int, precision: str) -> Plan:
+def plan(folder: Path, request: PlanRequest) -> Plan:
     model = describe_folder(folder, folder.name)
     if model is None:
         raise FileNotFoundError(folder)
-    return choose(hardware.probe(), model.facts, PlanRequest(context, threads, precision, "cpu"))
+    return choose(hardware.probe(), model.facts, request)
 
 
 def open_session(
@@ -49,10 +49,7 @@ def open_session(
 def send(
     session: Session, text: str, *, cancel_after: int = 0, show: Show = lambda _: None
 ) -> dict[str, Any]:
-    """Send a turn, show the pieces of its answer, and return its record.
-
-    After `cancel_after` pieces the answer is cancelled, as with Ctrl-C; 0 lets it end.
-    """
+    """Send a turn, show its pieces, and return its record. After `cancel_after` of them it is cancelled."""
     cancel, pieces = Cancel(), 0
     prompt = session.assembled(Message(Role.USER, text)).messages
 

@@ -9,15 +9,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+import psutil
 
 from benchmarks.report import Goal, Line
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
+PROGRAMS = Path(sys.executable).parent
 KIB, MIB = 1 << 10, 1 << 20
 IDLE_SHARE = 0.93
 """Share of CPU time that must be idle before a repeat begins."""
@@ -44,31 +47,21 @@ class Child:
     value: Any = None
 
 
-def run_child(
-    command: Sequence[str | Path],
-    environment: Mapping[str, str],
-    *,
-    stdin: bytes = b"",
-    descriptors: Collection[int] = (),
-    limit_s: float = 900,
-) -> Child:
+def run_child(command: Sequence[str | Path], environment: Mapping[str, str], limit_s: float = 900) -> Child:
     """Run a program in the checkout to its end, with standard output in a pipe.
 
-    The program inherits `descriptors` and is killed after `limit_s`. The kernel never counts the peak memory
-    of a process below that of its parent at the fork, so the caller must stay smaller than the program.
+    The program is killed after `limit_s`. The kernel never counts the peak memory of a process below that of
+    its parent at the fork, so the caller must stay smaller than the program.
     """
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
-        given.write(stdin)
-        given.seek(0)
+    with tempfile.TemporaryFile() as errors:
         began, first, last, pieces = time.perf_counter(), 0.0, 0.0, list[bytes]()
         child = subprocess.Popen(
             [str(word) for word in command],
             env=dict(environment),
             cwd=ROOT,
-            stdin=given,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            pass_fds=descriptors,
         )
         limit = threading.Timer(limit_s, child.kill)
         limit.start()
@@ -110,16 +103,11 @@ def text_fault(children: Sequence[Child]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The settings of every row: repeats, model, folders to write to, threads, and seconds to wait.
-
-    `variables` are added to the environment of every process.
-    """
+    """The settings of every row. `variables` are added to the environment of every process."""
 
     repeats: int
     model: Path
-    home: Path
     scratch: Path
-    programs: Path
     threads: int
     patience_s: float = PATIENCE_S
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -133,7 +121,7 @@ class Bench:
         """Return an environment with a separate home, in which the starter is the only model."""
         removed = ("OPENHERMES_", "OMP_", "GOMP_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
-        home = {"OPENHERMES_HOME": str(self.home), "HF_HOME": str(self.scratch / "hub")}
+        home = {"OPENHERMES_HOME": str(self.scratch / "home"), "HF_HOME": str(self.scratch / "hub")}
         return {**kept, **home, **self.variables, **more}
 
     def call(self, function: Callable[..., Any] | str, **arguments: Any) -> Child:
@@ -143,14 +131,13 @@ class Bench:
         if the process fails.
         """
         name = function if isinstance(function, str) else f"{function.__module__}:{function.__name__}"
-        with tempfile.TemporaryFile() as result:
-            command = [sys.executable, "-m", "benchmarks.call", name, str(result.fileno())]
-            given, descriptors = json.dumps(arguments).encode(), (result.fileno(),)
-            child = run_child(command, self.environment(), stdin=given, descriptors=descriptors)
-            if wrong := exit_fault([child]):
-                raise RuntimeError(f"{name}: {wrong}")
-            result.seek(0)
-            return dataclasses.replace(child, value=json.load(result))
+        file = self.scratch / "call.json"
+        file.write_text(json.dumps(arguments), encoding="utf-8")
+        command: list[str | Path] = [sys.executable, "-m", "benchmarks.call", name, file]
+        child = run_child(command, self.environment())
+        if wrong := exit_fault([child]):
+            raise RuntimeError(f"{name}: {wrong}")
+        return dataclasses.replace(child, value=json.loads(file.read_bytes()))
 
     def run_model(self, function: Callable[..., Any] | str, **arguments: Any) -> Child:
         """Call a function with the arguments `model`, by default the starter, and `threads`."""
@@ -158,16 +145,8 @@ class Bench:
 
 
 def idle_share(window_s: float) -> float:
-    before = _ticks()
-    time.sleep(window_s)
-    idle, total = (after - first for after, first in zip(_ticks(), before, strict=True))
-    return idle / total
-
-
-def _ticks() -> tuple[int, int]:
-    words = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=9)[1:9]
-    times = [int(word) for word in words]
-    return times[3] + times[4], sum(times)
+    times = psutil.cpu_times_percent(window_s)
+    return (times.idle + times.iowait) / 100
 
 
 def quiet_moment(patience_s: float, share: Callable[[float], float] = idle_share) -> dict[str, float]:

@@ -52,7 +52,6 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """FAILED if the gate did not pass, else whether the goal is met."""
         if self.skipped:
             return "not measured"
         if self.wrong:
@@ -70,17 +69,11 @@ def report(about: Mapping[str, Any], lines: Sequence[Line], folder: Path) -> int
             print(f"{line.row}: {line.measure}: {reason}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.json"
-    rows = [
-        {
-            **dataclasses.asdict(line),
-            "goal": str(line.goal or ""),
-            "ratio": line.ratio if line.peer else None,
-            "verdict": line.verdict,
-        }
-        for line in lines
-    ]
-    text = json.dumps({**about, "lines": rows}, indent=1, ensure_ascii=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    rows = []
+    for line in lines:
+        ratio, goal = line.ratio if line.peer else None, str(line.goal or "")
+        rows.append({**dataclasses.asdict(line), "goal": goal, "ratio": ratio, "verdict": line.verdict})
+    path.write_text(json.dumps({**about, "lines": rows}, indent=1, ensure_ascii=False), encoding="utf-8")
     print(f"\nwritten to {path}")
     return int(any(line.wrong for line in lines))
 
@@ -101,19 +94,14 @@ def _cells(line: Line) -> tuple[str, ...]:
     return line.row, line.measure, hermes, peer, f"{line.ratio:.3g}x", goal, line.verdict
 
 
-def _version(package: str) -> str:
-    found = [*importlib.metadata.distributions(name=package)]
-    return found[0].version if found else "not installed"
-
-
 def environment(packages: Sequence[str]) -> dict[str, Any]:
-    """Return the facts that are needed to compare the figures with others."""
+    found = (one for name in packages for one in importlib.metadata.distributions(name=name))
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "load average": os.getloadavg(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in packages},
+        "versions": {one.name: one.version for one in found},
     }
 
 

@@ -61,10 +61,16 @@ def stream(show: Show, picture: Picture, texts: Sequence[str], *, exact: bool) -
         whole = Sink()
         picture(whole, text)
         written, shown = sink.getvalue(), whole.getvalue()
-        record = {"tokens": len(tokens(text)), "cpu_s": cpu_s, "repaints": repaints}
-        record |= {"written": len(written), "picture": len(shown)}
-        fault = screen_fault(text, written.decode(), shown.decode(), exact=exact)
-        records.append({**record, "digest": hashlib.sha256(written).hexdigest(), "fault": fault})
+        record = {
+            "tokens": len(tokens(text)),
+            "cpu_s": cpu_s,
+            "repaints": repaints,
+            "written": len(written),
+            "picture": len(shown),
+            "digest": hashlib.sha256(written).hexdigest(),
+            "fault": screen_fault(text, written.decode(), shown.decode(), exact=exact),
+        }
+        records.append(record)
     return records
 
 
@@ -84,23 +90,17 @@ def show_tokens(show: Show, pieces: Sequence[str]) -> tuple[Sink, int, float]:
 
 
 def screen_fault(text: str, stream: str, picture: str, *, exact: bool) -> str:
-    """Return an error text if the words of the text were not all written, else an empty string.
-
-    If `exact`, the stream must leave, cell for cell, the same screen as the whole text at once: character,
-    colors, bold, italics, underline; pyte does not support dim.
-    """
+    """Return an error text if words are missing or, if `exact`, the stream left another screen."""
     # A word that arrived in two pieces is whole on the screen, but not in the stream.
-    fault = missing_words(text, picture if exact else stream)
-    return fault or (screen_difference(stream, picture) if exact else "")
+    if exact:
+        return missing_words(text, picture) or screen_difference(stream, picture)
+    return missing_words(text, stream)
 
 
 def cells(written: str) -> list[list[Any]]:
-    r"""Return every cell of the terminal with its scrollback, down to the last row that is not blank.
-
-    Each \n is replaced by \r\n, as a pty does.
-    """
+    """Return every cell of the terminal with its scrollback, down to the last row that is not blank."""
     screen = pyte.HistoryScreen(COLUMNS, ROWS, history=100_000)
-    pyte.Stream(screen).feed(written.replace("\n", "\r\n"))
+    pyte.Stream(screen).feed(written.replace("\n", "\r\n"))  # as a pty does
     rows = [*screen.history.top, *(screen.buffer[y] for y in range(ROWS))]
     shown = [[row[x] for x in range(COLUMNS)] for row in rows]
     while shown and not any(cell.data.strip() for cell in shown[-1]):

@@ -1,8 +1,7 @@
 """The models of the transformers engine's rows, and the gate for their answers: the library's own model.
 
 In one pass over the same ids, without a cache, every id that hermes chose is as likely as the likeliest one,
-within NEAR_TIE. That checks every token of an answer, whereas a comparison with `generate`'s ids is
-meaningless after the first near tie that fell the other way.
+within NEAR_TIE. A comparison with `generate`'s ids would check nothing after the first near tie.
 """
 
 from collections.abc import Sequence
@@ -15,16 +14,11 @@ NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes", "gguf", "mistra
 """The packages that the engine and `tests/weights.py` import."""
 Gaps = Sequence[Sequence[float]]
 NEAR_TIE = {"float32": 0.001, "bfloat16": 0.25}
-"""Nats: the difference in rounding between ids evaluated singly and together. bfloat16 has eight binary
-digits, so a logit of 16 to 32 is a multiple of 0.125."""
+"""Nats: the difference in rounding between ids evaluated singly and together."""
 
 
 def folder(bench: Bench, name: str = "starter") -> str:
-    """Return the folder of a model in bfloat16: `starter` or `tiny mistral`.
-
-    A child makes it: the kernel never counts a child's peak memory below its parent's, so the benchmark
-    itself never imports torch.
-    """
+    """Return the folder of a model in bfloat16, `starter` or `tiny mistral`, made in a child."""
     path: str = bench.call(make, name=name, gguf=str(bench.model)).value
     return path
 

@@ -4,26 +4,21 @@ Pictures are reproducible: the home is empty, the hub cannot be reached, the env
 is named without its folder, and two figures are pinned.
 """
 
-import json
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import pexpect
-import pyte
 from pyte.screens import Char
 
 from screenshots.scenes import CONTEXT_SIZE, Scene
-from tests.run_hermes import environment
+from tests.run_hermes import environment, script
 from tests.terminal.screen import PATIENCE_S, Screen, Terminal
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = "answers.toml"
+ROOT = Path(__file__).parents[1]
 QUIET_S = 0.25
 """Seconds without output before a capture: prompt_toolkit paints again when it gets the cursor position."""
 READY = f"of {CONTEXT_SIZE:,} tokens"
@@ -57,10 +52,7 @@ class Picture:
         return "".join(f"{''.join(cell.data for cell in row).rstrip()}\n" for row in self.rows)
 
     def pinned(self, figures: Mapping[str, str]) -> "Picture":
-        """Return the picture with each match of a pattern within one row replaced by its fixed text.
-
-        The cells to the right of it move; the row keeps its length.
-        """
+        """Return the picture with each match of a pattern in a row replaced; the row keeps its length."""
         return replace(self, rows=[_pinned(row, figures) for row in self.rows])
 
 
@@ -94,22 +86,11 @@ class DimScreen(Screen):
 
 
 class Camera(Terminal):
-    """A terminal that runs the program of this checkout in `folder`."""
+    screen_class = DimScreen
 
-    def __init__(self, folder: Path, arguments: list[str], columns: int, rows: int) -> None:
-        self.screen = self._screen = DimScreen(columns, rows, history=1000)
-        self._stream = pyte.ByteStream(self._screen)
-        self.raw = b""
-        self.child: Any = pexpect.spawn(
-            sys.executable,
-            ["-m", "hermes_cli", *arguments],
-            cwd=str(folder),
-            env={**environment(folder), "PYTHONPATH": str(ROOT)},
-            dimensions=(rows, columns),
-            timeout=PATIENCE_S,
-        )
-        self.child.delaybeforesend = None
-        self._screen.write_process_input = self.child.send  # type: ignore[method-assign] # as in the base class
+    def picture(self) -> Picture:
+        picture: Picture = self._screen.picture()
+        return picture
 
     def press(self, keys: str, words: str = "") -> None:
         """Press keys, and wait for the words and, after each Enter, for a new prompt."""
@@ -123,7 +104,7 @@ class Camera(Terminal):
         while time.monotonic() < end:
             before = len(self.raw)
             is_alive = self._read()
-            is_ready = self.raw.count(ASKS_FOR_THE_CURSOR) >= number and READY in self.screen.display[-1]
+            is_ready = self.raw.count(ASKS_FOR_THE_CURSOR) >= number and READY in self._screen.display[-1]
             if not is_ready or len(self.raw) > before or words not in " ".join(self.text.split()):
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > QUIET_S:
@@ -138,12 +119,12 @@ def take(scene: Scene, columns: int, rows: int) -> Picture:
     """Return the screen at the end of a scene. Raises AssertionError if expected output does not appear."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # JSON strings are valid TOML strings.
-        turns = "".join(f"[[turns]]\ntext = {json.dumps(text)}\n" for text in scene.answers)
-        (folder / SCRIPT).write_text(f"context_size = {CONTEXT_SIZE}\n{turns}", encoding="utf-8")
+        script(folder, *({"text": text} for text in scene.answers), context_size=CONTEXT_SIZE)
+        (folder / "script.toml").rename(folder / SCRIPT)
         arguments = ["chat", "-m", f"scripted:{SCRIPT}", *scene.arguments]
-        with Camera(folder, arguments, columns, rows) as camera:
+        env = {**environment(folder), "PYTHONPATH": str(ROOT)}
+        with Camera(arguments, env, columns, rows, folder) as camera:
             camera.wait_for_prompt()
             for step in scene.steps:
                 camera.press(*step)
-            return camera.screen.picture().pinned(PINNED)
+            return camera.picture().pinned(PINNED)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import ask, measure
+from benchmarks import measure
 from benchmarks.__main__ import TORCH_ROWS, Rows, main
 from benchmarks.measure import Bench, Child, Repeats
 from benchmarks.report import Goal, Line, table
-from benchmarks.rows import command_startup, prefix_reuse
+from benchmarks.rows import ask, command_startup, prefix_reuse
 
 ROOT = Path(__file__).parents[1]
 

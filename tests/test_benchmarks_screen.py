@@ -26,7 +26,7 @@ SMALL = (150, 300, 600)
 def bench(tmp_path: Path) -> Bench:
     """The context of a row: one repeat, no waiting for a quiet moment, and no model."""
     (tmp_path / "home").mkdir()
-    return Bench(1, tmp_path, tmp_path / "home", tmp_path, Path(sys.executable).parent, 1, 0)
+    return Bench(1, tmp_path, tmp_path, 1, 0)
 
 
 def shown(show: Show, text: str) -> tuple[str, int]:
@@ -275,7 +275,7 @@ def test_the_bare_prompt_takes_a_key() -> None:
 @pytest.mark.long
 def test_the_row_of_the_first_key_runs(bench: Bench, starter_path: Path) -> None:
     """The row runs with the starter without a wrong result."""
-    models = bench.home / "data" / "models"
+    models = bench.scratch / "home" / "data" / "models"
     models.mkdir(parents=True)
     (models / starter_path.name).symlink_to(starter_path)
     (line,) = chat_startup.measure(bench)

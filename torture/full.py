@@ -1,12 +1,10 @@
 """Chat on a disk that fills up: `python -m torture.full`.
 
-The data folder is a separate file system, of every size from 4 KB up to one that is large enough, page by
-page, among them 64 KB. The program runs a conversation in it line by line; and then one that `chat -c`
-continues with that much space left beside the existing data (`again`). All four answers must be printed, or
-the start must fail with an error message; at most one notice that nothing more is saved may be shown;
-everything acknowledged before it must be in the database exactly once, also for `sessions list` on the full
-disk; and the database must be undamaged. Then space is freed: the next run must save everything again, in
-addition to the existing messages. Exits 1 if one of these does not hold. Needs root, to mount a file system.
+The data folder is a separate file system of every size from 4 KB up to one that is large enough, page by
+page. The program runs a conversation in it line by line; and then one that `chat -c` continues with that much
+space left beside the existing data (`again`). The rules of `look.judge` must hold, and `sessions list` must
+work on the full disk. Then space is freed: the next run must save everything again, in addition to the
+existing messages. Exits 1 if one of these does not hold. Needs root, to mount a file system.
 """
 
 import os

@@ -1,16 +1,13 @@
 """Kill a chat at random moments: `python -m torture.kill [RUNS]`.
 
 Each run is a process that saves a session as hermes does: questions, streamed answers, and sometimes another
-answer, an undo, an edit, or a new conversation; every third run continues the last conversation. Everything
-that the user has seen is acknowledged: when an answer has begun, its question must be on the disk; when it
-has ended, all of it; and of a growing answer, all but about the last second. A SIGKILL is sent after a random
-time, counted from the start of the process, so that it also hits the opening, creation and repair of the
-database.
+answer, an undo, an edit, or a new conversation; every third run continues the last conversation. It is killed
+at a random moment, which may also be during the opening, creation or repair of the database.
 
 After each kill the database must open and be undamaged, and contain every acknowledged turn exactly once,
-each answer under its question. One database is used in all runs, except that every tenth run makes a new one.
-At the end everything that was ever acknowledged is looked for again. Exits 1 if something is lost, doubled or
-damaged.
+each answer under its question; of a growing answer, about the last second may be missing. One database is
+used in all runs, except that every tenth run makes a new one. At the end everything that was ever
+acknowledged is looked for again. Exits 1 if something is lost, doubled or damaged.
 """
 
 import json
@@ -62,10 +59,9 @@ def _answer(run: int, place: int) -> str:
 
 @dataclass(slots=True)
 class Seen:
-    """The output that the user saw before the kill.
+    """The output before the kill. `begun` and `ended` map the place of an answer to its question.
 
-    `begun` and `ended` map the place of an answer to its question; `growing` has the times and lengths of the
-    last answer while it grew.
+    `growing` has the times and lengths of the last answer while it grew.
     """
 
     begun: dict[int, str] = field(default_factory=dict)
@@ -96,15 +92,14 @@ def talk(file: Path, run: int) -> None:
 
 def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, Iterator[Chunk]]:
     asked = [node.text for node in session.tree.path if node.role is Role.USER]
-    answered = bool(asked) and not session.tree.is_unanswered
-    kind = chance.random()
-    if answered and kind < 0.15:  # noqa: PLR2004 - one in seven
+    (action,) = chance.choices(("send", "regenerate", "edit", "undo", "clear"), (55, 15, 15, 10, 5))
+    if action == "regenerate" and asked and not session.tree.is_unanswered:
         return asked[-1], session.regenerate(Cancel())
-    if asked and kind < 0.3:  # noqa: PLR2004 - one in seven
+    if action == "edit" and asked:
         return question, session.edit(chance.randint(1, len(asked)), question, Cancel())
-    if asked and kind < 0.4:  # noqa: PLR2004 - one in ten
+    if action == "undo" and asked:
         session.undo(chance.randint(1, len(asked)))
-    elif kind > 0.95:  # noqa: PLR2004 - one in twenty
+    elif action == "clear":
         session.clear()
     return question, session.send(question, Cancel())
 
@@ -130,17 +125,12 @@ def seen_in(output: Path) -> Seen:
 
 
 def one_run(file: Path, run: int, moment_s: float) -> tuple[set[look.Key], list[str], float]:
-    """Start a chat, and kill it after `moment_s` seconds.
-
-    Return the acknowledged messages, the errors, and the age in seconds of the missing part of an answer.
-    """
+    """Kill a chat. Return the acknowledged messages, the errors, and the age of an answer's missing part."""
     before = 0
     if file.exists():
         with closing(sqlite3.connect(file)) as raw:
             before = int(raw.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0])
     output = file.with_name("output")
-    output.unlink(missing_ok=True)
-    output.touch()
     process = child.fork(lambda: talk(file, run), output)
     time.sleep(moment_s)
     os.kill(process, signal.SIGKILL)

@@ -36,24 +36,17 @@ def damage(file: Path) -> list[str]:
     """Return the errors of a database: it is opened again, checked by SQLite, and its index is compared."""
     try:
         Store(file).close()
-        with closing(sqlite3.connect(file, isolation_level=None)) as raw:
-            return _damage(raw)
+        with closing(sqlite3.connect(file)) as raw:
+            wrong = [
+                f"integrity: {row[0]}" for row in raw.execute("PRAGMA integrity_check") if row[0] != "ok"
+            ]
+            wrong += [f"foreign key: {row}" for row in raw.execute("PRAGMA foreign_key_check")]
+            # A growing answer is not in the index yet; the next start marks it as stopped and adds it. This
+            # transaction is never committed.
+            raw.execute("UPDATE messages SET state = 'stopped' WHERE state = 'partial'")
+            raw.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     except (StoreError, sqlite3.Error) as error:
-        return [f"it does not open: {error}"]
-
-
-def _damage(raw: sqlite3.Connection) -> list[str]:
-    wrong = [f"integrity: {row[0]}" for row in raw.execute("PRAGMA integrity_check") if row[0] != "ok"]
-    wrong += [f"foreign key: {row}" for row in raw.execute("PRAGMA foreign_key_check")]
-    raw.execute("BEGIN")
-    try:
-        # A growing answer is not in the index yet; the next start marks it as stopped and adds it.
-        raw.execute("UPDATE messages SET state = 'stopped' WHERE state = 'partial'")
-        raw.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-    except sqlite3.DatabaseError as error:
-        wrong.append(f"index: {error}")
-    finally:
-        raw.execute("ROLLBACK")
+        return [f"the database or its index is damaged: {error}"]
     return wrong
 
 
@@ -71,10 +64,7 @@ def not_once(file: Path, acknowledged: Iterable[Key]) -> list[str]:
 def judge(
     ended: Ended, file: Path, earlier: set[Key], answers: Sequence[str] = ANSWERS
 ) -> tuple[str, list[str]]:
-    """Return the outcome of a conversation, one of OUTCOMES, and the errors in it.
-
-    `earlier` has the messages that were in the database before.
-    """
+    """Return the outcome, one of OUTCOMES, and the errors. `earlier` was in the database before."""
     text = _REMARKS.sub("", ended.output)
     notices = _NOTICE.findall(text)
     wrong = damage(file) if file.exists() else []

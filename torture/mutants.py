@@ -5,7 +5,6 @@ values are parsed; and some files are as large, as deeply nested or as highly co
 """
 
 import base64
-import functools
 import io
 import json
 import random
@@ -84,7 +83,7 @@ def mutant(seed: int, number: int) -> tuple[str, bytes]:
     """Return a description of the file's kind and damage, and the file."""
     chance = random.Random(f"{seed} {number}")  # noqa: S311 - reproducible, not secret
     if number % RARE == RARE - 1:
-        name = chance.choice(list(LARGE))
+        name = list(LARGE)[number // RARE % len(LARGE)]
         return name, LARGE[name](chance)
     kind = chance.choice(list(SAMPLES))
     ways: list[Callable[[random.Random, str], bytes]] = [_bytes, _bytes]
@@ -152,31 +151,34 @@ def _picture(chance: random.Random, text: bytes) -> bytes:
         _chunk(b"prVt", chance.randbytes(9), chance.choice((0, 9, 2**31, 2**32 - 1))),
     ]
     weights = (30, 10, 10, 5, 2, 2, 1)
-    blank = png.blank()
-    parts = chance.choices(chunks, weights, k=chance.choice((1, 1, 2, 4)))
-    return blank[:-12] + b"".join(parts) + blank[-12:]
+    return _before_end(b"".join(chance.choices(chunks, weights, k=chance.choice((1, 1, 2, 4)))))
+
+
+def _before_end(chunks: bytes, picture: bytes = png.blank()) -> bytes:
+    return picture[:-12] + chunks + picture[-12:]
 
 
 def _archive(chance: random.Random, text: bytes) -> bytes:
-    out = io.BytesIO()
     method = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
-    with zipfile.ZipFile(out, "w", method) as archive:
-        for name in ("/etc/x", "../../x", "a\\..\\x", "icon.png")[: chance.randrange(5)]:
-            archive.writestr(name, chance.randbytes(50))
-        archive.writestr(zipfile.ZipInfo("card.json"), text, method)
-    data = bytearray(out.getvalue())
+    names = ("/etc/x", "../../x", "a\\..\\x", "icon.png")[: chance.randrange(5)]
+    data = bytearray(_zipped(method, {**{name: chance.randbytes(50) for name in names}, "card.json": text}))
     if chance.random() < 1 / 2:  # in the central directory, which has every offset and size
         at = data.find(b"PK\x01\x02")
         data[chance.randrange(at, len(data))] = chance.randrange(256)
     return bytes(data)
 
 
+def _zipped(method: int, members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return out.getvalue()
+
+
 def _card(**data: Any) -> bytes:
-    document = {
-        "spec": "chara_card_v2",
-        "spec_version": "2.0",
-        "data": {"name": "A", "first_mes": "x", **data},
-    }
+    fields = {"name": "A", "first_mes": "x", **data}
+    document = {"spec": "chara_card_v2", "spec_version": "2.0", "data": fields}
     return json.dumps(document, ensure_ascii=False).encode()
 
 
@@ -184,32 +186,14 @@ def _entries(count: int, **fields: Any) -> dict[str, Any]:
     return {"entries": [{"keys": [f"key {n}"], "content": "x" * 90, **fields} for n in range(count)]}
 
 
-@functools.cache
-def _packed() -> bytes:
-    return zlib.compress(b"A" * (64 << 20), 9)
-
-
-def _large_picture() -> bytes:
-    return SAMPLES["png"][:-12] + _chunk(b"IDAT", b"x" * 20_000_000) + SAMPLES["png"][-12:]
-
-
-@functools.cache
-def _bomb() -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("card.json", b" " * (64 << 20))
-    return out.getvalue()
-
-
+_INFLATES: Final = 64 << 20
 LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "one long text": lambda _chance: _card(description="x" * 4_100_000),
     "one long wide text": lambda _chance: _card(description="\U0001f600" + "x" * 4_100_000),
     "nothing but emoji": lambda _chance: _card(description="\U0001f600" * 1_000_000),
     "all invisible": lambda _chance: _card(description="\u200d" * 1_300_000),
     "many entries": lambda _chance: _card(character_book=_entries(10_000)),
-    "many decorators": lambda _chance: _card(
-        character_book=_entries(100, content="@@depth x\n" * 3_000 + "y")
-    ),
+    "many decorators": lambda _chance: _card(character_book=_entries(100, content="@@depth x\n" * 3_000)),
     "an entry of decorators": lambda _chance: _card(character_book=_entries(1, content="@@\n" * 990_000)),
     "entries of decorators": lambda _chance: _card(character_book=_entries(9_000, content="@@x\n" * 70)),
     "a pattern": lambda _chance: _card(character_book=_entries(1, keys=["/" * 3_900_000], use_regex=True)),
@@ -222,11 +206,15 @@ LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "deep and closed": lambda chance: b'{"a":' * (n := chance.choice((99, 5_000))) + b"1" + b"}" * n,
     "digits": lambda _chance: b'{"name":' + b"9" * 4_000_000 + b"}",
     "slashes": lambda _chance: _card(description="\\" * 2_000_000),
-    "a picture of 20 MB": lambda _chance: _large_picture(),
-    "a picture of chunks": lambda _chance: png.blank()[:-12] + _chunk(b"prVt", b"") * 1_700_000,
-    "a picture that inflates": lambda _chance: png.blank()[:-12] + _chunk(b"zTXt", b"chara\0\0" + _packed()),
+    "a picture of 20 MB": lambda _chance: _before_end(_chunk(b"IDAT", b"x" * 20_000_000), SAMPLES["png"]),
+    "a picture of chunks": lambda _chance: _before_end(_chunk(b"prVt", b"") * 1_700_000),
+    "a picture that inflates": lambda _chance: _before_end(
+        _chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"A" * _INFLATES, 9))
+    ),
     "an archive of members": lambda _chance: b"PK\x03\x04" + b"PK\x01\x02" * 5_000_000,
-    "an archive that inflates": lambda _chance: _bomb(),
+    "an archive that inflates": lambda _chance: _zipped(
+        zipfile.ZIP_DEFLATED, {"card.json": b" " * _INFLATES}
+    ),
     "yaml that is deep": lambda chance: b"name: " + b"[" * chance.choice((99, 100_000)),
     "yaml of aliases": lambda _chance: b"a: &a [x]\n" + b"".join(b"b%d: [*a,*a]\n" % n for n in range(999)),
     "yaml of many keys": lambda _chance: b"name: A\n" + b"".join(b"k%d: v\n" % n for n in range(300_000)),

@@ -1,9 +1,8 @@
 """Make three programs write to one database at once: `python -m torture.writers [TURNS]`.
 
-There are two chats of TURNS turns each, line by line, and a script that runs `ask --log` repeatedly while
-they run. This is done with both of SQLite's journals that hermes uses (SQLite's version decides which one).
-Every turn must be in the database once, in its own conversation, in order, and the database must be
-undamaged. Exits 1 if one of these does not hold.
+There are two chats of TURNS turns each, and a script that runs `ask --log` repeatedly while they run, with
+both of SQLite's journals that hermes uses. Every turn must be in the database once, in its own conversation,
+in order, and the database must be undamaged. Exits 1 if one of these does not hold.
 """
 
 import os

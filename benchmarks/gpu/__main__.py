@@ -1,8 +1,7 @@
 """Measure the rows gpu-… on a GPU: `python -m benchmarks.gpu`, with `--help` for its flags.
 
-The model is a Mistral 7B with random weights, so nothing is downloaded. `--device cpu` is a dry run with a
-small shape, which shows that the rows work but measures nothing useful. Prints the GPU and one table, writes
-one JSON file, and exits 1 if a gate failed, or UNAVAILABLE if there is no GPU or its memory is too small.
+The model is a Mistral 7B with random weights. `--device cpu` is a dry run with a small shape. Exits 1 if a
+gate failed, or UNAVAILABLE if there is no GPU or its memory is too small.
 """
 
 import argparse
@@ -18,6 +17,8 @@ from benchmarks.report import RESULTS, environment, missing, report
 UNAVAILABLE = 69
 """EX_UNAVAILABLE of sysexits.h, the exit code of hermes itself if something that it needs is missing."""
 NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes")
+QUICK = (2, 8, 0)
+"""Repeats, tokens, and seconds to wait for a quiet machine."""
 DRY_RUN = "DRY RUN on the CPU with a small shape: these figures say nothing about any GPU"
 
 
@@ -27,11 +28,11 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
         return _refuse(reason)
     import torch
 
-    from benchmarks.gpu.rows import measure, new_run
+    from benchmarks.gpu.rows import Run, measure
 
     device = torch.device(options.device)
     with tempfile.TemporaryDirectory(prefix="hermes-gpu-", dir=options.scratch) as name:
-        run = new_run(device, Path(name), quick=options.quick, profiled=options.profile)
+        run = Run(device, Path(name), options.profile, *QUICK if options.quick else ())
         about = _about(device) | {"repeats": run.repeats, "tokens": run.tokens}
         print("\n".join(f"{name}: {value}" for name, value in about.items()), end="\n\n", flush=True)
         try:
@@ -63,31 +64,19 @@ def unavailable(name: str) -> str:
         return reason
     import torch
 
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        return f"'{name}' is not a device; it can be cuda:0, or cpu for a dry run"
-    if device.type not in {"cpu", "cuda"}:
-        return f"{name}: the rows are for CUDA and ROCm GPUs; --device cpu makes a dry run"
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        return f"torch {torch.__version__} finds no {name} here; --device cpu makes a dry run"
-    return ""
+    count = torch.cuda.device_count()
+    devices = ["cpu", *["cuda"][:count], *(f"cuda:{number}" for number in range(count))]
+    return "" if name in devices else f"there is no {name}, only {', '.join(devices)}; cpu makes a dry run"
 
 
 def _about(device: Any) -> dict[str, Any]:
     import torch
 
     about = environment(("openhermes-cli", *NEEDED))
-    if device.type != "cuda":
+    if device.type == "cpu":
         return about | {"GPU": DRY_RUN}
-    gpu, driver = torch.cuda.get_device_properties(device), Path("/sys/module/nvidia/version")
-    return about | {
-        "GPU": gpu.name,
-        "memory GiB": round(gpu.total_memory / (1 << 30), 1),
-        "compute capability": f"{gpu.major}.{gpu.minor}",
-        "driver": driver.read_text(encoding="ascii").strip() if driver.is_file() else "unknown",
-        "CUDA or ROCm": torch.version.cuda or torch.version.hip,
-    }
+    runtime = torch.version.cuda or torch.version.hip
+    return about | {"GPU": torch.cuda.get_device_name(device), "CUDA or ROCm": runtime}
 
 
 if __name__ == "__main__":

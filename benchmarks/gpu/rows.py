@@ -1,14 +1,12 @@
 """The rows of a GPU. One model is on the GPU at a time, and its sides are measured in alternation.
 
-gpu-decode: greedy decoding in bfloat16 after prompts of 16 and of 4,000 tokens. Peers: `generate`, and
-`generate` with a static cache, which compiles on a GPU. A third line compares the rate at which weights and
-keys are read with the bandwidth of a copy on the same GPU.
-gpu-decode-4bit: the same in NF4. Peers: `generate` with the same bitsandbytes layers, and hermes' own
-bfloat16, measured minutes before.
+gpu-decode: greedy decoding in bfloat16. Peers: `generate`; `generate` with a static cache, which compiles
+on a GPU; and for the rate at which weights and keys are read, a copy on the same GPU.
+gpu-decode-4bit: the same in NF4. Peers: `generate` with the same bitsandbytes layers; hermes in bfloat16.
 gpu-first-token: the additional time to the first token of hermes' very first answer, compared with later
 ones. Peer: the cost of compilation in `generate`. hermes runs first, and so pays for everything that both
 load. hermes records its step after the first token; that single pause has a separate line.
-gpu-load-4bit: seconds to load the shape and quantize it while loading, over loading weights saved in 4 bits.
+gpu-load-4bit: seconds to load and quantize, over loading weights saved in 4 bits.
 
 Gates: on a small model in float32 (4 bits: NF4 computed in float32), past its sliding window, hermes' ids are
 those of `generate`; every run of hermes gives the same ids; and both ways of loading give the same logits.
@@ -17,7 +15,7 @@ The ids of the random 7B in bfloat16 are not a gate, since its logits differ by 
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,35 +44,28 @@ ROOM = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The settings of the rows: device, sizes, repeats, and a scratch folder that is deleted afterwards."""
+    """The settings of the rows. The scratch folder is deleted afterwards. The CPU gets a small shape."""
 
     device: torch.device
-    sizes: Mapping[str, float]
-    contexts: tuple[int, int]
-    copied: int
     scratch: Path
     profiled: bool
-    repeats: int
-    tokens: int
-    patience_s: float
+    repeats: int = 5
+    tokens: int = 64
+    patience_s: float = 2
 
-
-def new_run(device: torch.device, scratch: Path, *, quick: bool, profiled: bool) -> Run:
-    """Return the run for a GPU, or, on the CPU, the dry run of a small shape."""
-    dry = device.type == "cpu"
-    sizes = sides.SMALL if dry else sides.SEVEN_B
-    contexts, copied = ((16, 48), 1 << 22) if dry else ((16, 4000), 1 << 30)
-    repeats, tokens, patience_s = (2, 8, 0.0) if quick else (5, 64, 2.0)
-    return Run(device, sizes, contexts, copied, scratch, profiled, repeats, tokens, patience_s)
+    @property
+    def contexts(self) -> tuple[int, int]:
+        return (16, 48) if self.device.type == "cpu" else (16, 4000)
 
 
 def measure(run: Run) -> list[Line]:
-    model = sides.random_model(run.sizes, run.device, torch.bfloat16)
+    sizes = sides.SMALL if run.device.type == "cpu" else sides.SEVEN_B
+    model = sides.random_model(sizes, run.device, torch.bfloat16)
     lines, own_speed = _16_bit(run, model)
     size = sum(p.nbytes for p in model.parameters())
     folder = run.scratch / "random-16bit"
     if fits := shutil.disk_usage(run.scratch).free > ROOM * size:
-        sides.save(model, folder)
+        model.save_pretrained(str(folder), max_shard_size="1GB")
     del model
     free_memory(run.device)
     if not fits:
@@ -87,8 +78,8 @@ def measure(run: Run) -> list[Line]:
 
 def _16_bit(run: Run, model: Any) -> tuple[list[Line], float]:
     """Return the lines of gpu-decode and gpu-first-token, and hermes' speed after the short prompt."""
-    ids_wrong = ids_fault(run, "")
-    copied = sides.copy_bandwidth(run.device, run.copied) / 1e9
+    ids_wrong = ids_fault(run, "fp32")
+    copied = sides.copy_bandwidth(run.device) / 1e9
     tasks = {
         "hermes": hermes_side(model, run.device, max(run.contexts) + run.tokens),
         "generate": generate_side(model, run.device),
@@ -104,25 +95,28 @@ def _16_bit(run: Run, model: Any) -> tuple[list[Line], float]:
         read = speeds[-1] * sides.bytes_per_token(model, context + run.tokens // 2) / 1e9
         what = f"decode, bf16, {after}{_without_graphs(runs)}, beside"
         lines = [_speed_line(runs, what, peer, wrong) for peer in ("generate", COMPILED)]
-        lines.append(Line(f"{what} a copy on the GPU", "GB/s", read, copied, None, wrong))
-        decode += [replace(line, goal=goal) for line, goal in zip(lines, DECODE_GOALS.values(), strict=True)]
+        lines.append(Line(f"{what} a copy on the GPU", "GB/s", read, copied, wrong=wrong))
+        decode += _with_goals("gpu-decode", lines, DECODE_GOALS)
         first += _first_token(after, cold, runs, wrong)
-    lines = [replace(line, row="gpu-decode") for line in decode]
-    return [*lines, *(replace(line, row="gpu-first-token") for line in first)], speeds[0]
+    return [*decode, *first], speeds[0]
 
 
 def _speed_line(runs: Repeats[Decoded], what: str, peer: str, wrong: str) -> Line:
     return runs.line(f"{what} {peer}", "tok/s", lambda d: d.speed, ("hermes", peer), wrong=wrong)
 
 
+def _with_goals(row: str, lines: Iterable[Line], goals: Mapping[str, Goal]) -> list[Line]:
+    return [replace(line, row=row, goal=goal) for line, goal in zip(lines, goals.values(), strict=True)]
+
+
 def _first_token(after: str, cold: dict[str, Decoded], runs: Repeats[Decoded], wrong: str) -> list[Line]:
     hermes, peer = (one.times[0] - runs.median(side, lambda d: d.times[0]) for side, one in cold.items())
     what = f"additional time to the first token, {after}, beside {COMPILED}"
     pause = f"the longest pause in the first answer, beside one in a later answer, {after}"
-    later = runs.median("hermes", lambda d: d.longest_s)
+    pauses = cold["hermes"].longest_s, runs.median("hermes", lambda d: d.longest_s)
     return [
-        Line(what, "s", hermes, peer, FIRST_TOKEN_GOAL, wrong),
-        Line(pause, "s", cold["hermes"].longest_s, later, None, wrong),
+        Line(what, "s", hermes, peer, FIRST_TOKEN_GOAL, wrong, row="gpu-first-token"),
+        Line(pause, "s", *pauses, wrong=wrong, row="gpu-first-token"),
     ]
 
 
@@ -133,7 +127,7 @@ def _without_graphs(runs: Repeats[Decoded]) -> str:
 
 
 def _decode_4bit(run: Run, saved: Path, own_speed: float) -> list[Line]:
-    wrong = ids_fault(run, "nf4")
+    wrong = ids_fault(run, "4bit")
     model, device = load_model(plan_for(saved, run.device, "bfloat16"))
     peer, own = DECODE_4BIT_GOALS
     hermes = hermes_side(model, device, max(run.contexts) + run.tokens)
@@ -142,13 +136,12 @@ def _decode_4bit(run: Run, saved: Path, own_speed: float) -> list[Line]:
     what = f"decode, NF4, after {len(prompt)} tokens{_without_graphs(runs)}, beside"
     line = _speed_line(runs, what, peer, wrong or unsteady(runs))
     lines = [line, replace(line, measure=f"{what} {own}", peer=own_speed)]
-    goals = DECODE_4BIT_GOALS.values()
-    return [replace(one, row="gpu-decode-4bit", goal=goal) for one, goal in zip(lines, goals, strict=True)]
+    return _with_goals("gpu-decode-4bit", lines, DECODE_4BIT_GOALS)
 
 
 def _load_4bit(run: Run, folder: Path) -> tuple[Line, Path]:
     """Return the line, and the folder with the 4-bit weights that were made for it."""
-    quantizing = plan_for(folder, run.device, "bfloat16", "nf4")
+    quantizing = plan_for(folder, run.device, "bfloat16", "4bit")
     saved = run.scratch / "random-4bit"
     quantize(quantizing, saved)
     tasks = {
@@ -192,11 +185,11 @@ def unsteady(runs: Repeats[Decoded]) -> str:
     return difference("list of ids", ids[0], ids)
 
 
-def ids_fault(run: Run, quantization: str) -> str:
+def ids_fault(run: Run, precision: str) -> str:
     """Return an error text if hermes' ids are not those of `generate` on a small model in float32."""
-    folder = run.scratch / f"small-{quantization or 'float32'}"
-    sides.save(sides.random_model(sides.SMALL, run.device, torch.float32), folder)
-    model, device = load_model(plan_for(folder, run.device, "float32", quantization))
+    folder = run.scratch / f"small-{precision}"
+    sides.random_model(sides.SMALL, run.device, torch.float32).save_pretrained(str(folder))
+    model, device = load_model(plan_for(folder, run.device, "float32", precision))
     expected = generate_side(model, device)(_prompt(24), GATE_TOKENS)
     decoded = hermes_side(model, device, 256)(_prompt(24), GATE_TOKENS)
     return difference("list of ids", expected.ids, [decoded.ids])

@@ -3,20 +3,20 @@
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, MistralConfig
-from transformers.generation.streamers import BaseStreamer
 
-from benchmarks.hermes import GREEDY
+from benchmarks.hermes import GREEDY, plan
+from benchmarks.peers.torch_model import generate
 from hermes_cli.engines.transformers.cuda_graphs import cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
 from hermes_cli.engines.transformers.sampling import History, Sampler
-from hermes_cli.models.plan import Plan
+from hermes_cli.models.plan import Plan, PlanRequest
 
 SEVEN_B: dict[str, Any] = {
     "hidden_size": 4096,
@@ -43,10 +43,7 @@ COPIES = 10
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An answer: its ids, and the seconds after its start at which they arrived.
-
-    `no_graphs_reason` is the reason if hermes decoded one step at a time.
-    """
+    """An answer: its ids, the seconds at which they arrived, and why hermes did not decode ahead, if so."""
 
     ids: list[int]
     times: list[float]
@@ -84,33 +81,17 @@ def hermes_side(model: Any, device: torch.device, limit: int) -> Side:
     return decode
 
 
-class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is not typed
-    """Records the time of each token, in place of a streamer that shows text."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.times: list[float] = []
-
-    def put(self, _: Any) -> None:
-        self.times.append(time.perf_counter() - self.began)
-
-    def end(self) -> None:
-        pass
-
-
 def generate_side(model: Any, device: torch.device, **settings: Any) -> Side:
     """Return `model.generate`. The settings choose the cache, and thereby whether it compiles."""
-    settings |= {"do_sample": False}
 
-    def generate(prompt: list[int], tokens: int) -> Decoded:
-        ids = torch.tensor([prompt], device=device)
-        settings.update(max_new_tokens=tokens, min_new_tokens=tokens, attention_mask=torch.ones_like(ids))
+    def decode(prompt: list[int], tokens: int) -> Decoded:
         synchronize(device)
-        clock = _Clock()
-        made = model.generate(ids, streamer=clock, **settings)
-        return Decoded(made[0, len(prompt) :].tolist(), clock.times[1:])  # the first one is the prompt's
+        began, times = time.perf_counter(), list[float]()
+        settings["min_new_tokens"] = tokens
+        ids = generate(model, prompt, tokens, lambda _: times.append(time.perf_counter() - began), **settings)
+        return Decoded(ids, times[1:])  # the first one is the prompt's
 
-    return generate
+    return decode
 
 
 def profile_table(task: Callable[[], object]) -> str:
@@ -132,30 +113,9 @@ def random_model(sizes: Mapping[str, float], device: torch.device, dtype: torch.
         return loader.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
 
 
-def save(model: Any, folder: Path) -> None:
-    """Write the weights, a shard at a time, since each shard moves through the CPU's memory."""
-    model.save_pretrained(str(folder), max_shard_size="1GB")
-
-
-def plan_for(folder: Path, device: torch.device, dtype: str, quantization: str = "") -> Plan:
-    """Return a plan that makes hermes load a folder with exactly these settings."""
-    unknown: dict[str, Any] = dict.fromkeys(
-        ("weight_bytes", "kv_bytes", "headroom_bytes", "memory_available"), 0
-    )
-    return Plan(
-        model=folder.name,
-        engine="transformers",
-        path=folder,
-        precision=quantization or dtype,
-        device=str(device),
-        context_size=SEVEN_B["sliding_window"],
-        threads=torch.get_num_threads(),
-        reason="a benchmark",
-        devices=(str(device),),
-        dtype=dtype,
-        quantization=quantization,
-        **unknown,
-    )
+def plan_for(folder: Path, device: torch.device, dtype: str, precision: str = "auto") -> Plan:
+    """Return hermes' plan for a folder and a device, but with this dtype."""
+    return replace(plan(folder, PlanRequest(precision=precision, device=str(device))), dtype=dtype)
 
 
 def bytes_per_token(model: Any, context: int) -> int:
@@ -168,9 +128,9 @@ def bytes_per_token(model: Any, context: int) -> int:
     return int(weights + states * torch.finfo(model.dtype).bits // 8)
 
 
-def copy_bandwidth(device: torch.device, size: int) -> float:
-    source, seconds = torch.zeros(size, dtype=torch.uint8, device=device), []
-    target = torch.empty_like(source)
+def copy_bandwidth(device: torch.device) -> float:
+    size, seconds = 1 << (22 if device.type == "cpu" else 30), []
+    source, target = torch.zeros((2, size), dtype=torch.uint8, device=device)
     for _ in range(COPIES):
         synchronize(device)
         began = time.perf_counter()

@@ -12,17 +12,10 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes the flag by position
-    if wanted:
+@app.callback(invoke_without_command=True)
+def start(version: Annotated[bool, typer.Option("--version")] = False) -> None:  # noqa: FBT002
+    if version:
         typer.echo("empty 1")
-        raise typer.Exit
-
-
-@app.callback()
-def start(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,  # noqa: FBT002
-) -> None:
-    """Do nothing."""
 
 
 @app.command()

@@ -18,10 +18,7 @@ def write(request: dict[str, Any], **settings: Any) -> None:
 
 
 def answer(requests: Sequence[dict[str, Any]], **settings: Any) -> list[dict[str, Any]]:
-    """Answer completion requests in order, and return the ids, counts and times of each.
-
-    A prompt of ids is used unchanged; one of text is encoded by llama.cpp.
-    """
+    """Answer completion requests in order, and return the ids, counts and times of each."""
     server = _server(**settings)
     return [_answer(server, request) for request in requests]
 

@@ -32,11 +32,7 @@ def picture(sink: Sink, text: str) -> None:
 
 
 def show_live(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
-    """Show `Live(Markdown(text so far))`, as programs commonly use it.
-
-    The display is updated with the text at every token, and repaints four times a second, which is its
-    default, of the simulated clock. Text that does not fit the screen is shown, too.
-    """
+    """Show `Live(Markdown(text so far))`, which repaints four times a second, its default, of the clock."""
     text, due, repaints = "", 0.0, 1
     with Live(console=console(sink), auto_refresh=False, vertical_overflow="visible") as live:
         for piece in arriving:
@@ -51,10 +47,7 @@ def show_live(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
 class Tail:
     """aider's method: stable lines are printed once, the last six stay in a Live.
 
-    Each repaint renders the whole text so far. There are at most twenty repaints per second; if a render is
-    slow, the next repaint waits ten times as long, but at most two seconds. That time is real CPU time, so
-    the number of repaints differs between machines. The lines are passed on as rich's segments, which spares
-    this peer the conversion to a string and back.
+    The next repaint waits ten times as long as the last one took, so their number differs between machines.
     """
 
     def __init__(self, live: Live) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,50 +22,44 @@ def _tokenizer(model: str) -> Any:
     return make(tokenizer_file=str(Path(model) / "tokenizer.json"))
 
 
-def _generate(model: Any, prompt: list[int], tokens: int, streamer: Any = None) -> list[int]:
-    ids = torch.tensor([prompt])
-    made = model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=tokens,
-        do_sample=False,
-        pad_token_id=0,
-        streamer=streamer,
-    )
-    answer: list[int] = made[0, len(prompt) :].tolist()
-    return answer
+class _Streamer(BaseStreamer):  # type: ignore[misc]  # transformers is not typed
+    """Calls `show` with each new id, after a call with the prompt's."""
 
-
-class _TokenStreamer(BaseStreamer):  # type: ignore[misc]  # transformers is not typed
-    """Writes each token at once, where transformers' TextStreamer writes whole words.
-
-    The reader of the pipe measures from the first piece to the last; whole words would omit tokens.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._ids: list[int] | None = None
-        self._written = 0
+    def __init__(self, show: Callable[[list[int]], object]) -> None:
+        self._show = show
 
     def put(self, value: Any) -> None:
-        """Write the text of the new ids; the first call is for the prompt."""
-        if self._ids is None:
-            self._ids = []
-            return
-        self._ids += value.tolist()
-        text = self._tokenizer.decode(self._ids, clean_up_tokenization_spaces=False)
-        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
-            sys.stdout.write(text[self._written :])
-            sys.stdout.flush()
-            self._written = len(text)
+        self._show(value.flatten().tolist())
 
     def end(self) -> None:
         pass
 
 
+def generate(
+    model: Any, prompt: list[int], tokens: int, show: Callable[[list[int]], object], **settings: Any
+) -> list[int]:
+    """Return the greedy answer; see `_Streamer` for `show`."""
+    ids = torch.tensor([prompt], device=model.device)
+    settings |= {"attention_mask": torch.ones_like(ids), "max_new_tokens": tokens, "do_sample": False}
+    made = model.generate(ids, streamer=_Streamer(show), pad_token_id=0, **settings)
+    answer: list[int] = made[0, len(prompt) :].tolist()
+    return answer
+
+
 def write(prompt: list[int], tokens: int, **settings: Any) -> list[int]:
-    streamer = _TokenStreamer(_tokenizer(settings["model"]))
-    return _generate(_load(**settings), prompt, tokens, streamer)
+    """Write each token at once; transformers' TextStreamer writes whole words, which omits tokens."""
+    tokenizer, ids, written = _tokenizer(settings["model"]), list[int](), 0
+
+    def show(new: list[int]) -> None:
+        nonlocal written
+        ids.extend(new)
+        text = tokenizer.decode(ids[len(prompt) :], clean_up_tokenization_spaces=False)
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            sys.stdout.write(text[written:])
+            sys.stdout.flush()
+            written = len(text)
+
+    return generate(_load(**settings), prompt, tokens, show)
 
 
 def first_token_s(prompts: Sequence[list[int]], **settings: Any) -> list[float]:
@@ -74,17 +68,13 @@ def first_token_s(prompts: Sequence[list[int]], **settings: Any) -> list[float]:
     times = []
     for prompt in prompts:
         began = time.perf_counter()
-        _generate(model, prompt, 1)
+        generate(model, prompt, 1, lambda _: None)
         times.append(time.perf_counter() - began)
     return times
 
 
 def loop(prompt: list[int], tokens: int, **settings: Any) -> None:
-    """Write an answer of a bare loop over `model(...)` with a DynamicCache.
-
-    The prompt's last id is evaluated alone, as in hermes: equal shapes round equally, so that the two texts
-    are the same even at near ties.
-    """
+    """Write an answer. The prompt's last id is evaluated alone, as in hermes: equal shapes round equally."""
     model, ids = _load(**settings), list[int]()
     cache, new = DynamicCache(), torch.tensor([prompt[-1:]])
     with torch.inference_mode():
@@ -97,17 +87,15 @@ def loop(prompt: list[int], tokens: int, **settings: Any) -> None:
 
 
 def score(answers: Sequence[dict[str, Any]], **settings: Any) -> list[list[float]]:
-    """Return the gaps of given answers, each with prompt, ids, and ended (see `gaps`)."""
     model = _load(**settings)
     return [gaps(model, **one) for one in answers]
 
 
 @torch.inference_mode()
 def gaps(model: Any, prompt: list[int], ids: list[int], *, ended: bool) -> list[float]:
-    """Return how many nats each id is less likely than the likeliest id at its position.
+    """Return how many nats each id is less likely than the likeliest one, in a pass without a cache.
 
-    It is one forward pass over a prompt and its answer, without a cache and without code of hermes. If the
-    answer `ended`, there is one more gap, for the id that ended it.
+    If the answer `ended`, there is one more gap, for the id that ended it.
     """
     answer = [*ids, *([model.generation_config.eos_token_id] if ended else [])]
     if not answer:

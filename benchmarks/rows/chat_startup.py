@@ -1,23 +1,21 @@
 """chat-startup: the cost of `hermes chat` until it accepts the first key, while the model still loads.
 
-Measured: CPU time, user and system, of the process and of the children that it has waited for, from its start
-on a pty of 80x24 until the key, which was typed ahead, appears after the prompt. Peer: python with a
-prompt_toolkit PromptSession, started and measured the same way. Gate: hermes' toolbar shows that the model is
-loading when the key appears.
+Measured: CPU time of the process and of the children that it has waited for, from its start on a pty until
+the key, which was typed ahead, appears after the prompt. Peer: python with a prompt_toolkit PromptSession.
+Gate: hermes' toolbar shows that the model is loading when the key appears.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pexpect
+import psutil
 import pyte
 
-from benchmarks.measure import Bench, interleave
+from benchmarks.measure import PROGRAMS, Bench, interleave
 from benchmarks.report import Goal, Line
 
 GOAL = Goal("≤", 1.8)
@@ -38,7 +36,7 @@ class FirstKey(NamedTuple):
 
 
 def measure(bench: Bench) -> list[Line]:
-    hermes = str(bench.programs / "hermes")
+    hermes = str(PROGRAMS / "hermes")
     commands = {"hermes": [hermes, "chat"], "peer": [sys.executable, "-c", BARE_PROMPT]}
     environment = bench.environment(TERM="xterm-256color")
     sides = {side: partial(first_key, command, environment) for side, command in commands.items()}
@@ -49,10 +47,8 @@ def measure(bench: Bench) -> list[Line]:
 
 def gate(starts: Sequence[FirstKey]) -> str:
     """Return an error text if the model was loaded before the key was accepted."""
-    for number, one in enumerate(starts, 1):
-        if not one.while_loading:
-            return f"start {number} does not show that the model is loading"
-    return ""
+    late = [number for number, one in enumerate(starts, 1) if not one.while_loading]
+    return f"start {late[0]} does not show that the model is loading" if late else ""
 
 
 def first_key(command: Sequence[str], environment: dict[str, str]) -> FirstKey:
@@ -68,8 +64,7 @@ def first_key(command: Sequence[str], environment: dict[str, str]) -> FirstKey:
         if cpu_s is None:
             raise RuntimeError(f"{program} never accepted the key; its screen: {screen.display}")
         # Output of the same moment may be in the next piece.
-        loading = _read_until(child, screen, _loading, SOON_S) is not None
-        return FirstKey(cpu_s, loading)
+        return FirstKey(cpu_s, _read_until(child, screen, _loading, SOON_S) is not None)
     finally:
         child.close(force=True)
 
@@ -103,9 +98,8 @@ def _read_until(
 def processor_s(pid: int) -> float:
     """Return the seconds of CPU time of a process and of the children that it has waited for.
 
-    The process's own time is read from its clock, with the id that clock_getcpuclockid(3) returns: in
-    /proc/PID/stat it is truncated to ticks of 10 ms, twice. The children's time is only in that file.
+    The process's own time is read from its clock, with the id that clock_getcpuclockid(3) returns: psutil
+    truncates it to ticks of 10 ms, twice.
     """
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
-    ticks = sum(map(int, fields.split()[13:15]))
-    return time.clock_gettime(~pid << 3 | 2) + ticks / os.sysconf("SC_CLK_TCK")
+    times = psutil.Process(pid).cpu_times()
+    return time.clock_gettime(~pid << 3 | 2) + times.children_user + times.children_system

@@ -1,14 +1,14 @@
-"""command-startup: CPU time of a command that loads no model.
+"""command-startup: CPU time of a command that loads no model, as a process of its installed console script.
 
-Measured: CPU time, user and system, of `hermes --version`, `hermes --help` and a usage error, each a process
-started by its installed console script. Peers: an empty typer app with the same typer and settings, and `llm`
-if it is installed. Gate: the exit codes, and the beginning of hermes' output.
+Peers: an empty typer app with the same typer and settings, and `llm` if it is installed. Gate: the exit
+codes, and the beginning of hermes' output.
 """
 
 import sys
 from functools import partial
+from pathlib import Path
 
-from benchmarks.measure import Bench, Child, difference, exit_fault, interleave, run_child
+from benchmarks.measure import PROGRAMS, Bench, Child, difference, exit_fault, interleave, run_child
 from benchmarks.report import Goal, Line
 
 GOALS = {"an empty typer app": Goal("≤", 1.2), "llm": Goal("≤", 1 / 8)}
@@ -27,13 +27,13 @@ def measure(bench: Bench) -> list[Line]:
 
 def _case(bench: Bench, name: str) -> list[Line]:
     words, llm_words, code, _ = CASES[name]
-    llm = bench.programs / "llm"
-    commands = {
-        "hermes": [str(bench.programs / "hermes"), *words],
+    commands: dict[str, list[str | Path]] = {
+        "hermes": [PROGRAMS / "hermes", *words],
         "an empty typer app": [sys.executable, "-c", EMPTY_APP, *words],
+        "llm": [PROGRAMS / "llm", *llm_words],
     }
-    if llm.exists():
-        commands["llm"] = [str(llm), *llm_words]
+    if not (PROGRAMS / "llm").exists():
+        del commands["llm"]
     environment = bench.environment(LLM_USER_PATH=str(bench.scratch / "llm"))
     sides = {side: partial(run_child, command, environment) for side, command in commands.items()}
     runs = interleave(sides, bench.repeats, bench.patience_s)

@@ -1,13 +1,11 @@
 """decode-transformers: tokens per second of the transformers engine on the CPU, with its text in a pipe.
 
-Measured as in decode: (tokens - 1) over the time from the first piece of text to the last. Peer, run directly
-after hermes: `generate` with a streamer, and the same weights, dtype, ids, threads and number of tokens,
-greedy; a separate process in each repeat. hermes' 8-bit weights are compared with `generate` in bfloat16.
+Measured as in decode. Peer: `generate` with a streamer, and the same weights, dtype, ids, threads and number
+of tokens, greedy. hermes' 8-bit weights are compared with `generate` in bfloat16.
 
 Gates: both sides generate the requested number of tokens and always write the same text, and hermes' ids are
-those that the library's own model predicts (`weights.py`). For 8-bit weights, which give other logits: a real
-text is read with them, and its perplexity and the mean KL divergence of the next token's distribution from
-float32 stay within PERPLEXITY_LIMIT and KL_LIMIT.
+those that the library's own model predicts (`weights.py`). For 8-bit weights, which give other logits: over a
+real text, KL divergence and perplexity stay within KL_LIMIT and PERPLEXITY_LIMIT.
 """
 
 import math
@@ -17,11 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ask import CONTEXT, PROMPT
 from benchmarks.hermes import open_session, plan, send
 from benchmarks.measure import ROOT, Bench, Child, Repeats, difference, interleave, text_fault
 from benchmarks.report import Goal, Line
-from benchmarks.rows.decode import speed
+from benchmarks.rows.ask import CONTEXT, PROMPT, speed
 from benchmarks.weights import folder, score, unlikely
 from hermes_cli.screen.terminal import Terminal
 
@@ -68,8 +65,7 @@ def _line(bench: Bench, precision: str, runs: Repeats[Child]) -> Line:
     wrong = text_fault(hermes) or text_fault(peer) or length_fault(made["generated"], peer[0].value)
     detail: dict[str, Any] = {}
     if precision == "8bit":
-        how = {"model": model, "context": CONTEXT, "precisions": ["fp32", "8bit", "4bit"]}
-        detail["quality"] = bench.run_model(read, **how).value
+        detail["quality"] = bench.run_model(read, model=model).value
         wrong = wrong or quality_fault(detail["quality"])
     else:
         answers = [{"prompt": made["prompt"], "ids": made["generated"], "ended": False}]
@@ -82,11 +78,11 @@ def length_fault(*answers: Sequence[int]) -> str:
     return difference("number of tokens", TOKENS, map(len, answers))
 
 
-def read(model: str, precisions: Sequence[str], **settings: Any) -> dict[str, dict[str, float]]:
-    """Read a text with hermes' loading and decode step at each precision, and compare it with the first one.
+def read(model: str, threads: int) -> dict[str, dict[str, float]]:
+    """Read a text one id at a time with hermes' loading and decode step at each precision.
 
-    The text is read one id at a time, as in decoding. The result is the mean KL divergence of the next
-    token's distribution in nats, and the perplexity.
+    The result is the mean KL divergence of the next token's distribution from float32 in nats, and the
+    perplexity.
     """
     import torch
     from torch.nn import functional
@@ -94,14 +90,14 @@ def read(model: str, precisions: Sequence[str], **settings: Any) -> dict[str, di
     from hermes_cli.engines.tokenizer_json import read_vocabulary
     from hermes_cli.engines.transformers.decode import Decoder
     from hermes_cli.engines.transformers.loading import load_model
+    from hermes_cli.models.plan import PlanRequest
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     ids = read_vocabulary(Path(model)).chatml.encode_text(text)[:TEXT_TOKENS]
     found, reference = dict[str, dict[str, float]](), None
-    for precision in precisions:
-        decoder = Decoder(
-            *load_model(plan(Path(model), precision=precision, **settings)), settings["context"]
-        )
+    for precision in ("fp32", "8bit", "4bit"):
+        request = PlanRequest(CONTEXT, threads, precision, "cpu")
+        decoder = Decoder(*load_model(plan(Path(model), request)), CONTEXT)
         seen = torch.stack([decoder.decode(token).log_softmax(-1) for token in ids])
         reference = seen if reference is None else reference
         divergence = (reference.exp() * (reference - seen)).sum(-1).mean()
@@ -111,11 +107,8 @@ def read(model: str, precisions: Sequence[str], **settings: Any) -> dict[str, di
 
 
 def quality_fault(quality: dict[str, dict[str, float]]) -> str:
-    limits = {
-        "kl": KL_LIMIT * quality["4bit"]["kl"],
-        "perplexity": PERPLEXITY_LIMIT * quality["fp32"]["perplexity"],
-    }
-    for what, most in limits.items():
+    kl, perplexity = KL_LIMIT * quality["4bit"]["kl"], PERPLEXITY_LIMIT * quality["fp32"]["perplexity"]
+    for what, most in (("kl", kl), ("perplexity", perplexity)):
         if quality["8bit"][what] > most:
             return f"8-bit weights: {what} {quality['8bit'][what]:.4f}, not {most:.4f} or less"
     return ""

@@ -1,8 +1,8 @@
 """first-token: time to the first token at turn 20 over turn 2, with user turns of equal length.
 
-Measured: in one process, a conversation whose answers are given; only the first token of each is generated.
-bfloat16. Peers, in alternation: `generate` on the same ids, which reuses nothing; and bare xllamacpp,
-llama.cpp's server, with its prefix cache and the same weights in 4 bits, and the same ids in the same order.
+Measured: a conversation in bfloat16 whose answers are given; only the first token of each is generated.
+Peers, with the same ids: `generate`, which reuses nothing; and bare llama.cpp with its prefix cache, in 4
+bits.
 
 Gates: hermes prefills the same number of ids at both turns; its first tokens there are always the same, and
 are those that the library's own model predicts after these ids (`weights.py`).
@@ -66,7 +66,7 @@ def measure(bench: Bench) -> list[Line]:
     def llama() -> Records:
         given = {"requests": requests, "context": CONTEXT, "n_parallel": 1}
         answers = bench.run_model("benchmarks.peers.llama_cpp:answer", **given).value
-        return [{**one, "first_s": made["first_s"]} for one, made in zip(first, answers, strict=True)]
+        return [one | {"first_s": made["first_s"]} for one, made in zip(first, answers, strict=True)]
 
     sides = {"hermes": lambda: ask().value, "generate": generate, "llama.cpp": llama}
     runs = interleave(sides, bench.repeats, bench.patience_s, warm_up=False)
@@ -88,8 +88,8 @@ def lines(runs: Repeats[Records], wrong: str) -> list[Line]:
     made = []
     for side in runs.results:
         what = f"time to first token, turn 20 over turn 2: {side}"
-        times, is_hermes = (runs.median(side, late), runs.median(side, early)), side == "hermes"
-        made.append(Line(what, "ms", *times, FLAT if is_hermes else None, wrong if is_hermes else ""))
+        judged = (FLAT, wrong) if side == "hermes" else ()
+        made.append(Line(what, "ms", runs.median(side, late), runs.median(side, early), *judged))
     for peer, goal in (("generate", FASTER), ("llama.cpp", None)):
         what, sides = f"answers begun a second at turn 20, beside {peer}", ("hermes", peer)
         made.append(runs.line(what, "/s", lambda r: 1000 / late(r), sides, goal=goal, wrong=wrong))

@@ -1,15 +1,13 @@
 """lore-prefill: tokens prefilled in each of twenty turns, with a lorebook of 200 entries and without.
 
-Measured: the tokens that the engine reports as prefilled in each turn. Peers: the same conversation without
-the lorebook, and with the entries activated by the last two messages in the system prompt, as other programs
-do if an entry has no position. Towns are named in most turns; answers are greedy, and depend on the inserted
-entries. Gates: every entry whose key occurs in the last two messages is in the prompt, according to a search
-for the key; and no turn prefills an id that is not new, counted as in prefix-reuse.
+Peers: the same conversation without the lorebook, and with the activated entries in the system prompt, as
+other programs do if an entry has no position. Gates: every entry whose key occurs in the last two messages is
+in the prompt; and no turn prefills an id that is not new, counted as in prefix-reuse.
 
 full-window-prefill: tokens prefilled over sixty turns, most of them with a full window of 1,024 tokens, with
-old turns dropped an eighth of the window at a time. Peer: the same conversation with as few exchanges dropped
-as possible at every turn. The cost is recorded, too: the number of the user's turns that were kept. Gate: no
-prompt is longer than the window less the answer, and both sides keep the first turns while they fit.
+old turns dropped an eighth of the window at a time. Peer: as few exchanges dropped as possible at every turn.
+The second line is the cost: the number of turns kept. Gate: no prompt is longer than the window less the
+answer, and both sides keep the first turns while they fit.
 """
 
 from functools import partial
@@ -42,7 +40,6 @@ ENTRIES = tuple(
     for n, name in enumerate(NAMES)
 )
 PLACES = ("hermes", "top", "none")
-"""The entries are inserted by hermes, at the top, or not at all."""
 WINDOW = 1024
 WINDOW_TURNS = 60
 WINDOW_SYSTEM = "You are the keeper of a lighthouse, and answer in one sentence."
@@ -80,9 +77,8 @@ def converse_with_lore(place: str, **engine: Any) -> Talk:
 
 def converse_in_window(*, late: bool, **engine: Any) -> Talk:
     """Have the conversation, and return a record per turn. `late` drops one exchange at a time."""
-    session = open_session(
-        Opening(WINDOW_SYSTEM), PromptSettings(overflow=Overflow.DROP), tokens=TOKENS, **engine
-    )
+    frame = PromptSettings(overflow=Overflow.DROP)
+    session = open_session(Opening(WINDOW_SYSTEM), frame, tokens=TOKENS, **engine)
     records = []
     for turn in range(1, WINDOW_TURNS + 1):
         asked = Message(Role.USER, NIGHT.format(turn))
@@ -98,11 +94,10 @@ def measure_lore(bench: Bench) -> list[Line]:
     talks = [converse(place=place).value for place in PLACES]
     wrong = next(filter(None, map(lore_fault, PLACES, talks)), "")
     hermes, top, none = (sum(turn["prefilled"] for turn in talk) for talk in talks)
-    detail = {place: [turn["prefilled"] for turn in talk] for place, talk in zip(PLACES, talks, strict=True)}
     what = "tokens prefilled with a lorebook, beside"
     return [
-        Line(f"{what} its entries at the top", "tokens", hermes, top, None, wrong, detail),
-        Line(f"{what} no lorebook", "tokens", hermes, none, None, wrong),
+        Line(f"{what} its entries at the top", "tokens", hermes, top, wrong=wrong),
+        Line(f"{what} no lorebook", "tokens", hermes, none, wrong=wrong),
     ]
 
 
@@ -123,10 +118,10 @@ def measure_window(bench: Bench) -> list[Line]:
     tokens = [sum(turn["prefilled"] for turn in talk) for talk in talks]
     kept, late_kept = ([turn["kept"] for turn in talk] for talk in talks)
     full = next((turn for turn, count in enumerate(late_kept) if count <= turn), 0)
-    means, detail = (mean(kept[full:]), mean(late_kept[full:])), {"kept": kept, "kept late": late_kept}
+    means = mean(kept[full:]), mean(late_kept[full:])
     return [
-        Line("tokens prefilled, turns dropped in steps", "tokens", tokens[0], tokens[1], None, wrong, detail),
-        Line("turns kept once the window is full", "turns", *means, None, wrong),
+        Line("tokens prefilled, turns dropped in steps", "tokens", tokens[0], tokens[1], wrong=wrong),
+        Line("turns kept once the window is full", "turns", *means, wrong=wrong),
     ]
 
 

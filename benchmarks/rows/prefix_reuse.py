@@ -1,23 +1,17 @@
 """prefix-reuse: tokens prefilled in each of twenty turns, with Ctrl-C, retry, undo and edit among them.
 
-Measured: the number that the engine reports for each turn. Peers: the number of new ids, counted here from
-the prompts' ids alone; and bare llama.cpp with the same ids.
+Peers: the number of new ids, counted here from the prompts alone; and bare llama.cpp with the same ids. An id
+is new if it is after the longest common prefix of the prompt and of the KV cache, which contains the previous
+prompt and all ids generated from it but the last, which was never evaluated. (After Ctrl-C it may have been.)
+A prompt that is completely in the cache costs one id. Gate: the ids of every answer are bare llama.cpp's.
 
-An id is new if it is after the longest common prefix of the prompt and of the KV cache. The cache contains
-the previous prompt and the ids generated from it, except the last, which was sampled and never evaluated.
-After Ctrl-C that last one may have been evaluated; then one id fewer is new. A prompt that is completely in
-the cache costs one id, since the next token's logits come from evaluating one.
-
-Gate: the ids of every answer are those of bare llama.cpp.
-
-prefix-reuse-transformers: the same turns on the transformers engine, with the starter, and with a tiny random
-Mistral whose sliding window of 64 tokens the conversation exceeds several times. Peers: the exact number of
-new ids; and all ids of every prompt, which `generate` evaluates. Gates: the engine's count is that of the ids
-that the model looked up, less those that were generated and evaluated; in float32 every id of every answer,
-and its end, is the one that the library's own model predicts for the whole prompt (`weights.py`); and the
-second conversation is longer than its window.
+prefix-reuse-transformers: the same with the starter, and with a tiny Mistral whose sliding window the
+conversation exceeds several times. Peers: the new ids; and all ids of every prompt. Gates: the engine's count
+is that of the ids that the model looked up, less the generated ones; and every id and the end of every answer
+are those that the library's own model predicts (`weights.py`).
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -55,11 +49,7 @@ SCRIPT = (
     ("say", "Thank you."),
     ("say", "Good night."),
 )
-"""The action before each of the twenty answers.
-
-`say` sends the text; `cancel` does, too, and stops the answer; `retry` removes the last answer and requests
-another; `undo` removes the last exchange and sends another text; `edit` changes the turn before the last.
-"""
+"""The action before each of the twenty answers, and its text; `retry` sends the last one again."""
 REMOVED = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
 """The number of messages that each action removes."""
 WINDOWS = 3
@@ -72,10 +62,7 @@ Turn = dict[str, Any]
 
 
 def converse(*, count_lookups: bool = False, **engine: Any) -> list[Turn]:
-    """Have the conversation, and return the record of each turn.
-
-    `count_lookups` adds the number of ids that the torch model looked up, which is how many it evaluated.
-    """
+    """Have the conversation, and return a record per turn, with the number of ids that torch looked up."""
     session = open_session(Opening("You are a helpful assistant."), tokens=TOKENS, **engine)
     looked_up = _lookup_counter() if count_lookups else lambda: 0
     turns = []
@@ -108,12 +95,9 @@ def _lookup_counter() -> Callable[[], int]:
 def measure(bench: Bench) -> list[Line]:
     bench = bench.untimed
     turns: list[Turn] = bench.run_model(converse, context=CONTEXT).value
-    requests = [
-        {"prompt": turn["prompt"], "n_predict": max(1, len(turn["generated"]) + turn["ended"])}
-        for turn in turns
-    ]
-    answer, batch = "benchmarks.peers.llama_cpp:answer", {"n_batch": 128, "n_ubatch": 128, "n_parallel": 1}
-    return lines(turns, bench.run_model(answer, requests=requests, context=CONTEXT, **batch).value)
+    requests = [{"prompt": t["prompt"], "n_predict": max(1, len(t["generated"]) + t["ended"])} for t in turns]
+    settings = {"requests": requests, "context": CONTEXT, "n_batch": 128, "n_ubatch": 128, "n_parallel": 1}
+    return lines(turns, bench.run_model("benchmarks.peers.llama_cpp:answer", **settings).value)
 
 
 def lines(turns: Sequence[Turn], bare: Sequence[Turn]) -> list[Line]:
@@ -135,11 +119,8 @@ def measure_transformers(bench: Bench) -> list[Line]:
         settings = {"model": model, "context": context, "precision": "fp32"}
         turns = bench.untimed.run_model(converse, count_lookups=True, **settings).value
         answers = [{"prompt": t["prompt"], "ids": t["generated"], "ended": t["ended"]} for t in turns]
-        gaps = score(bench, model, TORCH_PRECISION, answers)
-        made += [
-            replace(line, measure=f"{name}: {line.measure}")
-            for line in lines_transformers(turns, gaps, window)
-        ]
+        found = lines_transformers(turns, score(bench, model, TORCH_PRECISION, answers), window)
+        made += [replace(line, measure=f"{name}: {line.measure}") for line in found]
     return made
 
 
@@ -150,18 +131,15 @@ def lines_transformers(turns: Sequence[Turn], gaps: Gaps, window: int = 0) -> li
         "the ids that are new": sum(count for (count,) in new),
         "every prompt whole": sum(len(turn["prompt"]) for turn in turns),
     }
-    return reuse_lines(
-        turns, new, totals, gate_transformers(turns, window) or unlikely(gaps, TORCH_PRECISION)
-    )
+    wrong = gate_transformers(turns, window) or unlikely(gaps, TORCH_PRECISION)
+    return reuse_lines(turns, new, totals, wrong)
 
 
 def gate_transformers(turns: Sequence[Turn], window: int) -> str:
     for number, turn in enumerate(turns, 1):
         evaluated = turn["looked_up"] - (turn["completion_tokens"] - 1)
         if turn["prefilled"] != evaluated:
-            return (
-                f"turn {number}: the engine reports {turn['prefilled']} prefilled ids instead of {evaluated}"
-            )
+            return f"turn {number}: the engine reports {turn['prefilled']} ids instead of {evaluated}"
     length = len(turns[-1]["prompt"])
     return f"the last prompt is {length} ids, not {WINDOWS} windows" if length < WINDOWS * window else ""
 
@@ -171,30 +149,21 @@ def reuse_lines(
 ) -> list[Line]:
     prefilled = [turn["prefilled"] for turn in turns]
     equal = sum(count in allowed for count, allowed in zip(prefilled, new, strict=True))
-    detail = {
-        "finish_reasons": [turn["finish_reason"] for turn in turns],
-        "prompt": [len(turn["prompt"]) for turn in turns],
-        "prefilled": prefilled,
-        "new": new,
-    }
-    what = "turns in which only new ids are prefilled"
+    what, detail = "turns in which only new ids are prefilled", {"prefilled": prefilled, "new": new}
     made = [Line(what, "turns", equal, len(turns), EVERY_TURN, wrong, detail)]
     for peer, total in totals.items():
-        what = f"tokens prefilled, beside {peer}"
-        made.append(Line(what, "tokens", sum(prefilled), total, None, wrong))
+        made.append(Line(f"tokens prefilled, beside {peer}", "tokens", sum(prefilled), total, wrong=wrong))
     return made
 
 
 def new_ids(turns: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
-    """Return how many ids of each turn's prompt are new: one number, or one or two numbers after Ctrl-C.
-
-    `exact` is for an engine that evaluates nothing after the last id that it shows.
-    """
+    """Return how many ids of each prompt are new: one number, or one or two after Ctrl-C unless `exact`."""
     caches: list[list[int]] = [[]]
     counts = []
     for turn in turns:
         prompt, generated = turn["prompt"], turn["generated"]
-        counts.append(sorted({max(1, len(prompt) - common_prefix(prompt, cache)) for cache in caches}))
+        cached = [len(os.path.commonprefix([prompt, cache])) for cache in caches]  # noqa: RUF071 - of ids
+        counts.append(sorted({max(1, len(prompt) - count) for count in cached}))
         # If an answer ended by itself, the last sampled id was an <|im_end|> after it.
         whole, without_last = [*prompt, *generated], [*prompt, *generated[:-1]]
         if exact:
@@ -204,8 +173,3 @@ def new_ids(turns: Sequence[Turn], *, exact: bool = False) -> list[list[int]]:
         cancelled = turn["finish_reason"] == "cancelled"
         caches = [without_last, whole] if cancelled else [whole if turn["ended"] else without_last]
     return counts
-
-
-def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    pairs = zip(one, other, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

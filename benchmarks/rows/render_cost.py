@@ -1,15 +1,10 @@
 """render-cost: CPU time per token of a growing answer on a terminal, and whether it rises with the length.
 
-Measured: CPU time of the streaming alone, in a separate process that writes to a terminal of 80x24 in memory,
-with one token per 20 ms of a simulated clock. An answer of 16k tokens is split between its blocks into
-answers of 4k and of 0.5k tokens, so that every length is measured on the same words. Peers: rich's
-`Live(Markdown(text))` and aider's method, on the first of the answers of 4k; all of them would take many
-minutes. hermes repaints up to twenty times per second, rich four times, and aider's method as often as
-hermes, or less often if a render is slow.
+Measured: CPU time of the streaming alone, in a process that writes to a terminal in memory, with one token
+per 20 ms of a simulated clock. Every length is measured on the same words. Peers, on the first of the answers
+of 4k: rich's `Live(Markdown(text))` and aider's method.
 
-terminal-bytes: the bytes that the same sides write, over those of the final picture, which is the whole text
-shown at once by the same side. aider's bytes differ between machines, since it repaints less often on a slow
-one.
+terminal-bytes: the bytes that the same sides write, over those of the whole text shown at once.
 
 Gate of both: the final screen with its scrollback equals, cell for cell, that of the whole text shown at
 once, and contains every word of it; every repeat writes the same bytes. For the peers only that the words
@@ -17,7 +12,8 @@ were written.
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.answer_text import answers
@@ -45,24 +41,22 @@ Records = Sequence[dict[str, Any]]
 
 def show(sink: Sink, clock: Clock, arriving: Iterator[str]) -> int:
     """Show the text as it arrives. Return the number of repaints that wrote something."""
-    renderer = _renderer(sink, lambda: clock.now)
-    for piece in arriving:
-        renderer.write(piece)
-    renderer.end()
+    _render(sink, lambda: clock.now, arriving)
     return sink.flushes
 
 
 def picture(sink: Sink, text: str) -> None:
     """Show the text once, without a repaint before its end, which is the smallest output for it."""
-    renderer = _renderer(sink, lambda: NEVER)
-    renderer.write(text)
-    renderer.end()
+    _render(sink, lambda: NEVER, [text])
 
 
-def _renderer(sink: Sink, clock: Callable[[], float]) -> MarkdownRenderer:
-    streams = (io.BytesIO(), sink, io.StringIO())
+def _render(sink: Sink, clock: Callable[[], float], pieces: Iterable[str]) -> None:
     is_tty = (True, True, True)
-    return MarkdownRenderer(Terminal(*streams, *is_tty, obeys=True, colour=True), clock=clock)
+    terminal = Terminal(io.BytesIO(), sink, io.StringIO(), *is_tty, obeys=True, colour=True)
+    renderer = MarkdownRenderer(terminal, clock=clock)
+    for piece in pieces:
+        renderer.write(piece)
+    renderer.end()
 
 
 def stream_hermes(texts: list[str]) -> list[dict[str, Any]]:
@@ -72,15 +66,15 @@ def stream_hermes(texts: list[str]) -> list[dict[str, Any]]:
 def run_sides(bench: Bench, sizes: Sizes, repeats: int) -> Repeats[Records]:
     """Run hermes with each size, and the peers with the first answer of the second size."""
     _, long, total = sizes
-    calls: dict[str, tuple[Any, list[str]]] = {
-        f"hermes {k(size)}": (stream_hermes, answers(total, size)) for size in sizes
-    }
+    calls: dict[str, Any] = {f"hermes {k(size)}": (stream_hermes, answers(total, size)) for size in sizes}
     calls |= {peer: (function, answers(total, long)[:1]) for peer, (function, _) in PEERS.items()}
-    sides = {
-        side: lambda function=function, texts=texts: bench.call(function, texts=texts).value
-        for side, (function, texts) in calls.items()
-    }
+    sides = {side: partial(_records, bench, *call) for side, call in calls.items()}
     return interleave(sides, repeats, bench.patience_s, warm_up=False)
+
+
+def _records(bench: Bench, function: Any, texts: list[str]) -> Records:
+    records: Records = bench.call(function, texts=texts).value
+    return records
 
 
 def k(size: int) -> str:
@@ -99,29 +93,26 @@ def measure_bytes(bench: Bench, sizes: Sizes = SIZES) -> list[Line]:
 
 def lines(runs: Repeats[Records], sizes: Sizes = SIZES) -> list[Line]:
 
-    def line(what: str, per: str, hermes: str, peer: str, goal: Goal | None = None) -> Line:
+    def line(what: str, hermes: str, peer: str, goal: Goal | None = None) -> Line:
         wrong = gate(runs.results[hermes]) or fault(runs.results[peer])
+        per = f"{what.partition(',')[0]}s"
         first = 1 if peer in PEERS else None  # the peers show only the first answer
-        value = _milliseconds(per, first)
-        return runs.line(f"CPU per {what}", "ms", value, (hermes, peer), goal=goal, wrong=wrong)
+
+        def milliseconds(records: Records) -> float:
+            cpu_s, count = (sum(float(one[key]) for one in records[:first]) for key in ("cpu_s", per))
+            return 1000 * cpu_s / count
+
+        return runs.line(f"CPU per {what}", "ms", milliseconds, (hermes, peer), goal=goal, wrong=wrong)
 
     short, long, total = (k(size) for size in sizes)
     made = [
-        line(f"token, {size} beside {short}", "tokens", f"hermes {size}", f"hermes {short}", goal)
+        line(f"token, {size} beside {short}", f"hermes {size}", f"hermes {short}", goal)
         for size, goal in ((total, FLAT), (long, None))
     ]
     for peer, (_, goal) in PEERS.items():
-        made += [
-            line(f"token, {long}, beside {peer}", "tokens", f"hermes {long}", peer),
-            line(f"repaint, {long}, beside {peer}", "repaints", f"hermes {long}", peer, goal),
-        ]
+        made.append(line(f"token, {long}, beside {peer}", f"hermes {long}", peer))
+        made.append(line(f"repaint, {long}, beside {peer}", f"hermes {long}", peer, goal))
     return made
-
-
-def _milliseconds(per: str, first: int | None) -> Callable[[Records], float]:
-    return lambda records: (
-        1000 * sum(one["cpu_s"] for one in records[:first]) / sum(one[per] for one in records[:first])
-    )
 
 
 def bytes_line(side: str, records: Records) -> Line:

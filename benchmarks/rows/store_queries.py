@@ -1,8 +1,7 @@
 """store-queries: listing and searching 100,000 messages in 2,000 conversations.
 
-Measured: `Store.conversations` and `Store.search` on an open store. Peers: plain SQL queries without an index
-of words (`LIKE`) or of time. Gate: the search finds exactly the messages that the scan finds, and the list is
-the same.
+Peers: plain SQL queries without an index of words (`LIKE`) or of time. Gate: the search finds exactly the
+messages that the scan finds, and the list is the same.
 """
 
 import random

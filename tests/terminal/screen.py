@@ -7,6 +7,7 @@ import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,16 +35,24 @@ class Screen(pyte.HistoryScreen):
 class Terminal:
     """A running hermes, the text on its screen, and keys to press."""
 
+    screen_class = Screen
+
     def __init__(
-        self, arguments: Sequence[str], env: Mapping[str, str], columns: int = 100, rows: int = 30
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        columns: int = 100,
+        rows: int = 30,
+        folder: Path | None = None,
     ) -> None:
-        self._screen = Screen(columns, rows, history=5000)
+        self._screen: Any = self.screen_class(columns, rows, history=5000)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
         self.child: Any = pexpect.spawn(
             sys.executable,
             ["-m", "hermes_cli", *arguments],
-            env={**env, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+            cwd=folder,
+            env={"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **env},
             dimensions=(rows, columns),
             timeout=PATIENCE_S,
         )
