@@ -76,7 +76,9 @@ class StoreMachine(RuleBasedStateMachine):
         copies = [message.id for message in self.store.tree(number)]
         assert len(copies) == len(path)
         for old, new, parent in zip(path, copies, [None, *copies], strict=False):
-            self.nodes[new] = (number, parent, *self.nodes[old][2:])
+            _, _, text, state = self.nodes[old]
+            ended = MessageState.STOPPED if state is MessageState.PARTIAL else state
+            self.nodes[new] = (number, parent, text, ended)  # nobody goes on writing the copy
         self.leaves[number] = copies[-1] if copies else None
         return number
 

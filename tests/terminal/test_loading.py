@@ -108,9 +108,9 @@ def test_a_killed_model_process_is_reported_once(starter_home: Env) -> None:
         for child in psutil.Process(term.child.pid).children():
             child.kill()
         term.type("Hello\r")
-        term.expect(r"> Hello\n[^\n]*ended[\s\S]*\n> Hello$")
+        term.expect(r"> Hello\n[^\n]*exited unexpectedly[\s\S]*\n> Hello$")
         term.type("\x03/model starter\r")
         term.expect(r"Switched to[\s\S]*\n>$")
         term.type("Hello\r")
         term.expect(r"^Hermes 2\n[^\n]+\n[\s\S]*\n>")
-        assert term.text.count("ended") == 1
+        assert term.text.count("exited unexpectedly") == 1
