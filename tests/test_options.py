@@ -136,9 +136,10 @@ def test_any_value_is_accepted_in_range_or_refused(name: str, value: object) -> 
 def test_any_text_is_parsed_or_refused(name: str, text: str) -> None:
     """No text raises another exception than OptionError."""
     try:
-        parse_text(name, text)
+        value = parse_text(name, text)
     except OptionError:
         return
+    assert check_value(name, value) == value
 
 
 def test_an_error_about_a_long_value_is_short() -> None:

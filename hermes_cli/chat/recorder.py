@@ -68,7 +68,7 @@ class Recorder:
         nodes = self.store.tree(stored.id)
         self._tree = Tree.of(nodes, stored.leaf)
         self._rows = {node.id: row.id for node, row in zip(self._tree.nodes, nodes, strict=True)}
-        self.conversation, self._partial, self.persona = stored.id, None, stored.persona
+        self.conversation, self._partial = stored.id, None
         self.store.locks.keep_only(stored.id)
         ids = {row: number for number, row in self._rows.items()}
         self._settings = stored.setting.renumbered(ids)
@@ -140,7 +140,12 @@ class Recorder:
         self._partial = None
         if self.conversation is not None:
             number = self.conversation
-            self._try(lambda store: store.move(number, self._rows.get(self._tree.cursor or 0)))
+
+            def write(store: Store) -> None:
+                self._save(store)  # a signal may have prevented that the node was noted
+                store.move(number, self._rows.get(self._tree.cursor or 0))
+
+            self._try(write)
 
     def _begin_partial(self, store: Store, text: str) -> None:
         self._save(store)

@@ -60,6 +60,7 @@ def resume(state: ReplState, argument: str) -> None:
         else PromptSettings(overflow=state.session.prompt_settings.overflow)
     )
     saved_conversations.resume(state.session, found, prompt_settings)
+    state.session.recorder.persona = found.persona
     if persona is not None:
         state.persona, state.persona_from = persona, "/resume"
         options = state.host.options_for(persona)
