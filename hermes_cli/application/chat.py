@@ -6,7 +6,8 @@ from pathlib import Path
 
 from hermes_cli import __version__
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.model import ModelChoice, choose_model, open_engine
+from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
+from hermes_cli.application.model import ModelChoice, choose_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
 from hermes_cli.chat.prompt_settings import PromptSettings
@@ -123,6 +124,16 @@ class ReplHost:
     def describe_model(self) -> str:
         """Return the summary of the plan of the current model, and the reason for it."""
         return f"{self.choice.summary} ({self.choice.reason})"
+
+    def load_smaller(self, session: Session) -> None:
+        """After a load that ran out of memory: ask whether to load a smaller form, and do so."""
+        smaller = self.choice.plan.smaller if self.choice.plan else None
+        if smaller is None or smaller.model or not wants_smaller(self.runtime, smaller):
+            return
+        use_smaller(self.choice, smaller)
+        session.engine = open_engine(self.runtime, self.choice, in_subprocess=True)
+        session.recorder.precision = self.choice.plan.precision if self.choice.plan else ""
+        self.runtime.terminal.notice(sanitize_line(self.choice.summary))
 
     def use_model(self, name: str, session: Session) -> None:
         """Switch the session to another model. If that fails or is interrupted, reload the old one."""

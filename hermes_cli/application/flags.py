@@ -65,20 +65,32 @@ class Flags:
         metavar="WORD",
     )
     device: str | None = _flag(
-        "Set the device: auto (default), cpu, cuda, rocm, xpu, mps, or a numbered one such as cuda:1.",
+        "Set the device: auto (default), cpu, cuda, rocm, xpu, mps or vulkan, or a numbered one (cuda:1).",
         "--device",
         metavar="DEVICE",
     )
+    gpu_layers: str | None = _flag(
+        "For a GGUF: put this many layers on the GPU, or all. The default is as many as fit.",
+        "--gpu-layers",
+        metavar="N",
+    )
+    kv: str | None = _flag(
+        "For a GGUF: set the type of the KV cache: f16 (default), or q8_0, which halves it.",
+        "--kv",
+        metavar="TYPE",
+    )
+    fallback: bool = _flag("If memory runs out, load a smaller form without asking.", "--fallback")
     statistics: bool = _flag("Print statistics after each answer, on standard error.", "--stats")
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
     """The values of the generation options that were given, by name, unchecked."""
 
     def plan_request(self, settings: "Settings") -> "PlanRequest":
-        """Return the requested context size, precision and device: each from its flag, or else its setting.
+        """Return the request for a plan: each value from its flag, or else its setting if it has one.
 
         Raises UsageError for an invalid flag, and ConfigError for an invalid setting.
         """
         from hermes_cli.models.plan import PlanRequest, devices, precision
+        from hermes_cli.models.plan.request import check_kv, parse_gpu_layers
 
         def checked(name: str, check: Callable[[str | None], str]) -> str:
             flag, setting = getattr(self, name), getattr(settings, name)
@@ -94,6 +106,8 @@ class Flags:
             self.context_size(settings),
             precision=checked("precision", precision.normalize),
             device=checked("device", devices.normalize),
+            gpu_layers=parse_gpu_layers(self.gpu_layers),
+            kv=check_kv(self.kv),
         )
 
     def context_size(self, settings: "Settings") -> int | None:

@@ -1,39 +1,41 @@
-"""Models by name: select, download, plan, load and quantize them."""
+"""Models by name: select, download and plan them."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.engines.background import BackgroundEngine
-from hermes_cli.engines.base import Engine
-from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
-from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
-from hermes_cli.models import hardware, offer, requirements, selection, starter
-from hermes_cli.models.catalogue import STARTER
-from hermes_cli.models.download import require_space, size_text
+from hermes_cli.errors import HermesError, ModelUnavailable
+from hermes_cli.models import gpu_advice, hardware, offer, requirements, selection, starter
+from hermes_cli.models.catalogue import CATALOGUE, STARTER
+from hermes_cli.models.download import size_text
 from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.forms import Form, choose_form
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.hub import repository
-from hermes_cli.models.plan import Plan, PlanRequest, choose
-from hermes_cli.models.reference import parse
+from hermes_cli.models.plan import Plan, PlanRequest
+from hermes_cli.models.reference import parse, variant_ref
 from hermes_cli.models.selection import Selection, plan_facts
 from hermes_cli.screen.columns import columns
-from hermes_cli.screen.progress import loading, progress
+from hermes_cli.screen.progress import progress
 from hermes_cli.screen.sanitize import sanitize_line
 
 HUB_PATIENCE_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ModelChoice:
-    """The model to open: with `plan` for a real model, with `script` for the scripted engine."""
+    """The model to open: with `plan` for a real model, with `script` for the scripted engine.
+
+    `plan` is replaced if memory runs out and a smaller plan is loaded. `can_use_gpu` is whether the engine
+    supports GPUs here, even if the plan uses none.
+    """
 
     selection: Selection
     plan: Plan | None = None
     script: Path | None = None
+    request: PlanRequest = field(default_factory=PlanRequest)
+    can_use_gpu: bool = False
 
     @property
     def summary(self) -> str:
@@ -49,13 +51,24 @@ class ModelChoice:
 def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelChoice:
     """Return the model to open. If none is installed, download one, which the user may choose.
 
+    At a terminal, print a line if a GPU is not used, with the command that helps.
+
     Raises ModelUnavailable, ResourcesExhausted or UsageError, each with a hint.
     """
     if script := scripted(runtime, name):
         return script
     machine = hardware.probe()
-    selection = select_model(runtime, name, machine, request)
-    return ModelChoice(selection, selection.plan(machine, request))
+    choice = _planned(select_model(runtime, name, machine, request), machine, request)
+    if choice.plan is not None and choice.selection.model is not None and runtime.terminal.stderr_is_tty:
+        advice = gpu_advice.advise(machine, choice.plan, choice.selection.model.facts, request)
+        if advice:
+            runtime.terminal.notice(sanitize_line(advice))
+    return choice
+
+
+def _planned(selected: Selection, machine: Hardware, request: PlanRequest) -> ModelChoice:
+    plan = selected.plan(machine, request)
+    return ModelChoice(selected, plan, None, request, can_use_gpu=bool(machine.llama.backend))
 
 
 def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:
@@ -66,27 +79,55 @@ def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:
     selection = _resolve(runtime, None, machine, request)
     if selection is None or selection.needs_fetch:
         return None
-    return ModelChoice(selection, selection.plan(machine, request))
+    return _planned(selection, machine, request)
 
 
-def plan_of(
-    runtime: Runtime, name: str | None, request: PlanRequest
-) -> tuple[ModelFacts, bool, Plan | HermesError]:
-    """Return a model's facts, whether it is downloaded, and its plan or the error of planning.
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """The plan of a model, or the error of planning.
 
-    Without a name, use the default model. Nothing is downloaded: the facts of short names come from the
-    catalogue. Raises as `choose_model` does if there is no such model.
+    `forms` are those of a short name that has several, and `why` is the reason for the chosen one.
+    """
+
+    facts: ModelFacts
+    is_installed: bool
+    result: Plan | HermesError
+    forms: tuple[Form, ...] = ()
+    why: str = ""
+    advice: str = ""
+
+
+def plan_of(runtime: Runtime, name: str | None, request: PlanRequest) -> PlanReport:
+    """Return the plan of a model, by default of the default model.
+
+    Nothing is downloaded: the facts of short names come from the catalogue. Raises as `choose_model` does if
+    there is no such model.
     """
     machine = hardware.probe()
     name = name or runtime.settings.model
     if name is None:
-        selection = _resolve(runtime, None, machine, request)
-        name = selection.name if selection else STARTER.alias
-    facts, fetched = plan_facts(name, runtime.paths.models)
+        default = _resolve(runtime, None, machine, request)
+        name = default.name if default else STARTER.alias
+    ref = parse(name, models_dir=runtime.paths.models)
+    forms: tuple[Form, ...] = ()
+    why = ""
+    if ref.entry is not None and ref.variant is None:
+        choice = selection.form_of(ref.entry, runtime.paths.models, machine, request)
+        ref, forms, why = variant_ref(choice.chosen.variant), choice.forms, choice.reason
+    facts, is_installed = plan_facts(ref, runtime.paths.models)
     try:
-        return facts, fetched, choose(machine, facts, request)
+        plan = requirements.plan_with_installed(machine, facts, request)
     except HermesError as error:
-        return facts, fetched, error
+        return PlanReport(facts, is_installed, error, forms, why)
+    advice = gpu_advice.advise(machine, plan, facts, request)
+    return PlanReport(facts, is_installed, plan, forms, why, advice)
+
+
+def best_forms() -> frozenset[str]:
+    """Return the names of the forms that short names would select here if none were installed."""
+    machine = hardware.probe()
+    choices = (choose_form(entry, machine) for entry in CATALOGUE.values() if len(entry.forms) > 1)
+    return frozenset(choice.chosen.name for choice in choices)
 
 
 def scripted(runtime: Runtime, name: str | None) -> ModelChoice | None:
@@ -156,8 +197,17 @@ def fetch_starter(runtime: Runtime) -> Path:
 
 
 def pull(runtime: Runtime, name: str) -> Path:
-    """Download a model by name if it is missing, and return its path."""
+    """Download a model by name if it is missing, and return its path.
+
+    For a short name with several forms, print which one is downloaded, its size and why.
+    """
     ref = parse(name, models_dir=runtime.paths.models)
+    if ref.entry is not None and ref.variant is None:
+        choice = choose_form(ref.entry, hardware.probe(), PlanRequest())
+        runtime.terminal.notice(
+            f"{choice.chosen.name} ({choice.chosen.size}): {sanitize_line(choice.reason)}"
+        )
+        ref = variant_ref(choice.chosen.variant)
     if ref.is_starter:
         return fetch_starter(runtime)
     installed = selection.find(ref, runtime.paths.models)
@@ -165,87 +215,3 @@ def pull(runtime: Runtime, name: str) -> Path:
         return installed.path
     with progress(runtime.terminal) as report:
         return repository.pull(str(ref.repo), ref.file, progress=report)
-
-
-def open_later(runtime: Runtime, choice: ModelChoice) -> BackgroundEngine:
-    """Return an engine that loads the model on a thread. The caller starts it."""
-    return BackgroundEngine(
-        lambda report: open_engine(runtime, choice, report, in_subprocess=True),
-        name=choice.plan.model if choice.plan else choice.selection.name,
-        context_size=choice.plan.context_size if choice.plan else 0,
-    )
-
-
-def open_engine(
-    runtime: Runtime,
-    choice: ModelChoice,
-    report: Callable[[int, int], None] | None = None,
-    *,
-    in_subprocess: bool = False,
-) -> Engine:
-    """Load the model. `report` is called with the progress; without it a progress bar is shown.
-
-    With `in_subprocess`, llama.cpp is loaded in a child process: in this one it would block key presses.
-    """
-    if choice.plan is None or choice.selection.model is None:
-        from hermes_cli.engines.scripted import load_script
-
-        return load_script(choice.script or Path())
-    plan, model = choice.plan, choice.selection.model
-    if plan.engine == "transformers":
-        requirements.check(plan, model.facts)
-        with nullcontext(report) if report else loading(runtime.terminal, plan.model) as shown_report:
-            from hermes_cli.engines.transformers.engine import TransformersEngine
-
-            return TransformersEngine.open(
-                plan,
-                report=shown_report,
-                cache_dir=PromptCacheDir(runtime.paths.prefixes),
-                cuda_graphs=runtime.settings.decode == "ahead",
-            )
-    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-
-    if model.header is None:
-        raise ModelUnavailable(f"{plan.path} has no GGUF header")
-    return LlamaCppEngine(
-        model.header,
-        name=plan.model,
-        context_size=plan.context_size,
-        threads=plan.threads,
-        verbose=runtime.debug,
-        in_subprocess=in_subprocess,
-    )
-
-
-def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str | None) -> str:
-    """Quantize a model to NF4, save it, print its size and load times, and return its name for -m.
-
-    Raises UsageError if the model has no 16-bit weights or the folder exists already, and any error of
-    loading the model.
-    """
-    choice = choose_model(runtime, name, PlanRequest(precision="4bit", device=device))
-    plan, model = choice.plan, choice.selection.model
-    if plan is None or model is None or plan.quantization != "nf4":
-        what = plan.precision if plan else "a script"
-        raise UsageError(f"{name} is {what} and cannot be quantized", "name a model with 16-bit weights")
-    requirements.check(plan, model.facts)
-    folder = output or runtime.paths.models / f"{_file_name(plan.model)}-nf4"
-    if folder.exists():
-        raise UsageError(f"{folder} already exists", "remove it, or name another folder with -o")
-    require_space(plan.weight_bytes, folder.parent)
-    with loading(runtime.terminal, plan.model) as report:
-        from hermes_cli.engines.transformers import quantize
-
-        before_s, now_s = quantize.quantize(plan, folder, report)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    saved_name = str(folder) if output else folder.name
-    runtime.terminal.notice(
-        f"{sanitize_line(saved_name)}: {size_text(size)} in 4-bit NF4; its weights load in {now_s:.1f} s; "
-        f"with quantizing it took {before_s:.1f} s ({now_s / before_s:.2f}x)"
-    )
-    return saved_name
-
-
-def _file_name(model: str) -> str:
-    """Return a model's name as a file name, without the repository's owner and the suffix `:16bit`."""
-    return model.rpartition("/")[2].removesuffix(":16bit").replace(":", "-")

@@ -8,7 +8,8 @@ import typer
 from hermes_cli.application.conversations import find_conversation, open_store
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.follow_conversation import follow
-from hermes_cli.application.model import ModelChoice, choose_model, open_engine, open_later
+from hermes_cli.application.load import open_engine, open_later
+from hermes_cli.application.model import ModelChoice, choose_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.input_text import check_text
@@ -46,7 +47,11 @@ def start_session(
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings))
     recorder.persona = persona.key
     recorder.precision = choice.plan.precision if choice.plan else ""
-    engine = open_later(runtime, choice) if in_background else open_engine(runtime, choice)
+    engine = (
+        open_later(runtime, choice, fallback=flags.fallback)
+        if in_background
+        else open_engine(runtime, choice, fallback=flags.fallback)
+    )
     session = Session(engine, opening, sampling, recorder, prompt_settings)
     if earlier is not None:
         saved_conversations.resume(session, earlier)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from hermes_cli.application.model import open_engine, scripted, select_model
+from hermes_cli.application.load import open_engine
+from hermes_cli.application.model import scripted, select_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.tokenizer_json import has_tokenizer, read_vocabulary

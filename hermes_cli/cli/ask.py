@@ -21,7 +21,7 @@ Files = Annotated[
 Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
 
-@command(app, takes=(*CONVERSATION, "continue_last", "log", *PLAN, *SAMPLING, "statistics"))
+@command(app, takes=(*CONVERSATION, "continue_last", "log", *PLAN, "fallback", *SAMPLING, "statistics"))
 def ask(
     runtime: Runtime,
     flags: Flags,

@@ -11,7 +11,17 @@ app = new_app()
 
 @command(
     app,
-    takes=(*CONVERSATION, "continue_last", "resume", "fork", "no_log", *PLAN, *SAMPLING, "statistics"),
+    takes=(
+        *CONVERSATION,
+        "continue_last",
+        "resume",
+        "fork",
+        "no_log",
+        *PLAN,
+        "fallback",
+        *SAMPLING,
+        "statistics",
+    ),
 )
 def chat(runtime: Runtime, flags: Flags) -> None:
     """Chat with a model.

@@ -23,7 +23,7 @@ Output = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 CONVERSATION = ("model", "persona", "system", "user", "lore", "on_overflow")
-PLAN = ("context", "precision", "device")
+PLAN = ("context", "precision", "device", "gpu_layers", "kv")
 SAMPLING = tuple(FIELDS)
 
 

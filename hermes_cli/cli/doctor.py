@@ -1,8 +1,11 @@
 """`hermes doctor`: versions, hardware, folders, models, and the model that would be loaded."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from hermes_cli import __version__
 from hermes_cli.application.flags import Flags
@@ -21,24 +24,34 @@ ENGINE_LIBRARIES = ("torch", "transformers", "accelerate", "bitsandbytes")
 
 
 @command(app)
-def doctor(runtime: Runtime) -> None:
+def doctor(
+    runtime: Runtime,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """Show versions, hardware, folders and models, and what would be loaded."""
     from hermes_cli.models import hardware, local
     from hermes_cli.models.download import size_text
     from hermes_cli.screen.columns import columns
 
+    machine = hardware.probe()
     models = [
         (m.name, size_text(m.size), m.precision, m.broken or "")
         for m in local.installed(runtime.paths.models)
     ]
     sections: dict[str, Sequence[Sequence[str]]] = {
         "versions": _versions(),
-        "hardware": _hardware(hardware.probe()),
+        "hardware": _hardware(machine),
+        "llama.cpp": _llama_cpp(machine),
         "system libraries": _system_libraries(),
         "folders": _folders(runtime),
         "models": models or [("none",)],
         "would load": _default_model(runtime),
     }
+    if as_json:
+        runtime.terminal.write(
+            json.dumps({t: [list(row) for row in rows] for t, rows in sections.items()}) + "\n"
+        )
+        return
     for title, rows in sections.items():
         runtime.terminal.write(f"{title}\n{columns(rows, indent='  ')}\n")
 
@@ -83,19 +96,38 @@ def _system_libraries() -> list[tuple[str, ...]]:
     ]
 
 
+def _gpu_row(gpu: "Gpu") -> tuple[str, ...]:
+    gib = 1024**3
+    free = f"{gpu.memory_free / gib:.1f} of {gpu.memory_total / gib:.1f} GiB free"
+    return "gpu", f"{gpu.label}  {gpu.name}{_architecture(gpu)}", free
+
+
 def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
     gib = 1024**3
     cores = f"{machine.physical_cores} physical cores, {machine.logical_cores} logical"
     memory = f"{machine.memory_available / gib:.1f} of {machine.memory_total / gib:.1f} GiB free"
-    gpus: list[tuple[str, ...]] = [
-        (
-            "gpu",
-            f"{gpu.label}  {gpu.name}{_architecture(gpu)}",
-            f"{gpu.memory_free / gib:.1f} of {gpu.memory_total / gib:.1f} GiB free",
-        )
-        for gpu in machine.gpus
-    ]
+    gpus = [_gpu_row(gpu) for gpu in machine.gpus]
     return [("processor", machine.cpu, cores), ("memory", memory), *(gpus or [("gpu", "none found")])]
+
+
+def _llama_cpp(machine: "Hardware") -> list[tuple[str, ...]]:
+    """Return the GPUs that the installed llama.cpp supports, and the commands for what it does not use."""
+    from hermes_cli.models import gpu_advice
+
+    build = machine.llama
+    rows = [_gpu_row(gpu) for gpu in build.gpus]
+    if build.problem:
+        rows.append(("gpu", f"unknown: {build.problem}"))
+    elif not rows:
+        rows.append(
+            ("gpu", f"none: it is built for {build.backend}" if build.backend else "none: it runs on the CPU")
+        )
+    rows += [("gpu", f"{vendor}: its driver does not respond") for vendor in machine.without_driver]
+    if not build.backend and machine.gpus:
+        rows.append(("for the GPU", gpu_advice.llama_command(machine.gpus[0].kind)))
+    if unused := gpu_advice.unused_instructions():
+        rows.append(("processor", f"{unused} is not used by this build; {gpu_advice.SOURCE_BUILD}"))
+    return rows
 
 
 def _architecture(gpu: "Gpu") -> str:

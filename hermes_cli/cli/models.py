@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import PLAN, command, new_app
 from hermes_cli.screen.columns import columns, counted
 from hermes_cli.screen.sanitize import sanitize_line
+
+if TYPE_CHECKING:
+    from hermes_cli.application.model import PlanReport
 
 app = new_app("List, download, show and remove models.")
 cache = new_app("Manage the prompt cache: the KV caches of system prompts, saved between runs.")
@@ -24,18 +27,30 @@ Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder,
 
 @command(app, "list")
 def list_models(runtime: Runtime) -> None:
-    """List the installed models and the models available for download."""
+    """List the installed models and the models available for download.
+
+    A model's best form on this machine, which its short name selects, is marked.
+    """
+    from hermes_cli.application.model import best_forms
     from hermes_cli.models import local
     from hermes_cli.models.catalogue import CATALOGUE
     from hermes_cli.models.download import size_text
 
     installed = local.installed(runtime.paths.models)
-    rows = [(m.name, size_text(m.size), m.precision, m.broken or str(m.path)) for m in installed]
+    best = best_forms()
+    rows = [
+        (m.name, size_text(m.size), m.precision, m.broken or str(m.path), "best form here" * (m.name in best))
+        for m in installed
+    ]
     if rows:
         runtime.terminal.write(columns(rows) + "\n")
     names = {m.name for m in installed}
     available = [
-        (entry.spelling(variant), size_text(variant.size), entry.description)
+        (
+            entry.spelling(variant),
+            size_text(variant.size),
+            f"{entry.description}{' (the best form here)' if entry.spelling(variant) in best else ''}",
+        )
         for entry in CATALOGUE.values()
         for variant in entry.variants
         if entry.spelling(variant) not in names
@@ -76,21 +91,38 @@ def plan(
     from hermes_cli.models import requirements
     from hermes_cli.models.plan import report
 
-    facts, is_installed, result = plan_of(runtime, name, flags.plan_request(runtime.settings))
+    found = plan_of(runtime, name, flags.plan_request(runtime.settings))
+    facts, result, write = found.facts, found.result, runtime.terminal.write
     if as_json:
-        plan_object = report.plan_object(facts, result, fetched=is_installed)
-        runtime.terminal.write(json.dumps(plan_object, ensure_ascii=False) + "\n")
+        plan_object = report.plan_object(facts, result, fetched=found.is_installed)
+        write(json.dumps(plan_object | _forms_object(found), ensure_ascii=False) + "\n")
     elif rows := report.candidates_of(result):
-        runtime.terminal.write(f"{columns(report.table(rows))}\n")
-    if not is_installed:
+        write(f"{columns(report.table(rows))}\n")
+    if not found.is_installed:
         runtime.terminal.notice(f"{facts.name} is not downloaded yet; its size is taken from the catalogue")
     if isinstance(result, Exception):
         raise result
-    if not as_json:
-        lines = (sanitize_line(text, MAX_LINE) for text in (result.summary, result.reason))
-        runtime.terminal.write("\n" + "".join(f"{line}\n" for line in lines))
-        if problem := requirements.unmet(result, facts):
-            runtime.terminal.notice(f"{facts.name} cannot run yet: {problem.message}; {problem.hint}")
+    if as_json:
+        return
+    lines = [result.summary, result.reason]
+    if found.forms:
+        lines += ["", *(f"{form.name} {form.how}" for form in found.forms), f"chosen: {found.why}"]
+    write("\n" + "".join(f"{sanitize_line(line, MAX_LINE)}\n" for line in lines))
+    if problem := requirements.unmet(result, facts):
+        runtime.terminal.notice(f"{facts.name} cannot run yet: {problem.message}; {problem.hint}")
+    if found.advice:
+        runtime.terminal.notice(sanitize_line(found.advice, MAX_LINE))
+
+
+def _forms_object(found: "PlanReport") -> dict[str, object]:
+    """Return the forms of a short name for scripts; empty if it has only one."""
+    if not found.forms:
+        return {}
+    forms = [
+        {"name": form.name, "runs": form.plan is not None, "how": form.how, "installed": form.installed}
+        for form in found.forms
+    ]
+    return {"forms": forms, "form_reason": found.why}
 
 
 @command(app, "rm")
@@ -120,7 +152,7 @@ def quantize(
 
     Print the name of the saved model, for use with -m.
     """
-    from hermes_cli.application.model import quantize_model
+    from hermes_cli.application.load import quantize_model
 
     runtime.terminal.write(f"{quantize_model(runtime, name, output, flags.device)}\n")
 

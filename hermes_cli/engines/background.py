@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, PromptToken
 from hermes_cli.messages import Message
+from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
 
 POLL_S = 0.05
@@ -17,12 +18,13 @@ class BackgroundEngine:
     """An engine that is opened once, by `start` or by the first call that needs it.
 
     `name` and `context_size` are the planned ones until the model is loaded; a size of 0 means unknown.
-    `progress` is the loaded and the total amount, as the opener reports them. `failure` is its error.
+    `progress` is the loaded and the total amount, as the opener reports them, and `notices` are its messages
+    for the user. `failure` is its error.
     """
 
     def __init__(
         self,
-        opener: Callable[[Callable[[int, int], None]], Engine],
+        opener: Callable[[Callable[[int, int], None], Callable[[str], None]], Engine],
         *,
         name: str,
         context_size: int,
@@ -30,6 +32,7 @@ class BackgroundEngine:
         self.name = name
         self.context_size = context_size
         self.progress = (0, 0)
+        self.notices: list[str] = []
         self.failure: Exception | None = None
         self._opener = opener
         self._engine: Engine | None = None
@@ -48,7 +51,7 @@ class BackgroundEngine:
 
     def _load(self) -> None:
         try:
-            self._engine = engine = self._opener(self._report)
+            self._engine = engine = self._opener(self._report, self.notices.append)
             self.name, self.context_size = engine.name, engine.context_size
         except Exception as error:  # noqa: BLE001 - `opened` raises it
             self.failure = error
@@ -57,6 +60,11 @@ class BackgroundEngine:
 
     def _report(self, done: int, total: int) -> None:
         self.progress = (done, total)
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where the layers are, or None if the model is not loaded."""
+        return self._engine.placement if self._engine is not None else None
 
     def opened(self) -> Engine:
         """Wait for the engine and return it. Ctrl-C may end the wait.

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from hermes_cli.messages import Message, TurnIds
+from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
 
 
@@ -138,6 +139,10 @@ class Engine(Protocol):
     @property
     def context_size(self) -> int:
         """The context window in tokens: prompt and answer together."""
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where the layers of the model are, or None if the engine does not know it."""
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel

@@ -80,6 +80,9 @@ class ScriptedEngine:
         self._cache: list[int] = []
         self.closed = False
 
+    placement = None
+    """It has no layers."""
+
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:

@@ -39,18 +39,23 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The numbers that determine a model's size. `linear_parameters` counts the blocks' weight matrices."""
+    """The numbers that determine a model's size. `linear_parameters` counts the blocks' weight matrices.
+
+    `width` is that of the residual stream, `vocabulary` the number of tokens.
+    """
 
     layers: int
     kv_heads: int
     head_dim: int
     parameters: int
     linear_parameters: int
+    width: int
+    vocabulary: int
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model with a short name. The first variant is the default."""
+    """A model with a short name. The first variant is the GGUF that is smallest and fastest on a CPU."""
 
     alias: str
     description: str
@@ -60,9 +65,14 @@ class CatalogueEntry:
     shape: Shape
 
     @property
-    def default(self) -> Variant:
-        """The variant that the alias selects if no variant is named."""
+    def gguf(self) -> Variant:
+        """The GGUF to run if no variant is named."""
         return self.variants[0]
+
+    @property
+    def forms(self) -> tuple[Variant, ...]:
+        """The variants that the alias alone can select: the GGUF, and the 16-bit weights if there are any."""
+        return (self.gguf, *(v for v in self.variants if v.format is WeightFormat.SAFETENSORS))
 
     def variant(self, name: str) -> Variant | None:
         """Return the variant with the name or file name `name`, ignoring case, or None."""
@@ -71,13 +81,13 @@ class CatalogueEntry:
 
     def spelling(self, variant: Variant) -> str:
         """Return the argument of -m that selects `variant`."""
-        return self.alias if variant == self.default else f"{self.alias}:{variant.name}"
+        return f"{self.alias}:{variant.name}" if len(self.variants) > 1 else self.alias
 
 
-MISTRAL_7B = Shape(32, 8, 128, 7_241_748_480, 6_979_321_856)
+MISTRAL_7B = Shape(32, 8, 128, 7_241_748_480, 6_979_321_856, 4_096, 32_002)
 """The vocabulary has 32,002 tokens, including ChatML's two. Matrices of a block: q and o 4096 x 4096, k and v
 4096 x 1024, three of 4096 x 14336. The rest: embeddings and head, 32,002 x 4096 each; 65 norms of 4096."""
-SMOLLM2_135M = Shape(30, 3, 64, 134_515_008, 106_168_320)
+SMOLLM2_135M = Shape(30, 3, 64, 134_515_008, 106_168_320, 576, 49_152)
 
 
 def _openhermes(version: str, description: str) -> CatalogueEntry:

@@ -17,7 +17,9 @@ class ModelFacts:
     `kv_bytes_per_token` assumes K and V in 16 bits. `dtype` is torch's name of the type of the weights that
     are not quantized; `bits` is the number of bits of a weight. `linear_parameters` counts the parameters
     that bitsandbytes would quantize. `is_tied` means that the embeddings also serve as the head, `is_pickled`
-    that the weights are .bin files.
+    that the weights are .bin files. For a GGUF, `layer_bytes` are the weights of each layer and
+    `output_bytes` those of the output layer; `width` is that of the residual stream, `vocabulary` the number
+    of tokens.
     """
 
     name: str
@@ -35,6 +37,10 @@ class ModelFacts:
     bits: int = 16
     is_tied: bool = False
     is_pickled: bool = False
+    layer_bytes: tuple[int, ...] = ()
+    output_bytes: int = 0
+    width: int = 0
+    vocabulary: int = 0
     revision: str | None = None
 
     @property
@@ -67,6 +73,11 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
         header.file_size,
         header.context_length,
         header.kv_bytes_per_token,
+        layers=header.block_count,
+        layer_bytes=header.layer_bytes,
+        output_bytes=header.output_bytes,
+        width=header.embedding_length,
+        vocabulary=header.vocabulary_size,
     )
 
 
@@ -97,6 +108,9 @@ def facts_of_variant(entry: CatalogueEntry, variant: Variant) -> ModelFacts:
     """Return the facts of a model that is not downloaded yet, from the catalogue."""
     shape = entry.shape
     is_plain = variant.format is WeightFormat.SAFETENSORS
+    bytes_per_parameter = variant.size / shape.parameters
+    layer = int(shape.linear_parameters / shape.layers * bytes_per_parameter)
+    is_gguf = variant.format is WeightFormat.GGUF
     return ModelFacts(
         name=entry.spelling(variant),
         path=Path(variant.file or variant.repo),
@@ -111,4 +125,8 @@ def facts_of_variant(entry: CatalogueEntry, variant: Variant) -> ModelFacts:
         linear_parameters=shape.linear_parameters,
         dtype="bfloat16" if is_plain else "float16",
         bits=16 if is_plain else 4,
+        layer_bytes=(layer,) * shape.layers if is_gguf else (),
+        output_bytes=int(shape.vocabulary * shape.width * bytes_per_parameter),
+        width=shape.width,
+        vocabulary=shape.vocabulary,
     )

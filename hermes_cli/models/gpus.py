@@ -13,13 +13,16 @@ from typing import Literal
 
 from hermes_cli.models.units import GIB, MIB
 
-Kind = Literal["cuda", "rocm", "xpu", "mps"]
+Kind = Literal["cuda", "rocm", "xpu", "mps", "vulkan"]
+"""The kind of a GPU: the interface through which torch or llama.cpp uses it. torch has no `vulkan`."""
 
 NVIDIA_FIELDS = ("index", "uuid", "compute_cap", "memory.total", "memory.free", "name")
 NVIDIA_FIELDS_BEFORE_510 = ("index", "uuid", "memory.total", "memory.free", "name")
 """Drivers before 510 reject the whole query because of the field `compute_cap`."""
 
-AMD, INTEL = "0x1002", "0x8086"
+NVIDIA, AMD, INTEL = "0x10de", "0x1002", "0x8086"
+DISPLAY_CLASSES = ("0x0300", "0x0302")
+"""PCI classes of GPUs: with and without a screen. Source: pci_ids.h, PCI_CLASS_DISPLAY_VGA and _3D."""
 SMALLEST_MEMORY = 2 * GIB
 """AMD processors with integrated graphics reserve some RAM, usually 512 MiB, and report it as VRAM. That is
 too little to run a model. A larger reservation, set in the firmware, is accepted."""
@@ -34,7 +37,8 @@ class Gpu:
 
     `index` is torch's number of the GPU among those of its kind. `capability` is CUDA's compute capability,
     `arch` AMD's name of the architecture (`gfx1100`); they are None and empty if the system does not report
-    them.
+    them. `llama_name` is llama.cpp's name of the GPU in its log (`CUDA0`).
+    `shares_memory` means that its memory is main memory.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Gpu:
     capability: tuple[int, int] | None = None
     arch: str = ""
     uuid: str = ""
+    llama_name: str = ""
+    shares_memory: bool = False
 
     @property
     def label(self) -> str:
@@ -159,7 +165,19 @@ def apple_gpu(name: str, memory_total: int, memory_available: int) -> Gpu:
     rule, and `sysctl iogpu.wired_limit_mb` can change the limit.
     """
     limit = memory_total * 3 // 4 if memory_total > METAL_STEP else memory_total * 2 // 3
-    return Gpu(name, limit, min(limit, memory_available), "mps")
+    return Gpu(name, limit, min(limit, memory_available), "mps", shares_memory=True)
+
+
+def without_driver(root: Path, gpus: tuple[Gpu, ...]) -> tuple[str, ...]:
+    """Return the vendors of GPUs in the slots of this machine that none of `gpus` belongs to.
+
+    Only NVIDIA's are reported: without NVIDIA's own driver nothing else supports them.
+    """
+    if any(gpu.kind == "cuda" for gpu in gpus):
+        return ()
+    slots = root.glob("sys/bus/pci/devices/*")
+    classes = (read_text(p / "class") for p in slots if read_text(p / "vendor") == NVIDIA)
+    return ("NVIDIA",) if any(code.startswith(DISPLAY_CLASSES) for code in classes) else ()
 
 
 def _gpu_folders(root: Path, vendor: str) -> list[Path]:

@@ -8,19 +8,24 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hermes_cli.models import gpus
 from hermes_cli.models.gpus import Gpu, read_number, read_text
+from hermes_cli.models.llama_build import LlamaBuild, installed_build
 
-NVIDIA_SMI_TIMEOUT_S = 2.0
+NVIDIA_SMI_TIMEOUT_S = 3.0
 _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """The resources of this machine that this process may use. Sizes are in bytes."""
+    """The resources of this machine that this process may use. Sizes are in bytes.
+
+    `gpus` are those with a driver, which torch can use if its build supports them; `llama` has those that the
+    installed llama.cpp can use. `without_driver` are the vendors of GPUs whose driver does not respond.
+    """
 
     physical_cores: int
     logical_cores: int
@@ -28,13 +33,15 @@ class Hardware:
     memory_available: int
     cpu: str = ""
     gpus: tuple[Gpu, ...] = ()
+    llama: LlamaBuild = field(default_factory=LlamaBuild)
+    without_driver: tuple[str, ...] = ()
 
 
 def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
     """Return the resources that this process may use now.
 
-    It takes tens of milliseconds, and longer with an NVIDIA driver. `environ` holds the variables that hide
-    GPUs from a program, such as CUDA_VISIBLE_DEVICES.
+    It takes tens of milliseconds, and longer with an NVIDIA driver or a llama.cpp for GPUs. `environ` holds
+    the variables that hide GPUs from a program, such as CUDA_VISIBLE_DEVICES.
     """
     import psutil
 
@@ -47,13 +54,16 @@ def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
     limit, used = memory_limit(root)
     available = max(0, min(memory.available, limit - used))
     cpu = cpu_name(root)
+    found = _gpus(root, environ, apple=gpus.apple_gpu(cpu, memory.total, available))
     return Hardware(
         physical_cores=within_quota(min(physical, threads), quota),
         logical_cores=within_quota(threads, quota),
         memory_total=min(memory.total, limit),
         memory_available=available,
         cpu=cpu,
-        gpus=_gpus(root, environ, apple=gpus.apple_gpu(cpu, memory.total, available)),
+        gpus=found,
+        llama=installed_build(),
+        without_driver=gpus.without_driver(root, found),
     )
 
 

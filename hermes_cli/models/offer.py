@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from hermes_cli.errors import HermesError
 from hermes_cli.models import requirements
-from hermes_cli.models.catalogue import CATALOGUE, STARTER, WeightFormat
-from hermes_cli.models.facts import facts_of_variant
+from hermes_cli.models.catalogue import CATALOGUE, STARTER
+from hermes_cli.models.forms import choose_form
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import PlanRequest, choose
+from hermes_cli.models.plan import PlanRequest
 
 SUGGESTED_MODEL = "openhermes-2"
 
@@ -26,20 +25,15 @@ def suggest_models(
 ) -> list[Suggestion]:
     """Return the models to suggest. The starter is the first, because it runs on any machine.
 
-    On a CPU the GGUF, the default, is faster than the 16-bit weights, which are suggested only for a GPU.
+    The forms of the other one follow that can run here, from the best.
     """
     entry = CATALOGUE[SUGGESTED_MODEL]
-    suggestions = [Suggestion(STARTER.alias, STARTER.default.size, STARTER.description)]
-    for variant in entry.variants:
-        if variant is not entry.default and variant.format is not WeightFormat.SAFETENSORS:
-            continue
-        facts = facts_of_variant(entry, variant)
-        try:
-            plan = choose(machine, facts, request)
-        except HermesError:
-            continue
-        is_slow = plan.engine == "transformers" and plan.device == "cpu"
-        if not is_slow and requirements.unmet(plan, facts, finder) is None:
-            description = f"{entry.description} ({plan.precision} on {plan.device})"
-            suggestions.append(Suggestion(entry.spelling(variant), variant.size, description))
+    suggestions = [Suggestion(STARTER.alias, STARTER.gguf.size, STARTER.description)]
+    choice = choose_form(entry, machine, request, finder=finder)
+    for form in choice.forms:
+        if form.plan is not None:
+            best = ", the best form here" if form is choice.chosen else ""
+            suggestions.append(
+                Suggestion(form.name, form.variant.size, f"{entry.description} ({form.how}{best})")
+            )
     return suggestions

@@ -25,7 +25,8 @@ class ModelRef:
     """A parsed model argument, with its shortest spelling.
 
     A local file or folder has a `path`. A model on the hub has a `repo`, and if it is a GGUF, a `file` in it.
-    `entry` and `variant` are set if it is in the catalogue.
+    `entry` and `variant` are set if it is in the catalogue. A short name without a variant has only an
+    `entry`: which of its forms to use depends on the machine (`forms.py`).
     """
 
     name: str
@@ -74,16 +75,23 @@ def _check_text(text: str) -> None:
 
 
 def _from_catalogue(entry: CatalogueEntry, wanted: str) -> ModelRef:
-    variant = entry.variant(wanted) if wanted else entry.default
+    if not wanted and len(entry.forms) > 1:
+        return ModelRef(entry.alias, entry=entry)
+    variant = entry.variant(wanted) if wanted else entry.gguf
     if variant is not None:
-        return _hub_ref(variant.repo, variant.file)
-    if entry.default.file and _HUB_FILE.fullmatch(wanted) and "/" not in wanted:
-        return _hub_ref(entry.default.repo, wanted)
+        return variant_ref(variant)
+    if entry.gguf.file and _HUB_FILE.fullmatch(wanted) and "/" not in wanted:
+        return _hub_ref(entry.gguf.repo, wanted)
     names = [v.name for v in entry.variants]
     raise ModelUnavailable(
         f"{entry.alias} has no variant '{wanted}'{suggestion(wanted.lower(), names)}",
         f"its variants are {', '.join(names)}",
     )
+
+
+def variant_ref(variant: Variant) -> ModelRef:
+    """Return the reference to a variant in the catalogue."""
+    return _hub_ref(variant.repo, variant.file)
 
 
 def _existing(text: str, models_dir: Path | None) -> ModelRef | None:

@@ -7,6 +7,7 @@ to see which GPUs the build supports.
 import importlib.util
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,9 @@ from typing import Final
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat, entry_for
 from hermes_cli.models.facts import ModelFacts
-from hermes_cli.models.plan import Plan
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import Plan, PlanRequest, choose
+from hermes_cli.models.plan.request import AUTO
 
 Finder = Callable[[str], ModuleSpec | None]
 
@@ -62,7 +65,7 @@ def check(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> None:
 def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> HermesError | None:
     """Return the error that `check` raises, or None."""
     entry = entry_for(model.repo, model.name)
-    gguf = f"; or use the GGUF, which needs no packages: -m {entry.spelling(entry.default)}" if entry else ""
+    gguf = f"; or use the GGUF, which needs no packages: -m {entry.spelling(entry.gguf)}" if entry else ""
     missing = [name for name in packages(plan, model) if finder(name) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -72,14 +75,34 @@ def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> Herme
             f"{plan.model} in {plan.precision} runs on transformers, and {names} {verb} not installed",
             f"run {commands}{gguf}",
         )
-    build = _build_for(plan)
-    spec = finder("torch") if build else None
-    if spec is not None and not _is_built_for(spec, build):
+    if build := _missing_build(plan, finder):
         return ModelUnavailable(
-            f"the installed torch has no {_BUILDS[build]} support, which {plan.device} needs",
-            f"install a build with {_BUILDS[build]} ({TORCH_BUILDS}), or use --device cpu{gguf}",
+            f"the installed torch has no {build} support, which {plan.device} needs",
+            f"install a build with {build} ({TORCH_BUILDS}), or use --device cpu{gguf}",
         )
     return None
+
+
+def plan_with_installed(
+    hardware: Hardware, model: ModelFacts, request: PlanRequest | None = None, finder: Finder = find_package
+) -> Plan:
+    """Return the plan for a model, on the CPU if the installed torch does not support the GPU.
+
+    A requested GPU stays in the plan. Raises as `choose` does.
+    """
+    plan, request = choose(hardware, model, request), request or PlanRequest()
+    build = _missing_build(plan, finder)
+    if not build or request.device not in (None, AUTO):
+        return plan
+    reason = f"the installed torch has no {build} support, which {plan.device} needs"
+    return choose(hardware, model, replace(request, device="cpu", device_reason=reason))
+
+
+def _missing_build(plan: Plan, finder: Finder) -> str:
+    """Return the kind of GPU support that a plan needs and the installed torch lacks, or an empty text."""
+    build = _build_for(plan)
+    spec = finder("torch") if build else None
+    return _BUILDS[build] if spec is not None and not _is_built_for(spec, build) else ""
 
 
 def _build_for(plan: Plan) -> str:

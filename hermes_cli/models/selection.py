@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted
+from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, UsageError
 from hermes_cli.models import local, requirements, starter
-from hermes_cli.models.catalogue import STARTER
+from hermes_cli.models.catalogue import STARTER, CatalogueEntry, Variant
 from hermes_cli.models.download import size_text
 from hermes_cli.models.facts import ModelFacts, facts_of_variant
+from hermes_cli.models.forms import FormChoice, choose_form, not_installed
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import InstalledModel, ModelSource
-from hermes_cli.models.plan import Plan, PlanRequest, choose
-from hermes_cli.models.reference import ModelRef, parse
+from hermes_cli.models.plan import Plan, PlanRequest
+from hermes_cli.models.reference import ModelRef, parse, variant_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class Selection:
         return self.model is None
 
     def plan(self, hardware: Hardware, request: PlanRequest | None = None) -> Plan:
-        """Return the plan. Raises as `plan.choose` does, and ModelUnavailable if it is not downloaded."""
+        """Return the plan. Raises as `choose` does, and ModelUnavailable if it is not downloaded."""
         if self.model is None:
             raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
-        return choose(hardware, self.model.facts, request)
+        return requirements.plan_with_installed(hardware, self.model.facts, request)
 
 
 def resolve(
@@ -62,16 +63,46 @@ def resolve(
     Raises ModelUnavailable if the named model is broken or not installed, with the command to download it,
     and UsageError if the name is invalid.
     """
-    if text is not None:
-        return _named(text, "it was requested", models_dir, cache_dir)
-    if configured:
-        return _named(configured, "it is the configured model", models_dir, cache_dir)
+    if text or configured:
+        reason = "it was requested" if text else "it is the configured model"
+        ref = parse(text or configured or "", models_dir=models_dir)
+        if ref.entry is not None and ref.variant is None:
+            choice = form_of(ref.entry, models_dir, hardware, request, cache_dir=cache_dir, finder=finder)
+            if not choice.chosen.installed:
+                raise not_installed(choice, ref.name)
+            ref = variant_ref(choice.chosen.variant)
+            reason = f"{reason}; {choice.reason}{_better(choice)}"
+        return _named(ref, reason, models_dir, cache_dir)
     models = local.installed(models_dir, cache_dir=cache_dir)
     return _best(_plans(models, hardware, request, finder))
 
 
-def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> Selection:
-    ref = parse(text, models_dir=models_dir)
+def form_of(
+    entry: CatalogueEntry,
+    models_dir: Path,
+    hardware: Hardware,
+    request: PlanRequest | None,
+    *,
+    cache_dir: Path | None = None,
+    finder: requirements.Finder = requirements.find_package,
+) -> FormChoice:
+    """Return the form that the short name of `entry` selects on this machine."""
+
+    def is_installed(variant: Variant) -> bool:
+        return find(variant_ref(variant), models_dir, cache_dir=cache_dir) is not None
+
+    return choose_form(entry, hardware, request, finder=finder, is_installed=is_installed)
+
+
+def _better(choice: FormChoice) -> str:
+    """Return a clause about the form that would run better, if it is not installed."""
+    better = choice.better
+    if better is None:
+        return ""
+    return f"; {better.name} would be better: it {better.how} ({_pull_command(better.name)}, {better.size})"
+
+
+def _named(ref: ModelRef, reason: str, models_dir: Path, cache_dir: Path | None) -> Selection:
     model = find(ref, models_dir, cache_dir=cache_dir)
     if model is None:
         if ref.is_starter:
@@ -85,21 +116,31 @@ def _named(text: str, reason: str, models_dir: Path, cache_dir: Path | None) -> 
 
 
 def installed_model(name: str, models_dir: Path) -> InstalledModel:
-    """Return the installed model called `name`. Raises ModelUnavailable if it is not installed."""
+    """Return the installed model called `name`.
+
+    Raises ModelUnavailable if it is not installed, and UsageError for a short name if several of its forms
+    are installed.
+    """
     ref = parse(name, models_dir=models_dir)
+    if ref.entry is not None and ref.variant is None:
+        forms = [variant_ref(variant) for variant in ref.entry.forms]
+        installed = [form for form in forms if find(form, models_dir) is not None]
+        if len(installed) > 1:
+            names = " and ".join(form.name for form in installed)
+            raise UsageError(f"{names} are both installed", "name one of them")
+        ref = installed[0] if installed else ref
     model = find(ref, models_dir)
     if model is None:
         raise _not_installed(ref)
     return model
 
 
-def plan_facts(name: str, models_dir: Path) -> tuple[ModelFacts, bool]:
+def plan_facts(ref: ModelRef, models_dir: Path) -> tuple[ModelFacts, bool]:
     """Return the facts of a model that a plan needs, and whether the model is on this machine.
 
     The facts of a model that is not downloaded come from the catalogue. Raises ModelUnavailable if the model
     is broken, or if it is neither installed nor in the catalogue.
     """
-    ref = parse(name, models_dir=models_dir)
     model = find(ref, models_dir)
     if model is not None:
         return model.facts, True
@@ -149,7 +190,11 @@ def _not_installed(ref: ModelRef) -> ModelUnavailable:
 
 
 def _pull(name: str) -> str:
-    return f"download it with 'hermes models pull {name}'"
+    return f"download it with {_pull_command(name)}"
+
+
+def _pull_command(name: str) -> str:
+    return f"'hermes models pull {name}'"
 
 
 def _repair(model: InstalledModel) -> str:
@@ -172,7 +217,7 @@ def _plans(
             continue
         try:
             facts = model.facts
-            plan = choose(hardware, facts, request)
+            plan = requirements.plan_with_installed(hardware, facts, request, finder)
             if requirements.unmet(plan, facts, finder) is None:
                 yield model, plan
         except ResourcesExhausted as error:
@@ -202,15 +247,11 @@ def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple
 
 
 def _format_rank(plan: Plan | ResourcesExhausted) -> int:
-    """Return 1 for weights on a GPU, 2 for a GGUF, 3 for weights on the CPU.
+    """Return the rank of a plan, from the best, or -1 for a model that does not fit.
 
-    It is 0 for a model that does not fit, so that the reason can name it before the smaller one is selected.
+    The reason can then name that model before the smaller one is selected.
     """
-    if not isinstance(plan, Plan):
-        return 0
-    if plan.engine != "transformers":
-        return 2
-    return 1 if plan.device != "cpu" else 3
+    return plan.rank if isinstance(plan, Plan) else -1
 
 
 def is_openhermes(model: InstalledModel) -> bool:

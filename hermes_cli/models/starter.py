@@ -104,7 +104,7 @@ def _default_sources() -> dict[str, Source]:
 def _from_hub(folder: Path, progress: Progress) -> Path:
     from hermes_cli.models.hub import repository
 
-    variant = STARTER.default
+    variant = STARTER.gguf
     return repository.pull(variant.repo, variant.file, progress=progress, cache_dir=folder)
 
 

@@ -49,6 +49,9 @@ class Host(Protocol):
     def describe_model(self) -> str:
         """Return the plan of the loaded model, and the reason for it."""
 
+    def load_smaller(self, session: Session) -> None:
+        """After a load that ran out of memory: ask whether to load a smaller form, and do so."""
+
     def use_model(self, name: str, session: Session) -> None:
         """Switch the session to another model. If that fails or is interrupted, the old one is restored.
 

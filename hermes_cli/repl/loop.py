@@ -13,7 +13,7 @@ from types import FrameType
 
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.engines.base import FinishReason
-from hermes_cli.errors import HermesError, ReaderGone, as_hermes_error
+from hermes_cli.errors import HermesError, ReaderGone, ResourcesExhausted, as_hermes_error
 from hermes_cli.repl import command_table
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.line_reader import Line, TurnReader
@@ -53,6 +53,7 @@ class Loop:
 
     def _round(self) -> bool:
         """Read and process one turn; return False at the end of input."""
+        self._state.print_engine_notices()
         try:
             line = self._reader.read()
             if line is not None:
@@ -63,9 +64,17 @@ class Loop:
             if isinstance(error, ReaderGone):
                 raise
             self._fail(error)
+            self._offer_smaller(error)
         else:
             return line is not None
         return True
+
+    def _offer_smaller(self, error: HermesError) -> None:
+        """If the model could not be loaded for lack of memory, ask whether to load a smaller form."""
+        state = self._state
+        failed = state.loading is not None and state.loading.failure is error
+        if self._interactive and failed and isinstance(error, ResourcesExhausted):
+            state.host.load_smaller(state.session)
 
     def _fail(self, error: HermesError) -> None:
         """Print an error. In a pipe, the first error also sets the exit code."""

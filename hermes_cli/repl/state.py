@@ -114,6 +114,12 @@ class ReplState:
             return engine
         return None
 
+    def print_engine_notices(self) -> None:
+        """Print what was found while the model was loaded on a thread."""
+        engine = self.session.engine
+        while isinstance(engine, BackgroundEngine) and engine.notices:
+            self.notice(engine.notices.pop(0))
+
     def context_used(self) -> int | None:
         """Return the number of tokens in the prompt; they are counted again only after a change.
 

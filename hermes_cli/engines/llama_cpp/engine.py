@@ -2,19 +2,20 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
 from hermes_cli.engines.detokenizer import prompt_tokens
-from hermes_cli.engines.llama_cpp.server import LlamaServer
+from hermes_cli.engines.llama_cpp.server import LlamaServer, LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
 from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.models.gguf.model import GgufHeader
+from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
 
 CANCEL_POLL_S = 0.05
@@ -22,26 +23,32 @@ CANCEL_POLL_S = 0.05
 
 
 class LlamaCppEngine:
-    """A GGUF model on llama.cpp. `header` is the metadata of the file.
+    """A GGUF model on llama.cpp. `header` is the metadata of the file, `settings` how to load it.
 
-    With `in_subprocess` the model loads in a child process, so that this one still handles key presses.
+    With `in_subprocess` the model loads in a child process, so that this one still handles key presses. If
+    llama.cpp can use GPUs, it should always be one, because a GPU's driver can crash; only then `placement`
+    is known. `log` is called with each line of a child's log.
     """
 
     def __init__(
         self,
         header: GgufHeader,
+        settings: LlamaSettings,
         *,
         name: str,
-        context_size: int,
-        threads: int,
-        verbose: bool = False,
         in_subprocess: bool = False,
+        log: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
-        self.context_size = context_size
+        self.context_size = settings.context_size
+        self.placement: Placement | None = None
         self._header = header
-        server = LlamaProcess if in_subprocess else LlamaServer
-        self._server = server(header.path, context_size=context_size, threads=threads, verbose=verbose)
+        self._server: LlamaServer | LlamaProcess
+        if in_subprocess:
+            self._server = LlamaProcess(settings, log)
+            self.placement = self._server.placement
+        else:
+            self._server = LlamaServer(settings)
         self._chatml = ChatML(self._server.encode, header.control_tokens, header.fingerprint)
         self._thread: threading.Thread | None = None
 

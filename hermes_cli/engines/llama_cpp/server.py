@@ -11,18 +11,25 @@ import queue
 import secrets
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 from hermes_cli.errors import HermesError, ResourcesExhausted
+from hermes_cli.models.plan.offload import BATCH
 
 PREFILL_BATCH = 128
 """Tokens prefilled between two checks of `cancel`.
 
 On a CPU, 128 costs 7 % of the prefill speed of 2048, and a cancelled prompt ends after 0.4 s instead of 7 s.
 """
+
+NO_GPU = -1
+"""The value of `main_gpu` with which llama.cpp uses no GPU, not even for a part of the prefill."""
+SILENT, DEBUG, REPORTS_DEVICES = -1, 3, 4
+"""Log levels of llama.cpp. REPORTS_DEVICES is the lowest that reports the layers on each device."""
 
 OnEvent = Callable[[dict[str, Any]], bool]
 """Called with each event of a completion; returning True stops the completion at the next token."""
@@ -45,20 +52,36 @@ def import_library() -> ModuleType:
     return xllamacpp  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True, slots=True)
+class LlamaSettings:
+    """How to load the model in the file `path`.
+
+    `gpus` are the indexes of GPUs among llama.cpp's devices, and `layers` the number of layers on each. With
+    no GPUs the model runs on the CPU, whatever the build supports. `verbosity` is llama.cpp's log level.
+    """
+
+    path: str
+    context_size: int
+    threads: int
+    gpus: tuple[int, ...] = ()
+    layers: tuple[int, ...] = ()
+    kv_type: str = "f16"
+    verbosity: int = SILENT
+
+
 class LlamaServer:
     """A loaded model. Call `run` from any thread but the main one, one call at a time."""
 
-    def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
+    def __init__(self, settings: LlamaSettings) -> None:
         xllamacpp = import_library()
         self._key = secrets.token_urlsafe(32)
         params = xllamacpp.CommonParams()
-        params.model.path = str(path)
+        params.model.path = settings.path
         params.api_keys = [self._key]
-        params.n_ctx = context_size
-        params.n_batch = PREFILL_BATCH
-        params.n_ubatch = PREFILL_BATCH
-        params.cpuparams.n_threads = threads
-        params.cpuparams_batch.n_threads = threads
+        params.n_ctx = settings.context_size
+        params.cpuparams.n_threads = settings.threads
+        params.cpuparams_batch.n_threads = settings.threads
+        _place(xllamacpp, params, settings)
         params.n_threads_http = 1
         params.fit_params = False  # the plan chose the context size; llama.cpp must not change it
         params.cache_ram_mib = 0  # the KV cache itself is reused; copies of it would take gigabytes
@@ -67,8 +90,8 @@ class LlamaServer:
         params.ui = False
         params.endpoint_slots = False
         params.use_jinja = False  # prompts are token ids; the model's chat template is never run
-        params.verbosity = 3 if verbose else -1
-        self._server = _load(xllamacpp.Server, params, path)
+        params.verbosity = settings.verbosity
+        self._server = _load(xllamacpp.Server, params, Path(settings.path))
         self._address = urlsplit(str(self._server.listening_address)).netloc
         self._connection: http.client.HTTPConnection | None = None
         self._lock = threading.Lock()
@@ -114,6 +137,26 @@ class LlamaServer:
         self._server = None
 
 
+def _place(xllamacpp: ModuleType, params: Any, settings: LlamaSettings) -> None:
+    """Set the devices, the layers on each, the batch size, and the type of the KV cache."""
+    modes = xllamacpp.llama_split_mode
+    params.n_gpu_layers = sum(settings.layers) if settings.gpus else 0
+    if len(settings.gpus) > 1:
+        split = [0.0] * (max(settings.gpus) + 1)
+        for index, count in zip(settings.gpus, settings.layers, strict=True):
+            split[index] = float(count)
+        params.split_mode = modes.LLAMA_SPLIT_MODE_LAYER
+        params.tensor_split = split
+    else:
+        params.split_mode = modes.LLAMA_SPLIT_MODE_NONE
+        params.main_gpu = settings.gpus[0] if settings.gpus else NO_GPU
+    params.n_batch = params.n_ubatch = BATCH if settings.gpus else PREFILL_BATCH
+    if settings.kv_type != "f16":
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type[
+            f"GGML_TYPE_{settings.kv_type.upper()}"
+        ]
+
+
 def _load(server_class: Any, params: Any, path: Path) -> Any:
     """Load the model on a new thread: a load on the main thread swallows Ctrl-C."""
     loaded: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -127,10 +170,15 @@ def _load(server_class: Any, params: Any, path: Path) -> Any:
     threading.Thread(target=load, name="llama.cpp load", daemon=True).start()
     result = loaded.get()
     if isinstance(result, MemoryError):
-        raise ResourcesExhausted(f"not enough memory to load {path.name}", "use a smaller --context")
+        raise out_of_memory(path)
     if isinstance(result, BaseException):
         raise HermesError(
             f"llama.cpp could not load {path.name}: {result}",
             "run the same command with --debug to see llama.cpp's log",
         ) from result
     return result
+
+
+def out_of_memory(path: Path) -> ResourcesExhausted:
+    """Return the error for a model that did not fit the memory while it was loaded."""
+    return ResourcesExhausted(f"not enough memory to load {path.name}", "use a smaller --context")

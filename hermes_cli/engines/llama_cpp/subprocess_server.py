@@ -15,10 +15,19 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from hermes_cli.engines.llama_cpp.server import LlamaServer, OnEvent
+from hermes_cli.engines.llama_cpp.child_log import ChildLog
+from hermes_cli.engines.llama_cpp.server import (
+    REPORTS_DEVICES,
+    LlamaServer,
+    LlamaSettings,
+    OnEvent,
+    out_of_memory,
+)
 from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, as_hermes_error
 
 CHILD = (
@@ -34,26 +43,36 @@ Message = dict[str, Any]
 
 
 class LlamaProcess:
-    """A model that is loaded in a child process. `run` and `encode` may be called from any thread."""
+    """A model that is loaded in a child process. `run` and `encode` may be called from any thread.
 
-    def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
+    `placement` is where its layers are, if the log level of the settings makes llama.cpp report it. `log` is
+    called with each line of the child's log.
+    """
+
+    def __init__(self, settings: LlamaSettings, log: Callable[[str], None] | None = None) -> None:
         ours, theirs = socket.socketpair()
         code = CHILD.format(path=[os.path.abspath(one) for one in sys.path], fd=theirs.fileno())  # noqa: PTH100
         # -P: never import modules from the current working directory.
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", code], stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()]
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
         )
+        self._log = ChildLog(self._child.stderr, log)
         theirs.close()
         self._socket = ours
         self._stream = ours.makefile("rwb")
         self._lock = threading.Lock()
         self._closed = False
-        model = {"path": str(path), "context_size": context_size, "threads": threads, "verbose": verbose}
+        self._path = Path(settings.path)
         try:
-            self._request(model, "ready")
+            self._request(asdict(settings), "ready")
         except BaseException:  # including Ctrl-C: never leave a child process behind
             self.close()
             raise
+        self.placement = self._log.placement() if settings.verbosity >= REPORTS_DEVICES else None
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`; see LlamaServer."""
@@ -90,12 +109,17 @@ class LlamaProcess:
         with contextlib.suppress(ConnectionError):
             line = self._stream.readline()
         if not line:
+            self._log.wait()
+            if self._log.out_of_memory:
+                raise out_of_memory(self._path)
             raise HermesError(
                 "llama.cpp exited unexpectedly",
                 "load the model again with /model NAME; --debug shows llama.cpp's log",
             )
         message: Message = json.loads(line)
         if error := message.get("error"):
+            if self._log.out_of_memory:
+                raise out_of_memory(self._path)
             error_type = _ERROR_TYPES.get(error["type"], HermesError)
             raise error_type(error["message"], error["hint"])
         return message
@@ -147,7 +171,7 @@ def _handle(requests: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel:
         message = requests.get()
         try:
             if server is None:
-                server = LlamaServer(Path(message.pop("path")), **message)
+                server = LlamaServer(LlamaSettings(**message))
                 answer: Message = {"ready": True}
             elif "encode" in message:
                 answer = {"ids": server.encode(message["encode"])}

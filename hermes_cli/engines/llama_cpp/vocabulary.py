@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.engines.llama_cpp.server import DEBUG, SILENT, LlamaSettings
 from hermes_cli.models.gguf.header import ARRAY, STRING, RawArray, Value
 from hermes_cli.models.gguf.model import GgufHeader
 
@@ -30,7 +31,8 @@ def vocabulary_engine(header: GgufHeader, *, verbose: bool = False) -> Iterator[
         path = Path(folder) / "vocabulary.gguf"
         write_vocabulary(header, path)
         header = dataclasses.replace(header, path=path)
-        engine = LlamaCppEngine(header, name=header.name, context_size=CONTEXT, threads=1, verbose=verbose)
+        settings = LlamaSettings(str(path), CONTEXT, 1, verbosity=DEBUG if verbose else SILENT)
+        engine = LlamaCppEngine(header, settings, name=header.name)
         try:
             yield engine
         finally:

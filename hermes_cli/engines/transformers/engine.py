@@ -9,12 +9,13 @@ from hermes_cli.engines.stream_filters import Answer, PhraseBan, Piece
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
 from hermes_cli.engines.transformers.cuda_graphs import cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
-from hermes_cli.engines.transformers.loading import Report, load_model
+from hermes_cli.engines.transformers.loading import Report, load_model, placement_of
 from hermes_cli.engines.transformers.prompt_cache import PromptCache
 from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
 from hermes_cli.models.plan import Plan
+from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
 
 
@@ -32,8 +33,10 @@ class TransformersEngine:
         name: str,
         context_size: int,
         prefixes: PromptCache | None = None,
+        placement: Placement | None = None,
     ) -> None:
         self.name = name
+        self.placement = placement
         self.context_size = context_size
         self._decoder: Decoder | None = decoder
         self._vocabulary = vocabulary
@@ -56,7 +59,14 @@ class TransformersEngine:
         model, device = load_model(plan, report)
         decoder = Decoder(model, device, plan.context_size, cuda_capture(device) if cuda_graphs else None)
         prefixes = PromptCache(cache_dir, plan) if cache_dir is not None else None
-        return cls(decoder, vocabulary, name=plan.model, context_size=plan.context_size, prefixes=prefixes)
+        return cls(
+            decoder,
+            vocabulary,
+            name=plan.model,
+            context_size=plan.context_size,
+            prefixes=prefixes,
+            placement=placement_of(model),
+        )
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel

@@ -21,6 +21,7 @@ from hermes_cli.engines.transformers.torch_errors import (
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
+from hermes_cli.models.plan.placement import Placement
 
 DOWNLOAD_AGAIN = "download the model again, or choose another"
 
@@ -54,7 +55,7 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
     except Exception as error:
         free_memory(device)
         if is_out_of_memory(error):
-            raise hermes_error(error, device, plan.smaller) from error
+            raise hermes_error(error, device, plan.smaller.advice if plan.smaller else "") from error
         raise _loading_error(plan, error) from error
     _check_tensors(plan, info)
     model.eval()
@@ -147,6 +148,14 @@ def device_map(plan: Plan) -> dict[str, str]:
     devices |= {f"model.layers.{number}": device for number, device in enumerate(layers)}
     tied = read_object(plan.path / "config.json").get("tie_word_embeddings", False)
     return devices | {"lm_head": first if tied else last}
+
+
+def placement_of(model: Any) -> Placement:
+    """Return where the decoder layers of a loaded model are. `model` is a transformers model."""
+    layers = model.get_decoder().layers
+    places = [str(next(layer.parameters()).device) for layer in layers]
+    on_gpu = [place for place in places if place not in ("cpu", "meta")]
+    return Placement(tuple(dict.fromkeys(on_gpu)), len(on_gpu), len(places))
 
 
 def _quantization(plan: Plan) -> Any:

@@ -25,6 +25,8 @@ CONTROL, USER_DEFINED = 3, 4
 MAX_LAYERS = 1 << 16
 """The limit of layers, and of heads in a layer. No model comes near it, so a larger number is an error."""
 
+_LAYER_TENSOR = re.compile(r"blk\.(\d{1,5})\.")
+
 FETCH_AGAIN = "download it again, with 'hermes models pull' or from its source"
 
 _GUESSED = 1024
@@ -94,6 +96,23 @@ class GgufHeader:
         return sum(self._heads_kv) * (self.key_length + self.value_length) * KV_ELEMENT_BYTES
 
     @cached_property
+    def layer_bytes(self) -> tuple[int, ...]:
+        """The bytes of the weights in each layer, in order."""
+        sizes = [0] * self.block_count
+        for tensor in self.tensors:
+            match = _LAYER_TENSOR.match(tensor.name)
+            if match and int(match[1]) < len(sizes):
+                sizes[int(match[1])] += tensor.size
+        return tuple(sizes)
+
+    @property
+    def output_bytes(self) -> int:
+        """The bytes of the output layer. Without an own matrix it is a copy of the embeddings."""
+        sizes = {tensor.name: tensor.size for tensor in self.tensors}
+        head = sizes.get("output.weight") or sizes.get("token_embd.weight", 0)
+        return head + sizes.get("output_norm.weight", 0)
+
+    @cached_property
     def file_type(self) -> str:
         """The name of the quantization, such as `Q4_K_M`.
 
@@ -133,6 +152,12 @@ class GgufHeader:
         """The vocabulary in the order of its ids, each token in the tokenizer's spelling."""
         array = self.metadata.get("tokenizer.ggml.tokens")
         return array.strings if isinstance(array, RawArray) else []
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of tokens."""
+        array = self.metadata.get("tokenizer.ggml.tokens")
+        return array.count if isinstance(array, RawArray) else 0
 
     @property
     def token_types(self) -> list[int]:

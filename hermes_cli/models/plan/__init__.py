@@ -6,7 +6,7 @@ and imports no engine.
 
 from hermes_cli.models.plan.memory import Candidate
 from hermes_cli.models.plan.planner import Plan, choose
-from hermes_cli.models.plan.refusal import DoesNotFit
+from hermes_cli.models.plan.refusal import DoesNotFit, Smaller
 from hermes_cli.models.plan.request import PlanRequest
 
-__all__ = ["Candidate", "DoesNotFit", "Plan", "PlanRequest", "choose"]
+__all__ = ["Candidate", "DoesNotFit", "Plan", "PlanRequest", "Smaller", "choose"]

@@ -10,7 +10,15 @@ from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import devices, precision
 from hermes_cli.models.plan.devices import CPU, Place, cpu_place, gpu_place
 from hermes_cli.models.plan.memory import Candidate, evaluate
-from hermes_cli.models.plan.request import AUTO, ContextLimits, PlanRequest, context_limits
+from hermes_cli.models.plan.offload import OffloadedCandidate
+from hermes_cli.models.plan.request import (
+    ALL_LAYERS,
+    AUTO,
+    KV_TYPES,
+    ContextLimits,
+    PlanRequest,
+    context_limits,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +39,17 @@ class Candidates:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the candidates are on GPUs. If not, they are on the CPU."""
+        """Whether some of the candidates are on GPUs."""
         return bool(self.all[0].place.gpus)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether some of the candidates are on the CPU."""
+        return not self.all[-1].place.gpus
 
     def evaluate(self, value: str, place: Place) -> Candidate:
         """Return the candidate for a value of --precision at a place."""
-        return evaluate(self.model, precision.resolve(self.model, value, place.gpus), place, self.limits)
+        return _evaluate(self.model, value, place, self.limits)
 
 
 def find_candidates(hardware: Hardware, model: ModelFacts, request: PlanRequest) -> Candidates:
@@ -50,31 +63,95 @@ def find_candidates(hardware: Hardware, model: ModelFacts, request: PlanRequest)
     device = devices.normalize(request.device)
     if model.format.has_fixed_precision:
         precision.check_stored(model, value)
-    groups = _gpu_groups(hardware, model, device)
+    if model.format is WeightFormat.GGUF:
+        found = _gguf_candidates(hardware, model, device, request, limits)
+    else:
+        _check_no_gguf_flags(model, request)
+        found = _torch_candidates(hardware, model, value, device, limits)
+    gguf = None if model.format is WeightFormat.GGUF else _gguf(hardware, model)
+    return Candidates(model, tuple(found), _best(found, limits), limits, value, device, gguf)
+
+
+def _evaluate(model: ModelFacts, value: str, place: Place, limits: ContextLimits) -> Candidate:
+    return evaluate(Candidate(model, precision.resolve(model, value, place.gpus), place, 0), limits)
+
+
+def _check_no_gguf_flags(model: ModelFacts, request: PlanRequest) -> None:
+    """Raise UsageError if the request has a flag that only a GGUF has."""
+    if request.gpu_layers is not None or request.kv is not None:
+        flag = "--kv" if request.gpu_layers is None else "--gpu-layers"
+        raise UsageError(f"{flag} is for GGUF files, and {model.name} is not one", f"omit {flag}")
+
+
+def _torch_candidates(
+    hardware: Hardware, model: ModelFacts, value: str, device: str, limits: ContextLimits
+) -> list[Candidate]:
+    """Return the candidates for 16-bit or quantized weights in torch."""
+    groups = devices.gpu_groups(hardware.gpus, device)
     exact = ":" in device  # `cuda:0+1` names the GPUs, all of which must be used
     found: list[Candidate] = []
     for tried in precision.values_to_try(model, value, on_cpu=not groups):
         for gpus in groups:
             found += _on_gpus(model, tried, gpus, limits, exact=exact)
         if not groups:
-            found.append(evaluate(model, precision.resolve(model, tried, ()), cpu_place(hardware), limits))
+            found.append(_evaluate(model, tried, cpu_place(hardware), limits))
     if not found:
         raise _unsupported(model, value, groups[0][0])
-    return Candidates(
-        model, tuple(found), _best(found, limits), limits, value, device, _gguf(hardware, model)
+    return found
+
+
+def _gguf_candidates(
+    hardware: Hardware, model: ModelFacts, device: str, request: PlanRequest, limits: ContextLimits
+) -> list[Candidate]:
+    """Return the candidates for a GGUF: on one GPU, on several, and on the CPU.
+
+    The CPU is left out if a GPU is requested.
+    """
+    _check_gpu_layers(hardware, model, request)
+    groups = [] if request.gpu_layers == 0 else _llama_gpu_groups(hardware, model, device)
+    on_cpu = Candidate(
+        model, precision.resolve(model, AUTO, ()), cpu_place(hardware), 0, request.kv or KV_TYPES[0]
     )
+    found: list[Candidate] = []
+    for gpus in groups:
+        fewest = len(gpus) if ":" in device else 1
+        for count in range(fewest, len(gpus) + 1):
+            place = gpu_place(gpus[:count], hardware.memory_available)
+            offloaded = OffloadedCandidate(
+                model, on_cpu.precision, place, 0, on_cpu.kv_type, gpu_layers=request.gpu_layers
+            )
+            found.append(evaluate(offloaded, limits))
+            if sum(found[-1].layers) > model.layers:  # all layers: more GPUs would only be slower
+                break
+    found.sort(key=lambda candidate: -sum(candidate.layers))
+    if not groups or (device == AUTO and request.gpu_layers is None):
+        found.append(evaluate(on_cpu, limits))
+    return found
 
 
-def _gpu_groups(hardware: Hardware, model: ModelFacts, device: str) -> list[list[Gpu]]:
-    """Return the GPUs that a model may use. The build of llama.cpp in hermes supports only the CPU."""
-    if model.format is not WeightFormat.GGUF:
-        return devices.gpu_groups(hardware, device)
-    if device not in (AUTO, CPU):
+def _check_gpu_layers(hardware: Hardware, model: ModelFacts, request: PlanRequest) -> None:
+    """Raise UsageError if the requested number of layers on the GPU is impossible."""
+    count = request.gpu_layers
+    if isinstance(count, int) and count > model.layers + 1:
         raise UsageError(
-            f"{model.name} is a GGUF, and the llama.cpp in hermes runs only on the CPU",
-            "omit --device and the setting 'device'; 16-bit weights can run on a GPU",
+            f"{model.name} has {model.layers + 1} layers, with the output layer, not {count:,}",
+            f"use --gpu-layers {ALL_LAYERS}, or a smaller number",
         )
-    return []
+    if count and not hardware.llama.gpus:
+        raise UsageError("--gpu-layers needs a GPU, and the installed llama.cpp can use none", LLAMA_HINT)
+
+
+LLAMA_HINT = "'hermes doctor' lists the GPUs, and what is needed to use them"
+
+
+def _llama_gpu_groups(hardware: Hardware, model: ModelFacts, device: str) -> list[list[Gpu]]:
+    """Return the GPUs that llama.cpp may use, one list for each kind."""
+    if device not in (AUTO, CPU) and not hardware.llama.gpus:
+        raise UsageError(
+            f"{model.name} is a GGUF, and the installed llama.cpp runs it only on the CPU",
+            f"omit --device and the setting 'device'; {LLAMA_HINT}",
+        )
+    return devices.gpu_groups(hardware.llama.gpus, device)
 
 
 def _on_gpus(
@@ -89,7 +166,7 @@ def _on_gpus(
         return []
 
     def on(some: list[Gpu]) -> Candidate:
-        return evaluate(model, precision.resolve(model, value, some), gpu_place(some), limits)
+        return _evaluate(model, value, gpu_place(some), limits)
 
     if exact or len(usable) == 1:
         return [on(usable)]
@@ -121,10 +198,11 @@ def _best(candidates: list[Candidate], limits: ContextLimits) -> Candidate | Non
 
 
 def _gguf(hardware: Hardware, model: ModelFacts) -> Candidate | None:
-    """Return the candidate of a model's GGUF variant on the CPU, or None if the catalogue has none."""
-    entry = None if model.format is WeightFormat.GGUF else entry_for(model.repo, model.name)
+    """Return the best candidate of a model's GGUF variant, or None if the catalogue has none."""
+    entry = entry_for(model.repo, model.name)
     if entry is None:
         return None
-    gguf = facts_of_variant(entry, entry.default)
+    gguf = facts_of_variant(entry, entry.gguf)
     limits = context_limits(gguf, None)
-    return evaluate(gguf, precision.resolve(gguf, AUTO, ()), cpu_place(hardware), limits)
+    found = _gguf_candidates(hardware, gguf, AUTO, PlanRequest(), limits)
+    return _best(found, limits) or found[-1]

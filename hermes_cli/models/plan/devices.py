@@ -1,6 +1,7 @@
 """Places to run a model: the CPU, one GPU, or several GPUs of a kind; and the values of --device."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -12,17 +13,21 @@ from hermes_cli.models.plan.request import AUTO
 from hermes_cli.models.units import GIB, gib
 
 CPU: Final = "cpu"
-_GPU_DEVICE = re.compile(r"(cuda|rocm|xpu|mps)(?::(\d{1,3}(?:\+\d{1,3})*))?")
+_GPU_DEVICE = re.compile(r"(cuda|rocm|xpu|mps|vulkan)(?::(\d{1,3}(?:\+\d{1,3})*))?")
 _USED_BY_OTHERS: Final = 0.15
 """If the desktop and the driver use a larger share of a GPU's memory, the plan mentions it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The memory for a model's layers: on `gpus`, or in main memory if there are none. `free` is in bytes."""
+    """The memory for a model's layers: on `gpus`, or in main memory if there are none.
+
+    `free` is the free memory of each, and `main_memory` that for layers that are not on a GPU, in bytes.
+    """
 
     gpus: tuple[Gpu, ...]
     free: tuple[int, ...]
+    main_memory: int = 0
 
     @property
     def label(self) -> str:
@@ -51,6 +56,11 @@ class Place:
         return f"{', '.join(gpu.label for gpu in self.gpus[:-1])} and {self.gpus[-1].label} together"
 
     @property
+    def memory_text(self) -> str:
+        """The kind of its memory: `main memory`, `GPU memory`."""
+        return "GPU memory" if self.gpus else "main memory"
+
+    @property
     def used_by_others(self) -> str:
         """A clause about the memory that other programs use on a single GPU, or empty if it is little."""
         if len(self.gpus) != 1 or self.gpus[0].kind == "mps":
@@ -67,10 +77,10 @@ def cpu_place(hardware: Hardware) -> Place:
     return Place((), (hardware.memory_available,))
 
 
-def gpu_place(gpus: list[Gpu]) -> Place:
+def gpu_place(gpus: list[Gpu], main_memory: int = 0) -> Place:
     """Return the place that consists of the given GPUs, in the order of their numbers."""
     ordered = tuple(sorted(gpus, key=lambda gpu: gpu.index))
-    return Place(ordered, tuple(gpu.memory_free for gpu in ordered))
+    return Place(ordered, tuple(gpu.memory_free for gpu in ordered), main_memory)
 
 
 def normalize(requested: str | None) -> str:
@@ -78,36 +88,36 @@ def normalize(requested: str | None) -> str:
     device = (requested or AUTO).strip().lower()
     if device not in (AUTO, CPU) and not _GPU_DEVICE.fullmatch(device):
         raise UsageError(
-            f"--device takes auto, cpu, cuda, rocm, xpu or mps, or one with a number (cuda:0), "
+            f"--device takes auto, cpu, cuda, rocm, xpu, mps or vulkan, or one with a number (cuda:0), "
             f"not '{(requested or '')[:40]}'"
         )
     return device
 
 
-def gpu_groups(hardware: Hardware, device: str) -> list[list[Gpu]]:
-    """Return the GPUs that may be used, one list for each kind, those with the most free memory first.
+def gpu_groups(gpus: Sequence[Gpu], device: str) -> list[list[Gpu]]:
+    """Return those of `gpus` that may be used, one list a kind, those with the most free memory first.
 
-    The result is empty for `cpu`, and for `auto` on a machine without GPUs. Raises UsageError if the
-    requested device does not exist.
+    The result is empty for `cpu`, and for `auto` without GPUs. Raises UsageError if the requested device does
+    not exist.
     """
     if device == CPU:
         return []
-    gpus = list(hardware.gpus) if device == AUTO else _requested_gpus(hardware, device)
-    gpus.sort(key=lambda gpu: ("cuda rocm xpu mps".index(gpu.kind), -gpu.memory_free, gpu.index))
-    return [list(group) for _, group in groupby(gpus, key=lambda gpu: gpu.kind)]
+    found = list(gpus) if device == AUTO else _requested_gpus(gpus, device)
+    found.sort(key=lambda gpu: ("cuda rocm xpu mps vulkan".index(gpu.kind), -gpu.memory_free, gpu.index))
+    return [list(group) for _, group in groupby(found, key=lambda gpu: gpu.kind)]
 
 
-def _requested_gpus(hardware: Hardware, device: str) -> list[Gpu]:
+def _requested_gpus(existing: Sequence[Gpu], device: str) -> list[Gpu]:
     kind, _, numbers = device.partition(":")
-    gpus = [gpu for gpu in hardware.gpus if gpu.kind == kind]
+    gpus = [gpu for gpu in existing if gpu.kind == kind]
     if kind == "cuda" and not gpus:  # AMD's GPUs are CUDA devices in torch
-        gpus = [gpu for gpu in hardware.gpus if gpu.kind == "rocm"]
+        gpus = [gpu for gpu in existing if gpu.kind == "rocm"]
     if numbers:
         indexes = {int(number) for number in numbers.split("+")}
         gpus = [gpu for gpu in gpus if gpu.index in indexes]
         if len(gpus) < len(indexes):
             gpus = []
     if not gpus:
-        existing = ", ".join([CPU, *(f"{gpu.label} ({gpu.name})" for gpu in hardware.gpus)])
-        raise UsageError(f"there is no device {device} on this machine", f"the devices are: {existing}")
+        known = ", ".join([CPU, *(f"{gpu.label} ({gpu.name})" for gpu in existing)])
+        raise UsageError(f"there is no device {device} on this machine", f"the devices are: {known}")
     return gpus

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.candidates import Candidates
+from hermes_cli.models.plan.devices import CPU
 from hermes_cli.models.plan.memory import Candidate
+from hermes_cli.models.plan.offload import OffloadedCandidate
 from hermes_cli.models.plan.precision import INT8, NF4, capability_text
 from hermes_cli.models.plan.request import AUTO, DEFAULT_CONTEXT, PlanRequest, trained_context
 from hermes_cli.models.units import gib
@@ -12,12 +14,14 @@ from hermes_cli.models.units import gib
 
 def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, request: PlanRequest) -> str:
     """Return the reason for the chosen candidate as clauses in one sentence."""
-    if chosen.model.engine == "llama.cpp":
-        cores = f"{hardware.physical_cores} physical core{'s' if hardware.physical_cores != 1 else ''}"
-        clauses = [f"GGUF files run on llama.cpp on the CPU, which has {cores}"]
+    if isinstance(chosen, OffloadedCandidate):
+        requested = f"device {chosen.place.label} was requested" if candidates.device != AUTO else ""
+        clauses = [requested, chosen.split_text, chosen.place.used_by_others]
+    elif chosen.model.engine == "llama.cpp":
+        clauses = [_llama_on_cpu_clause(hardware, candidates, request)]
     else:
         clauses = [
-            _device_clause(candidates, chosen),
+            request.device_reason or _device_clause(candidates, chosen),
             _precision_clause(candidates, chosen),
             _speed_clause(candidates, chosen),
             chosen.place.used_by_others,
@@ -26,6 +30,25 @@ def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, reques
         clauses.append("the weights are pickled (.bin), and only tensors are read from them")
     clauses.append(_context_clause(chosen, request))
     return "; ".join(clause for clause in clauses if clause)
+
+
+def _llama_on_cpu_clause(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> str:
+    """Return why llama.cpp runs on the CPU."""
+    cores = f"{hardware.physical_cores} physical core{'s' if hardware.physical_cores != 1 else ''}"
+    runs = f"llama.cpp runs on the CPU, which has {cores}"
+    if candidates.device == CPU:
+        return f"device cpu was requested; {runs}"
+    if request.gpu_layers == 0:
+        return f"no layers on a GPU were requested; {runs}"
+    if candidates.on_gpu:
+        tried = candidates.all[0]
+        free = gib(tried.memory_available)
+        return f"{tried.place.name} has {free} GiB free, too little for a layer beside its buffers; {runs}"
+    if hardware.llama.problem:
+        return f"the installed llama.cpp supports GPUs, but {hardware.llama.problem}; {runs}"
+    if hardware.gpus:
+        return f"the installed llama.cpp does not support {hardware.gpus[0].label}; {runs}"
+    return f"no GPU was found; {runs}"
 
 
 def passed_over(candidates: Candidates, chosen: Candidate) -> str:
@@ -40,8 +63,7 @@ def verdict(candidates: Candidates, candidate: Candidate) -> str:
     if candidate is candidates.chosen:
         return "chosen"
     if not candidate.fits:
-        short = candidate.memory_needed - candidate.memory_available
-        return f"{gib(short)} GiB short" if short > 0 else "the layers cannot be split to fit"
+        return candidate.misfit
     if candidate.max_context < candidates.limits.comfortable:
         return f"fits a context of only {candidate.max_context:,} tokens"
     return "not needed"

@@ -29,6 +29,8 @@ LINEAR_BITS: Final = {NF4: 4.127, INT8: 8.032}
 HEADROOM: Final = 0.1
 GPU_RESERVE: Final = int(0.6 * GIB)
 CPU_RESERVE: Final = {"llama.cpp": GIB // 2, "transformers": GIB}
+KV_BYTES_OF_16: Final = {"f16": 32, "q8_0": 17}
+"""The bytes of 16 elements of K or V. In q8_0, 32 elements of 8 bits share a 16-bit scale."""
 _MOST_LAYERS: Final = 1 << 13  # more than any model has
 
 
@@ -44,6 +46,7 @@ class Candidate:
     precision: Precision
     place: Place
     context_size: int
+    kv_type: str = "f16"
     max_context: int = 0
     fits: bool = False
     reason: str = ""
@@ -57,7 +60,13 @@ class Candidate:
     @property
     def kv_bytes(self) -> int:
         """The KV cache of the whole context."""
-        return self.context_size * self.model.kv_bytes_per_token * (2 if self._is_float32 else 1)
+        return self.all_kv_bytes
+
+    @property
+    def all_kv_bytes(self) -> int:
+        """The KV cache of the whole context, wherever it is."""
+        size = self.context_size * self.model.kv_bytes_per_token
+        return size * KV_BYTES_OF_16[self.kv_type] // 32 * (2 if self._is_float32 else 1)
 
     @property
     def headroom_bytes(self) -> int:
@@ -68,6 +77,11 @@ class Candidate:
         return sum(self._headroom(end + n * self._layer_bytes) for end, n in weights)
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """The engine's names of the devices."""
+        return self.place.devices
+
+    @property
     def memory_needed(self) -> int:
         """Weights, KV cache and headroom together."""
         return self.weight_bytes + self.kv_bytes + self.headroom_bytes
@@ -76,6 +90,12 @@ class Candidate:
     def memory_available(self) -> int:
         """The free memory."""
         return self.place.memory_available
+
+    @property
+    def misfit(self) -> str:
+        """The reason, as a short clause, why the candidate does not fit."""
+        short = self.memory_needed - self.memory_available
+        return f"{gib(short)} GiB short" if short > 0 else "the layers cannot be split to fit"
 
     @property
     def memory_parts(self) -> str:
@@ -148,9 +168,9 @@ class Candidate:
         return bisect_right(range(_MOST_LAYERS), float(free) - 1, key=needed) - 1  # 1 byte for rounding
 
 
-def evaluate(model: ModelFacts, precision: Precision, place: Place, limits: ContextLimits) -> Candidate:
-    """Return a candidate with the longest context that fits, up to the target."""
-    candidate = Candidate(model, precision, place, limits.target)
+def evaluate(candidate: Candidate, limits: ContextLimits) -> Candidate:
+    """Return the candidate with the longest context that fits, up to the target."""
+    candidate = replace(candidate, context_size=limits.target)
     longest = _longest_context(candidate)
     if longest < limits.least:
         return replace(candidate, max_context=longest)

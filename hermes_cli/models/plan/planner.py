@@ -7,11 +7,12 @@ from pathlib import Path
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.candidates import Candidates, find_candidates
-from hermes_cli.models.plan.devices import cpu_place
+from hermes_cli.models.plan.devices import CPU, cpu_place
 from hermes_cli.models.plan.explain import passed_over, reason, verdict
 from hermes_cli.models.plan.memory import Candidate
+from hermes_cli.models.plan.placement import Placement
 from hermes_cli.models.plan.precision import NF4, problem
-from hermes_cli.models.plan.refusal import does_not_fit, smaller_option
+from hermes_cli.models.plan.refusal import Smaller, does_not_fit, smaller_option
 from hermes_cli.models.plan.request import AUTO, PlanRequest, thread_count
 from hermes_cli.models.units import gib
 
@@ -22,8 +23,11 @@ class Plan:
 
     `precision` and `device` are for the user. For the engine, `devices` are torch's names, `dtype` is the
     type of the unquantized weights and the KV cache (empty for a GGUF), `quantization` is applied while
-    loading (`nf4`, `int8` or empty), and `layers` is the number of layers on each device. `smaller` is a hint
-    for the case that memory runs out anyway. `passed_over` gives the memory of a better precision.
+    loading (`nf4`, `int8` or empty), and `layers` is the number of layers on each device, of `layer_count`.
+    For a GGUF, `devices` are llama.cpp's names, the output layer counts as a layer, and the layers that are
+    on no GPU are in main memory. `gpus` are the indexes of the GPUs and `gpu_name` is their name for the
+    user. `smaller` is what to load if memory runs out anyway.
+    `passed_over` gives the memory of a better precision.
     """
 
     model: str
@@ -42,7 +46,11 @@ class Plan:
     dtype: str = ""
     quantization: str = ""
     layers: tuple[int, ...] = ()
-    smaller: str = ""
+    layer_count: int = 0
+    gpus: tuple[int, ...] = ()
+    gpu_name: str = ""
+    kv_type: str = "f16"
+    smaller: Smaller | None = None
     passed_over: str = ""
     revision: str | None = None
     considered: tuple[Candidate, ...] = ()
@@ -53,13 +61,51 @@ class Plan:
         return self.weight_bytes + self.kv_bytes + self.headroom_bytes
 
     @property
+    def gpu_layers(self) -> int:
+        """The number of layers of a GGUF on GPUs, including the output layer."""
+        return sum(self.layers) if self.gpus and self.engine == "llama.cpp" else 0
+
+    @property
+    def rank(self) -> int:
+        """The place of this way to run a model among all, from the best, 0.
+
+        The order is: weights on a GPU in 16 bits, then in fewer; a GGUF on GPUs, then with some layers in
+        main memory, then on the CPU; weights on the CPU.
+        """
+        if self.engine == "transformers":
+            return 5 if self.device == CPU else 0 if self.dtype and not self.quantization else 1
+        if not self.gpu_layers:
+            return 4
+        return 2 if self.gpu_layers == self.layer_count else 3
+
+    @property
+    def where(self) -> str:
+        """The device in a sentence: `the CPU`, `cuda:0 (NVIDIA GeForce RTX 3090)`."""
+        layers = f" with {self.gpu_layers} of {self.layer_count} layers" if self.gpu_layers else ""
+        return f"{self.gpu_name}{layers}" if self.gpu_name else "the CPU"
+
+    @property
+    def placement(self) -> Placement:
+        """Where the layers are planned to be."""
+        if self.device == CPU:
+            return Placement((), 0, self.layer_count)
+        used = tuple(name for name, count in zip(self.devices, self.layers, strict=True) if count)
+        return Placement(used, sum(self.layers), self.layer_count)
+
+    @property
     def summary(self) -> str:
         """The plan in one line."""
-        threads = f", {self.threads} thread{'s' if self.threads != 1 else ''}" if self.device == "cpu" else ""
+        if self.device == CPU:
+            detail = f", {self.threads} thread{'s' if self.threads != 1 else ''}"
+        elif self.engine == "llama.cpp":
+            detail = f", {self.gpu_layers} of {self.layer_count} layers"
+        else:
+            detail = ""
         parts = (
             self.model,
             self.precision,
-            f"{self.device}{threads}",
+            f"{self.device}{detail}",
+            "" if self.kv_type == "f16" else f"KV cache {self.kv_type}",
             f"needs {gib(self.memory_needed)} GiB, {gib(self.memory_available)} GiB free",
             f"context {self.context_size}",
             self.passed_over,
@@ -93,11 +139,15 @@ def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = 
         headroom_bytes=chosen.headroom_bytes,
         memory_available=chosen.memory_available,
         reason=reason(hardware, candidates, chosen, request),
-        devices=chosen.place.devices,
+        devices=chosen.devices,
         dtype=chosen.precision.dtype,
         quantization=chosen.precision.quantization,
-        layers=chosen.layers if model.engine == "transformers" else (),
-        smaller=smaller_option(candidates, chosen),
+        layers=chosen.layers,
+        layer_count=model.layers + (model.engine == "llama.cpp"),
+        gpus=tuple(gpu.index for gpu in chosen.place.gpus),
+        gpu_name=chosen.place.name if chosen.place.gpus else "",
+        kv_type=chosen.kv_type,
+        smaller=smaller_option(candidates, chosen, request),
         passed_over=passed_over(candidates, chosen),
         revision=model.revision,
         considered=considered,
@@ -119,7 +169,7 @@ def _considered(hardware: Hardware, candidates: Candidates) -> Iterator[Candidat
         yield row(candidate)
     if eight_bit:
         yield row(eight_bit, "only on request: --precision 8bit")
-    if candidates.device == AUTO and candidates.on_gpu:
+    if candidates.device == AUTO and candidates.on_gpu and not candidates.on_cpu:
         yield row(
             candidates.evaluate(candidates.precision, cpu_place(hardware)), "only on request: --device cpu"
         )

@@ -1,15 +1,16 @@
 """The error for a model that does not fit, with hints on what would fit, the largest first."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hermes_cli.errors import ResourcesExhausted, UsageError
-from hermes_cli.models.catalogue import STARTER, STARTER_BYTES
+from hermes_cli.models.catalogue import STARTER, STARTER_BYTES, WeightFormat
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.candidates import Candidates, find_candidates
 from hermes_cli.models.plan.devices import CPU
 from hermes_cli.models.plan.memory import CPU_RESERVE, Candidate, evaluate
+from hermes_cli.models.plan.offload import OffloadedCandidate
 from hermes_cli.models.plan.precision import NF4, problem, resolve
 from hermes_cli.models.plan.request import AUTO, CONTEXT_STEP, MIN_CONTEXT, PlanRequest
 from hermes_cli.models.units import GIB, gib
@@ -51,22 +52,48 @@ def _distinct_gib(needed: int, free: int) -> tuple[str, str]:
     return f"{needed / GIB:.3f}", f"{free / GIB:.3f}"
 
 
-def smaller_option(candidates: Candidates, chosen: Candidate) -> str:
-    """Return the flag and the memory of the next smaller alternative to `chosen`, or an empty text."""
+@dataclass(frozen=True, slots=True)
+class Smaller:
+    """What to load if memory runs out: a `request` for the same model, or another `model`.
+
+    `advice` names the flag and its memory; `what` completes the question "load it …?".
+    """
+
+    advice: str
+    what: str
+    request: PlanRequest
+    model: str | None = None
+
+
+def smaller_option(candidates: Candidates, chosen: Candidate, request: PlanRequest) -> Smaller | None:
+    """Return the next smaller alternative to `chosen`, or None if there is none."""
     place, context = chosen.place, chosen.context_size
+    if isinstance(chosen, OffloadedCandidate):
+        return _fewer_layers(chosen, request)
     can_shrink = not chosen.precision.stored and chosen.precision.quantization != NF4
     if place.gpus and can_shrink and not any(problem(chosen.model, "4bit", gpu) for gpu in place.gpus):
         limits = replace(candidates.limits, target=context)
-        quantized = evaluate(chosen.model, resolve(chosen.model, "4bit", place.gpus), place, limits)
+        precision = resolve(chosen.model, "4bit", place.gpus)
+        quantized = evaluate(replace(chosen, precision=precision), limits)
         if quantized.fits:
-            return f"--precision 4bit needs {gib(quantized.memory_needed)} GiB"
+            advice = f"--precision 4bit needs {gib(quantized.memory_needed)} GiB"
+            return Smaller(advice, "in 4-bit", replace(request, precision="4bit"))
     half = context // 2 // CONTEXT_STEP * CONTEXT_STEP
     if half >= MIN_CONTEXT:
-        return f"--context {half} needs {gib(replace(chosen, context_size=half).memory_needed)} GiB"
+        advice = f"--context {half} needs {gib(replace(chosen, context_size=half).memory_needed)} GiB"
+        return Smaller(advice, f"with a context of {half:,} tokens", replace(request, context_size=half))
     if candidates.gguf and candidates.gguf.fits:
         name, needed = candidates.gguf.model.name, gib(candidates.gguf.memory_needed)
-        return f"-m {name} needs {needed} GiB of main memory"
-    return ""
+        advice = f"-m {name} needs {needed} GiB of {candidates.gguf.place.memory_text}"
+        return Smaller(advice, f"as {name}", PlanRequest(), name)
+    return None
+
+
+def _fewer_layers(chosen: OffloadedCandidate, request: PlanRequest) -> Smaller:
+    """Return the plan with half the layers on the GPUs."""
+    count = sum(chosen.layers) // 2
+    layers = f"{count} layer{'' if count == 1 else 's'} on {chosen.place.label}"
+    return Smaller(f"--gpu-layers {count}", f"with {layers}", replace(request, gpu_layers=count))
 
 
 def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> Iterator[str]:
@@ -75,6 +102,8 @@ def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> 
     longest = max(candidate.max_context for candidate in candidates.all)
     if request.context_size and longest >= min(MIN_CONTEXT, request.context_size):
         yield f"use --context {longest}"
+    if model.format is WeightFormat.GGUF and request.kv is None:
+        yield from _changed(hardware, model, replace(request, kv="q8_0"), "use --kv q8_0")
     if candidates.precision != AUTO and not model.format.has_fixed_precision:
         yield from _changed(hardware, model, replace(request, precision=None), "use --precision {}")
     if candidates.device != AUTO:
@@ -82,13 +111,13 @@ def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> 
     if gguf and gguf.fits:
         name, needed, free = gguf.model.name, gib(gguf.memory_needed), gib(gguf.memory_available)
         yield (
-            f"use -m {name}, a GGUF that needs {needed} of {free} GiB of free main memory "
+            f"use -m {name}, a GGUF that needs {needed} of {free} GiB of free {gguf.place.memory_text} "
             f"('hermes models pull {name}' downloads it)"
         )
     if candidates.all[0].precision.is_half and not candidates.on_gpu:
         for value, advice in (("8bit", "use --precision {}"), ("4bit", "use --precision {} (slow)")):
             yield from _changed(hardware, model, replace(request, precision=value), advice)
-    if candidates.device == AUTO and candidates.on_gpu:
+    if candidates.device == AUTO and candidates.on_gpu and not candidates.on_cpu:
         yield from _changed(hardware, model, replace(request, device=CPU), "use --device cpu (slow)")
 
 
@@ -98,7 +127,7 @@ def _changed(hardware: Hardware, model: ModelFacts, request: PlanRequest, advice
         chosen = find_candidates(hardware, model, request).chosen
     except UsageError:
         return
-    if chosen is not None:
+    if chosen is not None and chosen.fits:
         flag, precision = chosen.precision.flag_value, chosen.precision.text
         yield (
             f"{advice.format(flag)}: {precision} on {chosen.place.label} "

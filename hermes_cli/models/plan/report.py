@@ -48,6 +48,7 @@ def plan_object(model: ModelFacts, result: Plan | HermesError, *, fetched: bool)
     plan = {field.name: getattr(result, field.name) for field in fields(result)}
     del plan["considered"]
     plan["path"] = str(result.path)
+    plan["smaller"] = result.smaller.advice if result.smaller else ""
     plan["quantisation"] = plan.pop("quantization")  # scripts rely on the spelling
     plan["memory_needed"] = result.memory_needed
     return report | {"plan": plan, "summary": result.summary, "reason": result.reason}

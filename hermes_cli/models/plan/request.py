@@ -1,7 +1,8 @@
 """The user's requests for a plan, and the context sizes that follow from them."""
 
+import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from hermes_cli.errors import UsageError
 from hermes_cli.models.facts import ModelFacts
@@ -19,14 +20,41 @@ SMALLEST_REQUEST: Final = 64
 """Tokens. Below it no prompt fits, and with one token llama.cpp aborts the process."""
 
 
+ALL_LAYERS: Final = "all"
+KV_TYPES: Final = ("f16", "q8_0")
+
+
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """The user's requests. For None, as for the value `auto`, the plan chooses."""
+    """The user's requests. For None, as for the value `auto`, the plan chooses.
+
+    `gpu_layers` is a number or `all`; `kv` is the type of K and V. Both are for a GGUF only. `device_reason`
+    is the reason for `device`, as a clause, if the user did not request it.
+    """
 
     context_size: int | None = None
     threads: int | None = None
     precision: str | None = None
     device: str | None = None
+    gpu_layers: int | Literal["all"] | None = None
+    kv: str | None = None
+    device_reason: str = ""
+
+
+def parse_gpu_layers(text: str | None) -> int | Literal["all"] | None:
+    """Return a value of --gpu-layers. Raises UsageError if it is neither a number nor `all`."""
+    if text is None or text.lower() == ALL_LAYERS:
+        return None if text is None else ALL_LAYERS
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        raise UsageError(f"--gpu-layers takes a number of layers or all, not '{text[:40]}'")
+    return int(text)
+
+
+def check_kv(text: str | None) -> str | None:
+    """Return a value of --kv. Raises UsageError if it is unknown."""
+    if text is not None and text not in KV_TYPES:
+        raise UsageError(f"--kv takes {' or '.join(KV_TYPES)}, not '{text[:40]}'")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,178 @@
+"""Loads the model of a plan: on a thread or at once, and in a smaller form if memory runs out."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+from hermes_cli.application.model import ModelChoice, choose_model
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.engines.background import BackgroundEngine
+from hermes_cli.engines.base import Engine
+from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
+from hermes_cli.errors import ModelUnavailable, ResourcesExhausted, UsageError
+from hermes_cli.models import hardware, requirements
+from hermes_cli.models.download import require_space, size_text
+from hermes_cli.models.plan import Plan, PlanRequest, Smaller
+from hermes_cli.models.plan.placement import difference
+from hermes_cli.screen.progress import loading
+from hermes_cli.screen.sanitize import sanitize_line
+
+Report = Callable[[int, int], None]
+Notify = Callable[[str], None]
+
+
+def open_later(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False) -> BackgroundEngine:
+    """Return an engine that loads the model on a thread. The caller starts it and prints its notices."""
+    plan = choice.plan
+
+    def opener(report: Report, notify: Notify) -> Engine:
+        return _load(runtime, choice, report, notify, in_subprocess=True, fallback=fallback)
+
+    return BackgroundEngine(
+        opener,
+        name=plan.model if plan else choice.selection.name,
+        context_size=plan.context_size if plan else 0,
+    )
+
+
+def open_engine(
+    runtime: Runtime, choice: ModelChoice, *, in_subprocess: bool = False, fallback: bool = False
+) -> Engine:
+    """Load the model, with a progress bar.
+
+    If memory runs out, ask at a terminal whether to load a smaller form; with `fallback` load it without
+    asking. With `in_subprocess`, llama.cpp is loaded in a child process: in this one it would block key
+    presses.
+    """
+    terminal = runtime.terminal
+    notify = terminal.notice
+    try:
+        return _load(runtime, choice, None, notify, in_subprocess=in_subprocess, fallback=fallback)
+    except ResourcesExhausted as error:
+        smaller = choice.plan.smaller if choice.plan else None
+        if smaller is None or smaller.model or not (terminal.stdin_is_tty and terminal.stderr_is_tty):
+            raise
+        terminal.error(error.message)
+        if not wants_smaller(runtime, smaller):
+            raise
+        use_smaller(choice, smaller)
+    return _load(runtime, choice, None, notify, in_subprocess=in_subprocess)
+
+
+def wants_smaller(runtime: Runtime, smaller: Smaller) -> bool:
+    """Ask whether to load the smaller form."""
+    answer = runtime.terminal.ask(f"Load it {smaller.what} instead? [Y/n] ").strip().lower()
+    return answer in ("", "y", "yes")
+
+
+def use_smaller(choice: ModelChoice, smaller: Smaller) -> None:
+    """Replace the plan of `choice` by that of a smaller form of the same model."""
+    choice.request = smaller.request
+    choice.plan = choice.selection.plan(hardware.probe(), smaller.request)
+
+
+def _load(
+    runtime: Runtime,
+    choice: ModelChoice,
+    report: Report | None,
+    notify: Notify,
+    *,
+    in_subprocess: bool,
+    fallback: bool = False,
+) -> Engine:
+    """Load the model, and notify the user if it was not loaded as planned.
+
+    If a GPU has too little memory for the planned layers of a GGUF, load it again with fewer layers, once.
+    With `fallback`, do the same for every plan that has a smaller form.
+    """
+    if choice.plan is None or choice.selection.model is None:
+        from hermes_cli.engines.scripted import load_script
+
+        return load_script(choice.script or Path())
+    try:
+        engine = _open(runtime, choice, choice.plan, report, in_subprocess=in_subprocess)
+    except ResourcesExhausted as error:
+        smaller = choice.plan.smaller
+        if smaller is None or smaller.model or not (choice.plan.gpu_layers or fallback):
+            raise
+        notify(f"{error.message}; loading it {smaller.what} instead")
+        use_smaller(choice, smaller)
+        engine = _open(runtime, choice, choice.plan, report, in_subprocess=in_subprocess)
+    if problem := difference(choice.plan.placement, engine.placement):
+        notify(f"{sanitize_line(choice.plan.model)}: {problem}")
+    return engine
+
+
+def _open(
+    runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | None, *, in_subprocess: bool
+) -> Engine:
+    model = choice.selection.model
+    if model is None:
+        raise ModelUnavailable(f"{choice.selection.name} is not on this machine")
+    if plan.engine == "transformers":
+        requirements.check(plan, model.facts)
+        with nullcontext(report) if report else loading(runtime.terminal, plan.model) as shown_report:
+            from hermes_cli.engines.transformers.engine import TransformersEngine
+
+            return TransformersEngine.open(
+                plan,
+                report=shown_report,
+                cache_dir=PromptCacheDir(runtime.paths.prefixes),
+                cuda_graphs=runtime.settings.decode == "ahead",
+            )
+    from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+    from hermes_cli.engines.llama_cpp.server import DEBUG, REPORTS_DEVICES, SILENT, LlamaSettings
+
+    if model.header is None:
+        raise ModelUnavailable(f"{plan.path} has no GGUF header")
+    verbosity = REPORTS_DEVICES if choice.can_use_gpu else DEBUG if runtime.debug else SILENT
+    settings = LlamaSettings(
+        str(model.header.path),
+        plan.context_size,
+        plan.threads,
+        plan.gpus if plan.gpu_layers else (),
+        plan.layers if plan.gpu_layers else (),
+        plan.kv_type,
+        verbosity,
+    )
+    return LlamaCppEngine(
+        model.header,
+        settings,
+        name=plan.model,
+        in_subprocess=in_subprocess or choice.can_use_gpu,
+        log=(lambda line: runtime.terminal.plain(sanitize_line(line))) if runtime.debug else None,
+    )
+
+
+def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str | None) -> str:
+    """Quantize a model to NF4, save it, print its size and load times, and return its name for -m.
+
+    Raises UsageError if the model has no 16-bit weights or the folder exists already, and any error of
+    loading the model.
+    """
+    choice = choose_model(runtime, name, PlanRequest(precision="4bit", device=device))
+    plan, model = choice.plan, choice.selection.model
+    if plan is None or model is None or plan.quantization != "nf4":
+        what = plan.precision if plan else "a script"
+        raise UsageError(f"{name} is {what} and cannot be quantized", "name a model with 16-bit weights")
+    requirements.check(plan, model.facts)
+    folder = output or runtime.paths.models / f"{_file_name(plan.model)}-nf4"
+    if folder.exists():
+        raise UsageError(f"{folder} already exists", "remove it, or name another folder with -o")
+    require_space(plan.weight_bytes, folder.parent)
+    with loading(runtime.terminal, plan.model) as report:
+        from hermes_cli.engines.transformers import quantize
+
+        before_s, now_s = quantize.quantize(plan, folder, report)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    saved_name = str(folder) if output else folder.name
+    runtime.terminal.notice(
+        f"{sanitize_line(saved_name)}: {size_text(size)} in 4-bit NF4; its weights load in {now_s:.1f} s; "
+        f"with quantizing it took {before_s:.1f} s ({now_s / before_s:.2f}x)"
+    )
+    return saved_name
+
+
+def _file_name(model: str) -> str:
+    """Return a model's name as a file name, without the repository's owner and the suffix `:16bit`."""
+    return model.rpartition("/")[2].removesuffix(":16bit").replace(":", "-")

@@ -1,0 +1,125 @@
+"""Chooses the form of a model with a short name: 16-bit weights or a GGUF, whichever runs better here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hermes_cli.errors import HermesError, ModelUnavailable
+from hermes_cli.models import requirements
+from hermes_cli.models.catalogue import CatalogueEntry, Variant, WeightFormat
+from hermes_cli.models.download import size_text
+from hermes_cli.models.facts import ModelFacts, facts_of_variant
+from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import Plan, PlanRequest
+
+CANNOT_RUN: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of a model on this machine: its plan, or the `problem` why it cannot run."""
+
+    name: str
+    variant: Variant
+    facts: ModelFacts
+    plan: Plan | None
+    problem: HermesError | None = None
+    installed: bool = False
+
+    @property
+    def rank(self) -> int:
+        """The place among the ways to run a model, from the best, 0."""
+        return CANNOT_RUN if self.plan is None else self.plan.rank
+
+    @property
+    def how(self) -> str:
+        """How it runs, as a clause: `4-bit nf4 on cuda:0 (NVIDIA GeForce RTX 3090)`; or why it cannot."""
+        if self.plan is None:
+            return f"cannot run here: {self.problem.message if self.problem else 'it has no plan'}"
+        return f"runs in {self.plan.precision} on {self.plan.where}"
+
+    @property
+    def size(self) -> str:
+        """The size of the download."""
+        return size_text(self.variant.size)
+
+
+@dataclass(frozen=True, slots=True)
+class FormChoice:
+    """The chosen form, the `reason` as a clause, and all forms, from the best."""
+
+    chosen: Form
+    reason: str
+    forms: tuple[Form, ...]
+
+    @property
+    def better(self) -> Form | None:
+        """The form that would run better, if it is not installed."""
+        best = self.forms[0]
+        return best if best.rank < self.chosen.rank else None
+
+
+def choose_form(
+    entry: CatalogueEntry,
+    hardware: Hardware,
+    request: PlanRequest | None = None,
+    *,
+    finder: requirements.Finder = requirements.find_package,
+    is_installed: Callable[[Variant], bool] | None = None,
+) -> FormChoice:
+    """Return the form to run: the best of the installed ones, or of all if none is installed."""
+    found = [
+        _form(entry, v, hardware, request, finder, installed=is_installed is not None and is_installed(v))
+        for v in entry.forms
+    ]
+    forms = tuple(sorted(found, key=lambda form: form.rank))
+    installed = [form for form in forms if form.installed]
+    chosen = (installed or forms)[0]
+    if chosen.rank == CANNOT_RUN:
+        reason = f"no form of {entry.alias} fits this machine, and {chosen.name} is the smallest"
+    elif len(installed) == 1:
+        reason = f"{chosen.name} is the form that is installed"
+    else:
+        reason = f"{chosen.name} {chosen.how}{_others(forms, chosen)}"
+    return FormChoice(chosen, reason, forms)
+
+
+def _form(
+    entry: CatalogueEntry,
+    variant: Variant,
+    hardware: Hardware,
+    request: PlanRequest | None,
+    finder: requirements.Finder,
+    *,
+    installed: bool,
+) -> Form:
+    facts, name = facts_of_variant(entry, variant), entry.spelling(variant)
+    try:
+        plan = requirements.plan_with_installed(hardware, facts, request, finder)
+    except HermesError as error:
+        return Form(name, variant, facts, None, error, installed)
+    problem = requirements.unmet(plan, facts, finder)
+    return Form(name, variant, facts, None if problem else plan, problem, installed)
+
+
+def _others(forms: Sequence[Form], chosen: Form) -> str:
+    """Return why the other forms were not chosen."""
+    reasons = []
+    for form in forms:
+        if form is chosen:
+            continue
+        if form.plan is None:
+            reasons.append(f"{form.name} {form.how}")
+        elif form.variant.format is WeightFormat.SAFETENSORS:
+            reasons.append(f"{form.name} would {form.how.replace('runs', 'run', 1)}, which is slower")
+        else:
+            reasons.append(f"{form.name} is for llama.cpp, and would run on {form.plan.where}")
+    return "".join(f"; {reason}" for reason in reasons)
+
+
+def not_installed(choice: FormChoice, alias: str) -> ModelUnavailable:
+    """Return the error for a short name of which no form is installed."""
+    return ModelUnavailable(
+        f"{alias} is not on this machine",
+        f"download it with 'hermes models pull {alias}' (about {choice.chosen.size})",
+    )
