@@ -62,12 +62,12 @@ def _misplaced(file: Path, turns: int, asks: int) -> list[str]:
     ranges |= {f"ask asks {n}": ("ask", range(n, n + 1)) for n in range(asks)}
     wrong = []
     with closing(Store(file)) as store:
-        for one in store.conversations():
-            name, numbers = ranges.pop(one.title, ("", range(0)))
+        for conversation in store.conversations():
+            name, numbers = ranges.pop(conversation.title, ("", range(0)))
             expected = [f"{name} {verb} {n}" for n in numbers for verb in ("asks", "answers")]
-            path = [message.text for message in store.path(one.leaf)]
-            if path != expected or one.count != len(path):
-                wrong.append(f"'{one.title}' has {one.count} messages, or another order")
+            path = [message.text for message in store.path(conversation.leaf)]
+            if path != expected or conversation.count != len(path):
+                wrong.append(f"'{conversation.title}' has {conversation.count} messages, or another order")
     return wrong + [f"there is no conversation '{title}'" for title in ranges]
 
 

@@ -73,12 +73,26 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
     """
     store, terminal = open_store(runtime), runtime.terminal
     before = time.time() - days * DAY_S
-    old = [one for one in store.conversations() if one.updated < before and (named or not one.is_named)]
-    old = [one for one in old if store.locks.take(one.id)]  # skip those that another process has open
+    old = [
+        conversation
+        for conversation in store.conversations()
+        if conversation.updated < before and (named or not conversation.is_named)
+    ]
+    old = [
+        conversation for conversation in old if store.locks.take(conversation.id)
+    ]  # skip those that another process has open
     if not old:
         terminal.notice(f"no conversation is older than {days:,} days")
         return
-    terminal.write(columns([(str(one.id), counted(one.count, "message"), one.title) for one in old]) + "\n")
+    terminal.write(
+        columns(
+            [
+                (str(conversation.id), counted(conversation.count, "message"), conversation.title)
+                for conversation in old
+            ]
+        )
+        + "\n"
+    )
     if dry_run:
         return
     count = counted(len(old), "conversation")
@@ -93,11 +107,15 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
 
 def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConversation]) -> None:
     """Delete conversations, and the lines that were typed in them from the input history."""
-    for one in conversations:
-        if not store.locks.take(one.id):
-            raise saved_conversations.open_elsewhere(one)
-    typed = {line for one in conversations for line in input_history.lines_of(one, store.tree(one.id))}
-    count = store.remove([one.id for one in conversations])
+    for conversation in conversations:
+        if not store.locks.take(conversation.id):
+            raise saved_conversations.open_elsewhere(conversation)
+    typed = {
+        line
+        for conversation in conversations
+        for line in input_history.lines_of(conversation, store.tree(conversation.id))
+    }
+    count = store.remove([conversation.id for conversation in conversations])
     input_history.forget(runtime.paths.history, typed)
     runtime.terminal.notice(f"deleted {counted(count, 'conversation')}")
     for path in kept_aside(runtime.paths.conversations):
@@ -114,7 +132,7 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
         problems = [error.message.removeprefix(f"{file} is damaged: ")]
     if not problems:
         found = store.conversations()
-        messages = counted(sum(one.count for one in found), "message")
+        messages = counted(sum(conversation.count for conversation in found), "message")
         count = counted(len(found), "conversation")
         runtime.terminal.notice(f"no damage found in {file}: {messages} in {count}")
         return

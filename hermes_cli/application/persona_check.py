@@ -94,7 +94,7 @@ def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
 
 def _scale(tokens: PersonaTokenizer, books: Sequence[Lorebook]) -> Scale:
     """Return the scale of the findings, with the keys that can never match and the reason for each."""
-    keys = [key for book in books for one in book.entries for key in (*one.keys, *one.secondary)]
+    keys = [key for book in books for entry in book.entries for key in (*entry.keys, *entry.secondary)]
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([ASKED], {})
     broken = lore.disabled_keys

@@ -64,15 +64,19 @@ class LoreBudget:
 
         The tokens of an entry in the system prompt are those by which it lengthens the prompt.
         """
-        active = [one for number in self.lore.always() if (one := self.activate(number, ALWAYS, 0, 0))]
+        active = [
+            active_entry
+            for number in self.lore.always()
+            if (active_entry := self.activate(number, ALWAYS, 0, 0))
+        ]
         kept, dropped = self.within_budget([], active)
-        floating = [one for one in kept if one.entry.position is Position.DEPTH]
+        floating = [active_entry for active_entry in kept if active_entry.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
         whole, counted = _joined([], system, []), list[ActiveEntry]()
-        for one in (one for one in in_order(kept) if one not in floating):
-            texts[one.entry.position].append(one.text)
+        for active_entry in (active_entry for active_entry in in_order(kept) if active_entry not in floating):
+            texts[active_entry.entry.position].append(active_entry.text)
             grown = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
-            counted.append(replace(one, tokens=self._system_cost(grown) - self._system_cost(whole)))
+            counted.append(replace(active_entry, tokens=self._system_cost(grown) - self._system_cost(whole)))
             whole = grown
         return [*counted, *in_order(floating)], dropped, whole
 
@@ -86,31 +90,31 @@ class LoreBudget:
         room = self._window // LORE_SHARE
         rooms = {id(book): book.token_budget for book in self.lore.books}
         kept, dropped = list[ActiveEntry](), list[ActiveEntry]()
-        for place, one in enumerate([*taken, *by_priority(wanted)]):
-            book = id(self.lore.entries[one.number][1])
+        for place, active_entry in enumerate([*taken, *by_priority(wanted)]):
+            book = id(self.lore.entries[active_entry.number][1])
             left = rooms[book]
             if (
                 place < len(taken)
-                or one.entry.ignores_budget
-                or one.tokens <= (room if left is None else min(room, left))
+                or active_entry.entry.ignores_budget
+                or active_entry.tokens <= (room if left is None else min(room, left))
             ):
-                kept.append(one)
-                if not one.entry.ignores_budget:
-                    room -= one.tokens
-                    rooms[book] = None if left is None else left - one.tokens
+                kept.append(active_entry)
+                if not active_entry.entry.ignores_budget:
+                    room -= active_entry.tokens
+                    rooms[book] = None if left is None else left - active_entry.tokens
             else:
-                dropped.append(one)
+                dropped.append(active_entry)
         return kept[len(taken) :], dropped
 
 
 def by_priority(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     """Return entries in the order in which they get room, the most important first."""
-    return sorted(entries, key=lambda one: (-one.entry.priority, -one.entry.order, one.number))
+    return sorted(entries, key=lambda active: (-active.entry.priority, -active.entry.order, active.number))
 
 
 def in_order(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     """Return entries in the order in which they appear in the prompt."""
-    return sorted(entries, key=lambda one: (one.entry.order, one.number))
+    return sorted(entries, key=lambda active: (active.entry.order, active.number))
 
 
 def _joined(before: Sequence[str], system: str | None, after: Sequence[str]) -> str:

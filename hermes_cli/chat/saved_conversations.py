@@ -14,7 +14,9 @@ def named(store: Store, name: str) -> StoredConversation:
     if not found:
         raise UsageError(f"there is no conversation '{name}'", "'hermes sessions list' shows them")
     if len(found) > 1:
-        several = ", ".join(f"{one.id} ({one_line(one.title)})" for one in found[:5])
+        several = ", ".join(
+            f"{conversation.id} ({one_line(conversation.title)})" for conversation in found[:5]
+        )
         raise UsageError(f"'{name}' matches several conversations: {several}", "use the number of one")
     return found[0]
 

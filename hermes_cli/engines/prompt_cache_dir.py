@@ -95,9 +95,9 @@ class PromptCacheDir:
     def _evict(self, size: int) -> None:
         self._sweep()
         files = self._files()
-        total = sum(one for _, one, _ in files)
-        for _, one, path in files:
+        total = sum(file_size for _, file_size, _ in files)
+        for _, file_size, path in files:
             if total + size <= self.limit:
                 return
             path.unlink(missing_ok=True)
-            total -= one
+            total -= file_size

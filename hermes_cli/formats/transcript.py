@@ -71,8 +71,8 @@ def transcript(
     remarks: Sequence[str] = (),
 ) -> Transcript:
     """Return a transcript. Title and times default to those of the first user message and of the messages."""
-    asked = next((one.text for one in messages if one.role is Role.USER), "")
-    times = [one.created for one in messages if one.created]
+    asked = next((message.text for message in messages if message.role is Role.USER), "")
+    times = [message.created for message in messages if message.created]
     conversation = StoredConversation(
         ELSEWHERE,
         title or title_of(asked),

@@ -105,7 +105,7 @@ class Loop:
         """Send a message with the attached files. If it fails before any text, put it back at the prompt."""
         state = self._state
         attached, state.attached = state.attached, []
-        whole = "\n\n".join([*(one.text for one in attached), text])
+        whole = "\n\n".join([*(attachment.text for attachment in attached), text])
         answered = False
         try:
             state.answer(lambda cancel: state.session.send(whole, cancel))

@@ -207,12 +207,12 @@ class Store(Queries):
             (*facts, opening_text(conversation.opening), *times),
         )
         number, ids = int(cursor.lastrowid or 0), dict[int, int]()
-        for one in messages:
-            state = MessageState.STOPPED if one.state is MessageState.PARTIAL else one.state
-            parent = None if one.parent is None else ids[one.parent]
-            row = (number, parent, one.role, one.text, state, one.created or now)
-            ids[one.id] = int(
-                database.execute(ADD_MESSAGE, (*row, *generation_row(one.generation))).lastrowid or 0
+        for message in messages:
+            state = MessageState.STOPPED if message.state is MessageState.PARTIAL else message.state
+            parent = None if message.parent is None else ids[message.parent]
+            row = (number, parent, message.role, message.text, state, message.created or now)
+            ids[message.id] = int(
+                database.execute(ADD_MESSAGE, (*row, *generation_row(message.generation))).lastrowid or 0
             )
         setting = settings_text(conversation.setting.renumbered(ids))
         query = "UPDATE conversations SET leaf = ?, setting = ? WHERE id = ?"

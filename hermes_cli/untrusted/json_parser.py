@@ -91,8 +91,8 @@ def _check_values(value: Any, *, allows_surrogates: bool) -> None:
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
-        for one in level:
-            items = [*one, *one.values()] if isinstance(one, dict) else one
+        for container in level:
+            items = [*container, *container.values()] if isinstance(container, dict) else container
             below += [item for item in items if isinstance(item, dict | list)]
             for text in () if allows_surrogates else items:
                 if isinstance(text, str) and (found := _SURROGATE.search(text)):

@@ -166,8 +166,8 @@ class History:
         conversation = recorder.store.conversation(recorder.conversation)
         assert conversation is not None
         stored = Tree.of(recorder.store.tree(conversation.id), conversation.leaf)
-        assert [(one.parent, one.text, one.state) for one in stored.nodes] == [
-            (one.parent, one.text, one.state) for one in tree.nodes
+        assert [(node.parent, node.text, node.state) for node in stored.nodes] == [
+            (node.parent, node.text, node.state) for node in tree.nodes
         ]
         assert stored.cursor == tree.cursor
         texts = [node.text for node in tree.nodes if node.text]  # empty answers may repeat

@@ -144,7 +144,7 @@ def test_clear_begins_another_conversation(store: Store) -> None:
     send(session, "1")
     session.clear()
     send(session, "2")
-    assert [store.path(one.leaf)[0].text for one in store.conversations()] == ["2", "1"]
+    assert [store.path(conversation.leaf)[0].text for conversation in store.conversations()] == ["2", "1"]
 
 
 def test_a_new_system_prompt_replaces_the_stored_opening(store: Store) -> None:

@@ -154,7 +154,7 @@ def continue_answer(session: Session) -> str:
 def stored_tree(store: Store) -> list[tuple[int | None, str, MessageState]]:
     """Return parent, text and state of every message, oldest first."""
     (conversation,) = store.conversations()
-    return [(one.parent, one.text, one.state) for one in store.tree(conversation.id)]
+    return [(node.parent, node.text, node.state) for node in store.tree(conversation.id)]
 
 
 def test_a_continued_answer_begins_with_its_recorded_ids(kept_session: KeptSession) -> None:
@@ -181,7 +181,7 @@ def test_a_continued_answer_is_a_sibling_of_the_shorter_one(kept_session: KeptSe
     assert stored_tree(store) == [(None, "Go", done), (1, "One.", done), (1, "One. Two.", done)]
     assert [node.id for node in session.tree.path] == [1, 3]
     send(session, "And?")
-    assert [one.text for one in store.path(store.conversations()[0].leaf)] == [
+    assert [node.text for node in store.path(store.conversations()[0].leaf)] == [
         "Go",
         "One. Two.",
         "And?",

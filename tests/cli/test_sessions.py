@@ -144,9 +144,9 @@ def test_prune_removes_old_conversations(home: Env, tmp_path: Path, store: Store
     unsure = hermes("sessions", "prune", "--days", "30", env=home)
     assert (unsure.code, "--yes" in unsure.stderr) == (2, True)
     assert hermes("sessions", "prune", "--days", "30", "--yes", env=home).code == 0
-    assert [one.title for one in store(home).conversations()] == ["new", "my own"]
+    assert [conversation.title for conversation in store(home).conversations()] == ["new", "my own"]
     assert hermes("sessions", "prune", "--days", "30", "--yes", "--named", env=home).code == 0
-    assert [one.title for one in store(home).conversations()] == ["new"]
+    assert [conversation.title for conversation in store(home).conversations()] == ["new"]
     assert "no conversation is older" in hermes("sessions", "prune", "--days", "1", env=home).stderr
 
 
@@ -386,4 +386,7 @@ def test_a_new_conversation_after_a_resumed_one_has_the_named_persona(
     assert hermes("chat", "-m", model, env=home, stdin=b"one\n").code == 0
     flags = ("-c", "-p", "edward-elric")
     assert hermes("chat", *flags, "-m", model, env=home, stdin=b"/clear\ntwo\n").code == 0
-    assert [one.persona for one in store(home).conversations()] == ["edward-elric", "hermes-2"]
+    assert [conversation.persona for conversation in store(home).conversations()] == [
+        "edward-elric",
+        "hermes-2",
+    ]

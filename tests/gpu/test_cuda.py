@@ -276,8 +276,8 @@ def test_saved_nf4_weights_give_the_same_logits(gpu: torch.device, tmp_path: Pat
     quantize(plan, folder)
     saved = dataclasses.replace(plan, path=folder, quantization="")
     logits = []
-    for one in (plan, saved):
-        model, _ = load_model(one)
+    for loaded_plan in (plan, saved):
+        model, _ = load_model(loaded_plan)
         layer = model.get_decoder().layers[0].mlp.up_proj
         assert layer.weight.quant_state.quant_type == "nf4"
         with torch.inference_mode():

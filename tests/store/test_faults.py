@@ -124,7 +124,7 @@ def test_a_full_disk_is_reported_once_and_loses_no_question(
     assert len(session.conversation) == 60
     store.close()
     after = open_store(file)
-    kept = [message.text for one in after.conversations() for message in after.tree(one.id)]
+    kept = [message.text for conversation in after.conversations() for message in after.tree(conversation.id)]
     assert [text for text in kept if text.startswith("question")][: len(questions)] == questions
     number = after.begin([], "")
     after.add(number, None, Message(Role.USER, "there is room again"))

@@ -62,7 +62,7 @@ def test_numbers_within_the_range_become_integers(value: Any, expected: int | No
 def test_tables_are_read_from_lists_and_tables() -> None:
     """Tables are read from a list, or from the values of a table."""
     fields = Value({"a": [{"x": 1}, 2], "b": {"0": {"x": 2}}, "c": 3}, Remarks())
-    tables = [[one.value for one in fields.get(key).tables()] for key in "abc"]
+    tables = [[table.value for table in fields.get(key).tables()] for key in "abc"]
     assert tables == [[{"x": 1}], [{"x": 2}], []]
     assert fields.get("c").table().value == {}
     assert fields.get("b").get("0").get("x").integer(0, 9) == 2

@@ -38,7 +38,7 @@ class LlamaProcess:
 
     def __init__(self, path: Path, *, context_size: int, threads: int, verbose: bool = False) -> None:
         ours, theirs = socket.socketpair()
-        code = CHILD.format(path=[os.path.abspath(one) for one in sys.path], fd=theirs.fileno())  # noqa: PTH100
+        code = CHILD.format(path=[os.path.abspath(folder) for folder in sys.path], fd=theirs.fileno())  # noqa: PTH100
         # -P: never import modules from the current working directory.
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-c", code], stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()]

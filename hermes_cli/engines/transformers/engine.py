@@ -137,7 +137,7 @@ class _Generation:
                 if answer.finish_reason is None and (text := answer.feed(piece.text, piece.ids)):
                     yield Chunk(text)
         held = self._ban.flush()
-        text = "".join(answer.feed(one.text, one.ids) for one in held if answer.finish_reason is None)
+        text = "".join(answer.feed(piece.text, piece.ids) for piece in held if answer.finish_reason is None)
         if text := text + answer.flush():
             yield Chunk(text)
         generated = len(self._history.ids) - len(self._prompt) + (self._finish_reason is FinishReason.STOP)

@@ -54,10 +54,14 @@ def is_one(text: str) -> bool:
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
     """Return the persona of a Modelfile. Raises PersonaError if a quoted text does not end."""
     parsed = instructions(remarks.clean((), text), source)
-    messages = [(one.word.lower(), one.text) for one in parsed if one.name == "MESSAGE"]
-    if any(one.name == "TEMPLATE" for one in parsed):
+    messages = [
+        (instruction.word.lower(), instruction.text)
+        for instruction in parsed
+        if instruction.name == "MESSAGE"
+    ]
+    if any(instruction.name == "TEMPLATE" for instruction in parsed):
         remarks.add("its TEMPLATE is left out: hermes always uses ChatML")
-    systems = [one.text for one in parsed if one.name == "SYSTEM"]
+    systems = [instruction.text for instruction in parsed if instruction.name == "SYSTEM"]
     systems += [text for role, text in messages if role == "system"]
     examples, greetings = _examples(messages, remarks)
     return Persona(
@@ -67,7 +71,12 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
         greetings=greetings,
         examples=examples,
         options=sampling.options(
-            [(one.word, one.text) for one in parsed if one.name == "PARAMETER"], remarks
+            [
+                (instruction.word, instruction.text)
+                for instruction in parsed
+                if instruction.name == "PARAMETER"
+            ],
+            remarks,
         ),
     )
 
@@ -137,7 +146,11 @@ def write(persona: Persona, original: str | None) -> str:
         before = read(original, persona.source, Remarks())
         if all(getattr(before, name) == getattr(persona, name) for name in _EXPRESSIBLE):
             return original
-    unchanged = [one.original for one in old if one.name not in _OURS and not _is_option(one)]
+    unchanged = [
+        instruction.original
+        for instruction in old
+        if instruction.name not in _OURS and not _is_option(instruction)
+    ]
     if not old:
         unchanged = ["# The base model: change it to one of yours.\nFROM openhermes\n"]
     unchanged[-1] = unchanged[-1].rstrip("\n") + "\n"
@@ -149,13 +162,13 @@ def write(persona: Persona, original: str | None) -> str:
     for name, value in persona.options.items():
         option = _OPTION_NAMES.get(name, name)
         if option in _OPTIONS:
-            values = [f'"{one}"' for one in value] if name == "stop" else [value]
-            lines += [f"PARAMETER {option} {one}\n" for one in values]
+            values = [f'"{sequence}"' for sequence in value] if name == "stop" else [value]
+            lines += [f"PARAMETER {option} {text}\n" for text in values]
     return "".join([*unchanged, *lines])
 
 
-def _is_option(one: Instruction) -> bool:
-    return one.name == "PARAMETER" and one.word.lower() in _OPTIONS
+def _is_option(instruction: Instruction) -> bool:
+    return instruction.name == "PARAMETER" and instruction.word.lower() in _OPTIONS
 
 
 def _quoted(text: str, persona: Persona) -> str:

@@ -33,7 +33,7 @@ def copy(state: ReplState, argument: str) -> None:
 def _answers(state: ReplState) -> list[str]:
     """Return the character's messages, including the greeting but not the example messages."""
     said = state.session.conversation.messages[state.session.root :]
-    return [one.text for one in said if one.role is Role.ASSISTANT]
+    return [message.text for message in said if message.role is Role.ASSISTANT]
 
 
 def _last_code(answer: str) -> str:

@@ -17,7 +17,7 @@ def file(state: ReplState, argument: str) -> None:
     The text of a file precedes the message, below a line with the file's path.
     """
     if not argument:
-        names = [sanitize_line(one.name) for one in state.attached]
+        names = [sanitize_line(attachment.name) for attachment in state.attached]
         state.show("\n".join(names) if names else "No files are attached.")
         return
     if argument == "-":

@@ -57,7 +57,7 @@ def summary(state: ReplState, argument: str) -> None:
         state.show(found.text)
         state.notice(f"It replaces the first {counted(found.covers, 'message')}; /summary edit changes it.")
     elif argument == "-":
-        session.set_summaries(tuple(one for one in session.summaries if one is not found))
+        session.set_summaries(tuple(summary for summary in session.summaries if summary is not found))
         state.notice("Removed the summary; its turns are part of the prompt again, as far as they fit.")
     elif argument == EDIT:
         state.suggest(found.text)
@@ -72,6 +72,6 @@ def _change(state: ReplState, text: str) -> None:
     session = state.session
     found = session.summary_of(session.conversation.messages[session.root :])
     session.set_summaries(
-        tuple(replace(one, text=text) if one is found else one for one in session.summaries)
+        tuple(replace(summary, text=text) if summary is found else summary for summary in session.summaries)
     )
     state.notice("Changed the summary.")

@@ -58,10 +58,10 @@ def head_and_rest(leaf: Leaf, before: Sequence[Container], width: int) -> tuple[
     """
     head = rest = ""
     shared = True
-    for place, one in enumerate(leaf.containers):
-        shared = shared and place < len(before) and before[place].line == one.line
-        head += one.rest if shared else one.head
-        rest += one.rest
+    for place, container in enumerate(leaf.containers):
+        shared = shared and place < len(before) and before[place].line == container.line
+        head += container.rest if shared else container.head
+        rest += container.rest
     room = max(0, width - NARROWEST)
     return head[-room:] if room else "", rest[-room:] if room else ""
 
@@ -69,10 +69,10 @@ def head_and_rest(leaf: Leaf, before: Sequence[Container], width: int) -> tuple[
 def gap_before(leaf: Leaf, before: Sequence[Container], width: int) -> str:
     """Return the quote bars for the blank line before the leaf."""
     shared = ""
-    for one, other in zip(leaf.containers, before, strict=False):
-        if one.line != other.line:
+    for container, other in zip(leaf.containers, before, strict=False):
+        if container.line != other.line:
             break
-        shared += one.rest
+        shared += container.rest
     return shared[: max(0, width - NARROWEST)].rstrip()
 
 

@@ -78,5 +78,5 @@ def _as_list(rows: Sequence[Sequence[Text]], width: int) -> list[Text]:
             line.append(title.plain, theme.STRONG)
             if cell.plain:
                 line.append(": ").append_text(cell)
-            lines += [one for one, _ in wrap(line, width)]
+            lines += [row for row, _ in wrap(line, width)]
     return lines

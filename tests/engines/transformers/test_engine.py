@@ -91,7 +91,7 @@ def test_every_turn_prefills_only_new_ids(mistral: Any, mistral_vocabulary: Voca
         with Evaluated(mistral) as evaluated:
             for chunk in engine.stream(conversation.messages, GREEDY, cancel):
                 chunks.append(chunk)
-                if turn % 4 == 1 and sum(bool(one.text) for one in chunks) == 5:
+                if turn % 4 == 1 and sum(bool(chunk.text) for chunk in chunks) == 5:
                     cancel.set()
         done = chunks[-1].completion
         assert done is not None

@@ -199,7 +199,7 @@ def test_export_completes_the_names_of_formats() -> None:
     completer = CommandCompleter(ReplState(terminal, session, persona, "", cast("Host", None), printer))
 
     def completed(line: str) -> list[str]:
-        return [one.text for one in completer.get_completions(Document(line), CompleteEvent())]
+        return [completion.text for completion in completer.get_completions(Document(line), CompleteEvent())]
 
     assert completed("/exp") == ["export"]
     assert completed("/export s") == ["sillytavern", "sharegpt"]

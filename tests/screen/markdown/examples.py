@@ -26,7 +26,8 @@ Size = tuple[int, int]
 def examples() -> dict[int, str]:
     """Return the inputs of CommonMark 0.31.2's examples by their numbers."""
     return {
-        one["example"]: one["markdown"] for one in json.loads(FILE.read_text(encoding="utf-8"))["examples"]
+        example["example"]: example["markdown"]
+        for example in json.loads(FILE.read_text(encoding="utf-8"))["examples"]
     }
 
 
