@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hermes_cli.store import database
 from hermes_cli.store.store import Store
-from torture import child, look
+from torture import checks, child
 
 TURNS = 1000
 NAMES = ("ada", "bob")
@@ -53,7 +53,7 @@ def one_journal(place: Path, journal: str, turns: int) -> tuple[int, list[str]]:
     with closing(sqlite3.connect(file)) as raw:
         mode = raw.execute("PRAGMA journal_mode").fetchone()[0]
     wrong += [] if (mode == "wal") == (journal == "wal") else [f"the journal is {mode}"]
-    return asks, wrong + look.damage(file) + _misplaced(file, turns, asks)
+    return asks, wrong + checks.damage(file) + _misplaced(file, turns, asks)
 
 
 def _misplaced(file: Path, turns: int, asks: int) -> list[str]:

@@ -9,7 +9,7 @@ from hermes_cli.errors import FormatError
 from hermes_cli.formats import files, registry
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.private_files import write_private
-from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.columns import columns, pluralize
 
 
 def export_conversations(
@@ -26,7 +26,7 @@ def export_conversations(
     if not names and known.leaves_out:  # a format without the tree cannot represent a hidden conversation
         visible = [transcript for transcript in transcripts if transcript.tree.path]
         if hidden := len(transcripts) - len(visible):
-            count = counted(hidden, "conversation")
+            count = pluralize(hidden, "conversation")
             terminal.notice(f"left out {count} without a visible turn; json contains the whole tree")
         transcripts = visible
     text = registry.write(known, transcripts)
@@ -35,7 +35,7 @@ def export_conversations(
         return
     path = files.place(output, transcripts[0].conversation.title, known.ending)
     write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
-    count = counted(len(transcripts), "conversation")
+    count = pluralize(len(transcripts), "conversation")
     terminal.notice(f"{count} written to {path}: {registry.remark(known, transcripts)}")
 
 
@@ -66,4 +66,4 @@ def import_conversations(runtime: Runtime, names: Sequence[str], format_name: st
         for number, transcript in zip(numbers, transcripts, strict=True)
     ]
     terminal.write(columns(rows) + "\n")
-    terminal.notice(f"{counted(len(numbers), 'conversation')} imported")
+    terminal.notice(f"{pluralize(len(numbers), 'conversation')} imported")

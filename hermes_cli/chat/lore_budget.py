@@ -64,19 +64,15 @@ class LoreBudget:
 
         The tokens of an entry in the system prompt are those by which it lengthens the prompt.
         """
-        active = [
-            active_entry
-            for number in self.lore.always()
-            if (active_entry := self.activate(number, ALWAYS, 0, 0))
-        ]
-        kept, dropped = self.within_budget([], active)
-        floating = [active_entry for active_entry in kept if active_entry.entry.position is Position.DEPTH]
+        candidates = (self.activate(number, ALWAYS, 0, 0) for number in self.lore.always())
+        kept, dropped = self.within_budget([], [active for active in candidates if active])
+        floating = [active for active in kept if active.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
         whole, counted = _joined([], system, []), list[ActiveEntry]()
-        for active_entry in (active_entry for active_entry in in_order(kept) if active_entry not in floating):
-            texts[active_entry.entry.position].append(active_entry.text)
+        for active in (active for active in in_order(kept) if active not in floating):
+            texts[active.entry.position].append(active.text)
             grown = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
-            counted.append(replace(active_entry, tokens=self._system_cost(grown) - self._system_cost(whole)))
+            counted.append(replace(active, tokens=self._system_cost(grown) - self._system_cost(whole)))
             whole = grown
         return [*counted, *in_order(floating)], dropped, whole
 
@@ -90,20 +86,20 @@ class LoreBudget:
         room = self._window // LORE_SHARE
         rooms = {id(book): book.token_budget for book in self.lore.books}
         kept, dropped = list[ActiveEntry](), list[ActiveEntry]()
-        for place, active_entry in enumerate([*taken, *by_priority(wanted)]):
-            book = id(self.lore.entries[active_entry.number][1])
+        for place, active in enumerate([*taken, *by_priority(wanted)]):
+            book = id(self.lore.entries[active.number][1])
             left = rooms[book]
             if (
                 place < len(taken)
-                or active_entry.entry.ignores_budget
-                or active_entry.tokens <= (room if left is None else min(room, left))
+                or active.entry.ignores_budget
+                or active.tokens <= (room if left is None else min(room, left))
             ):
-                kept.append(active_entry)
-                if not active_entry.entry.ignores_budget:
-                    room -= active_entry.tokens
-                    rooms[book] = None if left is None else left - active_entry.tokens
+                kept.append(active)
+                if not active.entry.ignores_budget:
+                    room -= active.tokens
+                    rooms[book] = None if left is None else left - active.tokens
             else:
-                dropped.append(active_entry)
+                dropped.append(active)
         return kept[len(taken) :], dropped
 
 

@@ -44,7 +44,7 @@ def resume(
     """
     store = session.recorder.store
     if store is not None:
-        if not store.locks.take(conversation.id):
+        if not store.locks.acquire(conversation.id):
             raise open_elsewhere(conversation)
         store.stop_partial(conversation.id)
     session.resume(conversation, prompt_settings)
@@ -61,13 +61,13 @@ def copy(store: Store, number: int) -> int:
             "this conversation was removed in another window", "'hermes sessions list' shows all"
         )
     nodes = store.tree(number)
-    path = Tree.of(nodes, original.leaf).path
+    path = Tree.from_nodes(nodes, original.leaf).path
     ids = {nodes[node.id - 1].id: place for place, node in enumerate(path, 1)}
     return store.begin(
         original.opening,
         original.persona,
-        Tree.of(path, path[-1].id if path else None),
+        Tree.from_nodes(path, path[-1].id if path else None),
         original.setting.renumbered(ids),
         title=f"{original.title} (fork)",
-        claim=True,
+        lock=True,
     )

@@ -13,7 +13,7 @@ from hermes_cli.engines.background import is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
-from hermes_cli.options import Sourced
+from hermes_cli.options import LayeredOptions
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
 
@@ -33,7 +33,7 @@ class Session:
         self,
         engine: Engine,
         opening: Opening,
-        options: Sourced,
+        options: LayeredOptions,
         recorder: Recorder | None = None,
         prompt_settings: PromptSettings | None = None,
     ) -> None:

@@ -11,7 +11,7 @@ from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import Force, Output, command, new_app
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.registry import FORMATS
-from hermes_cli.screen.columns import columns, counted, when
+from hermes_cli.screen.columns import columns, pluralize, when
 from hermes_cli.screen.sanitize import sanitize_line
 
 app = new_app("List, show, search, rename, remove, check, export and import conversations.")
@@ -38,7 +38,7 @@ def list_sessions(
         (
             str(conversation.id),
             when(conversation.updated),
-            counted(conversation.count, "message"),
+            pluralize(conversation.count, "message"),
             conversation.persona,
             conversation.model,
             conversation.title,

@@ -36,7 +36,7 @@ class PromptCacheDir:
             return None
         return path
 
-    def keep(self, key: str, size: int, write: Callable[[Path], None]) -> bool:
+    def store(self, key: str, size: int, write: Callable[[Path], None]) -> bool:
         """Call `write` to store about `size` bytes under a key, and return whether they were stored.
 
         The write is atomic, and only the owner can read the file.

@@ -29,7 +29,7 @@ class Transcript:
         cls, conversation: StoredConversation, messages: Sequence[Node], remarks: Sequence[str] = ()
     ) -> "Transcript":
         """Return a transcript of these messages, which are renumbered from 1. Parents come first."""
-        tree = Tree.of(messages, conversation.leaf)
+        tree = Tree.from_nodes(messages, conversation.leaf)
         ids = {message.id: node.id for message, node in zip(messages, tree.nodes, strict=True)}
         setting = conversation.setting.renumbered(ids)
         return cls(replace(conversation, leaf=tree.cursor, setting=setting), tree, tuple(remarks))

@@ -1,5 +1,6 @@
 """Typed access to parsed data. A Policy decides what happens with an unusable value."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -27,15 +28,15 @@ _KINDS: Final[dict[type, str]] = {
 }
 
 
-class Policy:
-    """What happens with an unusable value. `converts` allows a number for a text, "4" for 4, and the like."""
+class Policy(ABC):
+    """How unusable values are handled. `converts` allows a number for a text, "4" for 4, and the like."""
 
     converts: ClassVar[bool] = False
     table_name: ClassVar[str] = "a table"
 
+    @abstractmethod
     def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
         """Raise an error about the value at `path`, or add a remark."""
-        raise NotImplementedError
 
     def reject_type(self, path: ValuePath, value: Any, wanted: str) -> None:
         """Reject a value of another type than `wanted`."""

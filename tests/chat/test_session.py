@@ -11,7 +11,7 @@ from hermes_cli.engines.base import Cancel, Chunk, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.store import Store
 from hermes_cli.tree import MessageState
 from tests.database import OpenStore
@@ -24,7 +24,7 @@ def new_session(
 ) -> Session:
     """Return a session with a script."""
     engine = ScriptedEngine(turns, context_size)
-    return Session(engine, SYSTEM, Sourced(options or GenerationOptions()))
+    return Session(engine, SYSTEM, LayeredOptions(options or GenerationOptions()))
 
 
 def send(session: Session, text: str, prefill: str = "") -> str:
@@ -141,7 +141,7 @@ def kept_session(open_store: OpenStore) -> KeptSession:
 
     def make(*turns: ScriptedTurn | str) -> tuple[Session, Store, PromptRecorder]:
         store, engine = open_store(), PromptRecorder(turns)
-        return Session(engine, SYSTEM, Sourced(), Recorder(store)), store, engine
+        return Session(engine, SYSTEM, LayeredOptions(), Recorder(store)), store, engine
 
     return make
 

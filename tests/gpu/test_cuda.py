@@ -24,7 +24,7 @@ from hermes_cli.engines.transformers.sampling import History, SamplingParams
 from hermes_cli.engines.transformers.torch_errors import hermes_error
 from hermes_cli.errors import ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from tests.gpu.conftest import gpu_plan
 from tests.weights import SMALL_WINDOW
 
@@ -185,7 +185,7 @@ def test_a_full_gpu_is_reported(gpu: torch.device) -> None:
 def test_the_answer_is_kept_if_memory_runs_out(loaded: Loaded) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     loaded.engine._decoder.clear()  # type: ignore[union-attr]  # captured steps do not run the hook
-    session = Session(loaded.engine, Opening.behind(CONVERSATION.messages[:1]), Sourced(GREEDY))
+    session = Session(loaded.engine, Opening.behind(CONVERSATION.messages[:1]), LayeredOptions(GREEDY))
     chunks = session.send("Good evening!", Cancel())
     text = next(chunk.text for chunk in chunks if chunk.text)
 

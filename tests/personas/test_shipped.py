@@ -102,7 +102,7 @@ def test_a_character_has_three_greetings(key: str) -> None:
 def test_edwards_greetings_have_actions_and_speech() -> None:
     """Each greeting of Edward has both actions and speech, and the first has his name."""
     opening = open_persona("edward-elric")
-    assert shipped("edward-elric").acts
+    assert shipped("edward-elric").is_roleplay
     assert all('"' in text and "*" in text for text in opening.greetings)
     assert "Edward Elric" in opening.greetings[0]
 

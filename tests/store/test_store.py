@@ -277,11 +277,11 @@ def test_begin_stores_all_turns_or_no_conversation(file: Path, open_store: OpenS
     obstacle = file.with_name("claims")
     obstacle.write_text("a file")
     with pytest.raises(StoreError):
-        store.begin([], "", chain(Message(USER, "q")), claim=True)
+        store.begin([], "", chain(Message(USER, "q")), lock=True)
     assert store.conversations() == []
     obstacle.unlink()
     turns = Message(USER, "q"), Message(ASSISTANT, "a")
-    number = store.begin([], "", chain(*turns), claim=True)
+    number = store.begin([], "", chain(*turns), lock=True)
     conversation = store.conversation(number)
     assert conversation is not None
     assert [m.message for m in store.path(conversation.leaf)] == list(turns)

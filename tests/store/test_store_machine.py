@@ -71,7 +71,7 @@ class StoreMachine(RuleBasedStateMachine):
         while at is not None:
             path.insert(0, at)
             at = self.nodes[at][1]
-        copy = Tree.of(self.store.path(self.leaves[conversation]), self.leaves[conversation])
+        copy = Tree.from_nodes(self.store.path(self.leaves[conversation]), self.leaves[conversation])
         number = self.store.begin([], "", copy)
         copies = [message.id for message in self.store.tree(number)]
         assert len(copies) == len(path)

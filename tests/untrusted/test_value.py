@@ -77,7 +77,7 @@ def test_equal_remarks_are_counted_and_their_number_is_limited() -> None:
     assert len(summary) == 41
     assert summary[0].endswith("(20 times)")
     assert max(map(len, summary)) < 400
-    assert summary[-1] == "and 200 more of this kind"
+    assert summary[-1] == "and 200 more remarks"
 
 
 def test_a_long_name_is_cut_with_a_remark() -> None:

@@ -75,7 +75,7 @@ class TransformersEngine:
         self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[Chunk]
     ) -> Iterator[Chunk]:
         """Restore the system prompt's states before the answer, or save them after it."""
-        if self._prefixes is None or not self._prefixes.wants(messages):
+        if self._prefixes is None or not self._prefixes.has_cacheable_prefix(messages):
             yield from chunks
             return
         ids = self._vocabulary.chatml.system_ids(messages)

@@ -126,7 +126,7 @@ def _text_content(data: bytes, source: Path) -> _Content:
     text = decode(data, file).removeprefix(BOM)
     if aichat.is_one(text):
         return _Content("aichat", text)
-    if modelfile.is_one(text):
+    if modelfile.is_modelfile(text):
         return _Content("modelfile", text)
     document = yaml_parser.parse(data, file)
     if not isinstance(document, dict):

@@ -8,7 +8,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.commands import settings
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.columns import counted, when
+from hermes_cli.screen.columns import pluralize, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import input_history
 from hermes_cli.store.rescue import kept_aside
@@ -24,7 +24,7 @@ def sessions(state: ReplState, _argument: str) -> None:
             "*" if conversation.id == here else "",
             str(conversation.id),
             when(conversation.updated),
-            counted(conversation.count, "message"),
+            pluralize(conversation.count, "message"),
             conversation.title,
         )
         for conversation in state.store.conversations(SHOWN)

@@ -9,7 +9,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.columns import counted
+from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 
 ADD = "add"
@@ -66,8 +66,8 @@ def _show(state: ReplState) -> None:
     active, books = len(prompt.always) + len(prompt.active), len(session.prompt_settings.books)
     cost = sum(active.tokens for active in (*prompt.always, *prompt.active))
     state.notice(
-        f"{active} of {counted(count, 'entry', 'entries')} in {counted(books, 'book')}: "
-        f"{counted(cost, 'token')}."
+        f"{active} of {pluralize(count, 'entry', 'entries')} in {pluralize(books, 'book')}: "
+        f"{pluralize(cost, 'token')}."
     )
     for key, why in session.lore_problems().items():
         state.notice(f"Ignored key {sanitize_line(key)}: {why}")
