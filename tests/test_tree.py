@@ -49,7 +49,7 @@ def test_undo_restores_the_greeting(tree: Tree) -> None:
     tree.undo(2)
     assert visible(tree) == ["Welcome!"]
     assert len(tree) == 7
-    with pytest.raises(UsageError, match="no turn of yours"):
+    with pytest.raises(UsageError, match="not sent a message"):
         tree.undo()
 
 

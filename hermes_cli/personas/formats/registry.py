@@ -110,7 +110,7 @@ def _json_content(document: Any) -> _Content:
         kind = "lmstudio"
     elif presets.is_webui(document):
         kind = "webui"
-    elif world.is_one(document):
+    elif world.is_world(document):
         kind = "world"
     else:
         kind = "v1" if version else ""
@@ -124,7 +124,7 @@ def _text_content(data: bytes, source: Path) -> _Content:
         return _Content("")
     file = Source(str(source), PersonaError)
     text = decode(data, file).removeprefix(BOM)
-    if aichat.is_one(text):
+    if aichat.is_aichat(text):
         return _Content("aichat", text)
     if modelfile.is_modelfile(text):
         return _Content("modelfile", text)
