@@ -56,7 +56,7 @@ def test_undo_restores_the_greeting(tree: Tree) -> None:
 def test_undo_of_more_turns_than_there_are_is_refused(tree: Tree) -> None:
     """Nothing changes."""
     for count in (0, 2, 9):
-        with pytest.raises(UsageError, match="1 turn here"):
+        with pytest.raises(UsageError, match=f"cannot go back {count} turns: you have 1 turn in"):
             tree.undo(count)
     assert visible(tree) == ["Welcome!", "one", "C"]
 
