@@ -15,7 +15,7 @@ from hermes_cli.models import hardware
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.local import describe_folder
 from hermes_cli.models.plan import Plan, PlanRequest, choose
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 
 Show = Callable[[str], object]
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
@@ -42,7 +42,7 @@ def plan(folder: Path, request: PlanRequest) -> Plan:
 def open_session(
     opening: Opening | None = None, frame: PromptSettings | None = None, *, tokens: int, **engine: Any
 ) -> Session:
-    options = Sourced(replace(GREEDY, max_tokens=tokens))
+    options = LayeredOptions(replace(GREEDY, max_tokens=tokens))
     return Session(open_engine(**engine), opening or Opening(), options, None, frame)
 
 

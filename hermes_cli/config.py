@@ -10,7 +10,7 @@ from typing import Any
 
 from hermes_cli import options
 from hermes_cli.errors import ConfigError
-from hermes_cli.options import OptionError, Sourced, suggestion
+from hermes_cli.options import LayeredOptions, OptionError, suggestion
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source
 
@@ -110,13 +110,13 @@ class Settings:
 
     def sampling(
         self, persona: str = "", persona_options: Mapping[str, Any] | None = None, *, flags: Mapping[str, Any]
-    ) -> Sourced:
+    ) -> LayeredOptions:
         """Return the merged options, in rising priority: file, persona, environment, flags.
 
         The persona overrides the file because it was chosen for this conversation, and the file for all.
         """
         return (
-            Sourced()
+            LayeredOptions()
             .with_layer(self.file_options, "config file")
             .with_layer(persona_options or {}, f"persona {persona}")
             .with_layer(self.env_options, "environment")

@@ -163,18 +163,18 @@ def parse_text(name: str, text: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Sourced:
-    """Options, with the source of each value that is not a default."""
+class LayeredOptions:
+    """The options in effect, with the source of each value that is not a default."""
 
     options: GenerationOptions = field(default_factory=GenerationOptions)
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def with_layer(self, values: Mapping[str, Any], source: str) -> "Sourced":
+    def with_layer(self, values: Mapping[str, Any], source: str) -> "LayeredOptions":
         """Return these options overridden by `values`, which must be checked already."""
         if not values:
             return self
         options = dataclasses.replace(self.options, **values)
-        return Sourced(options, {**self.sources, **dict.fromkeys(values, source)})
+        return LayeredOptions(options, {**self.sources, **dict.fromkeys(values, source)})
 
     def source(self, name: str) -> str:
         """Return the source of the value of option `name`, such as "environment"."""

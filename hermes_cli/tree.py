@@ -10,7 +10,7 @@ from hermes_cli.messages import Message, Role, TurnIds
 
 
 class MessageState(StrEnum):
-    """How a message ended, or that it is unfinished."""
+    """Whether a message is complete, still being generated, or cut off."""
 
     COMPLETE = "complete"
     STOPPED = "stopped"  # cancelled, or the program was killed during the generation
@@ -63,13 +63,13 @@ class Tree:
         self._path = tuple(self._nodes[:1])
 
     @classmethod
-    def of(cls, nodes: Iterable[Node], cursor: int | None) -> "Tree":
-        """Return a tree of these nodes, whose ids are replaced. A parent comes before its children."""
+    def from_nodes(cls, nodes: Iterable[Node], cursor: int | None) -> "Tree":
+        """Return a tree of these nodes, renumbered from 1. Each parent must come before its children."""
         tree, ids = cls(), dict[int, int]()
         for node in nodes:
-            number, parent = len(tree._nodes) + 1, ids.get(node.parent or 0)
-            tree._nodes.append(replace(node, id=number, parent=parent))
-            ids[node.id] = number
+            new_id, parent = len(tree._nodes) + 1, ids.get(node.parent or 0)
+            tree._nodes.append(replace(node, id=new_id, parent=parent))
+            ids[node.id] = new_id
         tree._path = tree.path_to(ids.get(cursor or 0))
         return tree
 
@@ -83,7 +83,7 @@ class Tree:
 
     @property
     def path(self) -> tuple[Node, ...]:
-        """The visible messages, from the root to the cursor. The same value until the tree changes."""
+        """The visible messages, from the root to the cursor. The same tuple until the tree changes."""
         return self._path
 
     @property
@@ -101,13 +101,13 @@ class Tree:
         """Whether the last visible message is the user's."""
         return bool(self._path) and self._path[-1].role is Role.USER
 
-    def node(self, number: int) -> Node | None:
-        """Return a node by its id."""
-        return self._nodes[number - 1] if 1 <= number <= len(self._nodes) else None
+    def node(self, node_id: int) -> Node | None:
+        """Return the node with this id, or None."""
+        return self._nodes[node_id - 1] if 1 <= node_id <= len(self._nodes) else None
 
-    def path_to(self, number: int | None) -> tuple[Node, ...]:
-        """Return the nodes from the root to a node; nothing if there is no such node."""
-        path, node = list[Node](), self.node(number or 0)
+    def path_to(self, node_id: int | None) -> tuple[Node, ...]:
+        """Return the nodes from the root to a node; an empty path if there is no such node."""
+        path, node = list[Node](), self.node(node_id or 0)
         while node is not None:
             path.append(node)
             node = self.node(node.parent or 0)
@@ -143,10 +143,10 @@ class Tree:
         """Return the index in the path of the user's `count`th turn from the end."""
         turns = [index for index, node in enumerate(self._path) if node.role is Role.USER]
         if not turns:
-            raise UsageError("there is no turn of yours yet", "send a message first")
+            raise UsageError("you have not sent a message yet", "send a message first")
         if not 1 <= count <= len(turns):
-            known = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}"
-            raise UsageError(f"you have {known} here; there is no turn {count} from the end")
+            turn_count = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}"
+            raise UsageError(f"cannot go back {count} turns: you have {turn_count} in this conversation")
         return turns[-count]
 
     def undo(self, count: int = 1) -> None:
@@ -154,35 +154,36 @@ class Tree:
         self.rewind(self.user_turn(count))
 
     def edit(self, count: int, text: str, created: float = 0.0) -> Node:
-        """Put another text beside the user's `count`th turn from the end, and return its node."""
+        """Add an alternative to the user's `count`th turn from the end, and return its node."""
         self.undo(count)
         return self.append(Message(Role.USER, text), created=created)
 
     def swipes(self) -> list[Node]:
         """Return the last answer or greeting and its alternatives, oldest first."""
         if not self._path or self._path[-1].role is not Role.ASSISTANT:
-            raise UsageError("there is no answer here with alternatives", "send a message first")
+            raise UsageError("the last message is not an answer", "send a message first")
         return self.children(self._path[-1].parent)
 
     def swipe(self, index: int) -> None:
         """Show another alternative of the last answer or greeting."""
         swipes = self.swipes()
         if not 0 <= index < len(swipes):
-            what, hint = ("greetings", "") if self.is_at_greeting else ("answers", "/swipe right makes one")
-            raise UsageError(f"there are {len(swipes)} {what} here, not {index + 1}", hint)
+            generate = "/swipe right generates another"
+            noun, hint = ("greetings", "") if self.is_at_greeting else ("answers", generate)
+            raise UsageError(f"there are {len(swipes)} {noun} here, not {index + 1}", hint)
         self.move_to(swipes[index].id)
 
-    def goto(self, number: int) -> None:
-        """Show the path to a message; for a turn of the user's, the path to its newest answer."""
-        node = self.node(number)
+    def goto(self, node_id: int) -> None:
+        """Show the path to a message; for a user turn, the path to its newest answer."""
+        node = self.node(node_id)
         if node is None:
-            raise UsageError(f"this conversation has no message {number}", "/tree shows those it has")
+            raise UsageError(f"this conversation has no message {node_id}", "/tree lists its messages")
         if node.role is Role.USER:
-            answers = self.children(number)
+            answers = self.children(node_id)
             self.move_to(answers[-1].id if answers else node.parent)
         else:
-            self.move_to(number)
+            self.move_to(node_id)
 
     def fork(self) -> "Tree":
         """Return a tree of the visible messages only."""
-        return Tree.of(self._path, self.cursor)
+        return Tree.from_nodes(self._path, self.cursor)

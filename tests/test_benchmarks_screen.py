@@ -123,8 +123,8 @@ def test_aiders_method_prints_a_line_once_and_looks_less_often_where_it_is_slow(
     picture = Sink()
     rich_screens.picture(picture, text)
     stands, whole = (
-        ["".join(cell.data for cell in row).strip() for row in streaming.cells(one)]
-        for one in (written, picture.getvalue().decode())
+        ["".join(cell.data for cell in row).strip() for row in streaming.cells(output)]
+        for output in (written, picture.getvalue().decode())
     )
     assert [row for row in stands if row] == [row for row in whole if row]
     assert looks <= len(tokens(text)) / 3 + 3
@@ -163,10 +163,10 @@ def test_the_gate_looks_at_what_was_written(bench: Bench) -> None:
     """The gate accepts what was written, and reports changed bytes and a changed stream."""
     texts = answers(200, 100)
     records = bench.call(render_cost.stream_hermes, texts=texts).value
-    assert [one["tokens"] for one in records] == [len(tokens(text)) for text in texts]
+    assert [record["tokens"] for record in records] == [len(tokens(text)) for text in texts]
     assert render_cost.gate([records, records]) == ""
     assert "same bytes" in render_cost.gate([records, [account(1) for _ in records]])
-    assert render_cost.gate([records, [{**one, "fault": "row 1"} for one in records]]) == "row 1"
+    assert render_cost.gate([records, [{**record, "fault": "row 1"} for record in records]]) == "row 1"
     sink, whole = streaming.show_tokens(render_cost.show, tokens(texts[1]))[0], Sink()
     render_cost.picture(whole, texts[1])
     written, picture = sink.getvalue().decode(), whole.getvalue().decode()

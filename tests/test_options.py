@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hermes_cli.options import (
     FIELDS,
     GenerationOptions,
+    LayeredOptions,
     OptionError,
-    Sourced,
     check_value,
     parse_text,
     suggestion,
@@ -155,7 +155,7 @@ def test_an_error_about_a_long_value_is_short() -> None:
 
 def test_the_last_layer_overrides_the_others_and_is_the_source() -> None:
     """The source of a value is the name of its layer."""
-    low = Sourced().with_layer({"temperature": 0.1, "top_k": 5}, "config")
+    low = LayeredOptions().with_layer({"temperature": 0.1, "top_k": 5}, "config")
     both = low.with_layer({"temperature": 0.2}, "--temperature").with_layer({}, "nothing")
     assert (both.options.temperature, both.options.top_k, both.options.top_p) == (0.2, 5, 0.95)
     assert [both.source(name) for name in ("temperature", "top_k", "top_p")] == [

@@ -27,7 +27,11 @@ def texts(drawn: str) -> list[ET.Element]:
 
 def row(text: str, look: Char = PLAIN) -> list[Char]:
     """Return cells of one style, two for a wide character."""
-    return [look._replace(data=data) for one in text for data in ([one, ""] if one in "饅頭" else [one])]
+    return [
+        look._replace(data=data)
+        for character in text
+        for data in ([character, ""] if character in "饅頭" else [character])
+    ]
 
 
 @pytest.mark.long
@@ -87,7 +91,7 @@ def test_the_colours_can_be_read(palette: Palette) -> None:
 def luminance(colour: str) -> float:
     """Return the relative luminance, as WCAG 2 defines it."""
     shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 

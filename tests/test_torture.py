@@ -8,13 +8,13 @@ import pytest
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.store import Store
-from torture import kill, look
+from torture import checks, kill
 from torture.child import Ended
 
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
-WHOLE = "".join(f"{answer}\n" for answer in look.ANSWERS)
+WHOLE = "".join(f"{answer}\n" for answer in checks.ANSWERS)
 FAILURE = "saving stopped: the disk is full\n"
 
 
@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
     store = Store(tmp_path / "conversations.db")
     number = store.begin([], "")
     asked = store.add(number, None, Message(Role.USER, "one"))
-    store.add(number, asked, Message(Role.ASSISTANT, look.ANSWERS[0]))
+    store.add(number, asked, Message(Role.ASSISTANT, checks.ANSWERS[0]))
     store.close()
     return tmp_path / "conversations.db"
 
@@ -56,9 +56,9 @@ def test_what_was_said_is_held_against_what_is_kept(
     is_well: bool,  # noqa: FBT001 - a case's answer
 ) -> None:
     """A loss without a report is silent; a reported one is correct only if reported once and in time."""
-    found, wrong = look.judge(Ended(0, said), file, set())
+    found, wrong = checks.judge(Ended(0, said), file, set())
     assert (found, not wrong) == (outcome, is_well)
-    assert look.judge(Ended(None, said), file, set())[1]
+    assert checks.judge(Ended(None, said), file, set())[1]
 
 
 def test_a_doubled_and_a_damaged_turn_are_found(file: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_doubled_and_a_damaged_turn_are_found(file: Path) -> None:
     store.add(1, None, Message(Role.USER, "one"))
     store._connection.execute("DELETE FROM words_docsize WHERE id = 1")
     store.close()
-    wrong = look.judge(Ended(0, told), file, set())[1]
+    wrong = checks.judge(Ended(0, told), file, set())[1]
     assert any("2 times: user complete one" in what for what in wrong)
     assert any("index" in what for what in wrong)
 

@@ -23,9 +23,9 @@ def requirements(text: str, version: str) -> list[str]:
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     found = [Requirement(line) for line in lines if line]
     return [
-        f"{one.name}{one.specifier}"
-        for one in found
-        if one.marker is None or one.marker.evaluate({"python_version": version})
+        f"{requirement.name}{requirement.specifier}"
+        for requirement in found
+        if requirement.marker is None or requirement.marker.evaluate({"python_version": version})
     ]
 
 

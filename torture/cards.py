@@ -54,7 +54,7 @@ class Result:
         what = report["what"]
         self.count += 1
         self.read += report["read"]
-        self.wrong.update(f"{what}: {one}" for one in report["wrong"])
+        self.wrong.update(f"{what}: {reason}" for reason in report["wrong"])
         self.slowest = max(self.slowest, (report["seconds"], what))
         self.largest = max(self.largest, (report["memory"], what))
 

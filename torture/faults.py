@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from torture import child, look
+from torture import checks, child
 
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "ENOSPC+")
 """The last one stays: a disk that is full from then on."""
@@ -45,7 +45,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self._home, self._log, self._output = folder / "home", folder / "trace", folder / "output"
-        self._model = child.script(folder / "script.toml", look.ANSWERS)
+        self._model = child.script(folder / "script.toml", checks.ANSWERS)
         self._template = folder / "template"
         self._make_template(child.script(folder / "earlier.toml", ["0: Earlier."]))
 
@@ -59,13 +59,13 @@ class Stage:
         if again:
             shutil.copytree(self._template, self._home)
         words = ["chat", *["-c"] * again, "-m", self._model]
-        number = child.start(words, self._home, self._output, look.LINES, child.wait_until_traced)
+        number = child.start(words, self._home, self._output, checks.LINES, child.wait_until_traced)
         paths = [word for name in (*FILES, *OTHER_FILES) for word in ("-P", f"{self._home / 'data'}{name}")]
         command = ["strace", "-f", "-y", "-o", str(self._log), *paths, "-e", option, "-p", str(number)]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as tracer:
             ended = child.wait(number, self._output)
             tracer.wait(child.HANGS_S)
-        outcome, wrong = look.judge(ended, self.file, look.EARLIER if again else set())
+        outcome, wrong = checks.judge(ended, self.file, checks.EARLIER if again else set())
         wrong += [repr(ended.output)] if wrong else []
         return outcome, wrong, self._log.read_text(encoding="utf-8", errors="replace")
 
@@ -121,10 +121,10 @@ def main() -> int:
                     bad += len(wrong)
                     if wrong:
                         print(f"{fault}, {again=}: {outcome}: {'; '.join(wrong)}", flush=True)
-    print("| call, file |", " | ".join(look.OUTCOMES), "|")
-    print("|---|", "---|" * len(look.OUTCOMES), sep="")
+    print("| call, file |", " | ".join(checks.OUTCOMES), "|")
+    print("|---|", "---|" * len(checks.OUTCOMES), sep="")
     for call in sorted({call for call, _ in counts}):
-        print(f"| {call} |", " | ".join(str(counts[call, outcome]) for outcome in look.OUTCOMES), "|")
+        print(f"| {call} |", " | ".join(str(counts[call, outcome]) for outcome in checks.OUTCOMES), "|")
     print(f"{counts.total()} faults fired, {bad} things wrong")
     return int(bool(bad))
 

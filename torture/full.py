@@ -2,7 +2,7 @@
 
 The data folder is a separate file system of every size from 4 KB up to one that is large enough, page by
 page. The program runs a conversation in it line by line; and then one that `chat -c` continues with that much
-space left beside the existing data (`again`). The rules of `look.judge` must hold, and `sessions list` must
+space left beside the existing data (`again`). The rules of `checks.judge` must hold, and `sessions list` must
 work on the full disk. Then space is freed: the next run must save everything again, in addition to the
 existing messages. Exits 1 if one of these does not hold. Needs root, to mount a file system.
 """
@@ -15,7 +15,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from torture import child, look
+from torture import checks, child
 
 PAGE = 4096
 LARGEST = 64 * PAGE
@@ -37,10 +37,10 @@ def one_size(place: Path, size: int, *, again: bool) -> tuple[str, list[str]]:
             facts = os.statvfs(data)
             _mount(data, f"remount,size={(facts.f_blocks - facts.f_bfree) * facts.f_frsize + size}")
         model = child.script(place / "script.toml", ANSWERS, 10**6)
-        ended = child.run(["chat", *["-c"] * again, "-m", model], home, output, look.LINES)
+        ended = child.run(["chat", *["-c"] * again, "-m", model], home, output, checks.LINES)
         copy = Path(shutil.copytree(data, place / "copy")) / FILE  # off the full disk
-        outcome, wrong = look.judge(ended, copy, look.EARLIER if again else set(), ANSWERS)
-        kept = look.texts(copy)
+        outcome, wrong = checks.judge(ended, copy, checks.EARLIER if again else set(), ANSWERS)
+        kept = checks.texts(copy)
         if kept and (listed := child.run(["sessions", "list"], home, output)).code != 0:
             wrong.append(f"while it is full: {listed}")
         _mount(data, f"remount,size={ROOM}")
@@ -49,7 +49,8 @@ def one_size(place: Path, size: int, *, again: bool) -> tuple[str, list[str]]:
         wrong += [] if ended == child.Ended(0, "Later.\n") else [f"with room again: {ended}"]
         new = {("user", "complete", "later"), ("assistant", "complete", "Later.")}
         file = data / FILE
-        wrong += look.damage(file) + look.not_once(file, new | {key for key in kept if key[1] == "complete"})
+        wrong += checks.damage(file)
+        wrong += checks.not_once(file, new | {key for key in kept if key[1] == "complete"})
         return f"{outcome} with {kept.total()} messages kept", wrong
     finally:
         subprocess.run(["umount", str(data)], check=True)  # noqa: S607 - of the system

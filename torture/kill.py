@@ -31,9 +31,9 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.store import Store
-from torture import child, look
+from torture import checks, child
 
 RUNS = 1000
 SEED = 1
@@ -77,7 +77,7 @@ def talk(file: Path, run: int) -> None:
         [ScriptedTurn(_answer(run, n), SLOW_DELAY_S * is_slow) for n in range(TURNS)], 10**7
     )
     recorder = Recorder(Store(file), lambda error: _print("fault", error.message))
-    session = Session(engine, Opening.behind(SYSTEM), Sourced(GenerationOptions()), recorder)
+    session = Session(engine, Opening.behind(SYSTEM), LayeredOptions(GenerationOptions()), recorder)
     if run % 3 == 0 and recorder.store and (last := recorder.store.conversations(1)):
         saved_conversations.resume(session, last[0])
     for place in range(TURNS):
@@ -124,7 +124,7 @@ def seen_in(output: Path) -> Seen:
     return seen
 
 
-def one_run(file: Path, run: int, moment_s: float) -> tuple[set[look.Key], list[str], float]:
+def one_run(file: Path, run: int, moment_s: float) -> tuple[set[checks.Key], list[str], float]:
     """Kill a chat. Return the acknowledged messages, the errors, and the age of an answer's missing part."""
     before = 0
     if file.exists():
@@ -138,12 +138,12 @@ def one_run(file: Path, run: int, moment_s: float) -> tuple[set[look.Key], list[
     seen = seen_in(output)
     if not file.exists():
         return set(), seen.faults, 0
-    damage = look.damage(file)  # opens the database, and so finishes a creation that was cut
+    damage = checks.damage(file)  # opens the database, and so finishes a creation that was cut
     kept, wrong, oldest_s = _compare(file, run, seen, before)
     return kept, [*seen.faults, *damage, *wrong], oldest_s
 
 
-def _compare(file: Path, run: int, seen: Seen, before: int) -> tuple[set[look.Key], list[str], float]:
+def _compare(file: Path, run: int, seen: Seen, before: int) -> tuple[set[checks.Key], list[str], float]:
     """Look for the output that was seen among the messages after the id `before`; see `one_run`."""
     with closing(sqlite3.connect(file)) as raw:
         query = "SELECT m.text, m.state, p.text FROM messages m LEFT JOIN messages p ON p.id = m.parent "
@@ -151,7 +151,7 @@ def _compare(file: Path, run: int, seen: Seen, before: int) -> tuple[set[look.Ke
         asked = raw.execute("SELECT text FROM messages WHERE role = 'user' AND id > ?", (before,)).fetchall()
     acknowledged = {("user", "complete", question) for question in seen.begun.values()}
     acknowledged |= {("assistant", "complete", _answer(run, place)) for place in seen.ended}
-    wrong = look.not_once(file, acknowledged)
+    wrong = checks.not_once(file, acknowledged)
     wrong += [f"doubled: {text}" for (text,), count in Counter(asked).items() if count > 1]
     for place, question in seen.begun.items():
         answer = _answer(run, place)
@@ -172,7 +172,7 @@ def _compare(file: Path, run: int, seen: Seen, before: int) -> tuple[set[look.Ke
 def main() -> int:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     chance = random.Random(SEED)  # noqa: S311 - moments, not secrets
-    acknowledged, total, bad, oldest_s = set[look.Key](), 0, 0, 0.0
+    acknowledged, total, bad, oldest_s = set[checks.Key](), 0, 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         for run in range(runs):
             kind = _kind(run)
@@ -184,7 +184,7 @@ def main() -> int:
                 print(f"run {run}: {what}", flush=True)
             total, bad, oldest_s = total + len(seen), bad + len(wrong), max(oldest_s, age_s)
             acknowledged |= set() if kind == "new" else seen
-        at_the_end = look.not_once(Path(folder) / "kept" / "conversations.db", acknowledged)
+        at_the_end = checks.not_once(Path(folder) / "kept" / "conversations.db", acknowledged)
     print(f"{runs} runs, {total} acknowledged messages: {bad} lost, doubled or damaged,")
     print(f"{len(at_the_end)} at the end; of a growing answer at most the last {oldest_s:.2f} s were missing")
     return int(bool(bad or at_the_end))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hermes_cli.store import database
 from hermes_cli.store.store import Store
-from torture import child, look
+from torture import checks, child
 
 TURNS = 1000
 NAMES = ("ada", "bob")
@@ -53,7 +53,7 @@ def one_journal(place: Path, journal: str, turns: int) -> tuple[int, list[str]]:
     with closing(sqlite3.connect(file)) as raw:
         mode = raw.execute("PRAGMA journal_mode").fetchone()[0]
     wrong += [] if (mode == "wal") == (journal == "wal") else [f"the journal is {mode}"]
-    return asks, wrong + look.damage(file) + _misplaced(file, turns, asks)
+    return asks, wrong + checks.damage(file) + _misplaced(file, turns, asks)
 
 
 def _misplaced(file: Path, turns: int, asks: int) -> list[str]:
@@ -62,12 +62,12 @@ def _misplaced(file: Path, turns: int, asks: int) -> list[str]:
     ranges |= {f"ask asks {n}": ("ask", range(n, n + 1)) for n in range(asks)}
     wrong = []
     with closing(Store(file)) as store:
-        for one in store.conversations():
-            name, numbers = ranges.pop(one.title, ("", range(0)))
+        for conversation in store.conversations():
+            name, numbers = ranges.pop(conversation.title, ("", range(0)))
             expected = [f"{name} {verb} {n}" for n in numbers for verb in ("asks", "answers")]
-            path = [message.text for message in store.path(one.leaf)]
-            if path != expected or one.count != len(path):
-                wrong.append(f"'{one.title}' has {one.count} messages, or another order")
+            path = [message.text for message in store.path(conversation.leaf)]
+            if path != expected or conversation.count != len(path):
+                wrong.append(f"'{conversation.title}' has {conversation.count} messages, or another order")
     return wrong + [f"there is no conversation '{title}'" for title in ranges]
 
 

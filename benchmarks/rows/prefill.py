@@ -83,7 +83,7 @@ def converse_in_window(*, late: bool, **engine: Any) -> Talk:
     for turn in range(1, WINDOW_TURNS + 1):
         asked = Message(Role.USER, NIGHT.format(turn))
         while late and session.assembled(asked).first:
-            session.tree = Tree.of(session.tree.path[2:], session.tree.cursor)
+            session.tree = Tree.from_nodes(session.tree.path[2:], session.tree.cursor)
         records.append(send(session, asked.text))
     session.engine.close()
     return records

@@ -16,7 +16,7 @@ from hermes_cli.engines.base import Engine
 from hermes_cli.messages import Opening
 from hermes_cli.models import local
 from hermes_cli.models.download import size_text
-from hermes_cli.options import Sourced
+from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import sanitize_line
@@ -101,7 +101,7 @@ class ReplHost:
 
         return add_entry(self.runtime.paths.lore, persona.key, entry)
 
-    def options_for(self, persona: Persona) -> Sourced:
+    def options_for(self, persona: Persona) -> LayeredOptions:
         """Return the sampling options for the persona."""
         return self.flags.options(self.runtime.settings, persona)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat import saved_conversations
 from hermes_cli.errors import StoreDamaged, UsageError
-from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.store import input_history
 from hermes_cli.store.locks import LOCKS_FOLDER
 from hermes_cli.store.records import StoredConversation
@@ -46,7 +46,7 @@ def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) 
     saved = rescue(runtime.paths.conversations, even_if_it_opens=even_if_it_opens)
     if saved is not None:
         runtime.terminal.error(problem)
-        messages, count = counted(saved.messages, "message"), counted(saved.conversations, "conversation")
+        messages, count = pluralize(saved.messages, "message"), pluralize(saved.conversations, "conversation")
         runtime.terminal.notice(f"  recovered {messages} in {count}; the damaged file is now {saved.aside}")
 
 
@@ -73,15 +73,24 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
     """
     store, terminal = open_store(runtime), runtime.terminal
     before = time.time() - days * DAY_S
-    old = [one for one in store.conversations() if one.updated < before and (named or not one.is_named)]
-    old = [one for one in old if store.locks.take(one.id)]  # skip those that another process has open
+    old = [
+        conversation
+        for conversation in store.conversations()
+        if conversation.updated < before and (named or not conversation.is_named)
+    ]
+    # Skip those that another process has open.
+    old = [conversation for conversation in old if store.locks.acquire(conversation.id)]
     if not old:
         terminal.notice(f"no conversation is older than {days:,} days")
         return
-    terminal.write(columns([(str(one.id), counted(one.count, "message"), one.title) for one in old]) + "\n")
+    rows = [
+        (str(conversation.id), pluralize(conversation.count, "message"), conversation.title)
+        for conversation in old
+    ]
+    terminal.write(columns(rows) + "\n")
     if dry_run:
         return
-    count = counted(len(old), "conversation")
+    count = pluralize(len(old), "conversation")
     if not sure:
         if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
             raise UsageError(f"{count} would be deleted", "confirm with --yes")
@@ -93,13 +102,17 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
 
 def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConversation]) -> None:
     """Delete conversations, and the lines that were typed in them from the input history."""
-    for one in conversations:
-        if not store.locks.take(one.id):
-            raise saved_conversations.open_elsewhere(one)
-    typed = {line for one in conversations for line in input_history.lines_of(one, store.tree(one.id))}
-    count = store.remove([one.id for one in conversations])
+    for conversation in conversations:
+        if not store.locks.acquire(conversation.id):
+            raise saved_conversations.open_elsewhere(conversation)
+    typed = {
+        line
+        for conversation in conversations
+        for line in input_history.lines_of(conversation, store.tree(conversation.id))
+    }
+    count = store.remove([conversation.id for conversation in conversations])
     input_history.forget(runtime.paths.history, typed)
-    runtime.terminal.notice(f"deleted {counted(count, 'conversation')}")
+    runtime.terminal.notice(f"deleted {pluralize(count, 'conversation')}")
     for path in kept_aside(runtime.paths.conversations):
         runtime.terminal.notice(f"{path}, a damaged database, may still contain deleted text; delete it too")
 
@@ -114,8 +127,8 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
         problems = [error.message.removeprefix(f"{file} is damaged: ")]
     if not problems:
         found = store.conversations()
-        messages = counted(sum(one.count for one in found), "message")
-        count = counted(len(found), "conversation")
+        messages = pluralize(sum(conversation.count for conversation in found), "message")
+        count = pluralize(len(found), "conversation")
         runtime.terminal.notice(f"no damage found in {file}: {messages} in {count}")
         return
     if not rescue:

@@ -11,7 +11,7 @@ import typer
 
 from hermes_cli import options
 from hermes_cli.errors import ConfigError, UsageError
-from hermes_cli.options import FIELDS, OptionError, Sourced
+from hermes_cli.options import FIELDS, LayeredOptions, OptionError
 
 if TYPE_CHECKING:  # importing them takes longer than printing the help
     from hermes_cli.chat.prompt_settings import Overflow
@@ -134,7 +134,7 @@ class Flags:
             known = f"{', '.join([*Overflow][:-1])} or {[*Overflow][-1]}"
             raise UsageError(f"--on-overflow takes {known}, not '{word[:40]}'") from None
 
-    def options(self, settings: "Settings", persona: "Persona") -> Sourced:
+    def options(self, settings: "Settings", persona: "Persona") -> LayeredOptions:
         """Return the sampling options. Raises UsageError, naming the flag, for an invalid flag."""
         values: dict[str, Any] = {}
         for name, given in self.sampling.items():

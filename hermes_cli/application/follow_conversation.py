@@ -27,7 +27,7 @@ class Follower:
     def _back_to(self, path: Sequence[Node]) -> int:
         """Drop the printed messages that `path` no longer contains, and return how many of it are printed."""
         ids = [message.id for message in path]
-        same = next((n for n, one in enumerate(self._ended) if ids[n : n + 1] != [one]), len(self._ended))
+        same = next((n for n, ended in enumerate(self._ended) if ids[n : n + 1] != [ended]), len(self._ended))
         del self._ended[same:]
         return same
 

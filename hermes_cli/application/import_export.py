@@ -9,7 +9,7 @@ from hermes_cli.errors import FormatError
 from hermes_cli.formats import files, registry
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.private_files import write_private
-from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.columns import columns, pluralize
 
 
 def export_conversations(
@@ -19,11 +19,14 @@ def export_conversations(
     known = registry.named(format_name) if format_name else registry.by_ending(output) or registry.MARKDOWN
     store, terminal = open_store(runtime), runtime.terminal
     chosen = [find_conversation(store, name) for name in names] if names else store.conversations()
-    transcripts = [Transcript.of(one, store.tree(one.id)) for one in {one.id: one for one in chosen}.values()]
+    transcripts = [
+        Transcript.of(conversation, store.tree(conversation.id))
+        for conversation in {conversation.id: conversation for conversation in chosen}.values()
+    ]
     if not names and known.leaves_out:  # a format without the tree cannot represent a hidden conversation
-        visible = [one for one in transcripts if one.tree.path]
+        visible = [transcript for transcript in transcripts if transcript.tree.path]
         if hidden := len(transcripts) - len(visible):
-            count = counted(hidden, "conversation")
+            count = pluralize(hidden, "conversation")
             terminal.notice(f"left out {count} without a visible turn; json contains the whole tree")
         transcripts = visible
     text = registry.write(known, transcripts)
@@ -32,7 +35,7 @@ def export_conversations(
         return
     path = files.place(output, transcripts[0].conversation.title, known.ending)
     write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
-    count = counted(len(transcripts), "conversation")
+    count = pluralize(len(transcripts), "conversation")
     terminal.notice(f"{count} written to {path}: {registry.remark(known, transcripts)}")
 
 
@@ -52,13 +55,15 @@ def import_conversations(runtime: Runtime, names: Sequence[str], format_name: st
             hint = f"nothing was imported; {error.hint}" if error.hint else "nothing was imported"
             raise FormatError(error.message, hint=hint) from None
         terminal.notice(f"{where}: {kind.name}, {reason}")
-        for remark in (remark for one in found for remark in one.remarks):
+        for remark in (remark for result in found for remark in result.remarks):
             terminal.notice(f"{where}: {remark}")
         transcripts += found
-    numbers = open_store(runtime).adopt((one.conversation, one.tree.nodes) for one in transcripts)
+    numbers = open_store(runtime).adopt(
+        (transcript.conversation, transcript.tree.nodes) for transcript in transcripts
+    )
     rows = [
-        (str(number), f"{len(one.tree)} messages", one.conversation.title)
-        for number, one in zip(numbers, transcripts, strict=True)
+        (str(number), f"{len(transcript.tree)} messages", transcript.conversation.title)
+        for number, transcript in zip(numbers, transcripts, strict=True)
     ]
     terminal.write(columns(rows) + "\n")
-    terminal.notice(f"{counted(len(numbers), 'conversation')} imported")
+    terminal.notice(f"{pluralize(len(numbers), 'conversation')} imported")

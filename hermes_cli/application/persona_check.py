@@ -23,7 +23,7 @@ from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
-from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.columns import columns, pluralize
 
 ASKED = Message(Role.USER, "")
 
@@ -48,7 +48,7 @@ def check_persona(runtime: Runtime, flags: Flags, name: str) -> None:
     runtime.terminal.write(columns(sizes) + "\n")
     runtime.terminal.write("".join(f"{finding}\n" for finding in findings))
     runtime.terminal.notice(f"tokens: {tokens.description}; context: {tokens.window:,}")
-    runtime.terminal.notice(counted(len(findings), "problem") if findings else "no problems found")
+    runtime.terminal.notice(pluralize(len(findings), "problem") if findings else "no problems found")
 
 
 def estimated_findings(runtime: Runtime, persona: Persona) -> list[str]:
@@ -72,7 +72,7 @@ def _check(
     if isinstance(subject, Lorebook):
         scale = _scale(tokens, [subject])
         everything = sum(tokens.count(entry.content) for entry in subject.entries)
-        row = ("lore", counted(everything, "token"), counted(len(subject.entries), "entry", "entries"))
+        row = ("lore", pluralize(everything, "token"), pluralize(len(subject.entries), "entry", "entries"))
         return [row], check.book_findings(subject, [subject], scale)
     worlds = loader.lorebooks(subject, runtime.paths.lore)
     opening = open_with(subject, Macros(subject.called, subject.user or DEFAULT_USER))
@@ -88,13 +88,13 @@ def _check(
 
 def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
     counts = [scale.tokens(text) for text in part.texts]
-    several = f"{counted(len(counts), 'text')}, the longest {max(counts):,}" if len(counts) > 1 else ""
-    return (part.name, counted(sum(counts), "token"), several)
+    several = f"{pluralize(len(counts), 'text')}, the longest {max(counts):,}" if len(counts) > 1 else ""
+    return (part.name, pluralize(sum(counts), "token"), several)
 
 
 def _scale(tokens: PersonaTokenizer, books: Sequence[Lorebook]) -> Scale:
     """Return the scale of the findings, with the keys that can never match and the reason for each."""
-    keys = [key for book in books for one in book.entries for key in (*one.keys, *one.secondary)]
+    keys = [key for book in books for entry in book.entries for key in (*entry.keys, *entry.secondary)]
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([ASKED], {})
     broken = lore.disabled_keys

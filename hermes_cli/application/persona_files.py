@@ -54,18 +54,18 @@ def import_files(runtime: Runtime, names: Sequence[str], new_name: str, *, force
         raise UsageError("--as works with one file only", "import the files one by one")
     imported = [_read(runtime, Path(name), new_name) for name in names]
     _require_free_names(imported, force=force)
-    for one in imported:
-        one.save()
-        for remark in one.found.remarks:
-            runtime.terminal.notice(f"{one.source}: {remark}")
+    for file in imported:
+        file.save()
+        for remark in file.found.remarks:
+            runtime.terminal.notice(f"{file.source}: {remark}")
     rows = [
-        (one.key, one.found.kind, one.found.persona.name if one.found.persona else "a world")
-        for one in imported
+        (file.key, file.found.kind, file.found.persona.name if file.found.persona else "a world")
+        for file in imported
     ]
     runtime.terminal.write(columns(rows) + "\n")
-    for one in imported:
-        world = f'add worlds = ["{one.key}"] to a persona, or start a chat with --lore {one.key}'
-        runtime.terminal.notice(f"hermes chat -p {one.key}" if one.found.persona else world)
+    for file in imported:
+        world = f'add worlds = ["{file.key}"] to a persona, or start a chat with --lore {file.key}'
+        runtime.terminal.notice(f"hermes chat -p {file.key}" if file.found.persona else world)
 
 
 def import_card(runtime: Runtime, path: Path) -> Path:
@@ -75,9 +75,9 @@ def import_card(runtime: Runtime, path: Path) -> Path:
     UsageError if the new file exists already.
     """
     key = path.stem if path.parent == runtime.paths.personas else ""
-    one = _read(runtime, path, path.stem, key)
-    _require_free_names([one], force=False)
-    new = one.save()
+    imported = _read(runtime, path, path.stem, key)
+    _require_free_names([imported], force=False)
+    new = imported.save()
     runtime.terminal.notice(f"imported {path} as {new}")
     return new
 
@@ -125,18 +125,18 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
 def _require_free_names(imported: Sequence[ImportedFile], *, force: bool) -> None:
     """Raise UsageError if two files have one name, or, without `force`, if a name is taken."""
     seen = dict[Path, Path]()
-    for one in imported:
-        place = one.folder / one.key
+    for file in imported:
+        place = file.folder / file.key
         if place in seen:
             raise UsageError(
-                f"{seen[place]} and {one.source} would both be named '{one.key}'",
+                f"{seen[place]} and {file.source} would both be named '{file.key}'",
                 "nothing was imported; import one of them alone, with --as NAME",
             )
-        seen[place] = one.source
-        taken = None if force else folder.find_existing(one.folder, one.key, ignore=(one.source,))
+        seen[place] = file.source
+        taken = None if force else folder.find_existing(file.folder, file.key, ignore=(file.source,))
         if taken:
             raise UsageError(
-                f"'{one.key}' already exists: {taken}",
+                f"'{file.key}' already exists: {taken}",
                 "nothing was imported; choose another name with --as NAME, or overwrite it with --force",
             )
 

@@ -9,7 +9,7 @@ from hermes_cli.personas import folder, loader, native_writer
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import editor
-from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.untrusted.source import Source, read_text
 
@@ -30,7 +30,7 @@ def show(runtime: Runtime, name: str) -> None:
         rows = [_entry_row(entry) for entry in book.entries[:MAX_ENTRIES]]
         more = len(book.entries) - len(rows)
         rest = f"\nand {more:,} more" if more else ""
-        count = counted(len(book.entries), "entry", "entries")
+        count = pluralize(len(book.entries), "entry", "entries")
         terminal.write(f"\n[{title}, {count}]\n{columns(rows)}{rest}\n")
     for world in worlds.missing:
         terminal.notice(f"there is no world '{sanitize_line(world)}' in {runtime.paths.lore}")
@@ -61,7 +61,7 @@ def _texts(persona: Persona) -> Iterator[tuple[str, str]]:
         yield f"example {number}, you", example.user
         yield f"example {number}", example.assistant
     if persona.note:
-        yield f"note, {counted(persona.note.depth, 'turn')} from the end", persona.note.text
+        yield f"note, {pluralize(persona.note.depth, 'turn')} from the end", persona.note.text
     yield "post-history", persona.post_history
     yield "creator's notes, never sent to the model", persona.creator_notes
 

@@ -11,7 +11,7 @@ from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
 from hermes_cli.application.tokenizer import PromptTokenizer, open_tokenizer
-from hermes_cli.chat.input_text import MAX_BYTES, check_text, decode, read_file, within_reason
+from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, decode, read_file
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.statistics import statistics, wait_text
@@ -44,12 +44,12 @@ def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path])
 
 
 def _read_stdin(terminal: Terminal) -> str:
-    notice = "reading standard input; without input, redirect it: </dev/null"
+    notice = "reading standard input; if there is none, add </dev/null"
     timer = threading.Timer(QUIET_STDIN_S, terminal.notice, [notice])
     timer.daemon = True
     timer.start()
     try:
-        data = within_reason(terminal.stdin.read(MAX_BYTES + 1), "standard input")
+        data = check_input_size(terminal.stdin.read(MAX_BYTES + 1), "standard input")
     except OSError as error:
         raise UsageError(f"standard input cannot be read: {error.strerror}") from None
     finally:
@@ -71,7 +71,7 @@ def print_answer(
             report = _report(answer, session, session.last)
             terminal.write(json.dumps(report, ensure_ascii=False) + "\n")
     else:
-        _print_text(renderer(terminal, speech=persona.acts), pieces, at_once=at_once)
+        _print_text(renderer(terminal, speech=persona.is_roleplay), pieces, at_once=at_once)
     for remark in session.remarks:
         terminal.notice(remark)
     if session.cut_short and not as_json:
@@ -98,7 +98,10 @@ def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> No
 def _pieces(
     session: Session, text: str, prefill: str, terminal: Terminal, *, streamed: bool
 ) -> Iterator[str]:
-    """Yield the answer in pieces, beginning with the prefill. If `streamed`, erase the status line first."""
+    """Yield the answer in pieces, beginning with the prefill.
+
+    If `streamed`, the status line is erased before the first piece, or else after the last one.
+    """
     activity, began, has_begun = wait_text(None), time.monotonic(), False
     with waiting(terminal, lambda: f"{activity} · {time.monotonic() - began:.0f} s") as end_wait:
         for chunk in session.send(text, Cancel(), prefill):
@@ -127,33 +130,34 @@ def _report(text: str, session: Session, completion: Completion) -> dict[str, ob
 
 
 def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[PromptToken]:
-    """Return the tokens of the prompt that `ask` would send. Raises as `ask` does, except for its length."""
+    """Return the tokens of the prompt that `ask` would send, even if they exceed the context window."""
     check_text(prefill, "--prefill")
     persona = runtime.persona(flags.persona)
     options = flags.options(runtime.settings, persona).options
     request = flags.plan_request(runtime.settings)
-    opening, frame = open_conversation(runtime, flags, persona, options)
+    opening, prompt_settings = open_conversation(runtime, flags, persona, options)
     turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
     if prefill:
         turns.append(Message(Role.ASSISTANT, prefill))
     with open_tokenizer(runtime, flags.model, request) as tokenizer:
-        window = request.context_size or _window(runtime, flags, tokenizer)
-        builder = PromptBuilder(_Counter(tokenizer, window), opening, frame, options.max_tokens)
+        window = request.context_size or _context_size(runtime, flags, tokenizer)
+        counter = _TokenCounter(tokenizer, window)
+        builder = PromptBuilder(counter, opening, prompt_settings, options.max_tokens)
         return tokenizer.prompt_tokens(builder.prompt(turns).messages)
 
 
-def _window(runtime: Runtime, flags: Flags, tokenizer: PromptTokenizer) -> int:
+def _context_size(runtime: Runtime, flags: Flags, tokenizer: PromptTokenizer) -> int:
     """Return the model's planned context window, or MAX_CONTEXT if the model cannot be loaded."""
     if isinstance(tokenizer, ScriptedEngine):
         return tokenizer.context_size
     try:
         plan = choose_model(runtime, flags.model, flags.plan_request(runtime.settings)).plan
-    except HermesError:  # a tokenizer is enough here
+    except HermesError:  # counting tokens needs only the tokenizer
         return MAX_CONTEXT
     return plan.context_size if plan else MAX_CONTEXT
 
 
-class _Counter:
+class _TokenCounter:
     """Counts the tokens of prompts for a context window of `context_size` tokens."""
 
     def __init__(self, tokenizer: PromptTokenizer, context_size: int) -> None:

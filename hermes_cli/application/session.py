@@ -126,10 +126,10 @@ def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
 
 
 def _earlier_conversation(runtime: Runtime, recorder: Recorder, flags: Flags) -> StoredConversation:
-    """Claim and return the conversation that the flags request, or a copy of it.
+    """Lock and return the conversation that the flags request, or a copy of it.
 
     If another process has it open, ask the user. Raises UsageError if there is no such conversation,
-    StoreError if it cannot be claimed, and typer.Exit after the user chose to read along.
+    StoreError if it cannot be locked, and typer.Exit after the user chose to read along.
     """
     if not flags.continue_last and flags.resume is None:
         raise UsageError("--fork needs a conversation", "name it with -r, or use -c for the most recent one")
@@ -137,8 +137,8 @@ def _earlier_conversation(runtime: Runtime, recorder: Recorder, flags: Flags) ->
     if store is None or store.file is None:
         raise UsageError("--no-log cannot continue a saved conversation", "omit --no-log")
     found = find_conversation(store, flags.resume)
-    if not flags.fork and store.locks.take(found.id):
-        return store.conversation(found.id) or found  # may have grown before the claim
+    if not flags.fork and store.locks.acquire(found.id):
+        return store.conversation(found.id) or found  # may have grown before it was locked
     if flags.fork or _confirm_fork(runtime, store, found):
         return store.conversation(saved_conversations.copy(store, found.id)) or found
     raise saved_conversations.open_elsewhere(found)

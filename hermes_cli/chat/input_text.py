@@ -29,6 +29,6 @@ def read_file(path: Path, hint: str) -> str:
     return f"{path}:\n{decode(read_bytes(path, MAX_BYTES, file, allow_pipe=True), str(path))}"
 
 
-def within_reason(data: bytes, where: str) -> bytes:
+def check_input_size(data: bytes, where: str) -> bytes:
     """Return the bytes. Raises UsageError if they exceed MAX_BYTES."""
     return check_size(data, MAX_BYTES, Source(where, UsageError))

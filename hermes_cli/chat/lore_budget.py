@@ -64,15 +64,15 @@ class LoreBudget:
 
         The tokens of an entry in the system prompt are those by which it lengthens the prompt.
         """
-        active = [one for number in self.lore.always() if (one := self.activate(number, ALWAYS, 0, 0))]
-        kept, dropped = self.within_budget([], active)
-        floating = [one for one in kept if one.entry.position is Position.DEPTH]
+        candidates = (self.activate(number, ALWAYS, 0, 0) for number in self.lore.always())
+        kept, dropped = self.within_budget([], [active for active in candidates if active])
+        floating = [active for active in kept if active.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
         whole, counted = _joined([], system, []), list[ActiveEntry]()
-        for one in (one for one in in_order(kept) if one not in floating):
-            texts[one.entry.position].append(one.text)
+        for active in (active for active in in_order(kept) if active not in floating):
+            texts[active.entry.position].append(active.text)
             grown = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
-            counted.append(replace(one, tokens=self._system_cost(grown) - self._system_cost(whole)))
+            counted.append(replace(active, tokens=self._system_cost(grown) - self._system_cost(whole)))
             whole = grown
         return [*counted, *in_order(floating)], dropped, whole
 
@@ -86,31 +86,31 @@ class LoreBudget:
         room = self._window // LORE_SHARE
         rooms = {id(book): book.token_budget for book in self.lore.books}
         kept, dropped = list[ActiveEntry](), list[ActiveEntry]()
-        for place, one in enumerate([*taken, *by_priority(wanted)]):
-            book = id(self.lore.entries[one.number][1])
+        for place, active in enumerate([*taken, *by_priority(wanted)]):
+            book = id(self.lore.entries[active.number][1])
             left = rooms[book]
             if (
                 place < len(taken)
-                or one.entry.ignores_budget
-                or one.tokens <= (room if left is None else min(room, left))
+                or active.entry.ignores_budget
+                or active.tokens <= (room if left is None else min(room, left))
             ):
-                kept.append(one)
-                if not one.entry.ignores_budget:
-                    room -= one.tokens
-                    rooms[book] = None if left is None else left - one.tokens
+                kept.append(active)
+                if not active.entry.ignores_budget:
+                    room -= active.tokens
+                    rooms[book] = None if left is None else left - active.tokens
             else:
-                dropped.append(one)
+                dropped.append(active)
         return kept[len(taken) :], dropped
 
 
 def by_priority(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     """Return entries in the order in which they get room, the most important first."""
-    return sorted(entries, key=lambda one: (-one.entry.priority, -one.entry.order, one.number))
+    return sorted(entries, key=lambda active: (-active.entry.priority, -active.entry.order, active.number))
 
 
 def in_order(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     """Return entries in the order in which they appear in the prompt."""
-    return sorted(entries, key=lambda one: (one.entry.order, one.number))
+    return sorted(entries, key=lambda active: (active.entry.order, active.number))
 
 
 def _joined(before: Sequence[str], system: str | None, after: Sequence[str]) -> str:

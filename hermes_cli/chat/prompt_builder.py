@@ -166,17 +166,17 @@ class PromptBuilder:
 
         If they exceed the lore budget, the standing entries that do not fire again are dropped.
         """
-        standing = [one for one in step.standing if one.at >= step.first]
-        standing_numbers = {one.number for one in standing}
+        standing = [active for active in step.standing if active.at >= step.first]
+        standing_numbers = {active.number for active in standing}
         activated = (
             self._lore_budget.activate(number, trigger, step.length - 1, step.first)
             for number, trigger in fires.items()
             if number not in standing_numbers
         )
-        new = [one for one in activated if one is not None]
+        new = [active for active in activated if active is not None]
         kept, dropped = self._lore_budget.within_budget([*self._constant_entries, *standing], new)
         if dropped:
-            still_firing = [one for one in standing if one.number in fires]
+            still_firing = [active for active in standing if active.number in fires]
             kept, dropped = self._lore_budget.within_budget(self._constant_entries, [*still_firing, *new])
             standing = []
         return replace(step, standing=(*standing, *kept), without_room=tuple(dropped))
@@ -204,11 +204,11 @@ class PromptBuilder:
     def _drop_lore(self, step: _Step, over: int) -> _Step:
         """Drop the least important lore entries, until at least `over` tokens are freed."""
         standing, dropped = list(step.standing), list(step.without_room)
-        for one in reversed(by_priority(standing)):
+        for active in reversed(by_priority(standing)):
             if over > 0:
-                over -= one.tokens
-                standing.remove(one)
-                dropped.append(one)
+                over -= active.tokens
+                standing.remove(active)
+                dropped.append(active)
         return replace(step, standing=tuple(standing), without_room=tuple(dropped))
 
     def _total(self, step: _Step) -> int:
@@ -236,11 +236,11 @@ class PromptBuilder:
             yield PartKind.EXAMPLES, _BEFORE_ALL_TURNS, message
         if self._summary is not None and self._summary.text:
             yield PartKind.SUMMARY, _BEFORE_ALL_TURNS, Message(Role.SYSTEM, self._summary.text)
-        for one in in_order(step.standing):
-            yield PartKind.LORE, one.at, one.message
-        for one in self._constant_entries:
-            if one.entry.position is Position.DEPTH:
-                yield PartKind.ALWAYS, max(step.first, end - one.entry.depth), one.message
+        for active in in_order(step.standing):
+            yield PartKind.LORE, active.at, active.message
+        for active in self._constant_entries:
+            if active.entry.position is Position.DEPTH:
+                yield PartKind.ALWAYS, max(step.first, end - active.entry.depth), active.message
         fill = self._prompt_settings.macros.fill
         for note in self._prompt_settings.notes if step.notes else ():
             if text := fill(note.text, "note", end).strip():
@@ -252,7 +252,9 @@ class PromptBuilder:
         self, step: _Step, rows: Sequence[_Row], turns: Sequence[Message], messages: Sequence[Message]
     ) -> Iterator[PromptPart]:
         """Yield the parts of the prompt with their sizes."""
-        always = sum(one.tokens for one in self._constant_entries if one.entry.position is not Position.DEPTH)
+        always = sum(
+            active.tokens for active in self._constant_entries if active.entry.position is not Position.DEPTH
+        )
         examples = len(self._example_starts) - 1
         exchanges = [start for start in _exchange_starts(turns) if start >= self._steps[0].first]
         pieces = {
@@ -280,7 +282,7 @@ class PromptBuilder:
             adjustments[last] = adjustments.get(last, 0) - end_tokens
             adjustments[PartKind.HEAD] = 0
         for kind in PartKind:
-            costs = [self.cost(message) for one, _, message in rows if one is kind]
+            costs = [self.cost(message) for row_kind, _, message in rows if row_kind is kind]
             tokens = sum(costs) + adjustments.get(kind, 0)
             kept, of = pieces.get(kind, (1, 1) if tokens else (0, 0))
             if of:

@@ -67,7 +67,7 @@ class PromptSettings:
 def to_saved(prompt_settings: PromptSettings, summaries: Sequence[Summary]) -> SavedSettings:
     """Return the settings to store. Summaries of turns that are not stored are left out."""
     note = prompt_settings.note or Note("", 0)
-    through = [(one.through, one.text) for one in summaries if one.through]
+    through = [(summary.through, summary.text) for summary in summaries if summary.through]
     return SavedSettings(
         prompt_settings.macros.user, prompt_settings.macros.seed, note.text, note.depth, tuple(through)
     )
@@ -84,4 +84,6 @@ def from_saved(
     macros = replace(prompt_settings.macros, user=kept.user or prompt_settings.macros.user, seed=seed)
     note = Note(kept.note, kept.note_depth) if kept.note else None
     found = (Summary(tuple(path_to(through)), text, through) for through, text in kept.summaries)
-    return replace(prompt_settings, macros=macros, note=note), tuple(one for one in found if one.turns)
+    return replace(prompt_settings, macros=macros, note=note), tuple(
+        summary for summary in found if summary.turns
+    )

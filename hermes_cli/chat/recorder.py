@@ -66,7 +66,7 @@ class Recorder:
         if self.store is None:
             raise StoreError("no conversations are saved in this run")
         nodes = self.store.tree(stored.id)
-        self._tree = Tree.of(nodes, stored.leaf)
+        self._tree = Tree.from_nodes(nodes, stored.leaf)
         self._rows = {node.id: row.id for node, row in zip(self._tree.nodes, nodes, strict=True)}
         self.conversation, self._partial = stored.id, None
         self.store.locks.keep_only(stored.id)
@@ -159,7 +159,7 @@ class Recorder:
     def _save(self, store: Store) -> None:
         if self.conversation is None:
             self.conversation = store.begin(
-                self._opening.before, self.persona, self._tree, self._settings, title=self._title, claim=True
+                self._opening.before, self.persona, self._tree, self._settings, title=self._title, lock=True
             )
             rows = (row.id for row in store.tree(self.conversation))
             self._rows = dict(zip((node.id for node in self._tree.nodes), rows, strict=True))

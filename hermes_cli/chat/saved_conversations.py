@@ -14,7 +14,9 @@ def named(store: Store, name: str) -> StoredConversation:
     if not found:
         raise UsageError(f"there is no conversation '{name}'", "'hermes sessions list' shows them")
     if len(found) > 1:
-        several = ", ".join(f"{one.id} ({one_line(one.title)})" for one in found[:5])
+        several = ", ".join(
+            f"{conversation.id} ({one_line(conversation.title)})" for conversation in found[:5]
+        )
         raise UsageError(f"'{name}' matches several conversations: {several}", "use the number of one")
     return found[0]
 
@@ -42,7 +44,7 @@ def resume(
     """
     store = session.recorder.store
     if store is not None:
-        if not store.locks.take(conversation.id):
+        if not store.locks.acquire(conversation.id):
             raise open_elsewhere(conversation)
         store.stop_partial(conversation.id)
     session.resume(conversation, prompt_settings)
@@ -59,13 +61,13 @@ def copy(store: Store, number: int) -> int:
             "this conversation was removed in another window", "'hermes sessions list' shows all"
         )
     nodes = store.tree(number)
-    path = Tree.of(nodes, original.leaf).path
+    path = Tree.from_nodes(nodes, original.leaf).path
     ids = {nodes[node.id - 1].id: place for place, node in enumerate(path, 1)}
     return store.begin(
         original.opening,
         original.persona,
-        Tree.of(path, path[-1].id if path else None),
+        Tree.from_nodes(path, path[-1].id if path else None),
         original.setting.renumbered(ids),
         title=f"{original.title} (fork)",
-        claim=True,
+        lock=True,
     )

@@ -13,7 +13,7 @@ from hermes_cli.engines.background import is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
-from hermes_cli.options import Sourced
+from hermes_cli.options import LayeredOptions
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
 
@@ -33,7 +33,7 @@ class Session:
         self,
         engine: Engine,
         opening: Opening,
-        options: Sourced,
+        options: LayeredOptions,
         recorder: Recorder | None = None,
         prompt_settings: PromptSettings | None = None,
     ) -> None:
@@ -193,9 +193,9 @@ class Session:
 
     def summary_of(self, turns: Sequence[Message]) -> Summary | None:
         """Return the latest summary that covers the beginning of these turns, but not all of them."""
-        for one in reversed(self.summaries):
-            if len(turns) > one.covers and tuple(turns[: one.covers]) == one.turns:
-                return one
+        for summary in reversed(self.summaries):
+            if len(turns) > summary.covers and tuple(turns[: summary.covers]) == summary.turns:
+                return summary
         return None
 
     def _fitted(self, asked: Conversation, cancel: Cancel) -> Prompt | None:
@@ -311,9 +311,9 @@ class Session:
             raise UsageError("there is nothing to copy yet", "send a message first")
         turns = self.conversation.messages[self.root :]
         summaries = tuple(
-            replace(one, through=one.covers)  # the ids in the copy are 1, 2, 3 …
-            for one in self.summaries
-            if turns[: one.covers] == one.turns
+            replace(summary, through=summary.covers)  # the ids in the copy are 1, 2, 3 …
+            for summary in self.summaries
+            if turns[: summary.covers] == summary.turns
         )
         self._begin(self.opening, self.tree.fork(), self.prompt_settings, summaries, title)
         self.recorder.save()

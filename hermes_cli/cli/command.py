@@ -51,7 +51,9 @@ def command(app: typer.Typer, name: str | None = None, takes: Sequence[str] = ()
                 given["flags"] = _flags({flag: given.pop(flag) for flag in takes if flag in given})
             verb(_context.obj, **given)
 
-        parameters = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own if one.name != "flags"]
+        parameters = [
+            parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own if parameter.name != "flags"
+        ]
         signature = inspect.Signature([context, *parameters, *map(_parameter, takes)])
         call.__signature__ = signature  # type: ignore[attr-defined]
         app.command(name)(call)
@@ -66,7 +68,7 @@ def _parameter(name: str) -> Parameter:
         kind = list[str] if FIELDS[name].kind is str else str
         annotation: Any = Annotated[kind | None, option_parameter(name)]
         return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-    (flag,) = (one for one in fields(Flags) if one.name == name)
+    (flag,) = (field for field in fields(Flags) if field.name == name)
     annotation = Annotated[flag.type, flag.metadata["option"]]
     return Parameter(name, Parameter.KEYWORD_ONLY, default=flag.default, annotation=annotation)
 

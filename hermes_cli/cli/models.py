@@ -9,7 +9,7 @@ import typer
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import PLAN, command, new_app
-from hermes_cli.screen.columns import columns, counted
+from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 
 if TYPE_CHECKING:
@@ -164,4 +164,4 @@ def clear_cache(runtime: Runtime) -> None:
     from hermes_cli.models.download import size_text
 
     count, size = PromptCacheDir(runtime.paths.prefixes).clear()
-    runtime.terminal.notice(f"Removed {counted(count, 'system prompt')}; freed {size_text(size)}.")
+    runtime.terminal.notice(f"Removed {pluralize(count, 'system prompt')}; freed {size_text(size)}.")

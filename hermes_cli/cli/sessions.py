@@ -11,7 +11,7 @@ from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import Force, Output, command, new_app
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.registry import FORMATS
-from hermes_cli.screen.columns import columns, counted, when
+from hermes_cli.screen.columns import columns, pluralize, when
 from hermes_cli.screen.sanitize import sanitize_line
 
 app = new_app("List, show, search, rename, remove, check, export and import conversations.")
@@ -20,7 +20,11 @@ SHOWN = 30
 Name = Annotated[str, typer.Argument(help="A conversation's number, or its title.")]
 FormatName = Annotated[
     str | None,
-    typer.Option("--format", metavar="FORMAT", help=" ".join(f"{one.name}: {one.help}" for one in FORMATS)),
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=" ".join(f"{file_format.name}: {file_format.help}" for file_format in FORMATS),
+    ),
 ]
 
 
@@ -31,8 +35,15 @@ def list_sessions(
 ) -> None:
     """List the conversations, most recently used first."""
     rows = [
-        (str(one.id), when(one.updated), counted(one.count, "message"), one.persona, one.model, one.title)
-        for one in open_store(runtime).conversations(-1 if everything else SHOWN)
+        (
+            str(conversation.id),
+            when(conversation.updated),
+            pluralize(conversation.count, "message"),
+            conversation.persona,
+            conversation.model,
+            conversation.title,
+        )
+        for conversation in open_store(runtime).conversations(-1 if everything else SHOWN)
     ]
     _print_rows(runtime, rows, "there is no conversation yet; 'hermes chat' starts one")
 

@@ -36,7 +36,7 @@ class PromptCacheDir:
             return None
         return path
 
-    def keep(self, key: str, size: int, write: Callable[[Path], None]) -> bool:
+    def store(self, key: str, size: int, write: Callable[[Path], None]) -> bool:
         """Call `write` to store about `size` bytes under a key, and return whether they were stored.
 
         The write is atomic, and only the owner can read the file.
@@ -95,9 +95,9 @@ class PromptCacheDir:
     def _evict(self, size: int) -> None:
         self._sweep()
         files = self._files()
-        total = sum(one for _, one, _ in files)
-        for _, one, path in files:
+        total = sum(file_size for _, file_size, _ in files)
+        for _, file_size, path in files:
             if total + size <= self.limit:
                 return
             path.unlink(missing_ok=True)
-            total -= one
+            total -= file_size

@@ -51,7 +51,7 @@ class Vocabulary:
     def ids_where(self, matches: Callable[[str], bool]) -> frozenset[int]:
         """Return the ids for whose text `matches` returns True."""
         data = (detokenizer.entry_bytes(entry, byte_level=self.byte_level) for entry in self.entries)
-        return frozenset(i for i, one in enumerate(data) if matches(one.decode(errors="replace")))
+        return frozenset(i for i, token in enumerate(data) if matches(token.decode(errors="replace")))
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -17,16 +17,16 @@ _TURN: Final = re.compile(rf"{re.escape(IM_START)}([^\n]*)\n", re.DOTALL)
 _BLANK: Final = re.compile(r"\s*")
 
 
-def write(one: Transcript) -> str:
+def write(transcript: Transcript) -> str:
     """Return the visible path of a conversation. Raises FormatError if a text contains a marker."""
-    for number, turn in enumerate(one.turns, 1):
+    for number, turn in enumerate(transcript.turns, 1):
         for token in (IM_START, IM_END):
             if token in turn.text:
                 raise FormatError(
                     f"turn {number} ({turn.role}) contains {token}, which separates turns in raw ChatML",
                     hint="use json or another format",
                 )
-    return "".join(f"{IM_START}{turn.role}\n{turn.text}{IM_END}\n" for turn in one.turns)
+    return "".join(f"{IM_START}{turn.role}\n{turn.text}{IM_END}\n" for turn in transcript.turns)
 
 
 def read(text: str) -> list[Transcript]:

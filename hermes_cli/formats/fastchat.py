@@ -19,17 +19,17 @@ TEMPLATE: Final = "OpenHermes-2.5-Mistral-7B"
 NAMES: Final = {Role.USER: IM_START + Role.USER, Role.ASSISTANT: IM_START + Role.ASSISTANT}
 
 
-def write(one: Transcript) -> str:
+def write(transcript: Transcript) -> str:
     """Return the visible path of a conversation. Raises FormatError for a system message after the first."""
-    system = one.system
-    if len(system) > 1 or any(turn.role is Role.SYSTEM for turn in one.turns[len(system) :]):
+    system = transcript.system
+    if len(system) > 1 or any(turn.role is Role.SYSTEM for turn in transcript.turns[len(system) :]):
         raise FormatError("FastChat's format has one system message, before all other messages")
     value = {
         "template_name": TEMPLATE,
         "system_message": system[0].text if system else "",
         "roles": list(NAMES.values()),
-        "messages": [[NAMES[turn.role], turn.text] for turn in one.turns[len(system) :]],
-        "offset": len(one.conversation.opening) - len(system),
+        "messages": [[NAMES[turn.role], turn.text] for turn in transcript.turns[len(system) :]],
+        "offset": len(transcript.conversation.opening) - len(system),
     }
     return dump(value) + "\n"
 

@@ -29,12 +29,12 @@ MAX_DEPTH: Final = 999
 
 def write(transcripts: Sequence[Transcript]) -> str:
     """Return conversations as one JSON object."""
-    body = ",\n".join(_written(one) for one in transcripts)
+    body = ",\n".join(_written(transcript) for transcript in transcripts)
     return f'{{"{KEY}": {VERSION}, "conversations": [\n{body}\n]}}\n'
 
 
-def _written(one: Transcript) -> str:
-    facts = one.conversation
+def _written(transcript: Transcript) -> str:
+    facts = transcript.conversation
     head = dump(
         {
             "title": facts.title,
@@ -43,11 +43,11 @@ def _written(one: Transcript) -> str:
             "created": facts.created,
             "updated": facts.updated,
             "opening": [{"role": turn.role, "text": turn.text} for turn in facts.opening],
-            "leaf": one.tree.cursor,
+            "leaf": transcript.tree.cursor,
             "setting": _setting_json(facts.setting),
         }
     )
-    messages = ",\n".join(dump(_message(stored)) for stored in one.tree.nodes)
+    messages = ",\n".join(dump(_message(stored)) for stored in transcript.tree.nodes)
     return f'{head[:-1]}, "messages": [\n{messages}\n]}}'
 
 
@@ -94,13 +94,13 @@ def read(text: str) -> list[Transcript]:
 
 def _conversation(node: Value) -> Transcript:
     messages, seen = list[Node](), set[int]()
-    for one in node["messages"].items():
-        stored = _stored(one, seen)
+    for message in node["messages"].items():
+        stored = _stored(message, seen)
         messages.append(stored)
         seen.add(stored.id)
-    opening = [Message(one["role"].one_of(Role), one["text"].text()) for one in node["opening"].items()]
-    roots = [one for one in messages if one.parent is None]
-    if len({one.role for one in roots}) > 1:  # only a greeting may come before the user's first turn
+    opening = [Message(turn["role"].one_of(Role), turn["text"].text()) for turn in node["opening"].items()]
+    roots = [message for message in messages if message.parent is None]
+    if len({root.role for root in roots}) > 1:  # only a greeting may come before the user's first turn
         node["messages"].reject("has first turns of both the user and the assistant")
     facts = StoredConversation(
         ELSEWHERE,
@@ -119,7 +119,8 @@ def _conversation(node: Value) -> Transcript:
 def _setting(node: Value, seen: set[int]) -> SavedSettings:
     """Return the settings of a conversation; defaults for a file of an earlier version, which has none."""
     summaries = tuple(
-        (_known(one["through"], seen) or 0, one["text"].text()) for one in node.get("summaries").items()
+        (_known(summary["through"], seen) or 0, summary["text"].text())
+        for summary in node.get("summaries").items()
     )
     return SavedSettings(
         node.get("user").text(),
@@ -170,7 +171,7 @@ def _options(node: Value) -> dict[str, Any]:
 
 def _option(node: Value) -> Any:
     """Return the value of an option: null, a boolean, a number, a text, or a list of these."""
-    return [_scalar(one) for one in node.items()] if isinstance(node.value, list) else _scalar(node)
+    return [_scalar(item) for item in node.items()] if isinstance(node.value, list) else _scalar(node)
 
 
 def _scalar(node: Value) -> Any:
@@ -188,9 +189,13 @@ def _turn_ids(node: Value) -> TurnIds | None:
     if not vocabulary:
         node["vocabulary"].reject("is empty, so the ids have no vocabulary")
     ids = node["ids"]
-    if isinstance(ids.value, list) and all(type(one) is int and 0 <= one <= _LAST_TOKEN for one in ids.value):
+    if isinstance(ids.value, list) and all(
+        type(token_id) is int and 0 <= token_id <= _LAST_TOKEN for token_id in ids.value
+    ):
         return TurnIds(FROM_A_FILE + vocabulary, tuple(ids.value))
-    return TurnIds(FROM_A_FILE + vocabulary, tuple(one.integer(0, _LAST_TOKEN) for one in ids.items()))
+    return TurnIds(
+        FROM_A_FILE + vocabulary, tuple(token_id.integer(0, _LAST_TOKEN) for token_id in ids.items())
+    )
 
 
 def _seconds(node: Value) -> float:

@@ -38,17 +38,19 @@ _OPENAI_ROLES: Final = {
 def write_sharegpt(transcripts: Sequence[Transcript]) -> str:
     """Return the visible path of each conversation, one per line, without titles, which training ignores."""
     return "".join(
-        dump({"conversations": [{"from": _SHAREGPT_NAMES[t.role], "value": t.text} for t in one.turns]})
+        dump(
+            {"conversations": [{"from": _SHAREGPT_NAMES[t.role], "value": t.text} for t in transcript.turns]}
+        )
         + "\n"
-        for one in transcripts
+        for transcript in transcripts
     )
 
 
 def write_openai(transcripts: Sequence[Transcript]) -> str:
     """Return the visible path of each conversation, one per line."""
     return "".join(
-        dump({"messages": [{"role": turn.role, "content": turn.text} for turn in one.turns]}) + "\n"
-        for one in transcripts
+        dump({"messages": [{"role": turn.role, "content": turn.text} for turn in transcript.turns]}) + "\n"
+        for transcript in transcripts
     )
 
 

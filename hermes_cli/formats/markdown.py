@@ -26,14 +26,16 @@ _HEADING: Final = re.compile(r"\n#{1,6} [^\n]*(?:\n\n?|\Z)|\n\n?")
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 
 
-def write(one: Transcript) -> str:
+def write(transcript: Transcript) -> str:
     """Return the visible path of a conversation."""
-    facts = one.conversation
-    mark = _mark([turn.text for turn in one.turns])
+    facts = transcript.conversation
+    mark = _mark([turn.text for turn in transcript.turns])
     about = {"title": facts.title, "is_named": facts.is_named, "persona": facts.persona}
     head = f"{_comment(mark, about)}\n# {_line(facts.title) or 'A conversation'}\n"
     opening = [message(0, None, turn) for turn in facts.opening]
-    return "\n".join([head, *(_turn(mark, stored, facts.persona) for stored in (*opening, *one.tree.path))])
+    return "\n".join(
+        [head, *(_turn(mark, stored, facts.persona) for stored in (*opening, *transcript.tree.path))]
+    )
 
 
 def _mark(texts: Sequence[str]) -> str:
@@ -105,12 +107,17 @@ def read(text: str) -> list[Transcript]:
     if not bodies:
         head[0].reject("is followed by no turn")
     stored = [_stored(n, about, body, is_last=n == len(bodies)) for n, (about, body) in enumerate(bodies, 1)]
-    system, _ = split([one.message for one in stored])
+    system, _ = split([node.message for node in stored])
     path = [
         message(
-            n, n - 1 or None, one.message, created=one.created, state=one.state, model=one.generation.model
+            n,
+            n - 1 or None,
+            node.message,
+            created=node.created,
+            state=node.state,
+            model=node.generation.model,
         )
-        for n, one in enumerate(stored[len(system) :], 1)
+        for n, node in enumerate(stored[len(system) :], 1)
     ]
     return [_transcript(head[0], system, path)]
 

@@ -166,10 +166,10 @@ def write(file_format: ConversationFormat, transcripts: Sequence[Transcript]) ->
             f"{file_format.name} can hold one conversation, not {len(transcripts)}",
             f"name one, or use a format that can hold several: {many}",
         )
-    for one in transcripts:
-        if file_format.leaves_out and not one.tree.path:
+    for transcript in transcripts:
+        if file_format.leaves_out and not transcript.tree.path:
             raise FormatError(
-                f"no turn of '{one.conversation.title}' is visible: its first turn was undone",
+                f"no turn of '{transcript.conversation.title}' is visible: its first turn was undone",
                 hint="use json, which holds the whole tree",
             )
     return file_format.write(transcripts)
@@ -178,9 +178,11 @@ def write(file_format: ConversationFormat, transcripts: Sequence[Transcript]) ->
 def remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
     """Return a description of an export for the user: the format, and the parts that it leaves out."""
     omitted = list[str]()
-    if file_format.leaves_out and any(len(one.tree) > len(one.tree.path) for one in transcripts):
+    if file_format.leaves_out and any(
+        len(transcript.tree) > len(transcript.tree.path) for transcript in transcripts
+    ):
         omitted.append(file_format.leaves_out)
-    settings = [one.conversation.setting for one in transcripts if file_format.leaves_out]
+    settings = [transcript.conversation.setting for transcript in transcripts if file_format.leaves_out]
     omitted += ["the note"] if any(setting.note for setting in settings) else []
     omitted += ["summaries"] if any(setting.summaries for setting in settings) else []
     return (

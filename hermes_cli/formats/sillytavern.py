@@ -24,9 +24,9 @@ _OWN: Final = "hermes"
 _MODEL: Final = "model"
 
 
-def write(one: Transcript) -> str:
+def write(transcript: Transcript) -> str:
     """Return the visible path of a conversation, with the siblings of its answers as swipes."""
-    facts, prompt = one.conversation, one.system[0].text if one.system else ""
+    facts, prompt = transcript.conversation, transcript.system[0].text if transcript.system else ""
     own = {
         "title": facts.title,
         "is_named": facts.is_named,
@@ -40,11 +40,11 @@ def write(one: Transcript) -> str:
         "chat_metadata": ({"system_prompt": prompt} if prompt else {}) | {_OWN: own},
     }
     swipes: dict[int | None, list[Node]] = {}
-    for stored in one.tree.nodes:
+    for stored in transcript.tree.nodes:
         if stored.role is Role.ASSISTANT:
             swipes.setdefault(stored.parent, []).append(stored)
     name = facts.persona or CHARACTER
-    lines = [header, *(_line(stored, name, swipes.get(stored.parent, [])) for stored in one.tree.path)]
+    lines = [header, *(_line(stored, name, swipes.get(stored.parent, [])) for stored in transcript.tree.path)]
     return "\n".join(map(dump, lines)) + "\n"
 
 

@@ -29,7 +29,7 @@ class Transcript:
         cls, conversation: StoredConversation, messages: Sequence[Node], remarks: Sequence[str] = ()
     ) -> "Transcript":
         """Return a transcript of these messages, which are renumbered from 1. Parents come first."""
-        tree = Tree.of(messages, conversation.leaf)
+        tree = Tree.from_nodes(messages, conversation.leaf)
         ids = {message.id: node.id for message, node in zip(messages, tree.nodes, strict=True)}
         setting = conversation.setting.renumbered(ids)
         return cls(replace(conversation, leaf=tree.cursor, setting=setting), tree, tuple(remarks))
@@ -71,8 +71,8 @@ def transcript(
     remarks: Sequence[str] = (),
 ) -> Transcript:
     """Return a transcript. Title and times default to those of the first user message and of the messages."""
-    asked = next((one.text for one in messages if one.role is Role.USER), "")
-    times = [one.created for one in messages if one.created]
+    asked = next((message.text for message in messages if message.role is Role.USER), "")
+    times = [message.created for message in messages if message.created]
     conversation = StoredConversation(
         ELSEWHERE,
         title or title_of(asked),

@@ -53,8 +53,10 @@ def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list
         PersonaPart("system prompt", (opening.system or "",), pinned=True),
         PersonaPart("post-history", (persona.post_history,), pinned=True),
         PersonaPart("note", (note,), pinned=True),
-        PersonaPart("lore, constant", tuple(one.content for one in entries if one.constant), pinned=True),
-        PersonaPart("lore, by key", tuple(one.content for one in entries if not one.constant)),
+        PersonaPart(
+            "lore, constant", tuple(entry.content for entry in entries if entry.constant), pinned=True
+        ),
+        PersonaPart("lore, by key", tuple(entry.content for entry in entries if not entry.constant)),
         PersonaPart("examples", tuple(message.text for message in opening.examples)),
         PersonaPart("greetings", opening.greetings),
     ]
@@ -72,7 +74,7 @@ def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -
 
 def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> list[str]:
     """Return the problems found in a lorebook. `books` are all lorebooks in use, including this one."""
-    keys = dict.fromkeys(key for one in book.entries for key in (*one.keys, *one.secondary))
+    keys = dict.fromkeys(key for entry in book.entries for key in (*entry.keys, *entry.secondary))
     broken = [f"the key {key} is ignored: {why}" for key in keys if (why := scale.mistake(key))]
     unreachable = [
         f"the entry '{entry.title}' never fires: {why}"
@@ -126,8 +128,14 @@ def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook
     condition = "only other entries can fire it" if entry.only_recursion else "its scan depth is 0"
     if not entry.recursable:
         return f"{condition}, and it is not recursable"
-    others = [one for other in books if other.recursive for one in other.entries if one is not entry]
-    if any(one.enabled and one.recurses for one in others):
+    others = [
+        other_entry
+        for other in books
+        if other.recursive
+        for other_entry in other.entries
+        if other_entry is not entry
+    ]
+    if any(other.enabled and other.recurses for other in others):
         return ""
     recursive = any(other.recursive for other in books)
     return (

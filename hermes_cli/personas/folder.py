@@ -23,8 +23,8 @@ def slug(name: str, *fallbacks: str) -> str:
 
     If no such characters remain, the fallbacks are tried in order; then the key is `persona`.
     """
-    for one in (name, *fallbacks):
-        plain = unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode().lower()
+    for candidate in (name, *fallbacks):
+        plain = unicodedata.normalize("NFKD", candidate).encode("ascii", "ignore").decode().lower()
         if key := _INVALID_CHARACTERS.sub("-", plain).strip("-")[:MAX_KEY_LENGTH].rstrip("-"):
             return key
     return "persona"
@@ -34,7 +34,7 @@ def find_existing(folder: Path, key: str, *, ignore: Sequence[Path] = ()) -> Pat
     """Return the file that already has the key in a folder, or None. Files in `ignore` do not count."""
     for suffix in SUFFIXES:
         path = folder / f"{key}{suffix}"
-        if path.is_symlink() or (path.exists() and not any(_is_same(path, one) for one in ignore)):
+        if path.is_symlink() or (path.exists() and not any(_is_same(path, ignored) for ignored in ignore)):
             return path
     return None
 

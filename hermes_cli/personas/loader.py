@@ -84,7 +84,7 @@ def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
     if len(named) == 1:
         return named[0].source
     if named:
-        keys = " or ".join(one.key for one in named)
+        keys = " or ".join(item.key for item in named)
         raise PersonaError(f"{len(named)} personas have the name '{name_or_path}'", f"use a key: {keys}")
     raise PersonaError(
         f"there is no persona '{name_or_path}'{suggestion(name_or_path.lower(), sources)}", _LIST_HINT
@@ -95,9 +95,9 @@ def _with_display_name(name: str, user_dir: Path, shipped_dir: Path) -> list[Lis
     """Return the personas whose display name is `name`, however its accents are encoded."""
     wanted = unicodedata.normalize("NFC", name)
     return [
-        one
-        for one in list_all(user_dir, shipped_dir)
-        if one.persona is not None and unicodedata.normalize("NFC", one.persona.name) == wanted
+        entry
+        for entry in list_all(user_dir, shipped_dir)
+        if entry.persona is not None and unicodedata.normalize("NFC", entry.persona.name) == wanted
     ]
 
 

@@ -111,7 +111,7 @@ def parse(text: str, source: Path) -> Persona:
         **values,
         source=source,
         greetings=tuple(filter(None, (file.get("greeting").filled(),))) + file.get("greetings").texts(),
-        examples=tuple(_example(one) for one in file.get("examples").tables()),
+        examples=tuple(_example(table) for table in file.get("examples").tables()),
         note=_note(file["note"]) if "note" in file else None,
         lorebook=_lorebook(file, source),
         options=_options(file, source),
@@ -178,7 +178,7 @@ def _lorebook(file: Value, source: Path) -> Lorebook | None:
         return None
     book = file.get(BOOK).table()
     book.refuse_unknown(BOOK_FIELDS)
-    entries = tuple(_entry(one) for one in file.get(ENTRIES).tables())
+    entries = tuple(_entry(table) for table in file.get(ENTRIES).tables())
     return Lorebook(entries, **_read(book, BOOK_FIELDS), source=source)
 
 

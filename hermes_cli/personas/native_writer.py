@@ -61,7 +61,7 @@ def toml_value(value: str | bool | float | Sequence[str]) -> str:  # noqa: FBT00
         return repr(value)
     if isinstance(value, str):
         return toml_string(value)
-    items = [toml_string(one) for one in value]
+    items = [toml_string(item) for item in value]
     line = f"[{', '.join(items)}]"
     if len(line) <= _LIST_WIDTH and "\n" not in line:
         return line
@@ -73,7 +73,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _persona(persona: Persona) -> Iterable[str]:
-    greetings = [one for one in persona.greetings if one.strip()]
+    greetings = [greeting for greeting in persona.greetings if greeting.strip()]
     values = {key: getattr(persona, key) for key in PERSONA_FIELDS}
     values |= {"greeting": next(iter(greetings), ""), "greetings": greetings[1:]}
     yield _assignments({key: values[key] for key in KEYS if not _is_blank(values.get(key))})

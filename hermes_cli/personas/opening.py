@@ -88,5 +88,5 @@ def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message
 
 def _speaker(name: str, macros: Macros) -> re.Pattern[str]:
     names = {"{{user}}", "{{char}}", "<user>", "<bot>", "<char>", name, macros.char, macros.user}
-    alternatives = "|".join(re.escape(one) for one in sorted(filter(None, names), key=len, reverse=True))
+    alternatives = "|".join(re.escape(name) for name in sorted(filter(None, names), key=len, reverse=True))
     return re.compile(rf"^[ \t]*({alternatives}):", re.IGNORECASE | re.MULTILINE)

@@ -82,7 +82,7 @@ class Persona:
         return bool(self.greetings or self.character or self.personality or self.scenario or self.dialogue)
 
     @property
-    def acts(self) -> bool:
+    def is_roleplay(self) -> bool:
         """Whether the character's texts mark *actions*, as in roleplay."""
         texts = [*self.greetings, self.dialogue, *(example.assistant for example in self.examples)]
         return any("*" in text for text in texts)

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from hermes_cli.chat.statistics import statistics, wait_text
 from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
 from hermes_cli.messages import Role
-from hermes_cli.repl.state import Answering, ReplState
-from hermes_cli.screen.columns import counted
+from hermes_cli.repl.state import ReplState, StartAnswer
+from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.render import Renderer
 from hermes_cli.screen.waiting import waiting
 from hermes_cli.tree import MessageState
 
 ABANDON_AFTER_PRESSES = 3
-"""Presses of Ctrl-C during one answer after which an engine that does not react is abandoned."""
+"""If Ctrl-C is pressed this often during one answer, an engine that does not react is abandoned."""
 
 
 class AnswerPrinter:
-    """Prints turns on standard output. `interactive` is whether a user is at a terminal.
+    """Prints turns on standard output. `interactive` is true if a user is at a terminal.
 
-    `has_text` is whether the last answer had any text.
+    `has_text` is true if the last answer had any text.
     """
 
     def __init__(self, *, interactive: bool) -> None:
@@ -43,14 +43,14 @@ class AnswerPrinter:
             self._presses = 0
             raise KeyboardInterrupt
 
-    def answer(self, state: ReplState, begin: Answering, prefix: str = "") -> None:
+    def answer(self, state: ReplState, start: StartAnswer, prefix: str = "") -> None:
         """Print an answer while it is generated, preceded by the text `prefix`. Ctrl-C stops it."""
         cancel = Cancel()
         self._cancel, self._presses, self.has_text, self._progress = cancel, 0, False, None
         renderer: Renderer | None = None
         try:
             with waiting(state.terminal, self._status(state)) as stop_waiting:
-                for chunk in begin(cancel):
+                for chunk in start(cancel):
                     self._progress = chunk.progress
                     if not chunk.text:
                         continue
@@ -77,7 +77,7 @@ class AnswerPrinter:
         self._print_turn(state, session.conversation.messages[-1].text)
         others = len(session.opening.greetings) - 1
         if others and self.interactive:
-            state.notice(f"({counted(others, 'other greeting')}: /swipe, or Alt-Right)")
+            state.notice(f"({pluralize(others, 'other greeting')}: /swipe, or Alt-Right)")
 
     def print_last_turns(self, state: ReplState, count: int) -> None:
         """Print the last `count` turns of the path, if a user is at the terminal."""
@@ -92,20 +92,20 @@ class AnswerPrinter:
                 state.notice(f"> {node.text}")
 
     def _status(self, state: ReplState) -> Callable[[], str]:
-        """Return a function that builds the status line of the wait for the first token."""
+        """Return a function that builds the status line that is shown until the first token."""
         began = time.monotonic()
 
         def status() -> str:
             loading = state.loading
-            what = f"loading {loading.name}" if loading else wait_text(self._progress)
+            activity = f"loading {loading.name}" if loading else wait_text(self._progress)
             effect = "cancels the message" if loading else "stops it"
-            return f"{what} · {time.monotonic() - began:.0f} s · Ctrl-C {effect}"
+            return f"{activity} · {time.monotonic() - began:.0f} s · Ctrl-C {effect}"
 
         return status
 
     def _begin_turn(self, state: ReplState) -> Renderer:
         if self.interactive:
-            state.terminal.speaker(state.persona.name)
+            state.terminal.print_speaker(state.persona.name)
         return state.renderer()
 
     def _end_turn(self, state: ReplState, renderer: Renderer) -> None:

@@ -47,6 +47,6 @@ class CommandCompleter(Completer):
                 yield Completion(choice, -len(argument), display_meta=sanitize_line(meta))
         path = argument.lstrip()
         if found.takes_path and not any(known.startswith(argument.lower()) for known in choices):
-            for one in self._paths.get_completions(Document(path, len(path)), event):
-                if one.text.isprintable():  # control characters cannot be typed
-                    yield one
+            for completion in self._paths.get_completions(Document(path, len(path)), event):
+                if completion.text.isprintable():  # control characters cannot be typed
+                    yield completion

@@ -1,6 +1,6 @@
 """Pasted text at the prompt: a long paste is shown as a short mark, and sent in full."""
 
-from hermes_cli.screen.columns import counted
+from hermes_cli.screen.columns import pluralize
 
 OPENING = "[pasted "
 """The beginning of a mark. A short paste that contains it is folded too, or it could pass for a mark."""
@@ -21,7 +21,7 @@ class Pastes:
         lines = text.rstrip("\n").count("\n") + 1
         if lines <= MANY_LINES and len(text) <= MANY_CHARACTERS and OPENING not in text:
             return text
-        what = counted(lines, "line") if lines > MANY_LINES else counted(len(text), "character")
+        what = pluralize(lines, "line") if lines > MANY_LINES else pluralize(len(text), "character")
         mark, number = f"{OPENING}{what}]", 1
         while mark in self._texts:
             number += 1

@@ -7,7 +7,7 @@ from typing import Protocol
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.messages import Opening
-from hermes_cli.options import Sourced
+from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 
@@ -34,7 +34,7 @@ class Host(Protocol):
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
         """Write an entry into the user's own lorebook for a persona, and return the path of that file."""
 
-    def options_for(self, persona: Persona) -> Sourced:
+    def options_for(self, persona: Persona) -> LayeredOptions:
         """Return the sampling options in force with the persona."""
 
     def model_names(self) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from hermes_cli.repl import command_table
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.line_reader import Line, TurnReader
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.columns import counted
+from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 
 
@@ -38,7 +38,7 @@ class Loop:
         with self._ctrl_c():
             tree = state.session.tree
             if state.session.recorder.conversation is not None and tree.path:
-                state.notice(f"(continuing after {counted(len(tree.path), 'message')})")
+                state.notice(f"(continuing after {pluralize(len(tree.path), 'message')})")
                 state.print_last_turns(2)
                 if tree.is_unanswered:
                     state.notice("Your last turn has no answer yet; /regen generates one.")
@@ -114,7 +114,7 @@ class Loop:
         """Send a message with the attached files. If it fails before any text, put it back at the prompt."""
         state = self._state
         attached, state.attached = state.attached, []
-        whole = "\n\n".join([*(one.text for one in attached), text])
+        whole = "\n\n".join([*(attachment.text for attachment in attached), text])
         answered = False
         try:
             state.answer(lambda cancel: state.session.send(whole, cancel))

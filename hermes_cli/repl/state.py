@@ -17,7 +17,7 @@ from hermes_cli.store.store import Store
 
 FEW_TOKENS = 8
 
-Answering = Callable[[Cancel], Iterator[Chunk]]
+StartAnswer = Callable[[Cancel], Iterator[Chunk]]
 """Starts an answer that can be cancelled, and yields its chunks."""
 
 
@@ -27,7 +27,7 @@ class Printer(Protocol):
     def greet(self, state: "ReplState") -> None:
         """Print the persona's greeting, if it has one."""
 
-    def answer(self, state: "ReplState", begin: Answering, prefix: str = "") -> None:
+    def answer(self, state: "ReplState", start: StartAnswer, prefix: str = "") -> None:
         """Print an answer while it is generated, after the text `prefix`."""
 
     def print_last_turns(self, state: "ReplState", count: int) -> None:
@@ -83,9 +83,9 @@ class ReplState:
         """Print the persona's greeting, if it has one."""
         self.printer.greet(self)
 
-    def answer(self, begin: Answering, prefix: str = "") -> None:
+    def answer(self, start: StartAnswer, prefix: str = "") -> None:
         """Print an answer while it is generated, after the text `prefix`."""
-        self.printer.answer(self, begin, prefix)
+        self.printer.answer(self, start, prefix)
 
     def print_last_turns(self, count: int) -> None:
         """Print the last `count` turns of the path, if a user is at the terminal."""
@@ -175,7 +175,7 @@ class ReplState:
 
     def renderer(self) -> Renderer:
         """Return a renderer for the model's next turn."""
-        return renderer(self.terminal, plain=self.plain, speech=self.persona.acts)
+        return renderer(self.terminal, plain=self.plain, speech=self.persona.is_roleplay)
 
     def show(self, text: str) -> None:
         """Print requested information on standard error, so that standard output holds only answers."""

@@ -54,6 +54,6 @@ def when(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
+def pluralize(count: int, noun: str, plural: str = "") -> str:
     """Return a count with its noun, which is in the plural unless the count is 1."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

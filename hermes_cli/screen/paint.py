@@ -122,10 +122,10 @@ class Painter:
 
 def _first_difference(old: list[Cells], new: list[Cells]) -> tuple[int, int]:
     """Return the row and the cell of the first difference; the end of `old` or `new` counts as one."""
-    for row, (one, other) in enumerate(zip(old, new, strict=False)):
-        if one != other:
-            cells = enumerate(zip(one, other, strict=False))
-            return row, next((n for n, (a, b) in cells if a != b), min(len(one), len(other)))
+    for row, (old_cells, new_cells) in enumerate(zip(old, new, strict=False)):
+        if old_cells != new_cells:
+            cells = enumerate(zip(old_cells, new_cells, strict=False))
+            return row, next((n for n, (a, b) in cells if a != b), min(len(old_cells), len(new_cells)))
     return min(len(old), len(new)), 0
 
 

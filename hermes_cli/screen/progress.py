@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 
-Report = Callable[[str, int, int | None], None]
+DownloadReport = Callable[[str, int, int | None], None]
 """Called with a label, the bytes done, and the total bytes, or None if the total is unknown."""
 
 
 @contextmanager
-def progress(terminal: Terminal) -> Iterator[Report]:
-    """Yield the function that a download reports its progress to."""
+def progress(terminal: Terminal) -> Iterator[DownloadReport]:
+    """Show the progress of downloads. Yield the function that reports it."""
     if not (terminal.stderr_is_tty and terminal.styles_stderr):
-        yield _lines(terminal)
+        yield _line_report(terminal)
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -38,9 +38,9 @@ def progress(terminal: Terminal) -> Iterator[Report]:
 
 @contextmanager
 def loading(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield the function that the loading of a model reports to: the parts done, and all parts.
+    """Show the progress of loading a model, at a terminal only.
 
-    It is shown only at a terminal.
+    Yield the function that reports it: it takes the number of loaded parts and the number of all parts.
     """
     if not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield lambda _done, _total: None
@@ -58,12 +58,12 @@ def loading(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None
         yield report
 
 
-def _lines(terminal: Terminal) -> Report:
-    seen: set[str] = set()
+def _line_report(terminal: Terminal) -> DownloadReport:
+    reported: set[str] = set()
 
     def report(label: str, _done: int, total: int | None) -> None:
-        if label not in seen:
-            seen.add(label)
+        if label not in reported:
+            reported.add(label)
             size = "" if total is None else f" ({total / 1e6:,.0f} MB)"
             terminal.notice(f"downloading {sanitize_line(label)}{size}")
 

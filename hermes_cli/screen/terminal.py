@@ -124,7 +124,7 @@ class Terminal:
             self.stderr.flush()
             return self.stdin.readline().decode("utf-8", "replace")
 
-    def speaker(self, name: str) -> None:
+    def print_speaker(self, name: str) -> None:
         """Write the speaker's name on the line above a turn."""
         label = sanitize_line(name)
         style = BOLD + (MAGENTA if self.colour else "")

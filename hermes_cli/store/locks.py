@@ -11,25 +11,24 @@ from hermes_cli.store.database import explained
 
 LOCKS_FOLDER = "claims"
 """The name of the folder of lock files, next to the database."""
-
-LOOKS, LOOK_S = 5, 0.01
+ATTEMPTS, RETRY_S = 5, 0.01
 """Attempts to take a lock, and seconds between them. Another process's `is_free` may hold it briefly."""
-PATIENCE_S = 3.0
+TIMEOUT_S = 3.0
 """Seconds to wait for another process that is replacing a damaged database."""
 
 
 class ConversationLocks:
-    """The conversations that this process has claimed with lock files in a folder.
+    """The conversations that this process has locked, with lock files in a folder.
 
-    Without a folder the store is in memory: no other process can open it, and every claim succeeds.
+    Without a folder the store is in memory: no other process can open it, and every lock succeeds.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._held: dict[int, int] = {}
 
-    def take(self, conversation: int) -> bool:
-        """Claim a conversation. Return False if another process has claimed it.
+    def acquire(self, conversation: int) -> bool:
+        """Lock a conversation. Return False if another process has locked it.
 
         Raises StoreError if the file cannot be locked at all.
         """
@@ -50,52 +49,52 @@ class ConversationLocks:
         return True
 
     def is_free(self, conversation: int) -> bool:
-        """Return whether neither this process nor any other has claimed a conversation."""
-        if conversation in self._held or not self.take(conversation):
+        """Return whether neither this process nor any other has locked a conversation."""
+        if conversation in self._held or not self.acquire(conversation):
             return False
         release(self._held.pop(conversation))
         return True
 
     def keep_only(self, conversation: int | None) -> None:
-        """Release all claims but one; None releases all."""
+        """Release all locks but one; None releases all."""
         for number in [number for number in self._held if number != conversation]:
             release(self._held.pop(number))
 
     def release(self) -> None:
-        """Release all claims. The files stay: another process may hold or wait for a lock on them."""
+        """Release all locks. The files stay: another process may hold or wait for a lock on them."""
         self.keep_only(None)
 
 
 def _lock(lock: int) -> bool:
     """Lock a file, and return whether that worked. Retry: another process's `is_free` may hold the lock."""
-    for _ in range(LOOKS):
+    for _ in range(ATTEMPTS):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        time.sleep(LOOK_S)
+        time.sleep(RETRY_S)
     return False
 
 
-def presence(database: Path, *, alone: bool = False) -> int:
-    """Return a lock that marks a database as open in this process. The caller must `release` it.
+def lock_database(database: Path, *, exclusive: bool = False) -> int:
+    """Lock a database while this process has it open, and return the lock. The caller must `release` it.
 
-    Any number of processes may share it. With `alone`, the lock is exclusive, so that the database can be
-    replaced. Raises StoreError if the lock is not free within PATIENCE_S.
+    Any number of processes can share the lock. With `exclusive`, no other process has the database open, so
+    that it can be replaced. Raises StoreError if the lock is not free within TIMEOUT_S.
     """
     with explained(database):
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(database.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            for _ in range(int(PATIENCE_S / LOOK_S)):
+            for _ in range(int(TIMEOUT_S / RETRY_S)):
                 with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                    fcntl.flock(lock, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
                     return lock
-                time.sleep(LOOK_S)
+                time.sleep(RETRY_S)
         except BaseException:
             release(lock)
             raise
     release(lock)
-    if alone:
+    if exclusive:
         raise StoreError(f"{database} is open in another window", "close that window, then try again")
     raise StoreError(f"{database} is being repaired in another window", "wait a moment, then try again")
 

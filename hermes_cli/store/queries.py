@@ -58,7 +58,9 @@ class Queries:
                 are.append(number)
             elif folded.startswith(wanted):
                 begin.append(number)
-        return [one for one in map(self.conversation, are or begin) if one is not None]
+        return [
+            conversation for conversation in map(self.conversation, are or begin) if conversation is not None
+        ]
 
     def search(self, text: str, limit: int = 50) -> list[SearchHit]:
         """Return the messages that contain all words of `text`, best match first. No word is an operator."""

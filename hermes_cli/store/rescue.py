@@ -15,7 +15,7 @@ from pathlib import Path
 from hermes_cli.errors import StoreDamaged
 from hermes_cli.store import sqlite_pages
 from hermes_cli.store.database import connect, explained, transaction
-from hermes_cli.store.locks import presence, release
+from hermes_cli.store.locks import lock_database, release
 
 JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
@@ -42,7 +42,7 @@ def rescue(file: Path, *, even_if_it_opens: bool = False) -> Rescued | None:
     StoreError if another process has the file open, or the new database cannot be written.
     """
     file = file.resolve()
-    lock = presence(file, alone=True)
+    lock = lock_database(file, exclusive=True)
     try:
         with explained(file):
             for left in file.parent.glob(f"{UNFINISHED}*"):  # from a rescue that was killed
@@ -129,11 +129,11 @@ def _fill(database: sqlite3.Connection, data: bytes) -> None:
         for width in (len(columns), *OLDER_WIDTHS[table]):
             names, marks = ", ".join(columns[:width]), ", ".join("?" * width)
             inserts[width] = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - constants
-    for number, values in sqlite_pages.rows(data):
+    for rowid, values in sqlite_pages.rows(data):
         insert = inserts.get(len(values))
         if insert is not None and values[0] is None:
             with contextlib.suppress(sqlite3.Error, OverflowError):  # bytes that only looked like a row
-                database.execute(insert, (number, *values[1:]))
+                database.execute(insert, (rowid, *values[1:]))
 
 
 def _mend(database: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.database import connect, explained, transaction
-from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks, presence, release
+from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks, lock_database, release
 from hermes_cli.store.queries import Queries
 from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.rows import (
@@ -35,7 +35,7 @@ class Store(Queries):
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
         self.locks = ConversationLocks(file.with_name(LOCKS_FOLDER) if file else None)
-        self._presence = presence(file) if file else None
+        self._database_lock = lock_database(file) if file else None
         try:
             self._connection = connect(file)
         except BaseException:
@@ -43,15 +43,15 @@ class Store(Queries):
             raise
 
     def close(self) -> None:
-        """Close the file and release all claims. A second call has no effect."""
+        """Close the file and release all locks. A second call has no effect."""
         self._connection.close()
         self.locks.release()
         self._leave()
 
     def _leave(self) -> None:
-        if self._presence is not None:
-            release(self._presence)
-            self._presence = None
+        if self._database_lock is not None:
+            release(self._database_lock)
+            self._database_lock = None
 
     # Writing
 
@@ -63,11 +63,11 @@ class Store(Queries):
         settings: SavedSettings | None = None,
         *,
         title: str = "",
-        claim: bool = False,
+        lock: bool = False,
     ) -> int:
         """Create a conversation with the messages of a tree, and return its id.
 
-        `claim` locks it for this process before other processes see it. Without a title, it gets that of its
+        `lock` locks it for this process before other processes see it. Without a title, it gets that of its
         first user message.
         """
         tree = tree or Tree()
@@ -78,8 +78,8 @@ class Store(Queries):
         )  # fmt: skip
         with transaction(self._connection, self.file) as database:
             number = self._insert(database, new, tree.nodes)
-            if claim:
-                self.locks.take(number)
+            if lock:
+                self.locks.acquire(number)
             return number
 
     def add(
@@ -207,12 +207,12 @@ class Store(Queries):
             (*facts, opening_text(conversation.opening), *times),
         )
         number, ids = int(cursor.lastrowid or 0), dict[int, int]()
-        for one in messages:
-            state = MessageState.STOPPED if one.state is MessageState.PARTIAL else one.state
-            parent = None if one.parent is None else ids[one.parent]
-            row = (number, parent, one.role, one.text, state, one.created or now)
-            ids[one.id] = int(
-                database.execute(ADD_MESSAGE, (*row, *generation_row(one.generation))).lastrowid or 0
+        for message in messages:
+            state = MessageState.STOPPED if message.state is MessageState.PARTIAL else message.state
+            parent = None if message.parent is None else ids[message.parent]
+            row = (number, parent, message.role, message.text, state, message.created or now)
+            ids[message.id] = int(
+                database.execute(ADD_MESSAGE, (*row, *generation_row(message.generation))).lastrowid or 0
             )
         setting = settings_text(conversation.setting.renumbered(ids))
         query = "UPDATE conversations SET leaf = ?, setting = ? WHERE id = ?"

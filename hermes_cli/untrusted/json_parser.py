@@ -38,7 +38,7 @@ class JsonLimits:
     allows_surrogates: bool = False
 
 
-class _Rejected(ValueError):  # noqa: N818 - reads as what happened
+class _InvalidValueError(ValueError):
     """A value that the grammar of JSON or the limits do not allow."""
 
 
@@ -58,7 +58,7 @@ def parse_text(text: str, source: Source, limits: JsonLimits) -> Any:
     except json.JSONDecodeError as problem:
         reason = f"is not JSON: {problem.msg.lower()}"
         raise source.error(reason, _HINT, problem.lineno, problem.colno) from None
-    except _Rejected as problem:
+    except _InvalidValueError as problem:
         raise source.error(f"contains {problem}", _HINT) from None
     except RecursionError:
         raise source.error("is nested too deeply", _HINT, _too_deep_line(text)) from None
@@ -72,7 +72,7 @@ def decoder(limits: JsonLimits) -> json.JSONDecoder:
     def unfit(reason: str) -> UnfitNumber:
         if limits.marks_numbers:
             return UnfitNumber()
-        raise _Rejected(reason)
+        raise _InvalidValueError(reason)
 
     def integer(text: str) -> int | UnfitNumber:
         return int(text) if len(text) <= limits.digits else unfit(f"a number of {len(text):,} digits")
@@ -87,17 +87,17 @@ def decoder(limits: JsonLimits) -> json.JSONDecoder:
 
 
 def _check_values(value: Any, *, allows_surrogates: bool) -> None:
-    """Check depth and surrogates without recursion. Raises RecursionError and _Rejected."""
+    """Check depth and surrogates without recursion. Raises RecursionError and _InvalidValueError."""
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
-        for one in level:
-            items = [*one, *one.values()] if isinstance(one, dict) else one
+        for container in level:
+            items = [*container, *container.values()] if isinstance(container, dict) else container
             below += [item for item in items if isinstance(item, dict | list)]
             for text in () if allows_surrogates else items:
                 if isinstance(text, str) and (found := _SURROGATE.search(text)):
                     half = f"U+{ord(found[0]):04X}"
-                    raise _Rejected(f"a lone surrogate ({half}), which is half of a character")
+                    raise _InvalidValueError(f"a lone surrogate ({half}), which is half of a character")
         if not below:
             return
         level = below

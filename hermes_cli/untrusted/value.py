@@ -1,5 +1,6 @@
 """Typed access to parsed data. A Policy decides what happens with an unusable value."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -27,15 +28,15 @@ _KINDS: Final[dict[type, str]] = {
 }
 
 
-class Policy:
-    """What happens with an unusable value. `converts` allows a number for a text, "4" for 4, and the like."""
+class Policy(ABC):
+    """How unusable values are handled. `converts` allows a number for a text, "4" for 4, and the like."""
 
     converts: ClassVar[bool] = False
     table_name: ClassVar[str] = "a table"
 
+    @abstractmethod
     def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
         """Raise an error about the value at `path`, or add a remark."""
-        raise NotImplementedError
 
     def reject_type(self, path: ValuePath, value: Any, wanted: str) -> None:
         """Reject a value of another type than `wanted`."""
@@ -88,7 +89,7 @@ class Value:
     def items(self) -> list["Value"]:
         """Return the values of a list."""
         values = self.value if isinstance(self.value, list) else self._mismatch("a list", [])
-        return [Value(one, self.policy, (*self.path, n)) for n, one in enumerate(values)]
+        return [Value(value, self.policy, (*self.path, n)) for n, value in enumerate(values)]
 
     def table(self) -> "Value":
         """Return this value if it is a table, or else an empty table."""
@@ -101,11 +102,11 @@ class Value:
         values = list(self.value.values()) if self._converts(dict) else self.value
         tables = replace(self, value=values).items()
         if self.policy.converts:
-            usable = [one for one in tables if isinstance(one.value, dict)]
+            usable = [table for table in tables if isinstance(table.value, dict)]
             if len(usable) < len(tables):
                 self.reject("has values that are not tables")
             return usable
-        return [one.table() for one in tables]
+        return [table.table() for table in tables]
 
     def refuse_unknown(self, known: Collection[str]) -> None:
         """Reject the first key that is not in `known`."""
@@ -152,15 +153,15 @@ class Value:
             return self._mismatch("a list of texts", ())
         items = self.items()
         if not self.policy.converts:
-            return tuple(one.filled() for one in items)
+            return tuple(item.filled() for item in items)
         usable = [
-            one
-            for one in items
-            if isinstance(one.value, str | int | float) and not isinstance(one.value, bool)
+            item
+            for item in items
+            if isinstance(item.value, str | int | float) and not isinstance(item.value, bool)
         ]
         if len(usable) < len(items):
             self.reject("has values that are not texts")
-        return tuple(one.text() for one in usable)
+        return tuple(item.text() for item in usable)
 
     def one_of(self, kind: type[E], default: E | None = None) -> E:
         """Return the member of a StrEnum with this value."""

@@ -17,7 +17,7 @@ _LONG_NUMBER: Final = re.compile(r"[0-9_:.]{200}")
 _HINT: Final = "quote texts that contain a colon or a dash; compare it with the original"
 
 
-class _Rejected(ValueError):  # noqa: N818 - reads as what happened
+class _UnsupportedYamlError(ValueError):
     """A feature of YAML that is not supported."""
 
 
@@ -32,7 +32,7 @@ def parse(data: bytes, source: Source) -> Any:
         raise source.error("contains a number that is too long", _HINT)
     try:
         return _loader()(text).get_single_data()
-    except _Rejected as problem:
+    except _UnsupportedYamlError as problem:
         raise source.error(str(problem), _HINT) from None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
@@ -57,9 +57,9 @@ def _loader() -> Any:
         def compose_node(self, parent: Any, index: Any) -> Any:
             event: Any = self.peek_event()  # type: ignore[no-untyped-call]
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise _Rejected("contains an alias or an anchor, which are not supported")
+                raise _UnsupportedYamlError("contains an alias or an anchor, which are not supported")
             if getattr(event, "tag", None):
-                raise _Rejected("contains a tag; only plain values are supported")
+                raise _UnsupportedYamlError("contains a tag; only plain values are supported")
             self.depth += 1
             if self.depth > MAX_DEPTH:
                 raise RecursionError
@@ -71,7 +71,7 @@ def _loader() -> Any:
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             if len(set(keys)) < len(keys):
                 duplicate = next(key for key in keys if keys.count(key) > 1)
-                raise _Rejected(f"has the key '{duplicate[:60]}' twice")
+                raise _UnsupportedYamlError(f"has the key '{duplicate[:60]}' twice")
             return super().construct_mapping(node, deep)
 
     return Strict

@@ -59,7 +59,7 @@ def test_following_ends_when_the_other_window_exits(tmp_path: Path, open_store: 
     file = tmp_path / "conversations.db"
     writer, out, err = open_store(file), io.BytesIO(), io.StringIO()
     number = writer.begin([], "")
-    assert writer.locks.take(number)
+    assert writer.locks.acquire(number)
     question = writer.add(number, None, Message(Role.USER, "q"))
     answer = writer.add(number, question, Message(Role.ASSISTANT, "be"), MessageState.PARTIAL)
     runtime = Runtime(Terminal(io.BytesIO(), out, err, False, False, False), {})  # noqa: FBT003 - see tests/run_hermes.py

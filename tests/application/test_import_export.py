@@ -28,7 +28,10 @@ def two_chats(home: Env, tmp_path: Path) -> Env:
 def titles(env: Env) -> list[str]:
     """Return the titles of the stored conversations, oldest first."""
     store = Store(Paths.from_environment(env).conversations)
-    in_order = [one.title for one in sorted(store.conversations(), key=lambda one: one.id)]
+    in_order = [
+        conversation.title
+        for conversation in sorted(store.conversations(), key=lambda conversation: conversation.id)
+    ]
     store.close()
     return in_order
 

@@ -18,7 +18,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.selection import Selection
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.screen.terminal import Terminal
 from tests.database import OpenStore
@@ -40,7 +40,7 @@ def session(runtime: Runtime, open_store: OpenStore) -> Session:
         runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions()
     )
     return Session(
-        ScriptedEngine(["One.", "Two."]), opening, Sourced(), Recorder(open_store()), prompt_settings
+        ScriptedEngine(["One.", "Two."]), opening, LayeredOptions(), Recorder(open_store()), prompt_settings
     )
 
 
@@ -62,7 +62,7 @@ def test_no_prompt_is_cacheable_with_system_or_no_log(runtime: Runtime, flags: F
     """The flags are --system and --no-log."""
     persona = runtime.persona("edward-elric")
     opening, prompt_settings = open_conversation(runtime, flags, persona, GenerationOptions())
-    assert not cacheable(Session(ScriptedEngine([]), opening, Sourced(), None, prompt_settings))
+    assert not cacheable(Session(ScriptedEngine([]), opening, LayeredOptions(), None, prompt_settings))
 
 
 def test_a_changed_prompt_is_not_cacheable(session: Session) -> None:
@@ -105,7 +105,7 @@ def test_a_continued_conversation_is_cacheable_if_its_prompt_is_unchanged(
     opening, prompt_settings = open_conversation(
         runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions()
     )
-    continued = Session(ScriptedEngine([]), opening, Sourced(), Recorder(store), prompt_settings)
+    continued = Session(ScriptedEngine([]), opening, LayeredOptions(), Recorder(store), prompt_settings)
     store.locks.release()
     saved_conversations.resume(continued, store.conversations()[0])
     assert cacheable(continued) == (["system"] if system is None else [])

@@ -14,7 +14,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
 from hermes_cli.errors import ContextOverflow, HermesError, StoreError, UsageError
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.store import Store
 from hermes_cli.tree import Tree
 
@@ -109,7 +109,7 @@ class History:
         self.engine, self.store = UnreliableEngine(), store
         self.failures: list[StoreError] = []
         recorder = Recorder(store, self.failures.append)
-        self.session = Session(self.engine, opening_named(opening), Sourced(), recorder)
+        self.session = Session(self.engine, opening_named(opening), LayeredOptions(), recorder)
         self.sent = count(1)
 
     def move(self, name: str, outcome: str, number: int) -> None:
@@ -165,9 +165,9 @@ class History:
         assert recorder.store is not None
         conversation = recorder.store.conversation(recorder.conversation)
         assert conversation is not None
-        stored = Tree.of(recorder.store.tree(conversation.id), conversation.leaf)
-        assert [(one.parent, one.text, one.state) for one in stored.nodes] == [
-            (one.parent, one.text, one.state) for one in tree.nodes
+        stored = Tree.from_nodes(recorder.store.tree(conversation.id), conversation.leaf)
+        assert [(node.parent, node.text, node.state) for node in stored.nodes] == [
+            (node.parent, node.text, node.state) for node in tree.nodes
         ]
         assert stored.cursor == tree.cursor
         texts = [node.text for node in tree.nodes if node.text]  # empty answers may repeat

@@ -56,9 +56,9 @@ def test_the_prompt_contains_everything_if_it_fits() -> None:
 def test_examples_are_dropped_before_whole_exchanges() -> None:
     """Examples are dropped before turns, and turns are dropped as whole exchanges."""
     turns = dialogue(6)
-    long = Opening("S", tuple(replace(one, text=one.text.ljust(60, "x")) for one in EXAMPLES * 2))
+    long = Opening("S", tuple(replace(example, text=example.text.ljust(60, "x")) for example in EXAMPLES * 2))
     few = PromptBuilder(ScriptedEngine([], 1200), long, DROP).prompt(dialogue(5))
-    assert texts(few)[1:6] == [*(one.text for one in long.examples[4:]), "G" * 20]
+    assert texts(few)[1:6] == [*(example.text for example in long.examples[4:]), "G" * 20]
     less = assembled(turns, 700)
     assert "ea2" not in texts(less)
     assert [(part.kind, part.of - part.kept) for part in less.left_out] == [
@@ -118,7 +118,7 @@ def test_lore_and_notes_have_their_documented_positions() -> None:
         *("G" * 20, "M" * 30, "L" * 30, "q1", "a1", "q2", "P" * 30),
         *("N" * 10, "note2", "a2", "q3", "note0", "POST"),
     ]
-    assert [(one.entry.content[0], one.key, one.since) for one in prompt.active] == [
+    assert [(active.entry.content[0], active.key, active.since) for active in prompt.active] == [
         *(("L", "q1", 1), ("M", "q1", 1), ("P", "q2", 3)),
     ]
     continued = assembled([*dialogue(3), Message(ASSISTANT, "a3")], 4096, prompt_settings)
@@ -147,22 +147,22 @@ def test_the_lore_budget_keeps_higher_priorities_and_firing_entries() -> None:
         token_budget=100,
     )
     prompt = assembled(dialogue(1), 4096, PromptSettings(books=(book,)))
-    assert [one.number for one in prompt.active] == [2]
+    assert [active.number for active in prompt.active] == [2]
     prompt = assembled(dialogue(2), 4096, PromptSettings(books=(book,)))
-    assert [one.number for one in prompt.active] == [1]
-    assert [one.number for one in prompt.without_room] == [0]
+    assert [active.number for active in prompt.active] == [1]
+    assert [active.number for active in prompt.without_room] == [0]
     everything = Lorebook(tuple(LoreEntry("x" * 300, (f"q{n}",), ignores_budget=n > 2) for n in (1, 2, 3, 4)))
     prompt = assembled(dialogue(4), 2000, PromptSettings(books=(everything,)))
-    assert sum(one.tokens for one in prompt.active if not one.entry.ignores_budget) <= 500
+    assert sum(active.tokens for active in prompt.active if not active.entry.ignores_budget) <= 500
 
 
 def test_an_expired_sticky_entry_makes_room_for_a_new_one() -> None:
     """A sticky entry makes room for a new one after its turns."""
     book = Lorebook((LoreEntry("A" * 20, ("q1",), sticky=2), LoreEntry("B" * 20, ("q3",))), token_budget=40)
     prompt = assembled(dialogue(2), 4096, PromptSettings(books=(book,)))
-    assert [one.entry.content[0] for one in prompt.active] == ["A"]
+    assert [active.entry.content[0] for active in prompt.active] == ["A"]
     prompt = assembled(dialogue(3), 4096, PromptSettings(books=(book,)))
-    assert [one.entry.content[0] for one in prompt.active] == ["B"]
+    assert [active.entry.content[0] for active in prompt.active] == ["B"]
 
 
 def test_lore_of_a_dropped_turn_moves_to_a_later_turn() -> None:
@@ -282,11 +282,11 @@ def test_a_prompt_is_counted_exactly_and_depends_only_on_its_turns(
         used_builder.prompt(turns[:end])
     used_builder.prompt([*turns[:cut], Message(USER, "dragon elsewhere")])
     assert used_builder.prompt(turns) == prompt
-    always = sum(one.tokens for one in prompt.always)
-    fired = sum(one.tokens for one in prompt.active)
+    always = sum(active.tokens for active in prompt.always)
+    fired = sum(active.tokens for active in prompt.active)
     sums = {part.kind: part.tokens for part in prompt.parts}
     assert (sums.get(PartKind.ALWAYS, 0), sums.get(PartKind.LORE, 0)) == (always, fired)
-    kept = [message for message in prompt.messages if any(message is one for one in turns)]
+    kept = [message for message in prompt.messages if any(message is turn for turn in turns)]
     assert kept == turns[prompt.first :]
     assert not prompt.first or turns[prompt.first].role is USER
     if prompt_settings.overflow is Overflow.ERROR:

@@ -13,7 +13,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, StoreError
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks
 from hermes_cli.store.store import Store
 from hermes_cli.tree import MessageState
@@ -34,7 +34,7 @@ def new_session(store: Store, *turns: ScriptedTurn | str, greetings: tuple[str, 
     """Return a session that is recorded in the store."""
     engine = ScriptedEngine(turns, 400)
     return Session(
-        engine, Opening.behind((SYSTEM,), greetings), Sourced(GenerationOptions()), Recorder(store)
+        engine, Opening.behind((SYSTEM,), greetings), LayeredOptions(GenerationOptions()), Recorder(store)
     )
 
 
@@ -144,7 +144,7 @@ def test_clear_begins_another_conversation(store: Store) -> None:
     send(session, "1")
     session.clear()
     send(session, "2")
-    assert [store.path(one.leaf)[0].text for one in store.conversations()] == ["2", "1"]
+    assert [store.path(conversation.leaf)[0].text for conversation in store.conversations()] == ["2", "1"]
 
 
 def test_a_new_system_prompt_replaces_the_stored_opening(store: Store) -> None:
@@ -170,7 +170,7 @@ def test_a_store_that_fails_is_reported_once_and_the_chat_works(store: Store) ->
 def test_a_conversation_is_locked_from_its_creation_on(store: Store) -> None:
     """A conversation is locked from its creation until the session leaves it with `clear`."""
     number = store.begin(
-        [SYSTEM], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")), claim=True
+        [SYSTEM], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")), lock=True
     )
     assert store.file is not None
     locks = ConversationLocks(store.file.with_name(LOCKS_FOLDER))

@@ -11,7 +11,7 @@ from hermes_cli.engines.base import Cancel, Chunk, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.store import Store
 from hermes_cli.tree import MessageState
 from tests.database import OpenStore
@@ -24,7 +24,7 @@ def new_session(
 ) -> Session:
     """Return a session with a script."""
     engine = ScriptedEngine(turns, context_size)
-    return Session(engine, SYSTEM, Sourced(options or GenerationOptions()))
+    return Session(engine, SYSTEM, LayeredOptions(options or GenerationOptions()))
 
 
 def send(session: Session, text: str, prefill: str = "") -> str:
@@ -141,7 +141,7 @@ def kept_session(open_store: OpenStore) -> KeptSession:
 
     def make(*turns: ScriptedTurn | str) -> tuple[Session, Store, PromptRecorder]:
         store, engine = open_store(), PromptRecorder(turns)
-        return Session(engine, SYSTEM, Sourced(), Recorder(store)), store, engine
+        return Session(engine, SYSTEM, LayeredOptions(), Recorder(store)), store, engine
 
     return make
 
@@ -154,7 +154,7 @@ def continue_answer(session: Session) -> str:
 def stored_tree(store: Store) -> list[tuple[int | None, str, MessageState]]:
     """Return parent, text and state of every message, oldest first."""
     (conversation,) = store.conversations()
-    return [(one.parent, one.text, one.state) for one in store.tree(conversation.id)]
+    return [(node.parent, node.text, node.state) for node in store.tree(conversation.id)]
 
 
 def test_a_continued_answer_begins_with_its_recorded_ids(kept_session: KeptSession) -> None:
@@ -181,7 +181,7 @@ def test_a_continued_answer_is_a_sibling_of_the_shorter_one(kept_session: KeptSe
     assert stored_tree(store) == [(None, "Go", done), (1, "One.", done), (1, "One. Two.", done)]
     assert [node.id for node in session.tree.path] == [1, 3]
     send(session, "And?")
-    assert [one.text for one in store.path(store.conversations()[0].leaf)] == [
+    assert [node.text for node in store.path(store.conversations()[0].leaf)] == [
         "Go",
         "One. Two.",
         "And?",

@@ -70,7 +70,7 @@ def contains(whole: Any, part: Any) -> bool:
 
 def files(folder: Path) -> dict[str, int]:
     """Return the names and modes of the files in a folder."""
-    return {one.name: stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()}
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
 
 
 def test_an_imported_card_is_stored_privately_and_played(home: Env, tmp_path: Path) -> None:
@@ -140,7 +140,9 @@ def test_a_shipped_persona_is_the_same_after_export_and_import(home: Env, tmp_pa
         assert (back.name, back.system, back.greetings) == (ed.name, ed.system, ed.greetings)
         assert ed.lorebook is not None
         assert back.lorebook is not None
-        assert [one.content for one in back.lorebook.entries] == [one.content for one in ed.lorebook.entries]
+        assert [entry.content for entry in back.lorebook.entries] == [
+            entry.content for entry in ed.lorebook.entries
+        ]
     modelfile = hermes("personas", "export", "hermes-2", "--format", "modelfile", env=home).stdout
     assert b"superintelligent" in modelfile
 
@@ -239,7 +241,7 @@ def test_export_writes_to_a_file_or_into_a_folder(home: Env, tmp_path: Path) -> 
     folder = tmp_path / "out"
     folder.mkdir()
     assert hermes("personas", "export", "hermes-2", "-o", str(folder), "--format", "png", env=home).code == 0
-    assert [one.name for one in folder.iterdir()] == ["hermes-2.png"]
+    assert [file.name for file in folder.iterdir()] == ["hermes-2.png"]
 
 
 def test_a_wrong_format_path_or_name_is_refused(home: Env) -> None:

@@ -108,7 +108,7 @@ def test_a_conversation_open_in_another_window_is_refused(home: Env, tmp_path: P
     model = script(tmp_path, {"text": "A."})
     chat(home, model, lines="one\n")
     mine = store(home)
-    assert mine.locks.take(1)
+    assert mine.locks.acquire(1)
     result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
     assert (result.code, "another window" in result.stderr) == (75, True)
     assert mine.conversations()[0].count == 2
@@ -119,7 +119,7 @@ def test_fork_copies_a_conversation_open_in_another_window(home: Env, tmp_path: 
     model = script(tmp_path, {"text": "A."})
     chat(home, model, lines="one\n")
     mine = store(home)
-    assert mine.locks.take(1)
+    assert mine.locks.acquire(1)
     refused = hermes("chat", "-r", "one", "-m", model, env=home, stdin=b"two\n")
     assert "--fork" in refused.stderr
     assert "--follow" in refused.stderr
@@ -144,9 +144,9 @@ def test_prune_removes_old_conversations(home: Env, tmp_path: Path, store: Store
     unsure = hermes("sessions", "prune", "--days", "30", env=home)
     assert (unsure.code, "--yes" in unsure.stderr) == (2, True)
     assert hermes("sessions", "prune", "--days", "30", "--yes", env=home).code == 0
-    assert [one.title for one in store(home).conversations()] == ["new", "my own"]
+    assert [conversation.title for conversation in store(home).conversations()] == ["new", "my own"]
     assert hermes("sessions", "prune", "--days", "30", "--yes", "--named", env=home).code == 0
-    assert [one.title for one in store(home).conversations()] == ["new"]
+    assert [conversation.title for conversation in store(home).conversations()] == ["new"]
     assert "no conversation is older" in hermes("sessions", "prune", "--days", "1", env=home).stderr
 
 
@@ -154,7 +154,7 @@ def test_rm_refuses_a_conversation_open_in_another_window(home: Env, tmp_path: P
     """`sessions rm` exits with 75."""
     chat(home, script(tmp_path, {"text": "A."}), lines="one\n")
     mine = store(home)
-    assert mine.locks.take(1)
+    assert mine.locks.acquire(1)
     refused = hermes("sessions", "rm", "1", env=home)
     assert (refused.code, "another window" in refused.stderr) == (75, True)
     assert len(mine.conversations()) == 1
@@ -242,7 +242,7 @@ def test_control_characters_in_a_title_are_not_printed(home: Env, tmp_path: Path
     kept = store(home)
     number = kept.begin([], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")))
     kept.rename(number, "harmless\nhermes: your disk is full\x1b[31m")
-    assert kept.locks.take(number)
+    assert kept.locks.acquire(number)
     model = script(tmp_path, {"text": "A."})
     outputs = [
         hermes("chat", "-c", "-m", model, env=home).stderr,
@@ -386,4 +386,7 @@ def test_a_new_conversation_after_a_resumed_one_has_the_named_persona(
     assert hermes("chat", "-m", model, env=home, stdin=b"one\n").code == 0
     flags = ("-c", "-p", "edward-elric")
     assert hermes("chat", *flags, "-m", model, env=home, stdin=b"/clear\ntwo\n").code == 0
-    assert [one.persona for one in store(home).conversations()] == ["edward-elric", "hermes-2"]
+    assert [conversation.persona for conversation in store(home).conversations()] == [
+        "edward-elric",
+        "hermes-2",
+    ]

@@ -81,12 +81,12 @@ def test_a_long_prompt_reports_its_progress(engine: Engine) -> None:
     conversation = QUESTION.add(Message(Role.USER, "x y z " * 100))
     _, done, chunks = answer(engine, conversation)
     reports = [chunk.progress for chunk in chunks if chunk.progress is not None]
-    counts = [one.done for one in reports]
+    counts = [report.done for report in reports]
     assert len(reports) > 1
     assert counts == sorted(counts)
     assert 0 <= counts[0] < counts[-1] <= done.usage.prefilled_tokens
     # The last id of a prompt may belong to a decode step instead of the prefill.
-    assert {done.usage.prefilled_tokens - one.total for one in reports} <= {0, 1}
+    assert {done.usage.prefilled_tokens - report.total for report in reports} <= {0, 1}
     assert not any(chunk.text for chunk in chunks[: len(reports)])
 
 

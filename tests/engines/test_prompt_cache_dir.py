@@ -15,7 +15,7 @@ def put(cache: PromptCacheDir, key: str, size: int) -> bool:
     def write(path: Path) -> None:
         path.write_bytes(b"x" * size)
 
-    return cache.keep(key, size, write)
+    return cache.store(key, size, write)
 
 
 def test_a_kept_prefix_is_found_and_private(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     cache = PromptCacheDir(tmp_path)
-    assert not cache.keep("a", 10, full)
+    assert not cache.store("a", 10, full)
     assert cache.find("a") is None
     assert list(tmp_path.iterdir()) == []
 

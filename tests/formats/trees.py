@@ -70,7 +70,7 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
     """Draw a whole tree: any shape, any texts, and everything that a reply has."""
     messages, first = list[Node](), draw(st.sampled_from([USER, ASSISTANT]))
     for number in range(1, draw(st.integers(least, 6)) + 1):
-        parent = draw(st.sampled_from([None, *(one.id for one in messages)]))
+        parent = draw(st.sampled_from([None, *(message.id for message in messages)]))
         role = first if parent is None else draw(st.sampled_from(list(Role)))
         state = draw(st.sampled_from([MessageState.COMPLETE, MessageState.STOPPED, MessageState.FAILED]))
         text, created = draw(texts), draw(seconds)
@@ -78,7 +78,7 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
     opening = [Message(SYSTEM, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(USER, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(ASSISTANT, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
-    message_ids = [one.id for one in messages]
+    message_ids = [message.id for message in messages]
     leaf = draw(st.sampled_from(message_ids)) if least else draw(st.sampled_from([None, *message_ids]))
     conversation = StoredConversation(
         0,

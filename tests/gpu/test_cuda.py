@@ -24,7 +24,7 @@ from hermes_cli.engines.transformers.sampling import History, SamplingParams
 from hermes_cli.engines.transformers.torch_errors import hermes_error
 from hermes_cli.errors import ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from tests.gpu.conftest import gpu_plan
 from tests.weights import SMALL_WINDOW
 
@@ -185,7 +185,7 @@ def test_a_full_gpu_is_reported(gpu: torch.device) -> None:
 def test_the_answer_is_kept_if_memory_runs_out(loaded: Loaded) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     loaded.engine._decoder.clear()  # type: ignore[union-attr]  # captured steps do not run the hook
-    session = Session(loaded.engine, Opening.behind(CONVERSATION.messages[:1]), Sourced(GREEDY))
+    session = Session(loaded.engine, Opening.behind(CONVERSATION.messages[:1]), LayeredOptions(GREEDY))
     chunks = session.send("Good evening!", Cancel())
     text = next(chunk.text for chunk in chunks if chunk.text)
 
@@ -276,8 +276,8 @@ def test_saved_nf4_weights_give_the_same_logits(gpu: torch.device, tmp_path: Pat
     quantize(plan, folder)
     saved = dataclasses.replace(plan, path=folder, quantization="")
     logits = []
-    for one in (plan, saved):
-        model, _ = load_model(one)
+    for loaded_plan in (plan, saved):
+        model, _ = load_model(loaded_plan)
         layer = model.get_decoder().layers[0].mlp.up_proj
         assert layer.weight.quant_state.quant_type == "nf4"
         with torch.inference_mode():

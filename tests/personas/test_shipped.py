@@ -102,7 +102,7 @@ def test_a_character_has_three_greetings(key: str) -> None:
 def test_edwards_greetings_have_actions_and_speech() -> None:
     """Each greeting of Edward has both actions and speech, and the first has his name."""
     opening = open_persona("edward-elric")
-    assert shipped("edward-elric").acts
+    assert shipped("edward-elric").is_roleplay
     assert all('"' in text and "*" in text for text in opening.greetings)
     assert "Edward Elric" in opening.greetings[0]
 
@@ -148,6 +148,6 @@ def test_no_two_entries_have_the_same_title() -> None:
     """No two entries have the same title, and the book has no findings."""
     book, lore = lore_of("edward-elric")
     titles = [entry.title for entry in book.entries]
-    assert all(one != other for one, other in itertools.combinations(titles, 2))
+    assert all(title != other for title, other in itertools.combinations(titles, 2))
     scale = Scale(WINDOW, WINDOW // 4, estimate, lambda key: lore.disabled_keys.get(key, ""))
     assert book_findings(book, [book], scale) == []

@@ -21,7 +21,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Opening
-from hermes_cli.options import FIELDS, Sourced
+from hermes_cli.options import FIELDS, LayeredOptions
 from hermes_cli.repl import command_table
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.completion import CommandCompleter
@@ -36,7 +36,7 @@ Complete = Callable[[str], list[Completion]]
 def completer(env: Env, recorder: Recorder | None = None, *turns: str) -> Complete:
     """Return a function that completes a line, in a store with one conversation for each turn."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
-    session = Session(ScriptedEngine(["x"] * len(turns)), Opening(), Sourced(), recorder)
+    session = Session(ScriptedEngine(["x"] * len(turns)), Opening(), LayeredOptions(), recorder)
     for turn in turns:
         session.clear()
         list(session.send(turn, Cancel()))

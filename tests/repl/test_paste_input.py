@@ -53,7 +53,7 @@ class Recorder:
 
 def pressed(keys_: list[KeyPress]) -> Pressed:
     """Return keys as values that can be compared."""
-    return [(str(one.key), one.data) for one in keys_]
+    return [(str(press.key), press.data) for press in keys_]
 
 
 def prompt_toolkit_keys(text: str) -> Pressed:
@@ -197,4 +197,4 @@ def test_each_character_of_a_5_mb_paste_is_examined_once(line: str, limit: int) 
     size = 5000 * len(line)
     assert parser.taken == size
     assert parser.examined <= size + 5002 * len(END)
-    assert [len(one.data) for one in reported] + refused == [size]
+    assert [len(press.data) for press in reported] + refused == [size]

@@ -21,7 +21,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Opening
 from hermes_cli.models.selection import Selection
-from hermes_cli.options import Sourced
+from hermes_cli.options import LayeredOptions
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.history import TypedLines
 from hermes_cli.repl.line_reader import Line
@@ -53,7 +53,7 @@ class User:
         terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/run_hermes.py
         runtime = Runtime(terminal, env)
         host = ReplHost(runtime, Flags(no_log=no_log), ModelChoice(Selection("scripted", "")))
-        self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Opening(), Sourced())
+        self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Opening(), LayeredOptions())
         self.printer = AnswerPrinter(interactive=True)
         self.state = ReplState(terminal, self.session, runtime.persona(None), "", host, self.printer)
         self.history = runtime.paths.history

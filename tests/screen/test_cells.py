@@ -16,7 +16,7 @@ texts = st.text(st.sampled_from("ab \né日本👩\u200d👧❤\ufe0f🇩🇪-")
 )
 def test_the_cell_count_is_an_upper_bound_of_the_width(text: str) -> None:
     """The count is at least the width by sequences and the sum of the characters' widths."""
-    by_sequence, by_character = wcswidth(text), sum(max(0, wcswidth(one)) for one in text)
+    by_sequence, by_character = wcswidth(text), sum(max(0, wcswidth(character)) for character in text)
     assert cell_count(text) >= max(by_sequence, by_character)
 
 

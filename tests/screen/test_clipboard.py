@@ -14,7 +14,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.options import Sourced
+from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.commands import answers
@@ -44,7 +44,7 @@ class Screen:
 
 def state(screen: Screen, *texts: str) -> ReplState:
     """Return a conversation with these answers."""
-    session = Session(ScriptedEngine([]), Opening(), Sourced())
+    session = Session(ScriptedEngine([]), Opening(), LayeredOptions())
     for text in texts:
         session.tree.append(Message(Role.USER, "?"))
         session.tree.append(Message(Role.ASSISTANT, text))

@@ -19,7 +19,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import state as repl
 from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -30,7 +30,7 @@ from hermes_cli.store import schema
 from hermes_cli.store.locks import ConversationLocks
 from hermes_cli.tree import GenerationRecord, MessageState
 from tests.database import OpenStore, raw_database
-from torture.look import damage
+from torture.checks import damage
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def test_a_lock_folder_that_cannot_be_created_is_a_store_error(tmp_path: Path) -
     """If the folder of the locks cannot be created, a StoreError names it."""
     (tmp_path / "claims").write_text("in the way")
     with pytest.raises(StoreError, match="claims"):
-        ConversationLocks(tmp_path / "claims").take(1)
+        ConversationLocks(tmp_path / "claims").acquire(1)
 
 
 def test_a_lock_without_a_file_descriptor_is_a_store_error(tmp_path: Path) -> None:
@@ -56,9 +56,9 @@ def test_a_lock_without_a_file_descriptor_is_a_store_error(tmp_path: Path) -> No
     code = (
         "import resource, sys; from pathlib import Path; from hermes_cli.errors import StoreError;"
         "from hermes_cli.store.locks import ConversationLocks;"
-        "c = ConversationLocks(Path(sys.argv[1])); c.take(1);"
+        "c = ConversationLocks(Path(sys.argv[1])); c.acquire(1);"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-        "try: c.take(2)\n"
+        "try: c.acquire(2)\n"
         "except StoreError as error: print(error.message)"
     )
     done = subprocess.run(
@@ -70,10 +70,10 @@ def test_a_lock_without_a_file_descriptor_is_a_store_error(tmp_path: Path) -> No
 def test_a_lock_is_released_even_if_closing_its_file_fails(tmp_path: Path) -> None:
     """`release` ignores an error of closing, and the lock is free afterwards."""
     locks = ConversationLocks(tmp_path)
-    locks.take(1)
+    locks.acquire(1)
     os.close(locks._held[1])
     locks.release()
-    assert ConversationLocks(tmp_path).take(1)
+    assert ConversationLocks(tmp_path).acquire(1)
 
 
 def test_a_conversation_that_cannot_be_locked_is_reported_and_not_kept(
@@ -83,7 +83,7 @@ def test_a_conversation_that_cannot_be_locked_is_reported_and_not_kept(
     (tmp_path / "claims").write_text("in the way")
     store, errors = open_store(tmp_path / "conversations.db"), list[StoreError]()
     session = Session(
-        ScriptedEngine(["A"]), Opening(), Sourced(GenerationOptions()), Recorder(store, errors.append)
+        ScriptedEngine(["A"]), Opening(), LayeredOptions(GenerationOptions()), Recorder(store, errors.append)
     )
     assert "".join(chunk.text for chunk in session.send("1", Cancel())) == "A"
     assert ([error.exit_code for error in errors], store.conversations()) == ([75], [])
@@ -110,7 +110,7 @@ def test_a_full_disk_is_reported_once_and_loses_no_question(
     session = Session(
         ScriptedEngine(["word " * 200] * 30, 100_000),
         Opening(),
-        Sourced(GenerationOptions()),
+        LayeredOptions(GenerationOptions()),
         Recorder(store, errors.append),
     )
     with limited_file_size(file.stat().st_size + free_pages * 4096):
@@ -124,7 +124,7 @@ def test_a_full_disk_is_reported_once_and_loses_no_question(
     assert len(session.conversation) == 60
     store.close()
     after = open_store(file)
-    kept = [message.text for one in after.conversations() for message in after.tree(one.id)]
+    kept = [message.text for conversation in after.conversations() for message in after.tree(conversation.id)]
     assert [text for text in kept if text.startswith("question")][: len(questions)] == questions
     number = after.begin([], "")
     after.add(number, None, Message(Role.USER, "there is room again"))
@@ -158,12 +158,12 @@ def test_the_position_of_a_swipe_is_shown_if_the_store_fails(tmp_path: Path, ope
     """If the store fails after an answer, its position among the swipes is still shown."""
     store, stderr = open_store(tmp_path / "conversations.db"), io.StringIO()
     terminal = Terminal(io.BytesIO(), io.BytesIO(), stderr, False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
-    session = Session(ScriptedEngine(["A", "B"]), Opening(), Sourced(), Recorder(store))
+    session = Session(ScriptedEngine(["A", "B"]), Opening(), LayeredOptions(), Recorder(store))
     list(session.send("1", Cancel()))
 
     class Printer(AnswerPrinter):
-        def answer(self, state: repl.ReplState, begin: repl.Answering, prefix: str = "") -> None:
-            super().answer(state, begin, prefix)
+        def answer(self, state: repl.ReplState, start: repl.StartAnswer, prefix: str = "") -> None:
+            super().answer(state, start, prefix)
             store.close()  # all later reads fail
 
     host, printer = cast("Host", None), Printer(interactive=False)

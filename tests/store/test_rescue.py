@@ -24,11 +24,11 @@ def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of 600 messages on a few hundred pages, made once."""
     path = tmp_path_factory.mktemp("written") / "conversations.db"
     store = Store(path)
-    for one in range(CONVERSATIONS):
+    for index in range(CONVERSATIONS):
         number, parent = store.begin([Message(Role.SYSTEM, "system")], "nobody"), None
         for turn in range(TURNS):
             role = Role.ASSISTANT if turn % 2 else Role.USER
-            parent = store.add(number, parent, Message(role, f"{one}/{turn} " + f"word{turn} " * 60))
+            parent = store.add(number, parent, Message(role, f"{index}/{turn} " + f"word{turn} " * 60))
     store.close()
     return path
 
@@ -45,12 +45,14 @@ def file(tmp_path: Path, undamaged: Path) -> Path:
 
 def texts(store: Store) -> set[str]:
     """Return the first word of every message."""
-    first_words = {m.text.split(" ")[0] for one in store.conversations() for m in store.tree(one.id)}
+    first_words = {
+        m.text.split(" ")[0] for conversation in store.conversations() for m in store.tree(conversation.id)
+    }
     store.close()
     return first_words
 
 
-EVERYTHING = {f"{one}/{turn}" for one in range(CONVERSATIONS) for turn in range(TURNS)}
+EVERYTHING = {f"{index}/{turn}" for index in range(CONVERSATIONS) for turn in range(TURNS)}
 
 
 @pytest.mark.parametrize("length", [16, 100, PAGE])
@@ -115,11 +117,13 @@ def test_a_file_that_is_not_a_database_is_kept_aside(file: Path, open_store: Ope
 def test_a_rescue_keeps_the_ids_of_the_conversations(file: Path, open_store: OpenStore) -> None:
     """A rescue keeps the ids and titles of all conversations, and new ids are higher."""
     store = open_store(file)
-    before = {one.id: one.title for one in store.conversations()}
+    before = {conversation.id: conversation.title for conversation in store.conversations()}
     store.close()
     file.write_bytes(b"\0" * 100 + file.read_bytes()[100:])
     rescue(file)
-    assert {one.id: one.title for one in open_store(file).conversations()} == before
+    assert {
+        conversation.id: conversation.title for conversation in open_store(file).conversations()
+    } == before
     assert open_store(file).begin([], "") > max(before)
 
 
@@ -220,7 +224,10 @@ def test_rows_of_an_earlier_schema_version_are_saved(tmp_path: Path, open_store:
     file.write_bytes(b"\xa5" * 100 + file.read_bytes()[100:])
     assert rescue(file) is not None
     saved = open_store(file)
-    conversations = {one.persona: (one.title, one.setting) for one in saved.conversations()}
+    conversations = {
+        conversation.persona: (conversation.title, conversation.setting)
+        for conversation in saved.conversations()
+    }
     saved.close()
     assert conversations["ed"] == ("old", SavedSettings())
     assert conversations["new"][1] == SavedSettings(

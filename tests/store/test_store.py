@@ -123,10 +123,10 @@ def test_a_name_matches_a_title_or_its_beginning_or_an_id(file: Path, open_store
     first, second, third = (store.begin([], "") for _ in range(3))
     for number, title in ((first, "Alchemy"), (second, "Alchemy and salt"), (third, "7")):
         store.rename(number, title)
-    assert [one.id for one in store.named("alchemy")] == [first]
-    assert {one.id for one in store.named("alch")} == {first, second}
-    assert [one.id for one in store.named(str(second))] == [second]
-    assert [one.id for one in store.named("7")] == [third]
+    assert [conversation.id for conversation in store.named("alchemy")] == [first]
+    assert {conversation.id for conversation in store.named("alch")} == {first, second}
+    assert [conversation.id for conversation in store.named(str(second))] == [second]
+    assert [conversation.id for conversation in store.named("7")] == [third]
     assert store.named("%") == []
 
 
@@ -267,8 +267,8 @@ def test_names_match_in_any_case(file: Path, open_store: OpenStore) -> None:
     store = open_store(file)
     number = store.begin([], "")
     store.rename(number, "Ärger im Büro")
-    assert [one.id for one in store.named("ärger im büro")] == [number]
-    assert [one.id for one in store.named("ÄRGER")] == [number]
+    assert [conversation.id for conversation in store.named("ärger im büro")] == [number]
+    assert [conversation.id for conversation in store.named("ÄRGER")] == [number]
 
 
 def test_begin_stores_all_turns_or_no_conversation(file: Path, open_store: OpenStore) -> None:
@@ -277,11 +277,11 @@ def test_begin_stores_all_turns_or_no_conversation(file: Path, open_store: OpenS
     obstacle = file.with_name("claims")
     obstacle.write_text("a file")
     with pytest.raises(StoreError):
-        store.begin([], "", chain(Message(USER, "q")), claim=True)
+        store.begin([], "", chain(Message(USER, "q")), lock=True)
     assert store.conversations() == []
     obstacle.unlink()
     turns = Message(USER, "q"), Message(ASSISTANT, "a")
-    number = store.begin([], "", chain(*turns), claim=True)
+    number = store.begin([], "", chain(*turns), lock=True)
     conversation = store.conversation(number)
     assert conversation is not None
     assert [m.message for m in store.path(conversation.leaf)] == list(turns)

@@ -71,7 +71,7 @@ class StoreMachine(RuleBasedStateMachine):
         while at is not None:
             path.insert(0, at)
             at = self.nodes[at][1]
-        copy = Tree.of(self.store.path(self.leaves[conversation]), self.leaves[conversation])
+        copy = Tree.from_nodes(self.store.path(self.leaves[conversation]), self.leaves[conversation])
         number = self.store.begin([], "", copy)
         copies = [message.id for message in self.store.tree(number)]
         assert len(copies) == len(path)
@@ -118,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
         """The store has the same conversations, leaves and messages as the dicts."""
         if not hasattr(self, "leaves"):
             return
-        leaves = {one.id: one.leaf for one in self.store.conversations()}
+        leaves = {conversation.id: conversation.leaf for conversation in self.store.conversations()}
         assert leaves == self.leaves
         trees = [(number, m) for number in self.leaves for m in self.store.tree(number)]
         assert {m.id: (number, m.parent, m.text, m.state) for number, m in trees} == self.nodes

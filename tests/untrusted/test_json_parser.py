@@ -87,7 +87,7 @@ def test_numbers_beyond_the_limits_can_be_marked_or_infinite() -> None:
     """A limit can mark a number in place of an error, or allow infinity; it never allows endless digits."""
     text = '["' + '", 1e999, NaN, ' + "9" * 101 + "]"
     marks = JsonLimits(size=1, marks_numbers=True)
-    assert [type(one) for one in json_parser.parse_text(text, FILE, marks)] == [str, *[UnfitNumber] * 3]
+    assert [type(value) for value in json_parser.parse_text(text, FILE, marks)] == [str, *[UnfitNumber] * 3]
     infinity = JsonLimits(size=1, allows_infinity=True)
     assert json_parser.parse_text("[1e999, -Infinity]", FILE, infinity) == [float("inf"), -float("inf")]
     with pytest.raises(PersonaError, match="a number of 101 digits"):

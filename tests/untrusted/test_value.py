@@ -62,7 +62,7 @@ def test_numbers_within_the_range_become_integers(value: Any, expected: int | No
 def test_tables_are_read_from_lists_and_tables() -> None:
     """Tables are read from a list, or from the values of a table."""
     fields = Value({"a": [{"x": 1}, 2], "b": {"0": {"x": 2}}, "c": 3}, Remarks())
-    tables = [[one.value for one in fields.get(key).tables()] for key in "abc"]
+    tables = [[table.value for table in fields.get(key).tables()] for key in "abc"]
     assert tables == [[{"x": 1}], [{"x": 2}], []]
     assert fields.get("c").table().value == {}
     assert fields.get("b").get("0").get("x").integer(0, 9) == 2
@@ -77,7 +77,7 @@ def test_equal_remarks_are_counted_and_their_number_is_limited() -> None:
     assert len(summary) == 41
     assert summary[0].endswith("(20 times)")
     assert max(map(len, summary)) < 400
-    assert summary[-1] == "and 200 more of this kind"
+    assert summary[-1] == "and 200 more remarks"
 
 
 def test_a_long_name_is_cut_with_a_remark() -> None:

@@ -104,9 +104,9 @@ class LlamaCppEngine:
         return answer.feed(text, ids if new_tokens == 1 else self._chatml.encode_after_newline(text))
 
     def _events(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any]]:
-        """Yield the events of a completion until a cancel, and stop it when the caller closes the iterator.
+        """Yield the events of a completion. A cancel or closing the iterator stops it.
 
-        It runs on a new thread: on the main thread, xllamacpp would swallow Ctrl-C.
+        The completion runs on a new thread: on the main thread, xllamacpp would block Ctrl-C.
 
         Raises ContextOverflow, ResourcesExhausted or HermesError if llama.cpp reports an error.
         """
@@ -142,12 +142,12 @@ class LlamaCppEngine:
             closed.set()
 
     def _join(self) -> None:
-        """Wait until a cancelled answer has left the server, which handles one at a time."""
+        """Wait for the previous completion to end: the server handles only one at a time."""
         if self._thread is not None:
             self._thread.join()
 
     def _request(self, prompt: list[int], options: GenerationOptions) -> dict[str, Any]:
-        """Return the request for llama.cpp's server: the options under its names, no other samplers."""
+        """Return the request, with the options under llama.cpp's names and only the samplers of hermes."""
         return {
             "prompt": prompt,
             "stream": True,

@@ -51,7 +51,7 @@ class LlamaProcess:
 
     def __init__(self, settings: LlamaSettings, log: Callable[[str], None] | None = None) -> None:
         ours, theirs = socket.socketpair()
-        code = CHILD.format(path=[os.path.abspath(one) for one in sys.path], fd=theirs.fileno())  # noqa: PTH100
+        code = CHILD.format(path=[os.path.abspath(folder) for folder in sys.path], fd=theirs.fileno())  # noqa: PTH100
         # -P: never import modules from the current working directory.
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-c", code],

@@ -292,7 +292,9 @@ class GraphDecoder:
     def _compare(self, eager: torch.Tensor, replayed: torch.Tensor) -> None:
         """Raise ValueError if the probabilities of the likeliest ids differ by more than TOLERANCE."""
         eager, replayed = eager.log_softmax(-1), replayed.log_softmax(-1)
-        likeliest = torch.cat([one.topk(min(COMPARED_IDS, len(one))).indices for one in (eager, replayed)])
+        likeliest = torch.cat(
+            [logits.topk(min(COMPARED_IDS, len(logits))).indices for logits in (eager, replayed)]
+        )
         difference = float((eager - replayed)[likeliest].abs().mean())
         if not difference <= TOLERANCE.get(self._model.dtype, 0):  # `not <=` also catches NaN
             raise ValueError(f"the logits differ by {difference:.2g} nats from those of an eager step")

@@ -85,7 +85,7 @@ class TransformersEngine:
         self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[Chunk]
     ) -> Iterator[Chunk]:
         """Restore the system prompt's states before the answer, or save them after it."""
-        if self._prefixes is None or not self._prefixes.wants(messages):
+        if self._prefixes is None or not self._prefixes.has_cacheable_prefix(messages):
             yield from chunks
             return
         ids = self._vocabulary.chatml.system_ids(messages)
@@ -147,7 +147,7 @@ class _Generation:
                 if answer.finish_reason is None and (text := answer.feed(piece.text, piece.ids)):
                     yield Chunk(text)
         held = self._ban.flush()
-        text = "".join(answer.feed(one.text, one.ids) for one in held if answer.finish_reason is None)
+        text = "".join(answer.feed(piece.text, piece.ids) for piece in held if answer.finish_reason is None)
         if text := text + answer.flush():
             yield Chunk(text)
         generated = len(self._history.ids) - len(self._prompt) + (self._finish_reason is FinishReason.STOP)

@@ -40,7 +40,9 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate the buffers, with the dtype and device of the first states."""
         self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys, self.values = (_empty(one, self._first_capacity) for one in (key_states, value_states))
+        self.keys, self.values = (
+            _empty(states, self._first_capacity) for states in (key_states, value_states)
+        )
         self.is_initialized = True
 
     def update(

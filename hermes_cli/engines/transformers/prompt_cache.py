@@ -18,9 +18,9 @@ from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.plan import Plan
 
-FORMAT = 1
-SHORTEST = 16
-"""The smallest number of ids that is worth a file."""
+FORMAT_VERSION = 1
+MIN_TOKENS = 16
+"""Shorter prefixes are not saved."""
 LIBRARIES = ("torch", "transformers", "bitsandbytes")
 
 
@@ -31,13 +31,13 @@ class PromptCache:
         self._cache_dir = cache_dir
         self._model = _identity(plan)
 
-    def wants(self, messages: Sequence[Message]) -> bool:
-        """Return whether a conversation begins with a system prompt that may be saved."""
+    def has_cacheable_prefix(self, messages: Sequence[Message]) -> bool:
+        """Return whether the messages begin with a system prompt that may be saved."""
         return bool(messages) and messages[0].role is Role.SYSTEM and messages[0].cacheable
 
     def restore(self, decoder: Decoder, ids: Sequence[int]) -> None:
         """Load the states of `ids` into the decoder, if they are saved and it does not hold them yet."""
-        if len(ids) < SHORTEST or decoder.ids[: len(ids)] == list(ids):
+        if len(ids) < MIN_TOKENS or decoder.ids[: len(ids)] == list(ids):
             return
         key = self._key(ids)
         path = self._cache_dir.find(key)
@@ -45,13 +45,13 @@ class PromptCache:
             return
         try:
             decoder.load_states(ids, _read(path, len(ids)))
-        except Exception:  # noqa: BLE001 - a broken file can always be computed again
+        except Exception:  # noqa: BLE001 - the prefix can always be computed again
             decoder.rewind(0)
             self._cache_dir.discard(key)
 
     def save(self, decoder: Decoder, ids: Sequence[int]) -> None:
         """Save the states of `ids`, if the decoder holds them and they are not saved yet."""
-        if len(ids) < SHORTEST or decoder.ids[: len(ids)] != list(ids):
+        if len(ids) < MIN_TOKENS or decoder.ids[: len(ids)] != list(ids):
             return
         key = self._key(ids)
         if self._cache_dir.find(key) is None:
@@ -71,7 +71,7 @@ class PromptCache:
 
             save_file(tensors, path)
 
-        self._cache_dir.keep(key, sum(t.nbytes for t in tensors.values()), write)
+        self._cache_dir.store(key, sum(t.nbytes for t in tensors.values()), write)
 
     def _key(self, ids: Sequence[int]) -> str:
         return hashlib.sha256(json.dumps([self._model, list(ids)]).encode()).hexdigest()
@@ -83,7 +83,7 @@ def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     tensors = load_file(path)
     states = [(tensors[f"{n}.keys"], tensors[f"{n}.values"]) for n in range(len(tensors) // 2)]
     if any(tensor.shape[-2] != length for pair in states for tensor in pair):
-        raise ValueError("not the states of these ids")
+        raise ValueError("the file is for another number of ids")
     return states
 
 
@@ -99,4 +99,4 @@ def _identity(plan: Plan) -> list[object]:
             versions.append("")
     device = plan.devices[0].partition(":")[0]
     precision = (plan.precision, plan.dtype, plan.quantization, device)
-    return [FORMAT, str(plan.path.resolve()), plan.revision, files, precision, versions]
+    return [FORMAT_VERSION, str(plan.path.resolve()), plan.revision, files, precision, versions]

@@ -23,7 +23,7 @@ MAX_LENGTH: Final = 256 << 10
 _OPTIONS: Final = ("temperature", "top_p")
 
 
-def is_one(text: str) -> bool:
+def is_aichat(text: str) -> bool:
     """Return whether a text begins with front matter."""
     return _FRONT.match(text) is not None
 

@@ -149,7 +149,10 @@ def _value(persona: Persona, attribute: str) -> str:
     if attribute != "dialogue" or not persona.examples:
         return str(getattr(persona, attribute))
     above = f"{persona.dialogue.rstrip()}\n" if persona.dialogue.strip() else ""
-    pairs = [f"{_START}\n{{{{user}}}}: {one.user}\n{{{{char}}}}: {one.assistant}" for one in persona.examples]
+    pairs = [
+        f"{_START}\n{{{{user}}}}: {example.user}\n{{{{char}}}}: {example.assistant}"
+        for example in persona.examples
+    ]
     return above + "\n".join(pairs)
 
 
@@ -165,7 +168,9 @@ def _apply_to_extensions(data: dict[str, Any], old: Persona, new: Persona) -> No
         if (getattr(new, name) or "") != (getattr(old, name) or ""):
             _put(own, name, getattr(new, name))
     if dict(new.options) != dict(old.options):
-        options = {key: list(one) if isinstance(one, tuple) else one for key, one in new.options.items()}
+        options = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in new.options.items()
+        }
         _put(own, "options", options)
     _put(extensions, OWN, own)
     if extensions != _table(data.get("extensions")):

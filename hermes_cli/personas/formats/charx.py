@@ -85,8 +85,8 @@ def build(text: bytes, members: Mapping[str, bytes]) -> bytes:
 def replace_card(data: bytes, text: bytes, source: Path) -> bytes:
     """Return an archive with its card replaced. Raises PersonaError if the archive is invalid."""
     with _opened(data, source) as archive:
-        others = [one for one in archive.infolist() if one.filename != CARD]
-    if sum(one.compress_size for one in others) > len(data):
+        others = [member for member in archive.infolist() if member.filename != CARD]
+    if sum(member.compress_size for member in others) > len(data):
         raise PersonaError(f"{source}: its members overlap", _HINT)
     out = io.BytesIO()
     try:
@@ -116,15 +116,15 @@ def add_asset(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
     data = document["data"]
     assets = data["assets"] if isinstance(data.get("assets"), list) else []
     icon = {"type": "icon", "uri": _INSIDE + IMAGE if is_inside else _ITSELF, "name": "main", "ext": "png"}
-    return document | {"data": data | {"assets": [icon, *(one for one in assets if not _is_main(one))]}}
+    return document | {"data": data | {"assets": [icon, *(asset for asset in assets if not _is_main(asset))]}}
 
 
 def _path(document: dict[str, Any]) -> str:
     """Return the path of a card's image in its archive, or an empty text."""
     data = document.get("data")
     assets = data.get("assets") if isinstance(data, dict) else None
-    for one in assets if isinstance(assets, list) else ():
-        uri = one.get("uri") if _is_main(one) else None
+    for asset in assets if isinstance(assets, list) else ():
+        uri = asset.get("uri") if _is_main(asset) else None
         for begin in _SPELLINGS:
             if isinstance(uri, str) and uri.startswith(begin):
                 return uri.removeprefix(begin)
@@ -161,13 +161,13 @@ def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
 
 def _append(archive: zipfile.ZipFile, out: io.BytesIO, info: zipfile.ZipInfo, raw: bytes) -> None:
     """Append a compressed member as it is. zipfile has no function for that."""
-    one = copy.copy(info)
-    one.flag_bits &= ~_SIZES_BEHIND
-    one.extra = b""
-    one.header_offset = out.seek(0, io.SEEK_END)
-    out.write(one.FileHeader(zip64=False) + raw)
-    archive.filelist.append(one)
-    archive.NameToInfo[one.filename] = one
+    member = copy.copy(info)
+    member.flag_bits &= ~_SIZES_BEHIND
+    member.extra = b""
+    member.header_offset = out.seek(0, io.SEEK_END)
+    out.write(member.FileHeader(zip64=False) + raw)
+    archive.filelist.append(member)
+    archive.NameToInfo[member.filename] = member
     archive.start_dir = out.tell()
 
 

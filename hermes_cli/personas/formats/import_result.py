@@ -7,9 +7,9 @@ from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.value import Policy, ValuePath
 
-_MOST: Final = 40
+_MAX_REMARKS: Final = 40
 """Further remarks are only counted, because a hostile file could cause one for each of its values."""
-_LONGEST: Final = 300
+_MAX_LENGTH: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class Remarks(Policy):
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._beyond = 0
+        self._omitted = 0
 
     def add(self, remark: str) -> None:
         """Add a remark."""
-        remark = remark[:_LONGEST]
-        if remark in self._counts or len(self._counts) < _MOST:
+        remark = remark[:_MAX_LENGTH]
+        if remark in self._counts or len(self._counts) < _MAX_REMARKS:
             self._counts[remark] = self._counts.get(remark, 0) + 1
         else:
-            self._beyond += 1
+            self._omitted += 1
 
     def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:  # noqa: ARG002 - a remark has no hint
         """Add a remark about a value that is left out."""
@@ -54,10 +54,10 @@ class Remarks(Policy):
     def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - the same remark for all paths
         """Return a text without NUL characters."""
         if "\0" in text:
-            self.add("NUL characters are removed from its texts")
+            self.add("NUL characters are removed")
         return text.replace("\0", "")
 
     def summary(self) -> tuple[str, ...]:
         """Return the remarks in the order in which they were first added."""
-        lines = [text if n == 1 else f"{text} ({n:,} times)" for text, n in self._counts.items()]
-        return (*lines, f"and {self._beyond:,} more of this kind") if self._beyond else tuple(lines)
+        lines = [text if count == 1 else f"{text} ({count:,} times)" for text, count in self._counts.items()]
+        return (*lines, f"and {self._omitted:,} more remarks") if self._omitted else tuple(lines)

@@ -20,44 +20,46 @@ from hermes_cli.personas.persona import DEFAULT_USER, Example, Persona
 
 INSTRUCTIONS: Final = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "ADAPTER", "LICENSE", "MESSAGE", "REQUIRES")
 _LINE: Final = re.compile(rf"[ \t]*({'|'.join(INSTRUCTIONS)})[ \t]+(.*)", re.IGNORECASE)
-_TRIPLE: Final = '"""'
-_OURS: Final = {"SYSTEM", "MESSAGE"}
-_WORDED: Final = {"MESSAGE", "PARAMETER"}
-"""Instructions with a word before their text, the role of a message or the name of an option."""
+_TRIPLE_QUOTE: Final = '"""'
+_GENERATED: Final = {"SYSTEM", "MESSAGE"}
+_KEYED: Final = {"MESSAGE", "PARAMETER"}
+"""Instructions with a key before their text: the role of a message, or the name of an option."""
 MAX_LENGTH: Final = 256 << 10
-_EXPRESSIBLE: Final = (
+_REPRESENTABLE: Final = (
     *("system", "nickname", "character", "personality", "scenario", "greetings", "dialogue", "examples"),
     *("user", "options"),
 )
-"""The fields of a persona that a Modelfile can express."""
+"""The fields of a persona that a Modelfile can represent."""
 _OPTION_NAMES: Final = {"repetition_penalty": "repeat_penalty", "max_tokens": "num_predict"}
 _OPTIONS: Final = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_predict", "seed", "stop")
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """An instruction: its name in capitals, the word before its text, the text, and the original lines."""
+    """An instruction: its name in capitals, the key before its text, the text, and the original lines."""
 
     name: str
-    word: str
+    key: str
     text: str
     original: str
 
 
-def is_one(text: str) -> bool:
-    """Return whether a text is a Modelfile: its first line that is not empty or a comment is a FROM."""
+def is_modelfile(text: str) -> bool:
+    """Return whether a text is a Modelfile: its first instruction is FROM."""
     lines = (line[0].strip() for line in re.finditer(r"[^\r\n]+", text))  # lazy: there may be millions
     first = next((line for line in lines if line and not line.startswith("#")), "")
     return bool(re.match(r"FROM[ \t]+\S", first, re.IGNORECASE))
 
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a Modelfile. Raises PersonaError if a quoted text does not end."""
+    """Return the persona of a Modelfile. Raises PersonaError if a quoted text is not closed."""
     parsed = instructions(remarks.clean((), text), source)
-    messages = [(one.word.lower(), one.text) for one in parsed if one.name == "MESSAGE"]
-    if any(one.name == "TEMPLATE" for one in parsed):
+    messages = [
+        (instruction.key.lower(), instruction.text) for instruction in parsed if instruction.name == "MESSAGE"
+    ]
+    if any(instruction.name == "TEMPLATE" for instruction in parsed):
         remarks.add("its TEMPLATE is left out: hermes always uses ChatML")
-    systems = [one.text for one in parsed if one.name == "SYSTEM"]
+    systems = [instruction.text for instruction in parsed if instruction.name == "SYSTEM"]
     systems += [text for role, text in messages if role == "system"]
     examples, greetings = _examples(messages, remarks)
     return Persona(
@@ -67,7 +69,12 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
         greetings=greetings,
         examples=examples,
         options=sampling.options(
-            [(one.word, one.text) for one in parsed if one.name == "PARAMETER"], remarks
+            [
+                (instruction.key, instruction.text)
+                for instruction in parsed
+                if instruction.name == "PARAMETER"
+            ],
+            remarks,
         ),
     )
 
@@ -83,34 +90,34 @@ def instructions(text: str, source: Path) -> list[Instruction]:
         match = _LINE.match(line.rstrip("\r\n"))
         if match is None:
             continue  # a comment, an empty line, or an unknown instruction
-        name, word, content = match[1].upper(), "", match[2]
-        if name in _WORDED:
-            word, content = [*content.split(None, 1), "", ""][:2]
-        mark = next((mark for mark in (_TRIPLE, '"') if content.startswith(mark)), "")
+        name, key, content = match[1].upper(), "", match[2]
+        if name in _KEYED:
+            key, content = [*content.split(None, 1), "", ""][:2]
+        quote = next((quote for quote in (_TRIPLE_QUOTE, '"') if content.startswith(quote)), "")
         block = [content]
-        while mark and mark not in (block[-1] if len(block) > 1 else content[len(mark) :]):
-            following = next(lines, None)
-            if following is None:
-                raise PersonaError(f"{source}: a text in quotes never ends", f"close it with {mark}")
-            original += following
-            block.append(following.rstrip("\r\n"))
-        found.append(Instruction(name, word, _unquoted("\n".join(block).strip(), mark), original))
+        while quote and quote not in (block[-1] if len(block) > 1 else content[len(quote) :]):
+            next_line = next(lines, None)
+            if next_line is None:
+                raise PersonaError(f"{source}: a quoted text is not closed", f"close it with {quote}")
+            original += next_line
+            block.append(next_line.rstrip("\r\n"))
+        found.append(Instruction(name, key, _unquoted("\n".join(block).strip(), quote), original))
         original = ""
     if found and original:
         found[-1] = replace(found[-1], original=found[-1].original + original)
     return found
 
 
-def _unquoted(content: str, mark: str) -> str:
+def _unquoted(content: str, quote: str) -> str:
     """Return a text without the quotes around it and the line ends next to them."""
-    is_quoted = mark and content.endswith(mark) and len(content) >= 2 * len(mark)
-    return content[len(mark) : -len(mark)].strip("\n") if is_quoted else content
+    is_quoted = quote and content.endswith(quote) and len(content) >= 2 * len(quote)
+    return content[len(quote) : -len(quote)].strip("\n") if is_quoted else content
 
 
 def _examples(
     messages: Sequence[tuple[str, str]], remarks: Remarks
 ) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """Return the pairs of user and assistant turns, and a last assistant turn without a user turn."""
+    """Return pairs of user and assistant messages as examples, and a last unpaired answer as greeting."""
     turns = [(role, text) for role, text in messages if role in {"user", "assistant"}]
     examples, at = list[Example](), 0
     while at < len(turns):
@@ -122,7 +129,7 @@ def _examples(
             continue
         if role == "assistant" and at + 1 == len(turns):
             return tuple(examples), (text,)
-        remarks.add("a MESSAGE of the user without an answer, or an answer without a question, is left out")
+        remarks.add("a user MESSAGE without an answer, or an answer without a question, is left out")
         at += 1
     return tuple(examples), ()
 
@@ -135,9 +142,13 @@ def write(persona: Persona, original: str | None) -> str:
     old = instructions(original, persona.source) if original is not None else []
     if original is not None:
         before = read(original, persona.source, Remarks())
-        if all(getattr(before, name) == getattr(persona, name) for name in _EXPRESSIBLE):
+        if all(getattr(before, name) == getattr(persona, name) for name in _REPRESENTABLE):
             return original
-    unchanged = [one.original for one in old if one.name not in _OURS and not _is_option(one)]
+    unchanged = [
+        instruction.original
+        for instruction in old
+        if instruction.name not in _GENERATED and not _is_option(instruction)
+    ]
     if not old:
         unchanged = ["# The base model: change it to one of yours.\nFROM openhermes\n"]
     unchanged[-1] = unchanged[-1].rstrip("\n") + "\n"
@@ -149,19 +160,19 @@ def write(persona: Persona, original: str | None) -> str:
     for name, value in persona.options.items():
         option = _OPTION_NAMES.get(name, name)
         if option in _OPTIONS:
-            values = [f'"{one}"' for one in value] if name == "stop" else [value]
-            lines += [f"PARAMETER {option} {one}\n" for one in values]
+            values = [f'"{sequence}"' for sequence in value] if name == "stop" else [value]
+            lines += [f"PARAMETER {option} {text}\n" for text in values]
     return "".join([*unchanged, *lines])
 
 
-def _is_option(one: Instruction) -> bool:
-    return one.name == "PARAMETER" and one.word.lower() in _OPTIONS
+def _is_option(instruction: Instruction) -> bool:
+    return instruction.name == "PARAMETER" and instruction.key.lower() in _OPTIONS
 
 
 def _quoted(text: str, persona: Persona) -> str:
-    if _TRIPLE in text:
+    if _TRIPLE_QUOTE in text:
         raise PersonaError(
             f"'{persona.name}' has three quotes in a row in a text, which a Modelfile cannot represent",
             "remove them, or export another format",
         )
-    return f"{_TRIPLE}{text}{_TRIPLE}"
+    return f"{_TRIPLE_QUOTE}{text}{_TRIPLE_QUOTE}"

@@ -89,7 +89,7 @@ def without_cards(data: bytes) -> bytes:
     """Return an image without its cards. Raises PersonaError if it is invalid."""
     chunks = _chunks(data, Path("image"))
     view = memoryview(data)
-    others = [view[one.start : one.end] for one in chunks if _keyword(one, data) not in KEYWORDS]
+    others = [view[chunk.start : chunk.end] for chunk in chunks if _keyword(chunk, data) not in KEYWORDS]
     return b"".join([SIGNATURE, *others])
 
 

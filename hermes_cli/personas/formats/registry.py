@@ -110,7 +110,7 @@ def _json_content(document: Any) -> _Content:
         kind = "lmstudio"
     elif presets.is_webui(document):
         kind = "webui"
-    elif world.is_one(document):
+    elif world.is_world(document):
         kind = "world"
     else:
         kind = "v1" if version else ""
@@ -124,9 +124,9 @@ def _text_content(data: bytes, source: Path) -> _Content:
         return _Content("")
     file = Source(str(source), PersonaError)
     text = decode(data, file).removeprefix(BOM)
-    if aichat.is_one(text):
+    if aichat.is_aichat(text):
         return _Content("aichat", text)
-    if modelfile.is_one(text):
+    if modelfile.is_modelfile(text):
         return _Content("modelfile", text)
     document = yaml_parser.parse(data, file)
     if not isinstance(document, dict):
@@ -171,10 +171,10 @@ def _changed(persona: Persona, content: _Content, original: bytes, source: Path)
         cards = png.read(original, source)
         old = card.read(cards[0].document, source, Remarks())
         texts = dict[str, bytes]()
-        for one in cards:
-            document = card_write.apply_changes(one.document, old, persona)
-            if document != one.document:
-                texts[one.keyword] = card_write.text(document, source, short=True)
+        for png_card in cards:
+            document = card_write.apply_changes(png_card.document, old, persona)
+            if document != png_card.document:
+                texts[png_card.keyword] = card_write.text(document, source, short=True)
         return png.replace_cards(original, texts, source) if texts else original
     before = _card(content, original, source) or {}
     document = card_write.apply_changes(before, card.read(before, source, Remarks()), persona)
@@ -195,7 +195,7 @@ def _new(persona: Persona, kind: str, document: dict[str, Any] | None, image: by
     if kind == "charx":
         return charx.build(card_write.text(newest, source), {charx.IMAGE: image} if image else {})
     documents = {"chara": card_write.build(document, persona, 2), "ccv3": newest}
-    texts = {key: card_write.text(one, source, short=True) for key, one in documents.items()}
+    texts = {key: card_write.text(document, source, short=True) for key, document in documents.items()}
     return png.replace_cards(image or png.blank(), texts, source)
 
 
@@ -203,11 +203,11 @@ def _texts(value: Any) -> list[str]:
     """Return all strings in a persona or a lorebook, at any depth."""
     texts, rest = list[str](), [value]
     while rest:
-        one = rest.pop()
-        if isinstance(one, str):
-            texts.append(one)
-        elif isinstance(one, tuple):
-            rest += one
-        elif hasattr(one, "__dataclass_fields__"):
-            rest += [getattr(one, field.name) for field in fields(one)]
+        item = rest.pop()
+        if isinstance(item, str):
+            texts.append(item)
+        elif isinstance(item, tuple):
+            rest += item
+        elif hasattr(item, "__dataclass_fields__"):
+            rest += [getattr(item, field.name) for field in fields(item)]
     return texts

@@ -32,7 +32,7 @@ _EXTENSION_KEYS: Final = (
 """Keys of an entry's `extensions` in a card. A world file has the same keys in camel case."""
 
 
-def is_one(document: dict[str, Any]) -> bool:
+def is_world(document: dict[str, Any]) -> bool:
     """Return whether a JSON document is a world file, or a card's lorebook without its card."""
     return document.get("spec") == SPEC or (
         "entries" in document and isinstance(document["entries"], dict | list)

@@ -8,7 +8,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.repl.commands import context_view
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.clipboard import copy_to_clipboard
-from hermes_cli.screen.columns import counted
+from hermes_cli.screen.columns import pluralize
 
 CODE = "code"
 
@@ -27,13 +27,13 @@ def copy(state: ReplState, argument: str) -> None:
         raise UsageError(f"/copy does not take '{argument}'", f"/copy, or /copy {CODE}")
     text = _last_code(answers[-1]) if argument else answers[-1]
     remark = copy_to_clipboard(state.terminal, text)
-    state.notice(f"Sent {counted(len(text), 'character')} to the terminal's clipboard (OSC 52). {remark}")
+    state.notice(f"Sent {pluralize(len(text), 'character')} to the terminal's clipboard (OSC 52). {remark}")
 
 
 def _answers(state: ReplState) -> list[str]:
     """Return the character's messages, including the greeting but not the example messages."""
     said = state.session.conversation.messages[state.session.root :]
-    return [one.text for one in said if one.role is Role.ASSISTANT]
+    return [message.text for message in said if message.role is Role.ASSISTANT]
 
 
 def _last_code(answer: str) -> str:
@@ -52,7 +52,7 @@ def tokens(state: ReplState, argument: str) -> None:
         return
     engine, alone = state.session.engine, Message(Role.USER, argument)
     count = engine.count_tokens([alone]) - engine.count_tokens([Message(Role.USER, "")])
-    state.show(counted(count, "token"))
+    state.show(pluralize(count, "token"))
 
 
 def stats(state: ReplState, _argument: str) -> None:

@@ -8,7 +8,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.commands import settings
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.columns import counted, when
+from hermes_cli.screen.columns import pluralize, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import input_history
 from hermes_cli.store.rescue import kept_aside
@@ -21,13 +21,13 @@ def sessions(state: ReplState, _argument: str) -> None:
     here = state.session.recorder.conversation
     rows = [
         (
-            "*" if one.id == here else "",
-            str(one.id),
-            when(one.updated),
-            counted(one.count, "message"),
-            one.title,
+            "*" if conversation.id == here else "",
+            str(conversation.id),
+            when(conversation.updated),
+            pluralize(conversation.count, "message"),
+            conversation.title,
         )
-        for one in state.store.conversations(SHOWN)
+        for conversation in state.store.conversations(SHOWN)
     ]
     if rows:
         state.show_rows(rows)
@@ -39,8 +39,14 @@ def resume_choices(state: ReplState) -> Mapping[str, str]:
     """Return the most recent conversations, by number and by title, for completion."""
     store = state.session.recorder.store
     last = store.conversations(SHOWN) if store else []
-    by_number = {str(one.id): one.title for one in last}
-    return {**by_number, **{saved_conversations.one_line(one.title): f"number {one.id}" for one in last}}
+    by_number = {str(conversation.id): conversation.title for conversation in last}
+    return {
+        **by_number,
+        **{
+            saved_conversations.one_line(conversation.title): f"number {conversation.id}"
+            for conversation in last
+        },
+    }
 
 
 def resume(state: ReplState, argument: str) -> None:
@@ -49,7 +55,7 @@ def resume(state: ReplState, argument: str) -> None:
     if argument:
         found = saved_conversations.named(store, argument)
     else:
-        others = [one for one in store.conversations(2) if one.id != here]
+        others = [conversation for conversation in store.conversations(2) if conversation.id != here]
         if not others:
             raise UsageError("there is no other conversation")
         found = others[0]

@@ -9,7 +9,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.columns import counted
+from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 
 ADD = "add"
@@ -57,17 +57,17 @@ def _show(state: ReplState) -> None:
         return
     prompt = session.assembled()
     turns = session.conversation.messages[session.root :]
-    asked = [sum(m.role is Role.USER for m in turns[: one.since + 1]) for one in prompt.active]
+    asked = [sum(m.role is Role.USER for m in turns[: active.since + 1]) for active in prompt.active]
     since = [f"since your turn {number}" for number in asked]
     rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.active, since)]
     rows += _rows(prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
     if rows:
         state.show_rows(rows)
     active, books = len(prompt.always) + len(prompt.active), len(session.prompt_settings.books)
-    cost = sum(one.tokens for one in (*prompt.always, *prompt.active))
+    cost = sum(active.tokens for active in (*prompt.always, *prompt.active))
     state.notice(
-        f"{active} of {counted(count, 'entry', 'entries')} in {counted(books, 'book')}: "
-        f"{counted(cost, 'token')}."
+        f"{active} of {pluralize(count, 'entry', 'entries')} in {pluralize(books, 'book')}: "
+        f"{pluralize(cost, 'token')}."
     )
     for key, why in session.lore_problems().items():
         state.notice(f"Ignored key {sanitize_line(key)}: {why}")
@@ -75,6 +75,11 @@ def _show(state: ReplState) -> None:
 
 def _rows(told: Sequence[ActiveEntry], when: Sequence[str]) -> list[tuple[str, ...]]:
     return [
-        (one.entry.title, "" if one.key == ALWAYS else f"by {one.key}", said, f"{one.tokens:,} tokens")
-        for one, said in zip(told, when, strict=True)
+        (
+            active.entry.title,
+            "" if active.key == ALWAYS else f"by {active.key}",
+            said,
+            f"{active.tokens:,} tokens",
+        )
+        for active, said in zip(told, when, strict=True)
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from hermes_cli.chat.input_text import read_file
 from hermes_cli.errors import UsageError
 from hermes_cli.repl.state import Attachment, ReplState
-from hermes_cli.screen.columns import counted
+from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 
 HINT = "check the name that follows /file"
@@ -17,7 +17,7 @@ def file(state: ReplState, argument: str) -> None:
     The text of a file precedes the message, below a line with the file's path.
     """
     if not argument:
-        names = [sanitize_line(one.name) for one in state.attached]
+        names = [sanitize_line(attachment.name) for attachment in state.attached]
         state.show("\n".join(names) if names else "No files are attached.")
         return
     if argument == "-":
@@ -28,7 +28,7 @@ def file(state: ReplState, argument: str) -> None:
     text = read_file(path, HINT)
     state.attached.append(Attachment(str(path), text))
     state.notice(
-        f"{sanitize_line(str(path))} ({counted(len(text), 'character')}) is sent with your next message."
+        f"{sanitize_line(str(path))} ({pluralize(len(text), 'character')}) is sent with your next message."
     )
 
 

@@ -7,7 +7,7 @@ from hermes_cli.chat.summarize import LEAD
 from hermes_cli.errors import UsageError
 from hermes_cli.personas.persona import Note
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.columns import counted
+from hermes_cli.screen.columns import pluralize
 
 DEPTH = 1
 """Just before the user's last turn: models follow a note there, and the prefix cache remains valid."""
@@ -29,7 +29,7 @@ def note(state: ReplState, argument: str) -> None:
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
     told = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
     session.set_prompt_settings(replace(session.prompt_settings, note=told))
-    where = f"{counted(told.depth, 'turn')} from the end" if told.depth else "after your last turn"
+    where = f"{pluralize(told.depth, 'turn')} from the end" if told.depth else "after your last turn"
     state.notice(f"The note is inserted {where} of every prompt; /note - removes it.")
 
 
@@ -55,9 +55,9 @@ def summary(state: ReplState, argument: str) -> None:
         )
     if not argument:
         state.show(found.text)
-        state.notice(f"It replaces the first {counted(found.covers, 'message')}; /summary edit changes it.")
+        state.notice(f"It replaces the first {pluralize(found.covers, 'message')}; /summary edit changes it.")
     elif argument == "-":
-        session.set_summaries(tuple(one for one in session.summaries if one is not found))
+        session.set_summaries(tuple(summary for summary in session.summaries if summary is not found))
         state.notice("Removed the summary; its turns are part of the prompt again, as far as they fit.")
     elif argument == EDIT:
         state.suggest(found.text)
@@ -72,6 +72,6 @@ def _change(state: ReplState, text: str) -> None:
     session = state.session
     found = session.summary_of(session.conversation.messages[session.root :])
     session.set_summaries(
-        tuple(replace(one, text=text) if one is found else one for one in session.summaries)
+        tuple(replace(summary, text=text) if summary is found else summary for summary in session.summaries)
     )
     state.notice("Changed the summary.")

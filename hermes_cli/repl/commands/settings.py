@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from hermes_cli import options
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
-from hermes_cli.options import FIELDS, OptionError, Sourced
+from hermes_cli.options import FIELDS, LayeredOptions, OptionError
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.columns import counted
+from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 
 
@@ -47,16 +47,16 @@ def persona(state: ReplState, argument: str) -> None:
         state.show_rows([(_marked(name, state.persona.key), text) for name, text in rows.items()])
         return
     chosen = state.host.find_persona(argument)
-    opening, frame = state.host.open_with_persona(chosen)
+    opening, prompt_settings = state.host.open_with_persona(chosen)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
-    state.session.restart(opening, frame)
+    state.session.restart(opening, prompt_settings)
     state.session.recorder.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"Started a new conversation with {sanitize_line(chosen.name)}.")
     state.greet()
 
 
-def keep_set_by_hand(old: Sourced, new: Sourced) -> Sourced:
+def keep_set_by_hand(old: LayeredOptions, new: LayeredOptions) -> LayeredOptions:
     """Return the new options, overridden by the old values that `/set` set: those last for the whole run."""
     values = {name: getattr(old.options, name) for name, source in old.sources.items() if source == SET}
     return new.with_layer(values, SET)
@@ -115,7 +115,7 @@ def _parse(name: str, text: str) -> object:
         raise UsageError(str(error), "/set lists the options") from None
 
 
-def options_rows(sourced: Sourced) -> list[tuple[str, ...]]:
+def options_rows(sourced: LayeredOptions) -> list[tuple[str, ...]]:
     """Return every option with its value, range and source."""
     return [
         (name, options.value_text(getattr(sourced.options, name)), known.range_text, sourced.source(name))
@@ -140,7 +140,7 @@ def show(state: ReplState, argument: str) -> None:
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
-        "context": f"{used:,} of {session.engine.context_size:,} tokens, {counted(_turns(state), 'turn')}",
+        "context": f"{used:,} of {session.engine.context_size:,} tokens, {pluralize(_turns(state), 'turn')}",
     }
     state.show_rows(list(rows.items()))
     state.show_rows(options_rows(session.options))

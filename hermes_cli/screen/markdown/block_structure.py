@@ -243,13 +243,13 @@ class _Walk:
     def _table(self, token: Token, inside: Sequence[Token]) -> Leaf:
         rows: list[list[str]] = []
         aligns: list[str] = []
-        for one in inside:
-            if one.type == "tr_open":
+        for child in inside:
+            if child.type == "tr_open":
                 rows.append([])
-            elif one.type == "inline":
-                rows[-1].append(one.content)
-            elif one.type == "th_open":
-                style = str(one.attrs.get("style", ""))
+            elif child.type == "inline":
+                rows[-1].append(child.content)
+            elif child.type == "th_open":
+                style = str(child.attrs.get("style", ""))
                 aligns.append(style.partition(":")[2] or "left")
         return self._leaf(LeafKind.TABLE, "", token, table=tuple(map(tuple, rows)), aligns=tuple(aligns))
 

@@ -60,7 +60,7 @@ class Highlighter:
         if self._lexer is None or len(line) > MAX_CHARACTERS:
             return Text(line), False
         text, number, inside = Text(), 0, False
-        for kind, words in self._lexer.get_tokens("".join(f"{one}\n" for one in (*above, line))):
+        for kind, words in self._lexer.get_tokens("".join(f"{code_line}\n" for code_line in (*above, line))):
             for place, part in enumerate(words.split("\n")):
                 if place:
                     if number == len(above):

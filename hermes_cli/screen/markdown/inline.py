@@ -23,11 +23,11 @@ _OPEN = re.compile(r"(?<!\w)_+(?=[^\s_])|\*+(?=[^\s*])|~~(?=[^\s~])|`+|&#?\w*\Z"
 """A marker left in the parsed text that may open something that is not closed yet."""
 _UNFINISHED = " *_`~\n"
 _QUOTES = re.compile(r'["“”]')
-_HALF_TARGET = re.compile(r"\[[^\[\]]+\]\([^()<>\s]+\Z")
+_INCOMPLETE_TARGET = re.compile(r"\[[^\[\]]+\]\([^()<>\s]+\Z")
 MAX_CLOSERS = 8
 
 
-def styled(content: str, references: References, *, speech: bool = False) -> Text:
+def render_inline(content: str, references: References, *, speech: bool = False) -> Text:
     """Return inline Markdown as styled text with its line breaks. `speech` highlights quoted speech."""
     text = _parsed(content, references)
     if speech:
@@ -35,7 +35,7 @@ def styled(content: str, references: References, *, speech: bool = False) -> Tex
     return text
 
 
-def growing(content: str, references: References, *, speech: bool = False) -> tuple[Text, int]:
+def render_partial_inline(content: str, references: References, *, speech: bool = False) -> tuple[Text, int]:
     """Return Markdown that may end in the middle as styled text, and the number of final characters.
 
     Markup that is open at the end is shown as if it were closed there, so that emphasis is visible from its
@@ -103,7 +103,7 @@ def _parsed(content: str, references: References, extents: list[Extent] | None =
 
 def _mended(content: str, text: Text, references: References) -> Text:
     """Return the text with the markup that is open at its end closed there."""
-    if _HALF_TARGET.search(content):  # a link whose target is incomplete
+    if _INCOMPLETE_TARGET.search(content):  # a link whose target is incomplete
         closed = f"{content})"
         return _mended(closed, _parsed(closed, references), references)[:-1]
     opened = [found[0] for found in _OPEN.finditer(text.plain)]

@@ -1,4 +1,4 @@
-"""The layout of a leaf at a width: its rows, and how many of them further text cannot change."""
+"""Lays out a leaf block in rows, and counts the final rows: those that further text cannot change."""
 
 import re
 import string
@@ -17,25 +17,25 @@ from hermes_cli.screen.markdown.block_structure import (
     References,
     code_lines,
 )
-from hermes_cli.screen.markdown.inline import growing, styled
-from hermes_cli.screen.markdown.tables import table
+from hermes_cli.screen.markdown.inline import render_inline, render_partial_inline
+from hermes_cli.screen.markdown.tables import render_table
 
 RULE_WIDTH = 40
-NARROWEST = 12
+MIN_TEXT_WIDTH = 12
 """Minimum width for text in cells, however deep it is nested."""
-HELD_CELLS = 12
-"""An incomplete word this near to the edge is held back until it is known whether it fits."""
-_WORD = string.ascii_letters + string.digits + "_"
-"""The characters of a word of code. Its color is unknown until it is complete, so it is held back."""
+EDGE_CELLS = 12
+"""An incomplete word that begins within this distance of the edge is held back."""
+_WORD_CHARACTERS = string.ascii_letters + string.digits + "_"
+"""An incomplete word of code is held back, since its color is not known yet."""
 _BLANK = re.compile(r"[ \n]")
-_HALF_WORD = re.compile(r"[^ \n]+\Z")
+_LAST_WORD = re.compile(r"[^ \n]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
-    """The rows of a leaf. `ends` is the end of each row in the leaf: in characters of text or lines of code.
+class LeafLayout:
+    """The rows of a leaf, of which the first `settled` ones are final.
 
-    The first `settled` rows are final.
+    `ends` has the offset in the leaf at which each row ends: in characters of text, or in lines of code.
     """
 
     rows: Sequence[Text]
@@ -44,99 +44,105 @@ class Laid:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class LayoutSettings:
     """The settings of a layout: the width in cells, and whether quoted speech is highlighted."""
 
     width: int
     speech: bool = False
 
 
-def head_and_rest(leaf: Leaf, before: Sequence[Container], width: int) -> tuple[str, str]:
-    """Return the prefix of the leaf's first row and that of its other rows, which leave room for text.
+def row_prefixes(leaf: Leaf, before: Sequence[Container], width: int) -> tuple[str, str]:
+    """Return the prefix of the leaf's first row, and the prefix of its other rows.
 
-    A list item has its mark only before its first row; `before` are the containers of the previous leaf.
+    The marker of a list item is only in the first row of its first leaf. `before` has the containers of the
+    previous leaf. The prefixes leave at least MIN_TEXT_WIDTH cells for text, if the width allows it.
     """
     head = rest = ""
     shared = True
-    for place, one in enumerate(leaf.containers):
-        shared = shared and place < len(before) and before[place].line == one.line
-        head += one.rest if shared else one.head
-        rest += one.rest
-    room = max(0, width - NARROWEST)
+    for depth, container in enumerate(leaf.containers):
+        shared = shared and depth < len(before) and before[depth].line == container.line
+        head += container.rest if shared else container.head
+        rest += container.rest
+    room = max(0, width - MIN_TEXT_WIDTH)
     return head[-room:] if room else "", rest[-room:] if room else ""
 
 
-def gap_before(leaf: Leaf, before: Sequence[Container], width: int) -> str:
+def gap_prefix(leaf: Leaf, before: Sequence[Container], width: int) -> str:
     """Return the quote bars for the blank line before the leaf."""
     shared = ""
-    for one, other in zip(leaf.containers, before, strict=False):
-        if one.line != other.line:
+    for container, other in zip(leaf.containers, before, strict=False):
+        if container.line != other.line:
             break
-        shared += one.rest
-    return shared[: max(0, width - NARROWEST)].rstrip()
+        shared += container.rest
+    return shared[: max(0, width - MIN_TEXT_WIDTH)].rstrip()
 
 
 def lay_out(
     leaf: Leaf,
-    page: Page,
+    settings: LayoutSettings,
     references: References,
     code: Callable[[int, str, bool], Text],
     *,
     at: int = 0,
     is_open: bool = False,
     is_partial: bool = False,
-) -> Laid:
-    """Return the rows of a leaf from `at` on, in characters of text or lines of code.
+) -> LeafLayout:
+    """Return the rows of a leaf from the offset `at` on, which is in characters of text or lines of code.
 
-    An open leaf may continue, and a partial one ends within a line. `code` returns a highlighted line of
-    code, given its number, its text and whether it is complete.
+    An open leaf may continue, and a partial one ends within a line. `code` is called with the number and the
+    text of a line of code, and whether it is complete; it returns the highlighted line.
     """
     match leaf.kind:
         case LeafKind.PARAGRAPH:
-            return _paragraph(leaf, page, references, at, is_open=is_open)
+            return _paragraph(leaf, settings, references, at, is_open=is_open)
         case LeafKind.FENCE | LeafKind.INDENTED:
-            return _code(leaf, page, code, at, is_open=is_open, is_partial=is_partial)
+            return _code(leaf, settings, code, at, is_open=is_open, is_partial=is_partial)
         case LeafKind.HEADING:
-            text = growing(leaf.content, references)[0] if is_open else styled(leaf.content, references)
+            if is_open:
+                text, _ = render_partial_inline(leaf.content, references)
+            else:
+                text = render_inline(leaf.content, references)
             text.stylize_before(theme.HEADINGS[min(leaf.level, len(theme.HEADINGS)) - 1])
-            rows = [row for row, _ in wrap(text, page.width)]
+            rows = [row for row, _ in wrap(text, settings.width)]
         case LeafKind.TABLE:
             kept = leaf.table[:-1] if is_partial and len(leaf.table) > 1 else leaf.table
-            cells = [[styled(cell, references) for cell in row] for row in kept]
-            rows = table(cells, leaf.aligns, page.width)
+            cells = [[render_inline(cell, references) for cell in row] for row in kept]
+            rows = render_table(cells, leaf.aligns, settings.width)
         case LeafKind.RULE:
-            rows = [Text("─" * min(page.width, RULE_WIDTH), theme.MARK)]
+            rows = [Text("─" * min(settings.width, RULE_WIDTH), theme.MARK)]
         case LeafKind.DEFINITION:
-            rows = [row for row, _ in wrap(Text(leaf.content, theme.TARGET), page.width)]
+            rows = [row for row, _ in wrap(Text(leaf.content, theme.TARGET), settings.width)]
         case LeafKind.EMPTY:
             rows = [Text()]
-    return Laid(rows, [0] * len(rows), 0)
+    return LeafLayout(rows, [0] * len(rows), 0)
 
 
-def _paragraph(leaf: Leaf, page: Page, references: References, at: int, *, is_open: bool) -> Laid:
+def _paragraph(
+    leaf: Leaf, settings: LayoutSettings, references: References, at: int, *, is_open: bool
+) -> LeafLayout:
     if is_open:
-        text, limit = growing(leaf.content, references, speech=page.speech)
-        rest = _without_half_word(text[at:] if at else text, page.width)
+        text, limit = render_partial_inline(leaf.content, references, speech=settings.speech)
+        rest = _without_incomplete_word(text[at:] if at else text, settings.width)
     else:
-        text, limit = styled(leaf.content, references, speech=page.speech), 0
+        text, limit = render_inline(leaf.content, references, speech=settings.speech), 0
         rest = text[at:] if at else text
-    wrapped = wrap(rest, page.width)
+    wrapped = wrap(rest, settings.width)
     rows, ends = [row for row, _ in wrapped], [at + end for _, end in wrapped]
     if not is_open:
-        return Laid(rows, ends, len(rows))
-    limit = min(limit, _undecided(leaf.content, references))
-    settled = sum(_next_word_ends(text.plain, end) <= limit for end in ends[:-1])
-    return Laid(rows, ends, settled)
+        return LeafLayout(rows, ends, len(rows))
+    limit = min(limit, _undecided_from(leaf.content, references))
+    settled = sum(_end_of_word(text.plain, end) <= limit for end in ends[:-1])
+    return LeafLayout(rows, ends, settled)
 
 
-def _next_word_ends(plain: str, place: int) -> int:
-    """Return the end of the word at a place. A shorter word might have fitted into the row before."""
-    found = _BLANK.search(plain, place)
+def _end_of_word(plain: str, offset: int) -> int:
+    """Return the end of the word at an offset. Until it is final, it may still fit into the row before."""
+    found = _BLANK.search(plain, offset)
     return found.start() if found else len(plain)
 
 
-def _undecided(content: str, references: References) -> int:
-    """Return the offset from which a growing paragraph may become something else and so is not final.
+def _undecided_from(content: str, references: References) -> int:
+    """Return the offset from which further text may turn a paragraph into another kind of leaf.
 
     It may become a heading while it is short. Its last lines may become the header of a table.
     """
@@ -147,53 +153,53 @@ def _undecided(content: str, references: References) -> int:
     lines = content.split("\n")
     for place in (-2, -1):
         if len(lines) >= -place and "|" in lines[place]:
-            return growing("\n".join(lines[:place]), references)[1]
+            return render_partial_inline("\n".join(lines[:place]), references)[1]
     return len(content)
 
 
-def _without_half_word(text: Text, width: int) -> Text:
-    """Remove an incomplete last word near the edge, since it may belong to the next row."""
-    half = _HALF_WORD.search(text.plain)
-    if half is None or half.start() == 0:
+def _without_incomplete_word(text: Text, width: int) -> Text:
+    """Remove an incomplete last word near the edge, since it may still move to the next row."""
+    word = _LAST_WORD.search(text.plain)
+    if word is None or word.start() == 0:
         return text
     row, _ = wrap(text, width)[-1]
-    begins = cell_count(row.plain) - cell_count(half[0])
-    return text[: half.start()] if begins > 0 and width - begins < HELD_CELLS else text
+    start = cell_count(row.plain) - cell_count(word[0])
+    return text[: word.start()] if start > 0 and width - start < EDGE_CELLS else text
 
 
 def _code(
     leaf: Leaf,
-    page: Page,
+    settings: LayoutSettings,
     code: Callable[[int, str, bool], Text],
     at: int,
     *,
     is_open: bool,
     is_partial: bool,
-) -> Laid:
+) -> LeafLayout:
     """Return the rows of a code block: its fences and lines, counted from the opening fence."""
-    lines, marks = code_lines(leaf.content), 1 if leaf.fence else 0
-    count = len(lines) + marks + (1 if leaf.fence and leaf.closed else 0)
-    whole = count - 1 if is_partial else count
+    lines, opening = code_lines(leaf.content), 1 if leaf.fence else 0
+    count = len(lines) + opening + (1 if leaf.fence and leaf.closed else 0)
+    complete = count - 1 if is_partial else count
     rows: list[Text] = []
     ends: list[int] = []
     settled = 0
     for number in range(at, count):
-        if marks and number == 0:
+        if opening and number == 0:
             text = Text(leaf.fence, theme.MARK)
-        elif number < len(lines) + marks:
-            line = lines[number - marks].expandtabs(4)
-            is_whole = number < whole
-            text = code(number - marks, line if is_whole else line.rstrip(_WORD), is_whole)
+        elif number < len(lines) + opening:
+            line = lines[number - opening].expandtabs(4)
+            is_complete = number < complete
+            text = code(number - opening, line if is_complete else line.rstrip(_WORD_CHARACTERS), is_complete)
         else:
-            text = Text(leaf.fence[: _marks(leaf.fence)], theme.MARK)
-        cut = fold(text, page.width)
-        rows += cut
-        ends += [number + 1] * len(cut)
-        settled += len(cut) if number < whole else 0
-    if "|" in leaf.fence and whole <= 1:  # the fence may become the header of a table
+            text = Text(leaf.fence[: _fence_length(leaf.fence)], theme.MARK)
+        folded = fold(text, settings.width)
+        rows += folded
+        ends += [number + 1] * len(folded)
+        settled += len(folded) if number < complete else 0
+    if "|" in leaf.fence and complete <= 1:  # the fence may become the header of a table
         settled = 0
-    return Laid(rows, ends, settled if is_open else len(rows))
+    return LeafLayout(rows, ends, settled if is_open else len(rows))
 
 
-def _marks(fence: str) -> int:
+def _fence_length(fence: str) -> int:
     return len(fence) - len(fence.lstrip(fence[0]))

@@ -14,7 +14,7 @@ from rich.text import Text
 from hermes_cli.screen import theme
 from hermes_cli.screen.markdown.block_structure import Container, Leaf, Parsed, References, parse
 from hermes_cli.screen.markdown.code import Highlighter
-from hermes_cli.screen.markdown.layout import Laid, Page, gap_before, head_and_rest, lay_out
+from hermes_cli.screen.markdown.layout import LayoutSettings, LeafLayout, gap_prefix, lay_out, row_prefixes
 
 _UNDECIDED = re.compile(r"[ \t>]*(?:[-*+_=`~#|:> \t]*|\d{1,9}[.)]?)[ \t]*")
 """An incomplete line that may still become anything: a rule, a list, a heading, a fence."""
@@ -41,81 +41,84 @@ class MarkdownStream:
 
         With `ended`, the text is complete and all rows are final.
         """
-        page = Page(max(width, 1), self._speech)
-        final = self._close_leaves(page, ended=ended)
-        return (final, []) if ended else self._open_leaves(page, final)
+        settings = LayoutSettings(max(width, 1), self._speech)
+        final = self._close_leaves(settings, ended=ended)
+        return (final, []) if ended else self._open_leaves(settings, final)
 
-    def _close_leaves(self, page: Page, *, ended: bool) -> list[Text]:
+    def _close_leaves(self, settings: LayoutSettings, *, ended: bool) -> list[Text]:
         """Return the remaining rows of the leaves that complete lines have closed, and advance past them."""
         tail, rows = self._tail, list[Text]()
-        source = tail.text if ended else tail.whole_lines
-        if len(source) == tail.looked_at and not ended:
+        source = tail.text if ended else tail.complete_lines
+        if len(source) == tail.searched_length and not ended:
             return rows
         parsed = tail.parse(source)
-        tail.looked_at = len(source)
+        tail.searched_length = len(source)
         closed = parsed.leaves if ended else parsed.leaves[:-1]
         for leaf in closed[self._done :]:
-            rows += self._next(leaf, page)[0]
+            rows += self._next(leaf, settings)[0]
             self._containers, self._begun, self._at = leaf.containers, False, 0
         self._done = max(self._done, len(closed))
         if not ended:
-            dropped = tail.drop_what_is_out(parsed)
+            dropped = tail.drop_finished_leaves(parsed)
             self._done -= dropped
             if dropped:
                 self._code = {key: code for key, code in self._code.items() if key[0] >= tail.line}
         return rows
 
-    def _open_leaves(self, page: Page, final: list[Text]) -> tuple[list[Text], list[Text]]:
+    def _open_leaves(self, settings: LayoutSettings, final: list[Text]) -> tuple[list[Text], list[Text]]:
         """Return `final` extended by the final rows of the growing leaf, and all other rows."""
         tail = self._tail
-        shown = tail.whole_lines if _UNDECIDED.fullmatch(tail.half_line) else tail.text
+        shown = tail.complete_lines if _UNDECIDED.fullmatch(tail.incomplete_line) else tail.text
         leaves = tail.parse(shown).leaves[self._done :]
         if len(leaves) == 1:
-            rows, laid = self._next(leaves[0], page, is_open=True, is_partial=not shown.endswith("\n"))
-            count = laid.settled and laid.settled + len(rows) - len(laid.rows)
+            rows, layout = self._next(leaves[0], settings, is_open=True, is_partial=not shown.endswith("\n"))
+            count = layout.settled and layout.settled + len(rows) - len(layout.rows)
             if count:
-                self._begun, self._at = True, laid.ends[laid.settled - 1]
+                self._begun, self._at = True, layout.ends[layout.settled - 1]
             return [*final, *rows[:count]], rows[count:]
         live, before, partial = list[Text](), self._containers, not shown.endswith("\n")
         for place, leaf in enumerate(leaves):
             last = place == len(leaves) - 1
             begun, at = (self._begun, self._at) if not place else (False, 0)
-            live += self._dressed(leaf, page, before, begun, at, is_open=last, is_partial=last and partial)[0]
+            rows, _ = self._with_prefixes(
+                leaf, settings, before, begun, at, is_open=last, is_partial=last and partial
+            )
+            live += rows
             before = leaf.containers
         return final, live
 
     def _next(
-        self, leaf: Leaf, page: Page, *, is_open: bool = False, is_partial: bool = False
-    ) -> tuple[list[Text], Laid]:
+        self, leaf: Leaf, settings: LayoutSettings, *, is_open: bool = False, is_partial: bool = False
+    ) -> tuple[list[Text], LeafLayout]:
         """Return the rows of the next leaf that were not returned yet, and their layout."""
-        return self._dressed(
-            leaf, page, self._containers, self._begun, self._at, is_open=is_open, is_partial=is_partial
+        return self._with_prefixes(
+            leaf, settings, self._containers, self._begun, self._at, is_open=is_open, is_partial=is_partial
         )
 
-    def _dressed(
+    def _with_prefixes(
         self,
         leaf: Leaf,
-        page: Page,
+        settings: LayoutSettings,
         before: Sequence[Container],
         begun: bool,  # noqa: FBT001 - internal
         at: int,
         *,
         is_open: bool,
         is_partial: bool,
-    ) -> tuple[list[Text], Laid]:
+    ) -> tuple[list[Text], LeafLayout]:
         """Return the rows of a leaf with the prefixes of its containers, and their layout."""
-        head, rest = head_and_rest(leaf, before, page.width)
-        inner = replace(page, width=max(1, page.width - len(rest)))
+        head, rest = row_prefixes(leaf, before, settings.width)
+        inner = replace(settings, width=max(1, settings.width - len(rest)))
         code = self._code.setdefault((self._tail.line + leaf.begin, leaf.fence), _Code(leaf.info))
         references = self._tail.references_above(leaf)
-        laid = lay_out(leaf, inner, references, code.line, at=at, is_open=is_open, is_partial=is_partial)
+        layout = lay_out(leaf, inner, references, code.line, at=at, is_open=is_open, is_partial=is_partial)
         rows = []
         if leaf.gap and not begun:
-            rows.append(Text(gap_before(leaf, before, page.width), theme.MARK))
-        for place, row in enumerate(laid.rows):
+            rows.append(Text(gap_prefix(leaf, before, settings.width), theme.MARK))
+        for place, row in enumerate(layout.rows):
             mark = rest if begun or place else head
             rows.append(Text.assemble((mark, theme.MARK), row) if mark else row)
-        return rows, laid
+        return rows, layout
 
 
 class _Code:
@@ -138,14 +141,14 @@ class _Code:
 class _Tail:
     """The end of the text, from the last place at which parsing can restart.
 
-    `line` is the number of lines before it, and `looked_at` the number of its characters that were searched
-    for closed leaves.
+    `line` is the number of lines before it, and `searched_length` the number of its characters that were
+    searched for closed leaves.
     """
 
     def __init__(self) -> None:
         self.text = ""
         self.line = 0
-        self.looked_at = 0
+        self.searched_length = 0
         self._above: list[str] = []
         self._references: References = {}
         self._here: References = {}
@@ -153,12 +156,12 @@ class _Tail:
         self._gap = False
 
     @property
-    def whole_lines(self) -> str:
+    def complete_lines(self) -> str:
         """The tail up to its last newline."""
         return self.text[: self.text.rfind("\n") + 1]
 
     @property
-    def half_line(self) -> str:
+    def incomplete_line(self) -> str:
         """The incomplete last line."""
         return self.text[self.text.rfind("\n") + 1 :]
 
@@ -180,7 +183,7 @@ class _Tail:
         here = {label: given for label, given in self._here.items() if given["map"][0] < leaf.end}
         return {**self._references, **here}
 
-    def drop_what_is_out(self, parsed: Parsed) -> int:
+    def drop_finished_leaves(self, parsed: Parsed) -> int:
         """Drop the text before the unit that contains the last leaf; return the number of dropped leaves."""
         if not parsed.leaves or not parsed.units:
             return 0
@@ -201,7 +204,7 @@ class _Tail:
         }
         self._above.append(above)
         self.text = self.text[len(above) :]
-        self.looked_at -= len(above)
+        self.searched_length -= len(above)
         self.line += begin
         return dropped
 

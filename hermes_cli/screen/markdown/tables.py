@@ -10,11 +10,11 @@ from hermes_cli.screen.cells import cell_count, wrap
 
 BETWEEN = " │ "
 CROSSING = "─┼─"
-NARROWEST = 6
+MIN_COLUMN_WIDTH = 6
 """Minimum width of a column in cells; if the table still does not fit, it becomes a list."""
 
 
-def table(rows: Sequence[Sequence[Text]], aligns: Sequence[str], width: int) -> list[Text]:
+def render_table(rows: Sequence[Sequence[Text]], aligns: Sequence[str], width: int) -> list[Text]:
     """Return the rows of a table, the header's first. The text of cells is never cut off."""
     count = len(rows[0])
     widths = [max(_width(row[n]) for row in rows if n < len(row)) for n in range(count)]
@@ -39,9 +39,9 @@ def _shrink(widths: list[int], room: int) -> bool:
     """Shrink the widest columns until all fit; return False if they cannot."""
     while (over := sum(widths) - room) > 0:
         widest = max(widths)
-        second = max((size for size in widths if size < widest), default=NARROWEST)
+        second = max((size for size in widths if size < widest), default=MIN_COLUMN_WIDTH)
         among = [n for n, size in enumerate(widths) if size == widest]
-        target = max(NARROWEST, second, widest - -(-over // len(among)))
+        target = max(MIN_COLUMN_WIDTH, second, widest - -(-over // len(among)))
         if target >= widest:
             return False
         for n in among:
@@ -78,5 +78,5 @@ def _as_list(rows: Sequence[Sequence[Text]], width: int) -> list[Text]:
             line.append(title.plain, theme.STRONG)
             if cell.plain:
                 line.append(": ").append_text(cell)
-            lines += [one for one, _ in wrap(line, width)]
+            lines += [row for row, _ in wrap(line, width)]
     return lines

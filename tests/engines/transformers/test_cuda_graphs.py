@@ -181,12 +181,12 @@ def test_a_cancel_takes_effect_within_one_token(graphs: TransformersEngine) -> N
     chunks = []
     for chunk in graphs.stream(CONVERSATION.messages, GREEDY, cancel):
         chunks.append(chunk)
-        if sum(bool(one.text) for one in chunks) == 4:
+        if sum(bool(chunk.text) for chunk in chunks) == 4:
             cancel.set()
     done = chunks[-1].completion
     assert done is not None
     assert done.finish_reason is FinishReason.CANCELLED
-    assert sum(bool(one.text) for one in chunks) <= 5
+    assert sum(bool(chunk.text) for chunk in chunks) <= 5
     assert answer(graphs)[1].usage.prefilled_tokens == 1
 
 
@@ -272,7 +272,7 @@ def test_a_rejected_capture_leaves_the_states_unchanged(
         assert engine._decoder is not None
         states.append([torch.stack(layer.states()) for layer in engine._decoder.cache.layers])
         assert ("logits differ" in done.no_graphs_reason) is (engine is not plain)
-    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
+    assert all(torch.equal(state, other) for state, other in zip(*states, strict=True))
 
 
 def test_alternating_options_are_captured_once_each(graphs: TransformersEngine, counter: FakeCapture) -> None:

@@ -17,7 +17,7 @@ from hermes_cli.engines.transformers.prompt_cache import PromptCache
 from hermes_cli.errors import HermesError, ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.models.plan import Plan
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from tests.engines.transformers.conftest import CPU, Failure, engine_over
 from tests.weights import SMALL_WINDOW
 
@@ -91,7 +91,7 @@ def test_every_turn_prefills_only_new_ids(mistral: Any, mistral_vocabulary: Voca
         with Evaluated(mistral) as evaluated:
             for chunk in engine.stream(conversation.messages, GREEDY, cancel):
                 chunks.append(chunk)
-                if turn % 4 == 1 and sum(bool(one.text) for one in chunks) == 5:
+                if turn % 4 == 1 and sum(bool(chunk.text) for chunk in chunks) == 5:
                     cancel.set()
         done = chunks[-1].completion
         assert done is not None
@@ -196,7 +196,7 @@ def test_the_loop_guard_ends_an_answer_that_repeats_a_token(
 def test_out_of_memory_in_an_answer_keeps_its_text(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     engine = engine_over(mistral, mistral_vocabulary)
-    session = Session(engine, Opening.behind(CONVERSATION.messages[:1]), Sourced(GREEDY))
+    session = Session(engine, Opening.behind(CONVERSATION.messages[:1]), LayeredOptions(GREEDY))
     full = torch.OutOfMemoryError("CUDA out of memory.")
     text = ""
     stream = session.send("Good evening!", Cancel())

@@ -12,7 +12,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.messages import Opening, Role
-from hermes_cli.options import GenerationOptions, Sourced
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.store import Store
 from tests.engines.transformers.conftest import engine_over
 
@@ -27,7 +27,7 @@ class CountingSession:
         self.vocabulary = vocabulary
         self.store = Store(file)
         engine = engine_over(model, vocabulary)
-        self.session = Session(engine, OPENING, Sourced(SHORT), Recorder(self.store))
+        self.session = Session(engine, OPENING, LayeredOptions(SHORT), Recorder(self.store))
         self._cached: list[int] = []
 
     def answer(self, begin: Callable[[], Any]) -> int:

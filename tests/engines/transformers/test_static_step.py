@@ -55,7 +55,7 @@ class DeviceRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         result = func(*args, **(kwargs or {}))
         self.count += 1
         self.devices |= {
-            one.device.type for one in tree_leaves((args, kwargs, result)) if torch.is_tensor(one)
+            leaf.device.type for leaf in tree_leaves((args, kwargs, result)) if torch.is_tensor(leaf)
         }
         return result
 

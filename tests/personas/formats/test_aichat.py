@@ -49,7 +49,7 @@ def test_the_input_placeholder_is_replaced_with_a_remark() -> None:
 @pytest.mark.parametrize("text", ["Be brief.", "", "----\nx\n----\n", "---\nno end", " ---\na: b\n---\n"])
 def test_a_text_without_front_matter_is_not_a_role(text: str) -> None:
     """A text without front matter is not a role."""
-    assert not aichat.is_one(text)
+    assert not aichat.is_aichat(text)
 
 
 def test_front_matter_that_is_not_a_table_is_refused() -> None:

@@ -146,7 +146,7 @@ def test_entries_that_are_not_tables_are_left_out_with_a_remark() -> None:
     document = v2(character_book={"entries": [None, {"keys": None, "content": 5}, "x"]})
     lorebook = read_persona(to_json(document)).lorebook
     assert lorebook
-    assert [one.content for one in lorebook.entries] == ["5"]
+    assert [entry.content for entry in lorebook.entries] == ["5"]
     assert "has values that are not tables" in remarks(document)
 
 

@@ -84,7 +84,7 @@ def test_each_way_to_quote_a_system_prompt_is_read(text: str, system: str) -> No
 
 def test_a_block_without_an_end_is_refused() -> None:
     """A block without an end and a file that is too long are refused."""
-    with pytest.raises(PersonaError, match="never ends"):
+    with pytest.raises(PersonaError, match="is not closed"):
         read('FROM x\nSYSTEM """a\nb')
     with pytest.raises(PersonaError, match="longer than"):
         read("FROM x\n" + "\n" * (256 << 10))
@@ -97,9 +97,7 @@ def test_a_last_message_without_a_question_is_the_greeting() -> None:
     )
     assert persona.examples == (Example("b", "c"),)
     assert persona.greetings == ("d",)
-    assert remarks == (
-        "a MESSAGE of the user without an answer, or an answer without a question, is left out",
-    )
+    assert remarks == ("a user MESSAGE without an answer, or an answer without a question, is left out",)
 
 
 def test_an_unchanged_persona_is_written_as_the_same_text() -> None:

@@ -115,5 +115,7 @@ def test_any_text_is_read_as_yaml_or_is_a_persona_error(text: str) -> None:
         return
     if isinstance(document, dict):
         formats = ((presets.is_llm, presets.read_llm), (presets.is_webui, presets.read_webui))
-        read = [read_one(document, SOURCE, Remarks()) for is_one, read_one in formats if is_one(document)]
+        read = [
+            read_format(document, SOURCE, Remarks()) for matches, read_format in formats if matches(document)
+        ]
         assert all(persona.name and persona.source == SOURCE for persona in read)

@@ -38,7 +38,7 @@ def tree(env: Env) -> tuple[list[str], list[str]]:
     """Return the texts in the tree of the latest conversation, and those on its visible path."""
     store = Store(Paths.from_environment(env).conversations)
     last = store.conversations()[0]
-    texts = [one.text for one in store.tree(last.id)], [one.text for one in store.path(last.leaf)]
+    texts = [node.text for node in store.tree(last.id)], [node.text for node in store.path(last.leaf)]
     store.close()
     return texts
 

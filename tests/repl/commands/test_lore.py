@@ -51,7 +51,7 @@ def chat(env: Env, tmp_path: Path, *lines: str, flags: tuple[str, ...] = (), siz
 def prompts(result: Result) -> list[list[str]]:
     """Return the turns that each `/show prompt` printed."""
     shown = re.findall(r"<\|im_start\|>(?:.|\n)*?assistant\n\n(?=\d)", result.stderr)
-    return [re.findall(r"<\|im_start\|>\w+\n((?:.|\n)*?)<\|im_end\|>", one) for one in shown]
+    return [re.findall(r"<\|im_start\|>\w+\n((?:.|\n)*?)<\|im_end\|>", prompt) for prompt in shown]
 
 
 def test_swipe_selects_a_greeting_before_the_first_turn(sera: Env, tmp_path: Path) -> None:
@@ -289,6 +289,8 @@ def test_the_typed_lines_of_a_conversation_include_notes(sera: Env, tmp_path: Pa
     """`/forget` removes these lines from the input history."""
     chat(sera, tmp_path, "/note It rains. 2", "hi")
     store = Store(Path(sera["OPENHERMES_HOME"]) / "data" / "conversations.db")
-    (one,) = store.conversations()
-    assert {"/note It rains.", "/note It rains. 2"} <= input_history.lines_of(one, store.tree(one.id))
+    (conversation,) = store.conversations()
+    assert {"/note It rains.", "/note It rains. 2"} <= input_history.lines_of(
+        conversation, store.tree(conversation.id)
+    )
     store.close()

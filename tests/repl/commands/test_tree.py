@@ -15,7 +15,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.config import Paths
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Opening
-from hermes_cli.options import Sourced
+from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.completion import CommandCompleter
@@ -194,12 +194,12 @@ def test_export_completes_the_names_of_formats() -> None:
     """There are seven formats."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
     persona = Persona("A", "", Path("a.toml"))
-    session = Session(ScriptedEngine(["x"]), Opening(), Sourced())
+    session = Session(ScriptedEngine(["x"]), Opening(), LayeredOptions())
     printer = AnswerPrinter(interactive=False)
     completer = CommandCompleter(ReplState(terminal, session, persona, "", cast("Host", None), printer))
 
     def completed(line: str) -> list[str]:
-        return [one.text for one in completer.get_completions(Document(line), CompleteEvent())]
+        return [completion.text for completion in completer.get_completions(Document(line), CompleteEvent())]
 
     assert completed("/exp") == ["export"]
     assert completed("/export s") == ["sillytavern", "sharegpt"]
@@ -254,8 +254,8 @@ def test_an_impossible_command_is_reported(home: Env, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
     assert "bug in hermes" not in result.stderr
     for words in (
-        "there is no turn of yours yet",
-        "no answer",
+        "you have not sent a message yet",
+        "not an answer",
         "first answer",
         "no message 99",
         "no conversation 'x'",

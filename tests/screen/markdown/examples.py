@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hermes_cli.screen.markdown.block_structure import Leaf, parse
 from hermes_cli.screen.markdown.code import Highlighter
-from hermes_cli.screen.markdown.layout import Page, gap_before, head_and_rest, lay_out
+from hermes_cli.screen.markdown.layout import LayoutSettings, gap_prefix, lay_out, row_prefixes
 from hermes_cli.screen.markdown.stream import MarkdownStream
 from hermes_cli.screen.paint import Painter
 from tests.terminal.screen import Screen
@@ -26,7 +26,8 @@ Size = tuple[int, int]
 def examples() -> dict[int, str]:
     """Return the inputs of CommonMark 0.31.2's examples by their numbers."""
     return {
-        one["example"]: one["markdown"] for one in json.loads(FILE.read_text(encoding="utf-8"))["examples"]
+        example["example"]: example["markdown"]
+        for example in json.loads(FILE.read_text(encoding="utf-8"))["examples"]
     }
 
 
@@ -40,7 +41,7 @@ def pieces(text: str, rng: random.Random) -> list[str]:
 
 
 def streamed(parts: Iterable[str], width: int, *, speech: bool = False) -> list[Text]:
-    """Return the rows of a text that came in parts, laid out after each of them."""
+    """Return the rows of a text that came in parts, layout out after each of them."""
     stream, rows = MarkdownStream(speech=speech), list[Text]()
     for part in parts:
         stream.feed(part)
@@ -54,11 +55,11 @@ def commonmark_rows(text: str, width: int) -> list[Text]:
     rows: list[Text] = []
     before: Sequence[Any] = ()
     for leaf in parsed.leaves:
-        head, rest = head_and_rest(leaf, before, width)
-        laid = lay_out(leaf, Page(width - len(rest)), parsed.references, _code(leaf))
+        head, rest = row_prefixes(leaf, before, width)
+        layout = lay_out(leaf, LayoutSettings(width - len(rest)), parsed.references, _code(leaf))
         if leaf.gap:
-            rows.append(Text(gap_before(leaf, before, width)))
-        rows += [Text.assemble(rest if place else head, row) for place, row in enumerate(laid.rows)]
+            rows.append(Text(gap_prefix(leaf, before, width)))
+        rows += [Text.assemble(rest if place else head, row) for place, row in enumerate(layout.rows)]
         before = leaf.containers
     return rows
 

@@ -57,8 +57,8 @@ def hostile(rng: random.Random) -> str:
     pool = [*ATTACKS, *ENTITIES, *ORDINARY]
     parts = []
     for _ in range(rng.randrange(1, 6)):
-        one = rng.choice(pool)
-        parts.append(rng.choice(WRAPPED).replace("{}", one) if rng.random() < 0.6 else one)
+        piece = rng.choice(pool)
+        parts.append(rng.choice(WRAPPED).replace("{}", piece) if rng.random() < 0.6 else piece)
         parts.append(rng.choice(["", " ", "\n", "\n\n"]))
     if rng.random() < 0.3:
         parts.append(rng.choice(list(examples().values())))
