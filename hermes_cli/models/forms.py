@@ -35,7 +35,10 @@ class Form:
     def how(self) -> str:
         """How it runs, as a clause: `4-bit nf4 on cuda:0 (NVIDIA GeForce RTX 3090)`; or why it cannot."""
         if self.plan is None:
-            return f"cannot run here: {self.problem.message if self.problem else 'it has no plan'}"
+            if self.problem is None:
+                return "cannot run here"
+            hint = f" ({self.problem.hint.partition(';')[0]})" if self.problem.hint else ""
+            return f"cannot run here: {self.problem.message}{hint}"
         return f"runs in {self.plan.precision} on {self.plan.where}"
 
     @property

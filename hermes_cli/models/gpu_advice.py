@@ -78,11 +78,23 @@ def llama_command(kind: Kind) -> str:
 def unused_instructions(cpu_info: Path = CPU_INFO) -> str:
     """Return the processor's instruction sets that xllamacpp's ordinary wheels do not use, or an empty text.
 
-    It is known only on Linux, from the processor's flags.
+    It is known only on Linux, from the processor's flags. A build from source is taken to use all of them.
     """
+    if not is_ordinary_wheel():
+        return ""
     flags = re.search(r"^flags\s*:(.*)$", read_text(cpu_info), re.MULTILINE)
     have = set(flags[1].split()) if flags else set()
     return " and ".join(name for flag, name in _INSTRUCTIONS.items() if flag in have)
+
+
+def is_ordinary_wheel() -> bool:
+    """Return whether the installed xllamacpp is a wheel for any Linux, and not built on this machine."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return "manylinux" in (distribution(PACKAGE).read_text("WHEEL") or "")
+    except PackageNotFoundError:
+        return False
 
 
 def torch_command() -> str:

@@ -61,12 +61,18 @@ def passed_over(candidates: Candidates, chosen: Candidate) -> str:
 def verdict(candidates: Candidates, candidate: Candidate) -> str:
     """Return a short reason why a candidate was chosen or not."""
     if candidate is candidates.chosen:
-        return "chosen"
+        return f"chosen{_layers_clause(candidate)}"
     if not candidate.fits:
         return candidate.misfit
     if candidate.max_context < candidates.limits.comfortable:
         return f"fits a context of only {candidate.max_context:,} tokens"
-    return "not needed"
+    return f"not needed{_layers_clause(candidate)}"
+
+
+def _layers_clause(candidate: Candidate) -> str:
+    if not isinstance(candidate, OffloadedCandidate):
+        return ""
+    return f", {sum(candidate.layers)} of {candidate.layer_count} layers"
 
 
 def _half_needed(candidates: Candidates, chosen: Candidate) -> str:
