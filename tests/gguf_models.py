@@ -13,7 +13,12 @@ LAYERS, WIDTH, HEADS, KV_HEADS, HIDDEN, CONTEXT = 2, 32, 4, 2, 64, 2048
 
 
 def write_openhermes_gguf(
-    path: Path, *, chatml_type: int = CONTROL, add_space_prefix: bool | None = None, seed: int = 0
+    path: Path,
+    *,
+    chatml_type: int = CONTROL,
+    add_space_prefix: bool | None = None,
+    seed: int = 0,
+    heads: int = HEADS,
 ) -> Path:
     """Write the model and return its path.
 
@@ -29,15 +34,15 @@ def write_openhermes_gguf(
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(HIDDEN)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(min(heads, KV_HEADS))
+    writer.add_rope_dimension_count(WIDTH // heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     _add_vocabulary(writer, chatml_type)
     if add_space_prefix is not None:
         writer.add_add_space_prefix(add_space_prefix)
-    for name, tensor in _tensors(seed).items():
+    for name, tensor in _tensors(seed, heads).items():
         writer.add_tensor(f"{name}.weight", tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -59,11 +64,11 @@ def _add_vocabulary(writer: Any, chatml_type: int) -> None:
     writer.add_add_eos_token(value=False)
 
 
-def _tensors(seed: int) -> dict[str, Any]:
+def _tensors(seed: int, heads: int) -> dict[str, Any]:
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    kv = WIDTH // HEADS * KV_HEADS
+    kv = WIDTH // heads * min(heads, KV_HEADS)
     shapes: dict[str, tuple[int, ...]] = {"token_embd": (32002, WIDTH), "output": (32002, WIDTH)}
     norms = {"output_norm": (WIDTH,)}
     for i in range(LAYERS):

@@ -126,18 +126,9 @@ def _open(
     if model.header is None:
         raise ModelUnavailable(f"{plan.path} has no GGUF header")
     verbosity = REPORTS_DEVICES if choice.can_use_gpu else DEBUG if runtime.debug else SILENT
-    settings = LlamaSettings(
-        str(model.header.path),
-        plan.context_size,
-        plan.threads,
-        plan.gpus if plan.gpu_layers else (),
-        plan.layers if plan.gpu_layers else (),
-        plan.kv_type,
-        verbosity,
-    )
     return LlamaCppEngine(
         model.header,
-        settings,
+        LlamaSettings.from_plan(plan, verbosity),
         name=plan.model,
         in_subprocess=in_subprocess or choice.can_use_gpu,
         log=(lambda line: runtime.terminal.plain(sanitize_line(line))) if runtime.debug else None,

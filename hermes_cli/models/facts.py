@@ -19,7 +19,7 @@ class ModelFacts:
     that bitsandbytes would quantize. `is_tied` means that the embeddings also serve as the head, `is_pickled`
     that the weights are .bin files. For a GGUF, `layer_bytes` are the weights of each layer and
     `output_bytes` those of the output layer; `width` is that of the residual stream, `vocabulary` the number
-    of tokens.
+    of tokens, and `head_widths` are those of a head of K and of V.
     """
 
     name: str
@@ -41,6 +41,7 @@ class ModelFacts:
     output_bytes: int = 0
     width: int = 0
     vocabulary: int = 0
+    head_widths: tuple[int, ...] = ()
     revision: str | None = None
 
     @property
@@ -78,6 +79,7 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
         output_bytes=header.output_bytes,
         width=header.embedding_length,
         vocabulary=header.vocabulary_size,
+        head_widths=(header.key_length, header.value_length),
     )
 
 
@@ -129,4 +131,5 @@ def facts_of_variant(entry: CatalogueEntry, variant: Variant) -> ModelFacts:
         output_bytes=int(shape.vocabulary * shape.width * bytes_per_parameter),
         width=shape.width,
         vocabulary=shape.vocabulary,
+        head_widths=(shape.head_dim,),
     )

@@ -1,5 +1,6 @@
 """Reads llama.cpp's log from a child process: where the layers are, and whether memory ran out."""
 
+import io
 import re
 import threading
 from collections import deque
@@ -13,6 +14,8 @@ _BUFFER: Final = re.compile(r"\b([A-Za-z]{1,16}\d{1,3})\w* model buffer size =")
 _OUT_OF_MEMORY: Final = re.compile(
     r"out of memory|OutOfDeviceMemory|OutOfHostMemory|(?:failed|unable) to allocate", re.IGNORECASE
 )
+_ERROR: Final = re.compile(r"^[\d.]+ E (?:\w+: )?(.+)")
+_LONGEST_ERROR: Final = 200
 _LOADED: Final = re.compile(r"n_slots")
 _LOG_DELAY_S: Final = 1.0
 """llama.cpp writes its log on a thread, so that the last lines come after the model is ready."""
@@ -24,7 +27,7 @@ class ChildLog:
     """The log in `stream`, which a thread reads until its end. `on_line` is called with each line."""
 
     def __init__(self, stream: IO[bytes] | None, on_line: Callable[[str], None] | None = None) -> None:
-        self._stream = stream
+        self._stream = stream or io.BytesIO()
         self._on_line = on_line
         self._loaded = threading.Event()
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -32,13 +35,14 @@ class ChildLog:
         self._thread.start()
 
     def _read(self) -> None:
-        for raw in self._stream or ():
-            line = raw.decode("utf-8", "replace").rstrip()
-            self._lines.append(line)
-            if _LOADED.search(line):
-                self._loaded.set()
-            if self._on_line is not None:
-                self._on_line(line)
+        with self._stream:
+            for raw in self._stream:
+                line = raw.decode("utf-8", "replace").rstrip()
+                self._lines.append(line)
+                if _LOADED.search(line):
+                    self._loaded.set()
+                if self._on_line is not None:
+                    self._on_line(line)
 
     def wait(self) -> None:
         """Wait until the child has closed its log."""
@@ -48,6 +52,12 @@ class ChildLog:
     def out_of_memory(self) -> bool:
         """Whether a message reports that memory ran out."""
         return any(_OUT_OF_MEMORY.search(line) for line in list(self._lines))
+
+    @property
+    def first_error(self) -> str:
+        """The text of the first error in the log, which is the most specific, or an empty text."""
+        found = (_ERROR.search(line) for line in list(self._lines))
+        return next((match[1].strip()[:_LONGEST_ERROR] for match in found if match), "")
 
     def placement(self) -> Placement | None:
         """Return where the layers are, or None if the log does not report it."""

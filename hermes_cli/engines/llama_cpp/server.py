@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hermes_cli.errors import HermesError, ResourcesExhausted
+from hermes_cli.models.plan import Plan
 from hermes_cli.models.plan.offload import BATCH
 
 PREFILL_BATCH = 128
@@ -67,6 +68,13 @@ class LlamaSettings:
     layers: tuple[int, ...] = ()
     kv_type: str = "f16"
     verbosity: int = SILENT
+
+    @classmethod
+    def from_plan(cls, plan: Plan, verbosity: int) -> "LlamaSettings":
+        """Return the settings for a plan of a GGUF."""
+        gpus, layers = (plan.gpus, plan.layers) if plan.gpu_layers else ((), ())
+        path, context_size = str(plan.path), plan.context_size
+        return cls(path, context_size, plan.threads, gpus, layers, plan.kv_type, verbosity)
 
 
 class LlamaServer:
@@ -142,7 +150,7 @@ def _place(xllamacpp: ModuleType, params: Any, settings: LlamaSettings) -> None:
     modes = xllamacpp.llama_split_mode
     params.n_gpu_layers = sum(settings.layers) if settings.gpus else 0
     if len(settings.gpus) > 1:
-        split = [0.0] * (max(settings.gpus) + 1)
+        split = [0.0] * len(params.tensor_split)
         for index, count in zip(settings.gpus, settings.layers, strict=True):
             split[index] = float(count)
         params.split_mode = modes.LLAMA_SPLIT_MODE_LAYER

@@ -121,7 +121,8 @@ class LlamaProcess:
             if self._log.out_of_memory:
                 raise out_of_memory(self._path)
             error_type = _ERROR_TYPES.get(error["type"], HermesError)
-            raise error_type(error["message"], error["hint"])
+            reason = self._log.first_error
+            raise error_type(f"{error['message']}{f' ({reason})' if reason else ''}", error["hint"])
         return message
 
     def close(self) -> None:
@@ -136,6 +137,7 @@ class LlamaProcess:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+        self._log.wait()
 
 
 def _write(stream: IO[bytes] | io.BufferedRWPair, message: Message) -> None:

@@ -20,6 +20,9 @@ from hermes_cli.models.plan.request import (
     context_limits,
 )
 
+Q8_BLOCK = 32
+"""The elements that share a scale in q8_0, all of them in one head."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -108,6 +111,11 @@ def _gguf_candidates(
     The CPU is left out if a GPU is requested.
     """
     _check_gpu_layers(hardware, model, request)
+    if request.kv == "q8_0" and any(width % Q8_BLOCK for width in model.head_widths):
+        raise UsageError(
+            f"{model.name} cannot use q8_0: the width of its heads is not a multiple of {Q8_BLOCK}",
+            "omit --kv",
+        )
     groups = [] if request.gpu_layers == 0 else _llama_gpu_groups(hardware, model, device)
     on_cpu = Candidate(
         model, precision.resolve(model, AUTO, ()), cpu_place(hardware), 0, request.kv or KV_TYPES[0]
