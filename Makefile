@@ -8,8 +8,8 @@ VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 STAMP := $(BIN)/.installed
-# Only a machine with an NVIDIA GPU gets the transformers engine: torch for CUDA takes several gigabytes.
-ENGINE := $(if $(shell command -v nvidia-smi 2>/dev/null),[transformers])
+# `auto` also installs what runs models on this machine's GPU; the size is printed before the download.
+GPU ?= auto
 INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
 .PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu screens format clean
@@ -61,7 +61,7 @@ $(BIN)/python:
 
 # There is one stamp file for each set of extras, so packages are installed again only if the lists of packages change.
 $(STAMP): $(BIN)/python pyproject.toml constraints.txt
-	$(INSTALL) '.$(ENGINE)'
+	$(INSTALL) --gpu=$(GPU) .
 	@touch $@
 
 $(STAMP)-test: $(STAMP)

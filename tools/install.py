@@ -1,7 +1,8 @@
 """Make a virtual environment and install packages into it; the Makefile runs this.
 
-`python3 -m tools.install FOLDER [PACKAGE …]` needs nothing but the standard library. A failure is printed as
-one sentence and the next step.
+`python3 -m tools.install FOLDER [--gpu=auto|no] [PACKAGE …]` needs nothing but the standard library. With
+`--gpu=auto` it also installs what runs models on this machine's GPU. A failure is printed as one sentence and
+the next step.
 """
 
 import importlib.util
@@ -16,7 +17,9 @@ from typing import Final
 
 from hermes_cli import system_packages
 from hermes_cli.errors import DownloadError, HermesError, ResourcesExhausted
+from hermes_cli.models.hardware import system_gpus
 from hermes_cli.models.wheel import mentions_full_disk, reason
+from tools import gpu_packages
 
 PROJECT: Final = Path(__file__).parents[1]
 LARGE_MB: Final = 50
@@ -58,6 +61,28 @@ def install(folder: Path, packages: Sequence[str]) -> None:
     code, output = _run(command, on_line=_print_large_download)
     if code != 0:
         raise failure(output, folder)
+
+
+def install_for_gpu(folder: Path) -> None:
+    """Install what runs models on the first GPU of this machine, if there is one.
+
+    The base installation works without it, so a failure is only printed.
+    """
+    found = system_gpus(Path("/"), os.environ)
+    packages = gpu_packages.for_gpu(found[0]) if found else None
+    if packages is None:
+        return
+    print(f"{found[0].name} found. Installing {packages.what} …", flush=True)
+    print("  'make chat GPU=no' does without it, and runs models on the CPU.", flush=True)
+    try:
+        if packages.extra:
+            install(folder, [f".[{packages.extra}]"])
+            return
+        code, output = _run([*_pip_install(folder), *packages.arguments], on_line=_print_large_download)
+        if code != 0:
+            raise failure(output, folder)
+    except HermesError as error:
+        print(f"hermes: the GPU will not be used: {error.message}\n        {error.hint}", file=sys.stderr)
 
 
 def require_system() -> None:
@@ -144,9 +169,13 @@ def failure(output: str, folder: Path) -> HermesError:
 def main() -> int:
     """Do what the command line asks for and return the exit code."""
     folder, *packages = sys.argv[1:]
+    for_gpu = "--gpu=auto" in packages
+    packages = [package for package in packages if not package.startswith("--gpu=")]
     try:
         if packages:
             install(Path(folder), packages)
+            if for_gpu:
+                install_for_gpu(Path(folder))
         else:
             make_environment(Path(folder))
     except HermesError as error:

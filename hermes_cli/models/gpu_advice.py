@@ -10,13 +10,9 @@ from hermes_cli.models.catalogue import WeightFormat, entry_for
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.gpus import Gpu, Kind, read_text
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.llama_build import PACKAGE
+from hermes_cli.models.llama_build import BUILDS, INDEX, PACKAGE
 from hermes_cli.models.plan import Plan, PlanRequest
 
-INDEX: Final = "https://xorbitsai.github.io/xllamacpp/whl"
-"""xllamacpp's own package index, with a folder for each kind of build (source: its README)."""
-_BUILDS: Final[dict[Kind, str]] = {"cuda": "cu128", "rocm": "vulkan", "xpu": "vulkan", "vulkan": "vulkan"}
-"""The folder of the build for a kind of GPU. Vulkan needs no libraries but the driver."""
 CPU_INFO: Final = Path("/proc/cpuinfo")
 _INSTRUCTIONS: Final = {"avx512f": "AVX-512", "amx_tile": "AMX"}
 SOURCE_BUILD: Final = (
@@ -51,10 +47,10 @@ def _install_line(gpu: Gpu, plan: Plan, model: ModelFacts, finder: requirements.
             f"{gpu.name} is not used: the installed torch does not support it. To use it, {torch_command()}"
         )
     if _can_use_weights(model) and any(finder(name) is None for name in requirements.ENGINE_PACKAGES):
-        command = requirements.INSTALL_ENGINE
+        why, command = "torch and transformers are not installed", requirements.INSTALL_ENGINE
     else:
-        command = llama_command(gpu.kind)
-    return f"{gpu.name} is not used: nothing that is installed supports it. To use it, run: {command}"
+        why, command = "the installed llama.cpp runs only on the CPU", llama_command(gpu.kind)
+    return f"{gpu.name} is not used: {why}. To use it, run: {command}"
 
 
 def _can_use_weights(model: ModelFacts) -> bool:
@@ -71,7 +67,7 @@ def llama_command(kind: Kind) -> str:
         pinned = f"{PACKAGE}=={version(PACKAGE)}"
     except PackageNotFoundError:
         pinned = PACKAGE
-    folder = _BUILDS.get(kind, "vulkan")
+    folder = BUILDS.get(kind, "vulkan")
     return f"pip install --force-reinstall --no-deps {pinned} --index-url {INDEX}/{folder}"
 
 

@@ -54,7 +54,9 @@ def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
     limit, used = memory_limit(root)
     available = max(0, min(memory.available, limit - used))
     cpu = cpu_name(root)
-    found = _gpus(root, environ, apple=gpus.apple_gpu(cpu, memory.total, available))
+    found = (
+        (gpus.apple_gpu(cpu, memory.total, available),) if is_apple_silicon() else system_gpus(root, environ)
+    )
     return Hardware(
         physical_cores=within_quota(min(physical, threads), quota),
         logical_cores=within_quota(threads, quota),
@@ -67,9 +69,13 @@ def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
     )
 
 
-def _gpus(root: Path, environ: Mapping[str, str], apple: Gpu) -> tuple[Gpu, ...]:
-    if platform.system() == "Darwin":
-        return (apple,) if platform.machine() == "arm64" else ()
+def is_apple_silicon() -> bool:
+    """Return whether this is a Mac with an Apple chip, which has a GPU."""
+    return platform.system() == "Darwin" and platform.machine() == "arm64"
+
+
+def system_gpus(root: Path, environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """Return the NVIDIA, AMD and Intel GPUs whose driver responds. `root` is that of the file system."""
     nvidia = gpus.visible(_nvidia_gpus(), environ.get("CUDA_VISIBLE_DEVICES"))
     return (*nvidia, *gpus.rocm_gpus(root, environ), *gpus.xpu_gpus(root))
 

@@ -19,6 +19,10 @@ from typing import IO, Any, Final, Literal
 from hermes_cli.models.gpus import Gpu, Kind
 
 PACKAGE: Final = "xllamacpp"
+INDEX: Final = "https://xorbitsai.github.io/xllamacpp/whl"
+"""xllamacpp's own package index, with a folder for each kind of build (source: its README)."""
+BUILDS: Final[dict[Kind, str]] = {"cuda": "cu128", "rocm": "vulkan", "xpu": "vulkan", "vulkan": "vulkan"}
+"""The folder of the build for a kind of GPU. Vulkan needs no libraries but the driver."""
 QUERY_TIMEOUT_S: Final = 20.0
 """The first start of a driver compiles or unpacks its kernels, which takes seconds."""
 _QUERY: Final = (
