@@ -7,7 +7,6 @@ from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.repl.commands import context_view
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.clipboard import copy_to_clipboard
 from hermes_cli.screen.columns import counted
 
 CODE = "code"
@@ -26,7 +25,7 @@ def copy(state: ReplState, argument: str) -> None:
     if argument not in {"", CODE}:
         raise UsageError(f"/copy does not take '{argument}'", f"/copy, or /copy {CODE}")
     text = _last_code(answers[-1]) if argument else answers[-1]
-    remark = copy_to_clipboard(state.terminal, text)
+    remark = state.terminal.copy(text)
     state.notice(f"Sent {counted(len(text), 'character')} to the terminal's clipboard (OSC 52). {remark}")
 
 
