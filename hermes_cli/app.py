@@ -85,8 +85,7 @@ def start(
     Without a command: chat at a terminal, ask in a pipe.
     """
     runtime: Runtime = context.obj
-    if debug:
-        runtime.enable_debug()
+    runtime.debug = debug
     if context.invoked_subcommand is None:
         verb = "chat" if runtime.terminal.interactive else "ask"
         module = importlib.import_module(f"hermes_cli.cli.{verb}")

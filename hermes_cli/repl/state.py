@@ -1,8 +1,8 @@
 """The state of a running REPL: session, persona, streams, and whether it continues."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
@@ -10,35 +10,19 @@ from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.errors import HermesError, UsageError, as_hermes_error
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.host import Host
-from hermes_cli.screen.columns import columns
+from hermes_cli.screen.columns import columns, counted
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
+
+if TYPE_CHECKING:  # the printer imports this module, and the history prompt_toolkit
+    from hermes_cli.repl.answer_printer import AnswerPrinter
+    from hermes_cli.repl.history import TypedLines
 
 FEW_TOKENS = 8
 
 Answering = Callable[[Cancel], Iterator[Chunk]]
 """Starts an answer that can be cancelled, and yields its chunks."""
-
-
-class Printer(Protocol):
-    """Prints turns; see `answer_printer.AnswerPrinter`."""
-
-    def greet(self, state: "ReplState") -> None:
-        """Print the persona's greeting, if it has one."""
-
-    def answer(self, state: "ReplState", begin: Answering, prefix: str = "") -> None:
-        """Print an answer while it is generated, after the text `prefix`."""
-
-    def print_last_turns(self, state: "ReplState", count: int) -> None:
-        """Print the last `count` turns of the path, if a user is at the terminal."""
-
-
-class InputHistory(Protocol):
-    """The lines that were typed; see `history.TypedLines`."""
-
-    def forget(self, lines: Collection[str]) -> None:
-        """Remove these lines, and every line of this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +50,8 @@ class ReplState:
     persona: Persona
     persona_from: str
     host: Host
-    printer: Printer
-    history: InputHistory | None = None
+    printer: "AnswerPrinter"
+    history: "TypedLines | None" = None
     statistics: bool = False
     running: bool = True
     plain: bool = False
@@ -147,9 +131,8 @@ class ReplState:
 
     def remarks(self) -> tuple[str, ...]:
         """Return short texts about settings that differ from the default."""
-        files = len(self.attached)
         remarks = {
-            f"{files} file{'' if files == 1 else 's'} attached": bool(files),
+            f"{counted(len(self.attached), 'file')} attached": bool(self.attached),
             "Alt-Enter sends": self.multiline,
             "plain": self.plain,
             "not saved": self.host.is_saving_disabled,
@@ -175,9 +158,12 @@ class ReplState:
         """Print requested information on standard error, so that standard output holds only answers."""
         self.terminal.plain(text)
 
-    def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
-        """Print rows in columns."""
-        self.terminal.rows(columns(rows, indent="  "))
+    def show_rows(self, rows: Sequence[Sequence[str]], if_empty: str = "") -> None:
+        """Print rows in columns, or the remark `if_empty` if there are none."""
+        if rows:
+            self.terminal.rows(columns(rows, indent="  "))
+        elif if_empty:
+            self.notice(if_empty)
 
     def notice(self, text: str) -> None:
         """Print a dimmed remark."""

@@ -159,7 +159,7 @@ def _persona_or_lorebook(
 def _card(content: _Content, data: bytes, source: Path) -> dict[str, Any] | None:
     """Return the card in a file, or None if it has none. Raises PersonaError if the card is damaged."""
     if content.kind == "png":
-        return png.read(data, source)[0].document
+        return next(iter(png.read(data, source).values()))
     if content.kind == "charx":
         return charx.read(data, source)
     return dict(content.parsed) if content.kind in _VERSIONS else None
@@ -169,12 +169,12 @@ def _changed(persona: Persona, content: _Content, original: bytes, source: Path)
     """Return the original file with the changes applied, or unchanged if there are none."""
     if content.kind == "png":
         cards = png.read(original, source)
-        old = card.read(cards[0].document, source, Remarks())
+        old = card.read(next(iter(cards.values())), source, Remarks())
         texts = dict[str, bytes]()
-        for one in cards:
-            document = card_write.apply_changes(one.document, old, persona)
-            if document != one.document:
-                texts[one.keyword] = card_write.text(document, source, short=True)
+        for keyword, before in cards.items():
+            document = card_write.apply_changes(before, old, persona)
+            if document != before:
+                texts[keyword] = card_write.text(document, source, short=True)
         return png.replace_cards(original, texts, source) if texts else original
     before = _card(content, original, source) or {}
     document = card_write.apply_changes(before, card.read(before, source, Remarks()), persona)

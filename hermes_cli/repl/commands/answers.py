@@ -1,7 +1,5 @@
 """Slash commands about past messages: copy them, count tokens, show statistics, toggle Markdown."""
 
-from collections.abc import Mapping
-
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
@@ -10,11 +8,6 @@ from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import counted
 
 CODE = "code"
-
-
-def copy_choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/copy`, for completion."""
-    return {CODE: "the last code block of the answer"}
 
 
 def copy(state: ReplState, argument: str) -> None:

@@ -1,6 +1,5 @@
 """Slash commands for the user's note and for the summary of the oldest turns."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from hermes_cli.chat.summarize import LEAD
@@ -34,14 +33,6 @@ def note(state: ReplState, argument: str) -> None:
 
 
 EDIT = "edit"
-
-
-def summary_choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/summary`, for completion."""
-    return {
-        EDIT: "edit the summary at the prompt",
-        "-": "remove it; the turns are part of the prompt again",
-    }
 
 
 def summary(state: ReplState, argument: str) -> None:

@@ -1,10 +1,9 @@
 """Slash commands that navigate and edit the conversation tree, and the tree drawn as text."""
 
-from collections.abc import Mapping
-
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import ReplState
+from hermes_cli.screen.columns import counted
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.tree import MessageState, Node, Tree
 
@@ -15,7 +14,7 @@ def undo(state: ReplState, argument: str) -> None:
     """Undo the user's last turn or turns; they stay in the tree (`/undo`)."""
     count = _number(argument, "/undo takes the number of turns to undo") if argument else 1
     state.session.undo(count)
-    state.notice(f"{count} turn{'' if count == 1 else 's'} undone; /tree still shows them.")
+    state.notice(f"{counted(count, 'turn')} undone; /tree still shows them.")
 
 
 def again(state: ReplState, _argument: str) -> None:
@@ -58,11 +57,6 @@ def _show_position(state: ReplState) -> None:
 
 
 ANSWER = "answer"
-
-
-def edit_choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/edit`, for completion."""
-    return {ANSWER: "the last answer"}
 
 
 def edit(state: ReplState, argument: str) -> None:
