@@ -47,9 +47,6 @@ class UsageError(HermesError):
 class FormatError(HermesError):
     """A file of conversations has a mistake, or a format cannot hold a conversation.
 
-    The exit code is not 78, which means that the user's own settings are wrong and every call will fail: a
-    conversation file is input, and only this call failed. It is not 65, which hermes uses for the context.
-
     `line` counts from 1; 0 means no line. `where` is the name of the file; the functions that read a format
     leave it empty, and their caller adds it.
     """

@@ -1,15 +1,19 @@
-"""The state of a running REPL: session, persona, streams, and whether it continues."""
+"""The state of a running REPL, and the interface that it needs from the program around it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.errors import HermesError, UsageError, as_hermes_error
+from hermes_cli.messages import Opening
+from hermes_cli.options import Sourced
+from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
-from hermes_cli.repl.host import Host
 from hermes_cli.screen.columns import columns, counted
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
@@ -23,6 +27,50 @@ FEW_TOKENS = 8
 
 Answering = Callable[[Cancel], Iterator[Chunk]]
 """Starts an answer that can be cancelled, and yields its chunks."""
+
+
+class Host(Protocol):
+    """The program around the REPL: it opens personas and models by name, and knows the flags."""
+
+    @property
+    def is_saving_disabled(self) -> bool:
+        """Whether messages, typed lines and system prompts must not be written to disk."""
+
+    def stop_saving(self) -> None:
+        """Write nothing to disk for the rest of the run."""
+
+    def find_persona(self, name: str) -> Persona:
+        """Return the persona with that name or from that file. Raises PersonaError if there is none."""
+
+    def persona_names(self) -> Mapping[str, str]:
+        """Return the name and description of every persona."""
+
+    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
+        """Return the opening of a conversation with the persona, and the other parts of its prompts."""
+
+    def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
+        """Write an entry into the user's own lorebook for a persona, and return the path of that file."""
+
+    def options_for(self, persona: Persona) -> Sourced:
+        """Return the sampling options in force with the persona."""
+
+    def model_names(self) -> Mapping[str, str]:
+        """Return the installed models, with a line about each."""
+
+    def model_line(self) -> str:
+        """Return the model's name and precision, for the toolbar."""
+
+    def plan_line(self) -> str:
+        """Return the model's plan in one line: engine or precision, device, memory, context."""
+
+    def describe_model(self) -> str:
+        """Return the plan of the loaded model, and the reason for it."""
+
+    def use_model(self, name: str, session: Session) -> None:
+        """Switch the session to another model. If that fails or is interrupted, the old one is restored.
+
+        Raises HermesError with the reason.
+        """
 
 
 @dataclass(frozen=True, slots=True)

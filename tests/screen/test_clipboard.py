@@ -18,8 +18,7 @@ from hermes_cli.options import Sourced
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.commands import answers
-from hermes_cli.repl.host import Host
-from hermes_cli.repl.state import ReplState
+from hermes_cli.repl.state import Host, ReplState
 from hermes_cli.screen.terminal import MANY_BYTES, Terminal
 
 

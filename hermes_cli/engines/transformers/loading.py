@@ -98,7 +98,6 @@ def _check_tensors(plan: Plan, info: dict[str, Any]) -> None:
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """Return the arguments of `from_pretrained`."""
     settings: dict[str, Any] = {
         "dtype": getattr(torch, plan.dtype),
         "device_map": device_map(plan),

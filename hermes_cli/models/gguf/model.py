@@ -41,7 +41,6 @@ class GgufHeader:
 
     path: Path
     file_size: int
-    version: int
     metadata: dict[str, Value] = field(repr=False)
     tensors: tuple[TensorInfo, ...] = field(repr=False)
 
@@ -215,7 +214,7 @@ def read_header(path: Path) -> GgufHeader:
         raise ModelUnavailable(
             f"{path} is truncated: it has {size:,} bytes of {raw.expected_size:,}", FETCH_AGAIN
         )
-    return GgufHeader(path, size, raw.version, raw.metadata, raw.tensors)
+    return GgufHeader(path, size, raw.metadata, raw.tensors)
 
 
 @contextlib.contextmanager

@@ -17,8 +17,6 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted import yaml_parser
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
 
-__all__ = ["MAX_BYTES", "WRITABLE", "ImportResult", "read", "recognize", "write"]
-
 WRITABLE: Final = ("v1", "v2", "v3", "png", "charx", "modelfile")
 MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
@@ -35,14 +33,6 @@ class _Content:
 
     kind: str
     parsed: Any = None
-
-
-def recognize(data: bytes) -> str:
-    """Return the kind of a file by its content, or an empty text if the format is unknown."""
-    try:
-        return _content(data, Path("file")).kind
-    except PersonaError:
-        return ""
 
 
 def read(data: bytes, source: Path) -> ImportResult:
