@@ -140,6 +140,11 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error message, or the error's type if the message is empty."""
+    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+
+
 def as_hermes_error(error: Exception) -> HermesError:
     """Return an error as a HermesError: unchanged if it is one, or else converted by its type."""
     if isinstance(error, HermesError):

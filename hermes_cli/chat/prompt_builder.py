@@ -251,7 +251,6 @@ class PromptBuilder:
     def _parts(
         self, step: _Step, rows: Sequence[_Row], turns: Sequence[Message], messages: Sequence[Message]
     ) -> Iterator[PromptPart]:
-        """Yield the parts of the prompt with their sizes."""
         always = sum(one.tokens for one in self._constant_entries if one.entry.position is not Position.DEPTH)
         examples = len(self._example_starts) - 1
         exchanges = [start for start in _exchange_starts(turns) if start >= self._steps[0].first]

@@ -191,6 +191,13 @@ class ReplState:
         """Fill the next prompt with the text of a turn, to be edited or sent."""
         self.suggestion = f"/{text}" if text.startswith("/") else text
 
+    def edit(self, text: str, replace: Callable[[str], None]) -> None:
+        """Fill the next prompt with a text, and call `replace` with the line that is entered instead."""
+        self.suggest(text)
+        self.in_editor = True
+        self.next_line_handler = replace
+        self.notice("The next line replaces it; an empty line changes nothing.")
+
     def fail(self, error: Exception) -> None:
         """Print an error and its hint."""
         known = as_hermes_error(error)

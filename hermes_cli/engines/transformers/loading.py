@@ -12,13 +12,8 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.torch_errors import (
-    first_line,
-    free_memory,
-    hermes_error,
-    is_out_of_memory,
-)
-from hermes_cli.errors import HermesError, ModelUnavailable
+from hermes_cli.engines.transformers.torch_errors import free_memory, hermes_error, is_out_of_memory
+from hermes_cli.errors import HermesError, ModelUnavailable, first_line
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
 

@@ -51,10 +51,7 @@ def summary(state: ReplState, argument: str) -> None:
         session.set_summaries(tuple(one for one in session.summaries if one is not found))
         state.notice("Removed the summary; its turns are part of the prompt again, as far as they fit.")
     elif argument == EDIT:
-        state.suggest(found.text)
-        state.in_editor = True
-        state.next_line_handler = lambda new: _change(state, new)
-        state.notice("The next line replaces it; an empty line changes nothing.")
+        state.edit(found.text, lambda new: _change(state, new))
     else:
         _change(state, LEAD + argument)
 

@@ -66,14 +66,11 @@ def edit(state: ReplState, argument: str) -> None:
     """
     session = state.session
     if argument == ANSWER:
-        text, state.next_line_handler = session.require_answer().text, session.replace_answer
-    else:
-        count = _number(argument, f"/edit takes the number of turns back, or '{ANSWER}'") if argument else 1
-        text = session.tree.path[session.tree.user_turn(count)].text
-        state.next_line_handler = lambda new: state.answer(lambda cancel: session.edit(count, new, cancel))
-    state.suggest(text)
-    state.in_editor = True
-    state.notice("The next line replaces it; an empty line changes nothing.")
+        state.edit(session.require_answer().text, session.replace_answer)
+        return
+    count = _number(argument, f"/edit takes the number of turns back, or '{ANSWER}'") if argument else 1
+    text = session.tree.path[session.tree.user_turn(count)].text
+    state.edit(text, lambda new: state.answer(lambda cancel: session.edit(count, new, cancel)))
 
 
 def go_to(state: ReplState, argument: str) -> None:
