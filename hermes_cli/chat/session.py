@@ -221,11 +221,9 @@ class Session:
                 return None
             through = self.tree.path[prompt.first - 1].id
             self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
-            what = (
-                f"were summarized; /summary shows the summary:\n{text}"
-                if text
-                else "are left out: they are too long"
-            )
+            what = "are left out: they are too long"
+            if text:
+                what = f"were summarized; /summary shows the summary:\n{text}"
             self.remarks.append(f"The first {prompt.first} messages {what}")
             prompt = self._assembled(asked)
         self._report_left_out(prompt)
@@ -327,12 +325,8 @@ class Session:
         summaries: tuple[Summary, ...] = (),
         title: str = "",
     ) -> None:
-        self.opening, self.tree, self.prompt_settings, self.summaries = (
-            opening,
-            tree,
-            prompt_settings,
-            summaries,
-        )
+        self.opening, self.tree = opening, tree
+        self.prompt_settings, self.summaries = prompt_settings, summaries
         self._reported = set()
         self.recorder.begin(tree, opening, title)
         self.save_settings()

@@ -129,12 +129,9 @@ def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook
     others = [one for other in books if other.recursive for one in other.entries if one is not entry]
     if any(one.enabled and one.recurses for one in others):
         return ""
-    recursive = any(other.recursive for other in books)
-    return (
-        f"{condition}, and no other entry recurses"
-        if recursive
-        else f"{condition}, and no lorebook is recursive"
-    )
+    if any(other.recursive for other in books):
+        return f"{condition}, and no other entry recurses"
+    return f"{condition}, and no lorebook is recursive"
 
 
 def _missing_parts(persona: Persona, opening: Opening, worlds: Worlds) -> Iterable[str]:

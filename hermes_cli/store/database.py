@@ -59,12 +59,9 @@ def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
     A commit must be on the disk when it returns. With a rollback journal this requires `synchronous = EXTRA`,
     which also waits for the directory entry.
     """
-    safe = version >= WAL_IS_SAFE
-    journal = (
-        ("journal_mode = WAL", "synchronous = FULL")
-        if safe
-        else ("journal_mode = TRUNCATE", "synchronous = EXTRA")
-    )
+    journal = ("journal_mode = TRUNCATE", "synchronous = EXTRA")
+    if version >= WAL_IS_SAFE:
+        journal = ("journal_mode = WAL", "synchronous = FULL")
     return (*journal, "foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY")
 
 

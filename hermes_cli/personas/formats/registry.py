@@ -29,7 +29,7 @@ _FORMATS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The kind of a file, and the parsed content if it was parsed to recognize the kind."""
+    """The kind of a file, and its parsed content if that was needed to recognize the kind."""
 
     kind: str
     parsed: Any = None
