@@ -80,6 +80,13 @@ class BackgroundEngine:
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer as soon as the model is loaded. A cancel also ends the wait."""
+        if self._engine is not None:
+            return self._engine.stream(messages, options, cancel)
+        return self._stream_later(messages, options, cancel)
+
+    def _stream_later(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
         if not self.wait(cancel):
             yield Chunk("", Completion(FinishReason.CANCELLED))
             return
