@@ -85,8 +85,7 @@ def start(
     Without a command: chat at a terminal, ask in a pipe.
     """
     runtime: Runtime = context.obj
-    if debug:
-        runtime.enable_debug()
+    runtime.debug = debug
     if context.invoked_subcommand is None:
         verb = "chat" if runtime.terminal.interactive else "ask"
         module = importlib.import_module(f"hermes_cli.cli.{verb}")
@@ -103,22 +102,18 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
     except (ReaderGone, Interrupted) as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - show a message in place of a traceback
+        if runtime.debug:
+            import traceback
+
+            terminal.notice(traceback.format_exc())
         known = as_hermes_error(error)
-        _explain(runtime, f"hermes: {known.message}", known.hint)
+        terminal.error(f"hermes: {known.message}")
+        if known.hint:
+            terminal.notice(f"        {known.hint}")
         return known.exit_code
     finally:
         runtime.at_exit.close()
     return 0
-
-
-def _explain(runtime: Runtime, message: str, hint: str) -> None:
-    if runtime.debug:
-        import traceback
-
-        runtime.terminal.notice(traceback.format_exc())
-    runtime.terminal.error(message)
-    if hint:
-        runtime.terminal.notice(f"        {hint}")
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

@@ -47,9 +47,6 @@ class UsageError(HermesError):
 class FormatError(HermesError):
     """A file of conversations has a mistake, or a format cannot hold a conversation.
 
-    The exit code is not 78, which means that the user's own settings are wrong and every call will fail: a
-    conversation file is input, and only this call failed. It is not 65, which hermes uses for the context.
-
     `line` counts from 1; 0 means no line. `where` is the name of the file; the functions that read a format
     leave it empty, and their caller adds it.
     """
@@ -141,6 +138,11 @@ def missing_libraries(names: Sequence[str]) -> ModelUnavailable:
 def is_disk_full(error: OSError) -> bool:
     """Return whether a write failed because the disk, or the user's share of it, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error message, or the error's type if the message is empty."""
+    return str(error).strip().split("\n")[0][:300] or type(error).__name__
 
 
 def as_hermes_error(error: Exception) -> HermesError:

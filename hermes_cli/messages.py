@@ -83,10 +83,9 @@ class Opening:
         head = () if self.system is None else (Message(Role.SYSTEM, self.system),)
         return head + self.examples
 
-    def conversation(self, greeting: int = 0) -> Conversation:
-        """Return the conversation before the user's first turn, with the greeting of that index, if any."""
-        shown = self.greetings[greeting : greeting + 1]
-        return Conversation((*self.before, *(Message(Role.ASSISTANT, text) for text in shown)))
+    def conversation(self) -> Conversation:
+        """Return the conversation before the user's first turn, with the first greeting, if there is one."""
+        return Conversation((*self.before, *(Message(Role.ASSISTANT, text) for text in self.greetings[:1])))
 
     @classmethod
     def behind(cls, before: Iterable[Message], greetings: tuple[str, ...] = ()) -> "Opening":

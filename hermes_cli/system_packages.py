@@ -59,9 +59,9 @@ def missing_libraries(can_load: Callable[[str], bool] = can_load, platform: str 
     return [name for name in LIBRARIES if not can_load(name)] if platform == "linux" else []
 
 
-def package_manager(search_path: str = _SYSTEM_PATH) -> str | None:
+def package_manager() -> str | None:
     """Return the name of this system's package manager, or None if hermes does not know it."""
-    return next((name for name in _INSTALL if shutil.which(name, path=search_path)), None)
+    return next((name for name in _INSTALL if shutil.which(name, path=_SYSTEM_PATH)), None)
 
 
 def install_commands(missing: Sequence[str], manager: str | None) -> list[str]:

@@ -21,7 +21,7 @@ from benchmarks.report import Line
 from benchmarks.rows.prefix_reuse import new_ids
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.personas import Lorebook, LoreEntry
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.tree import Tree
 
 TOKENS = 32

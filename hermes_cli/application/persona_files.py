@@ -9,6 +9,7 @@ from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.options import suggestion
 from hermes_cli.personas import folder, loader, native, native_writer
 from hermes_cli.personas.formats import registry
+from hermes_cli.personas.formats.import_result import ImportResult
 from hermes_cli.personas.persona import Persona
 from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns
@@ -28,7 +29,7 @@ class ImportedFile:
 
     source: Path
     data: bytes
-    found: registry.ImportResult
+    found: ImportResult
     folder: Path
     key: str
     text: str

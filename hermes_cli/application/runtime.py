@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Runtime:
     """One run of the program. The methods import what they need, so that `--version` stays fast.
 
-    `at_exit` is closed at the end of the run, even after an error.
+    `at_exit` is closed at the end of the run, even after an error. `debug` shows tracebacks and the engine's
+    own log.
     """
 
     def __init__(self, terminal: Terminal, environ: Mapping[str, str]) -> None:
@@ -24,10 +25,6 @@ class Runtime:
         self.environ = environ
         self.debug = False
         self.at_exit = ExitStack()
-
-    def enable_debug(self) -> None:
-        """Show tracebacks and the engine's own log from now on."""
-        self.debug = True
 
     @cached_property
     def paths(self) -> "Paths":

@@ -251,7 +251,6 @@ class PromptBuilder:
     def _parts(
         self, step: _Step, rows: Sequence[_Row], turns: Sequence[Message], messages: Sequence[Message]
     ) -> Iterator[PromptPart]:
-        """Yield the parts of the prompt with their sizes."""
         always = sum(
             active.tokens for active in self._constant_entries if active.entry.position is not Position.DEPTH
         )

@@ -14,10 +14,6 @@ INTERVAL_S = 1.0
 """Seconds between two writes of an answer that is still being generated."""
 
 
-def _ignore(_error: StoreError) -> None:
-    """Ignore the error."""
-
-
 class Recorder:
     """Saves one conversation at a time in a store. Without a store, nothing is saved.
 
@@ -26,7 +22,7 @@ class Recorder:
     """
 
     def __init__(
-        self, store: Store | None = None, on_failure: Callable[[StoreError], None] = _ignore
+        self, store: Store | None = None, on_failure: Callable[[StoreError], None] = lambda _error: None
     ) -> None:
         self.store = store
         self.on_failure = on_failure

@@ -152,7 +152,8 @@ class Session:
             ended = self.last is not None and self.last.finish_reason is not FinishReason.CANCELLED
             if new or (ended and not continues):
                 answer = Message(Role.ASSISTANT, prefill + new)
-                state = _state(self.last, failed=failed)
+                state = MessageState.COMPLETE if ended else MessageState.STOPPED
+                state = MessageState.FAILED if failed else state
                 self.recorder.finish(self.tree.append(answer, state, self._generation(), time.time()))
             elif not interrupted:
                 self._move(lambda tree: tree.move_to(before))
@@ -220,11 +221,9 @@ class Session:
                 return None
             through = self.tree.path[prompt.first - 1].id
             self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
-            what = (
-                f"were summarized; /summary shows the summary:\n{text}"
-                if text
-                else "are left out: they are too long"
-            )
+            what = "are left out: they are too long"
+            if text:
+                what = f"were summarized; /summary shows the summary:\n{text}"
             self.remarks.append(f"The first {prompt.first} messages {what}")
             prompt = self._assembled(asked)
         self._report_left_out(prompt)
@@ -326,12 +325,8 @@ class Session:
         summaries: tuple[Summary, ...] = (),
         title: str = "",
     ) -> None:
-        self.opening, self.tree, self.prompt_settings, self.summaries = (
-            opening,
-            tree,
-            prompt_settings,
-            summaries,
-        )
+        self.opening, self.tree = opening, tree
+        self.prompt_settings, self.summaries = prompt_settings, summaries
         self._reported = set()
         self.recorder.begin(tree, opening, title)
         self.save_settings()
@@ -366,15 +361,12 @@ class Session:
 
     def _generation(self) -> GenerationRecord:
         """Return how the last answer was generated; without token counts if it broke off."""
-        options = asdict(self.options.options)
-        model, precision, done = self.engine.name, self.recorder.precision, self.last
-        if done is None:
-            return GenerationRecord(model, precision, options)
+        done = self.last or Completion(FinishReason.CANCELLED)
         usage, timings = done.usage, done.timings
         return GenerationRecord(
-            model,
-            precision,
-            options,
+            self.engine.name,
+            self.recorder.precision,
+            asdict(self.options.options),
             usage.prompt_tokens,
             usage.completion_tokens,
             usage.cached_tokens,
@@ -382,14 +374,3 @@ class Session:
             timings.decode_s,
             done.turn_ids,
         )
-
-
-def _state(done: Completion | None, *, failed: bool) -> MessageState:
-    """Return the state of an ended answer; STOPPED if there is no completion, as after an early close."""
-    if failed:
-        return MessageState.FAILED
-    return (
-        MessageState.STOPPED
-        if done is None or done.finish_reason is FinishReason.CANCELLED
-        else MessageState.COMPLETE
-    )

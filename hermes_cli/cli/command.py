@@ -48,7 +48,9 @@ def command(app: typer.Typer, name: str | None = None, takes: Sequence[str] = ()
         @functools.wraps(verb)
         def call(_context: typer.Context, **given: Any) -> None:
             if takes:
-                given["flags"] = _flags({flag: given.pop(flag) for flag in takes if flag in given})
+                flags = {flag: given.pop(flag) for flag in takes if flag in given}
+                sampling = {name: flags.pop(name) for name in SAMPLING if name in flags}
+                given["flags"] = Flags(**flags, sampling=sampling)
             verb(_context.obj, **given)
 
         parameters = [
@@ -71,8 +73,3 @@ def _parameter(name: str) -> Parameter:
     (flag,) = (field for field in fields(Flags) if field.name == name)
     annotation = Annotated[flag.type, flag.metadata["option"]]
     return Parameter(name, Parameter.KEYWORD_ONLY, default=flag.default, annotation=annotation)
-
-
-def _flags(given: dict[str, Any]) -> Flags:
-    sampling = {name: given.pop(name) for name in SAMPLING if name in given}
-    return Flags(**given, sampling=sampling)

@@ -4,7 +4,6 @@ A vocabulary's entries are in GPT-2's byte alphabet, or in SentencePiece's notat
 """
 
 import codecs
-import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -13,8 +12,6 @@ from hermes_cli.chatml import Segment
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.stream_filters import Piece
 
-MAX_GAP = 1 << 16
-"""Largest number of unused ids in a vocabulary: a list with larger gaps would exhaust the memory."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -62,22 +59,6 @@ def prompt_tokens(
                 data = data.removeprefix(b" ")
             result.append(PromptToken(token, data, segment.control))
     return result
-
-
-def vocabulary_of(tokenizer_json: str) -> tuple[list[str], bool]:
-    """Return the vocabulary of a tokenizer.json in the order of its ids, and whether it is byte-level.
-
-    Raises ValueError if the ids have gaps of more than MAX_GAP in total.
-    """
-    spec = json.loads(tokenizer_json)
-    entries = {int(i): token for token, i in spec["model"]["vocab"].items()}
-    entries |= {int(token["id"]): token["content"] for token in spec.get("added_tokens", [])}
-    if max(entries) > len(entries) + MAX_GAP:
-        raise ValueError(
-            f"the vocabulary has {len(entries):,} tokens, but the largest id is {max(entries):,}"
-        )
-    vocabulary = [entries.get(i, "") for i in range(max(entries) + 1)]
-    return vocabulary, "ByteLevel" in json.dumps([spec.get("pre_tokenizer"), spec.get("decoder")])
 
 
 class Detokenizer:

@@ -19,6 +19,8 @@ from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 TOKENIZER, OLDER_TOKENIZER = "tokenizer.json", "tokenizer.model"
 MAX_BYTES = 64 << 20
 """The largest tokenizer.json in use has about 30 MB."""
+MAX_GAP = 1 << 16
+"""Largest number of unused ids in a vocabulary: a list with larger gaps would exhaust the memory."""
 CONFIG_FILES = ("config.json", "generation_config.json")
 
 
@@ -28,8 +30,10 @@ class Vocabulary:
     def __init__(self, tokenizer_json: str, end_ids: Iterable[int] = ()) -> None:
         self.name = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self.chatml = chatml.from_tokenizer_json(tokenizer_json, self.name)
-        self.entries, self.byte_level = detokenizer.vocabulary_of(tokenizer_json)
-        added = json.loads(tokenizer_json).get("added_tokens", [])
+        spec = json.loads(tokenizer_json)
+        added = spec.get("added_tokens", [])
+        self.entries = _entries(spec["model"]["vocab"], added)
+        self.byte_level = "ByteLevel" in json.dumps([spec.get("pre_tokenizer"), spec.get("decoder")])
         # OpenHermes 2 lists <|im_start|> as an ordinary added token, but it ends a turn as well.
         special = {int(t["id"]) for t in added if t.get("special") or t["content"] in (IM_START, IM_END)}
         self.stop_ids = frozenset(special | set(end_ids))
@@ -52,6 +56,17 @@ class Vocabulary:
         """Return the ids for whose text `matches` returns True."""
         data = (detokenizer.entry_bytes(entry, byte_level=self.byte_level) for entry in self.entries)
         return frozenset(i for i, token in enumerate(data) if matches(token.decode(errors="replace")))
+
+
+def _entries(vocabulary: dict[str, int], added: list[dict[str, Any]]) -> list[str]:
+    """Return the tokens in the order of their ids. Raises ValueError if too many ids are unused."""
+    entries = {int(i): token for token, i in vocabulary.items()}
+    entries |= {int(token["id"]): token["content"] for token in added}
+    if max(entries) > len(entries) + MAX_GAP:
+        raise ValueError(
+            f"the vocabulary has {len(entries):,} tokens, but the largest id is {max(entries):,}"
+        )
+    return [entries.get(i, "") for i in range(max(entries) + 1)]
 
 
 def has_tokenizer(folder: Path) -> bool:

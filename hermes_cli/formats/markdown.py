@@ -119,18 +119,17 @@ def read(text: str) -> list[Transcript]:
         )
         for n, node in enumerate(stored[len(system) :], 1)
     ]
-    return [_transcript(head[0], system, path)]
-
-
-def _transcript(about: Value, system: Sequence[Message], path: Sequence[Node]) -> Transcript:
-    return transcript(
-        path,
-        len(path) or None,
-        opening=system,
-        title=about.get("title").text(),
-        is_named=about.get("is_named").boolean(),
-        persona=about.get("persona").text().rpartition("/")[2],
-    )
+    about, _ = head
+    return [
+        transcript(
+            path,
+            len(path) or None,
+            opening=system,
+            title=about.get("title").text(),
+            is_named=about.get("is_named").boolean(),
+            persona=about.get("persona").text().rpartition("/")[2],
+        )
+    ]
 
 
 def _bodies(text: str, mark: str) -> list[tuple[Value, str]]:

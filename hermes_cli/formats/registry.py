@@ -143,12 +143,8 @@ def by_ending(file_name: str) -> ConversationFormat | None:
     asked = [file_format for file_format in FORMATS if name.endswith(file_format.ending)]
     if asked:
         return max(asked, key=lambda file_format: len(file_format.ending))
-    last = name.rpartition(".")[2]
-    possible = (
-        [file_format.name for file_format in FORMATS if file_format.ending.endswith(f".{last}")]
-        if "." in name
-        else []
-    )
+    _, dot, last = name.rpartition(".")
+    possible = [one.name for one in FORMATS if dot and one.ending.endswith(f".{last}")]
     if possible:
         raise UsageError(f".{last} can be {' or '.join(possible)}", "name the format as well")
     return None
@@ -185,11 +181,8 @@ def remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -
     settings = [transcript.conversation.setting for transcript in transcripts if file_format.leaves_out]
     omitted += ["the note"] if any(setting.note for setting in settings) else []
     omitted += ["summaries"] if any(setting.summaries for setting in settings) else []
-    return (
-        f"{file_format.name}, without {' and '.join(omitted)} (json has them)"
-        if omitted
-        else file_format.name
-    )
+    without = f", without {' and '.join(omitted)} (json has them)" if omitted else ""
+    return f"{file_format.name}{without}"
 
 
 def read(

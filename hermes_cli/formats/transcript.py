@@ -66,11 +66,9 @@ def transcript(
     title: str = "",
     is_named: bool = False,
     persona: str = "",
-    created: float = 0.0,
-    updated: float = 0.0,
     remarks: Sequence[str] = (),
 ) -> Transcript:
-    """Return a transcript. Title and times default to those of the first user message and of the messages."""
+    """Return a transcript with the times of its messages. The title defaults to the first user message."""
     asked = next((message.text for message in messages if message.role is Role.USER), "")
     times = [message.created for message in messages if message.created]
     conversation = StoredConversation(
@@ -79,8 +77,8 @@ def transcript(
         is_named,
         persona,
         tuple(opening),
-        created or min(times, default=0.0),
-        updated or max(times, default=0.0),
+        min(times, default=0.0),
+        max(times, default=0.0),
         leaf,
     )
     return Transcript.of(conversation, messages, remarks)

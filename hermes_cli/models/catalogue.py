@@ -1,6 +1,6 @@
 """The models that have a short name, with their files and repositories on the hub.
 
-Names, sizes and licences are those of the model cards. Sizes are bytes; sizes of files on the hub are rounded
+Names and sizes are those of the model cards. Sizes are bytes; sizes of files on the hub are rounded
 as on the cards.
 """
 
@@ -59,7 +59,6 @@ class CatalogueEntry:
 
     alias: str
     description: str
-    licence: str
     context_length: int
     variants: tuple[Variant, ...]
     shape: Shape
@@ -105,7 +104,7 @@ def _openhermes(version: str, description: str) -> CatalogueEntry:
         Variant("gptq", WeightFormat.GPTQ, "4-bit GPTQ", f"TheBloke/{model}-GPTQ", 4_160_000_000),
         Variant("awq", WeightFormat.AWQ, "4-bit AWQ", f"TheBloke/{model}-AWQ", 4_150_000_000),
     )
-    return CatalogueEntry(f"openhermes-{version}", description, "Apache-2.0", 32_768, variants, MISTRAL_7B)
+    return CatalogueEntry(f"openhermes-{version}", description, 32_768, variants, MISTRAL_7B)
 
 
 STARTER_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -118,7 +117,6 @@ STARTER_WHEEL_BYTES = 92_871_040
 STARTER = CatalogueEntry(
     "starter",
     "SmolLM2 135M Instruct: very small, for trying out hermes",
-    "Apache-2.0",
     8_192,
     (
         Variant(

@@ -137,12 +137,9 @@ def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook
     ]
     if any(other.enabled and other.recurses for other in others):
         return ""
-    recursive = any(other.recursive for other in books)
-    return (
-        f"{condition}, and no other entry recurses"
-        if recursive
-        else f"{condition}, and no lorebook is recursive"
-    )
+    if any(other.recursive for other in books):
+        return f"{condition}, and no other entry recurses"
+    return f"{condition}, and no lorebook is recursive"
 
 
 def _missing_parts(persona: Persona, opening: Opening, worlds: Worlds) -> Iterable[str]:

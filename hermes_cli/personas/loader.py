@@ -16,7 +16,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.source import Source, read_bytes, read_text
 
 if TYPE_CHECKING:
-    from hermes_cli.personas.formats.registry import ImportResult
+    from hermes_cli.personas.formats.import_result import ImportResult
 
 NATIVE_SUFFIX: Final = ".toml"
 FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")

@@ -68,11 +68,8 @@ def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message
             turns, lead = [("{{char}}", lead)], ""
         merged = list[tuple[Role, list[str]]]()
         for speaker_name, turn_text in turns:
-            role = (
-                Role.USER
-                if speaker_name.lower() in {"{{user}}", "<user>", macros.user.lower()}
-                else Role.ASSISTANT
-            )
+            is_user = speaker_name.lower() in {"{{user}}", "<user>", macros.user.lower()}
+            role = Role.USER if is_user else Role.ASSISTANT
             text = f"{lead.strip()}\n{turn_text.strip()}".strip()
             lead = ""
             if merged and merged[-1][0] is role:

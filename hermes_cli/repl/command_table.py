@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hermes_cli.errors import UsageError
+from hermes_cli.options import FIELDS
 from hermes_cli.repl.commands import (
     answers,
     context_view,
@@ -75,7 +76,7 @@ COMMANDS: tuple[Command, ...] = (
         "[N|answer]",
         "Replace your last turn, or the Nth from the end; 'answer' replaces the last answer.",
         tree.edit,
-        choices=tree.edit_choices,
+        choices=lambda _state: {tree.ANSWER: "the last answer"},
     ),
     Command(
         "file",
@@ -89,7 +90,7 @@ COMMANDS: tuple[Command, ...] = (
         "[code]",
         "Copy the last answer, or its last code block, to the terminal's clipboard.",
         answers.copy,
-        choices=answers.copy_choices,
+        choices=lambda _state: {answers.CODE: "the last code block of the answer"},
     ),
     Command(
         "tree",
@@ -133,14 +134,17 @@ COMMANDS: tuple[Command, ...] = (
         "[add KEYS: TEXT]",
         "Show the active lore entries with their keys and token counts, or add an entry.",
         lore.lore,
-        choices=lore.choices,
+        choices=lambda _state: {lore.ADD: "KEYS: TEXT adds an entry"},
     ),
     Command(
         "summary",
         "[TEXT|edit|-]",
         "Show or change the summary of the oldest turns; - restores the turns.",
         notes.summary,
-        choices=notes.summary_choices,
+        choices=lambda _state: {
+            notes.EDIT: "edit the summary at the prompt",
+            "-": "remove it; the turns are part of the prompt again",
+        },
     ),
     Command("system", "[TEXT|-]", "Show or change the system prompt; - removes it.", settings.system),
     Command(
@@ -148,28 +152,28 @@ COMMANDS: tuple[Command, ...] = (
         "[NAME]",
         "List the personas, or start a new conversation with one.",
         settings.persona,
-        choices=settings.persona_choices,
+        choices=lambda state: state.host.persona_names(),
     ),
     Command(
         "model",
         "[NAME]",
         "List the installed models, or switch to another.",
         settings.model,
-        choices=settings.model_choices,
+        choices=lambda state: state.host.model_names(),
     ),
     Command(
         "set",
         "[OPTION VALUE]",
         "List the options, or set one; 'default' restores its initial value.",
         settings.set_option,
-        choices=settings.option_choices,
+        choices=lambda _state: {name: known.help for name, known in FIELDS.items()},
     ),
     Command(
         "show",
         "[prompt]",
         "Show model, persona, options and context; 'prompt' prints the exact ChatML prompt.",
         settings.show,
-        choices=settings.show_choices,
+        choices=lambda _state: {"prompt": "the exact ChatML prompt"},
     ),
     Command(
         "tokens",

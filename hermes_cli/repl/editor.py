@@ -37,7 +37,7 @@ def open_file(path: Path, environ: Mapping[str, str], hint: str) -> None:
         raise UsageError(f"{command[0]} ended with {code}", hint)
 
 
-def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
+def edited(text: str) -> str:
     """Open a text in the user's editor, wait until the editor exits, and return the edited text.
 
     The one newline that editors append to a file is removed. Raises UsageError if there is no editor, it
@@ -48,7 +48,7 @@ def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode("utf-8", "replace"))
-        open_file(path, environ, hint="the line is unchanged")
+        open_file(path, os.environ, hint="the line is unchanged")
         return path.read_bytes().decode().removesuffix("\n")
     except UnicodeDecodeError:
         raise UsageError("the edited text is not UTF-8", "the line is unchanged") from None

@@ -96,7 +96,6 @@ class Loop:
             self._state.notice("(nothing was changed)")
 
     def _run(self, line: str) -> None:
-        """Run a slash command."""
         name, *rest = line.split(maxsplit=1) or [""]
         command = command_table.find(name)
         if command is None:

@@ -20,6 +20,7 @@ from prompt_toolkit.styles import Style
 
 from hermes_cli.errors import Interrupted
 from hermes_cli.repl import editor, key_bindings, paste_input
+from hermes_cli.repl.commands.settings import MAX_LINE
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.folded_paste import MAX_CHARACTERS
 from hermes_cli.repl.history import TypedLines
@@ -31,8 +32,6 @@ from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
 PROMPT = "> "
 CONTINUATION = ". "
 TICK_S = 0.1
-MAX_LINE = 1000
-"""Maximum length in characters of a plan's description; the toolbar cuts it to its width."""
 STYLE = Style.from_dict(
     {
         "prompt": "bold ansicyan",

@@ -1,19 +1,27 @@
-"""The state of a running REPL: session, persona, streams, and whether it continues."""
+"""The state of a running REPL, and the interface that it needs from the program around it."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.errors import HermesError, UsageError, as_hermes_error
+from hermes_cli.messages import Opening
+from hermes_cli.options import LayeredOptions
+from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
-from hermes_cli.repl.host import Host
-from hermes_cli.screen.columns import columns
+from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
+
+if TYPE_CHECKING:  # the printer imports this module, and the history prompt_toolkit
+    from hermes_cli.repl.answer_printer import AnswerPrinter
+    from hermes_cli.repl.history import TypedLines
 
 FEW_TOKENS = 8
 
@@ -21,24 +29,51 @@ StartAnswer = Callable[[Cancel], Iterator[Chunk]]
 """Starts an answer that can be cancelled, and yields its chunks."""
 
 
-class Printer(Protocol):
-    """Prints turns; see `answer_printer.AnswerPrinter`."""
+class Host(Protocol):
+    """The program around the REPL: it opens personas and models by name, and knows the flags."""
 
-    def greet(self, state: "ReplState") -> None:
-        """Print the persona's greeting, if it has one."""
+    @property
+    def is_saving_disabled(self) -> bool:
+        """Whether messages, typed lines and system prompts must not be written to disk."""
 
-    def answer(self, state: "ReplState", start: StartAnswer, prefix: str = "") -> None:
-        """Print an answer while it is generated, after the text `prefix`."""
+    def stop_saving(self) -> None:
+        """Write nothing to disk for the rest of the run."""
 
-    def print_last_turns(self, state: "ReplState", count: int) -> None:
-        """Print the last `count` turns of the path, if a user is at the terminal."""
+    def find_persona(self, name: str) -> Persona:
+        """Return the persona with that name or from that file. Raises PersonaError if there is none."""
 
+    def persona_names(self) -> Mapping[str, str]:
+        """Return the name and description of every persona."""
 
-class InputHistory(Protocol):
-    """The lines that were typed; see `history.TypedLines`."""
+    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
+        """Return the opening of a conversation with the persona, and the other parts of its prompts."""
 
-    def forget(self, lines: Collection[str]) -> None:
-        """Remove these lines, and every line of this run."""
+    def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
+        """Write an entry into the user's own lorebook for a persona, and return the path of that file."""
+
+    def options_for(self, persona: Persona) -> LayeredOptions:
+        """Return the sampling options in force with the persona."""
+
+    def model_names(self) -> Mapping[str, str]:
+        """Return the installed models, with a line about each."""
+
+    def model_line(self) -> str:
+        """Return the model's name and precision, for the toolbar."""
+
+    def plan_line(self) -> str:
+        """Return the model's plan in one line: engine or precision, device, memory, context."""
+
+    def describe_model(self) -> str:
+        """Return the plan of the loaded model, and the reason for it."""
+
+    def load_smaller(self, session: Session) -> None:
+        """After a load that ran out of memory: ask whether to load a smaller form, and do so."""
+
+    def use_model(self, name: str, session: Session) -> None:
+        """Switch the session to another model. If that fails or is interrupted, the old one is restored.
+
+        Raises HermesError with the reason.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +101,8 @@ class ReplState:
     persona: Persona
     persona_from: str
     host: Host
-    printer: Printer
-    history: InputHistory | None = None
+    printer: "AnswerPrinter"
+    history: "TypedLines | None" = None
     statistics: bool = False
     running: bool = True
     plain: bool = False
@@ -121,7 +156,7 @@ class ReplState:
             self.notice(engine.notices.pop(0))
 
     def context_used(self) -> int | None:
-        """Return the number of tokens in the prompt; they are counted again only after a change.
+        """Return the number of tokens in the prompt; they are pluralize again only after a change.
 
         Return None while the model is not loaded, or if the count fails; sending a message shows the error.
         """
@@ -153,9 +188,8 @@ class ReplState:
 
     def remarks(self) -> tuple[str, ...]:
         """Return short texts about settings that differ from the default."""
-        files = len(self.attached)
         remarks = {
-            f"{files} file{'' if files == 1 else 's'} attached": bool(files),
+            f"{pluralize(len(self.attached), 'file')} attached": bool(self.attached),
             "Alt-Enter sends": self.multiline,
             "plain": self.plain,
             "not saved": self.host.is_saving_disabled,
@@ -165,6 +199,13 @@ class ReplState:
     def suggest(self, text: str) -> None:
         """Fill the next prompt with the text of a turn, to be edited or sent."""
         self.suggestion = f"/{text}" if text.startswith("/") else text
+
+    def edit(self, text: str, replace: Callable[[str], None]) -> None:
+        """Fill the next prompt with a text, and call `replace` with the line that is entered instead."""
+        self.suggest(text)
+        self.in_editor = True
+        self.next_line_handler = replace
+        self.notice("The next line replaces it; an empty line changes nothing.")
 
     def fail(self, error: Exception) -> None:
         """Print an error and its hint."""
@@ -181,9 +222,12 @@ class ReplState:
         """Print requested information on standard error, so that standard output holds only answers."""
         self.terminal.plain(text)
 
-    def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
-        """Print rows in columns."""
-        self.terminal.rows(columns(rows, indent="  "))
+    def show_rows(self, rows: Sequence[Sequence[str]], if_empty: str = "") -> None:
+        """Print rows in columns, or the remark `if_empty` if there are none."""
+        if rows:
+            self.terminal.rows(columns(rows, indent="  "))
+        elif if_empty:
+            self.notice(if_empty)
 
     def notice(self, text: str) -> None:
         """Print a dimmed remark."""

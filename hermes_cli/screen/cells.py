@@ -6,7 +6,7 @@ row may be shorter than necessary, but never runs over the edge of a terminal.
 
 import re
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from wcwidth import wcwidth
@@ -19,19 +19,12 @@ if TYPE_CHECKING:  # the toolbar measures cells without importing rich
 _VARIATION_EMOJI = "\ufe0f"
 _REGIONAL = range(0x1F1E6, 0x1F200)
 _WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60\uffe0-\uffe6"
-
-
-@cache
-def _words() -> re.Pattern[str]:
-    """Return a pattern for a word with the blanks after it. A line may break between any two ideographs."""
-    joined = r"[\u0300-\u036f\u200d\u3099\u309a\ufe00-\ufe0f]*"
-    return re.compile(rf"[{_WIDE}]{joined} *|[^ {_WIDE}]+ *| +")
-
-
-@cache
-def _certain() -> re.Pattern[str]:
-    """Return a pattern for text whose width is the same on every terminal."""
-    return re.compile(rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2190-\u21ff{_WIDE}]*")
+_JOINED = "\u0300-\u036f\u200d\u3099\u309a\ufe00-\ufe0f"
+# These are compiled on first use, by the cache of `re`, because the toolbar needs neither.
+_WORD = rf"[{_WIDE}][{_JOINED}]* *|[^ {_WIDE}]+ *| +"
+"""A word with the blanks after it. A line may break between any two ideographs."""
+_CERTAIN = rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2190-\u21ff{_WIDE}]*"
+"""A text whose width is the same on every terminal."""
 
 
 @lru_cache(4096)
@@ -72,17 +65,17 @@ def cut(text: str, width: int) -> str:
 
 def is_certain(text: str) -> bool:
     """Return whether the text has the same width on every terminal."""
-    return text.isascii() or _certain().fullmatch(text) is not None
+    return text.isascii() or re.fullmatch(_CERTAIN, text) is not None
 
 
-def wrap(text: "Text", width: int, first: int | None = None) -> "list[tuple[Text, int]]":
+def wrap(text: "Text", width: int) -> "list[tuple[Text, int]]":
     """Return the rows of a text that may contain newlines, each with the offset in the text of its end.
 
-    `first` is the width of the first row. Blanks at the end of a row are removed; the offset includes them
-    and the newline. There is at least one row.
+    Blanks at the end of a row are removed; the offset includes them and the newline. There is at least one
+    row.
     """
     plain = text.plain
-    starts = [0, *_breaks(plain, max(1, width), max(1, first or width))]
+    starts = [0, *_breaks(plain, max(1, width))]
     ends = [*starts[1:], len(plain)]
     rows = []
     for start, end in zip(starts, ends, strict=True):
@@ -91,25 +84,24 @@ def wrap(text: "Text", width: int, first: int | None = None) -> "list[tuple[Text
     return rows
 
 
-def _breaks(plain: str, width: int, room: int) -> Iterator[int]:
+def _breaks(plain: str, width: int) -> Iterator[int]:
     """Yield the offset of each row except the first."""
     place = 0
     for number, line in enumerate(plain.split("\n")):
         if number:
             yield place
-            room = width
         used = 0
-        for word in _words().finditer(line):
+        for word in re.finditer(_WORD, line):
             letters = word[0].rstrip(" ")
             size = cell_count(letters)
-            if used and used + size > room:
+            if used and used + size > width:
                 yield place + word.start()
-                used, room = 0, width
-            if size > room:  # longer than a row: broken at the end
+                used = 0
+            if size > width:  # longer than a row: broken at the end
                 for at, cells in enumerate(cell_widths(letters)):
-                    if used + cells > room:
+                    if used + cells > width:
                         yield place + word.start() + at
-                        used, room = 0, width
+                        used = 0
                     used += cells
             else:
                 used += size

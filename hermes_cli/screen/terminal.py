@@ -3,6 +3,7 @@
 This is the only module that checks whether a stream is a terminal. Tests pass other streams.
 """
 
+import base64
 import errno
 import io
 import os
@@ -13,10 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
-from hermes_cli.errors import Interrupted, ReaderGone, ResourcesExhausted
+from hermes_cli.errors import Interrupted, ReaderGone, ResourcesExhausted, UsageError
 from hermes_cli.screen.columns import fitted
 from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
+MANY_BYTES = 74_000
+"""Above this size, a text in base64 is longer than the clipboards of several terminals accept."""
 SHOW_CURSOR_AND_END_PASTE = "\x1b[?25h\x1b[?2004l"
 BOLD, DIM, RED, MAGENTA, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[35m", "\x1b[0m"
 
@@ -94,6 +97,20 @@ class Terminal:
         Raises ReaderGone if the reader has closed it.
         """
         self._put(text.encode("utf-8", "replace"))
+
+    def copy(self, text: str) -> str:
+        """Copy a text, sanitized, to the terminal's clipboard with OSC 52, which also works over ssh.
+
+        The terminal sends no reply, so the result is a remark about what may prevent it. Raises UsageError if
+        standard output is not a terminal with control sequences.
+        """
+        if not (self.stdout_is_tty and self.obeys):
+            raise UsageError("there is no terminal with a clipboard", "/export writes a file")
+        data = sanitize(text).encode("utf-8", "replace")
+        self.put(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
+        if len(data) > MANY_BYTES:
+            return "Many terminals do not accept a text of this length."
+        return self.clipboard or "If it cannot be pasted, the terminal does not allow it."
 
     def _put(self, data: bytes) -> None:
         try:

@@ -39,7 +39,9 @@ def connect(path: Path | None) -> sqlite3.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's journals take its permissions
         connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
         try:
-            connection.text_factory = _text
+            connection.text_factory = lambda data: data.decode(
+                "utf-8", "replace"
+            )  # damaged texts stay readable
             for pragma in _pragmas(sqlite3.sqlite_version_info):
                 _set(connection, pragma)
             if schema.version_of(connection) != schema.VERSION:
@@ -57,12 +59,9 @@ def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
     A commit must be on the disk when it returns. With a rollback journal this requires `synchronous = EXTRA`,
     which also waits for the directory entry.
     """
-    safe = version >= WAL_IS_SAFE
-    journal = (
-        ("journal_mode = WAL", "synchronous = FULL")
-        if safe
-        else ("journal_mode = TRUNCATE", "synchronous = EXTRA")
-    )
+    journal = ("journal_mode = TRUNCATE", "synchronous = EXTRA")
+    if version >= WAL_IS_SAFE:
+        journal = ("journal_mode = WAL", "synchronous = FULL")
     return (*journal, "foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY")
 
 
@@ -85,11 +84,6 @@ def _set(connection: sqlite3.Connection, pragma: str) -> None:
     except sqlite3.OperationalError as error:
         if not pragma.startswith("journal_mode") or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
-
-
-def _text(data: bytes) -> str:
-    """Decode a text, with a replacement character for damaged bytes, so that the rest stays readable."""
-    return data.decode("utf-8", "replace")
 
 
 @contextmanager

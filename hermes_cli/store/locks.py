@@ -11,8 +11,11 @@ from hermes_cli.store.database import explained
 
 LOCKS_FOLDER = "claims"
 """The name of the folder of lock files, next to the database."""
-ATTEMPTS, RETRY_S = 5, 0.01
-"""Attempts to take a lock, and seconds between them. Another process's `is_free` may hold it briefly."""
+
+RETRY_S = 0.01
+"""Seconds between two attempts to take a lock."""
+IS_FREE_S = 0.05
+"""Seconds to wait for another process whose `is_free` holds a lock."""
 TIMEOUT_S = 3.0
 """Seconds to wait for another process that is replacing a damaged database."""
 
@@ -35,16 +38,9 @@ class ConversationLocks:
         if conversation in self._held or self._folder is None:
             return True
         with explained(self._folder):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = self._folder / f"{conversation}.lock"
-            lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                if not _lock(lock):
-                    release(lock)
-                    return False
-            except OSError:
-                release(lock)
-                raise
+            lock = _locked(self._folder / f"{conversation}.lock", fcntl.LOCK_EX, IS_FREE_S)
+        if lock is None:
+            return False
         self._held[conversation] = lock
         return True
 
@@ -65,14 +61,21 @@ class ConversationLocks:
         self.keep_only(None)
 
 
-def _lock(lock: int) -> bool:
-    """Lock a file, and return whether that worked. Retry: another process's `is_free` may hold the lock."""
-    for _ in range(ATTEMPTS):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(RETRY_S)
-    return False
+def _locked(file: Path, operation: int, patience_s: float) -> int | None:
+    """Return the descriptor of a locked file, or None if it is not free within `patience_s` seconds."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for _ in range(int(patience_s / RETRY_S)):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, operation | fcntl.LOCK_NB)
+                return lock
+            time.sleep(RETRY_S)
+    except BaseException:
+        release(lock)
+        raise
+    release(lock)
+    return None
 
 
 def lock_database(database: Path, *, exclusive: bool = False) -> int:
@@ -81,19 +84,11 @@ def lock_database(database: Path, *, exclusive: bool = False) -> int:
     Any number of processes can share the lock. With `exclusive`, no other process has the database open, so
     that it can be replaced. Raises StoreError if the lock is not free within TIMEOUT_S.
     """
+    operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
     with explained(database):
-        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(database.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            for _ in range(int(TIMEOUT_S / RETRY_S)):
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(lock, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-                    return lock
-                time.sleep(RETRY_S)
-        except BaseException:
-            release(lock)
-            raise
-    release(lock)
+        lock = _locked(database.with_suffix(".lock"), operation, TIMEOUT_S)
+    if lock is not None:
+        return lock
     if exclusive:
         raise StoreError(f"{database} is open in another window", "close that window, then try again")
     raise StoreError(f"{database} is being repaired in another window", "wait a moment, then try again")

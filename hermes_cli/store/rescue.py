@@ -61,20 +61,16 @@ def _replaced(file: Path) -> Rescued:
         new = Path(folder) / "new.db"
         conversations, messages = _copied(file, new, Path(folder))
         aside = _aside(file)
-        _second_name(file, aside)  # if the file were missing, a process would create an empty one
+        try:  # a second name, because a process would create an empty file if there were none
+            os.link(file, aside)
+        except OSError:  # not every file system has links
+            shutil.copy2(file, aside)
         for ending in JOURNALS:
             journal = file.with_name(file.name + ending)
             if journal.exists():
                 journal.rename(aside.with_name(aside.name + ending))
         new.replace(file)
     return Rescued(aside, conversations, messages)
-
-
-def _second_name(file: Path, aside: Path) -> None:
-    try:
-        os.link(file, aside)
-    except OSError:  # not every file system has links
-        shutil.copy2(file, aside)
 
 
 def kept_aside(file: Path) -> list[Path]:

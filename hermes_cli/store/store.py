@@ -94,26 +94,19 @@ class Store(Queries):
 
         The first user message also gives an untitled conversation its title.
         """
+        now = time.time()
+        row = (conversation, parent, message.role, message.text, state, now)
         with transaction(self._connection, self.file) as database:
             if parent is not None:
                 self._require(database, conversation, parent)
-            row = (conversation, parent, message.role, message.text, state)
-            return self._add(database, row, made or GenerationRecord())
-
-    @staticmethod
-    def _add(
-        database: sqlite3.Connection,
-        row: tuple[int, int | None, Role, str, MessageState],
-        made: GenerationRecord,
-    ) -> int:
-        now, (conversation, _, role, text, _) = time.time(), row
-        number = int(database.execute(ADD_MESSAGE, (*row, now, *generation_row(made))).lastrowid or 0)
-        database.execute(
-            "UPDATE conversations SET leaf = ?, updated = ?, "
-            "title = CASE WHEN title = '' AND ? = 'user' THEN ? ELSE title END WHERE id = ?",
-            (number, now, role, title_of(text), conversation),
-        )
-        return number
+            cursor = database.execute(ADD_MESSAGE, (*row, *generation_row(made or GenerationRecord())))
+            number = int(cursor.lastrowid or 0)
+            database.execute(
+                "UPDATE conversations SET leaf = ?, updated = ?, "
+                "title = CASE WHEN title = '' AND ? = 'user' THEN ? ELSE title END WHERE id = ?",
+                (number, now, message.role, title_of(message.text), conversation),
+            )
+            return number
 
     def grow(self, message: int, text: str) -> None:
         """Save the text of an unfinished answer."""
@@ -220,14 +213,13 @@ class Store(Queries):
         database.execute(query, (leaf, setting, number))
         return number
 
-    def stop_partial(self, conversation: int) -> int:
-        """Mark unfinished answers that no process writes any more as STOPPED, and return their number."""
+    def stop_partial(self, conversation: int) -> None:
+        """Mark unfinished answers that no process writes any more as STOPPED."""
         with transaction(self._connection, self.file) as database:
-            cursor = database.execute(
+            database.execute(
                 "UPDATE messages SET state = ? WHERE conversation = ? AND state = ?",
                 (MessageState.STOPPED, conversation, MessageState.PARTIAL),
             )
-            return cursor.rowcount
 
     @staticmethod
     def _require(database: sqlite3.Connection, conversation: int, message: int) -> None:

@@ -123,21 +123,21 @@ class Value:
             return self._mismatch("a text", default)
         return self.policy.clean(self.path, self.value)
 
-    def filled(self, default: str = "") -> str:
+    def filled(self) -> str:
         """Return a text that is not blank."""
-        text = self.text(default)
+        text = self.text()
         if self.value is not None and not text.strip():
             self.reject("is empty", "fill it in, or remove the line")
         return text
 
-    def line(self, default: str = "") -> str:
+    def line(self) -> str:
         """Return a text of one line. A policy that converts joins and cuts it, others reject it if blank."""
         if not self.policy.converts:
-            text = self.filled(default)
+            text = self.filled()
             if len(text.splitlines()) > 1:
                 self.reject("has more than one line", "a name is one line")
             return text
-        text = self.text(default)
+        text = self.text()
         if len(text) > _LONGEST_LINE:
             self.reject(f"has {len(text) - _LONGEST_LINE:,} characters after the first {_LONGEST_LINE:,}")
         return " ".join(text[:_LONGEST_LINE].split())

@@ -17,10 +17,6 @@ _LONG_NUMBER: Final = re.compile(r"[0-9_:.]{200}")
 _HINT: Final = "quote texts that contain a colon or a dash; compare it with the original"
 
 
-class _UnsupportedYamlError(ValueError):
-    """A feature of YAML that is not supported."""
-
-
 def parse(data: bytes, source: Source) -> Any:
     """Return the value of a YAML text in UTF-8. Raises `source.error`, with line and column if known."""
     import yaml
@@ -31,9 +27,7 @@ def parse(data: bytes, source: Source) -> Any:
     if _LONG_NUMBER.search(text):
         raise source.error("contains a number that is too long", _HINT)
     try:
-        return _loader()(text).get_single_data()
-    except _UnsupportedYamlError as problem:
-        raise source.error(str(problem), _HINT) from None
+        return _loader(source)(text).get_single_data()
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
@@ -45,8 +39,8 @@ def parse(data: bytes, source: Source) -> Any:
         raise source.error("is nested too deeply", _HINT) from None
 
 
-def _loader() -> Any:
-    """Return a class of loaders for plain values with limits."""
+def _loader(source: Source) -> Any:
+    """Return a class of loaders for plain values with limits. They raise `source.error`."""
     import yaml
 
     class Strict(yaml.SafeLoader):
@@ -57,9 +51,9 @@ def _loader() -> Any:
         def compose_node(self, parent: Any, index: Any) -> Any:
             event: Any = self.peek_event()  # type: ignore[no-untyped-call]
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise _UnsupportedYamlError("contains an alias or an anchor, which are not supported")
+                raise source.error("contains an alias or an anchor, which are not supported", _HINT)
             if getattr(event, "tag", None):
-                raise _UnsupportedYamlError("contains a tag; only plain values are supported")
+                raise source.error("contains a tag; only plain values are supported", _HINT)
             self.depth += 1
             if self.depth > MAX_DEPTH:
                 raise RecursionError
@@ -71,7 +65,7 @@ def _loader() -> Any:
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             if len(set(keys)) < len(keys):
                 duplicate = next(key for key in keys if keys.count(key) > 1)
-                raise _UnsupportedYamlError(f"has the key '{duplicate[:60]}' twice")
+                raise source.error(f"has the key '{duplicate[:60]}' twice", _HINT)
             return super().construct_mapping(node, deep)
 
     return Strict

@@ -7,8 +7,8 @@ import pytest
 
 from hermes_cli.chat.lore import ALWAYS, STICKY, LoreMatcher
 from hermes_cli.messages import Message, Role
-from hermes_cli.personas import Lorebook, LoreEntry, Macros
-from hermes_cli.personas.lorebook import Logic
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
+from hermes_cli.personas.macros import Macros
 
 MACROS = Macros("Ed", "Ann", 7)
 

@@ -16,8 +16,8 @@ from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.models.gguf.model import read_header
-from hermes_cli.personas import Lorebook, LoreEntry, Note
-from hermes_cli.personas.lorebook import Position
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry, Position
+from hermes_cli.personas.persona import Note
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 EXAMPLES = (Message(USER, "eq1"), Message(ASSISTANT, "ea1"), Message(USER, "eq2"), Message(ASSISTANT, "ea2"))

@@ -8,7 +8,7 @@ from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
-from hermes_cli.personas import Macros
+from hermes_cli.personas.macros import Macros
 
 
 class Recording(ScriptedEngine):

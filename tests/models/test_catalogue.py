@@ -24,7 +24,6 @@ def test_both_models_have_the_variants_of_their_model_cards() -> None:
     for alias in ("openhermes-2", "openhermes-2.5"):
         entry = CATALOGUE[alias]
         assert [v.name for v in entry.variants] == ["gguf", "q5_k_m", "q8_0", "16bit", "gptq", "awq"]
-        assert entry.licence == "Apache-2.0"
     two = CATALOGUE["openhermes-2"]
     assert two.default.repo == "TheBloke/OpenHermes-2-Mistral-7B-GGUF"
     assert two.default.file == "openhermes-2-mistral-7b.Q4_K_M.gguf"

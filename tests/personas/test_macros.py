@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.personas import Macros
-from hermes_cli.personas.macros import NAME_LENGTH
+from hermes_cli.personas.macros import NAME_LENGTH, Macros
 
 
 def clock() -> datetime:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.messages import Message, Role
-from hermes_cli.personas import Example, Macros, Persona, open_with
+from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.persona import Example, Persona
 
 SERAPHINA = Persona(
     name="Seraphina",

@@ -20,11 +20,11 @@ def test_the_cell_count_is_an_upper_bound_of_the_width(text: str) -> None:
     assert cell_count(text) >= max(by_sequence, by_character)
 
 
-@given(texts, st.integers(2, 30), st.integers(2, 30))
-def test_wrapped_rows_fit_and_keep_every_character(text: str, width: int, first: int) -> None:
+@given(texts, st.integers(2, 30))
+def test_wrapped_rows_fit_and_keep_every_character(text: str, width: int) -> None:
     """Wrapped rows fit the width and hold every character but blanks and newlines."""
-    rows = wrap(Text(text), width, first)
-    assert all(cell_count(row.plain) <= (width if place else first) for place, (row, _) in enumerate(rows))
+    rows = wrap(Text(text), width)
+    assert all(cell_count(row.plain) <= width for row, _ in rows)
     assert "".join(row.plain for row, _ in rows).replace(" ", "") == text.replace(" ", "").replace("\n", "")
     assert [end for _, end in rows] == sorted(end for _, end in rows)
     assert rows[-1][1] == len(text)

@@ -18,10 +18,8 @@ from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.commands import answers
-from hermes_cli.repl.host import Host
-from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.clipboard import MANY_BYTES, copy_to_clipboard
-from hermes_cli.screen.terminal import Terminal
+from hermes_cli.repl.state import Host, ReplState
+from hermes_cli.screen.terminal import MANY_BYTES, Terminal
 
 
 class Screen:
@@ -56,7 +54,7 @@ def state(screen: Screen, *texts: str) -> ReplState:
 def test_the_text_is_sent_as_one_osc_52_sequence() -> None:
     """The text is sent as one OSC 52 sequence in base64, and nothing else is written."""
     screen = Screen()
-    copy_to_clipboard(screen.terminal, "é\tone\ntwo\n")
+    screen.terminal.copy("é\tone\ntwo\n")
     assert screen.out.getvalue() == b"\x1b]52;c;w6kJb25lCnR3bwo=\x07"
     assert screen.copied == "é\tone\ntwo\n"
 
@@ -64,7 +62,7 @@ def test_the_text_is_sent_as_one_osc_52_sequence() -> None:
 def test_copied_text_is_sanitized() -> None:
     """Control and direction characters are made harmless before the text is copied."""
     screen = Screen()
-    copy_to_clipboard(screen.terminal, "rm\x1b[201~ x\u202e\ud800\r\n\x00")
+    screen.terminal.copy("rm\x1b[201~ x\u202e\ud800\r\n\x00")
     assert screen.copied == "rm\u241b[201~ x\ufffd\n\u2400"
 
 
@@ -72,7 +70,7 @@ def test_copied_text_is_sanitized() -> None:
 def test_no_text_can_end_the_sequence(text: str) -> None:
     """The output is one sequence for any text, and no copied text holds control characters."""
     screen = Screen()
-    copy_to_clipboard(screen.terminal, text)
+    screen.terminal.copy(text)
     written = screen.out.getvalue()
     assert written.count(b"\x1b") == written.count(b"\x07") == 1
     assert not any(
@@ -85,16 +83,16 @@ def test_copying_without_a_terminal_is_refused(*, tty: bool, obeys: bool) -> Non
     """Without a terminal that supports control sequences the copy is refused and nothing is written."""
     screen = Screen(tty=tty, obeys=obeys)
     with pytest.raises(UsageError, match="no terminal with a clipboard"):
-        copy_to_clipboard(screen.terminal, "x")
+        screen.terminal.copy("x")
     assert screen.out.getvalue() == b""
 
 
 def test_a_remark_reports_the_limits_of_the_terminal() -> None:
     """The remark is the terminal's known limit, that a text is long, or that a terminal may forbid it."""
-    assert copy_to_clipboard(Screen(clipboard="It takes none.").terminal, "x") == "It takes none."
-    assert "does not allow" in copy_to_clipboard(Screen().terminal, "x")
-    assert "Many terminals" in copy_to_clipboard(Screen().terminal, "x" * (MANY_BYTES + 1))
-    assert "Many terminals" in copy_to_clipboard(Screen().terminal, "é" * (MANY_BYTES // 2 + 1))
+    assert Screen(clipboard="It takes none.").terminal.copy("x") == "It takes none."
+    assert "does not allow" in Screen().terminal.copy("x")
+    assert "Many terminals" in Screen().terminal.copy("x" * (MANY_BYTES + 1))
+    assert "Many terminals" in Screen().terminal.copy("é" * (MANY_BYTES // 2 + 1))
 
 
 @pytest.mark.parametrize(

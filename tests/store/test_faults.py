@@ -24,7 +24,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import state as repl
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.commands import tree
-from hermes_cli.repl.host import Host
+from hermes_cli.repl.state import Host
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import schema
 from hermes_cli.store.locks import ConversationLocks

@@ -13,7 +13,8 @@ from transformers.cache_utils import Cache
 
 from hermes_cli.engines.transformers.kv_cache import FULL, SLIDING, RewindableCache, StaticLayer
 from hermes_cli.engines.transformers.sampling import BLOCK, History, Sampler, SamplingParams
-from hermes_cli.engines.transformers.torch_errors import NonFiniteLogits, first_line
+from hermes_cli.engines.transformers.torch_errors import NonFiniteLogits
+from hermes_cli.errors import first_line
 
 Replay = Callable[[], None]
 Capture = Callable[[Callable[[], None]], Replay]

@@ -12,13 +12,8 @@ from typing import Any
 
 import torch
 
-from hermes_cli.engines.transformers.torch_errors import (
-    first_line,
-    free_memory,
-    hermes_error,
-    is_out_of_memory,
-)
-from hermes_cli.errors import HermesError, ModelUnavailable
+from hermes_cli.engines.transformers.torch_errors import free_memory, hermes_error, is_out_of_memory
+from hermes_cli.errors import HermesError, ModelUnavailable, first_line
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
 from hermes_cli.models.plan.placement import Placement
@@ -99,7 +94,6 @@ def _check_tensors(plan: Plan, info: dict[str, Any]) -> None:
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """Return the arguments of `from_pretrained`."""
     settings: dict[str, Any] = {
         "dtype": getattr(torch, plan.dtype),
         "device_map": device_map(plan),

@@ -4,7 +4,7 @@ import gc
 
 import torch
 
-from hermes_cli.errors import HermesError, ResourcesExhausted
+from hermes_cli.errors import HermesError, ResourcesExhausted, first_line
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 """The messages of CUDA, the CPU's allocator, Metal and cuBLAS; only CUDA has its own exception type."""
@@ -39,11 +39,6 @@ def hermes_error(error: BaseException, device: torch.device, memory_hint: str = 
             f"{device} failed: {text}", "restart hermes; if the error recurs, check the device's driver"
         )
     return HermesError(f"torch failed: {text}", "try again; --debug shows the traceback")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error message, or the error's type if the message is empty."""
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
 
 
 def free_memory(device: torch.device) -> None:

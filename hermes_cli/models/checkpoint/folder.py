@@ -1,5 +1,6 @@
 """Reads a checkpoint, a folder of Hugging Face weights, into a Checkpoint."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from hermes_cli.chatml import IM_END, IM_START
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
 from hermes_cli.models.checkpoint.config import DTYPES, Config
-from hermes_cli.models.checkpoint.json_file import read_object
-from hermes_cli.models.checkpoint.tokens import has_chatml
+from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object
 from hermes_cli.models.checkpoint.weights import Weights, read_weights
 
 CONFIG: Final = "config.json"
@@ -33,6 +34,10 @@ BUILT_IN_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flex_attentio
 OTHER_WEIGHTS_KEY = "transformers_weights"
 CODE_ADVICE = "choose a model that transformers supports without custom code, such as openhermes-2"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+MAX_TOKENIZER: Final = 64 << 20
+HEAD: Final = 2 << 20
+"""The tokenizers library writes the added tokens before the vocabulary, so the first 2 MiB are enough."""
+ADDED_TOKENS: Final = '"added_tokens":'
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,14 @@ class Checkpoint:
 
     @cached_property
     def is_chatml(self) -> bool:
-        """Whether its tokenizer seems to have both ChatML tokens."""
-        return has_chatml(self.path)
+        """Whether its tokenizer seems to have both ChatML tokens. False if it cannot be read.
+
+        This is good enough for a list of models; the engine checks the vocabulary when it loads it.
+        """
+        try:
+            return {IM_START, IM_END} <= _added_tokens(self.path)
+        except ModelUnavailable:
+            return False
 
 
 def read(path: Path) -> Checkpoint:
@@ -129,3 +140,32 @@ def _is_built_in(value: Any) -> bool:
 
 def _refusal(key: str, name: str, what: str) -> ModelUnavailable:
     return ModelUnavailable(f"the key {key[:60]!r} of its {name} {what}", CODE_ADVICE)
+
+
+def _added_tokens(folder: Path) -> set[str]:
+    """Return the spellings of the added tokens, from the first file that lists them."""
+    if (path := folder / "tokenizer.json").is_file():
+        return _contents(_from_tokenizer(path))
+    if (path := folder / "added_tokens.json").is_file():  # next to a tokenizer.model without tokenizer.json
+        return set(read_object(path))
+    decoder = read_object(folder / "tokenizer_config.json").get("added_tokens_decoder")
+    return _contents(list(decoder.values()) if isinstance(decoder, dict) else None)
+
+
+def _contents(tokens: Any) -> set[str]:
+    entries = tokens if isinstance(tokens, list) else []
+    found = (entry.get("content") for entry in entries if isinstance(entry, dict))
+    return {content for content in found if isinstance(content, str)}
+
+
+def _from_tokenizer(path: Path) -> Any:
+    with path.open("rb") as file:
+        text = file.read(HEAD).decode("utf-8", errors="replace")
+    at = text.find(ADDED_TOKENS)
+    if at >= 0:
+        begin = len(text) - len(text[at + len(ADDED_TOKENS) :].lstrip())
+        try:
+            return json.JSONDecoder().raw_decode(text, begin)[0]
+        except (ValueError, RecursionError):  # the list is longer than the head, or it is not JSON
+            pass
+    return parse_object(read_bytes(path, MAX_TOKENIZER), path.name).get("added_tokens")

@@ -13,12 +13,12 @@ MAX_BYTES: Final = 16 << 20
 """A config has a few kilobytes; the largest index and tokenizer settings in use have a few megabytes."""
 
 
-def read_object(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
-    """Return the object in a JSON file of at most `limit` bytes.
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of at most MAX_BYTES.
 
     Raises ModelUnavailable, with the file's name, if the file contains no object or cannot be read.
     """
-    return parse_object(read_bytes(path, limit), path.name)
+    return parse_object(read_bytes(path, MAX_BYTES), path.name)
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

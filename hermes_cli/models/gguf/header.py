@@ -4,6 +4,7 @@ Every length is compared with the bytes that are left before memory is allocated
 up the memory. Arrays stay bytes until they are accessed. `model.py` interprets the keys.
 """
 
+import math
 import mmap
 import struct
 from collections.abc import Iterator
@@ -90,10 +91,7 @@ class TensorInfo:
     @property
     def elements(self) -> int:
         """The number of elements."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return math.prod(self.shape)
 
     @property
     def type_name(self) -> str:
@@ -110,9 +108,8 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class RawHeader:
-    """Everything before the data: version, metadata, tensor infos, and the offset of the data in bytes."""
+    """Everything before the data: metadata, tensor infos, and the offset of the data in bytes."""
 
-    version: int
     metadata: dict[str, Value]
     tensors: tuple[TensorInfo, ...]
     data_start: int
@@ -226,8 +223,7 @@ def walk(data: bytes | mmap.mmap) -> RawHeader:
     if data[:4] != MAGIC:
         raise Malformed("is not a GGUF file")
     cursor.position = 4
-    version = cursor.integer("I")
-    _check_version(version)
+    _check_version(cursor.integer("I"))
     tensor_count, key_count = cursor.integer("Q"), cursor.integer("Q")
     for count, what in ((tensor_count, "tensors"), (key_count, "metadata keys")):
         if count > MAX_ENTRIES:
@@ -239,7 +235,7 @@ def walk(data: bytes | mmap.mmap) -> RawHeader:
             raise Malformed(f"contains the metadata key '{key[:80]}' twice")
         metadata[key] = cursor.value()
     tensors = tuple(cursor.tensor() for _ in range(tensor_count))
-    return RawHeader(version, metadata, tensors, _aligned(cursor.position, metadata))
+    return RawHeader(metadata, tensors, _aligned(cursor.position, metadata))
 
 
 def _check_version(version: int) -> None:

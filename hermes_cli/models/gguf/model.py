@@ -43,7 +43,6 @@ class GgufHeader:
 
     path: Path
     file_size: int
-    version: int
     metadata: dict[str, Value] = field(repr=False)
     tensors: tuple[TensorInfo, ...] = field(repr=False)
 
@@ -240,7 +239,7 @@ def read_header(path: Path) -> GgufHeader:
         raise ModelUnavailable(
             f"{path} is truncated: it has {size:,} bytes of {raw.expected_size:,}", FETCH_AGAIN
         )
-    return GgufHeader(path, size, raw.version, raw.metadata, raw.tensors)
+    return GgufHeader(path, size, raw.metadata, raw.tensors)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from hermes_cli.errors import DownloadError, HermesError, ModelUnavailable, is_disk_full
+from hermes_cli.errors import DownloadError, HermesError, ModelUnavailable, first_line, is_disk_full
 from hermes_cli.models.download import disk_full
 
 NO_HUB = "check the network or the HTTPS_PROXY setting, or give the path of a .gguf file with -m"
@@ -66,7 +66,7 @@ def _translate(repo: str, error: Exception) -> ModelUnavailable:
         return _translate_response(repo, error)
     if isinstance(error, transport_error() | errors.LocalEntryNotFoundError | ConnectionError):
         return DownloadError(f"the hub cannot be reached to download {repo}", NO_HUB)
-    return DownloadError(f"{repo} could not be downloaded: {_first_line(error)}", AGAIN)
+    return DownloadError(f"{repo} could not be downloaded: {first_line(error)}", AGAIN)
 
 
 def _translate_response(repo: str, error: Any) -> ModelUnavailable:
@@ -93,7 +93,3 @@ def _translate_response(repo: str, error: Any) -> ModelUnavailable:
             f"the hub is overloaded and did not send {repo} (HTTP {status})", f"wait, then {AGAIN}"
         )
     return DownloadError(f"the hub did not send {repo} (HTTP {status})", NO_HUB)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -254,51 +254,32 @@ def _written_entry(raw: _Table, old: LoreEntry | None, new: LoreEntry) -> _Table
         result["content"] = _written_content(content, decorated, new, keeps_all=old is not None)
     for table, fields in ((result, _ENTRY_FIELDS), (extensions, _EXTENSION_FIELDS)):
         table.update({key: getattr(new, name) for name, (key, _) in fields.items() if is_changed(name)})
-    for attributes, put in _TOGETHER.items():
-        if is_changed(*attributes):
-            put(result, extensions, new)
+    _write_combined_fields(result, extensions, new, is_changed)
     if extensions or "extensions" in raw:
         result["extensions"] = extensions
     return result
 
 
-def _put_keys(result: _Table, extensions: _Table, new: LoreEntry) -> None:
-    result["keys"], result["secondary_keys"] = list(new.keys), list(new.secondary)
-    result["selective"] = bool(new.secondary)
-    result["use_regex"] = any(map(is_pattern, (*new.keys, *new.secondary)))
-    extensions["selectiveLogic"] = _LOGICS.index(new.logic)
-
-
-def _put_name(result: _Table, _extensions: _Table, new: LoreEntry) -> None:
-    result["comment" if "comment" in result and not result.get("name") else "name"] = new.name
-
-
-def _put_position(result: _Table, extensions: _Table, new: LoreEntry) -> None:
-    result["position"] = "before_char" if new.position is Position.BEFORE else "after_char"
-    extensions |= {"position": _POSITIONS[new.position], "depth": new.depth}
-
-
-def _put_case(result: _Table, extensions: _Table, new: LoreEntry) -> None:
-    result["case_sensitive"] = extensions["case_sensitive"] = new.case_sensitive
-
-
-def _put_probability(_result: _Table, extensions: _Table, new: LoreEntry) -> None:
-    extensions |= {"probability": new.probability, "useProbability": True}
-
-
-def _put_recursion(_result: _Table, extensions: _Table, new: LoreEntry) -> None:
-    extensions |= {"exclude_recursion": not new.recursable, "prevent_recursion": not new.recurses}
-
-
-_TOGETHER: Final[dict[tuple[str, ...], Callable[[_Table, _Table, LoreEntry], None]]] = {
-    ("keys", "secondary", "logic"): _put_keys,
-    ("name",): _put_name,
-    ("position", "depth"): _put_position,
-    ("case_sensitive",): _put_case,
-    ("probability",): _put_probability,
-    ("recursable", "recurses"): _put_recursion,
-}
-"""Attributes of an entry that are written together."""
+def _write_combined_fields(
+    result: _Table, extensions: _Table, new: LoreEntry, is_changed: Callable[..., bool]
+) -> None:
+    """Write the fields of an entry that have several keys in a card, or other values than in hermes."""
+    if is_changed("keys", "secondary", "logic"):
+        result["keys"], result["secondary_keys"] = list(new.keys), list(new.secondary)
+        result["selective"] = bool(new.secondary)
+        result["use_regex"] = any(map(is_pattern, (*new.keys, *new.secondary)))
+        extensions["selectiveLogic"] = _LOGICS.index(new.logic)
+    if is_changed("name"):
+        result["comment" if "comment" in result and not result.get("name") else "name"] = new.name
+    if is_changed("position", "depth"):
+        result["position"] = "before_char" if new.position is Position.BEFORE else "after_char"
+        extensions |= {"position": _POSITIONS[new.position], "depth": new.depth}
+    if is_changed("case_sensitive"):
+        result["case_sensitive"] = extensions["case_sensitive"] = new.case_sensitive
+    if is_changed("probability"):
+        extensions |= {"probability": new.probability, "useProbability": True}
+    if is_changed("recursable", "recurses"):
+        extensions |= {"exclude_recursion": not new.recursable, "prevent_recursion": not new.recurses}
 
 
 def _written_content(

@@ -37,31 +37,18 @@ class PngChunk:
     start: int
     end: int
 
-    def content(self, data: bytes) -> bytes:
-        """Return its data, without header and checksum."""
-        return data[self.start + _HEAD.size : self.end - _CRC.size]
 
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A card in an image: its keyword and the document."""
-
-    keyword: str
-    document: dict[str, Any]
-
-
-def read(data: bytes, source: Path) -> list[Card]:
-    """Return the cards in an image in order of precedence. Raises PersonaError if there is none."""
-    first = dict[str, Card]()
+def read(data: bytes, source: Path) -> dict[str, dict[str, Any]]:
+    """Return the cards in an image by keyword, by precedence. Raises PersonaError if there is none."""
+    first = dict[str, dict[str, Any]]()
     for chunk in _chunks(data, source):
         keyword = _keyword(chunk, data)
         if keyword in KEYWORDS and keyword not in first:
             text = _base64(_text(chunk, data, source), source)
-            document = card.parse(text, source, f"'{keyword}' chunk", _HINT)
-            first[keyword] = Card(keyword, document)
+            first[keyword] = card.parse(text, source, f"'{keyword}' chunk", _HINT)
     if not first:
         raise PersonaError(f"{source} is an image without a character card", _HINT)
-    return [first[keyword] for keyword in KEYWORDS if keyword in first]
+    return {keyword: first[keyword] for keyword in KEYWORDS if keyword in first}
 
 
 def replace_cards(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
@@ -134,7 +121,7 @@ def _keyword(chunk: PngChunk, data: bytes) -> str:
 
 def _text(chunk: PngChunk, data: bytes, source: Path) -> bytes:
     """Return the text of a text chunk of any of the three types. Raises PersonaError."""
-    _key, _mark, rest = chunk.content(data).partition(b"\0")
+    _key, _mark, rest = data[chunk.start + _HEAD.size : chunk.end - _CRC.size].partition(b"\0")
     is_compressed = chunk.type == _COMPRESSED
     if is_compressed:
         rest = rest[1:]  # the compression method; there is only one

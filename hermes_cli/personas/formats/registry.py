@@ -17,8 +17,6 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted import yaml_parser
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
 
-__all__ = ["MAX_BYTES", "WRITABLE", "ImportResult", "read", "recognize", "write"]
-
 WRITABLE: Final = ("v1", "v2", "v3", "png", "charx", "modelfile")
 MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
@@ -31,18 +29,10 @@ _FORMATS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The kind of a file, and the parsed content if it was parsed to recognize the kind."""
+    """The kind of a file, and its parsed content if that was needed to recognize the kind."""
 
     kind: str
     parsed: Any = None
-
-
-def recognize(data: bytes) -> str:
-    """Return the kind of a file by its content, or an empty text if the format is unknown."""
-    try:
-        return _content(data, Path("file")).kind
-    except PersonaError:
-        return ""
 
 
 def read(data: bytes, source: Path) -> ImportResult:
@@ -159,7 +149,7 @@ def _persona_or_lorebook(
 def _card(content: _Content, data: bytes, source: Path) -> dict[str, Any] | None:
     """Return the card in a file, or None if it has none. Raises PersonaError if the card is damaged."""
     if content.kind == "png":
-        return png.read(data, source)[0].document
+        return next(iter(png.read(data, source).values()))
     if content.kind == "charx":
         return charx.read(data, source)
     return dict(content.parsed) if content.kind in _VERSIONS else None
@@ -169,12 +159,12 @@ def _changed(persona: Persona, content: _Content, original: bytes, source: Path)
     """Return the original file with the changes applied, or unchanged if there are none."""
     if content.kind == "png":
         cards = png.read(original, source)
-        old = card.read(cards[0].document, source, Remarks())
+        old = card.read(next(iter(cards.values())), source, Remarks())
         texts = dict[str, bytes]()
-        for png_card in cards:
-            document = card_write.apply_changes(png_card.document, old, persona)
-            if document != png_card.document:
-                texts[png_card.keyword] = card_write.text(document, source, short=True)
+        for keyword, before in cards.items():
+            document = card_write.apply_changes(before, old, persona)
+            if document != before:
+                texts[keyword] = card_write.text(document, source, short=True)
         return png.replace_cards(original, texts, source) if texts else original
     before = _card(content, original, source) or {}
     document = card_write.apply_changes(before, card.read(before, source, Remarks()), persona)

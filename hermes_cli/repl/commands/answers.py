@@ -1,21 +1,13 @@
 """Slash commands about past messages: copy them, count tokens, show statistics, toggle Markdown."""
 
-from collections.abc import Mapping
-
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.repl.commands import context_view
 from hermes_cli.repl.state import ReplState
-from hermes_cli.screen.clipboard import copy_to_clipboard
 from hermes_cli.screen.columns import pluralize
 
 CODE = "code"
-
-
-def copy_choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/copy`, for completion."""
-    return {CODE: "the last code block of the answer"}
 
 
 def copy(state: ReplState, argument: str) -> None:
@@ -26,7 +18,7 @@ def copy(state: ReplState, argument: str) -> None:
     if argument not in {"", CODE}:
         raise UsageError(f"/copy does not take '{argument}'", f"/copy, or /copy {CODE}")
     text = _last_code(answers[-1]) if argument else answers[-1]
-    remark = copy_to_clipboard(state.terminal, text)
+    remark = state.terminal.copy(text)
     state.notice(f"Sent {pluralize(len(text), 'character')} to the terminal's clipboard (OSC 52). {remark}")
 
 

@@ -21,11 +21,9 @@ def rows(prompt: Prompt) -> list[tuple[str, ...]]:
         left_out = f"{part.of - part.kept} left out" if part.kept < part.of else ""
         found.append((name, f"{part.tokens:>7,}", f"{bar(part.tokens, prompt.window)} {left_out}".rstrip()))
     free = max(0, prompt.window - prompt.tokens)
-    kept = (
-        f"{prompt.answer_room:,} of them are reserved for the answer"
-        if prompt.answer_room < free
-        else "reserved for the answer"
-    )
+    kept = "reserved for the answer"
+    if prompt.answer_room < free:
+        kept = f"{prompt.answer_room:,} of them are {kept}"
     found.append(("total", f"{prompt.tokens:>7,}", f"of {prompt.window:,} tokens"))
     found.append(("free", f"{free:>7,}", kept))
     return found

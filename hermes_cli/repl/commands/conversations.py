@@ -29,10 +29,7 @@ def sessions(state: ReplState, _argument: str) -> None:
         )
         for conversation in state.store.conversations(SHOWN)
     ]
-    if rows:
-        state.show_rows(rows)
-    else:
-        state.notice("There are no conversations yet.")
+    state.show_rows(rows, "There are no conversations yet.")
 
 
 def resume_choices(state: ReplState) -> Mapping[str, str]:
@@ -101,10 +98,7 @@ def search(state: ReplState, argument: str) -> None:
         raise UsageError("/search takes the words to search for")
     hits = state.store.search(argument, SHOWN)
     rows = [(str(hit.conversation), when(hit.created), hit.title, hit.excerpt) for hit in hits]
-    if rows:
-        state.show_rows(rows)
-    else:
-        state.notice("No message was found.")
+    state.show_rows(rows, "No message was found.")
 
 
 def forget(state: ReplState, _argument: str) -> None:

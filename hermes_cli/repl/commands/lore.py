@@ -1,6 +1,6 @@
 """`/lore`: show the active lore entries, the key that activated each and its token count; add an entry."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hermes_cli.chat.lore import ALWAYS
@@ -13,11 +13,6 @@ from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 
 ADD = "add"
-
-
-def choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/lore`, for completion."""
-    return {ADD: "KEYS: TEXT adds an entry"}
 
 
 def lore(state: ReplState, argument: str) -> None:
@@ -61,8 +56,7 @@ def _show(state: ReplState) -> None:
     since = [f"since your turn {number}" for number in asked]
     rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.active, since)]
     rows += _rows(prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
-    if rows:
-        state.show_rows(rows)
+    state.show_rows(rows)
     active, books = len(prompt.always) + len(prompt.active), len(session.prompt_settings.books)
     cost = sum(active.tokens for active in (*prompt.always, *prompt.active))
     state.notice(

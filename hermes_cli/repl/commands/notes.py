@@ -1,6 +1,5 @@
 """Slash commands for the user's note and for the summary of the oldest turns."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from hermes_cli.chat.summarize import LEAD
@@ -36,14 +35,6 @@ def note(state: ReplState, argument: str) -> None:
 EDIT = "edit"
 
 
-def summary_choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/summary`, for completion."""
-    return {
-        EDIT: "edit the summary at the prompt",
-        "-": "remove it; the turns are part of the prompt again",
-    }
-
-
 def summary(state: ReplState, argument: str) -> None:
     """Show, change or remove the model's summary of the oldest turns (`/summary`)."""
     session = state.session
@@ -60,10 +51,7 @@ def summary(state: ReplState, argument: str) -> None:
         session.set_summaries(tuple(summary for summary in session.summaries if summary is not found))
         state.notice("Removed the summary; its turns are part of the prompt again, as far as they fit.")
     elif argument == EDIT:
-        state.suggest(found.text)
-        state.in_editor = True
-        state.next_line_handler = lambda new: _change(state, new)
-        state.notice("The next line replaces it; an empty line changes nothing.")
+        state.edit(found.text, lambda new: _change(state, new))
     else:
         _change(state, LEAD + argument)
 

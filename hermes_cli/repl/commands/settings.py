@@ -3,8 +3,6 @@
 Every command takes the state and its argument as typed, and raises HermesError if it fails.
 """
 
-from collections.abc import Mapping
-
 from hermes_cli import options
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
@@ -35,11 +33,6 @@ def system(state: ReplState, argument: str) -> None:
     state.notice("Removed the system prompt." if argument == "-" else "Changed the system prompt.")
 
 
-def persona_choices(state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/persona`, for completion."""
-    return state.host.persona_names()
-
-
 def persona(state: ReplState, argument: str) -> None:
     """List the personas, or start a new conversation with one (`/persona`)."""
     if not argument:
@@ -62,18 +55,14 @@ def keep_set_by_hand(old: LayeredOptions, new: LayeredOptions) -> LayeredOptions
     return new.with_layer(values, SET)
 
 
-def model_choices(state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/model`, for completion."""
-    return state.host.model_names()
-
-
 def model(state: ReplState, argument: str) -> None:
     """List the installed models, or continue the conversation with another one (`/model`)."""
     if not argument:
         rows = state.host.model_names()
-        if not rows:
-            state.notice("There is no model on this machine; 'hermes models pull' downloads one.")
-        state.show_rows([(_marked(name, state.session.engine.name), text) for name, text in rows.items()])
+        state.show_rows(
+            [(_marked(name, state.session.engine.name), text) for name, text in rows.items()],
+            "There is no model on this machine; 'hermes models pull' downloads one.",
+        )
         return
     state.host.use_model(argument, state.session)
     state.notice(f"Switched to {sanitize_line(state.host.describe_model(), MAX_LINE)}")
@@ -82,11 +71,6 @@ def model(state: ReplState, argument: str) -> None:
 SET = "/set"
 MAX_LINE = 1000
 """Maximum length in characters of a plan's summary and reason."""
-
-
-def option_choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the options that `/set` accepts, with their help texts."""
-    return {name: known.help for name, known in FIELDS.items()}
 
 
 def set_option(state: ReplState, argument: str) -> None:
@@ -123,11 +107,6 @@ def options_rows(sourced: LayeredOptions) -> list[tuple[str, ...]]:
     ]
 
 
-def show_choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/show`, for completion."""
-    return {"prompt": "the exact ChatML prompt"}
-
-
 def show(state: ReplState, argument: str) -> None:
     """Show the model, persona, context and options, or the exact prompt (`/show`)."""
     if argument == "prompt":
@@ -137,17 +116,14 @@ def show(state: ReplState, argument: str) -> None:
         raise UsageError(f"/show does not take '{argument}'", "use /show or /show prompt")
     session = state.session
     used = session.assembled(ASKED).tokens
+    turns = pluralize(sum(message.role is Role.USER for message in session.conversation), "turn")
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
-        "context": f"{used:,} of {session.engine.context_size:,} tokens, {pluralize(_turns(state), 'turn')}",
+        "context": f"{used:,} of {session.engine.context_size:,} tokens, {turns}",
     }
     state.show_rows(list(rows.items()))
     state.show_rows(options_rows(session.options))
-
-
-def _turns(state: ReplState) -> int:
-    return sum(message.role is Role.USER for message in state.session.conversation)
 
 
 ASKED = Message(Role.USER, "")

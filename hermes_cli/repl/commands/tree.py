@@ -1,10 +1,9 @@
 """Slash commands that navigate and edit the conversation tree, and the tree drawn as text."""
 
-from collections.abc import Mapping
-
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import ReplState
+from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.tree import MessageState, Node, Tree
 
@@ -15,7 +14,7 @@ def undo(state: ReplState, argument: str) -> None:
     """Undo the user's last turn or turns; they stay in the tree (`/undo`)."""
     count = _number(argument, "/undo takes the number of turns to undo") if argument else 1
     state.session.undo(count)
-    state.notice(f"{count} turn{'' if count == 1 else 's'} undone; /tree still shows them.")
+    state.notice(f"{pluralize(count, 'turn')} undone; /tree still shows them.")
 
 
 def again(state: ReplState, _argument: str) -> None:
@@ -60,11 +59,6 @@ def _show_position(state: ReplState) -> None:
 ANSWER = "answer"
 
 
-def edit_choices(_state: ReplState) -> Mapping[str, str]:
-    """Return the arguments of `/edit`, for completion."""
-    return {ANSWER: "the last answer"}
-
-
 def edit(state: ReplState, argument: str) -> None:
     """Replace a turn with the next line that is entered; the old turn stays in the tree (`/edit`).
 
@@ -72,14 +66,11 @@ def edit(state: ReplState, argument: str) -> None:
     """
     session = state.session
     if argument == ANSWER:
-        text, state.next_line_handler = session.require_answer().text, session.replace_answer
-    else:
-        count = _number(argument, f"/edit takes the number of turns back, or '{ANSWER}'") if argument else 1
-        text = session.tree.path[session.tree.user_turn(count)].text
-        state.next_line_handler = lambda new: state.answer(lambda cancel: session.edit(count, new, cancel))
-    state.suggest(text)
-    state.in_editor = True
-    state.notice("The next line replaces it; an empty line changes nothing.")
+        state.edit(session.require_answer().text, session.replace_answer)
+        return
+    count = _number(argument, f"/edit takes the number of turns back, or '{ANSWER}'") if argument else 1
+    text = session.tree.path[session.tree.user_turn(count)].text
+    state.edit(text, lambda new: state.answer(lambda cancel: session.edit(count, new, cancel)))
 
 
 def go_to(state: ReplState, argument: str) -> None:

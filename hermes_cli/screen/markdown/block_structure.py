@@ -97,12 +97,11 @@ class Parsed:
 
 
 @cache
-def parser(*, strict: bool = False) -> MarkdownIt:
+def parser() -> MarkdownIt:
     """Return the parser. It treats HTML as text so that no part of an answer is hidden."""
     made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     made.core.ruler.disable(["inline", "text_join"])
-    if not strict:
-        made.block.ruler.at("lheading", _short_heading, {"alt": []})
+    made.block.ruler.at("lheading", _short_heading, {"alt": []})
     return made
 
 
@@ -126,7 +125,6 @@ def parse(
     gap: bool = False,
     first_line: int = 0,
     is_used: Callable[[str, int], bool] = lambda _label, _line: False,
-    strict: bool = False,
 ) -> Parsed:
     """Return the leaves of a text.
 
@@ -135,11 +133,11 @@ def parse(
     text, from which containers are counted. `is_used` returns whether a label was used above a line; if so,
     the definition was too late for that link, and is shown.
 
-    Unless `strict`, an underline makes a heading only of at most MAX_UNDERLINED characters. Below a longer
-    paragraph, dashes are a rule.
+    An underline makes a heading only of at most MAX_UNDERLINED characters. Below a longer paragraph, dashes
+    are a rule.
     """
     env: dict[str, Any] = {"references": dict(references or {})}
-    tokens = parser(strict=strict).parse(source, env)
+    tokens = parser().parse(source, env)
     walk = _Walk(source, number, first_line)
     leaves = list(walk.leaves(tokens))
     known = references or {}

@@ -212,10 +212,3 @@ class _Tail:
         """Return whether a label occurs in brackets before a line of the tail."""
         text = "".join((*self._above, "\n".join(self.text.split("\n")[:line])))
         return f"[{' '.join(label.split())}]".casefold() in " ".join(text.split()).casefold()
-
-
-def render(text: str, width: int, *, speech: bool = False) -> list[Text]:
-    """Return the rows of a whole text."""
-    stream = MarkdownStream(speech=speech)
-    stream.feed(text)
-    return stream.rows(width, ended=True)[0]

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas import Example
 from hermes_cli.personas.formats import aichat
 from hermes_cli.personas.formats.import_result import Remarks
+from hermes_cli.personas.persona import Example
 
 SOURCE = Path("code.md")
 # After the examples in aichat's "Role Guide".

@@ -59,7 +59,7 @@ def test_changing_the_scenario_of_any_card_changes_only_that_field(
     """A change of the scenario changes that field alone, in any card."""
     document = {"spec": spec, "data": data} if spec else data
     raw = to_json(document)
-    kind = registry.recognize(raw)
+    kind = read_persona(raw).kind
     assert kind == (f"v{spec[-1]}" if spec else "v1")
     back = json.loads(registry.write(replace(read_persona(raw), scenario=f"x{scenario}"), kind, raw))
     expected = {**data, "scenario": f"x{scenario}"}
@@ -134,8 +134,8 @@ def test_a_card_keeps_its_fields_if_converted_to_another_version(before: str, ki
     data = to_json(VERSIONS[before])
     original = read_persona(data)
     converted = registry.write(original, kind, data)
-    assert registry.recognize(converted) == kind
     reread = read_persona(converted)
+    assert reread.kind == kind
     assert replace(reread, kind="") == replace(original, kind="")
     # Converted back to the first version, the card has all its fields unchanged.
     back = json.loads(registry.write(reread, before, converted))

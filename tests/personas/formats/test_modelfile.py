@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas import Example, Note, Persona
 from hermes_cli.personas.formats import modelfile
 from hermes_cli.personas.formats.import_result import Remarks
+from hermes_cli.personas.persona import Example, Note, Persona
 
 SOURCE = Path("mario.modelfile")
 # After the examples in "Ollama Model File Reference".

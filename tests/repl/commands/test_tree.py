@@ -19,8 +19,7 @@ from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.completion import CommandCompleter
-from hermes_cli.repl.host import Host
-from hermes_cli.repl.state import ReplState
+from hermes_cli.repl.state import Host, ReplState
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
 from tests.database import OpenStore

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyte
 from rich.text import Text
 
-from hermes_cli.screen.markdown.block_structure import Leaf, parse
+from hermes_cli.screen.markdown import block_structure
+from hermes_cli.screen.markdown.block_structure import Leaf
 from hermes_cli.screen.markdown.code import Highlighter
 from hermes_cli.screen.markdown.layout import LayoutSettings, gap_prefix, lay_out, row_prefixes
 from hermes_cli.screen.markdown.stream import MarkdownStream
@@ -49,9 +51,17 @@ def streamed(parts: Iterable[str], width: int, *, speech: bool = False) -> list[
     return rows + stream.rows(width, ended=True)[0]
 
 
+def render(text: str, width: int, *, speech: bool = False) -> list[Text]:
+    """Return the rows of a whole text."""
+    stream = MarkdownStream(speech=speech)
+    stream.feed(text)
+    return stream.rows(width, ended=True)[0]
+
+
 def commonmark_rows(text: str, width: int) -> list[Text]:
-    """Return the rows of a whole text by strict CommonMark: a definition counts in the whole text."""
-    parsed = parse(text, strict=True)
+    """Return the rows of a whole text by CommonMark: any underlined heading, all definitions."""
+    with patch.object(block_structure, "MAX_UNDERLINED", len(text)):
+        parsed = block_structure.parse(text)
     rows: list[Text] = []
     before: Sequence[Any] = ()
     for leaf in parsed.leaves:

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.text import Text
 
-from hermes_cli.screen.markdown.stream import MarkdownStream, render
+from hermes_cli.screen.markdown.stream import MarkdownStream
 from tests.screen.markdown.examples import (
     commonmark_rows,
     examples,
     painted,
     painted_at_once,
     pieces,
+    render,
     streamed,
 )
 

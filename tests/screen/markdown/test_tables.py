@@ -3,7 +3,7 @@
 import pytest
 
 from hermes_cli.screen.cells import cell_count
-from hermes_cli.screen.markdown.stream import render
+from tests.screen.markdown.examples import render
 
 WIDE = """
 | Name | What it is for | Cost |
