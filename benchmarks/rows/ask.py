@@ -90,7 +90,7 @@ def measure_decode(bench: Bench) -> list[Line]:
 
 def ids_fault(bench: Bench, prompt: str, tokens: int) -> str:
     """Return an error text if the ids of a saved answer are not the bare engine's, or not `tokens` many."""
-    home = bench.scratch / "logged"
+    bench, home = bench.untimed, bench.scratch / "logged"
     saving = replace(bench, variables={**bench.variables, "OPENHERMES_HOME": str(home)})
     flags = ("--log", "-m", str(bench.model), "--context", str(CONTEXT))
     if wrong := exit_fault([ask(saving, prompt, tokens, *flags)]):
