@@ -81,6 +81,7 @@ def record(
     opening = next(number for number, token in enumerate(reversed(prompt)) if token.control)
     return {
         "prompt": [token.id for token in prompt],
+        "text": b"".join(token.data for token in prompt).decode(),
         "generated": done.turn_ids.ids[opening:],
         "ended": done.finish_reason is FinishReason.STOP,
         "finish_reason": done.finish_reason,

@@ -155,16 +155,35 @@ def test_new_ids_are_counted_from_the_prompts_alone() -> None:
     ]
     assert prefix_reuse.new_ids(talk) == [[3], [2], [1], [1], [1], [1, 2]]
     answers = [{"ids": turn_["generated"], "prefilled": 9} for turn_ in talk]
-    first, *_ = prefix_reuse.lines(talk, answers)
+    first, *_ = prefix_reuse.lines(talk, dict.fromkeys(prefix_reuse.PEERS, answers))
     assert (first.hermes, first.peer, first.verdict) == (6, 6, "yes")
 
 
 def test_a_turn_that_prefills_more_or_answers_otherwise_is_found() -> None:
-    """Too many prefilled ids miss the goal, and ids other than the peer's fail."""
+    """Too many prefilled ids miss the goal, and ids other than the peer's fail unless they are a near tie."""
     talk = [turn([1, 2, 3], [4, 5], cached=0), turn([1, 2, 3, 4, 5, 6], [7], cached=0)]
     right = [{"ids": [4, 5], "prefilled": 3}, {"ids": [7], "prefilled": 6}]
-    assert prefix_reuse.lines(talk, right)[0].verdict == "no"
-    assert prefix_reuse.lines(talk, [right[0], {"ids": [8], "prefilled": 6}])[0].verdict == "FAILED"
+    other = {"ids": [8], "prefilled": 6}
+    peers = dict.fromkeys(prefix_reuse.PEERS, right)
+    assert prefix_reuse.lines(talk, peers)[0].verdict == "no"
+    assert (
+        prefix_reuse.lines(talk, {**peers, prefix_reuse.GIVEN_IDS: [right[0], other]})[0].verdict == "FAILED"
+    )
+    for likely, verdict in (
+        ([(8, -1.0), (7, -1.01)], "no"),
+        ([(8, -1.0), (7, -2.0)], "FAILED"),
+        ([(8, -1.0)], "FAILED"),
+    ):
+        whole = [right[0], {**other, "likely": [likely]}]
+        assert prefix_reuse.lines(talk, {**peers, prefix_reuse.WITHOUT_REUSE: whole})[0].verdict == verdict
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tokens", [4, 300])
+def test_the_ids_of_a_saved_answer_are_compared(starter_path: Path, tmp_path: Path, tokens: int) -> None:
+    """The ids of decode's gate are equal, and an answer that ends before its last token fails."""
+    bench = Bench(1, starter_path, tmp_path, 2)
+    assert bool(ask.ids_fault(bench, "What is 2 + 2? Answer with one word.", tokens)) is (tokens == 300)
 
 
 def test_without_torch_the_rows_say_so(starter_path: Path, tmp_path: Path) -> None:

@@ -92,10 +92,10 @@ def talk(file: Path, run: int) -> None:
 
 def _turn(session: Session, question: str, chance: random.Random) -> tuple[str, Iterator[Chunk]]:
     asked = [node.text for node in session.tree.path if node.role is Role.USER]
-    (action,) = chance.choices(("send", "regenerate", "edit", "undo", "clear"), (55, 15, 15, 10, 5))
+    (action,) = chance.choices(("regenerate", "edit", "undo", "send", "clear"), (15, 15, 10, 55, 5))
     if action == "regenerate" and asked and not session.tree.is_unanswered:
         return asked[-1], session.regenerate(Cancel())
-    if action == "edit" and asked:
+    if action in {"regenerate", "edit"} and asked:
         return question, session.edit(chance.randint(1, len(asked)), question, Cancel())
     if action == "undo" and asked:
         session.undo(chance.randint(1, len(asked)))

@@ -18,7 +18,10 @@ def write(request: dict[str, Any], **settings: Any) -> None:
 
 
 def answer(requests: Sequence[dict[str, Any]], **settings: Any) -> list[dict[str, Any]]:
-    """Answer completion requests in order, and return the ids, counts and times of each."""
+    """Answer completion requests in order, and return the ids, counts and times of each.
+
+    `likely` has the likeliest ids at each position with their log probabilities, if `n_probs` is requested.
+    """
     server = _server(**settings)
     return [_answer(server, request) for request in requests]
 
@@ -43,8 +46,11 @@ def _answer(server: Any, request: dict[str, Any]) -> dict[str, Any]:
         pieces.append(piece)
 
     server.handle_completions({"stream": True, "temperature": 0, "verbose": True, **request}, keep)
+    details = [piece["__verbose"] for piece in pieces]
+    likely = [place["top_logprobs"] for one in details for place in one.get("completion_probabilities", ())]
     return {
-        "ids": [token for piece in pieces for token in piece["__verbose"]["tokens"]],
+        "ids": [token for one in details for token in one["tokens"]],
+        "likely": [[(token["id"], token["logprob"]) for token in tokens] for tokens in likely],
         "prefilled": pieces[-1]["timings"]["prompt_n"],
         "first_s": first - began,
     }

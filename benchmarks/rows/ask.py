@@ -3,7 +3,8 @@
 The peer answers the same ids, once with the library's defaults and once with hermes' settings, which shows
 hermes' own overhead. Gate: every process writes the same text, hermes with a newline at its end.
 
-decode: (tokens - 1) over the time from the first piece of text to the last, at the reader of the pipe.
+decode: (tokens - 1) over the time from the first piece of text to the last, at the reader of the pipe. Second
+gate: an answer that `hermes ask --log` saves has exactly the bare engine's ids.
 decode-busy is the same while another process keeps one CPU busy. It has no goal and takes minutes. It is the
 reason why hermes sets how llama.cpp's threads wait for each other: by default they spin.
 ask-cold: wall time of `hermes ask "hi"` from its start to its exit, 16 tokens.
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,7 @@ from benchmarks.measure import (
 )
 from benchmarks.report import Goal, Line
 from benchmarks.weights import folder
+from hermes_cli.store.store import Store
 
 SPEED, COLD, MEMORY = Goal("≥", 0.97), Goal("≤", 1.1), Goal("≤", 1.1)
 TOKENS, BUSY_TOKENS, COLD_TOKENS, MEMORY_TOKENS, TORCH_TOKENS = 128, 16, 16, 512, 256
@@ -79,9 +82,27 @@ def prompt_ids(bench: Bench, prompt: str, *flags: str) -> list[int]:
 
 
 def measure_decode(bench: Bench) -> list[Line]:
+    wrong_ids = ids_fault(bench, PROMPT, TOKENS)
     runs, wrong = run_sides(bench, PROMPT, TOKENS, CONTEXT, lean=False)
     what = "decode beside a bare xllamacpp loop"
-    return [runs.line(what, "tok/s", speed(TOKENS), goal=SPEED, wrong=wrong)]
+    return [runs.line(what, "tok/s", speed(TOKENS), goal=SPEED, wrong=wrong or wrong_ids)]
+
+
+def ids_fault(bench: Bench, prompt: str, tokens: int) -> str:
+    """Return an error text if the ids of a saved answer are not the bare engine's, or not `tokens` many."""
+    bench, home = bench.untimed, bench.scratch / "logged"
+    saving = replace(bench, variables={**bench.variables, "OPENHERMES_HOME": str(home)})
+    flags = ("--log", "-m", str(bench.model), "--context", str(CONTEXT))
+    if wrong := exit_fault([ask(saving, prompt, tokens, *flags)]):
+        return wrong
+    requests = [{"prompt": prompt_ids(bench, prompt), "n_predict": tokens}]
+    answer = "benchmarks.peers.llama_cpp:answer"
+    (bare,) = bench.run_model(answer, requests=requests, context=CONTEXT).value
+    with closing(Store(home / "data" / "conversations.db")) as store:
+        (conversation,) = store.conversations(1)
+        turn_ids = store.path(conversation.leaf)[-1].generation.turn_ids
+    # The ids of a turn begin with those that open it.
+    return difference("list of ids", bare["ids"], [[*turn_ids.ids[-tokens:]] if turn_ids else []])
 
 
 def measure_busy(bench: Bench) -> list[Line]:

@@ -1,9 +1,12 @@
 """prefix-reuse: tokens prefilled in each of twenty turns, with Ctrl-C, retry, undo and edit among them.
 
-Peers: the number of new ids, counted here from the prompts alone; and bare llama.cpp with the same ids. An id
-is new if it is after the longest common prefix of the prompt and of the KV cache, which contains the previous
-prompt and all ids generated from it but the last, which was never evaluated. (After Ctrl-C it may have been.)
-A prompt that is completely in the cache costs one id. Gate: the ids of every answer are bare llama.cpp's.
+Peers: the number of new ids, counted here from the prompts alone; and bare llama.cpp with the same prompts as
+ids, as text, and without its prefix cache. An id is new if it is after the longest common prefix of the
+prompt and of the KV cache, which contains the previous prompt and all ids generated from it but the last,
+which was never evaluated. (After Ctrl-C it may have been.) A prompt that is completely in the cache costs one
+id. Gates: the ids of every answer are those of bare llama.cpp given the same ids; and where its answer
+without reuse first differs from hermes', the two ids are a near tie. (Ids that are evaluated singly and in a
+batch are rounded differently.)
 
 prefix-reuse-transformers: the same with the starter, and with a tiny Mistral whose sliding window the
 conversation exceeds several times. Peers: the new ids; and all ids of every prompt. Gates: the engine's count
@@ -12,7 +15,7 @@ are those that the library's own model predicts (`weights.py`).
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +55,17 @@ SCRIPT = (
 """The action before each of the twenty answers, and its text; `retry` sends the last one again."""
 REMOVED = {"say": 0, "cancel": 0, "retry": 2, "undo": 2, "edit": 4}
 """The number of messages that each action removes."""
+GIVEN_IDS, GIVEN_TEXT, WITHOUT_REUSE = (
+    f"llama.cpp {how}" for how in ("given ids", "given text", "without reuse")
+)
+PEERS: dict[str, tuple[str, dict[str, Any]]] = {
+    GIVEN_IDS: ("prompt", {}),
+    GIVEN_TEXT: ("text", {}),
+    WITHOUT_REUSE: ("prompt", {"cache_prompt": False, "n_probs": 8}),
+}
+"""By peer: the field of a turn that it is given, and the options of its requests."""
+NEAR_TIE = 0.5
+"""Nats. Without reuse, the batch size alone changes a log probability by up to 0.45."""
 WINDOWS = 3
 """Minimum length of the last prompt, in windows."""
 TORCH_PRECISION = "float32"
@@ -95,21 +109,46 @@ def _lookup_counter() -> Callable[[], int]:
 def measure(bench: Bench) -> list[Line]:
     bench = bench.untimed
     turns: list[Turn] = bench.run_model(converse, context=CONTEXT).value
-    requests = [{"prompt": t["prompt"], "n_predict": max(1, len(t["generated"]) + t["ended"])} for t in turns]
+    return lines(turns, {peer: _answers(bench, turns, *how) for peer, how in PEERS.items()})
+
+
+def _answers(bench: Bench, turns: Sequence[Turn], given: str, options: Mapping[str, Any]) -> Sequence[Turn]:
+    requests = [
+        {"prompt": turn[given], "n_predict": max(1, len(turn["generated"]) + turn["ended"]), **options}
+        for turn in turns
+    ]
     settings = {"requests": requests, "context": CONTEXT, "n_batch": 128, "n_ubatch": 128, "n_parallel": 1}
-    return lines(turns, bench.run_model("benchmarks.peers.llama_cpp:answer", **settings).value)
+    answers: Sequence[Turn] = bench.run_model("benchmarks.peers.llama_cpp:answer", **settings).value
+    return answers
 
 
-def lines(turns: Sequence[Turn], bare: Sequence[Turn]) -> list[Line]:
-    new, wrong = new_ids(turns), ""
+def lines(turns: Sequence[Turn], peers: Mapping[str, Sequence[Turn]]) -> list[Line]:
+    new = new_ids(turns)
+    counts = {peer: [answer["prefilled"] for answer in answers] for peer, answers in peers.items()}
+    totals = {"the ids that are new": sum(allowed[-1] for allowed in new)}
+    totals |= {peer: sum(prefilled) for peer, prefilled in counts.items()}
+    gap = widest_gap(turns, peers[WITHOUT_REUSE])
+    wrong = gate(turns, peers[GIVEN_IDS], gap)
+    return reuse_lines(turns, new, totals, wrong, peers=counts, widest_gap=gap)
+
+
+def gate(turns: Sequence[Turn], bare: Sequence[Turn], gap: float) -> str:
     for number, (turn, answer) in enumerate(zip(turns, bare, strict=True), 1):
         if turn["generated"] != answer["ids"][: len(turn["generated"])]:
-            wrong = wrong or f"turn {number}: the ids are not bare llama.cpp's"
-    totals = {
-        "the ids that are new": sum(counts[-1] for counts in new),
-        "llama.cpp": sum(answer["prefilled"] for answer in bare),
-    }
-    return reuse_lines(turns, new, totals, wrong)
+            return f"turn {number}: the ids are not bare llama.cpp's"
+    return f"without reuse, an answer differs by {gap:.2f} nats" if gap > NEAR_TIE else ""
+
+
+def widest_gap(turns: Sequence[Turn], whole: Sequence[Turn]) -> float:
+    """Return by how many nats, at most, the first different id is likelier without reuse than hermes' id."""
+    widest = 0.0
+    for turn, answer in zip(turns, whole, strict=True):
+        ids, others = turn["generated"], answer["ids"]
+        place = len(os.path.commonprefix([ids, others]))  # noqa: RUF071 - of ids
+        if place < min(len(ids), len(others)):
+            likely = dict(answer["likely"][place])
+            widest = max(widest, likely[others[place]] - likely.get(ids[place], float("-inf")))
+    return widest
 
 
 def measure_transformers(bench: Bench) -> list[Line]:
@@ -145,11 +184,12 @@ def gate_transformers(turns: Sequence[Turn], window: int) -> str:
 
 
 def reuse_lines(
-    turns: Sequence[Turn], new: Sequence[Sequence[int]], totals: dict[str, int], wrong: str
+    turns: Sequence[Turn], new: Sequence[Sequence[int]], totals: dict[str, int], wrong: str, **detail: Any
 ) -> list[Line]:
     prefilled = [turn["prefilled"] for turn in turns]
     equal = sum(count in allowed for count, allowed in zip(prefilled, new, strict=True))
-    what, detail = "turns in which only new ids are prefilled", {"prefilled": prefilled, "new": new}
+    detail |= {"prefilled": prefilled, "new": new}
+    what = "turns in which only new ids are prefilled"
     made = [Line(what, "turns", equal, len(turns), EVERY_TURN, wrong, detail)]
     for peer, total in totals.items():
         made.append(Line(f"tokens prefilled, beside {peer}", "tokens", sum(prefilled), total, wrong=wrong))
