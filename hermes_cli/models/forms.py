@@ -35,11 +35,14 @@ class Form:
     def how(self) -> str:
         """How it runs, as a clause: `4-bit nf4 on cuda:0 (NVIDIA GeForce RTX 3090)`; or why it cannot."""
         if self.plan is None:
-            if self.problem is None:
-                return "cannot run here"
-            hint = f" ({self.problem.hint.partition(';')[0]})" if self.problem.hint else ""
-            return f"cannot run here: {self.problem.message}{hint}"
+            return f"cannot run here: {self.problem.message if self.problem else ''}{self.hint}"
         return f"runs in {self.plan.precision} on {self.plan.where}"
+
+    @property
+    def hint(self) -> str:
+        """What helps if it cannot run, in parentheses, or an empty text."""
+        hint = self.problem.hint.partition(";")[0] if self.problem else ""
+        return f" ({hint})" if hint else ""
 
     @property
     def size(self) -> str:
@@ -83,7 +86,8 @@ def choose_form(
     elif len(installed) == 1:
         reason = f"{chosen.name} is the form that is installed"
     else:
-        reason = f"{chosen.name} {chosen.how}{_others(forms, chosen)}"
+        others = (_passed_over(form, hardware) for form in forms if form is not chosen)
+        reason = "; ".join([f"{chosen.name} {chosen.how}", *others])
     return FormChoice(chosen, reason, forms)
 
 
@@ -105,19 +109,15 @@ def _form(
     return Form(name, variant, facts, None if problem else plan, problem, installed)
 
 
-def _others(forms: Sequence[Form], chosen: Form) -> str:
-    """Return why the other forms were not chosen."""
-    reasons = []
-    for form in forms:
-        if form is chosen:
-            continue
-        if form.plan is None:
-            reasons.append(f"{form.name} {form.how}")
-        elif form.variant.format is WeightFormat.SAFETENSORS:
-            reasons.append(f"{form.name} would {form.how.replace('runs', 'run', 1)}, which is slower")
-        else:
-            reasons.append(f"{form.name} is for llama.cpp, and would run on {form.plan.where}")
-    return "".join(f"; {reason}" for reason in reasons)
+def _passed_over(form: Form, hardware: Hardware) -> str:
+    """Return why a form was not chosen, as a clause."""
+    if form.variant.format is WeightFormat.SAFETENSORS and not hardware.gpus:
+        return "no GPU was found, and 16-bit weights are slower on the CPU"
+    if form.plan is not None:
+        return f"{form.name} would run in {form.plan.precision} on {form.plan.where}"
+    message = form.problem.message if form.problem else ""
+    subject = "" if message.startswith(form.name) else f"{form.name} cannot run here: "
+    return f"{subject}{message}{form.hint}"
 
 
 def not_installed(choice: FormChoice, alias: str) -> ModelUnavailable:
