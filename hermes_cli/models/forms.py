@@ -1,6 +1,6 @@
 """Chooses the form of a model with a short name: 16-bit weights or a GGUF, whichever runs better here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
