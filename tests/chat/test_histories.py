@@ -48,7 +48,7 @@ OUTCOMES = (
 class UnreliableEngine:
     """An engine that answers, or fails in the way that is set."""
 
-    name, context_size = "unreliable", 10**6
+    name, context_size, placement = "unreliable", 10**6, None
 
     def __init__(self) -> None:
         self.outcome = "answers"

@@ -119,7 +119,7 @@ def test_plan_without_a_name_plans_the_default_model(home: Env, monkeypatch: pyt
     set_hardware(monkeypatch, machine(ram=8))
     assert json.loads(hermes("models", "plan", "--json", env=home).stdout)["model"] == "starter"
     env = {**home, "OPENHERMES_MODEL": "openhermes-2"}
-    assert hermes("models", "plan", "--json", env=env).json["model"] == "openhermes-2"
+    assert hermes("models", "plan", "--json", env=env).json["model"] == "openhermes-2:gguf"
 
 
 def test_doctor_lists_the_gpus(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:

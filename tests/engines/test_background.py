@@ -28,7 +28,7 @@ class Loading:
         self._error = error
         self.engine = BackgroundEngine(self._open, name="planned", context_size=99)
 
-    def _open(self, report: Callable[[int, int], None]) -> ScriptedEngine:
+    def _open(self, report: Callable[[int, int], None], _notify: Callable[[str], None]) -> ScriptedEngine:
         self.open_count += 1
         report(1, 4)
         self.started.set()
@@ -181,7 +181,7 @@ def test_close_before_the_start_opens_no_model(loading: Loading) -> None:
 def test_system_exit_during_the_load_raises_a_runtime_error() -> None:
     """If the opener raises SystemExit, callers get a RuntimeError instead of waiting forever."""
 
-    def leave(_report: Callable[[int, int], None]) -> ScriptedEngine:
+    def leave(_report: Callable[[int, int], None], _notify: Callable[[str], None]) -> ScriptedEngine:
         raise SystemExit
 
     engine = BackgroundEngine(leave, name="x", context_size=1)

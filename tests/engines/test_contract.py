@@ -8,6 +8,7 @@ import pytest
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.engines.llama_cpp.server import LlamaSettings
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Conversation, Message, Role
@@ -42,7 +43,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         story = ScriptedTurn("Once upon a time there was a story. ", forever=True, prefill=0.01)
         made = script = ScriptedEngine([story] * 100, context_size=1024)
         if name == "background":
-            made = BackgroundEngine(lambda _report: script, name="planned", context_size=0)
+            made = BackgroundEngine(lambda _report, _notify: script, name="planned", context_size=0)
             made.opened()
     elif name == "transformers":
         module = pytest.importorskip("hermes_cli.engines.transformers.engine", exc_type=ModuleNotFoundError)
@@ -51,9 +52,9 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         made = module.TransformersEngine.open(plan_for(folder, "fp32" if is_tiny else variant))
     else:
         path: Path = request.getfixturevalue("starter_path")
-        header = read_header(path)
+        settings = LlamaSettings(str(path), context_size=1024, threads=2)
         made = LlamaCppEngine(
-            header, name="starter", context_size=1024, threads=2, in_subprocess=variant == "subprocess"
+            read_header(path), settings, name="starter", in_subprocess=variant == "subprocess"
         )
     yield made
     made.close()

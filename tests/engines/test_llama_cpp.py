@@ -9,7 +9,7 @@ import pytest
 
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.server import LlamaServer
+from hermes_cli.engines.llama_cpp.server import LlamaServer, LlamaSettings
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
@@ -20,7 +20,8 @@ FACES = "😀😁😂🤣😃😄😅😆😉😊"
 @pytest.fixture(scope="module")
 def engine(starter_path: Path) -> Iterator[LlamaCppEngine]:
     """An engine over the starter."""
-    made = LlamaCppEngine(read_header(starter_path), name="starter", context_size=1024, threads=2)
+    settings = LlamaSettings(str(starter_path), context_size=1024, threads=2)
+    made = LlamaCppEngine(read_header(starter_path), settings, name="starter")
     yield made
     made.close()
 

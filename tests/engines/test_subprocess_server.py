@@ -11,6 +11,7 @@ import pytest
 
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.engines.llama_cpp.server import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
 from hermes_cli.errors import HermesError
 from hermes_cli.messages import Message, Role
@@ -26,7 +27,10 @@ OTHER_MESSAGES = (Message(Role.USER, "Something else."),)
 def test_a_killed_child_is_reported_as_an_error(starter_path: Path) -> None:
     """A killed child process ends the answer, and every later call, with an error instead of a hang."""
     engine = LlamaCppEngine(
-        read_header(starter_path), name="s", context_size=512, threads=2, in_subprocess=True
+        read_header(starter_path),
+        LlamaSettings(str(starter_path), context_size=512, threads=2),
+        name="s",
+        in_subprocess=True,
     )
     answer = engine.stream(MESSAGES, GenerationOptions(max_tokens=400), Cancel())
     assert next(chunk.text for chunk in answer if chunk.text)
@@ -45,13 +49,16 @@ def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF nonsense")
     with pytest.raises(HermesError, match=r"could not load x\.gguf"):
-        LlamaProcess(path, context_size=512, threads=1)
+        LlamaProcess(LlamaSettings(str(path), context_size=512, threads=1))
 
 
 def test_sigint_does_not_end_the_child(starter_path: Path) -> None:
     """SIGINT does not end the child process; `close` does."""
     engine = LlamaCppEngine(
-        read_header(starter_path), name="s", context_size=512, threads=2, in_subprocess=True
+        read_header(starter_path),
+        LlamaSettings(str(starter_path), context_size=512, threads=2),
+        name="s",
+        in_subprocess=True,
     )
     server = engine._server
     assert isinstance(server, LlamaProcess)
@@ -65,9 +72,10 @@ def test_sigint_does_not_end_the_child(starter_path: Path) -> None:
 def test_the_child_ends_with_its_parent(starter_path: Path) -> None:
     """The child process ends within 10 seconds after its parent was killed."""
     code = (
-        "import sys, time; from pathlib import Path;"
+        "import sys, time;"
+        "from hermes_cli.engines.llama_cpp.server import LlamaSettings;"
         "from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess;"
-        f"p = LlamaProcess(Path({str(starter_path)!r}), context_size=512, threads=1);"
+        f"p = LlamaProcess(LlamaSettings({str(starter_path)!r}, 512, 1));"
         "print(p._child.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.engines.llama_cpp.server import LlamaSettings
 from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine, write_vocabulary
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
@@ -20,7 +21,7 @@ def test_the_vocabulary_engine_gives_the_prompt_tokens_of_the_model(
     path = starter_path if kind == "byte-level" else write_openhermes_gguf(tmp_path / "tiny.gguf")
     header = read_header(path)
     dialogues = [*ordinary(30, seed=5), *hostile(30, seed=6), [Message(Role.USER, "ü\r\n\n  😀\t")]]
-    model = LlamaCppEngine(header, name="model", context_size=256, threads=2)
+    model = LlamaCppEngine(header, LlamaSettings(str(path), context_size=256, threads=2), name="model")
     try:
         expected = [model.prompt_tokens(messages) for messages in dialogues]
     finally:

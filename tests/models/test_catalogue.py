@@ -25,15 +25,15 @@ def test_both_models_have_the_variants_of_their_model_cards() -> None:
         entry = CATALOGUE[alias]
         assert [v.name for v in entry.variants] == ["gguf", "q5_k_m", "q8_0", "16bit", "gptq", "awq"]
     two = CATALOGUE["openhermes-2"]
-    assert two.default.repo == "TheBloke/OpenHermes-2-Mistral-7B-GGUF"
-    assert two.default.file == "openhermes-2-mistral-7b.Q4_K_M.gguf"
+    assert two.gguf.repo == "TheBloke/OpenHermes-2-Mistral-7B-GGUF"
+    assert two.gguf.file == "openhermes-2-mistral-7b.Q4_K_M.gguf"
     assert two.variants[3].repo == "teknium/OpenHermes-2-Mistral-7B"
 
 
 def test_the_starter_runs_on_a_small_machine() -> None:
     """The starter is a small download and fits 1 GiB of free memory with its whole context."""
-    assert STARTER.default.size < 100_000_000
-    plan = choose(Hardware(1, 1, 2 * GIB, GIB), facts_of_variant(STARTER, STARTER.default))
+    assert STARTER.gguf.size < 100_000_000
+    plan = choose(Hardware(1, 1, 2 * GIB, GIB), facts_of_variant(STARTER, STARTER.gguf))
     assert (plan.engine, plan.device, plan.context_size) == ("llama.cpp", "cpu", STARTER.context_length)
 
 
@@ -42,4 +42,4 @@ def test_the_gguf_of_weights_in_another_format_is_found(repo: str) -> None:
     """For weights in another format, the GGUF of the same model is found."""
     entry = entry_for(repo, "")
     assert entry is not None
-    assert entry.spelling(entry.default) == "openhermes-2"
+    assert entry.spelling(entry.gguf) == "openhermes-2:gguf"

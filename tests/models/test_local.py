@@ -82,7 +82,7 @@ def test_cached_models_are_listed_by_catalogue_name_or_repository(
     models = installed(tmp_path / "none", cache_dir=tmp_path)
     assert [(m.name, m.format, m.precision, m.broken) for m in models] == [
         ("o/hf-model", WeightFormat.SAFETENSORS, "bf16", None),
-        ("openhermes-2", WeightFormat.GGUF, "Q4_1", None),
+        ("openhermes-2:gguf", WeightFormat.GGUF, "Q4_1", None),
         (f"{repo}:other.gguf", WeightFormat.GGUF, "Q4_1", None),
     ]
     assert models[0].size == len(weights["model.safetensors"])

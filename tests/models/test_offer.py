@@ -23,14 +23,14 @@ def find_none(_name: str) -> None:
     ("hardware", "names"),
     [
         (machine(ram=4, free=3), ["starter"]),
-        (machine(ram=16, free=12), ["starter", "openhermes-2"]),
-        (machine(ram=64, free=60), ["starter", "openhermes-2"]),  # 16-bit weights are not offered for the CPU
-        (machine(gpu("RTX 3070", 8, 7.6, (8, 6))), ["starter", "openhermes-2", "openhermes-2:16bit"]),
-        (machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12), ["starter", "openhermes-2"]),
+        (machine(ram=16, free=12), ["starter", "openhermes-2:gguf"]),
+        (machine(ram=64, free=60), ["starter", "openhermes-2:gguf", "openhermes-2:16bit"]),
+        (machine(gpu("RTX 3070", 8, 7.6, (8, 6))), ["starter", "openhermes-2:16bit", "openhermes-2:gguf"]),
+        (machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12), ["starter", "openhermes-2:gguf"]),
     ],
 )
 def test_suitable_models_are_offered(hardware: Hardware, names: list[str]) -> None:
-    """Only models that fit the machine and run well on it are offered."""
+    """Only models that fit the machine are offered: after the starter, from the best form."""
     assert [offer.name for offer in suggest_models(hardware, PlanRequest(), find_any)] == names
 
 
@@ -39,7 +39,13 @@ def test_weights_are_not_offered_if_their_packages_are_missing() -> None:
     hardware = machine(gpu("RTX 3090", 24, 23.6, (8, 6)))
     assert [offer.name for offer in suggest_models(hardware, PlanRequest(), find_none)] == [
         "starter",
-        "openhermes-2",
+        "openhermes-2:gguf",
     ]
-    weights = suggest_models(hardware, PlanRequest(), find_any)[-1]
-    assert weights.description.endswith("(bf16 on cuda:0)")
+
+
+def test_the_description_says_how_a_form_runs() -> None:
+    """The description says how a form runs, and which one is the best."""
+    hardware = machine(gpu("RTX 3090", 24, 23.6, (8, 6)))
+    _, weights, gguf = suggest_models(hardware, PlanRequest(), find_any)
+    assert weights.description.endswith("(runs in bf16 on cuda:0 (RTX 3090), the best form here)")
+    assert gguf.description.endswith("(runs in Q4_K_M on the CPU)")

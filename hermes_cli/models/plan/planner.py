@@ -142,7 +142,7 @@ def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = 
         devices=chosen.devices,
         dtype=chosen.precision.dtype,
         quantization=chosen.precision.quantization,
-        layers=chosen.layers,
+        layers=chosen.layers if chosen.place.gpus or model.engine == "transformers" else (),
         layer_count=model.layers + (model.engine == "llama.cpp"),
         gpus=tuple(gpu.index for gpu in chosen.place.gpus),
         gpu_name=chosen.place.name if chosen.place.gpus else "",

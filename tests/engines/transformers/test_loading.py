@@ -19,6 +19,7 @@ from hermes_cli.engines.transformers.int8 import Int8Linear
 from hermes_cli.engines.transformers.loading import load_model
 from hermes_cli.engines.transformers.quantize import quantize
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted
+from hermes_cli.models.plan import PlanRequest, Smaller
 from tests.engines.plans import plan_for
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -169,14 +170,17 @@ def test_a_missing_cuda_device_is_refused(mistral_folder: Path) -> None:
 
 def test_out_of_memory_suggests_the_next_smaller_plan(mistral_folder: Path) -> None:
     """If memory runs out during the load, the hint is the plan's next smaller one."""
-    plan = dataclasses.replace(plan_for(mistral_folder), smaller="--precision 4bit needs 5.1 GiB")
+    plan = dataclasses.replace(
+        plan_for(mistral_folder),
+        smaller=Smaller("--precision 4bit needs 5.1 GiB", "in 4-bit", PlanRequest(precision="4bit")),
+    )
 
     def full(_done: int, _total: int) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     with pytest.raises(ResourcesExhausted, match="ran out of memory") as caught:
         load_model(plan, full)
-    assert caught.value.hint == plan.smaller
+    assert caught.value.hint == "--precision 4bit needs 5.1 GiB"
 
 
 class Trap:

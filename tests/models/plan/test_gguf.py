@@ -53,7 +53,9 @@ def test_the_summary_and_the_reason_state_the_numbers() -> None:
     assert "--context" in choose(machine(32), OPENHERMES).reason
     assert "free memory" in choose(machine(5.5), OPENHERMES).reason
     # By hand, for the engine's out-of-memory message: 4.48 + 0.5 + 0.5 GiB.
-    assert choose(machine(32), OPENHERMES).smaller == "--context 4096 needs 5.5 GiB"
+    smaller = choose(machine(32), OPENHERMES).smaller
+    assert smaller is not None
+    assert smaller.advice == "--context 4096 needs 5.5 GiB"
 
 
 def test_a_requested_context_and_number_of_threads_are_used() -> None:
@@ -104,8 +106,8 @@ def test_a_plan_never_needs_more_than_the_free_memory() -> None:
 @pytest.mark.parametrize(
     ("plan_request", "message"),
     [
-        (PlanRequest(device="cuda"), "runs only on the CPU"),
-        (PlanRequest(device="cuda:0"), "runs only on the CPU"),
+        (PlanRequest(device="cuda"), "the installed llama.cpp runs it only on the CPU"),
+        (PlanRequest(device="cuda:0"), "the installed llama.cpp runs it only on the CPU"),
         (PlanRequest(precision="bf16"), "is stored in Q4_K_M"),
         (PlanRequest(precision="8bit"), "is stored in Q4_K_M"),
     ],
@@ -142,7 +144,20 @@ def test_the_facts_come_from_the_header_and_the_size_of_the_file(make_gguf: Make
     """The facts of a GGUF come from its header and the size of the file."""
     path = make_gguf()
     facts = facts_of("small", read_header(path))
-    assert facts == ModelFacts("small", path, WeightFormat.GGUF, "Q4_1", path.stat().st_size, 1024, 128)
+    assert facts == ModelFacts(
+        "small",
+        path,
+        WeightFormat.GGUF,
+        "Q4_1",
+        path.stat().st_size,
+        1024,
+        128,
+        layers=2,
+        layer_bytes=(32 * 32 * 2, 0),  # a matrix of 32 x 32 in 16 bits, and a layer without weights
+        output_bytes=32 * 32 * 4,  # the embeddings, in 32 bits
+        width=32,
+        vocabulary=10,
+    )
     assert choose(machine(1), facts).context_size == 1024
 
 

@@ -206,7 +206,7 @@ ANSWERS = (
         "bf16",
         "cpu",
         8192,
-        ("no GPU was found", "its GGUF (-m openhermes-2) would be several times faster"),
+        ("no GPU was found", "its GGUF (-m openhermes-2:gguf) would be several times faster"),
     ),
 )
 
@@ -228,7 +228,7 @@ def test_each_machine_gets_the_expected_plan(case: Case) -> None:
         (
             machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=16, free=12),
             "does not fit cuda:0 (GTX 1650): even in 4-bit nf4 it needs 4.5 GiB for 512 tokens",
-            "use -m openhermes-2, a GGUF that needs 6.0 of 12.0 GiB of free main memory",
+            "use -m openhermes-2:gguf, a GGUF that needs 6.0 of 12.0 GiB of free main memory",
         ),
         (
             machine(gpu("GTX 1650", 4, 3.8, (7, 5)), ram=64),
@@ -304,13 +304,14 @@ def test_the_plan_has_the_devices_layers_and_dtype_for_the_engine() -> None:
     [
         (machine(gpu("RTX 3090", 24, 23.6, (8, 6))), "--precision 4bit needs 5.4 GiB"),
         (machine(gpu("RTX 3070", 8, 7.6, (8, 6))), "--context 4096 needs 4.9 GiB"),
-        (machine(gpu("tight", 6, 4.53, (8, 6))), "-m openhermes-2 needs 6.0 GiB of main memory"),
+        (machine(gpu("tight", 6, 4.53, (8, 6))), "-m openhermes-2:gguf needs 6.0 GiB of main memory"),
         (machine(gpu("tight", 6, 4.53, (8, 6)), ram=6, free=4), ""),
     ],
 )
 def test_smaller_is_the_next_smaller_option(hardware: Hardware, smaller: str) -> None:
     """`smaller` is the next smaller option with its memory, or empty if there is none."""
-    assert choose(hardware, openhermes()).smaller == smaller
+    found = choose(hardware, openhermes()).smaller
+    assert (found.advice if found else "") == smaller
 
 
 def test_every_candidate_is_listed_with_its_size_and_the_reason() -> None:
@@ -326,7 +327,7 @@ def test_every_candidate_is_listed_with_its_size_and_the_reason() -> None:
         ("8-bit int8", "cuda:0", 8.72, True, False, "only on request: --precision 8bit"),
         ("4-bit nf4", "cuda:0", 5.44, True, True, "chosen"),
         ("bf16", "cpu", 16.84, True, False, "only on request: --device cpu"),
-        ("Q4_K_M", "cpu", 5.98, True, False, "-m openhermes-2, on llama.cpp"),
+        ("Q4_K_M", "cpu", 5.98, True, False, "-m openhermes-2:gguf, on llama.cpp"),
     ]
 
 
