@@ -12,7 +12,7 @@ STAMP := $(BIN)/.installed
 GPU ?= auto
 INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
-.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu screens format clean
+.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu check-gpu screens format clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
@@ -39,6 +39,12 @@ fresh-machine:
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks
+
+# On a machine with a GPU: the tests, a short run with the time of each kernel, then the rows; the table is last.
+check-gpu: $(STAMP)-bench
+	-$(BIN)/python -m pytest tests/gpu tests/engines/test_llama_cpp_gpu.py
+	-$(BIN)/python -m benchmarks.gpu --quick --profile
+	$(BIN)/python -m benchmarks.gpu
 
 bench-gpu: $(STAMP)-bench
 	$(BIN)/python -m benchmarks.gpu

@@ -14,6 +14,7 @@ from hermes_cli.models import hardware, requirements
 from hermes_cli.models.download import require_space, size_text
 from hermes_cli.models.plan import Plan, PlanRequest, Smaller
 from hermes_cli.models.plan.placement import difference
+from hermes_cli.models.units import gib
 from hermes_cli.screen.progress import loading
 from hermes_cli.screen.sanitize import sanitize_line
 
@@ -111,7 +112,8 @@ def _open(
         raise ModelUnavailable(f"{choice.selection.name} is not on this machine")
     if plan.engine == "transformers":
         requirements.check(plan, model.facts)
-        with nullcontext(report) if report else loading(runtime.terminal, plan.model) as shown_report:
+        title = f"{plan.model} ({gib(plan.weight_bytes)} GiB)"
+        with nullcontext(report) if report else loading(runtime.terminal, title) as shown_report:
             from hermes_cli.engines.transformers.engine import TransformersEngine
 
             return TransformersEngine.open(

@@ -8,7 +8,7 @@ from hermes_cli.engines.scripted import PREFIX as SCRIPTED
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models import gpu_advice, hardware, offer, requirements, selection, starter
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
-from hermes_cli.models.download import size_text
+from hermes_cli.models.download import estimate, size_text
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.forms import Form, choose_form
 from hermes_cli.models.hardware import Hardware
@@ -199,19 +199,21 @@ def fetch_starter(runtime: Runtime) -> Path:
 def pull(runtime: Runtime, name: str) -> Path:
     """Download a model by name if it is missing, and return its path.
 
-    For a short name with several forms, print which one is downloaded, its size and why.
+    Before the download of a model in the catalogue, print its size, the time and the free disk space; for a
+    short name with several forms, also which one it is and why.
     """
     ref = parse(name, models_dir=runtime.paths.models)
     if ref.entry is not None and ref.variant is None:
         choice = choose_form(ref.entry, hardware.probe(), PlanRequest())
-        runtime.terminal.notice(
-            f"{choice.chosen.name} ({choice.chosen.size}): {sanitize_line(choice.reason)}"
-        )
+        runtime.terminal.notice(f"{choice.chosen.name}: {sanitize_line(choice.reason)}")
         ref = variant_ref(choice.chosen.variant)
     if ref.is_starter:
         return fetch_starter(runtime)
     installed = selection.find(ref, runtime.paths.models)
     if installed is not None and not installed.broken:
         return installed.path
+    if ref.variant is not None:
+        size, needs = ref.variant.size, estimate(ref.variant.size, repository.cache_folder())
+        runtime.terminal.notice(f"Downloading {ref.name} ({size_text(size)}): {needs}.")
     with progress(runtime.terminal) as report:
         return repository.pull(str(ref.repo), ref.file, progress=report)

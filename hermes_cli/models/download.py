@@ -25,6 +25,31 @@ def size_text(size: int) -> str:
     return f"{size / 1000:.0f} kB"
 
 
+SLOW_LINE, FAST_LINE = 100_000_000 // 8, 1_000_000_000 // 8
+"""Bytes per second of two usual connections: 100 and 1,000 Mbit/s."""
+
+
+def estimate(size: int, folder: Path) -> str:
+    """Return the time of a download and the free space of the disk that holds `folder`, for the user."""
+    slow, fast = (max(1, round(size / rate / 60)) for rate in (SLOW_LINE, FAST_LINE))
+    time = (
+        f"{slow} minutes at 100 Mbit/s"
+        if slow == fast
+        else f"{fast} to {slow} minutes at 1,000 to 100 Mbit/s"
+    )
+    free = _free_space(folder)
+    return f"about {time}; {size_text(free)} free on the disk" if free is not None else f"about {time}"
+
+
+def _free_space(folder: Path) -> int | None:
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except OSError:
+            continue
+    return None
+
+
 def disk_full(needed: int, folder: Path) -> ResourcesExhausted:
     """Return the error for a disk without space for `needed` bytes in `folder`."""
     return ResourcesExhausted(
@@ -39,11 +64,6 @@ def require_space(needed: int, folder: Path) -> None:
 
     `folder` need not exist yet.
     """
-    for place in (folder, *folder.absolute().parents):
-        try:
-            free = shutil.disk_usage(place).free
-        except OSError:
-            continue
-        if free < needed:
-            raise disk_full(needed, folder)
-        return
+    free = _free_space(folder)
+    if free is not None and free < needed:
+        raise disk_full(needed, folder)

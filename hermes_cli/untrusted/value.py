@@ -52,7 +52,7 @@ class Policy(ABC):
         return text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Value:
     """A parsed value, which is checked on access. `path` has the keys and indexes that lead to it.
 

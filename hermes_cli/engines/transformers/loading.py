@@ -94,10 +94,12 @@ def _check_tensors(plan: Plan, info: dict[str, Any]) -> None:
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
+    from hermes_cli.engines.transformers.attention import registered
+
     settings: dict[str, Any] = {
         "dtype": getattr(torch, plan.dtype),
         "device_map": device_map(plan),
-        "attn_implementation": "sdpa",
+        "attn_implementation": registered(),
         "local_files_only": True,
         "trust_remote_code": False,
         "use_safetensors": any(plan.path.glob("*.safetensors")),

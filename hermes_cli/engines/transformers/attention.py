@@ -1,0 +1,53 @@
+"""Attention in which several query heads share keys and values, without copies of the keys and values.
+
+With a mask and several queries, transformers' `sdpa` copies keys and values for each query head. Here the
+queries of the heads that share them become rows of one head instead, and the mask is repeated for each.
+"""
+
+from typing import Any, Final
+
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+PACKED_SDPA: Final = "packed_sdpa"
+"""The value of `attn_implementation`."""
+
+
+def packed_sdpa(  # noqa: PLR0917 - called by transformers
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **settings: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return the attention output, (batch, queries, heads, width), as transformers' `sdpa` does.
+
+    `query` is (batch, heads, queries, width), `key` and `value` are (batch, kv heads, keys, width), the mask
+    is (batch, 1, queries, keys). Cases that need no copies are left to transformers.
+    """
+    batch, heads, count, _ = query.shape
+    groups = heads // key.shape[1]
+    needs_copies = groups > 1 and count > 1 and settings.get("position_bias") is None
+    if attention_mask is None or attention_mask.shape[1] > 1 or not needs_copies:
+        return sdpa_attention_forward(  # type: ignore[no-any-return]
+            module, query, key, value, attention_mask, scaling=scaling, **settings
+        )
+    output = torch.nn.functional.scaled_dot_product_attention(
+        query.reshape(batch, key.shape[1], groups * count, -1),
+        key,
+        value,
+        attn_mask=attention_mask.repeat(1, 1, groups, 1),
+        scale=scaling,
+    )
+    return output.reshape(batch, heads, count, -1).transpose(1, 2).contiguous(), None
+
+
+def registered() -> str:
+    """Make the implementation known to transformers, and return its name."""
+    AttentionInterface.register(PACKED_SDPA, packed_sdpa)
+    AttentionMaskInterface.register(PACKED_SDPA, sdpa_mask)
+    return PACKED_SDPA
