@@ -204,9 +204,9 @@ def pull(runtime: Runtime, name: str) -> Path:
     ref = parse(name, models_dir=runtime.paths.models)
     if ref.entry is not None and ref.variant is None:
         choice = choose_form(ref.entry, hardware.probe(), PlanRequest())
-        runtime.terminal.notice(
-            f"{choice.chosen.name} ({choice.chosen.size}): {sanitize_line(choice.reason)}"
-        )
+        name, reason = choice.chosen.name, choice.reason
+        reason = sanitize_line(reason.removeprefix(f"{name} "))
+        runtime.terminal.notice(f"{name} ({choice.chosen.size}): {reason}")
         ref = variant_ref(choice.chosen.variant)
     if ref.is_starter:
         return fetch_starter(runtime)
