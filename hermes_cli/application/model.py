@@ -205,7 +205,9 @@ def pull(runtime: Runtime, name: str) -> Path:
     ref = parse(name, models_dir=runtime.paths.models)
     if ref.entry is not None and ref.variant is None:
         choice = choose_form(ref.entry, hardware.probe(), PlanRequest())
-        runtime.terminal.notice(f"{choice.chosen.name}: {sanitize_line(choice.reason)}")
+        name, reason = choice.chosen.name, choice.reason
+        reason = sanitize_line(reason.removeprefix(f"{name} "))
+        runtime.terminal.notice(f"{name} ({choice.chosen.size}): {reason}")
         ref = variant_ref(choice.chosen.variant)
     if ref.is_starter:
         return fetch_starter(runtime)
@@ -214,6 +216,6 @@ def pull(runtime: Runtime, name: str) -> Path:
         return installed.path
     if ref.variant is not None:
         size, needs = ref.variant.size, estimate(ref.variant.size, repository.cache_folder())
-        runtime.terminal.notice(f"Downloading {ref.name} ({size_text(size)}): {needs}.")
+        runtime.terminal.notice(f"Downloading {size_text(size)}: {needs}.")
     with progress(runtime.terminal) as report:
         return repository.pull(str(ref.repo), ref.file, progress=report)

@@ -22,6 +22,7 @@ from hermes_cli.engines.base import (
 from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
+from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source
@@ -75,13 +76,11 @@ class ScriptedEngine:
     def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int = 4096) -> None:
         self.name = "scripted"
         self.context_size = context_size
+        self.placement: Placement | None = None  # it has no layers
         self._turns = [ScriptedTurn(t) if isinstance(t, str) else t for t in turns]
         self._chatml = ChatML(lambda text: [ord(c) + len(_CONTROL) for c in text], _CONTROL, "scripted")
         self._cache: list[int] = []
         self.closed = False
-
-    placement = None
-    """It has no layers."""
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel

@@ -99,7 +99,7 @@ def backend_of(library: Path) -> Kind | Literal[""]:
         file.seek(0)
         try:
             linked = b" ".join(_elf_dependencies(file)) if is_elf else file.read()
-        except struct.error:  # the file is truncated
+        except (struct.error, ValueError, OverflowError, OSError):  # truncated, or offsets beyond any file
             return ""
     for kind, names in _DRIVERS.items():
         if any(name in linked for name in names):

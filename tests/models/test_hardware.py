@@ -1,10 +1,12 @@
 """The hardware probe: the system's files and programs, valid, missing or failing."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from hermes_cli.models.hardware import (
+    NVIDIA_SMI_TIMEOUT_S,
     cgroup_folders,
     cpu_name,
     cpu_quota,
@@ -118,6 +120,25 @@ def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) 
 def test_a_failing_nvidia_smi_gives_no_cuda_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If nvidia-smi fails, the probe returns no CUDA GPUs."""
     fake_nvidia_smi(tmp_path, monkeypatch, "echo 'NVIDIA-SMI has failed' ; exit 9")
+    assert [gpu for gpu in probe({}).gpus if gpu.kind == "cuda"] == []
+
+
+def test_an_nvidia_smi_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An nvidia-smi that hangs is stopped after the time limit, and gives no CUDA GPUs."""
+    assert NVIDIA_SMI_TIMEOUT_S == 3
+    monkeypatch.setattr("hermes_cli.models.hardware.NVIDIA_SMI_TIMEOUT_S", 0.2)
+    fake_nvidia_smi(tmp_path, monkeypatch, "echo '0, GPU-aa, 8192, 8000, A'; sleep 60")
+    start = time.monotonic()
+    assert [gpu for gpu in probe({}).gpus if gpu.kind == "cuda"] == []
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("line", ["", "no devices were found", "0, GPU-aa, 8.6, many, 1, A", "\\377\\376"])
+def test_nonsense_from_nvidia_smi_gives_no_cuda_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """Output that is not a list of GPUs, or no text at all, gives no CUDA GPUs."""
+    fake_nvidia_smi(tmp_path, monkeypatch, f"printf '{line}'")
     assert [gpu for gpu in probe({}).gpus if gpu.kind == "cuda"] == []
 
 

@@ -149,7 +149,8 @@ def device_map(plan: Plan) -> dict[str, str]:
 def placement_of(model: Any) -> Placement:
     """Return where the decoder layers of a loaded model are. `model` is a transformers model."""
     layers = model.get_decoder().layers
-    places = [str(next(layer.parameters()).device) for layer in layers]
+    devices = [next(layer.parameters()).device for layer in layers]
+    places = [device.type if device.type == "mps" else str(device) for device in devices]  # not mps:0
     on_gpu = [place for place in places if place not in ("cpu", "meta")]
     return Placement(tuple(dict.fromkeys(on_gpu)), len(on_gpu), len(places))
 

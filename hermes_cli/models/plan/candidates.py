@@ -1,6 +1,7 @@
 """Finds the ways to run a model on this machine, and chooses the best one that fits."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.models.catalogue import WeightFormat, entry_for
@@ -110,12 +111,12 @@ def _gguf_candidates(
 
     The CPU is left out if a GPU is requested.
     """
-    _check_gpu_layers(hardware, model, request)
     if request.kv == "q8_0" and any(width % Q8_BLOCK for width in model.head_widths):
         raise UsageError(
             f"{model.name} cannot use q8_0: the width of its heads is not a multiple of {Q8_BLOCK}",
             "omit --kv",
         )
+    _check_gpu_layers(hardware, model, device, request.gpu_layers)
     groups = [] if request.gpu_layers == 0 else _llama_gpu_groups(hardware, model, device)
     on_cpu = Candidate(
         model, precision.resolve(model, AUTO, ()), cpu_place(hardware), 0, request.kv or KV_TYPES[0]
@@ -137,9 +138,15 @@ def _gguf_candidates(
     return found
 
 
-def _check_gpu_layers(hardware: Hardware, model: ModelFacts, request: PlanRequest) -> None:
+def _check_gpu_layers(
+    hardware: Hardware, model: ModelFacts, device: str, count: int | Literal["all"] | None
+) -> None:
     """Raise UsageError if the requested number of layers on the GPU is impossible."""
-    count = request.gpu_layers
+    if count and device == CPU:
+        raise UsageError(
+            f"--gpu-layers {count} needs a GPU, and device cpu was requested",
+            "omit --gpu-layers, or use --device auto",
+        )
     if isinstance(count, int) and count > model.layers + 1:
         raise UsageError(
             f"{model.name} has {model.layers + 1} layers, with the output layer, not {count:,}",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.candidates import Candidates
-from hermes_cli.models.plan.devices import CPU
+from hermes_cli.models.plan.devices import CPU, Place
 from hermes_cli.models.plan.memory import Candidate
 from hermes_cli.models.plan.offload import OffloadedCandidate
 from hermes_cli.models.plan.precision import INT8, NF4, capability_text
@@ -21,7 +21,7 @@ def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, reques
         clauses = [_llama_on_cpu_clause(hardware, candidates, request)]
     else:
         clauses = [
-            request.device_reason or _device_clause(candidates, chosen),
+            request.device_reason or _device_clause(hardware, candidates, chosen),
             _precision_clause(candidates, chosen),
             _speed_clause(candidates, chosen),
             chosen.place.used_by_others,
@@ -41,14 +41,27 @@ def _llama_on_cpu_clause(hardware: Hardware, candidates: Candidates, request: Pl
     if request.gpu_layers == 0:
         return f"no layers on a GPU were requested; {runs}"
     if candidates.on_gpu:
-        tried = candidates.all[0]
-        free = gib(tried.memory_available)
-        return f"{tried.place.name} has {free} GiB free, too little for a layer beside its buffers; {runs}"
+        return f"{_too_small_clause(candidates.all[0].place)}; {runs}"
     if hardware.llama.problem:
         return f"the installed llama.cpp supports GPUs, but {hardware.llama.problem}; {runs}"
     if hardware.gpus:
         return f"the installed llama.cpp does not support {hardware.gpus[0].label}; {runs}"
-    return f"no GPU was found; {runs}"
+    return f"{_no_gpu_clause(hardware)}; {runs}"
+
+
+def _too_small_clause(place: Place) -> str:
+    """Return why no layer of a GGUF is on a GPU."""
+    free = gib(place.memory_available)
+    if place.gpus[0].shares_memory:
+        return f"{place.name} shares the main memory, and {free} GiB are too little for its buffers too"
+    return f"{place.name} has {free} GiB free, too little for a layer beside its buffers"
+
+
+def _no_gpu_clause(hardware: Hardware) -> str:
+    """Return why there is no GPU."""
+    for vendor in hardware.without_driver:
+        return f"the driver of the {vendor} GPU does not respond"
+    return "no GPU was found"
 
 
 def passed_over(candidates: Candidates, chosen: Candidate) -> str:
@@ -81,10 +94,10 @@ def _half_needed(candidates: Candidates, chosen: Candidate) -> str:
     return gib(replace(half, context_size=chosen.context_size).memory_needed)
 
 
-def _device_clause(candidates: Candidates, chosen: Candidate) -> str:
+def _device_clause(hardware: Hardware, candidates: Candidates, chosen: Candidate) -> str:
     if candidates.device != AUTO:
         return f"device {chosen.place.label} was requested"
-    return "" if chosen.place.gpus else "no GPU was found"
+    return "" if chosen.place.gpus else _no_gpu_clause(hardware)
 
 
 def _precision_clause(candidates: Candidates, chosen: Candidate) -> str:

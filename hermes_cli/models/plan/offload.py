@@ -44,6 +44,11 @@ class OffloadedCandidate(Candidate):
     @cached_property
     def layers(self) -> tuple[int, ...]:
         """The number of layers on each GPU; empty if no layer fits, or not the requested number."""
+        return self._split if self._rest_fits(sum(self._split)) else ()
+
+    @cached_property
+    def _split(self) -> tuple[int, ...]:
+        """The layers on each GPU, whether or not the others fit the main memory."""
         split = [0] * len(self.place.free)
         to_place = list(reversed(self._layer_sizes[-self._wanted :]))
         for gpu in reversed(range(len(split))):
@@ -52,7 +57,7 @@ class OffloadedCandidate(Candidate):
                 room -= to_place.pop(0)
                 split[gpu] += 1
         is_enough = not to_place if self.gpu_layers is not None else sum(split) > 0
-        return tuple(split) if is_enough and self._rest_fits(sum(split)) else ()
+        return tuple(split) if is_enough else ()
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -77,10 +82,9 @@ class OffloadedCandidate(Candidate):
     @property
     def misfit(self) -> str:
         """The reason, as a short clause, why the candidate does not fit."""
-        if self.gpu_layers is None:
-            most = max(self.place.free) - self._overhead
-            return "not even the output layer fits" if most < self._layer_sizes[-1] else super().misfit
-        return super().misfit
+        if self._split:
+            return "the rest does not fit the main memory"
+        return "not even the output layer fits" if self.gpu_layers is None else super().misfit
 
     @property
     def split_text(self) -> str:
@@ -91,8 +95,8 @@ class OffloadedCandidate(Candidate):
         parts = f" ({' + '.join(map(str, self.layers))})" if len(gpus) > 1 else ""
         rest = self.layer_count - count
         if not rest:
-            return f"all {count} layers on {where}{parts}"
-        return f"{count} of {self.layer_count} layers on {where}{parts}, {rest} in main memory"
+            return f"all {count} layers{parts} on {where}"
+        return f"{count} of {self.layer_count} layers{parts} on {where}, {rest} in main memory"
 
     @property
     def _wanted(self) -> int:

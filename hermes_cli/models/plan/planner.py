@@ -169,7 +169,8 @@ def _considered(hardware: Hardware, candidates: Candidates) -> Iterator[Candidat
         yield row(candidate)
     if eight_bit:
         yield row(eight_bit, "only on request: --precision 8bit")
-    if candidates.device == AUTO and candidates.on_gpu and not candidates.on_cpu:
+    is_for_torch = candidates.model.engine == "transformers"
+    if is_for_torch and candidates.device == AUTO and candidates.on_gpu and not candidates.on_cpu:
         yield row(
             candidates.evaluate(candidates.precision, cpu_place(hardware)), "only on request: --device cpu"
         )

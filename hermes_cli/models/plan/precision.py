@@ -50,7 +50,7 @@ class Precision:
     @property
     def flag_value(self) -> str:
         """The value of --precision that requests it."""
-        return _VALUES.get(self.quantization) or DTYPES[self.dtype]
+        return _VALUES.get(self.quantization) or DTYPES.get(self.dtype, "")
 
     @property
     def is_half(self) -> bool:

@@ -92,8 +92,9 @@ def smaller_option(candidates: Candidates, chosen: Candidate, request: PlanReque
 def _fewer_layers(chosen: OffloadedCandidate, request: PlanRequest) -> Smaller:
     """Return the plan with half the layers on the GPUs."""
     count = sum(chosen.layers) // 2
-    layers = f"{count} layer{'' if count == 1 else 's'} on {chosen.place.label}"
-    return Smaller(f"--gpu-layers {count}", f"with {layers}", replace(request, gpu_layers=count))
+    layers = f"with {count} layer{'' if count == 1 else 's'} on {chosen.place.label}"
+    what = layers if count else "on the CPU"
+    return Smaller(f"--gpu-layers {count}", what, replace(request, gpu_layers=count))
 
 
 def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> Iterator[str]:
@@ -106,6 +107,8 @@ def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> 
         yield from _changed(hardware, model, replace(request, kv="q8_0"), "use --kv q8_0")
     if candidates.precision != AUTO and not model.format.has_fixed_precision:
         yield from _changed(hardware, model, replace(request, precision=None), "use --precision {}")
+    if request.gpu_layers is not None:
+        yield from _changed(hardware, model, replace(request, gpu_layers=None), "omit --gpu-layers")
     if candidates.device != AUTO:
         yield from _changed(hardware, model, replace(request, device=None), "omit --device")
     if gguf and gguf.fits:

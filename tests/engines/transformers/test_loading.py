@@ -9,17 +9,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.engines.transformers.int8 import Int8Linear
-from hermes_cli.engines.transformers.loading import load_model
+from hermes_cli.engines.transformers.loading import load_model, placement_of
 from hermes_cli.engines.transformers.quantize import quantize
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted
 from hermes_cli.models.plan import PlanRequest, Smaller
+from hermes_cli.models.plan.placement import Placement, difference
 from tests.engines.plans import plan_for
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -219,3 +222,36 @@ def test_a_saved_quantization_loads_with_the_same_logits(mistral_folder: Path, t
     torch.testing.assert_close(logits(load_model(saved)[0]), logits(load_model(plan)[0]), atol=0.5, rtol=0.05)
     assert (folder / "tokenizer.json").read_bytes() == (mistral_folder / "tokenizer.json").read_bytes()
     assert [p.name for p in folder.parent.iterdir()] == ["tiny-nf4"]
+
+
+def test_the_loaded_placement_is_the_planned_one(mistral_folder: Path) -> None:
+    """On the CPU all layers are where the plan says, and the engine reports them."""
+    plan = plan_for(mistral_folder)
+    engine = TransformersEngine.open(plan)
+    try:
+        assert engine.placement == Placement((), 0, plan.layer_count) == plan.placement
+        assert (
+            plan.layer_count == json.loads((mistral_folder / "config.json").read_text())["num_hidden_layers"]
+        )
+        assert difference(plan.placement, engine.placement) == ""
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("places", "placement"),
+    [
+        (["cuda:0", "cuda:0", "cuda:1"], Placement(("cuda:0", "cuda:1"), 3, 3)),
+        (["mps:0", "mps:0"], Placement(("mps",), 2, 2)),
+        (["cuda:0", "cpu", "meta"], Placement(("cuda:0",), 1, 3)),
+    ],
+)
+def test_the_placement_has_the_names_of_the_plan(places: list[str], placement: Placement) -> None:
+    """The devices have the names that a plan uses; layers on the CPU or on disk are not on a GPU."""
+
+    def layer(device: str) -> SimpleNamespace:
+        parameter = SimpleNamespace(device=torch.device(device))
+        return SimpleNamespace(parameters=lambda: iter([parameter]))
+
+    decoder = SimpleNamespace(layers=[layer(device) for device in places])
+    assert placement_of(SimpleNamespace(get_decoder=lambda: decoder)) == placement
