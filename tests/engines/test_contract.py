@@ -8,6 +8,7 @@ import pytest
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
+from hermes_cli.engines.llama_cpp.server import LlamaSettings
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Conversation, Message, Role
@@ -52,9 +53,8 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     else:
         path: Path = request.getfixturevalue("starter_path")
         header = read_header(path)
-        made = LlamaCppEngine(
-            header, name="starter", context_size=1024, threads=2, in_subprocess=variant == "subprocess"
-        )
+        settings = LlamaSettings(str(path), 1024, 2)
+        made = LlamaCppEngine(header, settings, name="starter", in_subprocess=variant == "subprocess")
     yield made
     made.close()
     made.close()
@@ -188,6 +188,37 @@ def test_the_loop_guard_ends_an_answer_that_repeats_itself(engine: Engine) -> No
     _, done, _ = answer(engine, QUESTION.add(Message(Role.ASSISTANT, "1 1 1 1 " * 30)), options)
     assert done.finish_reason is FinishReason.LOOP
     assert done.usage.completion_tokens < 500
+
+
+def test_the_repetition_penalty_ignores_ids_before_its_range(engine: Engine) -> None:
+    """The range ends exactly before or exactly at the nearest id that the unpenalized answer repeats.
+
+    The likeliest id stays the likeliest if no penalty applies to it, so a shorter range changes nothing.
+    """
+    if isinstance(engine, ScriptedEngine | BackgroundEngine):
+        pytest.skip("a scripted answer does not depend on the options")
+
+    def generated(penalty: float, counted: int) -> list[int]:
+        options = GenerationOptions(
+            temperature=0, max_tokens=24, loop_guard=0, repetition_penalty=penalty, repetition_range=counted
+        )
+        _, done, _ = answer(engine, QUESTION, options)
+        assert done.turn_ids is not None
+        return list(done.turn_ids.ids[-done.usage.completion_tokens :])
+
+    plain = generated(1, 0)
+    prompt = [token.id for token in engine.prompt_tokens(QUESTION.messages)]
+    distances = []
+    for place, token in enumerate(plain):
+        before = [*prompt, *plain[:place]][::-1]
+        distances.append(before.index(token) + 1 if token in before else len(prompt) + len(plain))
+    nearest = min(distances)
+    place = distances.index(nearest)
+    assert 1 < nearest < len(plain), "the model no longer repeats an id: choose another prompt"
+    assert generated(10, nearest - 1) == plain
+    penalized = generated(10, nearest)
+    assert penalized[:place] == plain[:place]
+    assert penalized[place] != plain[place]
 
 
 def test_a_ban_is_applied_or_refused(engine: Engine) -> None:
