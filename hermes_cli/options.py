@@ -31,6 +31,12 @@ class GenerationOptions:
     top_k: int = _option(40, "Sample from this many of the likeliest tokens; 0 for all.", 0, 1_000_000)
     min_p: float = _option(0.05, "Exclude tokens less likely than this share of the likeliest one.", 0, 1)
     repetition_penalty: float = _option(1.1, "Penalty for tokens that occurred before; 1 for off.", 0.1, 10)
+    repetition_range: int = _option(
+        0,
+        "Tokens from the end of the context that the repetition penalty counts; 0 for all.",
+        0,
+        MAX_CONTEXT,
+    )
     max_tokens: int | None = _option(None, "Stop after this many tokens.", 1, MAX_CONTEXT)
     seed: int | None = _option(
         None, "Seed of the random numbers; the same seed gives the same answer.", 0, 2**32 - 2

@@ -191,6 +191,37 @@ def test_the_loop_guard_ends_an_answer_that_repeats_itself(engine: Engine) -> No
     assert done.usage.completion_tokens < 500
 
 
+def test_the_repetition_penalty_ignores_ids_before_its_range(engine: Engine) -> None:
+    """The range ends exactly before or exactly at the nearest id that the unpenalized answer repeats.
+
+    The likeliest id stays the likeliest if no penalty applies to it, so a shorter range changes nothing.
+    """
+    if isinstance(engine, ScriptedEngine | BackgroundEngine):
+        pytest.skip("a scripted answer does not depend on the options")
+
+    def generated(penalty: float, counted: int) -> list[int]:
+        options = GenerationOptions(
+            temperature=0, max_tokens=24, loop_guard=0, repetition_penalty=penalty, repetition_range=counted
+        )
+        _, done, _ = answer(engine, QUESTION, options)
+        assert done.turn_ids is not None
+        return list(done.turn_ids.ids[-done.usage.completion_tokens :])
+
+    plain = generated(1, 0)
+    prompt = [token.id for token in engine.prompt_tokens(QUESTION.messages)]
+    distances = []
+    for place, token in enumerate(plain):
+        before = [*prompt, *plain[:place]][::-1]
+        distances.append(before.index(token) + 1 if token in before else len(prompt) + len(plain))
+    nearest = min(distances)
+    place = distances.index(nearest)
+    assert 1 < nearest < len(plain), "the model no longer repeats an id: choose another prompt"
+    assert generated(10, nearest - 1) == plain
+    penalized = generated(10, nearest)
+    assert penalized[:place] == plain[:place]
+    assert penalized[place] != plain[place]
+
+
 def test_a_ban_is_applied_or_refused(engine: Engine) -> None:
     """An engine either keeps a banned text out of the answer or refuses the option by name."""
     options = GenerationOptions(temperature=0, max_tokens=8, ban=("o",))

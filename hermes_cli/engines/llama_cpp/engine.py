@@ -160,7 +160,8 @@ class LlamaCppEngine:
             "top_p": options.top_p,
             "min_p": options.min_p,
             "repeat_penalty": options.repetition_penalty,
-            "repeat_last_n": self.context_size,  # the whole context, as in the other engines
+            # For llama.cpp, 0 is off.
+            "repeat_last_n": min(options.repetition_range or self.context_size, self.context_size),
             "dry_multiplier": options.dry_multiplier,
             "dry_base": options.dry_base,
             "dry_allowed_length": options.dry_allowed_length,

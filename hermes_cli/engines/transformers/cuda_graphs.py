@@ -81,19 +81,19 @@ def unsupported_reason(model: Any) -> str:
 class StaticStep:
     """A decode step on static tensors, and these tensors.
 
-    Inputs: `token` (1, 1), the id to evaluate; `position` (1), its position; `occurred` (vocabulary), the
-    mask of the ids that occurred; `random` (BLOCK, 2) and `random_index` (1), the random numbers. A step
-    updates them for the next one, except `random`. Outputs: `logits` (vocabulary), and `sampled` (1), the
-    next id, or NO_TOKEN if the logits are not finite.
+    Inputs: `token` (1, 1), the id to evaluate; `position` (1), its position; `ids` (limit), the ids at all
+    earlier positions; `random` (BLOCK, 2) and `random_index` (1), the random numbers. A step updates them for
+    the next one, except `random`. Outputs: `logits` (vocabulary), and `sampled` (1), the next id, or NO_TOKEN
+    if the logits are not finite.
     """
 
-    def __init__(self, model: Any, cache: RewindableCache, vocabulary_size: int) -> None:
+    def __init__(self, model: Any, cache: RewindableCache, vocabulary_size: int, limit: int) -> None:
         self._model = model
         self._cache = cache
         device = cache.layers[0].keys.device
         self.token = torch.zeros((1, 1), dtype=torch.long, device=device)
         self.position = torch.zeros(1, dtype=torch.long, device=device)
-        self.occurred = torch.zeros(vocabulary_size, dtype=torch.bool, device=device)
+        self.ids = torch.zeros(limit, dtype=torch.long, device=device)
         self.random = torch.zeros((BLOCK, 2), device=device)
         self.random_index = torch.zeros(1, dtype=torch.long, device=device)
         self.logits = torch.zeros(vocabulary_size, device=device)
@@ -123,13 +123,19 @@ class StaticStep:
         )
         self.logits.copy_(output.logits[0, -1])
         random = self.random.index_select(0, self.random_index)[0]
-        token = params.sample(params.penalize(self.logits, self.occurred), random)
+        self.ids.index_copy_(0, self.position, self.token[0])
+        token = params.sample(params.penalize(self.logits, self._recent_ids(span, params)), random)
         finite = torch.isfinite(self.logits).all()
         self.sampled.copy_(torch.where(finite, token, NO_TOKEN)[None])
         self.token.copy_(token[None, None])
-        self.occurred.index_fill_(0, token[None], value=True)
         self.position.add_(1)
         self.random_index.add_(1)
+
+    def _recent_ids(self, span: int, params: SamplingParams) -> torch.Tensor:
+        """Return the ids that the repetition penalty counts. If there are fewer, the first id is repeated."""
+        count = params.penalized_count(span)
+        positions = self.position - torch.arange(count, device=self.position.device)
+        return self.ids.index_select(0, positions.clamp(min=0))
 
     def _masks(self, span: int) -> Any:
         """Return the attention mask, (1, 1, 1, span), or one mask for each kind of layer."""
@@ -237,7 +243,8 @@ class GraphDecoder:
         position = len(history.ids) - 1
         span = self._span(position)
         try:
-            self._step = step = self._step or StaticStep(self._model, self._cache, len(last_logits))
+            size = len(last_logits), self._limit
+            self._step = step = self._step or StaticStep(self._model, self._cache, *size)
             replays = self._replays(sampler.params)
             if span not in replays:
                 run = partial(step.run, span, sampler.params)
@@ -245,7 +252,7 @@ class GraphDecoder:
             block, index = divmod(sampler.count, BLOCK)
             step.set_token(history.ids[-1], position)
             step.set_random(sampler.random.block(block), index)
-            step.occurred.copy_(sampler.occurred(history, len(step.occurred)))
+            step.ids[: len(history.ids)].copy_(torch.tensor(history.ids))
             return GraphReplays(step, replays[span], sampler, min(steps, span - position), self.disable)
         except Exception as error:  # noqa: BLE001 - after any error, eager steps still work
             self.disable(error)

@@ -30,25 +30,18 @@ class History:
     def __init__(self, ids: Sequence[int]) -> None:
         self.ids: list[int] = []
         self.positions: dict[int, list[int]] = {}
-        self.distinct: list[int] = []
         for token in ids:
             self.append(token)
 
     def append(self, token: int) -> None:
         """Add the next id."""
-        positions = self.positions.setdefault(token, [])
-        if not positions:
-            self.distinct.append(token)
-        positions.append(len(self.ids))
+        self.positions.setdefault(token, []).append(len(self.ids))
         self.ids.append(token)
 
     def truncate(self, length: int) -> None:
         """Remove all ids from position `length` on."""
         while len(self.ids) > length:
-            positions = self.positions[self.ids.pop()]
-            positions.pop()
-            if not positions:
-                self.distinct.pop()  # `distinct` is in the order of first occurrence
+            self.positions[self.ids.pop()].pop()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +53,7 @@ class SamplingParams:
     top_p: float
     min_p: float
     repetition_penalty: float
+    repetition_range: int
     xtc_probability: float
     xtc_threshold: float
 
@@ -67,18 +61,21 @@ class SamplingParams:
     def from_options(cls, options: GenerationOptions) -> "SamplingParams":
         """Return the parameters of these options. At temperature 0 only the repetition penalty applies."""
         if options.temperature < MIN_TEMPERATURE:
-            return cls(0, 0, 1, 0, options.repetition_penalty, 0, 0)
+            return cls(0, 0, 1, 0, options.repetition_penalty, options.repetition_range, 0, 0)
         return cls(*(getattr(options, field.name) for field in dataclasses.fields(cls)))
 
-    def penalize(self, logits: torch.Tensor, occurred: torch.Tensor) -> torch.Tensor:
-        """Return the logits (vocabulary) with the repetition penalty applied to the ids in a mask.
+    def penalized_count(self, length: int) -> int:
+        """Return how many ids at the end of a context of this length the repetition penalty counts."""
+        return 0 if self.repetition_penalty == 1 else min(self.repetition_range or length, length)
+
+    def penalize(self, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Return the logits (vocabulary) with the repetition penalty applied to `ids`.
 
         Source: the CTRL paper (arXiv 1909.05858). An id that occurs twice is penalized once.
         """
-        if self.repetition_penalty == 1:
-            return logits
         penalty = float(self.repetition_penalty)
-        return torch.where(occurred, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+        scores = logits.index_select(0, ids)
+        return logits.scatter(0, ids, torch.where(scores < 0, scores * penalty, scores / penalty))
 
     def sample(self, logits: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
         """Return an id, a tensor without dimensions, for logits (vocabulary), some of which may be -inf.
@@ -155,12 +152,10 @@ class Sampler:
         self.random = RandomNumbers(options.seed, device)
         self.count = 0
         self.needs_host = bool(options.dry_multiplier or options.ban)
-        """Whether sampling needs more than the logits and the ids that occurred: DRY or banned texts."""
+        """Whether sampling needs more than the logits and the previous ids: DRY or banned texts."""
         self._options = options
         self._breakers = breakers
         self._never = torch.tensor(sorted(never), dtype=torch.long, device=device)
-        self._mask = torch.empty(0, dtype=torch.bool, device=device)
-        self._masked_ids: list[int] = []
 
     @torch.inference_mode()
     def sample(self, logits: torch.Tensor, history: History, banned: Collection[int] = ()) -> int:
@@ -170,7 +165,9 @@ class Sampler:
         """
         if not bool(torch.isfinite(logits).all()):
             raise NonFiniteLogits
-        logits = self.params.penalize(logits, self.occurred(history, len(logits)))
+        length = len(history.ids)
+        recent = history.ids[length - self.params.penalized_count(length) :]
+        logits = self.params.penalize(logits, torch.tensor(recent, dtype=torch.long, device=logits.device))
         if self._options.dry_multiplier:
             logits = self._apply_dry(logits, history)
         if banned or len(self._never):
@@ -178,18 +175,6 @@ class Sampler:
         random = self.random.at(self.count)
         self.count += 1
         return int(self.params.sample(logits, random))
-
-    @torch.inference_mode()
-    def occurred(self, history: History, size: int) -> torch.Tensor:
-        """Return a mask, (size), of the ids that occurred in the prompt and in the answer so far."""
-        distinct, count = history.distinct, len(self._masked_ids)
-        if self._mask.shape[0] != size or self._masked_ids != distinct[:count]:
-            self._mask = torch.zeros(size, dtype=torch.bool, device=self._mask.device)
-            self._masked_ids, count = [], 0  # the first call, or ids were removed
-        if new := distinct[count:]:
-            self._mask[torch.tensor(new, device=self._mask.device)] = True
-            self._masked_ids += new
-        return self._mask
 
     def _remove_banned(self, logits: torch.Tensor, banned: Collection[int]) -> torch.Tensor:
         logits = logits.index_fill(0, self._never, -torch.inf)

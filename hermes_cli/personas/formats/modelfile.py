@@ -30,8 +30,15 @@ _REPRESENTABLE: Final = (
     *("user", "options"),
 )
 """The fields of a persona that a Modelfile can represent."""
-_OPTION_NAMES: Final = {"repetition_penalty": "repeat_penalty", "max_tokens": "num_predict"}
-_OPTIONS: Final = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "num_predict", "seed", "stop")
+_OPTION_NAMES: Final = {
+    "repetition_penalty": "repeat_penalty",
+    "repetition_range": "repeat_last_n",
+    "max_tokens": "num_predict",
+}
+_OPTIONS: Final = (
+    *("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "repeat_last_n", "num_predict", "seed"),
+    "stop",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,8 @@ def write(persona: Persona, original: str | None) -> str:
         option = _OPTION_NAMES.get(name, name)
         if option in _OPTIONS:
             values = [f'"{sequence}"' for sequence in value] if name == "stop" else [value]
+            if (option, value) == ("repeat_last_n", 0):
+                values = [-1]  # in a Modelfile, 0 turns the penalty off
             lines += [f"PARAMETER {option} {text}\n" for text in values]
     return "".join([*unchanged, *lines])
 

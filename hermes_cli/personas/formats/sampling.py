@@ -15,7 +15,8 @@ _OTHER_NAMES: Final = {
     "top_p": ("toppsampling",),
     "top_k": ("topksampling",),
     "min_p": ("minpsampling",),
-    "repetition_penalty": ("repeat_penalty", "repeatpenalty"),
+    "repetition_penalty": ("repeat_penalty", "repeatpenalty", "rep_pen"),
+    "repetition_range": ("rep_pen_range", "repetition_penalty_range", "repeat_last_n"),
     "max_tokens": ("num_predict", "n_predict", "maxpredictedtokens"),
     "seed": (),
     "stop": ("stopstrings",),
@@ -27,14 +28,21 @@ _NO_LIMIT: Final = {"max_tokens", "seed"}
 
 
 def options(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
-    """Return the options in pairs of a name and a value. All values of `stop` count, of others the last."""
-    options, stops = dict[str, Any](), list[str]()
+    """Return the options in pairs of a name and a value. All values of `stop` count, of others the last.
+
+    A range of -1 is the whole context. `repeat_last_n` is 0 if the repetition penalty is off (source:
+    "Ollama Model File Reference"); the other names of the range use 0 for the whole context.
+    """
+    options, stops, penalty_is_off = dict[str, Any](), list[str](), False
     for name, value in pairs:
         known = _NAMES.get(name.lower())
         if known is None:
             remarks.add(f"the option '{name[:60]}' is left out: hermes has no such option")
             continue
         number = _number(value) if known != "stop" else value
+        if known == "repetition_range":
+            penalty_is_off = name.lower() == "repeat_last_n" and number == 0
+            number = 0 if number == -1 else number
         if known in _NO_LIMIT and isinstance(number, int | float) and number < 0:
             continue
         try:
@@ -46,6 +54,8 @@ def options(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyT
             stops += checked
         else:
             options[known] = checked
+    if penalty_is_off:
+        options["repetition_penalty"] = 1.0
     if len(stops) > MAX_STOPS:
         remarks.add(f"only the first {MAX_STOPS} of {len(stops):,} stop texts are used")
     return MappingProxyType(options | ({"stop": tuple(stops[:MAX_STOPS])} if stops else {}))

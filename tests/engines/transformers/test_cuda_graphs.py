@@ -118,6 +118,7 @@ OPTIONS = st.builds(
     top_k=st.sampled_from([0, 1, 40]),
     min_p=st.sampled_from([0.0, 0.05]),
     repetition_penalty=st.sampled_from([0.8, 1.0, 1.3]),
+    repetition_range=st.sampled_from([0, 1, 30]),
     xtc_probability=st.sampled_from([0.0, 0.5]),
     dry_multiplier=st.sampled_from([0.0, 0.0, 0.8]),
     max_tokens=st.integers(1, 20),

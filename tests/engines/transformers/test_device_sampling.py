@@ -55,10 +55,9 @@ def test_an_id_of_probability_zero_is_never_chosen(
 
 
 def test_the_repetition_penalty_lowers_the_logits_of_seen_ids() -> None:
-    """By hand: with a penalty of 2 a logit of 3 becomes 1.5, and one of -3 becomes -6."""
+    """By hand: with a penalty of 2 a logit of 3 becomes 1.5, and one of -3 becomes -6, even if seen twice."""
     params = SamplingParams.from_options(GenerationOptions(repetition_penalty=2))
-    seen = torch.tensor([True, True, False, False])
-    penalized = params.penalize(torch.tensor([3.0, -3.0, 3.0, -3.0]), seen)
+    penalized = params.penalize(torch.tensor([3.0, -3.0, 3.0, -3.0]), torch.tensor([1, 0, 1]))
     assert penalized.tolist() == [1.5, -6, 3, -3]
 
 

@@ -6,6 +6,8 @@ from typing import Any, Self, cast
 
 import pytest
 import torch
+from transformers import LogitsProcessorList
+from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
@@ -59,18 +61,32 @@ def library_ids(model: Any, prompt: list[int], count: int, **settings: Any) -> l
     return cast("list[int]", out[0, len(prompt) :].tolist())
 
 
-@pytest.mark.parametrize("penalty", [1.0, 1.3])
+class LastIdsPenalty(RepetitionPenaltyLogitsProcessor):  # type: ignore[misc]  # transformers is not typed
+    """transformers' penalty on the last `count` ids."""
+
+    def __init__(self, penalty: float, count: int) -> None:
+        super().__init__(penalty)
+        self._count = count
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
+        return super().__call__(input_ids[:, -self._count :], scores)
+
+
+@pytest.mark.parametrize(("penalty", "counted"), [(1.0, 0), (1.3, 0), (1.3, 12)])
 def test_greedy_ids_are_those_of_generate(
-    mistral: Any, mistral_vocabulary: Vocabulary, penalty: float
+    mistral: Any, mistral_vocabulary: Vocabulary, penalty: float, counted: int
 ) -> None:
     """Greedy ids are those of `generate`, with and without reuse, past the sliding window of 64."""
-    options = GenerationOptions(temperature=0, repetition_penalty=penalty, max_tokens=60, loop_guard=0)
+    options = GenerationOptions(
+        temperature=0, repetition_penalty=penalty, repetition_range=counted, max_tokens=60, loop_guard=0
+    )
     engine = engine_over(mistral, mistral_vocabulary)
     conversation = CONVERSATION
     for turn in range(4):
         prompt = engine._vocabulary.chatml.ids(conversation.messages)
         text, done = answer(engine, conversation, options)
-        expected = library_ids(mistral, prompt, 60, repetition_penalty=penalty)
+        processors = LogitsProcessorList([LastIdsPenalty(penalty, counted)])
+        expected = library_ids(mistral, prompt, 60, logits_processor=processors)
         assert generated_ids(engine, conversation, done) == expected[:60]
         assert done.usage.cached_tokens > 0 or turn == 0
         conversation = conversation.add(

@@ -146,8 +146,29 @@ def test_the_history_follows_appends_and_truncations(steps: list[tuple[bool, int
             plain.append(number)
             history.append(number)
         assert history.ids == plain
-        assert set(history.distinct) == set(plain)
         assert all(history.positions[t] == [i for i, p in enumerate(plain) if p == t] for t in plain)
+
+
+@pytest.mark.parametrize(("counted", "expected"), [(1, 1), (2, 2), (3, 3), (4, 3), (500, 3), (0, 3)])
+def test_the_penalty_ignores_ids_before_its_range(counted: int, expected: int) -> None:
+    """By hand: the last ids are the three likeliest, so the likeliest id before the range is chosen."""
+    ids = LOGITS.topk(4).indices.tolist()
+    options = GenerationOptions(temperature=0, repetition_penalty=5, repetition_range=counted)
+    seen = [ids[2], ids[1], ids[0]]
+    assert Sampler(options, CPU).sample(LOGITS, History(seen)) == ids[expected]
+    library: Any = logits_process.RepetitionPenaltyLogitsProcessor
+    scores = library(5.0)(torch.tensor([seen[-counted:]]), LOGITS[None])
+    assert int(scores.argmax()) == ids[expected]
+
+
+def test_an_id_before_the_range_counts_again_after_a_truncation() -> None:
+    """An id that left the range is penalized again if the ids after it are removed."""
+    first, second, third = LOGITS.topk(3).indices.tolist()
+    options = GenerationOptions(temperature=0, repetition_penalty=5, repetition_range=2)
+    sampler, history = Sampler(options, CPU), History([second, first, third])
+    assert sampler.sample(LOGITS, history) == second
+    history.truncate(2)
+    assert sampler.sample(LOGITS, history) == third
 
 
 def test_the_penalty_ignores_ids_that_were_removed() -> None:

@@ -60,10 +60,10 @@ class DeviceRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         return result
 
 
-SAMPLED = GenerationOptions(xtc_probability=0.5, repetition_penalty=1.2)
+SAMPLED = GenerationOptions(xtc_probability=0.5, repetition_penalty=1.2, repetition_range=64)
 
 
-@pytest.mark.parametrize("options", [SAMPLED, GenerationOptions(temperature=0, top_k=0)])
+@pytest.mark.parametrize("options", [SAMPLED, GenerationOptions(temperature=0, top_k=0, repetition_range=0)])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_captured_step_reads_nothing_from_the_host(config: Any, options: GenerationOptions) -> None:
     """A captured step uses tensors of the device `meta` only, which has no values to read."""
@@ -72,7 +72,7 @@ def test_a_captured_step_reads_nothing_from_the_host(config: Any, options: Gener
     for layer in cache.layers:
         states = torch.empty((1, 2, 0, 16), device="meta", dtype=torch.bfloat16)
         layer.lazy_initialization(states, states)
-    step = StaticStep(model, cache, 320)
+    step = StaticStep(model, cache, 320, 1024)
     with DeviceRecorder() as recorder:
         step.run(512, SamplingParams.from_options(options))
     assert recorder.count > 100
@@ -80,16 +80,18 @@ def test_a_captured_step_reads_nothing_from_the_host(config: Any, options: Gener
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_captured_steps_give_the_ids_of_eager_steps(config: Any) -> None:
+@pytest.mark.parametrize("counted", [0, 1, 8])
+def test_captured_steps_give_the_ids_of_eager_steps(config: Any, counted: int) -> None:
     """The captured step gives the ids of one step at a time, also for models that mix kinds of attention."""
     model = random_model(config, "cpu", torch.float64)  # see test_cuda_graphs.py
     answers = []
+    options = GenerationOptions(seed=3, temperature=2, repetition_penalty=2, repetition_range=counted)
     for capture in (None, FakeCapture()):
         decoder = Decoder(model, CPU, 128, capture)
         for _ in decoder.prefill(IDS[:-1]):
             pass
         history = History(IDS)
-        ids = TokenGenerator(decoder, Sampler(GenerationOptions(seed=3, temperature=2), CPU), history, 60)
+        ids = TokenGenerator(decoder, Sampler(options, CPU), history, 60)
         for _ in range(60):
             history.append(ids.next())
         assert ids.no_graphs_reason == ""

@@ -64,6 +64,25 @@ def test_the_prompt_examples_and_options_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("parameters", "options"),
+    [
+        (["repeat_last_n 64"], {"repetition_range": 64}),
+        (["repeat_last_n -1"], {"repetition_range": 0}),
+        (["repeat_last_n 0", "repeat_penalty 1.3"], {"repetition_range": 0, "repetition_penalty": 1.0}),
+        (["repeat_last_n 0", "repeat_last_n 9"], {"repetition_range": 9}),
+    ],
+)
+def test_the_range_of_the_repetition_penalty_is_read_and_written(
+    parameters: list[str], options: dict[str, float]
+) -> None:
+    """Ollama's -1 is the whole context, and its 0 turns the penalty off."""
+    persona, remarks = read("\n".join(["FROM x", *(f"PARAMETER {line}" for line in parameters)]))
+    assert dict(persona.options) == options
+    assert remarks == ()
+    assert dict(read(modelfile.write(persona, None))[0].options) == options
+
+
+@pytest.mark.parametrize(
     ("text", "system"),
     [
         ("FROM x\nSYSTEM You are brief.", "You are brief."),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,6 +100,15 @@ def test_a_new_and_an_old_preset_of_lm_studio_are_read() -> None:
     remarks = Remarks()
     assert presets.read_lmstudio(old, SOURCE, remarks).system == "Arr."
     assert "it can be 0 to 5" in remarks.summary()[0]
+
+
+@pytest.mark.parametrize("name", ["rep_pen_range", "repetition_penalty_range", "repetition_range"])
+@pytest.mark.parametrize(("value", "expected"), [(512, 512), (0, 0), (-1, 0)])
+def test_the_range_of_the_repetition_penalty_is_read(name: str, value: int, expected: int) -> None:
+    """Other programs' names of the range are read; 0 and -1 are the whole context."""
+    document = {"system": "Hi", "options": {name: value, "rep_pen": 1.2}}
+    persona = presets.read_llm(document, SOURCE, Remarks())
+    assert dict(persona.options) == {"repetition_range": expected, "repetition_penalty": 1.2}
 
 
 @given(
