@@ -134,6 +134,7 @@ def _open(
         plan.layers if plan.gpu_layers else (),
         plan.kv_type,
         verbosity,
+        lookup=runtime.settings.speculate == "lookup",
     )
     return LlamaCppEngine(
         model.header,

@@ -57,7 +57,9 @@ class LlamaSettings:
     """How to load the model in the file `path`.
 
     `gpus` are the indexes of GPUs among llama.cpp's devices, and `layers` the number of layers on each. With
-    no GPUs the model runs on the CPU, whatever the build supports. `verbosity` is llama.cpp's log level.
+    no GPUs the model runs on the CPU, whatever the build supports. `verbosity` is llama.cpp's log level. With
+    `lookup`, the ids that followed an earlier occurrence of the last ids are evaluated in one batch, and kept
+    as far as the sampler chooses them.
     """
 
     path: str
@@ -67,6 +69,7 @@ class LlamaSettings:
     layers: tuple[int, ...] = ()
     kv_type: str = "f16"
     verbosity: int = SILENT
+    lookup: bool = False
 
 
 class LlamaServer:
@@ -91,6 +94,10 @@ class LlamaServer:
         params.endpoint_slots = False
         params.use_jinja = False  # prompts are token ids; the model's chat template is never run
         params.verbosity = settings.verbosity
+        if settings.lookup:
+            params.speculative.types = [
+                xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
+            ]
         self._server = _load(xllamacpp.Server, params, Path(settings.path))
         self._address = urlsplit(str(self._server.listening_address)).netloc
         self._connection: http.client.HTTPConnection | None = None
