@@ -22,7 +22,7 @@ from hermes_cli.engines.base import Cancel, Engine
 from hermes_cli.messages import Message, Role
 
 CONTEXT = 2048
-TOKENS = 200
+TOKENS = 100
 FASTER, AS_FAST = Goal("≥", 1.5), Goal("≥", 0.98)
 SIDES = ("lookup", "off")
 CODE = """def mean(values):
@@ -100,7 +100,6 @@ PROMPTS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 """By kind: the user's messages, and the beginnings of the answers."""
-Record = dict[str, Any]
 
 
 def conversation(text: str, beginning: str) -> list[Message]:
@@ -109,20 +108,17 @@ def conversation(text: str, beginning: str) -> list[Message]:
     return [*messages, Message(Role.ASSISTANT, beginning)] if beginning else messages
 
 
-def generate(**engine: Any) -> dict[str, Record]:
-    """Answer every prompt, and return the ids and the sums of tokens and times by kind."""
+def generate(kind: str, **engine: Any) -> dict[str, Any]:
+    """Answer the prompts of a kind, and return the ids, and the sums of tokens and times."""
     loaded = open_engine(context=CONTEXT, **engine)
     _answer(loaded, conversation("Hello!", ""))
-    made = {}
-    for kind, prompts in PROMPTS.items():
-        answers = [_answer(loaded, conversation(*prompt)) for prompt in prompts]
-        sums = {name: sum(answer[name] for answer in answers) for name in ("tokens", "s", "cpu_s")}
-        made[kind] = {"ids": [answer["ids"] for answer in answers], **sums}
+    answers = [_answer(loaded, conversation(*prompt)) for prompt in PROMPTS[kind]]
     loaded.close()
-    return made
+    sums = {name: sum(answer[name] for answer in answers) for name in ("tokens", "s", "cpu_s")}
+    return {"ids": [answer["ids"] for answer in answers], **sums}
 
 
-def _answer(engine: Engine, messages: Sequence[Message]) -> Record:
+def _answer(engine: Engine, messages: Sequence[Message]) -> dict[str, Any]:
     done, cpu_s = None, 0.0
     for chunk in engine.stream(messages, replace(GREEDY, max_tokens=TOKENS), Cancel()):
         if chunk.text and not cpu_s:
@@ -135,31 +131,28 @@ def _answer(engine: Engine, messages: Sequence[Message]) -> Record:
 
 
 def measure(bench: Bench) -> list[Line]:
-    sides = {side: partial(bench.run_model, generate, lookup=side == "lookup") for side in SIDES}
-    return lines(interleave(sides, bench.repeats, bench.patience_s, warm_up=False))
-
-
-def lines(runs: Repeats[Child]) -> list[Line]:
     made = []
     for kind in PROMPTS:
-        peer, *others = (child.value[kind]["ids"] for child in reversed(runs.all))
-        wrong = difference("list of ids", peer, others)
-        goal = AS_FAST if kind == "free chat" else FASTER
-        speed, cost = partial(_speed, kind), partial(_cost, kind)
-        made += [
-            runs.line(
-                f"decode, {kind}, beside no speculation", "tok/s", speed, SIDES, goal=goal, wrong=wrong
-            ),
-            runs.line(f"CPU time, {kind}, beside no speculation", "ms/token", cost, SIDES, wrong=wrong),
-        ]
+        call = partial(bench.run_model, generate, kind=kind)
+        sides = {side: partial(call, lookup=side == "lookup") for side in SIDES}
+        made += lines(kind, interleave(sides, bench.repeats, bench.patience_s, warm_up=False))
     return made
 
 
-def _speed(kind: str, child: Child) -> float:
-    record: Record = child.value[kind]
-    return float(record["tokens"] / record["s"])
+def lines(kind: str, runs: Repeats[Child]) -> list[Line]:
+    peer, *others = (child.value["ids"] for child in reversed(runs.all))
+    wrong = difference("list of ids", peer, others)
+    goal = AS_FAST if kind == "free chat" else FASTER
+    what = f"{kind}, beside no speculation"
+    return [
+        runs.line(f"decode, {what}", "tok/s", speed, SIDES, goal=goal, wrong=wrong),
+        runs.line(f"CPU time, {what}", "ms/token", cost, SIDES, wrong=wrong),
+    ]
 
 
-def _cost(kind: str, child: Child) -> float:
-    record: Record = child.value[kind]
-    return float(1000 * record["cpu_s"] / record["tokens"])
+def speed(child: Child) -> float:
+    return float(child.value["tokens"] / child.value["s"])
+
+
+def cost(child: Child) -> float:
+    return float(1000 * child.value["cpu_s"] / child.value["tokens"])

@@ -26,6 +26,13 @@ PREFILL_BATCH = 128
 On a CPU, 128 costs 7 % of the prefill speed of 2048, and a cancelled prompt ends after 0.4 s instead of 7 s.
 """
 
+DRAFT = 8
+"""The number of equal ids that start a draft, and its length; llama.cpp makes no draft that is shorter.
+
+A rejected id costs 0.3 to 0.5 of a decode step on two cores, so the library's default of 48 is slower than no
+speculation in summaries (docs/measurements.md, `lookup-speculation`).
+"""
+
 NO_GPU = -1
 """The value of `main_gpu` with which llama.cpp uses no GPU, not even for a part of the prefill."""
 SILENT, DEBUG, REPORTS_DEVICES = -1, 3, 4
@@ -95,9 +102,9 @@ class LlamaServer:
         params.use_jinja = False  # prompts are token ids; the model's chat template is never run
         params.verbosity = settings.verbosity
         if settings.lookup:
-            params.speculative.types = [
-                xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
-            ]
+            speculative = params.speculative
+            speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+            speculative.ngram_simple.size_n = speculative.ngram_simple.size_m = DRAFT
         self._server = _load(xllamacpp.Server, params, Path(settings.path))
         self._address = urlsplit(str(self._server.listening_address)).netloc
         self._connection: http.client.HTTPConnection | None = None
