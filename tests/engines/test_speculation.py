@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.rows.lookup_speculation import PROMPTS, conversation
+from benchmarks.rows.prefix_reuse import converse, new_ids
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
+from hermes_cli.engines.llama_cpp import engine as engine_module
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.server import LlamaServer, LlamaSettings
+from hermes_cli.errors import HermesError
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
+from tests.run_hermes import hermes
 
 pytestmark = pytest.mark.slow
 
@@ -165,6 +169,34 @@ def test_the_next_turn_prefills_only_new_ids(engine: LlamaCppEngine) -> None:
     _, after = answer(engine, messages, replace(GREEDY, max_tokens=1))
     kept = done.usage.prompt_tokens + done.usage.completion_tokens - 1
     assert after.usage.cached_tokens == kept
+
+
+@pytest.mark.long
+def test_a_conversation_prefills_only_new_ids(starter_path: Path) -> None:
+    """Twenty turns with stops, retries, undos and edits prefill only ids that are new."""
+    turns = converse(model=str(starter_path), context=4096, threads=2, lookup=True)
+    for turn, counts in zip(turns, new_ids(turns), strict=True):
+        assert turn["prefilled"] in counts
+
+
+@pytest.mark.parametrize(("value", "expected"), [("lookup", True), ("off", False), ("", False)])
+def test_the_setting_applies_on_load(
+    starter_home: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+    expected: bool,  # noqa: FBT001 - a case of the table
+) -> None:
+    """The setting `speculate` is used when a GGUF model is loaded; it is off by default."""
+    loaded: list[LlamaSettings] = []
+
+    def record(settings: LlamaSettings, *_: object) -> None:
+        loaded.append(settings)
+        raise HermesError("not loaded")
+
+    monkeypatch.setattr(engine_module, "LlamaServer", record)
+    monkeypatch.setattr(engine_module, "LlamaProcess", record)
+    hermes("ask", "hi", env={**starter_home, "OPENHERMES_SPECULATE": value})
+    assert [settings.lookup for settings in loaded] == [expected]
 
 
 def shown(engine: LlamaCppEngine, messages: list[Message]) -> str:
