@@ -19,6 +19,7 @@ from benchmarks.rows import (
     command_startup,
     decode_transformers,
     first_token,
+    lookup_speculation,
     prefill,
     prefix_reuse,
     render_cost,
@@ -30,6 +31,7 @@ from hermes_cli.models import hardware, starter
 Rows = Mapping[str, Callable[[Bench], list[Line]]]
 ROWS: Rows = {
     "decode": ask.measure_decode,
+    "lookup-speculation": lookup_speculation.measure,
     "decode-transformers": decode_transformers.measure,
     "prefix-reuse": prefix_reuse.measure,
     "prefix-reuse-transformers": prefix_reuse.measure_transformers,

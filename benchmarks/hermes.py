@@ -23,11 +23,14 @@ GREEDY = GenerationOptions(temperature=0, repetition_penalty=1)
 """Always the likeliest token. All other options are hermes' defaults."""
 
 
-def open_engine(model: str, context: int, threads: int, precision: str = "") -> Engine:
+def open_engine(
+    model: str, context: int, threads: int, precision: str = "", *, lookup: bool = False
+) -> Engine:
     """Return an engine on the CPU: transformers for a folder, llama.cpp for a file."""
     path = Path(model)
     if path.is_file():
-        return LlamaCppEngine(read_header(path), LlamaSettings(model, context, threads), name="starter")
+        settings = LlamaSettings(model, context, threads, lookup=lookup)
+        return LlamaCppEngine(read_header(path), settings, name="starter")
     from hermes_cli.engines.transformers.engine import TransformersEngine
 
     return TransformersEngine.open(plan(path, PlanRequest(context, threads, precision, "cpu")))

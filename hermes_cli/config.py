@@ -99,6 +99,7 @@ class Settings:
     keys: str = _setting("emacs", "emacs", "vi")
     on_overflow: str | None = _setting(None, "drop", "error", "summarise")
     decode: str = _setting("ahead", "ahead", "step")
+    speculate: str = _setting("off", "off", "lookup")
     about_user: str = ""
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)

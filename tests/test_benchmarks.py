@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from benchmarks import measure
 from benchmarks.__main__ import TORCH_ROWS, Rows, main
 from benchmarks.measure import Bench, Child, Repeats
 from benchmarks.report import Goal, Line, table
-from benchmarks.rows import ask, command_startup, prefix_reuse
+from benchmarks.rows import ask, command_startup, lookup_speculation, prefix_reuse
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,6 +101,22 @@ def test_a_quiet_moment_is_not_waited_for_for_ever() -> None:
 def test_a_goal_has_a_direction(goal: Goal, ratio: float, met: bool) -> None:  # noqa: FBT001 - a case's answer
     """A goal is a lower or an upper bound, and the bound itself meets it."""
     assert goal.met(ratio) is met
+
+
+def test_speculation_that_changes_an_answer_fails() -> None:
+    """The speed counts tokens over seconds; an answer with other ids than without speculation fails."""
+    fast, slow = (
+        {"ids": [[1, 2]], "tokens": 30, "s": seconds, "cpu_s": 2 * seconds} for seconds in (1.0, 3.0)
+    )
+
+    def verdicts(**changes: Any) -> list[tuple[float, str]]:
+        values = {"lookup": {**fast, **changes}, "off": slow}
+        children = {side: [replace(child(), value=value)] for side, value in values.items()}
+        made = lookup_speculation.lines("copy", Repeats(children, []))
+        return [(line.hermes, line.verdict) for line in made]
+
+    assert verdicts() == [(30, "yes"), (pytest.approx(2000 / 30), "-")]
+    assert [verdict for _, verdict in verdicts(ids=[[1, 3]])] == ["FAILED", "FAILED"]
 
 
 def test_a_wrong_result_is_no_success() -> None:

@@ -74,6 +74,7 @@ def test_each_setting_has_a_value_and_a_source(tmp_path: Path) -> None:
         ('modle = "x"', r"did you mean 'model'"),
         ("model = 3", r"model takes a text"),
         ('decode = "fast"', r"decode is 'fast'; it can be ahead or step"),
+        ('speculate = "on"', r"speculate is 'on'; it can be off or lookup"),
         ('model = ""', r"model is empty"),
         ("context = true", r"whole number"),
         ("context = 0", r"1 to"),

@@ -1,7 +1,10 @@
 """Tests of the README's generated tables: the commands and the options."""
 
+import re
+import tomllib
 from pathlib import Path
 
+from hermes_cli.config import CHOICES, PLAIN_SETTINGS, Settings
 from hermes_cli.options import FIELDS, value_text
 from hermes_cli.repl import command_table
 
@@ -32,3 +35,17 @@ def test_the_readme_lists_every_option() -> None:
     for name, known in FIELDS.items():
         lines.append(f"| `{name}` | {known.range_text} | {value_text(known.default)} | {known.help} |\n")
     assert section("hermes_cli/options.py", "end of options") == "".join(lines)
+
+
+def test_the_readme_lists_every_setting() -> None:
+    """The config file of the README has every setting, the default of each choice, and its variable."""
+    text = README.read_text(encoding="utf-8")
+    block = re.search(r"```toml\n(model = .*?)```", text, re.DOTALL)
+    assert block is not None
+    shown = tomllib.loads(block[1])
+    assert {*shown} == {*PLAIN_SETTINGS, "options"}
+    defaults = Settings()
+    for name in PLAIN_SETTINGS:
+        assert f"`OPENHERMES_{name.upper()}`" in text
+        if name in CHOICES and (default := getattr(defaults, name)) is not None:
+            assert shown[name] == default

@@ -130,7 +130,7 @@ def _open(
     verbosity = REPORTS_DEVICES if choice.can_use_gpu else DEBUG if runtime.debug else SILENT
     return LlamaCppEngine(
         model.header,
-        LlamaSettings.from_plan(plan, verbosity),
+        LlamaSettings.from_plan(plan, verbosity, lookup=runtime.settings.speculate == "lookup"),
         name=plan.model,
         in_subprocess=in_subprocess or choice.can_use_gpu,
         log=(lambda line: runtime.terminal.plain(sanitize_line(line))) if runtime.debug else None,

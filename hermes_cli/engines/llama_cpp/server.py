@@ -27,6 +27,13 @@ PREFILL_BATCH = 128
 On a CPU, 128 costs 7 % of the prefill speed of 2048, and a cancelled prompt ends after 0.4 s instead of 7 s.
 """
 
+DRAFT = 8
+"""The number of equal ids that start a draft, and its length; llama.cpp makes no draft that is shorter.
+
+A rejected id costs 0.3 to 0.5 of a decode step on two cores, so the library's default of 48 is slower than no
+speculation in summaries (docs/measurements.md, `lookup-speculation`).
+"""
+
 NO_GPU = -1
 """The value of `main_gpu` with which llama.cpp uses no GPU, not even for a part of the prefill."""
 SILENT, DEBUG, REPORTS_DEVICES = -1, 3, 4
@@ -58,7 +65,9 @@ class LlamaSettings:
     """How to load the model in the file `path`.
 
     `gpus` are the indexes of GPUs among llama.cpp's devices, and `layers` the number of layers on each. With
-    no GPUs the model runs on the CPU, whatever the build supports. `verbosity` is llama.cpp's log level.
+    no GPUs the model runs on the CPU, whatever the build supports. `verbosity` is llama.cpp's log level. With
+    `lookup`, the ids that followed an earlier occurrence of the last ids are evaluated in one batch, and kept
+    as far as the sampler chooses them.
     """
 
     path: str
@@ -68,13 +77,14 @@ class LlamaSettings:
     layers: tuple[int, ...] = ()
     kv_type: str = "f16"
     verbosity: int = SILENT
+    lookup: bool = False
 
     @classmethod
-    def from_plan(cls, plan: Plan, verbosity: int) -> "LlamaSettings":
+    def from_plan(cls, plan: Plan, verbosity: int, *, lookup: bool = False) -> "LlamaSettings":
         """Return the settings for a plan of a GGUF."""
         gpus, layers = (plan.gpus, plan.layers) if plan.gpu_layers else ((), ())
         path, context_size = str(plan.path), plan.context_size
-        return cls(path, context_size, plan.threads, gpus, layers, plan.kv_type, verbosity)
+        return cls(path, context_size, plan.threads, gpus, layers, plan.kv_type, verbosity, lookup=lookup)
 
 
 class LlamaServer:
@@ -99,6 +109,10 @@ class LlamaServer:
         params.endpoint_slots = False
         params.use_jinja = False  # prompts are token ids; the model's chat template is never run
         params.verbosity = settings.verbosity
+        if settings.lookup:
+            speculative = params.speculative
+            speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+            speculative.ngram_simple.size_n = speculative.ngram_simple.size_m = DRAFT
         self._server = _load(xllamacpp.Server, params, Path(settings.path))
         self._address = urlsplit(str(self._server.listening_address)).netloc
         self._connection: http.client.HTTPConnection | None = None
