@@ -114,7 +114,8 @@ def _passed_over(form: Form, hardware: Hardware) -> str:
     if form.variant.format is WeightFormat.SAFETENSORS and not hardware.gpus:
         return "no GPU was found, and 16-bit weights are slower on the CPU"
     if form.plan is not None:
-        return f"{form.name} would run in {form.plan.precision} on {form.plan.where}"
+        why = f", because {form.plan.reason.partition(';')[0]}" if form.plan.device == "cpu" else ""
+        return f"{form.name} would run in {form.plan.precision} on {form.plan.where}{why}"
     message = form.problem.message if form.problem else ""
     subject = "" if message.startswith(form.name) else f"{form.name} cannot run here: "
     return f"{subject}{message}{form.hint}"

@@ -42,15 +42,14 @@ def advise(
 
 def _install_line(gpu: Gpu, plan: Plan, model: ModelFacts, finder: requirements.Finder) -> str:
     """Return the line about a GPU that no installed package supports."""
-    if plan.engine == "transformers":
-        return (
-            f"{gpu.name} is not used: the installed torch does not support it. To use it, {torch_command()}"
-        )
-    if _can_use_weights(model) and any(finder(name) is None for name in requirements.ENGINE_PACKAGES):
-        why, command = "torch and transformers are not installed", requirements.INSTALL_ENGINE
+    has_weights = plan.engine == "transformers" or _can_use_weights(model)
+    if has_weights and any(finder(name) is None for name in requirements.ENGINE_PACKAGES):
+        why, remedy = "torch and transformers are not installed", f"run: {requirements.INSTALL_ENGINE}"
+    elif has_weights and requirements.torch_lacks(gpu.kind, finder):
+        why, remedy = "the installed torch does not support it", torch_command()
     else:
-        why, command = "the installed llama.cpp runs only on the CPU", llama_command(gpu.kind)
-    return f"{gpu.name} is not used: {why}. To use it, run: {command}"
+        why, remedy = "the installed llama.cpp runs only on the CPU", f"run: {llama_command(gpu.kind)}"
+    return f"{gpu.name} is not used: {why}. To use it, {remedy}"
 
 
 def _can_use_weights(model: ModelFacts) -> bool:

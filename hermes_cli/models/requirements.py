@@ -34,6 +34,8 @@ _FOR_FORMAT: Final = {
     WeightFormat.COMPRESSED_TENSORS: ("compressed_tensors",),
     WeightFormat.BITSANDBYTES: ("bitsandbytes",),
 }
+_BUILD_NAMES: Final = {"cuda": "cuda", "rocm": "hip", "xpu": "xpu"}
+"""The entry in torch's version file for a kind of GPU."""
 _BUILDS: Final = {"cuda": "CUDA", "hip": "ROCm", "xpu": "XPU"}
 TORCH_BUILDS: Final = "https://pytorch.org/get-started/locally/"
 
@@ -98,6 +100,12 @@ def plan_with_installed(
     return choose(hardware, model, replace(request, device="cpu", device_reason=reason))
 
 
+def torch_lacks(kind: str, finder: Finder = find_package) -> bool:
+    """Return whether torch is installed without support for a kind of GPU."""
+    build, spec = _BUILD_NAMES.get(kind, ""), finder("torch")
+    return bool(build) and spec is not None and not _is_built_for(spec, build)
+
+
 def _missing_build(plan: Plan, finder: Finder) -> str:
     """Return the kind of GPU support that a plan needs and the installed torch lacks, or an empty text."""
     build = _build_for(plan)
@@ -108,7 +116,7 @@ def _missing_build(plan: Plan, finder: Finder) -> str:
 def _build_for(plan: Plan) -> str:
     """Return the name in torch's version file of the build that a plan's device needs; empty for any."""
     kind = plan.device.partition(":")[0] if plan.engine == "transformers" else ""
-    return {"cuda": "cuda", "rocm": "hip", "xpu": "xpu"}.get(kind, "")
+    return _BUILD_NAMES.get(kind, "")
 
 
 def _is_built_for(spec: ModuleSpec, build: str) -> bool:

@@ -71,7 +71,10 @@ def choose(
             WEIGHTS,
             (
                 "openhermes-2:16bit runs in bf16 on cuda:0 (RTX 3090)",
-                "openhermes-2:gguf is for llama.cpp, and would run on the CPU",
+                (
+                    "openhermes-2:gguf would run in Q4_K_M on the CPU, because the installed llama.cpp does not "
+                    "support cuda:0"
+                ),
             ),
         ),
         (
@@ -80,7 +83,10 @@ def choose(
             WEIGHTS,
             (
                 "openhermes-2:16bit runs in 4-bit nf4 on cuda:0 (RTX 3070)",
-                "openhermes-2:gguf is for llama.cpp, and would run on the CPU",
+                (
+                    "openhermes-2:gguf would run in Q4_K_M on the CPU, because the installed llama.cpp does not "
+                    "support cuda:0"
+                ),
             ),
         ),
         (
@@ -89,7 +95,7 @@ def choose(
             GGUF,
             (
                 "openhermes-2:gguf runs in Q4_K_M on cuda:0 (RTX 3070) with 33 of 33 layers",
-                f"openhermes-2:16bit cannot run here: {PACKAGES_ARE_MISSING}",
+                PACKAGES_ARE_MISSING,
             ),
         ),
         (
@@ -98,7 +104,7 @@ def choose(
             GGUF,
             (
                 "openhermes-2:gguf runs in Q4_K_M on the CPU",
-                "openhermes-2:16bit would run in bf16 on the CPU, which is slower",
+                "no GPU was found, and 16-bit weights are slower on the CPU",
             ),
         ),
         (
@@ -125,7 +131,8 @@ def test_a_gguf_with_some_layers_on_a_gpu_is_better_than_weights_on_the_cpu(tmp_
     choice = choose(LLAMA_1060, cpu_torch(tmp_path))
     assert choice.reason == (
         "openhermes-2:gguf runs in Q4_K_M on cuda:0 (GTX 1060) with 28 of 33 layers; "
-        "openhermes-2:16bit would run in bf16 on the CPU, which is slower"
+        "openhermes-2:16bit would run in bf16 on the CPU, because the installed torch has no CUDA support, "
+        "which cuda:0 needs"
     )
 
 
@@ -134,7 +141,7 @@ def test_4_bit_weights_are_better_than_a_gguf_on_the_same_gpu() -> None:
     choice = choose(LLAMA_3070)
     assert choice.chosen.name == WEIGHTS
     assert choice.reason.endswith(
-        "openhermes-2:gguf is for llama.cpp, and would run on cuda:0 (RTX 3070) with 33 of 33 layers"
+        "openhermes-2:gguf would run in Q4_K_M on cuda:0 (RTX 3070) with 33 of 33 layers"
     )
 
 

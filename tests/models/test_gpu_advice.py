@@ -38,7 +38,7 @@ def command(folder: str) -> str:
 def test_without_the_packages_for_the_weights_their_command_is_shown() -> None:
     """If nothing that is installed supports the GPU, the line has the command for transformers."""
     assert advice(RTX_3070, GGUF, no_package) == (
-        "RTX 3070 is not used: nothing that is installed supports it. "
+        "RTX 3070 is not used: torch and transformers are not installed. "
         "To use it, run: pip install 'openhermes-cli[transformers]'"
     )
 
@@ -46,7 +46,8 @@ def test_without_the_packages_for_the_weights_their_command_is_shown() -> None:
 def test_for_a_gguf_without_weights_the_command_for_llama_cpp_is_shown() -> None:
     """For a GGUF without 16-bit weights, the line has the command for a build of llama.cpp."""
     assert advice(RTX_3070, UNKNOWN, no_package) == (
-        f"RTX 3070 is not used: nothing that is installed supports it. To use it, run: {command('cu128')}"
+        "RTX 3070 is not used: the installed llama.cpp runs only on the CPU. "
+        f"To use it, run: {command('cu128')}"
     )
 
 
