@@ -130,8 +130,8 @@ def _open(
         str(model.header.path),
         plan.context_size,
         plan.threads,
-        plan.gpus if plan.gpu_layers else (),
-        plan.layers if plan.gpu_layers else (),
+        plan.gpus,
+        plan.layers,
         plan.kv_type,
         verbosity,
     )
