@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.models import hardware
+from hermes_cli.models import hardware, requirements
 from hermes_cli.models.hardware import Hardware
 from tests.models.plan.machines import gpu, machine
 from tests.models.small_checkpoint import checkpoint_files, write_checkpoint
@@ -17,8 +17,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def set_hardware(monkeypatch: pytest.MonkeyPatch, fake: Hardware) -> None:
-    """Replace the hardware probe by one that returns this hardware."""
+    """Replace the hardware probe by one that returns this hardware, whose GPUs torch supports."""
     monkeypatch.setattr(hardware, "probe", lambda: fake)
+    monkeypatch.setattr(requirements, "_is_built_for", lambda _spec, _build: True)
 
 
 def test_plan_accepts_a_model_that_is_not_downloaded(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
