@@ -72,8 +72,8 @@ def choose(
             (
                 "openhermes-2:16bit runs in bf16 on cuda:0 (RTX 3090)",
                 (
-                    "openhermes-2:gguf would run in Q4_K_M on the CPU, because the installed llama.cpp does not "
-                    "support cuda:0"
+                    "openhermes-2:gguf would run in Q4_K_M on the CPU, "
+                    "because the installed llama.cpp does not support cuda:0"
                 ),
             ),
         ),
@@ -84,8 +84,8 @@ def choose(
             (
                 "openhermes-2:16bit runs in 4-bit nf4 on cuda:0 (RTX 3070)",
                 (
-                    "openhermes-2:gguf would run in Q4_K_M on the CPU, because the installed llama.cpp does not "
-                    "support cuda:0"
+                    "openhermes-2:gguf would run in Q4_K_M on the CPU, "
+                    "because the installed llama.cpp does not support cuda:0"
                 ),
             ),
         ),
