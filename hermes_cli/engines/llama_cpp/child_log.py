@@ -32,13 +32,16 @@ class ChildLog:
         self._thread.start()
 
     def _read(self) -> None:
-        for raw in self._stream or ():
-            line = raw.decode("utf-8", "replace").rstrip()
-            self._lines.append(line)
-            if _LOADED.search(line):
-                self._loaded.set()
-            if self._on_line is not None:
-                self._on_line(line)
+        if self._stream is None:
+            return
+        with self._stream as lines:
+            for raw in lines:
+                line = raw.decode("utf-8", "replace").rstrip()
+                self._lines.append(line)
+                if _LOADED.search(line):
+                    self._loaded.set()
+                if self._on_line is not None:
+                    self._on_line(line)
 
     def wait(self) -> None:
         """Wait until the child has closed its log."""

@@ -136,6 +136,7 @@ class LlamaProcess:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+        self._log.wait()
 
 
 def _write(stream: IO[bytes] | io.BufferedRWPair, message: Message) -> None:
