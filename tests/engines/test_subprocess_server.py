@@ -98,9 +98,9 @@ def test_modules_in_the_working_directory_are_not_imported(starter_path: Path, t
     """The child process does not import modules from the working directory."""
     (tmp_path / "json.py").write_text("raise SystemExit('json.py of the folder was imported')\n")
     code = (
-        "from pathlib import Path;"
+        "from hermes_cli.engines.llama_cpp.server import LlamaSettings;"
         "from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess;"
-        f"LlamaProcess(Path({str(starter_path)!r}), context_size=512, threads=1).close()"
+        f"LlamaProcess(LlamaSettings({str(starter_path)!r}, 512, 1)).close()"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
