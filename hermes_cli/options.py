@@ -32,7 +32,7 @@ class GenerationOptions:
     min_p: float = _option(0.05, "Exclude tokens less likely than this share of the likeliest one.", 0, 1)
     repetition_penalty: float = _option(1.1, "Penalty for tokens that occurred before; 1 for off.", 0.1, 10)
     repetition_range: int = _option(
-        0,
+        512,
         "Tokens from the end of the context that the repetition penalty counts; 0 for all.",
         0,
         MAX_CONTEXT,
