@@ -35,7 +35,9 @@ class Form:
     def how(self) -> str:
         """How it runs, as a clause: `4-bit nf4 on cuda:0 (NVIDIA GeForce RTX 3090)`; or why it cannot."""
         if self.plan is None:
-            return f"cannot run here: {self.problem.message if self.problem else ''}{self.hint}"
+            message = self.problem.message if self.problem else ""
+            own = message.removeprefix(f"{self.name} ")
+            return f"{own if own != message else f'cannot run here: {message}'}{self.hint}"
         return f"runs in {self.plan.precision} on {self.plan.where}"
 
     @property
@@ -116,9 +118,7 @@ def _passed_over(form: Form, hardware: Hardware) -> str:
     if form.plan is not None:
         why = f", because {form.plan.reason.partition(';')[0]}" if form.plan.device == "cpu" else ""
         return f"{form.name} would run in {form.plan.precision} on {form.plan.where}{why}"
-    message = form.problem.message if form.problem else ""
-    subject = "" if message.startswith(form.name) else f"{form.name} cannot run here: "
-    return f"{subject}{message}{form.hint}"
+    return f"{form.name} {form.how}"
 
 
 def not_installed(choice: FormChoice, alias: str) -> ModelUnavailable:
