@@ -63,7 +63,7 @@ class Session:
     # Generation
 
     def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
-        """Send a user's turn and yield the answer, which begins with `prefill`.
+        """Send a user's turn, and yield the answer. It starts with `prefill`, which is not yielded.
 
         The generated text stays in the conversation, whether the answer ends, is cancelled, fails, or the
         iterator is closed. If no text was generated, the user's turn is hidden too, so that it can be sent
@@ -77,8 +77,8 @@ class Session:
     def edit(self, count: int, text: str, cancel: Cancel) -> Iterator[Chunk]:
         """Replace the user's `count`th turn from the end, and yield the answer to the new text.
 
-        The old turn and those after it stay in the tree. Raises UsageError if there is no such turn, and as
-        `send` does.
+        The old turn and those after it stay in the tree. Raises UsageError if there is no such turn, and
+        any error that `send` raises.
         """
         cursor = self.tree.cursor
         self.tree.edit(count, text, time.time())
@@ -89,7 +89,8 @@ class Session:
         """Continue the last answer, and yield the new text.
 
         The longer answer replaces the previous one, which stays in the tree. If the model returns no text,
-        the previous answer is restored. Raises UsageError if there is no answer, and as `send` does.
+        the previous answer is restored. Raises UsageError if there is no answer, and any error that
+        `send` raises.
         """
         answer = self.require_answer()
         self._move(lambda tree: tree.move_to(answer.parent))
@@ -99,7 +100,7 @@ class Session:
         """Yield a new answer to the user's last turn. A previous answer stays in the tree.
 
         If the model returns no text, the previous answer is restored. Raises UsageError if there is no turn,
-        and as `send` does.
+        and any error that `send` raises.
         """
         cursor = self.tree.cursor
         if not self.tree.is_unanswered:
@@ -108,7 +109,7 @@ class Session:
         return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor)
 
     def replace_answer(self, text: str) -> None:
-        """Replace the model's last answer with a text of the user's. The old answer stays in the tree.
+        """Replace the model's last answer with the user's text. The old answer stays in the tree.
 
         Raises UsageError if there is no answer.
         """
@@ -126,7 +127,7 @@ class Session:
     def _answer(
         self, cancel: Cancel, beginning: Message, before: int | None, *, continues: bool = False
     ) -> Iterator[Chunk]:
-        """Yield the answer under the cursor, which starts with the text of `beginning`.
+        """Yield the answer to the turn at the cursor, except its start, which is the text of `beginning`.
 
         If no text is generated, the cursor returns to the node `before`.
         """
@@ -189,7 +190,7 @@ class Session:
         return self._builder[1].prompt(turns)
 
     def lore_problems(self) -> dict[str, str]:
-        """Return the lorebook keys that are disabled so far, each with the reason."""
+        """Return the lorebook keys that have been disabled so far, each with the reason."""
         return dict(self._builder[1].lore.disabled_keys) if self._builder else {}
 
     def summary_of(self, turns: Sequence[Message]) -> Summary | None:
@@ -200,7 +201,7 @@ class Session:
         return None
 
     def _fitted(self, asked: Conversation, cancel: Cancel) -> Prompt | None:
-        """Return the prompt, with the oldest turns condensed if the prompt_settings asks for it.
+        """Return the prompt, with the oldest turns condensed if `prompt_settings` asks for it.
 
         Return None if condensing was cancelled. Raises ContextOverflow if the prompt exceeds the window.
         """
@@ -251,7 +252,7 @@ class Session:
         self.save_settings()
 
     def set_prompt_settings(self, prompt_settings: PromptSettings) -> None:
-        """Replace the prompt_settings, for example with another note or other lorebooks, and save it."""
+        """Replace the prompt settings, for example to change the note or the lorebooks, and save them."""
         self.prompt_settings = prompt_settings
         self.save_settings()
 
@@ -259,7 +260,7 @@ class Session:
         """Save the settings of the conversation: names, seed, note, summaries."""
         self.recorder.change_settings(to_saved(self.prompt_settings, self.summaries))
 
-    # Moves in the tree. None deletes a message; each raises UsageError if it is impossible.
+    # Moves in the tree. No move deletes a message; an impossible move raises UsageError.
 
     def undo(self, count: int = 1) -> None:
         """Hide the user's last `count` turns and their answers."""
@@ -270,7 +271,7 @@ class Session:
         self._move(lambda tree: tree.swipe(index))
 
     def goto(self, number: int) -> None:
-        """Show the path to a message; for a turn of the user's, the path to its newest answer."""
+        """Show the path to a message; for one of the user's turns, the path to its newest answer."""
         self._move(lambda tree: tree.goto(number))
 
     def _move(self, move: Callable[[Tree], None]) -> None:
@@ -332,7 +333,7 @@ class Session:
         self.save_settings()
 
     def resume(self, stored: StoredConversation, prompt_settings: PromptSettings | None = None) -> None:
-        """Continue a conversation of the recorder's store, with the prompt settings of its persona.
+        """Continue a conversation from the recorder's store; `prompt_settings` are those of its persona.
 
         Raises StoreError.
         """
@@ -350,7 +351,7 @@ class Session:
         self.save_settings()
 
     def stop_saving(self) -> int:
-        """Keep everything that follows only in memory; return how many messages stay on the disk."""
+        """Keep everything from here on in memory only; return how many messages remain on disk."""
         self.opening = replace(self.opening, cacheable=False)
         return self.recorder.move_to_memory()
 

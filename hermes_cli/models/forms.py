@@ -1,4 +1,4 @@
-"""Chooses the form of a model with a short name: 16-bit weights or a GGUF, whichever runs better here."""
+"""Chooses the form of a model given by its short name: 16-bit weights or a GGUF, whichever runs better."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CANNOT_RUN: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of a model on this machine: its plan, or the `problem` why it cannot run."""
+    """One form of a model on this machine: its plan, or the `problem` that prevents it from running."""
 
     name: str
     variant: Variant
@@ -28,12 +28,12 @@ class Form:
 
     @property
     def rank(self) -> int:
-        """The place among the ways to run a model, from the best, 0."""
+        """The rank among the ways to run a model; 0 is the best."""
         return CANNOT_RUN if self.plan is None else self.plan.rank
 
     @property
     def how(self) -> str:
-        """How it runs, as a clause: `4-bit nf4 on cuda:0 (NVIDIA GeForce RTX 3090)`; or why it cannot."""
+        """How it runs, as a clause: `runs in 4-bit nf4 on cuda:0 (NVIDIA RTX A4000)`; or why it cannot."""
         if self.plan is None:
             message = self.problem.message if self.problem else ""
             own = message.removeprefix(f"{self.name} ")
@@ -42,7 +42,7 @@ class Form:
 
     @property
     def hint(self) -> str:
-        """What helps if it cannot run, in parentheses, or an empty text."""
+        """What helps if it cannot run, in parentheses after a space, or an empty string."""
         hint = self.problem.hint.partition(";")[0] if self.problem else ""
         return f" ({hint})" if hint else ""
 
@@ -54,7 +54,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class FormChoice:
-    """The chosen form, the `reason` as a clause, and all forms, from the best."""
+    """The chosen form, the `reason` as a clause, and all forms, best first."""
 
     chosen: Form
     reason: str
@@ -122,7 +122,7 @@ def _passed_over(form: Form, hardware: Hardware) -> str:
 
 
 def not_installed(choice: FormChoice, alias: str) -> ModelUnavailable:
-    """Return the error for a short name of which no form is installed."""
+    """Return the error for a model of which no form is installed; `alias` is its short name."""
     return ModelUnavailable(
         f"{alias} is not on this machine",
         f"download it with 'hermes models pull {alias}' (about {choice.chosen.size})",

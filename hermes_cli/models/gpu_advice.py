@@ -29,7 +29,7 @@ def advise(
     request: PlanRequest,
     finder: requirements.Finder = requirements.find_package,
 ) -> str:
-    """Return the line, or an empty text if a GPU is used, if there is none, or if the user wants the CPU."""
+    """Return the line, or an empty string if a GPU is used, there is no GPU, or the user wants the CPU."""
     is_cpu_wanted = request.device not in _AUTO or request.gpu_layers == 0
     if plan.device != "cpu" or is_cpu_wanted or (plan.engine == "llama.cpp" and hardware.llama.gpus):
         return ""  # the plan's reason says why a known GPU is not used
@@ -71,9 +71,9 @@ def llama_command(kind: Kind) -> str:
 
 
 def unused_instructions(cpu_info: Path = CPU_INFO) -> str:
-    """Return the processor's instruction sets that xllamacpp's ordinary wheels do not use, or an empty text.
+    """Return the processor's instruction sets that xllamacpp's ordinary wheels do not use, or "".
 
-    It is known only on Linux, from the processor's flags. A build from source is taken to use all of them.
+    They are known only on Linux, from the processor's flags. A build from source is taken to use all of them.
     """
     if not is_ordinary_wheel():
         return ""
@@ -93,7 +93,7 @@ def is_ordinary_wheel() -> bool:
 
 
 def torch_command() -> str:
-    """Return how to install a torch with GPU support."""
+    """Return instructions for installing torch with GPU support."""
     if platform.system() == "Linux":
         return (
             "run: pip install --force-reinstall torch (NVIDIA; for others see "

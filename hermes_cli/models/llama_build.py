@@ -65,7 +65,7 @@ class LlamaBuild:
 
 
 def installed_build() -> LlamaBuild:
-    """Return the installed build. It takes milliseconds for a CPU build and up to seconds for others."""
+    """Return the installed build. It takes milliseconds for a CPU build, and can take seconds for others."""
     backend = _backend(_library())
     if not backend:
         return LlamaBuild()
@@ -168,7 +168,7 @@ def parse_devices(reported: Any) -> tuple[Gpu, ...]:
 
 
 def _device(row: Any) -> tuple[int, Gpu | None]:
-    """Return the type of a device, and its Gpu unless it is another kind of device."""
+    """Return the type of a device, and its Gpu, or None if it is not a GPU of a known kind."""
     match row:
         case [str(name), str(description), int(kind), int(free), int(total)]:
             pass

@@ -1,4 +1,4 @@
-"""The table of slash commands, which dispatch, `/help`, completion and the README's list are made from."""
+"""The table of slash commands: the source of dispatch, `/help`, completion and the README's list."""
 
 import re
 from collections.abc import Callable, Mapping

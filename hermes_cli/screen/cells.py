@@ -69,7 +69,7 @@ def is_certain(text: str) -> bool:
 
 
 def wrap(text: "Text", width: int) -> "list[tuple[Text, int]]":
-    """Return the rows of a text that may contain newlines, each with the offset in the text of its end.
+    """Return the rows of a text that may contain newlines, each with the offset in the text where it ends.
 
     Blanks at the end of a row are removed; the offset includes them and the newline. There is at least one
     row.
@@ -97,7 +97,7 @@ def _breaks(plain: str, width: int) -> Iterator[int]:
             if used and used + size > width:
                 yield place + word.start()
                 used = 0
-            if size > width:  # longer than a row: broken at the end
+            if size > width:  # longer than a row: broken wherever a row is full
                 for at, cells in enumerate(cell_widths(letters)):
                     if used + cells > width:
                         yield place + word.start() + at

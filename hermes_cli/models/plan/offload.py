@@ -1,11 +1,11 @@
 """Computes how many layers of a GGUF fit on the GPUs; the other layers stay in main memory.
 
-llama.cpp offloads the output layer first, then the last layers. A layer takes its weights and its part of the
-KV cache. Each GPU also needs a compute buffer and a margin:
+llama.cpp offloads the output layer first, then the last layers. A layer needs memory for its weights and its
+part of the KV cache. Each GPU also needs a compute buffer and a margin:
 
 - Compute buffer: 32-bit floats for a batch of BATCH tokens: the logits, and eight rows of the model's width.
-  (Measured with the starter at a batch of 128 and 2,048 tokens: 3.9 to 4.4 MiB on a GPU; the formula gives
-  26.3 MiB.)
+  (Measured with the starter model at a batch of 128 and 2,048 tokens: 3.9 to 4.4 MiB on a GPU; the formula
+  gives 26.3 MiB.)
 - Margin: 1 GiB for the driver's context and kernels, other programs and gaps between allocations.
 
 xllamacpp's own `estimate_gpu_layers` is not used: it needs another package to read the file, and has no
@@ -48,7 +48,7 @@ class OffloadedCandidate(Candidate):
 
     @cached_property
     def _split(self) -> tuple[int, ...]:
-        """The layers on each GPU, whether or not the others fit the main memory."""
+        """The layers on each GPU, whether or not the others fit in main memory."""
         split = [0] * len(self.place.free)
         to_place = list(reversed(self._layer_sizes[-self._wanted :]))
         for gpu in reversed(range(len(split))):
@@ -127,7 +127,7 @@ class OffloadedCandidate(Candidate):
         return floats * _FLOAT_BYTES + MARGIN
 
     def _rest_fits(self, offloaded: int) -> bool:
-        """Return whether what is not on a GPU fits the main memory. The embeddings always stay there."""
+        """Return whether what is not on a GPU fits in main memory. The embeddings always stay there."""
         blocks = max(0, offloaded - 1)
         on_gpu = sum(self.model.layer_bytes[len(self.model.layer_bytes) - blocks :])
         rest = self.model.weight_bytes - on_gpu + self.all_kv_bytes - blocks * self._kv_bytes_of_layer

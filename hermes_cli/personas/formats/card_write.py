@@ -1,6 +1,6 @@
-"""Writes character cards: applies the changes of a Persona to the document that it was read from.
+"""Writes character cards: applies the changes to a Persona to the document that it was read from.
 
-Unknown keys are preserved, also if the card is converted to another version.
+Unknown keys are preserved, even if the card is converted to another version.
 """
 
 import json
@@ -26,7 +26,7 @@ _PRIVATE: Final = ("description", "user")
 
 
 def build(document: Mapping[str, Any] | None, new: Persona, version: Version) -> dict[str, Any]:
-    """Return a card of a version that parses as `new`.
+    """Return a card in the given version; reading it yields `new`.
 
     It is based on `document`, a card of any version, if there is one. Raises PersonaError if `document`
     cannot be read.
@@ -53,7 +53,7 @@ def as_version(document: Mapping[str, Any], version: Version, source: Path) -> d
 def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[str, Any]:
     """Return `document` with the differences between `old` and `new` applied.
 
-    `old` is the persona in the document, or one like it.
+    `old` is the persona in the document, or in another version of the same card.
     """
     version, source = card.version(document), new.original or new.source
     result = dict(document)
@@ -82,7 +82,7 @@ def _own_book(persona: Persona) -> Lorebook | None:
 
 
 def text(document: Mapping[str, Any], source: Path, *, short: bool = False) -> bytes:
-    """Return a card as JSON in UTF-8. Raises PersonaError if it is larger than a card that is read can be."""
+    """Return a card as JSON in UTF-8. Raises PersonaError if it is too large to be read back."""
     separators, indent = ((",", ":"), None) if short else (None, 2)
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
     data = bytearray()
@@ -133,7 +133,7 @@ def _filled(data: Mapping[str, Any], version: Version) -> dict[str, Any]:
 
 
 def _changes(old: Persona, new: Persona) -> dict[str, Any]:
-    """Return the changed keys of a card with their new values, without lorebook and extensions."""
+    """Return the changed keys of a card with their new values, except the lorebook and the extensions."""
     result = dict[str, Any]()
     for attribute, key in _SAME.items():
         before, after = _value(old, attribute), _value(new, attribute)

@@ -14,7 +14,7 @@ def context(state: ReplState, _argument: str) -> None:
 
 
 def rows(prompt: Prompt) -> list[tuple[str, ...]]:
-    """Return the parts of a prompt in their order, each with a bar, and then the totals."""
+    """Return the parts of a prompt in order, each with a bar, and then the totals."""
     found = list[tuple[str, ...]]()
     for part in prompt.parts:
         name = part.kind if part.of == 1 else f"{part.kind}, {part.kept} of {part.of}"

@@ -28,8 +28,8 @@ def note(state: ReplState, argument: str) -> None:
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
     told = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
     session.set_prompt_settings(replace(session.prompt_settings, note=told))
-    where = f"{pluralize(told.depth, 'turn')} from the end" if told.depth else "after your last turn"
-    state.notice(f"The note is inserted {where} of every prompt; /note - removes it.")
+    where = f"{pluralize(told.depth, 'turn')} from the end of" if told.depth else "after your last turn in"
+    state.notice(f"The note is inserted {where} every prompt; /note - removes it.")
 
 
 EDIT = "edit"
