@@ -83,8 +83,8 @@ def choose_form(
     forms = tuple(sorted(found, key=lambda form: form.rank))
     installed = [form for form in forms if form.installed]
     chosen = (installed or forms)[0]
-    if chosen.rank == CANNOT_RUN:
-        reason = f"no form of {entry.alias} fits this machine, and {chosen.name} is the smallest"
+    if forms[0].rank == CANNOT_RUN:
+        reason = f"no form of {entry.alias} can run on this machine"
     elif len(installed) == 1:
         reason = f"{chosen.name} is the form that is installed"
     else:

@@ -111,7 +111,7 @@ def choose(
             machine(ram=4, free=3),
             every_package,
             GGUF,
-            ("no form of openhermes-2 fits this machine, and openhermes-2:gguf is the smallest",),
+            ("no form of openhermes-2 can run on this machine",),
         ),
     ],
     ids=["24 GB", "8 GB", "only llama.cpp supports the GPU", "no GPU", "too little memory"],

@@ -83,7 +83,7 @@ class OffloadedCandidate(Candidate):
     def misfit(self) -> str:
         """The reason, as a short clause, why the candidate does not fit."""
         if self._split:
-            return "the rest does not fit the main memory"
+            return "the rest does not fit in main memory"
         return "not even the output layer fits" if self.gpu_layers is None else super().misfit
 
     @property

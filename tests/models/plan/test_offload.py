@@ -176,7 +176,7 @@ CASES = (
         apple(8, 5.3),
         """\
    precision  device  context  weights  KV cache  headroom  needs  free
-   Q4_K_M     mps     8,192    4.0      1.0       1.1       6.1    5.3   the rest does not fit the main memory
+   Q4_K_M     mps     8,192    4.0      1.0       1.1       6.1    5.3   the rest does not fit in main memory
 →  Q4_K_M     cpu     2,560    4.1      0.3       0.9       5.3    5.3   chosen
 """,
         "mps (Apple M2) shares the main memory, and 5.3 GiB are too little for its buffers too;",
@@ -349,7 +349,7 @@ def test_the_rest_must_fit_the_main_memory() -> None:
     with pytest.raises(DoesNotFit) as caught:
         plan_for(with_llama(device("RTX 3070", 8, 7.6), ram=2, free=0.5))
     assert [row.reason for row in caught.value.considered] == [
-        "the rest does not fit the main memory",
+        "the rest does not fit in main memory",
         "5.5 GiB short",
     ]
 
