@@ -13,8 +13,8 @@ from hermes_cli.errors import ModelUnavailable, ResourcesExhausted, UsageError
 from hermes_cli.models import hardware, requirements
 from hermes_cli.models.download import require_space, size_text
 from hermes_cli.models.plan import Plan, PlanRequest, Smaller
-from hermes_cli.models.plan.placement import difference
 from hermes_cli.models.units import gib
+from hermes_cli.placement import difference
 from hermes_cli.screen.progress import loading
 from hermes_cli.screen.sanitize import sanitize_line
 

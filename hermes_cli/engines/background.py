@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, PromptToken
 from hermes_cli.messages import Message
-from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
+from hermes_cli.placement import Placement
 
 POLL_S = 0.05
 

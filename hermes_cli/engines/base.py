@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from hermes_cli.messages import Message, TurnIds
-from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
+from hermes_cli.placement import Placement
 
 
 class Cancel:

@@ -22,8 +22,8 @@ from hermes_cli.engines.base import (
 from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
-from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
+from hermes_cli.placement import Placement
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source
 

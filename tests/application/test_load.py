@@ -20,8 +20,8 @@ from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import describe_file
 from hermes_cli.models.plan import PlanRequest
-from hermes_cli.models.plan.placement import Placement
 from hermes_cli.models.selection import Selection
+from hermes_cli.placement import Placement
 from hermes_cli.screen.terminal import Terminal
 from tests.models.gguf.small_gguf import write_small
 from tests.models.plan.machines import machine

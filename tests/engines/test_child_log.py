@@ -10,7 +10,7 @@ import pytest
 
 from hermes_cli.engines.llama_cpp import child_log
 from hermes_cli.engines.llama_cpp.child_log import ChildLog
-from hermes_cli.models.plan.placement import Placement
+from hermes_cli.placement import Placement
 
 READY = "srv    load_model: initializing slots, n_slots = 1"
 TWO_LAYERS = """\

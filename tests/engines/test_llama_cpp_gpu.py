@@ -20,8 +20,8 @@ from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.plan.offload import BATCH, MARGIN
-from hermes_cli.models.plan.placement import Placement, difference
 from hermes_cli.options import GenerationOptions
+from hermes_cli.placement import Placement, difference
 from tests.gguf_models import write_openhermes_gguf
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Final
 
-from hermes_cli.models.plan.placement import Placement
+from hermes_cli.placement import Placement
 
 _OFFLOADED: Final = re.compile(r"offloaded (\d{1,6})/(\d{1,6}) layers to GPU")
 _BUFFER: Final = re.compile(r"\b([A-Za-z]{1,16}\d{1,3})\w* model buffer size =")

@@ -15,8 +15,8 @@ from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
 from hermes_cli.messages import Message
 from hermes_cli.models.gguf.model import GgufHeader
-from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
+from hermes_cli.placement import Placement
 
 CANCEL_POLL_S = 0.05
 """Seconds between two checks of `cancel` while no token arrives, for example during a long prefill."""

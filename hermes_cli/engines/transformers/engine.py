@@ -15,8 +15,8 @@ from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
 from hermes_cli.models.plan import Plan
-from hermes_cli.models.plan.placement import Placement
 from hermes_cli.options import GenerationOptions
+from hermes_cli.placement import Placement
 
 
 class TransformersEngine:

@@ -16,7 +16,7 @@ from hermes_cli.engines.transformers.torch_errors import free_memory, hermes_err
 from hermes_cli.errors import HermesError, ModelUnavailable, first_line
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.plan import Plan
-from hermes_cli.models.plan.placement import Placement
+from hermes_cli.placement import Placement
 
 DOWNLOAD_AGAIN = "download the model again, or choose another"
 

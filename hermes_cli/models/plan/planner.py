@@ -10,11 +10,11 @@ from hermes_cli.models.plan.candidates import Candidates, find_candidates
 from hermes_cli.models.plan.devices import CPU, cpu_place
 from hermes_cli.models.plan.explain import passed_over, reason, verdict
 from hermes_cli.models.plan.memory import Candidate
-from hermes_cli.models.plan.placement import Placement
 from hermes_cli.models.plan.precision import NF4, problem
 from hermes_cli.models.plan.refusal import Smaller, does_not_fit, smaller_option
 from hermes_cli.models.plan.request import AUTO, PlanRequest, thread_count
 from hermes_cli.models.units import gib
+from hermes_cli.placement import Placement
 
 
 @dataclass(frozen=True, slots=True)

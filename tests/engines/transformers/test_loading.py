@@ -22,7 +22,7 @@ from hermes_cli.engines.transformers.loading import load_model, placement_of
 from hermes_cli.engines.transformers.quantize import quantize
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted
 from hermes_cli.models.plan import PlanRequest, Smaller
-from hermes_cli.models.plan.placement import Placement, difference
+from hermes_cli.placement import Placement, difference
 from tests.engines.plans import plan_for
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -157,6 +157,7 @@ def test_the_facts_come_from_the_header_and_the_size_of_the_file(make_gguf: Make
         output_bytes=32 * 32 * 4,  # the embeddings, in 32 bits
         width=32,
         vocabulary=10,
+        head_widths=(8, 8),  # 32 wide, four heads
     )
     assert choose(machine(1), facts).context_size == 1024
 

@@ -20,9 +20,9 @@ from hermes_cli.models.gpus import Gpu, Kind
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.llama_build import LlamaBuild
 from hermes_cli.models.plan import DoesNotFit, Plan, PlanRequest, choose
-from hermes_cli.models.plan.placement import Placement
 from hermes_cli.models.plan.report import table
 from hermes_cli.models.units import GIB, MIB
+from hermes_cli.placement import Placement
 from hermes_cli.screen.columns import columns
 from tests.models.plan.machines import gpu, mac, machine, openhermes
 

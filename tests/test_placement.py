@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cli.models.plan.placement import Placement, difference
+from hermes_cli.placement import Placement, difference
 
 CPU = Placement((), 0, 33)
 GPU = Placement(("CUDA0",), 27, 33)
