@@ -32,8 +32,7 @@ def suggest_models(
     choice = choose_form(entry, machine, request, finder=finder)
     for form in choice.forms:
         if form.plan is not None:
-            best = ", the best form here" if form is choice.chosen else ""
-            suggestions.append(
-                Suggestion(form.name, form.variant.size, f"{entry.description} ({form.how}{best})")
-            )
+            best = ", best here" if form is choice.chosen else ""
+            how = f"{form.plan.precision} on {form.plan.device}{best}"
+            suggestions.append(Suggestion(form.name, form.variant.size, f"{entry.description} ({how})"))
     return suggestions

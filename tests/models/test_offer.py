@@ -47,5 +47,5 @@ def test_the_description_says_how_a_form_runs() -> None:
     """The description says how a form runs, and which one is the best."""
     hardware = machine(gpu("RTX 3090", 24, 23.6, (8, 6)))
     _, weights, gguf = suggest_models(hardware, PlanRequest(), find_any)
-    assert weights.description.endswith("(runs in bf16 on cuda:0 (RTX 3090), the best form here)")
-    assert gguf.description.endswith("(runs in Q4_K_M on the CPU)")
+    assert weights.description.endswith("(bf16 on cuda:0, best here)")
+    assert gguf.description.endswith("(Q4_K_M on cpu)")
