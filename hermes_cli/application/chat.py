@@ -19,7 +19,7 @@ from hermes_cli.models.download import size_text
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 
 def run_chat(runtime: Runtime, flags: Flags) -> int:
@@ -47,7 +47,7 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
         typed = state.history = TypedLines(
             runtime.paths.history, lambda: not host.is_saving_disabled, terminal.notice
         )
-        terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary)} · /help")
+        terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary, LONG_LINE)} · /help")
         terminal.notice(f"{_reason_line(choice)}\n")
         vi_keys = runtime.settings.keys == "vi"
         return Loop(state, PromptReader(state, typed, vi_keys=vi_keys), printer).run()
@@ -58,7 +58,7 @@ def _reason_line(choice: ModelChoice) -> str:
     model = choice.selection.model
     if model is not None and model.source is local.ModelSource.STARTER:
         return "The starter is only a test model; 'hermes models pull openhermes-2' downloads a full one."
-    reason = sanitize_line(choice.selection.reason)
+    reason = sanitize_line(choice.selection.reason, LONG_LINE)
     return f"{reason[:1].upper()}{reason[1:]}."
 
 
@@ -133,7 +133,7 @@ class ReplHost:
         use_smaller(self.choice, smaller)
         session.engine = open_engine(self.runtime, self.choice, in_subprocess=True)
         session.recorder.precision = self.choice.plan.precision if self.choice.plan else ""
-        self.runtime.terminal.notice(sanitize_line(self.choice.summary))
+        self.runtime.terminal.notice(sanitize_line(self.choice.summary, LONG_LINE))
 
     def use_model(self, name: str, session: Session) -> None:
         """Switch the session to another model. If that fails or is interrupted, reload the old one."""

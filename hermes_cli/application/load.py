@@ -16,7 +16,7 @@ from hermes_cli.models.plan import Plan, PlanRequest, Smaller
 from hermes_cli.models.units import gib
 from hermes_cli.placement import difference
 from hermes_cli.screen.progress import loading
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 Report = Callable[[int, int], None]
 Notify = Callable[[str], None]
@@ -133,7 +133,7 @@ def _open(
         LlamaSettings.from_plan(plan, verbosity, lookup=runtime.settings.speculate == "lookup"),
         name=plan.model,
         in_subprocess=in_subprocess or choice.can_use_gpu,
-        log=(lambda line: runtime.terminal.plain(sanitize_line(line))) if runtime.debug else None,
+        log=(lambda line: runtime.terminal.plain(sanitize_line(line, LONG_LINE))) if runtime.debug else None,
     )
 
 

@@ -18,7 +18,7 @@ from hermes_cli.models.reference import parse, variant_ref
 from hermes_cli.models.selection import Selection, plan_facts
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.progress import progress
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 HUB_PATIENCE_S = 3.0
 
@@ -62,7 +62,7 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
     if choice.plan is not None and choice.selection.model is not None and runtime.terminal.stderr_is_tty:
         advice = gpu_advice.advise(machine, choice.plan, choice.selection.model.facts, request)
         if advice:
-            runtime.terminal.notice(sanitize_line(advice))
+            runtime.terminal.notice(sanitize_line(advice, LONG_LINE))
     return choice
 
 
@@ -206,7 +206,7 @@ def pull(runtime: Runtime, name: str) -> Path:
     if ref.entry is not None and ref.variant is None:
         choice = choose_form(ref.entry, hardware.probe(), PlanRequest())
         name, reason = choice.chosen.name, choice.reason
-        reason = sanitize_line(reason.removeprefix(f"{name} "))
+        reason = sanitize_line(reason.removeprefix(f"{name} "), LONG_LINE)
         runtime.terminal.notice(f"{name} ({choice.chosen.size}): {reason}")
         ref = variant_ref(choice.chosen.variant)
     if ref.is_starter:

@@ -10,7 +10,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import PLAN, command, new_app
 from hermes_cli.screen.columns import columns, pluralize
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 if TYPE_CHECKING:
     from hermes_cli.application.model import PlanReport
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 app = new_app("List, download, show and remove models.")
 cache = new_app("Manage the prompt cache: the KV caches of system prompts, saved between runs.")
 app.add_typer(cache, name="cache")
-
-MAX_LINE = 2000
-"""The longest plan summary or reason that is printed, in characters."""
 
 Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder, or owner/name on the hub.")]
 
@@ -107,11 +104,11 @@ def plan(
     lines = [result.summary, result.reason]
     if found.forms:
         lines += ["", *(f"{form.name} {form.how}" for form in found.forms), f"chosen: {found.why}"]
-    write("\n" + "".join(f"{sanitize_line(line, MAX_LINE)}\n" for line in lines))
+    write("\n" + "".join(f"{sanitize_line(line, LONG_LINE)}\n" for line in lines))
     if problem := requirements.unmet(result, facts):
         runtime.terminal.notice(f"{facts.name} cannot run yet: {problem.message}; {problem.hint}")
     if found.advice:
-        runtime.terminal.notice(sanitize_line(found.advice, MAX_LINE))
+        runtime.terminal.notice(sanitize_line(found.advice, LONG_LINE))
 
 
 def _forms_object(found: "PlanReport") -> dict[str, object]:

@@ -46,6 +46,10 @@ def sanitize(text: str) -> str:
     return text.translate(_TABLE)
 
 
+LONG_LINE = 2000
+"""A limit for a line that must be complete, such as a command to run or the reason for a plan."""
+
+
 def sanitize_line(text: str, limit: int = 120) -> str:
     """Return `text` fit for a one-line notice: without line breaks, and at most `limit` characters.
 

@@ -69,7 +69,7 @@ Choose = Callable[..., ModelChoice]
 @pytest.fixture
 def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choose:
     """A function that plans a small GGUF on a machine."""
-    write_small(tmp_path / "small.gguf", blocks=LAYERS - 1)
+    write_small(tmp_path / "small.gguf", blocks=LAYERS - 1, width=128)  # heads of 32, as q8_0 needs
     selection = Selection("small", "it was requested", describe_file(tmp_path / "small.gguf", "small"))
 
     def plan(found: Hardware, request: PlanRequest | None = None) -> ModelChoice:
