@@ -68,7 +68,6 @@ def wants_smaller(runtime: Runtime, smaller: Smaller) -> bool:
 
 def use_smaller(choice: ModelChoice, smaller: Smaller) -> None:
     """Replace the plan of `choice` by that of a smaller form of the same model."""
-    choice.request = smaller.request
     choice.plan = choice.selection.plan(hardware.probe(), smaller.request)
 
 

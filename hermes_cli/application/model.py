@@ -1,6 +1,6 @@
 """Models by name: select, download and plan them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
@@ -34,7 +34,6 @@ class ModelChoice:
     selection: Selection
     plan: Plan | None = None
     script: Path | None = None
-    request: PlanRequest = field(default_factory=PlanRequest)
     can_use_gpu: bool = False
 
     @property
@@ -68,7 +67,7 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
 
 def _planned(selected: Selection, machine: Hardware, request: PlanRequest) -> ModelChoice:
     plan = selected.plan(machine, request)
-    return ModelChoice(selected, plan, None, request, can_use_gpu=bool(machine.llama.backend))
+    return ModelChoice(selected, plan, can_use_gpu=bool(machine.llama.backend))
 
 
 def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:

@@ -76,7 +76,7 @@ def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choose:
         monkeypatch.setattr(hardware, "probe", lambda: found)
         request = request or PlanRequest()
         can_use_gpu = bool(found.llama.backend)
-        return ModelChoice(selection, selection.plan(found, request), None, request, can_use_gpu)
+        return ModelChoice(selection, selection.plan(found, request), can_use_gpu=can_use_gpu)
 
     return plan
 

@@ -29,8 +29,8 @@ Q8_BLOCK = 32
 class Candidates:
     """The candidates that a request allows, from the best to the smallest, and the chosen one, if any fits.
 
-    `precision` and `device` are the requested values, or `auto`. `gguf` is the GGUF of the same model on the
-    CPU, for comparison, if the catalogue has one.
+    `precision` and `device` are the requested values, or `auto`. `gguf` is the best candidate of the same
+    model's GGUF, for comparison, if the catalogue has one.
     """
 
     model: ModelFacts

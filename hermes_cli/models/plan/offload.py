@@ -50,11 +50,11 @@ class OffloadedCandidate(Candidate):
     def _split(self) -> tuple[int, ...]:
         """The layers on each GPU, whether or not the others fit in main memory."""
         split = [0] * len(self.place.free)
-        to_place = list(reversed(self._layer_sizes[-self._wanted :]))
+        to_place = list(self._layer_sizes[-self._wanted :])  # the last one is placed first
         for gpu in reversed(range(len(split))):
             room = self.place.free[gpu] - self._overhead
-            while to_place and to_place[0] <= room:
-                room -= to_place.pop(0)
+            while to_place and to_place[-1] <= room:
+                room -= to_place.pop()
                 split[gpu] += 1
         is_enough = not to_place if self.gpu_layers is not None else sum(split) > 0
         return tuple(split) if is_enough else ()

@@ -26,8 +26,8 @@ class Plan:
     loading (`nf4`, `int8` or empty), and `layers` is the number of layers on each device, of `layer_count`.
     For a GGUF, `devices` are llama.cpp's names, the output layer counts as a layer, and the layers that are
     on no GPU are in main memory. `gpus` are the indexes of the GPUs and `gpu_name` is their name for the
-    user. `smaller` is what to load if memory runs out anyway.
-    `passed_over` gives the memory of a better precision.
+    user. `smaller` is what to load if memory runs out anyway. `passed_over` gives the memory of a better
+    precision.
     """
 
     model: str

@@ -1,5 +1,6 @@
 """The plan for a GGUF on different machines."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hermes_cli.models.facts import ModelFacts, facts_of
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.llama_build import LlamaBuild
 from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB, MIB
 from tests.models.conftest import MakeGguf
@@ -166,3 +168,17 @@ def test_a_gguf_without_layers_is_refused(make_gguf: MakeGguf) -> None:
     """A GGUF without layers is refused because it is not a language model."""
     with pytest.raises(ModelUnavailable, match="not a language model"):
         facts_of("x", read_header(make_gguf(blocks=0)))
+
+
+@pytest.mark.parametrize(
+    ("spare", "layers"), [(-1, ()), (0, (1,)), (200, (1,)), (299, (1,)), (300, (2,)), (400, (3,))]
+)
+def test_the_output_layer_and_then_the_last_layers_fill_a_gpu(spare: int, layers: tuple[int, ...]) -> None:
+    """To the byte: the output layer of 50 bytes, then the last layer of 300, then the first of 100."""
+    facts = replace(OPENHERMES, weight_bytes=450, kv_bytes_per_token=0, layers=2, layer_bytes=(100, 300))
+    facts = replace(facts, output_bytes=50, width=8, vocabulary=10)
+    # Beside the margin of 1 GiB, the buffer has 512 rows of 10 logits and 8 x 8 values in four bytes each.
+    free = GIB + 512 * (10 + 8 * 8) * 4 + 50 + spare
+    gpu = Gpu("GPU", 8 * GIB, free, "cuda", llama_name="CUDA0")
+    hardware = Hardware(4, 8, 64 * GIB, 32 * GIB, "", (gpu,), LlamaBuild("cuda", (gpu,)))
+    assert choose(hardware, facts).layers == layers
