@@ -32,6 +32,7 @@ Rows = Mapping[str, Callable[[Bench], list[Line]]]
 ROWS: Rows = {
     "decode": ask.measure_decode,
     "lookup-speculation": lookup_speculation.measure,
+    "lookup-speculation-transformers": lookup_speculation.measure_transformers,
     "decode-transformers": decode_transformers.measure,
     "prefix-reuse": prefix_reuse.measure,
     "prefix-reuse-transformers": prefix_reuse.measure_transformers,

@@ -33,7 +33,7 @@ def open_engine(
         return LlamaCppEngine(read_header(path), settings, name="starter")
     from hermes_cli.engines.transformers.engine import TransformersEngine
 
-    return TransformersEngine.open(plan(path, PlanRequest(context, threads, precision, "cpu")))
+    return TransformersEngine.open(plan(path, PlanRequest(context, threads, precision, "cpu")), lookup=lookup)
 
 
 def plan(folder: Path, request: PlanRequest) -> Plan:

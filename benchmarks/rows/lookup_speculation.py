@@ -1,4 +1,4 @@
-"""lookup-speculation: decode with `speculate = "lookup"`, beside the same engine without it.
+"""lookup-speculation(-transformers): decode with `speculate = "lookup"`, beside the same engine without it.
 
 Four kinds of answers, several of each: a copy, an edit and a summary of a text in the prompt, and free chat.
 Copies and edits continue the first words of an answer, because the starter does not copy without them. The
@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.hermes import GREEDY, open_engine
 from benchmarks.measure import Bench, Child, Repeats, difference, interleave
 from benchmarks.report import Goal, Line
+from benchmarks.weights import folder
 from hermes_cli.engines.base import Cancel, Engine
 from hermes_cli.messages import Message, Role
 
@@ -131,9 +132,17 @@ def _answer(engine: Engine, messages: Sequence[Message]) -> dict[str, Any]:
 
 
 def measure(bench: Bench) -> list[Line]:
+    return _measure(bench)
+
+
+def measure_transformers(bench: Bench) -> list[Line]:
+    return _measure(bench, model=folder(bench), precision="fp32")
+
+
+def _measure(bench: Bench, **engine: Any) -> list[Line]:
     made = []
     for kind in PROMPTS:
-        call = partial(bench.run_model, generate, kind=kind)
+        call = partial(bench.run_model, generate, kind=kind, **engine)
         sides = {side: partial(call, lookup=side == "lookup") for side in SIDES}
         made += lines(kind, interleave(sides, bench.repeats, bench.patience_s, warm_up=False))
     return made

@@ -120,6 +120,7 @@ def _open(
                 report=shown_report,
                 cache_dir=PromptCacheDir(runtime.paths.prefixes),
                 cuda_graphs=runtime.settings.decode == "ahead",
+                lookup=runtime.settings.speculate == "lookup",
             )
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
     from hermes_cli.engines.llama_cpp.server import DEBUG, REPORTS_DEVICES, SILENT, LlamaSettings

@@ -1,5 +1,6 @@
 """Prefill and decode: evaluate a prompt, then generate token ids one at a time, with a KV cache."""
 
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ CHUNK_SIZE = 1024
 CPU_CHUNK_SIZE = 128
 """Tokens that a prefill evaluates at a time: fewer on a CPU, because a cancel waits for the chunk to end."""
 MIN_CHUNK_SIZE = 16
+MATCH_LENGTH = 3
+"""The number of equal ids that start a draft."""
+MIN_DRAFT, MAX_DRAFT = 2, 16
+"""Lengths of a draft: the first one is short, and each one that is accepted whole doubles the next."""
 
 
 class Decoder:
@@ -39,6 +44,8 @@ class Decoder:
         """The number of ids of the last prompt that the KV cache already held."""
         self.last_logits: torch.Tensor | None = None
         """The logits of the last step, if it was an eager one."""
+        self._drafted: deque[tuple[int, torch.Tensor]] = deque()
+        """The ids in the KV cache after `ids`, which no call has confirmed, with the logits after each."""
         self._model = model
         self._body = model.get_decoder()
         self._limit = limit
@@ -49,14 +56,16 @@ class Decoder:
     def clear(self) -> None:
         """Free the memory of the KV cache. The next prompt is prefilled from its beginning."""
         self.ids, self.cached_tokens, self.last_logits = [], 0, None
+        self._drafted.clear()
         self._new_cache()
         free_memory(self.device)
 
     def rewind(self, length: int) -> None:
         """Drop all ids from position `length` on."""
         self.last_logits = None
+        self._drafted.clear()
         del self.ids[length:]
-        self.cache.rewind(length)
+        self.cache.rewind(len(self.ids))
 
     def rewind_to_prefix(self, prompt: Sequence[int]) -> int:
         """Drop all ids after the common prefix with `prompt`, and return its length."""
@@ -94,15 +103,26 @@ class Decoder:
                 self._reduce_chunk_size()
             yield max(0, len(self.ids) - start)  # if memory ran out, all ids are evaluated again
 
-    def decode(self, token: int, *, retry: bool = True) -> torch.Tensor:
+    def decode(self, token: int, draft: Sequence[int] = (), *, retry: bool = True) -> torch.Tensor:
         """Evaluate one id and return the logits of the next: a float32 tensor of shape (vocabulary,).
+
+        The ids of `draft` are evaluated in the same forward pass. The following calls need no pass of their
+        own as long as they are given these ids.
 
         If memory runs out, free as much as possible and, with `retry`, try again. Raises the same
         errors as `prefill`.
         """
+        if self.has_drafted(token):
+            self.ids.append(token)
+            return self._drafted.popleft()[1]
+        self.rewind(len(self.ids))
         try:
-            output = self._forward(self._model, [token], logits_to_keep=1)
-            logits: torch.Tensor = output.logits[0, -1].float()
+            count = 1 + len(draft)
+            output = self._forward(self._model, [token, *draft], logits_to_keep=count)
+            logits: torch.Tensor = output.logits[0, 0].float()
+            if draft:
+                del self.ids[-len(draft) :]
+                self._drafted.extend(zip(draft, output.logits[0, 1:].float(), strict=True))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -129,6 +149,15 @@ class Decoder:
         # Extend the cache first: if Ctrl-C comes between the two steps, a rewind drops its extra state.
         self.cache.set_length(len(self.ids) + 1)
         self.ids.append(token)
+
+    def has_drafted(self, token: int) -> bool:
+        """Return whether the logits after this id are known from a draft."""
+        return bool(self._drafted) and self._drafted[0][0] == token
+
+    @property
+    def drafted_count(self) -> int:
+        """The number of ids that were evaluated as a draft, and not asked for so far."""
+        return len(self._drafted)
 
     def close(self) -> None:
         """Free the model's memory. The decoder cannot be used afterwards."""
@@ -165,14 +194,20 @@ class TokenGenerator:
     """Generates at most `limit` ids after `history`.
 
     The decoder must already hold all ids of `history` but the last. The caller appends each generated id to
-    `history`.
+    `history`. With `lookup`, it evaluates ids in advance that followed the last ids before, unless CUDA graphs
+    decode.
     """
 
-    def __init__(self, decoder: Decoder, sampler: Sampler, history: History, limit: int) -> None:
+    def __init__(
+        self, decoder: Decoder, sampler: Sampler, history: History, limit: int, *, lookup: bool = False
+    ) -> None:
         self._decoder = decoder
         self._sampler = sampler
         self._history = history
         self._end = len(history.ids) + limit
+        self._lookup = lookup
+        self._draft_length = MIN_DRAFT
+        self._drafting = False
         self._replays: GraphReplays | None = None
 
     @property
@@ -196,10 +231,27 @@ class TokenGenerator:
             self._decoder.append_replayed(last)
             return token
         try:
-            return self._sampler.sample(self._decoder.decode(last), self._history, banned)
+            return self._sampler.sample(self._decoder.decode(last, self._draft()), self._history, banned)
         except NonFiniteLogits:
             self._decoder.clear()  # the cached states are not finite, either
             raise
+
+    def _draft(self) -> list[int]:
+        """Return ids to evaluate after the last one: those that followed the latest copy of the last ids.
+
+        Whether they are right makes no difference to the answer, only to its speed.
+        """
+        decoder, history = self._decoder, self._history
+        if not self._lookup or decoder.has_drafted(history.ids[-1]):
+            return []
+        if self._drafting:
+            accepted = not decoder.drafted_count
+            self._draft_length = min(2 * self._draft_length, MAX_DRAFT) if accepted else MIN_DRAFT
+        if decoder.graphs is not None and not self.no_graphs_reason:
+            return []
+        draft = history.continuation(MATCH_LENGTH, self._draft_length)[: self._end - len(history.ids) - 1]
+        self._drafting = bool(draft)
+        return draft
 
     def _replay(self) -> int | None:
         """Return the next id from the replay of a graph, or None if an eager step is needed.

@@ -34,6 +34,7 @@ class TransformersEngine:
         context_size: int,
         prefixes: PromptCache | None = None,
         placement: Placement | None = None,
+        lookup: bool = False,
     ) -> None:
         self.name = name
         self.placement = placement
@@ -41,6 +42,7 @@ class TransformersEngine:
         self._decoder: Decoder | None = decoder
         self._vocabulary = vocabulary
         self._prefixes = prefixes
+        self._lookup = lookup
 
     @classmethod
     def open(
@@ -50,8 +52,12 @@ class TransformersEngine:
         report: Report | None = None,
         cache_dir: PromptCacheDir | None = None,
         cuda_graphs: bool = True,
+        lookup: bool = False,
     ) -> "TransformersEngine":
-        """Load the model of a plan. With `cuda_graphs`, a GPU may decode with CUDA graphs.
+        """Load the model of a plan.
+
+        With `cuda_graphs`, a GPU may decode with CUDA graphs; with `lookup`, ids that repeat earlier ones are
+        evaluated several at a time.
 
         Raises as `load_model` and `read_vocabulary` do.
         """
@@ -66,6 +72,7 @@ class TransformersEngine:
             context_size=plan.context_size,
             prefixes=prefixes,
             placement=placement_of(model),
+            lookup=lookup,
         )
 
     def stream(
@@ -78,7 +85,7 @@ class TransformersEngine:
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
-        generation = _Generation(self._decoder, self._vocabulary, prompt, limit, options)
+        generation = _Generation(self._decoder, self._vocabulary, prompt, limit, options, lookup=self._lookup)
         return self._with_prefix(messages, self._decoder, generation.chunks(messages, options, cancel))
 
     def _with_prefix(
@@ -118,6 +125,8 @@ class _Generation:
         prompt: list[int],
         limit: int,
         options: GenerationOptions,
+        *,
+        lookup: bool,
     ) -> None:
         self._decoder = decoder
         self._vocabulary = vocabulary
@@ -129,7 +138,7 @@ class _Generation:
         breakers = vocabulary.breakers if options.dry_multiplier else ()
         never = vocabulary.ids_where(self._ban.matches) if options.ban else ()
         sampler = Sampler(options, decoder.device, breakers, never)
-        self._tokens = TokenGenerator(decoder, sampler, self._history, limit)
+        self._tokens = TokenGenerator(decoder, sampler, self._history, limit, lookup=lookup)
         self._banned: dict[int, set[int]] = {}
         """By position: the ids that began a banned phrase there."""
         self._finish_reason = FinishReason.CANCELLED

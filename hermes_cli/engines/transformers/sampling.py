@@ -18,8 +18,8 @@ MIN_TEMPERATURE = 1e-6
 """A temperature below this counts as 0: dividing by it would overflow."""
 BLOCK = 256
 """Number of samples whose random numbers are generated at once."""
-DRY_MAX_MATCHES = 256
-"""Number of most recent occurrences of the last id that DRY examines, which bounds the cost of a token."""
+MAX_MATCHES = 256
+"""Number of most recent occurrences of the last id that are examined, which bounds the cost of a token."""
 DRY_MAX_LENGTH = 50
 """Longest repeated sequence that DRY measures; a longer one gets the same penalty."""
 
@@ -42,6 +42,17 @@ class History:
         """Remove all ids from position `length` on."""
         while len(self.ids) > length:
             self.positions[self.ids.pop()].pop()
+
+    def continuation(self, matched: int, count: int) -> list[int]:
+        """Return up to `count` ids that followed the latest earlier copy of the last `matched` ids."""
+        ids = self.ids
+        if not ids:
+            return []
+        recent = ids[-matched:]
+        for position in reversed(self.positions[ids[-1]][-1 - MAX_MATCHES : -1]):
+            if ids[max(position + 1 - matched, 0) : position + 1] == recent:
+                return ids[position + 1 : position + 1 + count]
+        return []
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,7 +217,7 @@ class Sampler:
         last = len(ids) - 1
         if last < 0 or ids[last] in self._breakers:
             return longest
-        for position in history.positions[ids[last]][-1 - DRY_MAX_MATCHES : -1]:
+        for position in history.positions[ids[last]][-1 - MAX_MATCHES : -1]:
             length = 1
             while (
                 length < min(DRY_MAX_LENGTH, position + 1)

@@ -54,11 +54,16 @@ def mistral_engine(mistral: Any, mistral_vocabulary: Vocabulary) -> Transformers
 
 
 def engine_over(
-    model: Any, vocabulary: Vocabulary, context_size: int = 1024, capture: Capture | None = None
+    model: Any,
+    vocabulary: Vocabulary,
+    context_size: int = 1024,
+    capture: Capture | None = None,
+    *,
+    lookup: bool = False,
 ) -> TransformersEngine:
     """Return an engine with an empty KV cache over a loaded model."""
     decoder = Decoder(model, CPU, context_size, capture)
-    return TransformersEngine(decoder, vocabulary, name="tiny", context_size=context_size)
+    return TransformersEngine(decoder, vocabulary, name="tiny", context_size=context_size, lookup=lookup)
 
 
 class Failure:

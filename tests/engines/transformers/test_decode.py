@@ -109,6 +109,61 @@ OTHER_OUT_OF_MEMORY = [
 """The messages of the CPU's allocator, Metal and cuBLAS: torch has no exception type for these."""
 
 
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drafts=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=12))
+def test_steps_with_drafts_have_the_logits_of_one_pass(
+    mistral: Any, drafts: list[tuple[int, int]]
+) -> None:
+    """Whatever the drafts are, every step has the logits of one pass, also past the sliding window of 64.
+
+    Each draft has a number of correct ids and a number of wrong ones.
+    """
+    reference = one_pass(mistral, IDS)
+    made = decoder(mistral)
+    fill(made, IDS[:60])
+    place = 60
+    for correct, wrong in drafts:
+        draft = [*IDS[place + 1 :][:correct], *(token ^ 1 for token in IDS[place + 1 + correct :][:wrong])]
+        sizes, hook = counted(mistral)
+        for step in range(1 + correct):
+            logits = made.decode(IDS[place], draft)
+            torch.testing.assert_close(logits, reference[place], atol=TOLERANCE, rtol=0)
+            assert made.ids == IDS[: place + 1]
+            assert made.has_drafted(IDS[place + 1]) == (step < correct)
+            place += 1
+        hook.remove()
+        assert sizes == [1 + correct + wrong]
+
+
+@pytest.mark.parametrize("used", [0, 1, 3])
+def test_a_rewind_drops_the_draft(mistral: Any, used: int) -> None:
+    """After a rewind the drafted ids are no longer used: their states depended on the removed ids."""
+    made = decoder(mistral)
+    fill(made, IDS[:100])
+    for place in range(100, 101 + used):
+        made.decode(IDS[place], IDS[101:104])
+    made.rewind(50)
+    ids = [*IDS[:50], IDS[101 + used]]
+    torch.testing.assert_close(made.decode(ids[-1]), one_pass(mistral, ids)[-1], atol=TOLERANCE, rtol=0)
+    assert made.ids == ids
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OUT_OF_MEMORY])
+def test_a_draft_that_fails_leaves_the_cache_consistent(mistral: Any, error: BaseException) -> None:
+    """A draft that runs out of memory is dropped and the step repeated; Ctrl-C keeps the ids before it."""
+    made = decoder(mistral, 64)
+    fill(made, IDS[:100])
+    reference = one_pass(mistral, IDS[:101])[-1]
+    with Failure(mistral, 2, error):
+        if isinstance(error, KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt):
+                made.decode(IDS[100], IDS[101:110])
+            assert made.ids == IDS[:100]
+        logits = made.decode(IDS[100], IDS[101:110])
+    torch.testing.assert_close(logits, reference, atol=TOLERANCE, rtol=0)
+    assert made.ids == IDS[:101]
+
+
 @pytest.mark.parametrize("error", OTHER_OUT_OF_MEMORY, ids=["cpu", "metal", "cublas"])
 def test_out_of_memory_on_other_devices_is_retried(mistral: Any, error: RuntimeError) -> None:
     """Out of memory on other devices is handled like CUDA's: a retry, then a ResourcesExhausted."""

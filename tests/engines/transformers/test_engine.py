@@ -1,18 +1,20 @@
 """Tests of the engine over a tiny Mistral: transformers' own answers, and only new tokens evaluated."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import pytest
 import torch
-from transformers import LogitsProcessorList
+from transformers import AutoModelForCausalLM, LogitsProcessorList
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
+from benchmarks.rows.lookup_speculation import PROMPTS, conversation as conversation_with
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
-from hermes_cli.engines.tokenizer_json import Vocabulary
+from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
 from hermes_cli.engines.transformers.decode import Decoder
 from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.engines.transformers.prompt_cache import PromptCache
@@ -22,6 +24,9 @@ from hermes_cli.models.plan import Plan
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from tests.engines.transformers.conftest import CPU, Failure, engine_over
 from tests.weights import SMALL_WINDOW
+
+COPY = Conversation(tuple(conversation_with(*PROMPTS["copy"][1])))
+"""A prompt that the starter copies."""
 
 GREEDY = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=24, loop_guard=0)
 SYSTEM = "You are a lighthouse keeper who answers in short and patient sentences, whatever is asked of you."
@@ -139,13 +144,14 @@ def common_prefix(one: list[int], other: list[int]) -> int:
 
 
 class Evaluated:
-    """Count the ids that a model evaluates."""
+    """Count the forward passes of a model, and the ids that it evaluates."""
 
     def __init__(self, model: Any) -> None:
-        self.ids = 0
+        self.ids = self.calls = 0
         self._hook = model.get_decoder().register_forward_pre_hook(self._look, with_kwargs=True)
 
     def _look(self, _: Any, __: Any, given: dict[str, Any]) -> None:
+        self.calls += 1
         self.ids += given["input_ids"].shape[1]
 
     def __enter__(self) -> Self:
@@ -379,3 +385,45 @@ def test_a_closed_engine_raises_an_error(mistral: Any, mistral_vocabulary: Vocab
     engine.close()
     with pytest.raises(HermesError, match="no model"):
         answer(engine, CONVERSATION)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        GREEDY,
+        replace(GREEDY, repetition_penalty=1.3),
+        replace(GREEDY, temperature=0.8, seed=7),
+        replace(GREEDY, temperature=0.8, seed=7, xtc_probability=0.5, dry_multiplier=0.8),
+        replace(GREEDY, ban=("a",)),
+        replace(GREEDY, max_tokens=1),
+        replace(GREEDY, max_tokens=2),
+    ],
+    ids=["greedy", "penalty", "sampled", "xtc-dry", "ban", "one", "two"],
+)
+def test_answers_with_lookup_are_those_without_it(
+    mistral: Any, mistral_vocabulary: Vocabulary, options: GenerationOptions
+) -> None:
+    """Text, ids, counts and the KV cache are the same over several turns; the prompts repeat each other."""
+    engines = [engine_over(mistral, mistral_vocabulary, lookup=lookup) for lookup in (False, True)]
+    conversation = CONVERSATION
+    for turn in range(4):
+        (text, done), (drafted_text, drafted) = (answer(engine, conversation, options) for engine in engines)
+        assert drafted_text == text
+        assert (drafted.turn_ids, drafted.usage) == (done.turn_ids, done.usage)
+        assert engines[1]._decoder.ids == engines[0]._decoder.ids
+        reply = Message(Role.ASSISTANT, text, done.turn_ids)
+        conversation = conversation.add(reply, Message(Role.USER, f"{text[: 40 * turn]} Again: {text}"))
+
+
+@pytest.mark.slow
+def test_lookup_copies_text_in_fewer_steps(starter_weights: Path) -> None:
+    """A copy of a list in the prompt takes at most a third of the steps, with the same ids."""
+    model = AutoModelForCausalLM.from_pretrained(starter_weights, dtype=torch.float32).eval()
+    ids, steps = {}, {}
+    for lookup in (False, True):
+        engine = engine_over(model, read_vocabulary(starter_weights), lookup=lookup)
+        with Evaluated(model) as evaluated:
+            _, done = answer(engine, COPY, replace(GREEDY, max_tokens=60))
+        ids[lookup], steps[lookup] = done.turn_ids, evaluated.calls
+    assert ids[True] == ids[False]
+    assert steps[True] <= steps[False] / 3

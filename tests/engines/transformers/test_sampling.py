@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.generation import logits_process
 
-from hermes_cli.engines.transformers.sampling import DRY_MAX_MATCHES, History, Sampler
+from hermes_cli.engines.transformers.sampling import MAX_MATCHES, History, Sampler
 from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
 from tests.engines.transformers.conftest import CPU
@@ -183,14 +183,35 @@ def test_the_penalty_ignores_ids_that_were_removed() -> None:
 
 
 def test_dry_compares_with_a_limited_number_of_earlier_places() -> None:
-    """DRY compares with at most DRY_MAX_MATCHES earlier places of the last id."""
+    """DRY compares with at most MAX_MATCHES earlier places of the last id."""
     options = GenerationOptions(temperature=0, repetition_penalty=1, dry_multiplier=50)
     logits = torch.zeros(10)
     logits[4] = 1
     repeated = [1, 2, 3, 4, 9, 1, 2, 3]
     assert Sampler(options, CPU).sample(logits, History(repeated)) != 4
-    between = [5, 3] * DRY_MAX_MATCHES  # 3 occurs that often since, and never after 1 2
+    between = [5, 3] * MAX_MATCHES  # 3 occurs that often since, and never after 1 2
     assert Sampler(options, CPU).sample(logits, History([*repeated[:5], *between, 9, 1, 2, 3])) == 4
+
+
+@pytest.mark.parametrize(
+    ("ids", "matched", "count", "continuation"),
+    [
+        ([1, 2, 3, 4, 5, 1, 2, 3], 3, 8, [4, 5, 1, 2, 3]),
+        ([1, 2, 3, 4, 5, 1, 2, 3], 3, 2, [4, 5]),
+        ([1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3], 3, 2, [5, 1]),  # the latest copy
+        ([7, 2, 3, 4, 5, 1, 2, 3], 3, 8, []),
+        ([2, 3, 4, 1, 2, 3], 3, 8, []),  # the copy would begin before the first id
+        ([5, 5, 5, 5], 3, 8, [5]),
+        ([5, 5, 5], 3, 8, []),
+        ([5], 3, 8, []),
+        ([], 3, 8, []),
+    ],
+)
+def test_the_continuation_follows_the_latest_copy_of_the_last_ids(
+    ids: list[int], matched: int, count: int, continuation: list[int]
+) -> None:
+    """Only a whole copy counts, and only ids that are there are returned."""
+    assert History(ids).continuation(matched, count) == continuation
 
 
 def test_xtc_with_a_threshold_of_zero_keeps_an_id_of_top_p() -> None:
