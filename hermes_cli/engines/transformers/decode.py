@@ -23,10 +23,10 @@ MIN_CHUNK_SIZE = 16
 
 
 class Decoder:
-    """A causal language model, and the KV cache of its most recent conversation.
+    """A causal language model with the KV cache of the most recent conversation.
 
-    `device` is the device of the input ids, `limit` the context window in tokens. With `capture`, decode
-    steps are captured as CUDA graphs. `ids` are the ids whose states are in `cache`.
+    `device` is the device of the input ids, and `limit` the context window in tokens. If `capture` is given,
+    decode steps are captured as CUDA graphs. `ids` are the ids whose states are in `cache`.
     """
 
     cache: RewindableCache
@@ -36,9 +36,9 @@ class Decoder:
         self.device = device
         self.ids: list[int] = []
         self.cached_tokens = 0
-        """The number of ids of the last prompt that the KV cache already held."""
+        """The number of ids of the last prompt that were already in the KV cache."""
         self.last_logits: torch.Tensor | None = None
-        """The logits of the last step, if it was an eager one."""
+        """The logits of the last step if it was an eager decode step, or None."""
         self._model = model
         self._body = model.get_decoder()
         self._limit = limit
@@ -59,14 +59,14 @@ class Decoder:
         self.cache.rewind(length)
 
     def rewind_to_prefix(self, prompt: Sequence[int]) -> int:
-        """Drop all ids after the common prefix with `prompt`, and return its length."""
+        """Drop all ids after the common prefix with `prompt`, and return the prefix's length."""
         self.cached_tokens = common_prefix(self.ids, prompt)
         self.rewind(self.cached_tokens)
         return self.cached_tokens
 
     @torch.inference_mode()
     def load_states(self, ids: Sequence[int], states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Replace the content of the KV cache with the keys and values of `ids`, one pair per layer."""
+        """Replace the contents of the KV cache with the keys and values of `ids`, one pair per layer."""
         self.rewind(0)
         for layer, block, (keys, values) in zip(self.cache.layers, self._body.layers, states, strict=True):
             device = next(block.parameters()).device  # a model may be split over several GPUs
@@ -74,10 +74,10 @@ class Decoder:
         self.ids = list(ids)
 
     def prefill(self, ids: Sequence[int]) -> Iterator[int]:
-        """Evaluate `ids` after the cached ones, chunk by chunk, and yield how many of them are done.
+        """Evaluate `ids` after the cached ids in chunks. After each chunk, yield the number of evaluated ids.
 
-        The caller may stop the iteration at any time. Raises ResourcesExhausted if not even small chunks fit
-        in memory, and HermesError if the device fails.
+        The caller may stop the iteration at any time. Raises ResourcesExhausted if even the smallest chunks
+        do not fit in memory, and HermesError if the device fails.
         """
         prompt = [*self.ids, *ids]
         start = len(self.ids)
@@ -92,13 +92,13 @@ class Decoder:
                 if self._chunk_size <= MIN_CHUNK_SIZE:
                     raise hermes_error(error, self.device) from error
                 self._reduce_chunk_size()
-            yield max(0, len(self.ids) - start)  # if memory ran out, all ids are evaluated again
+            yield max(0, len(self.ids) - start)  # negative if running out of memory emptied the cache
 
     def decode(self, token: int, *, retry: bool = True) -> torch.Tensor:
-        """Evaluate one id and return the logits of the next: a float32 tensor of shape (vocabulary,).
+        """Evaluate one id and return the logits for the next id, a float32 tensor (vocabulary).
 
-        If memory runs out, free as much as possible and, with `retry`, try again. Raises the same
-        errors as `prefill`.
+        If memory runs out and `retry` is true, free memory and try once more. Raises the errors of
+        `prefill`.
         """
         try:
             output = self._forward(self._model, [token], logits_to_keep=1)
@@ -124,9 +124,9 @@ class Decoder:
             pass
 
     def append_replayed(self, token: int) -> None:
-        """Add an id that the replay of a graph has evaluated."""
+        """Append an id that a graph replay has evaluated."""
         self.last_logits = None
-        # Extend the cache first: if Ctrl-C comes between the two steps, a rewind drops its extra state.
+        # Extend the cache first: if Ctrl-C arrives between the two steps, a rewind drops the extra state.
         self.cache.set_length(len(self.ids) + 1)
         self.ids.append(token)
 
@@ -147,7 +147,7 @@ class Decoder:
 
     @torch.inference_mode()
     def _forward(self, module: Any, ids: Sequence[int], **settings: Any) -> Any:
-        """Evaluate `ids`. If that is interrupted, every layer of the cache is rewound to the same length."""
+        """Evaluate `ids`. If an error interrupts this, rewind every layer of the cache to the same length."""
         self.last_logits = None
         tensor = torch.tensor([list(ids)], device=self.device)
         try:
@@ -164,8 +164,8 @@ class Decoder:
 class TokenGenerator:
     """Generates at most `limit` ids after `history`.
 
-    The decoder must already hold all ids of `history` but the last. The caller appends each generated id to
-    `history`.
+    The decoder must already hold all ids of `history` except the last. The caller must append each
+    generated id to `history`.
     """
 
     def __init__(self, decoder: Decoder, sampler: Sampler, history: History, limit: int) -> None:
@@ -177,7 +177,7 @@ class TokenGenerator:
 
     @property
     def no_graphs_reason(self) -> str:
-        """The reason why a device that supports CUDA graphs decodes without them, or empty."""
+        """The reason why a device that supports CUDA graphs decodes without them, or ""."""
         if self._decoder.graphs is None:
             return ""
         if self._sampler.needs_host:
@@ -185,7 +185,7 @@ class TokenGenerator:
         return self._decoder.graphs.disabled_reason
 
     def next(self, banned: Collection[int] = ()) -> int:
-        """Return the next id, which is never one of `banned`.
+        """Return the next id, which is not in `banned`.
 
         Raises ResourcesExhausted if memory runs out, and HermesError if the device fails or the logits are
         not finite.
@@ -202,7 +202,7 @@ class TokenGenerator:
             raise
 
     def _replay(self) -> int | None:
-        """Return the next id from the replay of a graph, or None if an eager step is needed.
+        """Return the next id from a graph replay, or None if an eager step is needed.
 
         The first replay follows an eager step. Whether a step is eager does not depend on which steps are
         already captured, so the same seed always gives the same answer.
@@ -222,8 +222,8 @@ class TokenGenerator:
         if token is None:
             self._replays = None
         if not finite:
-            # The cause may be the states of a replay whose result was never read: an attention mask does not
-            # hide NaN. After a new prefill, the eager step shows whether the logits really are not finite.
-            # The exception and the replays hold the old KV cache, so they are dropped before the prefill.
+            # An unread replay may have left NaN in the KV cache, and the attention mask does not hide NaN.
+            # A new prefill and an eager step show whether the logits really are not finite. The exception
+            # and the replays reference the old KV cache, so they are dropped before the prefill.
             decoder.prefill_again()
         return token
