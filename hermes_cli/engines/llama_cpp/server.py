@@ -179,7 +179,7 @@ def _place(xllamacpp: ModuleType, params: Any, settings: LlamaSettings) -> None:
 
 
 def _load(server_class: Any, params: Any, path: Path) -> Any:
-    """Load the model on a new thread, because loading on the main thread would ignore Ctrl-C."""
+    """Load the model on a new thread, because loading on the main thread would block Ctrl-C."""
     loaded: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def load() -> None:

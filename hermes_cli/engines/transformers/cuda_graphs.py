@@ -138,7 +138,7 @@ class StaticStep:
         return self.ids.index_select(0, positions.clamp(min=0))
 
     def _masks(self, span: int) -> Any:
-        """Return the attention mask, (1, 1, 1, span), or one for each type of layer if there are two."""
+        """Return the attention mask, (1, 1, 1, span), or masks by layer type if there are two types."""
         positions = torch.arange(span, device=self.position.device)
         past = positions <= self.position
         masks: dict[str, torch.Tensor] = {}
@@ -298,7 +298,7 @@ class GraphDecoder:
         return replay
 
     def _compare(self, eager: torch.Tensor, replayed: torch.Tensor) -> None:
-        """Raise ValueError if the log-probabilities of the likeliest ids differ by more than TOLERANCE."""
+        """Raise ValueError if the mean difference of the likeliest ids' log-probabilities exceeds TOLERANCE."""
         eager, replayed = eager.log_softmax(-1), replayed.log_softmax(-1)
         likeliest = torch.cat(
             [logits.topk(min(COMPARED_IDS, len(logits))).indices for logits in (eager, replayed)]

@@ -114,7 +114,7 @@ class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
 class StaticLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
     """The buffers of a RewindableLayer, written at `position`, a tensor (1), and read up to `span`.
 
-    The host does not know the position, so the attention mask must hide the states after it.
+    The position is known only on the device, so the attention mask must hide the states after it.
     """
 
     def __init__(self, layer: RewindableLayer, position: torch.Tensor, span: int) -> None:

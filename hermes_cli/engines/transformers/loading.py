@@ -32,7 +32,7 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
     """
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the plan numbers the GPUs in this order
     device = torch.device(plan.devices[0])
-    _require(device, plan)
+    _check_device(device, plan)
     if device.type == "cpu":
         torch.set_num_threads(plan.threads)
     from transformers import AutoModelForCausalLM
@@ -115,7 +115,7 @@ def _is_int8_on_cpu(plan: Plan) -> bool:
     return plan.quantization == "int8" and plan.devices == ("cpu",)
 
 
-def _require(device: torch.device, plan: Plan) -> None:
+def _check_device(device: torch.device, plan: Plan) -> None:
     """Raise ModelUnavailable if torch cannot use the device."""
     if device.type == "cpu":
         return
@@ -179,7 +179,7 @@ def _progress(report: Report | None) -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     def hook(factory: Any, args: Any, settings: dict[str, Any]) -> Any:
-        if report is None or "eight" not in str(settings.get("desc", "")):  # in "Loading weights"
+        if report is None or "eight" not in str(settings.get("desc", "")):  # a part of "Loading weights"
             return factory(*args, **settings)
         return _report_progress(list(args[0] if args else settings["iterable"]), report)
 

@@ -29,7 +29,7 @@ class PromptCache:
 
     def __init__(self, cache_dir: PromptCacheDir, plan: Plan) -> None:
         self._cache_dir = cache_dir
-        self._model = _identity(plan)
+        self._model_identity = _identity(plan)
 
     def has_cacheable_prefix(self, messages: Sequence[Message]) -> bool:
         """Return whether the messages begin with a system prompt that may be saved."""
@@ -74,7 +74,7 @@ class PromptCache:
         self._cache_dir.store(key, sum(t.nbytes for t in tensors.values()), write)
 
     def _key(self, ids: Sequence[int]) -> str:
-        return hashlib.sha256(json.dumps([self._model, list(ids)]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self._model_identity, list(ids)]).encode()).hexdigest()
 
 
 def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:

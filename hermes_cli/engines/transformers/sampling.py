@@ -46,7 +46,7 @@ class History:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """The options that a captured step depends on."""
+    """The sampling options that a captured CUDA graph depends on."""
 
     temperature: float
     top_k: int
@@ -78,7 +78,7 @@ class SamplingParams:
         return logits.scatter(0, ids, torch.where(scores < 0, scores * penalty, scores / penalty))
 
     def sample(self, logits: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
-        """Return the sampled id, a 0-d tensor. `logits` is (vocabulary) and may contain -inf.
+        """Return the sampled id, a 0-d tensor. `logits`, (vocabulary), may contain -inf.
 
         `random` is two numbers in [0, 1): the first selects the id, the second decides whether XTC applies.
         """
