@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hermes_cli.application.model import PlanReport
 
 app = new_app("List, download, show and remove models.")
-cache = new_app("Manage the prompt cache: the KV caches of system prompts, saved between runs.")
+cache = new_app("Manage the prompt cache, which saves the KV caches of system prompts between runs.")
 app.add_typer(cache, name="cache")
 
 Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder, or owner/name on the hub.")]
@@ -26,7 +26,7 @@ Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder,
 def list_models(runtime: Runtime) -> None:
     """List the installed models and the models available for download.
 
-    Mark the best form of each model for this machine, which its short name selects.
+    For each model, mark the form that runs best on this machine. Its short name selects this form.
     """
     from hermes_cli.application.model import best_forms
     from hermes_cli.models import local

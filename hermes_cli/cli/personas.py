@@ -41,7 +41,7 @@ def _description(persona: "Persona") -> str:
 
 @command(app, "show")
 def show_command(runtime: Runtime, name: Name) -> None:
-    """Show a persona: its texts, greetings, lorebook, and its author's notes."""
+    """Show a persona's texts, greetings, lorebook and author's notes."""
     from hermes_cli.application.personas import show
 
     show(runtime, name)
@@ -63,7 +63,7 @@ def new_command(
 def edit_command(runtime: Runtime, name: Name) -> None:
     """Edit a persona's file in $VISUAL or $EDITOR, and check it afterwards.
 
-    A persona that comes with hermes is first copied to your personas folder; a character card is imported.
+    A persona that comes with hermes is first copied to your personas folder. A character card is imported.
     """
     from hermes_cli.application.personas import edit
 
@@ -87,14 +87,14 @@ def import_command(
     runtime: Runtime,
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Character cards, worlds, and files of other programs."),
+        typer.Argument(metavar="FILE...", help="Character cards, worlds, and files from other programs."),
     ],
     name: Annotated[
         str, typer.Option("--as", metavar="NAME", help="Set the name of the imported persona.")
     ] = "",
     force: Force = False,
 ) -> None:
-    """Import personas and worlds of other programs. The type is detected from the content.
+    """Import personas and worlds from other programs. The type is detected from the content.
 
     The types are character cards (V1 to V3; JSON, PNG, CHARX), SillyTavern's worlds, Modelfiles, aichat's
     roles, llm's templates, text-generation-webui's characters, and LM Studio's presets. If one of the files

@@ -61,7 +61,7 @@ def show(
     runtime: Runtime,
     name: Name,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Follow the conversation while another window continues it.")
+        bool, typer.Option("--follow", help="Print new messages while another window continues it.")
     ] = False,
 ) -> None:
     """Print a conversation."""
@@ -114,7 +114,7 @@ def prune(
     named: Annotated[
         bool, typer.Option("--named", help="Include conversations whose title you set.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the conversations.")] = False,
     sure: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
 ) -> None:
     """Delete conversations that were not used recently."""
@@ -125,7 +125,7 @@ def prune(
 def check(
     runtime: Runtime,
     rescue: Annotated[
-        bool, typer.Option("--rescue", help="Recover what can be read into a new database.")
+        bool, typer.Option("--rescue", help="Copy the readable data to a new database.")
     ] = False,
 ) -> None:
     """Check the database for damage."""
@@ -141,7 +141,7 @@ def export_command(
     output: Output = "",
     force: Force = False,
 ) -> None:
-    """Export conversations for hermes or for another program.
+    """Export conversations in a format of hermes or another program.
 
     Without --format, the file's extension selects the format. Without a file, the format is Markdown.
     """
@@ -156,7 +156,7 @@ def import_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is standard input.")],
     format_name: FormatName = None,
 ) -> None:
-    """Import conversations of hermes or another program. If one of the files is invalid, none is imported.
+    """Import conversations from hermes or another program. If one of the files is invalid, none is imported.
 
     Without --format, the format is detected from the content.
     """

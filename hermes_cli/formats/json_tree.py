@@ -213,4 +213,4 @@ _RECORD_FIELDS: Final[dict[str, Callable[[Value], Any]]] = {
     "decode_s": _seconds,
     "turn_ids": _turn_ids,
 }
-"""The fields of GenerationRecord in the order of writing, and the functions that read them."""
+"""The fields of GenerationRecord in the order of the file, and the functions that read them."""

@@ -23,7 +23,7 @@ MAX_BYTES: Final = LIMITS.size
 
 @dataclass(frozen=True, slots=True)
 class ConversationFormat:
-    """A format. `has_sign` detects it from a text and its top-level keys. `sign` describes this to the user.
+    """A format. `has_sign` detects it from a text and its top-level keys. `sign` describes the evidence.
 
     `several` is whether a file can contain more than one conversation. `leaves_out` describes the parts of a
     tree that the format cannot represent, and is empty if there are none.
@@ -65,7 +65,7 @@ FORMATS: Final = (
     ConversationFormat(
         "json",
         ".json",
-        "The whole tree with all data, without loss.",
+        "The whole tree, without loss of data.",
         json_tree.write,
         json_tree.read,
         f"it has the key {json_tree.KEY}",

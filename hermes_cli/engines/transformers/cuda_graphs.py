@@ -298,7 +298,7 @@ class GraphDecoder:
         return replay
 
     def _compare(self, eager: torch.Tensor, replayed: torch.Tensor) -> None:
-        """Raise ValueError if the mean difference of the likeliest ids' log-probabilities exceeds TOLERANCE."""
+        """Raise ValueError if the log-probabilities of the likeliest ids differ by more than TOLERANCE."""
         eager, replayed = eager.log_softmax(-1), replayed.log_softmax(-1)
         likeliest = torch.cat(
             [logits.topk(min(COMPARED_IDS, len(logits))).indices for logits in (eager, replayed)]
