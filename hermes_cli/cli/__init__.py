@@ -1,1 +1,1 @@
-"""The verbs of `hermes`, one module each: parse the command line, call the application, print."""
+"""The commands of `hermes`, one module each. They parse arguments, call the application and print."""

@@ -1,4 +1,4 @@
-"""`hermes ask`: one answer, for scripts. Standard output is only the answer and one newline."""
+"""`hermes ask`: one answer, for scripts. Standard output contains only the answer and a newline."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +37,7 @@ def ask(
 ) -> None:
     """Answer one prompt and exit.
 
-    Standard input, then the files, then PROMPT make the prompt, with a blank line between them.
+    The prompt is standard input, the files and PROMPT in this order, separated by blank lines.
     """
     from hermes_cli.application import prompt as prompts
 

@@ -1,4 +1,4 @@
-"""Registers the verbs with typer: each is called with the runtime, the shared flags and its own arguments."""
+"""Registers commands with typer, and calls each with the runtime, the shared flags and its own arguments."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ import typer
 from hermes_cli.application.flags import Flags, option_parameter
 from hermes_cli.options import FIELDS
 
-Verb = Callable[..., None]
+Function = Callable[..., None]
 
 Output = Annotated[
     str,
@@ -28,30 +28,32 @@ SAMPLING = tuple(FIELDS)
 
 
 def new_app(help_text: str = "") -> typer.Typer:
-    """Return a typer app; with `help_text`, a group of commands that prints its help if none is named."""
+    """Return a typer app, or with `help_text` a command group that prints its help if no command is given."""
     return typer.Typer(
         help=help_text, no_args_is_help=bool(help_text), add_completion=False, rich_markup_mode=None
     )
 
 
-def command(app: typer.Typer, name: str | None = None, takes: Sequence[str] = ()) -> Callable[[Verb], Verb]:
+def command(
+    app: typer.Typer, name: str | None = None, takes: Sequence[str] = ()
+) -> Callable[[Function], Function]:
     """Register a function as a command of `app`.
 
     `takes` lists the shared flags (fields of Flags) and the generation options that the command accepts. The
     function is called with the Runtime, its own parameters, and Flags as `flags` if `takes` is not empty.
     """
 
-    def register(verb: Verb) -> Verb:
-        _, *own = inspect.signature(verb).parameters.values()
+    def register(function: Function) -> Function:
+        _, *own = inspect.signature(function).parameters.values()
         context = Parameter("_context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
-        @functools.wraps(verb)
-        def call(_context: typer.Context, **given: Any) -> None:
+        @functools.wraps(function)
+        def call(_context: typer.Context, **arguments: Any) -> None:
             if takes:
-                flags = {flag: given.pop(flag) for flag in takes if flag in given}
+                flags = {flag: arguments.pop(flag) for flag in takes if flag in arguments}
                 sampling = {name: flags.pop(name) for name in SAMPLING if name in flags}
-                given["flags"] = Flags(**flags, sampling=sampling)
-            verb(_context.obj, **given)
+                arguments["flags"] = Flags(**flags, sampling=sampling)
+            function(_context.obj, **arguments)
 
         parameters = [
             parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own if parameter.name != "flags"

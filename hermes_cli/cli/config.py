@@ -1,4 +1,4 @@
-"""`hermes config`: the active settings, and where each one comes from."""
+"""`hermes config`: the active settings and their sources."""
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import command, new_app
@@ -14,7 +14,7 @@ def path(runtime: Runtime) -> None:
 
 @command(app, "show")
 def show(runtime: Runtime) -> None:
-    """Show every setting with its value and where it came from."""
+    """Show every setting with its value and its source."""
     from hermes_cli import options
     from hermes_cli.config import PLAIN_SETTINGS
     from hermes_cli.screen.columns import columns

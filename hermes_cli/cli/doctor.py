@@ -57,7 +57,7 @@ def doctor(
 
 
 def _default_model(runtime: Runtime) -> list[tuple[str, ...]]:
-    """Return the plan of the default model and the reasons for it, or why none can be loaded."""
+    """Return the plan of the default model and the reasons for it, or the reason why none can be loaded."""
     from hermes_cli.application.model import known_choice
 
     try:
@@ -111,7 +111,7 @@ def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
 
 
 def _llama_cpp(machine: "Hardware") -> list[tuple[str, ...]]:
-    """Return the GPUs that the installed llama.cpp supports, and the commands for what it does not use."""
+    """Return the GPUs that the installed llama.cpp supports, and commands to install a better build."""
     from hermes_cli.models import gpu_advice
 
     build = machine.llama

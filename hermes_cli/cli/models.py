@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hermes_cli.application.model import PlanReport
 
 app = new_app("List, download, show and remove models.")
-cache = new_app("Manage the prompt cache: the KV caches of system prompts, saved between runs.")
+cache = new_app("Manage the prompt cache, which saves the KV caches of system prompts between runs.")
 app.add_typer(cache, name="cache")
 
 Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder, or owner/name on the hub.")]
@@ -26,7 +26,7 @@ Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder,
 def list_models(runtime: Runtime) -> None:
     """List the installed models and the models available for download.
 
-    A model's best form on this machine, which its short name selects, is marked.
+    For each model, mark the form that runs best on this machine. Its short name selects this form.
     """
     from hermes_cli.application.model import best_forms
     from hermes_cli.models import local
@@ -82,44 +82,44 @@ def plan(
 ) -> None:
     """Show how a model would run on this machine, with the memory that each option needs.
 
-    A model with a short name need not be downloaded first. Without NAME, the plan is for the default model.
+    A model with a short name does not have to be downloaded first. Without NAME, show the default model.
     """
     from hermes_cli.application.model import plan_of
     from hermes_cli.models import requirements
     from hermes_cli.models.plan import report
 
-    found = plan_of(runtime, name, flags.plan_request(runtime.settings))
-    facts, result, write = found.facts, found.result, runtime.terminal.write
+    planned = plan_of(runtime, name, flags.plan_request(runtime.settings))
+    facts, result, write = planned.facts, planned.result, runtime.terminal.write
     if as_json:
-        plan_object = report.plan_object(facts, result, fetched=found.is_installed)
-        write(json.dumps(plan_object | _forms_object(found), ensure_ascii=False) + "\n")
+        plan_object = report.plan_object(facts, result, fetched=planned.is_installed)
+        write(json.dumps(plan_object | _forms_object(planned), ensure_ascii=False) + "\n")
     elif rows := report.candidates_of(result):
         write(f"{columns(report.table(rows))}\n")
-    if not found.is_installed:
+    if not planned.is_installed:
         runtime.terminal.notice(f"{facts.name} is not downloaded yet; its size is taken from the catalogue")
     if isinstance(result, Exception):
         raise result
     if as_json:
         return
     lines = [result.summary, result.reason]
-    if found.forms:
-        lines += ["", *(f"{form.name} {form.how}" for form in found.forms), f"chosen: {found.why}"]
+    if planned.forms:
+        lines += ["", *(f"{form.name} {form.how}" for form in planned.forms), f"chosen: {planned.why}"]
     write("\n" + "".join(f"{sanitize_line(line, LONG_LINE)}\n" for line in lines))
     if problem := requirements.unmet(result, facts):
         runtime.terminal.notice(f"{facts.name} cannot run yet: {problem.message}; {problem.hint}")
-    if found.advice:
-        runtime.terminal.notice(sanitize_line(found.advice, LONG_LINE))
+    if planned.advice:
+        runtime.terminal.notice(sanitize_line(planned.advice, LONG_LINE))
 
 
-def _forms_object(found: "PlanReport") -> dict[str, object]:
-    """Return the forms of a short name for scripts; empty if it has only one."""
-    if not found.forms:
+def _forms_object(planned: "PlanReport") -> dict[str, object]:
+    """Return the forms of a short name as a JSON object, which is empty if there is only one."""
+    if not planned.forms:
         return {}
     forms = [
         {"name": form.name, "runs": form.plan is not None, "how": form.how, "installed": form.installed}
-        for form in found.forms
+        for form in planned.forms
     ]
-    return {"forms": forms, "form_reason": found.why}
+    return {"forms": forms, "form_reason": planned.why}
 
 
 @command(app, "rm")

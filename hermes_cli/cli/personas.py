@@ -34,14 +34,14 @@ def list_personas(runtime: Runtime) -> None:
 
 
 def _description(persona: "Persona") -> str:
-    """Return the description of a persona, or else the first line of its author's notes, or its name."""
+    """Return a persona's description, or else the first line of its author's notes, or else its name."""
     notes = (line.strip() for line in persona.creator_notes.splitlines())
     return persona.description or next(filter(None, notes), persona.name)[:LINE_LENGTH]
 
 
 @command(app, "show")
 def show_command(runtime: Runtime, name: Name) -> None:
-    """Show a persona: its texts, greetings, lorebook, and its author's notes."""
+    """Show a persona's texts, greetings, lorebook and author's notes."""
     from hermes_cli.application.personas import show
 
     show(runtime, name)
@@ -63,7 +63,7 @@ def new_command(
 def edit_command(runtime: Runtime, name: Name) -> None:
     """Edit a persona's file in $VISUAL or $EDITOR, and check it afterwards.
 
-    A persona that comes with hermes is first copied to your personas folder; a character card is imported.
+    A persona that comes with hermes is first copied to your personas folder. A character card is imported.
     """
     from hermes_cli.application.personas import edit
 
@@ -76,7 +76,7 @@ def check_command(
     flags: Flags,
     name: Annotated[str, typer.Argument(help="The name or file of a persona or a world.")],
 ) -> None:
-    """Check a persona: missing texts, texts too long for the context, lore that cannot fire."""
+    """Check a persona for missing texts, overlong texts, and lore that cannot activate."""
     from hermes_cli.application.persona_check import check_persona
 
     check_persona(runtime, flags, name)
@@ -87,18 +87,18 @@ def import_command(
     runtime: Runtime,
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Character cards, worlds, and files of other programs."),
+        typer.Argument(metavar="FILE...", help="Character cards, worlds, and files from other programs."),
     ],
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="Set the name under which it is imported.")
+        str, typer.Option("--as", metavar="NAME", help="Set the name of the imported persona.")
     ] = "",
     force: Force = False,
 ) -> None:
-    """Import personas and worlds of other programs. The type is detected from the content.
+    """Import personas and worlds from other programs. The type is detected from the content.
 
-    Character cards (V1 to V3; JSON, PNG, CHARX), SillyTavern's worlds, Modelfiles, aichat's roles, llm's
-    templates, text-generation-webui's characters, LM Studio's presets. If one of the files has a mistake,
-    none is imported.
+    The types are character cards (V1 to V3; JSON, PNG, CHARX), SillyTavern's worlds, Modelfiles, aichat's
+    roles, llm's templates, text-generation-webui's characters, and LM Studio's presets. If one of the files
+    is invalid, none is imported.
     """
     from hermes_cli.application.persona_files import import_files
 
@@ -120,7 +120,7 @@ def export_command(
 ) -> None:
     """Export a persona for another program. Fields that hermes does not use are kept.
 
-    Without --format, the file's extension decides; for .json, or without a file, the format is v2, which
+    Without --format, the file's extension selects the format. For .json, or without a file, it is v2, which
     every program reads.
     """
     from hermes_cli.application.persona_files import export

@@ -31,7 +31,7 @@ FormatName = Annotated[
 @command(app, "list")
 def list_sessions(
     runtime: Runtime,
-    everything: Annotated[bool, typer.Option("--all", help="List more than the last 30.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List all, not only the last 30.")] = False,
 ) -> None:
     """List the conversations, most recently used first."""
     rows = [
@@ -61,7 +61,7 @@ def show(
     runtime: Runtime,
     name: Name,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Follow the conversation while another window continues it.")
+        bool, typer.Option("--follow", help="Print new messages while another window continues it.")
     ] = False,
 ) -> None:
     """Print a conversation."""
@@ -108,13 +108,13 @@ def prune(
     days: Annotated[
         int,
         typer.Option(
-            "--days", min=1, metavar="N", help="Delete what was not used for N days.", show_default=False
+            "--days", min=1, metavar="N", help="Delete conversations not used for N days.", show_default=False
         ),
     ],
     named: Annotated[
         bool, typer.Option("--named", help="Include conversations whose title you set.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the conversations.")] = False,
     sure: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
 ) -> None:
     """Delete conversations that were not used recently."""
@@ -125,7 +125,7 @@ def prune(
 def check(
     runtime: Runtime,
     rescue: Annotated[
-        bool, typer.Option("--rescue", help="Recover what can be read into a new database.")
+        bool, typer.Option("--rescue", help="Copy the readable data to a new database.")
     ] = False,
 ) -> None:
     """Check the database for damage."""
@@ -141,9 +141,9 @@ def export_command(
     output: Output = "",
     force: Force = False,
 ) -> None:
-    """Export conversations, in the format of hermes or of another program.
+    """Export conversations in a format of hermes or another program.
 
-    Without --format, the file's extension decides; without a file, the format is Markdown.
+    Without --format, the file's extension selects the format. Without a file, the format is Markdown.
     """
     if bool(names) == everything:
         raise UsageError("name the conversations, or use --all", "'hermes sessions list' shows them")
@@ -156,7 +156,7 @@ def import_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is standard input.")],
     format_name: FormatName = None,
 ) -> None:
-    """Import conversations of hermes or another program: all of them, or none if a file has a mistake.
+    """Import conversations from hermes or another program. If one of the files is invalid, none is imported.
 
     Without --format, the format is detected from the content.
     """

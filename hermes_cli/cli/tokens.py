@@ -29,13 +29,13 @@ def tokens(
     from hermes_cli.application.prompt import prompt_tokens, read_prompt
 
     text = read_prompt(runtime.terminal, prompt or [], files or [])
-    found = prompt_tokens(runtime, flags, text, prefill)
+    token_list = prompt_tokens(runtime, flags, text, prefill)
     if as_json:
-        rows = [{"id": t.id, "text": t.text, "control": t.control} for t in found]
+        rows = [{"id": t.id, "text": t.text, "control": t.control} for t in token_list]
         runtime.terminal.write(json.dumps(rows, ensure_ascii=False) + "\n")
         return
-    for token in found:
+    for token in token_list:
         mark = "control" if token.control else ""
         text = json.dumps(token.text, ensure_ascii=False)
         runtime.terminal.write(f"{token.id:>7}  {mark:<7}  {text}\n")
-    runtime.terminal.notice(f"{len(found):,} tokens")
+    runtime.terminal.notice(f"{len(token_list):,} tokens")

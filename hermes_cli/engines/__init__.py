@@ -1,1 +1,1 @@
-"""Inference engines, behind the `Engine` Protocol in `base.py`."""
+"""Inference engines, which implement the `Engine` protocol in `base.py`."""

@@ -1,6 +1,6 @@
-"""An engine that loads on a thread, so that the user can type meanwhile.
+"""An engine that loads its model on a thread, so that the user can type while it loads.
 
-A call that needs the model waits until it is loaded.
+Calls that need the model wait until it is loaded.
 """
 
 import threading
@@ -15,11 +15,11 @@ POLL_S = 0.05
 
 
 class BackgroundEngine:
-    """An engine that is opened once, by `start` or by the first call that needs it.
+    """An engine that is opened on a thread, by `start` or by the first call that needs the model.
 
-    `name` and `context_size` are the planned ones until the model is loaded; a size of 0 means unknown.
-    `progress` is the loaded and the total amount, as the opener reports them, and `notices` are its messages
-    for the user. `failure` is its error.
+    Until the model is loaded, `name` and `context_size` are the planned values; a size of 0 means unknown.
+    `progress` is the loaded and the total amount that `opener` last reported, `notices` are its messages for
+    the user, and `failure` is the error that it raised.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class BackgroundEngine:
         return not self._ended.is_set()
 
     def start(self) -> None:
-        """Start to load the model, unless that has already started."""
+        """Start loading the model, unless loading has already started."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._load, name="load", daemon=True)
             self._thread.start()
@@ -63,21 +63,21 @@ class BackgroundEngine:
 
     @property
     def placement(self) -> Placement | None:
-        """Where the layers are, or None if the model is not loaded."""
+        """The placement of the layers, or None if it is unknown or the model is not loaded."""
         return self._engine.placement if self._engine is not None else None
 
     def opened(self) -> Engine:
-        """Wait for the engine and return it. Ctrl-C may end the wait.
+        """Wait until the engine is loaded, and return it. Ctrl-C can interrupt the wait.
 
-        Raises the error that the opener raised.
+        Raises the error that `opener` raised.
         """
         self.wait(Cancel())
         if self._engine is None:
-            raise self.failure or RuntimeError("the load ended without a result")
+            raise self.failure or RuntimeError("loading ended without a result")
         return self._engine
 
     def wait(self, cancel: Cancel) -> bool:
-        """Wait until loading has finished or failed; return False if a cancel came first."""
+        """Start loading and wait until it finishes or fails. Return False if `cancel` was set first."""
         self.start()
         while not self._ended.wait(POLL_S):  # short waits: signal handlers run between them
             if cancel.is_set():
@@ -87,7 +87,7 @@ class BackgroundEngine:
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the answer as soon as the model is loaded. A cancel also ends the wait."""
+        """Yield the answer after the model is loaded. Setting `cancel` also ends the wait."""
         if self._engine is not None:
             return self._engine.stream(messages, options, cancel)
         return self._stream_later(messages, options, cancel)
@@ -101,11 +101,11 @@ class BackgroundEngine:
         yield from self.opened().stream(messages, options, cancel)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Wait for the model and return the number of tokens of the prompt."""
+        """Wait for the model, and return the number of tokens in the prompt for `messages`."""
         return self.opened().count_tokens(messages)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Wait for the model and return the tokens of the prompt."""
+        """Wait for the model, and return the tokens of the prompt for `messages`."""
         return self.opened().prompt_tokens(messages)
 
     def close(self) -> None:
@@ -117,5 +117,5 @@ class BackgroundEngine:
 
 
 def is_ready(engine: Engine, cancel: Cancel) -> bool:
-    """Wait until an engine is loaded or its load has failed. Return False if a cancel ended the wait."""
+    """Wait until an engine has loaded or failed to load. Return False if `cancel` was set first."""
     return engine.wait(cancel) if isinstance(engine, BackgroundEngine) else True

@@ -1,6 +1,6 @@
-"""The Engine Protocol, the interface between hermes and a model, and the values that it exchanges.
+"""The Engine protocol, the interface between hermes and a model, and the types that it uses.
 
-An engine takes messages and yields text chunks; tensors, tokenizers and HTTP types stay inside an engine. If
+An engine takes messages and yields chunks of text. Tensors, tokenizers and HTTP types stay inside it. If
 a conversation ends with an assistant turn, the engine continues that turn's text; otherwise it generates a
 new answer.
 """
@@ -20,19 +20,19 @@ from hermes_cli.placement import Placement
 class Cancel:
     """A request to stop an answer. Once set, it stays set.
 
-    It is a plain flag, because Ctrl-C sets it from a signal handler: a threading.Event has a lock, and a
-    handler that interrupts the holder of that lock deadlocks.
+    It is a plain flag, because the signal handler of Ctrl-C sets it. A threading.Event has a lock, and a
+    handler that interrupts the thread holding that lock would deadlock.
     """
 
     def __init__(self) -> None:
         self._requested = False
 
     def set(self) -> None:
-        """Request the stop."""
+        """Request a stop."""
         self._requested = True
 
     def is_set(self) -> bool:
-        """Return whether the stop was requested."""
+        """Return whether a stop was requested."""
         return self._requested
 
 
@@ -41,7 +41,7 @@ class FinishReason(StrEnum):
 
     STOP = "stop"  # the model ended its turn, or a stop string appeared
     LENGTH = "length"  # max_tokens, or the context window is full
-    LOOP = "loop"  # the model repeated the same ids again and again
+    LOOP = "loop"  # the model repeated the same ids over and over
     CANCELLED = "cancelled"  # the caller set `cancel`
 
 
@@ -49,9 +49,8 @@ class FinishReason(StrEnum):
 class Usage:
     """Token counts of one answer.
 
-    `prompt_tokens` counts the whole prompt; `cached_tokens` is the part of it that the KV cache already
-    held, and `prefilled_tokens` the rest. `completion_tokens` counts the generated tokens, including the
-    control token that ended the turn.
+    `prompt_tokens` counts the whole prompt, and `cached_tokens` the part of it that was already in the KV
+    cache. `completion_tokens` counts the generated tokens, including the control token that ended the turn.
     """
 
     prompt_tokens: int = 0
@@ -74,9 +73,9 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The result of an answer that has ended, besides its text.
+    """The metadata of a finished answer.
 
-    `no_graphs_reason` is the reason why a GPU that supports CUDA graphs decoded without them, or empty.
+    `no_graphs_reason` is the reason why a GPU that supports CUDA graphs decoded without them, or "".
     """
 
     finish_reason: FinishReason
@@ -96,9 +95,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of an answer, always whole characters. The last chunk carries the Completion.
+    """A piece of an answer, made of whole characters. The last chunk contains the Completion.
 
-    Before the first text, chunks with an empty text report the `progress` of the prefill.
+    Before the first text, chunks with an empty `text` report the `progress` of the prefill.
     """
 
     text: str
@@ -110,7 +109,7 @@ class Chunk:
 class PromptToken:
     """One token of a rendered prompt: its id, its bytes, and whether it is a control token.
 
-    The bytes of all tokens together are the prompt's text in UTF-8.
+    Joined, the bytes of all tokens are the prompt in UTF-8.
     """
 
     id: int
@@ -138,21 +137,21 @@ class Engine(Protocol):
 
     @property
     def context_size(self) -> int:
-        """The context window in tokens: prompt and answer together."""
+        """The context window in tokens, which the prompt and the answer share."""
 
     @property
     def placement(self) -> Placement | None:
-        """Where the layers of the model are, or None if the engine does not know it."""
+        """The placement of the model's layers, or None if it is unknown."""
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the answer piece by piece. Only the last chunk carries a Completion.
+        """Yield the answer piece by piece. Only the last chunk contains a Completion.
 
-        Setting `cancel` ends the answer within one token with FinishReason.CANCELLED. Closing the
-        iterator early has the same effect.
+        Setting `cancel` ends the answer within one token with FinishReason.CANCELLED. Closing the iterator
+        early also stops the generation.
 
-        Raises ContextOverflow, before anything is generated, if the prompt does not fit the context window,
+        Raises ContextOverflow, before generating anything, if the prompt does not fit the context window,
         ResourcesExhausted if memory runs out, and HermesError if the engine itself fails.
         """
 

@@ -1,6 +1,6 @@
-"""Detokenization: the bytes of token ids, and incrementally the text of an answer.
+"""Detokenization: converts token ids to bytes, and incrementally to text.
 
-A vocabulary's entries are in GPT-2's byte alphabet, or in SentencePiece's notation with `▁` and `<0xNN>`.
+Vocabulary entries are in GPT-2's byte alphabet, or in SentencePiece's notation with `▁` and `<0xNN>`.
 """
 
 import codecs
@@ -17,9 +17,9 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 @cache
 def _byte_alphabet() -> dict[str, int]:
-    """Return the byte of each of GPT-2's letters: printable Latin-1 is itself, the rest begins at U+0100.
+    """Map GPT-2's characters to bytes: printable Latin-1 to itself, U+0100 and up to the other bytes.
 
-    Source: `bytes_to_unicode` of the GPT-2 encoder, which every byte-level BPE follows.
+    Source: `bytes_to_unicode` in the GPT-2 encoder, which all byte-level BPE tokenizers use.
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in printable]
@@ -27,7 +27,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 def entry_bytes(entry: str, *, byte_level: bool) -> bytes:
-    """Return the bytes of a vocabulary entry, which is in byte-level or in SentencePiece notation."""
+    """Return the bytes of a vocabulary entry in byte-level or SentencePiece notation."""
     if byte_level:
         alphabet = _byte_alphabet()
         if all(c in alphabet for c in entry):
@@ -39,7 +39,7 @@ def entry_bytes(entry: str, *, byte_level: bool) -> bytes:
 
 
 def token_bytes(vocabulary: Sequence[str], token: int, *, byte_level: bool) -> bytes:
-    """Return the bytes of a token; none if the model has more ids than the vocabulary."""
+    """Return the bytes of a token, or no bytes for an id that the vocabulary does not contain."""
     return entry_bytes(vocabulary[token], byte_level=byte_level) if token < len(vocabulary) else b""
 
 
@@ -48,8 +48,7 @@ def prompt_tokens(
 ) -> list[PromptToken]:
     """Return the tokens of a rendered prompt with their bytes.
 
-    SentencePiece puts a space before each text that it encodes. That space is not part of the text, so it is
-    removed.
+    SentencePiece adds a space before each text that it encodes; this space is removed.
     """
     result: list[PromptToken] = []
     for segment in segments:
@@ -62,7 +61,7 @@ def prompt_tokens(
 
 
 class Detokenizer:
-    """An incremental detokenizer. `vocabulary` holds the entry of each id."""
+    """An incremental detokenizer. `vocabulary` contains the entry of each id."""
 
     def __init__(self, vocabulary: Sequence[str], *, byte_level: bool) -> None:
         self._vocabulary = vocabulary
@@ -72,10 +71,10 @@ class Detokenizer:
         self._text = ""
 
     def feed(self, token: int) -> Piece | None:
-        """Add the next id and return the characters that it completes, with all of their ids.
+        """Add the next id. Return the characters that it completes, with all of their ids.
 
-        Return None while a character is incomplete. If an id ends one character and begins another, both are
-        held back, because they share that id.
+        Return None while a character is incomplete. If an id ends one character and begins the next, both
+        are held back, because they share that id.
         """
         self._ids.append(token)
         self._text += self._decoder.decode(token_bytes(self._vocabulary, token, byte_level=self._byte_level))

@@ -1,7 +1,7 @@
-"""The prefix cache on disk: KV caches of system prompts, kept between runs in a folder of bounded size.
+"""The folder of the prefix cache, which keeps the KV caches of system prompts between runs.
 
-The content of the files is the caller's job. A prefix can always be computed again, so a file that cannot be
-read or written is not an error.
+The caller reads and writes the contents of the files. A prefix can always be computed again, so a file that
+cannot be read or written is not an error.
 """
 
 import contextlib
@@ -16,19 +16,19 @@ from pathlib import Path
 LIMIT_BYTES = 1 << 30
 SUFFIX, UNFINISHED = ".safetensors", ".new-"
 ABANDONED_S = 600.0
-"""Seconds after which an unfinished write counts as abandoned; a write takes only seconds."""
+"""Seconds after which an unfinished write is considered abandoned. A write takes a few seconds."""
 FOLDER_MODE = 0o700
 
 
 @dataclass(frozen=True, slots=True)
 class PromptCacheDir:
-    """A folder of prefixes with a limit in bytes. The least recently used ones are deleted first."""
+    """A folder of prefixes. Above `limit` bytes, the least recently used prefixes are deleted."""
 
     folder: Path
     limit: int = LIMIT_BYTES
 
     def find(self, key: str) -> Path | None:
-        """Return the file of a key and mark it as used now, or None if there is none."""
+        """Return the file for a key and update its time of last use, or return None if there is no file."""
         path = self._path(key)
         try:
             os.utime(path)
@@ -37,7 +37,7 @@ class PromptCacheDir:
         return path
 
     def store(self, key: str, size: int, write: Callable[[Path], None]) -> bool:
-        """Call `write` to store about `size` bytes under a key, and return whether they were stored.
+        """Call `write` to store about `size` bytes under a key. Return whether they were stored.
 
         The write is atomic, and only the owner can read the file.
         """
@@ -46,8 +46,8 @@ class PromptCacheDir:
         try:
             self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             self._evict(size)
-            with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.folder) as place:
-                new = Path(place) / "new"
+            with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.folder) as temporary:
+                new = Path(temporary) / "new"
                 write(new)
                 new.chmod(0o600)
                 new.replace(self._path(key))
@@ -56,7 +56,7 @@ class PromptCacheDir:
         return True
 
     def discard(self, key: str) -> None:
-        """Delete the file of a key."""
+        """Delete the file for a key, if there is one."""
         with contextlib.suppress(OSError):
             self._path(key).unlink()
 
@@ -86,11 +86,11 @@ class PromptCacheDir:
         return sorted(files)
 
     def _sweep(self) -> None:
-        """Delete the remains of abandoned writes."""
-        for place in self.folder.glob(f"{UNFINISHED}*") if self.folder.is_dir() else ():
+        """Delete the temporary folders of abandoned writes."""
+        for temporary in self.folder.glob(f"{UNFINISHED}*") if self.folder.is_dir() else ():
             with contextlib.suppress(OSError):
-                if time.time() - place.stat().st_mtime > ABANDONED_S:
-                    shutil.rmtree(place, ignore_errors=True)
+                if time.time() - temporary.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(temporary, ignore_errors=True)
 
     def _evict(self, size: int) -> None:
         self._sweep()

@@ -1,7 +1,7 @@
-"""The scripted engine, which returns prepared answers, for tests and for trying out the interface.
+"""The scripted engine, which returns prepared answers for tests and for trying out the user interface.
 
-Like the other engines, it renders prompts as ChatML ids, counts the prefix of the last prompt as cached, and
-supports stop strings, max_tokens and cancel. One character is one token.
+Like the other engines, it renders prompts as ChatML ids, counts the prefix shared with the last prompt as
+cached, and supports stop strings, max_tokens and cancel. Each character is one token.
 """
 
 import time
@@ -28,7 +28,7 @@ from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source
 
 PREFIX = "scripted:"
-"""`-m scripted:FILE` plays the turns of a TOML file."""
+"""`-m scripted:FILE` answers with the turns of a TOML file."""
 
 PREFILL_STEPS = 100
 """Number of progress reports during a script's `prefill`."""
@@ -36,7 +36,7 @@ _CONTROL = {IM_START: 0, IM_END: 1}
 _ERRORS: dict[str, type[Exception]] = {
     "failed": HermesError,
     "out-of-memory": ResourcesExhausted,
-    "mistake": AssertionError,  # the kind of error that a bug in an engine raises
+    "mistake": AssertionError,  # as if the engine had a bug
 }
 
 
@@ -44,9 +44,9 @@ _ERRORS: dict[str, type[Exception]] = {
 class ScriptedTurn:
     """One answer of a script.
 
-    `delay` is the pause before each character and `prefill` the pause before the first one, in seconds.
-    `forever` repeats the text without end. `error` is raised after the text: `failed`, `out-of-memory` or
-    `mistake`.
+    `delay` is the pause before each character, and `prefill` the pause before the first one, in seconds. If
+    `forever` is true, the text repeats endlessly. `error` names the error that is raised after the text:
+    `failed`, `out-of-memory` or `mistake`.
     """
 
     text: str = ""
@@ -85,7 +85,7 @@ class ScriptedEngine:
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the next turn of the script; see Engine."""
+        """Yield the next turn of the script; see Engine.stream."""
         reject_ban(options, "the scripted engine")
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
@@ -123,14 +123,14 @@ class ScriptedEngine:
                 if answer.finish_reason is not None:
                     break
         finally:
-            # As in a real engine, the last generated token has not been evaluated yet.
+            # As in the other engines, the last generated token has not been evaluated yet.
             self._cache = [*prompt, *ids[:-1]]
         if text := answer.flush():
             yield Chunk(text)
         yield Chunk("", answer.completion(Usage(len(prompt), len(ids), cached), reason))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the number of tokens of the prompt."""
+        """Return the number of tokens in the prompt for `messages`."""
         return len(self._chatml.ids(messages))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
@@ -143,12 +143,12 @@ class ScriptedEngine:
         ]
 
     def close(self) -> None:
-        """Set `closed`."""
+        """Set `closed`, which tests check."""
         self.closed = True
 
 
 def _prefill(seconds: float, new: int, cancel: Cancel) -> Iterator[Chunk]:
-    """Simulate a prefill that takes this many seconds, and yield its progress."""
+    """Simulate a prefill of `new` tokens that takes this many seconds, and yield its progress."""
     for step in range(PREFILL_STEPS if seconds else 0):
         if cancel.is_set():
             return
@@ -165,9 +165,9 @@ def _pause(seconds: float, cancel: Cancel) -> None:
 def load_script(path: Path) -> ScriptedEngine:
     """Return the engine for a script file.
 
-    The file is TOML: `context_size`, `load` (the seconds that loading takes), `broken` (the error that
-    loading raises, named as in ScriptedTurn) and a list of `[[turns]]` tables with the fields of
-    ScriptedTurn. Raises ConfigError for anything else.
+    The file is TOML with the keys `context_size`, `load` (how many seconds loading takes), `broken` (the name
+    of the error that loading raises, as in ScriptedTurn), and `[[turns]]`, tables with the fields of
+    ScriptedTurn. Raises ConfigError if the file is not a valid script.
     """
     try:
         table = toml_parser.read(path, Source(str(path), ConfigError))

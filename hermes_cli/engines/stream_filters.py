@@ -1,6 +1,6 @@
 """Filters for a stream of generated text: stop strings, banned phrases, and the loop guard.
 
-Each is incremental: its result does not depend on how the text is cut into pieces.
+Each filter is incremental: its result does not depend on how the text is split into pieces.
 """
 
 import time
@@ -15,7 +15,7 @@ from hermes_cli.options import GenerationOptions
 
 
 class StopScanner:
-    """A filter that passes text on until it contains one of the stop strings."""
+    """A filter that ends the text before the first stop string."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -27,24 +27,24 @@ class StopScanner:
         if self.found or not self._stops:
             return "" if self.found else text
         self._held += text
-        # Take the match that ends first, as a letter-by-letter search would; if two end together, the longer.
+        # Take the match that ends first or, if two end at the same position, the longer one.
         matches = [(i + len(stop), i) for stop in self._stops if (i := self._held.find(stop)) >= 0]
         if matches:
             self.found = True
-            shown, self._held = self._held[: min(matches)[1]], ""
-            return shown
+            ready, self._held = self._held[: min(matches)[1]], ""
+            return ready
         end = len(self._held) - _partial_match(self._held, self._stops)
-        shown, self._held = self._held[:end], self._held[end:]
-        return shown
+        ready, self._held = self._held[:end], self._held[end:]
+        return ready
 
     def flush(self) -> str:
-        """Return the text that was held back, at the end of the stream."""
+        """Return the text that is still held back at the end of the stream."""
         held, self._held = self._held, ""
         return held
 
 
 def _partial_match(text: str, phrases: Sequence[str]) -> int:
-    """Return how many characters at the end of the text may be the beginning of a phrase."""
+    """Return the length of the longest suffix of `text` that may begin a phrase."""
     longest = max(map(len, phrases)) - 1
     for size in range(min(longest, len(text)), 0, -1):
         if any(phrase.startswith(text[-size:]) for phrase in phrases):
@@ -53,14 +53,14 @@ def _partial_match(text: str, phrases: Sequence[str]) -> int:
 
 
 NGRAM = 4
-"""A repeated sequence of this many ids is a possible beginning of a loop."""
+"""A repeated sequence of this many ids may be the beginning of a loop."""
 MAX_PERIODS = 32
 MIN_REPEATS = 2
-"""Times that a period must be repeated after its first occurrence: a refrain that occurs twice is no loop."""
+"""Minimum number of repetitions of a period in a loop. A refrain that occurs twice is repeated only once."""
 
 
 class LoopGuard:
-    """A loop detector for one answer. `limit` is how many repeated ids make a loop; 0 disables the guard."""
+    """A loop detector for one answer. A loop has at least `limit` repeated ids; 0 disables it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -75,7 +75,7 @@ class LoopGuard:
         ids = self._ids
         ids.append(token)
         end = len(ids) - 1
-        # By period: the number of ids in a row, up to this one, that equal the id one period earlier.
+        # Maps a period to the number of ids in a row, up to this one, that equal the id one period before.
         self._runs = {p: run + 1 for p, run in self._runs.items() if ids[end - p] == token}
         ngram = tuple(ids[-NGRAM:])
         if len(ngram) == NGRAM:
@@ -88,28 +88,28 @@ class LoopGuard:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Whole characters of an answer, and the token ids that they come from."""
+    """Whole characters of an answer, and the token ids that encode them."""
 
     text: str
     ids: tuple[int, ...]
 
 
 class PhraseBan:
-    """A filter that holds back text that may begin a banned phrase. It ignores case."""
+    """A filter that holds back text that may be the start of a banned phrase. It ignores case."""
 
     def __init__(self, phrases: Sequence[str]) -> None:
         self._phrases = tuple(_lower(phrase) for phrase in phrases)
         self._held: list[Piece] = []
 
     def matches(self, text: str) -> bool:
-        """Return whether a text contains a banned phrase."""
+        """Return whether `text` contains a banned phrase."""
         lower = _lower(text)
         return any(phrase in lower for phrase in self._phrases)
 
     def feed(self, piece: Piece) -> tuple[list[Piece], list[Piece]]:
-        """Add the next piece; return the pieces that can be shown, and those that must be removed.
+        """Add the next piece. Return the pieces that can be shown, and those that must be removed.
 
-        If there are pieces to remove, the phrase begins in the first of them.
+        If any must be removed, the banned phrase begins in the first of them.
         """
         if not self._phrases:
             return [piece], []
@@ -120,18 +120,18 @@ class PhraseBan:
         count = end = 0
         while count < len(self._held) and (end := end + len(self._held[count].text)) <= safe:
             count += 1
-        shown, rest = self._held[:count], self._held[count:]
+        ready, rest = self._held[:count], self._held[count:]
         self._held = [] if matches else rest
-        return shown, rest if matches else []
+        return ready, rest if matches else []
 
     def flush(self) -> list[Piece]:
-        """Return the pieces that were held back, at the end of the text."""
+        """Return the pieces that are still held back at the end of the text."""
         held, self._held = self._held, []
         return held
 
 
 def reject_ban(options: GenerationOptions, engine: str) -> None:
-    """Raise UsageError if phrases are banned. For engines that cannot remove generated tokens."""
+    """Raise UsageError if the options ban phrases. Engines that cannot remove generated tokens call this."""
     if options.ban:
         raise UsageError(
             f"{engine} does not support 'ban'", "unset 'ban', or use a model that runs on transformers"
@@ -139,14 +139,14 @@ def reject_ban(options: GenerationOptions, engine: str) -> None:
 
 
 def _lower(text: str) -> str:
-    """Return the text in lower case, character for character, so that positions do not change."""
+    """Lowercase the text, except for characters whose lowercase form would shift later positions."""
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)
 
 
 class Answer:
-    """One answer during its generation: applies stop strings and the loop guard, and records ids and times.
+    """An answer during its generation. It applies stop strings and the loop guard, and records ids and times.
 
-    `finish_reason` is None until a stop string or a loop ends the answer.
+    `finish_reason` is None until a stop string, a loop or the engine ends the answer.
     """
 
     def __init__(self, chatml: ChatML, messages: Sequence[Message], options: GenerationOptions) -> None:
@@ -156,7 +156,7 @@ class Answer:
         self._scanner = StopScanner(options.stop)
         self._guard = LoopGuard(options.loop_guard)
         self._pieces: list[tuple[str, Sequence[int]]] = []
-        self._shown = 0
+        self._shown_length = 0
         self._start = time.monotonic()
         self._first_token: float | None = None
 
@@ -169,7 +169,7 @@ class Answer:
         """Add the next whole characters with their ids, and return the text that can be shown."""
         self._pieces.append((text, ids))
         shown = self._scanner.feed(text)
-        self._shown += len(shown)
+        self._shown_length += len(shown)
         looping = sum(self._guard.feed(token) for token in ids) > 0
         if self._scanner.found:
             self.finish_reason = FinishReason.STOP
@@ -180,11 +180,11 @@ class Answer:
     def flush(self) -> str:
         """Return the text that was held back because it might begin a stop string."""
         held = self._scanner.flush()
-        self._shown += len(held)
+        self._shown_length += len(held)
         return held
 
     def completion(self, usage: Usage, engine_reason: FinishReason, no_graphs_reason: str = "") -> Completion:
-        """Return the completion. `engine_reason` applies if the answer has no `finish_reason`."""
+        """Return the completion. `engine_reason` is used if `finish_reason` is None."""
         now = time.monotonic()
         first_token = now if self._first_token is None else self._first_token
         timings = Timings(first_token - self._start, now - first_token)
@@ -192,9 +192,9 @@ class Answer:
         return Completion(reason, usage, timings, self._turn_ids(), no_graphs_reason)
 
     def _turn_ids(self) -> TurnIds:
-        """Return the ids of the text that was shown. A stop string may have cut the text inside a token."""
+        """Return the ids of the text that was shown, even if a stop string cut the text inside a token."""
         ids: list[int] = []
-        left = self._shown
+        left = self._shown_length
         for text, piece_ids in self._pieces:
             if len(text) > left:
                 ids += self._chatml.encode_after_newline(text[:left]) if left else []

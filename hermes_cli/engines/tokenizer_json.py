@@ -1,4 +1,4 @@
-"""The tokenizer of a folder of Hugging Face weights, read from tokenizer.json without torch."""
+"""Reads the tokenizer in a folder of Hugging Face weights from tokenizer.json, without torch."""
 
 import contextlib
 import hashlib
@@ -18,14 +18,14 @@ from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 
 TOKENIZER, OLDER_TOKENIZER = "tokenizer.json", "tokenizer.model"
 MAX_BYTES = 64 << 20
-"""The largest tokenizer.json in use has about 30 MB."""
+"""Maximum size of a tokenizer.json. The largest in use are about 30 MB."""
 MAX_GAP = 1 << 16
-"""Largest number of unused ids in a vocabulary: a list with larger gaps would exhaust the memory."""
+"""Maximum number of unused ids in a vocabulary. A list with huge gaps would exhaust the memory."""
 CONFIG_FILES = ("config.json", "generation_config.json")
 
 
 class Vocabulary:
-    """The content of a tokenizer.json. `end_ids` are the end-of-text ids from the model's config files."""
+    """The contents of a tokenizer.json. `end_ids` are the end-of-text ids from the model's config files."""
 
     def __init__(self, tokenizer_json: str, end_ids: Iterable[int] = ()) -> None:
         self.name = hashlib.sha256(tokenizer_json.encode()).hexdigest()
@@ -34,7 +34,7 @@ class Vocabulary:
         added = spec.get("added_tokens", [])
         self.entries = _entries(spec["model"]["vocab"], added)
         self.byte_level = "ByteLevel" in json.dumps([spec.get("pre_tokenizer"), spec.get("decoder")])
-        # OpenHermes 2 lists <|im_start|> as an ordinary added token, but it ends a turn as well.
+        # OpenHermes 2 lists <|im_start|> as an ordinary added token, but it also ends a turn.
         special = {int(t["id"]) for t in added if t.get("special") or t["content"] in (IM_START, IM_END)}
         self.stop_ids = frozenset(special | set(end_ids))
 
@@ -45,7 +45,7 @@ class Vocabulary:
 
     @cached_property
     def breakers(self) -> frozenset[int]:
-        """The ids whose text ends a sequence for DRY: line ends, colons, quotation marks and asterisks.
+        """The ids at which DRY ends a sequence: those with a newline, colon, quotation mark or asterisk.
 
         Source: the defaults of text-generation-webui and llama.cpp.
         """
@@ -53,7 +53,7 @@ class Vocabulary:
         return self.ids_where(lambda text: any(mark in text for mark in marks))
 
     def ids_where(self, matches: Callable[[str], bool]) -> frozenset[int]:
-        """Return the ids for whose text `matches` returns True."""
+        """Return the ids of the tokens whose text `matches` accepts."""
         data = (detokenizer.entry_bytes(entry, byte_level=self.byte_level) for entry in self.entries)
         return frozenset(i for i, token in enumerate(data) if matches(token.decode(errors="replace")))
 
@@ -70,7 +70,7 @@ def _entries(vocabulary: dict[str, int], added: list[dict[str, Any]]) -> list[st
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Return whether `read_vocabulary` would find a tokenizer in a folder."""
+    """Return whether `folder` contains a tokenizer that `read_vocabulary` can read."""
     return any((folder / name).is_file() for name in (TOKENIZER, OLDER_TOKENIZER))
 
 
@@ -78,7 +78,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     """Return the vocabulary of a model folder. Raises ModelUnavailable if no tokenizer can be read."""
     path = folder / TOKENIZER
     try:
-        text = read_bytes(path, MAX_BYTES).decode() if path.exists() else _converted(folder)
+        text = read_bytes(path, MAX_BYTES).decode() if path.exists() else _convert_tokenizer(folder)
         return Vocabulary(text, _end_ids(folder))
     except HermesError:
         raise
@@ -89,8 +89,8 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         ) from None
 
 
-def _converted(folder: Path) -> str:
-    """Convert the tokenizer.model of an older folder with transformers, and return the tokenizer.json."""
+def _convert_tokenizer(folder: Path) -> str:
+    """Convert a tokenizer.model with transformers, and return the contents of its tokenizer.json."""
     if not (folder / OLDER_TOKENIZER).is_file():
         raise ModelUnavailable(
             f"{folder} contains neither a tokenizer.json nor a tokenizer.model", "download the model again"

@@ -1,1 +1,1 @@
-"""File formats for conversations: Markdown, JSON, and the formats of other programs, one module each."""
+"""File formats for conversations: Markdown, JSON, and the formats of other programs."""

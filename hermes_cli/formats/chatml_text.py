@@ -1,8 +1,8 @@
-r"""Raw ChatML, the text form of a prompt: `<|im_start|>role`, a newline, the text, `<|im_end|>`.
+r"""Raw ChatML, the text form of a prompt. A turn is `<|im_start|>role`, a newline, its text, `<|im_end|>`.
 
-A text that contains one of these markers would forge a turn for a reader of the file, so writing it raises
-FormatError; the JSON format can hold it. When hermes reads such a file, the markers only separate the turns:
-the turns are ordinary text, which hermes never encodes as control tokens.
+A message that contains one of these markers would be read as more than one turn, so writing it raises
+FormatError; the JSON format has no such limit. When hermes reads a file, the markers only separate the
+turns. The text of a turn is never encoded as control tokens.
 """
 
 import re
@@ -18,7 +18,7 @@ _BLANK: Final = re.compile(r"\s*")
 
 
 def write(transcript: Transcript) -> str:
-    """Return the visible path of a conversation. Raises FormatError if a text contains a marker."""
+    """Return the visible path of a conversation. Raises FormatError if a message contains a marker."""
     for number, turn in enumerate(transcript.turns, 1):
         for token in (IM_START, IM_END):
             if token in turn.text:
@@ -30,16 +30,16 @@ def write(transcript: Transcript) -> str:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversation in raw ChatML. The text of each turn is kept exactly. Raises FormatError."""
-    turns, at, line, counted = list[Message](), _skip(text, 0), 1, 0
+    """Parse raw ChatML, without changing the text of a turn. Raises FormatError if `text` is invalid."""
+    turns, at, line, counted_to = list[Message](), _skip(text, 0), 1, 0
     while at < len(text):
-        line, counted = line + text.count("\n", counted, at), at
+        line, counted_to = line + text.count("\n", counted_to, at), at
         start = _TURN.match(text, at)
         if start is None:
-            raise FormatError(f"has text outside of a turn, which begins with {IM_START} and a role", line)
+            raise FormatError(f"has text outside of a turn; a turn begins with {IM_START} and a role", line)
         role = start[1].removesuffix("\r")
         if role not in list(Role):
-            raise FormatError(f"has the role '{role[:40]}', which is none of {', '.join(Role)}", line)
+            raise FormatError(f"has the role '{role[:40]}'; expected one of {', '.join(Role)}", line)
         end, next_start = text.find(IM_END, start.end()), text.find(IM_START, start.end())
         if end < 0 or -1 < next_start < end:
             raise FormatError(f"has a turn without {IM_END}", line)

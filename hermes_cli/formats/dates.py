@@ -13,12 +13,12 @@ LAST: Final = 253_370_764_800.0
 
 
 def minute(seconds: float) -> str:
-    """Return a time as text, to the minute, or "" for 0. It is in UTC, so that exports are reproducible."""
+    """Format a time to the minute in UTC, so that exports are reproducible. Return "" for 0."""
     return _utc(seconds).strftime("%Y-%m-%d %H:%M UTC") if seconds else ""
 
 
 def iso(seconds: float) -> str:
-    """Return a time in JavaScript's ISO format: 2026-01-31T13:05:09.250Z."""
+    """Format a time in JavaScript's ISO format, such as 2026-01-31T13:05:09.250Z."""
     return _utc(seconds).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 

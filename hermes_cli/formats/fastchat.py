@@ -1,9 +1,9 @@
-"""The format of `!!save` in FastChat's command line: one JSON object with template, system message and turns.
+"""The format of `!!save` in FastChat's command line: a JSON object with template, system message and turns.
 
 Its keys are `template_name`, `system_message` (`system` in older versions), `roles` (the names of the user
-and the model), `messages` (pairs of such a name and a text) and `offset` (the number of messages that are
-examples), as in lm-sys/FastChat, fastchat/conversation.py and fastchat/serve/inference.py. hermes writes
-the template name of OpenHermes, which `!!load` knows.
+and the model), `messages` (pairs of a name and a text) and `offset` (the number of example messages). Source:
+fastchat/conversation.py and fastchat/serve/inference.py in lm-sys/FastChat. hermes writes the template name
+of OpenHermes, which `!!load` accepts.
 """
 
 from typing import Final
@@ -20,10 +20,10 @@ NAMES: Final = {Role.USER: IM_START + Role.USER, Role.ASSISTANT: IM_START + Role
 
 
 def write(transcript: Transcript) -> str:
-    """Return the visible path of a conversation. Raises FormatError for a system message after the first."""
+    """Return the visible path of a conversation. Raises FormatError if a system message is not first."""
     system = transcript.system
     if len(system) > 1 or any(turn.role is Role.SYSTEM for turn in transcript.turns[len(system) :]):
-        raise FormatError("FastChat's format has one system message, before all other messages")
+        raise FormatError("FastChat's format allows one system message, before all other messages")
     value = {
         "template_name": TEMPLATE,
         "system_message": system[0].text if system else "",
@@ -35,7 +35,7 @@ def write(transcript: Transcript) -> str:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversation in FastChat's JSON. Raises FormatError."""
+    """Parse FastChat's JSON. Raises FormatError if it is invalid."""
     root = parse(text)
     names = [name.text() for name in root["roles"].items()]
     if len(names) != len(NAMES) or len(set(names)) != len(names):
@@ -54,7 +54,7 @@ def _turn(pair: Value, roles: dict[str, Role]) -> Message:
         pair.reject("is not a pair of a name and a text")
     name, content = parts
     if name.text() not in roles:
-        name.reject(f"is '{name.value[:40]}', which is none of {', '.join(roles)}")
+        name.reject(f"is '{name.value[:40]}'; expected one of {', '.join(roles)}")
     if isinstance(content.value, list):
         content.reject("has parts that are not text, such as images, which hermes does not support")
     return Message(roles[name.value], content.text())

@@ -10,22 +10,22 @@ from hermes_cli.untrusted.source import Source, read_start
 
 NAME_LENGTH: Final = 60
 IN_THE_WAY: Final = "choose another name; 'hermes sessions export --force' overwrites the file"
-"""The hint for a file name that is already taken."""
+"""The hint if a file with the chosen name exists."""
 _UNSAFE: Final = re.compile(r"[^\w]+")
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the contents of a file, at most MAX_BYTES and one byte more.
+    """Return the first MAX_BYTES + 1 bytes of a file or a pipe, or all if there are fewer.
 
-    Raises UsageError if it cannot be read. A pipe is read, too.
+    Raises UsageError if it cannot be read.
     """
     return read_start(path, MAX_BYTES + 1, Source(str(path), UsageError), allow_pipe=True)
 
 
 def place(name: str, title: str, ending: str) -> Path:
-    """Return the path for an export. If `name` is a folder or empty, the file name is made from the title.
+    """Return the path for an export. If `name` is empty or a folder, derive the file name from the title.
 
-    Raises UsageError for the home directory of an unknown user.
+    Raises UsageError if `name` refers to the home directory of an unknown user.
     """
     try:
         path = Path(name).expanduser()
@@ -35,7 +35,7 @@ def place(name: str, title: str, ending: str) -> Path:
 
 
 def file_name(title: str, ending: str, folder: Path) -> Path:
-    """Return an unused path in a folder, with a name made of the letters and digits of a title."""
+    """Return an unused path in a folder, with a file name derived from a title."""
     stem = _UNSAFE.sub("-", title).strip("-_")[:NAME_LENGTH].rstrip("-_") or "conversation"
     while len(stem.encode()) > 2 * NAME_LENGTH:  # a file name has at most 255 bytes
         stem = stem[:-1]

@@ -1,4 +1,4 @@
-"""Reads the JSON of conversation files. Values are checked on access; errors name the path and the line."""
+"""Reads JSON in conversation files. Values are checked on access. Errors contain the path and the line."""
 
 import json
 import re
@@ -14,15 +14,15 @@ from hermes_cli.untrusted.source import Source
 from hermes_cli.untrusted.value import Policy, Value, ValuePath
 
 LIMITS: Final = JsonLimits(size=64 << 20, digits=30, marks_numbers=True, allows_surrogates=True)
-"""More than any export needs, and small enough for memory. Numbers and surrogates are checked on access."""
+"""Larger than any export, but small enough for memory. Numbers and surrogates are checked on access."""
 _DECODER: Final = json_parser.decoder(LIMITS)
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
-_LINES_HINT: Final = "such a file has one JSON object a line; 'jq -c .' writes it like that"
+_LINES_HINT: Final = "such a file has one JSON object per line, as 'jq -c .' writes it"
 
 
 @dataclass(frozen=True)
 class ConversationText(Source, Policy):
-    """A text in a conversation file that begins on `line`. The caller adds the name of the file to errors."""
+    """Text of a conversation file that begins on `line`. Callers add the file name to errors."""
 
     name: str = ""
     error_type: Callable[[str, str], HermesError] = UsageError
@@ -31,18 +31,18 @@ class ConversationText(Source, Policy):
     table_name: ClassVar[str] = "an object"
 
     def error(self, reason: str, hint: str = "", line: int = 1, column: int = 0) -> FormatError:
-        """Return the error, with the line in the file."""
-        place = f", at column {column:,}" if column else ""
-        return FormatError(f"{reason}{place}", self.line + line - 1, hint=hint)
+        """Return a FormatError with the line number in the file."""
+        location = f", at column {column:,}" if column else ""
+        return FormatError(f"{reason}{location}", self.line + line - 1, hint=hint)
 
     def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
-        """Raise the error about the value at `path`, with its line."""
+        """Raise a FormatError about the value at `path`, with its line number."""
         name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
         line = self.text.count("\n", 0, _position(self.text, path)) + 1
         raise self.error(f"{name.removeprefix('.')} {reason}".strip(), hint, line)
 
     def clean(self, path: ValuePath, text: str) -> str:
-        """Return the text. Raises FormatError for a lone surrogate, which cannot be stored as UTF-8."""
+        """Return `text`. Raises FormatError for a lone surrogate, which cannot be encoded in UTF-8."""
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -52,13 +52,13 @@ class ConversationText(Source, Policy):
 
 
 def parse(text: str, line: int = 1) -> Value:
-    """Return the value of a JSON text that begins on `line`. Raises FormatError."""
+    """Parse JSON text that begins on `line` of a file. Raises FormatError if it is invalid."""
     source = ConversationText(text=text, line=line)
     return Value(json_parser.parse_text(text, source, LIMITS), source)
 
 
 def parse_lines(text: str) -> Iterator[Value]:
-    """Yield the object on each line that is not blank. Raises FormatError if a line holds no object."""
+    """Yield the object on each line that is not blank. Raises FormatError for anything else on a line."""
     for number, line in enumerate(text.split("\n"), 1):  # splitlines() would split at U+2028, too
         if line.strip(" \t\r"):
             try:
@@ -73,7 +73,7 @@ def parse_lines(text: str) -> Iterator[Value]:
 
 
 def first_keys(text: str) -> set[str]:
-    """Return the keys of the object at the beginning of a text, up to the first syntax error."""
+    """Return the keys of the object at the beginning of `text`, up to the first syntax error."""
     keys = set[str]()
     start = _skip(text, 0)
     if text[start : start + 1] == "{":
@@ -83,7 +83,7 @@ def first_keys(text: str) -> set[str]:
 
 
 def dump(value: Any) -> str:
-    """Return a value as JSON on one line."""
+    """Return `value` as JSON on one line."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
@@ -93,18 +93,18 @@ def _skip(text: str, at: int) -> int:
 
 
 def _position(text: str, path: tuple[str | int, ...]) -> int:
-    """Return the offset in a JSON text of the value at `path`."""
+    """Return the offset of the value at `path` in a JSON text."""
     at = _skip(text, 0)
     for step in path:
-        places = [place for key, place in _members(text, at) if key == step]
-        at = places[-1] if places else at  # of two equal keys the last one counts
+        offsets = [offset for key, offset in _members(text, at) if key == step]
+        at = offsets[-1] if offsets else at  # if a key occurs twice, its last value is used
     return at
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
     """Yield the key or index, and the offset, of each value in the object or list that begins at `at`.
 
-    Raises ValueError at the first syntax error, after the valid values before it.
+    Raises ValueError at the first syntax error, after yielding the values before it.
     """
     is_object, index = text[at] == "{", 0
     at = _skip(text, at + 1)

@@ -1,8 +1,8 @@
 """The lossless JSON format of hermes: whole trees, with states, models, options, token counts, times and ids.
 
-An export that is imported and exported again has the same bytes. Each message is on one line, so that errors
-have a line number and files can be compared. Ids count from 1 in each conversation; a parent comes before
-its children.
+Importing an export and exporting it again gives the same bytes. Each message is on one line, so that errors
+can name a line and files can be compared. Message ids start at 1 in each conversation, and a parent comes
+before its children.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from hermes_cli.untrusted.value import Value
 
 FROM_A_FILE: Final = "from a file: "
 """Prefix for the vocabulary name of token ids that were read from a file. No engine has such a vocabulary, so
-it encodes the text again. Otherwise a file could show one text to the user and give another to the model."""
+engines encode the text again. Otherwise, a file could show one text to the user and another to the model."""
 KEY: Final = "hermes_conversations"
 """The first key of a file. Its value is the version of the format."""
 VERSION: Final = 1
@@ -28,23 +28,23 @@ MAX_DEPTH: Final = 999
 
 
 def write(transcripts: Sequence[Transcript]) -> str:
-    """Return conversations as one JSON object."""
+    """Return the conversations as one JSON object."""
     body = ",\n".join(_written(transcript) for transcript in transcripts)
     return f'{{"{KEY}": {VERSION}, "conversations": [\n{body}\n]}}\n'
 
 
 def _written(transcript: Transcript) -> str:
-    facts = transcript.conversation
+    conversation = transcript.conversation
     head = dump(
         {
-            "title": facts.title,
-            "is_named": facts.is_named,
-            "persona": facts.persona,
-            "created": facts.created,
-            "updated": facts.updated,
-            "opening": [{"role": turn.role, "text": turn.text} for turn in facts.opening],
+            "title": conversation.title,
+            "is_named": conversation.is_named,
+            "persona": conversation.persona,
+            "created": conversation.created,
+            "updated": conversation.updated,
+            "opening": [{"role": turn.role, "text": turn.text} for turn in conversation.opening],
             "leaf": transcript.tree.cursor,
-            "setting": _setting_json(facts.setting),
+            "setting": _setting_json(conversation.setting),
         }
     )
     messages = ",\n".join(dump(_message(stored)) for stored in transcript.tree.nodes)
@@ -62,8 +62,8 @@ def _setting_json(setting: SavedSettings) -> dict[str, Any]:
 
 
 def _message(stored: Node) -> dict[str, Any]:
-    made = stored.generation
-    ids = made.turn_ids
+    generation = stored.generation
+    ids = generation.turn_ids
     return {
         "id": stored.id,
         "parent": stored.parent,
@@ -71,8 +71,8 @@ def _message(stored: Node) -> dict[str, Any]:
         "text": stored.text,
         "state": stored.state,
         "created": stored.created,
-        **{name: getattr(made, name) for name in _RECORD_FIELDS},
-        "options": dict(made.options),
+        **{name: getattr(generation, name) for name in _RECORD_FIELDS},
+        "options": dict(generation.options),
         "turn_ids": None
         if ids is None
         else {"vocabulary": ids.vocabulary.removeprefix(FROM_A_FILE), "ids": ids.ids},
@@ -80,11 +80,11 @@ def _message(stored: Node) -> dict[str, Any]:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversations of a JSON text in this format. Raises FormatError."""
+    """Parse JSON text in this format. Raises FormatError if it is invalid."""
     root = parse(text)
     if root[KEY].integer() > VERSION:
         raise FormatError(
-            f"was written by a newer hermes (version {root[KEY].value}; this one reads {VERSION})", 1
+            f"was written by a newer hermes (format {root[KEY].value}; this one reads {VERSION})", 1
         )
     transcripts = [_conversation(node) for node in root["conversations"].items()]
     if not transcripts:
@@ -102,7 +102,7 @@ def _conversation(node: Value) -> Transcript:
     roots = [message for message in messages if message.parent is None]
     if len({root.role for root in roots}) > 1:  # only a greeting may come before the user's first turn
         node["messages"].reject("has first turns of both the user and the assistant")
-    facts = StoredConversation(
+    conversation = StoredConversation(
         ELSEWHERE,
         node["title"].text(),
         node["is_named"].boolean(),
@@ -110,16 +110,16 @@ def _conversation(node: Value) -> Transcript:
         tuple(opening),
         node["created"].number(0, LAST),
         node["updated"].number(0, LAST),
-        _known(node["leaf"], seen),
+        _earlier_id(node["leaf"], seen),
         setting=_setting(node.get("setting"), seen),
     )
-    return Transcript.of(facts, messages)
+    return Transcript.of(conversation, messages)
 
 
 def _setting(node: Value, seen: set[int]) -> SavedSettings:
-    """Return the settings of a conversation; defaults for a file of an earlier version, which has none."""
+    """Return the settings of a conversation. A file of an earlier version has none, and gets the defaults."""
     summaries = tuple(
-        (_known(summary["through"], seen) or 0, summary["text"].text())
+        (_earlier_id(summary["through"], seen) or 0, summary["text"].text())
         for summary in node.get("summaries").items()
     )
     return SavedSettings(
@@ -137,21 +137,21 @@ def _persona(node: Value) -> str:
     return node.text()
 
 
-def _known(node: Value, seen: set[int]) -> int | None:
+def _earlier_id(node: Value, seen: set[int]) -> int | None:
     """Return the id of an earlier message, or None for null. Raises FormatError for an unknown id."""
     if node.value is None:
         return None
     if node.integer() not in seen:
-        node.reject(f"is {node.value}, which is the id of no message before it")
+        node.reject(f"is {node.value}, but no earlier message has this id")
     return node.integer()
 
 
 def _stored(node: Value, seen: set[int]) -> Node:
     number = node["id"].integer(1)
     if number in seen:
-        node["id"].reject(f"is {number}, which is the id of a message before it")
-    made = GenerationRecord(**{name: read_value(node[name]) for name, read_value in _RECORD_FIELDS.items()})
-    parent, role = _known(node["parent"], seen), node["role"].one_of(Role)
+        node["id"].reject(f"is {number}, but an earlier message has this id")
+    record = GenerationRecord(**{name: read_value(node[name]) for name, read_value in _RECORD_FIELDS.items()})
+    parent, role = _earlier_id(node["parent"], seen), node["role"].one_of(Role)
     if parent is None and role is Role.SYSTEM:
         node["role"].reject("is 'system' at the root of a tree; system messages belong in the opening")
     return Node(
@@ -161,7 +161,7 @@ def _stored(node: Value, seen: set[int]) -> Node:
         node["text"].text(),
         node["state"].one_of(MessageState),
         node["created"].number(0, LAST),
-        made,
+        record,
     )
 
 
@@ -170,7 +170,7 @@ def _options(node: Value) -> dict[str, Any]:
 
 
 def _option(node: Value) -> Any:
-    """Return the value of an option: null, a boolean, a number, a text, or a list of these."""
+    """Return the value of an option: null, a boolean, a number, a string, or a list of these."""
     return [_scalar(item) for item in node.items()] if isinstance(node.value, list) else _scalar(node)
 
 
@@ -178,7 +178,7 @@ def _scalar(node: Value) -> Any:
     if isinstance(node.value, str):
         return node.text()
     if not isinstance(node.value, bool | int | float | None):
-        node.reject("is not a value of an option")
+        node.reject("is not an option value")
     return node.value
 
 
@@ -213,4 +213,4 @@ _RECORD_FIELDS: Final[dict[str, Callable[[Value], Any]]] = {
     "decode_s": _seconds,
     "turn_ids": _turn_ids,
 }
-"""The keys of a message for the fields of its GenerationRecord, in the order in which they are written."""
+"""The fields of GenerationRecord in the order of the file, and the functions that read them."""

@@ -1,11 +1,11 @@
-"""JSON Lines formats for training data: each line is a JSON object that holds one conversation.
+"""JSON Lines formats for training data: each line is a JSON object that contains one conversation.
 
 ShareGPT: `{"conversations": [{"from": "human", "value": "…"}]}`. The speaker names are those of FastChat,
 axolotl and the published ShareGPT datasets.
 
-OpenAI messages: `{"messages": [{"role": "user", "content": "…"}]}`, also the format of the chat completions
-API. Tool calls and parts that are not text raise FormatError: hermes cannot send them to a model, and leaving
-them out would change the conversation.
+OpenAI messages: `{"messages": [{"role": "user", "content": "…"}]}`, which is also the format of the
+chat completions API. Tool calls and parts that are not text raise FormatError, because hermes cannot send
+them to a model, and omitting them would change the conversation.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _OPENAI_ROLES: Final = {
 
 
 def write_sharegpt(transcripts: Sequence[Transcript]) -> str:
-    """Return the visible path of each conversation, one per line, without titles, which training ignores."""
+    """Return the visible path of each conversation, one per line. Titles are omitted."""
     return "".join(
         dump(
             {"conversations": [{"from": _SHAREGPT_NAMES[t.role], "value": t.text} for t in transcript.turns]}
@@ -55,7 +55,7 @@ def write_openai(transcripts: Sequence[Transcript]) -> str:
 
 
 def read_sharegpt(text: str) -> list[Transcript]:
-    """Return the conversation on each line. If `id` is a string, it becomes the title. Raises FormatError."""
+    """Parse one conversation per line. If `id` is a string, it becomes the title. Raises FormatError."""
     transcripts = list[Transcript]()
     for line in parse_lines(text):
         title = line.get("id")
@@ -68,7 +68,7 @@ def read_sharegpt(text: str) -> list[Transcript]:
 
 
 def read_openai(text: str) -> list[Transcript]:
-    """Return the conversation on each line. Raises FormatError."""
+    """Parse one conversation per line. Raises FormatError if a line is invalid."""
     return [linear([_openai_turn(node) for node in _turns(line["messages"])]) for line in parse_lines(text)]
 
 

@@ -1,9 +1,9 @@
 """The Markdown format: a heading for each turn, followed by its unchanged text.
 
-Each heading follows an HTML comment such as `<!-- hermes {"role": "user"} -->`, and the first line of the
-file is a comment with the title. Only these comments separate the turns when a file is read; the text between
-them may be edited. If a text contains such a comment, all comments of the file are named `hermes-2`, and so
-on, so that no text can forge a turn.
+An HTML comment such as `<!-- hermes {"role": "user"} -->` precedes each heading, and the first line of the
+file is a comment with the title. When a file is read, only these comments separate the turns; the text
+between them may be edited. If a message contains such a comment, all comments of the file are named
+`hermes-2` (or `hermes-3`, and so on), so that no message can forge a turn.
 """
 
 import re
@@ -27,19 +27,19 @@ _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 
 
 def write(transcript: Transcript) -> str:
-    """Return the visible path of a conversation."""
-    facts = transcript.conversation
+    """Return the visible path of a conversation as Markdown."""
+    record = transcript.conversation
     mark = _mark([turn.text for turn in transcript.turns])
-    about = {"title": facts.title, "is_named": facts.is_named, "persona": facts.persona}
-    head = f"{_comment(mark, about)}\n# {_line(facts.title) or 'A conversation'}\n"
-    opening = [message(0, None, turn) for turn in facts.opening]
+    metadata = {"title": record.title, "is_named": record.is_named, "persona": record.persona}
+    head = f"{_comment(mark, metadata)}\n# {_line(record.title) or 'A conversation'}\n"
+    opening = [message(0, None, turn) for turn in record.opening]
     return "\n".join(
-        [head, *(_turn(mark, stored, facts.persona) for stored in (*opening, *transcript.tree.path))]
+        [head, *(_turn(mark, stored, record.persona) for stored in (*opening, *transcript.tree.path))]
     )
 
 
 def _mark(texts: Sequence[str]) -> str:
-    """Return the name of the comments: the first of hermes, hermes-2, … that no text contains."""
+    """Return the name of the comments: the first of hermes, hermes-2, … that no message contains."""
     taken = {int(number or 1) for text in texts for number in _MARK.findall(text)}
     number = next(number for number in range(1, len(taken) + 2) if number not in taken)
     return "hermes" if number == 1 else f"hermes-{number}"
@@ -54,15 +54,15 @@ def _turn(mark: str, stored: Node, persona: str) -> str:
     names = {Role.USER: "You", Role.ASSISTANT: persona or "Assistant", Role.SYSTEM: "System"}
     state = "" if stored.state is MessageState.COMPLETE else str(stored.state)
     heading = [names[stored.role], minute(stored.created), stored.generation.model, state]
-    about: dict[str, object] = {"role": stored.role}
-    about |= {"created": stored.created} if stored.created else {}
-    about |= {"model": stored.generation.model} if stored.generation.model else {}
-    about |= {"state": stored.state} if state else {}
+    metadata: dict[str, object] = {"role": stored.role}
+    metadata |= {"created": stored.created} if stored.created else {}
+    metadata |= {"model": stored.generation.model} if stored.generation.model else {}
+    metadata |= {"state": stored.state} if state else {}
     fence = _open_fence(stored.text)
-    about |= {"closed": fence} if fence else {}
+    metadata |= {"closed": fence} if fence else {}
     closed = f"\n{fence}" if fence else ""
     line = " · ".join(filter(None, map(_line, heading)))
-    return f"{_comment(mark, about)}\n## {line}\n\n{stored.text}{closed}\n"
+    return f"{_comment(mark, metadata)}\n## {line}\n\n{stored.text}{closed}\n"
 
 
 def _line(text: str) -> str:
@@ -70,9 +70,9 @@ def _line(text: str) -> str:
 
 
 def _open_fence(text: str) -> str:
-    """Return the fence that closes the code block that a text leaves open, or "" if none is open.
+    """Return the fence that closes the code block left open at the end of `text`, or "" if none is open.
 
-    An answer that was stopped can leave one open, and it would contain all later turns. See CommonMark
+    A stopped answer can leave a code block open, which would then contain all later turns. See CommonMark
     0.31.2, section 4.5.
     """
     fence = ""
@@ -89,7 +89,7 @@ def _open_fence(text: str) -> str:
 
 
 def read(text: str) -> list[Transcript]:
-    """Return the conversation in Markdown that hermes wrote. Raises FormatError."""
+    """Parse Markdown that hermes wrote. Raises FormatError if it is invalid."""
     first = _FIRST_LINE.match(text)
     if first is None:
         raise FormatError(
@@ -97,7 +97,7 @@ def read(text: str) -> list[Transcript]:
             1,
             hint="in other Markdown, the beginning of a turn is ambiguous",
         )
-    if first[3]:  # an editor converted the line ends
+    if first[3]:  # an editor converted the line endings
         text = text.replace("\r\n", "\n")
     head, *bodies = _bodies(text, first[1])
     stray = re.search(r"^[^\n#][^\n]*", head[1], re.MULTILINE)
@@ -105,8 +105,8 @@ def read(text: str) -> list[Transcript]:
         line = 1 + head[1].count("\n", 0, stray.start())
         raise FormatError("has text outside of a turn, before the first comment with a role", line)
     if not bodies:
-        head[0].reject("is followed by no turn")
-    stored = [_stored(n, about, body, is_last=n == len(bodies)) for n, (about, body) in enumerate(bodies, 1)]
+        head[0].reject("has no turn after it")
+    stored = [_stored(n, value, body, is_last=n == len(bodies)) for n, (value, body) in enumerate(bodies, 1)]
     system, _ = split([node.message for node in stored])
     path = [
         message(
@@ -119,43 +119,43 @@ def read(text: str) -> list[Transcript]:
         )
         for n, node in enumerate(stored[len(system) :], 1)
     ]
-    about, _ = head
+    metadata, _ = head
     return [
         transcript(
             path,
             len(path) or None,
             opening=system,
-            title=about.get("title").text(),
-            is_named=about.get("is_named").boolean(),
-            persona=about.get("persona").text().rpartition("/")[2],
+            title=metadata.get("title").text(),
+            is_named=metadata.get("is_named").boolean(),
+            persona=metadata.get("persona").text().rpartition("/")[2],
         )
     ]
 
 
 def _bodies(text: str, mark: str) -> list[tuple[Value, str]]:
-    """Return the value of each comment, and the text between it and the next one."""
+    """Return the value of each comment, and the text between it and the next comment."""
     comments = list(re.finditer(rf"^<!-- {mark} ([^\n]*)", text, re.MULTILINE))
     ends = [*(comment.start() for comment in comments[1:]), len(text)]
-    found, line, counted = [], 1, 0
+    bodies, line, counted_to = [], 1, 0
     for comment, end in zip(comments, ends, strict=True):
-        line, counted = line + text.count("\n", counted, comment.start()), comment.start()
+        line, counted_to = line + text.count("\n", counted_to, comment.start()), comment.start()
         if not comment[1].endswith(END):
             raise FormatError(f"the comment does not end with '{END.strip()}'", line)
-        found.append((parse(comment[1].removesuffix(END), line), text[comment.end() : end]))
-    return found
+        bodies.append((parse(comment[1].removesuffix(END), line), text[comment.end() : end]))
+    return bodies
 
 
-def _stored(number: int, about: Value, body: str, *, is_last: bool) -> Node:
+def _stored(number: int, metadata: Value, body: str, *, is_last: bool) -> Node:
     heading = _HEADING.match(body)
     text = body[heading.end() if heading else 0 :].removesuffix("\n")
     text = text if is_last else text.removesuffix("\n")
-    closed = about.get("closed").text()
+    closed = metadata.get("closed").text()
     text = text.removesuffix("\n" + closed) if closed else text
     return message(
         number,
         None,
-        Message(about["role"].one_of(Role), text),
-        created=about.get("created").number(0, LAST),
-        state=about.get("state").one_of(MessageState, MessageState.COMPLETE),
-        model=about.get("model").text(),
+        Message(metadata["role"].one_of(Role), text),
+        created=metadata.get("created").number(0, LAST),
+        state=metadata.get("state").one_of(MessageState, MessageState.COMPLETE),
+        model=metadata.get("model").text(),
     )

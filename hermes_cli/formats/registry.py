@@ -1,4 +1,4 @@
-"""The table of conversation formats, from which help, completion, detection and dispatch are generated."""
+"""The table of conversation formats. Help, completion, detection and dispatch are based on it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ MAX_BYTES: Final = LIMITS.size
 
 @dataclass(frozen=True, slots=True)
 class ConversationFormat:
-    """A format. `has_sign` detects it in a text and its top-level keys; `sign` describes that for the user.
+    """A format. `has_sign` detects it from a text and its top-level keys. `sign` describes the evidence.
 
-    `several` is whether one file can hold more than one conversation. `leaves_out` describes the parts of a
-    tree that the format cannot hold; it is empty if there are none.
+    `several` is whether a file can contain more than one conversation. `leaves_out` describes the parts of a
+    tree that the format cannot represent, and is empty if there are none.
     """
 
     name: str
@@ -48,8 +48,8 @@ def _one(write: Callable[[Transcript], str]) -> Callable[[Sequence[Transcript]],
     return write_one
 
 
-def _key(*wanted: str) -> Callable[[str, set[str]], bool]:
-    return lambda _text, keys: not keys.isdisjoint(wanted)
+def _has_any_key(*names: str) -> Callable[[str, set[str]], bool]:
+    return lambda _text, keys: not keys.isdisjoint(names)
 
 
 FORMATS: Final = (
@@ -65,11 +65,11 @@ FORMATS: Final = (
     ConversationFormat(
         "json",
         ".json",
-        "The whole tree with all data, without loss.",
+        "The whole tree, without loss of data.",
         json_tree.write,
         json_tree.read,
         f"it has the key {json_tree.KEY}",
-        _key(json_tree.KEY),
+        _has_any_key(json_tree.KEY),
         several=True,
         leaves_out="",
     ),
@@ -80,7 +80,7 @@ FORMATS: Final = (
         _one(fastchat.write),
         fastchat.read,
         "it has the key template_name",
-        _key("template_name"),
+        _has_any_key("template_name"),
     ),
     ConversationFormat(
         "sillytavern",
@@ -89,7 +89,7 @@ FORMATS: Final = (
         _one(sillytavern.write),
         sillytavern.read,
         "its first line is the header of a chat",
-        _key(*sillytavern.HEADER),
+        _has_any_key(*sillytavern.HEADER),
         leaves_out="branches other than swipes",
     ),
     ConversationFormat(
@@ -99,7 +99,7 @@ FORMATS: Final = (
         jsonl.write_sharegpt,
         jsonl.read_sharegpt,
         "its first line has the key conversations",
-        _key("conversations"),
+        _has_any_key("conversations"),
         several=True,
     ),
     ConversationFormat(
@@ -109,7 +109,7 @@ FORMATS: Final = (
         jsonl.write_openai,
         jsonl.read_openai,
         "its first line has the key messages",
-        _key("messages"),
+        _has_any_key("messages"),
         several=True,
     ),
     ConversationFormat(
@@ -135,32 +135,32 @@ def named(name: str) -> ConversationFormat:
 
 
 def by_ending(file_name: str) -> ConversationFormat | None:
-    """Return the format for the ending of a file name, or None if no format has that ending.
+    """Return the format that the extension of a file name selects, or None if it selects none.
 
-    Raises UsageError if several formats have it.
+    Raises UsageError if the extension fits several formats.
     """
     name = file_name.lower()
-    asked = [file_format for file_format in FORMATS if name.endswith(file_format.ending)]
-    if asked:
-        return max(asked, key=lambda file_format: len(file_format.ending))
+    matching = [file_format for file_format in FORMATS if name.endswith(file_format.ending)]
+    if matching:
+        return max(matching, key=lambda file_format: len(file_format.ending))
     _, dot, last = name.rpartition(".")
-    possible = [one.name for one in FORMATS if dot and one.ending.endswith(f".{last}")]
+    possible = [other.name for other in FORMATS if dot and other.ending.endswith(f".{last}")]
     if possible:
-        raise UsageError(f".{last} can be {' or '.join(possible)}", "name the format as well")
+        raise UsageError(f".{last} can be {' or '.join(possible)}", "specify the format, too")
     return None
 
 
 def write(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
-    """Return conversations as text in a format.
+    """Return the conversations as text in a format.
 
-    Raises UsageError if the format holds one conversation and there are not exactly one, and FormatError if
-    it cannot hold a conversation.
+    Raises UsageError if the format can contain only one conversation and `transcripts` does not have exactly
+    one, and FormatError if the format cannot represent a conversation.
     """
     if len(transcripts) != 1 and not file_format.several:
-        many = ", ".join(other.name for other in FORMATS if other.several)
+        names = ", ".join(other.name for other in FORMATS if other.several)
         raise UsageError(
             f"{file_format.name} can hold one conversation, not {len(transcripts)}",
-            f"name one, or use a format that can hold several: {many}",
+            f"name one, or use a format that can hold several: {names}",
         )
     for transcript in transcripts:
         if file_format.leaves_out and not transcript.tree.path:
@@ -172,7 +172,7 @@ def write(file_format: ConversationFormat, transcripts: Sequence[Transcript]) ->
 
 
 def remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
-    """Return a description of an export for the user: the format, and the parts that it leaves out."""
+    """Describe an export to the user: the format, and the parts of the conversations that it omits."""
     omitted = list[str]()
     if file_format.leaves_out and any(
         len(transcript.tree) > len(transcript.tree.path) for transcript in transcripts
@@ -190,7 +190,7 @@ def read(
 ) -> tuple[list[Transcript], ConversationFormat, str]:
     """Return the conversations in a file, its format, and the reason for choosing that format.
 
-    `where` is the name of the file. Raises FormatError with file, line and reason.
+    `where` is the file name. Raises FormatError with the file name, the line and the reason.
     """
     try:
         source = ConversationText()
@@ -202,27 +202,27 @@ def read(
 
 
 def detect(text: str, file_name: str) -> tuple[ConversationFormat, str]:
-    """Return the format of a text, and the reason: a sign in the text, or else the ending of the file name.
+    """Return the format of a text and the reason: a sign in the text, or else the file extension.
 
-    Raises FormatError if there is neither.
+    Raises FormatError if neither identifies a format.
     """
     keys = first_keys(text)
     for file_format in FORMATS:
         if file_format.has_sign(text, keys):
             return file_format, file_format.sign
     try:
-        asked = by_ending(file_name)
+        selected = by_ending(file_name)
     except UsageError:
-        asked = None
-    if asked is None:
+        selected = None
+    if selected is None:
         raise FormatError(
             "is in no format that hermes can read", 1, hint=f"the formats are {', '.join(NAMES)}"
         )
-    return asked, f"its name ends in {asked.ending}"
+    return selected, f"its name ends in {selected.ending}"
 
 
 def format_and_file(argument: str) -> tuple[ConversationFormat, str]:
-    """Return the format and the file name in an argument such as `json chat.json`; the name may be empty.
+    """Return the format and the file name in an argument such as `json chat.json`. The name may be empty.
 
     Raises UsageError for an unknown format.
     """
@@ -231,6 +231,6 @@ def format_and_file(argument: str) -> tuple[ConversationFormat, str]:
         return file_format, rest.strip()
     if (
         argument and "." not in argument and "/" not in argument
-    ):  # a misspelled format must not be a file name
+    ):  # a misspelled format must not become a file name
         return named(first), ""
     return by_ending(argument) or MARKDOWN, argument

@@ -1,4 +1,4 @@
-"""Transcripts: conversations with their whole trees, as the formats read and write them."""
+"""Transcripts: the conversations, with their whole trees, that the formats read and write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ ELSEWHERE: Final = 0
 class Transcript:
     """A conversation and the tree of its messages.
 
-    `remarks` are messages for the user about parts of the file that were left out.
+    `remarks` are messages for the user about parts of the file that were not imported.
     """
 
     conversation: StoredConversation
@@ -28,7 +28,7 @@ class Transcript:
     def of(
         cls, conversation: StoredConversation, messages: Sequence[Node], remarks: Sequence[str] = ()
     ) -> "Transcript":
-        """Return a transcript of these messages, which are renumbered from 1. Parents come first."""
+        """Return a transcript of `messages`, renumbered from 1. A parent must come before its children."""
         tree = Tree.from_nodes(messages, conversation.leaf)
         ids = {message.id: node.id for message, node in zip(messages, tree.nodes, strict=True)}
         setting = conversation.setting.renumbered(ids)
@@ -41,7 +41,7 @@ class Transcript:
 
     @property
     def turns(self) -> tuple[Message, ...]:
-        """The opening, then the visible path."""
+        """The opening, followed by the visible path."""
         return (*self.conversation.opening, *(stored.message for stored in self.tree.path))
 
 
@@ -54,7 +54,7 @@ def message(
     state: MessageState = MessageState.COMPLETE,
     model: str = "",
 ) -> Node:
-    """Return a message of a tree that is not in a store."""
+    """Return a message node of a tree that is not in a store."""
     return Node(number, parent, turn.role, turn.text, state, created, GenerationRecord(model=model))
 
 
@@ -68,12 +68,12 @@ def transcript(
     persona: str = "",
     remarks: Sequence[str] = (),
 ) -> Transcript:
-    """Return a transcript with the times of its messages. The title defaults to the first user message."""
-    asked = next((message.text for message in messages if message.role is Role.USER), "")
+    """Return a transcript. Its times come from the messages. The title defaults to the first user message."""
+    first_prompt = next((message.text for message in messages if message.role is Role.USER), "")
     times = [message.created for message in messages if message.created]
     conversation = StoredConversation(
         ELSEWHERE,
-        title or title_of(asked),
+        title or title_of(first_prompt),
         is_named,
         persona,
         tuple(opening),
@@ -91,9 +91,9 @@ def split(turns: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message,
 
 
 def linear(turns: Sequence[Message], *, examples: int = 0, title: str = "") -> Transcript:
-    """Return a conversation without branches, whose last turn is visible.
+    """Return a transcript without branches.
 
-    `examples` is the number of turns after the system messages that are examples for the model, and so belong
+    `examples` is the number of turns after the system messages that are examples for the model. They belong
     to the opening.
     """
     system, others = split(turns)

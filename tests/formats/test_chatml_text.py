@@ -48,7 +48,7 @@ def test_text_with_a_control_token_is_refused_and_other_text_is_kept(transcript:
     [
         ("Hi there!<|im_end|>", "Hi there!", 5, "has a turn without <|im_end|>"),
         ("are you?<|im_end|>", "are you?", 3, "has a turn without <|im_end|>"),
-        ("<|im_start|>user", "<|im_start|>tool", 3, "the role 'tool', which is none of"),
+        ("<|im_start|>user", "<|im_start|>tool", 3, "the role 'tool'; expected one of"),
         ("<|im_start|>user", "user", 3, "has text outside of a turn"),
         ("Hi there!<|im_end|>", "Hi there!<|im_end|>\nmore", 7, "has text outside of a turn"),
         (CARD, "\n \n", 1, "has no turn"),

@@ -68,7 +68,7 @@ def test_the_visible_turns_are_read_back_unchanged(transcript: Transcript) -> No
 @pytest.mark.parametrize(
     ("good", "bad", "reason"),
     [
-        ('["USER", "Hello!"]', '["System", "Hello!"]', r"messages\[0\]\[0\] is 'System', which is none of"),
+        ('["USER", "Hello!"]', '["System", "Hello!"]', r"messages\[0\]\[0\] is 'System'; expected one of"),
         ('["USER", "Hello!"]', '["USER", ["Hello!", ["hash"]]]', "images"),
         ('["USER", "Hello!"]', '["USER", null]', r"messages\[0\]\[1\] is null"),
         ('["USER", "Hello!"]', '["USER"]', r"messages\[0\] is not a pair"),

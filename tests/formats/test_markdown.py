@@ -101,5 +101,5 @@ def test_a_malformed_file_is_refused_with_its_line(good: str, bad: str, line: in
 
 def test_a_file_with_a_title_and_no_turn_is_refused() -> None:
     """A file with a title and no turn is refused."""
-    with pytest.raises(FormatError, match="is followed by no turn"):
+    with pytest.raises(FormatError, match="has no turn after it"):
         markdown.read('<!-- hermes {"title": "x"} -->\n# x\n')

@@ -129,7 +129,7 @@ def test_a_chat_without_a_header_or_a_turn_is_refused() -> None:
     header, *lines = CHAT.split("\n")
     with pytest.raises(FormatError, match="is not a header"):
         sillytavern.read("\n".join(lines))
-    with pytest.raises(FormatError, match="is followed by no turn"):
+    with pytest.raises(FormatError, match="has no turn after it"):
         sillytavern.read(header)
 
 

@@ -1,1 +1,1 @@
-"""The engine for GGUF models: llama.cpp, through xllamacpp."""
+"""The engine for GGUF models. It uses llama.cpp through xllamacpp."""

@@ -1,4 +1,4 @@
-"""Reads llama.cpp's log from a child process: where the layers are, and whether memory ran out."""
+"""Reads the placement of the layers and the errors from the log of a llama.cpp child process."""
 
 import io
 import re
@@ -18,13 +18,13 @@ _ERROR: Final = re.compile(r"^[\d.]+ E (?:\w+: )?(.+)")
 _LONGEST_ERROR: Final = 200
 _LOADED: Final = re.compile(r"n_slots")
 _LOG_DELAY_S: Final = 1.0
-"""llama.cpp writes its log on a thread, so that the last lines come after the model is ready."""
+"""llama.cpp writes its log on a thread, so the last lines may arrive after the model is ready."""
 _KEPT_LINES: Final = 4000
 _JOIN_S: Final = 2.0
 
 
 class ChildLog:
-    """The log in `stream`, which a thread reads until its end. `on_line` is called with each line."""
+    """The log of a child process. A thread reads `stream` to its end and calls `on_line` with each line."""
 
     def __init__(self, stream: IO[bytes] | None, on_line: Callable[[str], None] | None = None) -> None:
         self._stream = stream or io.BytesIO()
@@ -45,22 +45,22 @@ class ChildLog:
                     self._on_line(line)
 
     def wait(self) -> None:
-        """Wait until the child has closed its log."""
+        """Wait briefly for the child to close its log."""
         self._thread.join(_JOIN_S)
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether a message reports that memory ran out."""
+        """Whether the log reports that memory ran out."""
         return any(_OUT_OF_MEMORY.search(line) for line in list(self._lines))
 
     @property
     def first_error(self) -> str:
-        """The text of the first error in the log, which is the most specific, or an empty text."""
-        found = (_ERROR.search(line) for line in list(self._lines))
-        return next((match[1].strip()[:_LONGEST_ERROR] for match in found if match), "")
+        """The first error in the log, which is the most specific one, or an empty string."""
+        matches = (_ERROR.search(line) for line in list(self._lines))
+        return next((match[1].strip()[:_LONGEST_ERROR] for match in matches if match), "")
 
     def placement(self) -> Placement | None:
-        """Return where the layers are, or None if the log does not report it."""
+        """Return the placement of the layers, or None if the log does not report it."""
         self._loaded.wait(_LOG_DELAY_S)
         text = "\n".join(list(self._lines))
         counts = _OFFLOADED.search(text)

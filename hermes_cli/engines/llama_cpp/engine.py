@@ -1,4 +1,4 @@
-"""The llama.cpp engine. It reuses the KV cache of the last prompt; a cancel stops it within one token."""
+"""The llama.cpp engine. It reuses the KV cache of the last prompt, and a cancel stops it within one token."""
 
 import queue
 import threading
@@ -23,11 +23,11 @@ CANCEL_POLL_S = 0.05
 
 
 class LlamaCppEngine:
-    """A GGUF model on llama.cpp. `header` is the metadata of the file, `settings` how to load it.
+    """A GGUF model in llama.cpp. `header` is the file's metadata, and `settings` the load parameters.
 
-    With `in_subprocess` the model loads in a child process, so that this one still handles key presses. If
-    llama.cpp can use GPUs, it should always be one, because a GPU's driver can crash; only then `placement`
-    is known. `log` is called with each line of a child's log.
+    With `in_subprocess`, the model runs in a child process, so that this process can handle key presses
+    during the load. A build that supports GPUs should always run in a child process, because a GPU driver can
+    crash. `placement` is known only for a child process. `log` is called with each line of its log.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class LlamaCppEngine:
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the answer; see Engine."""
+        """Yield the answer; see Engine.stream."""
         reject_ban(options, "llama.cpp")
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
@@ -86,7 +86,7 @@ class LlamaCppEngine:
     def _feed(self, answer: Answer, event: dict[str, Any], new_tokens: int) -> str:
         """Add the text of an event to the answer, and return the text that can be shown.
 
-        An event has `text`, and the id of the last token under `__verbose`. The last event has a
+        An event contains the `text`, and the id of the last token in `__verbose`. Only the last event has a
         `finish_reason`.
         """
         choice, ids = event["choices"][0], event["__verbose"]["tokens"]
@@ -98,13 +98,13 @@ class LlamaCppEngine:
             # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
             answer.finish_reason = FinishReason.STOP
             return ""
-        # A character of several tokens arrives in one event with only its last id, so it is encoded to get
-        # all ids. If the model generated other ids for it, the KV cache is reused only up to this point.
+        # If a character has several tokens, its event contains only the last id. Encoding the text gives all
+        # ids. If the model generated different ids, the KV cache is reused only up to this point.
         text = str(choice["text"])
         return answer.feed(text, ids if new_tokens == 1 else self._chatml.encode_after_newline(text))
 
     def _events(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any]]:
-        """Yield the events of a completion. A cancel or closing the iterator stops it.
+        """Yield the events of a completion. Setting `cancel` or closing the iterator stops it.
 
         The completion runs on a new thread: on the main thread, xllamacpp would block Ctrl-C.
 
@@ -142,12 +142,12 @@ class LlamaCppEngine:
             closed.set()
 
     def _join(self) -> None:
-        """Wait for the previous completion to end: the server handles only one at a time."""
+        """Wait for the previous completion to end, because the server handles only one at a time."""
         if self._thread is not None:
             self._thread.join()
 
     def _request(self, prompt: list[int], options: GenerationOptions) -> dict[str, Any]:
-        """Return the request, with the options under llama.cpp's names and only the samplers of hermes."""
+        """Return a completion request with the llama.cpp parameters that match the options."""
         return {
             "prompt": prompt,
             "stream": True,
@@ -160,7 +160,7 @@ class LlamaCppEngine:
             "top_p": options.top_p,
             "min_p": options.min_p,
             "repeat_penalty": options.repetition_penalty,
-            # For llama.cpp, 0 is off.
+            # In llama.cpp, 0 disables the penalty.
             "repeat_last_n": min(options.repetition_range or self.context_size, self.context_size),
             "dry_multiplier": options.dry_multiplier,
             "dry_base": options.dry_base,
@@ -173,11 +173,11 @@ class LlamaCppEngine:
         }
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the number of tokens of the prompt."""
+        """Return the number of tokens in the prompt for `messages`."""
         return len(self._chatml.ids(messages))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the tokens of the prompt."""
+        """Return the tokens of the prompt for `messages`."""
         byte_level = self._header.tokenizer_model == "gpt2"
         return prompt_tokens(self._chatml.segments(messages), self._header.tokens, byte_level=byte_level)
 

@@ -1,7 +1,7 @@
-"""A wrapper around xllamacpp: load a model, encode text, run a prompt of token ids.
+"""A wrapper around xllamacpp that loads a model, encodes text, and runs completions.
 
-xllamacpp always opens an HTTP listener on a random loopback port. A random key restricts it to this process,
-which uses it only for `/tokenize`, since xllamacpp has no other interface for that.
+xllamacpp always opens an HTTP listener on a random loopback port. A random API key restricts it to this
+process, which uses it only for `/tokenize`, because xllamacpp has no other interface for encoding text.
 """
 
 import http.client
@@ -22,34 +22,34 @@ from hermes_cli.models.plan import Plan
 from hermes_cli.models.plan.offload import BATCH
 
 PREFILL_BATCH = 128
-"""Tokens prefilled between two checks of `cancel`.
+"""Number of tokens that are prefilled between two checks of `cancel`.
 
-On a CPU, 128 costs 7 % of the prefill speed of 2048, and a cancelled prompt ends after 0.4 s instead of 7 s.
+On a CPU, 128 is 7 % slower than 2048, but a cancelled prefill ends after 0.4 s instead of 7 s.
 """
 
 DRAFT = 8
-"""The number of equal ids that start a draft, and its length; llama.cpp makes no draft that is shorter.
+"""Number of matching ids that start a draft, and the length of a draft. llama.cpp makes no shorter drafts.
 
-A rejected id costs 0.3 to 0.5 of a decode step on two cores, so the library's default of 48 is slower than no
-speculation in summaries (docs/measurements.md, `lookup-speculation`).
+A rejected id costs 0.3 to 0.5 of a decode step on two cores. For summaries, the library's default of 48 is
+therefore slower than no speculation (docs/measurements.md, `lookup-speculation`).
 """
 
 NO_GPU = -1
-"""The value of `main_gpu` with which llama.cpp uses no GPU, not even for a part of the prefill."""
+"""The value of `main_gpu` that prevents llama.cpp from using a GPU, even for a part of the prefill."""
 SILENT, DEBUG, REPORTS_DEVICES = -1, 3, 4
-"""Log levels of llama.cpp. REPORTS_DEVICES is the lowest that reports the layers on each device."""
+"""Log levels of llama.cpp. At REPORTS_DEVICES and above, it logs the layers on each device."""
 
 OnEvent = Callable[[dict[str, Any]], bool]
-"""Called with each event of a completion; returning True stops the completion at the next token."""
+"""A callback for each event of a completion. If it returns True, the completion stops at the next token."""
 
 
 def import_library() -> ModuleType:
-    """Import xllamacpp, after setting the environment variable that OpenMP reads on import.
+    """Import xllamacpp, after limiting how long OpenMP's threads spin while they wait for each other.
 
-    Its threads then spin briefly and sleep while they wait for each other. By default they spin for a long
-    time, on the core that the other thread needs. On two cores shared with other processes, 115 tokens/s
-    became 14 to 37, and less than 5 if no core was idle. Threads that sleep at once reach 41 tokens/s on an
-    idle machine; with this spin they reach about 90 idle and 40 busy (docs/measurements.md, `decode`).
+    By default they spin for a long time, on a core that another thread needs. On two cores shared with other
+    processes, this reduced 115 tokens/s to between 14 and 37, and to less than 5 if no core was idle. Without
+    any spinning, an idle machine reaches only 41 tokens/s. With this limit, an idle machine reaches about 90
+    tokens/s and a busy one 40 (docs/measurements.md, `decode`).
 
     Raises ImportError if the system lacks a shared library that xllamacpp needs.
     """
@@ -62,12 +62,11 @@ def import_library() -> ModuleType:
 
 @dataclass(frozen=True, slots=True)
 class LlamaSettings:
-    """How to load the model in the file `path`.
+    """The parameters for loading the model in the file `path`.
 
-    `gpus` are the indexes of GPUs among llama.cpp's devices, and `layers` the number of layers on each. With
-    no GPUs the model runs on the CPU, whatever the build supports. `verbosity` is llama.cpp's log level. With
-    `lookup`, the ids that followed an earlier occurrence of the last ids are evaluated in one batch, and kept
-    as far as the sampler chooses them.
+    `gpus` are indexes into llama.cpp's list of devices, and `layers` the number of layers on each. If `gpus`
+    is empty, the model runs on the CPU. `verbosity` is llama.cpp's log level. `lookup` enables speculative
+    decoding, which takes the ids that followed an earlier occurrence of the last ids as its draft.
     """
 
     path: str
@@ -81,14 +80,14 @@ class LlamaSettings:
 
     @classmethod
     def from_plan(cls, plan: Plan, verbosity: int, *, lookup: bool = False) -> "LlamaSettings":
-        """Return the settings for a plan of a GGUF."""
+        """Return the settings for the plan of a GGUF model."""
         gpus, layers = (plan.gpus, plan.layers) if plan.gpu_layers else ((), ())
         path, context_size = str(plan.path), plan.context_size
         return cls(path, context_size, plan.threads, gpus, layers, plan.kv_type, verbosity, lookup=lookup)
 
 
 class LlamaServer:
-    """A loaded model. Call `run` from any thread but the main one, one call at a time."""
+    """A loaded model. Do not call `run` on the main thread or concurrently."""
 
     def __init__(self, settings: LlamaSettings) -> None:
         xllamacpp = import_library()
@@ -103,7 +102,7 @@ class LlamaServer:
         params.n_threads_http = 1
         params.fit_params = False  # the plan chose the context size; llama.cpp must not change it
         params.cache_ram_mib = 0  # the KV cache itself is reused; copies of it would take gigabytes
-        params.ctx_shift = False  # a full context ends the answer; llama.cpp must not drop its beginning
+        params.ctx_shift = False  # a full context ends the answer; llama.cpp must not drop old tokens
         params.warmup = False
         params.ui = False
         params.endpoint_slots = False
@@ -119,7 +118,7 @@ class LlamaServer:
         self._lock = threading.Lock()
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of `text`, without adding any. Tokens of type CONTROL are not recognized."""
+        """Return the token ids of `text`. No ids are added, and tokens of type CONTROL are not recognized."""
         body = json.dumps({"content": text, "parse_special": False, "add_special": False})
         if self._server is None:
             raise HermesError("no model is loaded", "load one with /model NAME")
@@ -133,7 +132,7 @@ class LlamaServer:
         return tokens
 
     def _post(self, path: str, body: str, *, retry: bool = True) -> tuple[int, dict[str, Any]]:
-        """Return the status and the JSON of the response."""
+        """Send a request, and return the status and the JSON object of the response."""
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         self._connection = self._connection or http.client.HTTPConnection(self._address, timeout=600)
         try:
@@ -143,12 +142,12 @@ class LlamaServer:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             self._connection = None
-            if retry:  # the server closes a connection that was idle for a few seconds
+            if retry:  # the server closes connections after a few idle seconds
                 return self._post(path, body, retry=False)
             raise HermesError(f"llama.cpp does not respond: {error}") from None
 
     def run(self, request: dict[str, Any], on_event: OnEvent) -> None:
-        """Run one completion and pass each event to `on_event`. Returns when the completion has ended."""
+        """Run one completion to its end, and pass each event to `on_event`."""
         self._server.handle_completions(request, on_event)
 
     def close(self) -> None:
@@ -180,7 +179,7 @@ def _place(xllamacpp: ModuleType, params: Any, settings: LlamaSettings) -> None:
 
 
 def _load(server_class: Any, params: Any, path: Path) -> Any:
-    """Load the model on a new thread: a load on the main thread swallows Ctrl-C."""
+    """Load the model on a new thread, because loading on the main thread would block Ctrl-C."""
     loaded: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def load() -> None:
@@ -202,5 +201,5 @@ def _load(server_class: Any, params: Any, path: Path) -> Any:
 
 
 def out_of_memory(path: Path) -> ResourcesExhausted:
-    """Return the error for a model that did not fit the memory while it was loaded."""
+    """Return the error for a model that does not fit in memory."""
     return ResourcesExhausted(f"not enough memory to load {path.name}", "use a smaller --context")

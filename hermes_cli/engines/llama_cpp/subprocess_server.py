@@ -1,8 +1,8 @@
-"""llama.cpp in a child process, with the interface of `server.LlamaServer`.
+"""Runs llama.cpp in a child process, with the interface of `server.LlamaServer`.
 
-xllamacpp holds the interpreter lock while a model loads, which takes seconds for gigabytes; the user could
-not type meanwhile. Parent and child exchange lines of JSON over a socket, one request at a time. If the
-parent exits, the child exits; if the child exits, the next call raises HermesError.
+xllamacpp holds the GIL while it loads a model, which would prevent the user from typing for seconds. Parent
+and child exchange lines of JSON over a socket, one request at a time. If the parent exits, the child exits.
+If the child exits, the next call raises HermesError.
 """
 
 import contextlib
@@ -43,27 +43,27 @@ Message = dict[str, Any]
 
 
 class LlamaProcess:
-    """A model that is loaded in a child process. `run` and `encode` may be called from any thread.
+    """A model in a child process. `run` and `encode` may be called from any thread.
 
-    `placement` is where its layers are, if the log level of the settings makes llama.cpp report it. `log` is
-    called with each line of the child's log.
+    `placement` is None if the log level in `settings` is too low for llama.cpp to report it. `log`
+    is called with each line of the child's log.
     """
 
     def __init__(self, settings: LlamaSettings, log: Callable[[str], None] | None = None) -> None:
-        ours, theirs = socket.socketpair()
-        code = CHILD.format(path=[os.path.abspath(folder) for folder in sys.path], fd=theirs.fileno())  # noqa: PTH100
-        # -P: never import modules from the current working directory.
+        parent_socket, child_socket = socket.socketpair()
+        code = CHILD.format(path=[os.path.abspath(folder) for folder in sys.path], fd=child_socket.fileno())  # noqa: PTH100
+        # -P keeps the current directory out of the child's module search path.
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
             stdin=subprocess.DEVNULL,
             stdout=2,
             stderr=subprocess.PIPE,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[child_socket.fileno()],
         )
         self._log = ChildLog(self._child.stderr, log)
-        theirs.close()
-        self._socket = ours
-        self._stream = ours.makefile("rwb")
+        child_socket.close()
+        self._socket = parent_socket
+        self._stream = parent_socket.makefile("rwb")
         self._lock = threading.Lock()
         self._closed = False
         self._path = Path(settings.path)
@@ -80,7 +80,7 @@ class LlamaProcess:
         return ids
 
     def run(self, request: dict[str, Any], on_event: OnEvent) -> None:
-        """Run one completion and pass each event to `on_event`. Returns when the completion has ended."""
+        """Run one completion to its end, and pass each event to `on_event`."""
         with self._lock:
             self._send({"run": request})
             cancelled = False
@@ -89,12 +89,12 @@ class LlamaProcess:
                     self._send({"cancel": True})
                     cancelled = True
 
-    def _request(self, message: Message, answer: str) -> Any:
+    def _request(self, message: Message, result_key: str) -> Any:
         with self._lock:
             if self._closed:
                 raise HermesError("no model is loaded", "load one with /model NAME")
             self._send(message)
-            return self._receive()[answer]
+            return self._receive()[result_key]
 
     def _send(self, message: Message) -> None:
         with contextlib.suppress(BrokenPipeError):  # the child has exited: `_receive` raises the error
@@ -126,7 +126,7 @@ class LlamaProcess:
         return message
 
     def close(self) -> None:
-        """End the child process, which frees the model."""
+        """End the child process, and thereby free the model."""
         self._closed = True
         self._socket.close()
         with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ def _write(stream: IO[bytes] | io.BufferedRWPair, message: Message) -> None:
 
 
 def serve(descriptor: int) -> None:
-    """Run as the child: load the model of the first message, then serve requests until the parent ends."""
+    """Run the child: load the model that the first message describes, and serve until the parent exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     connection = socket.socket(fileno=descriptor)
     incoming, outgoing = connection.makefile("rb"), connection.makefile("wb")
@@ -159,7 +159,7 @@ def serve(descriptor: int) -> None:
             cancel.set()
         else:
             requests.put(message)
-    os._exit(0)  # at once, even during a completion: the parent no longer reads it
+    os._exit(0)  # exits at once, even during a completion
 
 
 def _handle(requests: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel: threading.Event) -> None:
@@ -182,8 +182,9 @@ def _handle(requests: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel:
                 server.run(message["run"], on_event)
                 answer = {"done": True}
         except (HermesError, ImportError) as error:
-            known = as_hermes_error(error)
-            answer = {"error": {"type": type(known).__name__, "message": known.message, "hint": known.hint}}
+            failure = as_hermes_error(error)
+            name = type(failure).__name__
+            answer = {"error": {"type": name, "message": failure.message, "hint": failure.hint}}
         except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it
             hint = "--debug shows llama.cpp's log"
             answer = {"error": {"type": "", "message": f"llama.cpp failed: {error}", "hint": hint}}

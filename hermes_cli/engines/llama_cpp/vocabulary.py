@@ -1,8 +1,7 @@
-"""The tokenizer of a GGUF model without its weights, for counting and showing tokens.
+"""Loads the tokenizer of a GGUF model without its weights, for counting and showing tokens.
 
-Only llama.cpp implements the rules of every GGUF tokenizer, and it loads no tokenizer without weights. This
-module therefore writes a model with the real tokenizer and one layer of zeros, in a sparse file of a few
-megabytes.
+Only llama.cpp implements all GGUF tokenizers, and it cannot load a tokenizer without weights. This module
+therefore writes a GGUF file with the real tokenizer and one layer of zeros: a sparse file of a few megabytes.
 """
 
 import dataclasses
@@ -40,7 +39,7 @@ def vocabulary_engine(header: GgufHeader, *, verbose: bool = False) -> Iterator[
 
 
 def write_vocabulary(header: GgufHeader, path: Path) -> None:
-    """Write a GGUF file with the tokenizer of `header` and weights of zeros."""
+    """Write a GGUF file with the tokenizer of `header` and weights that are all zero."""
     metadata: dict[str, Value] = {
         "general.architecture": "llama",
         "llama.context_length": CONTEXT,

@@ -1,8 +1,8 @@
-"""The engine for Hugging Face weights: transformers, torch and bitsandbytes, with a custom decode loop.
+"""The engine for Hugging Face weights. It uses transformers, torch and bitsandbytes.
 
-If the package `kernels` is installed, these libraries download compiled kernels from the hub and run them
-without asking (source: bitsandbytes 0.50, `backends/cpu/ops.py`). Importing this package makes `kernels`
-unavailable to prevent that.
+If the package `kernels` is installed, these libraries download compiled kernels from the Hugging Face Hub
+and run them without asking (source: bitsandbytes 0.50, `backends/cpu/ops.py`). To prevent that, this module
+blocks the import of `kernels`.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Attention in which several query heads share keys and values, without copies of the keys and values.
+"""Grouped-query attention that does not copy the keys and values.
 
-With a mask and several queries, transformers' `sdpa` copies keys and values for each query head. Here the
-queries of the heads that share them become rows of one head instead, and the mask is repeated for each.
+If there are a mask and several queries, transformers' `sdpa` copies the keys and values for each query head.
+This implementation stacks the query heads of a group into one head with more rows, and repeats the mask.
 """
 
 from typing import Any, Final
@@ -24,10 +24,10 @@ def packed_sdpa(  # noqa: PLR0917 - called by transformers
     scaling: float | None = None,
     **settings: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Return the attention output, (batch, queries, heads, width), as transformers' `sdpa` does.
+    """Return the attention output, (batch, queries, heads, width), like transformers' `sdpa`.
 
-    `query` is (batch, heads, queries, width), `key` and `value` are (batch, kv heads, keys, width), the mask
-    is (batch, 1, queries, keys). Cases that need no copies are left to transformers.
+    `query` is (batch, heads, queries, width), `key` and `value` are (batch, kv heads, keys, width), and the
+    mask is (batch, 1, queries, keys). Calls that need no copies are passed to transformers.
     """
     batch, heads, count, _ = query.shape
     groups = heads // key.shape[1]
@@ -47,7 +47,7 @@ def packed_sdpa(  # noqa: PLR0917 - called by transformers
 
 
 def registered() -> str:
-    """Make the implementation known to transformers, and return its name."""
+    """Register the implementation with transformers, and return its name."""
     AttentionInterface.register(PACKED_SDPA, packed_sdpa)
     AttentionMaskInterface.register(PACKED_SDPA, sdpa_mask)
     return PACKED_SDPA

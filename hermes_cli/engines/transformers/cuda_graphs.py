@@ -1,7 +1,7 @@
 """Decoding with CUDA graphs: a step is captured once, verified, and then replayed.
 
-A GPU computes a token of a 7B model faster than Python launches its kernels and waits for the id. So replays
-are launched before the ids of earlier ones are read; those past the end of an answer are discarded.
+A GPU computes a token of a 7B model in less time than Python needs to launch the kernels and read the id.
+Replays are therefore launched before earlier ids are read. Replays past the end of an answer are discarded.
 """
 
 from collections.abc import Callable
@@ -18,27 +18,27 @@ from hermes_cli.errors import first_line
 
 Replay = Callable[[], None]
 Capture = Callable[[Callable[[], None]], Replay]
-"""A function that captures a step, which may run it, and returns a function that replays it."""
+"""A function that captures a step and returns a function that replays it. The capture may run the step."""
 
 FIRST_SPAN = 512
-"""Smallest number of positions that a captured step attends to; larger spans are 2, 4, 8… times this."""
+"""The smallest number of positions that a captured step attends to. Others use 2, 4, 8… times as many."""
 MAX_PARAMS = 2
-"""Number of sampling parameters with captured steps: those of the user, and those of a summary."""
+"""Maximum number of SamplingParams with captured steps: one for chat, one for summaries."""
 COMPARED_IDS = 20
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 0.01, torch.float16: 0.05, torch.bfloat16: 0.25}
-"""Largest mean difference, in nats, between a captured and an eager step, by dtype.
+"""Largest mean difference in log-probability, in nats, between a captured and an eager step, by dtype.
 
-The difference is that of the log-probabilities of the likeliest ids. The limits are about three times the
-difference that was measured between two correct ways of computing (docs/measurements.md).
+Only the likeliest ids are compared. The limits are about three times the difference that was measured
+between two correct computations (docs/measurements.md).
 """
 IN_FLIGHT = 3
-"""Replays that are launched but not read: one that the host waits for, and two that are queued."""
+"""Maximum number of launched replays with unread ids: the host waits for one, and two are queued."""
 NO_TOKEN = -1
 """The id that a step returns if its logits are not finite."""
 
 
 def cuda_capture(device: torch.device) -> Capture | None:
-    """Return a function that captures CUDA graphs on a GPU, or None for other devices.
+    """Return a function that captures CUDA graphs, or None if `device` is not a CUDA device.
 
     Source: "CUDA Graphs" in PyTorch's notes on CUDA semantics.
     """
@@ -48,7 +48,7 @@ def cuda_capture(device: torch.device) -> Capture | None:
     capture_stream = cuda.Stream(device)
 
     def capture(step: Callable[[], None]) -> Replay:
-        # An operation that waits for the GPU raises here: during a capture it breaks more than the capture.
+        # Raises if an operation waits for the GPU: during a capture, that would break more than the capture.
         sync_debug_mode = cuda.get_sync_debug_mode()
         cuda.set_sync_debug_mode("error")
         try:
@@ -56,7 +56,7 @@ def cuda_capture(device: torch.device) -> Capture | None:
         finally:
             cuda.set_sync_debug_mode(sync_debug_mode)
         graph = cuda.CUDAGraph()
-        # Restores the current stream: a capture that fails may leave its own stream as the current one.
+        # `cuda.stream` restores the current stream: a failed capture may leave its own stream current.
         with (
             cuda.device(device),
             cuda.stream(cuda.current_stream(device)),
@@ -70,7 +70,7 @@ def cuda_capture(device: torch.device) -> Capture | None:
 
 
 def unsupported_reason(model: Any) -> str:
-    """Return the reason why the steps of a model cannot be captured, or "" if they can."""
+    """Return the reason why steps of `model` cannot be captured, or "" if they can."""
     if len(set((getattr(model, "hf_device_map", None) or {"": ""}).values())) > 1:
         return "the model is split over several devices"
     if getattr(model, "is_loaded_in_8bit", False):
@@ -79,12 +79,12 @@ def unsupported_reason(model: Any) -> str:
 
 
 class StaticStep:
-    """A decode step on static tensors, and these tensors.
+    """A decode step whose inputs and outputs are tensors at fixed addresses.
 
     Inputs: `token` (1, 1), the id to evaluate; `position` (1), its position; `ids` (limit), the ids at all
-    earlier positions; `random` (BLOCK, 2) and `random_index` (1), the random numbers. A step updates them for
-    the next one, except `random`. Outputs: `logits` (vocabulary), and `sampled` (1), the next id, or NO_TOKEN
-    if the logits are not finite.
+    earlier positions; `random` (BLOCK, 2), random numbers; and `random_index` (1), the row to use. Each step
+    updates all of them but `random` for the next step. Outputs: `logits` (vocabulary), and `sampled` (1), the
+    next id, or NO_TOKEN if the logits are not finite.
     """
 
     def __init__(self, model: Any, cache: RewindableCache, vocabulary_size: int, limit: int) -> None:
@@ -100,18 +100,18 @@ class StaticStep:
         self.sampled = torch.zeros(1, dtype=torch.long, device=device)
 
     def set_token(self, token: int, position: int) -> None:
-        """Set the id that the next step evaluates."""
+        """Set the id that the next step evaluates, and its position."""
         self.token.fill_(token)
         self.position.fill_(position)
 
     def set_random(self, block: torch.Tensor, index: int) -> None:
-        """Set the random numbers of the next steps: those of a block from `index` on."""
+        """Set the random numbers of the next steps to the rows of `block` from `index` on."""
         self.random.copy_(block)
         self.random_index.fill_(index)
 
     @torch.inference_mode()
     def run(self, span: int, params: SamplingParams) -> None:
-        """Run one step. It attends to the first `span` positions, which must include its own."""
+        """Run one step that attends to the first `span` positions, which must include its own."""
         layers = [StaticLayer(layer, self.position, span) for layer in self._cache.layers]
         output = self._model(
             input_ids=self.token,
@@ -132,13 +132,13 @@ class StaticStep:
         self.random_index.add_(1)
 
     def _recent_ids(self, span: int, params: SamplingParams) -> torch.Tensor:
-        """Return the ids that the repetition penalty counts. If there are fewer, the first id is repeated."""
+        """Return the ids that the repetition penalty covers, padded with copies of the first id."""
         count = params.penalized_count(span)
         positions = self.position - torch.arange(count, device=self.position.device)
         return self.ids.index_select(0, positions.clamp(min=0))
 
     def _masks(self, span: int) -> Any:
-        """Return the attention mask, (1, 1, 1, span), or one mask for each kind of layer."""
+        """Return the attention mask, (1, 1, 1, span), or masks by layer type if there are two types."""
         positions = torch.arange(span, device=self.position.device)
         past = positions <= self.position
         masks: dict[str, torch.Tensor] = {}
@@ -149,10 +149,10 @@ class StaticStep:
 
 
 class GraphReplays:
-    """The replays of a captured step for one answer, at most `steps` of them.
+    """Up to `steps` replays of a captured step, for one answer.
 
-    Up to IN_FLIGHT of them are launched before their ids are read. Replays that are never read write only
-    past the length of the KV cache. `on_error` is called with an error of the device.
+    Up to IN_FLIGHT replays are launched before their ids are read. Unread replays write only past the end of
+    the cached tokens. If the device fails, `on_error` is called with the error.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class GraphReplays:
         self._on_error = on_error
         self._first_sample = sampler.count
         self._launched = self._read = 0
-        # A ring buffer in pinned host memory, to which the GPU copies the ids asynchronously.
+        # A ring buffer in pinned host memory. The GPU copies the ids to it asynchronously.
         on_gpu = step.sampled.is_cuda
         self._ids = torch.zeros(IN_FLIGHT, dtype=torch.long, pin_memory=on_gpu)
         event: Any = torch.cuda.Event
@@ -178,9 +178,9 @@ class GraphReplays:
 
     @torch.inference_mode()
     def next(self) -> int | None:
-        """Return the next id, or None if an eager step is needed: no steps are left, or the device failed.
+        """Return the next id, or None if no steps are left or the device failed.
 
-        Raises NonFiniteLogits.
+        Raises NonFiniteLogits if the logits are not finite.
         """
         try:
             while self._launched < min(self._steps, self._read + IN_FLIGHT):
@@ -208,7 +208,7 @@ class GraphReplays:
         self._replay()
         slot = self._launched % IN_FLIGHT
         self._ids[slot : slot + 1].copy_(self._step.sampled, non_blocking=True)
-        if self._copied:  # a stream of this GPU: another GPU may be current
+        if self._copied:  # the stream of this GPU; another GPU may be the current one
             self._copied[slot].record(torch.cuda.current_stream(self._step.sampled.device))
         self._launched += 1
 
@@ -216,7 +216,7 @@ class GraphReplays:
 class GraphDecoder:
     """The captured steps of one model and one KV cache.
 
-    `disabled_reason` is the reason why none are used, or empty.
+    `disabled_reason` is the reason why graphs are not used, or "".
     """
 
     def __init__(self, model: Any, cache: RewindableCache, limit: int, capture: Capture) -> None:
@@ -232,11 +232,11 @@ class GraphDecoder:
     def start(
         self, history: History, last_logits: torch.Tensor, sampler: Sampler, steps: int
     ) -> GraphReplays | None:
-        """Start to decode at most `steps` ids after `history`.
+        """Start decoding at most `steps` ids after `history`, whose last id is not evaluated yet.
 
-        Its last id is not evaluated yet. `last_logits` are those that an eager step gave for the id before.
-        A step is captured when it is first needed. If the device cannot capture it, or if a replay gives
-        other logits than the eager step, return None and use graphs no more.
+        `last_logits` is the result of the eager step that evaluated the id before the last. A step is
+        captured when it is first needed. If the capture fails, or if a replay does not reproduce
+        `last_logits`, disable graphs. Return None if graphs are disabled.
         """
         if self.disabled_reason:
             return None
@@ -259,12 +259,12 @@ class GraphDecoder:
             return None
 
     def disable(self, error: Exception) -> None:
-        """Use graphs no more, because of an error, and drop the captured steps."""
+        """Stop using graphs because of an error, and drop the captured steps."""
         self.disabled_reason = first_line(error)
         self._captured, self._step = {}, None
 
     def _replays(self, params: SamplingParams) -> dict[int, Replay]:
-        """Return the captured steps of some parameters by span; drop the least recently used parameters."""
+        """Return the captured steps for `params` by span, and evict the least recently used parameters."""
         replays = self._captured.pop(params, {})
         self._captured[params] = replays
         while len(self._captured) > MAX_PARAMS:
@@ -272,7 +272,7 @@ class GraphDecoder:
         return replays
 
     def _span(self, position: int) -> int:
-        """Return the number of positions that a captured step at a position attends to."""
+        """Return the number of positions that a captured step at `position` attends to."""
         span = FIRST_SPAN
         while span <= position:
             span *= 2
@@ -281,7 +281,7 @@ class GraphDecoder:
     def _capture_verified(
         self, step: StaticStep, run: Callable[[], None], token: int, position: int, logits: torch.Tensor
     ) -> Replay:
-        """Capture a step, and verify that a replay for this id gives these logits."""
+        """Capture a step, and verify that its replay for `token` reproduces `logits`."""
         states = self._cache.states_at(position)
         saved = [state.clone() for state in states]
         step.random_index.zero_()
@@ -289,7 +289,7 @@ class GraphDecoder:
             step.set_token(token, position)
             replay = self._capture(run)
             step.set_token(token, position)
-            step.logits.fill_(torch.nan)  # else a capture that does nothing would pass
+            step.logits.fill_(torch.nan)  # so that a replay that does nothing fails
             replay()
             self._compare(logits, step.logits)
         finally:
@@ -298,7 +298,7 @@ class GraphDecoder:
         return replay
 
     def _compare(self, eager: torch.Tensor, replayed: torch.Tensor) -> None:
-        """Raise ValueError if the probabilities of the likeliest ids differ by more than TOLERANCE."""
+        """Raise ValueError if the log-probabilities of the likeliest ids differ by more than TOLERANCE."""
         eager, replayed = eager.log_softmax(-1), replayed.log_softmax(-1)
         likeliest = torch.cat(
             [logits.topk(min(COMPARED_IDS, len(logits))).indices for logits in (eager, replayed)]

@@ -22,16 +22,16 @@ CPU_CHUNK_SIZE = 128
 """Tokens that a prefill evaluates at a time: fewer on a CPU, because a cancel waits for the chunk to end."""
 MIN_CHUNK_SIZE = 16
 MATCH_LENGTH = 3
-"""The number of equal ids that start a draft."""
+"""Number of ids that must occur earlier for a draft."""
 MIN_DRAFT, MAX_DRAFT = 2, 16
-"""Lengths of a draft: the first one is short, and each one that is accepted whole doubles the next."""
+"""Lengths of a draft. An accepted draft doubles the length of the next one; a rejected one resets it."""
 
 
 class Decoder:
-    """A causal language model, and the KV cache of its most recent conversation.
+    """A causal language model with the KV cache of the most recent conversation.
 
-    `device` is the device of the input ids, `limit` the context window in tokens. With `capture`, decode
-    steps are captured as CUDA graphs. `ids` are the ids whose states are in `cache`.
+    `device` is the device of the input ids, and `limit` the context window in tokens. If `capture` is given,
+    decode steps are captured as CUDA graphs. `ids` are the ids whose states are in `cache`.
     """
 
     cache: RewindableCache
@@ -41,11 +41,11 @@ class Decoder:
         self.device = device
         self.ids: list[int] = []
         self.cached_tokens = 0
-        """The number of ids of the last prompt that the KV cache already held."""
+        """The number of ids of the last prompt that were already in the KV cache."""
         self.last_logits: torch.Tensor | None = None
-        """The logits of the last step, if it was an eager one."""
+        """The logits of the last step if it was an eager decode step, or None."""
         self._drafted: deque[tuple[int, torch.Tensor]] = deque()
-        """The ids in the KV cache after `ids`, which no call has confirmed, with the logits after each."""
+        """The drafted ids whose states follow those of `ids` in the cache, with the logits after each."""
         self._model = model
         self._body = model.get_decoder()
         self._limit = limit
@@ -68,14 +68,14 @@ class Decoder:
         self.cache.rewind(len(self.ids))
 
     def rewind_to_prefix(self, prompt: Sequence[int]) -> int:
-        """Drop all ids after the common prefix with `prompt`, and return its length."""
+        """Drop all ids after the common prefix with `prompt`, and return the prefix's length."""
         self.cached_tokens = common_prefix(self.ids, prompt)
         self.rewind(self.cached_tokens)
         return self.cached_tokens
 
     @torch.inference_mode()
     def load_states(self, ids: Sequence[int], states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Replace the content of the KV cache with the keys and values of `ids`, one pair per layer."""
+        """Replace the contents of the KV cache with the keys and values of `ids`, one pair per layer."""
         self.rewind(0)
         for layer, block, (keys, values) in zip(self.cache.layers, self._body.layers, states, strict=True):
             device = next(block.parameters()).device  # a model may be split over several GPUs
@@ -83,10 +83,10 @@ class Decoder:
         self.ids = list(ids)
 
     def prefill(self, ids: Sequence[int]) -> Iterator[int]:
-        """Evaluate `ids` after the cached ones, chunk by chunk, and yield how many of them are done.
+        """Evaluate `ids` after the cached ids in chunks. After each chunk, yield the number of evaluated ids.
 
-        The caller may stop the iteration at any time. Raises ResourcesExhausted if not even small chunks fit
-        in memory, and HermesError if the device fails.
+        The caller may stop the iteration at any time. Raises ResourcesExhausted if even the smallest chunks
+        do not fit in memory, and HermesError if the device fails.
         """
         prompt = [*self.ids, *ids]
         start = len(self.ids)
@@ -101,16 +101,16 @@ class Decoder:
                 if self._chunk_size <= MIN_CHUNK_SIZE:
                     raise hermes_error(error, self.device) from error
                 self._reduce_chunk_size()
-            yield max(0, len(self.ids) - start)  # if memory ran out, all ids are evaluated again
+            yield max(0, len(self.ids) - start)  # negative if running out of memory emptied the cache
 
     def decode(self, token: int, draft: Sequence[int] = (), *, retry: bool = True) -> torch.Tensor:
-        """Evaluate one id and return the logits of the next: a float32 tensor of shape (vocabulary,).
+        """Evaluate one id and return the logits for the next id, a float32 tensor (vocabulary).
 
-        The ids of `draft` are evaluated in the same forward pass. The following calls need no pass of their
-        own as long as they are given these ids.
+        The ids of `draft`, a guess of the following ids, are evaluated in the same forward pass. Later calls
+        with these ids return the logits of that pass.
 
-        If memory runs out, free as much as possible and, with `retry`, try again. Raises the same
-        errors as `prefill`.
+        If memory runs out and `retry` is true, free memory and try once more. Raises the errors of
+        `prefill`.
         """
         if self.has_drafted(token):
             self.ids.append(token)
@@ -144,19 +144,19 @@ class Decoder:
             pass
 
     def append_replayed(self, token: int) -> None:
-        """Add an id that the replay of a graph has evaluated."""
+        """Append an id that a graph replay has evaluated."""
         self.last_logits = None
-        # Extend the cache first: if Ctrl-C comes between the two steps, a rewind drops its extra state.
+        # Extend the cache first: if Ctrl-C arrives between the two steps, a rewind drops the extra state.
         self.cache.set_length(len(self.ids) + 1)
         self.ids.append(token)
 
     def has_drafted(self, token: int) -> bool:
-        """Return whether the logits after this id are known from a draft."""
+        """Return whether this id is the next one of the draft."""
         return bool(self._drafted) and self._drafted[0][0] == token
 
     @property
     def drafted_count(self) -> int:
-        """The number of ids that were evaluated as a draft, and not asked for so far."""
+        """The number of drafted ids that are not confirmed yet."""
         return len(self._drafted)
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class Decoder:
 
     @torch.inference_mode()
     def _forward(self, module: Any, ids: Sequence[int], **settings: Any) -> Any:
-        """Evaluate `ids`. If that is interrupted, every layer of the cache is rewound to the same length."""
+        """Evaluate `ids`. If an error interrupts this, rewind every layer of the cache to the same length."""
         self.last_logits = None
         tensor = torch.tensor([list(ids)], device=self.device)
         try:
@@ -193,9 +193,9 @@ class Decoder:
 class TokenGenerator:
     """Generates at most `limit` ids after `history`.
 
-    The decoder must already hold all ids of `history` but the last. The caller appends each generated id to
-    `history`. With `lookup`, it evaluates ids in advance that followed the last ids before, unless CUDA graphs
-    decode.
+    The decoder must already hold all ids of `history` except the last. The caller must append each
+    generated id to `history`. With `lookup`, ids that followed an earlier copy of the last ids are evaluated
+    as a draft, except with CUDA graphs.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class TokenGenerator:
 
     @property
     def no_graphs_reason(self) -> str:
-        """The reason why a device that supports CUDA graphs decodes without them, or empty."""
+        """The reason why a device that supports CUDA graphs decodes without them, or ""."""
         if self._decoder.graphs is None:
             return ""
         if self._sampler.needs_host:
@@ -220,7 +220,7 @@ class TokenGenerator:
         return self._decoder.graphs.disabled_reason
 
     def next(self, banned: Collection[int] = ()) -> int:
-        """Return the next id, which is never one of `banned`.
+        """Return the next id, which is not in `banned`.
 
         Raises ResourcesExhausted if memory runs out, and HermesError if the device fails or the logits are
         not finite.
@@ -237,10 +237,7 @@ class TokenGenerator:
             raise
 
     def _draft(self) -> list[int]:
-        """Return ids to evaluate after the last one: those that followed the latest copy of the last ids.
-
-        Whether they are right makes no difference to the answer, only to its speed.
-        """
+        """Return a draft: the ids that followed the latest earlier copy of the last ids."""
         decoder, history = self._decoder, self._history
         if not self._lookup or decoder.has_drafted(history.ids[-1]):
             return []
@@ -254,7 +251,7 @@ class TokenGenerator:
         return draft
 
     def _replay(self) -> int | None:
-        """Return the next id from the replay of a graph, or None if an eager step is needed.
+        """Return the next id from a graph replay, or None if an eager step is needed.
 
         The first replay follows an eager step. Whether a step is eager does not depend on which steps are
         already captured, so the same seed always gives the same answer.
@@ -274,8 +271,8 @@ class TokenGenerator:
         if token is None:
             self._replays = None
         if not finite:
-            # The cause may be the states of a replay whose result was never read: an attention mask does not
-            # hide NaN. After a new prefill, the eager step shows whether the logits really are not finite.
-            # The exception and the replays hold the old KV cache, so they are dropped before the prefill.
+            # An unread replay may have left NaN in the KV cache, and the attention mask does not hide NaN.
+            # A new prefill and an eager step show whether the logits really are not finite. The exception
+            # and the replays reference the old KV cache, so they are dropped before the prefill.
             decoder.prefill_again()
         return token

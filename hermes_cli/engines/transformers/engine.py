@@ -1,4 +1,4 @@
-"""The transformers engine. Each turn evaluates only its new tokens."""
+"""The transformers engine. For each turn it evaluates only the new tokens."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,9 +20,9 @@ from hermes_cli.placement import Placement
 
 
 class TransformersEngine:
-    """A Hugging Face model: `decoder` holds its weights, `vocabulary` its tokenizer.
+    """A loaded Hugging Face model: `decoder` holds its weights, `vocabulary` its tokenizer.
 
-    `prefixes` is the prefix cache on disk, or None to use none.
+    `prefixes` is the prefix cache on disk, or None to disable it.
     """
 
     def __init__(
@@ -56,10 +56,9 @@ class TransformersEngine:
     ) -> "TransformersEngine":
         """Load the model of a plan.
 
-        With `cuda_graphs`, a GPU may decode with CUDA graphs; with `lookup`, ids that repeat earlier ones are
-        evaluated several at a time.
+        `cuda_graphs` permits decoding with CUDA graphs, `lookup` drafts of ids that repeat earlier ones.
 
-        Raises as `load_model` and `read_vocabulary` do.
+        Raises the errors of `load_model` and `read_vocabulary`.
         """
         vocabulary = read_vocabulary(plan.path)
         model, device = load_model(plan, report)
@@ -78,7 +77,7 @@ class TransformersEngine:
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the answer; see Engine."""
+        """Yield the answer; see Engine.stream."""
         if self._decoder is None:
             raise HermesError("no model is loaded", "load one with /model NAME")
         prompt = self._vocabulary.chatml.ids(messages)
@@ -91,7 +90,7 @@ class TransformersEngine:
     def _with_prefix(
         self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[Chunk]
     ) -> Iterator[Chunk]:
-        """Restore the system prompt's states before the answer, or save them after it."""
+        """Yield `chunks`. First restore the system prompt from the prefix cache; at the end, save it."""
         if self._prefixes is None or not self._prefixes.has_cacheable_prefix(messages):
             yield from chunks
             return
@@ -101,11 +100,11 @@ class TransformersEngine:
         self._prefixes.save(decoder, ids)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the number of tokens of the prompt."""
+        """Return the number of tokens in the prompt for `messages`."""
         return len(self._vocabulary.chatml.ids(messages))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the tokens of the prompt."""
+        """Return the tokens of the prompt for `messages`."""
         return self._vocabulary.prompt_tokens(messages)
 
     def close(self) -> None:
@@ -116,7 +115,7 @@ class TransformersEngine:
 
 
 class _Generation:
-    """The generation of one answer of at most `limit` tokens after `prompt`."""
+    """Generates one answer of at most `limit` tokens. `prompt` is a list of token ids."""
 
     def __init__(
         self,
@@ -140,13 +139,13 @@ class _Generation:
         sampler = Sampler(options, decoder.device, breakers, never)
         self._tokens = TokenGenerator(decoder, sampler, self._history, limit, lookup=lookup)
         self._banned: dict[int, set[int]] = {}
-        """By position: the ids that began a banned phrase there."""
+        """Maps a position to the ids that began a banned phrase there."""
         self._finish_reason = FinishReason.CANCELLED
 
     def chunks(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the answer. However it ends, the KV cache keeps the tokens that were evaluated."""
+        """Yield the answer. If it is cancelled, the KV cache keeps the tokens evaluated so far."""
         answer = Answer(self._vocabulary.chatml, messages, options)
         for progress in self._prefill(cancel):
             yield Chunk("", progress=progress)
@@ -164,11 +163,11 @@ class _Generation:
         yield Chunk("", answer.completion(usage, self._finish_reason, self._tokens.no_graphs_reason))
 
     def _prefill(self, cancel: Cancel) -> Iterator[Progress]:
-        """Evaluate the prompt but for its last id.
+        """Evaluate the prompt except for its last id.
 
-        A decode step evaluates the last id, like every generated one, so that a retry gets exactly the logits
-        of the first try. (In 16 bits, a cache that was filled in another way is rounded in another way: a
-        seed gives the same answer again only for the same history of the cache.)
+        A decode step evaluates the last id, as it does every generated id, so that a retry computes exactly
+        the same logits. (In 16-bit precision, rounding depends on how the ids were batched, so a seed
+        reproduces an answer only if the KV cache was filled in the same way.)
         """
         cached = self._decoder.rewind_to_prefix(self._prompt[:-1])
         new = self._prompt[cached:-1]
@@ -180,7 +179,7 @@ class _Generation:
                 return
 
     def _next_pieces(self, cancel: Cancel) -> list[Piece] | None:
-        """Generate one token and return the pieces that can be shown now; None at the end of the answer."""
+        """Generate one token. Return the text that can be shown, or None at the end of the answer."""
         if cancel.is_set():
             return None
         position = len(self._history.ids)
@@ -195,13 +194,13 @@ class _Generation:
         piece = self._detokenizer.feed(token)
         if piece is None:
             return []
-        shown, removed = self._ban.feed(piece)
+        ready, removed = self._ban.feed(piece)
         if removed:
             self._remove(removed)
-        return shown
+        return ready
 
     def _remove(self, pieces: list[Piece]) -> None:
-        """Rewind to before a banned phrase, and ban the id that it began with at that position."""
+        """Rewind to the start of a banned phrase, and ban its first id at that position."""
         position = len(self._history.ids) - sum(len(piece.ids) for piece in pieces)
         self._banned = {at: ids for at, ids in self._banned.items() if at <= position}
         self._banned.setdefault(position, set()).add(pieces[0].ids[0])

@@ -1,10 +1,9 @@
 """8-bit weights for the CPU: a linear layer with one scale per row, for torch's int8 kernel.
 
-On a CPU, bitsandbytes' 8-bit layers are no faster than 16-bit ones; this kernel reads half the bytes. The
-scale is the absolute maximum of a row divided by 127; docs/measurements.md lists the loss of quality.
-
-Each matrix is quantized as soon as it is read, so that the whole model is never in memory in 16 bits. The
-hook for that is transformers' quantizer interface (source: its guide "Contributing a quantization method").
+On a CPU, bitsandbytes' 8-bit layers are no faster than 16-bit layers; torch's kernel reads half as many
+bytes. The scale is the largest absolute value in a row, divided by 127; docs/measurements.md lists the loss
+of quality. Each matrix is quantized as soon as it is read, so that the whole model is never in memory in
+16 bits. The hook is transformers' quantizer interface (source: "Contributing a quantization method").
 """
 
 from typing import Any
@@ -17,9 +16,9 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 KERNEL_ROWS = 4
-"""The int8 kernel is faster for up to this many tokens; for more, the weights are converted to bfloat16."""
+"""Maximum number of tokens for the int8 kernel. For more, converting the weights to bfloat16 is faster."""
 ROWS = 1024
-"""Rows that are quantized at once, since rows in float32 take four times the memory of rows in 8 bits."""
+"""Rows that are quantized at a time: their float32 copy takes four times the memory of the 8-bit rows."""
 METHOD = "hermes-int8"
 
 
@@ -36,7 +35,7 @@ class Int8Linear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the product, (…, in) → (…, out), in bfloat16."""
+        """Return the output (…, out) for inputs (…, in), in bfloat16."""
         rows = inputs.reshape(-1, inputs.shape[-1])
         if len(rows) <= KERNEL_ROWS:
             product = torch._weight_int8pack_mm(rows, self.weight, self.scale)  # noqa: SLF001 - torch has no public name
@@ -48,7 +47,7 @@ class Int8Linear(nn.Module):
 
 
 def quantize_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a matrix (out, in) as int8, and the scale of each row, (out)."""
+    """Quantize a matrix (out, in) to int8. Return it and the scale of each row, (out)."""
     quantized = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     scales = torch.empty(len(weight), dtype=torch.bfloat16, device=weight.device)
     for first in range(0, len(weight), ROWS):
@@ -60,7 +59,7 @@ def quantize_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def replace_linear_layers(model: Any) -> None:
-    """Replace every linear layer of `model` by an Int8Linear."""
+    """Replace every linear layer of `model` with an Int8Linear."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
@@ -69,7 +68,7 @@ def replace_linear_layers(model: Any) -> None:
 
 @register_quantization_config(METHOD)
 class Int8Config(QuantizationConfigMixin):  # type: ignore[misc]  # transformers is not typed
-    """The configuration that makes `from_pretrained` use 8-bit layers in the model's blocks."""
+    """The quantization config with which `from_pretrained` quantizes all linear layers but the head."""
 
     def __init__(self) -> None:
         self.quant_method = METHOD
@@ -77,7 +76,7 @@ class Int8Config(QuantizationConfigMixin):  # type: ignore[misc]  # transformers
 
 @register_quantizer(METHOD)
 class _Quantizer(HfQuantizer):  # type: ignore[misc]
-    """Quantizes the weights of the blocks, but not of the head, which may share them with the embeddings."""
+    """Quantizes all linear layers except the head, which may share its weights with the embeddings."""
 
     requires_calibration = False
 
@@ -102,7 +101,7 @@ class _Quantizer(HfQuantizer):  # type: ignore[misc]
 
 class _QuantizeRows(ConversionOps):  # type: ignore[misc]
     def convert(self, input_dict: dict[str, Any], **_: object) -> dict[str, torch.Tensor]:
-        """Return the quantized weight and the scale of each layer whose weight was read."""
+        """Return the quantized weight and the scale for each weight in `input_dict`."""
         tensors: dict[str, torch.Tensor] = {}
         for name, value in input_dict.items():
             weight, scale = quantize_rows(value[0] if isinstance(value, list) else value)

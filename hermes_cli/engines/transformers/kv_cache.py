@@ -1,8 +1,8 @@
-"""A KV cache of two buffers and a length per layer: a rewind only changes the length.
+"""A KV cache with two buffers and a length per layer. A rewind changes only the length.
 
-transformers' own classes are unsuitable: DynamicCache copies itself for every token, and a layer with a
-sliding window drops the states that a rewind needs (source: transformers 5.23, `cache_utils.py`). Here every
-layer stores the whole context, and a sliding layer returns only the last window of it to the model.
+transformers' own classes are unsuitable: DynamicCache copies all states for every token, and its
+sliding-window layers drop states that a rewind needs (source: transformers 5.23, `cache_utils.py`). Here
+every layer stores the whole context, and a sliding layer returns only the last window to the model.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from hermes_cli.errors import ModelUnavailable
 
 FULL, SLIDING = "full_attention", "sliding_attention"
-"""transformers' names for the two kinds of attention layers whose only state is keys and values."""
+"""transformers' names for the two types of layers whose only states are keys and values."""
 FIRST_CAPACITY = 512
-"""Capacity of a new buffer in tokens; it then doubles, up to the context window."""
+"""Initial capacity of a buffer in tokens. It doubles as needed, up to the context window."""
 
 
 class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
-    """Keys and values of one layer: two buffers (1, heads, capacity, head size), of which `length` are used.
+    """The keys and values of `length` tokens in one layer, in two buffers (1, heads, capacity, head size).
 
-    `limit` is the context window in tokens. A sliding layer attends to the last `window` tokens; for others
-    `window` is None. The buffers start at `capacity` tokens and double when they are full.
+    `limit` is the context window in tokens. A sliding layer attends to the last `window` tokens; for other
+    layers, `window` is None. The buffers start with `capacity` tokens and double when they are full.
     """
 
     keys: torch.Tensor
@@ -48,14 +48,14 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append the states of new tokens, (1, heads, new, head size), and return those to attend to."""
+        """Append the states of new tokens, (1, heads, new, head size). Return the states to attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         attended, first = self.get_mask_sizes(key_states.shape[-2])
         end = first + attended
         if end > self.keys.shape[-2]:
             capacity = max(end, min(2 * self.keys.shape[-2], self._limit))
-            # If memory runs out between the two allocations, neither buffer has changed.
+            # Both are allocated first: if memory runs out, neither buffer has changed.
             keys, values = _empty(self.keys, capacity), _empty(self.values, capacity)
             for new, old in (keys, self.keys), (values, self.values):
                 new[:, :, : self.length] = old[:, :, : self.length]
@@ -66,7 +66,7 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
         return self.keys[:, :, first:end], self.values[:, :, first:end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return the number of tokens that the next `query_length` ones attend to, and the first position."""
+        """Return how many tokens the next `query_length` tokens attend to, and the position of the first."""
         first = 0 if self.window is None else max(self.length - self.window + 1, 0)
         return self.length + query_length - first, first
 
@@ -75,7 +75,7 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
         return self.length
 
     def get_max_length(self) -> int:
-        """Return -1: the engine enforces the context window, not the layer."""
+        """Return -1 for no limit: the engine enforces the context window."""
         return -1
 
     def rewind(self, length: int) -> None:
@@ -88,7 +88,7 @@ class RewindableLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is
 
 
 class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
-    """A cache of RewindableLayers, for the argument `past_key_values` of transformers' models."""
+    """A cache of RewindableLayers, to pass to a transformers model as `past_key_values`."""
 
     layers: list[RewindableLayer]
 
@@ -101,12 +101,12 @@ class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
             layer.rewind(length)
 
     def states_at(self, position: int) -> list[torch.Tensor]:
-        """Return views of the keys and values of one token in every layer."""
+        """Return views of the keys and values at a position, for every layer."""
         buffers = (buffer for layer in self.layers for buffer in (layer.keys, layer.values))
         return [buffer[:, :, position] for buffer in buffers]
 
     def set_length(self, length: int) -> None:
-        """Set the length, after StaticLayers wrote the states of these tokens into the buffers."""
+        """Set the length of every layer after StaticLayers have written to the buffers."""
         for layer in self.layers:
             layer.length = length
 
@@ -114,7 +114,7 @@ class RewindableCache(Cache):  # type: ignore[misc]  # transformers is not typed
 class StaticLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not typed
     """The buffers of a RewindableLayer, written at `position`, a tensor (1), and read up to `span`.
 
-    Nothing here depends on a value on the host, so the attention mask must hide later positions.
+    The position is known only on the device, so the attention mask must hide the states after it.
     """
 
     def __init__(self, layer: RewindableLayer, position: torch.Tensor, span: int) -> None:
@@ -136,11 +136,11 @@ class StaticLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not
         return self.keys[:, :, : self._span], self.values[:, :, : self._span]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Raise NotImplementedError: StaticStep makes the mask."""
+        """Raise NotImplementedError: StaticStep builds the mask."""
         raise NotImplementedError
 
     def get_seq_length(self) -> int:
-        """Raise NotImplementedError: the length is only on the device."""
+        """Raise NotImplementedError: the length is known only on the device."""
         raise NotImplementedError
 
     def get_max_length(self) -> int:
@@ -149,12 +149,11 @@ class StaticLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not
 
 
 def new_cache(config: Any, limit: int, *, preallocate: bool = False) -> RewindableCache:
-    """Return an empty cache of `limit` tokens for a model's config.
+    """Return an empty cache for up to `limit` tokens of a model with this config.
 
-    With `preallocate` it allocates the memory for all of them at once, and its buffers keep their addresses.
-
-    Raises ModelUnavailable if the model has states besides keys and values, such as a recurrent state, which
-    cannot be rewound.
+    If `preallocate` is true, the first update allocates memory for all of them, so that the addresses of the
+    buffers do not change. Raises ModelUnavailable if the model has states other than keys and values, such
+    as a recurrent state, because they cannot be rewound.
     """
     window = max(getattr(config, "sliding_window", None) or 0, 0) or None
     kinds = getattr(config, "layer_types", None)
@@ -172,5 +171,5 @@ def new_cache(config: Any, limit: int, *, preallocate: bool = False) -> Rewindab
 
 
 def _empty(like: torch.Tensor, capacity: int) -> torch.Tensor:
-    """Return a buffer of zeros: masked positions must contain finite numbers, too."""
+    """Return a buffer of zeros, because even masked positions must contain finite numbers."""
     return like.new_zeros((*like.shape[:-2], capacity, like.shape[-1]))

@@ -1,6 +1,6 @@
-"""Loads the model of a Plan, with the dtype, quantization and devices of the plan.
+"""Loads the model of a Plan with the plan's dtype, quantization and devices.
 
-It never runs code of the model and never downloads anything, and it reads pickled weights as plain tensors.
+This module downloads nothing, runs no code from the model's files, and reads only tensors from pickled files.
 """
 
 import math
@@ -21,18 +21,18 @@ from hermes_cli.placement import Placement
 DOWNLOAD_AGAIN = "download the model again, or choose another"
 
 Report = Callable[[int, int], None]
-"""A function that is called with the number of loaded tensors and the total number."""
+"""A callback that receives the number of loaded tensors and the total number."""
 
 
 def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.device]:
-    """Return the model and the device of its input ids.
+    """Load the model of a plan. Return it and the device for its input ids.
 
     Raises ResourcesExhausted if memory runs out, and ModelUnavailable if the files are not a complete model,
     if a library cannot read them, or if the device does not exist.
     """
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the plan numbers the GPUs in this order
     device = torch.device(plan.devices[0])
-    _require(device, plan)
+    _check_device(device, plan)
     if device.type == "cpu":
         torch.set_num_threads(plan.threads)
     from transformers import AutoModelForCausalLM
@@ -44,7 +44,7 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
         if _is_int8_on_cpu(plan):
             from hermes_cli.engines.transformers.int8 import replace_linear_layers
 
-            replace_linear_layers(model)  # including the head
+            replace_linear_layers(model)  # replaces the head, which the quantizer skips
     except HermesError:
         raise
     except Exception as error:
@@ -60,8 +60,8 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
 def _check_size(plan: Plan) -> None:
     """Raise ModelUnavailable if the config describes a larger model than the weight files contain.
 
-    transformers would allocate its memory and fill it with random numbers. The model is built here without
-    memory, on torch's device `meta`.
+    transformers would allocate the missing weights and initialize them at random. The model is built on
+    torch's device `meta`, which allocates no memory.
     """
     from safetensors import safe_open
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -78,13 +78,13 @@ def _check_size(plan: Plan) -> None:
             actual += sum(math.prod(part.get_slice(name).get_shape()) for name in part.keys())  # noqa: SIM118
     if expected > actual:
         raise ModelUnavailable(
-            f"the config.json of {plan.model} describes {expected:,} weights, its files contain {actual:,}",
+            f"{plan.model}: config.json describes {expected:,} weights, but its files contain {actual:,}",
             DOWNLOAD_AGAIN,
         )
 
 
 def _check_tensors(plan: Plan, info: dict[str, Any]) -> None:
-    """Raise ModelUnavailable if transformers initialized a part of the model at random."""
+    """Raise ModelUnavailable if transformers initialized some tensors at random."""
     wrong = sorted(info.get("missing_keys", ())) + sorted(map(str, info.get("mismatched_keys", ())))
     if wrong:
         raise ModelUnavailable(
@@ -103,7 +103,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "local_files_only": True,
         "trust_remote_code": False,
         "use_safetensors": any(plan.path.glob("*.safetensors")),
-        "weights_only": True,  # read only tensors from a pickled .bin
+        "weights_only": True,  # reads only tensors from a pickled .bin file
         "output_loading_info": True,
     }
     if plan.quantization:
@@ -115,8 +115,8 @@ def _is_int8_on_cpu(plan: Plan) -> bool:
     return plan.quantization == "int8" and plan.devices == ("cpu",)
 
 
-def _require(device: torch.device, plan: Plan) -> None:
-    """Raise ModelUnavailable if torch does not have the device of the plan."""
+def _check_device(device: torch.device, plan: Plan) -> None:
+    """Raise ModelUnavailable if torch cannot use the device."""
     if device.type == "cpu":
         return
     backend = getattr(torch, device.type, None)
@@ -126,15 +126,15 @@ def _require(device: torch.device, plan: Plan) -> None:
     missing = f"torch {torch.__version__} finds no such {device.type.upper()} device"
     raise ModelUnavailable(
         f"the plan uses {plan.device}, but {missing}",
-        "install a torch build for it (pytorch.org/get-started), or use --device cpu",
+        "install a torch build that supports it (pytorch.org/get-started), or use --device cpu",
     )
 
 
 def device_map(plan: Plan) -> dict[str, str]:
-    """Return the device of each part of the model, with the number of layers per device from the plan.
+    """Return the device of each module. The plan sets the number of layers per device.
 
-    The names are those of transformers' decoders. The embeddings are on the first GPU and the head on the
-    last; if they share one matrix, both are on the first.
+    The keys are module names in transformers' decoder models. The embeddings are on the first device and the
+    head on the last. If they share one matrix, both are on the first.
     """
     first, last = plan.devices[0], plan.devices[-1]
     if first == last:
@@ -147,10 +147,10 @@ def device_map(plan: Plan) -> dict[str, str]:
 
 
 def placement_of(model: Any) -> Placement:
-    """Return where the decoder layers of a loaded model are. `model` is a transformers model."""
+    """Return the placement of the decoder layers of a transformers model."""
     layers = model.get_decoder().layers
     devices = [next(layer.parameters()).device for layer in layers]
-    places = [device.type if device.type == "mps" else str(device) for device in devices]  # not mps:0
+    places = [device.type if device.type == "mps" else str(device) for device in devices]  # not "mps:0"
     on_gpu = [place for place in places if place not in ("cpu", "meta")]
     return Placement(tuple(dict.fromkeys(on_gpu)), len(on_gpu), len(places))
 
@@ -175,25 +175,25 @@ def _quantization(plan: Plan) -> Any:
 
 @contextmanager
 def _progress(report: Report | None) -> Iterator[None]:
-    """Forward transformers' loading progress to `report`, and suppress its messages and warnings."""
-    from transformers.utils import logging as library
+    """Forward transformers' loading progress to `report`, and suppress its log messages and warnings."""
+    from transformers.utils import logging as transformers_logging
 
     def hook(factory: Any, args: Any, settings: dict[str, Any]) -> Any:
-        if report is None or "eight" not in str(settings.get("desc", "")):  # "Loading weights"
+        if report is None or "eight" not in str(settings.get("desc", "")):  # a part of "Loading weights"
             return factory(*args, **settings)
         return _report_progress(list(args[0] if args else settings["iterable"]), report)
 
-    verbosity = library.get_verbosity()
-    library.set_verbosity_error()
-    library.disable_progress_bar()
-    previous = library.set_tqdm_hook(hook)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    previous_hook = transformers_logging.set_tqdm_hook(hook)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        library.set_tqdm_hook(previous)
-        library.set_verbosity(verbosity)
+        transformers_logging.set_tqdm_hook(previous_hook)
+        transformers_logging.set_verbosity(verbosity)
 
 
 def _report_progress(items: list[Any], report: Report) -> Iterator[Any]:

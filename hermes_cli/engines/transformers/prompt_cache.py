@@ -1,7 +1,7 @@
-"""The prefix cache: saves the KV cache of a system prompt to a file, so that later runs need not evaluate it.
+"""The prefix cache: saves the KV cache of a system prompt to a file, so that later runs can skip its prefill.
 
-A file is reused only with the same model, revision, precision, library versions and ids. Only the system
-prompt's turn is saved, never the conversation.
+A file is reused only if the model, revision, precision, library versions and token ids are the same. Only
+the system prompt is saved, never the conversation.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ class PromptCache:
 
     def __init__(self, cache_dir: PromptCacheDir, plan: Plan) -> None:
         self._cache_dir = cache_dir
-        self._model = _identity(plan)
+        self._model_identity = _identity(plan)
 
     def has_cacheable_prefix(self, messages: Sequence[Message]) -> bool:
         """Return whether the messages begin with a system prompt that may be saved."""
         return bool(messages) and messages[0].role is Role.SYSTEM and messages[0].cacheable
 
     def restore(self, decoder: Decoder, ids: Sequence[int]) -> None:
-        """Load the states of `ids` into the decoder, if they are saved and it does not hold them yet."""
+        """Load the saved states of `ids`, if any, into the decoder, unless it already holds them."""
         if len(ids) < MIN_TOKENS or decoder.ids[: len(ids)] == list(ids):
             return
         key = self._key(ids)
@@ -50,7 +50,7 @@ class PromptCache:
             self._cache_dir.discard(key)
 
     def save(self, decoder: Decoder, ids: Sequence[int]) -> None:
-        """Save the states of `ids`, if the decoder holds them and they are not saved yet."""
+        """Save the states of `ids` if the decoder holds them and no file exists yet."""
         if len(ids) < MIN_TOKENS or decoder.ids[: len(ids)] != list(ids):
             return
         key = self._key(ids)
@@ -74,7 +74,7 @@ class PromptCache:
         self._cache_dir.store(key, sum(t.nbytes for t in tensors.values()), write)
 
     def _key(self, ids: Sequence[int]) -> str:
-        return hashlib.sha256(json.dumps([self._model, list(ids)]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self._model_identity, list(ids)]).encode()).hexdigest()
 
 
 def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -83,12 +83,12 @@ def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     tensors = load_file(path)
     states = [(tensors[f"{n}.keys"], tensors[f"{n}.values"]) for n in range(len(tensors) // 2)]
     if any(tensor.shape[-2] != length for pair in states for tensor in pair):
-        raise ValueError("the file is for another number of ids")
+        raise ValueError("the file holds a different number of states")
     return states
 
 
 def _identity(plan: Plan) -> list[object]:
-    """Return the values that must be equal to reuse a prefix: files, precision, device, versions."""
+    """Return the values that must be equal for a prefix to be reused."""
     weights = sorted(p for p in plan.path.iterdir() if p.suffix in (".safetensors", ".bin", ".json"))
     files = [(p.resolve().name, p.stat().st_size, p.stat().st_mtime_ns) for p in weights if p.exists()]
     versions = []

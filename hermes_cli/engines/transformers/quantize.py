@@ -1,4 +1,4 @@
-"""Saves a model that is quantized to 4 bits, so that later loads need not quantize it again."""
+"""Quantizes a model to 4 bits and saves it, so that later loads are faster."""
 
 import dataclasses
 import shutil
@@ -24,12 +24,12 @@ TOKENIZER_FILES = (
 
 
 def quantize(plan: Plan, folder: Path, report: Report | None = None) -> tuple[float, float]:
-    """Load and quantize the model of a plan, and save it as `folder`.
+    """Load and quantize the model of a plan, and save it in `folder`, which is created atomically.
 
-    Return the seconds of the load with quantization, and of a load of the saved model. The folder is created
-    atomically. Raises as `load_model` does, and ResourcesExhausted if the disk is full.
+    Return how many seconds it took to load and quantize the model, and to load the saved model. Raises the
+    errors of `load_model`, ResourcesExhausted if the disk is full, and HermesError for other disk errors.
     """
-    import_module("bitsandbytes")  # takes seconds that belong to neither load
+    import_module("bitsandbytes")  # slow imports, which neither time includes
     import_module("transformers").AutoModelForCausalLM  # noqa: B018 - the module imports its attributes on access
     began = time.monotonic()
     model, _ = load_model(plan, report)
@@ -45,7 +45,7 @@ def quantize(plan: Plan, folder: Path, report: Report | None = None) -> tuple[fl
             del model
             saved = dataclasses.replace(plan, path=new, quantization="")
             began = time.monotonic()
-            load_model(saved)  # verify the saved model before keeping it
+            load_model(saved)  # verifies the saved model, too
             loading_s = time.monotonic() - began
             new.replace(folder)
     except OSError as error:

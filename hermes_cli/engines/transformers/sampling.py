@@ -1,7 +1,7 @@
-"""Sampling: chooses the next token id from logits.
+"""Sampling: chooses the next token id from the logits.
 
-SamplingParams uses tensor operations only and never waits for the device, so a CUDA graph can contain it.
-Sampler adds the parts that depend on the previous ids. The samplers run in the order of `options.py`.
+SamplingParams uses only tensor operations that do not wait for the device, so a CUDA graph can contain them.
+Sampler adds DRY and banned ids. `options.py` documents the order of the samplers.
 """
 
 import dataclasses
@@ -15,17 +15,17 @@ from hermes_cli.errors import HermesError
 from hermes_cli.options import GenerationOptions
 
 MIN_TEMPERATURE = 1e-6
-"""A temperature below this counts as 0: dividing by it would overflow."""
+"""Lower temperatures are treated as 0, because dividing by them would overflow."""
 BLOCK = 256
 """Number of samples whose random numbers are generated at once."""
 MAX_MATCHES = 256
-"""Number of most recent occurrences of the last id that are examined, which bounds the cost of a token."""
+"""Maximum number of earlier occurrences of the last id that are examined. It bounds the cost per token."""
 DRY_MAX_LENGTH = 50
-"""Longest repeated sequence that DRY measures; a longer one gets the same penalty."""
+"""Maximum length of a repetition that DRY measures. Longer repetitions get the same penalty."""
 
 
 class History:
-    """The ids of a prompt and its answer so far, with the positions of each id."""
+    """The ids of a prompt and of its answer so far, and the positions of each id."""
 
     def __init__(self, ids: Sequence[int]) -> None:
         self.ids: list[int] = []
@@ -34,7 +34,7 @@ class History:
             self.append(token)
 
     def append(self, token: int) -> None:
-        """Add the next id."""
+        """Append an id."""
         self.positions.setdefault(token, []).append(len(self.ids))
         self.ids.append(token)
 
@@ -57,7 +57,7 @@ class History:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """The options that a captured step depends on. Equal instances sample the same ids."""
+    """The sampling options that a captured CUDA graph depends on."""
 
     temperature: float
     top_k: int
@@ -70,32 +70,32 @@ class SamplingParams:
 
     @classmethod
     def from_options(cls, options: GenerationOptions) -> "SamplingParams":
-        """Return the parameters of these options. At temperature 0 only the repetition penalty applies."""
+        """Return the parameters from `options`. At temperature 0, only the repetition penalty applies."""
         if options.temperature < MIN_TEMPERATURE:
             return cls(0, 0, 1, 0, options.repetition_penalty, options.repetition_range, 0, 0)
         return cls(*(getattr(options, field.name) for field in dataclasses.fields(cls)))
 
     def penalized_count(self, length: int) -> int:
-        """Return how many ids at the end of a context of this length the repetition penalty counts."""
+        """Return how many of the last ids the repetition penalty covers in a context of `length` ids."""
         return 0 if self.repetition_penalty == 1 else min(self.repetition_range or length, length)
 
     def penalize(self, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """Return the logits (vocabulary) with the repetition penalty applied to `ids`.
 
-        Source: the CTRL paper (arXiv 1909.05858). An id that occurs twice is penalized once.
+        Source: the CTRL paper (arXiv 1909.05858). An id that occurs more than once is penalized once.
         """
         penalty = float(self.repetition_penalty)
         scores = logits.index_select(0, ids)
         return logits.scatter(0, ids, torch.where(scores < 0, scores * penalty, scores / penalty))
 
     def sample(self, logits: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
-        """Return an id, a tensor without dimensions, for logits (vocabulary), some of which may be -inf.
+        """Return the sampled id, a 0-d tensor. `logits`, (vocabulary), may contain -inf.
 
-        `random` holds two numbers in [0, 1): one selects the id, one decides whether XTC applies.
+        `random` is two numbers in [0, 1): the first selects the id, the second decides whether XTC applies.
         """
         if self.temperature < MIN_TEMPERATURE:
             return logits.argmax()
-        # The other samplers work on the short list that top-k returns instead of the whole vocabulary.
+        # After top-k, the other samplers process only the remaining ids instead of the whole vocabulary.
         size = logits.shape[0]
         top_k = min(self.top_k or size, size)
         logits, ids = logits.topk(top_k) if top_k < size else (logits, None)
@@ -106,12 +106,12 @@ class SamplingParams:
         if self.xtc_probability:
             logits = self._apply_xtc(logits, random[1])
         cumulative = (logits / self.temperature).softmax(-1).cumsum(-1)
-        # An id with probability 0 does not raise the sum, so it is never the first one above the threshold.
+        # An id with probability 0 does not increase the sum, so it is never the first above the threshold.
         index = (cumulative <= random[0] * cumulative[-1]).sum().clamp(max=top_k - 1)
         return index if ids is None else ids.index_select(0, index[None])[0]
 
     def _apply_xtc(self, logits: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
-        """At random, remove all but the least likely of the tokens above the threshold.
+        """With probability `xtc_probability`, remove all tokens above the threshold but the least likely.
 
         Source: the XTC sampler of text-generation-webui (oobabooga/text-generation-webui, pull request 6335).
         """
@@ -123,7 +123,7 @@ class SamplingParams:
 
 
 class RandomNumbers:
-    """Two random numbers in [0, 1) for each sample of an answer. A seed gives the same on every device."""
+    """Two random numbers in [0, 1) per sample. A seed gives the same numbers on every device."""
 
     def __init__(self, seed: int | None, device: torch.device) -> None:
         self._generator = torch.Generator()
@@ -135,21 +135,21 @@ class RandomNumbers:
         self._blocks: list[torch.Tensor] = []
 
     def block(self, number: int) -> torch.Tensor:
-        """Return the numbers of the samples from `number * BLOCK` on, (BLOCK, 2)."""
+        """Return the numbers for BLOCK samples, (BLOCK, 2), from sample `number * BLOCK` on."""
         while len(self._blocks) <= number:
             self._blocks.append(torch.rand((BLOCK, 2), generator=self._generator).to(self._device))
         return self._blocks[number]
 
     def at(self, index: int) -> torch.Tensor:
-        """Return the numbers of one sample, (2)."""
+        """Return the two numbers for a sample."""
         return self.block(index // BLOCK)[index % BLOCK]
 
 
 class Sampler:
-    """A sampler of token ids. The same seed gives the same ids for the same logits.
+    """Samples token ids. The same seed gives the same ids for the same logits.
 
-    `breakers` are the ids that end a repeated sequence for DRY, `never` those that are never sampled. `count`
-    is the number of samples so far.
+    DRY ends a repeated sequence at an id in `breakers`. Ids in `never` are never sampled. `count` is the
+    number of samples so far.
     """
 
     def __init__(
@@ -163,14 +163,14 @@ class Sampler:
         self.random = RandomNumbers(options.seed, device)
         self.count = 0
         self.needs_host = bool(options.dry_multiplier or options.ban)
-        """Whether sampling needs more than the logits and the previous ids: DRY or banned texts."""
+        """Whether sampling uses DRY or banned phrases, which cannot run in a CUDA graph."""
         self._options = options
         self._breakers = breakers
         self._never = torch.tensor(sorted(never), dtype=torch.long, device=device)
 
     @torch.inference_mode()
     def sample(self, logits: torch.Tensor, history: History, banned: Collection[int] = ()) -> int:
-        """Return the next id, none of `banned`. `logits` are (vocabulary), in float32.
+        """Return the next id, which is not in `banned`. `logits` is a float32 tensor (vocabulary).
 
         Raises NonFiniteLogits if the logits are not finite, and HermesError if every id is banned.
         """
@@ -191,11 +191,11 @@ class Sampler:
         logits = logits.index_fill(0, self._never, -torch.inf)
         logits[list(banned)] = -torch.inf
         if not bool(torch.isfinite(logits).any()):
-            raise HermesError("'ban' excludes every possible next token", "ban fewer texts: see /set ban")
+            raise HermesError("'ban' excludes every possible next token", "ban fewer phrases: see /set ban")
         return logits
 
     def _apply_dry(self, logits: torch.Tensor, history: History) -> torch.Tensor:
-        """Penalize ids that would continue a repeated sequence, more strongly for a longer one.
+        """Penalize ids that would continue a repeated sequence. Longer sequences are penalized more.
 
         Source: the DRY sampler of text-generation-webui (oobabooga/text-generation-webui, pull request 5677).
         """
@@ -211,7 +211,7 @@ class Sampler:
         return logits.index_add(0, tokens, -values)
 
     def _repeats(self, history: History) -> dict[int, int]:
-        """Return the ids that followed earlier copies of the last ids, and the length of the longest copy."""
+        """Map each id that followed an earlier copy of the last ids to the length of the longest copy."""
         longest: dict[int, int] = {}
         ids = history.ids
         last = len(ids) - 1

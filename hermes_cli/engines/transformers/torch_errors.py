@@ -1,4 +1,4 @@
-"""Conversion of torch's errors to HermesErrors, and freeing memory after one."""
+"""Converts torch's errors to HermesErrors, and frees memory after an error."""
 
 import gc
 
@@ -7,7 +7,7 @@ import torch
 from hermes_cli.errors import HermesError, ResourcesExhausted, first_line
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-"""The messages of CUDA, the CPU's allocator, Metal and cuBLAS; only CUDA has its own exception type."""
+"""Parts of the messages of CUDA, the CPU allocator, Metal and cuBLAS. Only CUDA has an exception type."""
 
 
 class NonFiniteLogits(HermesError):  # noqa: N818 - the name describes the event
@@ -15,8 +15,8 @@ class NonFiniteLogits(HermesError):  # noqa: N818 - the name describes the event
 
     def __init__(self) -> None:
         super().__init__(
-            "the model's arithmetic overflowed: its logits are not finite numbers",
-            "use --precision bf16 or fp32, which represent larger numbers; if the error remains, the weights "
+            "the model computed logits that are not finite numbers",
+            "use --precision bf16 or fp32, which have a wider range; if the error recurs, the weights "
             "may be damaged: 'hermes models show' lists the files",
         )
 
@@ -29,7 +29,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def hermes_error(error: BaseException, device: torch.device, memory_hint: str = "") -> HermesError:
-    """Return the HermesError for an error of torch. `memory_hint` suggests what needs less memory."""
+    """Convert an error of torch. `memory_hint` replaces the default hint if the device ran out of memory."""
     if is_out_of_memory(error):
         hint = "use a smaller --context or --precision 4bit; 'hermes models plan' shows the memory needed"
         return ResourcesExhausted(f"{device} ran out of memory", memory_hint or hint)
@@ -42,7 +42,7 @@ def hermes_error(error: BaseException, device: torch.device, memory_hint: str = 
 
 
 def free_memory(device: torch.device) -> None:
-    """Release unused memory to the device."""
+    """Collect garbage, and return torch's unused memory to the device."""
     gc.collect()
     if device.type in ("cuda", "xpu", "mps"):
         getattr(torch, device.type).empty_cache()

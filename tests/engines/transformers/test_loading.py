@@ -102,7 +102,7 @@ def test_missing_layers_are_refused(mistral_folder: Path, tmp_path: Path) -> Non
     config = json.loads((folder / "config.json").read_text())
     config["num_hidden_layers"] += 2
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelUnavailable, match=r"describes .* weights, its files contain"):
+    with pytest.raises(ModelUnavailable, match=r"describes .* weights, but its files contain"):
         load_model(dataclasses.replace(plan, path=folder))
 
 
