@@ -25,8 +25,8 @@ ENTRIES: Final = "lore"
 _LORE_HINT: Final = 'write [[lore]], then keys = ["..."] and content = "..."'
 _EXAMPLE_HINT: Final = 'write [[examples]], then user = "..." and assistant = "..."'
 _EXAMPLES: Final = {
-    "a text": '{} = "..."',
-    "a list of texts": '{} = ["...", "..."]',
+    "a string": '{} = "..."',
+    "a list of strings": '{} = ["...", "..."]',
     "true or false": "{} = true",
     "a whole number": "{} = 1",
     "a number": "{} = 50",

@@ -26,7 +26,7 @@ CONVERSATION = (
     "ORDER BY m.id DESC LIMIT 1), ''), c.setting"
 )
 ADD_MESSAGE = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - only constants
-"""Inserts a message. Values: conversation, parent, role, text, state, created, and those of generation_row."""
+"""Inserts a message. Values: conversation, parent, role, text, state, created, then generation_row."""
 
 
 def opening_text(opening: Sequence[Message]) -> str:

@@ -113,7 +113,7 @@ def test_values_of_the_wrong_type_are_converted_or_left_out() -> None:
     assert result.persona.lorebook is None
     joined = "; ".join(result.remarks)
     for remark in (
-        "'scenario' is a list, not a text",
+        "'scenario' is a list, not a string",
         "'mes_example' is a table",
         "'character_book' is a list",
     ):
