@@ -1,7 +1,7 @@
-"""Reads and writes CHARX files: zip archives with a V3 card in `card.json`, images and sounds.
+"""Reads and writes CHARX files, which are zip archives of a V3 card in `card.json`, images and sounds.
 
 Source: the Character Card V3 specification, "CharX" and "assets". The image of a character is the main asset
-of type `icon`; in a PNG card, it is the file itself. Members are unpacked only in memory, with size limits.
+of type `icon`; in a PNG card, it is the PNG itself. Members are unpacked only in memory, with size limits.
 When a card is replaced, the other members are copied without being unpacked.
 """
 
@@ -20,12 +20,12 @@ from hermes_cli.personas.formats import card, png
 SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CARD: Final = "card.json"
 IMAGE: Final = "assets/icon/image/main.png"
-_INSIDE: Final = "embeded://"  # spelled so in the specification
+_INSIDE: Final = "embeded://"  # the specification's spelling
 _ITSELF: Final = "ccdefault:"
 _SPELLINGS: Final = (_INSIDE, "embedded://")
 MAX_MEMBERS: Final = 2_000
 MAX_MEMBER: Final = 8 << 20
-"""Bytes. Larger images are not copied to another format."""
+"""The limit in bytes. A larger image is not copied to another format."""
 _ENTRY: Final = b"PK\x01\x02"
 """The signature of a member's entry in the central directory."""
 _LOCAL_SIZE: Final = 30
@@ -37,7 +37,7 @@ _MISTAKES: Final = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError),
 )
-"""The exceptions that zipfile raises for invalid archives."""
+"""The exceptions that zipfile may raise for an invalid archive."""
 _HINT: Final = "get the original file"
 
 
@@ -73,7 +73,7 @@ def _member(data: bytes, name: str) -> bytes:
 
 
 def build(text: bytes, members: Mapping[str, bytes]) -> bytes:
-    """Return an archive with a card and other members."""
+    """Return a new archive with a card and other members."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
@@ -100,7 +100,7 @@ def replace_card(data: bytes, text: bytes, source: Path) -> bytes:
 
 
 def image_of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
-    """Return the image of a PNG card or a CHARX archive without its cards, or empty bytes."""
+    """Return the image in a PNG card or a CHARX archive, without cards, or empty bytes if there is none."""
     if kind == "charx":
         data = _member(data, _path(document or {}))
     if kind not in {"png", "charx"} or not data.startswith(png.SIGNATURE):
@@ -112,7 +112,7 @@ def image_of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
 
 
 def add_asset(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
-    """Return a V3 card with its image in `assets`, which is in the archive or the file itself."""
+    """Return a V3 card whose `assets` list its image: a member of the archive, or the PNG itself."""
     data = document["data"]
     assets = data["assets"] if isinstance(data.get("assets"), list) else []
     icon = {"type": "icon", "uri": _INSIDE + IMAGE if is_inside else _ITSELF, "name": "main", "ext": "png"}
@@ -120,14 +120,14 @@ def add_asset(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
 
 
 def _path(document: dict[str, Any]) -> str:
-    """Return the path of a card's image in its archive, or an empty text."""
+    """Return the path of a card's image in its archive, or an empty string."""
     data = document.get("data")
     assets = data.get("assets") if isinstance(data, dict) else None
     for asset in assets if isinstance(assets, list) else ():
         uri = asset.get("uri") if _is_main(asset) else None
-        for begin in _SPELLINGS:
-            if isinstance(uri, str) and uri.startswith(begin):
-                return uri.removeprefix(begin)
+        for prefix in _SPELLINGS:
+            if isinstance(uri, str) and uri.startswith(prefix):
+                return uri.removeprefix(prefix)
     return ""
 
 
@@ -160,7 +160,7 @@ def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
 
 
 def _append(archive: zipfile.ZipFile, out: io.BytesIO, info: zipfile.ZipInfo, raw: bytes) -> None:
-    """Append a compressed member as it is. zipfile has no function for that."""
+    """Append a compressed member without unpacking it, for which zipfile has no function."""
     member = copy.copy(info)
     member.flag_bits &= ~_SIZES_BEHIND
     member.extra = b""
