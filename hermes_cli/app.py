@@ -96,8 +96,8 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
     runtime = Runtime(terminal, environ)
     try:
         app(args=list(arguments), obj=runtime, prog_name="hermes", standalone_mode=True)
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else int(bool(done.code))
+    except SystemExit as system_exit:
+        return system_exit.code if isinstance(system_exit.code, int) else int(bool(system_exit.code))
     except (ReaderGone, Interrupted) as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - show a message instead of a traceback

@@ -145,8 +145,8 @@ class ChatML:
     def turn_ids(self, message: Message) -> tuple[int, ...]:
         """Return the ids between the two control tokens of a turn.
 
-        Stored ids are returned if they have this vocabulary and no control token. Otherwise, the text is
-        encoded.
+        Stored ids are returned if they belong to this vocabulary and contain no control token. Otherwise,
+        the text is encoded.
         """
         stored = message.turn_ids
         if stored is not None and stored.vocabulary == self.vocabulary and not self.holds_control(stored.ids):
@@ -158,7 +158,7 @@ class ChatML:
         return [i for segment in self.segments(messages) for i in segment.ids]
 
     def system_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Return the ids of the system turn and the text after it, or an empty list if there is none."""
+        """Return the ids of the system turn and the separator after it, or an empty list without one."""
         if not messages or messages[0].role is not Role.SYSTEM:
             return []
         return [i for segment in self.segments(messages[:1])[:4] for i in segment.ids]

@@ -88,7 +88,7 @@ def _setting(default: str | None = None, *choices: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings from the config file and the environment. `sources` names the source of those set."""
+    """Settings from the config file and the environment. `sources` has the source of each one that is set."""
 
     model: str | None = _setting()
     persona: str = _setting(DEFAULT_PERSONA)
@@ -112,7 +112,7 @@ class Settings:
     def sampling(
         self, persona: str = "", persona_options: Mapping[str, Any] | None = None, *, flags: Mapping[str, Any]
     ) -> LayeredOptions:
-        """Merge the options of the file, persona, environment and flags; later sources override earlier ones.
+        """Merge the options of config file, persona, environment and flags. Later ones override earlier ones.
 
         The persona overrides the file because the persona was chosen for this conversation only.
         """

@@ -5,7 +5,7 @@ HermesError                 1    something failed
 ├── FormatError             1    a conversation file is invalid, or a format cannot represent a conversation
 ├── ContextOverflow        65    the prompt does not fit the context window
 ├── ModelUnavailable       69    there is no such model, its file is unusable, or the hub cannot be reached
-│   └── DownloadError      69    a download failed or is damaged
+│   └── DownloadError      69    a download failed, or the downloaded file is damaged
 ├── ResourcesExhausted     75    memory or disk space ran out, or a resource is in use
 ├── StoreError             75    the conversation database cannot be opened, read or written
 │   └── StoreDamaged       75    the conversation database is damaged
@@ -81,7 +81,7 @@ class ModelUnavailable(HermesError):  # noqa: N818 - the name states the problem
 
 
 class DownloadError(ModelUnavailable):
-    """A download failed or is damaged."""
+    """A download failed, or the downloaded file is damaged."""
 
 
 class ResourcesExhausted(HermesError):  # noqa: N818 - the name states the problem
@@ -111,7 +111,7 @@ class PersonaError(ConfigError):
 
 
 class Interrupted(BaseException):
-    """A signal was received. It is a BaseException so that `except Exception` in a library ignores it."""
+    """A signal was received. A BaseException is not caught by `except Exception` in a library."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"signal {signal_number}")

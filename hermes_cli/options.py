@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_CONTEXT = 10_000_000
-"""The upper limit of token counts. No context window is larger, so a larger number is a typing error."""
+"""The upper limit of token counts. No context window is larger, so a larger number is a mistake."""
 
 
 def _option(default: object, help_text: str, low: float = -math.inf, high: float = math.inf) -> Any:
@@ -29,18 +29,16 @@ class GenerationOptions:
     temperature: float = _option(0.8, "Sampling temperature; 0 always takes the likeliest token.", 0, 5)
     top_p: float = _option(0.95, "Sample from the likeliest tokens whose probabilities add up to this.", 0, 1)
     top_k: int = _option(40, "Sample from this many of the likeliest tokens; 0 for all.", 0, 1_000_000)
-    min_p: float = _option(0.05, "Exclude tokens less likely than this share of the likeliest one.", 0, 1)
+    min_p: float = _option(0.05, "Exclude tokens less likely than this fraction of the likeliest one.", 0, 1)
     repetition_penalty: float = _option(1.1, "Penalty for tokens that occurred before; 1 for off.", 0.1, 10)
     repetition_range: int = _option(
         512,
-        "Tokens from the end of the context that the repetition penalty counts; 0 for all.",
+        "Number of recent tokens that the repetition penalty covers; 0 for all.",
         0,
         MAX_CONTEXT,
     )
     max_tokens: int | None = _option(None, "Stop after this many tokens.", 1, MAX_CONTEXT)
-    seed: int | None = _option(
-        None, "Seed of the random numbers; the same seed gives the same answer.", 0, 2**32 - 2
-    )
+    seed: int | None = _option(None, "Random seed; the same seed gives the same answer.", 0, 2**32 - 2)
     stop: tuple[str, ...] = _option((), "Stop before this text; repeatable.")
     dry_multiplier: float = _option(
         0.0, "Strength of the DRY penalty for repeated sequences; 0 for off.", 0, 100

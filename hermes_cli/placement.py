@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The number of layers on GPUs, out of `total` layers, and the names of the GPUs in the engine.
+    """The number of layers on GPUs, out of `total` layers, and the engine's names for those GPUs.
 
     `devices` is empty if all layers are on the CPU, or if the engine does not report the names.
     """
@@ -23,7 +23,7 @@ class Placement:
 
 
 def difference(planned: Placement, loaded: Placement | None) -> str:
-    """Return a sentence if the model was not loaded as planned, or else an empty string.
+    """Return a sentence about the difference between two placements, or an empty string if there is none.
 
     `loaded` is None if the engine does not report a placement.
     """

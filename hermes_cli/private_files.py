@@ -29,7 +29,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str =
     try:
         if not replace and (path.exists() or path.is_symlink()):
             raise exists_error
-        descriptor, draft = tempfile.mkstemp(prefix=".hermes-", dir=path.parent)  # the mode is 0600
+        descriptor, draft = tempfile.mkstemp(prefix=".hermes-", dir=path.parent)  # with mode 0600
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
                 file.write(data)
@@ -46,7 +46,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str =
 
 
 def _move_into_place(draft: Path, path: Path, *, replace: bool) -> None:
-    """Move a draft to its final path. Unlike a rename, a hard link fails if the path already exists."""
+    """Move a temporary file to its path. Unlike a rename, a hard link fails if the path already exists."""
     if replace:
         draft.replace(path)
         return

@@ -65,7 +65,7 @@ def package_manager() -> str | None:
 
 
 def install_commands(missing: Sequence[str], manager: str | None) -> list[str]:
-    """Return the commands for root that install the missing libraries; none if a package is unknown."""
+    """Return the commands that install the missing libraries as root; none if a package is unknown."""
     packages = [_PACKAGES.get(name, {}).get(manager or "") for name in missing]
     if manager is None or None in packages:
         return []

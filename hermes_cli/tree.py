@@ -47,7 +47,7 @@ class Node:
 
     @property
     def message(self) -> Message:
-        """The message in the form that engines take."""
+        """The message to send to an engine."""
         return Message(self.role, self.text, self.generation.turn_ids)
 
 
@@ -140,7 +140,7 @@ class Tree:
         self._path = self._path[:length]
 
     def user_turn(self, count: int = 1) -> int:
-        """Return the path index of the user's `count`-th turn from the end."""
+        """Return the index in `path` of the user's `count`-th turn from the end."""
         turns = [index for index, node in enumerate(self._path) if node.role is Role.USER]
         if not turns:
             raise UsageError("you have not sent a message yet", "send a message first")
@@ -165,7 +165,7 @@ class Tree:
         return self.children(self._path[-1].parent)
 
     def swipe(self, index: int) -> None:
-        """Show another alternative of the last answer or greeting."""
+        """Show the alternative of the last answer or greeting with this index."""
         swipes = self.swipes()
         if not 0 <= index < len(swipes):
             generate = "/swipe right generates another"
@@ -174,7 +174,7 @@ class Tree:
         self.move_to(swipes[index].id)
 
     def goto(self, node_id: int) -> None:
-        """Show the path to a message; for a user turn, the path to its newest answer."""
+        """Show the path to a message. A user turn is shown with its newest answer, or hidden without one."""
         node = self.node(node_id)
         if node is None:
             raise UsageError(f"this conversation has no message {node_id}", "/tree lists its messages")

@@ -75,11 +75,11 @@ def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -
 def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> list[str]:
     """Return the problems found in a lorebook. `books` are all lorebooks in use, including this one."""
     keys = dict.fromkeys(key for entry in book.entries for key in (*entry.keys, *entry.secondary))
-    broken = [f"the key {key} is ignored: {why}" for key in keys if (why := scale.mistake(key))]
+    broken = [f"the key {key} is ignored: {reason}" for key in keys if (reason := scale.mistake(key))]
     unreachable = [
-        f"the entry '{entry.title}' never fires: {why}"
+        f"the entry '{entry.title}' never fires: {reason}"
         for entry in book.entries
-        if (why := never_fires_reason(entry, book, books, scale))
+        if (reason := never_fires_reason(entry, book, books, scale))
     ]
     return [*broken, *unreachable]
 

@@ -114,8 +114,8 @@ class _Expansion:
                 return f"{now():%B} {now().day}, {now().year}"
         return None
 
-    def _name(self, which: str) -> str:
-        name = self._macros.user if which.lower() == "user" else self._macros.char
+    def _name(self, macro: str) -> str:
+        name = self._macros.user if macro.lower() == "user" else self._macros.char
         return name[:NAME_LENGTH]
 
     def _random_value(self, name: str, inside: list[_Part], rest: str) -> str | None:

@@ -78,7 +78,7 @@ class Persona:
 
     @property
     def is_character(self) -> bool:
-        """Whether the persona has a greeting, a description or the like, and not only a system prompt."""
+        """Whether the persona has a greeting, an example dialogue or a description of a character."""
         return bool(self.greetings or self.character or self.personality or self.scenario or self.dialogue)
 
     @property

@@ -94,8 +94,8 @@ def explained(path: Path | None) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _store_error(error, path) from error
     except OSError as error:
-        no_rights = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        hint = "check the folder's permissions, or move it with OPENHERMES_HOME" if no_rights else ""
+        is_denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        hint = "check the folder's permissions, or move it with OPENHERMES_HOME" if is_denied else ""
         raise StoreError(f"{path} cannot be written: {error.strerror or error}", hint) from error
 
 

@@ -25,7 +25,7 @@ class Source:
     hint: str = ""
 
     def error(self, reason: str, hint: str = "", line: int = 0, column: int = 0) -> HermesError:
-        """Return an error about `reason`, such as "is not UTF-8". The line is shown only with a column."""
+        """Return an error with the source's name and `reason`. `line` is shown only if `column` is given."""
         place = f", line {line:,}, column {column:,}" if column else ""
         return self.error_type(f"{self.name} {reason}{place}", self.hint or hint)
 

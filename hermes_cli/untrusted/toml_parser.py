@@ -44,7 +44,7 @@ def parse(text: str, source: Source) -> dict[str, Any]:
             "write strings in quotes, and long ones in triple quotes; https://toml.io describes the format",
         ) from None
     except RecursionError:
-        raise source.error("is nested too deeply", "no file of this kind needs that depth") from None
+        raise source.error("is nested too deeply", "reduce the nesting") from None
     except ValueError:
         raise source.error("contains a number that is too long", "shorten it") from None
 

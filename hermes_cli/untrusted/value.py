@@ -135,7 +135,7 @@ class Value:
         if not self.policy.converts:
             text = self.filled()
             if len(text.splitlines()) > 1:
-                self.reject("has more than one line", "a name is one line")
+                self.reject("has more than one line", "a name must be one line")
             return text
         text = self.text()
         if len(text) > _LONGEST_LINE:

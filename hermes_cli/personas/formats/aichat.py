@@ -1,6 +1,6 @@
 """Reads aichat's roles: Markdown with front matter, and examples under `### INPUT:` and `### OUTPUT:`.
 
-Source: aichat's "Role Guide". A role without front matter is not recognized: it is read like a text file.
+Source: aichat's "Role Guide". A role without front matter is only a system prompt, and is not recognized.
 """
 
 import re

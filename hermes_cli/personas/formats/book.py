@@ -174,7 +174,7 @@ def _position(table: Value, extensions: Value, remarks: Remarks) -> tuple[Positi
 
 
 def write(raw: Any, new: Lorebook, source: Path) -> _Table:
-    """Return the lorebook of a card with the changes in `new`. `raw` is the old one, or None.
+    """Return a card's lorebook with the changes in `new`. `raw` is the old lorebook, or None.
 
     Raises PersonaError if `raw` cannot be read.
     """

@@ -29,7 +29,7 @@ SPECS: Final[Mapping[Version, tuple[str, str]]] = {2: ("chara_card_v2", "2.0"), 
 """The values of `spec` and `spec_version`."""
 V1_KEYS: Final = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
 OWN: Final = "openhermes"
-"""The key of `extensions` for data of hermes that has no key of its own in a card."""
+"""The key in `extensions` for data of hermes that has no other key in a card."""
 TEXTS: Final = {
     "character": "description",
     "personality": "personality",

@@ -90,7 +90,7 @@ def instructions(text: str, source: Path) -> list[Instruction]:
     """Return the instructions in a Modelfile. The comments before each one are in its `original`."""
     if len(text) > MAX_LENGTH:
         raise PersonaError(f"{source} is longer than {MAX_LENGTH:,} characters", "shorten its texts")
-    found, original = list[Instruction](), ""
+    result, original = list[Instruction](), ""
     lines = iter(re.findall(r"[^\n]*\n|[^\n]+", text))
     for line in lines:
         original += line
@@ -108,11 +108,11 @@ def instructions(text: str, source: Path) -> list[Instruction]:
                 raise PersonaError(f"{source}: a quoted string is not closed", f"close it with {quote}")
             original += next_line
             block.append(next_line.rstrip("\r\n"))
-        found.append(Instruction(name, key, _unquoted("\n".join(block).strip(), quote), original))
+        result.append(Instruction(name, key, _unquoted("\n".join(block).strip(), quote), original))
         original = ""
-    if found and original:
-        found[-1] = replace(found[-1], original=found[-1].original + original)
-    return found
+    if result and original:
+        result[-1] = replace(result[-1], original=result[-1].original + original)
+    return result
 
 
 def _unquoted(content: str, quote: str) -> str:

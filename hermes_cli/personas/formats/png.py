@@ -90,11 +90,11 @@ def blank() -> bytes:
 
 def _chunks(data: bytes, source: Path) -> list[PngChunk]:
     """Return the chunks of an image up to IEND, with verified checksums. Raises PersonaError."""
-    found, place = list[PngChunk](), len(SIGNATURE)
+    chunks, place = list[PngChunk](), len(SIGNATURE)
     view = memoryview(data)
-    while not found or found[-1].type != _END:
-        if len(found) >= _MAX_CHUNKS:
-            raise PersonaError(f"{source} has more than {_MAX_CHUNKS:,} chunks", "no image needs so many")
+    while not chunks or chunks[-1].type != _END:
+        if len(chunks) >= _MAX_CHUNKS:
+            raise PersonaError(f"{source} has more than {_MAX_CHUNKS:,} chunks", _HINT)
         if place + _HEAD.size + _CRC.size > len(data):
             raise PersonaError(f"{source} is cut short", _HINT)
         length, kind = _HEAD.unpack_from(data, place)
@@ -104,9 +104,9 @@ def _chunks(data: bytes, source: Path) -> list[PngChunk]:
         (checksum,) = _CRC.unpack_from(data, end - _CRC.size)
         if zlib.crc32(view[place + 4 : end - _CRC.size]) != checksum:
             raise PersonaError(f"{source} is damaged: a checksum at byte {place:,} does not match", _HINT)
-        found.append(PngChunk(kind, place, end))
+        chunks.append(PngChunk(kind, place, end))
         place = end
-    return found
+    return chunks
 
 
 def _keyword(chunk: PngChunk, data: bytes) -> str:
@@ -132,7 +132,7 @@ def _text(chunk: PngChunk, data: bytes, source: Path) -> bytes:
     if len(text) > MAX_TEXT:
         raise PersonaError(
             f"{source}: its card is larger than {card.LIMITS.size >> 20} MiB",
-            "no character needs so much",
+            "shorten its texts",
         )
     return text
 
