@@ -1,7 +1,6 @@
 """The entry point of `hermes`, `openhermes` and `python -m hermes_cli`.
 
-Signal handlers are installed before anything else is imported, so that Ctrl-C during the start prints no
-traceback.
+Signal handlers are installed before any slow import, so that Ctrl-C during startup prints no traceback.
 """
 
 import os
@@ -9,9 +8,9 @@ import signal
 
 
 def main() -> None:
-    """Run hermes."""
+    """Install temporary signal handlers, then import and run the program."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` sets SIG_IGN for SIGHUP
             signal.signal(number, lambda n, _: os._exit(128 + n))
     from hermes_cli import app
 

@@ -1,7 +1,6 @@
-"""The typer app, which dispatches to the verbs and turns errors into exit codes.
+"""The typer app, which runs the subcommands and turns errors into exit codes.
 
-The module of a verb is imported when the verb is used, so that `hermes --help` does not import a model
-library.
+A subcommand's module is imported only when it is used, so that `hermes --help` imports no model library.
 """
 
 import importlib
@@ -31,19 +30,19 @@ VERBS = {
     "config": "Show the settings and where they come from.",
     "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
 }
-"""The verbs and their help texts. Each verb is a module of that name in `cli/` with an `app`."""
+"""The subcommands ("verbs") and their help. Each one is a module in `cli/` that defines `app`."""
 
 
 class VerbGroup(typer.core.TyperGroup):
-    """A group of verbs that imports a verb's module when the verb is used, not when it is listed."""
+    """A command group that imports a subcommand's module when it is used, not when it is listed."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        # Typer needs only the names, for "did you mean".
+        # Typer only needs the names here, to suggest one for a misspelled command.
         self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
-        """Return the verb's command, or None if there is no such verb."""
+        """Import and return a subcommand, or return None if there is none with this name."""
         if cmd_name not in VERBS:
             return None
         command = typer.main.get_command(importlib.import_module(f"hermes_cli.cli.{cmd_name}").app)
@@ -51,7 +50,7 @@ class VerbGroup(typer.core.TyperGroup):
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
-        """Write the list of verbs from VERBS."""
+        """List the subcommands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
@@ -75,14 +74,14 @@ def _print_version(requested: bool) -> None:  # noqa: FBT001 - typer passes the 
 @app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the engine's own log.")] = False,  # noqa: FBT002
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the engine's log.")] = False,  # noqa: FBT002
     version: Annotated[  # noqa: ARG001, FBT002 - the callback handles it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Chat with local ChatML models, above all OpenHermes 2 - Mistral 7B.
+    """Chat with local ChatML models, primarily OpenHermes 2 - Mistral 7B.
 
-    Without a command: chat at a terminal, ask in a pipe.
+    Without a command, hermes runs `chat` in a terminal and `ask` in a pipe.
     """
     runtime: Runtime = context.obj
     runtime.debug = debug
@@ -97,11 +96,11 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
     runtime = Runtime(terminal, environ)
     try:
         app(args=list(arguments), obj=runtime, prog_name="hermes", standalone_mode=True)
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else int(bool(done.code))
+    except SystemExit as system_exit:
+        return system_exit.code if isinstance(system_exit.code, int) else int(bool(system_exit.code))
     except (ReaderGone, Interrupted) as error:
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - show a message in place of a traceback
+    except Exception as error:  # noqa: BLE001 - show a message instead of a traceback
         if runtime.debug:
             import traceback
 
@@ -121,9 +120,9 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Run hermes as a program: handle signals, restore the terminal, and exit with the exit code."""
+    """Run the program: handle signals, restore the terminal afterwards, and exit."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` sets SIG_IGN for SIGHUP
             signal.signal(number, _interrupt)
     terminal = Terminal.from_process(os.environ)
     try:
@@ -135,7 +134,7 @@ def main() -> NoReturn:
 
 
 def _leave(terminal: Terminal, code: int) -> NoReturn:
-    """Exit the process without waiting for llama.cpp, whose threads may be in the middle of a batch."""
+    """Exit the process without waiting for llama.cpp's threads, which may be processing a batch."""
     for stream in (sys.stdout, terminal.stdout, terminal.stderr):
         try:
             if stream is not None:

@@ -1,10 +1,9 @@
 """Renders conversations as ChatML token ids.
 
-Control tokens are inserted by id, never by encoding their spelling. The text between two of them (role,
-newline, content) is encoded as one segment, by an encoder that should not produce a control token. If the
-result contains one nevertheless, the spellings of control tokens are cut in two and the parts are encoded
-separately. A rendered conversation therefore has exactly two control tokens per finished turn, whatever its
-text contains.
+Control tokens are inserted by id, never by encoding their text. The text between two control tokens (role,
+newline, content) is encoded as one segment. If the encoded ids include a control token, every occurrence of
+a control token's text is split in two, and the parts are encoded separately. A rendered conversation
+therefore has exactly two control tokens per complete turn, regardless of its content.
 """
 
 import json
@@ -23,23 +22,23 @@ IM_END = "<|im_end|>"
 CACHED_TURNS = 1024
 
 Encode = Callable[[str], list[int]]
-"""Returns the token ids of ordinary text, without adding tokens such as BOS."""
+"""A function that returns the token ids of ordinary text and adds no tokens such as BOS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment of a rendered prompt: one control token, or the text between two of them."""
+    """A segment of a rendered prompt: a control token, or the text between two control tokens."""
 
     ids: tuple[int, ...]
     control: bool
 
 
 class ChatML:
-    """Renders conversations for one vocabulary.
+    """Renders conversations with one vocabulary.
 
-    `encode` returns the ids of ordinary text. `control` maps the spelling of every control token of the
-    vocabulary to its id. `vocabulary` identifies the tokenizer, so that ids that were generated with it can
-    be reused. `between_turns` is the text between the end of a turn and the start of the next one.
+    `encode` returns the ids of ordinary text. `control` maps the text of each control token to its id.
+    `vocabulary` identifies the tokenizer; the stored ids of a turn are reused only if they have the same
+    identifier. `between_turns` is the text between the end of a turn and the start of the next one.
 
     Raises ModelUnavailable if `control` lacks one of the two ChatML tokens.
     """
@@ -60,22 +59,22 @@ class ChatML:
         self.vocabulary = vocabulary
         self.im_start = control[IM_START]
         self.im_end = control[IM_END]
-        # Each prompt contains all earlier turns; the cache leaves only the new ones to be encoded.
+        # Each prompt repeats all earlier turns; because of the cache, only new turns are encoded.
         self._encode_turn = lru_cache(maxsize=CACHED_TURNS)(lambda text: tuple(self.encode_text(text)))
         self._newline = self.encode_text("\n")
         self._between_turns = Segment(tuple(self.encode_text(between_turns)), control=False)
 
     def encode_text(self, text: str) -> list[int]:
-        """Return the ids of `text` as ordinary text, without control tokens, whatever it contains.
+        """Return the ids of `text`, encoded as ordinary text. They never include a control token.
 
         Raises UsageError for a lone surrogate, which no tokenizer can encode.
         """
         return self._without_control(text, self._encode)
 
     def encode_after_newline(self, text: str) -> list[int]:
-        """Return the ids of a text that does not begin a segment, as `encode_text` does.
+        """Like `encode_text`, but for text that continues a segment instead of starting one.
 
-        SentencePiece adds a space to the beginning of the text that it encodes, but not after a newline.
+        SentencePiece adds a space at the start of the text that it encodes, but not after a newline.
         """
         return self._without_control(text, self._encode_continuation)
 
@@ -101,18 +100,18 @@ class ChatML:
         ids = self._encode("\n" + text)
         if ids[: len(self._newline)] == self._newline:
             return ids[len(self._newline) :]
-        # The newline was merged with the text after it: this is a BPE, which adds no space.
+        # The newline was merged with the next character, so this is a BPE tokenizer, which adds no space.
         return self._encode(text)
 
     def holds_control(self, ids: Iterable[int]) -> bool:
-        """Return whether a control token is among the ids."""
+        """Return whether `ids` contains a control token."""
         return not self._control_ids.isdisjoint(ids)
 
     def _cut(self, text: str) -> Iterable[str]:
-        """Split `text` so that no piece contains the whole spelling of a control token.
+        """Split `text` so that no piece contains the full text of a control token.
 
-        Each cut is after the first character of a spelling, a bracket, where the vocabulary without added
-        tokens has a token boundary anyway.
+        Each control token is split after its first character, a bracket. Without its added tokens, the
+        tokenizer has a token boundary there anyway.
         """
         start = 0
         for match in self._literals.finditer(text):
@@ -123,9 +122,9 @@ class ChatML:
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
         """Return the prompt for `messages` as segments.
 
-        If the last message is the assistant's, it gets no end token, so that the model continues it.
-        Otherwise, a new assistant turn is opened. For ordinary text, the ids equal those of the model's chat
-        template.
+        If the last message is the assistant's, it has no end token, so that the model continues it.
+        Otherwise, a new assistant turn is opened. For ordinary text, the ids are the same as those of the
+        model's chat template.
         """
         start = Segment((self.im_start,), control=True)
         end = Segment((self.im_end,), control=True)
@@ -138,7 +137,7 @@ class ChatML:
         return [*result, start, Segment(self.open_turn_ids(messages), control=False)]
 
     def open_turn_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return the ids, after the start token, of the assistant's turn that the model continues."""
+        """Return the ids after the start token of the assistant turn that the model will continue."""
         if messages and messages[-1].role is Role.ASSISTANT:
             return self.turn_ids(messages[-1])
         return self.turn_ids(Message(Role.ASSISTANT, ""))
@@ -146,7 +145,8 @@ class ChatML:
     def turn_ids(self, message: Message) -> tuple[int, ...]:
         """Return the ids between the two control tokens of a turn.
 
-        These are the generated ids if they belong to this vocabulary, or else those of the encoded text.
+        Stored ids are returned if they belong to this vocabulary and contain no control token. Otherwise,
+        the text is encoded.
         """
         stored = message.turn_ids
         if stored is not None and stored.vocabulary == self.vocabulary and not self.holds_control(stored.ids):
@@ -158,33 +158,33 @@ class ChatML:
         return [i for segment in self.segments(messages) for i in segment.ids]
 
     def system_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Return the ids of the prompt up to the end of the system turn; none if there is no system turn."""
+        """Return the ids of the system turn and the separator after it, or an empty list without one."""
         if not messages or messages[0].role is not Role.SYSTEM:
             return []
         return [i for segment in self.segments(messages[:1])[:4] for i in segment.ids]
 
 
 def from_tokenizer_json(tokenizer_json: str, vocabulary: str) -> ChatML:
-    """Return the renderer for a Hugging Face tokenizer.json. `vocabulary` identifies it, such as its hash.
+    """Return a renderer for a Hugging Face tokenizer.json. `vocabulary` is an identifier, such as its hash.
 
-    The tokenizer is reduced to its vocabulary. Without added tokens, it recognizes no control token by its
-    spelling. Without post-processor and truncation, it adds no tokens and drops none. For a text after a
-    control token, its ids are those of the full tokenizer.
+    The tokenizer is reduced to its vocabulary. Without added tokens, it does not recognize control tokens in
+    text. Without a post-processor and truncation, it neither adds nor drops tokens. For text that follows a
+    control token, it returns the same ids as the full tokenizer.
 
-    Raises ModelUnavailable if it has no ChatML tokens.
+    Raises ModelUnavailable if it lacks the ChatML tokens.
     """
     from tokenizers import Tokenizer
 
     spec = json.loads(tokenizer_json)
-    # Every added token counts, special or not: OpenHermes 2 lists <|im_start|> as an ordinary one.
+    # Includes added tokens that are not special: OpenHermes 2 does not mark <|im_start|> as special.
     added = {token["content"]: token for token in spec.get("added_tokens", [])}
     control = {content: int(token["id"]) for content, token in added.items()}
-    # A token that strips the whitespace next to it removes the newline between two turns.
+    # A token that strips adjacent whitespace removes the newline between turns.
     stripped = added.get(IM_END, {}).get("rstrip") or added.get(IM_START, {}).get("lstrip")
     spec.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
     pre = spec.get("pre_tokenizer") or {}
     for part in pre.get("pretokenizers", [pre]):
-        # "first" adds a space at the start of the prompt. A ChatML prompt starts with a control token.
+        # "first" adds a space only at the start of a prompt, but a ChatML prompt starts with a control token.
         if part.get("prepend_scheme") == "first":
             part["prepend_scheme"] = "never"
     tokenizer: Any = Tokenizer.from_str(json.dumps(spec))

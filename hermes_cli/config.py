@@ -1,4 +1,4 @@
-"""Settings and folders. The environment overrides the TOML file, and the command line overrides both.
+"""Settings and folders. The environment overrides the config file, and the command line overrides both.
 
 Persona and model names are not resolved here.
 """
@@ -21,7 +21,7 @@ DEFAULT_PERSONA = "hermes-2"
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The folders of hermes. Models from the hub are not in them: they stay in the Hugging Face cache."""
+    """The folders that hermes uses. Models from the hub are in the Hugging Face cache instead."""
 
     config: Path
     data: Path
@@ -30,7 +30,7 @@ class Paths:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Paths":
-        """Return the folders for this user. OPENHERMES_HOME moves all of them."""
+        """Return the folders of this user. If OPENHERMES_HOME is set, all of them are inside it."""
         home = environ.get(HOME_VARIABLE)
         if home:
             try:
@@ -47,7 +47,7 @@ class Paths:
 
     @property
     def config_file(self) -> Path:
-        """The settings file; it need not exist."""
+        """The path of the config file, which may not exist."""
         return self.config / "config.toml"
 
     @property
@@ -67,28 +67,28 @@ class Paths:
 
     @property
     def conversations(self) -> Path:
-        """The database of conversations."""
+        """The path of the conversation database."""
         return self.data / "conversations.db"
 
     @property
     def prefixes(self) -> Path:
-        """The folder of the prefix cache: the KV caches of system prompts, kept between runs."""
+        """The folder of the prefix cache, which holds the KV caches of system prompts between runs."""
         return self.cache / "prefixes"
 
     @property
     def history(self) -> Path:
-        """The file of the input history."""
+        """The path of the input history."""
         return self.state / "history"
 
 
 def _setting(default: str | None = None, *choices: str) -> Any:
-    """Return a field of Settings that the config file and the environment set; `choices` are its values."""
+    """Declare a setting of the config file and the environment. `choices`, if any, are its allowed values."""
     return field(default=default, metadata={"choices": choices})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of the config file and the environment. `sources` maps a setting to its source."""
+    """Settings from the config file and the environment. `sources` has the source of each one that is set."""
 
     model: str | None = _setting()
     persona: str = _setting(DEFAULT_PERSONA)
@@ -106,15 +106,15 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def source(self, name: str) -> str:
-        """Return the source of the setting `name`, such as "config file"."""
+        """Return where the value of the setting `name` comes from, such as "config file"."""
         return self.sources.get(name, "default")
 
     def sampling(
         self, persona: str = "", persona_options: Mapping[str, Any] | None = None, *, flags: Mapping[str, Any]
     ) -> LayeredOptions:
-        """Return the merged options, in rising priority: file, persona, environment, flags.
+        """Merge the options of config file, persona, environment and flags. Later ones override earlier ones.
 
-        The persona overrides the file because it was chosen for this conversation, and the file for all.
+        The persona overrides the file because the persona was chosen for this conversation only.
         """
         return (
             LayeredOptions()
@@ -128,19 +128,19 @@ class Settings:
 PLAIN_SETTINGS: dict[str, type] = {
     f.name: options.field_type(f.type) for f in fields(Settings) if "choices" in f.metadata
 }
-"""The type of each setting that is a text or a number at the top of the config file."""
+"""The types of the top-level settings in the config file."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     f.name: f.metadata["choices"] for f in fields(Settings) if f.metadata.get("choices")
 }
-"""The possible values of the settings that take one of a few words."""
+"""The allowed values of each setting that has a fixed set of values."""
 
 
 def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
-    """Read the config file, if there is one, and the environment.
+    """Return the settings from the config file, if it exists, and the environment.
 
-    Raises ConfigError for a file that is not TOML (with line and column), an unknown key (with a
-    suggestion), or an invalid value.
+    Raises ConfigError if the file is not valid TOML (with line and column), or if a key is unknown (with a
+    suggestion) or a value is invalid.
     """
     values, file_options = _read_file(paths.config_file)
     sources = dict.fromkeys(values, "config file")
@@ -169,7 +169,7 @@ def _parse_setting(name: str, text: str, where: str) -> Any:
 def _check_setting(name: str, value: Any, where: str) -> Any:
     kind, choices = PLAIN_SETTINGS[name], CHOICES.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        kind_text = "a text" if kind is str else "a whole number"
+        kind_text = "a string" if kind is str else "a whole number"
         raise ConfigError(f"{where}: {name} takes {kind_text}, not {value!r}")
     if isinstance(value, int) and not 1 <= value <= options.MAX_CONTEXT:
         raise ConfigError(f"{where}: {name} is {value:,}; it can be 1 to {options.MAX_CONTEXT:,}")
@@ -185,13 +185,13 @@ def _check_setting(name: str, value: Any, where: str) -> Any:
 def _is_text(value: str) -> bool:
     try:
         value.encode()
-    except UnicodeEncodeError:  # the environment has a byte that is not UTF-8
+    except UnicodeEncodeError:  # the environment variable contains a byte that is not UTF-8
         return False
     return "\0" not in value
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of the config file, and the generation options of its table [options]."""
+    """Return the settings in the config file, and the generation options in its [options] table."""
     table = toml_parser.read(path, Source(str(path), ConfigError)) if path.exists() else {}
     where = str(path)
     _check_keys(table, (*PLAIN_SETTINGS, "options"), where, "unknown key")
@@ -213,15 +213,15 @@ def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], where: str, pr
 
 
 def _read_user(value: Any, where: str) -> dict[str, str]:
-    """Return the user's name and description, from `user = "Ann"` or a table [user] with both."""
+    """Return the user's name and description, from `user = "Ann"` or a [user] table."""
     table = {"name": value} if isinstance(value, str) else value
     if not isinstance(table, dict):
-        raise ConfigError(f"{where}: user takes a text, or a table with name and description")
+        raise ConfigError(f"{where}: user takes a string, or a table with name and description")
     names = {"name": "user", "description": "about_user"}
     _check_keys(table, tuple(names), where, "[user] has no key")
     for key, text in table.items():
         if not isinstance(text, str) or not text.strip() or not _is_text(text):
-            raise ConfigError(f"{where}: [user] {key} takes a text", f"edit {where}")
+            raise ConfigError(f"{where}: [user] {key} takes a string that is not blank", f"edit {where}")
         if key == "name" and len(text.splitlines()) > 1:
             raise ConfigError(f"{where}: the user's name has more than one line", f"edit {where}")
     return {names[key]: text for key, text in table.items()}

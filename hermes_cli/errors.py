@@ -2,17 +2,17 @@
 
 HermesError                 1    something failed
 ├── UsageError              2    the command line or the text on standard input cannot be used
-├── FormatError             1    a file of conversations has a mistake, or a format cannot hold one
+├── FormatError             1    a conversation file is invalid, or a format cannot represent a conversation
 ├── ContextOverflow        65    the prompt does not fit the context window
-├── ModelUnavailable       69    no such model, a broken model file, no hub
-│   └── DownloadError      69    a download did not arrive, or arrived wrong
-├── ResourcesExhausted     75    out of memory, out of disk, or busy
-├── StoreError             75    the conversations cannot be read or saved
-│   └── StoreDamaged       75    their file is damaged
+├── ModelUnavailable       69    there is no such model, its file is unusable, or the hub cannot be reached
+│   └── DownloadError      69    a download failed, or the downloaded file is damaged
+├── ResourcesExhausted     75    memory or disk space ran out, or a resource is in use
+├── StoreError             75    the conversation database cannot be opened, read or written
+│   └── StoreDamaged       75    the conversation database is damaged
 ├── ConfigError            78    a config file cannot be read, or has an invalid value
-│   └── PersonaError       78    the same for a persona file
-└── ReaderGone            141    the reader of standard output has closed it
-Interrupted          128 + n    signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP
+│   └── PersonaError       78    a persona file cannot be found, read or used
+└── ReaderGone            141    the reader of standard output closed the pipe
+Interrupted          128 + n    signal n was received: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP
 
 Only `app.py` prints errors and turns them into exit codes.
 """
@@ -25,9 +25,9 @@ from hermes_cli import system_packages
 
 
 class HermesError(Exception):
-    """An error with a message for the user and a next step.
+    """An error with a message and a hint for the user.
 
-    `message` describes what happened; `hint` describes what to do next, and may be empty.
+    `message` describes what happened. `hint` describes what to do next; it may be empty.
     """
 
     exit_code: ClassVar[int] = 1
@@ -45,10 +45,10 @@ class UsageError(HermesError):
 
 
 class FormatError(HermesError):
-    """A file of conversations has a mistake, or a format cannot hold a conversation.
+    """A conversation file is invalid, or a format cannot represent a conversation.
 
-    `line` counts from 1; 0 means no line. `where` is the name of the file; the functions that read a format
-    leave it empty, and their caller adds it.
+    `line` counts from 1; 0 means that the line is unknown. `where` is the name of the file. The functions
+    that read a format leave it empty, and their caller raises the error again with the name.
     """
 
     def __init__(self, reason: str, line: int = 0, *, where: str = "", hint: str = "") -> None:
@@ -58,7 +58,7 @@ class FormatError(HermesError):
         self.line = line
 
 
-class ContextOverflow(HermesError):  # noqa: N818 - the field's own term for it
+class ContextOverflow(HermesError):  # noqa: N818 - the usual term
     """The prompt does not fit the context window."""
 
     exit_code = 65
@@ -66,42 +66,42 @@ class ContextOverflow(HermesError):  # noqa: N818 - the field's own term for it
     def __init__(self, prompt_tokens: int, context_size: int) -> None:
         super().__init__(
             f"the prompt is {prompt_tokens:,} tokens long and the context window holds {context_size:,}, "
-            "with room needed for an answer",
-            "shorten it, choose a larger --context or a model that has one, or let old turns be left out "
-            "with --on-overflow drop",
+            "which leaves no room for an answer",
+            "shorten it, choose a larger --context or a model that supports one, or drop old turns with "
+            "--on-overflow drop",
         )
         self.prompt_tokens = prompt_tokens
         self.context_size = context_size
 
 
-class ModelUnavailable(HermesError):  # noqa: N818 - reads as what happened
-    """There is no such model, or its file cannot be used as one."""
+class ModelUnavailable(HermesError):  # noqa: N818 - the name states the problem
+    """There is no such model, or its file cannot be used."""
 
     exit_code = 69
 
 
 class DownloadError(ModelUnavailable):
-    """A download did not arrive whole."""
+    """A download failed, or the downloaded file is damaged."""
 
 
-class ResourcesExhausted(HermesError):  # noqa: N818 - reads as what happened
-    """Memory or disk ran out, or something that cannot be shared is in use."""
+class ResourcesExhausted(HermesError):  # noqa: N818 - the name states the problem
+    """Memory or disk space ran out, or another process is using a resource."""
 
     exit_code = 75
 
 
 class StoreError(HermesError):
-    """The database of conversations cannot be opened or written."""
+    """The conversation database cannot be opened, read or written."""
 
     exit_code = 75
 
 
-class StoreDamaged(StoreError):  # noqa: N818 - reads as what happened
-    """The database of conversations is damaged."""
+class StoreDamaged(StoreError):  # noqa: N818 - the name states the problem
+    """The conversation database is damaged."""
 
 
 class ConfigError(HermesError):
-    """A config file cannot be read, or holds an invalid value."""
+    """A config file cannot be read, or has an invalid value."""
 
     exit_code = 78
 
@@ -111,20 +111,20 @@ class PersonaError(ConfigError):
 
 
 class Interrupted(BaseException):
-    """A signal ends the program. A BaseException, so that no `except Exception` in a library catches it."""
+    """A signal was received. A BaseException is not caught by `except Exception` in a library."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"signal {signal_number}")
         self.exit_code = 128 + signal_number
 
 
-class ReaderGone(HermesError):  # noqa: N818 - reads as what happened
-    """The reader of standard output has closed it, for example `head` after its last line."""
+class ReaderGone(HermesError):  # noqa: N818 - the name states the problem
+    """The reader of standard output closed the pipe, as `head` does after its last line."""
 
     exit_code = 141
 
     def __init__(self) -> None:
-        super().__init__("the reader of standard output closed it")
+        super().__init__("the reader of standard output closed the pipe")
 
 
 def missing_libraries(names: Sequence[str]) -> ModelUnavailable:
@@ -136,7 +136,7 @@ def missing_libraries(names: Sequence[str]) -> ModelUnavailable:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Return whether a write failed because the disk, or the user's share of it, is full."""
+    """Return whether a write failed because the disk or the user's quota is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -146,7 +146,7 @@ def first_line(error: BaseException) -> str:
 
 
 def as_hermes_error(error: Exception) -> HermesError:
-    """Return an error as a HermesError: unchanged if it is one, or else converted by its type."""
+    """Convert an error to a HermesError; a HermesError is returned unchanged."""
     if isinstance(error, HermesError):
         return error
     if isinstance(error, MemoryError):

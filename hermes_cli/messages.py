@@ -1,4 +1,4 @@
-"""Messages and conversations as frozen values."""
+"""Immutable messages and conversations."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,9 +17,8 @@ class Role(StrEnum):
 class TurnIds:
     """The token ids of one turn, exactly as the model read and generated them.
 
-    `ids` are the ids between the turn's two control tokens, including the role, so that a later prompt
-    contains the turn unchanged. `vocabulary` identifies their tokenizer; an engine with another one encodes
-    the text again.
+    `ids` are the ids between the turn's two control tokens, including the role; later prompts reuse them.
+    `vocabulary` identifies their tokenizer; an engine with a different tokenizer encodes the text again.
     """
 
     vocabulary: str
@@ -28,7 +27,7 @@ class TurnIds:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: a role, a text, and for a generated answer its token ids.
+    """One turn: its role, its text, and, for a generated answer, its token ids.
 
     An engine may save the KV cache of a `cacheable` system prompt to disk.
     """
@@ -41,7 +40,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The messages of a conversation, oldest first. `add` returns a new value."""
+    """The messages of a conversation, oldest first."""
 
     messages: tuple[Message, ...] = ()
 
@@ -52,7 +51,7 @@ class Conversation:
         return len(self.messages)
 
     def add(self, *messages: Message) -> "Conversation":
-        """Return the conversation with the messages appended."""
+        """Return a new conversation with the messages appended."""
         return Conversation(self.messages + messages)
 
     @property
@@ -67,9 +66,9 @@ class Conversation:
 class Opening:
     """The beginning of a conversation: the system prompt, example exchanges, and greetings.
 
-    `examples` are whole exchanges, oldest first. One of the `greetings` is shown, the others are its swipes.
-    `cacheable` is whether the KV cache of the system prompt may be saved to disk: a persona's own prompt may,
-    text that the user typed may not.
+    `examples` are complete exchanges, oldest first. One of `greetings` is shown; the others are its swipes.
+    `cacheable` is true if the KV cache of the system prompt may be saved to disk. It is true for a persona's
+    prompt, and false for text that the user typed.
     """
 
     system: str | None = None
@@ -79,17 +78,17 @@ class Opening:
 
     @property
     def before(self) -> tuple[Message, ...]:
-        """The messages before the first turn: system prompt and examples."""
+        """The system prompt and the examples, as messages."""
         head = () if self.system is None else (Message(Role.SYSTEM, self.system),)
         return head + self.examples
 
     def conversation(self) -> Conversation:
-        """Return the conversation before the user's first turn, with the first greeting, if there is one."""
+        """Return the conversation before the user's first turn, including the first greeting, if any."""
         return Conversation((*self.before, *(Message(Role.ASSISTANT, text) for text in self.greetings[:1])))
 
     @classmethod
     def behind(cls, before: Iterable[Message], greetings: tuple[str, ...] = ()) -> "Opening":
-        """Return the opening whose system prompt and examples are the messages `before`."""
+        """Return the opening whose system prompt and examples are in `before`."""
         turns = tuple(before)
         if turns and turns[0].role is Role.SYSTEM:
             return cls(turns[0].text, turns[1:], greetings)

@@ -1,8 +1,8 @@
 """The generation options: name, type, default, range and help of each one, and the source of each value.
 
-`GenerationOptions` declares them. The flags, the config file, the environment, `/set` and the README's table
-come from it. Every engine applies the options in this order: repetition penalty, DRY, then greedy decoding at
-temperature 0, or else top-k, top-p, min-p, XTC, temperature.
+The flags, the keys of the config file, the environment variables, the options of `/set` and the README's
+table are generated from `GenerationOptions`. Every engine applies the repetition penalty and then DRY. At
+temperature 0 it then decodes greedily; otherwise it applies top-k, top-p, min-p, XTC and temperature.
 """
 
 import dataclasses
@@ -14,33 +14,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_CONTEXT = 10_000_000
-"""Upper limit for a number of tokens. No context window is larger, so a number above it is a typing error."""
+"""The upper limit of token counts. No context window is larger, so a larger number is a mistake."""
 
 
 def _option(default: object, help_text: str, low: float = -math.inf, high: float = math.inf) -> Any:
-    """Return a field of GenerationOptions: the default, help line and closed range of an option."""
+    """Declare an option with its default, help line and inclusive range."""
     return field(default=default, metadata={"help": help_text, "low": low, "high": high})
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """The options of sampling and of the end of an answer. None means no limit, or no fixed seed."""
+    """Options for sampling and for ending an answer. None means no limit or no fixed seed."""
 
     temperature: float = _option(0.8, "Sampling temperature; 0 always takes the likeliest token.", 0, 5)
     top_p: float = _option(0.95, "Sample from the likeliest tokens whose probabilities add up to this.", 0, 1)
     top_k: int = _option(40, "Sample from this many of the likeliest tokens; 0 for all.", 0, 1_000_000)
-    min_p: float = _option(0.05, "Exclude tokens less likely than this share of the likeliest one.", 0, 1)
+    min_p: float = _option(0.05, "Exclude tokens less likely than this fraction of the likeliest one.", 0, 1)
     repetition_penalty: float = _option(1.1, "Penalty for tokens that occurred before; 1 for off.", 0.1, 10)
     repetition_range: int = _option(
         512,
-        "Tokens from the end of the context that the repetition penalty counts; 0 for all.",
+        "Number of recent tokens that the repetition penalty covers; 0 for all.",
         0,
         MAX_CONTEXT,
     )
     max_tokens: int | None = _option(None, "Stop after this many tokens.", 1, MAX_CONTEXT)
-    seed: int | None = _option(
-        None, "Seed of the random numbers; the same seed gives the same answer.", 0, 2**32 - 2
-    )
+    seed: int | None = _option(None, "Random seed; the same seed gives the same answer.", 0, 2**32 - 2)
     stop: tuple[str, ...] = _option((), "Stop before this text; repeatable.")
     dry_multiplier: float = _option(
         0.0, "Strength of the DRY penalty for repeated sequences; 0 for off.", 0, 100
@@ -59,7 +57,7 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True)
 class OptionField:
-    """An option: its type (`str` for a list of texts), default, closed range, and one line of help."""
+    """An option: its type (`str` for a list of strings), default, inclusive range and help line."""
 
     name: str
     kind: type
@@ -70,7 +68,7 @@ class OptionField:
 
     @property
     def range_text(self) -> str:
-        """The range in words, for error messages."""
+        """The range as text for error messages."""
         if self.kind is str:
             return "text"
         return f"{self.low:,.12g} to {self.high:,.12g}"
@@ -88,11 +86,11 @@ FIELDS: dict[str, OptionField] = {
 
 
 class OptionError(ValueError):
-    """A value that an option cannot take. The caller adds the file or flag that contains it."""
+    """An invalid option name or value. The caller adds the name of the file or flag that contains it."""
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest known word, or "" if none is near."""
+    """Return `; did you mean 'x'?` for the closest known word, or "" if none is close."""
     import difflib
 
     close = difflib.get_close_matches(word, list(known), n=1)
@@ -107,30 +105,30 @@ def check_value(name: str, value: Any) -> Any:
     name = name.replace("-", "_")
     known = FIELDS.get(name)
     if known is None:
-        raise OptionError(f"there is no option {_shown(name)}{suggestion(name, FIELDS)}")
+        raise OptionError(f"there is no option {_abbreviated(name)}{suggestion(name, FIELDS)}")
     if known.kind is str:
         return _check_texts(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise OptionError(f"{name} takes a number, not {_shown(value)}")
+        raise OptionError(f"{name} takes a number, not {_abbreviated(value)}")
     if not known.low <= value <= known.high:  # also rejects NaN
-        raise OptionError(f"{name} is {_shown(value)}; it can be {known.range_text}")
+        raise OptionError(f"{name} is {_abbreviated(value)}; it can be {known.range_text}")
     if known.kind is int and value != int(value):
         raise OptionError(f"{name} takes a whole number, not {value}")
     return known.kind(value)
 
 
-def _shown(value: Any) -> str:
-    """Return the value for an error message, cut to a readable length."""
+def _abbreviated(value: Any) -> str:
+    """Return the value for an error message, abbreviated if it is long."""
     try:
         return reprlib.repr(value)
-    except ValueError:  # Python converts no integer of more than 4,300 digits to text
+    except ValueError:  # Python does not convert integers of more than 4,300 digits to strings
         return "a number of thousands of digits"
 
 
 def check_table(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the checked options of a TOML table, with `_` for `-` in their names.
+    """Check the options in a TOML table, and return them with `-` in their names replaced by `_`.
 
-    Raises OptionError as `check_value` does, and for an option that is given in both spellings.
+    Raises OptionError as `check_value` does, or if an option is given with both spellings.
     """
     result: dict[str, Any] = {}
     for key, value in table.items():
@@ -144,14 +142,14 @@ def check_table(table: Mapping[str, Any]) -> dict[str, Any]:
 def _check_texts(name: str, value: Any) -> tuple[str, ...]:
     texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else None
     if texts is None or not all(isinstance(t, str) for t in texts):
-        raise OptionError(f"{name} takes a text or a list of texts, not {_shown(value)}")
+        raise OptionError(f"{name} takes a string or a list of strings, not {_abbreviated(value)}")
     if not all(texts):
-        raise OptionError(f"{name} contains an empty text, which occurs in every answer")
+        raise OptionError(f"{name} contains an empty string, which occurs in every answer")
     return texts
 
 
 def parse_text(name: str, text: str) -> Any:
-    """Return the value of option `name` from a text, as typed in a shell or after `/set`.
+    """Parse the value of option `name`, as typed in a shell or after `/set`.
 
     Raises OptionError as `check_value` does.
     """
@@ -165,30 +163,30 @@ def parse_text(name: str, text: str) -> Any:
         if isinstance(error, OptionError):
             raise
         kind = "whole number" if known.kind is int else "number"
-        raise OptionError(f"{name} takes a {kind}, not {_shown(text)}") from None
+        raise OptionError(f"{name} takes a {kind}, not {_abbreviated(text)}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class LayeredOptions:
-    """The options in effect, with the source of each value that is not a default."""
+    """The options in effect, and the source of each value that is not a default."""
 
     options: GenerationOptions = field(default_factory=GenerationOptions)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def with_layer(self, values: Mapping[str, Any], source: str) -> "LayeredOptions":
-        """Return these options overridden by `values`, which must be checked already."""
+        """Return these options overridden by `values`, which must already be checked."""
         if not values:
             return self
         options = dataclasses.replace(self.options, **values)
         return LayeredOptions(options, {**self.sources, **dict.fromkeys(values, source)})
 
     def source(self, name: str) -> str:
-        """Return the source of the value of option `name`, such as "environment"."""
+        """Return where the value of option `name` comes from, such as "environment"."""
         return self.sources.get(name, "default")
 
 
 def value_text(value: Any) -> str:
-    """Return the value of an option as text for display."""
+    """Format the value of an option for display."""
     if value is None or value == ():
         return "none"
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Where the layers of a model are: as planned, and as the engine reports after loading."""
+"""The placement of a model's layers on devices, as planned or as reported by the engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The devices that hold layers, by the engine's names, and how many of `total` layers are on GPUs.
+    """The number of layers on GPUs, out of `total` layers, and the engine's names for those GPUs.
 
-    `devices` is empty if all layers are on the CPU, or if the engine does not report them.
+    `devices` is empty if all layers are on the CPU, or if the engine does not report the names.
     """
 
     devices: tuple[str, ...]
@@ -17,15 +17,15 @@ class Placement:
 
     @property
     def text(self) -> str:
-        """The placement for the user: `27 of 33 layers on CUDA0`."""
+        """The placement as text, such as `27 of 33 layers on CUDA0`."""
         where = _joined(self.devices) if self.devices else "a GPU"
         return f"{self.on_gpu} of {self.total} layers on {where}" if self.on_gpu else "all layers on the CPU"
 
 
 def difference(planned: Placement, loaded: Placement | None) -> str:
-    """Return a sentence about a model that was not loaded as planned, or empty if it was.
+    """Return a sentence about the difference between two placements, or an empty string if there is none.
 
-    `loaded` is None if the engine has no report.
+    `loaded` is None if the engine does not report a placement.
     """
     if loaded is None:
         return ""

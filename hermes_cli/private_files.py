@@ -1,4 +1,4 @@
-"""Atomic writes of files that only their owner can read. Existing files are replaced only on request."""
+"""Atomically writes files that only their owner can read. Existing files are replaced only on request."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from typing import Final
 
 from hermes_cli.errors import HermesError, ResourcesExhausted, UsageError, is_disk_full
 
-_NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_LINKS_UNSUPPORTED: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def make_private(folder: Path) -> None:
@@ -17,48 +17,48 @@ def make_private(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritten(folder, error) from None
+        raise _write_error(folder, error) from None
 
 
 def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str = "use another name") -> None:
     """Write a file that only its owner can read. An existing file is overwritten only with `replace`.
 
-    Raises UsageError with `hint` if the file exists, HermesError if it cannot be written.
+    Raises UsageError with `hint` if the file exists, and HermesError if it cannot be written.
     """
-    in_the_way = UsageError(f"there is already a file {path}", hint)
+    exists_error = UsageError(f"there is already a file {path}", hint)
     try:
         if not replace and (path.exists() or path.is_symlink()):
-            raise in_the_way
-        descriptor, draft = tempfile.mkstemp(prefix=".hermes-", dir=path.parent)  # creates it with mode 0600
+            raise exists_error
+        descriptor, draft = tempfile.mkstemp(prefix=".hermes-", dir=path.parent)  # with mode 0600
         try:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            _name(Path(draft), path, replace=replace)
+            _move_into_place(Path(draft), path, replace=replace)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(draft)  # noqa: PTH108 - as above
     except FileExistsError:
-        raise in_the_way from None
+        raise exists_error from None
     except (OSError, ValueError) as error:
-        raise _unwritten(path, error) from None
+        raise _write_error(path, error) from None
 
 
-def _name(draft: Path, path: Path, *, replace: bool) -> None:
-    """Move a draft to its path. A hard link fails if the path exists by now; a rename would overwrite it."""
+def _move_into_place(draft: Path, path: Path, *, replace: bool) -> None:
+    """Move a temporary file to its path. Unlike a rename, a hard link fails if the path already exists."""
     if replace:
         draft.replace(path)
         return
     try:
         path.hardlink_to(draft)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in _LINKS_UNSUPPORTED:
             raise
-        draft.rename(path)  # for file systems without links, such as FAT
+        draft.rename(path)  # for file systems without hard links, such as FAT
 
 
-def _unwritten(path: Path, error: OSError | ValueError) -> HermesError:
+def _write_error(path: Path, error: OSError | ValueError) -> HermesError:
     is_full = isinstance(error, OSError) and is_disk_full(error)
     kind = ResourcesExhausted if is_full else HermesError
     return kind(f"{path} cannot be written: {getattr(error, 'strerror', error)}", "use another folder")

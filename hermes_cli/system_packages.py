@@ -1,6 +1,6 @@
-"""What hermes needs from the operating system, and the command that installs what is missing.
+"""The system libraries that hermes needs, and the commands that install missing ones.
 
-Imports nothing outside the standard library: `make` uses it before anything is installed.
+This module uses only the standard library, because `make` runs it before anything is installed.
 """
 
 import ctypes
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 LIBRARIES: Final = ("libgomp.so.1", "libstdc++.so.6")
-"""The shared libraries that wheels load from a Linux system, beside glibc."""
+"""The shared libraries, in addition to glibc, that wheels need from a Linux system."""
 ENSUREPIP: Final = "ensurepip"
-"""The module of the standard library that puts pip into a virtual environment. Debian packages it apart."""
+"""The standard library module that installs pip in a virtual environment; a separate package on Debian."""
 
 _PACKAGES: Final = {
     "libgomp.so.1": {
@@ -42,11 +42,11 @@ _INSTALL: Final = {
 }
 _SYSTEM_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
 _NOT_FOUND: Final = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
-"""The text of glibc's dynamic loader, which Python passes on in an ImportError."""
+"""Matches the error message of glibc's dynamic loader, which an ImportError contains."""
 
 
 def can_load(library: str) -> bool:
-    """Return whether the dynamic loader finds `library`. It stays loaded if it does."""
+    """Return whether `library` can be loaded. If it can, it stays loaded."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -55,17 +55,17 @@ def can_load(library: str) -> bool:
 
 
 def missing_libraries(can_load: Callable[[str], bool] = can_load, platform: str = sys.platform) -> list[str]:
-    """Return which of LIBRARIES this system lacks. Wheels for other systems than Linux bring their own."""
+    """Return the LIBRARIES that this system lacks. Wheels for systems other than Linux include them."""
     return [name for name in LIBRARIES if not can_load(name)] if platform == "linux" else []
 
 
 def package_manager() -> str | None:
-    """Return the name of this system's package manager, or None if hermes does not know it."""
+    """Return the name of this system's package manager, or None if it is not supported."""
     return next((name for name in _INSTALL if shutil.which(name, path=_SYSTEM_PATH)), None)
 
 
 def install_commands(missing: Sequence[str], manager: str | None) -> list[str]:
-    """Return the commands with which root installs what is missing, or none if the package is unknown."""
+    """Return the commands that install the missing libraries as root; none if a package is unknown."""
     packages = [_PACKAGES.get(name, {}).get(manager or "") for name in missing]
     if manager is None or None in packages:
         return []
@@ -74,7 +74,7 @@ def install_commands(missing: Sequence[str], manager: str | None) -> list[str]:
 
 
 def advice(missing: Sequence[str], manager: str | None, *, is_root: bool, has_sudo: bool) -> str:
-    """Return the line that tells a user how to install what is missing."""
+    """Return a line that tells the user how to install the missing libraries."""
     commands = install_commands(missing, manager)
     if not commands:
         return f"install {' and '.join(missing)} with your system's package manager"
@@ -90,6 +90,6 @@ def advice_here(missing: Sequence[str]) -> str:
 
 
 def library_named_in(error: ImportError) -> str | None:
-    """Return the shared library that an import did not find, or None if it failed for another reason."""
-    found = _NOT_FOUND.search(str(error))
-    return found[1] if found else None
+    """Return the missing shared library named in an import error, or None if there is none."""
+    match = _NOT_FOUND.search(str(error))
+    return match[1] if match else None

@@ -1,4 +1,4 @@
-"""The conversation tree: messages with their parents, and the position in it."""
+"""The conversation tree: messages with their parents, and a cursor."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,7 @@ class GenerationRecord:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A message in a tree. `parent` is None for a root; `created` is in seconds since 1970, or 0."""
+    """A message in a tree. `parent` is None for a root; `created` is in seconds since 1970, 0 if unknown."""
 
     id: int
     parent: int | None
@@ -47,15 +47,15 @@ class Node:
 
     @property
     def message(self) -> Message:
-        """The message as the engines use it."""
+        """The message to send to an engine."""
         return Message(self.role, self.text, self.generation.turn_ids)
 
 
 class Tree:
     """All messages of one conversation, and the cursor: the last visible message.
 
-    The ids of the nodes are 1, 2, 3 … in the order in which they were added. No move deletes a node. A move
-    that is impossible raises UsageError and changes nothing.
+    The ids of the nodes are 1, 2, 3 … in the order in which they were added. Nodes are never deleted. A
+    method that raises UsageError changes nothing.
     """
 
     def __init__(self, greetings: Iterable[str] = ()) -> None:
@@ -64,7 +64,7 @@ class Tree:
 
     @classmethod
     def from_nodes(cls, nodes: Iterable[Node], cursor: int | None) -> "Tree":
-        """Return a tree of these nodes, renumbered from 1. Each parent must come before its children."""
+        """Return a tree of `nodes`, renumbered from 1. Each parent must come before its children."""
         tree, ids = cls(), dict[int, int]()
         for node in nodes:
             new_id, parent = len(tree._nodes) + 1, ids.get(node.parent or 0)
@@ -83,7 +83,7 @@ class Tree:
 
     @property
     def path(self) -> tuple[Node, ...]:
-        """The visible messages, from the root to the cursor. The same tuple until the tree changes."""
+        """The visible messages, from the root to the cursor. The tuple is not rebuilt on each access."""
         return self._path
 
     @property
@@ -106,7 +106,7 @@ class Tree:
         return self._nodes[node_id - 1] if 1 <= node_id <= len(self._nodes) else None
 
     def path_to(self, node_id: int | None) -> tuple[Node, ...]:
-        """Return the nodes from the root to a node; an empty path if there is no such node."""
+        """Return the nodes from the root to a node, or an empty tuple if there is no such node."""
         path, node = list[Node](), self.node(node_id or 0)
         while node is not None:
             path.append(node)
@@ -114,7 +114,7 @@ class Tree:
         return tuple(reversed(path))
 
     def children(self, parent: int | None) -> list[Node]:
-        """Return the children of a node, oldest first; the roots if `parent` is None."""
+        """Return the children of a node, or the roots if `parent` is None, oldest first."""
         return [node for node in self._nodes if node.parent == parent]
 
     def append(
@@ -132,15 +132,15 @@ class Tree:
         return node
 
     def move_to(self, cursor: int | None) -> None:
-        """Make a node the last visible one; None hides the whole tree."""
+        """Make a node the last visible message. None hides all messages."""
         self._path = self.path_to(cursor)
 
     def rewind(self, length: int) -> None:
-        """Keep only the first `length` messages of the path visible."""
+        """Hide all but the first `length` messages of the path."""
         self._path = self._path[:length]
 
     def user_turn(self, count: int = 1) -> int:
-        """Return the index in the path of the user's `count`th turn from the end."""
+        """Return the index in `path` of the user's `count`-th turn from the end."""
         turns = [index for index, node in enumerate(self._path) if node.role is Role.USER]
         if not turns:
             raise UsageError("you have not sent a message yet", "send a message first")
@@ -154,7 +154,7 @@ class Tree:
         self.rewind(self.user_turn(count))
 
     def edit(self, count: int, text: str, created: float = 0.0) -> Node:
-        """Add an alternative to the user's `count`th turn from the end, and return its node."""
+        """Add an alternative to the user's `count`-th turn from the end, and return its node."""
         self.undo(count)
         return self.append(Message(Role.USER, text), created=created)
 
@@ -165,7 +165,7 @@ class Tree:
         return self.children(self._path[-1].parent)
 
     def swipe(self, index: int) -> None:
-        """Show another alternative of the last answer or greeting."""
+        """Show the alternative of the last answer or greeting with this index."""
         swipes = self.swipes()
         if not 0 <= index < len(swipes):
             generate = "/swipe right generates another"
@@ -174,7 +174,7 @@ class Tree:
         self.move_to(swipes[index].id)
 
     def goto(self, node_id: int) -> None:
-        """Show the path to a message; for a user turn, the path to its newest answer."""
+        """Show the path to a message. A user turn is shown with its newest answer, or hidden without one."""
         node = self.node(node_id)
         if node is None:
             raise UsageError(f"this conversation has no message {node_id}", "/tree lists its messages")

@@ -72,7 +72,7 @@ def test_each_setting_has_a_value_and_a_source(tmp_path: Path) -> None:
     [
         ("model = \n", r"line 1, column 9"),
         ('modle = "x"', r"did you mean 'model'"),
-        ("model = 3", r"model takes a text"),
+        ("model = 3", r"model takes a string"),
         ('decode = "fast"', r"decode is 'fast'; it can be ahead or step"),
         ('speculate = "on"', r"speculate is 'on'; it can be off or lookup"),
         ('model = ""', r"model is empty"),

@@ -1,1 +1,1 @@
-"""Personas and lorebooks: the values, the files they are read from, and the macros in their texts."""
+"""Personas and lorebooks: their data types, file formats and macros."""

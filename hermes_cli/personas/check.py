@@ -13,7 +13,7 @@ from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.persona import Persona
 
 USUAL_WINDOW: Final = 8192
-"""The context size in tokens if no model is named; OpenHermes 2 is loaded with this size."""
+"""The context size, in tokens, to assume if no model is given. OpenHermes 2 is loaded with this size."""
 _BYTES_A_TOKEN: Final = 4
 
 
@@ -26,8 +26,8 @@ def estimate(text: str) -> int:
 class Scale:
     """The limits and functions used to check a persona.
 
-    `window` is the context size in tokens and `lore_room` the part of it that lore may use. `tokens` counts
-    the tokens in a text. `mistake` returns the reason why a lore key is invalid, or an empty string.
+    `window` is the context size in tokens, and `lore_room` is the number of those tokens that lore may use.
+    `tokens` counts the tokens in a text. `mistake` returns why a lore key is invalid, or an empty string.
     """
 
     window: int
@@ -38,7 +38,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class PersonaPart:
-    """A part of the prompt: its name, its texts, and whether it is in every prompt."""
+    """A part of the prompt: its name, its texts, and whether every prompt contains it."""
 
     name: str
     texts: tuple[str, ...]
@@ -46,7 +46,7 @@ class PersonaPart:
 
 
 def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list[PersonaPart]:
-    """Return the parts that a persona adds to its prompts."""
+    """Return the parts that a persona adds to its prompts, except empty ones."""
     note = persona.note.text if persona.note else ""
     entries = [entry for book in books for entry in book.entries if entry.enabled]
     all_parts = [
@@ -75,17 +75,17 @@ def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -
 def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> list[str]:
     """Return the problems found in a lorebook. `books` are all lorebooks in use, including this one."""
     keys = dict.fromkeys(key for entry in book.entries for key in (*entry.keys, *entry.secondary))
-    broken = [f"the key {key} is ignored: {why}" for key in keys if (why := scale.mistake(key))]
+    broken = [f"the key {key} is ignored: {reason}" for key in keys if (reason := scale.mistake(key))]
     unreachable = [
-        f"the entry '{entry.title}' never fires: {why}"
+        f"the entry '{entry.title}' never fires: {reason}"
         for entry in book.entries
-        if (why := never_fires_reason(entry, book, books, scale))
+        if (reason := never_fires_reason(entry, book, books, scale))
     ]
     return [*broken, *unreachable]
 
 
 def never_fires_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
-    """Return the reason why an entry never fires, or an empty string if it can fire."""
+    """Return why an entry never fires, or an empty string if it can fire."""
     reason = (
         _disabled_reason(entry) or _unmatched_reason(entry, scale) or _recursion_reason(entry, book, books)
     )
@@ -105,7 +105,7 @@ def _disabled_reason(entry: LoreEntry) -> str:
 
 
 def _unmatched_reason(entry: LoreEntry, scale: Scale) -> str:
-    """Return the reason why no key can fire an entry that needs a key, or an empty string."""
+    """Return why no key can fire an entry that needs a key, or an empty string."""
     if entry.constant and not entry.only_recursion:
         return ""
     if not any(key.strip() for key in entry.keys):
@@ -121,7 +121,7 @@ def _usable(keys: Iterable[str], scale: Scale) -> bool:
 
 
 def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook]) -> str:
-    """Return the reason why no other entry can fire an entry that only fires that way, or an empty string."""
+    """Return why no other entry can fire an entry that only other entries can fire, or an empty string."""
     scan_depth = book.scan_depth if entry.scan_depth is None else entry.scan_depth
     if not entry.only_recursion and (entry.constant or scan_depth != 0):
         return ""

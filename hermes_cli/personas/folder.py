@@ -1,4 +1,4 @@
-"""Chooses names for files in the user's persona and lorebook folders, and writes them."""
+"""Writes files to the user's persona and lorebook folders, and chooses their names."""
 
 import re
 import unicodedata
@@ -19,9 +19,9 @@ _INVALID_CHARACTERS: Final = re.compile(r"[^a-z0-9]+")
 
 
 def slug(name: str, *fallbacks: str) -> str:
-    """Return a key for a name: lower-case letters, digits and dashes, without accents.
+    """Return a key for a name, which consists of lower-case ASCII letters, digits and dashes.
 
-    If no such characters remain, the fallbacks are tried in order; then the key is `persona`.
+    If the name has no such characters, the fallbacks are tried in order. The last fallback is `persona`.
     """
     for candidate in (name, *fallbacks):
         plain = unicodedata.normalize("NFKD", candidate).encode("ascii", "ignore").decode().lower()
@@ -31,7 +31,7 @@ def slug(name: str, *fallbacks: str) -> str:
 
 
 def find_existing(folder: Path, key: str, *, ignore: Sequence[Path] = ()) -> Path | None:
-    """Return the file that already has the key in a folder, or None. Files in `ignore` do not count."""
+    """Return the file with this key in a folder, or None. Files in `ignore` are ignored."""
     for suffix in SUFFIXES:
         path = folder / f"{key}{suffix}"
         if path.is_symlink() or (path.exists() and not any(_is_same(path, ignored) for ignored in ignore)):
@@ -42,9 +42,9 @@ def find_existing(folder: Path, key: str, *, ignore: Sequence[Path] = ()) -> Pat
 def write_toml(folder: Path, key: str, text: str, original: tuple[str, bytes] | None = None) -> Path:
     """Write a TOML file to a folder, together with the file that it was imported from.
 
-    `original` is the suffix and the bytes of that file. Existing files are overwritten. Returns the path of
-    the TOML file. Raises UsageError if the text is larger than MAX_BYTES, and HermesError if a file cannot be
-    written.
+    `original` is the suffix and the content of that file. Existing files are overwritten. Returns the path
+    of the TOML file. Raises UsageError if the text is larger than MAX_BYTES, and HermesError if a file cannot
+    be written.
     """
     if len(text.encode()) > MAX_BYTES:
         raise UsageError(
@@ -74,7 +74,7 @@ def add_entry(folder: Path, key: str, entry: LoreEntry) -> Path:
     foreign = folder / f"{key}.json"
     if path.exists():
         text = read_text(path, MAX_BYTES, Source(str(path), PersonaError))
-    else:  # the new file takes precedence over a .json file, so that is converted
+    else:  # the new file takes precedence over a .json file, so it must contain its entries
         text = write(load_lorebook(foreign)) if foreign.exists() else ""
     new_text = append_entry(text, entry)
     parse_lorebook(new_text, path)  # never write a lorebook that cannot be read

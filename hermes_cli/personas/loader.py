@@ -1,6 +1,6 @@
 """Finds and loads personas and lorebooks by name or path.
 
-`native.py` parses hermes' format, `formats/` those of other programs.
+`native.py` parses hermes' format, and `formats/` parses those of other programs.
 """
 
 import unicodedata
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 NATIVE_SUFFIX: Final = ".toml"
 FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
 PLAIN: Final = (".txt", ".md")
-SUFFIXES: Final = (NATIVE_SUFFIX, *FOREIGN, *PLAIN)  # of files with the same name, the earlier suffix wins
+SUFFIXES: Final = (NATIVE_SUFFIX, *FOREIGN, *PLAIN)  # for files with the same name, the earlier suffix wins
 LORE_SUFFIXES: Final = (NATIVE_SUFFIX, ".json")
 MAX_BYTES: Final = 4 << 20
 MAX_CARD_BYTES: Final = 20 << 20
-"""The limit is larger because a character card can be an image."""
+"""Larger than MAX_BYTES, because a character card can be an image."""
 
 MODELFILE: Final = "Modelfile"
 _LIST_HINT: Final = "`hermes personas list` lists them; a path to a .toml, .png or .txt file works too"
@@ -45,14 +45,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Worlds:
-    """The lorebooks of a persona, its embedded one first, and the names of those that were not found."""
+    """The lorebooks of a persona, the embedded one first, and the names of lorebooks that were not found."""
 
     books: tuple[Lorebook, ...] = ()
     missing: tuple[str, ...] = ()
 
 
 def shipped_dir() -> Path:
-    """Return the folder of the personas that ship with hermes, in the package or in a source checkout."""
+    """Return the folder of the personas that come with hermes, in the package or in a source checkout."""
     package = Path(__file__).resolve().parents[1]
     installed, checkout = package / "shipped_personas", package.parent / "personas"
     return installed if installed.is_dir() else checkout
@@ -61,15 +61,15 @@ def shipped_dir() -> Path:
 def find(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Persona:
     """Return the persona with that name or at that path. The user's personas take precedence.
 
-    Raises PersonaError if there is none or its file is invalid.
+    Raises PersonaError if there is no such persona or its file is invalid.
     """
     return load_file(locate(name_or_path, user_dir, shipped_dir))
 
 
 def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
-    """Return the file of a persona: by its key, by its display name, or by its path.
+    """Return the file of a persona, which is given by its key, its display name or its path.
 
-    A name with a slash or with the ending of a persona file is a path. Raises PersonaError if there is no
+    A name with a slash or with the suffix of a persona file is a path. Raises PersonaError if there is no
     such persona, or if several have that display name.
     """
     path = Path(name_or_path)
@@ -92,7 +92,7 @@ def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
 
 
 def _with_display_name(name: str, user_dir: Path, shipped_dir: Path) -> list[Listing]:
-    """Return the personas whose display name is `name`, however its accents are encoded."""
+    """Return the personas whose display name equals `name` after Unicode normalization."""
     wanted = unicodedata.normalize("NFC", name)
     return [
         entry
@@ -102,7 +102,7 @@ def _with_display_name(name: str, user_dir: Path, shipped_dir: Path) -> list[Lis
 
 
 def list_all(user_dir: Path, shipped_dir: Path) -> list[Listing]:
-    """Return every persona, sorted by key. A broken file is listed with its error."""
+    """Return every persona, sorted by key. An invalid file is listed with its error."""
     result = []
     sources = _sources(shipped_dir, SUFFIXES) | _sources(user_dir, SUFFIXES)
     for key, source in sorted(sources.items()):
@@ -128,7 +128,7 @@ def load_file(path: Path) -> Persona:
         text = _read_text(path, _LIST_HINT)
         if not text:
             raise PersonaError(
-                f"{path} is empty", "write a system prompt, which is the whole text of the file"
+                f"{path} is empty", "write a system prompt; the whole text of the file is used"
             )
         return Persona(name=path.stem, system=text, source=path, verbatim=True)
     result = read_foreign(path, _LIST_HINT)
@@ -157,31 +157,31 @@ def _read_text(path: Path, missing_hint: str) -> str:
 
 
 def lorebooks(persona: Persona, lore_dir: Path) -> Worlds:
-    """Return the lorebook in the persona, those that its `worlds` name, and the one with the persona's key.
+    """Return the lorebook in the persona, the worlds in its `worlds`, and the world with the persona's key.
 
-    A world is named by its file's name without the suffix, or by the name in the file, ignoring case. Raises
+    The name of a world is its file name without the suffix, or the name in the file; case is ignored. Raises
     PersonaError if a lorebook's file is invalid.
     """
     books = [persona.lorebook] if persona.lorebook else []
     sources, missing = _sources(lore_dir, LORE_SUFFIXES), list[str]()
     for world in persona.worlds:
-        if any(_same(world, book.name) for book in books):
-            continue  # a card that was exported with its world still names it
+        if any(_is_same_name(world, book.name) for book in books):
+            continue  # the embedded lorebook is a copy of this world
         book = _world(world, sources)
         if book is None:
             missing.append(world)
         else:
             books.append(book)
-    beside = sources.get(persona.key)
-    if beside and not any(book.source == beside for book in books):
-        books.append(load_lorebook(beside))
+    own_file = sources.get(persona.key)
+    if own_file and not any(book.source == own_file for book in books):
+        books.append(load_lorebook(own_file))
     return Worlds(tuple(books), tuple(missing))
 
 
 def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:
-    """Return the lorebook with that name or at that path, which may be a character card that contains one.
+    """Return the lorebook with that name or at that path. The file may also be a card with a lorebook.
 
-    Raises PersonaError if there is none or its file is invalid.
+    Raises PersonaError if there is no such lorebook or its file is invalid.
     """
     path = Path(name_or_path)
     if "/" in name_or_path or path.suffix.lower() in SUFFIXES:
@@ -196,7 +196,7 @@ def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:
 
 
 def load_lorebook(path: Path) -> Lorebook:
-    """Return the lorebook in a file of hermes or another program, or in a card. Raises PersonaError."""
+    """Return the lorebook in a file of hermes or of another program. Raises PersonaError."""
     if path.suffix.lower() == NATIVE_SUFFIX:
         return native.parse_lorebook(_read_text(path, _LORE_HINT), path)
     result = read_foreign(path, _LORE_HINT)
@@ -207,21 +207,21 @@ def load_lorebook(path: Path) -> Lorebook:
 
 
 def _world(name: str, sources: dict[str, Path]) -> Lorebook | None:
-    """Return the world with that name, or None. A file's name takes precedence over the name in a file."""
+    """Return the world with that name, or None. File names take precedence over the names in files."""
     for key, source in sources.items():
-        if _same(name, key):
+        if _is_same_name(name, key):
             return load_lorebook(source)
     for source in sources.values():
         try:
             book = load_lorebook(source)
-        except PersonaError:  # a broken file has no known name
+        except PersonaError:  # the name in an invalid file is unknown
             continue
-        if _same(name, book.name):
+        if _is_same_name(name, book.name):
             return book
     return None
 
 
-def _same(name: str, other: str) -> bool:
+def _is_same_name(name: str, other: str) -> bool:
     return bool(name.strip()) and name.strip().casefold() == other.strip().casefold()
 
 
@@ -229,12 +229,12 @@ def is_file(path: Path) -> bool:
     """Return whether a file exists at a path. False if the path is invalid."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # too long, or a NUL in it
+    except (OSError, ValueError):  # the path is too long or contains NUL
         return False
 
 
 def _sources(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Map each name in a folder to its file. If there are several, the earlier suffix wins."""
+    """Map the names in a folder to files. For files with the same name, the earlier suffix wins."""
     try:
         files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
-"""Lorebooks and their entries as frozen values.
+"""Immutable lorebooks and their entries.
 
-The fields are those of character cards and SillyTavern's world files. `chat/lore.py` decides when an entry
+The fields are those of character cards and SillyTavern's world files. `chat/lore.py` determines when an entry
 fires.
 """
 
@@ -13,7 +13,7 @@ EXCERPT: Final = 30
 
 
 class Logic(StrEnum):
-    """The condition on the secondary keys after a key has matched."""
+    """The condition that the secondary keys must meet after a key has matched."""
 
     AND_ANY = "and-any"  # at least one matches
     AND_ALL = "and-all"  # all match
@@ -31,15 +31,15 @@ class Position(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoreEntry:
-    """A lore entry. A key is plain text, or a regular expression between slashes with flags: `/dra+gon/i`.
+    """A lore entry. A key is plain text, or a regular expression between slashes, such as `/dra+gon/i`.
 
     A `constant` entry fires without a key. `order` sorts the entries in the prompt, lowest first. If the
-    token budget is short, entries with a higher `priority` are kept. `case_sensitive` and `whole_words` count
-    as false if they are None; if `scan_depth` is None, the lorebook's applies. `probability` is in percent.
-    `sticky`, `cooldown` and `delay` count messages: how long the entry stays after it fires, how long it then
-    cannot fire, and how many messages there must be before it can fire. If `recursable` is true, other
-    entries' texts can fire it; if `recurses`, its text can fire others; if `only_recursion`, nothing but
-    other entries' texts can fire it.
+    token budget is too small, entries with a higher `priority` are kept. If `case_sensitive` or `whole_words`
+    is None, it counts as false; if `scan_depth` is None, the lorebook's value applies. `probability` is in
+    percent. `sticky`, `cooldown` and `delay` count messages: how long the entry stays active after it fires,
+    how long it then cannot fire, and how many messages must precede it. If `recursable` is true, the text of
+    other entries can fire it; if `only_recursion` is true, nothing else can. If `recurses` is true, its text
+    can fire other entries.
     """
 
     content: str
@@ -67,16 +67,16 @@ class LoreEntry:
 
     @property
     def title(self) -> str:
-        """The title for the user: its name, or else its first key, or the beginning of its content."""
-        begins = " ".join(self.content[: 2 * EXCERPT].split())[:EXCERPT]
-        return self.name or next(iter(self.keys), "") or begins
+        """The title to display: the entry's name, or else its first key, or else the start of its content."""
+        start = " ".join(self.content[: 2 * EXCERPT].split())[:EXCERPT]
+        return self.name or next(iter(self.keys), "") or start
 
 
 @dataclass(frozen=True, slots=True)
 class Lorebook:
     """A collection of lore entries.
 
-    `scan_depth` is the number of last messages that are scanned, `token_budget` the limit of tokens for all
+    `scan_depth` is the number of recent messages to scan, and `token_budget` limits the total tokens of the
     active entries; None selects hermes' default. If `recursive` is true, active entries may fire others.
     """
 

@@ -1,7 +1,7 @@
-"""Expands the macros in persona texts: `{{char}}`, `{{user}}`, `{{random:a,b}}` and others.
+"""Expands the macros in a persona's text: `{{char}}`, `{{user}}`, `{{random:a,b}}` and others.
 
-A text is expanded in one pass: the value of a macro is not expanded again, and an unknown macro is left
-unchanged. The names are those of SillyTavern and of the character card specifications.
+Text is expanded in one pass: the value of a macro is not expanded again, and an unknown macro is left
+unchanged. The macro names are those of SillyTavern and of the character card specifications.
 """
 
 import re
@@ -16,7 +16,7 @@ _MAX_DEPTH: Final = 8
 _ROLL: Final = re.compile(r"(?:(\d{0,3})d)?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
 _NEWLINES: Final = "\r\n"
 NAME_LENGTH: Final = 100
-"""Longer names are cut to this many characters, because a text may contain a name 100,000 times."""
+"""Longer names are cut to this many characters, because text may contain a name 100,000 times."""
 
 
 def _now() -> datetime:
@@ -38,24 +38,24 @@ class Macros:
     def fill(self, text: str, place: str = "", moment: int = 0, original: str | None = None) -> str:
         """Return `text` with each macro replaced by its value.
 
-        `place` identifies the text in the conversation. `{{random}}` and `{{roll}}` have a new value at each
-        `moment`, `{{pick}}` has not. `original` is the value of `{{original}}`; if it is None, the macro is
-        left unchanged.
+        `place` identifies the text in the conversation. `{{random}}` and `{{roll}}` get a new value for each
+        `moment`, but `{{pick}}` keeps its value. `original` is the value of `{{original}}`; if it is None,
+        that macro is left unchanged.
         """
         return _Expansion(self, f"{self.seed}/{place}", moment, original).fill(text)
 
 
 @dataclass(slots=True)
 class _Part:
-    """A piece of the result. `is_written` is false for the value of a macro; `trims` marks a `{{trim}}`."""
+    """A piece of the result. `is_literal` is false for the value of a macro; `trims` marks a `{{trim}}`."""
 
     text: str
-    is_written: bool = True
+    is_literal: bool = True
     trims: bool = False
 
 
 class _Expansion:
-    """One pass over one text."""
+    """The expansion of one text."""
 
     def __init__(self, macros: Macros, place: str, moment: int, original: str | None) -> None:
         self._macros = macros
@@ -65,21 +65,21 @@ class _Expansion:
         self._draws = 0
 
     def fill(self, text: str) -> str:
-        """Expand the text in linear time: macros nested deeper than _MAX_DEPTH are left unchanged."""
+        """Expand the text in linear time. Macros nested deeper than _MAX_DEPTH are left unchanged."""
         frames: list[list[_Part]] = [[]]
-        at, beyond = 0, 0
+        at, too_deep = 0, 0
         for token in _TOKEN.finditer(text):
             frames[-1].append(_Part(text[at : token.start()]))
             at, mark = token.end(), token[0]
             if mark == "{{" and len(frames) <= _MAX_DEPTH:
                 frames.append([])
-            elif mark == "}}" and len(frames) > 1 and not beyond:
+            elif mark == "}}" and len(frames) > 1 and not too_deep:
                 inside = frames.pop()
                 frames[-1] += self._expanded(inside)
             elif mark.startswith("<"):
-                frames[-1].append(_Part(self._name(mark[1:-1]), is_written=False))
+                frames[-1].append(_Part(self._name(mark[1:-1]), is_literal=False))
             else:
-                beyond += (mark == "{{") - (mark == "}}" and beyond > 0)
+                too_deep += (mark == "{{") - (mark == "}}" and too_deep > 0)
                 frames[-1].append(_Part(mark))
         frames[-1].append(_Part(text[at:]))
         whole = frames[0]
@@ -88,7 +88,7 @@ class _Expansion:
         return _joined(whole)
 
     def _expanded(self, inside: list[_Part]) -> list[_Part]:
-        """Return the value of the macro around `inside`, or the macro itself if it is unknown."""
+        """Return the value of the macro that encloses `inside`, or the macro itself if it is unknown."""
         written = _joined(inside)
         name, mark, rest = written.partition(":")
         name = name.strip().lower()
@@ -96,10 +96,10 @@ class _Expansion:
             return []
         if not mark and name == "trim":
             return [_Part("", trims=True)]
-        value = self._drawn(name, inside, rest.strip()) if mark else self._plain(name)
-        return [_Part("{{"), *inside, _Part("}}")] if value is None else [_Part(value, is_written=False)]
+        value = self._random_value(name, inside, rest.strip()) if mark else self._fixed_value(name)
+        return [_Part("{{"), *inside, _Part("}}")] if value is None else [_Part(value, is_literal=False)]
 
-    def _plain(self, name: str) -> str | None:
+    def _fixed_value(self, name: str) -> str | None:
         now = self._macros.clock
         match name:
             case "char" | "user" | "bot":
@@ -114,27 +114,27 @@ class _Expansion:
                 return f"{now():%B} {now().day}, {now().year}"
         return None
 
-    def _name(self, which: str) -> str:
-        name = self._macros.user if which.lower() == "user" else self._macros.char
+    def _name(self, macro: str) -> str:
+        name = self._macros.user if macro.lower() == "user" else self._macros.char
         return name[:NAME_LENGTH]
 
-    def _drawn(self, name: str, inside: list[_Part], rest: str) -> str | None:
+    def _random_value(self, name: str, inside: list[_Part], rest: str) -> str | None:
         match name:
             case "random":
-                return self._chance(self._moment).choice(_choices(inside))
+                return self._next_generator(self._moment).choice(_choices(inside))
             case "pick":
-                return self._chance("pick").choice(_choices(inside))
+                return self._next_generator("pick").choice(_choices(inside))
             case "roll":
-                return _rolled(rest.lstrip(": "), lambda: self._chance(self._moment))
+                return _roll(rest.lstrip(": "), lambda: self._next_generator(self._moment))
         return None
 
-    def _chance(self, moment: object) -> Random:
+    def _next_generator(self, moment: object) -> Random:
         self._draws += 1
         return Random(f"{self._place}/{self._draws}/{moment}")  # noqa: S311 - reproducible, not for security
 
 
 def _joined(parts: list[_Part]) -> str:
-    """Join the parts, without the line ends around a `{{trim}}`."""
+    """Join the parts, without the line breaks around each `{{trim}}`."""
     pieces: list[str] = []
     trimming = False
     for part in parts:
@@ -155,25 +155,25 @@ def _joined(parts: list[_Part]) -> str:
 def _choices(inside: list[_Part]) -> list[str]:
     r"""Return the choices of `{{random:a,b}}` or `{{random::a::b}}`; `\,` is a comma in a choice.
 
-    Separators in the value of a nested macro do not count, so a name with a comma is one choice.
+    The value of a nested macro is not split, so a name with a comma is one choice.
     """
     head = inside[0].text.partition(":")[2]  # the first part begins with the macro's name
     mark = re.compile("::") if head.startswith(":") else re.compile(r"(?<!\\),")
     choices = [""]
     for part in [_Part(head.removeprefix(":")), *inside[1:]]:
-        pieces = mark.split(part.text) if part.is_written else [part.text]
+        pieces = mark.split(part.text) if part.is_literal else [part.text]
         choices[-1] += pieces[0]
         choices += pieces[1:]
     return [choice.strip().replace("\\,", ",") for choice in choices]
 
 
-def _rolled(dice: str, chance: Callable[[], Random]) -> str | None:
+def _roll(dice: str, make_generator: Callable[[], Random]) -> str | None:
     """Return the sum of dice such as `d20`, `2d6+1` or `20`, or None if the text is invalid."""
     match = _ROLL.fullmatch(dice)
     if match is None:
         return None
-    count, sides, more = int(match[1] or 1), int(match[2]), int(match[3] or 0)
+    count, sides, modifier = int(match[1] or 1), int(match[2]), int(match[3] or 0)
     if not count or not sides:
         return None
-    draw = chance()
-    return str(sum(draw.randint(1, sides) for _ in range(count)) + more)
+    generator = make_generator()
+    return str(sum(generator.randint(1, sides) for _ in range(count)) + modifier)

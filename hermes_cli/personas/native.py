@@ -1,7 +1,7 @@
 """Parses personas and lorebooks in hermes' format, which is TOML.
 
-A lorebook is a [lorebook] table, and a [[lore]] table for each entry. The same tables are in a persona's file
-and in a file of the lore folder.
+A lorebook consists of a [lorebook] table and one [[lore]] table for each entry. They are in a persona's file
+or in a file of the lore folder.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,8 +25,8 @@ ENTRIES: Final = "lore"
 _LORE_HINT: Final = 'write [[lore]], then keys = ["..."] and content = "..."'
 _EXAMPLE_HINT: Final = 'write [[examples]], then user = "..." and assistant = "..."'
 _EXAMPLES: Final = {
-    "a text": '{} = "..."',
-    "a list of texts": '{} = ["...", "..."]',
+    "a string": '{} = "..."',
+    "a list of strings": '{} = ["...", "..."]',
     "true or false": "{} = true",
     "a whole number": "{} = 1",
     "a number": "{} = 50",
@@ -35,7 +35,7 @@ _EXAMPLES: Final = {
 }
 
 _Fields = Mapping[str, Callable[[Value], Any]]
-"""The keys of a table, and the functions that read their values."""
+"""Maps the keys of a table to the functions that read their values."""
 
 
 def _signed(value: Value) -> int:
@@ -60,7 +60,7 @@ _READERS: Final[Mapping[Any, Callable[[Value], Any]]] = {
 
 
 def _fields(kind: type[LoreEntry | Lorebook], *first: str) -> dict[str, Callable[[Value], Any]]:
-    """Return the table of a dataclass. The keys are the names of the fields, those in `first` first."""
+    """Map the fields of a dataclass to functions that read them. The fields in `first` come first."""
     types = {field.name: field.type for field in fields(kind)}
     return {
         name: _READERS[types[name]] for name in dict.fromkeys((*first, *types)) if types[name] in _READERS
@@ -84,7 +84,7 @@ KEYS: Final = (
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
     *("note", "examples", "options", BOOK, ENTRIES, "original"),
 )
-"""The keys of a persona's file, in the order in which they are written."""
+"""The keys of a persona file, in the order in which they are written."""
 _ABOUT_CHARACTER: Final = frozenset(
     {
         *("system", "character", "personality", "scenario", "greeting", "greetings"),
@@ -94,15 +94,15 @@ _ABOUT_CHARACTER: Final = frozenset(
 
 
 def parse(text: str, source: Path) -> Persona:
-    """Parse the TOML `text` of a persona. `source` is named in errors.
+    """Parse the TOML `text` of a persona. `source` is its path.
 
-    Raises PersonaError if the text is invalid.
+    Raises PersonaError, which names `source`, if the text is invalid.
     """
     file = _parsed(text, source)
     file.refuse_unknown(KEYS)
     if _ABOUT_CHARACTER.isdisjoint(file.value):
         file.reject(
-            "has no 'system', and nothing else that describes a character",
+            "has no 'system' and no other key that describes a character",
             'add a line such as: system = "You are ..."',
         )
     values = {"name": source.stem, "system": ""} | _read(file, PERSONA_FIELDS)
@@ -132,7 +132,7 @@ def parse_lorebook(text: str, source: Path) -> Lorebook:
 
 @dataclass(frozen=True, slots=True)
 class _TomlPolicy(Policy):
-    """Raises PersonaError, and names a value as in `'order' in lore 3` or `'depth' in [note]`."""
+    """Raises PersonaError with the place of a value, such as `'order' in lore 3` or `'depth' in [note]`."""
 
     source: Path
 
@@ -153,7 +153,7 @@ class _TomlPolicy(Policy):
 
     def clean(self, path: ValuePath, text: str) -> str:
         if "\0" in text:
-            self.reject(path, "contains a NUL character", "remove it; no text needs one")
+            self.reject(path, "contains a NUL character", "remove it")
         return text
 
 
@@ -162,7 +162,7 @@ def _parsed(text: str, source: Path) -> Value:
 
 
 def _read(table: Value, table_fields: _Fields) -> dict[str, Any]:
-    """Return the values of the keys that are in a table."""
+    """Read the values of a table. Missing keys are left out."""
     return {key: read(table[key]) for key, read in table_fields.items() if key in table}
 
 
@@ -173,7 +173,7 @@ def _require(table: Value, hint: str, *keys: str) -> None:
 
 
 def _lorebook(file: Value, source: Path) -> Lorebook | None:
-    """Return the lorebook in a file, or None if the file has none."""
+    """Return the lorebook in a file, or None if there is none."""
     if BOOK not in file and ENTRIES not in file:
         return None
     book = file.get(BOOK).table()
@@ -202,7 +202,7 @@ def _note(value: Value) -> Note:
 
 
 def _original(file: Value, source: Path) -> tuple[Path | None, str]:
-    """Return the file beside the TOML file that the persona was imported from, and its format."""
+    """Return the path and the format of the file that the persona was imported from."""
     if "original" not in file:
         return None, ""
     original = file["original"].table()
@@ -210,7 +210,7 @@ def _original(file: Value, source: Path) -> tuple[Path | None, str]:
     _require(original, 'write file = "..." under [original], or remove [original]', "file")
     name = original["file"].line()
     if "/" in name or "\\" in name or name in {".", ".."}:
-        original["file"].reject("is a path", "the file is in the same folder: give its name")
+        original["file"].reject("is a path", "give the name of a file in the same folder")
     return source.parent / name, original.get("kind").text()
 
 

@@ -1,6 +1,6 @@
 """Writes personas and lorebooks as TOML 1.0 in hermes' format, for editing by hand.
 
-Blank texts and default values are left out. Texts keep their lines, and few quotes are escaped.
+Blank strings and default values are left out. Line breaks are preserved, and few quotes are escaped.
 """
 
 import re
@@ -23,12 +23,12 @@ _TEMPLATE_NAME: Final = '"NAME"'
 
 
 def write(content: Persona | Lorebook) -> str:
-    """Return the TOML text that `native` parses back to this value."""
+    """Return a persona or a lorebook as TOML, which `native` parses back to the same value."""
     return "\n".join(_lorebook(content) if isinstance(content, Lorebook) else _persona(content))
 
 
 def append_entry(text: str, entry: LoreEntry) -> str:
-    """Return a file's text with the entry appended. Comments and layout are preserved.
+    """Return the TOML `text` with an entry appended. Comments and layout are preserved.
 
     `text` must be valid; it is not parsed.
     """
@@ -37,16 +37,16 @@ def append_entry(text: str, entry: LoreEntry) -> str:
 
 
 def template(name: str) -> str:
-    """Return the commented text of a new persona's file, a working persona for a character called `name`."""
+    """Return the text of a new persona file with comments, for a character called `name`."""
     text = Path(__file__).with_name("template.toml").read_text(encoding="utf-8")
     return text.replace(_TEMPLATE_NAME, toml_string(name), 1)
 
 
 def toml_string(text: str) -> str:
-    """Return a string as TOML, in the quotes that need the fewest escapes.
+    """Return a string as TOML, in quotes that need few escapes.
 
     A string with several lines, or with both kinds of quotes, is in triple quotes. Line ends are preserved:
-    a CR is written as an escape.
+    a carriage return is escaped.
     """
     if "\n" not in text and ('"' not in text or not _NOT_LITERAL.search(text)):
         return f"'{text}'" if '"' in text else f'"{_IN_LINE.sub(_escaped, text)}"'
@@ -101,10 +101,10 @@ def _entry(entry: LoreEntry) -> str:
     return _table(f"[[{ENTRIES}]]", _changed_fields(entry, ENTRY_FIELDS, always="content"))
 
 
-def _changed_fields(of: LoreEntry | Lorebook, keys: Iterable[str], always: str = "") -> dict[str, Any]:
-    """Return the fields that differ from their defaults and are not blank."""
-    defaults = {field.name: field.default for field in fields(of)}
-    values = {key: getattr(of, key) for key in keys}
+def _changed_fields(item: LoreEntry | Lorebook, keys: Iterable[str], always: str = "") -> dict[str, Any]:
+    """Return the fields that differ from their defaults and are not blank, and the field `always`."""
+    defaults = {field.name: field.default for field in fields(item)}
+    values = {key: getattr(item, key) for key in keys}
     return {
         key: value
         for key, value in values.items()
@@ -121,5 +121,5 @@ def _assignments(values: Mapping[str, Any]) -> str:
 
 
 def _is_blank(value: Any) -> bool:
-    """Return whether a value is None, a blank text or an empty list."""
+    """Return whether a value is None, a blank string or an empty list."""
     return not (value.strip() if isinstance(value, str) else isinstance(value, bool | int | float) or value)

@@ -1,6 +1,6 @@
 """Builds the opening of a conversation from a persona: the system prompt, example turns and greetings.
 
-`chat/prompt_builder.py` decides how much of it fits the context window.
+`chat/prompt_builder.py` then removes the parts that do not fit the context window.
 """
 
 import re
@@ -15,15 +15,15 @@ CHARACTER_PROMPT: Final = (
     "You are {{char}}. Write {{char}}'s next reply in this conversation with {{user}}. Stay in character, "
     "and leave it to {{user}} to say what {{user}} says and does."
 )
-"""The default system prompt of a character, and the value of `{{original}}` in a persona's system prompt."""
+"""The default system prompt of a character, which is also the value of `{{original}}`."""
 
 _START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
 
 
 def open_with(persona: Persona, macros: Macros, about_user: str = "") -> Opening:
-    """Return the opening of a conversation with the persona, with macros expanded.
+    """Return the opening of a conversation with the persona. Macros are expanded.
 
-    `about_user` is the user's description of themselves. Only a character's prompt contains it.
+    `about_user` is the user's own description, which is added only to a character's prompt.
     """
     if persona.verbatim:
         return Opening(persona.system, (), persona.greetings)
@@ -32,7 +32,7 @@ def open_with(persona: Persona, macros: Macros, about_user: str = "") -> Opening
 
 
 def _system(persona: Persona, macros: Macros, about_user: str) -> str | None:
-    """Return the system prompt followed by the character's description, or None if both are empty."""
+    """Return the system prompt and the description of the character, or None if both are empty."""
     original = macros.fill(CHARACTER_PROMPT) if persona.is_character else ""
     parts = [macros.fill(persona.system, "system", original=original) or original]
     parts.append(macros.fill(persona.character, "character"))
@@ -53,10 +53,10 @@ def _examples(persona: Persona, macros: Macros) -> tuple[Message, ...]:
 
 
 def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message]:
-    """Return the turns of a card's example dialogue, with macros expanded.
+    """Return the turns of a card's example dialogues. Macros are expanded.
 
-    `<START>` begins a dialogue. `{{user}}:` or `{{char}}:`, or the plain names, begin a turn. A dialogue
-    without a speaker is a turn of the character.
+    `<START>` begins a dialogue. `{{user}}:`, `{{char}}:` or a name and a colon begins a turn. A dialogue
+    without speakers is a single turn of the character.
     """
     speaker = _speaker(name, macros)
     messages = list[Message]()

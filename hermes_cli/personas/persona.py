@@ -1,4 +1,4 @@
-"""A persona, the character that the model plays, as a frozen value, independent of the file format."""
+"""An immutable persona, which is a character for the model to play, independent of the file format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text that is inserted `depth` turns from the end of every prompt; 0 is after the user's last turn."""
+    """Text inserted `depth` turns from the end of every prompt; 0 means after the user's last turn."""
 
     text: str
     depth: int = 4
@@ -30,18 +30,18 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """A character. Macros in its texts are expanded when a conversation opens.
+    """A persona. The macros in its texts are not expanded yet.
 
-    `system` is the system prompt. If it is empty, characters have a default one, which is also the value of
-    `{{original}}` in it. `character`, `personality` and `scenario` follow it. The first of `greetings` opens
-    the chat, and the others are its swipes. `dialogue` holds examples in the format of character cards, with
-    `<START>`, `{{user}}:` and `{{char}}:`. `post_history` is at the end of every prompt, and `note` near it.
-    `worlds` names lorebooks in the lore folder. `description` is a line for the list, and `creator_notes` are
-    for the user. Neither is in a prompt.
+    `system` is the system prompt. If it is empty, a character has a default system prompt, which is also the
+    value of `{{original}}`. `character`, `personality` and `scenario` follow the system prompt. The first of
+    `greetings` begins the chat, and the others are its swipes. `dialogue` contains examples in the format of
+    character cards, with `<START>`, `{{user}}:` and `{{char}}:`. `post_history` is at the end of every
+    prompt, and `note` near the end. `worlds` names lorebooks in the lore folder. The user sees `description`
+    in the list of personas, and `creator_notes` on request; the model sees neither.
 
-    `options` holds checked values by the names of GenerationOptions. If `verbatim` is true, the texts are
-    plain and have no macros, as in a `.txt` or `.md` file. `source` is the file that the persona was read
-    from, `original` the file of another program that it was imported from, and `kind` that file's format.
+    `options` maps names in GenerationOptions to checked values. If `verbatim` is true, as for a `.txt` or
+    `.md` file, macros are not expanded. `source` is the file that the persona was read from, `original` is
+    the other program's file that it was imported from, and `kind` is the format of `original`.
     """
 
     name: str
@@ -68,21 +68,21 @@ class Persona:
 
     @property
     def key(self) -> str:
-        """The name that selects the persona: its file's name without the suffix."""
+        """The name that selects the persona: its file name without the suffix."""
         return self.source.stem
 
     @property
     def called(self) -> str:
-        """The character's name in its texts: the nickname if it has one, else the name."""
+        """The value of `{{char}}`: the nickname, or the name if there is no nickname."""
         return self.nickname or self.name
 
     @property
     def is_character(self) -> bool:
-        """Whether it is a character, with a greeting or a description, and not only a system prompt."""
+        """Whether the persona has a greeting, an example dialogue or a description of a character."""
         return bool(self.greetings or self.character or self.personality or self.scenario or self.dialogue)
 
     @property
     def is_roleplay(self) -> bool:
-        """Whether the character's texts mark *actions*, as in roleplay."""
+        """Whether the greetings or examples contain asterisks, which mark *actions* in roleplay."""
         texts = [*self.greetings, self.dialogue, *(example.assistant for example in self.examples)]
         return any("*" in text for text in texts)

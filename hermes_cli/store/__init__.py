@@ -1,1 +1,1 @@
-"""The conversation store: trees of messages in SQLite, written to disk before they are shown."""
+"""The conversation store: trees of messages in an SQLite database."""

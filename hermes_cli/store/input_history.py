@@ -1,6 +1,6 @@
-"""The input history: a file of entries in the format of prompt_toolkit.
+"""The input history, a file in the format of prompt_toolkit.
 
-Several processes may write to it; each locks the file. All functions raise OSError.
+Several processes may write to the file; each one locks it first. Functions with a path raise OSError.
 """
 
 import fcntl
@@ -15,20 +15,20 @@ from hermes_cli.tree import Node
 
 
 def make(path: Path) -> None:
-    """Create the file, readable for its owner alone, if it does not exist."""
+    """Create the file, readable only by its owner, if it does not exist."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path):
         pass
 
 
 def add(path: Path, text: str) -> None:
-    """Append an entry."""
+    """Append an entry to the file."""
     with _locked(path) as descriptor:
         os.write(descriptor, _entry(text))
 
 
 def forget(path: Path, texts: Collection[str]) -> None:
-    """Remove every entry whose text is in `texts`. The others stay unchanged."""
+    """Remove every entry whose text is in `texts`."""
     if not path.exists():
         return
     with _locked(path) as descriptor:
@@ -41,17 +41,18 @@ def forget(path: Path, texts: Collection[str]) -> None:
 def lines_of(conversation: StoredConversation, messages: Iterable[Node]) -> set[str]:
     """Return the input lines that may have produced the contents of a conversation.
 
-    These are the text of every message (an answer may have been edited by the user), the same with a second
-    slash if it begins with one, and the commands that set the title, system prompt, note and summaries.
+    They are the text of every message, since the user may have edited answers; the text with an extra slash,
+    if it begins with one; and the commands that set the title, system prompt, note and summaries.
     """
     texts = {message.text for message in messages}
     lines = {*texts, *(f"/{text}" for text in texts if text.startswith("/"))}
     systems = {turn.text for turn in conversation.opening if turn.role is Role.SYSTEM}
-    kept = conversation.setting
-    notes = {f"/note {kept.note}", f"/note {kept.note} {kept.note_depth}"} if kept.note else set[str]()
-    condensed = {f"/summary {text.partition(chr(10))[2]}" for _, text in kept.summaries}
+    settings = conversation.setting
+    note = f"/note {settings.note}" if settings.note else ""
+    notes = {note, f"{note} {settings.note_depth}"} if note else set[str]()
+    summaries = {f"/summary {text.partition(chr(10))[2]}" for _, text in settings.summaries}
     commands = {f"/title {conversation.title}", *(f"/system {text}" for text in systems)}
-    return lines | commands | notes | condensed
+    return lines | commands | notes | summaries
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def _entry(text: str) -> bytes:
 
 
 def _blocks(data: bytes) -> Iterator[tuple[bytes, str]]:
-    """Yield the bytes and the text of each entry: the lines that begin with +, and the lines before them."""
+    """Yield the bytes and the text of each entry. Its last lines begin with `+` and contain the text."""
     block, lines = b"", list[bytes]()
     for line in data.splitlines(keepends=True):
         if lines and not line.startswith(b"+"):

@@ -1,4 +1,4 @@
-"""File locks that reserve a conversation for one process. The system releases them even after a crash."""
+"""File locks on conversations and on the database. The system releases them even after a crash."""
 
 import contextlib
 import fcntl
@@ -15,15 +15,15 @@ LOCKS_FOLDER = "claims"
 RETRY_S = 0.01
 """Seconds between two attempts to take a lock."""
 IS_FREE_S = 0.05
-"""Seconds to wait for another process whose `is_free` holds a lock."""
+"""Seconds to wait for a lock that another process may hold only briefly, in `is_free`."""
 TIMEOUT_S = 3.0
-"""Seconds to wait for another process that is replacing a damaged database."""
+"""Seconds to wait while another process replaces a damaged database."""
 
 
 class ConversationLocks:
-    """The conversations that this process has locked, with lock files in a folder.
+    """This process's locks on conversations. Each lock is a file in a folder.
 
-    Without a folder the store is in memory: no other process can open it, and every lock succeeds.
+    Without a folder, the store is in memory: no other process can open it, and every lock succeeds.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -33,7 +33,7 @@ class ConversationLocks:
     def acquire(self, conversation: int) -> bool:
         """Lock a conversation. Return False if another process has locked it.
 
-        Raises StoreError if the file cannot be locked at all.
+        Raises StoreError if the lock file cannot be opened or locked.
         """
         if conversation in self._held or self._folder is None:
             return True
@@ -45,24 +45,24 @@ class ConversationLocks:
         return True
 
     def is_free(self, conversation: int) -> bool:
-        """Return whether neither this process nor any other has locked a conversation."""
+        """Return whether no process, including this one, has locked a conversation."""
         if conversation in self._held or not self.acquire(conversation):
             return False
         release(self._held.pop(conversation))
         return True
 
     def keep_only(self, conversation: int | None) -> None:
-        """Release all locks but one; None releases all."""
+        """Release all locks except the one on `conversation`, if any."""
         for number in [number for number in self._held if number != conversation]:
             release(self._held.pop(number))
 
     def release(self) -> None:
-        """Release all locks. The files stay: another process may hold or wait for a lock on them."""
+        """Release all locks. The files are not deleted, because another process may be using them."""
         self.keep_only(None)
 
 
 def _locked(file: Path, operation: int, patience_s: float) -> int | None:
-    """Return the descriptor of a locked file, or None if it is not free within `patience_s` seconds."""
+    """Return the descriptor of a locked file, or None if it cannot be locked within `patience_s` seconds."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -79,10 +79,10 @@ def _locked(file: Path, operation: int, patience_s: float) -> int | None:
 
 
 def lock_database(database: Path, *, exclusive: bool = False) -> int:
-    """Lock a database while this process has it open, and return the lock. The caller must `release` it.
+    """Lock a database, and return the lock. The caller must `release` it after closing the database.
 
-    Any number of processes can share the lock. With `exclusive`, no other process has the database open, so
-    that it can be replaced. Raises StoreError if the lock is not free within TIMEOUT_S.
+    Any number of processes can share the lock, unless it is `exclusive`: then no other process has the
+    database open, so it can be replaced. Raises StoreError if the lock is not acquired within TIMEOUT_S.
     """
     operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
     with explained(database):
@@ -95,6 +95,6 @@ def lock_database(database: Path, *, exclusive: bool = False) -> int:
 
 
 def release(lock: int) -> None:
-    """Close the file of a lock. The system releases the lock even if closing reports an error."""
+    """Release a lock by closing its file. Errors are ignored: the lock is released anyway."""
     with contextlib.suppress(OSError):
         os.close(lock)

@@ -1,6 +1,6 @@
-"""Queries of the store.
+"""The read-only queries of the store.
 
-All methods raise StoreError, and StoreDamaged for rows that hermes cannot have written.
+All methods raise StoreError, and StoreDamaged if a row is invalid.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from hermes_cli.tree import MessageState, Node
 
 
 class Queries:
-    """The read-only half of a store."""
+    """The methods of a store that only read."""
 
     file: Path | None
     _connection: sqlite3.Connection
@@ -27,7 +27,7 @@ class Queries:
         return [message_of(row) for row in self._rows(query, conversation)]
 
     def path(self, leaf: int | None) -> list[Node]:
-        """Return the messages from the root to `leaf`."""
+        """Return the messages from the root to `leaf`; none if it is None."""
         if leaf is None:
             return []
         path = (
@@ -38,32 +38,31 @@ class Queries:
         return [message_of(row) for row in self._rows(path + query, leaf)]
 
     def conversation(self, number: int) -> StoredConversation | None:
-        """Return a conversation by its id."""
+        """Return the conversation with this id, or None."""
         query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - only constants
         return next((conversation_of(row) for row in self._rows(query, number)), None)
 
     def conversations(self, limit: int = -1) -> list[StoredConversation]:
-        """Return the conversations, the most recently used first."""
+        """Return the most recently used conversations, newest first. A negative limit returns all."""
         query = f"SELECT {CONVERSATION} FROM conversations c ORDER BY c.updated DESC, c.id DESC LIMIT ?"  # noqa: S608
         return [conversation_of(row) for row in self._rows(query, limit)]
 
     def named(self, name: str) -> list[StoredConversation]:
-        """Return the conversations that match an id, a whole title, or else the beginning of a title."""
+        """Return the conversations that match `name`: by id, by title, or else by the start of the title."""
         if name.isdecimal() and len(name) < 19 and (found := self.conversation(int(name))):  # noqa: PLR2004
             return [found]
-        wanted, begin, are = name.casefold(), list[int](), list[int]()
+        folded_name, exact, partial = name.casefold(), list[int](), list[int]()
         for number, title in self._rows("SELECT id, title FROM conversations ORDER BY updated DESC"):
             folded = title.casefold()  # SQLite's lower() handles only ASCII
-            if folded == wanted:
-                are.append(number)
-            elif folded.startswith(wanted):
-                begin.append(number)
-        return [
-            conversation for conversation in map(self.conversation, are or begin) if conversation is not None
-        ]
+            if folded == folded_name:
+                exact.append(number)
+            elif folded.startswith(folded_name):
+                partial.append(number)
+        conversations = map(self.conversation, exact or partial)
+        return [conversation for conversation in conversations if conversation is not None]
 
     def search(self, text: str, limit: int = 50) -> list[SearchHit]:
-        """Return the messages that contain all words of `text`, best match first. No word is an operator."""
+        """Return the messages with all words of `text`, best match first. Operators are not supported."""
         words = " ".join(f'"{word}"' for word in text.replace('"', " ").replace("\0", " ").split())
         if not words:
             return []

@@ -1,4 +1,4 @@
-"""The records of the store besides the nodes of a tree, as frozen values."""
+"""Immutable records of the store: conversations, their settings, and search results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,10 +8,10 @@ from hermes_cli.messages import Message, Role
 
 @dataclass(frozen=True, slots=True)
 class SavedSettings:
-    """The settings of a conversation: the user's name, the random seed, the user's note, the summaries.
+    """The settings of a conversation: the user's name, the random seed, the user's note, and the summaries.
 
-    `note_depth` counts turns from the end. A summary is a message id and the text that replaces the path up
-    to and including that message.
+    `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
+    path up to and including that message.
     """
 
     user: str = ""
@@ -21,17 +21,17 @@ class SavedSettings:
     summaries: tuple[tuple[int, str], ...] = ()
 
     def renumbered(self, ids: Mapping[int, int]) -> "SavedSettings":
-        """Return the settings with other message ids; summaries up to unknown messages are left out."""
+        """Return the settings with new message ids. Summaries whose message is not in `ids` are left out."""
         known = tuple((ids[number], text) for number, text in self.summaries if number in ids)
         return replace(self, summaries=known)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """A conversation. `leaf` is its last visible message; `opening` precedes its tree in every prompt.
+    """A conversation. `leaf` is the id of its last visible message; `opening` precedes its tree in prompts.
 
-    `count` is the number of messages in the tree, `model` the model of the newest answer. `created` and
-    `updated` are in seconds since 1970.
+    `count` is the number of messages in the tree, and `model` is the model of the newest answer. `created`
+    and `updated` are in seconds since 1970.
     """
 
     id: int
@@ -49,9 +49,9 @@ class StoredConversation:
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A message that a search found, with an excerpt around the match.
+    """A message found by a search, with an excerpt around the match.
 
-    `model` is the model that wrote it; `created` is in seconds since 1970.
+    `model` is the model that generated it; `created` is in seconds since 1970.
     """
 
     conversation: int

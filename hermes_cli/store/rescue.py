@@ -1,7 +1,7 @@
-"""Rescue of a damaged database: copies the readable rows to a new database and keeps the damaged file.
+"""Rescues a damaged database: copies the readable rows to a new database and keeps the damaged file.
 
-It reads a copy of the file page by page, so that the damaged file stays unchanged and a damaged page loses
-only its own rows.
+A copy of the file is read page by page. The damaged file stays unchanged, and a damaged page causes the loss
+of its own rows only.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from hermes_cli.store.locks import lock_database, release
 JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
 OLDER_WIDTHS = {"conversations": (8,), "messages": ()}
-"""Column counts of rows that earlier versions wrote. Columns that were added later come after these."""
+"""The column counts of rows written by earlier versions. Columns added later come last."""
 UNFINISHED, DAMAGED = ".rescue-", ".damaged-"
 TITLE = "(rescued)"
 
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """The result of a rescue: the new path of the damaged file, and the number of rescued records."""
+    """The result of a rescue: the new path of the damaged file, and the numbers of rescued rows."""
 
     aside: Path
     conversations: int
@@ -35,18 +35,18 @@ class Rescued:
 
 
 def rescue(file: Path, *, even_if_it_opens: bool = False) -> Rescued | None:
-    """Replace a damaged database with a new one that holds the readable rows.
+    """Replace a damaged database with a new one that contains the readable rows.
 
-    Return None if the file opens after all, for example because another process already rescued it. With
-    `even_if_it_opens`, rescue it anyway: the damage may lie in pages that opening does not read. Raises
-    StoreError if another process has the file open, or the new database cannot be written.
+    Return None if the file can be opened, for example because another process already rescued it. With
+    `even_if_it_opens`, rescue it anyway: the damage may be in pages that are not read on opening. Raises
+    StoreError if another process has the file open, or if the new database cannot be written.
     """
     file = file.resolve()
     lock = lock_database(file, exclusive=True)
     try:
         with explained(file):
-            for left in file.parent.glob(f"{UNFINISHED}*"):  # from a rescue that was killed
-                shutil.rmtree(left, ignore_errors=True)
+            for leftover in file.parent.glob(f"{UNFINISHED}*"):  # from a killed rescue
+                shutil.rmtree(leftover, ignore_errors=True)
             if not even_if_it_opens:
                 with contextlib.suppress(StoreDamaged):
                     connect(file).close()
@@ -61,9 +61,9 @@ def _replaced(file: Path) -> Rescued:
         new = Path(folder) / "new.db"
         conversations, messages = _copied(file, new, Path(folder))
         aside = _aside(file)
-        try:  # a second name, because a process would create an empty file if there were none
+        try:  # link, not rename: without the file, another process would create an empty one
             os.link(file, aside)
-        except OSError:  # not every file system has links
+        except OSError:  # the file system does not support hard links
             shutil.copy2(file, aside)
         for ending in JOURNALS:
             journal = file.with_name(file.name + ending)
@@ -74,7 +74,7 @@ def _replaced(file: Path) -> Rescued:
 
 
 def kept_aside(file: Path) -> list[Path]:
-    """Return the paths of the damaged databases that earlier rescues kept."""
+    """Return the paths of the damaged databases kept by earlier rescues."""
     return sorted(file.parent.glob(f"{file.stem}{DAMAGED}*{file.suffix}"))
 
 
@@ -86,25 +86,25 @@ def _aside(file: Path) -> Path:
 
 
 def _copied(file: Path, new: Path, folder: Path) -> tuple[int, int]:
-    """Create a new database, fill it, and return its number of conversations and messages."""
+    """Copy the readable rows to a new database, and return its numbers of conversations and messages."""
     target = connect(new)
     try:
         with transaction(target, new) as database:
             database.execute("PRAGMA defer_foreign_keys = ON")
-            _fill(database, _settled(file, folder))
-            _mend(database)
+            _fill(database, _with_journal(file, folder))
+            _repair(database)
             conversations, messages = (
                 database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
                 for table in TABLES
             )
-        target.execute("PRAGMA journal_mode = DELETE")  # the caller moves the file without its journal
+        target.execute("PRAGMA journal_mode = DELETE")  # the caller moves only the database file
     finally:
         target.close()
     return conversations, messages
 
 
-def _settled(file: Path, folder: Path) -> bytes:
-    """Return the bytes of the file, with its journal applied if SQLite can still do that."""
+def _with_journal(file: Path, folder: Path) -> bytes:
+    """Return the bytes of the file, with its journal applied if possible."""
     copy = folder / "copy.db"
     shutil.copyfile(file, copy)
     for ending in JOURNALS:
@@ -118,7 +118,7 @@ def _settled(file: Path, folder: Path) -> bytes:
 
 
 def _fill(database: sqlite3.Connection, data: bytes) -> None:
-    """Insert the rows that fit a table. The number of columns decides which table a row belongs to."""
+    """Insert the rows that fit a table. A row's number of columns determines its table."""
     inserts = {}
     for table in TABLES:
         columns = [name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
@@ -128,11 +128,11 @@ def _fill(database: sqlite3.Connection, data: bytes) -> None:
     for rowid, values in sqlite_pages.rows(data):
         insert = inserts.get(len(values))
         if insert is not None and values[0] is None:
-            with contextlib.suppress(sqlite3.Error, OverflowError):  # bytes that only looked like a row
+            with contextlib.suppress(sqlite3.Error, OverflowError):  # the bytes were not a row
                 database.execute(insert, (rowid, *values[1:]))
 
 
-def _mend(database: sqlite3.Connection) -> None:
+def _repair(database: sqlite3.Connection) -> None:
     """Repair missing conversations, parents and leaves, invalid JSON and truncated token ids."""
     database.execute(
         "INSERT INTO conversations (id, title, created, updated) "
@@ -140,14 +140,14 @@ def _mend(database: sqlite3.Connection) -> None:
         "WHERE conversation NOT IN (SELECT id FROM conversations) GROUP BY conversation",
         (TITLE,),
     )
-    spelled = (
+    defaults = (
         ("conversations", "opening", "[]"),
         ("conversations", "setting", "{}"),
         ("messages", "options", "{}"),
     )
-    for table, column, spelling in spelled:
+    for table, column, default in defaults:
         query = f"UPDATE {table} SET {column} = ? WHERE NOT json_valid({column})"  # noqa: S608 - constants
-        database.execute(query, (spelling,))
+        database.execute(query, (default,))
     database.execute("UPDATE messages SET token_ids = x'', vocabulary = '' WHERE length(token_ids) % 4")
     database.execute(
         "UPDATE messages SET parent = NULL WHERE parent >= id OR parent NOT IN "

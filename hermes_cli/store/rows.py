@@ -1,4 +1,4 @@
-"""Converts messages and conversations to rows of the database, and back."""
+"""Converts messages and conversations to and from database rows."""
 
 import array
 import dataclasses
@@ -26,35 +26,35 @@ CONVERSATION = (
     "ORDER BY m.id DESC LIMIT 1), ''), c.setting"
 )
 ADD_MESSAGE = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - only constants
-"""The SQL to insert a message. Values: conversation, parent, role, text, state, created, generation."""
+"""Inserts a message. Values: conversation, parent, role, text, state, created, then generation_row."""
 
 
 def opening_text(opening: Sequence[Message]) -> str:
-    """Return the messages of an opening as JSON."""
+    """Return an opening as JSON."""
     return json.dumps([[message.role, message.text] for message in opening], ensure_ascii=False)
 
 
-def generation_row(made: GenerationRecord) -> tuple[Any, ...]:
-    """Return the column values of a GenerationRecord; token ids are little-endian 32-bit integers."""
-    ids = array.array("I", made.turn_ids.ids if made.turn_ids else ())
+def generation_row(record: GenerationRecord) -> tuple[Any, ...]:
+    """Return the column values of a GenerationRecord. Token ids are little-endian 32-bit integers."""
+    ids = array.array("I", record.turn_ids.ids if record.turn_ids else ())
     if sys.byteorder == "big":
         ids.byteswap()
     return (
-        made.model,
-        made.precision,
-        json.dumps(dict(made.options), ensure_ascii=False),
-        made.prompt_tokens,
-        made.completion_tokens,
-        made.cached_tokens,
-        made.prefill_s,
-        made.decode_s,
-        made.turn_ids.vocabulary if made.turn_ids else "",
+        record.model,
+        record.precision,
+        json.dumps(dict(record.options), ensure_ascii=False),
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.cached_tokens,
+        record.prefill_s,
+        record.decode_s,
+        record.turn_ids.vocabulary if record.turn_ids else "",
         ids.tobytes(),
     )
 
 
 def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]], T]:
-    """Make `make` raise StoreDamaged, with the id of the row, if it cannot convert the row."""
+    """Wrap `make` so that it raises StoreDamaged, with the row's id, for a row that it cannot convert."""
 
     @functools.wraps(make)
     def checked(row: tuple[Any, ...]) -> T:
@@ -71,23 +71,23 @@ def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]]
 
 @_checked
 def message_of(row: tuple[Any, ...]) -> Node:
-    """Return the message of a row with the columns MESSAGE. Raises StoreDamaged."""
+    """Convert a row with the columns MESSAGE to a message. Raises StoreDamaged."""
     number, _conversation, parent, role, text, state, created, *rest = row
     model, precision, options, prompt, completion, cached, prefill_s, decode_s, vocabulary, blob = rest
     ids = array.array("I", blob)
     if sys.byteorder == "big":
         ids.byteswap()
     turn_ids = TurnIds(vocabulary, tuple(ids)) if vocabulary else None
-    given = json.loads(options)
-    made = GenerationRecord(
-        model, precision, given, prompt, completion, cached, prefill_s, decode_s, turn_ids
+    loaded_options = json.loads(options)
+    record = GenerationRecord(
+        model, precision, loaded_options, prompt, completion, cached, prefill_s, decode_s, turn_ids
     )
-    return Node(number, parent, Role(role), text, MessageState(state), created, made)
+    return Node(number, parent, Role(role), text, MessageState(state), created, record)
 
 
 @_checked
 def conversation_of(row: tuple[Any, ...]) -> StoredConversation:
-    """Return the conversation of a row with the columns CONVERSATION. Raises StoreDamaged."""
+    """Convert a row with the columns CONVERSATION to a conversation. Raises StoreDamaged."""
     number, title, is_named, persona, opening, created, updated, leaf, count, model, setting = row
     messages = tuple(Message(Role(role), text) for role, text in json.loads(opening))
     return StoredConversation(
@@ -112,8 +112,8 @@ def settings_text(setting: SavedSettings) -> str:
 
 def _settings_of(text: str) -> SavedSettings:
     known = {"summaries": []} | json.loads(text)
-    summaries = tuple((int(through), str(said)) for through, said in known.pop("summaries"))
+    summaries = tuple((int(message), str(summary)) for message, summary in known.pop("summaries"))
     setting = SavedSettings(**known, summaries=summaries)
     if not isinstance(setting.user, str) or not isinstance(setting.note, str):
-        raise TypeError("a name or a note is not text")
+        raise TypeError("the user's name or note is not a string")
     return replace(setting, note_depth=int(setting.note_depth))

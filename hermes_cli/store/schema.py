@@ -1,6 +1,6 @@
-"""The tables of the database, and the migration from earlier versions.
+"""The schema of the database, and its migration from earlier versions.
 
-A released step in MIGRATIONS is never changed: a new version adds a step.
+A released step in MIGRATIONS is never changed; a new version adds a step.
 """
 
 import contextlib
@@ -10,9 +10,9 @@ from typing import Final
 from hermes_cli.errors import StoreError
 
 APPLICATION_ID: Final = 0x48524D53
-"""The value "HRMS" in the file's header, by which programs such as `file` identify it."""
+"""The application id in the file header, "HRMS", which programs such as `file` can recognize."""
 
-# Partial answers are not in the search index: each write, one a second, would delete and insert them.
+# Partial answers are not in the search index: they are saved, and would be reindexed, once a second.
 _VERSION_1: Final = """
 CREATE TABLE conversations (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -73,7 +73,7 @@ VERSION: Final = len(MIGRATIONS)
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the version of a database; 0 for an empty one."""
+    """Return the schema version of a database, or 0 if the database is empty."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
 
@@ -83,10 +83,10 @@ def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = MIGRATIONS)
 
     Raises StoreError for a database of a newer version or of another program.
     """
-    connection.execute("BEGIN IMMEDIATE")  # if two processes start at once, the second finds it done
+    connection.execute("BEGIN IMMEDIATE")  # the second of two processes waits, and then has nothing to do
     try:
         version = version_of(connection)
-        _refuse_foreign(connection, version, len(steps))
+        _reject_foreign(connection, version, len(steps))
         for number, step in enumerate(steps[version:], version + 1):
             for statement in _statements(step):
                 connection.execute(statement)
@@ -99,17 +99,17 @@ def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = MIGRATIONS)
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """Roll a transaction back after an error. Errors of the rollback are ignored: the first one is reported.
+    """Roll back a transaction after an error. Errors of the rollback are ignored.
 
-    SQLite may have rolled back already. If a failing disk prevents the rollback, the next process that opens
-    the database performs it from the journal.
+    SQLite may already have rolled back. If a failing disk prevents the rollback, it is performed from the
+    journal when the database is next opened.
     """
     if connection.in_transaction:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
 
 
-def _refuse_foreign(connection: sqlite3.Connection, version: int, known: int) -> None:
+def _reject_foreign(connection: sqlite3.Connection, version: int, known: int) -> None:
     if version > known:
         raise StoreError(
             f"the conversations were written by a newer hermes (format {version}; this one reads {known})",
@@ -119,19 +119,19 @@ def _refuse_foreign(connection: sqlite3.Connection, version: int, known: int) ->
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     if owner != APPLICATION_ID and (version or tables):
         raise StoreError(
-            "the file of the conversations is another program's database", "move it away, or use --no-log"
+            "the conversation file is another program's database", "move it away, or use --no-log"
         )
 
 
 def _statements(script: str) -> list[str]:
-    """Return the statements of a script. Each must end at the end of a line.
+    """Split a script into statements, each of which must end at the end of a line.
 
     `executescript` cannot be used because it commits the open transaction.
     """
-    found, current = [], ""
+    statements, current = [], ""
     for line in script.splitlines(keepends=True):
         current += line
         if sqlite3.complete_statement(current):
-            found.append(current)
+            statements.append(current)
             current = ""
-    return found
+    return statements

@@ -1,7 +1,7 @@
-"""Reads the rows of a database file page by page, without SQLite, which stops at the first damaged page.
+"""Reads the rows of an SQLite file page by page. SQLite itself stops at the first damaged page.
 
-The file format is that of sqlite.org/fileformat2.html. The assignment of pages to tables may be damaged, so
-it is not read: the caller tells the tables apart by their columns.
+The format is described at sqlite.org/fileformat2.html. The pages that assign pages to tables may be damaged,
+so they are not used: the caller distinguishes the tables by their columns.
 """
 
 import struct
@@ -12,15 +12,15 @@ Value = int | float | str | bytes | None
 _TABLE_LEAF_PAGE: Final = 0x0D
 _MIN_PAGE_SIZE, _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE = 512, 4096, 65_536
 _INTEGER_LENGTHS: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-"""Number of bytes of an integer, by its serial type."""
+"""The size of an integer in bytes, by its serial type."""
 _FLOAT, _ZERO, _ONE, _BLOB = 7, 8, 9, 12
 
 
 def rows(data: bytes) -> Iterator[tuple[int, list[Value]]]:
     """Yield the rowid and the columns of every row that can be read completely.
 
-    An INTEGER PRIMARY KEY column is None, since it is stored only as the rowid. Damaged rows are skipped.
-    Bytes that only look like a row are yielded too.
+    An INTEGER PRIMARY KEY column is None, because it is stored only as the rowid. Damaged rows are skipped,
+    but other bytes that happen to have the format of a row are yielded, too.
     """
     size = _page_size(data)
     for start in range(0, len(data) - size + 1, size):

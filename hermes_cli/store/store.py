@@ -1,6 +1,6 @@
-"""The store of conversations. Each conversation is a tree of messages, to which messages are only added.
+"""Stores conversations as trees of messages. Single messages are never removed.
 
-Every method that writes is one transaction, and is on the disk when it returns. All methods raise StoreError.
+A method that writes runs one transaction, which is on disk when it returns. All methods raise StoreError.
 """
 
 import sqlite3
@@ -29,7 +29,7 @@ TITLE_LENGTH = 60
 class Store(Queries):
     """A database of conversations. Several processes may have the same file open.
 
-    Without a file, the database is in memory, and its conversations leave nothing on the disk.
+    Without a file, the database is in memory, and nothing is written to disk.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -39,16 +39,16 @@ class Store(Queries):
         try:
             self._connection = connect(file)
         except BaseException:
-            self._leave()
+            self._release_database()
             raise
 
     def close(self) -> None:
-        """Close the file and release all locks. A second call has no effect."""
+        """Close the database and release all locks. A second call has no effect."""
         self._connection.close()
         self.locks.release()
-        self._leave()
+        self._release_database()
 
-    def _leave(self) -> None:
+    def _release_database(self) -> None:
         if self._database_lock is not None:
             release(self._database_lock)
             self._database_lock = None
@@ -67,13 +67,13 @@ class Store(Queries):
     ) -> int:
         """Create a conversation with the messages of a tree, and return its id.
 
-        `lock` locks it for this process before other processes see it. Without a title, it gets that of its
-        first user message.
+        If `lock` is true, this process locks it before other processes can see it. The default title is taken
+        from its first user message.
         """
         tree = tree or Tree()
-        asked = next((title_of(node.text) for node in tree.nodes if node.role is Role.USER), "")
+        default_title = next((title_of(node.text) for node in tree.nodes if node.role is Role.USER), "")
         new = StoredConversation(
-            0, title or asked, bool(title), persona, tuple(opening), 0, 0, tree.cursor,
+            0, title or default_title, bool(title), persona, tuple(opening), 0, 0, tree.cursor,
             setting=settings or SavedSettings(),
         )  # fmt: skip
         with transaction(self._connection, self.file) as database:
@@ -92,7 +92,7 @@ class Store(Queries):
     ) -> int:
         """Add a message under `parent`, make it the last visible one, and return its id.
 
-        The first user message also gives an untitled conversation its title.
+        If the conversation has no title, the title is taken from the first user message.
         """
         now = time.time()
         row = (conversation, parent, message.role, message.text, state, now)
@@ -111,13 +111,13 @@ class Store(Queries):
     def grow(self, message: int, text: str) -> None:
         """Save the text of an unfinished answer."""
         with transaction(self._connection, self.file) as database:
-            _one(database.execute("UPDATE messages SET text = ? WHERE id = ?", (text, message)))
+            _require_one_row(database.execute("UPDATE messages SET text = ? WHERE id = ?", (text, message)))
 
     def end(self, message: int, text: str, state: MessageState, made: GenerationRecord) -> None:
         """Save the final text of an answer, its state, and how it was generated."""
         names = ", ".join(f"{name} = ?" for name in MESSAGE.split(", ")[7:])
         with transaction(self._connection, self.file) as database:
-            _one(
+            _require_one_row(
                 database.execute(
                     f"UPDATE messages SET text = ?, state = ?, {names} WHERE id = ?",  # noqa: S608 - constants
                     (text, state, *generation_row(made), message),
@@ -130,59 +130,59 @@ class Store(Queries):
             )
 
     def move(self, conversation: int, leaf: int | None) -> None:
-        """Make a message the last visible one; None hides the whole tree."""
+        """Make a message the last visible one. None hides all messages."""
         with transaction(self._connection, self.file) as database:
             if leaf is not None:
                 self._require(database, conversation, leaf)
             query = "UPDATE conversations SET leaf = ? WHERE id = ?"
-            _one(database.execute(query, (leaf, conversation)))
+            _require_one_row(database.execute(query, (leaf, conversation)))
 
     def set_opening(self, conversation: int, opening: Sequence[Message]) -> None:
         """Replace the opening of a conversation, for example after a change of the system prompt."""
         with transaction(self._connection, self.file) as database:
             query = "UPDATE conversations SET opening = ? WHERE id = ?"
-            _one(database.execute(query, (opening_text(opening), conversation)))
+            _require_one_row(database.execute(query, (opening_text(opening), conversation)))
 
     def set_setting(self, conversation: int, setting: SavedSettings) -> None:
         """Save the settings of a conversation."""
         with transaction(self._connection, self.file) as database:
             query = "UPDATE conversations SET setting = ? WHERE id = ?"
-            _one(database.execute(query, (settings_text(setting), conversation)))
+            _require_one_row(database.execute(query, (settings_text(setting), conversation)))
 
     def rename(self, conversation: int, title: str) -> None:
-        """Give a conversation a title chosen by the user."""
+        """Set a conversation's title to one chosen by the user."""
         with transaction(self._connection, self.file) as database:
             query = "UPDATE conversations SET title = ?, is_named = 1 WHERE id = ?"
-            _one(database.execute(query, (title, conversation)))
+            _require_one_row(database.execute(query, (title, conversation)))
 
     def remove(self, conversations: Sequence[int]) -> int:
-        """Delete conversations and return their number. None of their text is left in the file.
+        """Delete conversations, erase their text from the file, and return the number of deleted ones.
 
-        Raises StoreError if another process reads the file, so that the text cannot be erased yet.
+        Raises StoreError if the text cannot be erased yet because another process is reading the file.
         """
         marks = ", ".join("?" * len(conversations))
         with transaction(self._connection, self.file) as database:
             # Detach the messages first: SQLite limits a cascade along a chain of parents to 1,000 levels.
-            apart = f"UPDATE messages SET parent = NULL WHERE conversation IN ({marks})"  # noqa: S608
-            database.execute(apart, tuple(conversations))
+            detach = f"UPDATE messages SET parent = NULL WHERE conversation IN ({marks})"  # noqa: S608
+            database.execute(detach, tuple(conversations))
             query = f"DELETE FROM conversations WHERE id IN ({marks})"  # noqa: S608 - only question marks
             cursor = database.execute(query, tuple(conversations))
-            # SQLite before 3.42 keeps deleted words in the segments of the index until they are merged.
+            # SQLite before 3.42 keeps deleted words in the search index until its segments are merged.
             database.execute("INSERT INTO words (words) VALUES ('optimize')")
         with explained(self.file):
             (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StoreError(
-                "it is removed, but another window is reading the file, which still contains its text",
+                "removed, but another window is reading the file, which still contains the text",
                 "close that window; 'hermes sessions check' then erases it",
             )
         return cursor.rowcount
 
     def adopt(self, trees: Iterable[tuple[StoredConversation, Sequence[Node]]]) -> list[int]:
-        """Add whole conversations from another source, all or none, and return their new ids.
+        """Add conversations from another source, either all or none, and return their new ids.
 
-        Their message ids need only be unique within a tree, and are replaced. A parent must come before its
-        children. A time of 0 is unknown and becomes the current time. An unfinished answer becomes STOPPED.
+        Message ids must be unique within a tree, and are replaced. A parent must come before its children. A
+        time of 0 is replaced by the current time. The state of an unfinished answer becomes STOPPED.
         """
         with transaction(self._connection, self.file) as database:
             return [self._insert(database, *tree) for tree in trees]
@@ -214,7 +214,7 @@ class Store(Queries):
         return number
 
     def stop_partial(self, conversation: int) -> None:
-        """Mark unfinished answers that no process writes any more as STOPPED."""
+        """Mark the unfinished answers of a conversation as STOPPED. No process may still be writing them."""
         with transaction(self._connection, self.file) as database:
             database.execute(
                 "UPDATE messages SET state = ? WHERE conversation = ? AND state = ?",
@@ -226,16 +226,16 @@ class Store(Queries):
         row = database.execute("SELECT conversation FROM messages WHERE id = ?", (message,)).fetchone()
         if row is None or row[0] != conversation:
             raise StoreError(
-                f"conversation {conversation} has no message {message}", "/tree shows those it has"
+                f"conversation {conversation} has no message {message}", "/tree lists its messages"
             )
 
     def check(self) -> list[str]:
-        """Check the database, and return a line for each problem. A wrong search index is rebuilt."""
+        """Check the database, and return a line for each problem. An incorrect search index is rebuilt."""
         problems = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
         problems += self._unreadable()
         for table, _, owner, _ in self._rows("PRAGMA foreign_key_check"):
-            problems.append(f"a row of {table} belongs to none of {owner}")
-        growing = "FROM messages WHERE state = 'partial'"  # the check expects them in the index
+            problems.append(f"a row of {table} has no matching row in {owner}")
+        growing = "FROM messages WHERE state = 'partial'"  # the check expects them in the search index
         with transaction(self._connection, self.file) as database:
             try:
                 database.execute(f"INSERT INTO words (rowid, text) SELECT id, text {growing}")
@@ -244,12 +244,12 @@ class Store(Queries):
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
                     raise
                 database.execute("INSERT INTO words (words) VALUES ('rebuild')")
-            take_out = f"INSERT INTO words (words, rowid, text) SELECT 'delete', id, text {growing}"
-            database.execute(take_out)
+            delete = f"INSERT INTO words (words, rowid, text) SELECT 'delete', id, text {growing}"
+            database.execute(delete)
         return problems
 
     def _unreadable(self) -> list[str]:
-        """Return a line for each row that is valid in SQLite but not in hermes."""
+        """Return a line for each row that is valid for SQLite but not for hermes."""
         problems = []
         for (number,) in list(self._rows("SELECT id FROM conversations")):
             try:
@@ -258,17 +258,17 @@ class Store(Queries):
             except StoreDamaged as error:
                 problems.append(error.message)
         for (number,) in self._rows("SELECT id FROM messages WHERE parent >= id"):
-            problems.append(f"message {number} is before its parent")
+            problems.append(f"message {number} comes before its parent")
         return problems
 
 
-def _one(cursor: sqlite3.Cursor) -> None:
-    """Raise StoreError if a change did not affect exactly one row."""
+def _require_one_row(cursor: sqlite3.Cursor) -> None:
+    """Raise StoreError unless a statement changed exactly one row."""
     if cursor.rowcount != 1:
         raise StoreError("this conversation was removed in another window", "'/new' starts another")
 
 
 def title_of(text: str) -> str:
-    """Return the title of a conversation that begins with `text`: its first words, on one line."""
+    """Return a title for a conversation that begins with `text`: its first words on one line."""
     line = " ".join(text.split())
     return line if len(line) <= TITLE_LENGTH else f"{line[: TITLE_LENGTH - 1].rstrip()}…"

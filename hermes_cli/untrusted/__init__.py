@@ -1,1 +1,1 @@
-"""Reads, decodes and parses files and texts of unknown origin, with limits."""
+"""Reads, decodes and parses files and text of unknown origin, with limits on size and depth."""

@@ -1,4 +1,4 @@
-"""Parses JSON with limits of size, depth, count and numbers. Of two equal keys the last one counts."""
+"""Parses JSON with limits on size, depth, values and numbers. If a key is repeated, the last one is used."""
 
 import json
 import math
@@ -18,15 +18,15 @@ _HINT: Final = "it is damaged, or was edited by hand: compare it with the origin
 
 
 class UnfitNumber:
-    """Replaces a number that is too long or not finite, so that only reading it causes an error."""
+    """Replaces a number that is too long or not finite. An error is raised only if the number is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLimits:
-    """The limits of a JSON text, in bytes, digits of a number, brackets and commas.
+    """The limits of a JSON document: bytes, digits in a number, brackets, and commas.
 
-    Brackets and commas limit the memory: an empty list takes two bytes of text and 56 bytes of memory. If
-    `marks_numbers` is true, a number beyond the limits becomes an UnfitNumber.
+    The last two limit memory use: an empty list takes two bytes of text, but 56 bytes of memory. If
+    `marks_numbers` is true, a number beyond the limits becomes an UnfitNumber instead of an error.
     """
 
     size: int
@@ -39,17 +39,17 @@ class JsonLimits:
 
 
 class _InvalidValueError(ValueError):
-    """A value that the grammar of JSON or the limits do not allow."""
+    """A value that is not allowed in JSON or by the limits."""
 
 
 def parse(data: bytes, source: Source, limits: JsonLimits) -> Any:
-    """Return the value of a JSON text in UTF-8. Raises `source.error`."""
+    """Parse a JSON document in UTF-8. Raises `source.error`."""
     text = decode(check_size(data, limits.size, source), source).removeprefix(BOM)
     return parse_text(text, source, limits)
 
 
 def parse_text(text: str, source: Source, limits: JsonLimits) -> Any:
-    """Return the value of a JSON text. Raises `source.error`, with the line of a syntax error."""
+    """Parse a JSON document. Raises `source.error`, with the line and column of a syntax error."""
     if text.count("[") + text.count("{") > limits.brackets or text.count(",") > limits.commas:
         raise source.error("has too many values", _HINT)
     try:
@@ -67,7 +67,7 @@ def parse_text(text: str, source: Source, limits: JsonLimits) -> Any:
 
 @cache
 def decoder(limits: JsonLimits) -> json.JSONDecoder:
-    """Return a decoder with the limits of numbers."""
+    """Return a decoder that applies the limits on numbers."""
 
     def unfit(reason: str) -> UnfitNumber:
         if limits.marks_numbers:
@@ -87,7 +87,7 @@ def decoder(limits: JsonLimits) -> json.JSONDecoder:
 
 
 def _check_values(value: Any, *, allows_surrogates: bool) -> None:
-    """Check depth and surrogates without recursion. Raises RecursionError and _InvalidValueError."""
+    """Check the depth and reject surrogates. Raises RecursionError or _InvalidValueError."""
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
@@ -105,7 +105,7 @@ def _check_values(value: Any, *, allows_surrogates: bool) -> None:
 
 
 def _too_deep_line(text: str) -> int:
-    """Return the line on which the nesting exceeds MAX_DEPTH."""
+    """Return the line in which the nesting first exceeds MAX_DEPTH."""
     depth = 0
     for found in _BRACKETS.finditer(text):
         if found[0][0] != '"':

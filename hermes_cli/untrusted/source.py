@@ -1,4 +1,4 @@
-"""Reads files of limited size, and decodes and checks text. The caller chooses the type of the errors."""
+"""Reads files with a size limit, and decodes and checks text. The caller chooses the type of the errors."""
 
 import stat
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from typing import Final
 from hermes_cli.errors import HermesError
 
 BOM: Final = "\ufeff"
-"""Editors on Windows write a byte-order mark at the start of a file."""
+"""The byte-order mark, which some Windows editors write at the start of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file or text of unknown origin: its name in messages, and the type of the errors about it.
+    """A file or text of unknown origin: its name for error messages, and the type of its errors.
 
-    `missing_hint` is the hint if there is no such file. `hint` replaces the hints of all other errors.
+    `missing_hint` is the hint if there is no such file. `hint`, if any, replaces all other hints.
     """
 
     name: str
@@ -25,13 +25,13 @@ class Source:
     hint: str = ""
 
     def error(self, reason: str, hint: str = "", line: int = 0, column: int = 0) -> HermesError:
-        """Return the error with a reason that follows the name, such as "is not UTF-8"."""
+        """Return an error with the source's name and `reason`. `line` is shown only if `column` is given."""
         place = f", line {line:,}, column {column:,}" if column else ""
         return self.error_type(f"{self.name} {reason}{place}", self.hint or hint)
 
 
 def read_start(path: Path, size: int, source: Source, *, allow_pipe: bool = False) -> bytes:
-    """Return the first `size` bytes of a file. Raises `source.error` if it is missing or cannot be read."""
+    """Return the first `size` bytes of a file. Raises `source.error` if the file is missing or unreadable."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -50,17 +50,17 @@ def read_start(path: Path, size: int, source: Source, *, allow_pipe: bool = Fals
 
 
 def read_bytes(path: Path, limit: int, source: Source, *, allow_pipe: bool = False) -> bytes:
-    """Return the contents of a file of at most `limit` bytes. Raises `source.error`."""
+    """Read a file of at most `limit` bytes. Raises `source.error`."""
     return check_size(read_start(path, limit + 1, source, allow_pipe=allow_pipe), limit, source)
 
 
 def read_text(path: Path, limit: int, source: Source) -> str:
-    """Return the text of a file of at most `limit` bytes: UTF-8 without NUL. Raises `source.error`."""
+    """Read a UTF-8 file of at most `limit` bytes, without NUL. Raises `source.error`."""
     return check_text(decode(read_bytes(path, limit, source), source), source)
 
 
 def check_size(data: bytes, limit: int, source: Source) -> bytes:
-    """Return the bytes. Raises `source.error` if there are more than `limit`."""
+    """Return `data`. Raises `source.error` if it is longer than `limit` bytes."""
     if len(data) > limit:
         shown = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
         raise source.error(f"is larger than {shown}", "shorten it or split it")
@@ -68,7 +68,7 @@ def check_size(data: bytes, limit: int, source: Source) -> bytes:
 
 
 def decode(data: bytes, source: Source) -> str:
-    """Return UTF-8 as text, with its byte-order mark. Raises `source.error` with the first invalid byte."""
+    """Decode UTF-8; a byte-order mark is kept. Raises `source.error`, which names the first invalid byte."""
     try:
         return data.decode()
     except UnicodeDecodeError as problem:
@@ -80,7 +80,7 @@ def decode(data: bytes, source: Source) -> str:
 
 
 def check_text(text: str, source: Source) -> str:
-    """Return the text. Raises `source.error` if it contains NUL or bytes that were not UTF-8."""
+    """Return `text`. Raises `source.error` if it contains NUL or a lone surrogate."""
     if "\0" in text:
         position = text.index("\0")
         raise source.error(f"contains a NUL character at position {position:,}", "it is damaged, or not text")

@@ -1,4 +1,4 @@
-"""Reads and parses TOML with limits of size, depth, numbers, and work on dotted keys."""
+"""Reads and parses TOML with limits on size, depth, numbers and dotted keys."""
 
 import re
 import tomllib
@@ -8,8 +8,8 @@ from typing import Any, Final
 from hermes_cli.untrusted.source import BOM, Source, read_text
 
 MAX_BYTES: Final = 1 << 20
-"""The default size limit of a file."""
-_MAX_WORK: Final = 100_000_000  # about a second
+"""The size limit of a file."""
+_MAX_WORK: Final = 100_000_000  # takes about a second
 _STRINGS_AND_COMMENTS: Final = re.compile(
     r"""
     \# [^\n]*+
@@ -24,13 +24,13 @@ _AT_END: Final = "(at end of document)"
 
 
 def read(path: Path, source: Source) -> dict[str, Any]:
-    """Return the table in a TOML file of at most MAX_BYTES. Raises `source.error`."""
+    """Read and parse a TOML file of at most MAX_BYTES. Raises `source.error`."""
     return parse(read_text(path, MAX_BYTES, source), source)
 
 
 def parse(text: str, source: Source) -> dict[str, Any]:
-    """Return the table in a TOML text. Raises `source.error`, with line and column of a syntax error."""
-    text = text.removeprefix(BOM)  # TOML 1.0 does not allow it
+    """Parse a TOML document. Raises `source.error`, with the line and column of a syntax error."""
+    text = text.removeprefix(BOM)  # TOML 1.0 does not allow one
     if _work(text) > _MAX_WORK:
         raise source.error("has a line with too many dots", "break the line, or shorten it")
     try:
@@ -41,19 +41,19 @@ def parse(text: str, source: Source) -> dict[str, Any]:
         place = str(problem).replace(_AT_END, f"(at line {line}, column {column}, the end of the file)")
         raise source.error(
             f"is not valid TOML: {place}",
-            "texts are in quotes, long ones in triple quotes; the format is at https://toml.io",
+            "write strings in quotes, and long ones in triple quotes; https://toml.io describes the format",
         ) from None
     except RecursionError:
-        raise source.error("is nested too deeply", "no file of this kind needs that depth") from None
+        raise source.error("is nested too deeply", "reduce the nesting") from None
     except ValueError:
         raise source.error("contains a number that is too long", "shorten it") from None
 
 
 def _work(text: str) -> int:
-    """Return an upper bound for tomllib's work on dotted keys, from the dots outside of strings and comments.
+    """Return an upper bound of tomllib's work on dotted keys, from the dots outside strings and comments.
 
-    The work grows with the square of a key's length, and with the length of a table header times the lines
-    below it. Without a limit, 1 MB of "a.a.a" would take half an hour.
+    The work grows with the square of a key's length, and with the length of a table header times the number
+    of lines below it. Without a limit, 1 MB of "a.a.a" would take half an hour.
     """
     lines = _STRINGS_AND_COMMENTS.sub("", text).split("\n")
     headers = max((line.count(".") for line in lines if line.lstrip(" \t").startswith("[")), default=0)

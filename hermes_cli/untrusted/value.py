@@ -1,4 +1,4 @@
-"""Typed access to parsed data. A Policy decides what happens with an unusable value."""
+"""Typed access to parsed data. A Policy determines how invalid values are handled."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -14,11 +14,11 @@ E = TypeVar("E", bound=StrEnum)
 ValuePath = tuple[str | int, ...]
 MAX_INTEGER: Final = 2**63 - 1
 SHOWN: Final = 60
-"""The number of characters of a key or text that messages show."""
+"""The maximum number of characters of a key or string in a message."""
 _LONGEST_NUMBER: Final = 15
 _LONGEST_LINE: Final = 10_000
 _KINDS: Final[dict[type, str]] = {
-    str: "a text",
+    str: "a string",
     bool: "true or false",
     int: "a number",
     float: "a number",
@@ -29,35 +29,35 @@ _KINDS: Final[dict[type, str]] = {
 
 
 class Policy(ABC):
-    """How unusable values are handled. `converts` allows a number for a text, "4" for 4, and the like."""
+    """How invalid values are handled. If `converts` is true, types are converted, such as "4" to 4."""
 
     converts: ClassVar[bool] = False
     table_name: ClassVar[str] = "a table"
 
     @abstractmethod
     def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
-        """Raise an error about the value at `path`, or add a remark."""
+        """Raise an error about the value at `path`, or record a remark."""
 
     def reject_type(self, path: ValuePath, value: Any, wanted: str) -> None:
-        """Reject a value of another type than `wanted`."""
+        """Reject a value whose type is not `wanted`."""
         name = self.table_name if isinstance(value, dict) else _KINDS.get(type(value), "a date or time")
         self.reject(path, f"is {name}, not {wanted}", self.type_hint(path, wanted))
 
-    def type_hint(self, path: ValuePath, wanted: str) -> str:  # noqa: ARG002 - for those that override it
-        """Return an example of a value of the type `wanted`, or an empty text."""
+    def type_hint(self, path: ValuePath, wanted: str) -> str:  # noqa: ARG002 - used by overriding methods
+        """Return an example of a value of the type `wanted`, or an empty string."""
         return ""
 
-    def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - for those that override it
-        """Return a text without characters that cannot be stored, or reject it."""
+    def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - used by overriding methods
+        """Return a string without characters that cannot be stored, or reject it."""
         return text
 
 
 @dataclass(slots=True)
 class Value:
-    """A parsed value, which is checked on access. `path` has the keys and indexes that lead to it.
+    """A parsed value, checked on access. `path` contains the keys and indexes that lead to it.
 
-    If `is_optional` is true and the value is None, methods return a default. They also do so for an unusable
-    value if the policy raises no error.
+    If `is_optional` is true and the value is None, methods return a default. They also do so for an invalid
+    value if the policy does not raise an error.
     """
 
     value: Any
@@ -66,14 +66,14 @@ class Value:
     is_optional: bool = False
 
     def reject(self, reason: str, hint: str = "") -> None:
-        """Raise an error about this value, or add a remark, as the policy does."""
+        """Raise an error about this value, or record a remark, depending on the policy."""
         self.policy.reject(self.path, reason, hint)
 
     def __contains__(self, key: str) -> bool:
         return isinstance(self.value, dict) and key in self.value
 
     def __getitem__(self, key: str) -> "Value":
-        """Return a value of a table, which must be there."""
+        """Return a required value of a table."""
         if not isinstance(self.value, dict):
             self.policy.reject_type(self.path, self.value, self.policy.table_name)
         elif key not in self.value:
@@ -92,7 +92,7 @@ class Value:
         return [Value(value, self.policy, (*self.path, n)) for n, value in enumerate(values)]
 
     def table(self) -> "Value":
-        """Return this value if it is a table, or else an empty table."""
+        """Return this value, or an empty table if it is not a table."""
         if isinstance(self.value, dict):
             return self
         return replace(self, value=self._mismatch(self.policy.table_name, {}))
@@ -116,26 +116,26 @@ class Value:
                 self.get(key).reject(f"is not a known key{suggestion(key[:SHOWN], known)}", hint)
 
     def text(self, default: str = "") -> str:
-        """Return a text."""
+        """Return a string."""
         if self._converts(int, float):
             return str(self.value)
         if not isinstance(self.value, str):
-            return self._mismatch("a text", default)
+            return self._mismatch("a string", default)
         return self.policy.clean(self.path, self.value)
 
     def filled(self) -> str:
-        """Return a text that is not blank."""
+        """Return a string, and reject it if it is blank."""
         text = self.text()
         if self.value is not None and not text.strip():
             self.reject("is empty", "fill it in, or remove the line")
         return text
 
     def line(self) -> str:
-        """Return a text of one line. A policy that converts joins and cuts it, others reject it if blank."""
+        """Return a one-line string. Others are rejected, or joined and cut if the policy converts."""
         if not self.policy.converts:
             text = self.filled()
             if len(text.splitlines()) > 1:
-                self.reject("has more than one line", "a name is one line")
+                self.reject("has more than one line", "a name must be one line")
             return text
         text = self.text()
         if len(text) > _LONGEST_LINE:
@@ -143,14 +143,15 @@ class Value:
         return " ".join(text[:_LONGEST_LINE].split())
 
     def texts(self) -> tuple[str, ...]:
-        """Return a list of texts, none of which is blank.
+        """Return a list of strings, and reject blank ones.
 
-        A policy that converts splits a text at commas, skips what is not text, and accepts blank texts.
+        If the policy converts, a string is split at commas, numbers become strings, values of other types
+        are skipped, and blank strings are accepted.
         """
         if self._converts(str):
             return replace(self, value=[part.strip() for part in self.value.split(",")]).texts()
         if not isinstance(self.value, list):
-            return self._mismatch("a list of texts", ())
+            return self._mismatch("a list of strings", ())
         items = self.items()
         if not self.policy.converts:
             return tuple(item.filled() for item in items)
@@ -160,11 +161,11 @@ class Value:
             if isinstance(item.value, str | int | float) and not isinstance(item.value, bool)
         ]
         if len(usable) < len(items):
-            self.reject("has values that are not texts")
+            self.reject("has values that are not strings")
         return tuple(item.text() for item in usable)
 
     def one_of(self, kind: type[E], default: E | None = None) -> E:
-        """Return the member of a StrEnum with this value."""
+        """Return the member of `kind` with this value."""
         word = self.text(default or "")
         if word not in list(kind):
             near = suggestion(word[:SHOWN], kind)
@@ -177,7 +178,7 @@ class Value:
         return default if found is None else found
 
     def boolean_or_none(self) -> bool | None:
-        """Return a boolean, or None."""
+        """Return a boolean, or None if there is none."""
         if isinstance(self.value, bool) or self._converts(int, float):
             return bool(self.value)
         if self._converts(str) and self.value.strip().lower() in {"true", "false"}:
@@ -195,7 +196,7 @@ class Value:
         return default if found is None else found
 
     def integer_or_none(self, low: int = 0, high: int = MAX_INTEGER) -> int | None:
-        """Return an integer from `low` to `high`, or None."""
+        """Return an integer from `low` to `high`, or None if there is none."""
         if isinstance(self.value, float) and not self.policy.converts:
             return self._mismatch("a whole number", None)
         number = self._number("a whole number")

@@ -1,4 +1,4 @@
-"""Parses YAML with limits of size and depth, without aliases, tags or duplicate keys."""
+"""Parses YAML with limits on size and depth; aliases, tags and duplicate keys are rejected."""
 
 import re
 from typing import Any, Final
@@ -6,19 +6,19 @@ from typing import Any, Final
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
 
 MAX_BYTES: Final = 128 << 10
-"""PyYAML reads one character at a time, so a larger file would take too long."""
+"""PyYAML reads one character at a time; a larger file would take too long."""
 MAX_DEPTH: Final = 20
 _MAX_MARKS: Final = 5000
 _MAX_COMMAS: Final = 10_000
-"""Limits of colons, dashes and brackets, and of commas. Each may begin a value; files have a few hundred."""
+"""Limits on colons, dashes and brackets, and on commas. Each may begin a value; files have hundreds."""
 _MARK: Final = re.compile(r"[-:?](?=\s)|[\[{]")
 _LONG_NUMBER: Final = re.compile(r"[0-9_:.]{200}")
-"""Such a number may be in base 60 in YAML, which takes quadratic time to parse."""
-_HINT: Final = "quote texts that contain a colon or a dash; compare it with the original"
+"""YAML may interpret such a number in base 60, which takes quadratic time."""
+_HINT: Final = "quote strings that contain a colon or a dash, and compare the file with the original"
 
 
 def parse(data: bytes, source: Source) -> Any:
-    """Return the value of a YAML text in UTF-8. Raises `source.error`, with line and column if known."""
+    """Parse a YAML document in UTF-8. Raises `source.error`, with the line and column if known."""
     import yaml
 
     text = decode(check_size(data, MAX_BYTES, source), source).removeprefix(BOM)
@@ -40,7 +40,7 @@ def parse(data: bytes, source: Source) -> Any:
 
 
 def _loader(source: Source) -> Any:
-    """Return a class of loaders for plain values with limits. They raise `source.error`."""
+    """Return a loader class that accepts only plain values within the limits. It raises `source.error`."""
     import yaml
 
     class Strict(yaml.SafeLoader):

@@ -136,7 +136,7 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "temperature nan": (["--temperature", "nan", "x"], b"", 2, "temperature"),
     "max tokens zero": (["--max-tokens", "0", "x"], b"", 2, "1 to"),
     "top-k not whole": (["--top-k", "1.5", "x"], b"", 2, "whole number"),
-    "empty stop": (["--stop", "", "x"], b"", 2, "empty text"),
+    "empty stop": (["--stop", "", "x"], b"", 2, "empty string"),
     "context no number": (["--context", "big", "x"], b"", 2, "--context takes"),
     "context too small for llama.cpp": (
         ["-m", "starter", "--context", "1", "x"],

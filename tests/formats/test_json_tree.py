@@ -89,7 +89,7 @@ MISTAKES = {
     '"parent": 3|"parent": 99': "parent is 99, but no earlier message has this id",
     '"parent": 3|"parent": 5': "parent is 5, but no earlier message has this id",
     '"id": 5|"id": 4': "id is 4, but an earlier message has this id",
-    '"text": "Science."|"text": 7': "text is a number, not a text",
+    '"text": "Science."|"text": 7': "text is a number, not a string",
     '"text": "Science."|"txt": "Science."': "has no 'text'",
     '"text": "Science."|"text": "\\ud800"': "text contains a lone surrogate (U+D800)",
     '"prompt_tokens": 0|"prompt_tokens": -1': "prompt_tokens is out of the range",

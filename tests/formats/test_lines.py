@@ -74,7 +74,7 @@ def test_the_visible_turns_are_read_back_unchanged(transcripts: list[Transcript]
     [
         ('{"conversations": [{"from": "tool", "value": "x"}]}', r"conversations\[0\].from is 'tool'"),
         ('{"conversations": [{"from": "human"}]}', r"conversations\[0\] has no 'value'"),
-        ('{"conversations": [{"from": "human", "value": null}]}', "value is null, not a text"),
+        ('{"conversations": [{"from": "human", "value": null}]}', "value is null, not a string"),
         ('{"conversations": [{"from": "human", "value": "\\udc00"}]}', "lone surrogate"),
         ('{"conversations": []}', "has no turn"),
         ('{"conversations": {"a": 1}}', "conversations is an object, not a list"),
@@ -100,8 +100,8 @@ def test_a_malformed_sharegpt_line_is_refused_with_its_number(line: str, reason:
         ('{"role": "function", "name": "f", "content": "42"}', "role is 'function'"),
         ('{"role": "assistant", "content": null, "tool_calls": [{"id": "a"}]}', "tool_calls is a tool call"),
         ('{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}', "'image_url'"),
-        ('{"role": "assistant", "content": null}', "content is null, not a text"),
-        ('{"role": ["user"], "content": "x"}', "role is a list, not a text"),
+        ('{"role": "assistant", "content": null}', "content is null, not a string"),
+        ('{"role": ["user"], "content": "x"}', "role is a list, not a string"),
     ],
 )
 def test_a_malformed_openai_line_is_refused_with_its_number(message: str, reason: str) -> None:

@@ -103,9 +103,9 @@ def test_the_visible_turns_and_swipes_are_read_back_unchanged(transcript: Transc
         (1, '"chat_metadata"', '"metadata"', None),
         (1, '"user_name":"unused"', '"user_name":"unused', "not JSON"),
         (2, '"swipe_id":0', '"swipe_id":2', "swipe_id is out of the range 0 to 1"),
-        (2, '"You are far from the road."', "5", r"swipes\[1\] is a number, not a text"),
+        (2, '"You are far from the road."', "5", r"swipes\[1\] is a number, not a string"),
         (3, '"mes"', '"message"', "has no 'mes'"),
-        (3, '"is_user":true', '"is_user":"yes"', "is_user is a text, not true or false"),
+        (3, '"is_user":true', '"is_user":"yes"', "is_user is a string, not true or false"),
         (5, '"A spirit."', '"\\udead"', r"swipes\[0\] contains a lone surrogate"),
     ],
 )

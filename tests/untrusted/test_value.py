@@ -15,8 +15,8 @@ from hermes_cli.untrusted.value import Value
         (3, "3", ""),
         (2.5, "2.5", ""),
         (None, "", ""),
-        (True, "", "'k' is true or false, not a text; ignored"),
-        ([1], "", "'k' is a list, not a text"),
+        (True, "", "'k' is true or false, not a string; ignored"),
+        ([1], "", "'k' is a list, not a string"),
     ],
 )
 def test_numbers_become_texts_and_other_types_are_ignored(value: Any, expected: str, remark: str) -> None:

@@ -1,6 +1,6 @@
 """Reads aichat's roles: Markdown with front matter, and examples under `### INPUT:` and `### OUTPUT:`.
 
-Source: aichat's "Role Guide". A role without front matter is not recognized; its text is a system prompt.
+Source: aichat's "Role Guide". A role without front matter is only a system prompt, and is not recognized.
 """
 
 import re
@@ -24,12 +24,12 @@ _OPTIONS: Final = ("temperature", "top_p")
 
 
 def is_aichat(text: str) -> bool:
-    """Return whether a text begins with front matter."""
+    """Return whether `text` begins with front matter."""
     return _FRONT.match(text) is not None
 
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a role. Raises PersonaError if its front matter is not a table."""
+    """Return the persona in a role. Raises PersonaError if the role is too long or invalid."""
     if len(text) > MAX_LENGTH:
         raise PersonaError(f"{source} is longer than {MAX_LENGTH:,} characters", "shorten its texts")
     text = remarks.clean((), text)

@@ -1,8 +1,8 @@
 """Reads and writes the lorebook in a character card, `character_book`.
 
-Sources: the Character Card V2 and V3 specifications, and, for an entry's `extensions`, SillyTavern. Only the
-changes to the lorebook that was read are written: old and new entries are matched by their content, and
-unknown keys of an entry are preserved.
+Sources: the Character Card V2 and V3 specifications, and, for an entry's `extensions`, SillyTavern. When a
+lorebook is written, only changed fields of the original are replaced: old and new entries are matched, and
+unknown keys are preserved.
 """
 
 from collections import defaultdict
@@ -22,17 +22,17 @@ MAX_NUMBER: Final = 10**9
 _DEFAULT_DEPTH: Final = 4
 _DEFAULT_ORDER: Final = 100
 _LOGICS: Final = (Logic.AND_ANY, Logic.NOT_ALL, Logic.NOT_ANY, Logic.AND_ALL)
-"""Indexed by SillyTavern's `selectiveLogic`."""
+"""The logic for each value of SillyTavern's `selectiveLogic`."""
 _BEFORE, _AFTER, _NOTE_TOP, _NOTE_BOTTOM, _AT_DEPTH, _EXAMPLES_TOP, _EXAMPLES_BOTTOM, _OUTLET = range(8)
-"""SillyTavern's positions of an entry."""
+"""SillyTavern's values of an entry's position."""
 _POSITIONS: Final = {Position.BEFORE: _BEFORE, Position.AFTER: _AFTER, Position.DEPTH: _AT_DEPTH}
 _SILLYTAVERN_KEYS: Final = frozenset({"selectiveLogic", "display_index", "position"})
 _UNUSED: Final = ("group", "vectorized", "triggers", "character_filter")
-"""Features of SillyTavern's entries that hermes does not support."""
+"""Keys of SillyTavern's entries for features that hermes does not support."""
 
 _Table = dict[str, Any]
 _Fields = Mapping[str, tuple[str, Callable[[Value], Any]]]
-"""Maps an attribute to its key in a card and the function that reads the value."""
+"""Maps an attribute to its key in a card and to the function that reads the value."""
 
 
 def _count(value: Value) -> int:
@@ -44,7 +44,7 @@ def _count_or_none(value: Value) -> int | None:
 
 
 def text_or_empty(value: Value) -> str:
-    """Return a text, or an empty text if it is blank."""
+    """Return a string, or an empty string if it is blank."""
     text = value.text()
     return text if text.strip() else ""
 
@@ -137,11 +137,11 @@ def is_pattern(key: str) -> bool:
 
 
 def _keys(table: Value, extensions: Value) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return keys and secondary keys.
+    """Return the keys and the secondary keys.
 
     In the specification, `use_regex` means that every key is a pattern and that there are no secondary keys.
-    SillyTavern sets it on every entry, and only keys between slashes are patterns. _SILLYTAVERN_KEYS identify
-    its entries.
+    SillyTavern sets it in every entry, but only its keys between slashes are patterns. SillyTavern's entries
+    are recognized by _SILLYTAVERN_KEYS.
     """
     keys = tuple(key for key in table.get("keys").texts() if key.strip())
     if table.get("use_regex").boolean() and _SILLYTAVERN_KEYS.isdisjoint(extensions.value):
@@ -158,7 +158,7 @@ def _escaped(pattern: str) -> str:
 
 
 def _position(table: Value, extensions: Value, remarks: Remarks) -> tuple[Position, int, bool]:
-    """Return position, depth, and whether hermes supports that position."""
+    """Return the position, the depth, and whether hermes supports the position."""
     depth = extensions.get("depth").integer(0, MAX_NUMBER, _DEFAULT_DEPTH)
     position = extensions.get("position").integer_or_none(_BEFORE, _OUTLET)
     if position is None:
@@ -174,9 +174,9 @@ def _position(table: Value, extensions: Value, remarks: Remarks) -> tuple[Positi
 
 
 def write(raw: Any, new: Lorebook, source: Path) -> _Table:
-    """Return the old lorebook of a card, `raw`, if there is one, with the changes of `new` applied.
+    """Return a card's lorebook with the changes in `new`. `raw` is the old lorebook, or None.
 
-    Raises PersonaError if the old one cannot be read.
+    Raises PersonaError if `raw` cannot be read.
     """
     result: _Table = dict(raw) if isinstance(raw, dict) else {}
     table = Value(result, Remarks())
@@ -210,9 +210,9 @@ def _written_entries(
 
 
 def _matches(old: tuple[LoreEntry, ...], new: tuple[LoreEntry, ...]) -> list[int | None]:
-    """Return the index of the old entry for each new entry, or None.
+    """Return the index of the matching old entry, or None, for each new entry.
 
-    Entries are matched by equality, then by name, by keys, by content, and at last by index.
+    Entries are matched by equality, then by name, by keys, by content, and finally by index.
     """
     result: list[int | None] = [None] * len(new)
     criteria: tuple[Callable[[int, LoreEntry], object], ...] = (
@@ -237,7 +237,7 @@ def _matches(old: tuple[LoreEntry, ...], new: tuple[LoreEntry, ...]) -> list[int
 
 
 def _written_entry(raw: _Table, old: LoreEntry | None, new: LoreEntry) -> _Table:
-    """Return a raw entry that parses as `new`."""
+    """Return the raw entry with the changes in `new`, so that it parses as `new`."""
     if old == new:
         return raw
     result = dict(raw)
@@ -245,7 +245,7 @@ def _written_entry(raw: _Table, old: LoreEntry | None, new: LoreEntry) -> _Table
     content = Value(raw, Remarks()).get("content").text()
     decorated = decorators.split(content)
     if old and decorated.known and any(getattr(old, n) != getattr(new, n) for n in decorators.ATTRIBUTES):
-        old = None  # the decorators would override the fields, so they are removed and all fields are written
+        old = None  # the decorators override fields, so they are removed and all fields are written
 
     def is_changed(*attributes: str) -> bool:
         return old is None or any(getattr(old, name) != getattr(new, name) for name in attributes)
@@ -263,7 +263,7 @@ def _written_entry(raw: _Table, old: LoreEntry | None, new: LoreEntry) -> _Table
 def _write_combined_fields(
     result: _Table, extensions: _Table, new: LoreEntry, is_changed: Callable[..., bool]
 ) -> None:
-    """Write the fields of an entry that have several keys in a card, or other values than in hermes."""
+    """Write the fields of an entry that have several keys or different values in a card."""
     if is_changed("keys", "secondary", "logic"):
         result["keys"], result["secondary_keys"] = list(new.keys), list(new.secondary)
         result["selective"] = bool(new.secondary)
@@ -285,7 +285,7 @@ def _write_combined_fields(
 def _written_content(
     content: str, decorated: decorators.Decorated, new: LoreEntry, *, keeps_all: bool
 ) -> str:
-    """Return the decorator lines, all or only the unsupported ones, followed by the content."""
+    """Return the new content after the old decorator lines, either all or only the unsupported ones."""
     if keeps_all and (decorated.known or decorated.unknown):
         return content[: len(content) - len(decorated.content)] + new.content
     head = "".join(f"{line}\n" for line in decorated.unknown)

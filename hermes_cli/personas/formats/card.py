@@ -1,8 +1,8 @@
-"""Reads character cards, versions 1 to 3, into a Persona.
+"""Reads character cards of versions 1 to 3 as personas.
 
 V1 is a flat object; `chara_card_v2` and `chara_card_v3` have the same fields and more under `data` (sources:
-the Character Card V2 and V3 specifications). `card_write.py` writes cards; `png.py` and `charx.py` extract
-them from their containers.
+the Character Card V2 and V3 specifications). `card_write.py` writes cards; `png.py` and `charx.py` handle
+the files that contain them.
 """
 
 import re
@@ -29,7 +29,7 @@ SPECS: Final[Mapping[Version, tuple[str, str]]] = {2: ("chara_card_v2", "2.0"), 
 """The values of `spec` and `spec_version`."""
 V1_KEYS: Final = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
 OWN: Final = "openhermes"
-"""The key of `extensions` for hermes' data that cards have no field for."""
+"""The key in `extensions` for data of hermes that has no other key in a card."""
 TEXTS: Final = {
     "character": "description",
     "personality": "personality",
@@ -38,10 +38,10 @@ TEXTS: Final = {
     "system": "system_prompt",
     "post_history": "post_history_instructions",
 }
-"""Fields of a Persona, and the keys of a card for the same texts."""
+"""Maps attributes of a Persona to the keys of a card for the same texts."""
 LIMITS: Final = JsonLimits(size=4 << 20, brackets=100_000, commas=250_000)
 _MIN_V1_KEYS: Final = 2
-"""The number of V1 keys from which an object counts as a card."""
+"""An object with at least this many V1 keys is read as a card."""
 _SPEC: Final = re.compile(r"chara_card_v(\d{1,3})")
 _SHOWN: Final = 8
 _KNOWN_KEYS: Final = frozenset(
@@ -53,17 +53,17 @@ _KNOWN_KEYS: Final = frozenset(
         *("modification_date", "spec", "spec_version", "data", "avatar", "chat", "create_date"),
     )
 )
-"""The keys that hermes uses, and those that only describe a card's origin."""
+"""The keys that hermes uses, and keys that only describe a card's origin."""
 _KNOWN_EXTENSIONS: Final = frozenset(("depth_prompt", "world", OWN, "talkativeness", "fav"))
 
 
 def parse_json(data: bytes, source: Path) -> Any:
-    """Return the value of a JSON text. Raises PersonaError if it is invalid or beyond LIMITS."""
+    """Parse a JSON document. Raises PersonaError if it is invalid or exceeds LIMITS."""
     return json_parser.parse(data, Source(str(source), PersonaError), LIMITS)
 
 
 def parse(data: bytes, source: Path, place: str, hint: str) -> dict[str, Any]:
-    """Return the card in a JSON text. Raises PersonaError, which names `place`, if it is not a card."""
+    """Parse a card in JSON. Raises PersonaError, which names `place`, if the document is not a card."""
     document = parse_json(data, source)
     if not isinstance(document, dict) or not version(document):
         raise PersonaError(f"{source}: its {place} is not a character card", hint)
@@ -71,7 +71,7 @@ def parse(data: bytes, source: Path, place: str, hint: str) -> dict[str, Any]:
 
 
 def version(document: Mapping[str, Any]) -> Version:
-    """Return the card version of a JSON document. Versions newer than 3 count as 3."""
+    """Return the version of a card, or 0 if the document is not a card. Versions above 3 are read as 3."""
     spec, data = document.get("spec"), document.get("data")
     if isinstance(spec, str) and (match := _SPEC.fullmatch(spec)):
         return min(max(int(match[1]), 2), 3)
@@ -91,7 +91,7 @@ def data_of(document: Mapping[str, Any], source: Path) -> dict[str, Any]:
 
 
 def read(document: Mapping[str, Any], source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a card. Raises PersonaError if the card is invalid."""
+    """Return the persona in a card. Raises PersonaError if the card is invalid."""
     table = Value(data_of(document, source), remarks)
     _remark_on_version(document, remarks)
     extensions = table.get("extensions").table()
@@ -130,7 +130,7 @@ def _has_v1_keys(table: Mapping[str, Any]) -> bool:
 
 def _greetings(table: Value) -> tuple[str, ...]:
     alternates = table.get("alternate_greetings")
-    # A single string is one greeting, even if it has commas.
+    # A single string is one greeting, even if it contains commas.
     others = (book.text_or_empty(alternates),) if isinstance(alternates.value, str) else ()
     return (table.get("first_mes").text(), *(others or alternates.texts()))
 
@@ -175,7 +175,7 @@ def _remark_on_version(document: Mapping[str, Any], remarks: Remarks) -> None:
         return
     known, newest = SPECS.get(version(document), ("a V1 card", "1.0"))
     if spec != known:
-        shown = f"is '{spec[:30]}'" if isinstance(spec, str) else "is not a text"
+        shown = f"is '{spec[:30]}'" if isinstance(spec, str) else "is not a string"
         remarks.add(f"its spec {shown}, which hermes does not support; it is read as {known}")
     elif isinstance(spec_version, str) and _number(spec_version) > float(newest):
         remarks.add(f"its spec_version {spec_version[:30]} is newer than {newest}, which hermes supports")
@@ -195,4 +195,4 @@ def _remark_on_unused(table: Mapping[str, Any], extensions: Mapping[str, Any], r
     ]
     if keys:
         rest = f" and {len(keys) - _SHOWN:,} more" if len(keys) > _SHOWN else ""
-        remarks.add(f"kept, and not used: {', '.join(key[:30] for key in keys[:_SHOWN])}{rest}")
+        remarks.add(f"kept but not used: {', '.join(key[:30] for key in keys[:_SHOWN])}{rest}")

@@ -1,4 +1,4 @@
-"""Writes character cards: applies the changes to a Persona to the document that it was read from.
+"""Writes character cards by applying the changes in a Persona to the document that it was read from.
 
 Unknown keys are preserved, even if the card is converted to another version.
 """
@@ -20,15 +20,15 @@ _START: Final = "<START>"
 _STEP: Final = 1 << 16
 _V2_TEXTS: Final = (*V1_KEYS, "creator_notes", "system_prompt", "post_history_instructions", "creator")
 _FIRST_VERSION: Final = "1.0"
-_SAME: Final = {"name": "name", "nickname": "nickname", "creator_notes": "creator_notes", **TEXTS}
-_PRIVATE: Final = ("description", "user")
-"""Fields of a Persona that have no field in a card."""
+_TEXT_KEYS: Final = {"name": "name", "nickname": "nickname", "creator_notes": "creator_notes", **TEXTS}
+_WITHOUT_CARD_KEY: Final = ("description", "user")
+"""Attributes of a Persona without a key in a card. They are stored in its extensions."""
 
 
 def build(document: Mapping[str, Any] | None, new: Persona, version: Version) -> dict[str, Any]:
-    """Return a card in the given version; reading it yields `new`.
+    """Return a card of the given version that parses as `new`.
 
-    It is based on `document`, a card of any version, if there is one. Raises PersonaError if `document`
+    It is based on `document`, a card of any version, unless that is None. Raises PersonaError if `document`
     cannot be read.
     """
     source = new.original or new.source
@@ -38,29 +38,29 @@ def build(document: Mapping[str, Any] | None, new: Persona, version: Version) ->
 
 def as_version(document: Mapping[str, Any], version: Version, source: Path) -> dict[str, Any]:
     """Convert a card to another version without loss. Raises PersonaError if it is not a card."""
-    before = card.version(document)
-    if before == version:
+    old_version = card.version(document)
+    if old_version == version:
         return dict(document)
     data = card.data_of(document, source)
-    around = {key: value for key, value in document.items() if key not in {"spec", "spec_version", "data"}}
+    outer = {key: value for key, value in document.items() if key not in {"spec", "spec_version", "data"}}
     if version == 1:
-        return around | _filled(data, 1)
+        return outer | _filled(data, 1)
     data = _filled(data, version)
-    # All keys of a V1 card move to `data`. The keys around `data` in a V2 or V3 card stay there.
-    return _wrapped(data, version) | ({} if before == 1 else around)
+    # All keys of a V1 card move to `data`. Keys outside `data` in a V2 or V3 card stay outside.
+    return _wrapped(data, version) | ({} if old_version == 1 else outer)
 
 
 def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[str, Any]:
     """Return `document` with the differences between `old` and `new` applied.
 
-    `old` is the persona in the document, or in another version of the same card.
+    `old` is the persona in `document` or in another version of the same card.
     """
     version, source = card.version(document), new.original or new.source
     result = dict(document)
     data = result if version == 1 else dict(card.data_of(document, source))
     for key, value in _changes(old, new).items():
         data[key] = value
-        # While V2 was new, cards repeated the V1 fields outside `data`.
+        # Early V2 cards repeat the V1 fields outside `data`.
         if version > 1 and key in V1_KEYS and isinstance(document.get(key), str):
             result[key] = value
     notes = data.get("creator_notes_multilingual")
@@ -76,7 +76,7 @@ def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> di
 
 
 def _own_book(persona: Persona) -> Lorebook | None:
-    """Return a persona's lorebook without its source, or None if it is missing or empty."""
+    """Return a persona's lorebook without its source, or None if there is none or it is empty."""
     lorebook = persona.lorebook and replace(persona.lorebook, source=None)
     return None if lorebook == Lorebook() else lorebook
 
@@ -86,13 +86,13 @@ def text(document: Mapping[str, Any], source: Path, *, short: bool = False) -> b
     separators, indent = ((",", ":"), None) if short else (None, 2)
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
     data = bytearray()
-    # Encoding in pieces saves memory, because a str with one emoji takes four bytes for each character.
+    # Encoding in pieces saves memory: in a str with an emoji, every character takes four bytes.
     for piece in encoder.iterencode(document):
         for start in range(0, len(piece), _STEP):
             data += piece[start : start + _STEP].encode()
     if len(data) > card.LIMITS.size:
         raise PersonaError(
-            f"{source}: as a card it is larger than {card.LIMITS.size >> 20} MiB", "remove texts or entries"
+            f"{source}: as a card, it is larger than {card.LIMITS.size >> 20} MiB", "remove texts or entries"
         )
     return bytes(data) if short else bytes(data) + b"\n"
 
@@ -108,7 +108,7 @@ def _wrapped(data: dict[str, Any], version: Version) -> dict[str, Any]:
 
 
 def _filled(data: Mapping[str, Any], version: Version) -> dict[str, Any]:
-    """Return a card's fields, with defaults for the missing ones that a version requires."""
+    """Return a card's fields, with defaults for missing fields that the version requires."""
     required: dict[str, Any] = dict.fromkeys(V1_KEYS if version == 1 else _V2_TEXTS, "")
     if version > 1:
         required |= {
@@ -133,9 +133,9 @@ def _filled(data: Mapping[str, Any], version: Version) -> dict[str, Any]:
 
 
 def _changes(old: Persona, new: Persona) -> dict[str, Any]:
-    """Return the changed keys of a card with their new values, except the lorebook and the extensions."""
+    """Return the new values of the changed keys of a card, except its lorebook and extensions."""
     result = dict[str, Any]()
-    for attribute, key in _SAME.items():
+    for attribute, key in _TEXT_KEYS.items():
         before, after = _value(old, attribute), _value(new, attribute)
         if before != after and (before.strip() or after.strip()):
             result[key] = after
@@ -164,7 +164,7 @@ def _apply_to_extensions(data: dict[str, Any], old: Persona, new: Persona) -> No
     if new.worlds != old.worlds:
         _put(extensions, "world", next(iter(new.worlds), ""))
         _put(own, "worlds", list(new.worlds) if len(new.worlds) > 1 else None)
-    for name in _PRIVATE:
+    for name in _WITHOUT_CARD_KEY:
         if (getattr(new, name) or "") != (getattr(old, name) or ""):
             _put(own, name, getattr(new, name))
     if dict(new.options) != dict(old.options):

@@ -1,7 +1,7 @@
-"""Reads and writes CHARX files: zip archives with a V3 card in `card.json`, images and sounds.
+"""Reads and writes CHARX files, which are zip archives with a V3 card in `card.json`, images and sounds.
 
 Source: the Character Card V3 specification, "CharX" and "assets". The image of a character is the main asset
-of type `icon`; in a PNG card, it is the file itself. Members are unpacked only in memory, with size limits.
+of type `icon`; in a PNG card, it is the PNG itself. Members are unpacked only in memory, with size limits.
 When a card is replaced, the other members are copied without being unpacked.
 """
 
@@ -20,24 +20,24 @@ from hermes_cli.personas.formats import card, png
 SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 CARD: Final = "card.json"
 IMAGE: Final = "assets/icon/image/main.png"
-_INSIDE: Final = "embeded://"  # spelled so in the specification
-_ITSELF: Final = "ccdefault:"
-_SPELLINGS: Final = (_INSIDE, "embedded://")
+_EMBEDDED_URI: Final = "embeded://"  # the specification's spelling
+_SAME_FILE_URI: Final = "ccdefault:"
+_URI_PREFIXES: Final = (_EMBEDDED_URI, "embedded://")
 MAX_MEMBERS: Final = 2_000
 MAX_MEMBER: Final = 8 << 20
-"""Bytes. Larger images are not copied to another format."""
+"""The limit in bytes. A larger image is not copied to another format."""
 _ENTRY: Final = b"PK\x01\x02"
 """The signature of a member's entry in the central directory."""
 _LOCAL_SIZE: Final = 30
 _NAME_AND_EXTRA: Final = struct.Struct("<HH")
 _NAMES_AT: Final = 26
-_ENCRYPTED, _SIZES_BEHIND = 0x1, 0x8
+_ENCRYPTED, _SIZES_FOLLOW = 0x1, 0x8
 _METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_MISTAKES: Final = (
+_ZIP_ERRORS: Final = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError),
 )
-"""The exceptions that zipfile raises for invalid archives."""
+"""The exceptions that zipfile may raise for an invalid archive."""
 _HINT: Final = "get the original file"
 
 
@@ -54,7 +54,7 @@ def read(data: bytes, source: Path) -> dict[str, Any]:
             raise PersonaError(f"{source}: the compression of its {CARD} is not supported", _HINT)
         try:
             text = _content(archive, info, card.LIMITS.size + 1)
-        except _MISTAKES:
+        except _ZIP_ERRORS:
             raise _damaged(source) from None
     return card.parse(text, source, CARD, _HINT)
 
@@ -67,13 +67,13 @@ def _member(data: bytes, name: str) -> bytes:
             if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
                 return b""
             content = _content(archive, info, MAX_MEMBER + 1)
-    except (KeyError, PersonaError, *_MISTAKES):
+    except (KeyError, PersonaError, *_ZIP_ERRORS):
         return b""
     return content if len(content) <= MAX_MEMBER else b""
 
 
 def build(text: bytes, members: Mapping[str, bytes]) -> bytes:
-    """Return an archive with a card and other members."""
+    """Return a new archive with a card and other members."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
@@ -93,16 +93,16 @@ def replace_card(data: bytes, text: bytes, source: Path) -> bytes:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(zipfile.ZipInfo(CARD), text, zipfile.ZIP_DEFLATED)
             for info in others:
-                _append(archive, out, info, _raw(info, data))
-    except _MISTAKES:
+                _append(archive, out, info, _compressed_bytes(info, data))
+    except _ZIP_ERRORS:
         raise _damaged(source) from None
     return out.getvalue()
 
 
 def image_of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
-    """Return the image of a PNG card or a CHARX archive without its cards, or empty bytes."""
+    """Return the image in a PNG card or a CHARX archive, without cards, or empty bytes if there is none."""
     if kind == "charx":
-        data = _member(data, _path(document or {}))
+        data = _member(data, _image_path(document or {}))
     if kind not in {"png", "charx"} or not data.startswith(png.SIGNATURE):
         return b""
     try:
@@ -112,22 +112,23 @@ def image_of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
 
 
 def add_asset(document: dict[str, Any], *, is_inside: bool) -> dict[str, Any]:
-    """Return a V3 card with its image in `assets`, which is in the archive or the file itself."""
+    """Return a V3 card whose `assets` list its image: a member of the archive, or the PNG itself."""
     data = document["data"]
     assets = data["assets"] if isinstance(data.get("assets"), list) else []
-    icon = {"type": "icon", "uri": _INSIDE + IMAGE if is_inside else _ITSELF, "name": "main", "ext": "png"}
+    uri = _EMBEDDED_URI + IMAGE if is_inside else _SAME_FILE_URI
+    icon = {"type": "icon", "uri": uri, "name": "main", "ext": "png"}
     return document | {"data": data | {"assets": [icon, *(asset for asset in assets if not _is_main(asset))]}}
 
 
-def _path(document: dict[str, Any]) -> str:
-    """Return the path of a card's image in its archive, or an empty text."""
+def _image_path(document: dict[str, Any]) -> str:
+    """Return the path of a card's image in its archive, or an empty string."""
     data = document.get("data")
     assets = data.get("assets") if isinstance(data, dict) else None
     for asset in assets if isinstance(assets, list) else ():
         uri = asset.get("uri") if _is_main(asset) else None
-        for begin in _SPELLINGS:
-            if isinstance(uri, str) and uri.startswith(begin):
-                return uri.removeprefix(begin)
+        for prefix in _URI_PREFIXES:
+            if isinstance(uri, str) and uri.startswith(prefix):
+                return uri.removeprefix(prefix)
     return ""
 
 
@@ -137,10 +138,10 @@ def _is_main(asset: Any) -> bool:
 
 def _opened(data: bytes, source: Path) -> zipfile.ZipFile:
     if data.count(_ENTRY) > MAX_MEMBERS:
-        raise PersonaError(f"{source} has more than {MAX_MEMBERS:,} members", "no character needs so many")
+        raise PersonaError(f"{source} has more than {MAX_MEMBERS:,} members", "remove unused members")
     try:
         return zipfile.ZipFile(io.BytesIO(data))
-    except _MISTAKES:
+    except _ZIP_ERRORS:
         raise _damaged(source) from None
 
 
@@ -150,7 +151,7 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> byte
         return file.read(size)
 
 
-def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
+def _compressed_bytes(info: zipfile.ZipInfo, data: bytes) -> bytes:
     """Return the compressed bytes of a member."""
     lengths = _NAME_AND_EXTRA.unpack_from(data, info.header_offset + _NAMES_AT)
     start = info.header_offset + _LOCAL_SIZE + sum(lengths)
@@ -160,9 +161,9 @@ def _raw(info: zipfile.ZipInfo, data: bytes) -> bytes:
 
 
 def _append(archive: zipfile.ZipFile, out: io.BytesIO, info: zipfile.ZipInfo, raw: bytes) -> None:
-    """Append a compressed member as it is. zipfile has no function for that."""
+    """Append a compressed member without unpacking it, for which zipfile has no function."""
     member = copy.copy(info)
-    member.flag_bits &= ~_SIZES_BEHIND
+    member.flag_bits &= ~_SIZES_FOLLOW
     member.extra = b""
     member.header_offset = out.seek(0, io.SEEK_END)
     out.write(member.FileHeader(zip64=False) + raw)

@@ -11,7 +11,7 @@ from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Logic, LoreEntry, Position
 
 MOST: Final = 25
-"""The limit of decorators in an entry. The specification has fewer; after the limit the rest is text."""
+"""The maximum number of decorators in an entry. Further ones are part of the content."""
 FOREVER: Final = 1_000_000
 ATTRIBUTES: Final = (
     *("position", "depth", "scan_depth", "constant", "enabled", "secondary", "logic", "sticky", "cooldown"),
@@ -20,13 +20,13 @@ ATTRIBUTES: Final = (
 _MARK: Final = "@@"
 _FALLBACK: Final = "@@@"
 _MAX_NUMBER: Final = 1_000
-"""The limit of the numbers in decorators, which are depths in messages."""
+"""The maximum of the numbers in decorators, which are depths in messages."""
 _POSITIONS: Final = {"before_desc": Position.BEFORE, "after_desc": Position.AFTER}
 
 
 @dataclass(frozen=True, slots=True)
 class Decorated:
-    """A content without its decorators, the supported decorators by name, and the unsupported lines."""
+    """Content without its decorators, the supported decorators by name, and the lines of unsupported ones."""
 
     content: str
     known: dict[str, str]
@@ -34,13 +34,13 @@ class Decorated:
 
 
 def split(content: str) -> Decorated:
-    """Separate a content from its decorators. A `@@@` line counts only if the line before it does not."""
+    """Separate content from its decorators. A `@@@` line is used only if the one before it is unsupported."""
     rest = content.lstrip("\r\n")
     if not rest.startswith(_MARK):
         return Decorated(content, {})
-    known, unknown, is_known, at, left = dict[str, str](), list[str](), False, 0, MOST
-    while rest.startswith(_MARK, at) and left:
-        left -= 1
+    known, unknown, is_known, at, remaining = dict[str, str](), list[str](), False, 0, MOST
+    while rest.startswith(_MARK, at) and remaining:
+        remaining -= 1
         end = rest.find("\n", at)
         line, at = (rest[at:], len(rest)) if end < 0 else (rest[at:end], end)
         while at < len(rest) and rest[at] in "\r\n":
@@ -52,7 +52,7 @@ def split(content: str) -> Decorated:
         is_known = name in _KNOWN and _KNOWN[name](value.strip()) is not None
         if not is_known:
             unknown.append(line)
-        elif name not in known:  # the first of several counts
+        elif name not in known:  # of several, the first one is used
             known[name] = value.strip()
     return Decorated(rest[at:], known, tuple(unknown))
 
@@ -72,7 +72,7 @@ def apply(entry: LoreEntry, decorated: Decorated, remarks: Remarks) -> LoreEntry
     return replace(entry, **changes)
 
 
-def _whole(make: Callable[[int], dict[str, Any]]) -> Callable[[str], dict[str, Any] | None]:
+def _integer(make: Callable[[int], dict[str, Any]]) -> Callable[[str], dict[str, Any] | None]:
     def read(value: str) -> dict[str, Any] | None:
         if not value.isascii() or not value.isdigit() or len(value) > len(str(_MAX_NUMBER)):
             return None
@@ -82,7 +82,7 @@ def _whole(make: Callable[[int], dict[str, Any]]) -> Callable[[str], dict[str, A
     return read
 
 
-def _fixed(**changes: Any) -> Callable[[str], dict[str, Any] | None]:
+def _constant(**changes: Any) -> Callable[[str], dict[str, Any] | None]:
     return lambda _value: changes
 
 
@@ -101,12 +101,12 @@ def _keys(logic: Logic) -> Callable[[str], dict[str, Any] | None]:
 _KNOWN: Final[dict[str, Callable[[str], dict[str, Any] | None]]] = {
     "additional_keys": _keys(Logic.AND_ANY),
     "exclude_keys": _keys(Logic.NOT_ANY),
-    "scan_depth": _whole(lambda n: {"scan_depth": n}),
-    "depth": _whole(lambda n: {"position": Position.DEPTH, "depth": n}),
+    "scan_depth": _integer(lambda n: {"scan_depth": n}),
+    "depth": _integer(lambda n: {"position": Position.DEPTH, "depth": n}),
     "position": _position,
-    "keep_activate_after_match": _fixed(sticky=FOREVER),
-    "dont_activate_after_match": _fixed(cooldown=FOREVER),
-    "dont_activate": _fixed(enabled=False),
-    "activate": _fixed(enabled=True, constant=True),
+    "keep_activate_after_match": _constant(sticky=FOREVER),
+    "dont_activate_after_match": _constant(cooldown=FOREVER),
+    "dont_activate": _constant(enabled=False),
+    "activate": _constant(enabled=True, constant=True),
 }
-"""In the order of application. If two conflict, the specification gives the later one precedence."""
+"""The supported decorators in the order of application. If two conflict, the later one wins, as specified."""

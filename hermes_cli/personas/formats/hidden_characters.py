@@ -1,7 +1,7 @@
-"""Counts invisible characters, which can hide text from the user that a model reads.
+"""Counts invisible characters, which can hide text from the user but not from the model.
 
-These are Unicode's default-ignorable characters and its bidirectional controls, except where they are
-legitimate: between the parts of an emoji, or between letters of joining scripts.
+These are Unicode's default-ignorable characters and bidirectional controls, except for legitimate ones: those
+between the parts of an emoji or between the letters of joining scripts.
 """
 
 import re
@@ -31,13 +31,13 @@ _CHARACTER: Final = re.compile(
 
 
 def count(texts: Iterable[str]) -> tuple[int, int]:
-    """Return how many characters of the texts are invisible, and how many change the direction of writing.
+    """Return how many characters are invisible, and how many change the writing direction.
 
     Legitimate joiners and variation selectors are not counted.
     """
     unseen = direction = 0
     for text in texts:
-        if not _SUSPECT.search(text):  # the usual case, and a much faster check
+        if not _SUSPECT.search(text):  # true for most texts, and much faster
             continue
         for match in _CHARACTER.finditer(text):
             unseen += match.lastgroup == "unseen"

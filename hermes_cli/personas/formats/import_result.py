@@ -1,4 +1,4 @@
-"""The result of reading a file: the persona or the lorebook, and remarks for the user."""
+"""The result of reading a file: a persona or a lorebook, and remarks for the user."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -8,7 +8,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.value import Policy, ValuePath
 
 _MAX_REMARKS: Final = 40
-"""Further remarks are only counted, because a hostile file could cause one for each of its values."""
+"""Further remarks are only counted, because a hostile file could cause one for each value."""
 _MAX_LENGTH: Final = 300
 
 
@@ -27,10 +27,10 @@ class ImportResult:
 
 
 class Remarks(Policy):
-    """A collection of remarks, which counts repeated ones.
+    """Collects remarks and counts repeated ones.
 
-    Published cards contain null for a string, a number for a name and "4" for 4. Values are converted if
-    possible, and the others are left out with a remark, so that no single mistake makes a card unusable.
+    Published cards contain null instead of a string, a number instead of a name, or "4" instead of 4. Such
+    values are converted if possible, or else ignored with a remark, so that the card remains usable.
     """
 
     converts: ClassVar[bool] = True
@@ -48,11 +48,11 @@ class Remarks(Policy):
             self._omitted += 1
 
     def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:  # noqa: ARG002 - a remark has no hint
-        """Add a remark about a value that is left out."""
+        """Add a remark that a value is ignored."""
         self.add(f"'{'.'.join(map(str, path))}' {reason}; ignored")
 
     def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - the same remark for all paths
-        """Return a text without NUL characters."""
+        """Return a string without NUL characters."""
         if "\0" in text:
             self.add("NUL characters are removed")
         return text.replace("\0", "")

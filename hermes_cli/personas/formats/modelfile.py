@@ -1,7 +1,7 @@
 """Reads and writes Ollama's Modelfiles: SYSTEM, MESSAGE and PARAMETER.
 
 Source: "Ollama Model File Reference". Instructions that hermes does not use (FROM, TEMPLATE, ADAPTER,
-LICENSE) are written back unchanged. A TEMPLATE is never run.
+LICENSE) are preserved when a Modelfile is written. A TEMPLATE is never run.
 """
 
 import re
@@ -43,7 +43,7 @@ _OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """An instruction: its name in capitals, the key before its text, the text, and the original lines."""
+    """An instruction: its name in capitals, its key if any, its text, and the original lines."""
 
     name: str
     key: str
@@ -52,14 +52,14 @@ class Instruction:
 
 
 def is_modelfile(text: str) -> bool:
-    """Return whether a text is a Modelfile: its first instruction is FROM."""
+    """Return whether `text` is a Modelfile, whose first instruction must be FROM."""
     lines = (line[0].strip() for line in re.finditer(r"[^\r\n]+", text))  # lazy: there may be millions
     first = next((line for line in lines if line and not line.startswith("#")), "")
     return bool(re.match(r"FROM[ \t]+\S", first, re.IGNORECASE))
 
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a Modelfile. Raises PersonaError if a quoted text is not closed."""
+    """Return the persona in a Modelfile. Raises PersonaError if it is too long or a quote is not closed."""
     parsed = instructions(remarks.clean((), text), source)
     messages = [
         (instruction.key.lower(), instruction.text) for instruction in parsed if instruction.name == "MESSAGE"
@@ -87,10 +87,10 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
 
 
 def instructions(text: str, source: Path) -> list[Instruction]:
-    """Return the instructions of a Modelfile in order. `original` includes the comments before each."""
+    """Return the instructions in a Modelfile. The comments before each one are in its `original`."""
     if len(text) > MAX_LENGTH:
         raise PersonaError(f"{source} is longer than {MAX_LENGTH:,} characters", "shorten its texts")
-    found, original = list[Instruction](), ""
+    result, original = list[Instruction](), ""
     lines = iter(re.findall(r"[^\n]*\n|[^\n]+", text))
     for line in lines:
         original += line
@@ -105,18 +105,18 @@ def instructions(text: str, source: Path) -> list[Instruction]:
         while quote and quote not in (block[-1] if len(block) > 1 else content[len(quote) :]):
             next_line = next(lines, None)
             if next_line is None:
-                raise PersonaError(f"{source}: a quoted text is not closed", f"close it with {quote}")
+                raise PersonaError(f"{source}: a quoted string is not closed", f"close it with {quote}")
             original += next_line
             block.append(next_line.rstrip("\r\n"))
-        found.append(Instruction(name, key, _unquoted("\n".join(block).strip(), quote), original))
+        result.append(Instruction(name, key, _unquoted("\n".join(block).strip(), quote), original))
         original = ""
-    if found and original:
-        found[-1] = replace(found[-1], original=found[-1].original + original)
-    return found
+    if result and original:
+        result[-1] = replace(result[-1], original=result[-1].original + original)
+    return result
 
 
 def _unquoted(content: str, quote: str) -> str:
-    """Return a text without the quotes around it and the line ends next to them."""
+    """Return the content without its quotes and the line breaks next to them."""
     is_quoted = quote and content.endswith(quote) and len(content) >= 2 * len(quote)
     return content[len(quote) : -len(quote)].strip("\n") if is_quoted else content
 
@@ -124,7 +124,7 @@ def _unquoted(content: str, quote: str) -> str:
 def _examples(
     messages: Sequence[tuple[str, str]], remarks: Remarks
 ) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """Return pairs of user and assistant messages as examples, and a last unpaired answer as greeting."""
+    """Return pairs of user and assistant messages as examples, and a final unpaired answer as a greeting."""
     turns = [(role, text) for role, text in messages if role in {"user", "assistant"}]
     examples, at = list[Example](), 0
     while at < len(turns):
@@ -142,7 +142,7 @@ def _examples(
 
 
 def write(persona: Persona, original: str | None) -> str:
-    """Return the Modelfile of a persona, based on the one that it was imported from.
+    """Return a persona as a Modelfile, based on `original`, the one that it was imported from, or None.
 
     Raises PersonaError if a text contains three quotes in a row, which a Modelfile cannot represent.
     """

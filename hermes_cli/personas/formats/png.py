@@ -16,22 +16,22 @@ from hermes_cli.personas.formats import card
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 KEYWORDS: Final = ("ccv3", "chara")
-"""The keywords of cards, in order of precedence."""
+"""The keywords of chunks with cards, in order of precedence."""
 MAX_TEXT: Final = card.LIMITS.size * 4 // 3 + 4
-"""The limit of a card in base64, in bytes."""
+"""The size limit, in bytes, of a card in base64."""
 _MAX_CHUNKS: Final = 50_000
 _HEAD, _CRC = struct.Struct(">I4s"), struct.Struct(">I")
 _TEXT, _COMPRESSED, _UNICODE, _END = b"tEXt", b"zTXt", b"iTXt", b"IEND"
 _KEYWORD_LENGTH: Final = 79
 _SIZE: Final = (400, 600)
-"""Pixels of the plain image for a persona without an image, in the usual aspect ratio of cards."""
+"""The size in pixels of the image for a persona without one. Cards usually have this aspect ratio."""
 _GREY: Final = b"\x60"
 _HINT: Final = "some sites and programs remove or damage cards: get the original file"
 
 
 @dataclass(frozen=True, slots=True)
 class PngChunk:
-    """A chunk of an image: its type, and its start and end in the file, including header and checksum."""
+    """A chunk of an image: its type, and its start and end in the file with header and checksum."""
 
     type: bytes
     start: int
@@ -39,7 +39,7 @@ class PngChunk:
 
 
 def read(data: bytes, source: Path) -> dict[str, dict[str, Any]]:
-    """Return the cards in an image by keyword, by precedence. Raises PersonaError if there is none."""
+    """Return the cards in an image by keyword, in order of precedence. Raises PersonaError if none exists."""
     first = dict[str, dict[str, Any]]()
     for chunk in _chunks(data, source):
         keyword = _keyword(chunk, data)
@@ -52,11 +52,11 @@ def read(data: bytes, source: Path) -> dict[str, dict[str, Any]]:
 
 
 def replace_cards(data: bytes, texts: dict[str, bytes], source: Path) -> bytes:
-    """Return an image with the texts of its cards replaced, by keyword.
+    """Replace the cards in an image. `texts` maps keywords to the new cards.
 
     A missing keyword is added before IEND. Raises PersonaError if the image is invalid.
     """
-    view = memoryview(data)  # avoids a copy of each chunk
+    view = memoryview(data)  # a slice of it is not a copy
     unwritten, parts = dict(texts), list[bytes | memoryview]([SIGNATURE])
     end = len(SIGNATURE)
     for chunk in _chunks(data, source):
@@ -90,27 +90,27 @@ def blank() -> bytes:
 
 def _chunks(data: bytes, source: Path) -> list[PngChunk]:
     """Return the chunks of an image up to IEND, with verified checksums. Raises PersonaError."""
-    found, place = list[PngChunk](), len(SIGNATURE)
+    chunks, place = list[PngChunk](), len(SIGNATURE)
     view = memoryview(data)
-    while not found or found[-1].type != _END:
-        if len(found) >= _MAX_CHUNKS:
-            raise PersonaError(f"{source} has more than {_MAX_CHUNKS:,} chunks", "no image needs so many")
+    while not chunks or chunks[-1].type != _END:
+        if len(chunks) >= _MAX_CHUNKS:
+            raise PersonaError(f"{source} has more than {_MAX_CHUNKS:,} chunks", _HINT)
         if place + _HEAD.size + _CRC.size > len(data):
             raise PersonaError(f"{source} is cut short", _HINT)
         length, kind = _HEAD.unpack_from(data, place)
         end = place + _HEAD.size + length + _CRC.size
         if end > len(data):
             raise PersonaError(f"{source} is cut short", _HINT)
-        (wanted,) = _CRC.unpack_from(data, end - _CRC.size)
-        if zlib.crc32(view[place + 4 : end - _CRC.size]) != wanted:
+        (checksum,) = _CRC.unpack_from(data, end - _CRC.size)
+        if zlib.crc32(view[place + 4 : end - _CRC.size]) != checksum:
             raise PersonaError(f"{source} is damaged: a checksum at byte {place:,} does not match", _HINT)
-        found.append(PngChunk(kind, place, end))
+        chunks.append(PngChunk(kind, place, end))
         place = end
-    return found
+    return chunks
 
 
 def _keyword(chunk: PngChunk, data: bytes) -> str:
-    """Return the keyword of a text chunk in lower case, or an empty text."""
+    """Return the keyword of a text chunk in lower case, or an empty string for other chunks."""
     if chunk.type not in {_TEXT, _COMPRESSED, _UNICODE}:
         return ""
     start = chunk.start + _HEAD.size
@@ -120,11 +120,11 @@ def _keyword(chunk: PngChunk, data: bytes) -> str:
 
 
 def _text(chunk: PngChunk, data: bytes, source: Path) -> bytes:
-    """Return the text of a text chunk of any of the three types. Raises PersonaError."""
+    """Return the text of a text chunk, which may be of any type. Raises PersonaError."""
     _key, _mark, rest = data[chunk.start + _HEAD.size : chunk.end - _CRC.size].partition(b"\0")
     is_compressed = chunk.type == _COMPRESSED
     if is_compressed:
-        rest = rest[1:]  # the compression method; there is only one
+        rest = rest[1:]  # skip the compression method; there is only one
     elif chunk.type == _UNICODE:
         is_compressed = rest[:1] == b"\1"
         rest = rest[2:].split(b"\0", 2)[-1]
@@ -132,7 +132,7 @@ def _text(chunk: PngChunk, data: bytes, source: Path) -> bytes:
     if len(text) > MAX_TEXT:
         raise PersonaError(
             f"{source}: its card is larger than {card.LIMITS.size >> 20} MiB",
-            "no character needs so much",
+            "shorten its texts",
         )
     return text
 
@@ -149,7 +149,7 @@ def _inflated(packed: bytes, source: Path) -> bytes:
 
 
 def _base64(text: bytes, source: Path) -> bytes:
-    """Decode base64. Plain JSON is returned unchanged."""
+    """Decode base64, or return the text unchanged if it is JSON."""
     if text.lstrip().startswith(b"{"):
         return text
     padded = b"".join(text.split()).rstrip(b"=")

@@ -1,10 +1,10 @@
-"""Reads the characters and prompts of other programs that are JSON or YAML documents.
+"""Reads other programs' characters and prompts in JSON or YAML.
 
 - Presets of LM Studio, in the current and the older format. Source: files written by LM Studio.
   `operation.fields[]` holds `{key, value}`; the value of an optional number is `{checked, value}`.
 - Characters of text-generation-webui: YAML with name, greeting and context. The older JSON format is
-  Pygmalion's, in which the user is called You. Source: that program's character files.
-- Templates of the `llm` tool: YAML with a system prompt, and a prompt that contains `$input`. Source: llm's
+  Pygmalion's, in which the user is called You. Source: character files of that program.
+- Templates of the `llm` tool: YAML with a system prompt and a prompt that may contain `$input`. Source: llm's
   "Prompt templates". Code in a template (`functions`) is never run.
 """
 
@@ -18,7 +18,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.value import Value
 
 INPUT: Final = "what the user says"
-"""Replaces the variable for the user's input in a prompt."""
+"""Replaces the variable of a prompt that stands for the user's input."""
 _PREFIX: Final = "llm.prediction."
 _YOU: Final = re.compile(r"^You:", re.MULTILINE)
 _OLD_WEBUI_KEYS: Final = ("char_name", "char_persona", "char_greeting")
@@ -42,7 +42,7 @@ def is_lmstudio(document: dict[str, Any]) -> bool:
 
 
 def read_lmstudio(document: dict[str, Any], source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a preset of LM Studio."""
+    """Return the persona in a preset of LM Studio."""
     table = Value(document, remarks)
     options = dict[str, Any](table.get("inference_params").table().value)
     system = options.pop("pre_prompt", "")
@@ -68,7 +68,7 @@ def read_lmstudio(document: dict[str, Any], source: Path, remarks: Remarks) -> P
 
 
 def is_webui(document: dict[str, Any]) -> bool:
-    """Return whether a document has an older key of a character, or a name with a context or greeting."""
+    """Return whether a document is a character of text-generation-webui, in either format."""
     if any(isinstance(document.get(key), str) for key in _OLD_WEBUI_KEYS):
         return True
     is_named = isinstance(document.get("name", document.get("bot")), str)
@@ -76,7 +76,7 @@ def is_webui(document: dict[str, Any]) -> bool:
 
 
 def read_webui(document: dict[str, Any], source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a character of text-generation-webui."""
+    """Return the persona in a character of text-generation-webui."""
     table = Value(document, remarks)
     for key in document:
         if key not in _WEBUI_KEYS:
@@ -104,7 +104,7 @@ def is_llm(document: dict[str, Any]) -> bool:
 
 
 def read_llm(document: dict[str, Any], source: Path, remarks: Remarks) -> Persona:
-    """Return the persona of a template of llm."""
+    """Return the persona in a template of llm."""
     table = Value(document, remarks)
     defaults = {str(key): str(value) for key, value in table.get("defaults").table().value.items()}
     prompt = table.get("prompt").text()

@@ -1,7 +1,7 @@
 """Recognizes, reads and writes the persona files of other programs.
 
 A format is recognized by the content of a file, never by its name. The module of a rare format is imported
-only if a file may be in that format.
+only if a file might be in that format.
 """
 
 from collections.abc import Callable
@@ -29,21 +29,21 @@ _FORMATS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The kind of a file, and its parsed content if that was needed to recognize the kind."""
+    """The format of a file, and its content if it was parsed to recognize the format."""
 
     kind: str
     parsed: Any = None
 
 
 def read(data: bytes, source: Path) -> ImportResult:
-    """Read a file. `source` is named in errors, and names a persona that has no name.
+    """Read a file. `source` is named in errors, and provides a name for a persona without one.
 
     Raises PersonaError if the format is unknown or the file is invalid.
     """
     remarks = Remarks()
     content = _content(data, source)
     if not content.kind:
-        raise PersonaError(f"{source} is in no format that hermes can read", _FORMATS)
+        raise PersonaError(f"{source} is not in a format that hermes can read", _FORMATS)
     result = _persona_or_lorebook(content, data, source, remarks)
     invisible, direction = hidden_characters.count(_texts(result))
     if invisible or direction:
@@ -55,10 +55,10 @@ def read(data: bytes, source: Path) -> ImportResult:
 
 
 def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
-    """Return a persona as a file of a kind in WRITABLE.
+    """Return a persona as a file in the format `kind`, which is in WRITABLE.
 
-    `original` is the content of the file that it was imported from, of any kind. Its unknown keys are
-    preserved. Raises PersonaError if that file cannot be read, or if the format cannot represent the persona.
+    `original` is the file that it was imported from, in any format. Its unknown keys are preserved. Raises
+    PersonaError if that file cannot be read, or if the format cannot represent the persona.
     """
     if kind not in WRITABLE:
         raise PersonaError(f"there is no format '{kind}' to write", f"the formats are {', '.join(WRITABLE)}")
@@ -77,7 +77,7 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
 
 
 def _content(data: bytes, source: Path) -> _Content:
-    """Return the kind of a file, empty if it is unknown. Raises PersonaError if the file is damaged."""
+    """Recognize the format of a file. `kind` is empty if it is unknown. Raises PersonaError."""
     check_size(data, MAX_BYTES, Source(str(source), PersonaError))
     if data.startswith(png.SIGNATURE):
         return _Content("png")
@@ -94,7 +94,7 @@ def _json_content(document: Any) -> _Content:
     version = card.version(document)
     if version > 1:
         kind = f"v{version}"
-    elif version and _V1_KEY in document:  # first, as some files mix formats
+    elif version and _V1_KEY in document:  # checked first, because some files mix formats
         kind = "v1"
     elif presets.is_lmstudio(document):
         kind = "lmstudio"
@@ -156,7 +156,7 @@ def _card(content: _Content, data: bytes, source: Path) -> dict[str, Any] | None
 
 
 def _changed(persona: Persona, content: _Content, original: bytes, source: Path) -> bytes:
-    """Return the original file with the changes applied, or unchanged if there are none."""
+    """Return the original file with the persona's changes applied, or unchanged if there are none."""
     if content.kind == "png":
         cards = png.read(original, source)
         old = card.read(next(iter(cards.values())), source, Remarks())
@@ -175,7 +175,7 @@ def _changed(persona: Persona, content: _Content, original: bytes, source: Path)
 
 
 def _new(persona: Persona, kind: str, document: dict[str, Any] | None, image: bytes) -> bytes:
-    """Return a new file of a kind other than the original's, with the original's image if it has one."""
+    """Return a new file in another format than the original's, with the original's image if any."""
     source = persona.original or persona.source
     if kind in _VERSIONS:
         return card_write.text(card_write.build(document, persona, _VERSIONS[kind]), source)

@@ -1,6 +1,6 @@
-"""Translates other programs' names of sampling options.
+"""Converts other programs' sampling options.
 
-An unknown option, or a value out of its range, is left out with a remark.
+An unknown option or an invalid value is left out with a remark.
 """
 
 from collections.abc import Iterable
@@ -24,14 +24,14 @@ _OTHER_NAMES: Final = {
 _NAMES: Final = {name: option for option, others in _OTHER_NAMES.items() for name in (option, *others)}
 MAX_STOPS: Final = 50
 _NO_LIMIT: Final = {"max_tokens", "seed"}
-"""For these options, a number below 0 means that the option is not set."""
+"""For these options, a negative number means that the option is not set."""
 
 
 def options(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyType[str, Any]:
-    """Return the options in pairs of a name and a value. All values of `stop` count, of others the last.
+    """Convert pairs of names and values. Values of `stop` accumulate; of other options, the last one is used.
 
-    A range of -1 is the whole context. `repeat_last_n` is 0 if the repetition penalty is off (source:
-    "Ollama Model File Reference"); the other names of the range use 0 for the whole context.
+    A repetition range of -1 means the whole context. So does 0, except that a `repeat_last_n` of 0 turns the
+    repetition penalty off (source: "Ollama Model File Reference").
     """
     options, stops, penalty_is_off = dict[str, Any](), list[str](), False
     for name, value in pairs:
@@ -57,12 +57,12 @@ def options(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyT
     if penalty_is_off:
         options["repetition_penalty"] = 1.0
     if len(stops) > MAX_STOPS:
-        remarks.add(f"only the first {MAX_STOPS} of {len(stops):,} stop texts are used")
+        remarks.add(f"only the first {MAX_STOPS} of {len(stops):,} stop strings are used")
     return MappingProxyType(options | ({"stop": tuple(stops[:MAX_STOPS])} if stops else {}))
 
 
 def _number(value: Any) -> Any:
-    """Convert a number that is written as text, as in a Modelfile. Other values are returned unchanged."""
+    """Convert a string, as in a Modelfile, to a number if possible. Return other values unchanged."""
     if not isinstance(value, str):
         return value
     try:

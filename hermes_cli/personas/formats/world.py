@@ -1,7 +1,7 @@
 """Reads SillyTavern's world files and standalone lorebooks.
 
-A world file has its entries in an object, and other names for their fields than a card's lorebook. The
-meaning is the same, so each entry is translated to the names of a card's lorebook.
+A world file stores its entries in an object. Their fields have the same meanings as in a card's lorebook, but
+different names, so each entry is first converted to an entry of a card's lorebook.
 """
 
 import re
@@ -33,24 +33,24 @@ _EXTENSION_KEYS: Final = (
 
 
 def is_world(document: dict[str, Any]) -> bool:
-    """Return whether a JSON document is a world file, or a card's lorebook without its card."""
+    """Return whether a JSON document is a world file, or a standalone lorebook."""
     return document.get("spec") == SPEC or (
         "entries" in document and isinstance(document["entries"], dict | list)
     )
 
 
 def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:
-    """Return the lorebook of a document. Raises PersonaError if it has too many entries."""
+    """Return the lorebook in a document. Raises PersonaError if it has too many entries."""
     table = Value(document, remarks)
     if document.get("spec") == SPEC:
         table = table.get("data").table()
-    entries = [_as_in_a_card(raw) for raw in book.raw_entries(table, source)]
+    entries = [_card_entry(raw) for raw in book.raw_entries(table, source)]
     lorebook = book.read(Value({**table.value, "entries": entries}, remarks), source, remarks)
     return replace(lorebook, name=lorebook.name or source.stem, source=source)
 
 
-def _as_in_a_card(raw: dict[str, Any]) -> dict[str, Any]:
-    """Translate an entry of a world file to the names of a card's lorebook."""
+def _card_entry(raw: dict[str, Any]) -> dict[str, Any]:
+    """Convert an entry of a world file to an entry of a card's lorebook."""
     if "key" not in raw:
         return raw
     names = {key: _camel_case(key) for key in _EXTENSION_KEYS}

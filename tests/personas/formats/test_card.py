@@ -113,7 +113,7 @@ def test_values_of_the_wrong_type_are_converted_or_left_out() -> None:
     assert result.persona.lorebook is None
     joined = "; ".join(result.remarks)
     for remark in (
-        "'scenario' is a list, not a text",
+        "'scenario' is a list, not a string",
         "'mes_example' is a table",
         "'character_book' is a list",
     ):
@@ -171,7 +171,7 @@ def test_fields_that_are_kept_and_not_used_get_a_remark() -> None:
     """Fields that are kept and not used are remarked on, up to eight of them by name."""
     more = {f"thing{n}": n + 1 for n in range(9)}
     remark = remarks(v2(group_only_greetings=["x"], extensions={"regex_scripts": [1], "fav": True}))
-    assert "kept, and not used: group_only_greetings, extensions.regex_scripts" in remark
+    assert "kept but not used: group_only_greetings, extensions.regex_scripts" in remark
     assert "fav" not in remark
     assert "thing7 and 1 more" in remarks(v2(extensions={}, **more))
 
