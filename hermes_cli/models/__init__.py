@@ -1,4 +1,4 @@
 """Chooses, downloads and inspects models, and plans how they run on this machine.
 
-Nothing in this package loads a model: it reads headers, counts bytes and downloads files.
+This package never loads a model: it reads headers, counts bytes and downloads files.
 """

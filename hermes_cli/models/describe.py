@@ -8,8 +8,8 @@ from hermes_cli.models.units import KV_ELEMENT_BYTES
 
 
 def rows(model: InstalledModel) -> list[tuple[str, str]]:
-    """Return rows of a label and a value. For a broken model, the row `broken` gives the reason."""
-    found = [
+    """Return pairs of a label and a value. For a broken model, the row `broken` gives the reason."""
+    all_rows = [
         ("name", model.name),
         ("file", str(model.path)),
         ("size", f"{size_text(model.size)} ({model.size:,} bytes)"),
@@ -18,10 +18,10 @@ def rows(model: InstalledModel) -> list[tuple[str, str]]:
         ("from", model.repo or model.source.value),
     ]
     if model.header is not None:
-        found += _header_rows(model.header)
+        all_rows += _header_rows(model.header)
     if model.checkpoint is not None:
-        found += _checkpoint_rows(model.checkpoint)
-    return [row for row in found if row[1]]
+        all_rows += _checkpoint_rows(model.checkpoint)
+    return [row for row in all_rows if row[1]]
 
 
 def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:
@@ -31,7 +31,7 @@ def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:
         ("architecture", header.architecture),
         ("parameters", f"{header.parameter_count:,}"),
         ("context", f"{header.context_length:,} tokens"),
-        ("KV cache", f"{header.kv_bytes_per_token / 1024:g} KiB a token"),
+        ("KV cache", f"{header.kv_bytes_per_token / 1024:g} KiB per token"),
         ("layers", f"{header.block_count}"),
         (
             "vocabulary",
@@ -47,10 +47,10 @@ def _checkpoint_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     return [
         ("revision", checkpoint.revision or ""),
         ("architecture", config.architecture),
-        ("parameters", f"{weights.parameters:,}, of them {weights.linear_parameters:,} in linear layers"),
+        ("parameters", f"{weights.parameters:,} ({weights.linear_parameters:,} in linear layers)"),
         ("context", f"{config.context_length:,} tokens" if config.context_length else ""),
         ("sliding window", f"{config.sliding_window:,} tokens" if config.sliding_window else ""),
-        ("KV cache", f"{config.kv_elements * KV_ELEMENT_BYTES / 1024:g} KiB a token in 16 bits"),
+        ("KV cache", f"{config.kv_elements * KV_ELEMENT_BYTES / 1024:g} KiB per token in 16 bits"),
         ("layers", f"{config.layers}"),
         ("vocabulary", f"{config.vocab_size:,} tokens" if config.vocab_size else ""),
         ("weights", f"{len(weights.files)} file{'s' if len(weights.files) != 1 else ''}"),
@@ -60,4 +60,4 @@ def _checkpoint_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 
 
 def _chatml(*, known: bool) -> str:
-    return "yes" if known else "no: it has no <|im_start|> and <|im_end|>"
+    return "yes" if known else "no: it lacks <|im_start|> or <|im_end|>"

@@ -1,4 +1,4 @@
-"""Helpers shared by all downloads: the progress callback, size formatting and the disk space check."""
+"""Helpers for downloads: the progress callback, sizes and times as text, and the disk space check."""
 
 import shutil
 from collections.abc import Callable
@@ -7,17 +7,17 @@ from pathlib import Path
 from hermes_cli.errors import ResourcesExhausted
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a label, the number of bytes received so far, and the total (None if unknown)."""
+"""A callback that takes a label, the number of bytes received so far, and the total or None if unknown."""
 
 GB, MB = 1_000_000_000, 1_000_000
 
 
 def no_progress(label: str, done: int, total: int | None) -> None:
-    """Ignore the progress."""
+    """Ignore progress reports."""
 
 
 def size_text(size: int) -> str:
-    """Return a size formatted as on the Hugging Face hub: `4.37 GB`, `98 MB`, `12 kB`."""
+    """Format a size in bytes as the Hugging Face hub does: `4.37 GB`, `98 MB`, `12 kB`."""
     if size >= GB:
         return f"{size / GB:.2f} GB"
     if size >= MB:
@@ -26,11 +26,11 @@ def size_text(size: int) -> str:
 
 
 SLOW_LINE, FAST_LINE = 100_000_000 // 8, 1_000_000_000 // 8
-"""Bytes per second of two usual connections: 100 and 1,000 Mbit/s."""
+"""Bytes per second at 100 and at 1,000 Mbit/s."""
 
 
 def estimate(size: int, folder: Path) -> str:
-    """Return the time of a download and the free space of the disk that holds `folder`, for the user."""
+    """Return the download time and the free disk space at `folder`, as text for the user."""
     slow, fast = (max(1, round(size / rate / 60)) for rate in (SLOW_LINE, FAST_LINE))
     time = (
         f"{slow} minutes at 100 Mbit/s"
@@ -42,16 +42,16 @@ def estimate(size: int, folder: Path) -> str:
 
 
 def _free_space(folder: Path) -> int | None:
-    for place in (folder, *folder.absolute().parents):
+    for path in (folder, *folder.absolute().parents):
         try:
-            return shutil.disk_usage(place).free
+            return shutil.disk_usage(path).free
         except OSError:
             continue
     return None
 
 
 def disk_full(needed: int, folder: Path) -> ResourcesExhausted:
-    """Return the error for a disk without space for `needed` bytes in `folder`."""
+    """Return the error for a disk that has no room for `needed` bytes in `folder`."""
     return ResourcesExhausted(
         f"not enough disk space in {folder}: {size_text(needed)} ({needed:,} bytes) needed",
         "free some space, or set OPENHERMES_HOME (hermes' own files) or HF_HOME (files from the hub) "
@@ -60,9 +60,9 @@ def disk_full(needed: int, folder: Path) -> ResourcesExhausted:
 
 
 def require_space(needed: int, folder: Path) -> None:
-    """Raise ResourcesExhausted if the disk that holds `folder` has less than `needed` bytes free.
+    """Raise ResourcesExhausted if the disk of `folder` has less than `needed` bytes free.
 
-    `folder` need not exist yet.
+    `folder` need not exist.
     """
     free = _free_space(folder)
     if free is not None and free < needed:

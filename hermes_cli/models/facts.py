@@ -12,14 +12,14 @@ from hermes_cli.models.units import KV_ELEMENT_BYTES
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The properties of a model that a plan needs. Sizes are bytes; `context_length` is tokens (0: unknown).
+    """The properties of a model that a plan needs. Sizes are in bytes; an unknown `context_length` is 0.
 
-    `kv_bytes_per_token` assumes K and V in 16 bits. `dtype` is torch's name of the type of the weights that
-    are not quantized; `bits` is the number of bits of a weight. `linear_parameters` counts the parameters
-    that bitsandbytes would quantize. `is_tied` means that the embeddings also serve as the head, `is_pickled`
-    that the weights are .bin files. For a GGUF, `layer_bytes` are the weights of each layer and
-    `output_bytes` those of the output layer; `width` is that of the residual stream, `vocabulary` the number
-    of tokens, and `head_widths` are those of a head of K and of V.
+    `kv_bytes_per_token` assumes 16-bit K and V. `dtype` is torch's name for the type of the unquantized
+    weights, and `bits` is the number of bits per weight. `linear_parameters` is the number of parameters that
+    bitsandbytes would quantize. If `is_tied` is true, the embeddings also serve as the head. If `is_pickled`
+    is true, the weights are .bin files. For a GGUF, `layer_bytes` is the size of each layer's weights,
+    `output_bytes` the size of the output layer, `width` the width of the residual stream, `vocabulary` the
+    number of tokens, and `head_widths` the widths of the K and V heads.
     """
 
     name: str
@@ -46,14 +46,14 @@ class ModelFacts:
 
     @property
     def engine(self) -> str:
-        """The engine that runs it: `llama.cpp` or `transformers`."""
+        """The engine that runs the model: `llama.cpp` or `transformers`."""
         return "llama.cpp" if self.format is WeightFormat.GGUF else "transformers"
 
 
 def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     """Return the facts of a GGUF file.
 
-    Raises ModelUnavailable if the file holds no language model that can run by itself.
+    Raises ModelUnavailable if the file is one part of a split model, or is not a language model.
     """
     if header.split_count > 1:
         raise ModelUnavailable(
@@ -61,9 +61,9 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
             "merge them with 'llama-gguf-split --merge', and use the merged file",
         )
     if not header.tensors or not header.block_count or not header.context_length:
-        what = "a vocabulary without weights" if not header.tensors else f"'{header.architecture}' weights"
+        content = "a vocabulary without weights" if not header.tensors else f"'{header.architecture}' weights"
         raise ModelUnavailable(
-            f"{header.path} contains {what}, not a language model",
+            f"{header.path} contains {content}, not a language model",
             "choose a ChatML model, such as openhermes-2 or the starter",
         )
     return ModelFacts(

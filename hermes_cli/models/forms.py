@@ -1,4 +1,4 @@
-"""Chooses the form of a model given by its short name: 16-bit weights or a GGUF, whichever runs better."""
+"""Chooses the form of a model with a short name: 16-bit weights or a GGUF, whichever runs better here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CANNOT_RUN: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of a model on this machine: its plan, or the `problem` that prevents it from running."""
+    """A variant of a model with its plan on this machine, or the `problem` that prevents it from running."""
 
     name: str
     variant: Variant
@@ -28,33 +28,33 @@ class Form:
 
     @property
     def rank(self) -> int:
-        """The rank among the ways to run a model; 0 is the best."""
+        """The rank of the plan, from 0 (the best), or CANNOT_RUN without a plan."""
         return CANNOT_RUN if self.plan is None else self.plan.rank
 
     @property
     def how(self) -> str:
-        """How it runs, as a clause: `runs in 4-bit nf4 on cuda:0 (NVIDIA RTX A4000)`; or why it cannot."""
+        """A clause about how the form runs, such as `runs in 4-bit nf4 on cuda:0`, or why it cannot run."""
         if self.plan is None:
             message = self.problem.message if self.problem else ""
-            own = message.removeprefix(f"{self.name} ")
-            return f"{own if own != message else f'cannot run here: {message}'}{self.hint}"
+            shortened = message.removeprefix(f"{self.name} ")
+            return f"{shortened if shortened != message else f'cannot run here: {message}'}{self.hint}"
         return f"runs in {self.plan.precision} on {self.plan.where}"
 
     @property
     def hint(self) -> str:
-        """What helps if it cannot run, in parentheses after a space, or an empty string."""
+        """The hint of `problem` in parentheses, with a space before it, or an empty string."""
         hint = self.problem.hint.partition(";")[0] if self.problem else ""
         return f" ({hint})" if hint else ""
 
     @property
     def size(self) -> str:
-        """The size of the download."""
+        """The size of the download, formatted for the user."""
         return size_text(self.variant.size)
 
 
 @dataclass(frozen=True, slots=True)
 class FormChoice:
-    """The chosen form, the `reason` as a clause, and all forms, best first."""
+    """The chosen form, the reason as a clause, and all forms, best first."""
 
     chosen: Form
     reason: str
@@ -62,7 +62,7 @@ class FormChoice:
 
     @property
     def better(self) -> Form | None:
-        """The form that would run better, if it is not installed."""
+        """The best form if it would run better than the chosen one, else None."""
         best = self.forms[0]
         return best if best.rank < self.chosen.rank else None
 
@@ -75,7 +75,7 @@ def choose_form(
     finder: requirements.Finder = requirements.find_package,
     is_installed: Callable[[Variant], bool] | None = None,
 ) -> FormChoice:
-    """Return the form to run: the best of the installed ones, or of all if none is installed."""
+    """Return the best installed form, or the best of all forms if none is installed."""
     found = [
         _form(entry, v, hardware, request, finder, installed=is_installed is not None and is_installed(v))
         for v in entry.forms
@@ -86,7 +86,7 @@ def choose_form(
     if forms[0].rank == CANNOT_RUN:
         reason = f"no form of {entry.alias} can run on this machine"
     elif len(installed) == 1:
-        reason = f"{chosen.name} is the form that is installed"
+        reason = f"{chosen.name} is the installed form"
     else:
         others = (_passed_over(form, hardware) for form in forms if form is not chosen)
         reason = "; ".join([f"{chosen.name} {chosen.how}", *others])
@@ -112,7 +112,7 @@ def _form(
 
 
 def _passed_over(form: Form, hardware: Hardware) -> str:
-    """Return why a form was not chosen, as a clause."""
+    """Return a clause about a form that was not chosen."""
     if form.variant.format is WeightFormat.SAFETENSORS and not hardware.gpus:
         return "no GPU was found, and 16-bit weights are slower on the CPU"
     if form.plan is not None:
@@ -122,7 +122,7 @@ def _passed_over(form: Form, hardware: Hardware) -> str:
 
 
 def not_installed(choice: FormChoice, alias: str) -> ModelUnavailable:
-    """Return the error for a model of which no form is installed; `alias` is its short name."""
+    """Return the error for a model without an installed form. `alias` is its short name."""
     return ModelUnavailable(
         f"{alias} is not on this machine",
         f"download it with 'hermes models pull {alias}' (about {choice.chosen.size})",

@@ -1,4 +1,4 @@
-"""A line for a user whose GPU is not used: the reason, and the command that helps."""
+"""Tells the user why a GPU is not used, and which command enables it."""
 
 import platform
 import re
@@ -16,7 +16,7 @@ from hermes_cli.models.plan import Plan, PlanRequest
 CPU_INFO: Final = Path("/proc/cpuinfo")
 _INSTRUCTIONS: Final = {"avx512f": "AVX-512", "amx_tile": "AMX"}
 SOURCE_BUILD: Final = (
-    f"to use it, build from source (cmake, a C++ compiler and Rust; about 20 minutes): "
+    f"to use it, build from source (needs cmake, a C++ compiler and Rust; takes about 20 minutes): "
     f"pip install --force-reinstall --no-deps --no-binary {PACKAGE} {PACKAGE}"
 )
 _AUTO: Final = (None, "auto")
@@ -29,10 +29,10 @@ def advise(
     request: PlanRequest,
     finder: requirements.Finder = requirements.find_package,
 ) -> str:
-    """Return the line, or an empty string if a GPU is used, there is no GPU, or the user wants the CPU."""
-    is_cpu_wanted = request.device not in _AUTO or request.gpu_layers == 0
-    if plan.device != "cpu" or is_cpu_wanted or (plan.engine == "llama.cpp" and hardware.llama.gpus):
-        return ""  # the plan's reason says why a known GPU is not used
+    """Return one line of advice about an unused GPU, or an empty string if there is nothing to advise."""
+    is_cpu_requested = request.device not in _AUTO or request.gpu_layers == 0
+    if plan.device != "cpu" or is_cpu_requested or (plan.engine == "llama.cpp" and hardware.llama.gpus):
+        return ""  # the plan's reason explains why a known GPU is not used
     if plan.engine == "llama.cpp" and hardware.llama.problem:
         return f"The GPU is not used: the installed llama.cpp supports GPUs, but {hardware.llama.problem}."
     for vendor in hardware.without_driver:
@@ -41,7 +41,7 @@ def advise(
 
 
 def _install_line(gpu: Gpu, plan: Plan, model: ModelFacts, finder: requirements.Finder) -> str:
-    """Return the line about a GPU that no installed package supports."""
+    """Return the line about a GPU that no installed package can use."""
     has_weights = plan.engine == "transformers" or _can_use_weights(model)
     if has_weights and any(finder(name) is None for name in requirements.ENGINE_PACKAGES):
         why, remedy = "torch and transformers are not installed", f"run: {requirements.INSTALL_ENGINE}"
@@ -53,13 +53,13 @@ def _install_line(gpu: Gpu, plan: Plan, model: ModelFacts, finder: requirements.
 
 
 def _can_use_weights(model: ModelFacts) -> bool:
-    """Return whether 16-bit weights of the same model exist."""
+    """Return whether the catalogue has 16-bit weights of the model."""
     entry = entry_for(model.repo, model.name)
     return entry is not None and any(v.format is WeightFormat.SAFETENSORS for v in entry.variants)
 
 
 def llama_command(kind: Kind) -> str:
-    """Return the command that installs a build of llama.cpp for a kind of GPU, in the installed version."""
+    """Return the command that installs the llama.cpp build for a kind of GPU, in the installed version."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -71,19 +71,19 @@ def llama_command(kind: Kind) -> str:
 
 
 def unused_instructions(cpu_info: Path = CPU_INFO) -> str:
-    """Return the processor's instruction sets that xllamacpp's ordinary wheels do not use, or "".
+    """Return the CPU's instruction sets that xllamacpp's prebuilt wheels do not use, or an empty string.
 
-    They are known only on Linux, from the processor's flags. A build from source is taken to use all of them.
+    They are known only on Linux, from /proc/cpuinfo. A build from source is assumed to use all of them.
     """
     if not is_ordinary_wheel():
         return ""
     flags = re.search(r"^flags\s*:(.*)$", read_text(cpu_info), re.MULTILINE)
-    have = set(flags[1].split()) if flags else set()
-    return " and ".join(name for flag, name in _INSTRUCTIONS.items() if flag in have)
+    supported = set(flags[1].split()) if flags else set()
+    return " and ".join(name for flag, name in _INSTRUCTIONS.items() if flag in supported)
 
 
 def is_ordinary_wheel() -> bool:
-    """Return whether the installed xllamacpp is a wheel for any Linux, and not built on this machine."""
+    """Return whether the installed xllamacpp is a prebuilt Linux wheel, not built from source."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:

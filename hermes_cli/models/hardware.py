@@ -1,4 +1,4 @@
-"""Detects cores, memory and GPUs, within the limits of a container or `taskset`, without slow imports."""
+"""Detects CPU cores, memory and GPUs within the limits of a container or `taskset`, without loading torch."""
 
 import contextlib
 import math
@@ -16,15 +16,16 @@ from hermes_cli.models.gpus import Gpu, read_number, read_text
 from hermes_cli.models.llama_build import LlamaBuild, installed_build
 
 NVIDIA_SMI_TIMEOUT_S = 3.0
-_UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number near 2^63
+_UNLIMITED = 1 << 60  # in cgroup v1, "no limit" is a number near 2^63
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """The resources of this machine that this process may use. Sizes are in bytes.
 
-    `gpus` are those with a driver, which torch can use if its build supports them; `llama` has those that the
-    installed llama.cpp can use. `without_driver` are the vendors of GPUs whose driver does not respond.
+    `gpus` are the GPUs with a working driver, even if the installed torch does not support them. `llama`
+    includes the GPUs that the installed llama.cpp can use. `without_driver` lists the vendors of GPUs whose
+    driver does not respond.
     """
 
     physical_cores: int
@@ -40,8 +41,8 @@ class Hardware:
 def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
     """Return the resources that this process may use now.
 
-    It takes tens of milliseconds, and longer with an NVIDIA driver or a llama.cpp for GPUs. `environ` holds
-    the variables that hide GPUs from a program, such as CUDA_VISIBLE_DEVICES.
+    This takes tens of milliseconds, and longer with an NVIDIA driver or a GPU build of llama.cpp. Variables
+    in `environ`, such as CUDA_VISIBLE_DEVICES, can hide GPUs.
     """
     import psutil
 
@@ -70,18 +71,18 @@ def probe(environ: Mapping[str, str] = os.environ) -> Hardware:
 
 
 def is_apple_silicon() -> bool:
-    """Return whether this is a Mac with an Apple chip, which has a GPU."""
+    """Return whether this is a Mac with an Apple chip, which includes a GPU."""
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
 def system_gpus(root: Path, environ: Mapping[str, str]) -> tuple[Gpu, ...]:
-    """Return the NVIDIA, AMD and Intel GPUs whose driver responds. `root` is that of the file system."""
+    """Return the NVIDIA, AMD and Intel GPUs with a working driver. `root` is the root of the file system."""
     nvidia = gpus.visible(_nvidia_gpus(), environ.get("CUDA_VISIBLE_DEVICES"))
     return (*nvidia, *gpus.rocm_gpus(root, environ), *gpus.xpu_gpus(root))
 
 
 def within_quota(cores: int, quota: float | None) -> int:
-    """Return `cores`, or the CPU quota rounded up if it is smaller; at least one."""
+    """Return `cores`, or the CPU quota rounded up if that is smaller, but at least 1."""
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
 
 
@@ -92,7 +93,7 @@ def _affinity() -> frozenset[int]:
 
 
 def physical_cores(logical: Iterable[int], root: Path) -> int | None:
-    """Return the number of physical cores behind the logical ones, from sysfs, or None if it is unknown."""
+    """Return the number of physical cores that the logical cores belong to, or None if it is unknown."""
     seen = set()
     for index in logical:
         topology = root / f"sys/devices/system/cpu/cpu{index}/topology"
@@ -110,10 +111,10 @@ def cpu_name(root: Path) -> str:
 
 
 def cgroup_folders(text: str, root: Path) -> dict[str, list[Path]]:
-    """Return the cgroup folders whose limits apply, by controller, from the text of /proc/self/cgroup.
+    """Return the cgroup folders whose limits apply, by controller. `text` comes from /proc/self/cgroup.
 
-    The key of the unified hierarchy (v2) is empty. Inside a container the path of the process is often not
-    mounted, so the result also has the root of the hierarchy and every folder in between.
+    The key of the unified hierarchy (v2) is an empty string. Inside a container, the folder of the process is
+    often not mounted, so its parents up to the root of the hierarchy are included.
     """
     folders: dict[str, list[Path]] = {}
     for line in text.splitlines():
@@ -122,14 +123,14 @@ def cgroup_folders(text: str, root: Path) -> dict[str, list[Path]]:
             continue
         for controller in parts[1].split(","):
             base = root / "sys/fs/cgroup" / controller
-            own = Path(parts[2].lstrip("/"))
-            chain = [base / own, *(base / parent for parent in own.parents)] if own.parts else [base]
+            leaf = Path(parts[2].lstrip("/"))
+            chain = [base / leaf, *(base / parent for parent in leaf.parents)] if leaf.parts else [base]
             folders[controller] = [f for f in chain if ".." not in f.parts]
     return folders
 
 
 def cpu_quota(root: Path) -> float | None:
-    """Return the CPU quota of the cgroups in cores, or None if they set no limit."""
+    """Return the CPU quota of the cgroups in cores, or None if there is none."""
     folders = cgroup_folders(read_text(root / "proc/self/cgroup"), root)
     quotas = [parse_cpu_max(read_text(f / "cpu.max")) for f in folders.get("", [])]
     for folder in folders.get("cpu", []):
@@ -139,7 +140,7 @@ def cpu_quota(root: Path) -> float | None:
 
 
 def parse_cpu_max(text: str) -> float | None:
-    """Parse a quota such as `150000 100000` and return it in cores; None for `max`, -1, or anything else."""
+    """Return a quota such as `150000 100000` in cores, or None for `max`, -1 and anything else."""
     match = re.fullmatch(r"(\d+)\s+(\d+)", text.strip())
     if match is None or int(match.group(1)) <= 0 or int(match.group(2)) <= 0:
         return None
@@ -147,16 +148,16 @@ def parse_cpu_max(text: str) -> float | None:
 
 
 def memory_limit(root: Path) -> tuple[int, int]:
-    """Return the cgroup memory limit that leaves the fewest bytes free, and the bytes in use under it.
+    """Return the strictest cgroup memory limit, and the number of bytes in use under it.
 
-    Without a limit, return a number larger than any memory size, and 0. File pages that the kernel can drop
-    do not count as in use.
+    The strictest limit is the one with the least free memory. Without a limit, return _UNLIMITED and 0. File
+    cache that the kernel can drop does not count as in use.
     """
     folders = cgroup_folders(read_text(root / "proc/self/cgroup"), root)
     v2, v1 = folders.get("", []), folders.get("memory", [])
-    found = [_limit_of(f, "memory.max", "memory.current") for f in v2]
-    found += [_limit_of(f, "memory.limit_in_bytes", "memory.usage_in_bytes") for f in v1]
-    limits = [(limit, used) for limit, used in found if limit < _UNLIMITED]
+    all_limits = [_limit_of(f, "memory.max", "memory.current") for f in v2]
+    all_limits += [_limit_of(f, "memory.limit_in_bytes", "memory.usage_in_bytes") for f in v1]
+    limits = [(limit, used) for limit, used in all_limits if limit < _UNLIMITED]
     return min(limits, key=lambda pair: pair[0] - pair[1], default=(_UNLIMITED, 0))
 
 
@@ -170,13 +171,13 @@ def _nvidia_gpus() -> tuple[Gpu, ...]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
-    done = _ask_nvidia(program, gpus.NVIDIA_FIELDS)
-    if done is not None and done.returncode and "not a valid field" in done.stdout + done.stderr:
-        done = _ask_nvidia(program, gpus.NVIDIA_FIELDS_BEFORE_510)
-    return gpus.parse_nvidia_smi(done.stdout) if done is not None and done.returncode == 0 else ()
+    result = _run_nvidia_smi(program, gpus.NVIDIA_FIELDS)
+    if result is not None and result.returncode and "not a valid field" in result.stdout + result.stderr:
+        result = _run_nvidia_smi(program, gpus.NVIDIA_FIELDS_BEFORE_510)
+    return gpus.parse_nvidia_smi(result.stdout) if result is not None and result.returncode == 0 else ()
 
 
-def _ask_nvidia(program: str, fields: tuple[str, ...]) -> subprocess.CompletedProcess[str] | None:
+def _run_nvidia_smi(program: str, fields: tuple[str, ...]) -> subprocess.CompletedProcess[str] | None:
     query = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     with contextlib.suppress(OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return subprocess.run(

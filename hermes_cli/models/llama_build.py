@@ -1,8 +1,8 @@
-"""The GPUs that the installed build of llama.cpp supports, as llama.cpp itself reports them.
+"""Detects the GPUs that the installed build of llama.cpp supports.
 
-xllamacpp's ordinary wheels for Linux and Windows run only on the CPU, the one for macOS also on Metal; builds
-for CUDA, ROCm and Vulkan are on xllamacpp's own package index. Only a build that links a GPU's driver is
-asked for its devices, in a child process, because a driver can hang or crash.
+On Linux and Windows, xllamacpp's wheels on PyPI use only the CPU; on macOS, they also use Metal. Builds for
+CUDA, ROCm and Vulkan are on xllamacpp's own package index. If a build supports GPUs, a child process lists
+them, because a driver can hang or crash.
 """
 
 import importlib.util
@@ -20,11 +20,11 @@ from hermes_cli.models.gpus import Gpu, Kind
 
 PACKAGE: Final = "xllamacpp"
 INDEX: Final = "https://xorbitsai.github.io/xllamacpp/whl"
-"""xllamacpp's own package index, with a folder for each kind of build (source: its README)."""
+"""xllamacpp's own package index, which has a folder for each kind of build (source: its README)."""
 BUILDS: Final[dict[Kind, str]] = {"cuda": "cu128", "rocm": "vulkan", "xpu": "vulkan", "vulkan": "vulkan"}
-"""The folder of the build for a kind of GPU. Vulkan needs no libraries but the driver."""
+"""The folder with the build for each kind of GPU. Vulkan needs no library except the driver."""
 QUERY_TIMEOUT_S: Final = 20.0
-"""The first start of a driver compiles or unpacks its kernels, which takes seconds."""
+"""When a driver starts for the first time, it may compile or unpack kernels, which takes seconds."""
 _QUERY: Final = (
     "import json, xllamacpp; print(json.dumps([(found['name'], found['description'], int(found['type']), "
     "found['memory_free'], found['memory_total']) for found in xllamacpp.get_device_info()]))"
@@ -35,7 +35,7 @@ _DRIVERS: Final[dict[Kind, tuple[bytes, ...]]] = {
     "vulkan": (b"libvulkan.so", b"vulkan-1.dll"),
     "xpu": (b"libsycl", b"sycl8.dll"),
 }
-"""The libraries that a build for each kind of GPU is linked to."""
+"""The libraries that a build for each kind of GPU links to."""
 _DYNAMIC, _LOAD, _NEEDED, _STRTAB = 2, 1, 1, 5
 """Types of ELF program headers, and tags of entries in the dynamic section. Source: elf(5)."""
 _LONGEST_NAME: Final = 255
@@ -54,9 +54,9 @@ _LARGEST_MEMORY: Final = 1 << 50
 
 @dataclass(frozen=True, slots=True)
 class LlamaBuild:
-    """A build of llama.cpp: `backend` is the kind of GPU that it is built for, or empty for a CPU build.
+    """A build of llama.cpp. `backend` is the kind of GPU it is built for, or empty for a CPU build.
 
-    `gpus` are those that it can use now. `problem` is the reason, as a clause, why they are not known.
+    `gpus` are the GPUs that it can use. If they are unknown, `problem` is a clause that states the reason.
     """
 
     backend: Kind | Literal[""] = ""
@@ -65,7 +65,7 @@ class LlamaBuild:
 
 
 def installed_build() -> LlamaBuild:
-    """Return the installed build. It takes milliseconds for a CPU build, and can take seconds for others."""
+    """Return the installed build. A CPU build takes milliseconds to inspect; others can take seconds."""
     backend = _backend(_library())
     if not backend:
         return LlamaBuild()
@@ -74,7 +74,7 @@ def installed_build() -> LlamaBuild:
 
 
 def _library() -> Path | None:
-    """Return the file of the extension module, without importing it, or None if there is none."""
+    """Return the path of the extension module, without importing it, or None if it is not installed."""
     spec = importlib.util.find_spec(PACKAGE)
     folder = Path(spec.origin).parent if spec is not None and spec.origin else None
     files = sorted(p for p in folder.glob(f"{PACKAGE}*") if p.suffix in (".so", ".pyd")) if folder else []
@@ -93,13 +93,13 @@ def _backend(library: Path | None) -> Kind | Literal[""]:
 
 
 def backend_of(library: Path) -> Kind | Literal[""]:
-    """Return the kind of GPU whose driver a library is linked to, or empty if it is linked to none."""
+    """Return the kind of GPU whose libraries `library` links to, or an empty string if there is none."""
     with library.open("rb") as file:
         is_elf = file.read(4) == b"\x7fELF"
         file.seek(0)
         try:
             linked = b" ".join(_elf_dependencies(file)) if is_elf else file.read()
-        except (struct.error, ValueError, OverflowError, OSError):  # truncated, or offsets beyond any file
+        except (struct.error, ValueError, OverflowError, OSError):  # the file is truncated or invalid
             return ""
     for kind, names in _DRIVERS.items():
         if any(name in linked for name in names):
@@ -108,7 +108,7 @@ def backend_of(library: Path) -> Kind | Literal[""]:
 
 
 def _elf_dependencies(file: IO[bytes]) -> list[bytes]:
-    """Return the names of the libraries that a 64-bit little-endian ELF file is linked to."""
+    """Return the names of the libraries that a 64-bit little-endian ELF file links to."""
 
     def read(form: str, offset: int) -> tuple[int, ...]:
         file.seek(offset)
@@ -130,9 +130,9 @@ def _elf_dependencies(file: IO[bytes]) -> list[bytes]:
 
 
 def query_gpus(command: list[str], timeout_s: float = QUERY_TIMEOUT_S) -> tuple[tuple[Gpu, ...], str]:
-    """Return the GPUs in the output of `command`, and the reason if it failed, as a clause."""
+    """Return the GPUs that `command` prints, and a clause that explains the failure if it fails."""
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -143,11 +143,11 @@ def query_gpus(command: list[str], timeout_s: float = QUERY_TIMEOUT_S) -> tuple[
     except subprocess.TimeoutExpired:
         return (), f"its GPU driver did not answer within {timeout_s:.0f} seconds"
     except OSError as error:
-        return (), f"it cannot be asked for its GPUs: {error.strerror}"
-    if done.returncode:
-        return (), "it crashed when asked for its GPUs"
+        return (), f"it cannot list its GPUs: {error.strerror}"
+    if result.returncode:
+        return (), "it crashed while listing its GPUs"
     try:
-        lines = done.stdout.decode("utf-8", "replace").splitlines()
+        lines = result.stdout.decode("utf-8", "replace").splitlines()
         return parse_devices(json.loads(lines[-1])), ""
     except (ValueError, IndexError, RecursionError):
         return (), "its GPU driver reports invalid values"
@@ -156,8 +156,8 @@ def query_gpus(command: list[str], timeout_s: float = QUERY_TIMEOUT_S) -> tuple[
 def parse_devices(reported: Any) -> tuple[Gpu, ...]:
     """Return the GPUs in a list of (name, description, type, free bytes, total bytes).
 
-    As in llama.cpp, an integrated GPU counts only if there is no other one. Raises ValueError if the list has
-    another form.
+    As in llama.cpp, an integrated GPU is used only if there is no dedicated one. Raises ValueError if the
+    list is malformed.
     """
     if not isinstance(reported, list):
         raise ValueError("not a list")  # noqa: TRY004 - one error for every invalid report
@@ -168,17 +168,17 @@ def parse_devices(reported: Any) -> tuple[Gpu, ...]:
 
 
 def _device(row: Any) -> tuple[int, Gpu | None]:
-    """Return the type of a device, and its Gpu, or None if it is not a GPU of a known kind."""
+    """Return the type of a device and its Gpu. The Gpu is None for other devices and unknown kinds."""
     match row:
         case [str(name), str(description), int(kind), int(free), int(total)]:
             pass
         case _:
-            raise ValueError("a device has another form")
+            raise ValueError("a device is malformed")
     known = re.fullmatch(r"([A-Za-z]{1,16})(\d{0,3})", name)
     if kind not in (_GPU, _INTEGRATED_GPU) or known is None or known[1] not in _KINDS:
         return kind, None
     if not 0 <= free <= total < _LARGEST_MEMORY:
-        raise ValueError("the memory is not a possible size")
+        raise ValueError("the memory has an impossible size")
     title = "".join(c for c in description if c.isprintable())[:80].strip() or name
     gpu_kind = _KINDS[known[1]]
     is_shared = kind == _INTEGRATED_GPU or gpu_kind == "mps"

@@ -1,6 +1,6 @@
 """Lists, finds and deletes the models on this machine: in hermes' models folder and the Hugging Face cache.
 
-A broken file is listed with the reason.
+Broken models are listed too, with the reason.
 """
 
 import re
@@ -20,24 +20,24 @@ from hermes_cli.models.hub import cache, repository
 from hermes_cli.models.hub.file_download import repo_folder
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-_SPLIT_REST = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 class ModelSource(StrEnum):
-    """The place that a model is in."""
+    """Where a model is stored."""
 
     STARTER = "starter"
-    FOLDER = "folder"  # the user put it into hermes' models folder
-    HUB = "hub"  # it is in the Hugging Face cache
-    PATH = "path"  # the user gave its path
+    FOLDER = "folder"  # in hermes' models folder
+    HUB = "hub"  # in the Hugging Face cache
+    PATH = "path"  # at a path given by the user
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
-    """A model on this machine.
+    """A model on this machine. `name` is the argument for -m, and `size` is in bytes.
 
-    `name` is the argument of -m, and `size` is bytes on disk. For a broken model, `broken` is the reason and
-    `advice` the remedy. Otherwise `broken` is None, and a GGUF has a `header`, a folder a `checkpoint`.
+    If the model is broken, `broken` is the reason and `advice` says how to fix it. Otherwise, `broken` is
+    None, and `header` is set for a GGUF and `checkpoint` for a folder.
     """
 
     name: str
@@ -53,14 +53,14 @@ class InstalledModel:
 
     @property
     def precision(self) -> str:
-        """The precision for the user, empty for a broken model."""
+        """The precision to display, or an empty string for a broken model."""
         if self.header is not None:
             return self.header.file_type
         return self.checkpoint.precision if self.checkpoint else ""
 
     @property
     def parameters(self) -> int:
-        """The number of parameters, 0 for a broken model."""
+        """The number of parameters, or 0 for a broken model."""
         if self.header is not None:
             return self.header.parameter_count
         return self.checkpoint.weights.parameters if self.checkpoint else 0
@@ -68,8 +68,8 @@ class InstalledModel:
     @property
     def is_chatml(self) -> bool:
         """Whether its vocabulary has both ChatML tokens. False for a broken model."""
-        described = self.header or self.checkpoint
-        return described is not None and described.is_chatml
+        contents = self.header or self.checkpoint
+        return contents is not None and contents.is_chatml
 
     @property
     def facts(self) -> ModelFacts:
@@ -92,7 +92,7 @@ def installed(models_dir: Path, *, cache_dir: Path | None = None) -> list[Instal
 def describe_file(
     path: Path, name: str, source: ModelSource = ModelSource.PATH, repo: str | None = None
 ) -> InstalledModel:
-    """Return the model in a .gguf file, even if it is broken. Reading the header takes milliseconds."""
+    """Return the model in a .gguf file, even if it is broken. This takes milliseconds."""
     try:
         header = read_header(path)
     except HermesError as error:
@@ -106,7 +106,7 @@ def describe_folder(
 ) -> InstalledModel | None:
     """Return the model in a folder of Hugging Face weights, or None if it has no config.json.
 
-    A folder that is incomplete, is not a language model, or requires custom code is a broken model.
+    The model counts as broken if it is incomplete, is not a language model, or requires custom code.
     """
     if not (path / "config.json").is_file():
         return None
@@ -122,9 +122,9 @@ def describe_folder(
 
 
 def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None = None) -> Path | None:
-    """Return the path of a repository's file or snapshot in the cache, or None if it is not there.
+    """Return the path of a file or snapshot of a repository in the cache, or None if it is not there.
 
-    Without `file`, return the repository's only GGUF file, or the snapshot of Hugging Face weights.
+    Without `file`, return the only GGUF file of the repository, or its snapshot of Hugging Face weights.
     """
     snapshot = _snapshot(repo_folder(cache_dir or repository.cache_folder(), repo))
     if snapshot is None:
@@ -139,10 +139,10 @@ def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None 
 
 
 def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = None) -> int:
-    """Delete a model that `installed` listed, and return the bytes freed.
+    """Delete a model listed by `installed`, and return the bytes freed.
 
-    In the Hugging Face cache, the model's links and the blobs that no other link needs are deleted.
-    Raises UsageError for a file that the user gave by its path, because hermes does not own it.
+    In the Hugging Face cache, the model's links and any blobs that no other link uses are deleted. Raises
+    UsageError for a model elsewhere, because hermes does not manage it.
     """
     if model.source is ModelSource.STARTER:
         return starter.remove(models_dir)
@@ -157,7 +157,7 @@ def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = 
 
 
 def _remove_own(path: Path) -> int:
-    """Delete a file, a folder or a link, not the link's target, and return the bytes freed."""
+    """Delete a file, a folder, or a link (but not its target), and return the bytes freed."""
     if path.is_symlink() or not path.is_dir():
         size = path.lstat().st_size
         path.unlink()
@@ -168,7 +168,7 @@ def _remove_own(path: Path) -> int:
 
 
 def _own_folders(models_dir: Path) -> Iterator[InstalledModel]:
-    """Yield the folders of Hugging Face weights in hermes' models folder."""
+    """Yield the models in folders of Hugging Face weights in hermes' models folder."""
     for config in sorted(models_dir.glob("*/config.json")):
         folder = config.parent
         if not folder.name.startswith(".") and (
@@ -184,14 +184,14 @@ def _own_file(path: Path) -> InstalledModel:
 
 
 def _ggufs(folder: Path, *, deep: bool = False) -> Iterator[Path]:
-    """Yield a folder's .gguf files; for a model that is split into several files, only the first."""
+    """Yield the .gguf files in a folder, but only the first file of a split model."""
     if not folder.is_dir():
         return
     for path in folder.rglob("*") if deep else folder.iterdir():
         name = path.name.lower()
         if not name.endswith(".gguf") or name.startswith(".") or path.is_dir():
             continue
-        if not _SPLIT_REST.search(name):
+        if not _LATER_PART.search(name):
             yield path
 
 
@@ -211,7 +211,7 @@ def _in_cache(cache_dir: Path) -> Iterator[InstalledModel]:
 
 
 def _snapshot(folder: Path) -> Path | None:
-    """Return the snapshot of the repository's main branch, or the newest one."""
+    """Return the snapshot of the repository's main branch, or else the newest one, or None."""
     try:
         commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
         main = folder / "snapshots" / commit

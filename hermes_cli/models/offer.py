@@ -1,4 +1,4 @@
-"""The models to suggest if none is installed: the starter, and variants of OpenHermes 2 that can run here."""
+"""Suggests models to a user who has none: the starter, and the forms of OpenHermes 2 that can run here."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ SUGGESTED_MODEL = "openhermes-2"
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A suggested model: the argument of -m, the approximate size in bytes, and a description."""
+    """A suggested model: its argument for -m, its approximate size in bytes, and a description."""
 
     name: str
     size: int
@@ -23,9 +23,9 @@ class Suggestion:
 def suggest_models(
     machine: Hardware, request: PlanRequest, finder: requirements.Finder = requirements.find_package
 ) -> list[Suggestion]:
-    """Return the models to suggest. The starter is the first, because it runs on any machine.
+    """Return the starter, which runs on any machine, and then the forms of SUGGESTED_MODEL.
 
-    The forms of the other one follow that can run here, from the best.
+    The forms are sorted from best to worst. Forms that cannot run here are left out.
     """
     entry = CATALOGUE[SUGGESTED_MODEL]
     suggestions = [Suggestion(STARTER.alias, STARTER.gguf.size, STARTER.description)]

@@ -1,7 +1,7 @@
 """Parses the argument of -m into a ModelRef, without network access.
 
-An argument is a short name with or without a variant, a path, or a repository with or without a file. The
-disk is read only to distinguish a path from a name.
+The argument is a short name (with or without a variant), a path, or a repository (with or without a file).
+The disk is read only to distinguish paths from names.
 """
 
 import re
@@ -22,11 +22,11 @@ MAX_LENGTH = 4096
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A parsed model argument, with its shortest spelling.
+    """A parsed model argument. `name` is its shortest spelling.
 
-    A local file or folder has a `path`. A model on the hub has a `repo`, and if it is a GGUF, a `file` in it.
-    `entry` and `variant` are set if it is in the catalogue. A short name without a variant has only an
-    `entry`: which of its forms to use depends on the machine (`forms.py`).
+    `path` is set for a local file or folder. `repo` is set for a model on the hub, and `file` if the argument
+    names a file in it. `entry` and `variant` are set for a model in the catalogue. If `entry` is set but
+    `variant` is None, `forms.py` chooses the variant.
     """
 
     name: str
@@ -38,25 +38,26 @@ class ModelRef:
 
     @property
     def is_starter(self) -> bool:
-        """Whether this is the starter, the small model that may be downloaded without confirmation."""
+        """Whether this is the starter, a small model that may be downloaded without confirmation."""
         return self.entry is STARTER
 
 
 def parse(text: str, *, models_dir: Path | None = None) -> ModelRef:
     """Parse a model argument.
 
-    The order of precedence is: a short name, an existing path, a file in `models_dir` with or without its
-    .gguf, the hub. A text that looks like a path is never a hub repository.
+    The order of precedence is: a short name, an existing path, an entry of `models_dir` (.gguf may be
+    omitted), the hub. Text that looks like a path is never interpreted as a repository.
 
-    Raises UsageError if the text cannot be a name, and ModelUnavailable if there is no such model.
+    Raises UsageError if the text is empty, too long or unprintable, and ModelUnavailable if it names no
+    model.
     """
     _check_text(text)
     alias, _, rest = text.partition(":")
     if alias.lower() in CATALOGUE:
         return _from_catalogue(CATALOGUE[alias.lower()], rest)
-    found = _existing(text, models_dir)
-    if found is not None:
-        return found
+    local_ref = _existing(text, models_dir)
+    if local_ref is not None:
+        return local_ref
     if _looks_like_path(text):
         raise ModelUnavailable(
             f"there is no file or folder {text}", "'hermes models list' lists the installed models"
@@ -69,22 +70,22 @@ def _check_text(text: str) -> None:
         raise UsageError("the model's name is empty", SPELLINGS)
     if len(text) > MAX_LENGTH:
         raise UsageError(f"the model's name is {len(text):,} characters long", SPELLINGS)
-    odd = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Cf")), None)
-    if odd is not None:
-        raise UsageError(f"the model's name contains an unprintable character (U+{ord(odd):04X})", SPELLINGS)
+    char = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Cf")), None)
+    if char is not None:
+        raise UsageError(f"the model's name contains an unprintable character (U+{ord(char):04X})", SPELLINGS)
 
 
-def _from_catalogue(entry: CatalogueEntry, wanted: str) -> ModelRef:
-    if not wanted and len(entry.forms) > 1:
+def _from_catalogue(entry: CatalogueEntry, variant_name: str) -> ModelRef:
+    if not variant_name and len(entry.forms) > 1:
         return ModelRef(entry.alias, entry=entry)
-    variant = entry.variant(wanted) if wanted else entry.gguf
+    variant = entry.variant(variant_name) if variant_name else entry.gguf
     if variant is not None:
         return variant_ref(variant)
-    if entry.gguf.file and _HUB_FILE.fullmatch(wanted) and "/" not in wanted:
-        return _hub_ref(entry.gguf.repo, wanted)
+    if entry.gguf.file and _HUB_FILE.fullmatch(variant_name) and "/" not in variant_name:
+        return _hub_ref(entry.gguf.repo, variant_name)
     names = [v.name for v in entry.variants]
     raise ModelUnavailable(
-        f"{entry.alias} has no variant '{wanted}'{suggestion(wanted.lower(), names)}",
+        f"{entry.alias} has no variant '{variant_name}'{suggestion(variant_name.lower(), names)}",
         f"its variants are {', '.join(names)}",
     )
 
@@ -127,7 +128,7 @@ def _from_hub(text: str) -> ModelRef:
     if "/" not in repo:
         raise ModelUnavailable(f"there is no model '{text}'{suggestion(repo.lower(), CATALOGUE)}", SPELLINGS)
     if not _HUB_NAME.fullmatch(repo) or ".." in repo or "--" in repo:
-        raise ModelUnavailable(f"'{repo}' is not a name that a hub repository can have", SPELLINGS)
+        raise ModelUnavailable(f"'{repo}' is not a valid repository name", SPELLINGS)
     parts = file.split("/")
     if colon and (not _HUB_FILE.fullmatch(file) or any(part in ("", ".", "..") for part in parts)):
         raise ModelUnavailable(f"'{file}' is not a .gguf file of {repo}", "use owner/name:file.gguf")

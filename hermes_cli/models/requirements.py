@@ -1,7 +1,7 @@
-"""Checks whether the Python packages that a plan needs are installed, and gives the command to install them.
+"""Checks that the Python packages for a plan are installed, and gives the commands to install missing ones.
 
-Packages are found without importing them, because torch alone takes two seconds. torch's version file is read
-to see which GPUs the build supports.
+Packages are looked up without importing them, because importing torch takes two seconds. torch's version file
+states which kinds of GPU its build supports.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ _FOR_FORMAT: Final = {
     WeightFormat.BITSANDBYTES: ("bitsandbytes",),
 }
 _BUILD_NAMES: Final = {"cuda": "cuda", "rocm": "hip", "xpu": "xpu"}
-"""The entry in torch's version file for a kind of GPU."""
+"""The entry in torch's version file for each kind of GPU."""
 _BUILDS: Final = {"cuda": "CUDA", "hip": "ROCm", "xpu": "XPU"}
 TORCH_BUILDS: Final = "https://pytorch.org/get-started/locally/"
 
@@ -49,23 +49,23 @@ def find_package(name: str) -> ModuleSpec | None:
 
 
 def packages(plan: Plan, model: ModelFacts) -> tuple[str, ...]:
-    """Return the import names of the packages that a plan needs beyond hermes' required dependencies."""
+    """Return the import names of the packages that a plan needs beyond hermes' dependencies."""
     if plan.engine != "transformers":
         return ()
-    own = plan.quantization == "int8" and plan.device == "cpu"  # computed by layers in hermes
-    bitsandbytes = ("bitsandbytes",) if plan.quantization and not own else ()
+    is_builtin_int8 = plan.quantization == "int8" and plan.device == "cpu"  # hermes has its own int8 layers
+    bitsandbytes = ("bitsandbytes",) if plan.quantization and not is_builtin_int8 else ()
     return (*ENGINE_PACKAGES, *bitsandbytes, *_FOR_FORMAT.get(model.format, ()))
 
 
 def check(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> None:
-    """Raise ModelUnavailable, with the install command, if a package that a plan needs is missing."""
+    """Raise ModelUnavailable, with the install command, if a package or GPU support in torch is missing."""
     problem = unmet(plan, model, finder)
     if problem is not None:
         raise problem
 
 
 def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> HermesError | None:
-    """Return the error that `check` raises, or None."""
+    """Return the error that `check` would raise, or None."""
     entry = entry_for(model.repo, model.name)
     gguf = f"; or use the GGUF, which needs no packages: -m {entry.spelling(entry.gguf)}" if entry else ""
     missing = [name for name in packages(plan, model) if finder(name) is None]
@@ -88,9 +88,9 @@ def unmet(plan: Plan, model: ModelFacts, finder: Finder = find_package) -> Herme
 def plan_with_installed(
     hardware: Hardware, model: ModelFacts, request: PlanRequest | None = None, finder: Finder = find_package
 ) -> Plan:
-    """Return the plan for a model, on the CPU if the installed torch does not support the GPU.
+    """Return the plan for a model. If the installed torch does not support the GPU, plan for the CPU.
 
-    A requested GPU stays in the plan. Raises as `choose` does.
+    An explicitly requested device is kept. Raises the same errors as `choose`.
     """
     plan, request = choose(hardware, model, request), request or PlanRequest()
     build = _missing_build(plan, finder)
@@ -101,26 +101,26 @@ def plan_with_installed(
 
 
 def torch_lacks(kind: str, finder: Finder = find_package) -> bool:
-    """Return whether torch is installed without support for a kind of GPU."""
+    """Return whether the installed torch was built without support for a kind of GPU."""
     build, spec = _BUILD_NAMES.get(kind, ""), finder("torch")
     return bool(build) and spec is not None and not _is_built_for(spec, build)
 
 
 def _missing_build(plan: Plan, finder: Finder) -> str:
-    """Return the kind of GPU support that a plan needs and the installed torch lacks, or an empty text."""
+    """Return the GPU support that a plan needs and the installed torch lacks, or an empty string."""
     build = _build_for(plan)
     spec = finder("torch") if build else None
     return _BUILDS[build] if spec is not None and not _is_built_for(spec, build) else ""
 
 
 def _build_for(plan: Plan) -> str:
-    """Return the name in torch's version file of the build that a plan's device needs; empty for any."""
+    """Return the entry in torch's version file that the plan's device needs, or an empty string if none."""
     kind = plan.device.partition(":")[0] if plan.engine == "transformers" else ""
     return _BUILD_NAMES.get(kind, "")
 
 
 def _is_built_for(spec: ModuleSpec, build: str) -> bool:
-    """Return whether the installed torch supports a kind of GPU. True if its version file has no entry."""
+    """Return whether the installed torch supports a kind of GPU. A missing entry counts as support."""
     try:
         text = (Path(spec.origin or "").parent / "version.py").read_text(encoding="utf-8")
     except (OSError, ValueError):

@@ -1,7 +1,6 @@
-"""Selects the model to chat with: the named one, or the best one on this machine.
+"""Selects the model to chat with: the requested one, or the best one on this machine.
 
-Nothing is downloaded here; the caller decides about a download. Only the starter may be downloaded without
-confirmation.
+This module downloads nothing. Callers may download the starter without confirmation, but no other model.
 """
 
 from collections.abc import Iterator
@@ -25,8 +24,8 @@ from hermes_cli.models.reference import ModelRef, parse, variant_ref
 class Selection:
     """The selected model. `reason` is a clause such as "it was requested".
 
-    `model` is None if it is the starter and not downloaded yet. In that case the caller calls `starter.fetch`
-    and then `resolve` again.
+    `model` is None if the starter is selected but must be downloaded first: call `starter.fetch`, then
+    `resolve` again.
     """
 
     name: str
@@ -35,11 +34,11 @@ class Selection:
 
     @property
     def needs_fetch(self) -> bool:
-        """Whether it is the starter and not downloaded yet."""
+        """Whether the starter must be downloaded first."""
         return self.model is None
 
     def plan(self, hardware: Hardware, request: PlanRequest | None = None) -> Plan:
-        """Return the plan. Raises as `choose` does, and ModelUnavailable if it is not downloaded."""
+        """Return the plan. Raises the errors of `choose`, and ModelUnavailable if the model is missing."""
         if self.model is None:
             raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
         return requirements.plan_with_installed(hardware, self.model.facts, request)
@@ -57,11 +56,11 @@ def resolve(
 ) -> Selection | None:
     """Return the model that `text` names, or else the `configured` one, or else the best one installed.
 
-    `finder` looks up Python packages: a model whose packages are missing is never the best. The result is
-    None if no model is named and no usable one is installed; the command may then offer a download.
+    `finder` looks up Python packages. A model whose packages are missing is never the best one. Return None
+    if no model is named and no usable one is installed.
 
-    Raises ModelUnavailable if the named model is broken or not installed, with the command to download it,
-    and UsageError if the name is invalid.
+    Raises ModelUnavailable if the named model is broken or not installed, with the command that helps, and
+    UsageError if the name is invalid.
     """
     if text or configured:
         reason = "it was requested" if text else "it is the configured model"
@@ -71,7 +70,7 @@ def resolve(
             if not choice.chosen.installed:
                 raise not_installed(choice, ref.name)
             ref = variant_ref(choice.chosen.variant)
-            reason = f"{reason}; {choice.reason}{_better(choice)}"
+            reason = f"{reason}; {choice.reason}{_better_form_clause(choice)}"
         return _named(ref, reason, models_dir, cache_dir)
     models = local.installed(models_dir, cache_dir=cache_dir)
     return _best(_plans(models, hardware, request, finder))
@@ -94,8 +93,8 @@ def form_of(
     return choose_form(entry, hardware, request, finder=finder, is_installed=is_installed)
 
 
-def _better(choice: FormChoice) -> str:
-    """Return a clause about the form that would run better, if it is not installed."""
+def _better_form_clause(choice: FormChoice) -> str:
+    """Return a clause about a better form that is not installed, or an empty string."""
     better = choice.better
     if better is None:
         return ""
@@ -118,8 +117,8 @@ def _named(ref: ModelRef, reason: str, models_dir: Path, cache_dir: Path | None)
 def installed_model(name: str, models_dir: Path) -> InstalledModel:
     """Return the installed model called `name`.
 
-    Raises ModelUnavailable if it is not installed, and UsageError for a short name if several of its forms
-    are installed.
+    Raises ModelUnavailable if it is not installed, and UsageError if `name` is a short name with several
+    installed forms.
     """
     ref = parse(name, models_dir=models_dir)
     if ref.entry is not None and ref.variant is None:
@@ -136,10 +135,10 @@ def installed_model(name: str, models_dir: Path) -> InstalledModel:
 
 
 def plan_facts(ref: ModelRef, models_dir: Path) -> tuple[ModelFacts, bool]:
-    """Return the facts of a model that a plan needs, and whether the model is on this machine.
+    """Return the facts that a plan needs, and whether the model is installed.
 
-    The facts of a model that is not downloaded come from the catalogue. Raises ModelUnavailable if the model
-    is broken, or if it is neither installed nor in the catalogue.
+    The facts of a model that is not installed come from the catalogue. Raises ModelUnavailable if the model
+    is broken, or neither installed nor in the catalogue.
     """
     model = find(ref, models_dir)
     if model is not None:
@@ -150,10 +149,10 @@ def plan_facts(ref: ModelRef, models_dir: Path) -> tuple[ModelFacts, bool]:
 
 
 def find(ref: ModelRef, models_dir: Path, *, cache_dir: Path | None = None) -> InstalledModel | None:
-    """Return the installed model that a reference names, even if it is broken, or None if there is none."""
-    own = starter.path_in(models_dir)
-    if (ref.is_starter and own.exists()) or ref.path == own:
-        return local.describe_file(own, STARTER.alias, ModelSource.STARTER)
+    """Return the installed model for a reference, even if it is broken, or None if it is not installed."""
+    starter_path = starter.path_in(models_dir)
+    if (ref.is_starter and starter_path.exists()) or ref.path == starter_path:
+        return local.describe_file(starter_path, STARTER.alias, ModelSource.STARTER)
     if ref.path is not None:
         return _at_path(ref.path, ref.name, models_dir)
     path = local.find_in_cache(ref.repo, ref.file, cache_dir=cache_dir) if ref.repo else None
@@ -198,7 +197,7 @@ def _pull_command(name: str) -> str:
 
 
 def _repair(model: InstalledModel) -> str:
-    """Return the remedy for a broken model. A new download helps only if the file is damaged."""
+    """Return the advice for a broken model. Downloading it again helps only if the file is damaged."""
     is_damaged = model.advice in ("", FETCH_AGAIN)
     if is_damaged and model.source is ModelSource.HUB:
         return f"delete it with 'hermes models rm {model.name}', then {_pull(model.name)}"
@@ -211,7 +210,7 @@ def _plans(
     request: PlanRequest | None,
     finder: requirements.Finder,
 ) -> Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]:
-    """Yield each ChatML model that can run here, with its plan, or with the error if it is too large."""
+    """Yield each ChatML model that can run here with its plan, or with the error if it is too large."""
     for model in models:
         if model.broken or not model.is_chatml:
             continue
@@ -227,37 +226,37 @@ def _plans(
 
 
 def _best(plans: Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]) -> Selection | None:
-    """Return the first model by preference that fits. The reason names the ones that were too large."""
-    found = sorted(plans, key=lambda pair: _preference(*pair))
+    """Return the most preferred model that fits. The reason lists preferred models that are too large."""
+    sorted_plans = sorted(plans, key=lambda pair: _preference(*pair))
     too_large: list[str] = []
-    for model, plan in found:
+    for model, plan in sorted_plans:
         if isinstance(plan, Plan):
-            return Selection(model.name, _reason(model, len(found), too_large), model)
+            return Selection(model.name, _reason(model, len(sorted_plans), too_large), model)
         too_large.append(model.name)
     return None
 
 
 def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple[int, float, int, int, str]:
-    """Return the sort key of a model: OpenHermes first, then the size, then how well its format runs here.
+    """Return a sort key: OpenHermes first and the starter last, then larger models, then better formats.
 
-    The formats of a model differ by a few parameters, so sizes are rounded to two digits.
+    Parameter counts are rounded to two digits, because they differ slightly between the formats of a model.
     """
     rank = 0 if is_openhermes(model) else 2 if model.source is ModelSource.STARTER else 1
     return rank, -float(f"{model.parameters:.1e}"), _format_rank(plan), -model.size, model.name
 
 
 def _format_rank(plan: Plan | ResourcesExhausted) -> int:
-    """Return the rank of a plan, from the best, or -1 for a model that does not fit.
+    """Return the rank of a plan, or -1 for a model that is too large.
 
-    The reason can then name that model before the smaller one is selected.
+    Such a model comes before smaller ones, so that the reason can name it.
     """
     return plan.rank if isinstance(plan, Plan) else -1
 
 
 def is_openhermes(model: InstalledModel) -> bool:
-    """Return whether a model is an OpenHermes, by its name, its file name or the name in its header."""
-    own = model.header.name if model.header else ""
-    return any("openhermes" in text.lower().replace(" ", "") for text in (model.name, model.path.name, own))
+    """Return whether a model is an OpenHermes, according to its name, file name or header."""
+    title = model.header.name if model.header else ""
+    return any("openhermes" in text.lower().replace(" ", "") for text in (model.name, model.path.name, title))
 
 
 def _reason(model: InstalledModel, count: int, too_large: list[str]) -> str:
@@ -266,5 +265,5 @@ def _reason(model: InstalledModel, count: int, too_large: list[str]) -> str:
         return f"it is the only installed ChatML model{others}"
     if is_openhermes(model):
         return f"OpenHermes is preferred among the {count} installed ChatML models{others}"
-    what = "the largest" if not too_large else "the largest that fits"
-    return f"it is {what} of the {count} installed ChatML models{others}"
+    superlative = "the largest" if not too_large else "the largest that fits"
+    return f"it is {superlative} of the {count} installed ChatML models{others}"

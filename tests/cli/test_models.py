@@ -102,7 +102,7 @@ def test_show_and_plan_read_a_checkpoint_folder(
     shown = hermes("models", "show", "o/tiny", env=home).stdout.decode()
     assert COMMIT in shown
     assert "MistralForCausalLM" in shown
-    assert "21,664, of them 18,432 in linear layers" in shown
+    assert "21,664 (18,432 in linear layers)" in shown
     planned = hermes("models", "plan", "o/tiny", "--json", env=home).json
     assert (planned["fetched"], planned["plan"]["revision"], planned["plan"]["context_size"]) == (
         True,

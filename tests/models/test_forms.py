@@ -148,7 +148,7 @@ def test_4_bit_weights_are_better_than_a_gguf_on_the_same_gpu() -> None:
 def test_the_only_installed_form_is_chosen() -> None:
     """The only installed form is chosen, and the better one is known."""
     choice = choose(RTX_3090, is_installed=installed("gguf"))
-    assert (choice.chosen.name, choice.reason) == (GGUF, "openhermes-2:gguf is the form that is installed")
+    assert (choice.chosen.name, choice.reason) == (GGUF, "openhermes-2:gguf is the installed form")
     assert choice.better is not None
     assert choice.better.name == WEIGHTS
     best = choose(RTX_3090, is_installed=installed("16bit"))
@@ -176,7 +176,7 @@ def test_a_flag_for_llama_cpp_selects_the_gguf(plan_request: PlanRequest, flag: 
     choice = choose(hardware, request=plan_request)
     assert choice.chosen.name == GGUF
     assert choice.reason.endswith(
-        f"openhermes-2:16bit cannot run here: {flag} is for GGUF files, and openhermes-2:16bit is not one "
+        f"openhermes-2:16bit cannot run here: {flag} is for GGUF files, but openhermes-2:16bit is not one "
         f"(omit {flag})"
     )
 

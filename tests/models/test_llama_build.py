@@ -127,8 +127,8 @@ def test_the_last_line_of_the_output_is_the_report() -> None:
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
-        ("import os; os.abort()", "it crashed when asked for its GPUs"),
-        ("raise SystemExit(1)", "it crashed when asked for its GPUs"),
+        ("import os; os.abort()", "it crashed while listing its GPUs"),
+        ("raise SystemExit(1)", "it crashed while listing its GPUs"),
         ("", "its GPU driver reports invalid values"),
         ("print('no JSON')", "its GPU driver reports invalid values"),
         ("print('[' * 100_000)", "its GPU driver reports invalid values"),
@@ -155,7 +155,7 @@ def test_a_command_that_does_not_exist_has_a_reason(tmp_path: Path) -> None:
     """If the interpreter cannot be started, the reason is the system's."""
     assert query_gpus([str(tmp_path / "none")]) == (
         (),
-        "it cannot be asked for its GPUs: No such file or directory",
+        "it cannot list its GPUs: No such file or directory",
     )
 
 

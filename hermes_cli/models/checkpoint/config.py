@@ -1,4 +1,4 @@
-"""Parses config.json: the numbers that determine memory use, and whether hermes can run the model."""
+"""Parses config.json into the dimensions of a model, and rejects models that hermes cannot run."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,14 +11,14 @@ MAX_LAYERS: Final = 1 << 12
 MAX_WIDTH: Final = 1 << 20
 MAX_TOKENS: Final = 1 << 32
 DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-"""torch's names of the types of weights, and their short names."""
+"""torch's names for the types of weights, and their short names."""
 ADVICE = "choose a ChatML model, such as openhermes-2 or the starter"
-QUANTIZED_ADVICE = "choose its 16-bit weights, which hermes quantizes itself, or a GGUF of it"
+QUANTIZED_ADVICE = "choose its 16-bit weights, which hermes can quantize, or its GGUF"
 
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """The quantization of a saved checkpoint. `bits` is per weight; `text` is shown to the user."""
+    """The quantization of stored weights. `bits` is the number of bits per weight; `text` is for display."""
 
     format: WeightFormat
     bits: int
@@ -27,10 +27,10 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The dimensions of a language model. `context_length` is 0 and `dtype` empty if they are not given.
+    """The dimensions of a language model. A `context_length` of 0 and an empty `dtype` mean unknown.
 
-    `kv_elements` is the number of elements in the KV cache for one token, over all layers. A sliding window
-    does not reduce it, because hermes keeps older entries so that a conversation can be rewound.
+    `kv_elements` is the number of KV cache elements per token, over all layers. A sliding window does not
+    reduce it, because hermes keeps older entries so that a conversation can be rewound.
     """
 
     architecture: str
@@ -47,10 +47,10 @@ class Config:
 
 
 def parse(settings: dict[str, Any]) -> Config:
-    """Parse the object in a config.json.
+    """Parse the object in config.json.
 
     Raises ModelUnavailable if the model is not a decoder-only language model, if hermes does not support its
-    quantization, or if a number is missing that its size depends on.
+    quantization, or if the number of layers, the number of heads or the width is missing.
     """
     architecture = _architecture(settings)
     layers = whole_number(settings, "num_hidden_layers", "n_layer", "num_layers", limit=MAX_LAYERS)
@@ -67,7 +67,7 @@ def parse(settings: dict[str, Any]) -> Config:
         sliding_window=whole_number(settings, "sliding_window", limit=MAX_TOKENS),
         vocab_size=whole_number(settings, "vocab_size", limit=MAX_TOKENS),
         hidden_size=hidden,
-        # Without the key, the default depends on the family. Two matrices are the larger and safer estimate.
+        # The default depends on the architecture. Two separate matrices are the larger and safer estimate.
         tied=settings.get("tie_word_embeddings") is True,
         has_experts=whole_number(settings, "num_local_experts", "num_experts", limit=MAX_WIDTH) > 1,
         dtype=_dtype(settings),
@@ -80,23 +80,23 @@ def _architecture(settings: dict[str, Any]) -> str:
     name = names[0] if isinstance(names, list) and names else None
     if not isinstance(name, str):
         raise ModelUnavailable("its config.json names no architecture", ADVICE)
-    shown = repr(name[:60])
+    quoted = repr(name[:60])
     if settings.get("is_encoder_decoder") is True:
-        raise ModelUnavailable(f"it is an encoder-decoder model ({shown}), not a chat model", ADVICE)
+        raise ModelUnavailable(f"it is an encoder-decoder model ({quoted}), not a chat model", ADVICE)
     if "vision_config" in settings or "audio_config" in settings:
         raise ModelUnavailable(
-            f"it needs images or audio ({shown}), and hermes runs only text models", ADVICE
+            f"it needs images or audio ({quoted}), and hermes runs only text models", ADVICE
         )
     if not name.endswith("ForCausalLM"):
         raise ModelUnavailable(
-            f"its architecture is {shown}, which does not generate text (…ForCausalLM)", ADVICE
+            f"its architecture is {quoted}, which does not generate text (hermes runs …ForCausalLM)", ADVICE
         )
     return name
 
 
-def _head_widths(settings: dict[str, Any], share: int) -> tuple[int, int]:
-    """Return the widths of a key head and a value head. They differ with latent attention."""
-    key = whole_number(settings, "head_dim", limit=MAX_WIDTH) or share
+def _head_widths(settings: dict[str, Any], default: int) -> tuple[int, int]:
+    """Return the widths of a key head and a value head, which differ with latent attention."""
+    key = whole_number(settings, "head_dim", limit=MAX_WIDTH) or default
     if "qk_nope_head_dim" in settings:
         parts = ("qk_nope_head_dim", "qk_rope_head_dim")
         key = sum(whole_number(settings, part, limit=MAX_WIDTH) for part in parts) or key
@@ -109,36 +109,36 @@ def _dtype(settings: dict[str, Any]) -> str:
     return name if name in DTYPES else ""
 
 
-def _quantization(found: Any) -> Quantization | None:
-    if found is None or found == {}:
+def _quantization(config: Any) -> Quantization | None:
+    if config is None or config == {}:
         return None
-    method = found.get("quant_method") if isinstance(found, dict) else None
+    method = config.get("quant_method") if isinstance(config, dict) else None
     if method in (WeightFormat.GPTQ, WeightFormat.AWQ):
-        bits = whole_number(found, "bits", "w_bit", limit=33) or 4
+        bits = whole_number(config, "bits", "w_bit", limit=33) or 4
         return Quantization(WeightFormat(method), bits, f"{bits}-bit {method.upper()}")
     if method == WeightFormat.COMPRESSED_TENSORS:
-        bits = _compressed_bits(found)
+        bits = _compressed_bits(config)
         return Quantization(WeightFormat.COMPRESSED_TENSORS, bits, f"{bits}-bit compressed-tensors")
     if method in (WeightFormat.BITSANDBYTES, "bitsandbytes_4bit", "bitsandbytes_8bit"):
-        return _bitsandbytes(found)
+        return _bitsandbytes(config)
     raise ModelUnavailable(
         f"it was quantized by {str(method)[:60]!r}, which hermes does not support", QUANTIZED_ADVICE
     )
 
 
-def _bitsandbytes(found: dict[str, Any]) -> Quantization:
-    if found.get("load_in_4bit"):
-        kind = found.get("bnb_4bit_quant_type", "fp4")  # the library's default
+def _bitsandbytes(config: dict[str, Any]) -> Quantization:
+    if config.get("load_in_4bit"):
+        kind = config.get("bnb_4bit_quant_type", "fp4")  # the library's default
         if kind in ("nf4", "fp4"):
             return Quantization(WeightFormat.BITSANDBYTES, 4, f"4-bit {kind}")
-    elif found.get("load_in_8bit"):
+    elif config.get("load_in_8bit"):
         return Quantization(WeightFormat.BITSANDBYTES, 8, "8-bit int8")
     raise ModelUnavailable("its bitsandbytes settings are neither 4-bit nor 8-bit", QUANTIZED_ADVICE)
 
 
-def _compressed_bits(found: dict[str, Any]) -> int:
-    """Return the bits per weight of the first group that gives them, or 8 if none does."""
-    groups = found.get("config_groups")
+def _compressed_bits(config: dict[str, Any]) -> int:
+    """Return the bits per weight of the first group that specifies them, or 8."""
+    groups = config.get("config_groups")
     for group in groups.values() if isinstance(groups, dict) else ():
         weights = group.get("weights") if isinstance(group, dict) else None
         if isinstance(weights, dict) and (bits := whole_number(weights, "num_bits", limit=33)):

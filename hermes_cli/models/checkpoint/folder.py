@@ -1,4 +1,4 @@
-"""Reads a checkpoint, a folder of Hugging Face weights, into a Checkpoint."""
+"""Reads a folder of Hugging Face weights into a Checkpoint."""
 
 import json
 import re
@@ -24,25 +24,25 @@ OTHER_SETTINGS: Final = (
     "preprocessor_config.json",
 )
 ADAPTER: Final = "adapter_config.json"
-# hermes never runs a model's code: `trust_remote_code` is always off. The keys are rejected in addition,
-# because some releases of transformers followed them regardless (CVE-2026-4372), and because an attention
-# implementation that is spelled owner/name is downloaded from the hub as a kernel and run.
+# hermes never runs a model's code: `trust_remote_code` is always off. These keys are also rejected, because
+# some releases of transformers followed them regardless (CVE-2026-4372), and because transformers downloads
+# and runs a kernel from the hub if an attention implementation is named owner/name.
 CODE_KEYS = ("auto_map", "custom_pipelines")
 IMPLEMENTATION_KEYS = ("attn_implementation", "experts_implementation")
 BUILT_IN_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flex_attention")
-"""The implementations that are part of transformers."""
+"""The attention and expert implementations that are part of transformers."""
 OTHER_WEIGHTS_KEY = "transformers_weights"
 CODE_ADVICE = "choose a model that transformers supports without custom code, such as openhermes-2"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 MAX_TOKENIZER: Final = 64 << 20
 HEAD: Final = 2 << 20
-"""The tokenizers library writes the added tokens before the vocabulary, so the first 2 MiB are enough."""
+"""Bytes. tokenizer.json lists the added tokens before the vocabulary, so the first 2 MiB are enough."""
 ADDED_TOKENS: Final = '"added_tokens":'
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of Hugging Face weights that is complete and does not request custom code."""
+    """A complete folder of Hugging Face weights that does not request custom code."""
 
     path: Path
     config: Config
@@ -57,12 +57,12 @@ class Checkpoint:
 
     @property
     def dtype(self) -> str:
-        """The type of the weights that are not quantized, by its name in torch, or empty."""
+        """The type of the unquantized weights, by its name in torch, or an empty string if it is unknown."""
         return self.config.dtype or self.weights.dtype
 
     @property
     def precision(self) -> str:
-        """The precision for the user: `bf16`, `4-bit GPTQ`."""
+        """The precision to display: `bf16`, `4-bit GPTQ`."""
         quantization = self.config.quantization
         return quantization.text if quantization else DTYPES.get(self.dtype, "")
 
@@ -74,16 +74,16 @@ class Checkpoint:
 
     @property
     def revision(self) -> str | None:
-        """The hub's commit if the folder is a snapshot in the hub's cache, else None."""
+        """The commit if the folder is a snapshot in the hub's cache, else None."""
         folder = self.path.absolute()
         is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
         return folder.name if is_snapshot and _COMMIT.fullmatch(folder.name) else None
 
     @cached_property
     def is_chatml(self) -> bool:
-        """Whether its tokenizer seems to have both ChatML tokens. False if it cannot be read.
+        """Whether the added tokens include both ChatML tokens. False if they cannot be read.
 
-        This is good enough for a list of models; the engine checks the vocabulary when it loads it.
+        This is only for lists of models: the engine checks the vocabulary when it loads the model.
         """
         try:
             return {IM_START, IM_END} <= _added_tokens(self.path)
@@ -92,7 +92,7 @@ class Checkpoint:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read the folder `path` in milliseconds, without loading a weight.
+    """Read the folder `path` in milliseconds, without loading the weights.
 
     Raises ModelUnavailable if the folder is broken, is not a language model, or requests custom code.
     """
@@ -109,44 +109,44 @@ def read(path: Path) -> Checkpoint:
 
 
 def _reject_code(files: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ModelUnavailable if a key at any depth of a model's settings files requests custom code."""
+    """Raise ModelUnavailable if a settings file requests custom code or other weights, at any depth."""
     for name, settings in files.items():
         for key, value in _entries(settings):
             if key in CODE_KEYS and value:
-                raise _refusal(key, name, "requests custom code, which hermes never runs")
+                raise _code_error(key, name, "requests custom code, which hermes never runs")
             if any(part in key.lower() for part in IMPLEMENTATION_KEYS) and not _is_built_in(value):
-                raise _refusal(key, name, "requests a downloaded implementation, which hermes never runs")
+                raise _code_error(key, name, "requests a downloaded implementation, which hermes never runs")
             if key == OTHER_WEIGHTS_KEY and value:
-                raise _refusal(key, name, "names other weight files, which hermes never loads")
+                raise _code_error(key, name, "names other weight files, which hermes never loads")
 
 
 def _entries(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every key and value of an object and of all objects in it, without recursion."""
-    waiting: list[Any] = [settings]
-    while waiting:
-        value = waiting.pop()
+    """Yield every key and value of an object and of the objects nested in it, without recursion."""
+    pending: list[Any] = [settings]
+    while pending:
+        value = pending.pop()
         if isinstance(value, Mapping):
             yield from value.items()
-            waiting += value.values()
+            pending += value.values()
         elif isinstance(value, list):
-            waiting += value
+            pending += value
 
 
 def _is_built_in(value: Any) -> bool:
-    """Return whether an implementation, or each one in a mapping by model part, is part of transformers."""
+    """Return whether an implementation, or each value of a mapping of them, is part of transformers."""
     parts = value.values() if isinstance(value, Mapping) else (value,)
     return all(part is None or part in BUILT_IN_IMPLEMENTATIONS for part in parts)
 
 
-def _refusal(key: str, name: str, what: str) -> ModelUnavailable:
-    return ModelUnavailable(f"the key {key[:60]!r} of its {name} {what}", CODE_ADVICE)
+def _code_error(key: str, name: str, problem: str) -> ModelUnavailable:
+    return ModelUnavailable(f"the key {key[:60]!r} of its {name} {problem}", CODE_ADVICE)
 
 
 def _added_tokens(folder: Path) -> set[str]:
-    """Return the spellings of the added tokens, from the first file that lists them."""
+    """Return the added tokens from the first tokenizer file that exists."""
     if (path := folder / "tokenizer.json").is_file():
         return _contents(_from_tokenizer(path))
-    if (path := folder / "added_tokens.json").is_file():  # next to a tokenizer.model without tokenizer.json
+    if (path := folder / "added_tokens.json").is_file():  # saved with a tokenizer.model
         return set(read_object(path))
     decoder = read_object(folder / "tokenizer_config.json").get("added_tokens_decoder")
     return _contents(list(decoder.values()) if isinstance(decoder, dict) else None)
@@ -161,11 +161,11 @@ def _contents(tokens: Any) -> set[str]:
 def _from_tokenizer(path: Path) -> Any:
     with path.open("rb") as file:
         text = file.read(HEAD).decode("utf-8", errors="replace")
-    at = text.find(ADDED_TOKENS)
-    if at >= 0:
-        begin = len(text) - len(text[at + len(ADDED_TOKENS) :].lstrip())
+    position = text.find(ADDED_TOKENS)
+    if position >= 0:
+        begin = len(text) - len(text[position + len(ADDED_TOKENS) :].lstrip())
         try:
             return json.JSONDecoder().raw_decode(text, begin)[0]
-        except (ValueError, RecursionError):  # the list is longer than the head, or it is not JSON
+        except (ValueError, RecursionError):  # the list continues beyond HEAD, or it is not JSON
             pass
     return parse_object(read_bytes(path, MAX_TOKENIZER), path.name).get("added_tokens")

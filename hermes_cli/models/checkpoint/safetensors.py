@@ -1,8 +1,8 @@
-"""Reads the header of a .safetensors file: the tensors in it, and whether the file is complete.
+"""Reads the header of a .safetensors file, and checks that the file is complete.
 
-A file consists of eight bytes (the header's length, little-endian), the header as JSON, and the tensors'
-bytes without gaps (source: the format's README, https://github.com/huggingface/safetensors). The safetensors
-package is not used, because it is an optional dependency and maps the whole file.
+A file consists of eight bytes (the header's length, little-endian), the header as JSON, and the data of the
+tensors without gaps (source: the format's README, https://github.com/huggingface/safetensors). The
+safetensors package is not used, because it is an optional dependency and maps the whole file.
 """
 
 import math
@@ -16,8 +16,8 @@ from hermes_cli.models.checkpoint.json_file import parse_object
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 
 MAX_HEADER: Final = 16 << 20
-"""Bytes. The format allows 100 MB, which would be gigabytes as Python objects. A tensor takes about 120
-bytes, and a shard of the largest models has tens of thousands of them."""
+"""Bytes. The format allows 100 MB, which would take gigabytes as Python objects. The entry of a tensor takes
+about 120 bytes, and a shard of the largest models has tens of thousands of tensors."""
 MAX_DIMENSIONS: Final = 8
 MAX_SIZE: Final = 1 << 48
 DTYPE_BITS: Final = {
@@ -46,7 +46,7 @@ DTYPE_BITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of a file. `size` is in bytes."""
+    """A tensor in the header. `size` is in bytes."""
 
     name: str
     dtype: str
@@ -60,15 +60,15 @@ class Tensor:
 
 
 def read_header(path: Path) -> tuple[Tensor, ...]:
-    """Return the tensors of a file. Raises ModelUnavailable if it is not a safetensors file or incomplete."""
+    """Return the tensors of a file. Raises ModelUnavailable if the file is not valid or not complete."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
             raise ModelUnavailable(f"its {path.name} is not an ordinary file", FETCH_AGAIN)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(MAX_HEADER, status.st_size - 8):  # noqa: PLR2004 - "{}"
-                raise _broken(path, "is not a safetensors file, or truncated")
+                raise _broken(path, "is truncated, or not a safetensors file")
             header = file.read(length)
     except OSError as problem:
         raise ModelUnavailable(f"its {path.name} cannot be read: {problem.strerror}", FETCH_AGAIN) from None
@@ -82,7 +82,7 @@ def read_header(path: Path) -> tuple[Tensor, ...]:
 
 
 def _tensors(header: dict[str, Any], path: Path) -> tuple[tuple[Tensor, ...], int]:
-    """Return the tensors, and the end of the last one in bytes from the header's end."""
+    """Return the tensors, and the size of their data in bytes."""
     header.pop("__metadata__", None)
     spans = []
     for name, entry in header.items():
@@ -111,12 +111,12 @@ def _tensor(name: str, entry: Any, path: Path) -> tuple[Tensor, int]:
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    """Return a list of at most MAX_DIMENSIONS integers below MAX_SIZE as a tuple; None for anything else."""
+    """Return a list of up to MAX_DIMENSIONS integers below MAX_SIZE as a tuple, or None if invalid."""
     if not isinstance(value, list) or len(value) > MAX_DIMENSIONS:
         return None
-    sound = all(type(number) is int and 0 <= number < MAX_SIZE for number in value)
-    return tuple(value) if sound else None
+    is_valid = all(type(number) is int and 0 <= number < MAX_SIZE for number in value)
+    return tuple(value) if is_valid else None
 
 
-def _broken(path: Path, what: str) -> ModelUnavailable:
-    return ModelUnavailable(f"its {path.name} {what}", FETCH_AGAIN)
+def _broken(path: Path, problem: str) -> ModelUnavailable:
+    return ModelUnavailable(f"its {path.name} {problem}", FETCH_AGAIN)

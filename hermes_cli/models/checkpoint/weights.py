@@ -1,7 +1,7 @@
-"""Finds the weight files of a folder, checks that they are complete, and counts the parameters.
+"""Finds the weight files in a folder, checks that they are complete, and counts the parameters.
 
-Only the headers of safetensors files are read. For pickled weights (.bin), only the file size is used,
-because unpickling can run code. The file names, and the order in which they are tried, follow transformers.
+Only the headers of safetensors files are read. The parameters of pickled weights (.bin) are estimated from
+the file size, because unpickling can run code. File names are tried in the same order as in transformers.
 """
 
 import os
@@ -30,11 +30,10 @@ _PACKED: Final = ("qweight", "weight_packed")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model's weights. Sizes are in bytes.
+    """The weights of a model. Sizes are in bytes.
 
     `linear_parameters` is the number of parameters in the blocks' weight matrices. bitsandbytes quantizes
-    these, but not the embeddings, the head or the norms. `dtype` is the type of most of the stored bytes, or
-    empty if it is unknown.
+    these, but not the embeddings, the head or the norms. `dtype` is the type of most of the data, or empty.
     """
 
     files: tuple[Path, ...]
@@ -50,7 +49,7 @@ def read_weights(folder: Path, config: Config) -> Weights:
     """Read the weights in a folder. Raises ModelUnavailable if they are missing or incomplete."""
     try:
         for name, read in ((SAFETENSORS, _safetensors), (PICKLE, _pickled)):
-            if os.path.lexists(folder / name):  # a broken link counts, because the file is meant to exist
+            if os.path.lexists(folder / name):  # a broken link is an incomplete download
                 return read((folder / name,), {}, config)
             if (folder / f"{name}{INDEX}").exists():
                 return read(*_shards(folder / f"{name}{INDEX}"), config)
@@ -60,12 +59,12 @@ def read_weights(folder: Path, config: Config) -> Weights:
 
 
 def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
-    """Return the files that an index lists, and the file name of each tensor. Raises ModelUnavailable."""
+    """Return the files listed in an index, and a mapping from tensor names to file names."""
     listed = read_object(index).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise ModelUnavailable(f"its {index.name} cannot be read: it lists no weights", FETCH_AGAIN)
-    texts = {str(name): str(file) for name, file in listed.items()}
-    names = sorted(set(texts.values()))
+    file_names = {str(name): str(file) for name, file in listed.items()}
+    names = sorted(set(file_names.values()))
     if len(names) > MAX_SHARDS or not all(_SHARD.fullmatch(name) for name in names):
         raise ModelUnavailable(f"its {index.name} lists files that are not weights", FETCH_AGAIN)
     missing = [name for name in names if not (index.parent / name).is_file()]
@@ -73,7 +72,7 @@ def _shards(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
         raise ModelUnavailable(
             f"{len(missing)} of its {len(names)} weight files are missing, such as {missing[0]}", FETCH_AGAIN
         )
-    return tuple(index.parent / name for name in names), texts
+    return tuple(index.parent / name for name in names), file_names
 
 
 def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config) -> Weights:
@@ -105,12 +104,12 @@ def _safetensors(files: tuple[Path, ...], listed: dict[str, str], config: Config
 
 
 def _is_second_copy(tensor: Tensor, config: Config) -> bool:
-    """Return whether a tensor is a saved copy of a head that is tied to the embeddings."""
+    """Return whether a tensor is a copy of the embeddings, saved as the head that is tied to them."""
     return config.tied and tensor.name == "lm_head.weight"
 
 
 def _parameters(tensor: Tensor, quantization: Quantization | None) -> int:
-    """Return the number of model parameters in a tensor; 0 for scales and other quantization data."""
+    """Return the number of parameters in a tensor, or 0 for scales and other quantization data."""
     if quantization is None:
         return tensor.elements
     leaf = tensor.name.rpartition(".")[2]
@@ -124,7 +123,7 @@ def _parameters(tensor: Tensor, quantization: Quantization | None) -> int:
 def _is_linear(tensor: Tensor, config: Config) -> bool:
     """Return whether a tensor is the matrix of a linear layer in a block.
 
-    Experts do not count, because transformers fuses them into one tensor per layer, which bitsandbytes does
+    Experts do not count, because transformers fuses those of a layer into one tensor, which bitsandbytes does
     not quantize.
     """
     if config.has_experts and "expert" in tensor.name:
@@ -135,7 +134,7 @@ def _is_linear(tensor: Tensor, config: Config) -> bool:
 
 
 def _pickled(files: tuple[Path, ...], _listed: dict[str, str], config: Config) -> Weights:
-    """Estimate the weights from the size of pickled files: everything but the embeddings counts as linear."""
+    """Estimate the weights from file sizes. All but the embeddings and the head count as linear layers."""
     for file in files:
         if not file.is_file() or not _is_whole(file):
             raise ModelUnavailable(f"its {file.name} is truncated", FETCH_AGAIN)
@@ -148,7 +147,7 @@ def _pickled(files: tuple[Path, ...], _listed: dict[str, str], config: Config) -
 
 
 def _is_whole(file: Path) -> bool:
-    """Return whether a pickled file seems complete. Since torch 1.6 it is a zip, with an index at its end."""
+    """Return whether a pickled file seems complete. A zip file (torch 1.6 and later) ends with an index."""
     with file.open("rb") as stream:
         start = stream.read(2)
     if start != b"PK":

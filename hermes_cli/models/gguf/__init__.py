@@ -1,1 +1,1 @@
-"""Reads GGUF files: the header, the tensor types, and the properties of the model."""
+"""Reads the headers of GGUF files."""

@@ -1,7 +1,7 @@
-"""Parses the bytes of a GGUF header, versions 2 and 3, little-endian (source: docs/gguf.md in ggml).
+"""Parses the header of a GGUF file, versions 2 and 3, little-endian (source: docs/gguf.md in ggml).
 
-Every length is compared with the bytes that are left before memory is allocated, so a hostile file cannot use
-up the memory. Arrays stay bytes until they are accessed. `model.py` interprets the keys.
+Every length is compared with the number of remaining bytes before memory is allocated, so a hostile file
+cannot exhaust the memory. Arrays are decoded when they are first read. `model.py` interprets the metadata.
 """
 
 import math
@@ -16,29 +16,30 @@ from hermes_cli.models.gguf.types import TENSOR_TYPES
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_KEY = 65_535
-"""The limit of the format for a key, in bytes."""
+"""The maximum length of a metadata key in bytes, as set by the format."""
 MAX_ENTRIES = 1 << 16
-"""The limit of metadata keys, and of tensors. Real files have hundreds, the largest a few thousand."""
+"""The maximum number of metadata keys, and of tensors. Most files have hundreds, the largest a few
+thousand."""
 MAX_ITEMS = 1 << 23
-"""The limit of items in an array. The largest vocabularies have under 300,000 tokens and 600,000 merges."""
+"""The maximum length of an array. The largest vocabularies have under 300,000 tokens and 600,000 merges."""
 MAX_HEADER = 1 << 28
-"""Bytes. Real headers have a few megabytes."""
+"""The maximum size of a header in bytes. Real headers have a few megabytes."""
 MAX_DIMENSIONS = 8
 MAX_BYTES = 1 << 50
-"""One pebibyte. A larger size is reported as an invalid number, not as an incomplete file."""
+"""One pebibyte. A tensor that ends beyond it is reported as invalid, not as truncated."""
 
 STRING, ARRAY, BOOL = 8, 9, 7
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """GGUF value types and their struct codes. 8 is a string and 9 an array."""
 
 
-class Malformed(ValueError):  # noqa: N818 - reads as what happened
-    """The bytes are not a GGUF header. The message completes the sentence "the file …"."""
+class Malformed(ValueError):  # noqa: N818 - the name describes the data
+    """The bytes are not a GGUF header. The message continues a sentence that begins with the path."""
 
 
 @dataclass(frozen=True)
 class RawArray:
-    """An array value as raw bytes. `item_type` is a GGUF value type; `count` is the number of items."""
+    """An undecoded array. `item_type` is a GGUF value type, and `count` is the number of items."""
 
     item_type: int
     count: int
@@ -46,19 +47,19 @@ class RawArray:
 
     @cached_property
     def strings(self) -> list[str]:
-        """The items of a string array; invalid UTF-8 becomes U+FFFD. Empty for other arrays."""
+        """The items of a string array, or an empty list for other types. Invalid UTF-8 becomes U+FFFD."""
         if self.item_type != STRING:
             return []
         return [self.raw[a:b].decode("utf-8", "replace") for a, b in _spans(self.raw, self.count)]
 
     def contains(self, text: str) -> bool:
-        """Return whether a text is an item of a string array, without decoding the items."""
+        """Return whether a string array contains `text`, without decoding the array."""
         data = text.encode()
         return self.item_type == STRING and struct.pack("<Q", len(data)) + data in self.raw
 
     @cached_property
     def integers(self) -> list[int]:
-        """The items of an array of whole numbers. Empty for other arrays."""
+        """The items of an integer array, or an empty list for other types."""
         if self.item_type not in SCALARS or SCALARS[self.item_type] in "fd?":
             return []
         return list(struct.unpack(f"<{self.count}{SCALARS[self.item_type]}", self.raw))
@@ -78,9 +79,9 @@ Value = int | float | bool | str | RawArray
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor: its name, its shape (fastest dimension first), its ggml type, and the offset of its data.
+    """The description of a tensor. `type_id` is its ggml type.
 
-    `offset` counts bytes from the start of the data section.
+    The fastest dimension comes first in `shape`. `offset` is in bytes from the start of the data section.
     """
 
     name: str
@@ -95,20 +96,20 @@ class TensorInfo:
 
     @property
     def type_name(self) -> str:
-        """The name of its type in ggml, or `type N` if the type is not in TENSOR_TYPES."""
+        """The name of the type in ggml, or `type N` if TENSOR_TYPES does not contain it."""
         known = TENSOR_TYPES.get(self.type_id)
         return known[0] if known else f"type {self.type_id}"
 
     @property
     def size(self) -> int:
-        """Bytes of data; 0 if the type is unknown."""
+        """The size of the data in bytes, or 0 if the type is unknown."""
         known = TENSOR_TYPES.get(self.type_id)
         return 0 if known is None else self.elements // known[1] * known[2]
 
 
 @dataclass(frozen=True, slots=True)
 class RawHeader:
-    """Everything before the data: metadata, tensor infos, and the offset of the data in bytes."""
+    """The metadata and the tensors of a GGUF file, and the offset of the data section in bytes."""
 
     metadata: dict[str, Value]
     tensors: tuple[TensorInfo, ...]
@@ -116,12 +117,12 @@ class RawHeader:
 
     @property
     def expected_size(self) -> int:
-        """The bytes that the file must have to contain all of its tensors."""
+        """The minimum size in bytes of a file that contains all of its tensors."""
         return self.data_start + max((t.offset + t.size for t in self.tensors), default=0)
 
 
 class _Cursor:
-    """A reader of `data` that raises Malformed instead of reading past the end."""
+    """Reads values from `data` in order, and raises Malformed instead of reading past the end."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self.data = data
@@ -148,16 +149,16 @@ class _Cursor:
         if size > self.end - self.position:
             raise Malformed("ends in the middle of its header")
 
-    def name(self, what: str) -> str:
+    def name(self, item: str) -> str:
         size = self.integer("Q")
         if not 0 < size <= MAX_KEY:
-            raise Malformed(f"contains {what} of {size:,} bytes")
+            raise Malformed(f"contains {item} of {size:,} bytes")
         try:
             text = self.raw(size).decode("utf-8")
         except UnicodeDecodeError:
-            raise Malformed(f"contains {what} that is not UTF-8") from None
+            raise Malformed(f"contains {item} that is not UTF-8") from None
         if "\0" in text:
-            raise Malformed(f"contains {what} with a NUL")
+            raise Malformed(f"contains {item} with a NUL")
         return text
 
     def value(self) -> Value:
@@ -215,9 +216,9 @@ class _Cursor:
 
 
 def walk(data: bytes | mmap.mmap) -> RawHeader:
-    """Return the header of `data`, a whole GGUF file.
+    """Parse the header of `data`, the contents of a GGUF file.
 
-    Raises Malformed if the header is invalid. The caller checks whether the tensors' data is complete.
+    Raises Malformed if the header is invalid. The caller checks that no tensor data is missing.
     """
     cursor = _Cursor(data)
     if data[:4] != MAGIC:
@@ -225,9 +226,9 @@ def walk(data: bytes | mmap.mmap) -> RawHeader:
     cursor.position = 4
     _check_version(cursor.integer("I"))
     tensor_count, key_count = cursor.integer("Q"), cursor.integer("Q")
-    for count, what in ((tensor_count, "tensors"), (key_count, "metadata keys")):
+    for count, plural in ((tensor_count, "tensors"), (key_count, "metadata keys")):
         if count > MAX_ENTRIES:
-            raise Malformed(f"declares {count:,} {what}, more than {MAX_ENTRIES:,}")
+            raise Malformed(f"declares {count:,} {plural}, more than {MAX_ENTRIES:,}")
     metadata: dict[str, Value] = {}
     for _ in range(key_count):
         key = cursor.name("a metadata key")
@@ -242,7 +243,7 @@ def _check_version(version: int) -> None:
     if version in VERSIONS:
         return
     if version & 0xFFFF == 0 and version:
-        raise Malformed("is a big-endian GGUF file, which this machine cannot run")
+        raise Malformed("is a big-endian GGUF file, which hermes does not support")
     raise Malformed(f"has GGUF version {version}; hermes reads versions 2 and 3")
 
 

@@ -1,6 +1,6 @@
-"""The properties of a model in a GGUF file, read from its header in milliseconds, without loading the model.
+"""Reads the properties of a model from the header of its GGUF file, in milliseconds and without loading it.
 
-The metadata keys are those of docs/gguf.md in ggml. `header.py` parses the bytes.
+docs/gguf.md in ggml documents the metadata keys. `header.py` parses the bytes.
 """
 
 import contextlib
@@ -23,23 +23,22 @@ CONTROL, USER_DEFINED = 3, 4
 """Token types. Source: llama.h, `llama_token_type`."""
 
 MAX_LAYERS = 1 << 16
-"""The limit of layers, and of heads in a layer. No model comes near it, so a larger number is an error."""
+"""The maximum number of layers, and of heads in a layer. Real models have far fewer."""
 
 _LAYER_TENSOR = re.compile(r"blk\.(\d{1,5})\.")
 
 FETCH_AGAIN = "download it again, with 'hermes models pull' or from its source"
 
-_GUESSED = 1024
+_GUESSED = 1024  # llama.h, `LLAMA_FTYPE_GUESSED`: a flag in the file type
 
-# A user-defined token counts as a control token if it is spelled like one: angle or square brackets around a
-# text without blanks that has a letter or digit. Other user-defined tokens, such as runs of blanks, are
-# ordinary text.
+# A user-defined token counts as a control token if it looks like one: in angle or square brackets, without
+# spaces, and with a letter or digit. Other user-defined tokens, such as runs of spaces, are ordinary text.
 _CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]")
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """The header of a model file. Sizes are bytes; a missing number is 0, a missing text is empty."""
+    """The header of a GGUF file. Sizes are in bytes. Missing numbers are 0, and missing strings are empty."""
 
     path: Path
     file_size: int
@@ -58,7 +57,7 @@ class GgufHeader:
 
     @property
     def context_length(self) -> int:
-        """The context length in tokens that the model was trained with."""
+        """The context length that the model was trained with, in tokens."""
         return self._number("context_length")
 
     @property
@@ -73,30 +72,30 @@ class GgufHeader:
 
     @property
     def head_count(self) -> int:
-        """The number of query heads in a layer; if layers differ, the maximum."""
+        """The number of query heads in a layer, or the maximum if layers differ."""
         return max(self._per_layer("attention.head_count"), default=0)
 
     @property
     def key_length(self) -> int:
-        """The width of a key head. Without an explicit value, the embedding length divided by the heads."""
+        """The width of a key head. The default is the embedding length divided by the number of heads."""
         return self._number("attention.key_length") or self._head_width
 
     @property
     def value_length(self) -> int:
-        """The width of a value head. Without an explicit value, the embedding length divided by the heads."""
+        """The width of a value head. The default is the same as for a key head."""
         return self._number("attention.value_length") or self._head_width
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of KV cache for one token over all layers, with K and V in 16 bits.
+        """The size of the KV cache for one token, over all layers, with 16-bit K and V.
 
-        It is an upper bound, because sliding windows are ignored.
+        This is an upper bound, because sliding windows are ignored.
         """
         return sum(self._heads_kv) * (self.key_length + self.value_length) * KV_ELEMENT_BYTES
 
     @cached_property
     def layer_bytes(self) -> tuple[int, ...]:
-        """The bytes of the weights in each layer, in order."""
+        """The size of the weights in each layer."""
         sizes = [0] * self.block_count
         for tensor in self.tensors:
             match = _LAYER_TENSOR.match(tensor.name)
@@ -106,7 +105,7 @@ class GgufHeader:
 
     @property
     def output_bytes(self) -> int:
-        """The bytes of the output layer. Without an own matrix it is a copy of the embeddings."""
+        """The size of the output layer. If it has no matrix of its own, it uses a copy of the embeddings."""
         sizes = {tensor.name: tensor.size for tensor in self.tensors}
         head = sizes.get("output.weight") or sizes.get("token_embd.weight", 0)
         return head + sizes.get("output_norm.weight", 0)
@@ -115,11 +114,11 @@ class GgufHeader:
     def file_type(self) -> str:
         """The name of the quantization, such as `Q4_K_M`.
 
-        If the metadata has none, it is the tensor type with the most bytes.
+        If the metadata does not contain it, this is the tensor type with the most bytes.
         """
-        given = self.metadata.get("general.file_type")
-        if isinstance(given, int) and not isinstance(given, bool) and given & ~_GUESSED in FILE_TYPES:
-            return FILE_TYPES[given & ~_GUESSED]
+        number = self.metadata.get("general.file_type")
+        if isinstance(number, int) and not isinstance(number, bool) and number & ~_GUESSED in FILE_TYPES:
+            return FILE_TYPES[number & ~_GUESSED]
         sizes: dict[str, int] = {}
         for tensor in self.tensors:
             sizes[tensor.type_name] = sizes.get(tensor.type_name, 0) + tensor.size
@@ -132,13 +131,13 @@ class GgufHeader:
 
     @property
     def split_count(self) -> int:
-        """The number of files that the model is split into; 1 if it is not split."""
+        """The number of files that the model is split into, or 1 if it is not split."""
         count = self.metadata.get("split.count", 1)
         return count if isinstance(count, int) and count > 1 else 1
 
     @property
     def tokenizer_model(self) -> str:
-        """`gpt2` for a byte-level BPE, `llama` for SentencePiece."""
+        """The kind of tokenizer: `gpt2` for byte-level BPE, `llama` for SentencePiece."""
         return self._text("tokenizer.ggml.model")
 
     @property
@@ -148,7 +147,7 @@ class GgufHeader:
 
     @property
     def tokens(self) -> list[str]:
-        """The vocabulary in the order of its ids, each token in the tokenizer's spelling."""
+        """The vocabulary in the order of token ids, in the spelling of the tokenizer."""
         array = self.metadata.get("tokenizer.ggml.tokens")
         return array.strings if isinstance(array, RawArray) else []
 
@@ -160,16 +159,16 @@ class GgufHeader:
 
     @property
     def token_types(self) -> list[int]:
-        """The `llama_token_type` of each token; empty if the file has none."""
+        """The `llama_token_type` of each token, or an empty list if the file has none."""
         array = self.metadata.get("tokenizer.ggml.token_type")
         return array.integers if isinstance(array, RawArray) else []
 
     @cached_property
     def control_tokens(self) -> dict[str, int]:
-        """The spelling and id of every control token. User text must never be tokenized to one of them.
+        """The text and id of each control token. User text must never be tokenized to one of them.
 
-        These are all tokens of type CONTROL, tokens of type USER_DEFINED that are spelled in angle or square
-        brackets, and ChatML's two tokens of any type, because older converters wrote them as ordinary tokens.
+        Control tokens are the tokens of type CONTROL, those of type USER_DEFINED in angle or square brackets,
+        and the two ChatML tokens, even if an older converter saved them as ordinary tokens.
         """
         types = self.token_types
         found: dict[str, int] = {}
@@ -188,7 +187,7 @@ class GgufHeader:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits, equal for two files exactly if they tokenize text to the same ids."""
+        """16 hex digits of a hash. Two files with the same value tokenize text to the same ids."""
         digest = hashlib.sha256()
         for key in sorted(self.metadata):
             value = self.metadata[key]
@@ -226,7 +225,7 @@ def read_header(path: Path) -> GgufHeader:
     """Return the header of the GGUF file at `path`, and check that the file is complete.
 
     Raises ModelUnavailable if the file does not exist, cannot be read, is not a GGUF file of version 2 or 3,
-    or is shorter than its tensors.
+    or is truncated.
     """
     with _mapped(path) as data:
         size = len(data)
@@ -266,7 +265,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
 
 
 def _check_types(metadata: dict[str, Value]) -> None:
-    """Raise Malformed if one of the required keys is missing or has the wrong type."""
+    """Raise Malformed if the architecture is missing, or a value is of the wrong type or out of range."""
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
         raise Malformed("does not name the architecture of its model")

@@ -1,1 +1,1 @@
-"""The Hugging Face hub: lists and downloads files, and removes models from its cache."""
+"""Lists and downloads files of the Hugging Face hub, and deletes models from its cache."""

@@ -1,8 +1,8 @@
-"""Deletes a model from the Hugging Face cache without damaging the other models in it.
+"""Deletes a model from the Hugging Face cache without damaging other models.
 
-huggingface_hub's `delete_revisions` deletes whole revisions, and the GGUF files of a repository share one.
-The cache holds blobs named by their hash, and for each commit a snapshot folder of links to them (source:
-huggingface_hub, "Understand caching"). Links out of the repository's folder are never followed.
+huggingface_hub's `delete_revisions` deletes whole revisions, but the GGUF files of a repository share one.
+The cache stores blobs named by their hash and, for each commit, a snapshot folder of links to blobs (source:
+huggingface_hub, "Understand caching"). Links to files outside the repository's folder are never followed.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from hermes_cli.models.hub.file_download import PARTIAL_SUFFIX
 def delete(folder: Path, model: Path) -> int:
     """Delete `model`, a file or a whole snapshot under the repository `folder`, and return the bytes freed.
 
-    Blobs that no snapshot links to are deleted too, and so are unfinished downloads that are not in use. If
-    nothing is left in the repository, it is deleted. If `model` is not in a snapshot of `folder`, nothing is
-    deleted and the result is 0.
+    Blobs without links and unfinished downloads that are not in use are also deleted. If the repository is
+    then empty, its folder is deleted. If `model` is not in a snapshot of `folder`, nothing is deleted and the
+    result is 0.
     """
     snapshots = folder / "snapshots"
     if snapshots not in model.parents:
         return 0
-    inside = model.relative_to(snapshots).parts[1:]  # of a file, the path in every snapshot
+    inside = model.relative_to(snapshots).parts[1:]  # a file has the same path in every snapshot
     entries = [snapshot.joinpath(*inside) for snapshot in snapshots.iterdir()] if inside else model.rglob("*")
     freed = 0
     for entry in list(entries):
@@ -64,10 +64,10 @@ def _in_use(blob: Path) -> bool:
 
 
 def _delete_empty_folders(folder: Path) -> None:
-    """Delete empty snapshots, and the repository if no snapshot and no unfinished download is left."""
-    for place, _, _ in os.walk(folder / "snapshots", topdown=False):
+    """Delete empty snapshots, and the repository if it has no snapshot and no unfinished download."""
+    for directory, _, _ in os.walk(folder / "snapshots", topdown=False):
         with contextlib.suppress(OSError):  # it is not empty
-            Path(place).rmdir()
+            Path(directory).rmdir()
     unfinished = any(True for _ in (folder / "blobs").glob("*.incomplete"))
     if not (folder / "snapshots").exists() and not unfinished:
         shutil.rmtree(folder, ignore_errors=True)

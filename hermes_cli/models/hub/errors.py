@@ -1,4 +1,4 @@
-"""Translates the exceptions of huggingface_hub into hermes' errors, each with a hint for the user."""
+"""Translates the exceptions of huggingface_hub into hermes' errors, with hints for the user."""
 
 import contextlib
 import logging
@@ -15,10 +15,10 @@ AGAIN = "run the command again to resume the download"
 
 
 def transport_error() -> type[Exception]:
-    """Return the base class of the exceptions of the hub's HTTP client.
+    """Return the base class of the exceptions that the hub's HTTP client raises.
 
-    huggingface_hub moved from httpx to httpx2, which share no class. Its own error derives from the class
-    that is in use.
+    Depending on its version, huggingface_hub uses httpx or httpx2, which have no common class. HfHubHTTPError
+    derives from the `HTTPError` of the client in use.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -26,15 +26,15 @@ def transport_error() -> type[Exception]:
 
 
 class FileMissing(ModelUnavailable):
-    """The repository exists and the file does not."""
+    """The repository exists, but the file does not."""
 
 
 @contextlib.contextmanager
 def translated_errors(repo: str, needed: int, folder: Path) -> Iterator[None]:
-    """Translate every exception of a hub call in the block into one of hermes' errors.
+    """Translate every exception that a hub call in the block raises into one of hermes' errors.
 
-    If the disk is full, the error reports that `needed` bytes are needed in `folder`. In the block,
-    huggingface_hub logs only errors to stderr.
+    If the disk is full, the error states that the download needs `needed` bytes in `folder`. In the block,
+    huggingface_hub logs only errors.
     """
     from huggingface_hub.utils import logging as hub_log
 
@@ -61,7 +61,7 @@ def _translate(repo: str, error: Exception) -> ModelUnavailable:
             "unset it, or give the path of a .gguf file",
         )
     if isinstance(error, errors.HFValidationError):
-        return ModelUnavailable(f"'{repo}' is not a name that a hub repository can have")
+        return ModelUnavailable(f"'{repo}' is not a valid repository name")
     if isinstance(error, errors.HfHubHTTPError):
         return _translate_response(repo, error)
     if isinstance(error, transport_error() | errors.LocalEntryNotFoundError | ConnectionError):
@@ -75,7 +75,7 @@ def _translate_response(repo: str, error: Any) -> ModelUnavailable:
     page = f"https://huggingface.co/{repo}"
     if isinstance(error, errors.GatedRepoError):
         return ModelUnavailable(
-            f"{repo} requires that its terms are accepted before the download",
+            f"{repo} can be downloaded only after you accept its terms",
             f"accept them at {page}, then run 'hf auth login'",
         )
     if isinstance(error, errors.RemoteEntryNotFoundError | errors.RevisionNotFoundError):
@@ -84,7 +84,7 @@ def _translate_response(repo: str, error: Any) -> ModelUnavailable:
     if isinstance(error, errors.RepositoryNotFoundError) or status == HTTPStatus.NOT_FOUND:
         return ModelUnavailable(
             f"the hub has no repository {repo} that is visible without signing in",
-            "check the spelling; for a private one run 'hf auth login'",
+            "check the spelling; for a private repository, run 'hf auth login'",
         )
     if status == HTTPStatus.UNAUTHORIZED:
         return ModelUnavailable(f"this account has no access to {repo} on the hub", "run 'hf auth login'")

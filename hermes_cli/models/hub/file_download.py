@@ -1,9 +1,9 @@
-"""Downloads one file from the hub into the Hugging Face cache, resumes across runs, and checks the hash.
+"""Downloads a file from the hub into the Hugging Face cache, resumes across runs, and checks the hash.
 
-huggingface_hub resumes a broken connection only within one call and deletes the partial file when the call
-ends (source: 2.4.0, `_download_to_tmp_and_move`), so a Ctrl-C could lose 4 GB. This module writes to a
-separate partial file beside the cache's blobs. When the file is complete, it is renamed to the blob's name,
-and huggingface_hub creates the link to it.
+huggingface_hub resumes a broken connection only within one call, and deletes the partial file when the call
+ends (source: 2.4.0, `_download_to_tmp_and_move`), so Ctrl-C could discard 4 GB. This module writes to its own
+partial file next to the cache's blobs. A complete file is renamed to the blob's name, and huggingface_hub
+creates the link to it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from hermes_cli.models.hub.errors import AGAIN, transport_error
 
 TIMEOUT_S = 30.0
 ATTEMPTS = 5
-"""The download fails after this many connections in a row without new bytes."""
+"""The download fails after this many consecutive connections without new bytes."""
 PAUSE_S = 1.0
 CHUNK = 1 << 20
 PARTIAL_SUFFIX = ".hermes.incomplete"
@@ -32,9 +32,9 @@ _PARTIAL, _RANGE_REFUSED = 206, 416
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file of a repository at one commit. `etag` is the blob's name in the cache, `size` is in bytes.
+    """A file of a repository at one commit. `etag` is the blob's name in the cache, and `size` is in bytes.
 
-    For files in LFS and Xet, as all weights are, the etag is the SHA-256.
+    For files stored in LFS or Xet, which include all weights, the etag is the SHA-256.
     """
 
     repo: str
@@ -47,7 +47,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The source and target of a download: the hub's address (None: huggingface_hub's) and the cache folder.
+    """The hub's address (None for the default of huggingface_hub) and the cache folder to download to.
 
     A broken connection is retried after `pause_s` seconds.
     """
@@ -58,7 +58,7 @@ class Route:
 
 
 def look_up(repo: str, name: str, endpoint: str | None) -> RemoteFile:
-    """Return the hub's metadata of a file. Raises DownloadError or huggingface_hub's errors."""
+    """Request the metadata of a file from the hub. Raises DownloadError or huggingface_hub's errors."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     meta = get_hf_file_metadata(
@@ -85,7 +85,7 @@ def _blob_path(remote: RemoteFile, cache_dir: Path) -> Path:
 
 
 def missing_bytes(remote: RemoteFile, cache_dir: Path) -> int:
-    """Return how many bytes of the file are still to be downloaded."""
+    """Return how many bytes of the file remain to be downloaded."""
     blob = _blob_path(remote, cache_dir)
     if blob.exists():
         return 0
@@ -96,7 +96,7 @@ def missing_bytes(remote: RemoteFile, cache_dir: Path) -> int:
 def fetch(remote: RemoteFile, route: Route, progress: Progress) -> Path:
     """Download the missing bytes of the file and return its path in the cache.
 
-    Broken connections are retried, until ATTEMPTS connections in a row bring no new bytes.
+    Broken connections are retried until ATTEMPTS consecutive connections bring no new bytes.
 
     Raises DownloadError if the file is incomplete or has the wrong hash, ResourcesExhausted if the disk is
     full or another process is downloading the file, and huggingface_hub's errors.
@@ -109,7 +109,7 @@ def fetch(remote: RemoteFile, route: Route, progress: Progress) -> Path:
         require_space(missing_bytes(remote, cache_dir), cache_dir)
         blob.parent.mkdir(parents=True, exist_ok=True)
         with _locked(_partial_path(blob), remote) as file:
-            if not blob.exists():  # another process may have finished it meanwhile
+            if not blob.exists():  # another process may have completed it
                 _receive(remote, file, progress, route.pause_s)
                 _check_hash(remote, file, progress)
                 _partial_path(blob).replace(blob)
@@ -117,7 +117,7 @@ def fetch(remote: RemoteFile, route: Route, progress: Progress) -> Path:
     path = hf_hub_download(
         remote.repo, remote.name, revision=remote.commit, cache_dir=cache_dir, endpoint=route.endpoint
     )
-    _remember_main(remote, cache_dir)
+    _write_main_ref(remote, cache_dir)
     return Path(path)
 
 
@@ -138,13 +138,13 @@ def _locked(path: Path, remote: RemoteFile) -> Iterator[IO[bytes]]:
 
 
 def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: float) -> None:
-    """Append to `file` until it has the size that the hub reported, with as many connections as needed."""
+    """Append to `file` until it has the size that the hub reported, and reconnect as needed."""
     from huggingface_hub.errors import HfHubHTTPError
 
     broken = transport_error()
     if file.seek(0, 2) > remote.size:
         _clear(file)
-    idle, most = 0, file.tell()
+    idle_count, largest = 0, file.tell()
     while file.tell() < remote.size:
         failure: Exception | None = None
         try:
@@ -154,11 +154,11 @@ def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: f
         except broken as error:
             failure = error
         file.flush()
-        idle = 0 if file.seek(0, 2) > most else idle + 1
-        most = max(most, file.tell())
-        if idle >= ATTEMPTS:
-            got = f"{size_text(most)} of {size_text(remote.size)}"
-            raise DownloadError(f"the download of {remote.name} stopped at {got}", AGAIN) from failure
+        idle_count = 0 if file.seek(0, 2) > largest else idle_count + 1
+        largest = max(largest, file.tell())
+        if idle_count >= ATTEMPTS:
+            sizes = f"{size_text(largest)} of {size_text(remote.size)}"
+            raise DownloadError(f"the download of {remote.name} stopped at {sizes}", AGAIN) from failure
         if file.tell() < remote.size:
             time.sleep(pause_s)
     if file.tell() != remote.size:
@@ -183,7 +183,7 @@ def _receive_once(remote: RemoteFile, file: IO[bytes], progress: Progress) -> No
             _clear(file)
             raise DownloadError(f"{remote.name} is shorter than the hub reported", "download it again")
         utils.hf_raise_for_status(response)
-        if start and response.status_code != _PARTIAL:  # the whole file, from its beginning
+        if start and response.status_code != _PARTIAL:  # the server sends the whole file
             _clear(file)
         for chunk in response.iter_bytes():
             file.write(chunk)
@@ -210,7 +210,7 @@ def _check_hash(remote: RemoteFile, file: IO[bytes], progress: Progress) -> None
         raise DownloadError(f"{remote.name} has the wrong SHA-256 and was deleted", "download it again")
 
 
-def _remember_main(remote: RemoteFile, cache_dir: Path) -> None:
+def _write_main_ref(remote: RemoteFile, cache_dir: Path) -> None:
     """Write the commit to refs/main, as huggingface_hub does, so that offline lookups find it."""
     ref = repo_folder(cache_dir, remote.repo) / "refs" / "main"
     ref.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Lists the files of a repository on the Hugging Face hub, and downloads those that a model needs.
 
-The files go to the Hugging Face cache, which other programs share; HF_HOME and HF_HUB_CACHE are respected.
+The files go into the Hugging Face cache, which other programs share. HF_HOME or HF_HUB_CACHE set its path.
 """
 
 import os
@@ -16,7 +16,7 @@ from hermes_cli.models.hub.errors import FileMissing, translated_errors
 
 MAX_LISTED = 12
 _CONFIG_FILE = re.compile(r"[^/]+\.(json|model|txt|jinja)|tokenizer[^/]*", re.IGNORECASE)
-_OTHER_PART = re.compile(r"mmproj", re.IGNORECASE)  # an image encoder, which is not a model by itself
+_IMAGE_ENCODER = re.compile(r"mmproj", re.IGNORECASE)  # not a model by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class HubFile:
 
 
 def cache_folder() -> Path:
-    """Return the Hugging Face cache, by the rules of huggingface_hub's `constants.HF_HUB_CACHE`."""
+    """Return the Hugging Face cache folder, by the rules of huggingface_hub's `constants.HF_HUB_CACHE`."""
     env = os.environ
     explicit = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE")
     if explicit:
@@ -51,9 +51,9 @@ def pull(
 ) -> Path:
     """Download a model and return its path: a .gguf file, or the folder of a snapshot.
 
-    Without `file`, download the repository's only GGUF file, or if it has none, the files of a Hugging Face
-    model. A second call resumes an interrupted download. `endpoint` is the hub's address, by default
-    huggingface_hub's. A broken connection is retried after `pause_s` seconds.
+    Without `file`, download the repository's only GGUF file, or, if it has none, those of a Hugging Face
+    model. An interrupted download is resumed. `endpoint` is the hub's address; the default is that of
+    huggingface_hub. A broken connection is retried after `pause_s` seconds.
 
     Raises ModelUnavailable if the repository or file does not exist, DownloadError if the download fails, and
     ResourcesExhausted if the disk is full.
@@ -72,7 +72,7 @@ def pull(
 
 
 def list_files(repo: str, *, endpoint: str | None = None, cache_dir: Path | None = None) -> list[HubFile]:
-    """Return the files of a repository's main branch. Raises as `pull` does."""
+    """Return the files on a repository's main branch. Raises the same errors as `pull`."""
     with translated_errors(repo, 0, cache_dir or cache_folder()):
         from huggingface_hub import HfApi
 
@@ -81,16 +81,16 @@ def list_files(repo: str, *, endpoint: str | None = None, cache_dir: Path | None
 
 
 def gguf_files(files: list[HubFile]) -> list[HubFile]:
-    """Return the GGUF files that are models, without image encoders, smallest first."""
-    models = [f for f in files if f.name.lower().endswith(".gguf") and not _OTHER_PART.search(f.name)]
+    """Return the GGUF files that are models and not image encoders, smallest first."""
+    models = [f for f in files if f.name.lower().endswith(".gguf") and not _IMAGE_ENCODER.search(f.name)]
     return sorted(models, key=lambda f: (f.size or 0, f.name))
 
 
 def snapshot_files(repo: str, files: list[HubFile]) -> list[str]:
-    """Return the names of the files of a Hugging Face model: config.json first, then tokenizer and weights.
+    """Return the names of the files of a Hugging Face model: config.json first, weights last.
 
-    Pickled weights (.bin) are included only if the repository has no safetensors.
-    Raises ModelUnavailable if the repository holds no model.
+    Pickled weights (.bin) are included only if the repository has no safetensors. Raises ModelUnavailable if
+    the repository contains no model.
     """
     top = [f.name for f in files if "/" not in f.name]
     weights = [n for n in top if n.endswith(".safetensors")]
@@ -106,22 +106,22 @@ def snapshot_files(repo: str, files: list[HubFile]) -> list[str]:
 
 
 def hub_reachable(timeout_s: float, *, endpoint: str | None = None) -> bool:
-    """Return whether the hub answers within `timeout_s` seconds, including the DNS lookup."""
-    answers: list[int] = []
+    """Return whether the hub responds without an error within `timeout_s` seconds, DNS lookup included."""
+    statuses: list[int] = []
 
-    def ask() -> None:
+    def request() -> None:
         from huggingface_hub import constants, get_session
 
         try:
             url = endpoint or constants.ENDPOINT
-            answers.append(get_session().head(url, timeout=timeout_s).status_code)
+            statuses.append(get_session().head(url, timeout=timeout_s).status_code)
         except Exception:  # noqa: BLE001, S110 - any failure means that the hub is not reachable
             pass
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request, daemon=True)
     thread.start()
     thread.join(timeout_s)
-    return bool(answers) and answers[0] < 400  # noqa: PLR2004 - HTTP: below 400 is no error
+    return bool(statuses) and statuses[0] < 400  # noqa: PLR2004 - HTTP errors start at 400
 
 
 def _choices(repo: str, files: list[HubFile]) -> str:
@@ -131,7 +131,7 @@ def _choices(repo: str, files: list[HubFile]) -> str:
 
 
 def _pull_files(repo: str, names: list[str], progress: Progress, route: file_download.Route) -> Path:
-    """Download the files and return the path of the first. Progress counts all of them together."""
+    """Download the files and return the path of the first. Progress is reported for all files together."""
     needed = 0
     try:
         with translated_errors(repo, 0, route.cache_dir):
@@ -155,7 +155,7 @@ def _pull_files(repo: str, names: list[str], progress: Progress, route: file_dow
 def _with_choices(
     error: FileMissing, repo: str, names: list[str], route: file_download.Route
 ) -> ModelUnavailable:
-    """Return the error for a missing file, with the names of the files in the repository."""
+    """Return the error for a missing file, with a hint that lists the GGUF files in the repository."""
     message = f"{repo} has no file {names[0]}"
     files = gguf_files(list_files(repo, endpoint=route.endpoint, cache_dir=route.cache_dir))
     return ModelUnavailable(message, _choices(repo, files) if files else error.hint)

@@ -1,7 +1,7 @@
 """Plans how a model runs on this machine: the engine, precision, device and context size, with the reason.
 
-Planning is a pure function of the hardware, the model and the request: it reads no file, queries no device
-and imports no engine.
+Planning depends only on the hardware, the model and the request. It reads no files, queries no devices and
+imports no engine.
 """
 
 from hermes_cli.models.plan.memory import Candidate

@@ -22,15 +22,15 @@ from hermes_cli.models.plan.request import (
 )
 
 Q8_BLOCK = 32
-"""The elements that share a scale in q8_0, all of them in one head."""
+"""The number of elements that share a scale in q8_0. The width of a head must be a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The candidates that a request allows, from the best to the smallest, and the chosen one, if any fits.
+    """The candidates that a request allows, best first, and the chosen one, or None if none fits.
 
-    `precision` and `device` are the requested values, or `auto`. `gguf` is the best candidate of the same
-    model's GGUF, for comparison, if the catalogue has one.
+    `precision` and `device` are the requested values, or `auto`. `gguf` is the best candidate for the GGUF of
+    the same model, for comparison. It is None if the model is a GGUF, or if the catalogue has none.
     """
 
     model: ModelFacts
@@ -43,24 +43,24 @@ class Candidates:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether some of the candidates are on GPUs."""
+        """Whether some candidates use GPUs."""
         return bool(self.all[0].place.gpus)
 
     @property
     def on_cpu(self) -> bool:
-        """Whether some of the candidates are on the CPU."""
+        """Whether some candidates use only the CPU."""
         return not self.all[-1].place.gpus
 
     def evaluate(self, value: str, place: Place) -> Candidate:
-        """Return the candidate for a value of --precision at a place."""
+        """Return the candidate for a value of --precision on the devices of `place`."""
         return _evaluate(self.model, value, place, self.limits)
 
 
 def find_candidates(hardware: Hardware, model: ModelFacts, request: PlanRequest) -> Candidates:
     """Return the candidates for `model` that `request` allows.
 
-    Raises UsageError if a request is impossible on this machine, and ModelUnavailable if no GPU here supports
-    the quantization of the weights.
+    Raises UsageError if the request is impossible on this machine, and ModelUnavailable if no GPU here
+    supports the quantization of the weights.
     """
     limits = context_limits(model, request.context_size)
     value = precision.normalize(request.precision)
@@ -81,18 +81,18 @@ def _evaluate(model: ModelFacts, value: str, place: Place, limits: ContextLimits
 
 
 def _check_no_gguf_flags(model: ModelFacts, request: PlanRequest) -> None:
-    """Raise UsageError if the request has a flag that only a GGUF has."""
+    """Raise UsageError if the request has a flag that applies only to GGUF files."""
     if request.gpu_layers is not None or request.kv is not None:
         flag = "--kv" if request.gpu_layers is None else "--gpu-layers"
-        raise UsageError(f"{flag} is for GGUF files, and {model.name} is not one", f"omit {flag}")
+        raise UsageError(f"{flag} is for GGUF files, but {model.name} is not one", f"omit {flag}")
 
 
 def _torch_candidates(
     hardware: Hardware, model: ModelFacts, value: str, device: str, limits: ContextLimits
 ) -> list[Candidate]:
-    """Return the candidates for 16-bit or quantized weights in torch."""
+    """Return the candidates for Hugging Face weights, which run in torch."""
     groups = devices.gpu_groups(hardware.gpus, device)
-    exact = ":" in device  # `cuda:0+1` names the GPUs, all of which must be used
+    exact = ":" in device  # a value such as `cuda:0+1` requires each of the listed GPUs
     found: list[Candidate] = []
     for tried in precision.values_to_try(model, value, on_cpu=not groups):
         for gpus in groups:
@@ -109,7 +109,7 @@ def _gguf_candidates(
 ) -> list[Candidate]:
     """Return the candidates for a GGUF: on one GPU, on several, and on the CPU.
 
-    The CPU is left out if a GPU is requested.
+    If a GPU or GPU layers are requested, the CPU is not a candidate.
     """
     if request.kv == "q8_0" and any(width % Q8_BLOCK for width in model.head_widths):
         raise UsageError(
@@ -123,14 +123,14 @@ def _gguf_candidates(
     )
     found: list[Candidate] = []
     for gpus in groups:
-        fewest = len(gpus) if ":" in device else 1
-        for count in range(fewest, len(gpus) + 1):
+        min_count = len(gpus) if ":" in device else 1
+        for count in range(min_count, len(gpus) + 1):
             place = gpu_place(gpus[:count], hardware.memory_available)
             offloaded = OffloadedCandidate(
                 model, on_cpu.precision, place, 0, on_cpu.kv_type, gpu_layers=request.gpu_layers
             )
             found.append(evaluate(offloaded, limits))
-            if sum(found[-1].layers) > model.layers:  # all layers: more GPUs would only be slower
+            if sum(found[-1].layers) > model.layers:  # all layers fit: more GPUs would only be slower
                 break
     found.sort(key=lambda candidate: -sum(candidate.layers))
     if not groups or (device == AUTO and request.gpu_layers is None):
@@ -141,26 +141,26 @@ def _gguf_candidates(
 def _check_gpu_layers(
     hardware: Hardware, model: ModelFacts, device: str, count: int | Literal["all"] | None
 ) -> None:
-    """Raise UsageError if the requested number of layers on the GPU is impossible."""
+    """Raise UsageError if the requested number of layers on GPUs is impossible."""
     if count and device == CPU:
         raise UsageError(
-            f"--gpu-layers {count} needs a GPU, and device cpu was requested",
+            f"--gpu-layers {count} needs a GPU, but device cpu was requested",
             "omit --gpu-layers, or use --device auto",
         )
     if isinstance(count, int) and count > model.layers + 1:
         raise UsageError(
-            f"{model.name} has {model.layers + 1} layers, with the output layer, not {count:,}",
+            f"{model.name} has {model.layers + 1} layers, including the output layer, not {count:,}",
             f"use --gpu-layers {ALL_LAYERS}, or a smaller number",
         )
     if count and not hardware.llama.gpus:
-        raise UsageError("--gpu-layers needs a GPU, and the installed llama.cpp can use none", LLAMA_HINT)
+        raise UsageError("--gpu-layers needs a GPU, but the installed llama.cpp can use none", LLAMA_HINT)
 
 
 LLAMA_HINT = "'hermes doctor' lists the GPUs, and what is needed to use them"
 
 
 def _llama_gpu_groups(hardware: Hardware, model: ModelFacts, device: str) -> list[list[Gpu]]:
-    """Return the GPUs that llama.cpp may use, one list for each kind."""
+    """Return the GPUs that `device` allows llama.cpp to use, one list per kind, or raise UsageError."""
     if device not in (AUTO, CPU) and not hardware.llama.gpus:
         raise UsageError(
             f"{model.name} is a GGUF, and the installed llama.cpp runs it only on the CPU",
@@ -172,28 +172,28 @@ def _llama_gpu_groups(hardware: Hardware, model: ModelFacts, device: str) -> lis
 def _on_gpus(
     model: ModelFacts, value: str, gpus: list[Gpu], limits: ContextLimits, *, exact: bool
 ) -> list[Candidate]:
-    """Return the candidates on GPUs of a kind: on the one with the most free memory, then on several.
+    """Return the candidates on GPUs of one kind: the one with the most free memory, then several together.
 
-    With `exact`, all of them must be used.
+    With `exact`, the only candidate uses all of `gpus`.
     """
     usable = [gpu for gpu in gpus if not precision.problem(model, value, gpu)]
     if not usable or (exact and len(usable) < len(gpus)):
         return []
 
-    def on(some: list[Gpu]) -> Candidate:
-        return _evaluate(model, value, gpu_place(some), limits)
+    def candidate_on(used: list[Gpu]) -> Candidate:
+        return _evaluate(model, value, gpu_place(used), limits)
 
     if exact or len(usable) == 1:
-        return [on(usable)]
+        return [candidate_on(usable)]
     for count in range(2, len(usable) + 1):  # use no more GPUs than needed
-        several = on(usable[:count])
+        several = candidate_on(usable[:count])
         if several.max_context >= limits.comfortable:
             break
-    return [on(usable[:1]), several]
+    return [candidate_on(usable[:1]), several]
 
 
 def _unsupported(model: ModelFacts, value: str, gpu: Gpu) -> HermesError:
-    """Return the error for a precision that no GPU here supports."""
+    """Return the error for a precision that none of the GPUs supports."""
     problem = precision.problem(model, value, gpu)
     if value == AUTO:
         return ModelUnavailable(
@@ -206,14 +206,14 @@ def _unsupported(model: ModelFacts, value: str, gpu: Gpu) -> HermesError:
 
 
 def _best(candidates: list[Candidate], limits: ContextLimits) -> Candidate | None:
-    """Return the first candidate with a comfortable context, else the one with the longest, or None."""
+    """Return the first candidate with a comfortable context, else the one with the longest, if any fits."""
     comfortable = (c for c in candidates if c.max_context >= limits.comfortable)
     best = next(comfortable, None) or max(candidates, key=lambda c: c.max_context)
     return best if best.fits else None
 
 
 def _gguf(hardware: Hardware, model: ModelFacts) -> Candidate | None:
-    """Return the best candidate of a model's GGUF variant, or None if the catalogue has none."""
+    """Return the best candidate for a model's GGUF, or None if the catalogue has no such model."""
     entry = entry_for(model.repo, model.name)
     if entry is None:
         return None

@@ -1,4 +1,4 @@
-"""Places to run a model: the CPU, one GPU, or several GPUs of a kind; and the values of --device."""
+"""The devices that a model can run on: the CPU, one GPU, or several of one kind. Also parses --device."""
 
 import re
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from hermes_cli.models.units import GIB, gib
 CPU: Final = "cpu"
 _GPU_DEVICE = re.compile(r"(cuda|rocm|xpu|mps|vulkan)(?::(\d{1,3}(?:\+\d{1,3})*))?")
 _USED_BY_OTHERS: Final = 0.15
-"""If the desktop and the driver use a larger share of a GPU's memory, the plan mentions it."""
+"""If other programs use more than this share of a GPU's memory, and more than 1 GiB, the plan mentions it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The memory for a model's layers: on `gpus`, or in main memory if there are none.
+    """The devices that hold a model: `gpus`, or only main memory if there are none. Sizes are in bytes.
 
-    `free` is the free memory of each, and `main_memory` that for layers that are not on a GPU, in bytes.
+    `free` is the free memory of each device. `main_memory` is the space for layers that are not on a GPU.
     """
 
     gpus: tuple[Gpu, ...]
@@ -31,24 +31,24 @@ class Place:
 
     @property
     def label(self) -> str:
-        """The name for the user: `cpu`, `cuda:0`, `cuda:0+1`."""
+        """The name to display: `cpu`, `cuda:0`, `cuda:0+1`."""
         if not self.gpus:
             return CPU
         return "+".join([self.gpus[0].label, *(str(gpu.index) for gpu in self.gpus[1:])])
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The names of its devices in torch."""
+        """The names of the devices in torch."""
         return tuple(gpu.torch_name for gpu in self.gpus) or (CPU,)
 
     @property
     def memory_available(self) -> int:
-        """Free bytes, all GPUs together."""
+        """The free memory of all devices together, in bytes."""
         return sum(self.free)
 
     @property
     def name(self) -> str:
-        """The name in a sentence: `cuda:0 (NVIDIA GeForce RTX 3090)`, `main memory`."""
+        """The name for use in a sentence: `cuda:0 (NVIDIA GeForce RTX 3090)`, `main memory`."""
         if not self.gpus:
             return "main memory"
         if len(self.gpus) == 1:
@@ -57,12 +57,12 @@ class Place:
 
     @property
     def memory_text(self) -> str:
-        """The kind of its memory: `main memory`, `GPU memory`."""
+        """The kind of memory: `main memory`, `GPU memory`."""
         return "GPU memory" if self.gpus else "main memory"
 
     @property
     def used_by_others(self) -> str:
-        """A clause about the memory that other programs use on a single GPU, or empty if it is little."""
+        """A clause about the memory of a single GPU that other programs use, or empty if it is little."""
         if len(self.gpus) != 1 or self.gpus[0].kind == "mps":
             return ""
         total = self.gpus[0].memory_total
@@ -73,29 +73,29 @@ class Place:
 
 
 def cpu_place(hardware: Hardware) -> Place:
-    """Return the CPU with the free main memory."""
+    """Return the CPU as a Place, with the free main memory."""
     return Place((), (hardware.memory_available,))
 
 
 def gpu_place(gpus: list[Gpu], main_memory: int = 0) -> Place:
-    """Return the place that consists of the given GPUs, in the order of their numbers."""
+    """Return a Place of the given GPUs, sorted by index."""
     ordered = tuple(sorted(gpus, key=lambda gpu: gpu.index))
     return Place(ordered, tuple(gpu.memory_free for gpu in ordered), main_memory)
 
 
 def normalize(requested: str | None) -> str:
-    """Return a value of --device in lower case, `auto` for None. Raises UsageError if it is unknown."""
+    """Return a value of --device in lower case, or `auto` for None. Raises UsageError if it is unknown."""
     device = (requested or AUTO).strip().lower()
     if device not in (AUTO, CPU) and not _GPU_DEVICE.fullmatch(device):
         raise UsageError(
-            f"--device takes auto, cpu, cuda, rocm, xpu, mps or vulkan, or one with a number (cuda:0), "
+            f"--device takes auto, cpu, cuda, rocm, xpu, mps or vulkan, optionally with a number (cuda:0), "
             f"not '{(requested or '')[:40]}'"
         )
     return device
 
 
 def gpu_groups(gpus: Sequence[Gpu], device: str) -> list[list[Gpu]]:
-    """Return those of `gpus` that may be used, one list a kind, those with the most free memory first.
+    """Return the GPUs that `device` allows, one list per kind, with the most free memory first.
 
     The result is empty for `cpu`, and for `auto` without GPUs. Raises UsageError if the requested device does
     not exist.
@@ -110,7 +110,7 @@ def gpu_groups(gpus: Sequence[Gpu], device: str) -> list[list[Gpu]]:
 def _requested_gpus(existing: Sequence[Gpu], device: str) -> list[Gpu]:
     kind, _, numbers = device.partition(":")
     gpus = [gpu for gpu in existing if gpu.kind == kind]
-    if kind == "cuda" and not gpus:  # AMD's GPUs are CUDA devices in torch
+    if kind == "cuda" and not gpus:  # torch treats AMD GPUs as CUDA devices
         gpus = [gpu for gpu in existing if gpu.kind == "rocm"]
     if numbers:
         indexes = {int(number) for number in numbers.split("+")}

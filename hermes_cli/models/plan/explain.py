@@ -1,4 +1,4 @@
-"""The reasons for a plan as text: the precision, the device and the context."""
+"""Explains a plan to the user: the precision, the device and the context size."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from hermes_cli.models.units import gib
 
 
 def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, request: PlanRequest) -> str:
-    """Return the reason for the chosen candidate as clauses in one sentence."""
+    """Return the reason for the chosen candidate: one sentence of clauses separated by semicolons."""
     if isinstance(chosen, OffloadedCandidate):
         requested = f"device {chosen.place.label} was requested" if candidates.device != AUTO else ""
         clauses = [requested, chosen.split_text, chosen.place.used_by_others]
@@ -33,7 +33,7 @@ def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, reques
 
 
 def _llama_on_cpu_clause(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> str:
-    """Return why llama.cpp runs on the CPU."""
+    """Return a clause that explains why llama.cpp runs on the CPU."""
     cores = f"{hardware.physical_cores} physical core{'s' if hardware.physical_cores != 1 else ''}"
     runs = f"llama.cpp runs on the CPU, which has {cores}"
     if candidates.device == CPU:
@@ -50,29 +50,29 @@ def _llama_on_cpu_clause(hardware: Hardware, candidates: Candidates, request: Pl
 
 
 def _too_small_clause(place: Place) -> str:
-    """Return why no layer of a GGUF is on a GPU."""
+    """Return a clause that explains why no layer of a GGUF is on a GPU."""
     free = gib(place.memory_available)
     if place.gpus[0].shares_memory:
-        return f"{place.name} shares the main memory, and {free} GiB are too little for its buffers too"
-    return f"{place.name} has {free} GiB free, too little for a layer beside its buffers"
+        return f"{place.name} shares main memory, and {free} GiB are too little for the model and its buffers"
+    return f"{place.name} has {free} GiB free, too little for its buffers and one layer"
 
 
 def _no_gpu_clause(hardware: Hardware) -> str:
-    """Return why there is no GPU."""
+    """Return a clause that explains why no GPU can be used."""
     for vendor in hardware.without_driver:
         return f"the driver of the {vendor} GPU does not respond"
     return "no GPU was found"
 
 
 def passed_over(candidates: Candidates, chosen: Candidate) -> str:
-    """Return the memory of 16-bit weights if 4-bit ones were chosen instead, else empty."""
+    """Return the memory that 16-bit weights would need if 4-bit ones were chosen, else an empty string."""
     if candidates.precision != AUTO or chosen.precision.quantization != NF4:
         return ""
     return f"16-bit would need {_half_needed(candidates, chosen)} GiB"
 
 
 def verdict(candidates: Candidates, candidate: Candidate) -> str:
-    """Return a short reason why a candidate was chosen or not."""
+    """Return a short reason why a candidate was chosen or not chosen."""
     if candidate is candidates.chosen:
         return f"chosen{_layers_clause(candidate)}"
     if not candidate.fits:
@@ -89,7 +89,7 @@ def _layers_clause(candidate: Candidate) -> str:
 
 
 def _half_needed(candidates: Candidates, chosen: Candidate) -> str:
-    """Return the GiB that 16-bit weights would need with the chosen context."""
+    """Return how many GiB 16-bit weights would need with the chosen context."""
     half = next(candidate for candidate in candidates.all if candidate.precision.is_half)
     return gib(replace(half, context_size=chosen.context_size).memory_needed)
 
@@ -115,12 +115,12 @@ def _precision_clause(candidates: Candidates, chosen: Candidate) -> str:
             f"{_several_gpus_note(candidates, chosen)}"
         )
     if len(place.gpus) > 1 and candidates.device == AUTO:
-        return f"16-bit weights fit no single GPU, but fit {place.name}{_layers_note(chosen)}"
+        return f"16-bit weights do not fit a single GPU, but fit {place.name}{_layers_note(chosen)}"
     return f"16-bit weights fit {place.name}{_type_note(chosen)}"
 
 
 def _type_note(chosen: Candidate) -> str:
-    """Return the type of the computation, with the reason if it is not bfloat16."""
+    """Return a note on the data type used, with the reason if a GPU does not support bfloat16."""
     dtype = chosen.precision.dtype
     gpu = next((gpu for gpu in chosen.place.gpus if not gpu.has_bfloat16), None)
     if dtype != "float16" or gpu is None:
@@ -133,7 +133,7 @@ def _type_note(chosen: Candidate) -> str:
 
 
 def _several_gpus_note(candidates: Candidates, chosen: Candidate) -> str:
-    """Return the reason why 4-bit weights on one GPU are better than 16-bit ones on several, or empty."""
+    """Return why 4-bit weights on one GPU are better than 16-bit weights on several, or an empty string."""
     several = [c for c in candidates.all if c.precision.is_half and len(c.place.gpus) > 1]
     if not several or len(chosen.place.gpus) > 1:
         return ""
@@ -148,7 +148,7 @@ def _layers_note(chosen: Candidate) -> str:
 
 
 def _speed_clause(candidates: Candidates, chosen: Candidate) -> str:
-    """Return a note that weights on the CPU are slower than a GGUF there, or empty on a GPU."""
+    """Return a clause about the speed of a GGUF on the CPU, or an empty string if GPUs are used."""
     if chosen.place.gpus:
         return ""
     gguf = f"its GGUF (-m {candidates.gguf.model.name})" if candidates.gguf else "a GGUF"

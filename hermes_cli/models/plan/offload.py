@@ -1,15 +1,15 @@
-"""Computes how many layers of a GGUF fit on the GPUs; the other layers stay in main memory.
+"""Computes how many layers of a GGUF fit on the GPUs. The other layers stay in main memory.
 
-llama.cpp offloads the output layer first, then the last layers. A layer needs memory for its weights and its
-part of the KV cache. Each GPU also needs a compute buffer and a margin:
+llama.cpp offloads the output layer first, and then the other layers from last to first. A layer needs memory
+for its weights and its part of the KV cache. Each GPU also needs a compute buffer and a margin:
 
-- Compute buffer: 32-bit floats for a batch of BATCH tokens: the logits, and eight rows of the model's width.
-  (Measured with the starter model at a batch of 128 and 2,048 tokens: 3.9 to 4.4 MiB on a GPU; the formula
+- Compute buffer: the logits and eight rows of the model's width, in 32-bit floats, for each of BATCH tokens.
+  (The starter with a batch of 128 and a context of 2,048 tokens used 3.9 to 4.4 MiB on a GPU; the formula
   gives 26.3 MiB.)
-- Margin: 1 GiB for the driver's context and kernels, other programs and gaps between allocations.
+- Margin: 1 GiB for the driver's context and kernels, other programs, and gaps between allocations.
 
-xllamacpp's own `estimate_gpu_layers` is not used: it needs another package to read the file, and has no
-margin.
+xllamacpp's own `estimate_gpu_layers` is not used, because it needs another package to read the file and
+reserves no margin.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from hermes_cli.models.plan.memory import CPU_RESERVE, Candidate
 from hermes_cli.models.units import GIB, gib
 
 BATCH: Final = 512
-"""Tokens evaluated at once on a GPU."""
+"""The number of tokens in a batch on a GPU."""
 MARGIN: Final = GIB
 _WIDE_ROWS: Final = 8
 _FLOAT_BYTES: Final = 4
@@ -28,29 +28,29 @@ _FLOAT_BYTES: Final = 4
 
 @dataclass(frozen=True)
 class OffloadedCandidate(Candidate):
-    """A GGUF with layers on GPUs. The sizes are those on the GPUs.
+    """A way to run a GGUF with layers on GPUs. Sizes include only the parts on the GPUs.
 
-    `gpu_layers` is the requested number; for None it is as many as fit. The output layer counts as a layer
-    of the last GPU.
+    `gpu_layers` is the requested number of layers on GPUs, or None for as many as fit. The output layer
+    counts as a layer of the last GPU.
     """
 
     gpu_layers: int | Literal["all"] | None = None
 
     @property
     def layer_count(self) -> int:
-        """The number of layers of the model, including the output layer."""
+        """The number of layers in the model, including the output layer."""
         return len(self.model.layer_bytes) + 1
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
-        """The number of layers on each GPU; empty if no layer fits, or not the requested number."""
-        return self._split if self._rest_fits(sum(self._split)) else ()
+        """The number of layers on each GPU, or empty if the layers do not fit as requested."""
+        return self._split if self._others_fit(sum(self._split)) else ()
 
     @cached_property
     def _split(self) -> tuple[int, ...]:
-        """The layers on each GPU, whether or not the others fit in main memory."""
+        """The number of layers on each GPU, even if the other layers do not fit in main memory."""
         split = [0] * len(self.place.free)
-        to_place = list(self._layer_sizes[-self._wanted :])  # the last one is placed first
+        to_place = list(self._layer_sizes[-self._requested_layers :])  # the last one is placed first
         for gpu in reversed(range(len(split))):
             room = self.place.free[gpu] - self._overhead
             while to_place and to_place[-1] <= room:
@@ -61,51 +61,51 @@ class OffloadedCandidate(Candidate):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """llama.cpp's names of the GPUs."""
+        """The names of the GPUs in llama.cpp."""
         return tuple(gpu.llama_name for gpu in self.place.gpus)
 
     @property
     def weight_bytes(self) -> int:
-        """The weights on the GPUs."""
-        return sum(self._layer_weights[-self._shown :])
+        """The size of the weights on the GPUs."""
+        return sum(self._layer_weights[-self._counted_layers :])
 
     @property
     def kv_bytes(self) -> int:
-        """The part of the KV cache on the GPUs."""
-        return (self._shown - 1) * self._kv_bytes_of_layer
+        """The size of the KV cache on the GPUs."""
+        return (self._counted_layers - 1) * self._kv_bytes_of_layer
 
     @property
     def headroom_bytes(self) -> int:
-        """The compute buffers and margins."""
+        """The compute buffers and the margins of all GPUs."""
         return self._overhead * len(self.place.gpus)
 
     @property
     def misfit(self) -> str:
-        """The reason, as a short clause, why the candidate does not fit."""
+        """A short clause that explains why the candidate does not fit."""
         if self._split:
-            return "the rest does not fit in main memory"
+            return "other layers exceed free main memory"
         return "not even the output layer fits" if self.gpu_layers is None else super().misfit
 
     @property
     def split_text(self) -> str:
-        """The layers on the GPUs and in main memory."""
+        """A clause about the number of layers on the GPUs and in main memory."""
         count, label, size = sum(self.layers), self.place.label, gib(self.memory_needed)
         gpus = self.place.gpus
-        where = f"{label} ({gpus[0].name}, {size} GiB)" if len(gpus) == 1 else f"{label} ({size} GiB)"
+        gpus_text = f"{label} ({gpus[0].name}, {size} GiB)" if len(gpus) == 1 else f"{label} ({size} GiB)"
         parts = f" ({' + '.join(map(str, self.layers))})" if len(gpus) > 1 else ""
-        rest = self.layer_count - count
-        if not rest:
-            return f"all {count} layers{parts} on {where}"
-        return f"{count} of {self.layer_count} layers{parts} on {where}, {rest} in main memory"
+        other_layers = self.layer_count - count
+        if not other_layers:
+            return f"all {count} layers{parts} on {gpus_text}"
+        return f"{count} of {self.layer_count} layers{parts} on {gpus_text}, {other_layers} in main memory"
 
     @property
-    def _wanted(self) -> int:
+    def _requested_layers(self) -> int:
         return self.gpu_layers if isinstance(self.gpu_layers, int) else self.layer_count
 
     @property
-    def _shown(self) -> int:
-        """The number of layers whose sizes are shown: the offloaded ones, or the wanted ones if none fit."""
-        return sum(self.layers) or self._wanted
+    def _counted_layers(self) -> int:
+        """The number of layers included in the sizes: those on GPUs, or the requested ones if none fit."""
+        return sum(self.layers) or self._requested_layers
 
     @cached_property
     def _layer_weights(self) -> tuple[int, ...]:
@@ -122,15 +122,15 @@ class OffloadedCandidate(Candidate):
 
     @property
     def _overhead(self) -> int:
-        """The compute buffer and the margin of one GPU."""
+        """The size of the compute buffer and the margin of one GPU."""
         floats = BATCH * (self.model.vocabulary + _WIDE_ROWS * self.model.width)
         return floats * _FLOAT_BYTES + MARGIN
 
-    def _rest_fits(self, offloaded: int) -> bool:
-        """Return whether what is not on a GPU fits in main memory. The embeddings always stay there."""
+    def _others_fit(self, offloaded: int) -> bool:
+        """Return whether the other layers and the embeddings fit in main memory."""
         blocks = max(0, offloaded - 1)
         on_gpu = sum(self.model.layer_bytes[len(self.model.layer_bytes) - blocks :])
-        rest = self.model.weight_bytes - on_gpu + self.all_kv_bytes - blocks * self._kv_bytes_of_layer
+        needed = self.model.weight_bytes - on_gpu + self.all_kv_bytes - blocks * self._kv_bytes_of_layer
         if self.place.gpus[0].shares_memory:
-            rest += sum(self._layer_sizes[-offloaded:]) + self._overhead if offloaded else 0
-        return rest + CPU_RESERVE["llama.cpp"] <= self.place.main_memory
+            needed += sum(self._layer_sizes[-offloaded:]) + self._overhead if offloaded else 0
+        return needed + CPU_RESERVE["llama.cpp"] <= self.place.main_memory

@@ -1,4 +1,4 @@
-"""Chooses the plan for a model."""
+"""Chooses how to run a model on this machine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,15 +19,15 @@ from hermes_cli.placement import Placement
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The way to run a model. Sizes are bytes, `context_size` is tokens, `reason` is one sentence.
+    """How to run a model. Sizes are in bytes, `context_size` is in tokens, and `reason` is one sentence.
 
-    `precision` and `device` are for the user. For the engine, `devices` are torch's names, `dtype` is the
-    type of the unquantized weights and the KV cache (empty for a GGUF), `quantization` is applied while
-    loading (`nf4`, `int8` or empty), and `layers` is the number of layers on each device, of `layer_count`.
-    For a GGUF, `devices` are llama.cpp's names, the output layer counts as a layer, and the layers that are
-    on no GPU are in main memory. `gpus` are the indexes of the GPUs and `gpu_name` is their name for the
-    user. `smaller` is what to load if memory runs out anyway. `passed_over` gives the memory of a better
-    precision.
+    `precision`, `device` and `gpu_name` are for display. `devices` are the names of the devices in torch
+    or llama.cpp. `dtype` is the type of the unquantized weights and the KV cache, and empty for a GGUF.
+    `quantization` is applied while loading: `nf4`, `int8` or empty. `layers` is the number of layers on each
+    device, `layer_count` the number of layers in the model, and `gpus` are the indexes of the GPUs. For a
+    GGUF, the output layer counts as a layer, and layers that are not on a GPU are in main memory. `smaller`
+    is an alternative to load if memory runs out anyway. `passed_over` states how much memory a better
+    precision would need.
     """
 
     model: str
@@ -57,20 +57,20 @@ class Plan:
 
     @property
     def memory_needed(self) -> int:
-        """Weights, KV cache and headroom together."""
+        """The weights, the KV cache and the headroom together."""
         return self.weight_bytes + self.kv_bytes + self.headroom_bytes
 
     @property
     def gpu_layers(self) -> int:
-        """The number of layers of a GGUF on GPUs, including the output layer."""
+        """The number of a GGUF's layers on GPUs, including the output layer."""
         return sum(self.layers) if self.gpus and self.engine == "llama.cpp" else 0
 
     @property
     def rank(self) -> int:
-        """The place of this way to run a model among all, from the best, 0.
+        """The rank among all ways to run a model, from 0 (the best) to 5.
 
-        The order is: weights on a GPU in 16 bits, then in fewer; a GGUF on GPUs, then with some layers in
-        main memory, then on the CPU; weights on the CPU.
+        In order: weights on GPUs as they are stored, weights quantized for GPUs while loading, a GGUF on
+        GPUs, a GGUF partly in main memory, a GGUF on the CPU, weights on the CPU.
         """
         if self.engine == "transformers":
             return 5 if self.device == CPU else 0 if self.dtype and not self.quantization else 1
@@ -80,13 +80,13 @@ class Plan:
 
     @property
     def where(self) -> str:
-        """The device in a sentence: `the CPU`, `cuda:0 (NVIDIA GeForce RTX 3090)`."""
+        """The device to name in a sentence: `the CPU`, `cuda:0 (NVIDIA GeForce RTX 3090)`."""
         layers = f" with {self.gpu_layers} of {self.layer_count} layers" if self.gpu_layers else ""
         return f"{self.gpu_name}{layers}" if self.gpu_name else "the CPU"
 
     @property
     def placement(self) -> Placement:
-        """Where the layers are planned to be."""
+        """The planned distribution of the layers."""
         if self.device == CPU:
             return Placement((), 0, self.layer_count)
         used = tuple(name for name, count in zip(self.devices, self.layers, strict=True) if count)
@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def summary(self) -> str:
-        """The plan in one line."""
+        """The plan on one line."""
         if self.device == CPU:
             detail = f", {self.threads} thread{'s' if self.threads != 1 else ''}"
         elif self.engine == "llama.cpp":
@@ -116,8 +116,8 @@ class Plan:
 def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = None) -> Plan:
     """Return the plan for `model` on `hardware`.
 
-    Raises UsageError if a request is impossible on this machine, and DoesNotFit, with all candidates, if the
-    free memory is too small for the request, or for the model in any form.
+    Raises UsageError if the request is impossible on this machine, ModelUnavailable if no GPU supports the
+    quantization of the weights, and DoesNotFit, with all candidates, if none of them fits in the free memory.
     """
     request = request or PlanRequest()
     threads = thread_count(hardware.physical_cores, request.threads)
@@ -155,7 +155,7 @@ def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = 
 
 
 def _considered(hardware: Hardware, candidates: Candidates) -> Iterator[Candidate]:
-    """Yield the candidates with their verdicts, and alternatives that are never chosen by themselves."""
+    """Yield the candidates with their verdicts, and alternatives that are used only on request."""
 
     def row(candidate: Candidate, alternative: str = "") -> Candidate:
         text = alternative if alternative and candidate.fits else verdict(candidates, candidate)
@@ -179,7 +179,7 @@ def _considered(hardware: Hardware, candidates: Candidates) -> Iterator[Candidat
 
 
 def _eight_bit(candidates: Candidates) -> Candidate | None:
-    """Return the 8-bit candidate on the chosen GPUs, for comparison if no precision is requested."""
+    """Return the 8-bit candidate on the chosen GPUs, for comparison, if no precision is requested."""
     model, place = candidates.model, (candidates.chosen or candidates.all[0]).place
     if candidates.precision != AUTO or model.format.has_fixed_precision or not place.gpus:
         return None

@@ -1,4 +1,4 @@
-"""The values of --precision, their meaning for torch and bitsandbytes, and the GPUs that support them."""
+"""The values of --precision, their meaning in torch and bitsandbytes, and the GPUs that support them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ _VALUES: Final = {NF4: "4bit", INT8: "8bit"}
 _TEXTS: Final = {NF4: "4-bit nf4", INT8: "8-bit int8"}
 _TORCH_TYPES: Final = {short: dtype for dtype, short in DTYPES.items()}
 
-# Source: bitsandbytes 0.50's installation guide for CUDA; for the rest, the kernels that it registers:
-# ROCm, XPU and Metal have NF4, and Metal has no 8-bit ones.
+# Source: for CUDA, the installation guide of bitsandbytes 0.50; for other GPUs, its registered kernels:
+# ROCm, XPU and Metal support NF4, and all but Metal support 8 bits.
 _CAPABILITY_FOR: Final = {
     "bf16": ("bfloat16", (8, 0)),
     "4bit": ("4-bit", (6, 0)),
@@ -31,11 +31,11 @@ NF4_BITS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """A precision to run a model in.
+    """The precision in which a model runs.
 
-    `dtype` is torch's name of the type of the weights that are not quantized, and empty for a GGUF.
-    `quantization` is applied while loading; it may be empty. `stored` is the precision, for the user, of
-    weights that can only run as they were saved, else empty.
+    `dtype` is torch's name for the type of the unquantized weights, and empty for a GGUF. `quantization` is
+    the quantization applied while loading, or empty. `stored` is the name to display for weights that run
+    only in the precision they were saved in, and empty for other weights.
     """
 
     dtype: str
@@ -44,22 +44,22 @@ class Precision:
 
     @property
     def text(self) -> str:
-        """The name for the user: `bf16`, `4-bit nf4`, `Q4_K_M`."""
+        """The name to display: `bf16`, `4-bit nf4`, `Q4_K_M`."""
         return self.stored or _TEXTS.get(self.quantization) or DTYPES[self.dtype]
 
     @property
     def flag_value(self) -> str:
-        """The value of --precision that requests it."""
+        """The value of --precision that requests this precision."""
         return _VALUES.get(self.quantization) or DTYPES.get(self.dtype, "")
 
     @property
     def is_half(self) -> bool:
-        """Whether the weights are in 16 bits and not quantized."""
+        """Whether the weights are 16-bit and not quantized."""
         return not self.quantization and not self.stored and self.dtype != "float32"
 
 
 def normalize(requested: str | None) -> str:
-    """Return a value of --precision in lower case, `auto` for None. Raises UsageError if it is unknown."""
+    """Return a value of --precision in lower case, or `auto` for None. Raises UsageError if unknown."""
     value = (requested or AUTO).strip().lower()
     if value not in PRECISIONS:
         raise UsageError(
@@ -70,38 +70,38 @@ def normalize(requested: str | None) -> str:
 
 
 def values_to_try(model: ModelFacts, value: str, *, on_cpu: bool) -> tuple[str, ...]:
-    """Return the values of --precision that a plan may choose from, best first."""
+    """Return the values of --precision to try, best first."""
     if model.format.has_fixed_precision or value != AUTO:
         return (value,)
     return ("16bit",) if on_cpu else ("16bit", "4bit")
 
 
 def resolve(model: ModelFacts, value: str, gpus: Sequence[Gpu]) -> Precision:
-    """Return the Precision of a --precision value for a model on `gpus`, or on the CPU if there are none."""
+    """Return the Precision for a value of --precision on `gpus`, or on the CPU if `gpus` is empty."""
     if model.format is WeightFormat.GGUF:
         return Precision("", stored=model.precision)
     if model.format.has_fixed_precision:
-        is_set = model.dtype in DTYPES and model.dtype != "bfloat16"
-        return Precision(model.dtype if is_set else _half_type(gpus), stored=model.precision)
+        keeps_dtype = model.dtype in DTYPES and model.dtype != "bfloat16"
+        return Precision(model.dtype if keeps_dtype else _half_type(gpus), stored=model.precision)
     return Precision(_TORCH_TYPES.get(value) or _half_type(gpus), _QUANTIZATIONS.get(value, ""))
 
 
 def _half_type(gpus: Iterable[Gpu]) -> str:
-    """Return the 16-bit type for some GPUs: bfloat16, or float16 if one of them has no bfloat16."""
+    """Return bfloat16, or float16 if one of the GPUs does not support bfloat16."""
     return "bfloat16" if all(gpu.has_bfloat16 for gpu in gpus) else "float16"
 
 
 def problem(model: ModelFacts, value: str, gpu: Gpu) -> str:
-    """Return the reason why a GPU cannot run a model in a precision, as a clause, or empty if it can."""
+    """Return a clause that explains why a GPU cannot run a model in a precision, or an empty string."""
     if model.format is WeightFormat.BITSANDBYTES:
         value = "4bit" if model.bits == NF4_BITS else "8bit"
     if value == "8bit" and gpu.kind == "mps":
         return "bitsandbytes has no 8-bit kernels for Metal"
-    name, least = _CAPABILITY_FOR.get(value, ("", (0, 0)))
-    if gpu.kind != "cuda" or gpu.capability is None or gpu.capability >= least:
+    name, needed = _CAPABILITY_FOR.get(value, ("", (0, 0)))
+    if gpu.kind != "cuda" or gpu.capability is None or gpu.capability >= needed:
         return ""
     return (
-        f"{name} needs compute capability {least[0]}.{least[1]}, and {gpu.label} has {capability_text(gpu)}"
+        f"{name} needs compute capability {needed[0]}.{needed[1]}, and {gpu.label} has {capability_text(gpu)}"
     )
 
 
@@ -111,7 +111,7 @@ def capability_text(gpu: Gpu) -> str:
 
 
 def check_stored(model: ModelFacts, value: str) -> None:
-    """Raise UsageError if the requested precision differs from the one that a model is stored in."""
+    """Raise UsageError if the requested precision differs from the stored one."""
     if value == AUTO or value == _stored_value(model):
         return
     raise UsageError(
@@ -121,7 +121,7 @@ def check_stored(model: ModelFacts, value: str) -> None:
 
 
 def _stored_value(model: ModelFacts) -> str:
-    """Return the --precision value of the precision that a model is stored in, or empty if there is none."""
+    """Return the value of --precision for the stored precision, or an empty string if there is none."""
     name = model.precision.upper().removeprefix("IQ").removeprefix("Q")
     exact = {"F16": "fp16", "BF16": "bf16", "F32": "fp32"}.get(name)
     return exact or {"4": "4bit", "8": "8bit"}.get(name[:1], "")

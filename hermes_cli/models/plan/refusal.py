@@ -1,4 +1,4 @@
-"""The error for a model that does not fit, with hints on what would fit, the largest first."""
+"""The error for a model that does not fit in memory, and smaller alternatives to it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from hermes_cli.models.units import GIB, gib
 
 
 class DoesNotFit(ResourcesExhausted):
-    """No candidate fits the free memory. `considered` are the candidates."""
+    """No candidate fits in the free memory. `considered` lists the candidates."""
 
     def __init__(self, message: str, hint: str, considered: Sequence[Candidate]) -> None:
         super().__init__(message, hint)
@@ -46,7 +46,7 @@ def does_not_fit(
 
 
 def _distinct_gib(needed: int, free: int) -> tuple[str, str]:
-    """Return two sizes in GiB, with three decimals if they are equal with one."""
+    """Return two sizes in GiB, with three decimals if they look equal with one."""
     if gib(needed) != gib(free):
         return gib(needed), gib(free)
     return f"{needed / GIB:.3f}", f"{free / GIB:.3f}"
@@ -54,9 +54,10 @@ def _distinct_gib(needed: int, free: int) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Smaller:
-    """What to load if memory runs out: a `request` for the same model, or another `model`.
+    """An alternative to load if memory runs out: another `request`, or another `model`.
 
-    `advice` names the flag and its memory; `what` completes the question "load it …?".
+    `advice` names the option and the memory that it needs. `what` completes the question "Load it …
+    instead?".
     """
 
     advice: str
@@ -66,7 +67,7 @@ class Smaller:
 
 
 def smaller_option(candidates: Candidates, chosen: Candidate, request: PlanRequest) -> Smaller | None:
-    """Return the next smaller alternative to `chosen`, or None if there is none."""
+    """Return an alternative that needs less memory than `chosen`, or None if there is none."""
     place, context = chosen.place, chosen.context_size
     if isinstance(chosen, OffloadedCandidate):
         return _fewer_layers(chosen, request)
@@ -90,7 +91,7 @@ def smaller_option(candidates: Candidates, chosen: Candidate, request: PlanReque
 
 
 def _fewer_layers(chosen: OffloadedCandidate, request: PlanRequest) -> Smaller:
-    """Return the plan with half the layers on the GPUs."""
+    """Return the alternative with half as many layers on the GPUs."""
     count = sum(chosen.layers) // 2
     layers = f"with {count} layer{'' if count == 1 else 's'} on {chosen.place.label}"
     what = layers if count else "on the CPU"
@@ -98,19 +99,19 @@ def _fewer_layers(chosen: OffloadedCandidate, request: PlanRequest) -> Smaller:
 
 
 def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> Iterator[str]:
-    """Yield what would fit: another context, precision or device, the GGUF, the CPU."""
+    """Yield hints about requests that would fit, such as a shorter context or a lower precision."""
     model, gguf = candidates.model, candidates.gguf
     longest = max(candidate.max_context for candidate in candidates.all)
     if request.context_size and longest >= min(MIN_CONTEXT, request.context_size):
         yield f"use --context {longest}"
     if model.format is WeightFormat.GGUF and request.kv is None:
-        yield from _changed(hardware, model, replace(request, kv="q8_0"), "use --kv q8_0")
+        yield from _hint_if_fits(hardware, model, replace(request, kv="q8_0"), "use --kv q8_0")
     if candidates.precision != AUTO and not model.format.has_fixed_precision:
-        yield from _changed(hardware, model, replace(request, precision=None), "use --precision {}")
+        yield from _hint_if_fits(hardware, model, replace(request, precision=None), "use --precision {}")
     if request.gpu_layers is not None:
-        yield from _changed(hardware, model, replace(request, gpu_layers=None), "omit --gpu-layers")
+        yield from _hint_if_fits(hardware, model, replace(request, gpu_layers=None), "omit --gpu-layers")
     if candidates.device != AUTO:
-        yield from _changed(hardware, model, replace(request, device=None), "omit --device")
+        yield from _hint_if_fits(hardware, model, replace(request, device=None), "omit --device")
     if gguf and gguf.fits:
         name, needed, free = gguf.model.name, gib(gguf.memory_needed), gib(gguf.memory_available)
         yield (
@@ -119,13 +120,13 @@ def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> 
         )
     if candidates.all[0].precision.is_half and not candidates.on_gpu:
         for value, advice in (("8bit", "use --precision {}"), ("4bit", "use --precision {} (slow)")):
-            yield from _changed(hardware, model, replace(request, precision=value), advice)
+            yield from _hint_if_fits(hardware, model, replace(request, precision=value), advice)
     if candidates.device == AUTO and candidates.on_gpu and not candidates.on_cpu:
-        yield from _changed(hardware, model, replace(request, device=CPU), "use --device cpu (slow)")
+        yield from _hint_if_fits(hardware, model, replace(request, device=CPU), "use --device cpu (slow)")
 
 
-def _changed(hardware: Hardware, model: ModelFacts, request: PlanRequest, advice: str) -> Iterator[str]:
-    """Yield a hint if a changed request fits. `{}` in `advice` is replaced by the value of --precision."""
+def _hint_if_fits(hardware: Hardware, model: ModelFacts, request: PlanRequest, advice: str) -> Iterator[str]:
+    """Yield a hint if the changed request fits. `{}` in `advice` stands for the value of --precision."""
     try:
         chosen = find_candidates(hardware, model, request).chosen
     except UsageError:
@@ -139,7 +140,7 @@ def _changed(hardware: Hardware, model: ModelFacts, request: PlanRequest, advice
 
 
 def _last_hint(hardware: Hardware, model: ModelFacts) -> str:
-    """Return the hint for a model of which nothing fits: the starter, if it would fit."""
+    """Return the hint if no alternative fits: the starter if it would fit, else a smaller model."""
     twice = 2 * STARTER_BYTES
     fits = model.weight_bytes > twice and hardware.memory_available > twice + CPU_RESERVE["llama.cpp"]
     smaller = f"use -m {STARTER.alias}" if fits else "choose a smaller model"

@@ -1,4 +1,4 @@
-"""A plan as a table of memory sizes for `hermes models plan`, and as a JSON object for scripts."""
+"""Formats a plan as a table of memory sizes for `hermes models plan`, and as an object for JSON output."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -32,14 +32,14 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
 
 
 def candidates_of(result: Plan | HermesError) -> tuple[Candidate, ...]:
-    """Return the candidates of the plan or, if planning failed, of the error."""
+    """Return the candidates of a plan, or of the error if planning failed."""
     return result.considered if isinstance(result, Plan | DoesNotFit) else ()
 
 
 def plan_object(model: ModelFacts, result: Plan | HermesError, *, fetched: bool) -> dict[str, Any]:
-    """Return the plan as an object for scripts. If planning failed, `plan` is None and `error` the reason.
+    """Return the plan as an object for JSON output, with sizes in bytes.
 
-    Sizes are bytes.
+    If planning failed, `plan` is None and `error` is the reason.
     """
     report: dict[str, Any] = {"model": model.name, "fetched": fetched, "plan": None, "error": None}
     report["considered"] = [_candidate_object(candidate) for candidate in candidates_of(result)]

@@ -1,4 +1,4 @@
-"""The user's requests for a plan, and the context sizes that follow from them."""
+"""The user's requirements for a plan, and the context sizes that result from them."""
 
 import re
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from hermes_cli.errors import UsageError
 from hermes_cli.models.facts import ModelFacts
 
 AUTO: Final = "auto"
-"""The value of --precision and --device with which the plan chooses."""
+"""The value of --precision and --device for automatic selection."""
 DEFAULT_CONTEXT: Final = 8192
-"""Tokens. A longer context must be requested, because most conversations never use the memory."""
+"""Tokens. A longer context must be requested, because most conversations do not need one."""
 CONTEXT_STEP: Final = 256
 MIN_CONTEXT: Final = 512
 COMFORTABLE_CONTEXT: Final = 4096
-"""Tokens. With less context in 16 bits, 4-bit weights with a longer context are better: a persona with its
-lore and examples takes 1,000 to 3,000 tokens, and NF4 loses about a percent of a benchmark to 16 bits."""
+"""Tokens. If 16-bit weights leave room for less, 4-bit weights with a longer context are better: a character
+card with its lorebook takes 1,000 to 3,000 tokens, and NF4 scores about a percent lower in benchmarks."""
 SMALLEST_REQUEST: Final = 64
-"""Tokens. Below it no prompt fits, and with one token llama.cpp aborts the process."""
+"""Tokens. No prompt fits in a shorter context, and llama.cpp aborts on a context of one token."""
 
 
 ALL_LAYERS: Final = "all"
@@ -26,10 +26,10 @@ KV_TYPES: Final = ("f16", "q8_0")
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """The user's requests. For None, as for the value `auto`, the plan chooses.
+    """The user's requirements. None, like the value `auto`, means automatic selection.
 
-    `gpu_layers` is a number or `all`; `kv` is the type of K and V. Both are for a GGUF only. `device_reason`
-    is the reason for `device`, as a clause, if the user did not request it.
+    `gpu_layers` is a number or `all`, and `kv` is the type of K and V; both are only for a GGUF. If the user
+    did not request `device`, `device_reason` is a clause that explains why it was set.
     """
 
     context_size: int | None = None
@@ -42,7 +42,7 @@ class PlanRequest:
 
 
 def parse_gpu_layers(text: str | None) -> int | Literal["all"] | None:
-    """Return a value of --gpu-layers. Raises UsageError if it is neither a number nor `all`."""
+    """Parse a value of --gpu-layers. Raises UsageError if it is neither a number nor `all`."""
     if text is None or text.lower() == ALL_LAYERS:
         return None if text is None else ALL_LAYERS
     if not re.fullmatch(r"[0-9]{1,5}", text):
@@ -51,7 +51,7 @@ def parse_gpu_layers(text: str | None) -> int | Literal["all"] | None:
 
 
 def check_kv(text: str | None) -> str | None:
-    """Return a value of --kv. Raises UsageError if it is unknown."""
+    """Return a value of --kv unchanged. Raises UsageError if it is unknown."""
     if text is not None and text not in KV_TYPES:
         raise UsageError(f"--kv takes {' or '.join(KV_TYPES)}, not '{text[:40]}'")
     return text
@@ -61,8 +61,8 @@ def check_kv(text: str | None) -> str | None:
 class ContextLimits:
     """Context sizes in tokens.
 
-    `target` is the desired size. Below `comfortable`, a lower precision with more context is better. Below
-    `least`, the model does not fit.
+    `target` is the desired size. If the context would be shorter than `comfortable`, a lower precision is
+    better. If it would be shorter than `least`, the model does not fit.
     """
 
     target: int
@@ -71,7 +71,7 @@ class ContextLimits:
 
 
 def context_limits(model: ModelFacts, requested: int | None) -> ContextLimits:
-    """Return the context sizes to plan for.
+    """Return the context sizes for a plan.
 
     Raises UsageError if the requested size is too small, or larger than the model supports.
     """
@@ -93,12 +93,12 @@ def context_limits(model: ModelFacts, requested: int | None) -> ContextLimits:
 
 
 def trained_context(model: ModelFacts) -> int:
-    """Return the longest context of a model in tokens, or DEFAULT_CONTEXT if it is unknown."""
+    """Return a model's maximum context in tokens, or DEFAULT_CONTEXT if it is unknown."""
     return model.context_length or DEFAULT_CONTEXT
 
 
 def thread_count(cores: int, requested: int | None) -> int:
-    """Return the number of threads: the requested one, or one for each core. Raises UsageError below 1."""
+    """Return the requested number of threads, or one per core. Raises UsageError if it is below 1."""
     threads = cores if requested is None else requested
     if threads < 1:
         raise UsageError(f"a model cannot run with {threads} threads", "use 1 thread or more")

@@ -112,7 +112,7 @@ ANSWERS = (
         "bf16",
         "cuda:0+1",
         6144,
-        ("16-bit weights fit no single GPU, but fit cuda:0 and cuda:1 together (16 + 16 layers)",),
+        ("16-bit weights do not fit a single GPU, but fit cuda:0 and cuda:1 together (16 + 16 layers)",),
     ),
     Case(
         "two RTX 3070 with a desktop: 15.2 - 13.49 - 1.35 leave 0.36, too little for a conversation",

@@ -176,10 +176,10 @@ CASES = (
         apple(8, 5.3),
         """\
    precision  device  context  weights  KV cache  headroom  needs  free
-   Q4_K_M     mps     8,192    4.0      1.0       1.1       6.1    5.3   the rest does not fit in main memory
+   Q4_K_M     mps     8,192    4.0      1.0       1.1       6.1    5.3   other layers exceed free main memory
 →  Q4_K_M     cpu     2,560    4.1      0.3       0.9       5.3    5.3   chosen
 """,
-        "mps (Apple M2) shares the main memory, and 5.3 GiB are too little for its buffers too;",
+        "mps (Apple M2) shares main memory, and 5.3 GiB are too little for the model and its buffers;",
     ),
     Case(
         "an AMD GPU through Vulkan",
@@ -229,7 +229,7 @@ CASES = (
    Q4_K_M     cuda:0  8,192    4.0      1.0       1.1       6.1    0.9   not even the output layer fits
 →  Q4_K_M     cpu     8,192    4.1      1.0       0.9       6.0    24.0  chosen
 """,
-        "cuda:0 (GTX 1050) has 0.9 GiB free, too little for a layer beside its buffers;",
+        "cuda:0 (GTX 1050) has 0.9 GiB free, too little for its buffers and one layer;",
     ),
     Case(
         "little main memory: 0.15 GiB of other weights and 0.5 GiB suffice",
@@ -294,7 +294,7 @@ def test_no_layers_on_a_gpu_are_the_cpu() -> None:
         (
             RTX_3070,
             PlanRequest(gpu_layers=34),
-            "has 33 layers, with the output layer, not 34",
+            "has 33 layers, including the output layer, not 34",
             "use --gpu-layers all",
         ),
         (machine(free=24), PlanRequest(gpu_layers=10), "--gpu-layers needs a GPU", "hermes doctor"),
@@ -302,7 +302,7 @@ def test_no_layers_on_a_gpu_are_the_cpu() -> None:
         (
             RTX_3070,
             PlanRequest(gpu_layers=10, device="cpu"),
-            "--gpu-layers 10 needs a GPU, and device cpu was requested",
+            "--gpu-layers 10 needs a GPU, but device cpu was requested",
             "omit --gpu-layers",
         ),
         (RTX_3070, PlanRequest(device="cuda:1"), "there is no device cuda:1", "cpu, cuda:0 (RTX 3070)"),
@@ -325,7 +325,7 @@ def test_an_impossible_request_is_refused(
 )
 def test_weights_in_a_folder_have_no_layers_for_llama_cpp(plan_request: PlanRequest, flag: str) -> None:
     """--gpu-layers and --kv are refused for weights in a folder."""
-    with pytest.raises(UsageError, match="is for GGUF files, and openhermes-2:16bit is not one") as caught:
+    with pytest.raises(UsageError, match="is for GGUF files, but openhermes-2:16bit is not one") as caught:
         choose(RTX_3070, openhermes(), plan_request)
     assert caught.value.hint == f"omit {flag}"
 
@@ -349,7 +349,7 @@ def test_the_rest_must_fit_the_main_memory() -> None:
     with pytest.raises(DoesNotFit) as caught:
         plan_for(with_llama(device("RTX 3070", 8, 7.6), ram=2, free=0.5))
     assert [row.reason for row in caught.value.considered] == [
-        "the rest does not fit in main memory",
+        "other layers exceed free main memory",
         "5.5 GiB short",
     ]
 
