@@ -168,7 +168,7 @@ def select_model(runtime: Runtime, name: str | None, machine: Hardware, request:
 
 
 def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
-    """Return the name of the first model for this machine, and download it unless it is the starter.
+    """Return the name of a model for a machine without one, and download it unless it is the starter.
 
     Ask the user if there are several choices, a terminal and a connection; otherwise use the starter.
     """

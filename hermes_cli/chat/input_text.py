@@ -23,7 +23,7 @@ def check_text(text: str, where: str) -> str:
 def read_file(path: Path, hint: str) -> str:
     """Return the text of a file, below a line with its path.
 
-    Raises UsageError if the file is not text, is too large, or cannot be read; `hint` is for a missing file.
+    Raises UsageError if the file is not text, is too large, or cannot be read. `hint` is for a missing file.
     """
     file = Source(str(path), UsageError, missing_hint=hint)
     return f"{path}:\n{decode(read_bytes(path, MAX_BYTES, file, allow_pipe=True), str(path))}"

@@ -16,7 +16,7 @@ from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
 
 SCAN_DEPTH: Final = 2
-"""Number of turns to scan if the lorebook sets none: the user's turn and the answer before it."""
+"""Default number of turns to scan: the user's turn and the answer before it."""
 REGEX_LIMIT_S: Final = 0.05
 SLOW_S: Final = 0.005
 SLOW_TIMES: Final = 3

@@ -82,7 +82,7 @@ class LoreBudget:
     def within_budget(
         self, taken: Sequence[ActiveEntry], wanted: Sequence[ActiveEntry]
     ) -> tuple[list[ActiveEntry], list[ActiveEntry]]:
-        """Return the `wanted` entries that fit in the budget next to `taken`, and those that do not fit."""
+        """Return the `wanted` entries that fit in the budget in addition to `taken`, and the others."""
         room = self._window // LORE_SHARE
         rooms = {id(book): book.token_budget for book in self.lore.books}
         kept, dropped = list[ActiveEntry](), list[ActiveEntry]()

@@ -23,7 +23,7 @@ class PartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PromptPart:
-    """A part of the prompt: its token count, and the number of included pieces (`kept`) and of all (`of`)."""
+    """A part of the prompt: its token count, and how many of its pieces are included (`kept` of `of`)."""
 
     kind: PartKind
     tokens: int

@@ -47,7 +47,7 @@ class Recorder:
             self.store.close()
 
     def begin(self, tree: Tree, opening: Opening, title: str = "") -> None:
-        """Start recording a new conversation. It is first saved with its first turn, never while it is empty.
+        """Start recording a new conversation, which is not saved before its first turn.
 
         If `title` is empty, the first turn becomes the title.
         """
@@ -146,7 +146,7 @@ class Recorder:
     def _begin_partial(self, store: Store, text: str) -> None:
         self._save(store)
         parent = self._rows[self._tree.path[-1].id]
-        # A signal may have arrived after the commit but before the id was stored here: reuse the answer.
+        # A signal may have interrupted this method after the commit: reuse the partial answer.
         self._partial = store.growing(parent)
         if self._partial is None:
             answer = Message(Role.ASSISTANT, text)

@@ -11,7 +11,7 @@ def wait_text(progress: Progress | None) -> str:
 
 
 def statistics(done: Completion) -> str:
-    """Return the tokens, seconds and tokens per second of the prefill and the decode of an answer."""
+    """Return the token counts, times and rates of the prefill and the decode of an answer."""
     usage, timings = done.usage, done.timings
     if done.finish_reason is FinishReason.CANCELLED and not usage.completion_tokens:
         return f"stopped before the first token, after {timings.prefill_s:.2f} s"

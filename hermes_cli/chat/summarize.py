@@ -35,7 +35,7 @@ def summarize(
     """Return a summary of the turns and of an earlier summary, or None if the generation was cancelled.
 
     Turns that do not fit in the context window together are summarized in several steps. A turn that does not
-    fit by itself is skipped, not cut. The summary is empty if there is no text.
+    fit by itself is skipped, not cut. The summary may be empty.
     """
     note = earlier.text.removeprefix(LEAD) if earlier else ""
     room = engine.context_size - engine.context_size // 4
