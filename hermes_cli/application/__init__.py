@@ -1,1 +1,1 @@
-"""What the verbs share: choose and open a model, open a session, import and export, maintenance."""
+"""The implementation of the `hermes` commands: models, sessions, prompts, personas, import and export."""

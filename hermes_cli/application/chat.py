@@ -34,7 +34,7 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
     terminal = runtime.terminal
     with terminal.typing(
         shown=not terminal.interactive
-    ):  # keys that are typed early go to the prompt, without an echo
+    ):  # keys pressed before the prompt appears are kept for it, without an echo
         persona, session, choice = start_session(
             runtime, flags, save=not flags.no_log, in_background=terminal.interactive
         )
@@ -44,13 +44,13 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
         state = ReplState(terminal, session, persona, source, host, printer, statistics=flags.statistics)
         if not terminal.interactive:
             return Loop(state, LineReader(terminal.stdin), printer).run()
-        typed = state.history = TypedLines(
+        history = state.history = TypedLines(
             runtime.paths.history, lambda: not host.is_saving_disabled, terminal.notice
         )
         terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary, LONG_LINE)} · /help")
         terminal.notice(f"{_reason_line(choice)}\n")
         vi_keys = runtime.settings.keys == "vi"
-        return Loop(state, PromptReader(state, typed, vi_keys=vi_keys), printer).run()
+        return Loop(state, PromptReader(state, history, vi_keys=vi_keys), printer).run()
 
 
 def _reason_line(choice: ModelChoice) -> str:
@@ -64,7 +64,7 @@ def _reason_line(choice: ModelChoice) -> str:
 
 @dataclass
 class ReplHost:
-    """The host of a REPL: gives it personas and models, and applies the command line flags."""
+    """The host of a REPL: opens personas and models by name, and applies the command line flags."""
 
     runtime: Runtime
     flags: Flags
@@ -72,61 +72,61 @@ class ReplHost:
 
     @property
     def is_saving_disabled(self) -> bool:
-        """Whether nothing of the conversation and the input may be written to disk."""
+        """Whether messages and input lines must not be written to disk."""
         return self.flags.no_log
 
     def stop_saving(self) -> None:
-        """Stop saving messages and input for the rest of the run, as with --no-log."""
+        """Stop saving messages and input lines for the rest of the run, as with --no-log."""
         self.flags = replace(self.flags, no_log=True)
 
     def find_persona(self, name: str) -> Persona:
-        """Return the persona with that name or file."""
+        """Return the persona with that name or from that file."""
         return self.runtime.persona(name)
 
     def persona_names(self) -> Mapping[str, str]:
-        """Return the name and description of every persona."""
+        """Return the description of each persona, or the error in its file, by name."""
         return {
             row.key: row.persona.description if row.persona else f"broken: {row.error}"
             for row in self.runtime.personas()
         }
 
     def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
-        """Return opening and prompt settings of a conversation with the persona, ignoring --system."""
+        """Return the opening and prompt settings of a new conversation, without the prompt of --system."""
         flags = replace(self.flags, system=None)
         return open_conversation(self.runtime, flags, persona, self.options_for(persona).options)
 
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
-        """Add an entry to the user's lorebook for a persona, and return its file."""
+        """Add an entry to the user's lorebook for a persona, and return the path of the lorebook."""
         from hermes_cli.personas.folder import add_entry
 
         return add_entry(self.runtime.paths.lore, persona.key, entry)
 
     def options_for(self, persona: Persona) -> LayeredOptions:
-        """Return the sampling options for the persona."""
+        """Return the generation options for the persona."""
         return self.flags.options(self.runtime.settings, persona)
 
     def model_names(self) -> Mapping[str, str]:
-        """Return the name of each installed model, with its precision and size, or what is broken."""
+        """Return the precision and size of each installed model, or its defect, by name."""
         return {
-            found.name: found.broken or f"{found.precision} {size_text(found.size)}"
-            for found in local.installed(self.runtime.paths.models)
+            model.name: model.broken or f"{model.precision} {size_text(model.size)}"
+            for model in local.installed(self.runtime.paths.models)
         }
 
     def model_line(self) -> str:
-        """Return the model's name and precision."""
+        """Return the model's name and precision, or "scripted"."""
         plan = self.choice.plan
         return f"{plan.model} {plan.precision}" if plan else "scripted"
 
     def plan_line(self) -> str:
-        """Return the summary of the plan of the current model, which may still be loading."""
+        """Return a summary of the current model's plan. The model may still be loading."""
         return self.choice.summary
 
     def describe_model(self) -> str:
-        """Return the summary of the plan of the current model, and the reason for it."""
+        """Return a summary of the current model's plan, and the reason for it."""
         return f"{self.choice.summary} ({self.choice.reason})"
 
     def load_smaller(self, session: Session) -> None:
-        """After a load that ran out of memory: ask whether to load a smaller form, and do so."""
+        """Offer a smaller plan after loading the model ran out of memory."""
         smaller = self.choice.plan.smaller if self.choice.plan else None
         if smaller is None or smaller.model or not wants_smaller(self.runtime, smaller):
             return
@@ -136,7 +136,7 @@ class ReplHost:
         self.runtime.terminal.notice(sanitize_line(self.choice.summary, LONG_LINE))
 
     def use_model(self, name: str, session: Session) -> None:
-        """Switch the session to another model. If that fails or is interrupted, reload the old one."""
+        """Switch the session to another model. If that fails or is interrupted, reload the previous one."""
         choice = choose_model(self.runtime, name, self.flags.plan_request(self.runtime.settings))
         try:
             session.engine.close()  # close first: two models may not fit in memory
@@ -150,7 +150,7 @@ class ReplHost:
             raise
 
     def _reopen(self) -> Engine:
-        """Reload the previous model. Ctrl-C restarts this: a chat needs an engine."""
+        """Reload the previous model. Ctrl-C only restarts the load, because a chat needs an engine."""
         while True:
             try:
                 return open_engine(self.runtime, self.choice, in_subprocess=self.runtime.terminal.interactive)

@@ -1,4 +1,4 @@
-"""The store of conversations for `hermes sessions`: open it, find, delete and check conversations."""
+"""The conversation store for `hermes sessions`: opens it, and finds, deletes and checks conversations."""
 
 import time
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ def open_store(runtime: Runtime) -> Store:
 
 
 def _was_emptied(file: Path) -> bool:
-    """Return whether a database file is empty although lock files show that it had conversations."""
+    """Return whether the file is empty although lock files show that it contained conversations."""
     return file.exists() and not file.stat().st_size and any(file.with_name(LOCKS_FOLDER).glob("*.lock"))
 
 
 def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) -> None:
-    """Replace a damaged database by a new one with the readable data. Raises StoreError."""
+    """Replace a damaged database with a new one that holds the readable data. Raises StoreError."""
     saved = rescue(runtime.paths.conversations, even_if_it_opens=even_if_it_opens)
     if saved is not None:
         runtime.terminal.error(problem)
@@ -51,13 +51,13 @@ def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) 
 
 
 def find_conversation(store: Store, name: str | None) -> StoredConversation:
-    """Return the conversation with that title or id, or without one the last. Raises UsageError."""
+    """Return the conversation with that title or id, by default the newest. Raises UsageError."""
     if name is not None:
         return saved_conversations.named(store, name)
-    last = store.conversations(1)
-    if not last:
+    recent = store.conversations(1)
+    if not recent:
         raise UsageError("there is no conversation yet", "'hermes chat' starts one")
-    return last[0]
+    return recent[0]
 
 
 def remove(runtime: Runtime, names: Sequence[str]) -> None:
@@ -67,18 +67,18 @@ def remove(runtime: Runtime, names: Sequence[str]) -> None:
 
 
 def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool) -> None:
-    """Delete the conversations that were not used for `days` days; with `named`, also renamed ones.
+    """Delete conversations not used for `days` days, but renamed ones only if `named` is true.
 
-    Ask for confirmation unless `sure`. Raises UsageError if it is needed and there is no terminal.
+    Ask for confirmation unless `sure` is true. Raises UsageError if there is no terminal to ask on.
     """
     store, terminal = open_store(runtime), runtime.terminal
-    before = time.time() - days * DAY_S
+    cutoff = time.time() - days * DAY_S
     old = [
         conversation
         for conversation in store.conversations()
-        if conversation.updated < before and (named or not conversation.is_named)
+        if conversation.updated < cutoff and (named or not conversation.is_named)
     ]
-    # Skip those that another process has open.
+    # Skip conversations that another process has open.
     old = [conversation for conversation in old if store.locks.acquire(conversation.id)]
     if not old:
         terminal.notice(f"no conversation is older than {days:,} days")
@@ -101,24 +101,24 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
 
 
 def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConversation]) -> None:
-    """Delete conversations, and the lines that were typed in them from the input history."""
+    """Delete conversations, and remove their lines from the input history."""
     for conversation in conversations:
         if not store.locks.acquire(conversation.id):
             raise saved_conversations.open_elsewhere(conversation)
-    typed = {
+    lines = {
         line
         for conversation in conversations
         for line in input_history.lines_of(conversation, store.tree(conversation.id))
     }
     count = store.remove([conversation.id for conversation in conversations])
-    input_history.forget(runtime.paths.history, typed)
+    input_history.forget(runtime.paths.history, lines)
     runtime.terminal.notice(f"deleted {pluralize(count, 'conversation')}")
     for path in kept_aside(runtime.paths.conversations):
         runtime.terminal.notice(f"{path}, a damaged database, may still contain deleted text; delete it too")
 
 
 def check(runtime: Runtime, *, rescue: bool) -> None:
-    """Print the problems of the database. Raises StoreDamaged if it is damaged, unless `rescue`."""
+    """Check the database. If it is damaged, raise StoreDamaged or, with `rescue`, recover the data."""
     store = open_store(runtime)
     file = runtime.paths.conversations
     try:
@@ -126,9 +126,9 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
     except StoreDamaged as error:
         problems = [error.message.removeprefix(f"{file} is damaged: ")]
     if not problems:
-        found = store.conversations()
-        messages = pluralize(sum(conversation.count for conversation in found), "message")
-        count = pluralize(len(found), "conversation")
+        conversations = store.conversations()
+        messages = pluralize(sum(conversation.count for conversation in conversations), "message")
+        count = pluralize(len(conversations), "conversation")
         runtime.terminal.notice(f"no damage found in {file}: {messages} in {count}")
         return
     if not rescue:

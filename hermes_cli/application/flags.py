@@ -1,6 +1,6 @@
-"""The flags that several verbs share: their spellings and help texts, and the validation of their values.
+"""The flags that several commands share: spellings, help texts, and validation of the values.
 
-A verb names the flags that it takes (`cli/command.py`); the others keep their default.
+Each command lists the flags that it takes (`cli/command.py`); the other flags keep their defaults.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from hermes_cli import options
 from hermes_cli.errors import ConfigError, UsageError
 from hermes_cli.options import FIELDS, LayeredOptions, OptionError
 
-if TYPE_CHECKING:  # importing them takes longer than printing the help
+if TYPE_CHECKING:  # these imports take longer than printing the help
     from hermes_cli.chat.prompt_settings import Overflow
     from hermes_cli.config import Settings
     from hermes_cli.models.plan import PlanRequest
@@ -23,14 +23,14 @@ MAX_DIGITS = 10
 
 
 def _flag(help_text: str, *spellings: str, metavar: str | None = None) -> Any:
-    """Return a field of Flags with its typer option: a switch, or with `metavar` an option with a value."""
+    """Return a field of Flags with its typer option, which takes a value if `metavar` is set."""
     option = typer.Option(*spellings, help=help_text, metavar=metavar, show_default=False)
     return field(default=None if metavar else False, metadata={"option": option})
 
 
 @dataclass(frozen=True)
 class Flags:
-    """The shared flags of a verb, as they were typed."""
+    """The shared flags of one command, as given on the command line."""
 
     model: str | None = _flag(
         "Use this model: a short name, a .gguf file, a folder, or owner/name on the hub.",
@@ -82,10 +82,10 @@ class Flags:
     fallback: bool = _flag("If memory runs out, load a smaller form without asking.", "--fallback")
     statistics: bool = _flag("Print statistics after each answer, on standard error.", "--stats")
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
-    """The values of the generation options that were given, by name, unchecked."""
+    """The unchecked values of the generation options on the command line, by name."""
 
     def plan_request(self, settings: "Settings") -> "PlanRequest":
-        """Return the request for a plan: each value from its flag, or else its setting if it has one.
+        """Return the plan request. Each value comes from its flag, or else from its setting, if it has one.
 
         Raises UsageError for an invalid flag, and ConfigError for an invalid setting.
         """
@@ -114,15 +114,15 @@ class Flags:
         """Return the requested context window in tokens, or None. Raises UsageError for an invalid flag."""
         if self.context is None:
             return settings.context
-        digits = self.context.isascii() and self.context.isdecimal() and len(self.context) < MAX_DIGITS
-        if not digits or not 1 <= int(self.context) <= options.MAX_CONTEXT:
+        is_number = self.context.isascii() and self.context.isdecimal() and len(self.context) < MAX_DIGITS
+        if not is_number or not 1 <= int(self.context) <= options.MAX_CONTEXT:
             raise UsageError(
                 f"--context takes a number of tokens, 1 to {options.MAX_CONTEXT:,}, not '{self.context[:40]}'"
             )
         return int(self.context)
 
     def overflow(self, settings: "Settings", *, interactive: bool) -> "Overflow":
-        """Return what happens if the context window is full. Raises UsageError for an unknown word."""
+        """Return the action for a full context window. Raises UsageError for an unknown word."""
         from hermes_cli.chat.prompt_settings import Overflow
 
         word = self.on_overflow if self.on_overflow is not None else settings.on_overflow
@@ -135,16 +135,16 @@ class Flags:
             raise UsageError(f"--on-overflow takes {known}, not '{word[:40]}'") from None
 
     def options(self, settings: "Settings", persona: "Persona") -> LayeredOptions:
-        """Return the sampling options. Raises UsageError, naming the flag, for an invalid flag."""
+        """Return the generation options. Raises UsageError, which names the flag, for an invalid value."""
         values: dict[str, Any] = {}
-        for name, given in self.sampling.items():
-            if not given and given != "":
+        for name, value in self.sampling.items():
+            if not value and value != "":
                 continue
             try:
                 values[name] = (
-                    options.parse_text(name, given)
-                    if isinstance(given, str)
-                    else options.check_value(name, given)
+                    options.parse_text(name, value)
+                    if isinstance(value, str)
+                    else options.check_value(name, value)
                 )
             except OptionError as error:
                 raise UsageError(f"{option_flag(name)}: {error}") from None
@@ -157,11 +157,11 @@ def option_flag(name: str) -> str:
 
 
 def option_parameter(name: str) -> Any:
-    """Return the command line option of a generation option. Its value is text, which `options` checks."""
-    known = FIELDS[name]
+    """Return the typer option for a generation option. Its value is a string, validated by `options`."""
+    option = FIELDS[name]
     return typer.Option(
         option_flag(name),
-        help=known.help if known.kind is str else f"{known.help} ({known.range_text})",
-        metavar="TEXT" if known.kind is str else "N",
+        help=option.help if option.kind is str else f"{option.help} ({option.range_text})",
+        metavar="TEXT" if option.kind is str else "N",
         rich_help_panel="Sampling",
     )

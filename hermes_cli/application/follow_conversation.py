@@ -14,34 +14,34 @@ class Follower:
     """Computes the text to print from successive states of a conversation."""
 
     def __init__(self) -> None:
-        self._ended: list[int] = []
-        self._open: Node | None = None
+        self._finished: list[int] = []
+        self._partial: Node | None = None
 
     def update(self, path: Sequence[Node]) -> str:
-        """Return the text that is new since the last call. `path` is the currently visible messages."""
-        printed, text = self._back_to(path), ""
+        """Return the text added since the last call. `path` holds the messages that are visible now."""
+        printed, text = self._drop_hidden(path), ""
         for message in path[printed:]:
             text += self._print(message)
         return text
 
-    def _back_to(self, path: Sequence[Node]) -> int:
-        """Drop the printed messages that `path` no longer contains, and return how many of it are printed."""
-        ids = [message.id for message in path]
-        same = next((n for n, ended in enumerate(self._ended) if ids[n : n + 1] != [ended]), len(self._ended))
-        del self._ended[same:]
-        return same
+    def _drop_hidden(self, path: Sequence[Node]) -> int:
+        """Drop printed messages that are no longer in `path`; return how many of `path` are printed."""
+        ids, ended = [message.id for message in path], self._finished
+        remaining = next((n for n, item in enumerate(ended) if ids[n : n + 1] != [item]), len(ended))
+        del ended[remaining:]
+        return remaining
 
     def _print(self, message: Node) -> str:
         remark = "" if message.state is MessageState.COMPLETE else f" ({message.state})"
-        text, before = "", self._open
-        if before is not None and before.id == message.id and message.text.startswith(before.text):
-            text += message.text[len(before.text) :]
+        text, previous = "", self._partial
+        if previous is not None and previous.id == message.id and message.text.startswith(previous.text):
+            text += message.text[len(previous.text) :]
         else:
-            text += ("\n\n" if before is not None else "") + f"[{message.role}{remark}]\n{message.text}"
-        self._open = message
+            text += ("\n\n" if previous is not None else "") + f"[{message.role}{remark}]\n{message.text}"
+        self._partial = message
         if message.state is not MessageState.PARTIAL:
-            self._ended.append(message.id)
-            self._open, text = None, f"{text}\n\n"
+            self._finished.append(message.id)
+            self._partial, text = None, f"{text}\n\n"
         return text
 
 
@@ -52,10 +52,10 @@ def conversation_text(path: Sequence[Node]) -> str:
 
 
 def follow(runtime: Runtime, store: Store, conversation: int) -> None:
-    """Print a conversation as it grows, until the process that has it open ends, or Ctrl-C."""
+    """Print a conversation as it grows, until the other process closes it or the user presses Ctrl-C."""
     follower = Follower()
     while True:
-        is_over = store.locks.is_free(conversation)  # before the last read, so that nothing is missed
+        is_over = store.locks.is_free(conversation)  # checked before the read, so that no text is missed
         found = store.conversation(conversation)
         if found is not None:
             runtime.terminal.write(follower.update(store.path(found.leaf)))
@@ -63,5 +63,5 @@ def follow(runtime: Runtime, store: Store, conversation: int) -> None:
             break
         time.sleep(INTERVAL_S)
     removed = f"conversation {conversation} was deleted"
-    closed = f"the other window has closed it; 'hermes chat -r {conversation}' continues it"
+    closed = f"the other window has closed this conversation; 'hermes chat -r {conversation}' continues it"
     runtime.terminal.notice(removed if found is None else closed)

@@ -15,54 +15,54 @@ from hermes_cli.screen.columns import columns, pluralize
 def export_conversations(
     runtime: Runtime, names: Sequence[str], format_name: str | None, output: str, *, force: bool
 ) -> None:
-    """Write the named conversations, or all if there is no name, to a file or standard output."""
-    known = registry.named(format_name) if format_name else registry.by_ending(output) or registry.MARKDOWN
+    """Write the named conversations, or all if no name is given, to a file or standard output."""
+    kind = registry.named(format_name) if format_name else registry.by_ending(output) or registry.MARKDOWN
     store, terminal = open_store(runtime), runtime.terminal
     chosen = [find_conversation(store, name) for name in names] if names else store.conversations()
     transcripts = [
         Transcript.of(conversation, store.tree(conversation.id))
         for conversation in {conversation.id: conversation for conversation in chosen}.values()
     ]
-    if not names and known.leaves_out:  # a format without the tree cannot represent a hidden conversation
+    if not names and kind.leaves_out:  # such a format has only the visible turns
         visible = [transcript for transcript in transcripts if transcript.tree.path]
         if hidden := len(transcripts) - len(visible):
             count = pluralize(hidden, "conversation")
             terminal.notice(f"left out {count} without a visible turn; json contains the whole tree")
         transcripts = visible
-    text = registry.write(known, transcripts)
+    text = registry.write(kind, transcripts)
     if output in {"", "-"}:
         terminal.write(text)
         return
-    path = files.place(output, transcripts[0].conversation.title, known.ending)
+    path = files.place(output, transcripts[0].conversation.title, kind.ending)
     write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
     count = pluralize(len(transcripts), "conversation")
-    terminal.notice(f"{count} written to {path}: {registry.remark(known, transcripts)}")
+    terminal.notice(f"{count} written to {path}: {registry.remark(kind, transcripts)}")
 
 
 def import_conversations(runtime: Runtime, names: Sequence[str], format_name: str | None) -> None:
     """Read all files, store their conversations in one transaction, and print the new numbers and titles.
 
-    Raises UsageError if a file does not exist, and FormatError at the first mistake; then nothing is stored.
+    Raises UsageError for a missing file and FormatError for an invalid one. In both cases, nothing is stored.
     """
-    terminal, known = runtime.terminal, registry.named(format_name) if format_name else None
+    terminal, given_format = runtime.terminal, registry.named(format_name) if format_name else None
     transcripts = list[Transcript]()
     for name in names:
-        where = "standard input" if name == "-" else name
+        source = "standard input" if name == "-" else name
         data = terminal.stdin.read(registry.MAX_BYTES + 1) if name == "-" else files.read_bytes(Path(name))
         try:
-            found, kind, reason = registry.read(data, where, known)
+            read, kind, reason = registry.read(data, source, given_format)
         except FormatError as error:
             hint = f"nothing was imported; {error.hint}" if error.hint else "nothing was imported"
             raise FormatError(error.message, hint=hint) from None
-        terminal.notice(f"{where}: {kind.name}, {reason}")
-        for remark in (remark for result in found for remark in result.remarks):
-            terminal.notice(f"{where}: {remark}")
-        transcripts += found
+        terminal.notice(f"{source}: {kind.name}, {reason}")
+        for remark in (remark for result in read for remark in result.remarks):
+            terminal.notice(f"{source}: {remark}")
+        transcripts += read
     numbers = open_store(runtime).adopt(
         (transcript.conversation, transcript.tree.nodes) for transcript in transcripts
     )
     rows = [
-        (str(number), f"{len(transcript.tree)} messages", transcript.conversation.title)
+        (str(number), pluralize(len(transcript.tree), "message"), transcript.conversation.title)
         for number, transcript in zip(numbers, transcripts, strict=True)
     ]
     terminal.write(columns(rows) + "\n")

@@ -1,4 +1,4 @@
-"""Loads the model of a plan: on a thread or at once, and in a smaller form if memory runs out."""
+"""Loads a planned model, at once or on a thread, and with a smaller plan if memory runs out."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -39,11 +39,11 @@ def open_later(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False)
 def open_engine(
     runtime: Runtime, choice: ModelChoice, *, in_subprocess: bool = False, fallback: bool = False
 ) -> Engine:
-    """Load the model, with a progress bar.
+    """Load the model, and show a progress bar.
 
-    If memory runs out, ask at a terminal whether to load a smaller form; with `fallback` load it without
-    asking. With `in_subprocess`, llama.cpp is loaded in a child process: in this one it would block key
-    presses.
+    If memory runs out, ask at a terminal whether to use a smaller plan; with `fallback`, use it without
+    asking. With `in_subprocess`, llama.cpp runs in a child process, because in this process it would block
+    key presses.
     """
     terminal = runtime.terminal
     notify = terminal.notice
@@ -61,13 +61,13 @@ def open_engine(
 
 
 def wants_smaller(runtime: Runtime, smaller: Smaller) -> bool:
-    """Ask whether to load the smaller form."""
+    """Ask whether to load the model with the smaller plan."""
     answer = runtime.terminal.ask(f"Load it {smaller.what} instead? [Y/n] ").strip().lower()
     return answer in ("", "y", "yes")
 
 
 def use_smaller(choice: ModelChoice, smaller: Smaller) -> None:
-    """Replace the plan of `choice` by that of a smaller form of the same model."""
+    """Replace the plan of `choice` with a smaller plan for the same model."""
     choice.plan = choice.selection.plan(hardware.probe(), smaller.request)
 
 
@@ -82,8 +82,8 @@ def _load(
 ) -> Engine:
     """Load the model, and notify the user if it was not loaded as planned.
 
-    If a GPU has too little memory for the planned layers of a GGUF, load it again with fewer layers, once.
-    With `fallback`, do the same for every plan that has a smaller form.
+    If memory runs out, retry once with the smaller plan, provided that the plan puts layers of a GGUF on a
+    GPU or `fallback` is set.
     """
     if choice.plan is None or choice.selection.model is None:
         from hermes_cli.engines.scripted import load_script
@@ -138,16 +138,16 @@ def _open(
 
 
 def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str | None) -> str:
-    """Quantize a model to NF4, save it, print its size and load times, and return its name for -m.
+    """Quantize a model to NF4, save it, print its size and timings, and return its name for -m.
 
-    Raises UsageError if the model has no 16-bit weights or the folder exists already, and any error of
+    Raises UsageError if the model has no 16-bit weights or the folder already exists, and any error from
     loading the model.
     """
     choice = choose_model(runtime, name, PlanRequest(precision="4bit", device=device))
     plan, model = choice.plan, choice.selection.model
     if plan is None or model is None or plan.quantization != "nf4":
-        what = plan.precision if plan else "a script"
-        raise UsageError(f"{name} is {what} and cannot be quantized", "name a model with 16-bit weights")
+        kind = plan.precision if plan else "a script"
+        raise UsageError(f"{name} is {kind} and cannot be quantized", "name a model with 16-bit weights")
     requirements.check(plan, model.facts)
     folder = output or runtime.paths.models / f"{_file_name(plan.model)}-nf4"
     if folder.exists():
@@ -161,11 +161,11 @@ def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str
     saved_name = str(folder) if output else folder.name
     runtime.terminal.notice(
         f"{sanitize_line(saved_name)}: {size_text(size)} in 4-bit NF4; its weights load in {now_s:.1f} s; "
-        f"with quantizing it took {before_s:.1f} s ({now_s / before_s:.2f}x)"
+        f"loading with quantization took {before_s:.1f} s ({now_s / before_s:.2f}x)"
     )
     return saved_name
 
 
 def _file_name(model: str) -> str:
-    """Return a model's name as a file name, without the repository's owner and the suffix `:16bit`."""
+    """Return a file name for a model: its name without the repository owner and the suffix `:16bit`."""
     return model.rpartition("/")[2].removesuffix(":16bit").replace(":", "-")

@@ -1,4 +1,4 @@
-"""Models by name: select, download and plan them."""
+"""Selects, downloads and plans models by name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,10 @@ HUB_PATIENCE_S = 3.0
 
 @dataclass(slots=True)
 class ModelChoice:
-    """The model to open: with `plan` for a real model, with `script` for the scripted engine.
+    """The model to open: `plan` is set for a real model, `script` for the scripted engine.
 
-    `plan` is replaced if memory runs out and a smaller plan is loaded. `can_use_gpu` is whether the engine
-    supports GPUs here, even if the plan uses none.
+    `plan` is replaced if memory runs out and a smaller plan is used. `can_use_gpu` is true if llama.cpp
+    supports a GPU of this machine, even if the plan uses none.
     """
 
     selection: Selection
@@ -43,14 +43,14 @@ class ModelChoice:
 
     @property
     def reason(self) -> str:
-        """The reason for the model and for its plan."""
+        """The reasons for the model and for its plan."""
         return f"{self.selection.reason}; {self.plan.reason}" if self.plan else self.selection.reason
 
 
 def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelChoice:
-    """Return the model to open. If none is installed, download one, which the user may choose.
+    """Return the model to open. If none is installed, let the user choose one, and download it.
 
-    At a terminal, print a line if a GPU is not used, with the command that helps.
+    At a terminal, if a GPU is not used, print the reason and the command that helps.
 
     Raises ModelUnavailable, ResourcesExhausted or UsageError, each with a hint.
     """
@@ -83,9 +83,9 @@ def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:
 
 @dataclass(frozen=True, slots=True)
 class PlanReport:
-    """The plan of a model, or the error of planning.
+    """The plan of a model, or the error that planning raised.
 
-    `forms` are those of a short name that has several, and `why` is the reason for the chosen one.
+    For a short name with several forms, `forms` lists them and `why` is the reason for the chosen one.
     """
 
     facts: ModelFacts
@@ -97,10 +97,10 @@ class PlanReport:
 
 
 def plan_of(runtime: Runtime, name: str | None, request: PlanRequest) -> PlanReport:
-    """Return the plan of a model, by default of the default model.
+    """Return the plan of a model; without a name, of the default model.
 
-    Nothing is downloaded: the facts of short names come from the catalogue. Raises as `choose_model` does if
-    there is no such model.
+    Nothing is downloaded: for a short name, the facts come from the catalogue. Raises ModelUnavailable if
+    there is no such model, and UsageError for an invalid name.
     """
     machine = hardware.probe()
     name = name or runtime.settings.model
@@ -123,14 +123,14 @@ def plan_of(runtime: Runtime, name: str | None, request: PlanRequest) -> PlanRep
 
 
 def best_forms() -> frozenset[str]:
-    """Return the names of the forms that short names would select here if none were installed."""
+    """Return the forms that short names would select on this machine if none were installed."""
     machine = hardware.probe()
     choices = (choose_form(entry, machine) for entry in CATALOGUE.values() if len(entry.forms) > 1)
     return frozenset(choice.chosen.name for choice in choices)
 
 
 def scripted(runtime: Runtime, name: str | None) -> ModelChoice | None:
-    """Return the scripted engine, if the name or the settings request it."""
+    """Return the scripted engine if the name or the settings request it, else None."""
     named = name or runtime.settings.model
     if not named or not named.startswith(SCRIPTED):
         return None
@@ -149,7 +149,7 @@ def _resolve(runtime: Runtime, name: str | None, machine: Hardware, request: Pla
 
 
 def select_model(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection:
-    """Return the selection for a name or the default. Offer to download a model if there is none."""
+    """Return the named or the default model. If no model is installed, download one."""
     selection = _resolve(runtime, name, machine, request)
     if selection is None or selection.needs_fetch:
         from hermes_cli.engines.llama_cpp.server import import_library
@@ -168,9 +168,9 @@ def select_model(runtime: Runtime, name: str | None, machine: Hardware, request:
 
 
 def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
-    """Return the name of the model to download on a machine that has none.
+    """Return the name of a model for a machine without one, and download it unless it is the starter.
 
-    Ask the user if there are several, at a terminal with a network connection; otherwise use the starter.
+    Ask the user if there are several choices, a terminal and a connection; otherwise use the starter.
     """
     terminal = runtime.terminal
     choices = offer.suggest_models(machine, request)
@@ -198,8 +198,8 @@ def fetch_starter(runtime: Runtime) -> Path:
 def pull(runtime: Runtime, name: str) -> Path:
     """Download a model by name if it is missing, and return its path.
 
-    Before the download of a model in the catalogue, print its size, the time and the free disk space; for a
-    short name with several forms, also which one it is and why.
+    Before a model of the catalogue is downloaded, print its size, the estimated time and the free disk
+    space; for a short name, also print the chosen form and the reason.
     """
     ref = parse(name, models_dir=runtime.paths.models)
     if ref.entry is not None and ref.variant is None:
@@ -214,7 +214,7 @@ def pull(runtime: Runtime, name: str) -> Path:
     if installed is not None and not installed.broken:
         return installed.path
     if ref.variant is not None:
-        size, needs = ref.variant.size, estimate(ref.variant.size, repository.cache_folder())
-        runtime.terminal.notice(f"Downloading {size_text(size)}: {needs}.")
+        size, duration = ref.variant.size, estimate(ref.variant.size, repository.cache_folder())
+        runtime.terminal.notice(f"Downloading {size_text(size)}: {duration}.")
     with progress(runtime.terminal) as report:
         return repository.pull(str(ref.repo), ref.file, progress=report)

@@ -25,7 +25,7 @@ from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
 from hermes_cli.screen.columns import columns, pluralize
 
-ASKED = Message(Role.USER, "")
+USER_TURN = Message(Role.USER, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ def _find_subject(runtime: Runtime, name: str) -> Persona | Lorebook:
 def _check(
     runtime: Runtime, subject: Persona | Lorebook, tokens: PersonaTokenizer
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Return the rows of the table of token counts, and the findings."""
+    """Return the rows of the token count table, and the findings."""
     if isinstance(subject, Lorebook):
         scale = _scale(tokens, [subject])
-        everything = sum(tokens.count(entry.content) for entry in subject.entries)
-        row = ("lore", pluralize(everything, "token"), pluralize(len(subject.entries), "entry", "entries"))
+        total = sum(tokens.count(entry.content) for entry in subject.entries)
+        row = ("lore", pluralize(total, "token"), pluralize(len(subject.entries), "entry", "entries"))
         return [row], check.book_findings(subject, [subject], scale)
     worlds = loader.lorebooks(subject, runtime.paths.lore)
     opening = open_with(subject, Macros(subject.called, subject.user or DEFAULT_USER))
@@ -93,17 +93,17 @@ def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
 
 
 def _scale(tokens: PersonaTokenizer, books: Sequence[Lorebook]) -> Scale:
-    """Return the scale of the findings, with the keys that can never match and the reason for each."""
+    """Return the limits and functions of the check, after finding the keys that can never match."""
     keys = [key for book in books for entry in book.entries for key in (*entry.keys, *entry.secondary)]
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
-    lore.fires([ASKED], {})
+    lore.fires([USER_TURN], {})
     broken = lore.disabled_keys
     return Scale(tokens.window, tokens.window // LORE_SHARE, tokens.count, lambda key: broken.get(key, ""))
 
 
 @contextmanager
 def _token_counter(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[PersonaTokenizer]:
-    """Yield the token counter of the named or installed model, or an estimate if there is none."""
+    """Yield the token counter of the named or default model, or an estimator if there is none."""
     choice = _choice(runtime, name, request)
     if choice is None and name is None:
         yield _estimate(request.context_size)
@@ -127,18 +127,18 @@ def _choice(runtime: Runtime, name: str | None, request: PlanRequest) -> ModelCh
 
 
 def _estimate(window: int | None) -> PersonaTokenizer:
-    description = "an estimate, one for four bytes; -m MODEL counts them"
+    description = "estimated, one per four bytes; -m MODEL counts them exactly"
     return PersonaTokenizer(check.estimate, window or check.USUAL_WINDOW, description)
 
 
 def _count_function(tokenizer: PromptTokenizer) -> Callable[[str], int]:
-    """Return a function that counts the tokens of a text as a separate turn, as a chat does."""
-    without = len(tokenizer.prompt_tokens([ASKED]))
+    """Return a function that counts the tokens of a string as a separate turn, as in a chat."""
+    baseline = len(tokenizer.prompt_tokens([USER_TURN]))
 
     @cache
     def count(text: str) -> int:
         if not text.strip():
             return 0
-        return len(tokenizer.prompt_tokens([Message(Role.SYSTEM, text), ASKED])) - without
+        return len(tokenizer.prompt_tokens([Message(Role.SYSTEM, text), USER_TURN])) - baseline
 
     return count

@@ -36,20 +36,20 @@ class ImportedFile:
 
     @property
     def extension(self) -> str:
-        """The file extension for the original file, which depends on its content."""
+        """The extension with which the original file is saved."""
         if self.found.kind == "webui" and self.data.lstrip()[:1] == b"{":
             return JSON
         return IMPORT_EXTENSIONS.get(self.found.kind, JSON)
 
     def save(self) -> Path:
-        """Save the text and the original file, and return the path of the text."""
+        """Save the converted text and the original file, and return the path of the text."""
         return folder.write_toml(self.folder, self.key, self.text, (self.extension, self.data))
 
 
 def import_files(runtime: Runtime, names: Sequence[str], new_name: str, *, force: bool) -> None:
     """Read all files, save them as personas and lorebooks, and print the next command for each.
 
-    Raises PersonaError at the first mistake, and UsageError if a name is taken; then nothing is saved.
+    Raises PersonaError for an invalid file and UsageError for a taken name. Nothing is saved in either case.
     """
     if new_name and len(names) > 1:
         raise UsageError("--as works with one file only", "import the files one by one")
@@ -70,10 +70,10 @@ def import_files(runtime: Runtime, names: Sequence[str], new_name: str, *, force
 
 
 def import_card(runtime: Runtime, path: Path) -> Path:
-    """Convert another program's persona to a file in hermes' format, and return the new file.
+    """Convert another program's persona to a file in hermes' format, and return its path.
 
     A file in the user's personas folder keeps its name. Raises PersonaError if the file cannot be read, and
-    UsageError if the new file exists already.
+    UsageError if the new file already exists.
     """
     key = path.stem if path.parent == runtime.paths.personas else ""
     imported = _read(runtime, path, path.stem, key)
@@ -84,9 +84,9 @@ def import_card(runtime: Runtime, path: Path) -> Path:
 
 
 def export(runtime: Runtime, name: str, format_name: str, output: str, *, force: bool) -> None:
-    """Write a persona in a format, to a file or standard output.
+    """Write a persona to a file or standard output, in the given format.
 
-    Raises UsageError for an unknown format, and for a binary format on a terminal.
+    Raises UsageError for an unknown format, and if a binary format would be written to a terminal.
     """
     terminal = runtime.terminal
     kind = _format(format_name, output)
@@ -112,28 +112,28 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
     if content is None:
         raise PersonaError(f"{path} contains neither a persona nor a world")
     key = key or folder.slug(new_name or content.name, path.stem)
-    place = runtime.paths.personas if found.persona else runtime.paths.lore
-    imported = ImportedFile(path, data, found, place, key, "")
+    target = runtime.paths.personas if found.persona else runtime.paths.lore
+    imported = ImportedFile(path, data, found, target, key, "")
     if isinstance(content, Persona):
-        content = replace(content, original=place / f"{key}{imported.extension}")
+        content = replace(content, original=target / f"{key}{imported.extension}")
     text = HEAD + native_writer.write(content)
-    # Raises if hermes could not read the converted text, so that no such file is saved.
+    # Parse the result, so that a file that hermes cannot read is never saved.
     parse = native.parse if found.persona else native.parse_lorebook
     parse(text, path)
     return replace(imported, text=text)
 
 
 def _require_free_names(imported: Sequence[ImportedFile], *, force: bool) -> None:
-    """Raise UsageError if two files have one name, or, without `force`, if a name is taken."""
+    """Raise UsageError if two files have the same name, or if a name is taken and `force` is not set."""
     seen = dict[Path, Path]()
     for file in imported:
-        place = file.folder / file.key
-        if place in seen:
+        path = file.folder / file.key
+        if path in seen:
             raise UsageError(
-                f"{seen[place]} and {file.source} would both be named '{file.key}'",
+                f"{seen[path]} and {file.source} would both be named '{file.key}'",
                 "nothing was imported; import one of them alone, with --as NAME",
             )
-        seen[place] = file.source
+        seen[path] = file.source
         taken = None if force else folder.find_existing(file.folder, file.key, ignore=(file.source,))
         if taken:
             raise UsageError(
@@ -170,7 +170,7 @@ def _exported(runtime: Runtime, persona: Persona, kind: str) -> bytes:
 
 
 def _output_path(output: str, name: str) -> Path:
-    """Return the path of an output file; in a folder, the file is called `name`."""
+    """Return the path of the output file. If `output` is a folder, the file in it is called `name`."""
     try:
         path = Path(output).expanduser()
         return path / name if path.is_dir() else path

@@ -29,9 +29,9 @@ def show(runtime: Runtime, name: str) -> None:
         title = f"lorebook {sanitize_line(book.name)}".strip()
         rows = [_entry_row(entry) for entry in book.entries[:MAX_ENTRIES]]
         more = len(book.entries) - len(rows)
-        rest = f"\nand {more:,} more" if more else ""
+        omitted = f"\nand {more:,} more" if more else ""
         count = pluralize(len(book.entries), "entry", "entries")
-        terminal.write(f"\n[{title}, {count}]\n{columns(rows)}{rest}\n")
+        terminal.write(f"\n[{title}, {count}]\n{columns(rows)}{omitted}\n")
     for world in worlds.missing:
         terminal.notice(f"there is no world '{sanitize_line(world)}' in {runtime.paths.lore}")
 
@@ -67,12 +67,12 @@ def _texts(persona: Persona) -> Iterator[tuple[str, str]]:
 
 
 def _entry_row(entry: LoreEntry) -> tuple[str, ...]:
-    when = "always" if entry.constant else ", ".join(entry.keys)
-    return (entry.title, when if entry.enabled else "disabled", entry.content)
+    keys = "always" if entry.constant else ", ".join(entry.keys)
+    return (entry.title, keys if entry.enabled else "disabled", entry.content)
 
 
 def create(runtime: Runtime, name: str, *, force: bool) -> None:
-    """Write the commented file of a new persona and print its path.
+    """Write a commented template for a new persona, and print its path.
 
     Raises UsageError if the name is invalid or taken.
     """
@@ -89,9 +89,9 @@ def create(runtime: Runtime, name: str, *, force: bool) -> None:
 
 
 def edit(runtime: Runtime, name: str) -> None:
-    """Open the user's file of a persona in an editor, and print the findings about it afterwards.
+    """Open the user's persona file in an editor, then print the findings about it.
 
-    Raises UsageError if there is no editor, and PersonaError if the edited file has a mistake.
+    Raises UsageError if there is no editor, and PersonaError if the edited file is invalid.
     """
     from hermes_cli.application.persona_check import estimated_findings
 
@@ -104,7 +104,7 @@ def edit(runtime: Runtime, name: str) -> None:
 
 
 def _editable_file(runtime: Runtime, name: str) -> Path:
-    """Return the file to edit. Copy a persona that came with hermes, and import a character card, first."""
+    """Return the file to edit, after copying a persona shipped with hermes or importing a character card."""
     source = loader.locate(name, runtime.paths.personas, loader.shipped_dir())
     if source.suffix.lower() not in loader.FOREIGN and source.name != loader.MODELFILE:
         if source.parent != loader.shipped_dir():

@@ -1,4 +1,4 @@
-"""One prompt, for `ask` and `tokens`: read it, print its answer, or return its tokens."""
+"""A single prompt, for `hermes ask` and `tokens`: reads it, prints its answer, or returns its tokens."""
 
 import json
 import threading
@@ -60,7 +60,7 @@ def _read_stdin(terminal: Terminal) -> str:
 def print_answer(
     runtime: Runtime, flags: Flags, text: str, prefill: str, *, as_json: bool, at_once: bool
 ) -> None:
-    """Start a session and print its answer to `text`: streamed, `at_once`, or as one JSON object."""
+    """Start a session, and print the answer to `text`: streamed, all `at_once`, or as one JSON object."""
     check_text(prefill, "--prefill")
     persona, session, _ = start_session(runtime, flags, save=flags.log or flags.continue_last)
     terminal = runtime.terminal
@@ -81,7 +81,7 @@ def print_answer(
 
 
 def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> None:
-    """Print the answer and a newline. If the answer fails or is interrupted, print the text so far."""
+    """Print the answer and a newline. If generation fails or is interrupted, print the text so far."""
     received: list[str] = []
     try:
         for piece in pieces:
@@ -100,10 +100,10 @@ def _pieces(
 ) -> Iterator[str]:
     """Yield the answer in pieces, beginning with the prefill.
 
-    If `streamed`, the status line is erased before the first piece, or else after the last one.
+    The status line is erased before the first piece if `streamed`, and otherwise after the last one.
     """
-    activity, began, has_begun = wait_text(None), time.monotonic(), False
-    with waiting(terminal, lambda: f"{activity} · {time.monotonic() - began:.0f} s") as end_wait:
+    activity, started_at, has_begun = wait_text(None), time.monotonic(), False
+    with waiting(terminal, lambda: f"{activity} · {time.monotonic() - started_at:.0f} s") as end_wait:
         for chunk in session.send(text, Cancel(), prefill):
             activity = "writing the answer" if has_begun else wait_text(chunk.progress)
             if chunk.text or chunk.completion is not None:

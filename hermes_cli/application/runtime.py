@@ -1,4 +1,4 @@
-"""The context of every command: terminal, folders, settings and personas, each read on first use."""
+"""The context of a command: the terminal, and the paths, settings and personas, read on first use."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """One run of the program. The methods import what they need, so that `--version` stays fast.
+    """One run of the program. Its methods import modules on first use, so that `--version` stays fast.
 
-    `at_exit` is closed at the end of the run, even after an error. `debug` shows tracebacks and the engine's
-    own log.
+    `at_exit` is closed at the end of the run, even after an error. If `debug` is true, tracebacks and the
+    engine's log are printed.
     """
 
     def __init__(self, terminal: Terminal, environ: Mapping[str, str]) -> None:
@@ -41,7 +41,7 @@ class Runtime:
         return config.load(self.paths, self.environ)
 
     def persona(self, name: str | None) -> "Persona":
-        """Return the persona with that name or file, or the configured one."""
+        """Return the persona with that name or from that file, by default the configured one."""
         from hermes_cli.personas import loader
 
         return loader.find(name or self.settings.persona, self.paths.personas, loader.shipped_dir())

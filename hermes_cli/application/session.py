@@ -35,8 +35,8 @@ def start_session(
 ) -> tuple[Persona, Session, ModelChoice]:
     """Return the persona, a session with it, and the chosen model.
 
-    With `save` the conversation is saved. With `in_background` the model is loaded on a thread. Everything
-    else is validated first, because loading the model takes longest.
+    With `save`, the conversation is saved. With `in_background`, the model is loaded on a thread. All flags
+    are validated first, because loading the model takes longest.
     """
     is_continued = flags.continue_last or flags.resume is not None
     recorder = _open_recorder(runtime, save=save, required=is_continued)
@@ -76,7 +76,7 @@ def open_conversation(
     """
     user = flags.user
     if user is not None and (not user.strip() or len(user.splitlines()) > 1):
-        raise UsageError("--user takes a name of one line")
+        raise UsageError("--user takes a name on a single line")
     user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
     macros = Macros(persona.called, user, seed)
@@ -89,10 +89,10 @@ def open_conversation(
         runtime.terminal.notice(
             f"{sanitize_line(persona.name)}: the world '{sanitize_line(name)}' is missing"
         )
-    more = (loader.find_lorebook(name, runtime.paths.lore) for name in flags.lore or ())
+    extra_books = (loader.find_lorebook(name, runtime.paths.lore) for name in flags.lore or ())
     return opening, PromptSettings(
         macros,
-        (*worlds.books, *more),
+        (*worlds.books, *extra_books),
         persona.post_history,
         persona.note,
         None,
@@ -102,13 +102,13 @@ def open_conversation(
 
 
 def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
-    """Return the recorder of a conversation. If the store cannot be opened, print why and save nothing.
+    """Return the recorder of a conversation. If the store cannot be opened, print the error and save nothing.
 
-    Raises StoreError instead if a store is `required`.
+    If a store is `required`, raise StoreError instead.
     """
 
-    def report(error: StoreError, what: str) -> None:
-        runtime.terminal.error(f"{what}: {error.message}")
+    def report(error: StoreError, effect: str) -> None:
+        runtime.terminal.error(f"{effect}: {error.message}")
         if error.hint:
             runtime.terminal.notice(f"  {error.hint}")
 
@@ -128,8 +128,8 @@ def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
 def _earlier_conversation(runtime: Runtime, recorder: Recorder, flags: Flags) -> StoredConversation:
     """Lock and return the conversation that the flags request, or a copy of it.
 
-    If another process has it open, ask the user. Raises UsageError if there is no such conversation,
-    StoreError if it cannot be locked, and typer.Exit after the user chose to read along.
+    If another process has it open, ask the user what to do. Raises UsageError if there is no such
+    conversation, StoreError if it cannot be locked, and typer.Exit after the user has read along.
     """
     if not flags.continue_last and flags.resume is None:
         raise UsageError("--fork needs a conversation", "name it with -r, or use -c for the most recent one")
@@ -145,7 +145,7 @@ def _earlier_conversation(runtime: Runtime, recorder: Recorder, flags: Flags) ->
 
 
 def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> bool:
-    """Ask whether to copy a conversation that another process has open, or read along and exit."""
+    """Ask whether to fork a conversation that another process has open, or to read along and exit."""
     terminal = runtime.terminal
     if not (terminal.stdin_is_tty and terminal.stderr_is_tty):
         return False
@@ -158,9 +158,9 @@ def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> 
 
 
 def _find_persona(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> Persona:
-    """Return the persona that the flags name, or else that of the earlier conversation."""
+    """Return the persona named by the flags, or else that of the earlier conversation."""
     if flags.persona is None and earlier is not None and earlier.persona:
-        if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # never a file
+        if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # not a file
             return runtime.persona(earlier.persona)
         runtime.terminal.notice(f"the persona '{sanitize_line(earlier.persona)}' no longer exists")
     return runtime.persona(flags.persona)

@@ -1,4 +1,4 @@
-"""Opens the tokenizer of a model without its weights."""
+"""Opens the tokenizer of a model without loading the weights."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,19 +20,19 @@ class PromptTokenizer(Protocol):
     """A tokenizer of prompts."""
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the tokens of the prompt."""
+        """Return the tokens of the prompt for these messages."""
 
 
 @contextmanager
 def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> Iterator[PromptTokenizer]:
-    """Yield a model's tokenizer without loading its weights, which may even be missing from its folder."""
+    """Yield a model's tokenizer. The weights are not loaded, and may be missing from the model's folder."""
     if script := scripted(runtime, name):
         yield open_engine(runtime, script)
         return
     if reference := name or runtime.settings.model:
-        named = selection.find(parse(reference, models_dir=runtime.paths.models), runtime.paths.models)
-        if named is not None and has_tokenizer(named.path):
-            yield read_vocabulary(named.path)
+        installed = selection.find(parse(reference, models_dir=runtime.paths.models), runtime.paths.models)
+        if installed is not None and has_tokenizer(installed.path):
+            yield read_vocabulary(installed.path)
             return
     model = select_model(runtime, name, hardware.probe(), request).model
     if model is not None and model.header is not None:

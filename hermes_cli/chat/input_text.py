@@ -1,4 +1,4 @@
-"""Checks that input is text for a model: UTF-8 without NUL. Nothing is stripped or normalized."""
+"""Validates text for the model: UTF-8 without NUL characters. Nothing is stripped or normalized."""
 
 from pathlib import Path
 
@@ -7,28 +7,28 @@ from hermes_cli.untrusted import source
 from hermes_cli.untrusted.source import Source, check_size, read_bytes
 
 MAX_BYTES = 64 << 20
-"""The size limit of an input: far more than any context window can hold, and small enough for memory."""
+"""Maximum size of an input: more than any context window can hold, but small enough for memory."""
 
 
 def decode(data: bytes, where: str) -> str:
-    """Return the bytes as text. Raises UsageError with the position of the first invalid byte or NUL."""
+    """Decode UTF-8. Raises UsageError with the position of the first invalid byte or NUL."""
     return check_text(source.decode(data, Source(where, UsageError)), where)
 
 
 def check_text(text: str, where: str) -> str:
-    """Return the text. Raises UsageError if it contains NUL or bytes that were not UTF-8."""
+    """Return the text unchanged. Raises UsageError if it contains NUL or invalid UTF-8."""
     return source.check_text(text, Source(where, UsageError))
 
 
 def read_file(path: Path, hint: str) -> str:
     """Return the text of a file, below a line with its path.
 
-    Raises UsageError if the file is not text, is too large, or cannot be read; then with `hint`.
+    Raises UsageError if the file is not text, is too large, or cannot be read. `hint` is for a missing file.
     """
     file = Source(str(path), UsageError, missing_hint=hint)
     return f"{path}:\n{decode(read_bytes(path, MAX_BYTES, file, allow_pipe=True), str(path))}"
 
 
 def check_input_size(data: bytes, where: str) -> bytes:
-    """Return the bytes. Raises UsageError if they exceed MAX_BYTES."""
+    """Return the bytes unchanged. Raises UsageError if they exceed MAX_BYTES."""
     return check_size(data, MAX_BYTES, Source(where, UsageError))

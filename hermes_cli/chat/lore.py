@@ -1,7 +1,7 @@
-"""Lorebook matching: which entries fire at a turn, and by which key.
+"""Lorebook matching: finds the entries that fire at a turn, and the key that fired each.
 
-An entry fires if one of its keys occurs in the last turns. The result depends only on the turns and the seed,
-so that the same entries fire again after a resume, a swipe or an undo.
+An entry fires if one of its keys occurs in the latest turns. The result depends only on the turns and the
+seed, so the same entries fire again after a resume, a swipe or an undo.
 """
 
 import re
@@ -16,25 +16,25 @@ from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
 
 SCAN_DEPTH: Final = 2
-"""Turns that are scanned if the lorebook sets no scan depth: the user's turn and the answer before it."""
+"""Default number of turns to scan: the user's turn and the answer before it."""
 REGEX_LIMIT_S: Final = 0.05
 SLOW_S: Final = 0.005
 SLOW_TIMES: Final = 3
 PATIENCE_S: Final = 1.0
-"""A key that takes SLOW_S or longer SLOW_TIMES times is disabled. If slow keys take more than PATIENCE_S in
-total, all regular expressions are disabled."""
+"""A key whose search takes SLOW_S or longer is disabled after SLOW_TIMES such searches. If slow searches take
+more than PATIENCE_S in total, all regular expressions are disabled."""
 MAX_PATTERN: Final = 2000
 _MAX_ROUNDS: Final = 10
-"""Limit for the rounds of recursion, in which entries that fired are scanned for the keys of others."""
+"""Maximum rounds of recursion. Each round searches the entries that just fired for the keys of others."""
 _REGEX: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
 ALWAYS: Final = "always"
 STICKY: Final = "sticky"
 
 
 class LoreMatcher:
-    """The entries of several lorebooks. An entry is identified by its index in `entries`.
+    """Matches the entries of several lorebooks. An entry's number is its index in `entries`.
 
-    `disabled_keys` maps keys to the reason: not a regular expression, or too slow.
+    `disabled_keys` maps each disabled key to the reason: it is invalid or too slow.
     """
 
     def __init__(self, books: Sequence[Lorebook], macros: Macros) -> None:
@@ -47,7 +47,7 @@ class LoreMatcher:
         self._slow = Counter[str]()
 
     def text(self, number: int, moment: int) -> str:
-        """Return the text of an entry with its macros filled in for the turn at index `moment`."""
+        """Return the text of an entry, with macros expanded for the turn at index `moment`."""
         return self._macros.fill(self.entries[number][0].content, f"lore {number}", moment)
 
     def always(self) -> list[int]:
@@ -57,26 +57,26 @@ class LoreMatcher:
         ]
 
     def fires(self, turns: Sequence[Message], fired_at: Mapping[int, int]) -> dict[int, str]:
-        """Return the entries that fire at the last of the turns, each with the key that fired it.
+        """Return the numbers of the entries that fire at the last turn, each with the key that fired it.
 
-        `fired_at` maps an entry to the number of turns at which it last fired.
+        `fired_at` maps the number of an entry to the number of turns when it last fired.
         """
-        found = dict[int, str]()
-        waiting = list[int]()
+        fired = dict[int, str]()
+        unfired = list[int]()
         for number, (entry, book) in enumerate(self.entries):
             if not entry.enabled or _is_pinned(entry) or entry.delay > len(turns):
                 continue
-            rest = _timing(entry, len(turns), fired_at.get(number))
-            if rest == STICKY:
-                found[number] = STICKY
-            elif not rest:
-                word = self._matching_key(entry, book, turns)
-                if word is None or not self._passes_probability(entry, number, len(turns)):
-                    waiting.append(number)
+            timing = _timing(entry, len(turns), fired_at.get(number))
+            if timing == STICKY:
+                fired[number] = STICKY
+            elif not timing:
+                key = self._matching_key(entry, book, turns)
+                if key is None or not self._passes_probability(entry, number, len(turns)):
+                    unfired.append(number)
                 else:
-                    found[number] = word
-        self._recurse(found, waiting, len(turns))
-        return found
+                    fired[number] = key
+        self._recurse(fired, unfired, len(turns))
+        return fired
 
     def _matching_key(self, entry: LoreEntry, book: Lorebook, turns: Sequence[Message]) -> str | None:
         if entry.only_recursion:
@@ -88,42 +88,42 @@ class LoreMatcher:
             return None
         return self._found_in(entry, "\n".join(turn.text for turn in turns[-depth:]))
 
-    def _recurse(self, found: dict[int, str], waiting: list[int], moment: int) -> None:
-        """Add the entries whose keys occur in the texts of entries that fired, if their book is recursive."""
-        told = [*self.always(), *found]
+    def _recurse(self, fired: dict[int, str], unfired: list[int], moment: int) -> None:
+        """Add to `fired` the entries whose keys occur in fired entries of a recursive lorebook."""
+        new = [*self.always(), *fired]
         for _ in range(_MAX_ROUNDS):
             texts = [
                 (self.entries[n][0].title, self.text(n, moment))
-                for n in told
+                for n in new
                 if self.entries[n][0].recurses and self.entries[n][1].recursive
             ]
-            told, whole = [], "\n".join(text for _, text in texts)
-            for number in [n for n in waiting if n not in found] if texts else []:
+            new, joined = [], "\n".join(text for _, text in texts)
+            for number in [n for n in unfired if n not in fired] if texts else []:
                 entry = self.entries[number][0]
-                word = self._found_in(entry, whole) if entry.recursable else None
-                if word is not None and self._passes_probability(entry, number, moment):
-                    title = next((t for t, text in texts if self._occurs(word, entry, text)), "")
-                    found[number] = f"{word}, in {title}"
-                    told.append(number)
-            if not told:
+                key = self._found_in(entry, joined) if entry.recursable else None
+                if key is not None and self._passes_probability(entry, number, moment):
+                    title = next((t for t, text in texts if self._occurs(key, entry, text)), "")
+                    fired[number] = f"{key}, in {title}"
+                    new.append(number)
+            if not new:
                 return
 
     def _found_in(self, entry: LoreEntry, text: str) -> str | None:
-        """Return the first key of the entry that occurs in a text.
+        """Return the first key of the entry that occurs in the text.
 
-        Return None if there is none, or if the entry's logic rejects the secondary keys that occur.
+        Return None if no key occurs, or if the secondary keys do not satisfy the entry's logic.
         """
-        word = next((key for key in entry.keys if self._occurs(key, entry, text)), None)
-        if word is None or not entry.secondary:
-            return word
+        found = next((key for key in entry.keys if self._occurs(key, entry, text)), None)
+        if found is None or not entry.secondary:
+            return found
         hits = [self._occurs(key, entry, text) for key in entry.secondary]
-        agree = {
+        accepted = {
             Logic.AND_ANY: any(hits),
             Logic.AND_ALL: all(hits),
             Logic.NOT_ANY: not any(hits),
             Logic.NOT_ALL: not all(hits),
         }
-        return word if agree[entry.logic] else None
+        return found if accepted[entry.logic] else None
 
     def _occurs(self, key: str, entry: LoreEntry, text: str) -> bool:
         pattern = self._pattern(key, case=bool(entry.case_sensitive), whole=bool(entry.whole_words))
@@ -134,15 +134,15 @@ class LoreMatcher:
         if self._slow_s > PATIENCE_S:
             self.disabled_keys[key] = "the regular expressions of these books take too long in total"
             return False
-        began = time.thread_time()  # a busy machine must not make a key slow
+        started_at = time.thread_time()  # CPU time: a busy machine must not disable a key
         try:
             found = pattern.search(text, timeout=REGEX_LIMIT_S) is not None
         except TimeoutError:
             self.disabled_keys[key] = f"it takes longer than {REGEX_LIMIT_S * 1000:.0f} ms"
             found = False
-        took = time.thread_time() - began
-        if took >= SLOW_S:
-            self._slow_s += took
+        elapsed_s = time.thread_time() - started_at
+        if elapsed_s >= SLOW_S:
+            self._slow_s += elapsed_s
             self._slow[key] += 1
             if self._slow[key] == SLOW_TIMES:
                 self.disabled_keys[key] = f"it took longer than {SLOW_S * 1000:.0f} ms several times"
@@ -150,10 +150,10 @@ class LoreMatcher:
 
     def _pattern(self, key: str, *, case: bool, whole: bool) -> Any:
         """Return a key as a compiled pattern, or None for an empty or invalid key."""
-        wanted = (key, case, whole)
-        if wanted not in self._patterns:
-            self._patterns[wanted] = self._compiled(key, case=case, whole=whole)
-        return self._patterns[wanted]
+        cache_key = (key, case, whole)
+        if cache_key not in self._patterns:
+            self._patterns[cache_key] = self._compiled(key, case=case, whole=whole)
+        return self._patterns[cache_key]
 
     def _compiled(self, key: str, *, case: bool, whole: bool) -> Any:
         import regex
@@ -165,11 +165,11 @@ class LoreMatcher:
             literal = regex.escape(key.strip(), literal_spaces=True)
             literal = rf"(?<!\w){literal}(?!\w)" if whole else literal
             return regex.compile(literal, regex.V0 | (0 if case else regex.IGNORECASE))
-        wanted = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL}
+        known_flags = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL}
         try:
             if len(pattern) > MAX_PATTERN:
-                raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - handled as other bad keys
-            return regex.compile(pattern, regex.V0 | sum(wanted.get(flag, 0) for flag in set(flags)))
+                raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - handled like other invalid keys
+            return regex.compile(pattern, regex.V0 | sum(known_flags.get(flag, 0) for flag in set(flags)))
         except (regex.error, RecursionError, OverflowError, MemoryError, ValueError) as error:
             self.disabled_keys[key] = f"it is not a regular expression: {error}"
             return None
@@ -177,8 +177,8 @@ class LoreMatcher:
     def _passes_probability(self, entry: LoreEntry, number: int, moment: int) -> bool:
         if entry.probability >= 100:  # noqa: PLR2004 - percent
             return True
-        draw = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - the draw must be repeatable
-        return draw.uniform(0, 100) < entry.probability
+        random = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - the draw must be repeatable
+        return random.uniform(0, 100) < entry.probability
 
 
 def parse_key(key: str) -> tuple[str | None, str]:
@@ -188,7 +188,7 @@ def parse_key(key: str) -> tuple[str | None, str]:
 
 
 def _is_pinned(entry: LoreEntry) -> bool:
-    """Return whether an entry is included in every prompt, whatever the turns contain."""
+    """Return whether an entry is included in every prompt, regardless of the turns."""
     timed = entry.delay or entry.cooldown or entry.sticky or entry.only_recursion
     return entry.constant and entry.probability >= 100 and not timed  # noqa: PLR2004 - percent
 

@@ -1,4 +1,4 @@
-"""The lore budget: selects the entries that fit the prompt, by priority and number of tokens."""
+"""The lore budget: selects the entries that fit in the prompt, by priority and token count."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ Cost = Callable[[Message], int]
 class ActiveEntry:
     """A lore entry that is a candidate for the prompt, with its text.
 
-    `key` fired it at the turn with index `since`. It is inserted before the turn with index `at` and
-    has `tokens` tokens.
+    The entry fired at the turn with index `since`, because of `key`. It is inserted before the turn with
+    index `at`, and has `tokens` tokens.
     """
 
     number: int
@@ -33,12 +33,12 @@ class ActiveEntry:
 
     @property
     def message(self) -> Message:
-        """The system message that holds the text."""
+        """The system message that contains the text."""
         return Message(Role.SYSTEM, self.text)
 
 
 class LoreBudget:
-    """Selects the lore entries of a conversation within the budget of a context window of `window` tokens."""
+    """Selects lore entries that fit in the budget of a context window of `window` tokens."""
 
     def __init__(self, lore: LoreMatcher, window: int, cost: Cost) -> None:
         self.lore = lore
@@ -46,7 +46,7 @@ class LoreBudget:
         self._cost = cost
 
     def activate(self, number: int, key: str, since: int, first: int) -> ActiveEntry | None:
-        """Return an entry that fires at the turn with index `since`, or None if it has no text.
+        """Return the entry as fired at the turn with index `since`, or None if its text is empty.
 
         It is inserted before that turn, or `depth` turns from the end if its position is DEPTH, but never
         before the turn with index `first`.
@@ -54,27 +54,27 @@ class LoreBudget:
         entry, text = self.lore.entries[number][0], self.lore.text(number, since)
         if not text.strip():
             return None
-        deep = entry.position is Position.DEPTH
-        at = max(first, since + 1 - entry.depth) if deep else since
+        by_depth = entry.position is Position.DEPTH
+        at = max(first, since + 1 - entry.depth) if by_depth else since
         active = ActiveEntry(number, entry, key, text, since, at)
         return replace(active, tokens=self._cost(active.message))
 
     def always(self, system: str | None) -> tuple[list[ActiveEntry], list[ActiveEntry], str]:
-        """Return the entries that are always included, those that do not fit, and the merged system prompt.
+        """Return the constant entries that fit, those that do not, and the system prompt with constant lore.
 
-        The tokens of an entry in the system prompt are those by which it lengthens the prompt.
+        The token count of an entry in the system prompt is the number of tokens that it adds to that prompt.
         """
         candidates = (self.activate(number, ALWAYS, 0, 0) for number in self.lore.always())
         kept, dropped = self.within_budget([], [active for active in candidates if active])
         floating = [active for active in kept if active.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
-        whole, counted = _joined([], system, []), list[ActiveEntry]()
+        merged, measured = _joined([], system, []), list[ActiveEntry]()
         for active in (active for active in in_order(kept) if active not in floating):
             texts[active.entry.position].append(active.text)
-            grown = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
-            counted.append(replace(active, tokens=self._system_cost(grown) - self._system_cost(whole)))
-            whole = grown
-        return [*counted, *in_order(floating)], dropped, whole
+            longer = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
+            measured.append(replace(active, tokens=self._system_cost(longer) - self._system_cost(merged)))
+            merged = longer
+        return [*measured, *in_order(floating)], dropped, merged
 
     def _system_cost(self, text: str) -> int:
         return self._cost(Message(Role.SYSTEM, text)) if text else 0
@@ -82,7 +82,7 @@ class LoreBudget:
     def within_budget(
         self, taken: Sequence[ActiveEntry], wanted: Sequence[ActiveEntry]
     ) -> tuple[list[ActiveEntry], list[ActiveEntry]]:
-        """Return the wanted entries that fit the budget besides the taken ones, and those that do not."""
+        """Return the `wanted` entries that fit in the budget in addition to `taken`, and the others."""
         room = self._window // LORE_SHARE
         rooms = {id(book): book.token_budget for book in self.lore.books}
         kept, dropped = list[ActiveEntry](), list[ActiveEntry]()
@@ -104,12 +104,12 @@ class LoreBudget:
 
 
 def by_priority(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
-    """Return entries in the order in which they get room, the most important first."""
+    """Return the entries sorted by importance, the most important first."""
     return sorted(entries, key=lambda active: (-active.entry.priority, -active.entry.order, active.number))
 
 
 def in_order(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
-    """Return entries in the order in which they appear in the prompt."""
+    """Return the entries in the order in which they appear in the prompt."""
     return sorted(entries, key=lambda active: (active.entry.order, active.number))
 
 

@@ -1,4 +1,4 @@
-"""An assembled prompt as frozen values: its messages, its parts, and the parts that were left out."""
+"""An assembled prompt: its messages, its parts, and the parts that were left out."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from hermes_cli.messages import Message
 
 
 class PartKind(StrEnum):
-    """The kind of a part of the prompt, as `/context` prints it. The order is that of the output."""
+    """The kinds of prompt parts, named and ordered as `/context` prints them."""
 
     SYSTEM = "system prompt and persona"
     ALWAYS = "constant lore"
@@ -23,7 +23,7 @@ class PartKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PromptPart:
-    """One part of the prompt: its tokens, and how many (`kept`) of its pieces (`of`) are included."""
+    """A part of the prompt: its token count, and how many of its pieces are included (`kept` of `of`)."""
 
     kind: PartKind
     tokens: int
@@ -36,8 +36,8 @@ class Prompt:
     """A prompt. The tokens of its parts add up to `tokens`, which the engine counted.
 
     Of the `window` tokens, `answer_room` are reserved for the answer. `first` is the index of the first turn
-    that is included. `always` and `active` are the lore entries in the prompt; `without_room` are the entries
-    that fired, or are always included, but did not fit.
+    that is included. `always` and `active` are the constant and the fired lore entries in the prompt, and
+    `without_room` those that did not fit.
     """
 
     messages: tuple[Message, ...]

@@ -1,12 +1,12 @@
-"""The context budget: selects the parts of a conversation that fit the context window.
+"""Builds prompts from the parts of a conversation that fit in the context window.
 
 If the window is full, parts are dropped in this order: examples, the oldest turns with their answers, notes,
-lore. The system prompt and the persona are never dropped. Sizes are tokens as the engine counts them.
+lore. The system prompt and the persona are never dropped. Sizes are in tokens, as counted by the engine.
 
-The selection is a function of the turns and is computed turn by turn, as it was when each turn was sent. The
-prompt therefore begins like the previous one, also after a swipe or a retry, and the engine can reuse its
-prefix cache. For the same reason a lore entry stays at the position at which it was first inserted, and if
-turns must be dropped, an eighth of the window is freed at once.
+The selection depends only on the turns, and is computed turn by turn, in the order in which they were sent.
+The prompt therefore begins like the previous one, even after a swipe or a retry, and the engine can reuse its
+prefix cache. For the same reason, a lore entry stays where it was first inserted, and if turns must be
+dropped, an eighth of the window is freed at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +22,9 @@ from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.lorebook import Position
 
 ANSWER_ROOM: Final = 1024
-"""Tokens reserved for the answer if `max_tokens` is not set. Either is at most a quarter of the window."""
+"""Tokens reserved for the answer if `max_tokens` is not set; at most a quarter of the window is reserved."""
 SLACK_SHARE: Final = 8
-_ASKED: Final = Message(Role.USER, "")
+_EMPTY_TURN: Final = Message(Role.USER, "")
 _BEFORE_ALL_TURNS: Final = -1
 
 _Row = tuple[PartKind, int, Message]
@@ -35,23 +35,23 @@ _Row = tuple[PartKind, int, Message]
 class _Step:
     """The selection at one of the user's turns.
 
-    `length` counts the turns up to and including that one. `first` and `example` are the indices of the first
-    turn and of the first example exchange that are included. `standing` holds the lore entries in the prompt,
-    `without_room` those that fired but did not fit. `fired_at` maps the number of an entry to the number of
-    turns when it last fired.
+    `length` is the number of turns up to and including that one. `first` and `example` are the indices of the
+    first turn and the first example exchange that are included. `active_lore` holds the fired lore entries in
+    the prompt, and `without_room` those that did not fit. `fired_at` maps the number of an entry to the
+    number of turns when it last fired.
     """
 
     length: int = 0
     first: int = 0
     example: int = 0
     notes: bool = True
-    standing: tuple[ActiveEntry, ...] = ()
+    active_lore: tuple[ActiveEntry, ...] = ()
     without_room: tuple[ActiveEntry, ...] = ()
     fired_at: Mapping[int, int] = field(default_factory=dict)
 
 
 class TokenCounter(Protocol):
-    """The part of an engine that a PromptBuilder needs: the window size and the token counter."""
+    """The part of an engine that a PromptBuilder uses: the window size and the token counter."""
 
     @property
     def context_size(self) -> int:
@@ -78,10 +78,10 @@ class PromptBuilder:
         self._engine = engine
         self._prompt_settings = prompt_settings
         self._costs = dict[Message, int]()
-        self._asked = engine.count_tokens([_ASKED])
+        self._empty_tokens = engine.count_tokens([_EMPTY_TURN])
         self._window = engine.context_size  # read after counting, which loads the model
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
-        self._template_tokens = 2 * self._asked - engine.count_tokens([_ASKED, _ASKED])
+        self._template_tokens = 2 * self._empty_tokens - engine.count_tokens([_EMPTY_TURN, _EMPTY_TURN])
         self._summary = summary
         self.lore = LoreMatcher(prompt_settings.books, prompt_settings.macros)
         self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
@@ -99,14 +99,14 @@ class PromptBuilder:
     def cost(self, message: Message) -> int:
         """Return the number of tokens of a turn, including its control tokens and role."""
         if message not in self._costs:
-            self._costs[message] = self._engine.count_tokens([message, _ASKED]) - self._asked
+            self._costs[message] = self._engine.count_tokens([message, _EMPTY_TURN]) - self._empty_tokens
         return self._costs[message]
 
     def prompt(self, turns: Sequence[Message]) -> Prompt:
         """Return the prompt for these turns.
 
         The last turn is the user's, or an answer to be continued. The prompt exceeds the window if the parts
-        that are never dropped are larger than it.
+        that are never dropped exceed it.
         """
         try:
             self._update_steps(turns)
@@ -130,14 +130,14 @@ class PromptBuilder:
             self._answer_room,
             step.first,
             tuple(self._constant_entries),
-            step.standing,
+            step.active_lore,
             (*self._constant_over_budget, *step.without_room),
         )
 
     # Steps
 
     def _update_steps(self, turns: Sequence[Message]) -> None:
-        """Recompute the steps, from the first turn that differs from the previous call."""
+        """Recompute the steps from the first turn that has changed since the previous call."""
         same = 0
         for before, now in zip(self._turns, turns, strict=False):
             if before is not now and before != now:
@@ -154,7 +154,7 @@ class PromptBuilder:
                 self._steps.append(self._step(self._steps[-1], index))
 
     def _step(self, before: _Step, index: int) -> _Step:
-        """Return the step for the user's turn at index `index`, computed from the step before it."""
+        """Return the step for the user's turn at `index`, computed from the step before it."""
         now = index + 1
         fires = self.lore.fires(self._turns[:now], before.fired_at)
         fired = {number: now for number, trigger in fires.items() if trigger != STICKY}
@@ -162,54 +162,54 @@ class PromptBuilder:
         return self._fit_to_window(self._add_lore(step, fires), fires)
 
     def _add_lore(self, step: _Step, fires: Mapping[int, str]) -> _Step:
-        """Return the step with the entries that fire added to the standing ones.
+        """Return the step with the entries that fire added to its active lore.
 
-        If they exceed the lore budget, the standing entries that do not fire again are dropped.
+        If they exceed the lore budget, active entries that do not fire again are dropped.
         """
-        standing = [active for active in step.standing if active.at >= step.first]
-        standing_numbers = {active.number for active in standing}
+        active_lore = [active for active in step.active_lore if active.at >= step.first]
+        active_numbers = {active.number for active in active_lore}
         activated = (
             self._lore_budget.activate(number, trigger, step.length - 1, step.first)
             for number, trigger in fires.items()
-            if number not in standing_numbers
+            if number not in active_numbers
         )
         new = [active for active in activated if active is not None]
-        kept, dropped = self._lore_budget.within_budget([*self._constant_entries, *standing], new)
+        kept, dropped = self._lore_budget.within_budget([*self._constant_entries, *active_lore], new)
         if dropped:
-            still_firing = [active for active in standing if active.number in fires]
+            still_firing = [active for active in active_lore if active.number in fires]
             kept, dropped = self._lore_budget.within_budget(self._constant_entries, [*still_firing, *new])
-            standing = []
-        return replace(step, standing=(*standing, *kept), without_room=tuple(dropped))
+            active_lore = []
+        return replace(step, active_lore=(*active_lore, *kept), without_room=tuple(dropped))
 
     # Room
 
     def _fit_to_window(self, step: _Step, fires: Mapping[int, str], unfinished_tokens: int = 0) -> _Step:
-        """Return the step reduced until it fits the window.
+        """Return the step, with parts dropped until the prompt fits in the window.
 
-        `unfinished_tokens` is the number of tokens of the answer that is to be continued.
+        `unfinished_tokens` is the number of tokens of the answer to be continued.
         """
         limit = self._window - self._answer_room - unfinished_tokens
         if self._prompt_settings.overflow is Overflow.ERROR or self._total(step) <= limit:
             return step
-        wanted = limit - self._window // SLACK_SHARE
-        while self._total(step) > wanted and step.example < len(self._example_starts) - 1:
+        target = limit - self._window // SLACK_SHARE
+        while self._total(step) > target and step.example < len(self._example_starts) - 1:
             step = replace(step, example=step.example + 1)
         for start in _exchange_starts(self._turns[: step.length]):
-            if start > step.first and self._total(step) > wanted:
+            if start > step.first and self._total(step) > target:
                 step = self._add_lore(replace(step, first=start), fires)
         if self._total(step) > limit:
             step = replace(step, notes=False)
         return self._drop_lore(step, self._total(step) - limit)
 
     def _drop_lore(self, step: _Step, over: int) -> _Step:
-        """Drop the least important lore entries, until at least `over` tokens are freed."""
-        standing, dropped = list(step.standing), list(step.without_room)
-        for active in reversed(by_priority(standing)):
+        """Drop the least important lore entries until at least `over` tokens are freed."""
+        active_lore, dropped = list(step.active_lore), list(step.without_room)
+        for active in reversed(by_priority(active_lore)):
             if over > 0:
                 over -= active.tokens
-                standing.remove(active)
+                active_lore.remove(active)
                 dropped.append(active)
-        return replace(step, standing=tuple(standing), without_room=tuple(dropped))
+        return replace(step, active_lore=tuple(active_lore), without_room=tuple(dropped))
 
     def _total(self, step: _Step) -> int:
         """Return the number of tokens of the prompt for the last turn of a step."""
@@ -225,7 +225,7 @@ class PromptBuilder:
     # The prompt
 
     def _rows(self, step: _Step, end: int) -> Iterator[_Row]:
-        """Yield the messages around the turns, in prompt order; `end` is the index of the next answer."""
+        """Yield the messages that are not turns, in prompt order; `end` is the index of the next answer."""
         if self._system:
             yield (
                 PartKind.SYSTEM,
@@ -236,7 +236,7 @@ class PromptBuilder:
             yield PartKind.EXAMPLES, _BEFORE_ALL_TURNS, message
         if self._summary is not None and self._summary.text:
             yield PartKind.SUMMARY, _BEFORE_ALL_TURNS, Message(Role.SYSTEM, self._summary.text)
-        for active in in_order(step.standing):
+        for active in in_order(step.active_lore):
             yield PartKind.LORE, active.at, active.message
         for active in self._constant_entries:
             if active.entry.position is Position.DEPTH:
@@ -262,7 +262,7 @@ class PromptBuilder:
                 len(self._constant_entries) + len(self._constant_over_budget),
             ),
             PartKind.EXAMPLES: (examples - step.example, examples),
-            PartKind.LORE: (len(step.standing), len(step.standing) + len(step.without_room)),
+            PartKind.LORE: (len(step.active_lore), len(step.active_lore) + len(step.without_room)),
             PartKind.TURNS: (sum(start >= step.first for start in exchanges), len(exchanges)),
             PartKind.NOTES: (
                 len(self._prompt_settings.notes) if step.notes else 0,
@@ -289,10 +289,10 @@ class PromptBuilder:
 
 
 def _end(turns: Sequence[Message]) -> int:
-    """Return the index of the answer to generate: that of the last turn, if that is an unfinished answer."""
+    """Return the index of the answer to generate: that of the last turn if it is an unfinished answer."""
     return len(turns) - (bool(turns) and turns[-1].role is Role.ASSISTANT)
 
 
 def _exchange_starts(messages: Sequence[Message]) -> list[int]:
-    """Return the index at which each exchange begins: a user's turn, or the very first turn."""
+    """Return the index at which each exchange begins: a user's turn, or the very first message."""
     return [index for index, m in enumerate(messages) if m.role is Role.USER or not index]

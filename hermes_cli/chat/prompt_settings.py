@@ -1,4 +1,4 @@
-"""The parts of a prompt around the turns, besides the opening: notes, lorebooks, summaries."""
+"""The parts of a prompt other than the opening and the turns: notes, lorebooks, summaries."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,18 +12,18 @@ from hermes_cli.store.records import SavedSettings
 
 
 class Overflow(StrEnum):
-    """What happens if a conversation no longer fits the context window."""
+    """The action if a conversation no longer fits in the context window."""
 
     DROP = "drop"  # leave out the examples, then the oldest turns
     ERROR = "error"  # raise ContextOverflow
-    SUMMARISE = "summarise"  # as DROP, and the model summarizes the turns that are left out
+    SUMMARISE = "summarise"  # like DROP, but the model summarizes the turns that are left out
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The model's summary of the oldest turns, which replaces them in the prompt.
 
-    `through` is the id of the last of these turns in the store, or 0 if it is not stored.
+    `through` is the store's id of the last of these turns, or 0 if it is not stored.
     """
 
     turns: tuple[Message, ...]
@@ -38,11 +38,11 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class PromptSettings:
-    """The parts of a prompt besides the opening and the turns.
+    """The parts of a prompt other than the opening and the turns.
 
     `character_note` is the persona's note and `note` the user's; both are inserted a few turns before the
-    end. `post_history` is inserted at the end. With `stops_at_user`, an answer ends before a line that begins
-    with the user's name.
+    end. `post_history` is inserted at the end. If `stops_at_user` is true, an answer ends before a line that
+    begins with the user's name and a colon.
     """
 
     macros: Macros = field(default_factory=lambda: Macros("", DEFAULT_USER))
@@ -60,30 +60,30 @@ class PromptSettings:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """The notes that exist: the persona's, then the user's."""
+        """The notes that are set: the persona's, then the user's."""
         return tuple(note for note in (self.character_note, self.note) if note is not None)
 
 
 def to_saved(prompt_settings: PromptSettings, summaries: Sequence[Summary]) -> SavedSettings:
     """Return the settings to store. Summaries of turns that are not stored are left out."""
     note = prompt_settings.note or Note("", 0)
-    through = [(summary.through, summary.text) for summary in summaries if summary.through]
+    stored = [(summary.through, summary.text) for summary in summaries if summary.through]
     return SavedSettings(
-        prompt_settings.macros.user, prompt_settings.macros.seed, note.text, note.depth, tuple(through)
+        prompt_settings.macros.user, prompt_settings.macros.seed, note.text, note.depth, tuple(stored)
     )
 
 
 def from_saved(
-    kept: SavedSettings, prompt_settings: PromptSettings, path_to: Callable[[int], Sequence[Message]]
+    saved: SavedSettings, prompt_settings: PromptSettings, path_to: Callable[[int], Sequence[Message]]
 ) -> tuple[PromptSettings, tuple[Summary, ...]]:
-    """Return the prompt_settings with the stored settings applied, and the stored summaries.
+    """Return `prompt_settings` with the stored settings applied, and the stored summaries.
 
-    `path_to` returns the turns up to a message id, or nothing if the conversation has no such message.
+    `path_to` returns the turns up to a message id, or no turns if there is no such message.
     """
-    seed = prompt_settings.macros.seed if kept.seed is None else kept.seed
-    macros = replace(prompt_settings.macros, user=kept.user or prompt_settings.macros.user, seed=seed)
-    note = Note(kept.note, kept.note_depth) if kept.note else None
-    found = (Summary(tuple(path_to(through)), text, through) for through, text in kept.summaries)
+    seed = prompt_settings.macros.seed if saved.seed is None else saved.seed
+    macros = replace(prompt_settings.macros, user=saved.user or prompt_settings.macros.user, seed=seed)
+    note = Note(saved.note, saved.note_depth) if saved.note else None
+    summaries = (Summary(tuple(path_to(through)), text, through) for through, text in saved.summaries)
     return replace(prompt_settings, macros=macros, note=note), tuple(
-        summary for summary in found if summary.turns
+        summary for summary in summaries if summary.turns
     )

@@ -1,4 +1,4 @@
-"""Saves the tree of a session while it grows, so that a crash loses at most a second of an answer."""
+"""Saves a session's tree as it grows, so that a crash loses at most a second of an answer."""
 
 import time
 from collections.abc import Callable
@@ -17,8 +17,8 @@ INTERVAL_S = 1.0
 class Recorder:
     """Saves one conversation at a time in a store. Without a store, nothing is saved.
 
-    If the store fails, `on_failure` is called once, and a store in memory takes its place. `persona` is saved
-    with the conversation, `precision` with each answer, besides the model.
+    If the store fails, `on_failure` is called, and a store in memory replaces it. `persona` is saved with the
+    conversation, and `precision` with each answer, next to the model's name.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class Recorder:
         self.conversation: int | None = None
         """The id of the conversation in the store, or None if it is not saved yet."""
         self.left_on_disk: tuple[Store, int] | None = None
-        """The store and id of the part on disk, if the conversation was saved before it moved to memory."""
+        """The store and id of the saved part of a conversation that was moved from disk to memory."""
         self._tree = Tree()
         self._title = ""
         self._opening = Opening()
         self._settings = SavedSettings()
         self._rows: dict[int, int] = {}
-        """The ids in the store of the nodes that are saved."""
+        """Maps the id of each saved node to its id in the store."""
         self._partial: int | None = None
         self._written_at = 0.0
 
@@ -47,9 +47,9 @@ class Recorder:
             self.store.close()
 
     def begin(self, tree: Tree, opening: Opening, title: str = "") -> None:
-        """Record a new conversation. It is saved with its first turn; an empty conversation is never saved.
+        """Start recording a new conversation, which is not saved before its first turn.
 
-        Without a title, it gets that of its first turn.
+        If `title` is empty, the first turn becomes the title.
         """
         if self.store is not None and self.conversation is not None:
             self.store.locks.keep_only(None)
@@ -58,7 +58,7 @@ class Recorder:
         self.conversation, self._rows, self._partial, self.left_on_disk = None, {}, None, None
 
     def resume(self, stored: StoredConversation) -> tuple[Tree, SavedSettings]:
-        """Record a conversation of the store, and return its tree and its settings. Raises StoreError."""
+        """Continue recording a stored conversation; return its tree and settings. Raises StoreError."""
         if self.store is None:
             raise StoreError("no conversations are saved in this run")
         nodes = self.store.tree(stored.id)
@@ -71,16 +71,16 @@ class Recorder:
         return self._tree, self._settings
 
     def move_to_memory(self) -> int:
-        """Save this conversation, and all that follow, only in memory.
+        """Save this conversation and later ones only in memory.
 
-        The part on disk stays there; return the number of its messages.
+        The messages that are already on disk stay there; return their number.
         """
         store, number, count = self.store, self.conversation, len(self._rows)
         self.store, self.conversation, self._rows, self._partial = Store(), None, {}, None
         if store is not None and number is not None:
             self.left_on_disk = store, number
             store.locks.release()
-            with suppress(StoreError):  # the disk may be what failed
+            with suppress(StoreError):  # the disk itself may have failed
                 stored = store.conversation(number)
                 self._title = stored.title if stored and stored.is_named else ""
             self._save(self.store)
@@ -94,7 +94,7 @@ class Recorder:
             self._try(lambda store: store.set_opening(number, opening.before))
 
     def change_settings(self, settings: SavedSettings) -> None:
-        """Save the settings of the conversation: names, seed, note, summaries."""
+        """Save the settings of the conversation: the user's name, seed, note and summaries."""
         self._settings = settings
         if self.conversation is not None:
             number = self.conversation
@@ -102,12 +102,12 @@ class Recorder:
             self._try(lambda store: store.set_setting(number, saved))
 
     def save(self) -> None:
-        """Save the nodes that are not saved yet. They are on the disk when this returns."""
+        """Save the nodes that are not saved yet. They are on disk when this method returns."""
         self._partial = None
         self._try(self._save)
 
     def grow(self, text: str) -> None:
-        """Save the answer so far under the cursor, unless it was saved less than INTERVAL_S ago."""
+        """Save the answer so far below the cursor, unless it was saved less than INTERVAL_S ago."""
         now = time.monotonic()
         if self._partial is None:
             self._try(lambda store: self._begin_partial(store, text))
@@ -138,7 +138,7 @@ class Recorder:
             number = self.conversation
 
             def write(store: Store) -> None:
-                self._save(store)  # a signal may have prevented that the node was noted
+                self._save(store)  # a signal may have interrupted an earlier save
                 store.move(number, self._rows.get(self._tree.cursor or 0))
 
             self._try(write)
@@ -146,7 +146,7 @@ class Recorder:
     def _begin_partial(self, store: Store, text: str) -> None:
         self._save(store)
         parent = self._rows[self._tree.path[-1].id]
-        # A signal may have arrived after the commit and before the id was noted: reuse the partial answer.
+        # A signal may have interrupted this method after the commit: reuse the partial answer.
         self._partial = store.growing(parent)
         if self._partial is None:
             answer = Message(Role.ASSISTANT, text)

@@ -1,4 +1,4 @@
-"""Conversations of the store: find one by name, lock it, and continue it."""
+"""Finds, continues and copies conversations in the store."""
 
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
@@ -9,7 +9,7 @@ from hermes_cli.tree import Tree
 
 
 def named(store: Store, name: str) -> StoredConversation:
-    """Return the conversation with this name or id. Raises UsageError if there is none, or several."""
+    """Return the conversation with this title or id. Raises UsageError if there are none or several."""
     found = store.named(name)
     if not found:
         raise UsageError(f"there is no conversation '{name}'", "'hermes sessions list' shows them")
@@ -53,7 +53,7 @@ def resume(
 def copy(store: Store, number: int) -> int:
     """Copy the visible path of a conversation to a new one, which this process locks; return its id.
 
-    Another process may have the original open. Raises UsageError if it was removed.
+    Another process may have the original open. Raises UsageError if it was deleted.
     """
     original = store.conversation(number)
     if original is None:
@@ -62,7 +62,7 @@ def copy(store: Store, number: int) -> int:
         )
     nodes = store.tree(number)
     path = Tree.from_nodes(nodes, original.leaf).path
-    ids = {nodes[node.id - 1].id: place for place, node in enumerate(path, 1)}
+    ids = {nodes[node.id - 1].id: position for position, node in enumerate(path, 1)}
     return store.begin(
         original.opening,
         original.persona,

@@ -1,4 +1,4 @@
-"""A chat session: sends the user's turns, streams the answers, and saves both, however an answer ends."""
+"""A chat session: sends the user's turns, streams the answers, and saves both."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +23,9 @@ _LORE = {PartKind.ALWAYS, PartKind.LORE}
 class Session:
     """A conversation with one engine.
 
-    `tree` holds the messages and the position; the visible conversation follows from it. `opening` holds the
-    system prompt and the examples before the tree. `prompt_settings` holds the other parts. `summaries`
-    replace the oldest turns; each later one covers more of them. `remarks` are messages for the user about
+    `tree` holds the messages and the cursor, which determine the visible conversation. `opening` holds the
+    system prompt and the examples before the tree, and `prompt_settings` the other parts. `summaries` replace
+    the oldest turns; each covers more turns than the one before. `remarks` are messages for the user about
     turns that were left out or summarized. `recorder` saves the tree.
     """
 
@@ -53,7 +53,7 @@ class Session:
 
     @property
     def conversation(self) -> Conversation:
-        """The opening and the visible turns. The same value until one of them changes."""
+        """The opening and the visible turns. The same object is returned until one of them changes."""
         path, opening, cached = self.tree.path, self.opening, self._conversation
         if cached is None or cached[0] is not path or cached[1] is not opening:
             turns = (node.message for node in path)
@@ -63,11 +63,11 @@ class Session:
     # Generation
 
     def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
-        """Send a user's turn, and yield the answer. It starts with `prefill`, which is not yielded.
+        """Send a user's turn, and yield the answer. The answer starts with `prefill`, which is not yielded.
 
-        The generated text stays in the conversation, whether the answer ends, is cancelled, fails, or the
-        iterator is closed. If no text was generated, the user's turn is hidden too, so that it can be sent
-        again. Raises the engine's errors; ContextOverflow leaves the visible conversation unchanged.
+        The generated text stays in the conversation even if the answer is cancelled or fails, or the iterator
+        is closed. If that happens before any text, the user's turn is hidden, so that it can be sent again.
+        Raises the engine's errors, and ContextOverflow if the prompt does not fit.
         """
         cursor = self.tree.cursor
         self.tree.append(Message(Role.USER, text), created=time.time())
@@ -99,8 +99,8 @@ class Session:
     def regenerate(self, cancel: Cancel) -> Iterator[Chunk]:
         """Yield a new answer to the user's last turn. A previous answer stays in the tree.
 
-        If the model returns no text, the previous answer is restored. Raises UsageError if there is no turn,
-        and any error that `send` raises.
+        If it is cancelled or fails before any text, the previous answer is restored. Raises UsageError if
+        there is no turn, and any error that `send` raises.
         """
         cursor = self.tree.cursor
         if not self.tree.is_unanswered:
@@ -127,9 +127,9 @@ class Session:
     def _answer(
         self, cancel: Cancel, beginning: Message, before: int | None, *, continues: bool = False
     ) -> Iterator[Chunk]:
-        """Yield the answer to the turn at the cursor, except its start, which is the text of `beginning`.
+        """Yield the answer to the turn at the cursor, without its start, which is the text of `beginning`.
 
-        If no text is generated, the cursor returns to the node `before`.
+        If no answer is added to the tree, the cursor returns to the node `before`.
         """
         prefill = beginning.text
         messages = self.conversation.add(beginning) if prefill else self.conversation
@@ -147,7 +147,7 @@ class Session:
             failed = True
             raise
         except Interrupted:
-            interrupted = True  # the user's turn stays and can be answered after a restart
+            interrupted = True  # the user's turn stays, so that it can be answered after a restart
             raise
         finally:
             ended = self.last is not None and self.last.finish_reason is not FinishReason.CANCELLED
@@ -159,9 +159,9 @@ class Session:
             elif not interrupted:
                 self._move(lambda tree: tree.move_to(before))
 
-    def _stream(self, asked: Conversation, cancel: Cancel) -> Iterator[Chunk]:
-        """Yield the answer to the part of the conversation that fits the context window."""
-        prompt = self._fitted(asked, cancel) if is_ready(self.engine, cancel) else None
+    def _stream(self, conversation: Conversation, cancel: Cancel) -> Iterator[Chunk]:
+        """Yield the answer to the part of the conversation that fits in the context window."""
+        prompt = self._fitted(conversation, cancel) if is_ready(self.engine, cancel) else None
         if prompt is None:
             yield Chunk("", Completion(FinishReason.CANCELLED))
             return
@@ -200,13 +200,13 @@ class Session:
                 return summary
         return None
 
-    def _fitted(self, asked: Conversation, cancel: Cancel) -> Prompt | None:
-        """Return the prompt, with the oldest turns condensed if `prompt_settings` asks for it.
+    def _fitted(self, conversation: Conversation, cancel: Cancel) -> Prompt | None:
+        """Return the prompt. With Overflow.SUMMARISE, turns that do not fit are summarized first.
 
-        Return None if condensing was cancelled. Raises ContextOverflow if the prompt exceeds the window.
+        Return None if the summary was cancelled. Raises ContextOverflow if the prompt exceeds the window.
         """
-        turns = asked.messages[self.root :]
-        prompt, summary = self._assembled(asked), self.summary_of(turns)
+        turns = conversation.messages[self.root :]
+        prompt, summary = self._assembled(conversation), self.summary_of(turns)
         covered = summary.covers if summary else 0
         if self.prompt_settings.overflow is Overflow.SUMMARISE and prompt.first > covered:
             old = turns[covered : prompt.first]
@@ -222,26 +222,25 @@ class Session:
                 return None
             through = self.tree.path[prompt.first - 1].id
             self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
-            what = "are left out: they are too long"
-            if text:
-                what = f"were summarized; /summary shows the summary:\n{text}"
-            self.remarks.append(f"The first {prompt.first} messages {what}")
-            prompt = self._assembled(asked)
+            count = "message" if prompt.first == 1 else f"{prompt.first:,} messages"
+            remark = f"Summarized the first {count}; /summary shows the summary:\n{text}"
+            self.remarks.append(remark if text else f"Left out the first {count}: too long to summarize")
+            prompt = self._assembled(conversation)
         self._report_left_out(prompt)
         if prompt.tokens >= prompt.window:
             raise ContextOverflow(prompt.tokens, prompt.window)
         return prompt
 
     def _report_left_out(self, prompt: Prompt) -> None:
-        """Add a remark about the parts that are left out, once for each kind."""
+        """Add a remark about parts that are left out, once for each kind of part."""
         new = [part for part in prompt.left_out if part.kind not in self._reported]
         self._reported |= {part.kind for part in new}
         lore = sum(part.of - part.kept for part in new if part.kind in _LORE)
         others = [part for part in new if part.kind not in _LORE]
         if others:
-            what = ", ".join(f"{part.of - part.kept} of {part.of} {part.kind}" for part in others)
+            counts = ", ".join(f"{part.of - part.kept} of {part.of} {part.kind}" for part in others)
             self.remarks.append(
-                f"The context is full: {what} are left out from here on; /context shows the details."
+                f"The context is full: {counts} left out from here on; /context shows the details."
             )
         if lore:
             self.remarks.append(f"Lore entries that do not fit: {lore}; /lore shows which.")
@@ -257,7 +256,7 @@ class Session:
         self.save_settings()
 
     def save_settings(self) -> None:
-        """Save the settings of the conversation: names, seed, note, summaries."""
+        """Save the settings of the conversation: the user's name, seed, note and summaries."""
         self.recorder.change_settings(to_saved(self.prompt_settings, self.summaries))
 
     # Moves in the tree. No move deletes a message; an impossible move raises UsageError.
@@ -280,21 +279,21 @@ class Session:
 
     @property
     def root(self) -> int:
-        """Number of messages before the tree: system prompt and examples, not the greeting."""
+        """The number of messages before the tree: the system prompt and the examples, not the greeting."""
         return len(self.opening.before)
 
     @property
     def cut_short(self) -> str:
-        """The reason, for the user, why the last answer was cut off; empty if it was not."""
+        """The reason why the last answer was cut off, as text for the user; empty if it was not cut off."""
         reason = self.last.finish_reason if self.last else FinishReason.STOP
         if reason is FinishReason.LOOP:
             count = self.options.options.loop_guard
             return f"it repeated itself for {count} tokens; set loop_guard to 0 to allow that"
         if reason is not FinishReason.LENGTH:
             return ""
-        said = self.last.usage.completion_tokens if self.last else 0
-        if said == self.options.options.max_tokens:
-            return f"max_tokens is {said:,}"
+        generated = self.last.usage.completion_tokens if self.last else 0
+        if generated == self.options.options.max_tokens:
+            return f"max_tokens is {generated:,}"
         return f"the context window of {self.engine.context_size:,} tokens is full"
 
     def clear(self) -> None:
@@ -333,7 +332,7 @@ class Session:
         self.save_settings()
 
     def resume(self, stored: StoredConversation, prompt_settings: PromptSettings | None = None) -> None:
-        """Continue a conversation from the recorder's store; `prompt_settings` are those of its persona.
+        """Continue a stored conversation; `prompt_settings` are those of its persona.
 
         Raises StoreError.
         """
@@ -351,19 +350,19 @@ class Session:
         self.save_settings()
 
     def stop_saving(self) -> int:
-        """Keep everything from here on in memory only; return how many messages remain on disk."""
+        """Save only in memory from now on; return the number of messages that remain on disk."""
         self.opening = replace(self.opening, cacheable=False)
         return self.recorder.move_to_memory()
 
     def set_system(self, text: str | None) -> None:
-        """Change the system prompt from the next prompt on; the turns stay."""
+        """Change the system prompt of later prompts; the turns are unchanged."""
         self.opening = replace(self.opening, system=text, cacheable=False)
         self.recorder.change_opening(self.opening)
 
     def _generation(self) -> GenerationRecord:
-        """Return how the last answer was generated; without token counts if it broke off."""
-        done = self.last or Completion(FinishReason.CANCELLED)
-        usage, timings = done.usage, done.timings
+        """Return the record of the last generation. Its counts and times are 0 if it did not finish."""
+        completion = self.last or Completion(FinishReason.CANCELLED)
+        usage, timings = completion.usage, completion.timings
         return GenerationRecord(
             self.engine.name,
             self.recorder.precision,
@@ -373,5 +372,5 @@ class Session:
             usage.cached_tokens,
             timings.prefill_s,
             timings.decode_s,
-            done.turn_ids,
+            completion.turn_ids,
         )

@@ -1,25 +1,25 @@
-"""Status texts about an answer: the progress of the prefill, and the token rates at the end."""
+"""Status text about an answer: the progress of the prefill, and the token rates at the end."""
 
 from hermes_cli.engines.base import Completion, FinishReason, Progress
 
 
 def wait_text(progress: Progress | None) -> str:
-    """Return a status text for the time before the first token, with the progress of the prefill."""
+    """Return the status before the first token, with the progress of the prefill."""
     if progress is None or progress.done >= progress.total:
         return "waiting for the first token"
     return f"reading the prompt: {progress.done:,} of {progress.total:,} tokens"
 
 
 def statistics(done: Completion) -> str:
-    """Return the tokens, seconds and tokens per second of the prefill and the decode of an answer."""
+    """Return the token counts, times and rates of the prefill and the decode of an answer."""
     usage, timings = done.usage, done.timings
     if done.finish_reason is FinishReason.CANCELLED and not usage.completion_tokens:
         return f"stopped before the first token, after {timings.prefill_s:.2f} s"
-    held = f", {usage.cached_tokens:,} more from the cache" if usage.cached_tokens else ""
+    cached = f", {usage.cached_tokens:,} more from the cache" if usage.cached_tokens else ""
     # The prefill produces the first token; decode_s covers the tokens after it.
     decoded = max(0, usage.completion_tokens - 1)
     return (
-        f"prefill {_rate(usage.prefilled_tokens, timings.prefill_s)}{held} · "
+        f"prefill {_rate(usage.prefilled_tokens, timings.prefill_s)}{cached} · "
         f"decode {_rate(decoded, timings.decode_s)}"
         + (f", without CUDA graphs: {done.no_graphs_reason}" if done.no_graphs_reason else "")
     )

@@ -1,4 +1,4 @@
-"""Summaries of the oldest turns, written by the model before these turns are left out of the prompt."""
+"""Summarizes the oldest turns with the model before they are left out of the prompt."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from hermes_cli.options import GenerationOptions
 from hermes_cli.personas.macros import Macros
 
 LENGTH_SHARE: Final = 16
-"""A summary is limited to a sixteenth of the context window, and to MAX_TOKENS."""
+"""A summary has at most a sixteenth of the tokens of the context window, and at most MAX_TOKENS."""
 MAX_TOKENS: Final = 400
 LEAD: Final = "What happened before:\n"
 _SENTENCE: Final = re.compile(r"[.!?…]['\")*]*(?=\s|$)")
@@ -34,40 +34,40 @@ def summarize(
 ) -> str | None:
     """Return a summary of the turns and of an earlier summary, or None if the generation was cancelled.
 
-    Turns that do not fit the context window together are condensed in several steps. No turn is cut; a turn
-    that does not fit by itself is skipped. The summary is empty if no text results.
+    Turns that do not fit in the context window together are summarized in several steps. A turn that does not
+    fit by itself is skipped, not cut. The summary may be empty.
     """
     note = earlier.text.removeprefix(LEAD) if earlier else ""
     room = engine.context_size - engine.context_size // 4
-    pieces, piece = list[list[Message]](), list[Message]()
+    batches, batch = list[list[Message]](), list[Message]()
     length = max(16, min(MAX_TOKENS, engine.context_size // LENGTH_SHARE))
     for turn in turns:
-        if engine.count_tokens(_asked(note, [turn], macros)) > engine.context_size - 2 * length:
+        if engine.count_tokens(_summary_prompt(note, [turn], macros)) > engine.context_size - 2 * length:
             continue
-        if piece and engine.count_tokens(_asked(note, [*piece, turn], macros)) > room:
-            pieces.append(piece)
-            piece = []
-        piece.append(turn)
-    how = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0)
-    for some in filter(None, [*pieces, piece]):
-        said, reason = "", FinishReason.STOP
-        for chunk in engine.stream(_asked(note, some, macros), how, cancel):
-            said += chunk.text
+        if batch and engine.count_tokens(_summary_prompt(note, [*batch, turn], macros)) > room:
+            batches.append(batch)
+            batch = []
+        batch.append(turn)
+    summary_options = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0)
+    for messages in filter(None, [*batches, batch]):
+        text, reason = "", FinishReason.STOP
+        for chunk in engine.stream(_summary_prompt(note, messages, macros), summary_options, cancel):
+            text += chunk.text
             reason = chunk.completion.finish_reason if chunk.completion else reason
         if reason is FinishReason.CANCELLED:
             return None
-        note = _whole(said.strip(), cut=reason is FinishReason.LENGTH) or note
+        note = _drop_cut_sentence(text.strip(), cut=reason is FinishReason.LENGTH) or note
     return LEAD + note if note else ""
 
 
-def _whole(text: str, *, cut: bool) -> str:
-    """Return a text; if it was cut off, only up to the end of its last complete sentence, if it has one."""
+def _drop_cut_sentence(text: str, *, cut: bool) -> str:
+    """Return the text. If it was `cut` off, drop the incomplete sentence after the last complete one."""
     ends = [found.end() for found in _SENTENCE.finditer(text)] if cut else []
     return text[: ends[-1]] if ends else text
 
 
-def _asked(note: str, turns: Sequence[Message], macros: Macros) -> list[Message]:
+def _summary_prompt(note: str, turns: Sequence[Message], macros: Macros) -> list[Message]:
     names = {Role.USER: macros.user, Role.ASSISTANT: macros.char, Role.SYSTEM: "Narrator"}
-    told = [f"{names[turn.role]}: {turn.text}" for turn in turns]
+    lines = [f"{names[turn.role]}: {turn.text}" for turn in turns]
     before = [f"What was condensed before:\n{note}"] if note else []
-    return [Message(Role.SYSTEM, _ASK), Message(Role.USER, "\n\n".join([*before, *told, "Condense this."]))]
+    return [Message(Role.SYSTEM, _ASK), Message(Role.USER, "\n\n".join([*before, *lines, "Condense this."]))]

@@ -13,11 +13,11 @@ from hermes_cli.screen.waiting import waiting
 from hermes_cli.tree import MessageState
 
 ABANDON_AFTER_PRESSES = 3
-"""If Ctrl-C is pressed this often during one answer, an engine that does not react is abandoned."""
+"""Number of Ctrl-C presses during one answer after which an unresponsive engine is abandoned."""
 
 
 class AnswerPrinter:
-    """Prints turns on standard output. `interactive` is true if a user is at a terminal.
+    """Prints turns on standard output. `interactive` is true if the user is at a terminal.
 
     `has_text` is true if the last answer had any text.
     """
@@ -35,7 +35,7 @@ class AnswerPrinter:
         return self._cancel is not None
 
     def stop(self) -> None:
-        """Stop the answer. Raises KeyboardInterrupt at the third call during one answer."""
+        """Stop the answer. Raises KeyboardInterrupt on the third call during one answer."""
         if self._cancel is not None:
             self._presses += 1
             self._cancel.set()
@@ -80,7 +80,7 @@ class AnswerPrinter:
             state.notice(f"({pluralize(others, 'other greeting')}: /swipe, or Alt-Right)")
 
     def print_last_turns(self, state: ReplState, count: int) -> None:
-        """Print the last `count` turns of the path, if a user is at the terminal."""
+        """Print the last `count` visible turns, if the user is at a terminal."""
         if not self.interactive:
             return
         for node in state.session.tree.path[-count:]:
@@ -92,14 +92,14 @@ class AnswerPrinter:
                 state.notice(f"> {node.text}")
 
     def _status(self, state: ReplState) -> Callable[[], str]:
-        """Return a function that builds the status line that is shown until the first token."""
-        began = time.monotonic()
+        """Return a function that returns the status line for the time before the first token."""
+        started_at = time.monotonic()
 
         def status() -> str:
             loading = state.loading
             activity = f"loading {loading.name}" if loading else wait_text(self._progress)
             effect = "cancels the message" if loading else "stops it"
-            return f"{activity} · {time.monotonic() - began:.0f} s · Ctrl-C {effect}"
+            return f"{activity} · {time.monotonic() - started_at:.0f} s · Ctrl-C {effect}"
 
         return status
 
@@ -109,7 +109,7 @@ class AnswerPrinter:
         return state.renderer()
 
     def _end_turn(self, state: ReplState, renderer: Renderer) -> None:
-        """End a turn: with a newline in a pipe, with a blank line at a terminal."""
+        """End a turn with a newline, and at a terminal also with a blank line."""
         renderer.end()
         if self.interactive:
             state.terminal.write("\n")

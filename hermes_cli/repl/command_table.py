@@ -1,4 +1,4 @@
-"""The table of slash commands: the source of dispatch, `/help`, completion and the README's list."""
+"""The table of slash commands, used for dispatch, `/help`, completion and the list in the README."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from hermes_cli.repl.commands import (
 from hermes_cli.repl.state import ReplState
 
 KEYS = (
-    ("Enter", "Send; in a text between triple quotes, begin a new line."),
+    ("Enter", "Send; between triple quotes, begin a new line."),
     ("Alt-Enter, Ctrl-J", "Begin a new line."),
     ("Ctrl-C", "Stop an answer; clear the line."),
     ("Ctrl-D", "Leave."),
@@ -32,7 +32,7 @@ KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One slash command. `choices` returns the possible arguments, for completion."""
+    """A slash command. `choices` returns the possible arguments and their descriptions, for completion."""
 
     name: str
     arguments: str
@@ -44,7 +44,7 @@ class Command:
 
     @property
     def usage(self) -> str:
-        """The command as typed, with its arguments."""
+        """The command with its arguments, as in `/help`."""
         return f"/{self.name} {self.arguments}".rstrip()
 
 
@@ -178,7 +178,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "tokens",
         "[TEXT]",
-        "Show how many tokens the conversation takes, or the tokens of a text.",
+        "Show the token count of the conversation, or of TEXT.",
         answers.tokens,
     ),
     Command("stats", "", "Toggle statistics after each answer.", answers.stats),
@@ -191,7 +191,7 @@ COMMANDS: tuple[Command, ...] = (
 _BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
 
 
-_OTHER_MARKS = re.compile(r"(!!?|\.)([a-z]+)(?: [^\n]*)?")
+_OTHER_PREFIXES = re.compile(r"(!!?|\.)([a-z]+)(?: [^\n]*)?")
 
 
 def find(name: str) -> Command | None:
@@ -202,11 +202,11 @@ def find(name: str) -> Command | None:
 def command_line(text: str) -> str | None:
     """Return the command in a line without its prefix, or None if the line is a message to the model.
 
-    A slash begins a command. As in other programs, so do `!`, `!!` and `.` if a known command follows.
+    A slash begins a command. So does `!`, `!!` or `.`, as in other programs, if a known command follows.
     """
     if text.startswith("/"):
         return None if text.startswith("//") else text[1:]
-    found = _OTHER_MARKS.fullmatch(text)
+    found = _OTHER_PREFIXES.fullmatch(text)
     return text[found.end(1) :] if found and find(found[2]) else None
 
 

@@ -12,7 +12,7 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 
 class CommandCompleter(Completer):
-    """Completes slash commands. If an error occurs, there are no completions and typing can continue."""
+    """Completes slash commands. If an error occurs, there are no completions."""
 
     def __init__(self, state: ReplState) -> None:
         self._state = state
@@ -30,23 +30,23 @@ class CommandCompleter(Completer):
         if not line.startswith("/") or line.startswith("//") or "\n" in line:
             return
         name, blank, argument = line[1:].partition(" ")
-        found = command_table.find(name)
+        command = command_table.find(name)
         if not blank:
             for command in command_table.COMMANDS:
                 if command.name.startswith(name.lower()):
                     yield Completion(command.name, -len(name), display_meta=command.help)
-        elif found is not None:
-            yield from self._arguments(found, argument, event)
+        elif command is not None:
+            yield from self._arguments(command, argument, event)
 
     def _arguments(
-        self, found: command_table.Command, argument: str, event: CompleteEvent
+        self, command: command_table.Command, argument: str, event: CompleteEvent
     ) -> Iterable[Completion]:
-        choices = found.choices(self._state) if found.choices else {}
+        choices = command.choices(self._state) if command.choices else {}
         for choice, meta in choices.items():
             if choice.lower().startswith(argument.lower()) and choice.isprintable():
                 yield Completion(choice, -len(argument), display_meta=sanitize_line(meta))
         path = argument.lstrip()
-        if found.takes_path and not any(known.startswith(argument.lower()) for known in choices):
+        if command.takes_path and not any(known.startswith(argument.lower()) for known in choices):
             for completion in self._paths.get_completions(Document(path, len(path)), event):
                 if completion.text.isprintable():  # control characters cannot be typed
                     yield completion

@@ -1,4 +1,4 @@
-"""The user's own editor, for texts that are too long for the prompt."""
+"""Runs the user's editor, for text that is too long for the prompt."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ def wanted(environ: Mapping[str, str] = os.environ) -> str:
 def open_file(path: Path, environ: Mapping[str, str], hint: str) -> None:
     """Open a file in the user's editor, and wait until the editor exits.
 
-    Raises UsageError if there is no editor or it cannot be run, and with `hint` if its exit code is not 0.
+    Raises UsageError if there is no editor, it cannot be run, or its exit code is not 0 (with `hint`).
     """
     try:
         command = shlex.split(wanted(environ)) or [name for name in USUAL if shutil.which(name)][:1]
@@ -34,14 +34,14 @@ def open_file(path: Path, environ: Mapping[str, str], hint: str) -> None:
     except OSError as error:
         raise UsageError(f"{command[0]}: {(error.strerror or 'it cannot be run').lower()}") from None
     if code:
-        raise UsageError(f"{command[0]} ended with {code}", hint)
+        raise UsageError(f"{command[0]} exited with {code}", hint)
 
 
 def edited(text: str) -> str:
-    """Open a text in the user's editor, wait until the editor exits, and return the edited text.
+    """Open the text in the user's editor, wait until the editor exits, and return the edited text.
 
-    The one newline that editors append to a file is removed. Raises UsageError if there is no editor, it
-    fails, or the result is not UTF-8 text.
+    A newline at the end is removed, since editors add one. Raises UsageError if there is no editor, it fails,
+    or the result is not UTF-8 text.
     """
     descriptor, name = tempfile.mkstemp(prefix="hermes-", suffix=".md")  # readable only by its owner
     path = Path(name)

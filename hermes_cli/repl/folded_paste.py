@@ -1,17 +1,17 @@
-"""Pasted text at the prompt: a long paste is shown as a short mark, and sent in full."""
+"""Pasted text at the prompt: a long paste is shown as a mark, `[pasted 12 lines]`, and sent in full."""
 
 from hermes_cli.screen.columns import pluralize
 
 OPENING = "[pasted "
-"""The beginning of a mark. A short paste that contains it is folded too, or it could pass for a mark."""
+"""The beginning of a mark. A short paste that contains it is folded too, to avoid confusion with a mark."""
 MANY_LINES = 8
 MANY_CHARACTERS = 2000
 MAX_CHARACTERS = 1_000_000
-"""Longer pastes are rejected; `/file` sends such a text from a file."""
+"""Longer pastes are rejected; `/file` sends longer text from a file."""
 
 
 class Pastes:
-    """The folded pastes of the line that is being edited, by their marks."""
+    """The folded pastes in the edited line, by their marks."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -21,11 +21,11 @@ class Pastes:
         lines = text.rstrip("\n").count("\n") + 1
         if lines <= MANY_LINES and len(text) <= MANY_CHARACTERS and OPENING not in text:
             return text
-        what = pluralize(lines, "line") if lines > MANY_LINES else pluralize(len(text), "character")
-        mark, number = f"{OPENING}{what}]", 1
+        size = pluralize(lines, "line") if lines > MANY_LINES else pluralize(len(text), "character")
+        mark, number = f"{OPENING}{size}]", 1
         while mark in self._texts:
             number += 1
-            mark = f"{OPENING}{what} #{number}]"
+            mark = f"{OPENING}{size} #{number}]"
         self._texts[mark] = text
         return mark
 
@@ -36,9 +36,9 @@ class Pastes:
         """
         pieces, rest = list[str](), line
         while found := min(((rest.find(mark), mark) for mark in self._texts if mark in rest), default=None):
-            place, mark = found
-            pieces += [rest[:place], self._texts[mark]]
-            rest = rest[place + len(mark) :]
+            offset, mark = found
+            pieces += [rest[:offset], self._texts[mark]]
+            rest = rest[offset + len(mark) :]
         return "".join([*pieces, rest])
 
     def mark_before(self, text: str) -> str:

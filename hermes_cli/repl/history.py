@@ -1,4 +1,4 @@
-"""The input history, in a file that several windows share and only its owner can read."""
+"""The input history, in a file that all windows share and that only its owner can read."""
 
 import contextlib
 from collections.abc import Callable, Collection
@@ -14,7 +14,7 @@ MAX_KEPT = 100_000
 
 
 class TypedLines:
-    """The lines that were typed: the history of the prompt, and the pastes that are folded in its line.
+    """The typed lines: the history of the prompt, and the folded pastes in the edited line.
 
     `may_save` returns whether lines may be written to the file; `report` prints a problem.
     """
@@ -28,7 +28,7 @@ class TypedLines:
         self.history = self._open()
 
     def _open(self) -> History:
-        """Open the file, or begin a history in memory if the file must not or cannot be used."""
+        """Open the file, or start a history in memory if the file must not or cannot be used."""
         if self._may_save():
             try:
                 return PrivateHistory(self._path, self._may_save, self.pastes.unfold)
@@ -37,7 +37,7 @@ class TypedLines:
         return MemoryHistory(self.pastes.unfold)
 
     def add(self, line: str) -> None:
-        """Remember that a line was typed in this run."""
+        """Record a line that was typed in this run, for `forget`."""
         self._of_this_run.add(line)
 
     def refresh(self) -> None:
@@ -55,19 +55,19 @@ class TypedLines:
 
 
 class _Unfolding(History):
-    """A history that saves lines with their folded pastes restored, and skips some lines."""
+    """A history that saves lines with their pastes unfolded, and skips private and long lines."""
 
     unfold: Callable[[str], str]
 
     def append_string(self, string: str) -> None:
-        """Save a line, unless it begins with a blank or is longer than MAX_KEPT."""
+        """Save a line, unless it begins with a space or is longer than MAX_KEPT."""
         line = self.unfold(string)
         if not line.startswith(" ") and len(line) <= MAX_KEPT:
             super().append_string(line)
 
 
 class MemoryHistory(_Unfolding, InMemoryHistory):
-    """An input history of this run only."""
+    """An input history that is kept for this run only."""
 
     def __init__(self, unfold: Callable[[str], str]) -> None:
         self.unfold = unfold
@@ -75,7 +75,7 @@ class MemoryHistory(_Unfolding, InMemoryHistory):
 
 
 class PrivateHistory(_Unfolding, FileHistory):
-    """prompt_toolkit's history file, written to only while `is_open` returns True."""
+    """prompt_toolkit's history file, which is written only while `is_open` returns True."""
 
     def __init__(
         self, path: Path, is_open: Callable[[], bool], unfold: Callable[[str], str] = lambda line: line
@@ -84,27 +84,27 @@ class PrivateHistory(_Unfolding, FileHistory):
         self._path = path
         self._is_open = is_open
         self.unfold = unfold
-        self._read = _stamp(path)
+        self._last_stamp = _stamp(path)
         super().__init__(str(path))
 
     def store_string(self, string: str) -> None:
         """Append a line to the file."""
         if self._is_open():
             with contextlib.suppress(OSError):  # a full disk must not end the conversation
-                others = self.is_stale
+                was_stale = self.is_stale
                 input_history.add(self._path, string)
-                if not others:
-                    self._read = _stamp(self._path)
+                if not was_stale:
+                    self._last_stamp = _stamp(self._path)
 
     @property
     def is_stale(self) -> bool:
         """Whether another window has written to the file since it was read."""
-        return _stamp(self._path) != self._read
+        return _stamp(self._path) != self._last_stamp
 
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

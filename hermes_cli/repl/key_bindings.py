@@ -15,14 +15,14 @@ from hermes_cli.repl.line_reader import is_open_block
 from hermes_cli.repl.state import ReplState
 
 
-def _in_a_block(state: ReplState, text: str) -> bool:
-    """Return whether Enter begins a new line. It always sends a command, so that /multiline can be undone."""
+def _enter_begins_line(state: ReplState, text: str) -> bool:
+    """Return whether Enter begins a new line. It always runs a command, so that /multiline can be undone."""
     is_command = text.startswith("/") and not text.startswith("//") and "\n" not in text
     return is_open_block(text) or (state.multiline and not is_command)
 
 
 def open_editor(state: ReplState, pastes: Pastes, buffer: Buffer) -> None:
-    """Open the line with its pastes in the user's editor; the edited text replaces the line."""
+    """Open the line, with pastes unfolded, in the user's editor; the edited text replaces the line."""
 
     async def edit() -> None:
         text = pastes.unfold(buffer.text)
@@ -60,9 +60,9 @@ def _add_swipes(keys: KeyBindings) -> None:
 
 
 def _add_lines(keys: KeyBindings, state: ReplState) -> None:
-    in_a_block = Condition(lambda: _in_a_block(state, get_app().current_buffer.text))
+    enter_begins_line = Condition(lambda: _enter_begins_line(state, get_app().current_buffer.text))
 
-    @keys.add("enter", filter=IN_THE_LINE & in_a_block)
+    @keys.add("enter", filter=IN_THE_LINE & enter_begins_line)
     @keys.add("c-j", filter=IN_THE_LINE)
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
@@ -83,7 +83,7 @@ def _add_lines(keys: KeyBindings, state: ReplState) -> None:
 
 
 def _add_texts(keys: KeyBindings, state: ReplState, pastes: Pastes) -> None:
-    behind_a_mark = Condition(
+    after_a_mark = Condition(
         lambda: bool(pastes.mark_before(get_app().current_buffer.document.text_before_cursor))
     )
 
@@ -92,7 +92,7 @@ def _add_texts(keys: KeyBindings, state: ReplState, pastes: Pastes) -> None:
     def _(event: KeyPressEvent) -> None:
         open_editor(state, pastes, event.current_buffer)
 
-    @keys.add("backspace", filter=IN_THE_LINE & behind_a_mark)
+    @keys.add("backspace", filter=IN_THE_LINE & after_a_mark)
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         buffer.delete_before_cursor(len(pastes.mark_before(buffer.document.text_before_cursor)))

@@ -1,4 +1,4 @@
-"""The turns that a reader returns to the loop, the reader for piped input, and triple-quoted blocks."""
+"""Lines of input, the reader for piped input, and triple-quoted blocks."""
 
 from dataclasses import dataclass
 from typing import IO, Protocol
@@ -8,17 +8,17 @@ from hermes_cli.chat.input_text import decode
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A turn as typed. A `verbatim` text is never parsed as a command."""
+    """A line or block of input. If `verbatim` is true, the text is never parsed as a command."""
 
     text: str
     verbatim: bool = False
 
 
 class TurnReader(Protocol):
-    """A source of turns: a user at a prompt, or the lines of standard input."""
+    """A source of input: the user at a prompt, or the lines of standard input."""
 
     def read(self) -> Line | None:
-        """Return the next turn, or None when there are no more."""
+        """Return the next line, or None at the end of input."""
 
 
 class LineReader:
@@ -41,7 +41,7 @@ BLOCK_MARK = '"""'
 
 
 def is_open_block(text: str) -> bool:
-    """Return whether a block has begun and is not closed yet."""
+    """Return whether the text begins a block that is not closed yet."""
     text = text.rstrip()
     closed = len(text) >= 2 * len(BLOCK_MARK) and text.endswith(BLOCK_MARK)
     return text.startswith(BLOCK_MARK) and not closed

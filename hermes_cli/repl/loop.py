@@ -1,7 +1,7 @@
-"""The loop: reads a line, runs it as a command or sends it, prints the answer, until the input ends.
+"""The loop of the REPL: reads a line, runs it as a command or sends it, and prints the answer.
 
-At a terminal, Ctrl-C stops an answer and keeps the text so far; it never ends the loop. If a turn fails, the
-error is printed and the loop continues.
+At a terminal, Ctrl-C stops an answer and keeps the text so far, but never ends the loop. If a turn fails,
+the error is printed and the loop continues.
 """
 
 import signal
@@ -23,7 +23,7 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 
 class Loop:
-    """Runs a conversation: lines come from `reader`, answers are printed by `printer`."""
+    """Runs a conversation: reads lines from `reader`, and prints answers with `printer`."""
 
     def __init__(self, state: ReplState, reader: TurnReader, printer: AnswerPrinter) -> None:
         self._state = state
@@ -52,7 +52,7 @@ class Loop:
         return state.exit_code
 
     def _round(self) -> bool:
-        """Read and process one turn; return False at the end of input."""
+        """Read and process one line; return False at the end of input."""
         self._state.print_engine_notices()
         try:
             line = self._reader.read()
@@ -70,7 +70,7 @@ class Loop:
         return True
 
     def _offer_smaller(self, error: HermesError) -> None:
-        """If the model could not be loaded for lack of memory, ask whether to load a smaller form."""
+        """Offer a smaller plan if the model could not be loaded for lack of memory."""
         state = self._state
         failed = state.loading is not None and state.loading.failure is error
         if self._interactive and failed and isinstance(error, ResourcesExhausted):
@@ -83,8 +83,8 @@ class Loop:
             self._state.exit_code = self._state.exit_code or error.exit_code
 
     def _turn(self, line: Line) -> None:
-        instead, self._state.next_line_handler = self._state.next_line_handler, None
-        send = instead or self._send
+        handler, self._state.next_line_handler = self._state.next_line_handler, None
+        send = handler or self._send
         command = None if line.verbatim else command_table.command_line(line.text)
         if command is not None:
             self._run(command)
@@ -92,7 +92,7 @@ class Loop:
             send(line.text[1:])
         elif line.text.strip():
             send(line.text)
-        elif instead:
+        elif handler:
             self._state.notice("(nothing was changed)")
 
     def _run(self, line: str) -> None:
@@ -110,13 +110,13 @@ class Loop:
             self._in_command = False
 
     def _send(self, text: str) -> None:
-        """Send a message with the attached files. If it fails before any text, put it back at the prompt."""
+        """Send a message with the attached files. If no text is generated, put it back at the prompt."""
         state = self._state
         attached, state.attached = state.attached, []
-        whole = "\n\n".join([*(attachment.text for attachment in attached), text])
+        message = "\n\n".join([*(attachment.text for attachment in attached), text])
         answered = False
         try:
-            state.answer(lambda cancel: state.session.send(whole, cancel))
+            state.answer(lambda cancel: state.session.send(message, cancel))
             last = state.session.last
             answered = last is not None and last.finish_reason is not FinishReason.CANCELLED
         finally:
@@ -126,7 +126,7 @@ class Loop:
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
-        """Handle Ctrl-C during the loop if a user is at the terminal; in a pipe it ends the program."""
+        """Handle Ctrl-C during the loop if the user is at a terminal. In a pipe, Ctrl-C ends the program."""
         if not self._interactive or threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,7 +1,7 @@
 """Keyboard input for prompt_toolkit that parses a paste in time linear in its length.
 
-prompt_toolkit itself searches the whole paste again for each kilobyte that arrives: 10 MB take it most of a
-minute. Here each piece is searched once, and only the length of a paste that is too long is kept.
+prompt_toolkit searches the whole paste again for each kilobyte that arrives, so 10 MB take most of a minute.
+PasteParser searches each piece once, and keeps only the length of a paste that is too long.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ BEGIN, END = "\x1b[200~", "\x1b[201~"
 class PasteParser(Vt100Parser):
     """Extracts bracketed pastes from terminal input, and passes everything else to prompt_toolkit.
 
-    If a paste is longer than `limit`, it is dropped and `refused` is called with its length in characters.
+    If a paste has more than `limit` characters, it is dropped, and `refused` is called with its length.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class PasteParser(Vt100Parser):
             mark = END if self._pasting else BEGIN
             before, found, after = data.partition(mark)
             if not found:
-                kept = next((n for n in range(len(mark) - 1, 0, -1) if before.endswith(mark[:n])), 0)
-                before, self._held = before[: len(before) - kept], before[len(before) - kept :]
+                held = next((n for n in range(len(mark) - 1, 0, -1) if before.endswith(mark[:n])), 0)
+                before, self._held = before[: len(before) - held], before[len(before) - held :]
             if self._pasting:
                 self._take(before)
             else:
@@ -54,7 +54,7 @@ class PasteParser(Vt100Parser):
             data = after
 
     def flush(self) -> None:
-        """Parse the input that was held back as it is, since nothing followed it."""
+        """Parse the input that was held back as ordinary keys, since nothing followed it."""
         if not self._pasting:
             held, self._held = self._held, ""
             super().feed(held)
@@ -77,7 +77,7 @@ class PasteParser(Vt100Parser):
 
 
 def keyboard(stdin: TextIO, limit: int, refused: Callable[[int], None]) -> Vt100Input:
-    """Return an input that reads the terminal on standard input with a PasteParser."""
-    made = Vt100Input(stdin)
-    made.vt100_parser = PasteParser(made.vt100_parser.feed_key_callback, limit, refused)
-    return made
+    """Return a keyboard input that parses standard input with a PasteParser."""
+    terminal = Vt100Input(stdin)
+    terminal.vt100_parser = PasteParser(terminal.vt100_parser.feed_key_callback, limit, refused)
+    return terminal

@@ -1,4 +1,4 @@
-"""The interactive prompt: a prompt_toolkit line with history, completion, folded pastes and a toolbar."""
+"""The interactive prompt: prompt_toolkit with history, completion, folded pastes and a toolbar."""
 
 import asyncio
 import errno
@@ -53,7 +53,7 @@ STYLE = Style.from_dict(
 
 
 class PromptReader:
-    """Reads turns from a terminal. `source` and `sink` replace it in tests."""
+    """Reads lines from a terminal. In tests, `source` and `sink` replace the terminal."""
 
     def __init__(
         self,
@@ -86,10 +86,10 @@ class PromptReader:
         )
 
     def _make_session(self, **settings: Any) -> PromptSession[str]:
-        """Return a prompt.
+        """Return a prompt session.
 
-        The plain output is set through the app session, because prompt_toolkit handles dumb terminals only if
-        the prompt itself has no `output`.
+        The plain output is set through the app session, because prompt_toolkit supports dumb terminals only
+        if the prompt itself has no `output`.
         """
         with create_app_session(output=None if self._state.terminal.obeys else _PlainOutput()):
             return PromptSession(**settings)
@@ -102,7 +102,7 @@ class PromptReader:
         run_in_terminal(lambda: self._state.notice(remark))
 
     def read(self) -> Line | None:
-        """Return the next turn. Ctrl-C clears the line; Ctrl-D on an empty line ends the conversation."""
+        """Return the next line. Ctrl-C clears the line; Ctrl-D on an empty line ends the input."""
         while True:
             try:
                 return self._line()
@@ -122,7 +122,7 @@ class PromptReader:
             self._session.history = self._session.default_buffer.history = self._typed.history
             self._session.default_buffer.reset()
         self._pastes.clear()
-        state.context_used()  # counts the tokens now, so that it does not delay typing
+        state.context_used()  # count the tokens now, so that typing is not delayed
         suggestion, state.suggestion = self._pastes.fold(state.suggestion), ""
         in_editor, state.in_editor = state.in_editor and bool(editor.wanted()), False
         try:
@@ -136,7 +136,7 @@ class PromptReader:
 
                 line = self._pastes.unfold(self._session.prompt(pre_run=begin, default=suggestion))
         except Interrupted:
-            if self._session.default_buffer.text:  # the arrow key restores the unfinished line
+            if self._session.default_buffer.text:  # after a restart, the Up key recalls the unfinished line
                 self._session.default_buffer.append_to_history()
             raise
         self._typed.add(line)
@@ -156,7 +156,7 @@ class PromptReader:
                 state.notice("Press Ctrl-D or type /exit to leave.")
 
     async def _watch_loading(self) -> None:
-        """Load the model after the prompt is drawn, and show the progress. If that fails, print the error."""
+        """Load the model after the prompt is drawn. Show the progress, and the error if loading fails."""
         loading = self._state.loading
         if loading is None or not loading.is_loading():
             return
@@ -178,7 +178,7 @@ class PromptReader:
         facts = Facts(
             model=sanitize_line(state.host.model_line()),
             persona=sanitize_line(state.persona.name),
-            loading=_how_far(state) if loading else "",
+            loading=_loading_text(state) if loading else "",
             failed="no model; /model NAME loads one" if loading and loading.failure else "",
             used=state.context_used(),
             size=state.session.engine.context_size,
@@ -189,25 +189,25 @@ class PromptReader:
 
 
 class SafeDisplay(Processor):
-    """Shows control characters as visible ones, since the edited line may contain text from elsewhere.
+    """Displays unsafe characters as visible ones, since the edited line may contain pasted text.
 
-    The line itself is unchanged. prompt_toolkit does the same, but only for the C0 controls.
+    The line itself is unchanged. prompt_toolkit replaces only the C0 control characters.
     """
 
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
         """Return the line with each unsafe character replaced by one visible character."""
-        shown = [(fragment[0], _shown(fragment[1])) for fragment in transformation_input.fragments]
-        return Transformation([*shown])
+        fragments = [(fragment[0], _visible(fragment[1])) for fragment in transformation_input.fragments]
+        return Transformation([*fragments])
 
 
-def _shown(text: str) -> str:
+def _visible(text: str) -> str:
     if text.isascii() or sanitize(text) == text:
         return text
     return "".join(character if sanitize(character) == character else REPLACEMENT for character in text)
 
 
 class _PlainOutput(DummyOutput):
-    """Standard output of a terminal without control sequences: text only."""
+    """Writes only text to standard output, for a terminal without control sequences."""
 
     def write(self, data: str) -> None:
         sys.stdout.write(data)
@@ -216,7 +216,7 @@ class _PlainOutput(DummyOutput):
         sys.stdout.flush()
 
 
-def _how_far(state: ReplState) -> str:
+def _loading_text(state: ReplState) -> str:
     done, total = state.loading.progress if state.loading else (0, 0)
     share = f"{100 * done // total} % of " if total else ""
     return share + sanitize_line(state.host.plan_line(), MAX_LINE)
@@ -226,8 +226,8 @@ def _how_far(state: ReplState) -> str:
 def _signals_for_the_prompt() -> Iterator[Callable[[], None]]:
     """Make SIGTERM and SIGHUP end a prompt from inside its event loop.
 
-    The loop swallows exceptions that an ordinary signal handler raises. Yield the function that
-    prompt_toolkit must call when the loop runs.
+    The event loop swallows exceptions from ordinary signal handlers. Yield the function that prompt_toolkit
+    must call once the loop is running.
     """
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if callable(signal.getsignal(n))]
     before = {number: signal.getsignal(number) for number in numbers}

@@ -1,4 +1,4 @@
-"""The state of a running REPL, and the interface that it needs from the program around it."""
+"""The state of a running REPL, and the interface of the program that hosts it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,58 +19,58 @@ from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
 
-if TYPE_CHECKING:  # the printer imports this module, and the history prompt_toolkit
+if TYPE_CHECKING:  # answer_printer imports this module; history imports prompt_toolkit
     from hermes_cli.repl.answer_printer import AnswerPrinter
     from hermes_cli.repl.history import TypedLines
 
 FEW_TOKENS = 8
 
 StartAnswer = Callable[[Cancel], Iterator[Chunk]]
-"""Starts an answer that can be cancelled, and yields its chunks."""
+"""Starts an answer that the argument can cancel, and yields its chunks."""
 
 
 class Host(Protocol):
-    """The program around the REPL: it opens personas and models by name, and knows the flags."""
+    """The program that hosts the REPL: it opens personas and models by name, and applies the flags."""
 
     @property
     def is_saving_disabled(self) -> bool:
         """Whether messages, typed lines and system prompts must not be written to disk."""
 
     def stop_saving(self) -> None:
-        """Write nothing to disk for the rest of the run."""
+        """Stop writing to disk for the rest of the run."""
 
     def find_persona(self, name: str) -> Persona:
         """Return the persona with that name or from that file. Raises PersonaError if there is none."""
 
     def persona_names(self) -> Mapping[str, str]:
-        """Return the name and description of every persona."""
+        """Return the description of each persona, or the error in its file, by name."""
 
     def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
-        """Return the opening of a conversation with the persona, and the other parts of its prompts."""
+        """Return the opening and the prompt settings of a new conversation with the persona."""
 
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
-        """Write an entry into the user's own lorebook for a persona, and return the path of that file."""
+        """Add an entry to the user's lorebook for a persona, and return the path of the lorebook."""
 
     def options_for(self, persona: Persona) -> LayeredOptions:
-        """Return the sampling options in force with the persona."""
+        """Return the generation options for the persona."""
 
     def model_names(self) -> Mapping[str, str]:
-        """Return the installed models, with a line about each."""
+        """Return a one-line description of each installed model, by name."""
 
     def model_line(self) -> str:
         """Return the model's name and precision, for the toolbar."""
 
     def plan_line(self) -> str:
-        """Return the model's plan in one line: engine or precision, device, memory, context."""
+        """Return a summary of the model's plan in one line: precision, device, memory, context."""
 
     def describe_model(self) -> str:
-        """Return the plan of the loaded model, and the reason for it."""
+        """Return a summary of the model's plan, and the reason for it."""
 
     def load_smaller(self, session: Session) -> None:
-        """After a load that ran out of memory: ask whether to load a smaller form, and do so."""
+        """Offer a smaller plan after loading the model ran out of memory."""
 
     def use_model(self, name: str, session: Session) -> None:
-        """Switch the session to another model. If that fails or is interrupted, the old one is restored.
+        """Switch the session to another model. If that fails or is interrupted, reload the previous one.
 
         Raises HermesError with the reason.
         """
@@ -78,7 +78,7 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that is sent with the next message: its name, and its text below a line with the name."""
+    """A file to send with the next message: its name, and its text below a line with the name."""
 
     name: str
     text: str
@@ -88,10 +88,10 @@ class Attachment:
 class ReplState:
     """The state of the REPL that slash commands read and change.
 
-    `persona_from` is the source of the persona's choice. `statistics` prints statistics after each answer.
-    `plain` prints answers without rendering Markdown. With `multiline`, Enter begins a new line. `attached`
-    files are sent with the next message. The next prompt is filled with `suggestion`, which with `in_editor`
-    also opens in the user's editor. `next_line_handler`, if set, gets the next line, which is then not sent.
+    `persona_from` is where the persona was chosen. With `statistics`, statistics are printed after each
+    answer. With `plain`, Markdown is not rendered. With `multiline`, Enter begins a new line. The `attached`
+    files are sent with the next message. The next prompt is filled with `suggestion`, and with `in_editor`
+    the user's editor opens it. If `next_line_handler` is set, the next line is passed to it and not sent.
 
     `printer` prints turns. `history` is the input history, or None in a pipe.
     """
@@ -123,7 +123,7 @@ class ReplState:
         self.printer.answer(self, start, prefix)
 
     def print_last_turns(self, count: int) -> None:
-        """Print the last `count` turns of the path, if a user is at the terminal."""
+        """Print the last `count` visible turns, if the user is at a terminal."""
         self.printer.print_last_turns(self, count)
 
     @property
@@ -143,65 +143,65 @@ class ReplState:
 
     @property
     def loading(self) -> BackgroundEngine | None:
-        """The engine if its model is still loading or failed to load, else None."""
+        """The engine if its model is still loading or failed to load, otherwise None."""
         engine = self.session.engine
         if isinstance(engine, BackgroundEngine) and (engine.is_loading() or engine.failure):
             return engine
         return None
 
     def print_engine_notices(self) -> None:
-        """Print what was found while the model was loaded on a thread."""
+        """Print the notices from loading the model on a thread."""
         engine = self.session.engine
         while isinstance(engine, BackgroundEngine) and engine.notices:
             self.notice(engine.notices.pop(0))
 
     def context_used(self) -> int | None:
-        """Return the number of tokens in the prompt; they are pluralize again only after a change.
+        """Return the number of tokens in the prompt. The count is repeated only after a change.
 
-        Return None while the model is not loaded, or if the count fails; sending a message shows the error.
+        Return None if the model is not loaded yet or counting fails; sending a message shows the error.
         """
         if self.loading is not None:
             return None
         session = self.session
-        of = (
+        inputs = (
             session.conversation,
             session.engine,
             session.prompt_settings,
             session.summaries,
             session.options,
         )
-        if self._counted is None or any(a is not b for a, b in zip(self._counted[0], of, strict=True)):
+        if self._counted is None or any(a is not b for a, b in zip(self._counted[0], inputs, strict=True)):
             try:
                 tokens = self.session.assembled().tokens
             except HermesError:
                 tokens = None
-            self._counted = of, tokens
+            self._counted = inputs, tokens
         return self._counted[1]
 
     @property
     def speed(self) -> float | None:
-        """Tokens per second of the last answer, or None if it had fewer than FEW_TOKENS."""
+        """Tokens per second of the last answer, or None if it has fewer than FEW_TOKENS tokens."""
         done = self.session.last
         if done is None or done.usage.completion_tokens < FEW_TOKENS or done.timings.decode_s <= 0:
             return None
         return (done.usage.completion_tokens - 1) / done.timings.decode_s
 
     def remarks(self) -> tuple[str, ...]:
-        """Return short texts about settings that differ from the default."""
+        """Return short remarks on settings that differ from the default."""
         remarks = {
             f"{pluralize(len(self.attached), 'file')} attached": bool(self.attached),
             "Alt-Enter sends": self.multiline,
             "plain": self.plain,
             "not saved": self.host.is_saving_disabled,
         }
-        return tuple(words for words, holds in remarks.items() if holds)
+        return tuple(remark for remark, applies in remarks.items() if applies)
 
     def suggest(self, text: str) -> None:
         """Fill the next prompt with the text of a turn, to be edited or sent."""
         self.suggestion = f"/{text}" if text.startswith("/") else text
 
     def edit(self, text: str, replace: Callable[[str], None]) -> None:
-        """Fill the next prompt with a text, and call `replace` with the line that is entered instead."""
+        """Fill the next prompt with the text, and call `replace` with the line that the user enters."""
         self.suggest(text)
         self.in_editor = True
         self.next_line_handler = replace
@@ -223,12 +223,12 @@ class ReplState:
         self.terminal.plain(text)
 
     def show_rows(self, rows: Sequence[Sequence[str]], if_empty: str = "") -> None:
-        """Print rows in columns, or the remark `if_empty` if there are none."""
+        """Print rows in columns, or the notice `if_empty` if there are none."""
         if rows:
             self.terminal.rows(columns(rows, indent="  "))
         elif if_empty:
             self.notice(if_empty)
 
     def notice(self, text: str) -> None:
-        """Print a dimmed remark."""
+        """Print a dimmed notice."""
         self.terminal.notice(text)

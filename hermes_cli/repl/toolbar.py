@@ -8,19 +8,19 @@ from hermes_cli.screen.waiting import FRAMES
 NARROW = 40
 """Width of the terminal in cells below which there is no toolbar."""
 WARM, HOT = 0.8, 0.95
-"""Shares of the context window at which the token count changes its color."""
+"""Used shares of the context window at which the token count changes color."""
 BETWEEN = " · "
 
 Part = tuple[str, str]
-"""A style name and a text."""
+"""A style name and the text to show in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """The contents of the toolbar.
 
-    `loading` describes the model that is being loaded, `failed` the error if it could not be. `used` and
-    `size` are the tokens in the prompt and in the context window; `used` and `speed` are None if unknown.
+    `loading` describes the model being loaded, and `failed` the error if loading failed. `used` and `size`
+    are the tokens in the prompt and in the context window; `used` and `speed` are None if unknown.
     """
 
     model: str
@@ -34,7 +34,7 @@ class Facts:
 
 
 def toolbar(facts: Facts, width: int, tick: int = 0) -> list[Part]:
-    """Return the parts of the line, or none if the terminal is narrow. Last parts that do not fit are cut."""
+    """Return the parts that fit in the line, or no parts if the terminal is narrow."""
     if width < NARROW:
         return []
     parts: list[Part] = []

@@ -1,7 +1,7 @@
 """The width of text in terminal cells, and the wrapping of text into rows.
 
-Terminals disagree on emoji, flags and joined characters. The counts here are the maximum over terminals: a
-row may be shorter than necessary, but never runs over the edge of a terminal.
+Terminals differ in the width of emoji, flags and joined characters. The widths here are the maximum over all
+terminals, so a row may be shorter than necessary but never exceeds the width of the terminal.
 """
 
 import re
@@ -20,39 +20,39 @@ _VARIATION_EMOJI = "\ufe0f"
 _REGIONAL = range(0x1F1E6, 0x1F200)
 _WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60\uffe0-\uffe6"
 _JOINED = "\u0300-\u036f\u200d\u3099\u309a\ufe00-\ufe0f"
-# These are compiled on first use, by the cache of `re`, because the toolbar needs neither.
+# `re` compiles and caches these patterns on first use, because the toolbar needs neither.
 _WORD = rf"[{_WIDE}][{_JOINED}]* *|[^ {_WIDE}]+ *| +"
-"""A word with the blanks after it. A line may break between any two ideographs."""
+"""A word with the spaces after it. A line may break between any two ideographs."""
 _CERTAIN = rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2190-\u21ff{_WIDE}]*"
-"""A text whose width is the same on every terminal."""
+"""Text whose width is the same on every terminal."""
 
 
 @lru_cache(4096)
 def _width(character: str) -> int:
     if ord(character) in _REGIONAL:
-        return 2  # half of a flag, on a terminal without flags
+        return 2  # half of a flag, in a terminal that does not draw flags
     return max(0, wcwidth(character))
 
 
 def cell_widths(text: str) -> list[int]:
-    """Return the cells of each character: 0 for combining characters, 2 for wide ones."""
+    """Return the width of each character in cells: 0 for combining characters, 2 for wide ones."""
     widths: list[int] = []
     before = " "
     for character in text:
         if character == _VARIATION_EMOJI and before != " " and widths[-1] == 1:
-            widths[-1] = 2  # it makes the previous character wide
+            widths[-1] = 2  # the selector makes the previous character wide
         widths.append(_width(character))
         before = character
     return widths
 
 
 def cell_count(text: str) -> int:
-    """Return the maximum number of cells that a line takes."""
+    """Return the maximum number of cells that a line occupies."""
     return len(text) if text.isascii() else sum(cell_widths(text))
 
 
 def cut(text: str, width: int) -> str:
-    """Return a line cut to at most `width` cells; a line that was cut ends in an ellipsis."""
+    """Return a line cut to at most `width` cells, with an ellipsis at the end if it was cut."""
     if cell_count(text) <= width:
         return text
     used = 0
@@ -69,10 +69,10 @@ def is_certain(text: str) -> bool:
 
 
 def wrap(text: "Text", width: int) -> "list[tuple[Text, int]]":
-    """Return the rows of a text that may contain newlines, each with the offset in the text where it ends.
+    """Wrap text, which may contain newlines, and return the rows, each with the offset where it ends.
 
-    Blanks at the end of a row are removed; the offset includes them and the newline. There is at least one
-    row.
+    Spaces at the end of a row are removed; the offset includes them and the newline. The result has at least
+    one row.
     """
     plain = text.plain
     starts = [0, *_breaks(plain, max(1, width))]
@@ -85,7 +85,7 @@ def wrap(text: "Text", width: int) -> "list[tuple[Text, int]]":
 
 
 def _breaks(plain: str, width: int) -> Iterator[int]:
-    """Yield the offset of each row except the first."""
+    """Yield the offset at which each row begins, except the first."""
     place = 0
     for number, line in enumerate(plain.split("\n")):
         if number:
@@ -97,7 +97,7 @@ def _breaks(plain: str, width: int) -> Iterator[int]:
             if used and used + size > width:
                 yield place + word.start()
                 used = 0
-            if size > width:  # longer than a row: broken wherever a row is full
+            if size > width:  # longer than a row: break it wherever a row is full
                 for at, cells in enumerate(cell_widths(letters)):
                     if used + cells > width:
                         yield place + word.start() + at
@@ -110,7 +110,7 @@ def _breaks(plain: str, width: int) -> Iterator[int]:
 
 
 def fold(text: "Text", width: int) -> "list[Text]":
-    """Return a line, for example of code, split into rows of `width` cells. There is at least one row."""
+    """Split a line, for example of code, into rows of at most `width` cells. Return at least one row."""
     if cell_count(text.plain) <= width:
         return [text]
     cuts, used = [], 0

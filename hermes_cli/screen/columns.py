@@ -1,4 +1,4 @@
-"""Text in columns, sanitized and measured in terminal cells; the formatting of times and counts."""
+"""Formats rows in columns, sanitized and measured in terminal cells, and times and counts."""
 
 import datetime as dt
 import re
@@ -24,9 +24,9 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
 
 
 def fitted(text: str, width: int) -> str:
-    """Return the lines wrapped between words at `width`, with the indentation of each line kept.
+    """Return the lines wrapped between words at `width`, with each line's indentation preserved.
 
-    The rest of a row in columns is indented to its last column.
+    If a row in columns is wrapped, its other lines are indented to its last column.
     """
     return "\n".join(_fitted(line, width) for line in text.split("\n"))
 
@@ -36,14 +36,14 @@ def _fitted(line: str, width: int) -> str:
         return line
     import textwrap
 
-    seams = [found.end() for found in re.finditer(r" {2,}", line) if found.end() <= width // 2]
-    blanks = " " * (seams[-1] if seams else len(line) - len(line.lstrip()))
-    kept = line[: len(blanks)]
+    column_starts = [found.end() for found in re.finditer(r" {2,}", line) if found.end() <= width // 2]
+    indent = " " * (column_starts[-1] if column_starts else len(line) - len(line.lstrip()))
+    head = line[: len(indent)]
     rows = textwrap.wrap(
-        line[len(blanks) :],
+        line[len(indent) :],
         width,
-        initial_indent=kept,
-        subsequent_indent=blanks,
+        initial_indent=head,
+        subsequent_indent=indent,
         break_on_hyphens=False,
     )
     return "\n".join(rows)
@@ -55,5 +55,5 @@ def when(seconds: float) -> str:
 
 
 def pluralize(count: int, noun: str, plural: str = "") -> str:
-    """Return a count with its noun, which is in the plural unless the count is 1."""
+    """Return a count and its noun, in the plural unless the count is 1."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

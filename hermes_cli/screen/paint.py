@@ -1,7 +1,7 @@
-"""Painter: updates rows of text at the end of a terminal, and redraws only the part that changed.
+"""Updates rows of text at the end of a terminal's output, and redraws only the part that changed.
 
-It writes few control sequences: colors, cursor up and right, erase below, and the marks of a synchronized
-update. Only rows that may still change are kept; final rows scroll away and are never rewritten.
+The only control sequences are colors, cursor up and right, erase below, and the markers of a synchronized
+update. Only rows that may still change are stored; final rows are never rewritten.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Cells = list[tuple[str, Style]]
 
 
 class Painter:
-    """A text on a terminal. The cursor stays behind its last row until `end` is called.
+    """Text on a terminal. The cursor stays at the end of the last row until `end` is called.
 
     `size` returns the current columns and rows of the terminal. `reflows` is true if the terminal wraps its
     rows again when it becomes narrower, as most do.
@@ -54,7 +54,7 @@ class Painter:
         shown = live[-max(1, height - 1) :]
         new = [_cells(row) for row in (*final, *shown)]
         if width != self._width:
-            self._take_back(width, height)
+            self._erase_live_rows(width, height)
             old = self._rows = []
         self._width = width
         written = self._change(old, new)
@@ -76,13 +76,13 @@ class Painter:
     def _change(self, old: list[Cells], new: list[Cells]) -> str:
         """Return the output that turns the old rows into the new ones.
 
-        The cursor is behind the last old row before, and behind the last new row after.
+        The cursor moves from the end of the last old row to the end of the last new row.
         """
         row, cell = _first_difference(old, new)
         if row == len(old):  # nothing is erased
             lines = [self._written(cells) for cells in new[row:]]
             return "\r\n".join([*([""] if old and lines else []), *lines])
-        if row == len(new) and new:  # rows are removed: the cursor moves behind the last remaining one
+        if row == len(new) and new:  # rows are removed: the cursor moves to the end of the last remaining one
             row, cell = row - 1, 0
         if row == len(old) - 1 and new and cell == len(old[row]):
             return self._rest(new, row, cell)
@@ -99,7 +99,7 @@ class Painter:
     def _rest(self, new: list[Cells], row: int, cell: int) -> str:
         return "\r\n".join([self._written(new[row][cell:]), *map(self._written, new[row + 1 :])])
 
-    def _take_back(self, width: int, height: int) -> None:
+    def _erase_live_rows(self, width: int, height: int) -> None:
         """Erase the rows that may change, after the width of the terminal has changed."""
         if not self._rows:
             return
@@ -109,7 +109,7 @@ class Painter:
         self._codes = ""
 
     def _written(self, cells: Cells) -> str:
-        """Return the output for cells, given that the style of the previous output is still active."""
+        """Return the output for cells. The style of the previous output is still active."""
         written = []
         for style, run in groupby(cells, key=lambda cell: cell[1]):
             codes = _codes(style if self._colour else style.without_color)
@@ -121,7 +121,7 @@ class Painter:
 
 
 def _first_difference(old: list[Cells], new: list[Cells]) -> tuple[int, int]:
-    """Return the row and the cell of the first difference; the end of `old` or `new` counts as one."""
+    """Return the row and cell of the first difference; the end of `old` or `new` counts as a difference."""
     for row, (old_cells, new_cells) in enumerate(zip(old, new, strict=False)):
         if old_cells != new_cells:
             cells = enumerate(zip(old_cells, new_cells, strict=False))

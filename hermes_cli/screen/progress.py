@@ -1,4 +1,4 @@
-"""Progress of downloads and model loading on standard error: a bar at a terminal, single lines elsewhere."""
+"""Progress of downloads and model loading on standard error: bars at a terminal, else a line per download."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ def progress(terminal: Terminal) -> Iterator[DownloadReport]:
 def loading(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None]]:
     """Show the progress of loading a model, at a terminal only.
 
-    Yield the function that reports it: it takes the number of loaded parts and the number of all parts.
+    Yield the function that reports it, which takes the number of loaded parts and the total.
     """
     if not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield lambda _done, _total: None

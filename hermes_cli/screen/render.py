@@ -1,7 +1,7 @@
-"""Renderers: how an answer is displayed on standard output.
+"""Renderers, which display an answer on standard output.
 
-Markdown is rendered at a terminal. A terminal without control sequences, or with plain text requested, gets
-the sanitized text, and anything else the exact bytes.
+At a terminal, Markdown is rendered, or the text is only sanitized if the terminal has no control sequences or
+plain text is requested. In a pipe or a file, the text is written unchanged.
 """
 
 import time
@@ -12,13 +12,13 @@ from hermes_cli.screen.sanitize import sanitize
 from hermes_cli.screen.terminal import Terminal
 
 INTERVAL_S = 0.05
-"""Minimum seconds between two repaints of a growing answer: at most 20 a second."""
+"""Minimum seconds between two repaints of a growing answer."""
 SHARE = 10
-"""Repaints take at most 1/SHARE of the time: if one is slow, there are fewer."""
+"""Repaints take at most about 1/SHARE of the time; slow ones are done less often."""
 
 
 class Renderer(Protocol):
-    """Displays one text while it is generated."""
+    """Displays text while it is generated."""
 
     def write(self, text: str) -> None:
         """Display the next piece. Raises ReaderGone if the reader has closed standard output."""
@@ -38,7 +38,7 @@ def renderer(terminal: Terminal, *, plain: bool = False, speech: bool = False) -
 
 
 class PlainRenderer:
-    """Writes the text as it is: sanitized at a terminal, unchanged anywhere else."""
+    """Writes the text without rendering: sanitized at a terminal, unchanged elsewhere."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -57,7 +57,7 @@ class PlainRenderer:
 
 
 class MarkdownRenderer:
-    """Renders Markdown, repainted at most every INTERVAL_S seconds of `clock`."""
+    """Renders Markdown, and repaints at most once every INTERVAL_S seconds of `clock`."""
 
     def __init__(
         self, terminal: Terminal, *, speech: bool = False, clock: Callable[[], float] = time.monotonic
@@ -81,7 +81,7 @@ class MarkdownRenderer:
             self._next = now + max(INTERVAL_S, SHARE * cost)
 
     def end(self) -> None:
-        """Paint the whole text."""
+        """Paint the remaining text, and move the cursor below it."""
         self._paint(ended=True)
         self._painter.end()
 

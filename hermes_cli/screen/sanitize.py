@@ -1,8 +1,8 @@
 """Makes untrusted text safe to print in a terminal.
 
-Characters that can control a terminal, reorder a line or are invisible are replaced by a visible character
-or removed. Each character is handled separately, without state, so the result does not depend on how the text
-is split: an escape sequence that is split over two chunks still loses its ESC.
+Invisible characters, and those that control a terminal or reorder a line, are removed or replaced by visible
+ones. Each character is handled separately, so the result does not depend on how the text is split: an escape
+sequence that is split over two chunks still loses its ESC.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ def _table() -> dict[int, str | None]:
     table.update({0x2028: "\n", 0x2029: "\n"})  # Unicode's own line and paragraph separators
     table.update(dict.fromkeys(range(0xFFF9, 0xFFFC), REPLACEMENT))  # interlinear annotation
     table.update(dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT))  # surrogates
-    table.update(dict.fromkeys(range(0xFDD0, 0xFDF0), REPLACEMENT))  # noncharacters, and two in each plane
+    table.update(dict.fromkeys(range(0xFDD0, 0xFDF0), REPLACEMENT))  # noncharacters, here and below
     table.update({plane * 0x10000 + c: REPLACEMENT for plane in range(17) for c in (0xFFFE, 0xFFFF)})
     # Directional controls can make a line read differently from what it contains.
     bidirectional = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -47,7 +47,7 @@ def sanitize(text: str) -> str:
 
 
 LONG_LINE = 2000
-"""A limit for a line that must be complete, such as a command to run or the reason for a plan."""
+"""Limit in characters for a line that must be complete, such as a command or the reason for a plan."""
 
 
 def sanitize_line(text: str, limit: int = 120) -> str:

@@ -1,4 +1,4 @@
-"""The three standard streams: which of them are terminals, and how to restore those at the end.
+"""The three standard streams: detects terminals, writes to them, and restores them at the end.
 
 This is the only module that checks whether a stream is a terminal. Tests pass other streams.
 """
@@ -19,7 +19,7 @@ from hermes_cli.screen.columns import fitted
 from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
 MANY_BYTES = 74_000
-"""Above this size, a text in base64 is longer than the clipboards of several terminals accept."""
+"""Maximum bytes of text that, encoded in base64, fit in the clipboard of most terminals."""
 SHOW_CURSOR_AND_END_PASTE = "\x1b[?25h\x1b[?2004l"
 BOLD, DIM, RED, MAGENTA, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[35m", "\x1b[0m"
 
@@ -28,10 +28,10 @@ BOLD, DIM, RED, MAGENTA, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[35m", "
 class Terminal:
     """The streams of this run. `stdout` and `stdin` are bytes; `stderr` is text.
 
-    `obeys`: the terminal understands control sequences. `colour`: colors are not disabled by NO_COLOR.
-    `reflows`: the terminal wraps its rows again when it becomes narrower. `styles_stderr`: standard error
-    takes styles, since it is a terminal or FORCE_COLOR is set. `clipboard`: a remark about a known limit of
-    the terminal's clipboard, or empty.
+    `obeys`: the terminal supports control sequences. `colour`: colors are not disabled by NO_COLOR.
+    `reflows`: the terminal wraps its rows again when it becomes narrower. `styles_stderr`: standard error is
+    styled, since it is a terminal or FORCE_COLOR is set. `clipboard`: a remark about a known limit of the
+    terminal's clipboard, or an empty string.
     """
 
     stdin: IO[bytes]
@@ -48,7 +48,7 @@ class Terminal:
 
     @classmethod
     def from_process(cls, environ: Mapping[str, str]) -> "Terminal":
-        """Return the streams of this process. A closed stdin is empty; a closed stdout has no reader."""
+        """Return the streams of this process. A closed stdin is empty; writing to a closed stdout fails."""
         stdin, stdout = _bytes_of(sys.stdin), _bytes_of(sys.stdout)
         if sys.stdout is None:
             stdout.close()
@@ -73,7 +73,7 @@ class Terminal:
 
     @property
     def interactive(self) -> bool:
-        """Whether a user types at a terminal and reads the answer there."""
+        """Whether the user types at a terminal and reads the answer there."""
         return self.stdin_is_tty and self.stdout_is_tty
 
     def size(self) -> tuple[int, int]:
@@ -92,16 +92,16 @@ class Terminal:
         self._put((sanitize(text) if self.stdout_is_tty else text).encode("utf-8", "surrogateescape"))
 
     def put(self, text: str) -> None:
-        """Write text to the terminal that is already sanitized and may contain hermes' own control sequences.
+        """Write sanitized text, which may contain hermes' own control sequences, to the terminal.
 
         Raises ReaderGone if the reader has closed it.
         """
         self._put(text.encode("utf-8", "replace"))
 
     def copy(self, text: str) -> str:
-        """Copy a text, sanitized, to the terminal's clipboard with OSC 52, which also works over ssh.
+        """Sanitize text and copy it to the terminal's clipboard with OSC 52, which also works over ssh.
 
-        The terminal sends no reply, so the result is a remark about what may prevent it. Raises UsageError if
+        The terminal sends no reply, so return a remark about what may prevent the copy. Raises UsageError if
         standard output is not a terminal with control sequences.
         """
         if not (self.stdout_is_tty and self.obeys):
@@ -109,14 +109,14 @@ class Terminal:
         data = sanitize(text).encode("utf-8", "replace")
         self.put(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
         if len(data) > MANY_BYTES:
-            return "Many terminals do not accept a text of this length."
+            return "Many terminals do not accept this much text."
         return self.clipboard or "If it cannot be pasted, the terminal does not allow it."
 
     def _put(self, data: bytes) -> None:
         try:
             self.stdout.write(data)
             self.stdout.flush()
-        except (BrokenPipeError, ValueError):  # ValueError: it was closed before hermes started
+        except (BrokenPipeError, ValueError):  # ValueError: stdout was closed before hermes started
             raise ReaderGone from None
         except OSError as error:
             if error.errno == errno.EIO and self.stdout_is_tty:
@@ -148,7 +148,7 @@ class Terminal:
         self.put(f"{style}{label}{RESET}\n" if self.obeys and self.stdout_is_tty else f"{label}:\n")
 
     def notice(self, text: str) -> None:
-        """Print a remark on standard error, dimmed and sanitized."""
+        """Print a notice on standard error, dimmed and sanitized."""
         self._say(text, DIM)
 
     def error(self, text: str) -> None:
@@ -167,7 +167,7 @@ class Terminal:
 
     @contextmanager
     def typing(self, *, shown: bool) -> Iterator[None]:
-        """Echo keys and read them line by line; if not `shown`, leave them unseen for the next prompt.
+        """Echo keys and read them line by line; if not `shown`, keep them unechoed for the next prompt.
 
         If not `shown`, Enter stays a carriage return, because prompt_toolkit reads a newline as Ctrl-J.
         """
@@ -184,7 +184,7 @@ class Terminal:
         modes[3] = modes[3] | local if shown else modes[3] & ~local
 
         def apply(*_: object) -> None:
-            with suppress(OSError, termios.error):  # a terminal that hangs up also sends SIGCONT
+            with suppress(OSError, termios.error):  # SIGCONT also arrives when the terminal hangs up
                 termios.tcsetattr(descriptor, termios.TCSANOW, modes)
 
         apply()
@@ -198,7 +198,7 @@ class Terminal:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Restore the terminal's modes, cursor and paste mode at the end, whatever happens inside."""
+        """Restore the terminal's modes, cursor and paste mode at the end, even after an error."""
         if not self.stdin_is_tty:
             yield
             return

@@ -1,7 +1,7 @@
-"""Styles, one for each meaning, in the terminal's own sixteen colors.
+"""The styles of rendered Markdown and code, in the terminal's sixteen colors.
 
-The user's own palette is readable on a dark and on a light background alike, so the background is not
-detected. White, black and their bright variants are not used: one of them is always the background.
+The user's palette is readable on the terminal's background, so the background is not detected. White, black
+and their bright variants are not used, because one of them is usually the background.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ HEADINGS: Final = (
     Style(bold=True),
     Style(bold=True, italic=True),
 )
-"""By level; the last one is also for all deeper levels."""
+"""Indexed by level; the last one also applies to deeper levels."""
 
 SYNTAX: Final = {
     Token: PLAIN,
@@ -46,4 +46,4 @@ SYNTAX: Final = {
     Generic.Heading: Style(bold=True),
     Generic.Subheading: Style(bold=True),
 }
-"""Styles of code by Pygments' token types; a type that is not listed has that of its nearest ancestor."""
+"""Styles of code by Pygments token type; a type that is not listed has its nearest ancestor's style."""

@@ -10,30 +10,30 @@ from hermes_cli.screen.terminal import DIM, RESET, Terminal
 
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PATIENCE_S = 0.4
-"""Seconds before the spinner appears; a shorter wait shows none."""
+"""Seconds before the spinner appears; it is not shown for shorter waits."""
 FRAME_S = 0.1
-MAX_WORDS = 1000
+MAX_CHARACTERS = 1000
 
 
 @contextmanager
-def waiting(terminal: Terminal, words: Callable[[], str]) -> Iterator[Callable[[], None]]:
-    """Show a spinner and the text of `words` until the yielded function is called or the block ends."""
+def waiting(terminal: Terminal, text: Callable[[], str]) -> Iterator[Callable[[], None]]:
+    """Show a spinner with the result of `text` until the yielded function is called or the block ends."""
     if not (terminal.stderr_is_tty and terminal.stdout_is_tty and terminal.obeys):
         yield lambda: None
         return
-    line = _Line(terminal, words)
-    line.start()
+    spinner = _Spinner(terminal, text)
+    spinner.start()
     try:
-        yield line.stop
+        yield spinner.stop
     finally:
-        line.stop()
+        spinner.stop()
 
 
-class _Line(threading.Thread):
-    def __init__(self, terminal: Terminal, words: Callable[[], str]) -> None:
+class _Spinner(threading.Thread):
+    def __init__(self, terminal: Terminal, text: Callable[[], str]) -> None:
         super().__init__(name="waiting", daemon=True)
         self._terminal = terminal
-        self._words = words
+        self._text = text
         self._over = threading.Event()
         self._shown = False
 
@@ -42,9 +42,9 @@ class _Line(threading.Thread):
         delay, frame = PATIENCE_S, 0
         while not self._over.wait(delay):
             width = self._terminal.size()[0]
-            words = sanitize_line(self._words(), MAX_WORDS)
-            text = cut(f"{FRAMES[frame % len(FRAMES)]} {words}", max(2, width - 1))
-            self._write(f"\r{DIM}{text}{RESET}\x1b[K")
+            text = sanitize_line(self._text(), MAX_CHARACTERS)
+            line = cut(f"{FRAMES[frame % len(FRAMES)]} {text}", max(2, width - 1))
+            self._write(f"\r{DIM}{line}{RESET}\x1b[K")
             self._shown, delay, frame = True, FRAME_S, frame + 1
 
     def stop(self) -> None:

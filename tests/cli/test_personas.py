@@ -152,7 +152,7 @@ def test_edit_of_a_shipped_persona_edits_a_copy(home: Env, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("false", "ended with 1"), ("/no/such", "no such file"), ('"', "the editor's name")]
+    ("name", "words"), [("false", "exited with 1"), ("/no/such", "no such file"), ('"', "the editor's name")]
 )
 def test_an_editor_that_fails_is_reported(persona_home: Env, name: str, words: str) -> None:
     """The editor exits with an error or cannot be run; the exit code is 2."""

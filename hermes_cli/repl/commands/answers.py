@@ -1,4 +1,4 @@
-"""Slash commands about past messages: copy them, count tokens, show statistics, toggle Markdown."""
+"""Slash commands for answers: copy them, count tokens, show statistics, toggle Markdown."""
 
 from hermes_cli.chat.statistics import statistics
 from hermes_cli.errors import UsageError
@@ -24,8 +24,8 @@ def copy(state: ReplState, argument: str) -> None:
 
 def _answers(state: ReplState) -> list[str]:
     """Return the character's messages, including the greeting but not the example messages."""
-    said = state.session.conversation.messages[state.session.root :]
-    return [message.text for message in said if message.role is Role.ASSISTANT]
+    messages = state.session.conversation.messages[state.session.root :]
+    return [message.text for message in messages if message.role is Role.ASSISTANT]
 
 
 def _last_code(answer: str) -> str:
@@ -38,7 +38,7 @@ def _last_code(answer: str) -> str:
 
 
 def tokens(state: ReplState, argument: str) -> None:
-    """Show how the context window is used, or how many tokens a text has (`/tokens`)."""
+    """Show how the context window is used, or the token count of a text (`/tokens`)."""
     if not argument:
         context_view.context(state, "")
         return
@@ -57,7 +57,7 @@ def stats(state: ReplState, _argument: str) -> None:
 
 
 def plain(state: ReplState, _argument: str) -> None:
-    """Toggle between rendered Markdown and the answers as the model writes them (`/plain`)."""
+    """Toggle between rendered Markdown and plain text (`/plain`)."""
     state.plain = not state.plain
     now = "Answers are shown as plain text." if state.plain else "Answers are shown as Markdown."
     state.notice(now)

@@ -14,22 +14,22 @@ def context(state: ReplState, _argument: str) -> None:
 
 
 def rows(prompt: Prompt) -> list[tuple[str, ...]]:
-    """Return the parts of a prompt in order, each with a bar, and then the totals."""
-    found = list[tuple[str, ...]]()
+    """Return the parts of a prompt in order, each with a bar, followed by the totals."""
+    table = list[tuple[str, ...]]()
     for part in prompt.parts:
         name = part.kind if part.of == 1 else f"{part.kind}, {part.kept} of {part.of}"
         left_out = f"{part.of - part.kept} left out" if part.kept < part.of else ""
-        found.append((name, f"{part.tokens:>7,}", f"{bar(part.tokens, prompt.window)} {left_out}".rstrip()))
+        table.append((name, f"{part.tokens:>7,}", f"{bar(part.tokens, prompt.window)} {left_out}".rstrip()))
     free = max(0, prompt.window - prompt.tokens)
-    kept = "reserved for the answer"
+    remark = "reserved for the answer"
     if prompt.answer_room < free:
-        kept = f"{prompt.answer_room:,} of them are {kept}"
-    found.append(("total", f"{prompt.tokens:>7,}", f"of {prompt.window:,} tokens"))
-    found.append(("free", f"{free:>7,}", kept))
-    return found
+        remark = f"{prompt.answer_room:,} of them are {remark}"
+    table.append(("total", f"{prompt.tokens:>7,}", f"of {prompt.window:,} tokens"))
+    table.append(("free", f"{free:>7,}", remark))
+    return table
 
 
 def bar(tokens: int, window: int) -> str:
-    """Return a bar as long as the tokens' share of the window; it is empty only if there are no tokens."""
+    """Return a bar for the tokens' share of the window. It is empty only if there are no tokens."""
     eighths = max(1, round(tokens * BAR * 8 / window)) if tokens else 0
     return FULL * (eighths // 8) + EIGHTHS[eighths % 8].strip()

@@ -1,4 +1,4 @@
-"""Slash commands for whole conversations: list, search, resume, name, export, delete, and stop saving."""
+"""Slash commands for conversations: list, search, resume, rename, export, delete, and stop saving."""
 
 from collections.abc import Mapping
 
@@ -33,7 +33,7 @@ def sessions(state: ReplState, _argument: str) -> None:
 
 
 def resume_choices(state: ReplState) -> Mapping[str, str]:
-    """Return the most recent conversations, by number and by title, for completion."""
+    """Return the most recent conversations by number and by title, for completion."""
     store = state.session.recorder.store
     last = store.conversations(SHOWN) if store else []
     by_number = {str(conversation.id): conversation.title for conversation in last}
@@ -72,7 +72,7 @@ def resume(state: ReplState, argument: str) -> None:
 
 
 def _persona_of(state: ReplState, name: str) -> Persona | None:
-    """Return the persona of a conversation, or None if there is no persona of that name any more."""
+    """Return the persona of a conversation, or None if no persona has that name."""
     if not name:  # most imported conversations have no persona
         return None
     if name not in state.host.persona_names():  # an imported name must not be opened as a file
@@ -93,7 +93,7 @@ def title(state: ReplState, argument: str) -> None:
 
 
 def search(state: ReplState, argument: str) -> None:
-    """Search all conversations for the messages that contain every one of the words (`/search`)."""
+    """Search all conversations for messages that contain all of the words (`/search`)."""
     if not argument:
         raise UsageError("/search takes the words to search for")
     hits = state.store.search(argument, SHOWN)
@@ -117,7 +117,7 @@ def forget(state: ReplState, _argument: str) -> None:
     state.notice("Deleted this conversation and started a new one.")
     if store.file is not None:
         for path in kept_aside(store.file):
-            state.notice(f"{path} is a damaged file that may contain this conversation; delete it, too.")
+            state.notice(f"{path}, a damaged database, may still contain this conversation; delete it too.")
     state.greet()
 
 
@@ -129,7 +129,7 @@ def stop_saving(state: ReplState, _argument: str) -> None:
     count = state.session.stop_saving()
     state.notice("Nothing is saved from here on.")
     if count:
-        state.notice(f"The {count} messages so far stay on the disk; /forget deletes them.")
+        state.notice(f"Still on disk: {pluralize(count, 'message')}; /forget deletes this conversation.")
 
 
 def export_choices(_state: ReplState) -> Mapping[str, str]:
@@ -140,7 +140,7 @@ def export_choices(_state: ReplState) -> Mapping[str, str]:
 
 
 def export(state: ReplState, argument: str) -> None:
-    """Write this conversation to a file; by default, to one named after its title in this folder (`/export`).
+    """Write this conversation to a file, by default named after its title in the current folder (`/export`).
 
     An existing file is never overwritten.
     """

@@ -1,4 +1,4 @@
-"""`/lore`: show the active lore entries, the key that activated each and its token count; add an entry."""
+"""`/lore`: shows the active lore entries with their keys and token counts, or adds an entry."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -52,8 +52,8 @@ def _show(state: ReplState) -> None:
         return
     prompt = session.assembled()
     turns = session.conversation.messages[session.root :]
-    asked = [sum(m.role is Role.USER for m in turns[: active.since + 1]) for active in prompt.active]
-    since = [f"since your turn {number}" for number in asked]
+    numbers = [sum(m.role is Role.USER for m in turns[: active.since + 1]) for active in prompt.active]
+    since = [f"since your turn {number}" for number in numbers]
     rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.active, since)]
     rows += _rows(prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
     state.show_rows(rows)
@@ -67,13 +67,13 @@ def _show(state: ReplState) -> None:
         state.notice(f"Ignored key {sanitize_line(key)}: {why}")
 
 
-def _rows(told: Sequence[ActiveEntry], when: Sequence[str]) -> list[tuple[str, ...]]:
+def _rows(entries: Sequence[ActiveEntry], remarks: Sequence[str]) -> list[tuple[str, ...]]:
     return [
         (
             active.entry.title,
             "" if active.key == ALWAYS else f"by {active.key}",
-            said,
+            remark,
             f"{active.tokens:,} tokens",
         )
-        for active, said in zip(told, when, strict=True)
+        for active, remark in zip(entries, remarks, strict=True)
     ]

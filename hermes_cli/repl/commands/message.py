@@ -1,4 +1,4 @@
-"""Slash commands for the next message: attach a file, continue an answer, enter several lines."""
+"""Slash commands for input: attach a file, continue the last answer, enter several lines."""
 
 from pathlib import Path
 
@@ -33,14 +33,14 @@ def file(state: ReplState, argument: str) -> None:
 
 
 def _file(name: str) -> Path:
-    """Return the path of a name. Raises UsageError if it is invalid or names something that is not a file."""
+    """Return the path of a file. Raises UsageError if the name is invalid or is not that of a file."""
     try:
         path = Path(name).expanduser()
         if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
-            raise UsageError(f"{path} is no file", "name a text file")
-    except (OSError, RuntimeError, ValueError) as error:  # too long, an unknown user's home, a NUL
+            raise UsageError(f"{path} is not a file", "name a text file")
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such home, or NUL
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{sanitize_line(name)}: {(reason or 'no path').lower()}", HINT) from None
+        raise UsageError(f"{sanitize_line(name)}: {(reason or 'not a path').lower()}", HINT) from None
     return path
 
 
@@ -55,5 +55,5 @@ def go_on(state: ReplState, _argument: str) -> None:
 def multiline(state: ReplState, _argument: str) -> None:
     """Toggle whether Enter begins a new line or sends (`/multiline`)."""
     state.multiline = not state.multiline
-    now = "Enter begins a new line, Alt-Enter sends." if state.multiline else "Enter sends again."
+    now = "Enter begins a new line; Alt-Enter sends." if state.multiline else "Enter sends again."
     state.notice(now)

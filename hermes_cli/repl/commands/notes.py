@@ -9,7 +9,7 @@ from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import pluralize
 
 DEPTH = 1
-"""Just before the user's last turn: models follow a note there, and the prefix cache remains valid."""
+"""The default: just before the user's last turn, models follow a note and the prefix cache stays valid."""
 MAX_DEPTH = 99
 
 
@@ -26,9 +26,9 @@ def note(state: ReplState, argument: str) -> None:
         return
     text, _, last = argument.rpartition(" ")
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
-    told = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
-    session.set_prompt_settings(replace(session.prompt_settings, note=told))
-    where = f"{pluralize(told.depth, 'turn')} from the end of" if told.depth else "after your last turn in"
+    added = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
+    session.set_prompt_settings(replace(session.prompt_settings, note=added))
+    where = f"{pluralize(added.depth, 'turn')} from the end of" if added.depth else "after your last turn in"
     state.notice(f"The note is inserted {where} every prompt; /note - removes it.")
 
 

@@ -1,6 +1,6 @@
-"""Slash commands for the character, the model, the system prompt and the options.
+"""Slash commands for the persona, the model, the system prompt and the options.
 
-Every command takes the state and its argument as typed, and raises HermesError if it fails.
+Every command takes the state and its argument as a string, and raises HermesError if it fails.
 """
 
 from hermes_cli import options
@@ -50,7 +50,7 @@ def persona(state: ReplState, argument: str) -> None:
 
 
 def keep_set_by_hand(old: LayeredOptions, new: LayeredOptions) -> LayeredOptions:
-    """Return the new options, overridden by the old values that `/set` set: those last for the whole run."""
+    """Return the new options with the old values from `/set`, which last for the whole run."""
     values = {name: getattr(old.options, name) for name, source in old.sources.items() if source == SET}
     return new.with_layer(values, SET)
 
@@ -99,10 +99,10 @@ def _parse(name: str, text: str) -> object:
         raise UsageError(str(error), "/set lists the options") from None
 
 
-def options_rows(sourced: LayeredOptions) -> list[tuple[str, ...]]:
+def options_rows(layered: LayeredOptions) -> list[tuple[str, ...]]:
     """Return every option with its value, range and source."""
     return [
-        (name, options.value_text(getattr(sourced.options, name)), known.range_text, sourced.source(name))
+        (name, options.value_text(getattr(layered.options, name)), known.range_text, layered.source(name))
         for name, known in FIELDS.items()
     ]
 
@@ -115,7 +115,7 @@ def show(state: ReplState, argument: str) -> None:
     if argument:
         raise UsageError(f"/show does not take '{argument}'", "use /show or /show prompt")
     session = state.session
-    used = session.assembled(ASKED).tokens
+    used = session.assembled(EMPTY_TURN).tokens
     turns = pluralize(sum(message.role is Role.USER for message in session.conversation), "turn")
     rows = {
         "model": state.host.describe_model(),
@@ -126,19 +126,19 @@ def show(state: ReplState, argument: str) -> None:
     state.show_rows(options_rows(session.options))
 
 
-ASKED = Message(Role.USER, "")
+EMPTY_TURN = Message(Role.USER, "")
 """A placeholder for the user's next turn."""
 
 
 def _show_prompt(state: ReplState) -> None:
-    tokens = state.session.engine.prompt_tokens(state.session.assembled(ASKED).messages)
+    tokens = state.session.engine.prompt_tokens(state.session.assembled(EMPTY_TURN).messages)
     control = {token.data for token in tokens if token.control}
     text = b"".join(b"\0" if token.control else token.data for token in tokens)
     state.show(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
     remark = f"{len(tokens):,} tokens, {sum(token.control for token in tokens)} of them control tokens"
     if any(spelling in text for spelling in control):
-        remark += "; a text that spells one of these is sent as text"
-    state.notice(f"{remark}. Your next message takes the place of the empty user turn.")
+        remark += "; text that spells one of these is sent as text"
+    state.notice(f"{remark}. Your next message replaces the empty user turn.")
 
 
 def _marked(name: str, current: str) -> str:

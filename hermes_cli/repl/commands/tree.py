@@ -1,4 +1,4 @@
-"""Slash commands that navigate and edit the conversation tree, and the tree drawn as text."""
+"""Slash commands that navigate and edit the conversation tree, and draw it as text."""
 
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
@@ -11,7 +11,7 @@ EXCERPT = 60
 
 
 def undo(state: ReplState, argument: str) -> None:
-    """Undo the user's last turn or turns; they stay in the tree (`/undo`)."""
+    """Undo the user's last turn, or several; they stay in the tree (`/undo`)."""
     count = _number(argument, "/undo takes the number of turns to undo") if argument else 1
     state.session.undo(count)
     state.notice(f"{pluralize(count, 'turn')} undone; /tree still shows them.")
@@ -24,23 +24,23 @@ def again(state: ReplState, _argument: str) -> None:
 
 
 def swipe(state: ReplState, argument: str) -> None:
-    """Show another answer to the same turn; to the right of the last one, generate a new one (`/swipe`)."""
+    """Show another answer to the same turn; after the last one, generate a new one (`/swipe`)."""
     tree = state.session.tree
     count, index = _position(tree)
     match argument or "right":
         case "left":
-            wanted = index - 1
+            target = index - 1
         case "right":
-            wanted = index + 1
+            target = index + 1
         case number:
-            wanted = _number(number, "/swipe takes left, right or a number") - 1
-    if wanted < 0:
+            target = _number(number, "/swipe takes left, right or a number") - 1
+    if target < 0:
         raise UsageError("this is the first answer", "/swipe right shows the next")
-    if wanted == count == index + 1 and not tree.is_at_greeting:
+    if target == count == index + 1 and not tree.is_at_greeting:
         state.answer(state.session.regenerate)
         _show_position(state)
         return
-    state.session.swipe(wanted)
+    state.session.swipe(target)
     _show_position(state)
     state.print_last_turns(1)
 
@@ -80,7 +80,7 @@ def go_to(state: ReplState, argument: str) -> None:
 
 
 def fork(state: ReplState, argument: str) -> None:
-    """Continue in a copy of this conversation, which itself is unchanged (`/fork`)."""
+    """Continue in a copy of this conversation; the original is unchanged (`/fork`)."""
     session = state.session
     store, number = state.saved_conversation()
     old = store.conversation(number)
@@ -101,20 +101,20 @@ def tree(state: ReplState, _argument: str) -> None:
 
 
 def drawn(tree: Tree) -> list[str]:
-    """Return the tree as lines, indented at each branch: `*` marks visible messages, `>` the current one."""
-    under: dict[int | None, list[Node]] = {}
+    """Return the tree as lines, indented at each branch; `*` marks visible messages, `>` the current one."""
+    children: dict[int | None, list[Node]] = {}
     for message in tree.nodes:
-        under.setdefault(message.parent, []).append(message)
+        children.setdefault(message.parent, []).append(message)
     path = [node.id for node in tree.path]
     visible, lines = set(path), list[str]()
-    roots = under.get(None, [])
-    rest = [(message, int(len(roots) > 1)) for message in reversed(roots)]
-    while rest:
-        message, depth = rest.pop()
+    roots = children.get(None, [])
+    stack = [(message, int(len(roots) > 1)) for message in reversed(roots)]
+    while stack:
+        message, depth = stack.pop()
         lines.append(_line(message, depth, visible, path))
-        below = under.get(message.id, [])
-        deeper = depth + (len(below) > 1)
-        rest += [(child, deeper) for child in reversed(below)]
+        replies = children.get(message.id, [])
+        deeper = depth + (len(replies) > 1)
+        stack += [(child, deeper) for child in reversed(replies)]
     return lines
 
 

@@ -1,7 +1,7 @@
-"""The block structure of a Markdown text, as a flat list of leaves with their containers.
+"""The block structure of Markdown, as a flat list of leaf blocks with their containers.
 
 The text is CommonMark with tables and strikethrough, parsed by markdown-it. A later line can change only the
-last leaf, and earlier leaves are final. This requires two deviations from CommonMark (see `parse`).
+last leaf; earlier leaves are final. This requires two deviations from CommonMark (see `parse`).
 """
 
 import re
@@ -17,7 +17,7 @@ from markdown_it.token import Token
 
 References = Mapping[str, Mapping[str, Any]]
 MAX_UNDERLINED = 80
-"""A longer text never becomes a heading by an underline, since it may already be final on the screen."""
+"""Maximum characters of an underlined heading; longer text may already be final on the screen."""
 _CONTAINERS = {
     f"{name}_{side}"
     for name in ("bullet_list", "ordered_list", "list_item", "blockquote")
@@ -42,9 +42,9 @@ class LeafKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A quote or a list item: the prefix of its first row (`head`), and of its other rows (`rest`).
+    """A quote or a list item, with the prefixes of its first row (`head`) and of its other rows (`rest`).
 
-    `line` is its first line; two containers with the same line are the same container.
+    `line` is the number of its first line, which identifies the container.
     """
 
     head: str
@@ -54,10 +54,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A block that contains no blocks. Lines are counted from the start of the text; `end` is exclusive.
+    """A block that contains no blocks. `begin` and `end` are line numbers in the text; `end` is exclusive.
 
     `content` is inline Markdown, or the code itself. `fence` is the opening fence with its info string, and
-    `closed` is true if there is a closing one. `table` holds the cells, the header's first. `gap` is true if
+    `closed` is true if there is a closing one. `table` holds the cells, header row first. `gap` is true if
     a blank line precedes the leaf.
     """
 
@@ -89,7 +89,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The structure of a text. `references` are the link definitions in it, by label."""
+    """The structure of parsed text. `references` are its link definitions, by label."""
 
     leaves: Sequence[Leaf]
     units: Sequence[Unit]
@@ -98,21 +98,21 @@ class Parsed:
 
 @cache
 def parser() -> MarkdownIt:
-    """Return the parser. It treats HTML as text so that no part of an answer is hidden."""
-    made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    made.core.ruler.disable(["inline", "text_join"])
-    made.block.ruler.at("lheading", _short_heading, {"alt": []})
-    return made
+    """Return the parser. HTML is treated as text, so that no part of an answer is hidden."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    markdown.core.ruler.disable(["inline", "text_join"])
+    markdown.block.ruler.at("lheading", _short_heading, {"alt": []})
+    return markdown
 
 
 def _short_heading(state: StateBlock, begin: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the library's signature
     """Parse an underlined heading only if its text is at most MAX_UNDERLINED characters long."""
-    made = len(state.tokens)
+    token_count = len(state.tokens)
     if not lheading(state, begin, end, silent):
         return False
-    if len(state.tokens[made + 1].content) <= MAX_UNDERLINED:
+    if len(state.tokens[token_count + 1].content) <= MAX_UNDERLINED:
         return True
-    del state.tokens[made:]
+    del state.tokens[token_count:]
     state.line = begin
     return False
 
@@ -126,33 +126,33 @@ def parse(
     first_line: int = 0,
     is_used: Callable[[str, int], bool] = lambda _label, _line: False,
 ) -> Parsed:
-    """Return the leaves of a text.
+    """Parse text into leaves and units.
 
-    `references` are the definitions before the text. `number` is the number of the list item with which the
-    text begins. `gap` is true if a blank line precedes the text. `first_line` is its first line in a longer
-    text, from which containers are counted. `is_used` returns whether a label was used above a line; if so,
-    the definition was too late for that link, and is shown.
+    The text may be the end of a longer one: `references` are the definitions before it, `number` is the
+    number of the list item at its start, `gap` is true if a blank line precedes it, and `first_line` is its
+    line number, which is added to the lines of containers. `is_used` returns whether a label was used above
+    a line; if so, the definition came too late for that link, and is shown as text.
 
-    An underline makes a heading only of at most MAX_UNDERLINED characters. Below a longer paragraph, dashes
-    are a rule.
+    Underlined text is a heading only if it has at most MAX_UNDERLINED characters; dashes below a longer
+    paragraph are a rule.
     """
     env: dict[str, Any] = {"references": dict(references or {})}
     tokens = parser().parse(source, env)
     walk = _Walk(source, number, first_line)
     leaves = list(walk.leaves(tokens))
     known = references or {}
-    defined = {label: given for label, given in env["references"].items() if label not in known}
-    for label, given in defined.items():
-        begin, end = given["map"]
+    defined = {label: definition for label, definition in env["references"].items() if label not in known}
+    for label, definition in defined.items():
+        begin, end = definition["map"]
         if is_used(label, begin):
-            shown = f"[{label.lower()}]: {given['href']}"
+            shown = f"[{label.lower()}]: {definition['href']}"
             leaves.append(Leaf(LeafKind.DEFINITION, shown, (), begin, end))
     leaves.sort(key=lambda leaf: leaf.begin)
     return Parsed(list(walk.with_gaps(leaves, gap)), walk.units, defined)
 
 
 class _Walk:
-    """Iterates over markdown-it's tokens, and tracks the open containers."""
+    """Iterates over markdown-it's tokens, and tracks open containers."""
 
     def __init__(self, source: str, number: int | None, first_line: int) -> None:
         self._first_line = first_line
@@ -171,12 +171,12 @@ class _Walk:
             if token.type in _CONTAINERS:
                 yield from self._container(token, tokens[place] if place < len(tokens) else token)
             elif token.type == "table_open":
-                self._note(token)
+                self._add_unit(token)
                 end = next(i for i in range(place, len(tokens)) if tokens[i].type == "table_close")
                 yield self._table(token, tokens[place:end])
                 place = end + 1
             elif token.type not in _INSIDE:
-                self._note(token)
+                self._add_unit(token)
                 yield self._block(token, tokens[place] if place < len(tokens) else token)
 
     def _container(self, token: Token, inside: Token) -> Iterator[Leaf]:
@@ -185,14 +185,14 @@ class _Walk:
             case "bullet_list_open":
                 self._counts.append(None)
             case "ordered_list_open":
-                goes_on = self._number is not None and not self.units
-                self._counts.append(self._number if goes_on else int(token.attrs.get("start", 1)))
+                continues = self._number is not None and not self.units
+                self._counts.append(self._number if continues else int(token.attrs.get("start", 1)))
             case "bullet_list_close" | "ordered_list_close":
                 self._counts.pop()
             case "list_item_open":
                 self._open_item(token)
             case "blockquote_open":
-                self._note(token)
+                self._add_unit(token)
                 self._containers.append(Container("│ ", "│ ", self._first_line + _map(token)[0]))
             case _:
                 self._containers.pop()
@@ -201,14 +201,14 @@ class _Walk:
 
     def _open_item(self, token: Token) -> None:
         count = self._counts[-1]
-        self._note(token, count)
+        self._add_unit(token, count)
         head = "• " if count is None else f"{count}. "
         if count is not None:
             self._counts[-1] = count + 1
         self._containers.append(Container(head, " " * len(head), self._first_line + _map(token)[0]))
 
-    def _note(self, token: Token, number: int | None = None) -> None:
-        """Add a unit, if the block or list item is not in a container."""
+    def _add_unit(self, token: Token, number: int | None = None) -> None:
+        """Add a unit if the block or list item is not in a container."""
         if not self._containers:
             self.units.append(Unit(*_map(token), number))
 

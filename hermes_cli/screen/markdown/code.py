@@ -1,4 +1,4 @@
-"""Code highlighted line by line with Pygments. The colors of a line depend only on the lines above it.
+"""Highlights code line by line with Pygments. The colors of a line do not depend on the lines below it.
 
 Highlighting the whole text would be more accurate, since later text can change the meaning of earlier text
 (an unclosed comment), but printed rows cannot be repainted.
@@ -16,8 +16,8 @@ from rich.text import Text
 from hermes_cli.screen import theme
 
 CONTEXT_LINES = 32
-"""Maximum number of preceding lines that are lexed as context; more inside a string or comment. After so many
-lines, the context starts again."""
+"""Maximum number of preceding lines that are lexed as context. When it is reached, the context restarts after
+the last line that ends outside a string or comment."""
 PEEK_CONTEXT_LINES = 3
 """Number of preceding lines that are lexed for an incomplete line; more inside a string or comment."""
 MAX_CHARACTERS = 8000

@@ -1,7 +1,7 @@
 """Inline Markdown (emphasis, code, links, speech) as styled text.
 
-Every piece of text is sanitized again, since an entity such as `&#x202E;` is decoded to a character only
-after the text was first sanitized. A link shows its target.
+Every piece of text is sanitized again, since an entity such as `&#x202E;` is decoded only after the text was
+first sanitized. The target of a link is shown after it.
 """
 
 import re
@@ -17,10 +17,10 @@ from hermes_cli.screen.markdown.block_structure import References, parser
 from hermes_cli.screen.sanitize import sanitize
 
 Extent = tuple[int, int]
-"""The begin and end offsets of a marked-up part of the text."""
+"""The begin and end offsets of a part of the text with markup."""
 _STYLES = {"em_open": theme.EMPHASIS, "strong_open": theme.STRONG, "s_open": theme.STRUCK}
 _OPEN = re.compile(r"(?<!\w)_+(?=[^\s_])|\*+(?=[^\s*])|~~(?=[^\s~])|`+|&#?\w*\Z")
-"""A marker left in the parsed text that may open something that is not closed yet."""
+"""A marker left in the parsed text that may open markup that is not closed yet."""
 _UNFINISHED = " *_`~\n"
 _QUOTES = re.compile(r'["“”]')
 _INCOMPLETE_TARGET = re.compile(r"\[[^\[\]]+\]\([^()<>\s]+\Z")
@@ -28,7 +28,7 @@ MAX_CLOSERS = 8
 
 
 def render_inline(content: str, references: References, *, speech: bool = False) -> Text:
-    """Return inline Markdown as styled text with its line breaks. `speech` highlights quoted speech."""
+    """Return inline Markdown as styled text with line breaks. `speech` highlights quoted speech."""
     text = _parsed(content, references)
     if speech:
         _mark_speech(text)
@@ -36,17 +36,17 @@ def render_inline(content: str, references: References, *, speech: bool = False)
 
 
 def render_partial_inline(content: str, references: References, *, speech: bool = False) -> tuple[Text, int]:
-    """Return Markdown that may end in the middle as styled text, and the number of final characters.
+    """Return incomplete inline Markdown as styled text, and the number of final characters.
 
     Markup that is open at the end is shown as if it were closed there, so that emphasis is visible from its
-    first word on. The final part ends before the first possible beginning of emphasis, code, an entity, a
-    link, or a link definition.
+    first word on. The final characters end where emphasis, code, an entity, a link or a link definition may
+    begin.
     """
     content = content.rstrip(_UNFINISHED)
     extents: list[Extent] = []
     strict = _parsed(content, references, extents)
     settled = _settled(strict.plain, extents)
-    text = _mended(content, strict, references)
+    text = _with_markup_closed(content, strict, references)
     if text is not strict:
         settled = min(settled, len(commonprefix([text.plain, strict.plain])))  # noqa: RUF071 - not paths
     if speech:
@@ -58,8 +58,8 @@ def _settled(plain: str, extents: list[Extent]) -> int:
     found = _OPEN.search(plain)
     end = min(found.start() if found else len(plain), _open_bracket(plain))
     # Markup that begins there may include the closing marker of markup that began before it.
-    for begin, behind in sorted(extents, reverse=True):
-        if begin < end < behind:
+    for begin, extent_end in sorted(extents, reverse=True):
+        if begin < end < extent_end:
             end = begin
     return end
 
@@ -73,12 +73,12 @@ def _open_bracket(plain: str) -> int:
             brackets.append(place)
         elif character == "]" and brackets:
             begin = brackets.pop()
-            if _may_go_on(plain, begin, place + 1):
+            if _may_become_link(plain, begin, place + 1):
                 end = min(end, begin)
     return min([end, *brackets])
 
 
-def _may_go_on(plain: str, begin: int, place: int) -> bool:
+def _may_become_link(plain: str, begin: int, place: int) -> bool:
     """Return whether the text in brackets from `begin` to `place` may still become a link."""
     match plain[place : place + 1]:
         case "":
@@ -93,7 +93,7 @@ def _may_go_on(plain: str, begin: int, place: int) -> bool:
 
 
 def _parsed(content: str, references: References, extents: list[Extent] | None = None) -> Text:
-    """Return inline Markdown as text, and add the extent of each marked-up part to `extents`."""
+    """Return inline Markdown as text, and add the extent of each part with markup to `extents`."""
     env: dict[str, Any] = {"references": dict(references)}
     md = parser()
     tokens: list[Token] = []
@@ -101,11 +101,11 @@ def _parsed(content: str, references: References, extents: list[Extent] | None =
     return _text(tokens, [] if extents is None else extents)
 
 
-def _mended(content: str, text: Text, references: References) -> Text:
-    """Return the text with the markup that is open at its end closed there."""
+def _with_markup_closed(content: str, text: Text, references: References) -> Text:
+    """Return the text as if all open markup were closed at its end."""
     if _INCOMPLETE_TARGET.search(content):  # a link whose target is incomplete
         closed = f"{content})"
-        return _mended(closed, _parsed(closed, references), references)[:-1]
+        return _with_markup_closed(closed, _parsed(closed, references), references)[:-1]
     opened = [found[0] for found in _OPEN.finditer(text.plain)]
     if not opened or len(opened) > MAX_CLOSERS:
         return text
@@ -117,7 +117,7 @@ def _mended(content: str, text: Text, references: References) -> Text:
 
 
 def _text(tokens: list[Token], extents: list[Extent]) -> Text:
-    """Return markdown-it's inline tokens as text. A style applies from its opening to its closing token."""
+    """Return markdown-it's inline tokens as text, and add the extents of parts with markup to `extents`."""
     text = Text()
     begins: list[int] = []
     styles: list[Style] = []
@@ -154,12 +154,12 @@ def _add_leaf(text: Text, token: Token, styles: list[Style]) -> None:
             _add(text, token.content, styles)
 
 
-def _add(text: Text, words: str, styles: list[Style]) -> None:
-    text.append(sanitize(words).replace("\t", "    "), Style.combine(styles) if styles else None)
+def _add(text: Text, string: str, styles: list[Style]) -> None:
+    text.append(sanitize(string).replace("\t", "    "), Style.combine(styles) if styles else None)
 
 
 def _end_link(text: Text, target: str, begin: int) -> None:
-    """Append the target of a link, unless the text of the link is the target."""
+    """Append the target of a link, unless the text of the link is already the target."""
     target = sanitize(target)
     if target and text.plain[begin:] not in {target, target.removeprefix("mailto:")}:
         text.append(f" ({target})", theme.TARGET)
@@ -176,13 +176,13 @@ def _mark_speech(text: Text) -> None:
         if begin is not None and found[0] != "“":
             text.stylize(theme.SPEECH, begin, found.end())
             begin = None
-        elif begin is None and _opens(text.plain, place):
+        elif begin is None and _is_opening_quote(text.plain, place):
             begin = place
     if begin is not None:
         text.stylize(theme.SPEECH, begin)
 
 
-def _opens(plain: str, place: int) -> bool:
+def _is_opening_quote(plain: str, place: int) -> bool:
     if plain[place] == "”":
         return False
     before, after = plain[place - 1 : place], plain[place + 1 : place + 2]

@@ -1,4 +1,4 @@
-"""Lays out a leaf block in rows, and counts the final rows: those that further text cannot change."""
+"""Lays out a leaf in rows, and counts its final rows: those that further text cannot change."""
 
 import re
 import string
@@ -22,11 +22,11 @@ from hermes_cli.screen.markdown.tables import render_table
 
 RULE_WIDTH = 40
 MIN_TEXT_WIDTH = 12
-"""Minimum width for text in cells, however deep it is nested."""
+"""Minimum width of text in cells, regardless of nesting."""
 EDGE_CELLS = 12
-"""An incomplete word that begins within this distance of the edge is held back."""
+"""An incomplete word that begins within this many cells of the edge is held back."""
 _WORD_CHARACTERS = string.ascii_letters + string.digits + "_"
-"""An incomplete word of code is held back, since its color is not known yet."""
+"""Characters of a word in code. An incomplete word is held back, since its color is not known yet."""
 _BLANK = re.compile(r"[ \n]")
 _LAST_WORD = re.compile(r"[^ \n]+\Z")
 
@@ -35,7 +35,7 @@ _LAST_WORD = re.compile(r"[^ \n]+\Z")
 class LeafLayout:
     """The rows of a leaf, of which the first `settled` ones are final.
 
-    `ends` has the offset in the leaf at which each row ends: in characters of text, or in lines of code.
+    `ends` holds the offset in the leaf at which each row ends: in characters of text, or in lines of code.
     """
 
     rows: Sequence[Text]
@@ -45,7 +45,7 @@ class LeafLayout:
 
 @dataclass(frozen=True, slots=True)
 class LayoutSettings:
-    """The settings of a layout: the width in cells, and whether quoted speech is highlighted."""
+    """The layout settings: the width in cells, and whether quoted speech is highlighted."""
 
     width: int
     speech: bool = False
@@ -54,7 +54,7 @@ class LayoutSettings:
 def row_prefixes(leaf: Leaf, before: Sequence[Container], width: int) -> tuple[str, str]:
     """Return the prefix of the leaf's first row, and the prefix of its other rows.
 
-    The marker of a list item is only in the first row of its first leaf. `before` has the containers of the
+    The marker of a list item is only in the first row of its first leaf. `before` holds the containers of the
     previous leaf. The prefixes leave at least MIN_TEXT_WIDTH cells for text, if the width allows it.
     """
     head = rest = ""
@@ -87,7 +87,7 @@ def lay_out(
     is_open: bool = False,
     is_partial: bool = False,
 ) -> LeafLayout:
-    """Return the rows of a leaf from the offset `at` on, which is in characters of text or lines of code.
+    """Return the rows of a leaf from the offset `at`, in characters of text or lines of code.
 
     An open leaf may continue, and a partial one ends within a line. `code` is called with the number and the
     text of a line of code, and whether it is complete; it returns the highlighted line.
@@ -136,15 +136,15 @@ def _paragraph(
 
 
 def _end_of_word(plain: str, offset: int) -> int:
-    """Return the end of the word at an offset. Until it is final, it may still fit into the row before."""
+    """Return the end of the word at an offset. Until it is final, the word may fit in the previous row."""
     found = _BLANK.search(plain, offset)
     return found.start() if found else len(plain)
 
 
 def _undecided_from(content: str, references: References) -> int:
-    """Return the offset from which further text may turn a paragraph into another kind of leaf.
+    """Return the offset from which a paragraph may still become another kind of leaf.
 
-    It may become a heading while it is short. Its last lines may become the header of a table.
+    A short paragraph may become a heading, and its last lines may become the header of a table.
     """
     if len(content) <= MAX_UNDERLINED:
         return 0
@@ -176,7 +176,7 @@ def _code(
     is_open: bool,
     is_partial: bool,
 ) -> LeafLayout:
-    """Return the rows of a code block: its fences and lines, counted from the opening fence."""
+    """Return the rows of a code block. The offsets count its lines, including the fences."""
     lines, opening = code_lines(leaf.content), 1 if leaf.fence else 0
     count = len(lines) + opening + (1 if leaf.fence and leaf.closed else 0)
     complete = count - 1 if is_partial else count

@@ -1,8 +1,8 @@
-"""MarkdownStream: renders Markdown incrementally. Final rows are returned once, the others again each time.
+"""Renders Markdown incrementally. Final rows are returned once, and the other rows on every call.
 
-The rows are the same however the text was split into pieces. They are also the same as those of the whole
-text at once, except if a link is used above its definition: the link stays as written, and the definition
-is shown.
+The rows do not depend on how the text is split into pieces. They are the same as those of the whole text at
+once, unless a link is used above its definition: then the link stays as written, and the definition is
+shown.
 """
 
 import re
@@ -17,18 +17,18 @@ from hermes_cli.screen.markdown.code import Highlighter
 from hermes_cli.screen.markdown.layout import LayoutSettings, LeafLayout, gap_prefix, lay_out, row_prefixes
 
 _UNDECIDED = re.compile(r"[ \t>]*(?:[-*+_=`~#|:> \t]*|\d{1,9}[.)]?)[ \t]*")
-"""An incomplete line that may still become anything: a rule, a list, a heading, a fence."""
+"""An incomplete line that may still become any kind of block: a rule, a list, a heading, a fence."""
 
 
 class MarkdownStream:
-    """A text that is still growing. `speech` highlights text in quotation marks, for roleplay."""
+    """Text that is still growing. `speech` highlights text in quotation marks, for roleplay."""
 
     def __init__(self, *, speech: bool = False) -> None:
         self._speech = speech
         self._tail = _Tail()
-        self._done = 0  # number of leaves of the tail that were returned completely
+        self._done = 0  # number of leaves in the tail that were returned completely
         self._begun = False  # whether the first row of the next leaf was returned
-        self._at = 0  # how much of that leaf was returned
+        self._at = 0  # offset in that leaf up to which rows were returned
         self._containers: tuple[Container, ...] = ()  # of the last leaf that was returned
         self._code: dict[tuple[int, str], _Code] = {}
 
@@ -46,7 +46,7 @@ class MarkdownStream:
         return (final, []) if ended else self._open_leaves(settings, final)
 
     def _close_leaves(self, settings: LayoutSettings, *, ended: bool) -> list[Text]:
-        """Return the remaining rows of the leaves that complete lines have closed, and advance past them."""
+        """Return the remaining rows of leaves that are complete, and advance past them."""
         tail, rows = self._tail, list[Text]()
         source = tail.text if ended else tail.complete_lines
         if len(source) == tail.searched_length and not ended:
@@ -66,7 +66,7 @@ class MarkdownStream:
         return rows
 
     def _open_leaves(self, settings: LayoutSettings, final: list[Text]) -> tuple[list[Text], list[Text]]:
-        """Return `final` extended by the final rows of the growing leaf, and all other rows."""
+        """Return `final` with the final rows of the growing leaf appended, and all other rows."""
         tail = self._tail
         shown = tail.complete_lines if _UNDECIDED.fullmatch(tail.incomplete_line) else tail.text
         leaves = tail.parse(shown).leaves[self._done :]
@@ -128,21 +128,21 @@ class _Code:
         self._highlighter = Highlighter(info)
         self._lines: list[Text] = []
 
-    def line(self, number: int, line: str, whole: bool) -> Text:  # noqa: FBT001 - a callback
+    def line(self, number: int, line: str, is_complete: bool) -> Text:  # noqa: FBT001 - a callback
         """Return a highlighted line, which must be the next one or an earlier one."""
         if number < len(self._lines):
             return self._lines[number]
-        if not whole:
+        if not is_complete:
             return self._highlighter.peek(line)
         self._lines.append(self._highlighter.add(line))
         return self._lines[number]
 
 
 class _Tail:
-    """The end of the text, from the last place at which parsing can restart.
+    """The end of the text, from the last line at which parsing can restart.
 
     `line` is the number of lines before it, and `searched_length` the number of its characters that were
-    searched for closed leaves.
+    searched for complete leaves.
     """
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ class _Tail:
         self.searched_length = 0
         self._above: list[str] = []
         self._references: References = {}
-        self._here: References = {}
+        self._tail_references: References = {}
         self._number: int | None = None
         self._gap = False
 
@@ -175,12 +175,12 @@ class _Tail:
             first_line=self.line,
             is_used=self._is_used_above,
         )
-        self._here = parsed.references
+        self._tail_references = parsed.references
         return parsed
 
     def references_above(self, leaf: Leaf) -> References:
-        """Return the definitions above the end of a leaf from the last call of `parse`."""
-        here = {label: given for label, given in self._here.items() if given["map"][0] < leaf.end}
+        """Return the link definitions above the end of a leaf, as of the last call to `parse`."""
+        here = {label: link for label, link in self._tail_references.items() if link["map"][0] < leaf.end}
         return {**self._references, **here}
 
     def drop_finished_leaves(self, parsed: Parsed) -> int:
@@ -200,7 +200,7 @@ class _Tail:
         self._gap, self._number = parsed.leaves[dropped].gap, parsed.units[place].number
         self._references = {
             **self._references,
-            **{label: given for label, given in parsed.references.items() if given["map"][1] <= begin},
+            **{label: link for label, link in parsed.references.items() if link["map"][1] <= begin},
         }
         self._above.append(above)
         self.text = self.text[len(above) :]
@@ -209,6 +209,6 @@ class _Tail:
         return dropped
 
     def _is_used_above(self, label: str, line: int) -> bool:
-        """Return whether a label occurs in brackets before a line of the tail."""
+        """Return whether a label occurs in brackets above a line of the tail."""
         text = "".join((*self._above, "\n".join(self.text.split("\n")[:line])))
         return f"[{' '.join(label.split())}]".casefold() in " ".join(text.split()).casefold()

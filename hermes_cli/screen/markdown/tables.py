@@ -1,4 +1,4 @@
-"""Tables as rows of text: in columns if they fit, else as a list of the cells under their headings."""
+"""Tables as rows of text: in columns if they fit, otherwise as a list of cells with their headings."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -15,7 +15,7 @@ MIN_COLUMN_WIDTH = 6
 
 
 def render_table(rows: Sequence[Sequence[Text]], aligns: Sequence[str], width: int) -> list[Text]:
-    """Return the rows of a table, the header's first. The text of cells is never cut off."""
+    """Return the rows of a table, header first. The text of cells is never cut off."""
     count = len(rows[0])
     widths = [max(_width(row[n]) for row in rows if n < len(row)) for n in range(count)]
     room = width - len(BETWEEN) * (count - 1)
@@ -36,15 +36,15 @@ def _width(cell: Text) -> int:
 
 
 def _shrink(widths: list[int], room: int) -> bool:
-    """Shrink the widest columns until all fit; return False if they cannot."""
+    """Shrink the widest columns until all fit; return False if that is impossible."""
     while (over := sum(widths) - room) > 0:
         widest = max(widths)
         second = max((size for size in widths if size < widest), default=MIN_COLUMN_WIDTH)
-        among = [n for n, size in enumerate(widths) if size == widest]
-        target = max(MIN_COLUMN_WIDTH, second, widest - -(-over // len(among)))
+        columns = [n for n, size in enumerate(widths) if size == widest]
+        target = max(MIN_COLUMN_WIDTH, second, widest - -(-over // len(columns)))
         if target >= widest:
             return False
-        for n in among:
+        for n in columns:
             widths[n] = target
     return True
 

@@ -127,12 +127,12 @@ def test_only_text_files_can_be_attached(home: Env, tmp_path: Path) -> None:
     assert (result.code, result.stdout) == (2, b"A1\n")
     for words in (
         "there is no file missing.txt",
-        "folder is no file",
+        "folder is not a file",
         "binary contains a NUL",
         "latin is not UTF-8",
     ):
         assert words in result.stderr
-    assert "pipe is no file" in result.stderr
+    assert "pipe is not a file" in result.stderr
     assert "No files are attached." in result.stderr
     assert turn("user", "Hi") in result.stderr
 

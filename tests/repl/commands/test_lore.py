@@ -181,7 +181,7 @@ def test_on_overflow_summarise_replaces_the_oldest_turns(sera: Env, tmp_path: Pa
     result = chat(sera, tmp_path, *lines, "/summary", "/context", flags=flags, size=1200)
     assert result.code == 0
     match = re.search(
-        r"The first (\d) messages were summarized; /summary shows the summary:\n(.*\nA\d)", result.stderr
+        r"Summarized the first (\d) messages; /summary shows the summary:\n(.*\nA\d)", result.stderr
     )
     assert match, result.stderr
     assert f"{match[2]}\nIt replaces the first {match[1]} messages" in result.stderr

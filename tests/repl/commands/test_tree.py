@@ -141,7 +141,7 @@ def test_nothing_is_written_after_nolog(home: Env, tmp_path: Path) -> None:
         home, tmp_path, "one", "/nolog", "secret two", "/regen", "/tree", "/undo 2", "secret three", "/nolog"
     )
     assert result.stdout == b"A1\nA2\nA3\nA4\n"
-    assert "The 2 messages so far stay" in result.stderr
+    assert "Still on disk: 2 messages" in result.stderr
     assert "you: secret two" in result.stderr
     assert "nothing is saved in this run already" in result.stderr
     assert visible(home) == ["one", "A1"]
