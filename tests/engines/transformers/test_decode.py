@@ -111,9 +111,7 @@ OTHER_OUT_OF_MEMORY = [
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drafts=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=12))
-def test_steps_with_drafts_have_the_logits_of_one_pass(
-    mistral: Any, drafts: list[tuple[int, int]]
-) -> None:
+def test_steps_with_drafts_have_the_logits_of_one_pass(mistral: Any, drafts: list[tuple[int, int]]) -> None:
     """Whatever the drafts are, every step has the logits of one pass, also past the sliding window of 64.
 
     Each draft has a number of correct ids and a number of wrong ones.

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, LogitsProcessorList
 from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
-from benchmarks.rows.lookup_speculation import PROMPTS, conversation as conversation_with
+from benchmarks.rows.lookup_speculation import PROMPTS
+from benchmarks.rows.lookup_speculation import conversation as conversation_with
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
