@@ -406,12 +406,15 @@ def test_answers_with_lookup_are_those_without_it(
 ) -> None:
     """Text, ids, counts and the KV cache are the same over several turns; the prompts repeat each other."""
     engines = [engine_over(mistral, mistral_vocabulary, lookup=lookup) for lookup in (False, True)]
+    decoder, drafting_decoder = (engine._decoder for engine in engines)
+    assert decoder is not None
+    assert drafting_decoder is not None
     conversation = CONVERSATION
     for turn in range(4):
         (text, done), (drafted_text, drafted) = (answer(engine, conversation, options) for engine in engines)
         assert drafted_text == text
         assert (drafted.turn_ids, drafted.usage) == (done.turn_ids, done.usage)
-        assert engines[1]._decoder.ids == engines[0]._decoder.ids
+        assert drafting_decoder.ids == decoder.ids
         reply = Message(Role.ASSISTANT, text, done.turn_ids)
         conversation = conversation.add(reply, Message(Role.USER, f"{text[: 40 * turn]} Again: {text}"))
 
