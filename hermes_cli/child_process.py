@@ -1,0 +1,74 @@
+"""Starts the child processes of hermes.
+
+No program and no Python module is taken from the current working directory, which may hold files from
+strangers. Other modules do not import `subprocess` (rule TID251 in pyproject.toml).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+CompletedProcess = subprocess.CompletedProcess
+Popen = subprocess.Popen
+SubprocessError = subprocess.SubprocessError
+TimeoutExpired = subprocess.TimeoutExpired
+DEVNULL: Final = subprocess.DEVNULL
+PIPE: Final = subprocess.PIPE
+STDOUT: Final = subprocess.STDOUT
+
+NEUTRAL_FOLDER: Final = Path(os.path.abspath(os.sep))  # noqa: PTH100 - `resolve` needs a working directory
+"""The working directory of child processes that need none."""
+
+
+def find_program(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the path of a program in $PATH, or None. Folders of $PATH that are not absolute are ignored.
+
+    An absolute path is returned unchanged if the program exists; other paths are not accepted.
+    """
+    if os.path.isabs(name):
+        return shutil.which(name)
+    if os.path.dirname(name):  # noqa: PTH120 - a path, not a name
+        return None
+    folders = [folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)]
+    return shutil.which(name, path=os.pathsep.join(folders)) if folders else None
+
+
+def python_command(*arguments: str) -> list[str]:
+    """Return a command that runs this Python. It ignores $PYTHONPATH and the current working directory."""
+    return [sys.executable, "-P", *arguments]
+
+
+def start(
+    command: Sequence[str],
+    *,
+    folder: Path | None = NEUTRAL_FOLDER,
+    environ: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> "Popen[bytes]":
+    """Start a program in the working directory `folder`; None is the current one.
+
+    Raises FileNotFoundError if the program is not found, and OSError if it cannot be started.
+    """
+    environ = os.environ if environ is None else environ
+    program = find_program(command[0], environ)
+    if program is None:
+        raise FileNotFoundError(2, "no such program", command[0])
+    variables = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+    return subprocess.Popen([program, *command[1:]], cwd=folder, env=variables, **settings)
+
+
+def run(
+    command: Sequence[str], *, timeout_s: float | None = None, **settings: Any
+) -> "CompletedProcess[bytes]":
+    """Run a program to its end; see `start`. After `timeout_s` it is killed, and TimeoutExpired is raised."""
+    with start(command, **settings) as child:
+        try:
+            stdout, stderr = child.communicate(timeout=timeout_s)
+        except BaseException:  # including Ctrl-C
+            child.kill()
+            raise
+        return CompletedProcess(command, child.returncode, stdout, stderr)
