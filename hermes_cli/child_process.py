@@ -4,6 +4,7 @@ No program and no Python module is taken from the current working directory, whi
 strangers. Other modules do not import `subprocess` (rule TID251 in pyproject.toml).
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ STDOUT: Final = subprocess.STDOUT
 NEUTRAL_FOLDER: Final = Path(os.path.abspath(os.sep))  # noqa: PTH100 - `resolve` needs a working directory
 """The working directory of child processes that need none."""
 
+KILL_S: Final = 2.0
+
 
 def find_program(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the path of a program in $PATH, or None. Folders of $PATH that are not absolute are ignored.
@@ -33,7 +36,9 @@ def find_program(name: str, environ: Mapping[str, str] = os.environ) -> str | No
         return shutil.which(name)
     if os.path.dirname(name):  # noqa: PTH120 - a path, not a name
         return None
-    folders = [folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)]
+    folders = [
+        folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)
+    ]
     return shutil.which(name, path=os.pathsep.join(folders)) if folders else None
 
 
@@ -65,10 +70,17 @@ def run(
     command: Sequence[str], *, timeout_s: float | None = None, **settings: Any
 ) -> "CompletedProcess[bytes]":
     """Run a program to its end; see `start`. After `timeout_s` it is killed, and TimeoutExpired is raised."""
-    with start(command, **settings) as child:
-        try:
-            stdout, stderr = child.communicate(timeout=timeout_s)
-        except BaseException:  # including Ctrl-C
-            child.kill()
-            raise
-        return CompletedProcess(command, child.returncode, stdout, stderr)
+    child = start(command, **settings)
+    try:
+        stdout, stderr = child.communicate(timeout=timeout_s)
+    except BaseException:  # including Ctrl-C
+        kill(child)
+        raise
+    return CompletedProcess(command, child.returncode, stdout, stderr)
+
+
+def kill(child: "Popen[bytes]") -> None:
+    """Kill a child process and wait for its end, but not if it hangs in the kernel, as with a broken driver."""
+    child.kill()
+    with contextlib.suppress(TimeoutExpired):
+        child.wait(KILL_S)
