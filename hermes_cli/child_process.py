@@ -32,13 +32,12 @@ def find_program(name: str, environ: Mapping[str, str] = os.environ) -> str | No
 
     An absolute path is returned unchanged if the program exists; other paths are not accepted.
     """
-    if os.path.isabs(name):
+    if Path(name).is_absolute():
         return shutil.which(name)
-    if os.path.dirname(name):  # noqa: PTH120 - a path, not a name
+    if os.sep in name:
         return None
-    folders = [
-        folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)
-    ]
+    entries = environ.get("PATH", os.defpath).split(os.pathsep)
+    folders = [entry for entry in entries if Path(entry).is_absolute()]
     return shutil.which(name, path=os.pathsep.join(folders)) if folders else None
 
 
@@ -80,7 +79,7 @@ def run(
 
 
 def kill(child: "Popen[bytes]") -> None:
-    """Kill a child process and wait for its end, but not if it hangs in the kernel, as with a broken driver."""
+    """Kill a child process and wait for its end, but no longer than KILL_S: a driver can make it hang."""
     child.kill()
     with contextlib.suppress(TimeoutExpired):
         child.wait(KILL_S)
