@@ -10,7 +10,7 @@ from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.server import LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.models import hardware
 from hermes_cli.models.gguf.model import read_header

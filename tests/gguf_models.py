@@ -4,6 +4,7 @@ Its answers are nonsense; its tokenizer is llama.cpp's real SentencePiece code o
 which no small model on the package index has.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ def write_openhermes_gguf(
     add_space_prefix: bool | None = None,
     seed: int = 0,
     heads: int = HEADS,
+    changes: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the model and return its path.
+    """Write the model and return its path. `changes` are values of the metadata by key; None removes a key.
 
     `chatml_type` is the type of the two ChatML tokens: CONTROL, or USER_DEFINED as older converters wrote.
     If `add_space_prefix` is None, the key is left out as in the files of OpenHermes 2, and llama.cpp adds
@@ -42,6 +44,11 @@ def write_openhermes_gguf(
     _add_vocabulary(writer, chatml_type)
     if add_space_prefix is not None:
         writer.add_add_space_prefix(add_space_prefix)
+    values = writer.kv_data[0]
+    for key, value in (changes or {}).items():
+        values.pop(key, None)
+        if value is not None:
+            values[key] = gguf.GGUFValue(value, _value_type(value))
     for name, tensor in _tensors(seed, heads).items():
         writer.add_tensor(f"{name}.weight", tensor)
     writer.write_header_to_file()
@@ -49,6 +56,13 @@ def write_openhermes_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _value_type(value: Any) -> Any:
+    import gguf
+
+    is_unsigned = isinstance(value, int) and not isinstance(value, bool)
+    return gguf.GGUFValueType.UINT32 if is_unsigned else gguf.GGUFValueType.get_type(value)
 
 
 def _add_vocabulary(writer: Any, chatml_type: int) -> None:

@@ -91,7 +91,7 @@ def test_ask_names_the_library_before_it_downloads_a_model(broken_library: dict[
 def test_the_process_of_llama_cpp_reports_the_missing_library(broken_library: dict[str, str]) -> None:
     """The child process reports it to its parent."""
     code = (
-        "from hermes_cli.engines.llama_cpp.server import LlamaSettings\n"
+        "from hermes_cli.engines.llama_cpp.settings import LlamaSettings\n"
         "from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess\n"
         "from hermes_cli.errors import ModelUnavailable\n"
         "try: LlamaProcess(LlamaSettings('model.gguf', 512, 1))\n"

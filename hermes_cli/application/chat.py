@@ -131,7 +131,7 @@ class ReplHost:
         if smaller is None or smaller.model or not wants_smaller(self.runtime, smaller):
             return
         use_smaller(self.choice, smaller)
-        session.engine = open_engine(self.runtime, self.choice, in_subprocess=True)
+        session.engine = open_engine(self.runtime, self.choice)
         session.recorder.precision = self.choice.plan.precision if self.choice.plan else ""
         self.runtime.terminal.notice(sanitize_line(self.choice.summary, LONG_LINE))
 
@@ -140,9 +140,7 @@ class ReplHost:
         choice = choose_model(self.runtime, name, self.flags.plan_request(self.runtime.settings))
         try:
             session.engine.close()  # close first: two models may not fit in memory
-            session.engine = open_engine(
-                self.runtime, choice, in_subprocess=self.runtime.terminal.interactive
-            )
+            session.engine = open_engine(self.runtime, choice)
             self.choice = choice
             session.recorder.precision = choice.plan.precision if choice.plan else ""
         except BaseException:
@@ -153,6 +151,6 @@ class ReplHost:
         """Reload the previous model. Ctrl-C only restarts the load, because a chat needs an engine."""
         while True:
             try:
-                return open_engine(self.runtime, self.choice, in_subprocess=self.runtime.terminal.interactive)
+                return open_engine(self.runtime, self.choice)
             except KeyboardInterrupt:
                 continue

@@ -27,7 +27,7 @@ def open_later(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False)
     plan = choice.plan
 
     def opener(report: Report, notify: Notify) -> Engine:
-        return _load(runtime, choice, report, notify, in_subprocess=True, fallback=fallback)
+        return _load(runtime, choice, report, notify, fallback=fallback)
 
     return BackgroundEngine(
         opener,
@@ -36,19 +36,16 @@ def open_later(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False)
     )
 
 
-def open_engine(
-    runtime: Runtime, choice: ModelChoice, *, in_subprocess: bool = False, fallback: bool = False
-) -> Engine:
+def open_engine(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False) -> Engine:
     """Load the model, and show a progress bar.
 
     If memory runs out, ask at a terminal whether to use a smaller plan; with `fallback`, use it without
-    asking. With `in_subprocess`, llama.cpp runs in a child process, because in this process it would block
-    key presses.
+    asking.
     """
     terminal = runtime.terminal
     notify = terminal.notice
     try:
-        return _load(runtime, choice, None, notify, in_subprocess=in_subprocess, fallback=fallback)
+        return _load(runtime, choice, None, notify, fallback=fallback)
     except ResourcesExhausted as error:
         smaller = choice.plan.smaller if choice.plan else None
         if smaller is None or smaller.model or not (terminal.stdin_is_tty and terminal.stderr_is_tty):
@@ -57,7 +54,7 @@ def open_engine(
         if not wants_smaller(runtime, smaller):
             raise
         use_smaller(choice, smaller)
-    return _load(runtime, choice, None, notify, in_subprocess=in_subprocess)
+    return _load(runtime, choice, None, notify)
 
 
 def wants_smaller(runtime: Runtime, smaller: Smaller) -> bool:
@@ -77,7 +74,6 @@ def _load(
     report: Report | None,
     notify: Notify,
     *,
-    in_subprocess: bool,
     fallback: bool = False,
 ) -> Engine:
     """Load the model, and notify the user if it was not loaded as planned.
@@ -90,22 +86,20 @@ def _load(
 
         return load_script(choice.script or Path())
     try:
-        engine = _open(runtime, choice, choice.plan, report, in_subprocess=in_subprocess)
+        engine = _open(runtime, choice, choice.plan, report)
     except ResourcesExhausted as error:
         smaller = choice.plan.smaller
         if smaller is None or smaller.model or not (choice.plan.gpu_layers or fallback):
             raise
         notify(f"{error.message}; loading it {smaller.what} instead")
         use_smaller(choice, smaller)
-        engine = _open(runtime, choice, choice.plan, report, in_subprocess=in_subprocess)
+        engine = _open(runtime, choice, choice.plan, report)
     if problem := difference(choice.plan.placement, engine.placement):
         notify(f"{sanitize_line(choice.plan.model)}: {problem}")
     return engine
 
 
-def _open(
-    runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | None, *, in_subprocess: bool
-) -> Engine:
+def _open(runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | None) -> Engine:
     model = choice.selection.model
     if model is None:
         raise ModelUnavailable(f"{choice.selection.name} is not on this machine")
@@ -123,16 +117,15 @@ def _open(
                 lookup=runtime.settings.speculate == "lookup",
             )
     from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-    from hermes_cli.engines.llama_cpp.server import DEBUG, REPORTS_DEVICES, SILENT, LlamaSettings
+    from hermes_cli.engines.llama_cpp.settings import DEBUG, ERRORS, REPORTS_DEVICES, LlamaSettings
 
     if model.header is None:
         raise ModelUnavailable(f"{plan.path} has no GGUF header")
-    verbosity = REPORTS_DEVICES if choice.can_use_gpu else DEBUG if runtime.debug else SILENT
+    verbosity = REPORTS_DEVICES if choice.can_use_gpu else DEBUG if runtime.debug else ERRORS
     return LlamaCppEngine(
         model.header,
         LlamaSettings.from_plan(plan, verbosity, lookup=runtime.settings.speculate == "lookup"),
         name=plan.model,
-        in_subprocess=in_subprocess or choice.can_use_gpu,
         log=(lambda line: runtime.terminal.plain(sanitize_line(line, LONG_LINE))) if runtime.debug else None,
     )
 

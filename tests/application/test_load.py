@@ -12,7 +12,8 @@ import pytest
 from hermes_cli.application.load import open_engine, open_later
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.engines.llama_cpp.server import REPORTS_DEVICES, SILENT, LlamaSettings, out_of_memory
+from hermes_cli.engines.llama_cpp.settings import ERRORS, REPORTS_DEVICES, LlamaSettings
+from hermes_cli.engines.llama_cpp.subprocess_server import out_of_memory
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, ResourcesExhausted
 from hermes_cli.models import hardware
@@ -40,14 +41,10 @@ class FakeLlama:
     failures: int = 0
     placement: Placement | None = None
     settings: list[LlamaSettings] = field(default_factory=list)
-    in_subprocess: list[bool] = field(default_factory=list)
 
-    def __call__(
-        self, header: GgufHeader, settings: LlamaSettings, *, in_subprocess: bool, **_other: Any
-    ) -> ScriptedEngine:
+    def __call__(self, header: GgufHeader, settings: LlamaSettings, **_other: Any) -> ScriptedEngine:
         """Load the model, or raise the error of llama.cpp."""
         self.settings.append(settings)
-        self.in_subprocess.append(in_subprocess)
         if len(self.settings) <= self.failures:
             raise out_of_memory(header.path)
         engine = ScriptedEngine(["Hello."])
@@ -100,24 +97,22 @@ def runtime_with(home: Mapping[str, str], typed: str | None = None) -> tuple[Run
 
 
 def test_layers_are_loaded_as_planned(home: Mapping[str, str], choose: Choose, llama: FakeLlama) -> None:
-    """All layers of a small model are loaded on the GPU, in a child process that reports them."""
+    """All layers of a small model are loaded on the GPU, and llama.cpp reports them."""
     runtime, shown = runtime_with(home)
     llama.placement = Placement(("CUDA0",), LAYERS, LAYERS)
     open_engine(runtime, choose(GPU))
     (settings,) = llama.settings
     assert (settings.gpus, settings.layers, settings.verbosity) == ((0,), (LAYERS,), REPORTS_DEVICES)
-    assert llama.in_subprocess == [True]
     assert shown.getvalue() == ""
 
 
 def test_the_cpu_has_no_layers_on_a_gpu(home: Mapping[str, str], choose: Choose, llama: FakeLlama) -> None:
-    """On the CPU no GPU is named; only a build for GPUs runs in a child process and reports its devices."""
+    """On the CPU no GPU is named; only a build for GPUs reports its devices."""
     runtime, _ = runtime_with(home)
     open_engine(runtime, choose(NO_GPU))
     open_engine(runtime, choose(GPU, PlanRequest(device="cpu", kv="q8_0")))
     assert [(s.gpus, s.layers, s.kv_type) for s in llama.settings] == [((), (), "f16"), ((), (), "q8_0")]
-    assert [s.verbosity for s in llama.settings] == [SILENT, REPORTS_DEVICES]
-    assert llama.in_subprocess == [False, True]
+    assert [s.verbosity for s in llama.settings] == [ERRORS, REPORTS_DEVICES]
 
 
 def test_half_the_layers_are_loaded_if_the_gpu_is_full(

@@ -9,7 +9,8 @@ import pytest
 
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.server import LlamaServer, LlamaSettings
+from hermes_cli.engines.llama_cpp.server import LlamaServer
+from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
@@ -26,10 +27,17 @@ def engine(starter_path: Path) -> Iterator[LlamaCppEngine]:
     made.close()
 
 
-def test_the_listener_refuses_requests_without_the_key(engine: LlamaCppEngine) -> None:
+@pytest.fixture(scope="module")
+def server(starter_path: Path) -> Iterator[LlamaServer]:
+    """llama.cpp with the starter, in this process."""
+    made = LlamaServer(LlamaSettings(str(starter_path), context_size=512, threads=2))
+    yield made
+    made._connection.close()
+
+
+def test_the_listener_refuses_requests_without_the_key(server: LlamaServer) -> None:
     """A request without the key gets status 401 from every endpoint."""
-    assert isinstance(engine._server, LlamaServer)
-    address = f"http://{engine._server._address}"
+    address = server._server.listening_address
     for path in ("/tokenize", "/completion", "/slots", "/props"):
         request = urllib.request.Request(address + path, data=b"{}", method="POST")  # noqa: S310
         with pytest.raises(urllib.error.HTTPError) as caught:
@@ -66,14 +74,11 @@ def test_llama_cpp_prints_nothing(engine: LlamaCppEngine, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_closed_connection_is_opened_again(engine: LlamaCppEngine) -> None:
+def test_a_closed_connection_is_opened_again(server: LlamaServer) -> None:
     """A connection that was closed is opened again for the next request."""
-    before = engine.count_tokens([Message(Role.USER, "Hi")])
-    assert isinstance(engine._server, LlamaServer)
-    connection = engine._server._connection
-    assert connection is not None
-    connection.sock.close()
-    assert engine.count_tokens([Message(Role.USER, "Hi")]) == before
+    before = server.encode("Hi")
+    server._connection.sock.close()
+    assert server.encode("Hi") == before
 
 
 def test_only_new_turns_are_encoded(engine: LlamaCppEngine) -> None:

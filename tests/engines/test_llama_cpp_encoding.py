@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.chatml import ChatML, from_tokenizer_json
-from hermes_cli.engines.llama_cpp.server import LlamaServer, LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import LlamaSettings
+from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
 from tests.dialogues import hostile, ordinary
@@ -26,7 +27,7 @@ from tests.vocab import (
 def open_chatml(path: Path) -> Iterator[ChatML]:
     """Yield ChatML on llama.cpp's encoder for a model file."""
     header = read_header(path)
-    server = LlamaServer(LlamaSettings(str(path), context_size=512, threads=1))
+    server = LlamaProcess(LlamaSettings(str(path), context_size=512, threads=1))
     try:
         yield ChatML(server.encode, header.control_tokens, header.fingerprint)
     finally:
@@ -88,7 +89,7 @@ def test_hostile_dialogues_add_no_control_tokens_in_the_starter(starter: ChatML)
 def test_im_start_in_a_text_is_a_token_in_files_of_older_converters(tmp_path: Path) -> None:
     """llama.cpp encodes a literal <|im_start|> of an old converter as its id, and <|im_end|> as text."""
     path = write_openhermes_gguf(tmp_path / "old.gguf", chatml_type=USER_DEFINED)
-    server = LlamaServer(LlamaSettings(str(path), context_size=512, threads=1))
+    server = LlamaProcess(LlamaSettings(str(path), context_size=512, threads=1))
     try:
         # llama.cpp makes <|im_end|> a control token, as it ends an answer, but not <|im_start|>.
         ids = server.encode(f"a{IM_END}{IM_START}")

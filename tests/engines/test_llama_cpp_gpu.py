@@ -12,7 +12,7 @@ import pytest
 
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.server import REPORTS_DEVICES, LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import REPORTS_DEVICES, LlamaSettings
 from hermes_cli.messages import Message, Role
 from hermes_cli.models import hardware
 from hermes_cli.models.facts import facts_of
@@ -55,7 +55,7 @@ def plan_for(gguf: Path, machine: Hardware, request: PlanRequest) -> Plan:
 def opened(plan: Plan) -> LlamaCppEngine:
     """Return the engine of a plan."""
     settings = LlamaSettings.from_plan(plan, REPORTS_DEVICES)
-    return LlamaCppEngine(read_header(plan.path), settings, name="tiny", in_subprocess=True)
+    return LlamaCppEngine(read_header(plan.path), settings, name="tiny")
 
 
 def answer(engine: LlamaCppEngine, *texts: str, cancel: Cancel | None = None) -> tuple[str, Completion]:

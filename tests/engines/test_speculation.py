@@ -11,7 +11,7 @@ from benchmarks.rows.prefix_reuse import converse, new_ids
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.llama_cpp import engine as engine_module
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.server import LlamaServer, LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.errors import HermesError
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
@@ -57,22 +57,13 @@ def answer(
     return "".join(chunk.text for chunk in chunks), done
 
 
-def test_drafts_are_accepted(engine: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drafts_are_accepted(engine: LlamaCppEngine) -> None:
     """llama.cpp accepts drafts for a copy: without this, the other tests would test nothing."""
-    accepted: list[int] = []
-    assert isinstance(engine._server, LlamaServer)
-    run = engine._server.run
-
-    def recorded(request: dict[str, object], on_event: object) -> None:
-        def record(event: dict[str, dict[str, int]]) -> bool:
-            accepted.append(event.get("timings", {}).get("draft_n_accepted", 0))
-            return on_event(event)  # type: ignore[operator, no-any-return]
-
-        run(request, record)
-
-    monkeypatch.setattr(engine._server, "run", recorded)
-    _, done = answer(engine, COPY)
-    assert accepted[-1] > done.usage.completion_tokens // 2
+    prompt = [token.id for token in engine.prompt_tokens(COPY)]
+    completion = engine._server.start({"run": engine._request(prompt, GREEDY)})
+    while "finish" not in (event := completion.next(60)["event"]):
+        pass
+    assert event["accepted"] > event["generated"] // 2
 
 
 @pytest.mark.long
@@ -193,7 +184,6 @@ def test_the_setting_applies_on_load(
         loaded.append(settings)
         raise HermesError("not loaded")
 
-    monkeypatch.setattr(engine_module, "LlamaServer", record)
     monkeypatch.setattr(engine_module, "LlamaProcess", record)
     hermes("ask", "hi", env={**starter_home, "OPENHERMES_SPECULATE": value})
     assert [settings.lookup for settings in loaded] == [expected]

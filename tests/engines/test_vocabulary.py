@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.server import LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine, write_vocabulary
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header

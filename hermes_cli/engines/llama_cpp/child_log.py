@@ -5,6 +5,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import IO, Final
 
 from hermes_cli.placement import Placement
@@ -20,6 +21,7 @@ _LOADED: Final = re.compile(r"n_slots")
 _LOG_DELAY_S: Final = 1.0
 """llama.cpp writes its log on a thread, so the last lines may arrive after the model is ready."""
 _KEPT_LINES: Final = 4000
+_LONGEST_LINE: Final = 4096
 _JOIN_S: Final = 2.0
 
 
@@ -36,7 +38,7 @@ class ChildLog:
 
     def _read(self) -> None:
         with self._stream:
-            for raw in self._stream:
+            for raw in iter(partial(self._stream.readline, _LONGEST_LINE), b""):
                 line = raw.decode("utf-8", "replace").rstrip()
                 self._lines.append(line)
                 if _LOADED.search(line):
@@ -47,6 +49,10 @@ class ChildLog:
     def wait(self) -> None:
         """Wait briefly for the child to close its log."""
         self._thread.join(_JOIN_S)
+
+    def clear(self) -> None:
+        """Forget the lines so far, which say nothing about later errors."""
+        self._lines.clear()
 
     @property
     def out_of_memory(self) -> bool:

@@ -1,7 +1,6 @@
 """The llama.cpp engine. It reuses the KV cache of the last prompt, and a cancel stops it within one token."""
 
 import queue
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
 from hermes_cli.engines.detokenizer import prompt_tokens
-from hermes_cli.engines.llama_cpp.server import LlamaServer, LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
 from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
@@ -25,9 +24,8 @@ CANCEL_POLL_S = 0.05
 class LlamaCppEngine:
     """A GGUF model in llama.cpp. `header` is the file's metadata, and `settings` the load parameters.
 
-    With `in_subprocess`, the model runs in a child process, so that this process can handle key presses
-    during the load. A build that supports GPUs should always run in a child process, because a GPU driver can
-    crash. `placement` is known only for a child process. `log` is called with each line of its log.
+    The model runs in a child process, which is started again after a crash. `log` is called with each line of
+    its log.
     """
 
     def __init__(
@@ -36,21 +34,26 @@ class LlamaCppEngine:
         settings: LlamaSettings,
         *,
         name: str,
-        in_subprocess: bool = False,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
         self.context_size = settings.context_size
-        self.placement: Placement | None = None
         self._header = header
-        self._server: LlamaServer | LlamaProcess
-        if in_subprocess:
-            self._server = LlamaProcess(settings, log)
-            self.placement = self._server.placement
-        else:
-            self._server = LlamaServer(settings)
-        self._chatml = ChatML(self._server.encode, header.control_tokens, header.fingerprint)
-        self._thread: threading.Thread | None = None
+        self._settings = settings
+        self._log = log
+        self._server = LlamaProcess(settings, log)
+        self.placement: Placement | None = self._server.placement
+        self._chatml = ChatML(self._encode, header.control_tokens, header.fingerprint)
+
+    def _encode(self, text: str) -> list[int]:
+        return self._running().encode(text)
+
+    def _running(self) -> LlamaProcess:
+        """Return the child process. If it has crashed, load the model in a new one."""
+        if self._server.has_crashed:
+            self._server.close()
+            self._server = LlamaProcess(self._settings, self._log)
+        return self._server
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
@@ -68,12 +71,11 @@ class LlamaCppEngine:
         cached = generated = 0
         with closing(self._events(self._request(prompt, options), cancel)) as events:
             for event in events:
-                if progress := event.get("prompt_progress"):
-                    cached = int(progress["cache"])
-                    done, total = (int(progress[name]) - cached for name in ("processed", "total"))
-                    yield Chunk("", progress=Progress(done, total))
+                if progress := event.get("progress"):
+                    cached, done, total = progress
+                    yield Chunk("", progress=Progress(done - cached, total - cached))
                     continue
-                before, generated = generated, int(event["__verbose"]["tokens_predicted"])
+                before, generated = generated, event["generated"]
                 if text := self._feed(answer, event, generated - before):
                     yield Chunk(text)
                 if answer.finish_reason is not None:
@@ -86,13 +88,12 @@ class LlamaCppEngine:
     def _feed(self, answer: Answer, event: dict[str, Any], new_tokens: int) -> str:
         """Add the text of an event to the answer, and return the text that can be shown.
 
-        An event contains the `text`, and the id of the last token in `__verbose`. Only the last event has a
-        `finish_reason`.
+        See `server.OnEvent` for the events.
         """
-        choice, ids = event["choices"][0], event["__verbose"]["tokens"]
-        if reason := choice["finish_reason"]:
+        if reason := event.get("finish"):
             answer.finish_reason = FinishReason.LENGTH if reason == "length" else FinishReason.STOP
             return ""
+        ids = event["ids"]
         answer.start_decode()
         if self._chatml.holds_control(ids):
             # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
@@ -100,51 +101,29 @@ class LlamaCppEngine:
             return ""
         # If a character has several tokens, its event contains only the last id. Encoding the text gives all
         # ids. If the model generated different ids, the KV cache is reused only up to this point.
-        text = str(choice["text"])
+        text = event["text"]
         return answer.feed(text, ids if new_tokens == 1 else self._chatml.encode_after_newline(text))
 
     def _events(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any]]:
         """Yield the events of a completion. Setting `cancel` or closing the iterator stops it.
 
-        The completion runs on a new thread: on the main thread, xllamacpp would block Ctrl-C.
-
-        Raises ContextOverflow, ResourcesExhausted or HermesError if llama.cpp reports an error.
+        Raises ContextOverflow, ResourcesExhausted or HermesError if llama.cpp reports an error or crashes.
         """
-        self._join()
-        closed = Cancel()
-        events: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
-
-        def on_event(event: dict[str, Any]) -> bool:
-            events.put(event)
-            return closed.is_set() or cancel.is_set()
-
-        def run() -> None:
-            try:
-                self._server.run(request, on_event)
-                events.put(HermesError("llama.cpp returned no result", "try again"))
-            except BaseException as error:  # noqa: BLE001 - raised in the thread that reads the queue
-                events.put(error)
-
-        self._thread = threading.Thread(target=run, name="llama.cpp", daemon=True)
-        self._thread.start()
+        completion = self._running().start({"run": request})
         try:
             while not cancel.is_set():
                 try:
-                    event = events.get(timeout=CANCEL_POLL_S)
+                    answer = completion.next(CANCEL_POLL_S)
                 except queue.Empty:
                     continue
-                if isinstance(event, BaseException):
-                    raise event
+                if "event" not in answer:
+                    raise HermesError("llama.cpp returned no result", "try again")
+                event: dict[str, Any] = answer["event"]
                 if "error" in event:
                     raise _server_error(event["error"])
                 yield event
         finally:
-            closed.set()
-
-    def _join(self) -> None:
-        """Wait for the previous completion to end, because the server handles only one at a time."""
-        if self._thread is not None:
-            self._thread.join()
+            completion.cancel()
 
     def _request(self, prompt: list[int], options: GenerationOptions) -> dict[str, Any]:
         """Return a completion request with the llama.cpp parameters that match the options."""
@@ -182,8 +161,7 @@ class LlamaCppEngine:
         return prompt_tokens(self._chatml.segments(messages), self._header.tokens, byte_level=byte_level)
 
     def close(self) -> None:
-        """Wait for a running answer to end, then free the model."""
-        self._join()
+        """End the child process, and thereby free the model."""
         self._server.close()
 
 

@@ -1,55 +1,55 @@
-"""A wrapper around xllamacpp that loads a model, encodes text, and runs completions.
+"""A wrapper around xllamacpp, for the child process: load a model, encode text, complete a prompt of ids.
 
-xllamacpp always opens an HTTP listener on a random loopback port. A random API key restricts it to this
-process, which uses it only for `/tokenize`, because xllamacpp has no other interface for encoding text.
+It imports little, because every `hermes ask` starts a child process, and it raises no HermesError: the parent
+process turns the errors into messages for the user.
+
+xllamacpp always opens an HTTP listener on a random loopback port, and has no other interface to tokenize
+text. A random key restricts it to this process. While the model loads, the listener answers 503 to every
+request, with or without the key; it tells only that a model is loading.
 """
 
-import http.client
 import json
 import os
 import queue
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-from hermes_cli.errors import HermesError, ResourcesExhausted
-from hermes_cli.models.plan import Plan
-from hermes_cli.models.plan.offload import BATCH
+from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 
-PREFILL_BATCH = 128
-"""Number of tokens that are prefilled between two checks of `cancel`.
+DRAFT: Final = 8
+"""The number of equal ids that start a draft, and its length; llama.cpp makes no shorter draft.
 
-On a CPU, 128 is 7 % slower than 2048, but a cancelled prefill ends after 0.4 s instead of 7 s.
+A rejected id costs 0.3 to 0.5 of a decode step on two cores, so with the library's default of 48, summaries
+are slower than without speculation (docs/measurements.md, `lookup-speculation`).
 """
+NO_GPU: Final = -1
+"""The value of `main_gpu` with which llama.cpp uses no GPU, not even for a part of the prefill."""
+CHAT_TEMPLATE: Final = "chatml"
+"""A built-in template, which is never used: prompts are token ids.
 
-DRAFT = 8
-"""Number of matching ids that start a draft, and the length of a draft. llama.cpp makes no shorter drafts.
-
-A rejected id costs 0.3 to 0.5 of a decode step on two cores. For summaries, the library's default of 48 is
-therefore slower than no speculation (docs/measurements.md, `lookup-speculation`).
+Without it, llama.cpp parses and runs the chat template of the file while it loads, whatever `use_jinja` is. A
+hostile template would then hang or crash it, and an invalid one would make it refuse a good model.
 """
-
-NO_GPU = -1
-"""The value of `main_gpu` that prevents llama.cpp from using a GPU, even for a part of the prefill."""
-SILENT, DEBUG, REPORTS_DEVICES = -1, 3, 4
-"""Log levels of llama.cpp. At REPORTS_DEVICES and above, it logs the layers on each device."""
 
 OnEvent = Callable[[dict[str, Any]], bool]
-"""A callback for each event of a completion. If it returns True, the completion stops at the next token."""
+"""Called with each event of a completion; returning True stops the completion at the next token.
+
+Events: {"progress": [cached, evaluated, total]}, numbers of prompt tokens; {"text", "ids", "generated"}: new
+text, its last ids, and the number of ids so far; {"finish", "generated", "accepted"}: the reason of the end,
+and the number of accepted draft ids; {"error": an object}.
+"""
 
 
 def import_library() -> ModuleType:
-    """Import xllamacpp, after limiting how long OpenMP's threads spin while they wait for each other.
+    """Import xllamacpp, after setting the environment variable that OpenMP reads on import.
 
-    By default they spin for a long time, on a core that another thread needs. On two cores shared with other
-    processes, this reduced 115 tokens/s to between 14 and 37, and to less than 5 if no core was idle. Without
-    any spinning, an idle machine reaches only 41 tokens/s. With this limit, an idle machine reaches about 90
-    tokens/s and a busy one 40 (docs/measurements.md, `decode`).
+    Its threads then spin briefly and sleep while they wait for each other. By default they spin for a long
+    time, on the core that the other thread needs. On two cores shared with other processes, 115 tokens/s
+    became 14 to 37, and less than 5 if no core was idle. Threads that sleep at once reach 41 tokens/s on an
+    idle machine; with this spin they reach about 90 idle and 40 busy (docs/measurements.md, `decode`).
 
     Raises ImportError if the system lacks a shared library that xllamacpp needs.
     """
@@ -60,34 +60,11 @@ def import_library() -> ModuleType:
     return xllamacpp  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
-class LlamaSettings:
-    """The parameters for loading the model in the file `path`.
-
-    `gpus` are indexes into llama.cpp's list of devices, and `layers` the number of layers on each. If `gpus`
-    is empty, the model runs on the CPU. `verbosity` is llama.cpp's log level. `lookup` enables speculative
-    decoding, which takes the ids that followed an earlier occurrence of the last ids as its draft.
-    """
-
-    path: str
-    context_size: int
-    threads: int
-    gpus: tuple[int, ...] = ()
-    layers: tuple[int, ...] = ()
-    kv_type: str = "f16"
-    verbosity: int = SILENT
-    lookup: bool = False
-
-    @classmethod
-    def from_plan(cls, plan: Plan, verbosity: int, *, lookup: bool = False) -> "LlamaSettings":
-        """Return the settings for the plan of a GGUF model."""
-        gpus, layers = (plan.gpus, plan.layers) if plan.gpu_layers else ((), ())
-        path, context_size = str(plan.path), plan.context_size
-        return cls(path, context_size, plan.threads, gpus, layers, plan.kv_type, verbosity, lookup=lookup)
-
-
 class LlamaServer:
-    """A loaded model. Do not call `run` on the main thread or concurrently."""
+    """A loaded model. Do not call `run` on the main thread: xllamacpp would block Ctrl-C.
+
+    Raises MemoryError or RuntimeError if the model cannot be loaded.
+    """
 
     def __init__(self, settings: LlamaSettings) -> None:
         xllamacpp = import_library()
@@ -106,35 +83,41 @@ class LlamaServer:
         params.warmup = False
         params.ui = False
         params.endpoint_slots = False
-        params.use_jinja = False  # prompts are token ids; the model's chat template is never run
+        params.use_jinja = False
+        params.chat_template = CHAT_TEMPLATE
         params.verbosity = settings.verbosity
         if settings.lookup:
             speculative = params.speculative
             speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
             speculative.ngram_simple.size_n = speculative.ngram_simple.size_m = DRAFT
-        self._server = _load(xllamacpp.Server, params, Path(settings.path))
-        self._address = urlsplit(str(self._server.listening_address)).netloc
-        self._connection: http.client.HTTPConnection | None = None
+        self._server = _load(xllamacpp.Server, params)
+        self._connection: Any = None
         self._lock = threading.Lock()
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of `text`. No ids are added, and tokens of type CONTROL are not recognized."""
+        """Return the token ids of `text`. No ids are added, and tokens of type CONTROL are not recognized.
+
+        Raises RuntimeError if llama.cpp reports an error.
+        """
         body = json.dumps({"content": text, "parse_special": False, "add_special": False})
-        if self._server is None:
-            raise HermesError("no model is loaded", "load one with /model NAME")
         with self._lock:
             status, answer = self._post("/tokenize", body)
-        if status != http.client.OK:
+        if status != 200:  # noqa: PLR2004 - HTTP's "OK"
             error = answer.get("error", {})
             message = error.get("message", error) if isinstance(error, dict) else error
-            raise HermesError(f"llama.cpp could not encode the text: {message}")
+            raise RuntimeError(f"llama.cpp could not encode the text: {message}")
         tokens: list[int] = answer["tokens"]
         return tokens
 
     def _post(self, path: str, body: str, *, retry: bool = True) -> tuple[int, dict[str, Any]]:
         """Send a request, and return the status and the JSON object of the response."""
+        import http.client
+        from urllib.parse import urlsplit
+
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        self._connection = self._connection or http.client.HTTPConnection(self._address, timeout=600)
+        if self._connection is None:
+            address = urlsplit(str(self._server.listening_address)).netloc
+            self._connection = http.client.HTTPConnection(address, timeout=600)
         try:
             self._connection.request("POST", path, body.encode(), headers)
             response = self._connection.getresponse()
@@ -144,18 +127,25 @@ class LlamaServer:
             self._connection = None
             if retry:  # the server closes connections after a few idle seconds
                 return self._post(path, body, retry=False)
-            raise HermesError(f"llama.cpp does not respond: {error}") from None
+            raise RuntimeError(f"llama.cpp does not respond: {error}") from None
 
     def run(self, request: dict[str, Any], on_event: OnEvent) -> None:
         """Run one completion to its end, and pass each event to `on_event`."""
-        self._server.handle_completions(request, on_event)
+        self._server.handle_completions(request, lambda event: on_event(_short(event)))
 
-    def close(self) -> None:
-        """Free the model."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-        self._server = None
+
+def _short(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a llama.cpp event that hermes uses."""
+    if "error" in event:
+        return {"error": event["error"]}
+    if progress := event.get("prompt_progress"):
+        return {"progress": [int(progress[name]) for name in ("cache", "processed", "total")]}
+    choice, verbose = event["choices"][0], event["__verbose"]
+    generated = int(verbose["tokens_predicted"])
+    if reason := choice["finish_reason"]:
+        accepted = int(event.get("timings", {}).get("draft_n_accepted", 0))
+        return {"finish": str(reason), "generated": generated, "accepted": accepted}
+    return {"text": str(choice["text"]), "ids": verbose["tokens"], "generated": generated}
 
 
 def _place(xllamacpp: ModuleType, params: Any, settings: LlamaSettings) -> None:
@@ -171,14 +161,14 @@ def _place(xllamacpp: ModuleType, params: Any, settings: LlamaSettings) -> None:
     else:
         params.split_mode = modes.LLAMA_SPLIT_MODE_NONE
         params.main_gpu = settings.gpus[0] if settings.gpus else NO_GPU
-    params.n_batch = params.n_ubatch = BATCH if settings.gpus else PREFILL_BATCH
+    params.n_batch = params.n_ubatch = settings.batch
     if settings.kv_type != "f16":
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type[
             f"GGML_TYPE_{settings.kv_type.upper()}"
         ]
 
 
-def _load(server_class: Any, params: Any, path: Path) -> Any:
+def _load(server_class: Any, params: Any) -> Any:
     """Load the model on a new thread, because loading on the main thread would block Ctrl-C."""
     loaded: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -190,16 +180,6 @@ def _load(server_class: Any, params: Any, path: Path) -> Any:
 
     threading.Thread(target=load, name="llama.cpp load", daemon=True).start()
     result = loaded.get()
-    if isinstance(result, MemoryError):
-        raise out_of_memory(path)
     if isinstance(result, BaseException):
-        raise HermesError(
-            f"llama.cpp could not load {path.name}: {result}",
-            "run the same command with --debug to see llama.cpp's log",
-        ) from result
+        raise result
     return result
-
-
-def out_of_memory(path: Path) -> ResourcesExhausted:
-    """Return the error for a model that does not fit in memory."""
-    return ResourcesExhausted(f"not enough memory to load {path.name}", "use a smaller --context")

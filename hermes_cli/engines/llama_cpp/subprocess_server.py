@@ -1,192 +1,189 @@
-"""Runs llama.cpp in a child process, with the interface of `server.LlamaServer`.
+"""llama.cpp in a child process.
 
-xllamacpp holds the GIL while it loads a model, which would prevent the user from typing for seconds. Parent
-and child exchange lines of JSON over a socket, one request at a time. If the parent exits, the child exits.
-If the child exits, the next call raises HermesError.
+Native code can crash, on a hostile file or with a faulty GPU driver, and xllamacpp blocks all other threads
+while a model loads. In a child process, a crash is an error message, and the user can type meanwhile.
 """
 
 import contextlib
-import io
+import itertools
 import json
 import os
 import queue
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Final
 
+from hermes_cli import child_process
 from hermes_cli.engines.llama_cpp.child_log import ChildLog
-from hermes_cli.engines.llama_cpp.server import (
-    REPORTS_DEVICES,
-    LlamaServer,
-    LlamaSettings,
-    OnEvent,
-    out_of_memory,
-)
+from hermes_cli.engines.llama_cpp.settings import REPORTS_DEVICES, LlamaSettings
 from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, as_hermes_error
 
-CHILD = (
-    "import sys; sys.path[:] = {path!r}; "
-    "from hermes_cli.engines.llama_cpp.subprocess_server import serve; serve({fd})"
+CHILD: Final = (
+    "import sys; sys.path[:] = {path!r}; from hermes_cli.engines.llama_cpp.child import serve; serve({fd})"
 )
-GRACE_S = 5.0
-_ERROR_TYPES: dict[str, type[HermesError]] = {
-    error.__name__: error for error in (ModelUnavailable, ResourcesExhausted)
-}
+ENVIRONMENT: Final = {"GGML_NO_BACKTRACE": "1"}  # else a crash starts a debugger, which prints 200 lines
+GRACE_S: Final = 5.0
+SEE_LOG: Final = "--debug shows llama.cpp's log"
 
 Message = dict[str, Any]
 
 
-class LlamaProcess:
-    """A model in a child process. `run` and `encode` may be called from any thread.
+class Request:
+    """A request to the child process. Its answers arrive in `answers`; None means that the child exited."""
 
-    `placement` is None if the log level in `settings` is too low for llama.cpp to report it. `log`
-    is called with each line of the child's log.
+    def __init__(self, server: "LlamaProcess", number: int) -> None:
+        self.answers: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._server = server
+        self._number = number
+
+    def next(self, timeout_s: float | None = None) -> Message:
+        """Return the next answer. Raises the error that the child reports, and queue.Empty at the timeout."""
+        answer = self.answers.get(timeout=timeout_s)
+        if answer is None:
+            raise self._server.crash()
+        if error := answer.get("error"):
+            raise self._server.reported(error)
+        return answer
+
+    def cancel(self) -> None:
+        """Stop a completion at its next token, if it is still running."""
+        self._server.send({"cancel": self._number})
+
+
+class LlamaProcess:
+    """A model in a child process. Requests can be started from any thread, and several can run at once.
+
+    `placement` is the placement of the layers, if the log level of the settings makes llama.cpp report it.
+    `log` is called with each line of the child's log.
+
+    Raises ModelUnavailable if the file cannot be loaded, ResourcesExhausted if memory runs out, and
+    HermesError.
     """
 
     def __init__(self, settings: LlamaSettings, log: Callable[[str], None] | None = None) -> None:
-        parent_socket, child_socket = socket.socketpair()
-        code = CHILD.format(path=[os.path.abspath(folder) for folder in sys.path], fd=child_socket.fileno())  # noqa: PTH100
-        # -P keeps the current directory out of the child's module search path.
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", code],
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            stderr=subprocess.PIPE,
-            pass_fds=[child_socket.fileno()],
-        )
-        self._log = ChildLog(self._child.stderr, log)
-        child_socket.close()
-        self._socket = parent_socket
-        self._stream = parent_socket.makefile("rwb")
-        self._lock = threading.Lock()
+        self._exited = False
+        self._path = Path(settings.path).absolute()
+        self._ready = False
         self._closed = False
-        self._path = Path(settings.path)
+        self._numbers = itertools.count(1)
+        self._requests: dict[int, Request] = {}
+        self._sending = threading.Lock()
+        ours, theirs = socket.socketpair()
+        folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
+        with theirs:
+            self._child = child_process.start(
+                [sys.executable, "-I", "-c", CHILD.format(path=folders, fd=theirs.fileno())],
+                environ={**os.environ, **ENVIRONMENT},
+                stdin=child_process.DEVNULL,
+                stdout=child_process.PIPE,
+                stderr=child_process.STDOUT,
+                pass_fds=[theirs.fileno()],
+            )
+        self._log = ChildLog(self._child.stdout, log)
+        self._socket = ours
+        self._stream = ours.makefile("rb")
+        self._reader = threading.Thread(target=self._read, name="llama.cpp answers", daemon=True)
+        self._reader.start()
         try:
-            self._request(asdict(settings), "ready")
+            loading = self._requests[0] = Request(self, 0)
+            self.send({**asdict(settings), "path": str(self._path)})
+            loading.next()
         except BaseException:  # including Ctrl-C: never leave a child process behind
             self.close()
             raise
+        self._ready = True
         self.placement = self._log.placement() if settings.verbosity >= REPORTS_DEVICES else None
+        self._log.clear()
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether the child process has exited although `close` was not called."""
+        return self._exited and not self._closed
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of `text`; see LlamaServer."""
-        ids: list[int] = self._request({"encode": text}, "ids")
+        """Return the token ids of `text`. No ids are added, and tokens of type CONTROL are not recognized."""
+        ids: list[int] = self.start({"encode": text}).next()["ids"]
         return ids
 
-    def run(self, request: dict[str, Any], on_event: OnEvent) -> None:
-        """Run one completion to its end, and pass each event to `on_event`."""
-        with self._lock:
-            self._send({"run": request})
-            cancelled = False
-            while "event" in (message := self._receive()):
-                if on_event(message["event"]) and not cancelled:
-                    self._send({"cancel": True})
-                    cancelled = True
+    def start(self, message: Message) -> Request:
+        """Send a request; see `child.py`. Raises HermesError if `close` was called."""
+        if self._closed:
+            raise HermesError("no model is loaded", "load one with /model NAME")
+        number = next(self._numbers)
+        request = self._requests[number] = Request(self, number)
+        if self._exited:
+            request.answers.put(None)
+        self.send({"id": number, **message})
+        return request
 
-    def _request(self, message: Message, result_key: str) -> Any:
-        with self._lock:
-            if self._closed:
-                raise HermesError("no model is loaded", "load one with /model NAME")
-            self._send(message)
-            return self._receive()[result_key]
+    def send(self, message: Message) -> None:
+        """Send a message. If the child has exited, do nothing: the reading thread reports it."""
+        line = json.dumps(message).encode() + b"\n"
+        with self._sending, contextlib.suppress(OSError):
+            self._socket.sendall(line)
 
-    def _send(self, message: Message) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the child has exited: `_receive` raises the error
-            _write(self._stream, message)
+    def _read(self) -> None:
+        """Pass each answer of the child to its request, until the child exits."""
+        with contextlib.suppress(OSError, ValueError), self._stream:
+            for line in self._stream:
+                answer: Message = json.loads(line)
+                number = answer.get("id", 0)
+                request = self._requests[number] if "event" in answer else self._requests.pop(number)
+                request.answers.put(answer)
+        self._exited = True
+        for request in list(self._requests.values()):
+            request.answers.put(None)
 
-    def _receive(self) -> Message:
-        """Return the next message.
+    def reported(self, error: Message) -> HermesError:
+        """Return the error for one that the child reports."""
+        kind, message = error["type"], error["message"]
+        if kind == "ImportError":
+            return as_hermes_error(ImportError(message))
+        if self._ready:
+            return HermesError(f"llama.cpp failed: {message}", f"try again; {SEE_LOG}")
+        if kind == "MemoryError" or self._log.out_of_memory:
+            return out_of_memory(self._path)
+        reason = self._log.first_error or message
+        return ModelUnavailable(f"llama.cpp could not load {self._path.name}: {reason}", SEE_LOG)
 
-        Raises the error that the child reports, or HermesError if the child has exited.
-        """
-        line = b""
-        with contextlib.suppress(ConnectionError):
-            line = self._stream.readline()
-        if not line:
-            self._log.wait()
-            if self._log.out_of_memory:
-                raise out_of_memory(self._path)
-            raise HermesError(
-                "llama.cpp exited unexpectedly",
-                "load the model again with /model NAME; --debug shows llama.cpp's log",
+    def crash(self) -> HermesError:
+        """Return the error for a child process that has exited."""
+        if self._closed:
+            return HermesError("the model was closed", "load one with /model NAME")
+        with contextlib.suppress(child_process.TimeoutExpired):
+            self._child.wait(GRACE_S)
+        self._log.wait()
+        if self._log.out_of_memory:
+            return out_of_memory(self._path)
+        if self._child.returncode == -signal.SIGKILL:
+            return ResourcesExhausted(
+                "llama.cpp was killed, as the system does if memory runs out", "use a smaller --context"
             )
-        message: Message = json.loads(line)
-        if error := message.get("error"):
-            if self._log.out_of_memory:
-                raise out_of_memory(self._path)
-            error_type = _ERROR_TYPES.get(error["type"], HermesError)
-            reason = self._log.first_error
-            raise error_type(f"{error['message']}{f' ({reason})' if reason else ''}", error["hint"])
-        return message
+        if not self._ready:
+            return ModelUnavailable(
+                f"llama.cpp crashed while loading {self._path.name}: the file is damaged or not supported",
+                SEE_LOG,
+            )
+        return HermesError("llama.cpp crashed", f"ask again, and the model is loaded again; {SEE_LOG}")
 
     def close(self) -> None:
         """End the child process, and thereby free the model."""
         self._closed = True
-        self._socket.close()
-        with contextlib.suppress(OSError):
-            self._stream.close()
         self._child.terminate()
         try:
             self._child.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+        except child_process.TimeoutExpired:
+            child_process.kill(self._child)
+        self._reader.join(GRACE_S)
+        self._socket.close()
         self._log.wait()
 
 
-def _write(stream: IO[bytes] | io.BufferedRWPair, message: Message) -> None:
-    stream.write(json.dumps(message).encode() + b"\n")
-    stream.flush()
-
-
-def serve(descriptor: int) -> None:
-    """Run the child: load the model that the first message describes, and serve until the parent exits."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    connection = socket.socket(fileno=descriptor)
-    incoming, outgoing = connection.makefile("rb"), connection.makefile("wb")
-    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    cancel = threading.Event()
-    threading.Thread(target=_handle, args=(requests, outgoing, cancel), daemon=True).start()
-    for line in incoming:
-        message = json.loads(line)
-        if "cancel" in message:
-            cancel.set()
-        else:
-            requests.put(message)
-    os._exit(0)  # exits at once, even during a completion
-
-
-def _handle(requests: "queue.SimpleQueue[Message]", outgoing: IO[bytes], cancel: threading.Event) -> None:
-    server: LlamaServer | None = None
-
-    def on_event(event: dict[str, Any]) -> bool:
-        _write(outgoing, {"event": event})
-        return cancel.is_set()
-
-    while True:
-        message = requests.get()
-        try:
-            if server is None:
-                server = LlamaServer(LlamaSettings(**message))
-                answer: Message = {"ready": True}
-            elif "encode" in message:
-                answer = {"ids": server.encode(message["encode"])}
-            else:
-                cancel.clear()
-                server.run(message["run"], on_event)
-                answer = {"done": True}
-        except (HermesError, ImportError) as error:
-            failure = as_hermes_error(error)
-            name = type(failure).__name__
-            answer = {"error": {"type": name, "message": failure.message, "hint": failure.hint}}
-        except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it
-            hint = "--debug shows llama.cpp's log"
-            answer = {"error": {"type": "", "message": f"llama.cpp failed: {error}", "hint": hint}}
-        with contextlib.suppress(OSError):  # the parent has exited
-            _write(outgoing, answer)
+def out_of_memory(path: Path) -> ResourcesExhausted:
+    """Return the error for a model that does not fit in memory."""
+    return ResourcesExhausted(f"not enough memory to load {path.name}", "use a smaller --context")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.server import DEBUG, SILENT, LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import DEBUG, ERRORS, LlamaSettings
 from hermes_cli.models.gguf.header import ARRAY, STRING, RawArray, Value
 from hermes_cli.models.gguf.model import GgufHeader
 
@@ -30,7 +30,7 @@ def vocabulary_engine(header: GgufHeader, *, verbose: bool = False) -> Iterator[
         path = Path(folder) / "vocabulary.gguf"
         write_vocabulary(header, path)
         header = dataclasses.replace(header, path=path)
-        settings = LlamaSettings(str(path), CONTEXT, 1, verbosity=DEBUG if verbose else SILENT)
+        settings = LlamaSettings(str(path), CONTEXT, 1, verbosity=DEBUG if verbose else ERRORS)
         engine = LlamaCppEngine(header, settings, name=header.name)
         try:
             yield engine
