@@ -5,10 +5,11 @@ docs/gguf.md in ggml documents the metadata keys. `header.py` parses the bytes.
 
 import contextlib
 import hashlib
+import math
 import mmap
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,13 @@ CONTROL, USER_DEFINED = 3, 4
 MAX_LAYERS = 1 << 16
 """The maximum number of layers, and of heads in a layer. Real models have far fewer."""
 
+ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+"""Source: llama.cpp's `LLAMA_ROPE_SCALING_TYPES`. It aborts the process for any other type."""
+
+MAX_EXPERTS = 512
+"""Source: llama.cpp's `LLAMA_MAX_EXPERTS`. It aborts the process for more."""
+
+_EXPERTS_TENSOR = re.compile(r"\.ffn_\w+_exps\.weight$")
 _LAYER_TENSOR = re.compile(r"blk\.(\d{1,5})\.")
 
 FETCH_AGAIN = "download it again, with 'hermes models pull' or from its source"
@@ -232,6 +240,7 @@ def read_header(path: Path) -> GgufHeader:
         try:
             raw = walk(data)
             _check_types(raw.metadata)
+            _check_tensors(raw.metadata, raw.tensors)
         except Malformed as problem:
             raise ModelUnavailable(f"{path} {problem}", FETCH_AGAIN) from None
     if size < raw.expected_size:
@@ -270,13 +279,37 @@ def _check_types(metadata: dict[str, Value]) -> None:
     if not isinstance(architecture, str) or not architecture:
         raise Malformed("does not name the architecture of its model")
     for key, limit in (
-        ("context_length", 1 << 32),
+        ("context_length", 1 << 31),
         ("block_count", MAX_LAYERS),
         ("embedding_length", 1 << 32),
     ):
         value = metadata.get(f"{architecture}.{key}", 0)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < limit:
             raise Malformed(f"has an invalid value for {key}")
+    for key, value in metadata.items():
+        if key.startswith(f"{architecture}.") and isinstance(value, float) and not math.isfinite(value):
+            raise Malformed(f"has an invalid value for {key}: {value}")
+    if metadata.get(f"{architecture}.rope.scaling.type", "none") not in ROPE_SCALINGS:
+        raise Malformed("has an unknown type of RoPE scaling")
     tokens = metadata.get("tokenizer.ggml.tokens")
     if tokens is not None and not (isinstance(tokens, RawArray) and tokens.item_type == STRING):
         raise Malformed("has a vocabulary that is not a list of strings")
+
+
+def _check_tensors(metadata: dict[str, Value], tensors: Sequence[TensorInfo]) -> None:
+    """Raise Malformed if the metadata describes more layers than the tensors, or other experts."""
+    architecture = metadata["general.architecture"]
+
+    def number(key: str) -> int:
+        value = metadata.get(f"{architecture}.{key}", 0)
+        return value if isinstance(value, int) else 0
+
+    layers = {int(match[1]) for tensor in tensors if (match := _LAYER_TENSOR.match(tensor.name))}
+    is_split = isinstance(count := metadata.get("split.count", 1), int) and count > 1
+    described = number("block_count") - number("nextn_predict_layers")  # which some files leave out
+    if layers and not is_split and described > max(layers) + 1:
+        raise Malformed(f"says that it has {described:,} layers, but contains {max(layers) + 1:,}")
+    experts, used = number("expert_count"), number("expert_used_count")
+    sizes = {tensor.shape[-1] for tensor in tensors if _EXPERTS_TENSOR.search(tensor.name)}
+    if not 0 <= used <= experts <= MAX_EXPERTS or (sizes and sizes != {experts}):
+        raise Malformed(f"has an invalid number of experts: {experts:,}, of which {used:,} are used")

@@ -1,6 +1,7 @@
 """The GGUF reader agrees with ggml's own package and refuses damaged files."""
 
 import contextlib
+import math
 import os
 import struct
 import tempfile
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.gguf.model import GgufHeader, read_header
 from hermes_cli.models.gguf.types import FILE_TYPES, TENSOR_TYPES
+from tests.gguf_models import write_openhermes_gguf
 from tests.models.conftest import MakeGguf
 from tests.models.gguf.small_gguf import TOKENS, TYPES, write_small
 
@@ -238,3 +240,31 @@ def test_a_file_truncated_at_any_seventh_byte_is_refused(small_bytes: bytes, tmp
         path.write_bytes(small_bytes[:length])
         with pytest.raises(ModelUnavailable):
             read_header(path)
+
+
+HOSTILE = {
+    "block_count": (60_000, "says that it has 60,000 layers, but contains 2"),
+    "attention.layer_norm_rms_epsilon": (math.nan, "has an invalid value for llama.attention.layer_norm_rms"),
+    "rope.freq_base": (math.inf, "has an invalid value for llama.rope.freq_base: inf"),
+    "rope.scaling.type": ("nonsense", "has an unknown type of RoPE scaling"),
+    "expert_count": (4_000_000, "has an invalid number of experts: 4,000,000, of which 0 are used"),
+    "expert_used_count": (2, "has an invalid number of experts: 0, of which 2 are used"),
+    "context_length": (4_000_000_000, "has an invalid value for context_length"),
+}
+"""By the key without its architecture: a value that makes llama.cpp abort or fail, and the error."""
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_metadata_that_crashes_llama_cpp_is_refused(tmp_path: Path, key: str) -> None:
+    """Metadata that contradicts the tensors or is out of range is refused with a reason."""
+    value, message = HOSTILE[key]
+    path = write_openhermes_gguf(tmp_path / "hostile.gguf", changes={f"llama.{key}": value})
+    with pytest.raises(ModelUnavailable, match=message):
+        read_header(path)
+
+
+def test_layers_that_predict_further_tokens_may_be_left_out(tmp_path: Path) -> None:
+    """Files without the layers of multi-token prediction, which the metadata counts, are read."""
+    changes = {"llama.block_count": 3, "llama.nextn_predict_layers": 1}
+    header = read_header(write_openhermes_gguf(tmp_path / "mtp.gguf", changes=changes))
+    assert header.block_count == 3
