@@ -155,7 +155,7 @@ def test_the_facts_come_from_the_header_and_the_size_of_the_file(make_gguf: Make
         1024,
         128,
         layers=2,
-        layer_bytes=(32 * 32 * 2, 0),  # a matrix of 32 x 32 in 16 bits, and a layer without weights
+        layer_bytes=(0, 32 * 32 * 2),  # a layer without weights, and a matrix of 32 x 32 in 16 bits
         output_bytes=32 * 32 * 4,  # the embeddings, in 32 bits
         width=32,
         vocabulary=10,
