@@ -6,12 +6,10 @@ a control token's text is split in two, and the parts are encoded separately. A 
 therefore has exactly two control tokens per complete turn, regardless of its content.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.messages import Message, Role
@@ -21,8 +19,18 @@ IM_END = "<|im_end|>"
 
 CACHED_TURNS = 1024
 
+_CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]")
+
 Encode = Callable[[str], list[int]]
 """A function that returns the token ids of ordinary text and adds no tokens such as BOS."""
+
+
+def looks_like_control(token: str) -> bool:
+    """Return whether a token is in angle or square brackets, without spaces, and with a letter or digit.
+
+    Added tokens that do not look so, such as runs of spaces, are ordinary text.
+    """
+    return _CONTROL_SPELLING.fullmatch(token) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +44,22 @@ class Segment:
 class ChatML:
     """Renders conversations with one vocabulary.
 
-    `encode` returns the ids of ordinary text. `control` maps the text of each control token to its id.
-    `vocabulary` identifies the tokenizer; the stored ids of a turn are reused only if they have the same
-    identifier. `between_turns` is the text between the end of a turn and the start of the next one.
+    `encode` returns the ids of ordinary text. `control` maps the text of each control token to its id, and
+    `end_ids` are further ids that end an answer. `vocabulary` identifies the tokenizer; the stored ids of a
+    turn are reused only if they have the same identifier. `between_turns` is the text between the end of a
+    turn and the start of the next one.
 
-    Raises ModelUnavailable if `control` lacks one of the two ChatML tokens.
+    Raises ModelUnavailable if `control` lacks one of the two ChatML tokens, or if a newline is a control
+    token.
     """
 
     def __init__(
-        self, encode: Encode, control: dict[str, int], vocabulary: str, between_turns: str = "\n"
+        self,
+        encode: Encode,
+        control: Mapping[str, int],
+        vocabulary: str,
+        between_turns: str = "\n",
+        end_ids: Iterable[int] = (),
     ) -> None:
         missing = [token for token in (IM_START, IM_END) if token not in control]
         if missing:
@@ -53,7 +68,7 @@ class ChatML:
                 "choose a ChatML model, such as openhermes-2 or the starter",
             )
         self._encode = encode
-        self._control_ids = frozenset(control.values())
+        self._control_ids = frozenset({*control.values(), *end_ids})
         literals = sorted(filter(None, control), key=len, reverse=True)
         self._literals = re.compile("|".join(map(re.escape, literals)))
         self.vocabulary = vocabulary
@@ -61,6 +76,11 @@ class ChatML:
         self.im_end = control[IM_END]
         # Each prompt repeats all earlier turns; because of the cache, only new turns are encoded.
         self._encode_turn = lru_cache(maxsize=CACHED_TURNS)(lambda text: tuple(self.encode_text(text)))
+        if self.holds_control(encode("\n")):
+            raise ModelUnavailable(
+                "the model cannot be used: its vocabulary makes a newline a control token",
+                "choose another model",
+            )
         self._newline = self.encode_text("\n")
         self._between_turns = Segment(tuple(self.encode_text(between_turns)), control=False)
 
@@ -162,35 +182,3 @@ class ChatML:
         if not messages or messages[0].role is not Role.SYSTEM:
             return []
         return [i for segment in self.segments(messages[:1])[:4] for i in segment.ids]
-
-
-def from_tokenizer_json(tokenizer_json: str, vocabulary: str) -> ChatML:
-    """Return a renderer for a Hugging Face tokenizer.json. `vocabulary` is an identifier, such as its hash.
-
-    The tokenizer is reduced to its vocabulary. Without added tokens, it does not recognize control tokens in
-    text. Without a post-processor and truncation, it neither adds nor drops tokens. For text that follows a
-    control token, it returns the same ids as the full tokenizer.
-
-    Raises ModelUnavailable if it lacks the ChatML tokens.
-    """
-    from tokenizers import Tokenizer
-
-    spec = json.loads(tokenizer_json)
-    # Includes added tokens that are not special: OpenHermes 2 does not mark <|im_start|> as special.
-    added = {token["content"]: token for token in spec.get("added_tokens", [])}
-    control = {content: int(token["id"]) for content, token in added.items()}
-    # A token that strips adjacent whitespace removes the newline between turns.
-    stripped = added.get(IM_END, {}).get("rstrip") or added.get(IM_START, {}).get("lstrip")
-    spec.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
-    pre = spec.get("pre_tokenizer") or {}
-    for part in pre.get("pretokenizers", [pre]):
-        # "first" adds a space only at the start of a prompt, but a ChatML prompt starts with a control token.
-        if part.get("prepend_scheme") == "first":
-            part["prepend_scheme"] = "never"
-    tokenizer: Any = Tokenizer.from_str(json.dumps(spec))
-
-    def encode(text: str) -> list[int]:
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
-
-    return ChatML(encode, control, vocabulary, between_turns="" if stripped else "\n")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.chatml import ChatML, from_tokenizer_json
+from hermes_cli.chatml import ChatML
+from hermes_cli.engines import tokenizer_json
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.messages import Message, Role, TurnIds
 from tests.dialogues import hostile, ordinary
@@ -39,7 +40,7 @@ class Vocabulary:
 def vocabulary(text: str) -> Vocabulary:
     """Build both renderers of a tokenizer.json."""
     control = frozenset(token["id"] for token in json.loads(text)["added_tokens"])
-    return Vocabulary(text, from_tokenizer_json(text, fingerprint(text)), Reference(text), control)
+    return Vocabulary(text, tokenizer_json.Vocabulary(text).chatml, Reference(text), control)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +228,7 @@ def test_a_vocabulary_without_chatml_is_refused(missing: str) -> None:
     spec = json.loads(mistral_tokenizer_json())
     spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] != missing]
     with pytest.raises(ModelUnavailable, match="does not support ChatML") as caught:
-        from_tokenizer_json(json.dumps(spec), "v")
+        tokenizer_json.Vocabulary(json.dumps(spec))
     assert missing in caught.value.message
 
 
@@ -272,7 +273,7 @@ def test_truncation_in_a_tokenizer_json_is_ignored(mistral: Vocabulary) -> None:
     spec = json.loads(mistral.text)
     spec["truncation"] = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
     spec["padding"] = None
-    cut = from_tokenizer_json(json.dumps(spec), "v")
+    cut = tokenizer_json.Vocabulary(json.dumps(spec)).chatml
     message = [Message(Role.USER, "word " * 100)]
     assert cut.ids(message) == mistral.chatml.ids(message)
 

@@ -38,6 +38,12 @@ def entry_bytes(entry: str, *, byte_level: bool) -> bytes:
     return entry.replace("▁", " ").encode()
 
 
+def texts(ids: Iterable[int], vocabulary: Sequence[str], *, byte_level: bool) -> dict[str, int]:
+    """Return the text of each of the tokens `ids`. Ids that the vocabulary does not contain are left out."""
+    tokens = ((token_bytes(vocabulary, i, byte_level=byte_level), i) for i in ids if i >= 0)
+    return {data.decode(errors="replace"): i for data, i in tokens if data}
+
+
 def token_bytes(vocabulary: Sequence[str], token: int, *, byte_level: bool) -> bytes:
     """Return the bytes of a token, or no bytes for an id that the vocabulary does not contain."""
     return entry_bytes(vocabulary[token], byte_level=byte_level) if token < len(vocabulary) else b""

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.chatml import ChatML, from_tokenizer_json
+from hermes_cli.chatml import ChatML
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
+from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
 from tests.dialogues import hostile, ordinary
@@ -57,13 +58,13 @@ def count_differences(chatml: ChatML, reference: ChatML, dialogues: Iterator[lis
 def test_openhermes_prompts_have_the_ids_of_its_tokenizer_json(openhermes: ChatML) -> None:
     """llama.cpp and tokenizer.json give the same ids for 200 dialogues under OpenHermes 2's vocabulary."""
     assert openhermes.ids([Message(Role.SYSTEM, "")])[:4] == [32001, 1587, 13, 32000]
-    reference = from_tokenizer_json(mistral_tokenizer_json(), "reference")
+    reference = Vocabulary(mistral_tokenizer_json()).chatml
     assert count_differences(openhermes, reference, ordinary(200, seed=21)) == 0
 
 
 def test_starter_prompts_have_the_ids_of_its_tokenizer_json(starter: ChatML, starter_path: Path) -> None:
     """llama.cpp and tokenizer.json give the same ids for the dialogues under the starter's vocabulary."""
-    reference = from_tokenizer_json(starter_tokenizer_json(starter_path), "reference")
+    reference = Vocabulary(starter_tokenizer_json(starter_path)).chatml
     # This vocabulary has no tokens for the bytes 0xF1 and up; each library drops them in another way.
     kept = (m for m in ordinary(200, seed=22) if all(ord(c) < 0x40000 for turn in m for c in turn.text))
     assert count_differences(starter, reference, kept) == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
-from hermes_cli.engines.detokenizer import prompt_tokens
+from hermes_cli.engines.detokenizer import prompt_tokens, texts
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
 from hermes_cli.engines.stream_filters import Answer, reject_ban
@@ -43,7 +43,10 @@ class LlamaCppEngine:
         self._log = log
         self._server = LlamaProcess(settings, log)
         self.placement: Placement | None = self._server.placement
-        self._chatml = ChatML(self._encode, header.control_tokens, header.fingerprint)
+        self._byte_level = header.tokenizer_model == "gpt2"
+        ends = texts(header.end_ids, header.tokens, byte_level=self._byte_level)
+        control = {**ends, **header.control_tokens}
+        self._chatml = ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
 
     def _encode(self, text: str) -> list[int]:
         return self._running().encode(text)
@@ -157,8 +160,8 @@ class LlamaCppEngine:
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""
-        byte_level = self._header.tokenizer_model == "gpt2"
-        return prompt_tokens(self._chatml.segments(messages), self._header.tokens, byte_level=byte_level)
+        segments = self._chatml.segments(messages)
+        return prompt_tokens(segments, self._header.tokens, byte_level=self._byte_level)
 
     def close(self) -> None:
         """End the child process, and thereby free the model."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hermes_cli.chatml import IM_END, IM_START
+from hermes_cli.chatml import IM_END, IM_START, looks_like_control
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.gguf.header import STRING, Malformed, RawArray, TensorInfo, Value, walk
 from hermes_cli.models.gguf.types import FILE_TYPES
@@ -39,9 +39,18 @@ FETCH_AGAIN = "download it again, with 'hermes models pull' or from its source"
 
 _GUESSED = 1024  # llama.h, `LLAMA_FTYPE_GUESSED`: a flag in the file type
 
-# A user-defined token counts as a control token if it looks like one: in angle or square brackets, without
-# spaces, and with a letter or digit. Other user-defined tokens, such as runs of spaces, are ordinary text.
-_CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]")
+END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
+END_TOKENS = frozenset(
+    (
+        *("<|eot_id|>", "<|eom_id|>", "<|end|>", "<|return|>", "<|call|>", "<|calls|>", "<|endoftext|>"),
+        *("<|end_of_text|>", "<end_of_turn>", "<end_of_utterance>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]"),
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    )
+)
+"""The tokens at which llama.cpp ends an answer, whatever their type.
+
+Source: `special_eog_ids` in llama-vocab.cpp.
+"""
 
 
 @dataclass(frozen=True)
@@ -175,17 +184,23 @@ class GgufHeader:
     def control_tokens(self) -> dict[str, int]:
         """The text and id of each control token. User text must never be tokenized to one of them.
 
-        Control tokens are the tokens of type CONTROL, those of type USER_DEFINED in angle or square brackets,
-        and the two ChatML tokens, even if an older converter saved them as ordinary tokens.
+        Control tokens are the tokens of type CONTROL, those of type USER_DEFINED that look like one, and even
+        if an older converter saved them as ordinary tokens, the two ChatML tokens and END_TOKENS.
         """
         types = self.token_types
         found: dict[str, int] = {}
         for index, token in enumerate(self.tokens):
             kind = types[index] if index < len(types) else 0
-            added = kind == USER_DEFINED and _CONTROL_SPELLING.fullmatch(token)
-            if token and (kind == CONTROL or added or token in (IM_START, IM_END)):
+            added = kind == USER_DEFINED and looks_like_control(token)
+            if token and (kind == CONTROL or added or token in (IM_START, IM_END) or token in END_TOKENS):
                 found.setdefault(token, index)
         return found
+
+    @property
+    def end_ids(self) -> set[int]:
+        """The ids that the file names as the end of an answer. They may be of any type."""
+        values = (self.metadata.get(f"tokenizer.ggml.{key}") for key in END_KEYS)
+        return {value for value in values if type(value) is int and 0 <= value < self.vocabulary_size}
 
     @property
     def is_chatml(self) -> bool:
