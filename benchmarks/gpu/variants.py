@@ -196,6 +196,8 @@ def _single_states(model: Any) -> list[tuple[Any, Any]]:
 
 
 GATE_PROMPT = prompt_ids(24)
+WRONG_LOGITS = "logits differ"
+"""A part of hermes' reason if a recorded step has other logits than an ordinary one."""
 COMPILED: Mapping[str, Variant] = {
     "RMSNorm, MLP and rotary compiled": compiled_parts,
     "whole layers compiled": compiled_layers,
@@ -262,10 +264,13 @@ def _gate(run: Run, small: list[Any], variant: Variant, expected: list[int]) -> 
     """Return a line with the result of the gate, and a note on it as its measure."""
     full, half = (_side(model, run.device, 256, variant) for model in small)
     decoded, refused = _attempt(full, GATE_PROMPT, GATE_TOKENS)
-    if refused:
+    wrong = refused if WRONG_LOGITS in refused else ""
+    if refused and not wrong:
         _, reason = _attempt(half, GATE_PROMPT, 8)
-        return Line("" if reason else " (not in float32: ids not compared)", "", 0, 0, skipped=reason)
-    return Line("", "", 0, 0, wrong=difference("list of ids", expected, [decoded]))
+        if WRONG_LOGITS not in reason:
+            return Line("" if reason else " (not in float32: ids not compared)", "", 0, 0, skipped=reason)
+        wrong = reason
+    return Line("", "", 0, 0, wrong=wrong or difference("list of ids", expected, [decoded]))
 
 
 def _side(model: Any, device: torch.device, limit: int, variant: Variant) -> Side:
