@@ -40,10 +40,11 @@ fresh-machine:
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks
 
-# On a machine with a GPU: the tests, a short run with the time of each kernel, then the rows; the table is last.
+# On a machine with a GPU: the tests, a short run with the time of each kernel, variants of the decode loop, then the rows.
 check-gpu: $(STAMP)-bench
 	-$(BIN)/python -m pytest tests/gpu tests/engines/test_llama_cpp_gpu.py
 	-$(BIN)/python -m benchmarks.gpu --quick --profile
+	-$(BIN)/python -m benchmarks.gpu --variants
 	$(BIN)/python -m benchmarks.gpu
 
 bench-gpu: $(STAMP)-bench

@@ -135,6 +135,38 @@ def test_the_gpu_rows_run_dry(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert record["versions"]["bitsandbytes"]
 
 
+@pytest.mark.long
+def test_the_variants_of_the_decode_loop_run_dry(tmp_path: Path) -> None:
+    """Every variant runs on the CPU, or is skipped with a reason, and the model's classes are unchanged."""
+    modeling = pytest.importorskip("transformers.models.mistral.modeling_mistral")
+    mapping = pytest.importorskip("transformers.modeling_utils").ALL_ATTENTION_FUNCTIONS
+
+    def changeable() -> list[Any]:
+        kinds = modeling.MistralDecoderLayer, modeling.MistralRMSNorm, modeling.MistralMLP
+        return [*(kind.forward for kind in kinds), modeling.apply_rotary_pos_emb, mapping["sdpa"]]
+
+    before = changeable()
+    assert gpu.main(["--variants", "--quick", "--device", "cpu"], tmp_path) == 0
+    assert changeable() == before
+    lines = written(tmp_path)["lines"]
+    assert [line["row"] for line in lines] == (["gpu-compile"] * 2 + ["gpu-attention"] * 6) * 2 + [
+        "gpu-nf4"
+    ] * 2
+    skipped = [line["measure"] for line in lines if line["skipped"]]
+    assert all(any(name in one for name in ("cuDNN", "efficient", "by length", "double")) for one in skipped)
+
+
+def test_a_variant_with_other_logits_fails_its_gate(tmp_path: Path) -> None:
+    """Attention with another scale is reported as wrong, not as a kernel that float32 lacks."""
+    rows, variants = (pytest.importorskip(f"benchmarks.gpu.{name}") for name in ("rows", "variants"))
+    run = rows.Run(torch.device("cpu"), tmp_path, profiled=False)
+    dtypes = torch.float32, torch.bfloat16
+    small = [variants.random_model(variants.SMALL, run.device, dtype) for dtype in dtypes]
+    other = variants.attention(lambda *states_and_mask: variants._matrix_products(*states_and_mask[:4], 0.3))
+    assert "logits differ" in variants._gate(run, small, other, []).wrong
+    assert "list of ids" in variants._gate(run, small, variants.attention(variants._sdpa), []).wrong
+
+
 def test_the_gates_of_the_gpu_rows_can_fail() -> None:
     """Repeats of a side with other ids than its first are reported."""
     rows = pytest.importorskip("benchmarks.gpu.rows")

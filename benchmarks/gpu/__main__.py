@@ -19,6 +19,8 @@ UNAVAILABLE = 69
 NEEDED = ("torch", "transformers", "accelerate", "bitsandbytes")
 QUICK = (2, 8, 0)
 """Repeats, tokens, and seconds to wait for a quiet machine."""
+VARIANTS = (3, 32, 0)
+"""The same for --variants, of which there are many."""
 DRY_RUN = "DRY RUN on the CPU with a small shape: these figures say nothing about any GPU"
 
 
@@ -28,11 +30,13 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
         return _refuse(reason)
     import torch
 
-    from benchmarks.gpu.rows import Run, measure
+    from benchmarks.gpu import rows, variants
 
+    measure = variants.measure if options.variants else rows.measure
+    settings = QUICK if options.quick else VARIANTS if options.variants else ()
     device = torch.device(options.device)
     with tempfile.TemporaryDirectory(prefix="hermes-gpu-", dir=options.scratch) as name:
-        run = Run(device, Path(name), options.profile, *QUICK if options.quick else ())
+        run = rows.Run(device, Path(name), options.profile, *settings)
         about = _about(device) | {"repeats": run.repeats, "tokens": run.tokens}
         print("\n".join(f"{name}: {value}" for name, value in about.items()), end="\n\n", flush=True)
         try:
@@ -48,6 +52,7 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 repeats of 8 tokens, to see that it works")
+    parser.add_argument("--variants", action="store_true", help="measure only variants of the decode loop")
     parser.add_argument("--profile", action="store_true", help="print the time of hermes by kernel")
     parser.add_argument("--device", default="cuda:0", help="cuda:0 by default; cpu for a dry run")
     parser.add_argument("--scratch", type=Path, help="a folder with room for 20 GB of temporary weights")

@@ -87,13 +87,13 @@ def _16_bit(run: Run, model: Any) -> tuple[list[Line], float]:
     }
     decode, first, speeds = list[Line](), list[Line](), []
     for context in run.contexts:
-        prompt, after = _prompt(context), f"after {context:,} tokens"
+        prompt, after = prompt_ids(context), f"after {context:,} tokens"
         cold = {side: tasks[side](prompt, run.tokens) for side in ("hermes", COMPILED)}
-        runs = _repeats(run, prompt, tasks)
+        runs = alternate(run, prompt, tasks)
         wrong = ids_wrong or unsteady(runs)
         speeds.append(runs.median("hermes", lambda d: d.speed))
         read = speeds[-1] * sides.bytes_per_token(model, context + run.tokens // 2) / 1e9
-        what = f"decode, bf16, {after}{_without_graphs(runs)}, beside"
+        what = f"decode, bf16, {after}{without_graphs(runs)}, beside"
         lines = [_speed_line(runs, what, peer, wrong) for peer in ("generate", COMPILED)]
         lines.append(Line(f"{what} a copy on the GPU", "GB/s", read, copied, wrong=wrong))
         decode += _with_goals("gpu-decode", lines, DECODE_GOALS)
@@ -120,7 +120,7 @@ def _first_token(after: str, cold: dict[str, Decoded], runs: Repeats[Decoded], w
     ]
 
 
-def _without_graphs(runs: Repeats[Decoded]) -> str:
+def without_graphs(runs: Repeats[Decoded]) -> str:
     """Return the reason if hermes did not decode ahead, in which case the row measures another code path."""
     reasons = {one.no_graphs_reason for one in runs.results["hermes"]} - {""}
     return f" (a step at a time: {'; '.join(sorted(reasons))})" if reasons else ""
@@ -131,9 +131,9 @@ def _decode_4bit(run: Run, saved: Path, own_speed: float) -> list[Line]:
     model, device = load_model(plan_for(saved, run.device, "bfloat16"))
     peer, own = DECODE_4BIT_GOALS
     hermes = hermes_side(model, device, max(run.contexts) + run.tokens)
-    prompt = _prompt(run.contexts[0])
-    runs = _repeats(run, prompt, {"hermes": hermes, peer: generate_side(model, device)})
-    what = f"decode, NF4, after {len(prompt)} tokens{_without_graphs(runs)}, beside"
+    prompt = prompt_ids(run.contexts[0])
+    runs = alternate(run, prompt, {"hermes": hermes, peer: generate_side(model, device)})
+    what = f"decode, NF4, after {len(prompt)} tokens{without_graphs(runs)}, beside"
     line = _speed_line(runs, what, peer, wrong or unsteady(runs))
     lines = [line, replace(line, measure=f"{what} {own}", peer=own_speed)]
     return _with_goals("gpu-decode-4bit", lines, DECODE_4BIT_GOALS)
@@ -161,13 +161,13 @@ def _load(plan: Any) -> tuple[float, torch.Tensor]:
     model, device = load_model(plan)
     seconds = time.perf_counter() - began
     with torch.inference_mode():
-        logits = model(torch.tensor([_prompt(8)], device=device)).logits[0].float().cpu()
+        logits = model(torch.tensor([prompt_ids(8)], device=device)).logits[0].float().cpu()
     del model
     free_memory(device)
     return seconds, logits
 
 
-def _repeats(run: Run, prompt: list[int], tasks: Mapping[str, Side]) -> Repeats[Decoded]:
+def alternate(run: Run, prompt: list[int], tasks: Mapping[str, Side]) -> Repeats[Decoded]:
     calls = {name: partial(side, prompt, run.tokens) for name, side in tasks.items()}
     runs = interleave(calls, run.repeats, run.patience_s)
     if run.profiled:  # after the measurement, because profiling costs time
@@ -176,7 +176,7 @@ def _repeats(run: Run, prompt: list[int], tasks: Mapping[str, Side]) -> Repeats[
     return runs
 
 
-def _prompt(length: int) -> list[int]:
+def prompt_ids(length: int) -> list[int]:
     return [1 + (7919 * place) % 31_000 for place in range(length)]
 
 
@@ -190,6 +190,6 @@ def ids_fault(run: Run, precision: str) -> str:
     folder = run.scratch / f"small-{precision}"
     sides.random_model(sides.SMALL, run.device, torch.float32).save_pretrained(str(folder))
     model, device = load_model(plan_for(folder, run.device, "float32", precision))
-    expected = generate_side(model, device)(_prompt(24), GATE_TOKENS)
-    decoded = hermes_side(model, device, 256)(_prompt(24), GATE_TOKENS)
+    expected = generate_side(model, device)(prompt_ids(24), GATE_TOKENS)
+    decoded = hermes_side(model, device, 256)(prompt_ids(24), GATE_TOKENS)
     return difference("list of ids", expected.ids, [decoded.ids])

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, MistralConfig
 
 from benchmarks.hermes import GREEDY, plan
 from benchmarks.peers.torch_model import generate
-from hermes_cli.engines.transformers.cuda_graphs import cuda_capture
+from hermes_cli.engines.transformers.cuda_graphs import Capture, cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
 from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.models.plan import Plan, PlanRequest
@@ -62,9 +62,9 @@ Side = Callable[[list[int], int], Decoded]
 """Generates greedily after a prompt, which is evaluated again."""
 
 
-def hermes_side(model: Any, device: torch.device, limit: int) -> Side:
+def hermes_side(model: Any, device: torch.device, limit: int, capture: Capture | None = None) -> Side:
     """Return hermes' Decoder and Sampler over a loaded model, used as in its engine."""
-    decoder = Decoder(model, device, limit, cuda_capture(device))
+    decoder = Decoder(model, device, limit, capture or cuda_capture(device))
 
     def decode(prompt: list[int], tokens: int) -> Decoded:
         decoder.rewind(0)
