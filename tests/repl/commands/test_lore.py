@@ -220,7 +220,7 @@ def summarized(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = (
     """Continue a conversation whose oldest turns were summarized, and return what was printed."""
     lines = [f"{n} ".ljust(150, "x") for n in range(4)]
     overflow = ("--on-overflow", "summarise")
-    assert "were summarized" in chat(sera, tmp_path, *lines, flags=overflow, size=1200).stderr
+    assert "Summarized the first 3 messages" in chat(sera, tmp_path, *lines, flags=overflow, size=1200).stderr
     return chat(sera, tmp_path, *more, flags=(*flags, *overflow), size=1200)
 
 
