@@ -13,7 +13,7 @@ class MessageState(StrEnum):
     """Whether a message is complete, still being generated, or cut off."""
 
     COMPLETE = "complete"
-    STOPPED = "stopped"  # cancelled, or the program was killed during the generation
+    STOPPED = "stopped"  # cancelled, or the program was killed during generation
     FAILED = "failed"  # the engine raised an error
     PARTIAL = "partial"  # still being generated
 
@@ -145,8 +145,8 @@ class Tree:
         if not turns:
             raise UsageError("you have not sent a message yet", "send a message first")
         if not 1 <= count <= len(turns):
-            turn_count = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}"
-            raise UsageError(f"cannot go back {count} turns: you have {turn_count} in this conversation")
+            available = "is 1 turn" if len(turns) == 1 else f"are {len(turns)} turns"
+            raise UsageError(f"cannot go back {count} turns: there {available} in this conversation")
         return turns[-count]
 
     def undo(self, count: int = 1) -> None:
@@ -165,16 +165,20 @@ class Tree:
         return self.children(self._path[-1].parent)
 
     def swipe(self, index: int) -> None:
-        """Show the alternative of the last answer or greeting with this index."""
+        """Show the alternative at this index in `swipes()`."""
         swipes = self.swipes()
         if not 0 <= index < len(swipes):
             generate = "/swipe right generates another"
-            noun, hint = ("greetings", "") if self.is_at_greeting else ("answers", generate)
-            raise UsageError(f"there are {len(swipes)} {noun} here, not {index + 1}", hint)
+            noun, hint = ("greeting", "") if self.is_at_greeting else ("answer", generate)
+            available = f"there {'is' if len(swipes) == 1 else 'are'} only {len(swipes)}"
+            raise UsageError(f"there is no {noun} {index + 1} here: {available}", hint)
         self.move_to(swipes[index].id)
 
     def goto(self, node_id: int) -> None:
-        """Show the path to a message. A user turn is shown with its newest answer, or hidden without one."""
+        """Show the path to a message.
+
+        For a user turn, show its newest answer too; if it has none, stop at the message before it.
+        """
         node = self.node(node_id)
         if node is None:
             raise UsageError(f"this conversation has no message {node_id}", "/tree lists its messages")

@@ -221,9 +221,9 @@ def test_without_torch_the_rows_say_so(starter_path: Path, tmp_path: Path) -> No
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("| not measured |") == 4
-    assert done.stdout.count("not installed: torch") == 4
-    assert len(written(tmp_path)["lines"]) == 4
+    assert done.stdout.count("| not measured |") == 5
+    assert done.stdout.count("not installed: torch") == 5
+    assert len(written(tmp_path)["lines"]) == 5
 
 
 def written(folder: Path) -> dict[str, Any]:

@@ -32,9 +32,8 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
     from hermes_cli.repl.state import ReplState
 
     terminal = runtime.terminal
-    with terminal.typing(
-        shown=not terminal.interactive
-    ):  # keys pressed before the prompt appears are kept for it, without an echo
+    # At a terminal, input typed before the prompt appears is buffered for the prompt and not echoed.
+    with terminal.typing(shown=not terminal.interactive):
         persona, session, choice = start_session(
             runtime, flags, save=not flags.no_log, in_background=terminal.interactive
         )
@@ -57,7 +56,10 @@ def _reason_line(choice: ModelChoice) -> str:
     """Return the line under the banner: the reason for this model, or a note that it is the starter."""
     model = choice.selection.model
     if model is not None and model.source is local.ModelSource.STARTER:
-        return "The starter is only a test model; 'hermes models pull openhermes-2' downloads a full one."
+        return (
+            "The starter model is only for testing; "
+            "'hermes models pull openhermes-2' downloads a full-size model."
+        )
     reason = sanitize_line(choice.selection.reason, LONG_LINE)
     return f"{reason[:1].upper()}{reason[1:]}."
 
@@ -91,7 +93,10 @@ class ReplHost:
         }
 
     def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
-        """Return the opening and prompt settings of a new conversation, without the prompt of --system."""
+        """Return the opening and prompt settings of a new conversation.
+
+        The prompt given with --system is ignored.
+        """
         flags = replace(self.flags, system=None)
         return open_conversation(self.runtime, flags, persona, self.options_for(persona).options)
 
@@ -106,7 +111,7 @@ class ReplHost:
         return self.flags.options(self.runtime.settings, persona)
 
     def model_names(self) -> Mapping[str, str]:
-        """Return the precision and size of each installed model, or its defect, by name."""
+        """Return the precision and size of each installed model, or what is wrong with it, by name."""
         return {
             model.name: model.broken or f"{model.precision} {size_text(model.size)}"
             for model in local.installed(self.runtime.paths.models)
@@ -126,7 +131,7 @@ class ReplHost:
         return f"{self.choice.summary} ({self.choice.reason})"
 
     def load_smaller(self, session: Session) -> None:
-        """Offer a smaller plan after loading the model ran out of memory."""
+        """Offer a smaller plan after the model ran out of memory while loading."""
         smaller = self.choice.plan.smaller if self.choice.plan else None
         if smaller is None or smaller.model or not wants_smaller(self.runtime, smaller):
             return

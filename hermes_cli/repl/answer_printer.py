@@ -1,4 +1,4 @@
-"""Prints turns: answers while they are generated, the greeting, and earlier turns."""
+"""Prints turns: answers as they are generated, the greeting, and earlier turns."""
 
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class AnswerPrinter:
             raise KeyboardInterrupt
 
     def answer(self, state: ReplState, start: StartAnswer, prefix: str = "") -> None:
-        """Print an answer while it is generated, preceded by the text `prefix`. Ctrl-C stops it."""
+        """Print an answer as it is generated, preceded by the text `prefix`. Ctrl-C stops it."""
         cancel = Cancel()
         self._cancel, self._presses, self.has_text, self._progress = cancel, 0, False, None
         renderer: Renderer | None = None
@@ -92,13 +92,13 @@ class AnswerPrinter:
                 state.notice(f"> {node.text}")
 
     def _status(self, state: ReplState) -> Callable[[], str]:
-        """Return a function that returns the status line for the time before the first token."""
+        """Return a function that returns the status line to show until the first token arrives."""
         started_at = time.monotonic()
 
         def status() -> str:
             loading = state.loading
             activity = f"loading {loading.name}" if loading else wait_text(self._progress)
-            effect = "cancels the message" if loading else "stops it"
+            effect = "cancels the message" if loading else "stops the answer"
             return f"{activity} · {time.monotonic() - started_at:.0f} s · Ctrl-C {effect}"
 
         return status
@@ -125,7 +125,7 @@ class AnswerPrinter:
             effect = "the text so far is kept" if self.has_text else "the conversation is unchanged"
             state.notice(f"(stopped; {effect})")
         elif state.session.cut_short:
-            state.notice(f"(cut: {state.session.cut_short})")
+            state.notice(f"(cut short: {state.session.cut_short})")
         elif not self.has_text:
             state.notice("(the model returned no text)")
         if state.statistics:

@@ -1,4 +1,7 @@
-"""Formats rows in columns, sanitized and measured in terminal cells, and times and counts."""
+"""Formats rows in columns, and formats times and counts.
+
+Cells are sanitized, and widths are measured in terminal cells.
+"""
 
 import datetime as dt
 import re
@@ -26,7 +29,8 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
 def fitted(text: str, width: int) -> str:
     """Return the lines wrapped between words at `width`, with each line's indentation preserved.
 
-    If a row in columns is wrapped, its other lines are indented to its last column.
+    If a wrapped line is laid out in columns, its continuation lines are indented to the start of the last
+    column that begins in the left half of `width`.
     """
     return "\n".join(_fitted(line, width) for line in text.split("\n"))
 

@@ -62,7 +62,7 @@ def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]]
             return make(row)
         except (ValueError, TypeError, RecursionError) as error:
             raise StoreDamaged(
-                f"row {row[0]} of the conversations is damaged: {error}",
+                f"row {row[0]} of the conversation database is damaged: {error}",
                 "'hermes sessions check --rescue' recovers what can be read",
             ) from error
 
@@ -71,7 +71,7 @@ def _checked(make: Callable[[tuple[Any, ...]], T]) -> Callable[[tuple[Any, ...]]
 
 @_checked
 def message_of(row: tuple[Any, ...]) -> Node:
-    """Convert a row with the columns MESSAGE to a message. Raises StoreDamaged."""
+    """Convert a row that has the columns in MESSAGE to a node. Raises StoreDamaged."""
     number, _conversation, parent, role, text, state, created, *rest = row
     model, precision, options, prompt, completion, cached, prefill_s, decode_s, vocabulary, blob = rest
     ids = array.array("I", blob)
@@ -87,7 +87,7 @@ def message_of(row: tuple[Any, ...]) -> Node:
 
 @_checked
 def conversation_of(row: tuple[Any, ...]) -> StoredConversation:
-    """Convert a row with the columns CONVERSATION to a conversation. Raises StoreDamaged."""
+    """Convert a row that has the columns in CONVERSATION to a conversation. Raises StoreDamaged."""
     number, title, is_named, persona, opening, created, updated, leaf, count, model, setting = row
     messages = tuple(Message(Role(role), text) for role, text in json.loads(opening))
     return StoredConversation(

@@ -181,7 +181,7 @@ def test_check_prints_problems_and_exits_0(persona_home: Env) -> None:
     assert "there is no world 'gone' in the lore folder\n" in report
     assert "the key /(/ is ignored: it is not a regular expression" in report
     assert "the entry '/(/' never fires: none of its keys is valid\n" in report
-    assert "tokens: an estimate" in result.stderr
+    assert "tokens: estimated, one per four bytes" in result.stderr
     assert "3 problems" in result.stderr
 
 

@@ -103,7 +103,10 @@ def test_cached_models_are_listed_by_catalogue_name_or_repository(
             },
             "1 of its 2 weight files are missing",
         ),
-        ({**checkpoint_files(), "model.safetensors": b"1"}, "model.safetensors is not a safetensors file"),
+        (
+            {**checkpoint_files(), "model.safetensors": b"1"},
+            "model.safetensors is truncated, or not a safetensors file",
+        ),
         (checkpoint_files(auto_map={"AutoModel": "x"}), "requests custom code"),
     ],
 )

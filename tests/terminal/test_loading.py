@@ -72,7 +72,7 @@ def test_ctrl_c_during_prefill_returns_the_message_to_the_prompt(home: Env, tmp_
     model = script(tmp_path, {"text": "late", "prefill": 60}, {"text": "fine"})
     with at_the_prompt(model, home) as term:
         term.type("Tell me\r")
-        term.expect(r"^. reading the prompt: \d+ of \d+ tokens · \d s · Ctrl-C stops it$")
+        term.expect(r"^. reading the prompt: \d+ of \d+ tokens · \d s · Ctrl-C stops the answer$")
         term.type("\x03")
         text = term.expect(r"\(stopped; the conversation.*\)\n> Tell me$")
         assert "reading the" not in text

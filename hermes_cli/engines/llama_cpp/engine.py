@@ -1,4 +1,7 @@
-"""The llama.cpp engine. It reuses the KV cache of the last prompt, and a cancel stops it within one token."""
+"""The llama.cpp engine.
+
+It reuses the KV cache of the last prompt, and cancelling stops generation within one token.
+"""
 
 import queue
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -102,8 +105,9 @@ class LlamaCppEngine:
             # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
             answer.finish_reason = FinishReason.STOP
             return ""
-        # If a character has several tokens, its event contains only the last id. Encoding the text gives all
-        # ids. If the model generated different ids, the KV cache is reused only up to this point.
+        # If a character is made of several tokens, its event contains only the id of the last one. Encoding
+        # the text gives all ids. If the model generated different ids, the KV cache is reused only up to this
+        # point.
         text = event["text"]
         return answer.feed(text, ids if new_tokens == 1 else self._chatml.encode_after_newline(text))
 

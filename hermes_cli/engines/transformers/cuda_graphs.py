@@ -21,7 +21,8 @@ Capture = Callable[[Callable[[], None]], Replay]
 """A function that captures a step and returns a function that replays it. The capture may run the step."""
 
 FIRST_SPAN = 512
-"""The smallest number of positions that a captured step attends to. Others use 2, 4, 8… times as many."""
+"""The smallest number of positions that a captured step attends to. Larger captured steps
+attend to 2, 4, 8… times as many."""
 MAX_PARAMS = 2
 """Maximum number of SamplingParams with captured steps: one for chat, one for summaries."""
 COMPARED_IDS = 20
@@ -48,7 +49,8 @@ def cuda_capture(device: torch.device) -> Capture | None:
     capture_stream = cuda.Stream(device)
 
     def capture(step: Callable[[], None]) -> Replay:
-        # Raises if an operation waits for the GPU: during a capture, that would break more than the capture.
+        # Run the step once in a mode in which waiting for the GPU raises an error: a wait during the capture
+        # is a CUDA error, after which later CUDA calls may fail too.
         sync_debug_mode = cuda.get_sync_debug_mode()
         cuda.set_sync_debug_mode("error")
         try:
@@ -232,9 +234,9 @@ class GraphDecoder:
     def start(
         self, history: History, last_logits: torch.Tensor, sampler: Sampler, steps: int
     ) -> GraphReplays | None:
-        """Start decoding at most `steps` ids after `history`, whose last id is not evaluated yet.
+        """Start decoding at most `steps` ids after `history`, whose last id has not been evaluated yet.
 
-        `last_logits` is the result of the eager step that evaluated the id before the last. A step is
+        `last_logits` is the result of the eager step that evaluated the second-to-last id. A step is
         captured when it is first needed. If the capture fails, or if a replay does not reproduce
         `last_logits`, disable graphs. Return None if graphs are disabled.
         """

@@ -31,18 +31,19 @@ def is_aichat(text: str) -> bool:
 def read(text: str, source: Path, remarks: Remarks) -> Persona:
     """Return the persona in a role. Raises PersonaError if the role is too long or invalid."""
     if len(text) > MAX_LENGTH:
-        raise PersonaError(f"{source} is longer than {MAX_LENGTH:,} characters", "shorten its texts")
+        raise PersonaError(f"{source} is longer than {MAX_LENGTH:,} characters", "shorten it")
     text = remarks.clean((), text)
     front = _FRONT.match(text)
     values: Any = yaml_parser.parse(front[1].encode(), Source(str(source), PersonaError)) if front else {}
     if values is not None and not isinstance(values, dict):
         raise PersonaError(
-            f"{source}: the text between its --- lines is not a table", "write lines such as: temperature: 0"
+            f"{source}: the text between the --- lines is not a list of settings",
+            "write lines such as: temperature: 0",
         )
     settings = {str(key): value for key, value in (values or {}).items()}
     for key in settings:
         if key not in {*_OPTIONS, "name"}:
-            remarks.add(f"'{key[:60]}' is left out" + ("; choose a model with -m" if key == "model" else ""))
+            remarks.add(f"'{key[:60]}' is ignored" + ("; choose a model with -m" if key == "model" else ""))
     system, *rest = _EXAMPLE.split(text[front.end() :] if front else text)
     pairs = [(rest[i], rest[i + 1].strip()) for i in range(0, len(rest), 2)]
     examples = [
@@ -52,7 +53,8 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
     ]
     if _INPUT in system:
         remarks.add(
-            f"its prompt contains {_INPUT}; it is sent as a system prompt, before the user's messages"
+            f"the prompt contains {_INPUT}, but the whole prompt is sent as a system prompt, before the "
+            "user's messages"
         )
         system = system.replace(_INPUT, INPUT)
     name = settings.get("name")

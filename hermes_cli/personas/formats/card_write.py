@@ -22,7 +22,7 @@ _V2_TEXTS: Final = (*V1_KEYS, "creator_notes", "system_prompt", "post_history_in
 _FIRST_VERSION: Final = "1.0"
 _TEXT_KEYS: Final = {"name": "name", "nickname": "nickname", "creator_notes": "creator_notes", **TEXTS}
 _WITHOUT_CARD_KEY: Final = ("description", "user")
-"""Attributes of a Persona without a key in a card. They are stored in its extensions."""
+"""Persona attributes that have no key of their own in a card. They are stored in the card's extensions."""
 
 
 def build(document: Mapping[str, Any] | None, new: Persona, version: Version) -> dict[str, Any]:
@@ -92,7 +92,8 @@ def text(document: Mapping[str, Any], source: Path, *, short: bool = False) -> b
             data += piece[start : start + _STEP].encode()
     if len(data) > card.LIMITS.size:
         raise PersonaError(
-            f"{source}: as a card, it is larger than {card.LIMITS.size >> 20} MiB", "remove texts or entries"
+            f"{source}: the resulting card would be larger than {card.LIMITS.size >> 20} MiB",
+            "shorten its text or remove lorebook entries",
         )
     return bytes(data) if short else bytes(data) + b"\n"
 

@@ -1,7 +1,7 @@
 """Highlights code line by line with Pygments. The colors of a line do not depend on the lines below it.
 
 Highlighting the whole text would be more accurate, since later text can change the meaning of earlier text
-(an unclosed comment), but printed rows cannot be repainted.
+(for example, by closing a comment), but printed rows cannot be repainted.
 """
 
 from functools import lru_cache
@@ -19,9 +19,11 @@ CONTEXT_LINES = 32
 """Maximum number of preceding lines that are lexed as context. When it is reached, the context restarts after
 the last line that ends outside a string or comment."""
 PEEK_CONTEXT_LINES = 3
-"""Number of preceding lines that are lexed for an incomplete line; more inside a string or comment."""
+"""Number of preceding lines that are lexed for an incomplete line. More are lexed if it starts inside a
+longer string or comment."""
 MAX_CHARACTERS = 8000
-"""Maximum characters of the context, and of a line. Longer text, such as minified code, is slow to lex."""
+"""Maximum number of characters in the context, and in a line. Longer text, such as minified code, is slow to
+lex."""
 
 
 class Highlighter:
@@ -74,7 +76,7 @@ class Highlighter:
 @lru_cache(64)
 def _lexer(language: str) -> Lexer | None:
     try:
-        # `startinline` is an option of PHP only; PHP code in answers seldom begins with a tag.
+        # Only the PHP lexer has the `startinline` option. PHP code in answers seldom begins with `<?php`.
         return get_lexer_by_name(language, stripnl=False, startinline=True)
     except ClassNotFound:
         return None

@@ -81,7 +81,7 @@ def test_nan_and_infinite_logits_raise_an_error(broken: float) -> None:
     """A NaN or infinite logit raises an error with a hint at `--precision`."""
     logits = LOGITS.clone()
     logits[3] = broken
-    with pytest.raises(HermesError, match="overflowed") as caught:
+    with pytest.raises(HermesError, match="logits that are not finite") as caught:
         Sampler(PLAIN, CPU).sample(logits, History([]))
     assert "--precision" in caught.value.hint
 

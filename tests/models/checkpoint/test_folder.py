@@ -190,7 +190,10 @@ def _index(weight_map: object) -> bytes:
     ("change", "message"),
     [
         ({"model-00002-of-00003.safetensors": None}, "1 of its 3 weight files are missing"),
-        ({"model-00002-of-00003.safetensors": b""}, "model-00002-of-00003.safetensors is not a safetensors"),
+        (
+            {"model-00002-of-00003.safetensors": b""},
+            "model-00002-of-00003.safetensors is truncated, or not a safetensors file",
+        ),
         ({"model.safetensors.index.json": b"[1]"}, "index.json is not a JSON object"),
         ({"model.safetensors.index.json": _index({})}, "lists no weights"),
         ({"model.safetensors.index.json": _index({"a": "../x.safetensors"})}, "files that are not weights"),

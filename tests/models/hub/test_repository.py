@@ -127,7 +127,7 @@ def test_a_missing_repository_is_reported(fake_hub: FakeHub, cache: Path) -> Non
 def test_a_gated_repository_is_refused_with_the_login_command(stocked: FakeHub, cache: Path) -> None:
     """For a gated repository the message asks for accepted terms, and the hint names the login command."""
     stocked.gated.add(REPO)
-    with pytest.raises(ModelUnavailable, match="terms are accepted") as caught:
+    with pytest.raises(ModelUnavailable, match="only after you accept its terms") as caught:
         pull(stocked, cache)
     assert "hf auth login" in caught.value.hint
 

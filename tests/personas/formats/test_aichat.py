@@ -35,7 +35,7 @@ def test_front_matter_sets_options_and_input_and_output_are_an_example() -> None
     assert (persona.name, persona.system) == ("code", "Provide only code.")
     assert persona.examples == (Example("async sleep in js", "```javascript\nsleep\n```"),)
     assert dict(persona.options) == {"temperature": 0.0, "top_p": 0.5}
-    assert remarks.summary() == ("'model' is left out; choose a model with -m", "'use_tools' is left out")
+    assert remarks.summary() == ("'model' is ignored; choose a model with -m", "'use_tools' is ignored")
 
 
 def test_the_input_placeholder_is_replaced_with_a_remark() -> None:
@@ -53,6 +53,6 @@ def test_a_text_without_front_matter_is_not_a_role(text: str) -> None:
 
 
 def test_front_matter_that_is_not_a_table_is_refused() -> None:
-    """Front matter that is not a table is refused."""
-    with pytest.raises(PersonaError, match="is not a table"):
+    """Front matter that is not a list of settings is refused."""
+    with pytest.raises(PersonaError, match="is not a list of settings"):
         aichat.read("---\n- a\n---\nx", SOURCE, Remarks())

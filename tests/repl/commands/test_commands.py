@@ -175,7 +175,7 @@ def test_continue_extends_an_answer_cut_by_max_tokens(home: Env, tmp_path: Path)
     turns = ({"text": "abcdef"}, {"text": "defghi"})
     result = chat(home, tmp_path, "/set max_tokens 3", "q", "/continue", "next", turns=(*turns, A3))
     assert result.stdout == b"abc\nabcdef\nA3\n"
-    assert result.stderr.count("(cut: max_tokens is 3)") == 2
+    assert result.stderr.count("(cut short: max_tokens is 3)") == 2
     assert tree(home)[1] == ["q", "abcdef", "next", "A3"]
 
 

@@ -62,7 +62,7 @@ def test_swipe_selects_a_greeting_before_the_first_turn(sera: Env, tmp_path: Pat
     assert result.stdout == b"Hello Bob.\nA1\n"
     assert prompts(result)[0][1:3] == ["Third hello.", "hi"]
     assert result.stderr.count("(2 of 3)") == 2
-    assert "there are 3 greetings here, not 9" in result.stderr
+    assert "there is no greeting 9 here: there are only 3" in result.stderr
     again = chat(sera, tmp_path, "/tree", "/swipe 1", "ho", "/show prompt", flags=("-c",))
     assert re.search(r">    2   it: Second hello\.", again.stderr)
     assert prompts(again)[0][1:3] == ["Hello Bob.", "ho"]
@@ -71,7 +71,7 @@ def test_swipe_selects_a_greeting_before_the_first_turn(sera: Env, tmp_path: Pat
 def test_swipe_right_at_the_last_greeting_is_refused(sera: Env, tmp_path: Path) -> None:
     """`/swipe right` at the last greeting is refused and generates nothing."""
     result = chat(sera, tmp_path, "/swipe 3", "/swipe right", "hi")
-    assert "there are 3 greetings here, not 4" in result.stderr
+    assert "there is no greeting 4 here: there are only 3" in result.stderr
     assert result.stdout == b"Hello Bob.\nA1\n"
 
 
@@ -220,7 +220,7 @@ def summarized(sera: Env, tmp_path: Path, *more: str, flags: tuple[str, ...] = (
     """Continue a conversation whose oldest turns were summarized, and return what was printed."""
     lines = [f"{n} ".ljust(150, "x") for n in range(4)]
     overflow = ("--on-overflow", "summarise")
-    assert "were summarized" in chat(sera, tmp_path, *lines, flags=overflow, size=1200).stderr
+    assert "Summarized the first 3 messages" in chat(sera, tmp_path, *lines, flags=overflow, size=1200).stderr
     return chat(sera, tmp_path, *more, flags=(*flags, *overflow), size=1200)
 
 
