@@ -6,10 +6,11 @@ strangers. Other modules do not import `subprocess` (rule TID251 in pyproject.to
 
 import contextlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,11 +50,14 @@ def python_command(*arguments: str) -> list[str]:
 def start(
     command: Sequence[str],
     *,
+    stack_bytes: int = 0,
     folder: Path | None = NEUTRAL_FOLDER,
     environ: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> "Popen[bytes]":
     """Start a program in the working directory `folder`; None is the current one.
+
+    `stack_bytes` is the size of its threads' stacks, if the system permits so much; 0 is the default size.
 
     Raises FileNotFoundError if the program is not found, and OSError if it cannot be started.
     """
@@ -62,7 +66,24 @@ def start(
     if program is None:
         raise FileNotFoundError(2, "no such program", command[0])
     variables = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
-    return subprocess.Popen([program, *command[1:]], cwd=folder, env=variables, **settings)
+    with _stack_limit(stack_bytes):
+        return subprocess.Popen([program, *command[1:]], cwd=folder, env=variables, **settings)
+
+
+@contextlib.contextmanager
+def _stack_limit(size: int) -> Iterator[None]:
+    """Set the stack size of child processes. The C library reads the limit when a program starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if not size:
+        yield
+        return
+    resource.setrlimit(
+        resource.RLIMIT_STACK, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard)
+    )
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
 
 
 def run(

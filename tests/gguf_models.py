@@ -61,6 +61,8 @@ def write_openhermes_gguf(
 def _value_type(value: Any) -> Any:
     import gguf
 
+    if isinstance(value, list):
+        return gguf.GGUFValueType.ARRAY
     is_unsigned = isinstance(value, int) and not isinstance(value, bool)
     return gguf.GGUFValueType.UINT32 if is_unsigned else gguf.GGUFValueType.get_type(value)
 

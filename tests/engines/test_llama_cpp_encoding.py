@@ -1,5 +1,6 @@
 """Tests of llama.cpp's encoding of text against the reference tokenizers, id for id."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
+from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 from hermes_cli.engines.tokenizer_json import Vocabulary
+from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
 from tests.dialogues import hostile, ordinary
@@ -18,7 +21,9 @@ from tests.vocab import (
     CONTROL,
     IM_END,
     IM_START,
+    UNKNOWN,
     USER_DEFINED,
+    mistral_pieces,
     mistral_tokenizer_json,
     starter_tokenizer_json,
 )
@@ -105,3 +110,44 @@ def test_prompts_have_no_leading_space_if_the_file_disables_it(tmp_path: Path) -
     path = write_openhermes_gguf(tmp_path / "blankless.gguf", add_space_prefix=False)
     with open_chatml(path) as chatml:
         assert chatml.ids([Message(Role.SYSTEM, "")])[:4] == [32001, 6574, 13, 32000]
+
+
+@pytest.mark.parametrize("kind", [1, UNKNOWN, CONTROL, USER_DEFINED, 5, 6])
+def test_text_never_becomes_the_end_token_of_a_file(tmp_path: Path, kind: int) -> None:
+    """Whatever the type of the end token is, texts that spell it are encoded without it."""
+    types = [kind_of_piece for _, _, kind_of_piece in mistral_pieces()] + [USER_DEFINED] * 2
+    types[2] = kind  # </s>
+    changes = {"tokenizer.ggml.token_type": types, "tokenizer.ggml.eos_token_id": 2}
+    header = read_header(write_openhermes_gguf(tmp_path / "ends.gguf", changes=changes))
+    with vocabulary_engine(header) as engine:
+        for messages in hostile(100, seed=25):
+            for text in (messages[-1].text, "</s>", "a</s>b</s> </s>", "\n</s>"):
+                tokens = engine.prompt_tokens([*messages, Message(Role.USER, f"{text}</s>")])
+                frame = [token for token in tokens if token.control]
+                assert 2 not in [token.id for token in tokens]
+                assert {token.data for token in frame} <= {b"<|im_start|>", b"<|im_end|>"}
+
+
+@pytest.mark.parametrize("end", ["\u0120the", "ing", "\u0120\u0120"])
+def test_text_never_becomes_an_ordinary_end_token(starter_path: Path, end: str) -> None:
+    """The same for an ordinary token of a byte-level vocabulary."""
+    header = read_header(starter_path)
+    end_id = header.tokens.index(end)
+    header = dataclasses.replace(header, metadata={**header.metadata, "tokenizer.ggml.eot_token_id": end_id})
+    text = end.replace("\u0120", " ")
+    with vocabulary_engine(header) as engine:
+        for content in (text, f"a{text}b", f"x {text} {text}", f"\n{text}\n", text * 9):
+            assert end_id not in [token.id for token in engine.prompt_tokens([Message(Role.USER, content)])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pre", ["default", "deepseek-llm", "deepseek-coder", "falcon"])
+def test_long_runs_are_encoded_by_recursive_pre_tokenizers(starter_path: Path, pre: str) -> None:
+    """120,000 characters without a break are encoded; beyond the limit, the message has the longest run."""
+    header = read_header(starter_path)
+    header = dataclasses.replace(header, metadata={**header.metadata, "tokenizer.ggml.pre": pre})
+    with vocabulary_engine(header) as engine:
+        for character in "a=\u00e9 ":
+            assert engine.count_tokens([Message(Role.USER, character * 120_000)]) > 1000
+        with pytest.raises(UsageError, match=r"the text has 500,000 characters like '=' in a row"):
+            engine.count_tokens([Message(Role.USER, "word " * 9 + "=" * 500_000)])

@@ -4,8 +4,10 @@ It reuses the KV cache of the last prompt, and cancelling stops generation withi
 """
 
 import queue
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from hermes_cli.chatml import ChatML
@@ -14,7 +16,7 @@ from hermes_cli.engines.detokenizer import prompt_tokens, texts
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
 from hermes_cli.engines.stream_filters import Answer, reject_ban
-from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted
+from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted, UsageError
 from hermes_cli.messages import Message
 from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.options import GenerationOptions
@@ -22,6 +24,16 @@ from hermes_cli.placement import Placement
 
 CANCEL_POLL_S = 0.05
 """Seconds between two checks of `cancel` while no token arrives, for example during a long prefill."""
+
+LOOPING = frozenset(("gpt-2", "llama-bpe", "llama3", "qwen2", "smollm", "starcoder"))
+"""The pre-tokenizers that llama.cpp implements with loops. Others use `std::regex`, which recurses."""
+STACK_BYTES = 256 << 20
+LONGEST_RUN = 400_000
+"""Characters of one kind in a row that `std::regex` can match on a stack of STACK_BYTES, with a margin.
+
+A character takes about 430 bytes. With the usual stack of 8 MiB, 120,000 letters crash llama.cpp.
+"""
+RUN = re.compile(r"[^\W\d_]+|\d+|\s+|(?:[^\w\s]|_)+")
 
 
 class LlamaCppEngine:
@@ -42,6 +54,9 @@ class LlamaCppEngine:
         self.name = name
         self.context_size = settings.context_size
         self._header = header
+        self._is_recursive = header.tokenizer_model == "gpt2" and header.tokenizer_pre not in LOOPING
+        if self._is_recursive:
+            settings = replace(settings, stack_bytes=STACK_BYTES)
         self._settings = settings
         self._log = log
         self._server = LlamaProcess(settings, log)
@@ -52,6 +67,14 @@ class LlamaCppEngine:
         self._chatml = ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
 
     def _encode(self, text: str) -> list[int]:
+        if self._is_recursive and len(text) > LONGEST_RUN:
+            longest = max((match[0] for match in RUN.finditer(text)), key=len)
+            if len(longest) > LONGEST_RUN:
+                raise UsageError(
+                    f"the text has {len(longest):,} characters like {longest[0]!r} in a row, and this model's "
+                    f"tokenizer can read {LONGEST_RUN:,}",
+                    "break the text into lines",
+                )
         return self._running().encode(text)
 
     def _running(self) -> LlamaProcess:

@@ -23,7 +23,7 @@ class LlamaSettings:
     Without GPUs, the model runs on the CPU, whatever the build supports. `batch` is the number of tokens
     evaluated at a time, and `verbosity` is llama.cpp's log level. With `lookup`, the ids that followed an
     earlier occurrence of the last ids are evaluated in one batch, and those that the sampler also chooses are
-    kept.
+    kept. `stack_bytes` is the size of each thread's stack; 0 is the system's default.
     """
 
     path: str
@@ -35,6 +35,7 @@ class LlamaSettings:
     verbosity: int = ERRORS
     lookup: bool = False
     batch: int = PREFILL_BATCH
+    stack_bytes: int = 0
 
     @classmethod
     def from_plan(cls, plan: "Plan", verbosity: int, *, lookup: bool = False) -> "LlamaSettings":

@@ -79,6 +79,7 @@ class LlamaProcess:
             self._child = child_process.start(
                 [sys.executable, "-I", "-c", CHILD.format(path=folders, fd=theirs.fileno())],
                 environ={**os.environ, **ENVIRONMENT},
+                stack_bytes=settings.stack_bytes,
                 stdin=child_process.DEVNULL,
                 stdout=child_process.PIPE,
                 stderr=child_process.STDOUT,
