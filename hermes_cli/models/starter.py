@@ -23,6 +23,7 @@ from hermes_cli.models.catalogue import (
 )
 from hermes_cli.models.download import Progress, disk_full, no_progress, require_space
 from hermes_cli.models.gguf.model import read_header
+from hermes_cli.private_files import create_folders
 
 CHUNK = 1 << 20
 LABEL = "starter"
@@ -107,7 +108,7 @@ def _from_hub(folder: Path, progress: Progress) -> Path:
 
 
 def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    create_folders(target.parent)
     _clear_leftovers(target.parent, older_than_s=LEFTOVER_S)
     require_space(NEEDED_BYTES, target.parent)
     # The temporary folder is on the same disk, so that the last step is a single rename.
