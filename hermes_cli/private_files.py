@@ -24,7 +24,10 @@ def create_folders(folder: Path) -> None:
             break
         folder = folder.parent
     for path in reversed(missing):
-        path.mkdir(mode=0o700, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except FileExistsError:  # the message of FileExistsError would suggest that all is well
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
 
 
 def make_private(folder: Path) -> None:
