@@ -64,7 +64,7 @@ class Paths:
         except OSError as error:
             nowhere = Path(os.devnull, HOME_VARIABLE)  # below a file, so that it cannot exist
             return cls.from_environment({HOME_VARIABLE: str(nowhere)}), os.strerror(error.errno or 0)
-        return paths, _write_problem(paths.data)
+        return paths, _write_problem(paths.data if paths.data.is_dir() else paths.data.parent)
 
     @property
     def config_file(self) -> Path:
