@@ -30,12 +30,17 @@ def leave_current_folder(*, runs_as_module: bool) -> None:
     `python -m hermes_cli` puts it first in `sys.path`, and so does an empty entry of $PYTHONPATH. An absolute
     entry of $PYTHONPATH stays, even if it is the current folder.
     """
-    if runs_as_module and not sys.flags.safe_path:
+    try:
+        current = os.getcwd()  # noqa: PTH109 - pathlib is not loaded yet
+    except OSError:  # the folder has been deleted
+        current = ""
+    if runs_as_module and not sys.flags.safe_path and sys.path[0] in {"", current}:
         del sys.path[0]
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if entries != [""]:  # Python ignores an empty $PYTHONPATH
         relative = [entry for entry in entries if not os.path.isabs(entry)]  # noqa: PTH117
-        implied = {*relative, *map(os.path.abspath, relative)} - set(entries).difference(relative)
+        implied = {os.path.normpath(os.path.join(current, entry)) for entry in relative}  # noqa: PTH118
+        implied = implied.union(relative).difference(set(entries).difference(relative))
         sys.path[:] = [entry for entry in sys.path if entry not in implied]
     clean = without_current_folder(dict(os.environ))
     for name in VARIABLES:

@@ -74,6 +74,19 @@ def test_an_absolute_entry_of_pythonpath_stays_in_the_search_path(
         assert sys.path == path
 
 
+def test_a_deleted_current_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be searched there."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    monkeypatch.setenv("PYTHONPATH", ":/one:sub")
+    monkeypatch.setenv("PATH", ".:/usr/bin")
+    monkeypatch.setattr(sys, "path", ["", "/one", "sub"])
+    search_paths.leave_current_folder(runs_as_module=True)
+    assert (sys.path, os.environ["PATH"], os.environ["PYTHONPATH"]) == (["/one"], "/usr/bin", "/one")
+
+
 def test_output_is_limited(tmp_path: Path) -> None:
     """A program that prints without end is killed after the first bytes."""
     endless = program(tmp_path, "endless", "exec cat /dev/zero")

@@ -172,8 +172,17 @@ def test_links_out_of_the_cache_are_not_followed(make_gguf: MakeGguf, tmp_path: 
     snapshot = put_in_cache(tmp_path / "cache", "o/n", {})
     (snapshot / "m.gguf").symlink_to(precious)
     (model,) = installed(tmp_path / "none", cache_dir=tmp_path / "cache")
+    assert f"its 'm.gguf' is a symbolic link to '{precious}'" in (model.broken or "")
     assert remove(model, tmp_path / "none", cache_dir=tmp_path / "cache") == 0
     assert precious.exists()
+
+
+def test_a_link_to_a_gguf_file_in_the_models_folder_is_accepted(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Users link models on purpose."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/linked.gguf").symlink_to(make_gguf("elsewhere.gguf"))
+    (model,) = installed(tmp_path / "models", cache_dir=tmp_path / "none")
+    assert (model.name, model.broken) == ("linked", None)
 
 
 def test_a_folder_with_a_link_out_of_it_is_listed_with_the_reason(tmp_path: Path) -> None:

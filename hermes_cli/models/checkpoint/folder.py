@@ -1,7 +1,6 @@
 """Reads a folder of Hugging Face weights into a Checkpoint."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.chatml import IM_END, IM_START
-from hermes_cli.errors import ModelUnavailable, first_line
+from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
 from hermes_cli.models.checkpoint.config import DTYPES, Config
 from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object
 from hermes_cli.models.checkpoint.weights import Weights, read_weights
-from hermes_cli.models.gguf.model import FETCH_AGAIN
+from hermes_cli.models.links import reject_links
 
 CONFIG: Final = "config.json"
 OTHER_SETTINGS: Final = (
@@ -26,8 +25,6 @@ OTHER_SETTINGS: Final = (
     "preprocessor_config.json",
 )
 ADAPTER: Final = "adapter_config.json"
-SNAPSHOTS, BLOBS = "snapshots", "blobs"
-"""Folders of a repository in the hub's cache."""
 # hermes never runs a model's code: `trust_remote_code` is always off. These keys are also rejected, because
 # some releases of transformers followed them regardless (CVE-2026-4372), and because transformers downloads
 # and runs a kernel from the hub if an attention implementation is named owner/name.
@@ -101,7 +98,7 @@ def read(path: Path) -> Checkpoint:
     Raises ModelUnavailable if the folder is broken, is not a language model, requests custom code, or
     contains a symbolic link to a file elsewhere.
     """
-    _reject_links(path)
+    reject_links(path)
     settings = read_object(path / CONFIG)
     others = {name: read_object(path / name) for name in OTHER_SETTINGS if (path / name).exists()}
     _reject_code({CONFIG: settings, **others})
@@ -112,30 +109,6 @@ def read(path: Path) -> Checkpoint:
         )
     config = configs.parse(settings)
     return Checkpoint(path, config, read_weights(path, config))
-
-
-def _reject_links(path: Path) -> None:
-    """Raise ModelUnavailable if the folder has a symbolic link to a file outside it.
-
-    In the hub's cache, the files of a snapshot are links to the blobs of the same repository.
-    """
-    try:
-        folder = path.resolve()
-        is_snapshot = folder.parent.name == SNAPSHOTS
-        blobs = (folder.parent.parent / BLOBS).resolve() if is_snapshot else folder
-        links = [entry.name for entry in os.scandir(path) if entry.is_symlink()]
-    except (OSError, RuntimeError) as problem:
-        raise ModelUnavailable(f"its folder {path} cannot be read: {first_line(problem)}") from None
-    for name in sorted(links):
-        try:
-            target = (folder / name).resolve()
-        except (OSError, RuntimeError):  # a loop
-            raise ModelUnavailable(f"its {name} is a symbolic link to itself", FETCH_AGAIN) from None
-        if not target.is_relative_to(folder) and target.parent != blobs:
-            raise ModelUnavailable(
-                f"its {name!r} is a symbolic link to {str(target)!r}, outside the folder of the model",
-                "copy the file into the folder; a link to the whole folder is accepted, too",
-            )
 
 
 def _reject_code(files: Mapping[str, Mapping[str, Any]]) -> None:
