@@ -45,9 +45,9 @@ def find_program(name: str, environ: Mapping[str, str] = os.environ) -> str | No
 
     An absolute path is returned unchanged. Other paths are not accepted.
     """
-    if os.path.isabs(name):  # noqa: PTH117 - a string, as in PATH
+    if Path(name).is_absolute():
         return name
-    if not name or os.path.dirname(name):  # noqa: PTH120 - a path, not a name
+    if not name or os.sep in name:
         return None
     folders = absolute_entries(environ.get("PATH", os.defpath))
     return shutil.which(name, path=folders) if folders else None
@@ -145,7 +145,7 @@ def _read_outputs(child: "Popen[bytes]", deadline: float, limit: int) -> tuple[b
 
 
 def kill(child: "Popen[bytes]") -> None:
-    """Kill a child process and wait for its end, but not if it hangs in the kernel with a broken driver."""
+    """Kill a child process and wait for its end, but no longer than KILL_S: a driver can make it hang."""
     child.kill()
     with contextlib.suppress(TimeoutExpired):
         child.wait(KILL_S)
