@@ -1,14 +1,19 @@
 """The entry point of `hermes`, `openhermes` and `python -m hermes_cli`.
 
-Signal handlers are installed before any slow import, so that Ctrl-C during startup prints no traceback.
+No module is taken from the current folder, and signal handlers are installed before any slow import, so that
+Ctrl-C during startup prints no traceback.
 """
 
 import os
-import signal
+
+from hermes_cli import search_paths
 
 
 def main() -> None:
     """Install temporary signal handlers, then import and run the program."""
+    search_paths.leave_current_folder(runs_as_module=__name__ == "__main__")
+    import signal
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` sets SIG_IGN for SIGHUP
             signal.signal(number, lambda n, _: os._exit(128 + n))

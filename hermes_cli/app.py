@@ -18,6 +18,7 @@ import typer.main
 from hermes_cli import __version__
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import Interrupted, ReaderGone, as_hermes_error
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
 
 VERBS = {
@@ -31,6 +32,10 @@ VERBS = {
     "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
 }
 """The subcommands ("verbs") and their help. Each one is a module in `cli/` that defines `app`."""
+
+
+CLICK_EXCEPTION = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""The base class of the errors that typer finds in a command line. It contains a private copy of click."""
 
 
 class VerbGroup(typer.core.TyperGroup):
@@ -95,24 +100,48 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
     """Run one command line and return its exit code. Errors are printed on standard error."""
     runtime = Runtime(terminal, environ)
     try:
-        app(args=list(arguments), obj=runtime, prog_name="hermes", standalone_mode=True)
+        # An empty name of the variable turns off typer's shell completion, which prints that variable.
+        code = app(
+            args=list(arguments), obj=runtime, prog_name="hermes", complete_var="", standalone_mode=False
+        )
     except SystemExit as system_exit:
         return system_exit.code if isinstance(system_exit.code, int) else int(bool(system_exit.code))
     except (ReaderGone, Interrupted) as error:
         return error.exit_code
+    except typer.Abort:
+        terminal.error("hermes: aborted")
+        return 1
     except Exception as error:  # noqa: BLE001 - show a message instead of a traceback
+        if isinstance(error, CLICK_EXCEPTION):
+            return _print_click_exception(error, terminal)
         if runtime.debug:
             import traceback
 
             terminal.notice(traceback.format_exc())
         known = as_hermes_error(error)
-        terminal.error(f"hermes: {known.message}")
+        terminal.error(f"hermes: {sanitize_line(known.message, LONG_LINE)}")
         if known.hint:
             terminal.notice(f"        {known.hint}")
         return known.exit_code
     finally:
         runtime.at_exit.close()
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+def _print_click_exception(error: Any, terminal: Terminal) -> int:
+    """Print an error in the command line as hermes' own errors are printed, and return its exit code."""
+    exit_code: int = error.exit_code
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        terminal.plain(error.format_message())
+        return exit_code
+    if context is not None:
+        terminal.plain(context.get_usage())
+    message = sanitize_line(error.format_message(), LONG_LINE).removesuffix(".")
+    terminal.error(f"hermes: {message[:1].lower()}{message[1:]}")
+    if context is not None:
+        terminal.notice(f"        run '{context.command_path} -h' for help")
+    return exit_code
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

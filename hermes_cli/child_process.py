@@ -7,12 +7,18 @@ strangers. Other modules do not import `subprocess` (rule TID251 in pyproject.to
 import contextlib
 import os
 import resource
+import selectors
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from errno import ENOENT
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
+
+from hermes_cli.search_paths import absolute_entries, without_current_folder
 
 CompletedProcess = subprocess.CompletedProcess
 Popen = subprocess.Popen
@@ -26,24 +32,30 @@ NEUTRAL_FOLDER: Final = Path(os.path.abspath(os.sep))  # noqa: PTH100 - `resolve
 """The working directory of child processes that need none."""
 
 KILL_S: Final = 2.0
+MAX_OUTPUT: Final = 1 << 20
+"""Bytes of each output stream that `capture` accepts."""
+_CHUNK: Final = 1 << 16
+
+
+class OutputTooLong(SubprocessError):  # noqa: N818 - the name states the problem
+    """A program printed more than `capture` accepts."""
 
 
 def find_program(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the path of a program in $PATH, or None. Folders of $PATH that are not absolute are ignored.
+    """Return the path of a program in $PATH, or None. Entries of $PATH that are not absolute are ignored.
 
-    An absolute path is returned unchanged if the program exists; other paths are not accepted.
+    An absolute path is returned unchanged. Other paths are not accepted.
     """
     if Path(name).is_absolute():
-        return shutil.which(name)
-    if os.sep in name:
+        return name
+    if not name or os.sep in name:
         return None
-    entries = environ.get("PATH", os.defpath).split(os.pathsep)
-    folders = [entry for entry in entries if Path(entry).is_absolute()]
-    return shutil.which(name, path=os.pathsep.join(folders)) if folders else None
+    folders = absolute_entries(environ.get("PATH", os.defpath))
+    return shutil.which(name, path=folders) if folders else None
 
 
 def python_command(*arguments: str) -> list[str]:
-    """Return a command that runs this Python. It ignores $PYTHONPATH and the current working directory."""
+    """Return a command that runs this Python without the current working directory in `sys.path`."""
     return [sys.executable, "-P", *arguments]
 
 
@@ -58,14 +70,15 @@ def start(
     """Start a program in the working directory `folder`; None is the current one.
 
     `stack_bytes` is the size of its threads' stacks, if the system permits so much; 0 is the default size.
+    The variables $PATH and $PYTHONPATH of the program have only absolute entries.
 
     Raises FileNotFoundError if the program is not found, and OSError if it cannot be started.
     """
     environ = os.environ if environ is None else environ
     program = find_program(command[0], environ)
     if program is None:
-        raise FileNotFoundError(2, "no such program", command[0])
-    variables = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), command[0])
+    variables = without_current_folder(dict(environ))
     with _stack_limit(stack_bytes):
         return subprocess.Popen([program, *command[1:]], cwd=folder, env=variables, **settings)
 
@@ -77,9 +90,8 @@ def _stack_limit(size: int) -> Iterator[None]:
     if not size:
         yield
         return
-    resource.setrlimit(
-        resource.RLIMIT_STACK, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard)
-    )
+    limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (limit, hard))
     try:
         yield
     finally:
@@ -89,7 +101,10 @@ def _stack_limit(size: int) -> Iterator[None]:
 def run(
     command: Sequence[str], *, timeout_s: float | None = None, **settings: Any
 ) -> "CompletedProcess[bytes]":
-    """Run a program to its end; see `start`. After `timeout_s` it is killed, and TimeoutExpired is raised."""
+    """Run a program to its end; see `start`. After `timeout_s` it is killed, and TimeoutExpired is raised.
+
+    For a program whose output is read, use `capture`, which limits the output.
+    """
     child = start(command, **settings)
     try:
         stdout, stderr = child.communicate(timeout=timeout_s)
@@ -97,6 +112,56 @@ def run(
         kill(child)
         raise
     return CompletedProcess(command, child.returncode, stdout, stderr)
+
+
+def capture(
+    command: Sequence[str], *, timeout_s: float, limit: int = MAX_OUTPUT, **settings: Any
+) -> "CompletedProcess[bytes]":
+    """Run a program that reads nothing, and return what it prints; see `start`.
+
+    The program and its own child processes are killed after `timeout_s`, and TimeoutExpired is raised. They
+    are also killed if the program prints more than `limit` bytes, and OutputTooLong is raised.
+    """
+    deadline = time.monotonic() + timeout_s
+    child = start(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, bufsize=0, process_group=0, **settings)
+    try:
+        stdout, stderr = _read_outputs(child, deadline, limit)
+        child.wait(max(0.0, deadline - time.monotonic()))
+    except BaseException as error:  # including Ctrl-C
+        if child.returncode is None:
+            with contextlib.suppress(OSError):
+                os.killpg(child.pid, signal.SIGKILL)
+        kill(child)
+        if isinstance(error, TimeoutExpired):
+            raise TimeoutExpired(command, timeout_s) from None
+        raise
+    finally:
+        for stream in (child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+    return CompletedProcess(command, child.returncode, stdout, stderr)
+
+
+def _read_outputs(child: "Popen[bytes]", deadline: float, limit: int) -> tuple[bytes, bytes]:
+    """Return both outputs of a child process. Raises TimeoutExpired and OutputTooLong."""
+    outputs = (bytearray(), bytearray())
+    with selectors.DefaultSelector() as selector:
+        for stream, output in zip((child.stdout, child.stderr), outputs, strict=True):
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ, output)
+        while selector.get_map():
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                raise TimeoutExpired(child.args, 0.0)
+            for key, _ in selector.select(remaining_s):
+                file = cast("IO[bytes]", key.fileobj)
+                chunk = file.read(_CHUNK)
+                if not chunk:
+                    selector.unregister(file)
+                key.data.extend(chunk)
+                if len(key.data) > limit:
+                    raise OutputTooLong(f"more than {limit:,} bytes")
+    return bytes(outputs[0]), bytes(outputs[1])
 
 
 def kill(child: "Popen[bytes]") -> None:

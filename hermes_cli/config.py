@@ -3,6 +3,9 @@
 Persona and model names are not resolved here.
 """
 
+import errno
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -45,6 +48,24 @@ class Paths:
         dirs = PlatformDirs("openhermes", appauthor=False)
         return cls(dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path)
 
+    @classmethod
+    def usable(cls, environ: Mapping[str, str]) -> tuple["Paths", str]:
+        """Return the folders of this user, and the problem with OPENHERMES_HOME, or an empty string.
+
+        If files in OPENHERMES_HOME cannot even be looked up, the folders are ones that do not exist.
+        """
+        paths = cls.from_environment(environ)
+        if not environ.get(HOME_VARIABLE):
+            return paths, ""
+        try:
+            paths.config_file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            nowhere = Path(os.devnull, HOME_VARIABLE)  # below a file, so that it cannot exist
+            return cls.from_environment({HOME_VARIABLE: str(nowhere)}), os.strerror(error.errno or 0)
+        return paths, _write_problem(paths.data if paths.data.is_dir() else paths.data.parent)
+
     @property
     def config_file(self) -> Path:
         """The path of the config file, which may not exist."""
@@ -79,6 +100,22 @@ class Paths:
     def history(self) -> Path:
         """The path of the input history."""
         return self.state / "history"
+
+
+def _write_problem(folder: Path) -> str:
+    """Return the reason why `folder` cannot be written or created, or an empty string."""
+    for path in (folder, *folder.parents):
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+        if not is_folder:
+            return os.strerror(errno.ENOTDIR)
+        is_writable = os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+        return "" if is_writable else os.strerror(errno.EACCES)
+    return ""
 
 
 def _setting(default: str | None = None, *choices: str) -> Any:

@@ -12,10 +12,28 @@ from hermes_cli.errors import HermesError, ResourcesExhausted, UsageError, is_di
 _LINKS_UNSUPPORTED: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
+def create_folders(folder: Path) -> None:
+    """Create a folder and its missing parents, which only their owner can open. Raises OSError.
+
+    `Path.mkdir` applies its mode only to the last folder, and the user's umask to the parents.
+    """
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder == folder.parent:
+            break
+        folder = folder.parent
+    for path in reversed(missing):
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except FileExistsError:  # the message of FileExistsError would suggest that all is well
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+
+
 def make_private(folder: Path) -> None:
-    """Create a folder that only its owner can open. Raises HermesError."""
+    """Create a folder and its missing parents, which only their owner can open. Raises HermesError."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_folders(folder)
     except OSError as error:
         raise _write_error(folder, error) from None
 

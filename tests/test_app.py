@@ -76,3 +76,77 @@ def test_an_unexpected_error_is_one_line_without_debug(home: Mapping[str, str], 
     assert "AssertionError: scripted error: mistake" in quiet.stderr
     assert "Traceback" not in quiet.stderr
     assert "Traceback" in loud.stderr
+
+
+HOSTILE = "a\u202eb\u2066\u200e\u061c\ufeff\U000e0041\u009b2J\x1b]0;x\x07\nhermes: all is well\r"
+"""Direction marks, tag characters, control sequences, and a line that looks like one of hermes' own."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [f"--{HOSTILE}"],
+        [f"-{HOSTILE}"],
+        [f"--debug={HOSTILE}"],
+        [f"x{HOSTILE}"],
+        [f"x{HOSTILE}", "--help"],
+        ["sessions", "show", "a", HOSTILE],
+        ["sessions", HOSTILE],
+        ["personas", "list", f"--{HOSTILE}"],
+        ["ask", "--temperature", HOSTILE, "x"],
+        ["ask", f"--temperatur={HOSTILE}", "x"],
+        ["ask", "--gpu-layers", HOSTILE, "x"],
+        ["ask", "-f", HOSTILE],
+        ["ask", "-m", HOSTILE, "x"],
+        ["ask", "-p", HOSTILE, "x"],
+        ["ask", "--context"],
+        ["sessions", "prune", HOSTILE],
+        ["models", "show", HOSTILE],
+    ],
+    ids=ascii,
+)
+def test_a_usage_error_prints_no_control_characters(
+    home: Mapping[str, str], arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is printed by hermes itself, with the next step; nothing bypasses its printer."""
+    result = hermes(*arguments, env=home)
+    assert result.code in {2, 69, 78}
+    assert result.stderr.replace("\n", "").isprintable()
+    assert "hermes: all is well" not in result.stderr.splitlines()
+    assert "\nhermes: " in f"\n{result.stderr}"
+    assert result.stdout == b""
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_usage_error_has_the_usage_the_problem_and_the_next_step(home: Mapping[str, str]) -> None:
+    """The exit code is 2."""
+    result = hermes("personas", "show", env=home)
+    assert (result.code, result.stderr.splitlines()) == (
+        2,
+        [
+            "Usage: hermes personas show [OPTIONS] {name}",
+            "hermes: missing argument 'name'",
+            "        run 'hermes personas show -h' for help",
+        ],
+    )
+
+
+def test_a_command_group_without_a_command_prints_its_help(
+    home: Mapping[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, with exit code 2."""
+    result = hermes("personas", env=home)
+    assert result.code == 2
+    assert result.stderr.startswith("Usage: hermes personas [OPTIONS] COMMAND [ARGS]...")
+    assert "export" in result.stderr
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("value", ["complete_bash", "\u202e_x", "source_\u202e"])
+def test_typers_shell_completion_is_off(
+    home: Mapping[str, str], value: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It would print the variable."""
+    monkeypatch.setenv("_HERMES_COMPLETE", value)
+    assert hermes("--version", env=home).code == 0
+    assert capfd.readouterr() == (f"hermes {__version__}\n", "")

@@ -44,7 +44,9 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
         if not terminal.interactive:
             return Loop(state, LineReader(terminal.stdin), printer).run()
         history = state.history = TypedLines(
-            runtime.paths.history, lambda: not host.is_saving_disabled, terminal.notice
+            runtime.paths.history,
+            lambda: not (host.is_saving_disabled or runtime.home_problem),
+            terminal.notice,
         )
         terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary, LONG_LINE)} · /help")
         terminal.notice(f"{_reason_line(choice)}\n")

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 class Runtime:
     """One run of the program. Its methods import modules on first use, so that `--version` stays fast.
 
+    `home_problem` is the reason why OPENHERMES_HOME cannot be used, or an empty string. It is printed once.
     `at_exit` is closed at the end of the run, even after an error. If `debug` is true, tracebacks and the
     engine's log are printed.
     """
@@ -25,13 +27,19 @@ class Runtime:
         self.environ = environ
         self.debug = False
         self.at_exit = ExitStack()
+        self.home_problem = ""
 
     @cached_property
     def paths(self) -> "Paths":
-        """The folders and files of hermes."""
-        from hermes_cli.config import Paths
+        """The folders and files of hermes. If OPENHERMES_HOME cannot be used, a warning is printed."""
+        from hermes_cli.config import HOME_VARIABLE, Paths
 
-        return Paths.from_environment(self.environ)
+        paths, self.home_problem = Paths.usable(self.environ)
+        if self.home_problem:
+            home = sanitize_line(self.environ[HOME_VARIABLE])
+            self.terminal.error(f"nothing is saved: {HOME_VARIABLE}={home}: {self.home_problem}")
+            self.terminal.notice(f"  set {HOME_VARIABLE} to a folder that you can write to")
+        return paths
 
     @cached_property
     def settings(self) -> "Settings":

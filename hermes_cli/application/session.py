@@ -119,7 +119,8 @@ def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
         except StoreError as error:
             if required:
                 raise
-            report(error, "this conversation is not saved")
+            if not runtime.home_problem:  # it is already printed
+                report(error, "this conversation is not saved")
     recorder = Recorder(store or Store(), lambda error: report(error, "saving stopped"))
     runtime.at_exit.callback(recorder.close)
     return recorder

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermes_cli.private_files import create_folders
+
 LIMIT_BYTES = 1 << 30
 SUFFIX, UNFINISHED = ".safetensors", ".new-"
 ABANDONED_S = 600.0
 """Seconds after which an unfinished write is considered abandoned. A write takes a few seconds."""
-FOLDER_MODE = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class PromptCacheDir:
         if size > self.limit // 2:
             return False
         try:
-            self.folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            create_folders(self.folder)
             self._evict(size)
             with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.folder) as temporary:
                 new = Path(temporary) / "new"

@@ -5,12 +5,12 @@ import math
 import os
 import platform
 import re
-import shutil
-import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hermes_cli import child_process
 from hermes_cli.models import gpus
 from hermes_cli.models.gpus import Gpu, read_number, read_text
 from hermes_cli.models.llama_build import LlamaBuild, installed_build
@@ -107,7 +107,7 @@ def physical_cores(logical: Iterable[int], root: Path) -> int | None:
 def cpu_name(root: Path) -> str:
     """Return the model name of the processor, or its architecture if the name is unknown."""
     match = re.search(r"^model name\s*:\s*(.+)$", read_text(root / "proc/cpuinfo"), re.MULTILINE)
-    return match.group(1).strip() if match else platform.processor() or platform.machine()
+    return match.group(1).strip() if match else platform.machine()
 
 
 def cgroup_folders(text: str, root: Path) -> dict[str, list[Path]]:
@@ -168,19 +168,20 @@ def _limit_of(folder: Path, limit_file: str, used_file: str) -> tuple[int, int]:
 
 
 def _nvidia_gpus() -> tuple[Gpu, ...]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
+    deadline = time.monotonic() + NVIDIA_SMI_TIMEOUT_S
+    result = _run_nvidia_smi(gpus.NVIDIA_FIELDS, deadline)
+    if result is not None and result.returncode and b"not a valid field" in result.stdout + result.stderr:
+        result = _run_nvidia_smi(gpus.NVIDIA_FIELDS_BEFORE_510, deadline)
+    if result is None or result.returncode:
         return ()
-    result = _run_nvidia_smi(program, gpus.NVIDIA_FIELDS)
-    if result is not None and result.returncode and "not a valid field" in result.stdout + result.stderr:
-        result = _run_nvidia_smi(program, gpus.NVIDIA_FIELDS_BEFORE_510)
-    return gpus.parse_nvidia_smi(result.stdout) if result is not None and result.returncode == 0 else ()
+    try:
+        return gpus.parse_nvidia_smi(result.stdout.decode())
+    except UnicodeDecodeError:
+        return ()
 
 
-def _run_nvidia_smi(program: str, fields: tuple[str, ...]) -> subprocess.CompletedProcess[str] | None:
-    query = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return subprocess.run(
-            query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=False
-        )
+def _run_nvidia_smi(fields: tuple[str, ...], deadline: float) -> child_process.CompletedProcess[bytes] | None:
+    query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(OSError, child_process.SubprocessError):  # it does not exist, or it hangs
+        return child_process.capture(query, timeout_s=deadline - time.monotonic())
     return None

@@ -10,12 +10,11 @@ import json
 import platform
 import re
 import struct
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
+from hermes_cli import child_process
 from hermes_cli.models.gpus import Gpu, Kind
 
 PACKAGE: Final = "xllamacpp"
@@ -69,7 +68,7 @@ def installed_build() -> LlamaBuild:
     backend = _backend(_library())
     if not backend:
         return LlamaBuild()
-    gpus, problem = query_gpus([sys.executable, "-P", "-c", _QUERY])
+    gpus, problem = query_gpus(child_process.python_command("-c", _QUERY))
     return LlamaBuild(backend, gpus, problem)
 
 
@@ -132,15 +131,10 @@ def _elf_dependencies(file: IO[bytes]) -> list[bytes]:
 def query_gpus(command: list[str], timeout_s: float = QUERY_TIMEOUT_S) -> tuple[tuple[Gpu, ...], str]:
     """Return the GPUs that `command` prints, and a clause that explains the failure if it fails."""
     try:
-        result = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        result = child_process.capture(command, timeout_s=timeout_s)
+    except child_process.OutputTooLong:
+        return (), "it prints too much while listing its GPUs"
+    except child_process.TimeoutExpired:
         return (), f"its GPU driver did not answer within {timeout_s:.0f} seconds"
     except OSError as error:
         return (), f"it cannot list its GPUs: {error.strerror}"

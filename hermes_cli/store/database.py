@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hermes_cli.errors import StoreDamaged, StoreError
+from hermes_cli.private_files import create_folders
 from hermes_cli.store import schema
 
 PATIENCE_S: Final = 20.0
@@ -33,7 +34,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
         schema.migrate(connection)
         return connection
     with explained(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_folders(path.parent)
         if path.parent.stat().st_mode & 0o077:  # the folder already existed, with wider permissions
             path.parent.chmod(0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # journals get the same mode

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hermes_cli.messages import Role
+from hermes_cli.private_files import create_folders
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.tree import Node
 
 
 def make(path: Path) -> None:
     """Create the file, readable only by its owner, if it does not exist."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    create_folders(path.parent)
     with _locked(path):
         pass
 

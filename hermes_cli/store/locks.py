@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from hermes_cli.errors import StoreError
+from hermes_cli.private_files import create_folders
 from hermes_cli.store.database import explained
 
 LOCKS_FOLDER = "claims"
@@ -63,7 +64,7 @@ class ConversationLocks:
 
 def _locked(file: Path, operation: int, patience_s: float) -> int | None:
     """Return the descriptor of a locked file, or None if it cannot be locked within `patience_s` seconds."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    create_folders(file.parent)
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         for _ in range(int(patience_s / RETRY_S)):

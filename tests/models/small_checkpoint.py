@@ -4,6 +4,7 @@ The tensors have the names and the relative shapes of a Mistral and are filled w
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,17 @@ def write_checkpoint(folder: Path, files: Mapping[str, bytes] | None = None) -> 
     for name, content in (checkpoint_files() if files is None else files).items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def put_in_cache(cache: Path, repo: str, files: dict[str, bytes], commit: str = "c1") -> Path:
+    """Lay files out as the Hugging Face cache does; return the snapshot's folder."""
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    snapshot = folder / "snapshots" / commit
+    for sub in (folder / "blobs", folder / "refs", snapshot):
+        sub.mkdir(parents=True, exist_ok=True)
+    (folder / "refs/main").write_text(commit, encoding="utf-8")
+    for name, content in files.items():
+        blob = folder / "blobs" / f"blob-{abs(hash(content))}"
+        blob.write_bytes(content)
+        (snapshot / name).symlink_to(os.path.relpath(blob, snapshot))
+    return snapshot

@@ -1,10 +1,12 @@
 """The hardware probe: the system's files and programs, valid, missing or failing."""
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from hermes_cli.models import hardware
 from hermes_cli.models.hardware import (
     NVIDIA_SMI_TIMEOUT_S,
     cgroup_folders,
@@ -28,10 +30,10 @@ def _write(root: Path, files: dict[str, str]) -> Path:
 
 def test_the_probe_of_this_machine_is_consistent() -> None:
     """The values for this machine are consistent."""
-    hardware = probe()
-    assert 1 <= hardware.physical_cores <= hardware.logical_cores
-    assert 0 < hardware.memory_available <= hardware.memory_total
-    assert hardware.cpu
+    found = probe()
+    assert 1 <= found.physical_cores <= found.logical_cores
+    assert 0 < found.memory_available <= found.memory_total
+    assert found.cpu
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,21 @@ def test_an_nvidia_smi_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest
     fake_nvidia_smi(tmp_path, monkeypatch, "echo '0, GPU-aa, 8192, 8000, A'; sleep 60")
     start = time.monotonic()
     assert [gpu for gpu in probe({}).gpus if gpu.kind == "cuda"] == []
+    assert time.monotonic() - start < 20
+
+
+def test_an_nvidia_smi_that_ignores_signals_and_prints_without_end_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most 1 MiB of its output is read."""
+    fake_nvidia_smi(tmp_path, monkeypatch, "trap '' TERM INT HUP; head -c 1000000000 /dev/zero; sleep 60")
+    start = time.monotonic()
+    tracemalloc.start()
+    try:
+        assert hardware._nvidia_gpus() == ()
+        assert tracemalloc.get_traced_memory()[1] < 10 * MIB
+    finally:
+        tracemalloc.stop()
     assert time.monotonic() - start < 20
 
 

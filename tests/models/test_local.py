@@ -11,21 +11,7 @@ from hermes_cli.models.hub import repository
 from hermes_cli.models.local import ModelSource, describe_file, installed, remove
 from tests.models.conftest import MakeGguf
 from tests.models.hub.fake_hub import FakeHub
-from tests.models.small_checkpoint import PARAMETERS, checkpoint_files, write_checkpoint
-
-
-def put_in_cache(cache: Path, repo: str, files: dict[str, bytes], commit: str = "c1") -> Path:
-    """Lay files out as the Hugging Face cache does; return the snapshot's folder."""
-    folder = cache / f"models--{repo.replace('/', '--')}"
-    snapshot = folder / "snapshots" / commit
-    for sub in (folder / "blobs", folder / "refs", snapshot):
-        sub.mkdir(parents=True, exist_ok=True)
-    (folder / "refs/main").write_text(commit, encoding="utf-8")
-    for name, content in files.items():
-        blob = folder / "blobs" / f"blob-{abs(hash(content))}"
-        blob.write_bytes(content)
-        (snapshot / name).symlink_to(os.path.relpath(blob, snapshot))
-    return snapshot
+from tests.models.small_checkpoint import PARAMETERS, checkpoint_files, put_in_cache, write_checkpoint
 
 
 def test_gguf_files_in_the_models_folder_are_listed(make_gguf: MakeGguf, tmp_path: Path) -> None:
@@ -189,5 +175,24 @@ def test_links_out_of_the_cache_are_not_followed(make_gguf: MakeGguf, tmp_path: 
     snapshot = put_in_cache(tmp_path / "cache", "o/n", {})
     (snapshot / "m.gguf").symlink_to(precious)
     (model,) = installed(tmp_path / "none", cache_dir=tmp_path / "cache")
+    assert f"its 'm.gguf' is a symbolic link to '{precious}'" in (model.broken or "")
     assert remove(model, tmp_path / "none", cache_dir=tmp_path / "cache") == 0
     assert precious.exists()
+
+
+def test_a_link_to_a_gguf_file_in_the_models_folder_is_accepted(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Users link models on purpose."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/linked.gguf").symlink_to(make_gguf("elsewhere.gguf"))
+    (model,) = installed(tmp_path / "models", cache_dir=tmp_path / "none")
+    assert (model.name, model.broken) == ("linked", None)
+
+
+def test_a_folder_with_a_link_out_of_it_is_listed_with_the_reason(tmp_path: Path) -> None:
+    """It cannot be used."""
+    folder = write_checkpoint(tmp_path / "models/mine")
+    (folder / "model.safetensors").rename(tmp_path / "other")
+    (folder / "model.safetensors").symlink_to(tmp_path / "other")
+    (model,) = installed(tmp_path / "models", cache_dir=tmp_path / "none")
+    assert f"a symbolic link to '{tmp_path}/other'" in (model.broken or "")
+    assert "copy the file" in model.advice

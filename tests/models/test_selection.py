@@ -15,8 +15,7 @@ from hermes_cli.models.requirements import Finder
 from hermes_cli.models.selection import Selection, resolve
 from hermes_cli.models.units import GIB
 from tests.models.conftest import MakeGguf
-from tests.models.small_checkpoint import checkpoint_files, write_checkpoint
-from tests.models.test_local import put_in_cache
+from tests.models.small_checkpoint import checkpoint_files, put_in_cache, write_checkpoint
 
 MACHINE = Hardware(2, 4, 8 * GIB, 4 * GIB)
 FULL = Hardware(2, 4, 8 * GIB, GIB // 8)

@@ -71,7 +71,7 @@ class LlamaCppEngine:
             longest = max((match[0] for match in RUN.finditer(text)), key=len)
             if len(longest) > LONGEST_RUN:
                 raise UsageError(
-                    f"the text has {len(longest):,} characters like {longest[0]!r} in a row, and this model's "
+                    f"the text has {len(longest):,} characters like {longest[0]!r} in a row; this model's "
                     f"tokenizer can read {LONGEST_RUN:,}",
                     "break the text into lines",
                 )

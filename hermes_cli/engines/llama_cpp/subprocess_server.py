@@ -74,7 +74,7 @@ class LlamaProcess:
         self._requests: dict[int, Request] = {}
         self._sending = threading.Lock()
         ours, theirs = socket.socketpair()
-        folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
+        folders = [folder for folder in sys.path if Path(folder).is_absolute()]
         with theirs:
             self._child = child_process.start(
                 [sys.executable, "-I", "-c", CHILD.format(path=folders, fd=theirs.fileno())],

@@ -11,6 +11,7 @@ from hermes_cli.engines.transformers.loading import Report, load_model
 from hermes_cli.errors import HermesError, is_disk_full
 from hermes_cli.models.download import disk_full
 from hermes_cli.models.plan import Plan
+from hermes_cli.private_files import create_folders
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -34,8 +35,8 @@ def quantize(plan: Plan, folder: Path, report: Report | None = None) -> tuple[fl
     began = time.monotonic()
     model, _ = load_model(plan, report)
     quantizing_s = time.monotonic() - began
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
+        create_folders(folder.parent)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
             new = Path(temporary) / folder.name
             model.save_pretrained(str(new))

@@ -15,6 +15,7 @@ from hermes_cli.models.checkpoint import config as configs
 from hermes_cli.models.checkpoint.config import DTYPES, Config
 from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object
 from hermes_cli.models.checkpoint.weights import Weights, read_weights
+from hermes_cli.models.links import reject_links
 
 CONFIG: Final = "config.json"
 OTHER_SETTINGS: Final = (
@@ -94,8 +95,10 @@ class Checkpoint:
 def read(path: Path) -> Checkpoint:
     """Read the folder `path` in milliseconds, without loading the weights.
 
-    Raises ModelUnavailable if the folder is broken, is not a language model, or requests custom code.
+    Raises ModelUnavailable if the folder is broken, is not a language model, requests custom code, or
+    contains a symbolic link to a file elsewhere.
     """
+    reject_links(path)
     settings = read_object(path / CONFIG)
     others = {name: read_object(path / name) for name in OTHER_SETTINGS if (path / name).exists()}
     _reject_code({CONFIG: settings, **others})

@@ -9,7 +9,10 @@ creates the link to it.
 import contextlib
 import fcntl
 import hashlib
+import os
 import re
+import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,8 +92,11 @@ def missing_bytes(remote: RemoteFile, cache_dir: Path) -> int:
     blob = _blob_path(remote, cache_dir)
     if blob.exists():
         return 0
-    partial = _partial_path(blob)
-    return remote.size - min(remote.size, partial.stat().st_size if partial.exists() else 0)
+    try:
+        received = _partial_path(blob).lstat().st_size
+    except FileNotFoundError:
+        received = 0
+    return remote.size - min(remote.size, received)
 
 
 def fetch(remote: RemoteFile, route: Route, progress: Progress) -> Path:
@@ -127,7 +133,7 @@ def _partial_path(blob: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path, remote: RemoteFile) -> Iterator[IO[bytes]]:
-    with path.open("a+b") as file:
+    with _open_partial(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -135,6 +141,32 @@ def _locked(path: Path, remote: RemoteFile) -> Iterator[IO[bytes]]:
                 f"another process is downloading {remote.name}", "wait for it to finish"
             ) from None
         yield file
+
+
+def _open_partial(path: Path) -> IO[bytes]:
+    """Open a partial file for appending. Raises DownloadError if writing to it would change another file."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        file = open(os.open(path, flags, 0o666), "a+b")  # noqa: PTH123, SIM115 - the caller closes it
+    except OSError as error:
+        if path.is_symlink():
+            raise _not_a_partial_file(path, f"a symbolic link to {os.readlink(path)!r}") from None  # noqa: PTH115 - text
+        if path.exists() and not path.is_file():
+            raise _not_a_partial_file(path, "not an ordinary file") from None
+        raise error from None
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return file
+    file.close()
+    is_file = stat.S_ISREG(status.st_mode)
+    raise _not_a_partial_file(path, "a hard link to another file" if is_file else "not an ordinary file")
+
+
+def _not_a_partial_file(path: Path, kind: str) -> DownloadError:
+    return DownloadError(
+        f"{path}, where the download would be written, is {kind}",
+        "delete it, and run the command again",
+    )
 
 
 def _receive(remote: RemoteFile, file: IO[bytes], progress: Progress, pause_s: float) -> None:
@@ -214,4 +246,8 @@ def _write_main_ref(remote: RemoteFile, cache_dir: Path) -> None:
     """Write the commit to refs/main, as huggingface_hub does, so that offline lookups find it."""
     ref = repo_folder(cache_dir, remote.repo) / "refs" / "main"
     ref.parent.mkdir(parents=True, exist_ok=True)
-    ref.write_text(remote.commit, encoding="utf-8")
+    # A rename replaces a symbolic link, and does not follow it.
+    with tempfile.TemporaryDirectory(prefix=".hermes-", dir=ref.parent) as folder:
+        new = Path(folder) / "main"
+        new.write_text(remote.commit, encoding="utf-8")
+        new.replace(ref)

@@ -15,7 +15,11 @@ from hermes_cli.models.hub import file_download
 from hermes_cli.models.hub.errors import FileMissing, translated_errors
 
 MAX_LISTED = 12
-_CONFIG_FILE = re.compile(r"[^/]+\.(json|model|txt|jinja)|tokenizer[^/]*", re.IGNORECASE)
+_CONFIG_FILE = re.compile(
+    r"[\w][\w.+-]*\.(json|model|jinja)|tokenizer\.model\.v\d{1,2}|(vocab|merges|license|notice)\.txt",
+    re.IGNORECASE | re.ASCII,
+)
+"""The files of a snapshot besides the weights. None of them can contain code."""
 _IMAGE_ENCODER = re.compile(r"mmproj", re.IGNORECASE)  # not a model by itself
 
 

@@ -22,6 +22,7 @@ from tests.models.small_checkpoint import (
     VOCABULARY,
     checkpoint_files,
     in_bfloat16,
+    put_in_cache,
     shapes,
     write_checkpoint,
 )
@@ -315,3 +316,57 @@ def test_a_folder_with_both_tokens_is_chatml(tmp_path: Path, files: dict[str, An
     del folder["tokenizer.json"]
     encoded = {name: json.dumps(content).encode() for name, content in files.items()}
     assert checkpoint.read(write_checkpoint(tmp_path, folder | encoded)).is_chatml is known
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """The message names the link and its target."""
+    folder = write_checkpoint(tmp_path / "model")
+    (folder / name).rename(tmp_path / "other")
+    (folder / name).symlink_to("../other")
+    with pytest.raises(
+        ModelUnavailable, match=f"its '{name}' is a symbolic link to '{tmp_path}/other'"
+    ) as caught:
+        checkpoint.read(folder)
+    assert "copy the file into the folder" in caught.value.hint
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    """It is an error of the model."""
+    folder = write_checkpoint(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("model.safetensors")
+    with pytest.raises(ModelUnavailable, match=r"model\.safetensors"):
+        checkpoint.read(folder)
+
+
+def test_a_link_inside_the_folder_and_a_link_to_the_folder_are_accepted(tmp_path: Path) -> None:
+    """Users link models on purpose."""
+    folder = write_checkpoint(tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "weights")
+    (folder / "model.safetensors").symlink_to("weights")
+    (tmp_path / "linked").symlink_to(folder)
+    for path in (folder, tmp_path / "linked"):
+        assert checkpoint.read(path).weights.parameters == PARAMETERS
+
+
+def test_a_snapshot_links_only_to_the_blobs_of_its_repository(tmp_path: Path) -> None:
+    """Its blobs may be on another disk. A blob that is itself a link to another place is refused."""
+    files = checkpoint_files()
+    snapshot = put_in_cache(tmp_path / "cache", "o/n", files, COMMIT)
+    blobs = snapshot.parents[1] / "blobs"
+    assert checkpoint.read(snapshot).revision == COMMIT
+    blobs.rename(tmp_path / "disk")
+    blobs.symlink_to(tmp_path / "disk")
+    assert checkpoint.read(snapshot).weights.parameters == PARAMETERS
+    weights = snapshot / "model.safetensors"
+    blob = weights.resolve()
+    blob.rename(tmp_path / "elsewhere")
+    blob.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelUnavailable, match="elsewhere"):
+        checkpoint.read(snapshot)
+    other = put_in_cache(tmp_path / "cache", "o/other", files)
+    weights.unlink()
+    weights.symlink_to((other / "model.safetensors").resolve())
+    with pytest.raises(ModelUnavailable, match="models--o--other"):
+        checkpoint.read(snapshot)

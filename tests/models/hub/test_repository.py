@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 import socket
 from pathlib import Path
 
@@ -164,6 +165,55 @@ def test_a_second_download_of_the_same_file_is_refused(stocked: FakeHub, cache: 
             pull(stocked, cache)
 
 
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "pipe", "folder"])
+def test_a_partial_file_that_is_another_file_is_refused(stocked: FakeHub, cache: Path, kind: str) -> None:
+    """The other file is not changed, and the message names the path and, of a link, its target."""
+    precious = cache.parent / "precious"
+    precious.write_bytes(b"keep")
+    blobs = cache / "models--someone--Model-GGUF" / "blobs"
+    blobs.mkdir(parents=True)
+    partial = blobs / f"{hashlib.sha256(CONTENT).hexdigest()}.hermes.incomplete"
+    match kind:
+        case "symbolic link":
+            partial.symlink_to(precious)
+        case "hard link":
+            partial.hardlink_to(precious)
+        case "pipe":
+            os.mkfifo(partial)
+        case _:
+            partial.mkdir()
+    with pytest.raises(DownloadError, match="where the download would be written, is ") as caught:
+        pull(stocked, cache)
+    assert str(partial) in caught.value.message
+    assert (f"a symbolic link to '{precious}'" in caught.value.message) == (kind == "symbolic link")
+    assert "delete it" in caught.value.hint
+    assert precious.read_bytes() == b"keep"
+    assert stocked.served == []
+
+
+def test_a_link_to_a_missing_file_is_refused(stocked: FakeHub, cache: Path) -> None:
+    """The missing file is not created."""
+    blobs = cache / "models--someone--Model-GGUF" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{hashlib.sha256(CONTENT).hexdigest()}.hermes.incomplete").symlink_to(cache.parent / "new")
+    with pytest.raises(DownloadError, match="symbolic link"):
+        pull(stocked, cache)
+    assert not (cache.parent / "new").exists()
+
+
+def test_a_link_in_place_of_the_reference_is_replaced(stocked: FakeHub, cache: Path) -> None:
+    """The file that it points to is not changed."""
+    precious = cache.parent / "precious"
+    precious.write_bytes(b"keep")
+    ref = cache / "models--someone--Model-GGUF" / "refs" / "main"
+    ref.parent.mkdir(parents=True)
+    ref.symlink_to(precious)
+    pull(stocked, cache)
+    assert precious.read_bytes() == b"keep"
+    assert (ref.read_text(), ref.is_symlink()) == (COMMIT, False)
+    assert [path.name for path in ref.parent.iterdir()] == ["main"]
+
+
 def test_a_partial_file_that_is_too_long_is_discarded(stocked: FakeHub, cache: Path) -> None:
     """A partial file that is longer than the whole file is discarded."""
     partial = cache / "models--someone--Model-GGUF" / "blobs" / hashlib.sha256(CONTENT).hexdigest()
@@ -201,6 +251,53 @@ def test_a_snapshot_has_the_config_tokenizer_and_safetensors_files(fake_hub: Fak
     folder = pull(fake_hub, cache, None, "o/hf")
     assert sorted(p.name for p in folder.iterdir()) == sorted(expected)
     assert find_in_cache("o/hf", cache_dir=cache) == folder
+
+
+def test_no_code_is_downloaded() -> None:
+    """Only weights, settings and vocabularies are."""
+    wanted = [
+        "added_tokens.json",
+        "chat_template.jinja",
+        "chat_template.json",
+        "generation_config.json",
+        "LICENSE.txt",
+        "merges.txt",
+        "model.safetensors.index.json",
+        "preprocessor_config.json",
+        "quantize_config.json",
+        "sentencepiece.bpe.model",
+        "special_tokens_map.json",
+        "spiece.model",
+        "tekken.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer.model.v3",
+        "tokenizer_config.json",
+        "vocab.json",
+        "vocab.txt",
+    ]
+    refused = [
+        "tokenizer_evil.py",
+        "tokenizer.pkl",
+        "tokenizer",
+        "tokenizer.so",
+        "tokenizer.py.txt.py",
+        "tokenizer_model.bin",
+        "tokenizer.json.py",
+        "requirements.txt",
+        "modeling.py",
+        ".hidden.json",
+        "setup.cfg",
+        "conftest.py",
+        "run.sh",
+        "a\nb.json",
+        "a b\u202e.json",
+        "..\\x.json",
+        "sub/tokenizer.json",
+        "tokenizer.model.v3.py",
+    ]
+    files = [HubFile(name, 1) for name in ("config.json", *wanted, *refused, "model.safetensors")]
+    assert repository.snapshot_files("o/n", files) == ["config.json", *sorted(wanted), "model.safetensors"]
 
 
 def test_pickled_weights_are_used_only_without_safetensors() -> None:
