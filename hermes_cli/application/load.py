@@ -126,8 +126,15 @@ def _open(runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | No
         model.header,
         LlamaSettings.from_plan(plan, verbosity, lookup=runtime.settings.speculate == "lookup"),
         name=plan.model,
-        log=(lambda line: runtime.terminal.plain(sanitize_line(line, LONG_LINE))) if runtime.debug else None,
+        log=engine_log(runtime),
     )
+
+
+def engine_log(runtime: Runtime) -> Callable[[str], None] | None:
+    """Return a function that prints a line of an engine's log if --debug was given, else None."""
+    if not runtime.debug:
+        return None
+    return lambda line: runtime.terminal.plain(sanitize_line(line, LONG_LINE))
 
 
 def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from hermes_cli.application.load import open_engine
+from hermes_cli.application.load import engine_log, open_engine
 from hermes_cli.application.model import scripted, select_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.base import PromptToken
@@ -38,7 +38,7 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 
-        with vocabulary_engine(model.header, verbose=runtime.debug) as engine:
+        with vocabulary_engine(model.header, engine_log(runtime)) as engine:
             yield engine
         return
     if model is None or not model.path.is_dir():

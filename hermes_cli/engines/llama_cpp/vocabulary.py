@@ -7,7 +7,7 @@ therefore writes a GGUF file with the real tokenizer and one layer of zeros: a s
 import dataclasses
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,14 +24,19 @@ F32, UINT32, FLOAT32, BOOL = 0, 4, 6, 7
 
 
 @contextmanager
-def vocabulary_engine(header: GgufHeader, *, verbose: bool = False) -> Iterator[LlamaCppEngine]:
-    """Yield an engine that tokenizes prompts like the model's engine. Its answers are meaningless."""
+def vocabulary_engine(
+    header: GgufHeader, log: Callable[[str], None] | None = None
+) -> Iterator[LlamaCppEngine]:
+    """Yield an engine that tokenizes prompts like the model's engine. Its answers are meaningless.
+
+    `log` is called with each line of llama.cpp's log.
+    """
     with tempfile.TemporaryDirectory(prefix="hermes-") as folder:
         path = Path(folder) / "vocabulary.gguf"
         write_vocabulary(header, path)
         header = dataclasses.replace(header, path=path)
-        settings = LlamaSettings(str(path), CONTEXT, 1, verbosity=DEBUG if verbose else ERRORS)
-        engine = LlamaCppEngine(header, settings, name=header.name)
+        settings = LlamaSettings(str(path), CONTEXT, 1, verbosity=DEBUG if log else ERRORS)
+        engine = LlamaCppEngine(header, settings, name=header.name, log=log)
         try:
             yield engine
         finally:
