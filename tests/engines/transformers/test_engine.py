@@ -421,7 +421,7 @@ def test_answers_with_lookup_are_those_without_it(
 
 @pytest.mark.slow
 def test_lookup_copies_text_in_fewer_steps(starter_weights: Path) -> None:
-    """A copy of a list in the prompt takes at most a third of the steps, with the same ids."""
+    """A copy of a list in the prompt takes at most half of the steps, with the same ids."""
     model = AutoModelForCausalLM.from_pretrained(starter_weights, dtype=torch.float32).eval()
     ids, steps = {}, {}
     for lookup in (False, True):
@@ -430,4 +430,4 @@ def test_lookup_copies_text_in_fewer_steps(starter_weights: Path) -> None:
             _, done = answer(engine, COPY, replace(GREEDY, max_tokens=60))
         ids[lookup], steps[lookup] = done.turn_ids, evaluated.calls
     assert ids[True] == ids[False]
-    assert steps[True] <= steps[False] / 3
+    assert steps[True] <= steps[False] / 2
