@@ -35,7 +35,8 @@ def _table() -> dict[int, str | None]:
 
 
 _TABLE: Final = _table()
-_ONE_LINE: Final = {ord("\n"): " ", ord("\t"): " "}
+_ONE_LINE: Final = {ord("\n"): " ", ord("\t"): " ", 0x200B: None, 0x2060: None}
+"""For notices. Text may contain zero-width spaces and word joiners, but names must not hide any."""
 
 
 def sanitize(text: str) -> str:

@@ -125,3 +125,10 @@ def test_a_long_line_ends_with_an_ellipsis() -> None:
     assert sanitize_line("a\tb\nc") == "a b c"
     assert sanitize_line("x" * 10, 10) == "x" * 10
     assert sanitize_line("x" * 11, 10) == "x" * 9 + "\u2026"
+
+
+def test_a_notice_hides_no_zero_width_space() -> None:
+    """Zero-width spaces and word joiners are removed from one-line notices, but not from text."""
+    hidden = "--de\u200bbu\u2060g"
+    assert sanitize_line(hidden) == "--debug"
+    assert sanitize(hidden) == hidden
