@@ -25,8 +25,8 @@ class Source:
     hint: str = ""
 
     def error(self, reason: str, hint: str = "", line: int = 0, column: int = 0) -> HermesError:
-        """Return an error with the source's name and `reason`. `line` is shown only if `column` is given."""
-        place = f", line {line:,}, column {column:,}" if column else ""
+        """Return an error with the source's name and `reason`. A line or column of 0 is unknown."""
+        place = (f", line {line:,}" if line else "") + (f", column {column:,}" if column else "")
         return self.error_type(f"{self.name} {reason}{place}", self.hint or hint)
 
 
