@@ -5,7 +5,7 @@ on a GPU; and for the rate at which weights and keys are read, a copy on the sam
 gpu-decode-4bit: the same in NF4. Peers: `generate` with the same bitsandbytes layers; hermes in bfloat16.
 gpu-first-token: the additional time to the first token of hermes' very first answer, compared with later
 ones. Peer: the cost of compilation in `generate`. hermes runs first, and so pays for everything that both
-load. hermes records its step after the first token; that single pause has a separate line.
+load. hermes captures its step after the first token; that single pause has a separate line.
 gpu-load-4bit: seconds to load and quantize, over loading weights saved in 4 bits.
 
 Gates: on a small model in float32 (4 bits: NF4 computed in float32), past its sliding window, hermes' ids are
@@ -121,7 +121,7 @@ def _first_token(after: str, cold: dict[str, Decoded], runs: Repeats[Decoded], w
 
 
 def without_graphs(runs: Repeats[Decoded]) -> str:
-    """Return the reason if hermes did not decode ahead, in which case the row measures another code path."""
+    """Return the reason if hermes did not use CUDA graphs, in which case the row measures another code path."""
     reasons = {one.no_graphs_reason for one in runs.results["hermes"]} - {""}
     return f" (a step at a time: {'; '.join(sorted(reasons))})" if reasons else ""
 

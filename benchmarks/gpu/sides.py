@@ -43,7 +43,7 @@ COPIES = 10
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An answer: its ids, the seconds at which they arrived, and why hermes did not decode ahead, if so."""
+    """An answer: its ids, the seconds at which they arrived, and why hermes used no CUDA graphs, if so."""
 
     ids: list[int]
     times: list[float]

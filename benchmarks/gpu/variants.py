@@ -1,13 +1,13 @@
 """Variants of hermes' decode loop, each beside the loop itself: `python -m benchmarks.gpu --variants`.
 
 gpu-compile: parts of a step, or whole decoder layers, compiled by `torch.compile`.
-gpu-attention: the attention of a recorded step by each backend of torch, and by matrix products. Packed by
+gpu-attention: the attention of a captured step by each backend of torch, and by matrix products. Packed by
 groups, one query has one block for each key head, which leaves most of a GPU idle.
 gpu-nf4: NF4 whose scales are not quantized again, beside NF4 with double quantization.
 
 A variant changes the model only while it decodes. On a CPU, a step is recorded as a function call, and
 nothing is fused. Gate: on a small model in float32, the ids are those of the loop. A kernel for 16 bits only
-is checked by hermes' own comparison of a recorded step with an ordinary one, in bfloat16.
+is checked by hermes' own comparison of a captured step with an ordinary one, in bfloat16.
 """
 
 import copy
@@ -72,7 +72,7 @@ def compiled_parts(model: Any) -> Iterator[None]:
 
 @contextmanager
 def compiled_layers(model: Any) -> Iterator[None]:
-    """Compile the layers of recorded steps, once for all: each gets a cache in which it is the only layer."""
+    """Compile the layers of captured steps, once for all: each gets a cache in which it is the only layer."""
     layers = list(model.get_decoder().layers)
     numbers, kind = {layer: number for number, layer in enumerate(layers)}, type(layers[0])
     forward = kind.forward
@@ -94,7 +94,7 @@ def compiled_layers(model: Any) -> Iterator[None]:
 
 
 def attention(attend: Attend) -> Variant:
-    """Return the variant that computes the attention of recorded steps with `attend`, packed by groups."""
+    """Return the variant that computes the attention of captured steps with `attend`, packed by groups."""
 
     def forward(  # noqa: PLR0917 - called by transformers
         module: Any,
@@ -180,7 +180,7 @@ def single_quantization(model: Any) -> Iterator[None]:
             weight.quant_state = state
 
 
-@cache  # a recorded step keeps using the scales
+@cache  # a captured step keeps using the scales
 def _single_states(model: Any) -> list[tuple[Any, Any]]:
     from bitsandbytes.functional import dequantize_blockwise
 
@@ -197,7 +197,7 @@ def _single_states(model: Any) -> list[tuple[Any, Any]]:
 
 GATE_PROMPT = prompt_ids(24)
 WRONG_LOGITS = "logits differ"
-"""A part of hermes' reason if a recorded step has other logits than an ordinary one."""
+"""A part of hermes' reason if a captured step has other logits than an ordinary one."""
 COMPILED: Mapping[str, Variant] = {
     "RMSNorm, MLP and rotary compiled": compiled_parts,
     "whole layers compiled": compiled_layers,

@@ -227,8 +227,8 @@ def test_a_failed_capture_leaves_the_gpu_usable(loaded: Loaded) -> None:
     hook = loaded.model.lm_head.register_forward_hook(
         lambda *given: given[-1] * given[-1].isfinite().all().item()
     )
-    text, done = answer(loaded.engine, CONVERSATION)
-    hook.remove()
+    with hook:
+        text, done = answer(loaded.engine, CONVERSATION)
     assert done.no_graphs_reason
     assert text == whole
     assert torch.cuda.current_stream(loaded.device) == stream
