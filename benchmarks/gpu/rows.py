@@ -121,7 +121,7 @@ def _first_token(after: str, cold: dict[str, Decoded], runs: Repeats[Decoded], w
 
 
 def without_graphs(runs: Repeats[Decoded]) -> str:
-    """Return the reason if hermes did not use CUDA graphs, in which case the row measures another code path."""
+    """Return the reason if hermes did not use CUDA graphs, and the row measures other code."""
     reasons = {one.no_graphs_reason for one in runs.results["hermes"]} - {""}
     return f" (a step at a time: {'; '.join(sorted(reasons))})" if reasons else ""
 
