@@ -37,8 +37,7 @@ class ConversationLocks:
         """
         if conversation in self._held or self._folder is None:
             return True
-        with explained(self._folder):
-            lock = _locked(self._folder / f"{conversation}.lock", fcntl.LOCK_EX, IS_FREE_S)
+        lock = _locked(self._folder / f"{conversation}.lock", fcntl.LOCK_EX, IS_FREE_S)
         if lock is None:
             return False
         self._held[conversation] = lock
@@ -62,18 +61,22 @@ class ConversationLocks:
 
 
 def _locked(file: Path, operation: int, patience_s: float) -> int | None:
-    """Return the descriptor of a locked file, or None if it cannot be locked within `patience_s` seconds."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        for _ in range(int(patience_s / RETRY_S)):
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, operation | fcntl.LOCK_NB)
-                return lock
-            time.sleep(RETRY_S)
-    except BaseException:
-        release(lock)
-        raise
+    """Return the descriptor of a locked file, or None if it cannot be locked within `patience_s` seconds.
+
+    Raises StoreError if the file cannot be opened or locked. A symbolic link is not followed.
+    """
+    with explained(file):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            for _ in range(int(patience_s / RETRY_S)):
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, operation | fcntl.LOCK_NB)
+                    return lock
+                time.sleep(RETRY_S)
+        except BaseException:
+            release(lock)
+            raise
     release(lock)
     return None
 
@@ -85,8 +88,7 @@ def lock_database(database: Path, *, exclusive: bool = False) -> int:
     database open, so it can be replaced. Raises StoreError if the lock is not acquired within TIMEOUT_S.
     """
     operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-    with explained(database):
-        lock = _locked(database.with_suffix(".lock"), operation, TIMEOUT_S)
+    lock = _locked(database.with_suffix(".lock"), operation, TIMEOUT_S)
     if lock is not None:
         return lock
     if exclusive:

@@ -12,8 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_cli.errors import StoreDamaged
-from hermes_cli.store import sqlite_pages
+from hermes_cli.errors import StoreDamaged, StoreError
+from hermes_cli.store import schema, sqlite_pages
 from hermes_cli.store.database import connect, explained, transaction
 from hermes_cli.store.locks import lock_database, release
 
@@ -23,6 +23,7 @@ OLDER_WIDTHS = {"conversations": (8,), "messages": ()}
 """The column counts of rows written by earlier versions. Columns added later come last."""
 UNFINISHED, DAMAGED = ".rescue-", ".damaged-"
 TITLE = "(rescued)"
+MAGIC = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def rescue(file: Path, *, even_if_it_opens: bool = False) -> Rescued | None:
 
     Return None if the file can be opened, for example because another process already rescued it. With
     `even_if_it_opens`, rescue it anyway: the damage may be in pages that are not read on opening. Raises
-    StoreError if another process has the file open, or if the new database cannot be written.
+    StoreError if another process has the file open, if the new database cannot be written, or if the file is
+    not a database of hermes. In these cases the file is not changed.
     """
     file = file.resolve()
     lock = lock_database(file, exclusive=True)
@@ -60,6 +62,8 @@ def _replaced(file: Path) -> Rescued:
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder:
         new = Path(folder) / "new.db"
         conversations, messages = _copied(file, new, Path(folder))
+        if not conversations and not _is_ours(file):
+            raise StoreError(f"{file} is not a database of conversations", schema.MOVE_IT)
         aside = _aside(file)
         try:  # link, not rename: without the file, another process would create an empty one
             os.link(file, aside)
@@ -71,6 +75,13 @@ def _replaced(file: Path) -> Rescued:
                 journal.rename(aside.with_name(aside.name + ending))
         new.replace(file)
     return Rescued(aside, conversations, messages)
+
+
+def _is_ours(file: Path) -> bool:
+    """Return whether the header of a file has the application id of hermes, at offset 68."""
+    with file.open("rb") as data:
+        header = data.read(72)
+    return header.startswith(MAGIC) and int.from_bytes(header[68:], "big") == schema.APPLICATION_ID
 
 
 def kept_aside(file: Path) -> list[Path]:

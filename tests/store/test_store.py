@@ -175,13 +175,61 @@ def test_a_file_that_is_not_a_database_is_refused_and_unchanged(file: Path, cont
     assert file.read_bytes() == content
 
 
-def test_a_database_of_another_program_is_refused(file: Path) -> None:
-    """A database of another program is refused."""
+@pytest.mark.parametrize("version", [0, schema.VERSION, schema.VERSION + 1])
+def test_a_database_of_another_program_is_refused_and_unchanged(file: Path, version: int) -> None:
+    """This holds for any schema version and for any journal mode, which is stored in the file."""
     file.parent.mkdir()
     with raw_database(file) as raw:
+        raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("CREATE TABLE theirs (x)")
+        raw.execute(f"PRAGMA user_version = {version}")
+    before = file.read_bytes()
     with pytest.raises(StoreError, match="another program"):
         Store(file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")],
+    ids=["folder", "pipe", "device"],
+)
+def test_a_database_that_is_not_a_regular_file_is_refused(file: Path, make: Callable[[Path], None]) -> None:
+    """It is not opened, and the hint is the next step."""
+    file.parent.mkdir()
+    make(file)
+    with pytest.raises(StoreError, match="is not a regular file") as caught:
+        Store(file)
+    assert "--no-log" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["-journal", "-wal", "-shm", "lock"])
+def test_a_journal_or_lock_that_is_a_symbolic_link_is_not_followed(file: Path, name: str) -> None:
+    """The target is unchanged, or is not created. A refused link has a hint."""
+    Store(file).close()
+    targets = file.parent / "theirs", file.parent / "missing"
+    targets[0].write_text("theirs" * 1000)
+    link = file.with_suffix(".lock") if name == "lock" else file.with_name(f"{file.name}{name}")
+    for target in targets:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        try:
+            with closing(Store(file)) as store:
+                store.begin([], "")
+        except StoreError as error:
+            assert "symbolic link" in error.hint  # noqa: PT017 - SQLite may ignore or replace the link
+    assert (targets[0].read_text(), targets[1].exists()) == ("theirs" * 1000, False)
+
+
+def test_a_database_with_wider_permissions_becomes_private(file: Path, open_store: OpenStore) -> None:
+    """Also one that a link leads to."""
+    target = file.parent.parent / "backup.db"
+    Store(target).close()
+    target.chmod(0o644)
+    file.parent.mkdir()
+    file.symlink_to(target)
+    open_store(file)
+    assert (stat.S_IMODE(target.stat().st_mode), file.is_symlink()) == (0o600, True)
 
 
 def test_a_migration_that_fails_is_rolled_back(tmp_path: Path) -> None:
