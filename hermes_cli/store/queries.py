@@ -4,14 +4,12 @@ All methods raise StoreError, and StoreDamaged if a row is invalid.
 """
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hermes_cli.messages import Role
 from hermes_cli.store.database import explained
 from hermes_cli.store.records import SearchHit, StoredConversation
-from hermes_cli.store.rows import CONVERSATION, MESSAGE, conversation_of, message_of
+from hermes_cli.store.rows import CONVERSATION, MESSAGE, conversation_of, hit_of, id_and_title, message_of
 from hermes_cli.tree import MessageState, Node
 
 
@@ -52,7 +50,8 @@ class Queries:
         if name.isdecimal() and len(name) < 19 and (found := self.conversation(int(name))):  # noqa: PLR2004
             return [found]
         folded_name, exact, partial = name.casefold(), list[int](), list[int]()
-        for number, title in self._rows("SELECT id, title FROM conversations ORDER BY updated DESC"):
+        query = "SELECT id, title FROM conversations ORDER BY updated DESC"
+        for number, title in map(id_and_title, self._rows(query)):
             folded = title.casefold()  # SQLite's lower() handles only ASCII
             if folded == folded_name:
                 exact.append(number)
@@ -72,16 +71,13 @@ class Queries:
             "FROM words JOIN messages m ON m.id = words.rowid JOIN conversations c ON c.id = m.conversation "
             "WHERE words MATCH ? ORDER BY rank LIMIT ?"
         )
-        return [
-            SearchHit(conversation, title, number, Role(role), *rest)
-            for conversation, title, number, role, *rest in self._rows(query, words, limit)
-        ]
+        return [hit_of(row) for row in self._rows(query, words, limit)]
 
     def growing(self, parent: int) -> int | None:
         """Return the id of the unfinished answer under a message, or None."""
         query = "SELECT id FROM messages WHERE parent = ? AND state = ? ORDER BY id DESC LIMIT 1"
         return next((number for (number,) in self._rows(query, parent, MessageState.PARTIAL)), None)
 
-    def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with explained(self.file):
-            yield from self._connection.execute(query, values)
+            return self._connection.execute(query, values).fetchall()

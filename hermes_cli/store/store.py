@@ -251,7 +251,7 @@ class Store(Queries):
     def _unreadable(self) -> list[str]:
         """Return a line for each row that is valid for SQLite but not for hermes."""
         problems = []
-        for (number,) in list(self._rows("SELECT id FROM conversations")):
+        for (number,) in self._rows("SELECT id FROM conversations"):
             try:
                 self.conversation(number)
                 self.tree(number)
