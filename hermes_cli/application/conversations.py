@@ -124,6 +124,10 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
     store = open_store(runtime)
     file = runtime.paths.conversations
     try:
+        if unfinished := store.remove_unfinished():
+            runtime.terminal.notice(
+                f"removed {pluralize(unfinished, 'conversation')} of an unfinished import"
+            )
         problems = store.check()
     except StoreDamaged as error:
         problems = [error.message.removeprefix(f"{file} is damaged: ")]

@@ -47,13 +47,18 @@ class ConversationLocks:
         """Return whether no process, including this one, has locked a conversation."""
         if conversation in self._held or not self.acquire(conversation):
             return False
-        release(self._held.pop(conversation))
+        self.drop(conversation)
         return True
 
     def keep_only(self, conversation: int | None) -> None:
         """Release all locks except the one on `conversation`, if any."""
         for number in [number for number in self._held if number != conversation]:
-            release(self._held.pop(number))
+            self.drop(number)
+
+    def drop(self, conversation: int) -> None:
+        """Release the lock on a conversation, if this process holds it."""
+        if conversation in self._held:
+            release(self._held.pop(conversation))
 
     def release(self) -> None:
         """Release all locks. The files are not deleted, because another process may be using them."""

@@ -30,7 +30,7 @@ from hermes_cli.store.rows import (
 
 JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
-OLDER_WIDTHS = {"conversations": (8,), "messages": ()}
+OLDER_WIDTHS = {"conversations": (8, 9), "messages": ()}
 """The column counts of rows written by earlier versions. Columns added later come last."""
 SELECTS = {
     "conversations": (f"SELECT {CONVERSATION} FROM conversations c", CONVERSATION_COLUMNS),  # noqa: S608 - constants

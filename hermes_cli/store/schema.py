@@ -69,7 +69,13 @@ _VERSION_2: Final = """
 ALTER TABLE conversations ADD COLUMN setting TEXT NOT NULL DEFAULT '{}';
 """
 
-MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
+# The index is for the foreign key: without it, each removed message would be searched in all conversations.
+_VERSION_3: Final = """
+ALTER TABLE conversations ADD COLUMN is_importing INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX conversations_by_leaf ON conversations (leaf);
+"""
+
+MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 """The step at index n migrates from version n to version n + 1."""
 VERSION: Final = len(MIGRATIONS)
 
