@@ -9,6 +9,7 @@ from hermes_cli.chat import saved_conversations
 from hermes_cli.errors import StoreDamaged, UsageError
 from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.store import input_history
+from hermes_cli.store.database import explained
 from hermes_cli.store.locks import LOCKS_FOLDER
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.rescue import kept_aside, rescue
@@ -38,7 +39,8 @@ def open_store(runtime: Runtime) -> Store:
 
 def _was_emptied(file: Path) -> bool:
     """Return whether the file is empty although lock files show that it contained conversations."""
-    return file.exists() and not file.stat().st_size and any(file.with_name(LOCKS_FOLDER).glob("*.lock"))
+    with explained(file):
+        return file.exists() and not file.stat().st_size and any(file.with_name(LOCKS_FOLDER).glob("*.lock"))
 
 
 def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) -> None:
@@ -122,6 +124,10 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
     store = open_store(runtime)
     file = runtime.paths.conversations
     try:
+        if unfinished := store.remove_unfinished():
+            runtime.terminal.notice(
+                f"removed {pluralize(unfinished, 'conversation')} of an unfinished import"
+            )
         problems = store.check()
     except StoreDamaged as error:
         problems = [error.message.removeprefix(f"{file} is damaged: ")]

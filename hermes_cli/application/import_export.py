@@ -1,6 +1,6 @@
 """Export and import of conversations, for `hermes sessions export` and `import`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hermes_cli.application.conversations import find_conversation, open_store
@@ -10,6 +10,8 @@ from hermes_cli.formats import files, registry
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns, pluralize
+from hermes_cli.store.records import StoredConversation
+from hermes_cli.tree import Node
 
 
 def export_conversations(
@@ -40,30 +42,34 @@ def export_conversations(
 
 
 def import_conversations(runtime: Runtime, names: Sequence[str], format_name: str | None) -> None:
-    """Read all files, store their conversations in one transaction, and print the new numbers and titles.
+    """Store the conversations in the files, and print the new numbers and titles.
 
     Raises UsageError for a missing file and FormatError for an invalid one. In both cases, nothing is stored.
     """
     terminal, given_format = runtime.terminal, registry.named(format_name) if format_name else None
-    transcripts = list[Transcript]()
-    for name in names:
-        source = "standard input" if name == "-" else name
-        data = terminal.stdin.read(registry.MAX_BYTES + 1) if name == "-" else files.read_bytes(Path(name))
-        try:
-            read, kind, reason = registry.read(data, source, given_format)
-        except FormatError as error:
-            hint = f"nothing was imported; {error.hint}" if error.hint else "nothing was imported"
-            raise FormatError(error.message, hint=hint) from None
-        terminal.notice(f"{source}: {kind.name}, {reason}")
-        for remark in (remark for result in read for remark in result.remarks):
-            terminal.notice(f"{source}: {remark}")
-        transcripts += read
-    numbers = open_store(runtime).adopt(
-        (transcript.conversation, transcript.tree.nodes) for transcript in transcripts
-    )
-    rows = [
-        (str(number), pluralize(len(transcript.tree), "message"), transcript.conversation.title)
-        for number, transcript in zip(numbers, transcripts, strict=True)
-    ]
-    terminal.write(columns(rows) + "\n")
+    rows = list[tuple[str, str]]()
+
+    def trees() -> Iterator[tuple[StoredConversation, Sequence[Node]]]:
+        for name in names:  # one file after the other, to limit the memory
+            for transcript in _read(runtime, name, given_format):
+                rows.append((pluralize(len(transcript.tree), "message"), transcript.conversation.title))
+                yield transcript.conversation, transcript.tree.nodes
+
+    numbers = open_store(runtime).adopt(trees())
+    terminal.write(columns([(str(number), *row) for number, row in zip(numbers, rows, strict=True)]) + "\n")
     terminal.notice(f"{pluralize(len(numbers), 'conversation')} imported")
+
+
+def _read(runtime: Runtime, name: str, given_format: registry.ConversationFormat | None) -> list[Transcript]:
+    """Read a file of conversations, and print its format and remarks. Raises UsageError and FormatError."""
+    terminal, source = runtime.terminal, "standard input" if name == "-" else name
+    data = terminal.stdin.read(registry.MAX_BYTES + 1) if name == "-" else files.read_bytes(Path(name))
+    try:
+        transcripts, kind, reason = registry.read(data, source, given_format)
+    except FormatError as error:
+        hint = f"nothing was imported; {error.hint}" if error.hint else "nothing was imported"
+        raise FormatError(error.message, hint=hint) from None
+    terminal.notice(f"{source}: {kind.name}, {reason}")
+    for remark in (remark for transcript in transcripts for remark in transcript.remarks):
+        terminal.notice(f"{source}: {remark}")
+    return transcripts

@@ -4,12 +4,12 @@ import datetime as dt
 import re
 from typing import Any, Final
 
+from hermes_cli.store.records import LAST_TIME
+
 _MILLISECONDS: Final = re.compile(r"(?<=[0-9]s)[ ]?[0-9]{1,3}ms$")
 # The date formats that versions of SillyTavern have used, all in local time.
 _TAVERN: Final = ("%B %d, %Y %I:%M%p", "%Y-%m-%d@%Hh%Mm%Ss", "%Y-%m-%d @%Hh%Mm%Ss")
 _MILLISECONDS_SINCE_1970_ABOVE: Final = 1e11
-LAST: Final = 253_370_764_800.0
-"""The start of the year 9999, in seconds since 1970. Later times cannot be formatted."""
 
 
 def minute(seconds: float) -> str:
@@ -28,7 +28,7 @@ def seconds_of(value: Any) -> float:
         seconds = _seconds(value)
     except (ValueError, OverflowError, OSError):
         return 0.0
-    return seconds if 0 < seconds < LAST else 0.0
+    return seconds if 0 < seconds < LAST_TIME else 0.0
 
 
 def _seconds(value: Any) -> float:

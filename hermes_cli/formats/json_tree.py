@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from hermes_cli.errors import FormatError
-from hermes_cli.formats.dates import LAST
 from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import ELSEWHERE, Transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import SavedSettings, StoredConversation
+from hermes_cli.store.records import LAST_TIME, SavedSettings, StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node
 from hermes_cli.untrusted.value import Value
 
@@ -108,8 +107,8 @@ def _conversation(node: Value) -> Transcript:
         node["is_named"].boolean(),
         _persona(node["persona"]),
         tuple(opening),
-        node["created"].number(0, LAST),
-        node["updated"].number(0, LAST),
+        node["created"].number(0, LAST_TIME),
+        node["updated"].number(0, LAST_TIME),
         _earlier_id(node["leaf"], seen),
         setting=_setting(node.get("setting"), seen),
     )
@@ -160,7 +159,7 @@ def _stored(node: Value, seen: set[int]) -> Node:
         role,
         node["text"].text(),
         node["state"].one_of(MessageState),
-        node["created"].number(0, LAST),
+        node["created"].number(0, LAST_TIME),
         record,
     )
 
@@ -199,7 +198,7 @@ def _turn_ids(node: Value) -> TurnIds | None:
 
 
 def _seconds(node: Value) -> float:
-    return node.number(0, LAST)
+    return node.number(0, LAST_TIME)
 
 
 _RECORD_FIELDS: Final[dict[str, Callable[[Value], Any]]] = {

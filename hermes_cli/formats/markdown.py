@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from hermes_cli.errors import FormatError
-from hermes_cli.formats.dates import LAST, minute
+from hermes_cli.formats.dates import minute
 from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import Transcript, message, split, transcript
 from hermes_cli.messages import Message, Role
+from hermes_cli.store.records import LAST_TIME
 from hermes_cli.tree import MessageState, Node
 from hermes_cli.untrusted.value import Value
 
@@ -155,7 +156,7 @@ def _stored(number: int, metadata: Value, body: str, *, is_last: bool) -> Node:
         number,
         None,
         Message(metadata["role"].one_of(Role), text),
-        created=metadata.get("created").number(0, LAST),
+        created=metadata.get("created").number(0, LAST_TIME),
         state=metadata.get("state").one_of(MessageState, MessageState.COMPLETE),
         model=metadata.get("model").text(),
     )

@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from hermes_cli.store import schema
 
 PATIENCE_S: Final = 20.0
 """Seconds to wait while another process writes to the database."""
+RESCUE: Final = "'hermes sessions check --rescue' recovers what can be read"
+"""The hint if data are damaged."""
 WAL_IS_SAFE: Final = (3, 51, 3)
 """Earlier SQLite versions can lose a commit in WAL mode if two processes write (sqlite.org)."""
 _FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
@@ -25,7 +28,8 @@ def connect(path: Path | None) -> sqlite3.Connection:
     A missing file is created, readable only by its owner. Without a path, the database is in memory and is
     deleted when the connection is closed.
 
-    Raises StoreDamaged if the file is damaged, or StoreError if it is unusable or from a newer hermes.
+    Raises StoreDamaged if the file is damaged or not a database, or StoreError if it is unusable, of another
+    program or from a newer hermes. Such a file is not changed.
     """
     if path is None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -37,12 +41,18 @@ def connect(path: Path | None) -> sqlite3.Connection:
         create_folders(path.parent)
         if path.parent.stat().st_mode & 0o077:  # the folder already existed, with wider permissions
             path.parent.chmod(0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # journals get the same mode
+        if path.exists() and not path.is_file():  # opening a device can have effects
+            raise StoreError(f"{path} is not a regular file", schema.MOVE_IT)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_size == 1:  # SQLite would treat it as empty
+            raise StoreDamaged(f"{path} is damaged: file is not a database", RESCUE)
         connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
         try:
             connection.text_factory = lambda data: data.decode(
                 "utf-8", "replace"
             )  # damaged text stays readable
+            schema.reject_foreign(connection)  # before the journal mode, which is stored in the file
+            _make_private(path)
             for pragma in _pragmas(sqlite3.sqlite_version_info):
                 _set(connection, pragma)
             if schema.version_of(connection) != schema.VERSION:
@@ -52,6 +62,13 @@ def connect(path: Path | None) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def _make_private(path: Path) -> None:
+    """Make a database readable only by its owner. SQLite gives its journals the same mode."""
+    status = path.stat()
+    if stat.S_IMODE(status.st_mode) & 0o077 and status.st_uid == os.geteuid():
+        path.chmod(0o600)
 
 
 def _pragmas(version: tuple[int, ...]) -> tuple[str, ...]:
@@ -97,6 +114,7 @@ def explained(path: Path | None) -> Iterator[None]:
     except OSError as error:
         is_denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         hint = "check the folder's permissions, or move it with OPENHERMES_HOME" if is_denied else ""
+        hint = "remove this symbolic link" if error.errno == errno.ELOOP else hint
         raise StoreError(f"{path} cannot be written: {error.strerror or error}", hint) from error
 
 
@@ -107,8 +125,11 @@ def _store_error(error: sqlite3.Error, path: Path | None) -> StoreError:
     if code in _FULL:
         return StoreError(f"the disk that holds {path} is full or faulty: {error}", "free some space there")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreDamaged(
-            f"{path} is damaged: {error}", "'hermes sessions check --rescue' recovers what can be read"
+        return StoreDamaged(f"{path} is damaged: {error}", RESCUE)
+    if code == sqlite3.SQLITE_CANTOPEN:  # SQLite follows no symbolic link to a journal
+        return StoreError(
+            f"{path} or a journal in its folder cannot be opened",
+            "check their permissions, and remove a journal that is a symbolic link",
         )
     return StoreError(f"{path}: {error}")
 

@@ -38,8 +38,7 @@ class ConversationLocks:
         """
         if conversation in self._held or self._folder is None:
             return True
-        with explained(self._folder):
-            lock = _locked(self._folder / f"{conversation}.lock", fcntl.LOCK_EX, IS_FREE_S)
+        lock = _locked(self._folder / f"{conversation}.lock", fcntl.LOCK_EX, IS_FREE_S)
         if lock is None:
             return False
         self._held[conversation] = lock
@@ -49,13 +48,18 @@ class ConversationLocks:
         """Return whether no process, including this one, has locked a conversation."""
         if conversation in self._held or not self.acquire(conversation):
             return False
-        release(self._held.pop(conversation))
+        self.drop(conversation)
         return True
 
     def keep_only(self, conversation: int | None) -> None:
         """Release all locks except the one on `conversation`, if any."""
         for number in [number for number in self._held if number != conversation]:
-            release(self._held.pop(number))
+            self.drop(number)
+
+    def drop(self, conversation: int) -> None:
+        """Release the lock on a conversation, if this process holds it."""
+        if conversation in self._held:
+            release(self._held.pop(conversation))
 
     def release(self) -> None:
         """Release all locks. The files are not deleted, because another process may be using them."""
@@ -63,18 +67,22 @@ class ConversationLocks:
 
 
 def _locked(file: Path, operation: int, patience_s: float) -> int | None:
-    """Return the descriptor of a locked file, or None if it cannot be locked within `patience_s` seconds."""
-    create_folders(file.parent)
-    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        for _ in range(int(patience_s / RETRY_S)):
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, operation | fcntl.LOCK_NB)
-                return lock
-            time.sleep(RETRY_S)
-    except BaseException:
-        release(lock)
-        raise
+    """Return the descriptor of a locked file, or None if it cannot be locked within `patience_s` seconds.
+
+    Raises StoreError if the file cannot be opened or locked. A symbolic link is not followed.
+    """
+    with explained(file):
+        create_folders(file.parent)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            for _ in range(int(patience_s / RETRY_S)):
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, operation | fcntl.LOCK_NB)
+                    return lock
+                time.sleep(RETRY_S)
+        except BaseException:
+            release(lock)
+            raise
     release(lock)
     return None
 
@@ -86,8 +94,7 @@ def lock_database(database: Path, *, exclusive: bool = False) -> int:
     database open, so it can be replaced. Raises StoreError if the lock is not acquired within TIMEOUT_S.
     """
     operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-    with explained(database):
-        lock = _locked(database.with_suffix(".lock"), operation, TIMEOUT_S)
+    lock = _locked(database.with_suffix(".lock"), operation, TIMEOUT_S)
     if lock is not None:
         return lock
     if exclusive:

@@ -4,19 +4,24 @@ All methods raise StoreError, and StoreDamaged if a row is invalid.
 """
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hermes_cli.messages import Role
 from hermes_cli.store.database import explained
 from hermes_cli.store.records import SearchHit, StoredConversation
-from hermes_cli.store.rows import CONVERSATION, MESSAGE, conversation_of, message_of
+from hermes_cli.store.rows import (
+    CONVERSATION,
+    MESSAGE,
+    conversation_of,
+    hit_of,
+    id_and_title,
+    message_of,
+)
 from hermes_cli.tree import MessageState, Node
 
 
 class Queries:
-    """The methods of a store that only read."""
+    """The methods of a store that only read. They leave out the conversations of an unfinished import."""
 
     file: Path | None
     _connection: sqlite3.Connection
@@ -39,12 +44,13 @@ class Queries:
 
     def conversation(self, number: int) -> StoredConversation | None:
         """Return the conversation with this id, or None."""
-        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ?"  # noqa: S608 - only constants
+        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ? AND c.is_importing = 0"  # noqa: S608 - constants
         return next((conversation_of(row) for row in self._rows(query, number)), None)
 
     def conversations(self, limit: int = -1) -> list[StoredConversation]:
         """Return the most recently used conversations, newest first. A negative limit returns all."""
-        query = f"SELECT {CONVERSATION} FROM conversations c ORDER BY c.updated DESC, c.id DESC LIMIT ?"  # noqa: S608
+        order = "ORDER BY c.updated DESC, c.id DESC LIMIT ?"
+        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.is_importing = 0 {order}"  # noqa: S608 - constants
         return [conversation_of(row) for row in self._rows(query, limit)]
 
     def named(self, name: str) -> list[StoredConversation]:
@@ -52,7 +58,8 @@ class Queries:
         if name.isdecimal() and len(name) < 19 and (found := self.conversation(int(name))):  # noqa: PLR2004
             return [found]
         folded_name, exact, partial = name.casefold(), list[int](), list[int]()
-        for number, title in self._rows("SELECT id, title FROM conversations ORDER BY updated DESC"):
+        query = "SELECT id, title FROM conversations c WHERE c.is_importing = 0 ORDER BY updated DESC"
+        for number, title in map(id_and_title, self._rows(query)):
             folded = title.casefold()  # SQLite's lower() handles only ASCII
             if folded == folded_name:
                 exact.append(number)
@@ -70,18 +77,15 @@ class Queries:
             "SELECT m.conversation, c.title, m.id, m.role, snippet(words, 0, '', '', '…', 12), "
             "m.created, m.model "
             "FROM words JOIN messages m ON m.id = words.rowid JOIN conversations c ON c.id = m.conversation "
-            "WHERE words MATCH ? ORDER BY rank LIMIT ?"
+            "WHERE words MATCH ? AND c.is_importing = 0 ORDER BY rank LIMIT ?"
         )
-        return [
-            SearchHit(conversation, title, number, Role(role), *rest)
-            for conversation, title, number, role, *rest in self._rows(query, words, limit)
-        ]
+        return [hit_of(row) for row in self._rows(query, words, limit)]
 
     def growing(self, parent: int) -> int | None:
         """Return the id of the unfinished answer under a message, or None."""
         query = "SELECT id FROM messages WHERE parent = ? AND state = ? ORDER BY id DESC LIMIT 1"
         return next((number for (number,) in self._rows(query, parent, MessageState.PARTIAL)), None)
 
-    def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with explained(self.file):
-            yield from self._connection.execute(query, values)
+            return self._connection.execute(query, values).fetchall()

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from hermes_cli.messages import Message, Role
+
+LAST_TIME: Final = 253_370_764_800.0
+"""The start of the year 9999, in seconds since 1970. Later times cannot be formatted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,36 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from hermes_cli.errors import StoreDamaged
-from hermes_cli.store import sqlite_pages
+from hermes_cli.errors import StoreDamaged, StoreError
+from hermes_cli.store import schema, sqlite_pages
 from hermes_cli.store.database import connect, explained, transaction
 from hermes_cli.store.locks import lock_database, release
+from hermes_cli.store.rows import (
+    CONVERSATION,
+    CONVERSATION_COLUMNS,
+    MESSAGE,
+    MESSAGE_COLUMNS,
+    conversation_of,
+    message_of,
+)
 
 JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
-OLDER_WIDTHS = {"conversations": (8,), "messages": ()}
+OLDER_WIDTHS = {"conversations": (8, 9), "messages": ()}
 """The column counts of rows written by earlier versions. Columns added later come last."""
+SELECTS = {
+    "conversations": (f"SELECT {CONVERSATION} FROM conversations c", CONVERSATION_COLUMNS),  # noqa: S608 - constants
+    "messages": (f"SELECT {MESSAGE} FROM messages", MESSAGE_COLUMNS),  # noqa: S608 - constants
+}
 UNFINISHED, DAMAGED = ".rescue-", ".damaged-"
 TITLE = "(rescued)"
+MAGIC = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,8 @@ def rescue(file: Path, *, even_if_it_opens: bool = False) -> Rescued | None:
 
     Return None if the file can be opened, for example because another process already rescued it. With
     `even_if_it_opens`, rescue it anyway: the damage may be in pages that are not read on opening. Raises
-    StoreError if another process has the file open, or if the new database cannot be written.
+    StoreError if another process has the file open, if the new database cannot be written, or if the file is
+    not a database of hermes. In these cases the file is not changed.
     """
     file = file.resolve()
     lock = lock_database(file, exclusive=True)
@@ -60,6 +77,8 @@ def _replaced(file: Path) -> Rescued:
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder:
         new = Path(folder) / "new.db"
         conversations, messages = _copied(file, new, Path(folder))
+        if not conversations and not _is_ours(file):
+            raise StoreError(f"{file} is not a database of conversations", schema.MOVE_IT)
         aside = _aside(file)
         try:  # link, not rename: without the file, another process would create an empty one
             os.link(file, aside)
@@ -71,6 +90,13 @@ def _replaced(file: Path) -> Rescued:
                 journal.rename(aside.with_name(aside.name + ending))
         new.replace(file)
     return Rescued(aside, conversations, messages)
+
+
+def _is_ours(file: Path) -> bool:
+    """Return whether the header of a file has the application id of hermes, at offset 68."""
+    with file.open("rb") as data:
+        header = data.read(72)
+    return header.startswith(MAGIC) and int.from_bytes(header[68:], "big") == schema.APPLICATION_ID
 
 
 def kept_aside(file: Path) -> list[Path]:
@@ -133,22 +159,27 @@ def _fill(database: sqlite3.Connection, data: bytes) -> None:
 
 
 def _repair(database: sqlite3.Connection) -> None:
-    """Repair missing conversations, parents and leaves, invalid JSON and truncated token ids."""
+    """Repair missing conversations, parents and leaves, and values that are not allowed in their column."""
     database.execute(
         "INSERT INTO conversations (id, title, created, updated) "
         "SELECT conversation, ?, min(created), max(created) FROM messages "
         "WHERE conversation NOT IN (SELECT id FROM conversations) GROUP BY conversation",
         (TITLE,),
     )
-    defaults = (
-        ("conversations", "opening", "[]"),
-        ("conversations", "setting", "{}"),
-        ("messages", "options", "{}"),
-    )
-    for table, column, default in defaults:
-        query = f"UPDATE {table} SET {column} = ? WHERE NOT json_valid({column})"  # noqa: S608 - constants
-        database.execute(query, (default,))
-    database.execute("UPDATE messages SET token_ids = x'', vocabulary = '' WHERE length(token_ids) % 4")
+    now = time.time()
+    defaults: dict[str, Any] = {"created": now, "updated": now, "opening": "[]", "setting": "{}"}
+    _reset_invalid(database, "conversations", conversation_of, defaults)
+    counts = dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens"), 0)
+    defaults = {
+        "created": now,
+        "options": "{}",
+        "token_ids": b"",
+        "prefill_s": 0.0,
+        "decode_s": 0.0,
+        **counts,
+    }
+    _reset_invalid(database, "messages", message_of, defaults)
+    database.execute("UPDATE messages SET vocabulary = '' WHERE token_ids = x''")
     database.execute(
         "UPDATE messages SET parent = NULL WHERE parent >= id OR parent NOT IN "
         "(SELECT id FROM messages p WHERE p.conversation = messages.conversation)"
@@ -159,3 +190,27 @@ def _repair(database: sqlite3.Connection) -> None:
         "conversations.id) OR title = ?",
         (TITLE,),
     )
+
+
+def _reset_invalid(
+    database: sqlite3.Connection,
+    table: str,
+    read: Callable[[tuple[Any, ...]], object],
+    defaults: dict[str, Any],
+) -> None:
+    """Set the values in a table for which `read` raises StoreDamaged to defaults."""
+    query, columns = SELECTS[table]
+
+    def is_valid(row: Sequence[Any]) -> bool:
+        try:
+            read(tuple(row))
+        except StoreDamaged:
+            return False
+        return True
+
+    for row in [row for row in database.execute(query) if not is_valid(row)]:
+        stored = dict(zip(columns, row, strict=True))
+        for name, default in defaults.items():
+            if not is_valid(list((stored | defaults | {name: stored[name]}).values())):
+                update = f"UPDATE {table} SET {name} = ? WHERE id = ?"  # noqa: S608 - constants
+                database.execute(update, (default, row[0]))

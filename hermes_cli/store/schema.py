@@ -11,6 +11,8 @@ from hermes_cli.errors import StoreError
 
 APPLICATION_ID: Final = 0x48524D53
 """The application id in the file header, "HRMS", which programs such as `file` can recognize."""
+MOVE_IT: Final = "move it away, or run without saving: --no-log"
+"""The hint if the file of the database is something else."""
 
 # Partial answers are not in the search index: they are saved, and would be reindexed, once a second.
 _VERSION_1: Final = """
@@ -67,7 +69,13 @@ _VERSION_2: Final = """
 ALTER TABLE conversations ADD COLUMN setting TEXT NOT NULL DEFAULT '{}';
 """
 
-MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
+# The index is for the foreign key: without it, each removed message would be searched in all conversations.
+_VERSION_3: Final = """
+ALTER TABLE conversations ADD COLUMN is_importing INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX conversations_by_leaf ON conversations (leaf);
+"""
+
+MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 """The step at index n migrates from version n to version n + 1."""
 VERSION: Final = len(MIGRATIONS)
 
@@ -86,7 +94,7 @@ def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = MIGRATIONS)
     connection.execute("BEGIN IMMEDIATE")  # the second of two processes waits, and then has nothing to do
     try:
         version = version_of(connection)
-        _reject_foreign(connection, version, len(steps))
+        reject_foreign(connection, len(steps))
         for number, step in enumerate(steps[version:], version + 1):
             for statement in _statements(step):
                 connection.execute(statement)
@@ -109,17 +117,17 @@ def roll_back(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def _reject_foreign(connection: sqlite3.Connection, version: int, known: int) -> None:
+def reject_foreign(connection: sqlite3.Connection, known: int = VERSION) -> None:
+    """Raise StoreError for a database of another program, or of a version above `known`."""
+    version = version_of(connection)
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    if owner != APPLICATION_ID and (version or tables):
+        raise StoreError("the conversation file is another program's database", MOVE_IT)
     if version > known:
         raise StoreError(
             f"the conversations were written by a newer hermes (format {version}; this one reads {known})",
             "use that version, or run without saving: --no-log",
-        )
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    if owner != APPLICATION_ID and (version or tables):
-        raise StoreError(
-            "the conversation file is another program's database", "move it away, or use --no-log"
         )
 
 

@@ -19,6 +19,7 @@ _LONGEST_NUMBER: Final = 15
 _LONGEST_LINE: Final = 10_000
 _KINDS: Final[dict[type, str]] = {
     str: "a string",
+    bytes: "binary data",
     bool: "true or false",
     int: "a number",
     float: "a number",

@@ -10,6 +10,7 @@ import pytest
 from hermes_cli.config import Paths
 from hermes_cli.formats import registry
 from hermes_cli.store.store import Store
+from tests.database import raw_database
 from tests.formats.trees import sample
 from tests.run_hermes import hermes, script
 
@@ -119,6 +120,18 @@ def test_nothing_is_imported_if_one_file_is_broken(two_chats: Env, tmp_path: Pat
     assert titles(two_chats) == ["first", "second"]
     assert hermes("sessions", "import", str(good), "--format", "sharegpt", env=two_chats).code == 0
     assert titles(two_chats) == ["first", "second", "identity_0", "Hi", "a"]
+
+
+def test_check_removes_an_unfinished_import(two_chats: Env) -> None:
+    """Until then, no command shows it."""
+    with raw_database(Paths.from_environment(two_chats).conversations) as raw:
+        raw.execute("UPDATE conversations SET is_importing = 1 WHERE id = 2")
+    assert titles(two_chats) == ["first"]
+    assert hermes("sessions", "show", "2", env=two_chats).code == 2
+    assert hermes("sessions", "search", "second", env=two_chats).stdout == b""
+    checked = hermes("sessions", "check", env=two_chats)
+    assert checked.stderr.startswith("removed 1 conversation of an unfinished import\nno damage found")
+    assert "unfinished" not in hermes("sessions", "check", env=two_chats).stderr
 
 
 def test_export_overwrites_a_file_only_with_force(two_chats: Env, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -304,6 +305,33 @@ def test_a_damaged_database_is_reported_and_recovered(home: Env, tmp_path: Path,
     assert (file.parent / "conversations.damaged-1.db").exists()
     (kept,) = store(home).conversations()
     assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+@pytest.mark.parametrize("text", ["x", "- milk\n- eggs\n" * 500])
+def test_a_file_that_is_not_a_database_is_not_replaced(
+    home: Env, tmp_path: Path, text: str, *, is_link: bool
+) -> None:
+    """The chat works without a log, and one warning has the next step."""
+    file = Paths.from_environment(home).conversations
+    file.parent.mkdir(parents=True)
+    notes = tmp_path / "notes.txt" if is_link else file
+    notes.write_text(text)
+    notes.chmod(0o644)
+    if is_link:
+        file.symlink_to(notes)
+    model = script(tmp_path, {"text": "A."})
+    result = hermes("chat", "-m", model, env=home, stdin=b"one\n")
+    assert (result.code, result.stdout) == (0, b"A.\n")
+    assert result.stderr == (
+        f"this conversation is not saved: {notes} is not a database of conversations\n"
+        "  move it away, or run without saving: --no-log\n"
+    )
+    for arguments in (["list"], ["check"], ["check", "--rescue"], ["import", str(tmp_path / "script.toml")]):
+        assert hermes("sessions", *arguments, env=home).code != 0
+    assert (notes.read_text(), stat.S_IMODE(notes.stat().st_mode)) == (text, 0o644)
+    assert file.is_symlink() == is_link
+    assert {path.name for path in file.parent.iterdir()} == {"conversations.db", "conversations.lock"}
 
 
 def test_an_emptied_database_is_reported_once(home: Env, tmp_path: Path) -> None:

@@ -104,13 +104,25 @@ def test_the_remaining_messages_of_a_truncated_file_are_saved(file: Path, open_s
     assert open_store(file).check() == []
 
 
-def test_a_file_that_is_not_a_database_is_kept_aside(file: Path, open_store: OpenStore) -> None:
-    """A file that is not a database is kept aside, and the new database is empty."""
-    file.write_bytes(b"these are my notes, and I put them into the wrong place" * 100)
+def test_a_damaged_database_of_another_program_is_not_replaced(file: Path) -> None:
+    """A rescue of it is refused, and the file is unchanged."""
+    file.unlink()
+    with raw_database(file) as raw:
+        raw.execute("CREATE TABLE theirs (x)")
+    data = file.read_bytes()[:100] + b"\xff" * 4000
+    file.write_bytes(data)
+    with pytest.raises(StoreError, match="not a database of conversations") as caught:
+        rescue(file)
+    assert (caught.type, file.read_bytes()) == (StoreError, data)
+    assert sorted(path.name for path in file.parent.iterdir()) == ["conversations.db", "conversations.lock"]
+
+
+def test_a_database_without_readable_rows_is_kept_aside(file: Path, open_store: OpenStore) -> None:
+    """The file has the header of hermes, so an empty database replaces it."""
+    file.write_bytes(file.read_bytes()[:100] + b"\xff" * 10_000)
     saved = rescue(file)
     assert saved is not None
-    assert (saved.conversations, saved.messages) == (0, 0)
-    assert saved.aside.read_bytes().startswith(b"these are my notes")
+    assert (saved.conversations, saved.aside.stat().st_size) == (0, 10_100)
     assert texts(open_store(file)) == set()
 
 

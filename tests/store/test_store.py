@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store import schema
+from hermes_cli.store import store as stored
 from hermes_cli.store.database import connect, explained
 from hermes_cli.store.locks import ConversationLocks
 from hermes_cli.store.records import StoredConversation
@@ -175,13 +178,61 @@ def test_a_file_that_is_not_a_database_is_refused_and_unchanged(file: Path, cont
     assert file.read_bytes() == content
 
 
-def test_a_database_of_another_program_is_refused(file: Path) -> None:
-    """A database of another program is refused."""
+@pytest.mark.parametrize("version", [0, schema.VERSION, schema.VERSION + 1])
+def test_a_database_of_another_program_is_refused_and_unchanged(file: Path, version: int) -> None:
+    """This holds for any schema version and for any journal mode, which is stored in the file."""
     file.parent.mkdir()
     with raw_database(file) as raw:
+        raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("CREATE TABLE theirs (x)")
+        raw.execute(f"PRAGMA user_version = {version}")
+    before = file.read_bytes()
     with pytest.raises(StoreError, match="another program"):
         Store(file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")],
+    ids=["folder", "pipe", "device"],
+)
+def test_a_database_that_is_not_a_regular_file_is_refused(file: Path, make: Callable[[Path], None]) -> None:
+    """It is not opened, and the hint is the next step."""
+    file.parent.mkdir()
+    make(file)
+    with pytest.raises(StoreError, match="is not a regular file") as caught:
+        Store(file)
+    assert "--no-log" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["-journal", "-wal", "-shm", "lock"])
+def test_a_journal_or_lock_that_is_a_symbolic_link_is_not_followed(file: Path, name: str) -> None:
+    """The target is unchanged, or is not created. A refused link has a hint."""
+    Store(file).close()
+    targets = file.parent / "theirs", file.parent / "missing"
+    targets[0].write_text("theirs" * 1000)
+    link = file.with_suffix(".lock") if name == "lock" else file.with_name(f"{file.name}{name}")
+    for target in targets:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        try:
+            with closing(Store(file)) as store:
+                store.begin([], "")
+        except StoreError as error:
+            assert "symbolic link" in error.hint  # noqa: PT017 - SQLite may ignore or replace the link
+    assert (targets[0].read_text(), targets[1].exists()) == ("theirs" * 1000, False)
+
+
+def test_a_database_with_wider_permissions_becomes_private(file: Path, open_store: OpenStore) -> None:
+    """Also one that a link leads to."""
+    target = file.parent.parent / "backup.db"
+    Store(target).close()
+    target.chmod(0o644)
+    file.parent.mkdir()
+    file.symlink_to(target)
+    open_store(file)
+    assert (stat.S_IMODE(target.stat().st_mode), file.is_symlink()) == (0o600, True)
 
 
 def test_a_migration_that_fails_is_rolled_back(tmp_path: Path) -> None:
@@ -323,6 +374,93 @@ def test_nothing_is_adopted_if_one_conversation_is_invalid(file: Path, open_stor
     with pytest.raises(KeyError):
         store.adopt([tree(None, 1, leaf=2), tree(None, 7, leaf=1)])
     assert (store.conversations(), store.search("m1")) == ([], [])
+
+
+def test_others_write_between_the_short_transactions_of_an_import(
+    file: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No transaction has more rows than the limit, and no other process sees a part of the import."""
+    store, other = open_store(file), open_store(file)
+    own, rows, seen = other.begin([], ""), list[int](), list[int]()
+    monkeypatch.setattr(stored, "TRANSACTION_ROWS", 10)
+
+    def write_in_a_pause(_seconds: float) -> None:
+        other.add(own, None, Message(USER, "mine"))
+        with raw_database(file) as raw:
+            rows.append(raw.execute("SELECT count(*) FROM messages WHERE text <> 'mine'").fetchone()[0])
+        seen.append(len(other.conversations()) + len(other.search("m1")) + len(other.named("t")))
+        assert other.conversation(own + 1) is None
+        assert other.remove_unfinished() == 0
+        with pytest.raises(StoreError, match="another window is importing"):
+            other.adopt([])
+
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=write_in_a_pause)
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "time", clock)
+        numbers = store.adopt([tree(None, *range(1, 30), leaf=30), *[tree(None, leaf=1)] * 12])
+    assert len(rows) >= 5
+    assert max(after - before for before, after in pairwise([0, *rows])) <= 10
+    assert set(seen) == {1}
+    counts = {c.id: c.count for c in store.conversations()}
+    assert counts == {own: len(rows), numbers[0]: 30, **dict.fromkeys(numbers[1:], 1)}
+    assert len(other.search("m1")) == len(numbers) == 13
+    assert other.adopt([tree(None, leaf=1)]) == [max(numbers) + 1]
+    assert store.check() == []
+
+
+@pytest.mark.parametrize("is_next_import", [False, True])
+def test_a_killed_import_is_invisible_and_can_be_removed(
+    file: Path, open_store: OpenStore, *, is_next_import: bool
+) -> None:
+    """`remove_unfinished` and the next import remove its text from all files."""
+    store = open_store(file)
+    store.begin([], "")
+    code = (
+        "import os, sys; from pathlib import Path; from hermes_cli.store import store;"
+        "from tests.store.test_store import tree\n"
+        "store.TRANSACTION_ROWS = 10\n"
+        "def trees():\n"
+        "    yield tree(None, *range(1, 40), leaf=40)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "store.Store(Path(sys.argv[1])).adopt(trees())"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(file)], check=False).returncode == -9
+    assert b"m37" in file.read_bytes() + file.with_name("conversations.db-journal").read_bytes()
+    assert (len(store.conversations()), store.search("m37")) == (1, [])
+    if is_next_import:
+        store.adopt([])
+    else:
+        assert store.remove_unfinished() == 1
+    assert store.remove_unfinished() == 0
+    assert store.check() == []
+    with raw_database(file) as raw:
+        assert raw.execute("SELECT count(*) FROM messages").fetchone() == (0,)
+    data = b"".join(path.read_bytes() for path in file.parent.iterdir() if path.is_file())
+    assert b"m37" not in data
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.slow
+def test_nobody_waits_long_beside_an_import(file: Path, open_store: OpenStore) -> None:
+    """Another process that adds messages during an import waits at most 0.5 s for each."""
+    store = open_store(file)
+    code = (
+        "import sys, time; from pathlib import Path; from hermes_cli.store.store import Store;"
+        "from hermes_cli.messages import Message, Role;"
+        "s = Store(Path(sys.argv[1])); c = s.begin([], 'p'); longest = 0.0; print('ready', flush=True)\n"
+        "while not Path(sys.argv[2]).exists():\n"
+        "    start = time.perf_counter(); s.add(c, None, Message(Role.USER, 'mine'))\n"
+        "    longest = max(longest, time.perf_counter() - start); time.sleep(0.02)\n"
+        "print(longest)"
+    )
+    end = file.with_name("end")
+    command = [sys.executable, "-c", code, str(file), str(end)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        store.adopt(tree(None, *range(1, 100), leaf=100) for _ in range(100))
+        end.touch()
+        assert float(other.stdout.read()) < 0.5
 
 
 def test_an_adopted_partial_reply_is_stored_as_stopped(file: Path, open_store: OpenStore) -> None:
