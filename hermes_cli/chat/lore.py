@@ -4,13 +4,19 @@ An entry fires if one of its keys occurs in the latest turns. The result depends
 seed, so the same entries fire again after a resume, a swipe or an undo.
 """
 
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
+from hermes_cli.chat.lore_keys import (
+    FIXED_SIZE,
+    MAX_TOTAL_SIZE,
+    compile_expression,
+    expression_size,
+    parse_key,
+)
 from hermes_cli.messages import Message
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
@@ -23,10 +29,8 @@ SLOW_TIMES: Final = 3
 PATIENCE_S: Final = 1.0
 """A key whose search takes SLOW_S or longer is disabled after SLOW_TIMES such searches. If slow searches take
 more than PATIENCE_S in total, all regular expressions are disabled."""
-MAX_PATTERN: Final = 2000
 _MAX_ROUNDS: Final = 10
 """Maximum rounds of recursion. Each round searches the entries that just fired for the keys of others."""
-_REGEX: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
 ALWAYS: Final = "always"
 STICKY: Final = "sticky"
 
@@ -43,6 +47,7 @@ class LoreMatcher:
         self.entries = [(entry, book) for book in self.books for entry in book.entries]
         self.disabled_keys: dict[str, str] = {}
         self._patterns = dict[tuple[str, bool, bool], Any]()
+        self._size = 0
         self._slow_s = 0.0
         self._slow = Counter[str]()
 
@@ -165,26 +170,20 @@ class LoreMatcher:
             literal = regex.escape(key.strip(), literal_spaces=True)
             literal = rf"(?<!\w){literal}(?!\w)" if whole else literal
             return regex.compile(literal, regex.V0 | (0 if case else regex.IGNORECASE))
-        known_flags = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL}
         try:
-            if len(pattern) > MAX_PATTERN:
-                raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - handled like other invalid keys
-            return regex.compile(pattern, regex.V0 | sum(known_flags.get(flag, 0) for flag in set(flags)))
-        except (regex.error, RecursionError, OverflowError, MemoryError, ValueError) as error:
-            self.disabled_keys[key] = f"it is not a regular expression: {error}"
-            return None
+            self._size += expression_size(pattern) + FIXED_SIZE
+            if self._size <= MAX_TOTAL_SIZE:
+                return compile_expression(pattern, flags)
+            self.disabled_keys[key] = "the regular expressions of these books are too large in total"
+        except ValueError as error:
+            self.disabled_keys[key] = str(error)
+        return None
 
     def _passes_probability(self, entry: LoreEntry, number: int, moment: int) -> bool:
         if entry.probability >= 100:  # noqa: PLR2004 - percent
             return True
         random = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - the draw must be repeatable
         return random.uniform(0, 100) < entry.probability
-
-
-def parse_key(key: str) -> tuple[str | None, str]:
-    """Return the pattern and the flags of a key such as `/dra+gon/i`; None and "" for plain text."""
-    found = _REGEX.fullmatch(key.strip())
-    return (found[1], found[2]) if found else (None, "")
 
 
 def _is_pinned(entry: LoreEntry) -> bool:
