@@ -26,6 +26,7 @@ from hermes_cli.personas.persona import DEFAULT_USER, Persona
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
+from hermes_cli.untrusted.deadline import Deadline
 
 SEED_BITS = 32
 
@@ -80,7 +81,10 @@ def open_conversation(
     user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
     macros = Macros(persona.called, user, seed)
-    opening = open_with(persona, macros, runtime.settings.about_user)
+    deadline = Deadline()
+    opening = open_with(persona, macros, runtime.settings.about_user, deadline)
+    if deadline.report:
+        runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")
     if flags.system is not None:
         opening = replace(opening, system=check_text(flags.system, "--system") or None)
     opening = replace(opening, cacheable=flags.system is None and not flags.no_log)

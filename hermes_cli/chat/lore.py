@@ -4,29 +4,41 @@ An entry fires if one of its keys occurs in the latest turns. The result depends
 seed, so the same entries fire again after a resume, a swipe or an undo.
 """
 
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, Final
 
+from hermes_cli.chat.key_index import KeyIndex, ScannedText
+from hermes_cli.chat.lore_keys import (
+    FIXED_SIZE,
+    MAX_LENGTH,
+    MAX_TOTAL_SIZE,
+    compile_expression,
+    expression_size,
+    parse_key,
+)
 from hermes_cli.messages import Message
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
+from hermes_cli.untrusted.deadline import Deadline
 
 SCAN_DEPTH: Final = 2
 """Default number of turns to scan: the user's turn and the answer before it."""
 REGEX_LIMIT_S: Final = 0.05
 SLOW_S: Final = 0.005
 SLOW_TIMES: Final = 3
-PATIENCE_S: Final = 1.0
+PATIENCE_S: Final = 0.5
 """A key whose search takes SLOW_S or longer is disabled after SLOW_TIMES such searches. If slow searches take
 more than PATIENCE_S in total, all regular expressions are disabled."""
-MAX_PATTERN: Final = 2000
+MAX_SCANNED: Final = 1_000_000
+"""Maximum characters to search at a turn, of the turns and of the entries in a recursion."""
+_PLAIN_PATTERNS: Final = 500
+"""Maximum compiled patterns of plain keys that are kept."""
 _MAX_ROUNDS: Final = 10
 """Maximum rounds of recursion. Each round searches the entries that just fired for the keys of others."""
-_REGEX: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
 ALWAYS: Final = "always"
 STICKY: Final = "sticky"
 
@@ -42,13 +54,30 @@ class LoreMatcher:
         self.books = tuple(books)
         self.entries = [(entry, book) for book in self.books for entry in book.entries]
         self.disabled_keys: dict[str, str] = {}
-        self._patterns = dict[tuple[str, bool, bool], Any]()
+        self._expressions = dict[str, Any]()
+        self._plain_pattern = lru_cache(_PLAIN_PATTERNS)(_compile_plain)
+        self._size = 0
         self._slow_s = 0.0
         self._slow = Counter[str]()
 
-    def text(self, number: int, moment: int) -> str:
+    @cached_property
+    def _expression_keys(self) -> frozenset[str]:
+        return frozenset(
+            key
+            for entry, _ in self.entries
+            for key in (*entry.keys, *entry.secondary)
+            if key.lstrip().startswith("/") and parse_key(key)[0] is not None
+        )
+
+    @cached_property
+    def _index(self) -> KeyIndex:
+        keys = {key for entry, _ in self.entries for key in (*entry.keys, *entry.secondary)}
+        return KeyIndex(keys - self._expression_keys)
+
+    def text(self, number: int, moment: int, deadline: Deadline | None = None) -> str:
         """Return the text of an entry, with macros expanded for the turn at index `moment`."""
-        return self._macros.fill(self.entries[number][0].content, f"lore {number}", moment)
+        content = self.entries[number][0].content
+        return self._macros.fill(content, f"lore {number}", moment, deadline=deadline)
 
     def always(self) -> list[int]:
         """Return the numbers of the entries that are included in every prompt."""
@@ -56,67 +85,31 @@ class LoreMatcher:
             number for number, (entry, _) in enumerate(self.entries) if entry.enabled and _is_pinned(entry)
         ]
 
-    def fires(self, turns: Sequence[Message], fired_at: Mapping[int, int]) -> dict[int, str]:
+    def fires(
+        self, turns: Sequence[Message], fired_at: Mapping[int, int], deadline: Deadline | None = None
+    ) -> dict[int, str]:
         """Return the numbers of the entries that fire at the last turn, each with the key that fired it.
 
-        `fired_at` maps the number of an entry to the number of turns when it last fired.
+        `fired_at` maps the number of an entry to the number of turns when it last fired. Keys that are not
+        searched before the deadline do not fire.
         """
-        fired = dict[int, str]()
-        unfired = list[int]()
-        for number, (entry, book) in enumerate(self.entries):
-            if not entry.enabled or _is_pinned(entry) or entry.delay > len(turns):
-                continue
-            timing = _timing(entry, len(turns), fired_at.get(number))
-            if timing == STICKY:
-                fired[number] = STICKY
-            elif not timing:
-                key = self._matching_key(entry, book, turns)
-                if key is None or not self._passes_probability(entry, number, len(turns)):
-                    unfired.append(number)
-                else:
-                    fired[number] = key
-        self._recurse(fired, unfired, len(turns))
-        return fired
+        _ = self._index  # built once, and not counted in a turn's time
+        with deadline or Deadline() as limit:
+            return _Scan(self, turns, limit).fires(fired_at)
 
-    def _matching_key(self, entry: LoreEntry, book: Lorebook, turns: Sequence[Message]) -> str | None:
-        if entry.only_recursion:
-            return None
-        if entry.constant:
-            return ALWAYS
-        depth = next((d for d in (entry.scan_depth, book.scan_depth) if d is not None), SCAN_DEPTH)
-        if depth <= 0:
-            return None
-        return self._found_in(entry, "\n".join(turn.text for turn in turns[-depth:]))
-
-    def _recurse(self, fired: dict[int, str], unfired: list[int], moment: int) -> None:
-        """Add to `fired` the entries whose keys occur in fired entries of a recursive lorebook."""
-        new = [*self.always(), *fired]
-        for _ in range(_MAX_ROUNDS):
-            texts = [
-                (self.entries[n][0].title, self.text(n, moment))
-                for n in new
-                if self.entries[n][0].recurses and self.entries[n][1].recursive
-            ]
-            new, joined = [], "\n".join(text for _, text in texts)
-            for number in [n for n in unfired if n not in fired] if texts else []:
-                entry = self.entries[number][0]
-                key = self._found_in(entry, joined) if entry.recursable else None
-                if key is not None and self._passes_probability(entry, number, moment):
-                    title = next((t for t, text in texts if self._occurs(key, entry, text)), "")
-                    fired[number] = f"{key}, in {title}"
-                    new.append(number)
-            if not new:
-                return
-
-    def _found_in(self, entry: LoreEntry, text: str) -> str | None:
+    def found_in(self, entry: LoreEntry, scanned: ScannedText, deadline: Deadline) -> str | None:
         """Return the first key of the entry that occurs in the text.
 
         Return None if no key occurs, or if the secondary keys do not satisfy the entry's logic.
         """
-        found = next((key for key in entry.keys if self._occurs(key, entry, text)), None)
+        possible = self._index.possible_keys(scanned, deadline)
+        if "lorebook" in deadline.skipped and deadline.is_over:
+            return None
+        keys = (key for key in entry.keys if key in possible or key in self._expression_keys)
+        found = next((key for key in keys if self.occurs(key, entry, scanned, deadline)), None)
         if found is None or not entry.secondary:
             return found
-        hits = [self._occurs(key, entry, text) for key in entry.secondary]
+        hits = [self.occurs(key, entry, scanned, deadline) for key in entry.secondary]
         accepted = {
             Logic.AND_ANY: any(hits),
             Logic.AND_ALL: all(hits),
@@ -125,12 +118,45 @@ class LoreMatcher:
         }
         return found if accepted[entry.logic] else None
 
-    def _occurs(self, key: str, entry: LoreEntry, text: str) -> bool:
-        pattern = self._pattern(key, case=bool(entry.case_sensitive), whole=bool(entry.whole_words))
-        if pattern is None or key in self.disabled_keys:
+    def occurs(self, key: str, entry: LoreEntry, scanned: ScannedText, deadline: Deadline) -> bool:
+        """Return whether the key occurs in the text. Each key is searched only once in a text."""
+        if key in self.disabled_keys:
             return False
-        if parse_key(key)[0] is None:
-            return pattern.search(text) is not None
+        case, whole = bool(entry.case_sensitive), bool(entry.whole_words)
+        search = (key, case, whole)
+        if search not in scanned.results:
+            if deadline.is_over:
+                searched, count = len(self._expressions), len(self._expression_keys)
+                what = f"searched {searched:,} of {count:,} regular expressions in {deadline.seconds:g} s"
+                deadline.skipped.setdefault("lorebook", what)
+                return False
+            scanned.results[search] = (
+                self._matches(key, scanned.text)
+                if key in self._expression_keys
+                else self._occurs_plain(key, scanned, case=case, whole=whole)
+            )
+        return scanned.results[search]
+
+    def _occurs_plain(self, key: str, scanned: ScannedText, *, case: bool, whole: bool) -> bool:
+        word = key.strip()
+        if not word:
+            return False
+        if len(word) > MAX_LENGTH:
+            self.disabled_keys[key] = f"it is longer than {MAX_LENGTH:,} characters"
+            return False
+        if case and word not in scanned.text:
+            return False
+        if not whole and (case or (word.isascii() and scanned.text.isascii())):
+            return case or word.lower() in scanned.folded
+        return self._plain_pattern(word, case=case, whole=whole).search(scanned.text) is not None
+
+    def _matches(self, key: str, text: str) -> bool:
+        """Return whether an expression matches, and disable it if it is invalid or too slow."""
+        if key not in self._expressions:
+            self._expressions[key] = self._compile(key)
+        pattern = self._expressions[key]
+        if pattern is None:
+            return False
         if self._slow_s > PATIENCE_S:
             self.disabled_keys[key] = "the regular expressions of these books take too long in total"
             return False
@@ -148,43 +174,115 @@ class LoreMatcher:
                 self.disabled_keys[key] = f"it took longer than {SLOW_S * 1000:.0f} ms several times"
         return found
 
-    def _pattern(self, key: str, *, case: bool, whole: bool) -> Any:
-        """Return a key as a compiled pattern, or None for an empty or invalid key."""
-        cache_key = (key, case, whole)
-        if cache_key not in self._patterns:
-            self._patterns[cache_key] = self._compiled(key, case=case, whole=whole)
-        return self._patterns[cache_key]
-
-    def _compiled(self, key: str, *, case: bool, whole: bool) -> Any:
-        import regex
-
+    def _compile(self, key: str) -> Any:
+        """Return an expression as a compiled pattern, or None if it is invalid or too large."""
         pattern, flags = parse_key(key)
-        if pattern is None:
-            if not key.strip():
-                return None
-            literal = regex.escape(key.strip(), literal_spaces=True)
-            literal = rf"(?<!\w){literal}(?!\w)" if whole else literal
-            return regex.compile(literal, regex.V0 | (0 if case else regex.IGNORECASE))
-        known_flags = {"i": regex.IGNORECASE, "m": regex.MULTILINE, "s": regex.DOTALL}
         try:
-            if len(pattern) > MAX_PATTERN:
-                raise regex.error(f"it is longer than {MAX_PATTERN:,} characters")  # noqa: TRY301 - handled like other invalid keys
-            return regex.compile(pattern, regex.V0 | sum(known_flags.get(flag, 0) for flag in set(flags)))
-        except (regex.error, RecursionError, OverflowError, MemoryError, ValueError) as error:
-            self.disabled_keys[key] = f"it is not a regular expression: {error}"
-            return None
+            self._size += expression_size(pattern or "") + FIXED_SIZE
+            if self._size <= MAX_TOTAL_SIZE:
+                return compile_expression(pattern or "", flags)
+            self.disabled_keys[key] = "the regular expressions of these books are too large in total"
+        except ValueError as error:
+            self.disabled_keys[key] = str(error)
+        return None
 
-    def _passes_probability(self, entry: LoreEntry, number: int, moment: int) -> bool:
+    def passes_probability(self, entry: LoreEntry, number: int, moment: int) -> bool:
+        """Return whether a draw with the entry's probability succeeds; the same at the same turn."""
         if entry.probability >= 100:  # noqa: PLR2004 - percent
             return True
         random = Random(f"{self._macros.seed}/luck/{number}/{moment}")  # noqa: S311 - the draw must be repeatable
         return random.uniform(0, 100) < entry.probability
 
 
-def parse_key(key: str) -> tuple[str | None, str]:
-    """Return the pattern and the flags of a key such as `/dra+gon/i`; None and "" for plain text."""
-    found = _REGEX.fullmatch(key.strip())
-    return (found[1], found[2]) if found else (None, "")
+class _Scan:
+    """The search for the entries that fire at one turn."""
+
+    def __init__(self, lore: LoreMatcher, turns: Sequence[Message], deadline: Deadline) -> None:
+        self._lore = lore
+        self._turns = turns
+        self._now = len(turns)
+        self._deadline = deadline
+        self._room = MAX_SCANNED
+        self._texts = dict[int, ScannedText]()
+
+    def fires(self, fired_at: Mapping[int, int]) -> dict[int, str]:
+        """Return the numbers of the entries that fire, each with its key, as LoreMatcher.fires does."""
+        fired = dict[int, str]()
+        unfired = list[int]()
+        for number, (entry, book) in enumerate(self._lore.entries):
+            if not entry.enabled or _is_pinned(entry) or entry.delay > self._now:
+                continue
+            timing = _timing(entry, self._now, fired_at.get(number))
+            if timing == STICKY:
+                fired[number] = STICKY
+            elif not timing:
+                key = self._matching_key(entry, book)
+                if key is None or not self._lore.passes_probability(entry, number, self._now):
+                    unfired.append(number)
+                else:
+                    fired[number] = key
+        self._recurse(fired, unfired)
+        return fired
+
+    def _matching_key(self, entry: LoreEntry, book: Lorebook) -> str | None:
+        if entry.only_recursion:
+            return None
+        if entry.constant:
+            return ALWAYS
+        depth = next((d for d in (entry.scan_depth, book.scan_depth) if d is not None), SCAN_DEPTH)
+        depth = min(depth, self._now)
+        if depth <= 0:
+            return None
+        if depth not in self._texts:
+            self._texts[depth] = self._scanned("\n".join(turn.text for turn in self._turns[-depth:]))
+        return self._lore.found_in(entry, self._texts[depth], self._deadline)
+
+    def _scanned(self, text: str) -> ScannedText:
+        """Return the end of the text, as much as may still be searched at this turn."""
+        if len(text) > self._room:
+            self._deadline.skipped["lore text"] = f"searched {MAX_SCANNED:,} characters"
+            text = text[len(text) - self._room :]
+        self._room -= len(text)
+        return ScannedText(text)
+
+    def _recurse(self, fired: dict[int, str], unfired: Sequence[int]) -> None:
+        """Add to `fired` the entries whose keys occur in fired entries of a recursive lorebook."""
+        lore, new = self._lore, [*self._lore.always(), *fired]
+        for _ in range(_MAX_ROUNDS):
+            sources = [n for n in new if lore.entries[n][0].recurses and lore.entries[n][1].recursive]
+            texts = list[tuple[str, ScannedText]]()
+            for n in sources if self._room else ():
+                text = lore.text(n, self._now, self._deadline)
+                texts.append((lore.entries[n][0].title, self._scanned(text)))
+                if not self._room:
+                    break
+            new, joined = [], ScannedText("\n".join(scanned.text for _, scanned in texts))
+            for number in [n for n in unfired if n not in fired] if texts else []:
+                entry = lore.entries[number][0]
+                key = lore.found_in(entry, joined, self._deadline) if entry.recursable else None
+                if key is not None and lore.passes_probability(entry, number, self._now):
+                    fired[number] = f"{key}, in {self._title(key, entry, texts)}"
+                    new.append(number)
+            if not new:
+                return
+
+    def _title(self, key: str, entry: LoreEntry, texts: Sequence[tuple[str, ScannedText]]) -> str:
+        """Return the title of the first text with the key; empty if there is none before the deadline."""
+        for title, scanned in texts:
+            if self._deadline.is_over:
+                break
+            if self._lore.occurs(key, entry, scanned, self._deadline):
+                return title
+        return ""
+
+
+def _compile_plain(word: str, *, case: bool, whole: bool) -> Any:
+    """Return a plain key as a compiled pattern."""
+    import regex
+
+    literal = regex.escape(word, literal_spaces=True)
+    literal = rf"(?<!\w){literal}(?!\w)" if whole else literal
+    return regex.compile(literal, regex.V0 | (0 if case else regex.IGNORECASE))
 
 
 def _is_pinned(entry: LoreEntry) -> bool:

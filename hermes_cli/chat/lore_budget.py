@@ -1,15 +1,20 @@
 """The lore budget: selects the entries that fit in the prompt, by priority and token count."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from hermes_cli.chat.lore import ALWAYS, LoreMatcher
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.lorebook import LoreEntry, Position
+from hermes_cli.untrusted.deadline import Deadline
 
 LORE_SHARE: Final = 4
 """Lore may fill a quarter of the context window, and each lorebook at most its own token budget."""
+
+MAX_ACTIVATED: Final = 1000
+MAX_CHARACTERS: Final = 500_000
+"""Characters of entries that are counted in tokens at a turn: more than fit in a window of 262,144 tokens."""
 
 Cost = Callable[[Message], int]
 """Returns the number of tokens of a turn, including its control tokens and role."""
@@ -45,13 +50,15 @@ class LoreBudget:
         self._window = window
         self._cost = cost
 
-    def activate(self, number: int, key: str, since: int, first: int) -> ActiveEntry | None:
+    def activate(
+        self, number: int, key: str, since: int, first: int, deadline: Deadline
+    ) -> ActiveEntry | None:
         """Return the entry as fired at the turn with index `since`, or None if its text is empty.
 
         It is inserted before that turn, or `depth` turns from the end if its position is DEPTH, but never
         before the turn with index `first`.
         """
-        entry, text = self.lore.entries[number][0], self.lore.text(number, since)
+        entry, text = self.lore.entries[number][0], self.lore.text(number, since, deadline)
         if not text.strip():
             return None
         by_depth = entry.position is Position.DEPTH
@@ -59,13 +66,36 @@ class LoreBudget:
         active = ActiveEntry(number, entry, key, text, since, at)
         return replace(active, tokens=self._cost(active.message))
 
-    def always(self, system: str | None) -> tuple[list[ActiveEntry], list[ActiveEntry], str]:
+    def activate_all(
+        self, fires: Mapping[int, str], since: int, first: int, deadline: Deadline
+    ) -> list[ActiveEntry]:
+        """Return the entries that fire and have a text, the most important ones if there are too many.
+
+        At most MAX_ACTIVATED entries with MAX_CHARACTERS in total are counted in tokens.
+        """
+        entries = self.lore.entries
+        by_rank = sorted(fires, key=lambda n: (-entries[n][0].priority, -entries[n][0].order, n))
+        activated, room = list[ActiveEntry](), MAX_CHARACTERS
+        for place, number in enumerate(by_rank):
+            if place == MAX_ACTIVATED or room < 0:
+                left_out = len(by_rank) - place
+                deadline.skipped["lore entries"] = f"left out {left_out:,} of {len(by_rank):,} that fire"
+                break
+            room -= len(entries[number][0].content)
+            active = self.activate(number, fires[number], since, first, deadline) if room >= 0 else None
+            if active is not None:
+                activated.append(active)
+        return activated
+
+    def always(
+        self, system: str | None, deadline: Deadline
+    ) -> tuple[list[ActiveEntry], list[ActiveEntry], str]:
         """Return the constant entries that fit, those that do not, and the system prompt with constant lore.
 
         The token count of an entry in the system prompt is the number of tokens that it adds to that prompt.
         """
-        candidates = (self.activate(number, ALWAYS, 0, 0) for number in self.lore.always())
-        kept, dropped = self.within_budget([], [active for active in candidates if active])
+        candidates = self.activate_all(dict.fromkeys(self.lore.always(), ALWAYS), 0, 0, deadline)
+        kept, dropped = self.within_budget([], candidates)
         floating = [active for active in kept if active.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
         merged, measured = _joined([], system, []), list[ActiveEntry]()

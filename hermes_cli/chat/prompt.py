@@ -37,7 +37,7 @@ class Prompt:
 
     Of the `window` tokens, `answer_room` are reserved for the answer. `first` is the index of the first turn
     that is included. `always` and `active` are the constant and the fired lore entries in the prompt, and
-    `without_room` those that did not fit.
+    `without_room` those that did not fit. `skipped` reports work that was left out after the deadline.
     """
 
     messages: tuple[Message, ...]
@@ -49,6 +49,7 @@ class Prompt:
     always: tuple[ActiveEntry, ...] = ()
     active: tuple[ActiveEntry, ...] = ()
     without_room: tuple[ActiveEntry, ...] = ()
+    skipped: str = ""
 
     @property
     def left_out(self) -> tuple[PromptPart, ...]:

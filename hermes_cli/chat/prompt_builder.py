@@ -20,10 +20,12 @@ from hermes_cli.chat.prompt import PartKind, Prompt, PromptPart
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.lorebook import Position
+from hermes_cli.untrusted.deadline import Deadline
 
 ANSWER_ROOM: Final = 1024
 """Tokens reserved for the answer if `max_tokens` is not set; at most a quarter of the window is reserved."""
 SLACK_SHARE: Final = 8
+_FILLED_TEXTS: Final = 8
 _EMPTY_TURN: Final = Message(Role.USER, "")
 _BEFORE_ALL_TURNS: Final = -1
 
@@ -85,9 +87,11 @@ class PromptBuilder:
         self._summary = summary
         self.lore = LoreMatcher(prompt_settings.books, prompt_settings.macros)
         self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
+        self.deadline = Deadline()
         self._constant_entries, self._constant_over_budget, self._system = self._lore_budget.always(
-            opening.system
+            opening.system, self.deadline
         )
+        self._filled = dict[tuple[str, str, int], str]()
         self._cacheable = opening.cacheable and self._system == opening.system  # constant lore may be private
         self._examples = opening.examples
         self._example_starts = [*_exchange_starts(self._examples), len(self._examples)]
@@ -106,8 +110,11 @@ class PromptBuilder:
         """Return the prompt for these turns.
 
         The last turn is the user's, or an answer to be continued. The prompt exceeds the window if the parts
-        that are never dropped exceed it.
+        that are never dropped exceed it. All new turns share one deadline, whose report is in the prompt.
         """
+        self.deadline, skipped = Deadline(), self.deadline.skipped if not self._turns else {}
+        self.deadline.skipped.update(skipped)
+        self._filled.clear()
         try:
             self._update_steps(turns)
         except BaseException:  # Ctrl-C, or a failing token counter: discard the half-computed state
@@ -132,6 +139,7 @@ class PromptBuilder:
             tuple(self._constant_entries),
             step.active_lore,
             (*self._constant_over_budget, *step.without_room),
+            self.deadline.report,
         )
 
     # Steps
@@ -156,7 +164,7 @@ class PromptBuilder:
     def _step(self, before: _Step, index: int) -> _Step:
         """Return the step for the user's turn at `index`, computed from the step before it."""
         now = index + 1
-        fires = self.lore.fires(self._turns[:now], before.fired_at)
+        fires = self.lore.fires(self._turns[:now], before.fired_at, self.deadline)
         fired = {number: now for number, trigger in fires.items() if trigger != STICKY}
         step = replace(before, length=now, notes=True, fired_at={**before.fired_at, **fired})
         return self._fit_to_window(self._add_lore(step, fires), fires)
@@ -168,12 +176,8 @@ class PromptBuilder:
         """
         active_lore = [active for active in step.active_lore if active.at >= step.first]
         active_numbers = {active.number for active in active_lore}
-        activated = (
-            self._lore_budget.activate(number, trigger, step.length - 1, step.first)
-            for number, trigger in fires.items()
-            if number not in active_numbers
-        )
-        new = [active for active in activated if active is not None]
+        inactive = {number: key for number, key in fires.items() if number not in active_numbers}
+        new = self._lore_budget.activate_all(inactive, step.length - 1, step.first, self.deadline)
         kept, dropped = self._lore_budget.within_budget([*self._constant_entries, *active_lore], new)
         if dropped:
             still_firing = [active for active in active_lore if active.number in fires]
@@ -241,12 +245,22 @@ class PromptBuilder:
         for active in self._constant_entries:
             if active.entry.position is Position.DEPTH:
                 yield PartKind.ALWAYS, max(step.first, end - active.entry.depth), active.message
-        fill = self._prompt_settings.macros.fill
         for note in self._prompt_settings.notes if step.notes else ():
-            if text := fill(note.text, "note", end).strip():
+            if text := self._fill(note.text, "note", end):
                 yield PartKind.NOTES, max(step.first, end - note.depth), Message(Role.SYSTEM, text)
-        if text := fill(self._prompt_settings.post_history, "post_history", end, original="").strip():
+        if text := self._fill(self._prompt_settings.post_history, "post_history", end):
             yield PartKind.POST_HISTORY, end, Message(Role.SYSTEM, text)
+
+    def _fill(self, text: str, place: str, end: int) -> str:
+        """Return a text with macros expanded, once for each prompt and turn."""
+        key = (text, place, end)
+        if key not in self._filled:
+            if len(self._filled) == _FILLED_TEXTS:
+                self._filled.clear()
+            original = "" if place == "post_history" else None
+            filled = self._prompt_settings.macros.fill(text, place, end, original, self.deadline)
+            self._filled[key] = filled.strip()
+        return self._filled[key]
 
     def _parts(
         self, step: _Step, rows: Sequence[_Row], turns: Sequence[Message], messages: Sequence[Message]

@@ -227,6 +227,8 @@ class Session:
             self.remarks.append(remark if text else f"Left out the first {count}: too long to summarize")
             prompt = self._assembled(conversation)
         self._report_left_out(prompt)
+        if prompt.skipped:
+            self.remarks.append(prompt.skipped)
         if prompt.tokens >= prompt.window:
             raise ContextOverflow(prompt.tokens, prompt.window)
         return prompt

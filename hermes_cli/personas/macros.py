@@ -11,12 +11,22 @@ from datetime import datetime
 from random import Random
 from typing import Final
 
+from hermes_cli.untrusted.deadline import Deadline
+
 _TOKEN: Final = re.compile(r"\{\{(?!\{)|\}\}|<(?:user|bot|char)>", re.IGNORECASE)
 _MAX_DEPTH: Final = 8
 _ROLL: Final = re.compile(r"(?:(\d{0,3})d)?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
 _NEWLINES: Final = "\r\n"
 NAME_LENGTH: Final = 100
-"""Longer names are cut to this many characters, because text may contain a name 100,000 times."""
+"""Longer names are cut to this many characters, because text may contain a name 10,000 times."""
+MAX_MARKS: Final = 20_000
+"""Maximum number of braces and names, such as `{{`, `}}` and `<user>`, that are read in one text."""
+MAX_DRAWS: Final = 1000
+"""Maximum number of `{{random}}`, `{{pick}}` and `{{roll}}` in one text."""
+MAX_DICE: Final = 10_000
+MAX_CHOICES: Final = 10_000
+MAX_ORIGINAL: Final = 1_000_000
+"""Maximum number of characters that `{{original}}` inserts in one text."""
 
 
 def _now() -> datetime:
@@ -35,14 +45,33 @@ class Macros:
     seed: int = 0
     clock: Callable[[], datetime] = field(default=_now)
 
-    def fill(self, text: str, place: str = "", moment: int = 0, original: str | None = None) -> str:
+    def fill(
+        self,
+        text: str,
+        place: str = "",
+        moment: int = 0,
+        original: str | None = None,
+        deadline: Deadline | None = None,
+    ) -> str:
         """Return `text` with each macro replaced by its value.
 
         `place` identifies the text in the conversation. `{{random}}` and `{{roll}}` get a new value for each
         `moment`, but `{{pick}}` keeps its value. `original` is the value of `{{original}}`; if it is None,
-        that macro is left unchanged.
+        that macro is left unchanged. So are macros beyond the limits of this module, and all macros of a text
+        that is filled after the deadline; both are added to `deadline.skipped`.
         """
-        return _Expansion(self, f"{self.seed}/{place}", moment, original).fill(text)
+        deadline = deadline or Deadline()
+        with deadline:
+            if _TOKEN.search(text) is None:
+                return text
+            if deadline.is_over:
+                deadline.skipped["macros"] = f"not all were filled in within {deadline.seconds:g} s"
+                return text
+            expansion = _Expansion(self, f"{self.seed}/{place}", moment, original)
+            filled = expansion.fill(text)
+            if expansion.is_limited:
+                deadline.skipped["macros"] = "a text has too many, and some of them are unchanged"
+            return filled
 
 
 @dataclass(slots=True)
@@ -62,13 +91,20 @@ class _Expansion:
         self._place = place
         self._moment = moment
         self._original = original
-        self._draws = 0
+        self._draws = self._dice = self._inserted = 0
+        self.is_limited = False
 
     def fill(self, text: str) -> str:
-        """Expand the text in linear time. Macros nested deeper than _MAX_DEPTH are left unchanged."""
+        """Expand the text in linear time. Macros nested deeper than _MAX_DEPTH are left unchanged.
+
+        `is_limited` is set if macros are left unchanged because they exceed a limit.
+        """
         frames: list[list[_Part]] = [[]]
         at, too_deep = 0, 0
-        for token in _TOKEN.finditer(text):
+        for number, token in enumerate(_TOKEN.finditer(text)):
+            if number == MAX_MARKS:
+                self.is_limited = True
+                break
             frames[-1].append(_Part(text[at : token.start()]))
             at, mark = token.end(), token[0]
             if mark == "{{" and len(frames) <= _MAX_DEPTH:
@@ -105,7 +141,7 @@ class _Expansion:
             case "char" | "user" | "bot":
                 return self._name(name)
             case "original":
-                return self._original
+                return self._original_text()
             case "newline":
                 return "\n"
             case "time":
@@ -114,19 +150,44 @@ class _Expansion:
                 return f"{now():%B} {now().day}, {now().year}"
         return None
 
+    def _original_text(self) -> str | None:
+        self._inserted += len(self._original or "")
+        if self._inserted > MAX_ORIGINAL:
+            self.is_limited = True
+            return None
+        return self._original
+
     def _name(self, macro: str) -> str:
         name = self._macros.user if macro.lower() == "user" else self._macros.char
         return name[:NAME_LENGTH]
 
     def _random_value(self, name: str, inside: list[_Part], rest: str) -> str | None:
+        if name not in {"random", "pick", "roll"}:
+            return None
+        if self._draws == MAX_DRAWS:
+            self.is_limited = True
+            return None
         match name:
             case "random":
                 return self._next_generator(self._moment).choice(_choices(inside))
             case "pick":
                 return self._next_generator("pick").choice(_choices(inside))
-            case "roll":
-                return _roll(rest.lstrip(": "), lambda: self._next_generator(self._moment))
-        return None
+        return self._roll(rest.lstrip(": "))
+
+    def _roll(self, text: str) -> str | None:
+        """Return the sum of dice such as `d20`, `2d6+1` or `20`, or None if the text is invalid."""
+        match = _ROLL.fullmatch(text)
+        if match is None:
+            return None
+        count, sides, modifier = int(match[1] or 1), int(match[2]), int(match[3] or 0)
+        if not count or not sides:
+            return None
+        self._dice += count
+        if self._dice > MAX_DICE:
+            self.is_limited = True
+            return None
+        generator = self._next_generator(self._moment)
+        return str(sum(generator.randint(1, sides) for _ in range(count)) + modifier)
 
     def _next_generator(self, moment: object) -> Random:
         self._draws += 1
@@ -155,25 +216,15 @@ def _joined(parts: list[_Part]) -> str:
 def _choices(inside: list[_Part]) -> list[str]:
     r"""Return the choices of `{{random:a,b}}` or `{{random::a::b}}`; `\,` is a comma in a choice.
 
-    The value of a nested macro is not split, so a name with a comma is one choice.
+    The value of a nested macro is not split, so a name with a comma is one choice. Text after MAX_CHOICES
+    choices belongs to the last one.
     """
     head = inside[0].text.partition(":")[2]  # the first part begins with the macro's name
     mark = re.compile("::") if head.startswith(":") else re.compile(r"(?<!\\),")
-    choices = [""]
+    choices = [[""]]
     for part in [_Part(head.removeprefix(":")), *inside[1:]]:
-        pieces = mark.split(part.text) if part.is_literal else [part.text]
-        choices[-1] += pieces[0]
-        choices += pieces[1:]
-    return [choice.strip().replace("\\,", ",") for choice in choices]
-
-
-def _roll(dice: str, make_generator: Callable[[], Random]) -> str | None:
-    """Return the sum of dice such as `d20`, `2d6+1` or `20`, or None if the text is invalid."""
-    match = _ROLL.fullmatch(dice)
-    if match is None:
-        return None
-    count, sides, modifier = int(match[1] or 1), int(match[2]), int(match[3] or 0)
-    if not count or not sides:
-        return None
-    generator = make_generator()
-    return str(sum(generator.randint(1, sides) for _ in range(count)) + modifier)
+        splits = MAX_CHOICES - len(choices) if part.is_literal else 0
+        pieces = mark.split(part.text, splits) if splits else [part.text]
+        choices[-1].append(pieces[0])
+        choices += ([piece] for piece in pieces[1:])
+    return ["".join(choice).strip().replace("\\,", ",") for choice in choices]

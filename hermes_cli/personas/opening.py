@@ -4,12 +4,14 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.persona import Persona
+from hermes_cli.untrusted.deadline import Deadline
 
 CHARACTER_PROMPT: Final = (
     "You are {{char}}. Write {{char}}'s next reply in this conversation with {{user}}. Stay in character, "
@@ -17,47 +19,55 @@ CHARACTER_PROMPT: Final = (
 )
 """The default system prompt of a character, which is also the value of `{{original}}`."""
 
+_Fill = Callable[..., str]
+"""`Macros.fill` with a deadline."""
 _START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
 
 
-def open_with(persona: Persona, macros: Macros, about_user: str = "") -> Opening:
-    """Return the opening of a conversation with the persona. Macros are expanded.
+def open_with(
+    persona: Persona, macros: Macros, about_user: str = "", deadline: Deadline | None = None
+) -> Opening:
+    """Return the opening of a conversation with the persona. Macros are expanded before the deadline.
 
     `about_user` is the user's own description, which is added only to a character's prompt.
     """
+    deadline = deadline or Deadline()
     if persona.verbatim:
         return Opening(persona.system, (), persona.greetings)
-    greetings = tuple(macros.fill(text, f"greeting {n}") for n, text in enumerate(persona.greetings))
-    return Opening(_system(persona, macros, about_user), _examples(persona, macros), greetings)
+    fill = partial(macros.fill, deadline=deadline)
+    system = _system(persona, macros, fill, about_user)
+    greetings = tuple(fill(text, f"greeting {n}") for n, text in enumerate(persona.greetings))
+    return Opening(system, _examples(persona, macros, fill), greetings)
 
 
-def _system(persona: Persona, macros: Macros, about_user: str) -> str | None:
+def _system(persona: Persona, macros: Macros, fill: _Fill, about_user: str) -> str | None:
     """Return the system prompt and the description of the character, or None if both are empty."""
-    original = macros.fill(CHARACTER_PROMPT) if persona.is_character else ""
-    parts = [macros.fill(persona.system, "system", original=original) or original]
-    parts.append(macros.fill(persona.character, "character"))
+    original = fill(CHARACTER_PROMPT) if persona.is_character else ""
+    parts = [fill(persona.system, "system", original=original) or original]
+    parts.append(fill(persona.character, "character"))
     for label, text in (("Personality", persona.personality), ("Scenario", persona.scenario)):
         if text.strip():
-            parts.append(f"{label}: {macros.fill(text, label.lower())}")
+            parts.append(f"{label}: {fill(text, label.lower())}")
     if about_user and persona.is_character:
-        parts.append(f"About {macros.user}: {macros.fill(about_user, 'user')}")
+        parts.append(f"About {macros.user}: {fill(about_user, 'user')}")
     return "\n\n".join(part for part in parts if part.strip()) or None
 
 
-def _examples(persona: Persona, macros: Macros) -> tuple[Message, ...]:
-    turns = list(dialogue_turns(persona.dialogue, persona.name, macros))
+def _examples(persona: Persona, macros: Macros, fill: _Fill) -> tuple[Message, ...]:
+    turns = list(dialogue_turns(persona.dialogue, persona.name, macros, fill))
     for number, example in enumerate(persona.examples):
-        turns.append(Message(Role.USER, macros.fill(example.user, f"example {number} user")))
-        turns.append(Message(Role.ASSISTANT, macros.fill(example.assistant, f"example {number}")))
+        turns.append(Message(Role.USER, fill(example.user, f"example {number} user")))
+        turns.append(Message(Role.ASSISTANT, fill(example.assistant, f"example {number}")))
     return tuple(turns)
 
 
-def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message]:
+def dialogue_turns(dialogue: str, name: str, macros: Macros, fill: _Fill | None = None) -> Sequence[Message]:
     """Return the turns of a card's example dialogues. Macros are expanded.
 
     `<START>` begins a dialogue. `{{user}}:`, `{{char}}:` or a name and a colon begins a turn. A dialogue
     without speakers is a single turn of the character.
     """
+    fill = fill or macros.fill
     speaker = _speaker(name, macros)
     messages = list[Message]()
     for number, block in enumerate(_START.split(dialogue)):
@@ -77,7 +87,7 @@ def dialogue_turns(dialogue: str, name: str, macros: Macros) -> Sequence[Message
             else:
                 merged.append((role, [text]))
         messages += [
-            Message(role, macros.fill("\n".join(lines), f"dialogue {number}.{place}"))
+            Message(role, fill("\n".join(lines), f"dialogue {number}.{place}"))
             for place, (role, lines) in enumerate(merged)
         ]
     return messages

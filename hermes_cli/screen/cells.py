@@ -77,10 +77,12 @@ def wrap(text: "Text", width: int) -> "list[tuple[Text, int]]":
     plain = text.plain
     starts = [0, *_breaks(plain, max(1, width))]
     ends = [*starts[1:], len(plain)]
+    kept_ends = [start + len(plain[start:end].rstrip(" \n")) for start, end in zip(starts, ends, strict=True)]
+    cuts = sorted({*starts, *kept_ends} - {0, len(plain)})
+    parts = dict(zip([0, *cuts], text.divide(cuts), strict=True))  # one pass: a slice reads all styles
     rows = []
-    for start, end in zip(starts, ends, strict=True):
-        kept = len(plain[start:end].rstrip(" \n"))
-        rows.append((text[start : start + kept], end))
+    for start, kept_end, end in zip(starts, kept_ends, ends, strict=True):
+        rows.append((parts[start] if start < kept_end else text[start:start], end))
     return rows
 
 

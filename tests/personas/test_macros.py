@@ -1,13 +1,15 @@
 """Macros are filled in once, and nothing is evaluated."""
 
 import re
+import time
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.personas.macros import NAME_LENGTH, Macros
+from hermes_cli.personas.macros import MAX_DICE, MAX_DRAWS, MAX_MARKS, MAX_ORIGINAL, NAME_LENGTH, Macros
+from hermes_cli.untrusted.deadline import Deadline
 
 
 def clock() -> datetime:
@@ -98,3 +100,48 @@ def test_deep_nesting_is_unchanged_and_a_long_name_is_cut() -> None:
     assert ED.fill(deep) == deep
     assert ED.fill("{{" * 100_000) == "{{" * 100_000
     assert len(Macros("n" * 10**6, "").fill("{{char}}" * 1000)) == 1000 * NAME_LENGTH
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{roll:999d999999}}" * 45_000,
+        "{{pick:a}}" * 400_000,
+        "{{char}}" * 500_000,
+        "<bot>" * 800_000,
+        "{{}}" * 1_000_000,
+        "{{original}}" * 330_000,
+        "{{random:" + "a," * 2_000_000 + "}}",
+        "{{random:" + "{{char}}" * 400_000 + "}}",
+        "{{random:" + ("a" * 400 + "{{char}}") * 9000 + "}}",
+    ],
+)
+def test_the_macros_of_a_text_cost_a_bounded_amount(text: str) -> None:
+    """4 MB of any macro are filled in within 1 s of CPU time, and grow by at most 2 MB."""
+    began = time.thread_time()
+    filled = Macros("n" * 100, "u" * 100).fill(text, original="o" * 600)
+    assert time.thread_time() - began < 1
+    assert len(filled) <= len(text) + MAX_MARKS * NAME_LENGTH
+
+
+def test_macros_beyond_a_limit_are_unchanged_and_reported() -> None:
+    """Draws, dice and inserted text beyond their limits are left unchanged, and the deadline reports it."""
+    for macro, original, limit in (
+        ("{{pick:a}}", "", MAX_DRAWS),
+        ("{{roll:500d1}}", "", MAX_DICE // 500),
+        ("{{original}}", "o" * 100_000, MAX_ORIGINAL // 100_000),
+        ("<bot>", "", MAX_MARKS),
+    ):
+        deadline = Deadline()
+        assert ED.fill(macro * limit, original=original, deadline=deadline).count(macro) == 0
+        assert deadline.report == ""
+        assert ED.fill(macro * (limit + 3), original=original, deadline=deadline).count(macro) == 3
+        assert "too many" in deadline.report
+
+
+def test_macros_are_unchanged_after_the_deadline() -> None:
+    """A text that is filled in after the deadline is unchanged, and the deadline reports it."""
+    deadline = Deadline(-1)
+    assert ED.fill("{{char}}", deadline=deadline) == "{{char}}"
+    assert ED.fill("no macro", deadline=deadline) == "no macro"
+    assert deadline.report == "macros: not all were filled in within -1 s"
