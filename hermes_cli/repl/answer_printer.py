@@ -26,6 +26,7 @@ class AnswerPrinter:
         self.interactive = interactive
         self.has_text = False
         self._cancel: Cancel | None = None
+        self._is_printing = False
         self._presses = 0
         self._progress: Progress | None = None
 
@@ -35,7 +36,12 @@ class AnswerPrinter:
         return self._cancel is not None
 
     def stop(self) -> None:
-        """Stop the answer. Raises KeyboardInterrupt on the third call during one answer."""
+        """Stop the answer. Raises KeyboardInterrupt on the third call during one answer.
+
+        While an earlier turn is printed, raise it at once.
+        """
+        if self._is_printing:
+            raise KeyboardInterrupt
         if self._cancel is not None:
             self._presses += 1
             self._cancel.set()
@@ -115,9 +121,16 @@ class AnswerPrinter:
             state.terminal.write("\n")
 
     def _print_turn(self, state: ReplState, text: str) -> None:
-        renderer = self._begin_turn(state)
-        renderer.write(text)
-        self._end_turn(state, renderer)
+        """Print a whole turn. Ctrl-C ends the printing."""
+        self._is_printing = True
+        try:
+            renderer = self._begin_turn(state)
+            renderer.write(text)
+            self._end_turn(state, renderer)
+        except KeyboardInterrupt:
+            state.notice("(stopped)")
+        finally:
+            self._is_printing = False
 
     def _print_ending(self, state: ReplState, completion: Completion) -> None:
         """Print why an answer ended, if it did not end normally, and its statistics, if they are on."""

@@ -13,6 +13,8 @@ from hermes_cli.screen.terminal import Terminal
 
 INTERVAL_S = 0.05
 """Minimum seconds between two repaints of a growing answer."""
+MARKDOWN_LIMIT = 64 * 1024
+"""Characters of an answer that are rendered as Markdown. The rest is plain: hostile text takes seconds."""
 SHARE = 10
 """Repaints take at most about 1/SHARE of the time; slow ones are done less often."""
 
@@ -57,7 +59,10 @@ class PlainRenderer:
 
 
 class MarkdownRenderer:
-    """Renders Markdown, and repaints at most once every INTERVAL_S seconds of `clock`."""
+    """Renders Markdown, and repaints at most once every INTERVAL_S seconds of `clock`.
+
+    After MARKDOWN_LIMIT characters, the rest of the text is written without rendering.
+    """
 
     def __init__(
         self, terminal: Terminal, *, speech: bool = False, clock: Callable[[], float] = time.monotonic
@@ -70,9 +75,19 @@ class MarkdownRenderer:
         self._painter = Painter(terminal.put, self._size, colour=terminal.colour, reflows=terminal.reflows)
         self._clock = clock
         self._next = 0.0
+        self._length = 0
+        self._plain: PlainRenderer | None = None
+        self._terminal = terminal
 
     def write(self, text: str) -> None:
         """Add the piece, and repaint if the last repaint was long enough ago."""
+        if self._plain is None and self._length + len(text) > MARKDOWN_LIMIT:
+            self.end()
+            self._plain = PlainRenderer(self._terminal)
+        if self._plain is not None:
+            self._plain.write(text)
+            return
+        self._length += len(text)
         self._stream.feed(sanitize(text))
         now = self._clock()
         if now >= self._next:
@@ -82,6 +97,9 @@ class MarkdownRenderer:
 
     def end(self) -> None:
         """Paint the remaining text, and move the cursor below it."""
+        if self._plain is not None:
+            self._plain.end()
+            return
         self._paint(ended=True)
         self._painter.end()
 

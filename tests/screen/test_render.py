@@ -4,7 +4,13 @@ import io
 
 import pytest
 
-from hermes_cli.screen.render import INTERVAL_S, MarkdownRenderer, PlainRenderer, renderer
+from hermes_cli.screen.render import (
+    INTERVAL_S,
+    MARKDOWN_LIMIT,
+    MarkdownRenderer,
+    PlainRenderer,
+    renderer,
+)
 from hermes_cli.screen.terminal import Terminal
 
 
@@ -83,3 +89,18 @@ def test_slow_updates_are_made_less_often() -> None:
     for _ in range(100):
         writer.write("word ")
     assert out.writes <= 14
+
+
+@pytest.mark.parametrize("size", [7, 100_000])
+def test_a_long_answer_is_rendered_to_a_limit_and_then_plain(size: int) -> None:
+    """Text beyond the limit is complete, but not parsed, in pieces or as a whole."""
+    out = io.BytesIO()
+    writer = MarkdownRenderer(terminal(out))
+    text = "".join(f"- **item** {number}\n" for number in range(6000))
+    for start in range(0, len(text), size):
+        writer.write(text[start : start + size])
+    writer.end()
+    shown = out.getvalue().decode()
+    assert writer._length <= MARKDOWN_LIMIT
+    assert shown.endswith("- **item** 5999\n")
+    assert all(f" {number}" in shown for number in (0, 2500, 5000))
