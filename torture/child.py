@@ -35,7 +35,7 @@ FAILED = 70
 MOST_MEMORY: Final = 8 << 30
 CODES_OF_SIGNALS: Final = {128 + number for number in (4, 6, 7, 8, 9, 11, 15)}
 """Exit codes of a process whose child was ended by a signal."""
-OWN_SEQUENCES: Final = re.compile(r"\x1b\[[\d;?]*[A-Zhlm]|\r|\x1b\]8;[^\x07\x1b]*\x1b\\\\")
+OWN_SEQUENCES: Final = re.compile(r"\x1b\[[\d;?]*[A-Zhlm]|\r|\x1b\]8;[^\x07\x1b]*(?:\x1b\\|\x07)")
 """Sequences for styles, the cursor and links, and carriage returns, which hermes writes to a terminal."""
 
 
