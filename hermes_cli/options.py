@@ -145,6 +145,8 @@ def _check_texts(name: str, value: Any) -> tuple[str, ...]:
         raise OptionError(f"{name} takes a string or a list of strings, not {_abbreviated(value)}")
     if not all(texts):
         raise OptionError(f"{name} contains an empty string, which occurs in every answer")
+    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+        raise OptionError(f"{name} is not UTF-8 text")  # a byte of the command line or the environment
     return texts
 
 

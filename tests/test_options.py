@@ -164,3 +164,9 @@ def test_the_last_layer_overrides_the_others_and_is_the_source() -> None:
         "default",
     ]
     assert low.options.temperature == 0.1
+
+
+def test_a_text_option_that_is_not_utf_8_is_refused() -> None:
+    """A byte of the environment or the command line that is not UTF-8 gives an OptionError."""
+    with pytest.raises(OptionError, match="stop is not UTF-8 text"):
+        parse_text("stop", "a\udcff")

@@ -8,7 +8,7 @@ import pytest
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.store import Store
-from torture import checks, kill
+from torture import checks, hostile, kill
 from torture.child import Ended
 
 pytestmark = pytest.mark.long
@@ -85,3 +85,43 @@ def test_a_killed_run_is_read_up_to_the_cut_line(tmp_path: Path) -> None:
     assert not seen.faults
     said.write_text('["fault", "full"]\nTraceback\n')
     assert len(kill.seen_in(said).faults) == 2
+
+
+def test_a_few_hostile_files_do_no_harm() -> None:
+    """Every verb that takes them ends in time, without a crash, an escape sequence or a forged token."""
+    cases = ["template: nesting", "metadata: name", "GGUF: truncated", "card: escapes", "card: forged"]
+    command = [sys.executable, "-m", "torture.hostile", *cases]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+TOKENS = '[{"id": 1, "text": "<|im_start|>", "control": true}, {"id": 5, "text": "a", "control": false}]\n'
+HARMLESS = Ended(0, TOKENS, 1.0, 100 << 20)
+
+
+@pytest.mark.parametrize(
+    ("ended", "column"),
+    [
+        (Ended(None, ""), "hangs"),
+        (Ended(-11, ""), "signals"),
+        (Ended(134, ""), "signals"),
+        (Ended(1, "Traceback (most recent call last)"), "tracebacks"),
+        (Ended(0, "", 4.0), "over bounds"),
+        (Ended(0, "", 1.0, 300 << 20), "over bounds"),
+        (Ended(0, "a\x1b]0;b\x07"), "raw"),
+        (Ended(0, "\u202e"), "raw"),
+        (Ended(0, TOKENS.replace("false", "true")), "forged"),
+    ],
+)
+def test_each_fault_of_a_hostile_file_is_found(ended: Ended, column: str) -> None:
+    """A run like that with the harmless file has no fault, and each fault is in its column."""
+    assert hostile.faults(HARMLESS, HARMLESS) == {}
+    assert list(hostile.faults(ended, HARMLESS)) == [column]
+
+
+def test_styles_of_hermes_are_allowed_at_a_terminal() -> None:
+    """Colors, movements of the cursor and links are, but no other sequences."""
+    own = Ended(0, "\x1b[1mA\x1b[0m\r\x1b[2K\x1b]8;;https://a\x1b\\b\x1b]8;;\x1b\\")
+    assert hostile.faults(own, HARMLESS, escapes=True) == {}
+    title = Ended(0, "\x1b]0;A\x07")
+    assert list(hostile.faults(title, HARMLESS, escapes=True)) == ["raw"]

@@ -6,15 +6,19 @@ standard error are written to one file, in order.
 
 import json
 import os
+import re
+import resource
+import select
 import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tty
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import hermes_cli.application.chat
 import hermes_cli.application.prompt
@@ -28,14 +32,25 @@ from hermes_cli.config import HOME_VARIABLE
 
 HANGS_S = 60.0
 FAILED = 70
+MOST_MEMORY: Final = 8 << 30
+CODES_OF_SIGNALS: Final = {128 + number for number in (4, 6, 7, 8, 9, 11, 15)}
+"""Exit codes of a process whose child was ended by a signal."""
+OWN_SEQUENCES: Final = re.compile(r"\x1b\[[\d;?]*[A-Zhlm]|\r|\x1b\]8;[^\x07\x1b]*(?:\x1b\\|\x07)")
+"""Sequences for styles, the cursor and links, and carriage returns, which hermes writes to a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended: its exit code (negative: a signal; None: it hung), and its output."""
+    """How a child ended: its exit code (negative: a signal; None: it hung), and its output.
+
+    `seconds` is the smaller of processor and elapsed time, since other processes also use this machine;
+    `memory` is the peak in bytes, of the child or the largest of its own children.
+    """
 
     code: int | None
     output: str
+    seconds: float = field(default=0.0, compare=False)
+    memory: int = field(default=0, compare=False)
 
 
 def fork(work: Callable[[], object], output: Path, stdin: bytes = b"") -> int:
@@ -82,8 +97,8 @@ def run(words: Sequence[str], home: Path, output: Path, *more: Any) -> Ended:
     return wait(start(words, home, output, *more), output)
 
 
-def wait(child: int, output: Path) -> Ended:
-    end, code = time.monotonic() + HANGS_S, None
+def wait(child: int, output: Path, hangs_s: float = HANGS_S) -> Ended:
+    end, code = time.monotonic() + hangs_s, None
     while code is None:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -94,6 +109,46 @@ def wait(child: int, output: Path) -> Ended:
             break
         time.sleep(0.002)
     return Ended(code, output.read_text(encoding="utf-8", errors="replace"))
+
+
+def run_at_terminal(
+    words: Sequence[str], environment: Mapping[str, str], folder: Path, stdin: bytes = b""
+) -> Ended:
+    """Run hermes in a new process with limits of time and memory, and with both outputs on a terminal."""
+    command = [sys.executable, "-P", "-m", "hermes_cli", *words]
+
+    def work() -> None:
+        for limit, value in (
+            (resource.RLIMIT_AS, MOST_MEMORY),
+            (resource.RLIMIT_CPU, int(HANGS_S)),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            resource.setrlimit(limit, (value, value))
+        os.chdir(folder)
+        os.execve(command[0], command, environment)  # noqa: S606 - no shell
+
+    terminal, side = os.openpty()
+    tty.setraw(side)
+    os.set_blocking(terminal, False)
+    output, started = bytearray(), time.monotonic()
+    child, done, hung = fork(work, Path(os.ttyname(side)), stdin), 0, False
+    while not done:
+        hung = time.monotonic() > started + HANGS_S
+        if hung:
+            os.kill(child, signal.SIGKILL)
+        done, status, usage = os.wait4(child, 0 if hung else os.WNOHANG)
+        while select.select([terminal], [], [], 0 if done else 0.01)[0]:
+            output += os.read(terminal, 1 << 16)
+    os.close(side)
+    os.close(terminal)
+    elapsed, code = time.monotonic() - started, os.waitstatus_to_exitcode(status)
+    hung = hung or code == -signal.SIGXCPU
+    return Ended(
+        None if hung else code,
+        output.decode("utf-8", "replace"),
+        min(elapsed, usage.ru_utime + usage.ru_stime),
+        usage.ru_maxrss * 1024,
+    )
 
 
 def wait_until_traced() -> None:

@@ -8,6 +8,7 @@ import typer
 from hermes_cli.application import conversations, follow_conversation, import_export
 from hermes_cli.application.conversations import find_conversation, open_store
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.chat.input_text import check_text
 from hermes_cli.cli.command import Force, Output, command, new_app
 from hermes_cli.errors import UsageError
 from hermes_cli.formats.registry import FORMATS
@@ -82,7 +83,7 @@ def search(
     """List the messages that contain all of the words."""
     rows = [
         (str(hit.conversation), when(hit.created), hit.model or hit.role.value, hit.title, hit.excerpt)
-        for hit in open_store(runtime).search(" ".join(words))
+        for hit in open_store(runtime).search(check_text(" ".join(words), "the search"))
     ]
     _print_rows(runtime, rows, "no message contains all of these words")
 
@@ -93,7 +94,7 @@ def rename(
 ) -> None:
     """Set the title of a conversation."""
     store = open_store(runtime)
-    store.rename(find_conversation(store, name).id, title)
+    store.rename(find_conversation(store, name).id, check_text(title, "the title"))
 
 
 @command(app, "rm")

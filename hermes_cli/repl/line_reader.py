@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from hermes_cli.chat.input_text import decode
+from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,20 @@ class LineReader:
     def __init__(self, stdin: IO[bytes]) -> None:
         self._stdin = stdin
         self._number = 0
+        self._ended = False
 
     def read(self) -> Line | None:
-        """Return the next line without its newline. Raises UsageError if it is not UTF-8 text."""
-        line = self._stdin.readline()
+        """Return the next line without its newline.
+
+        Raises UsageError if it is not UTF-8 text, or too long; the rest of the input is then not read.
+        """
+        line = b"" if self._ended else self._stdin.readline(MAX_BYTES + 2)
         if not line:
             return None
         self._number += 1
-        return Line(decode(line.removesuffix(b"\n"), f"line {self._number}"))
+        where, line = f"line {self._number}", line.removesuffix(b"\n")
+        self._ended = len(line) > MAX_BYTES
+        return Line(decode(check_input_size(line, where), where))
 
 
 BLOCK_MARK = '"""'

@@ -418,3 +418,16 @@ def test_a_new_conversation_after_a_resumed_one_has_the_named_persona(
         "edward-elric",
         "hermes-2",
     ]
+
+
+def test_words_and_titles_that_are_not_utf_8_are_refused(home: Env, tmp_path: Path) -> None:
+    """A byte of the command line that is not UTF-8 is reported, and nothing is changed."""
+    chat(home, script(tmp_path, {"text": "One."}), lines="first\n")
+    for arguments, message in (
+        (["search", "a\udcff"], "hermes: the search is not UTF-8\n"),
+        (["rename", "1", "a\udcff"], "hermes: the title is not UTF-8\n"),
+    ):
+        result = hermes("sessions", *arguments, env=home)
+        assert (result.code, result.stdout) == (2, b"")
+        assert result.stderr.startswith(message)
+    assert "first" in hermes("sessions", "list", env=home).stdout.decode()

@@ -1,10 +1,14 @@
 """Blocks between triple quotes: when a block is open, and its content."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.repl.line_reader import block_content, is_open_block
+from hermes_cli.errors import UsageError
+from hermes_cli.repl import line_reader
+from hermes_cli.repl.line_reader import LineReader, block_content, is_open_block
 
 inside = st.text('ab" \t\n/é', max_size=12)
 
@@ -75,3 +79,16 @@ def test_any_text_in_a_block_is_returned_unchanged(text: str) -> None:
 def test_a_block_is_either_open_or_has_content(text: str) -> None:
     """Text that does not begin with three quotes is neither."""
     assert (block_content(text) is not None) == (text.startswith('"""') and not is_open_block(text))
+
+
+def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a line, as from /dev/zero, is not read into memory, and its rest is not taken for other lines."""
+    monkeypatch.setattr(line_reader, "MAX_BYTES", 4)
+    monkeypatch.setattr("hermes_cli.chat.input_text.MAX_BYTES", 4)
+    stdin = io.BytesIO(b"one\nfour\nlonger\nlast\n")
+    reader = LineReader(stdin)
+    assert [line.text for line in (reader.read(), reader.read()) if line] == ["one", "four"]
+    with pytest.raises(UsageError, match="line 3 is larger than"):
+        reader.read()
+    assert reader.read() is None
+    assert stdin.tell() < len(stdin.getvalue())
