@@ -159,7 +159,13 @@ def unigram(spec: Any) -> Any:
 def card(**fields: Any) -> Builder:
     def build(folder: Path) -> Path:
         path = folder / "card.json"
-        data = {"name": "A", "description": "d", "first_mes": "x", **fields}
+        data = {
+            "name": "A",
+            "description": "d",
+            "first_mes": "x",
+            "mes_example": "<START>\nexample",
+            **fields,
+        }
         path.write_text(json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": data}))
         return path
 
