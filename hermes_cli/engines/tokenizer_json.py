@@ -52,15 +52,13 @@ class Vocabulary:
         added = spec.get("added_tokens", [])
         entries = _model_entries(spec["model"]["vocab"])
         for token in added:
-            if entries.get(token["content"], token["id"]) != token["id"]:
-                raise ModelUnavailable(
-                    f"its {TOKENIZER} has two ids for the token {token['content']!r}", FETCH_AGAIN
-                )
+            _check_id(token, entries.get(token["content"], token["id"]))
         self.entries = _entries(entries, added)
         self.byte_level = "ByteLevel" in json.dumps([spec.get("pre_tokenizer"), spec.get("decoder")])
         control = {token["content"]: int(token["id"]) for token in added if _is_control(token)}
+        end_ids = frozenset(end_ids)
         ends = detokenizer.texts(end_ids, self.entries, byte_level=self.byte_level)
-        self.stop_ids = frozenset({*control.values(), *ends.values()})
+        self.stop_ids = end_ids.union(control.values())
         self.chatml = _chatml(spec, self.name, {**ends, **control}, self.stop_ids)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
@@ -101,6 +99,12 @@ def _entries(vocabulary: dict[str, int], added: list[dict[str, Any]]) -> list[st
     return [entries.get(i, "") for i in range(max(entries) + 1)]
 
 
+def _check_id(token: dict[str, Any], library_id: int) -> None:
+    """Raise ModelUnavailable if the tokenizers library gives an added token another id than the file."""
+    if library_id != token["id"]:
+        raise ModelUnavailable(f"its {TOKENIZER} has two ids for the token {token['content']!r}", FETCH_AGAIN)
+
+
 def _is_control(token: dict[str, Any]) -> bool:
     """Return whether an added token is a control token.
 
@@ -139,6 +143,9 @@ def _chatml(spec: dict[str, Any], name: str, control: Mapping[str, int], stop_id
             part["prepend_scheme"] = "never"
     check_expressions(spec)
     tokenizer: Any = _guarded(Tokenizer.from_str, json.dumps(spec))
+    for token in added:
+        if token["content"] not in control:
+            _check_id(token, tokenizer.token_to_id(token["content"]))
 
     def encode(text: str) -> list[int]:
         try:

@@ -154,6 +154,17 @@ def test_an_added_token_with_two_ids_is_refused(tmp_path: Path) -> None:
         read_vocabulary(tmp_path)
 
 
+def test_an_added_token_that_the_library_numbers_otherwise_is_refused() -> None:
+    """The library numbers added tokens in their order, and ignores a gap in the file."""
+    with pytest.raises(ModelUnavailable, match=r"two ids for the token '\\n'"):
+        Vocabulary(mistral_with(lambda spec: added_to(spec, "\n", id=32_005)))
+
+
+def test_an_end_id_beyond_the_vocabulary_ends_an_answer() -> None:
+    """Models have more outputs than tokens, and a config may name one of these."""
+    assert 32_063 in Vocabulary(mistral_tokenizer_json(), [32_063]).stop_ids
+
+
 def test_a_unigram_vocabulary_is_a_list() -> None:
     """A Unigram model, whose vocabulary is a list of tokens and scores, is read."""
 

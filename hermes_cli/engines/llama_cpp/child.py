@@ -42,7 +42,8 @@ class _Requests:
     def __init__(self, outgoing: IO[bytes]) -> None:
         self._outgoing = outgoing
         self._sending = threading.Lock()
-        self._cancelled: set[int] = set()
+        self._running: dict[int, threading.Event] = {}
+        """Whether each running request was cancelled."""
         self._loaded: list[LlamaServer] = []
 
     def serve(self, incoming: IO[bytes]) -> None:
@@ -52,10 +53,12 @@ class _Requests:
         for line in incoming:
             message = json.loads(line)
             if "cancel" in message:
-                self._cancelled.add(message["cancel"])
+                if cancelled := self._running.get(message["cancel"]):
+                    cancelled.set()
                 continue
             loading.join()
-            threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+            cancelled = self._running[message["id"]] = threading.Event()
+            threading.Thread(target=self._answer, args=(message, cancelled), daemon=True).start()
 
     def _load(self, settings: Message) -> None:
         try:
@@ -64,23 +67,23 @@ class _Requests:
         except Exception as error:  # noqa: BLE001 - sent to the parent
             self._send({"error": _description(error)})
 
-    def _answer(self, message: Message) -> None:
+    def _answer(self, message: Message, cancelled: threading.Event) -> None:
         number = message["id"]
 
         def on_event(event: Message) -> bool:
             self._send({"id": number, "event": event})
-            return number in self._cancelled
+            return cancelled.is_set()
 
         try:
             if "encode" in message:
                 answer: Message = {"ids": self._loaded[0].encode(message["encode"])}
             else:
-                if number not in self._cancelled:
+                if not cancelled.is_set():
                     self._loaded[0].run(message["run"], on_event)
                 answer = {"done": True}
         except Exception as error:  # noqa: BLE001 - sent to the parent
             answer = {"error": _description(error)}
-        self._cancelled.discard(number)
+        del self._running[number]
         self._send({"id": number, **answer})
 
     def _send(self, message: Message) -> None:

@@ -104,7 +104,7 @@ class LlamaProcess:
     @property
     def has_crashed(self) -> bool:
         """Whether the child process has exited although `close` was not called."""
-        return self._exited and not self._closed
+        return not self._closed and (self._exited or self._child.poll() is not None)
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`. No ids are added, and tokens of type CONTROL are not recognized."""

@@ -230,7 +230,12 @@ def test_a_damaged_file_is_read_or_refused(small_bytes: bytes, tmp_path: Path, d
     path = tmp_path / "damaged.gguf"
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(ModelUnavailable):
-        _read_every_property(read_header(path))
+        header = read_header(path)
+        _read_every_property(header)
+        assert header.file_size == path.stat().st_size
+        assert sum(header.layer_bytes) <= header.file_size
+        assert all(header.tokens[i] == token for token, i in header.control_tokens.items())
+        assert all(0 <= i < header.vocabulary_size for i in header.end_ids)
 
 
 def test_a_file_truncated_at_any_seventh_byte_is_refused(small_bytes: bytes, tmp_path: Path) -> None:
