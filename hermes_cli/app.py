@@ -29,7 +29,7 @@ VERBS = {
     "personas": "List, show, create, edit, check, import and export personas.",
     "sessions": "List, show, search, rename, remove, check, export and import conversations.",
     "config": "Show the settings and where they come from.",
-    "doctor": "Show versions, hardware, folders and models, and what would be loaded.",
+    "doctor": "Show versions, hardware, folders and models, and find problems.",
 }
 """The subcommands ("verbs") and their help. Each one is a module in `cli/` that defines `app`."""
 

@@ -64,7 +64,7 @@ class Paths:
         except OSError as error:
             nowhere = Path(os.devnull, HOME_VARIABLE)  # below a file, so that it cannot exist
             return cls.from_environment({HOME_VARIABLE: str(nowhere)}), os.strerror(error.errno or 0)
-        return paths, _write_problem(paths.data if paths.data.is_dir() else paths.data.parent)
+        return paths, write_problem(paths.data if paths.data.is_dir() else paths.data.parent)
 
     @property
     def config_file(self) -> Path:
@@ -102,7 +102,7 @@ class Paths:
         return self.state / "history"
 
 
-def _write_problem(folder: Path) -> str:
+def write_problem(folder: Path) -> str:
     """Return the reason why `folder` cannot be written or created, or an empty string."""
     for path in (folder, *folder.parents):
         try:

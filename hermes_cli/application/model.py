@@ -61,7 +61,7 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
     if choice.plan is not None and choice.selection.model is not None and runtime.terminal.stderr_is_tty:
         advice = gpu_advice.advise(machine, choice.plan, choice.selection.model.facts, request)
         if advice:
-            runtime.terminal.notice(sanitize_line(advice, LONG_LINE))
+            runtime.terminal.notice(sanitize_line(str(advice), LONG_LINE))
     return choice
 
 
@@ -93,7 +93,7 @@ class PlanReport:
     result: Plan | HermesError
     forms: tuple[Form, ...] = ()
     why: str = ""
-    advice: str = ""
+    advice: gpu_advice.Advice | None = None
 
 
 def plan_of(runtime: Runtime, name: str | None, request: PlanRequest) -> PlanReport:

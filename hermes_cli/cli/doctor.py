@@ -1,5 +1,6 @@
 """`hermes doctor`: versions, hardware, folders, models, and the model that would be loaded."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hermes_cli import __version__
-from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import command, new_app
-from hermes_cli.errors import HermesError
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 if TYPE_CHECKING:
+    from hermes_cli.application.findings import Diagnosis, Finding
     from hermes_cli.models.gpus import Gpu
     from hermes_cli.models.hardware import Hardware
 
@@ -28,44 +29,64 @@ def doctor(
     runtime: Runtime,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show versions, hardware, folders and models, and what would be loaded."""
+    """Show versions, hardware, folders, models and problems. Exits with 1 if there is a problem."""
+    from hermes_cli import system_packages
+    from hermes_cli.application.findings import diagnose
     from hermes_cli.models import hardware, local
     from hermes_cli.models.download import size_text
     from hermes_cli.screen.columns import columns
 
     machine = hardware.probe()
-    models = [
-        (m.name, size_text(m.size), m.precision, m.broken or "")
-        for m in local.installed(runtime.paths.models)
-    ]
+    installed = local.installed(runtime.paths.models)
+    models = [(m.name, size_text(m.size), m.precision, m.broken or "") for m in installed]
+    missing = system_packages.missing_libraries()
+    diagnosis = diagnose(runtime, machine, installed, missing)
     sections: dict[str, Sequence[Sequence[str]]] = {
         "versions": _versions(),
         "hardware": _hardware(machine),
         "llama.cpp": _llama_cpp(machine),
-        "system libraries": _system_libraries(),
+        "system libraries": [
+            (name, "missing" if name in missing else "found") for name in system_packages.LIBRARIES
+        ],
         "folders": _folders(runtime),
         "models": models or [("none",)],
-        "would load": _default_model(runtime),
+        "would load": _default_model(diagnosis),
     }
+    write = runtime.terminal.write
     if as_json:
-        runtime.terminal.write(
-            json.dumps({t: [list(row) for row in rows] for t, rows in sections.items()}) + "\n"
-        )
-        return
-    for title, rows in sections.items():
-        runtime.terminal.write(f"{title}\n{columns(rows, indent='  ')}\n")
+        rows_by_title = {title: [list(row) for row in rows] for title, rows in sections.items()}
+        findings = [dataclasses.asdict(finding) for finding in diagnosis.findings]
+        write(json.dumps({**rows_by_title, "findings": findings}) + "\n")
+    else:
+        for title, rows in sections.items():
+            write(f"{title}\n{columns(rows, indent='  ')}\n")
+        write(_findings_text(diagnosis.findings))
+    if diagnosis.has_problems:
+        raise typer.Exit(1)
 
 
-def _default_model(runtime: Runtime) -> list[tuple[str, ...]]:
+def _findings_text(findings: "Sequence[Finding]") -> str:
+    """Return the problems and then the suggestions, each with its fix on the next line."""
+    lines = []
+    for title, is_problem in (("problems", True), ("suggestions", False)):
+        selected = [finding for finding in findings if finding.is_problem is is_problem]
+        if selected or is_problem:
+            lines.append(title)
+        for finding in selected:
+            message = sanitize_line(finding.message, LONG_LINE)
+            lines += [f"  {message} ({finding.code})", f"    {sanitize_line(finding.fix, LONG_LINE)}"]
+        if is_problem and not selected:
+            lines.append("  none found")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _default_model(diagnosis: "Diagnosis") -> list[tuple[str, ...]]:
     """Return the plan of the default model and the reasons for it, or the reason why none can be loaded."""
-    from hermes_cli.application.model import known_choice
-
-    try:
-        choice = known_choice(runtime, Flags().plan_request(runtime.settings))
-    except HermesError as error:
-        return [(f"none: {error.message}",), (error.hint,)]
+    choice, error = diagnosis.choice, diagnosis.model_error
+    if error is not None:
+        return [(f"none: {error.message}",)]
     if choice is None:
-        return [("the starter, after its download (98 MB)",)]
+        return [("the starter, after its download",)]
     return [(choice.summary,), *((clause,) for clause in choice.reason.split("; "))]
 
 
@@ -86,16 +107,6 @@ def _versions() -> list[tuple[str, ...]]:
     return rows
 
 
-def _system_libraries() -> list[tuple[str, ...]]:
-    from hermes_cli import system_packages
-
-    missing = system_packages.missing_libraries()
-    return [
-        (name, f"missing: {system_packages.advice_here([name])}" if name in missing else "found")
-        for name in system_packages.LIBRARIES
-    ]
-
-
 def _gpu_row(gpu: "Gpu") -> tuple[str, ...]:
     gib = 1024**3
     free = f"{gpu.memory_free / gib:.1f} of {gpu.memory_total / gib:.1f} GiB free"
@@ -111,9 +122,7 @@ def _hardware(machine: "Hardware") -> list[tuple[str, ...]]:
 
 
 def _llama_cpp(machine: "Hardware") -> list[tuple[str, ...]]:
-    """Return the GPUs that the installed llama.cpp supports, and commands to install a better build."""
-    from hermes_cli.models import gpu_advice
-
+    """Return the GPUs that the installed llama.cpp supports."""
     build = machine.llama
     rows = [_gpu_row(gpu) for gpu in build.gpus]
     if build.problem:
@@ -123,10 +132,6 @@ def _llama_cpp(machine: "Hardware") -> list[tuple[str, ...]]:
             ("gpu", f"none: it is built for {build.backend}" if build.backend else "none: it runs on the CPU")
         )
     rows += [("gpu", f"{vendor}: its driver does not respond") for vendor in machine.without_driver]
-    if not build.backend and machine.gpus:
-        rows.append(("for the GPU", gpu_advice.llama_command(machine.gpus[0].kind)))
-    if unused := gpu_advice.unused_instructions():
-        rows.append(("processor", f"{unused} is not used by this build; {gpu_advice.SOURCE_BUILD}"))
     return rows
 
 

@@ -108,7 +108,7 @@ def plan(
     if problem := requirements.unmet(result, facts):
         runtime.terminal.notice(f"{facts.name} cannot run yet: {problem.message}; {problem.hint}")
     if planned.advice:
-        runtime.terminal.notice(sanitize_line(planned.advice, LONG_LINE))
+        runtime.terminal.notice(sanitize_line(str(planned.advice), LONG_LINE))
 
 
 def _forms_object(planned: "PlanReport") -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import platform
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +17,21 @@ from hermes_cli.models.plan import Plan, PlanRequest
 CPU_INFO: Final = Path("/proc/cpuinfo")
 _INSTRUCTIONS: Final = {"avx512f": "AVX-512", "amx_tile": "AMX"}
 SOURCE_BUILD: Final = (
-    f"to use it, build from source (needs cmake, a C++ compiler and Rust; takes about 20 minutes): "
+    f"build llama.cpp from source (needs cmake, a C++ compiler and Rust; takes about 20 minutes): "
     f"pip install --force-reinstall --no-deps --no-binary {PACKAGE} {PACKAGE}"
 )
 _AUTO: Final = (None, "auto")
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Why a GPU is not used, and `remedy`, which enables it, such as "run: pip install …"."""
+
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}. To use it, {self.remedy}"
 
 
 def advise(
@@ -28,28 +40,50 @@ def advise(
     model: ModelFacts,
     request: PlanRequest,
     finder: requirements.Finder = requirements.find_package,
-) -> str:
-    """Return one line of advice about an unused GPU, or an empty string if there is nothing to advise."""
+) -> Advice | None:
+    """Return the advice about a GPU that is not used, or None if there is nothing to advise."""
     is_cpu_requested = request.device not in _AUTO or request.gpu_layers == 0
     if plan.device != "cpu" or is_cpu_requested or (plan.engine == "llama.cpp" and hardware.llama.gpus):
-        return ""  # the plan's reason explains why a known GPU is not used
+        return None  # the plan's reason explains why a known GPU is not used
     if plan.engine == "llama.cpp" and hardware.llama.problem:
-        return f"The GPU is not used: the installed llama.cpp supports GPUs, but {hardware.llama.problem}."
+        return problem_of_build(hardware.llama.problem)
     for vendor in hardware.without_driver:
-        return f"The {vendor} GPU is not used: its driver does not respond. Install {vendor}'s driver."
-    return _install_line(hardware.gpus[0], plan, model, finder) if hardware.gpus else ""
+        return missing_driver(vendor)
+    return _missing_package(hardware.gpus[0], plan, model, finder) if hardware.gpus else None
 
 
-def _install_line(gpu: Gpu, plan: Plan, model: ModelFacts, finder: requirements.Finder) -> str:
-    """Return the line about a GPU that no installed package can use."""
+def problem_of_build(problem: str) -> Advice:
+    """Return the advice for a llama.cpp that is built for GPUs but cannot list them."""
+    return Advice(
+        f"The GPU is not used: the installed llama.cpp supports GPUs, but {problem}",
+        "check the GPU's driver, for example with nvidia-smi or vulkaninfo",
+    )
+
+
+def missing_driver(vendor: str) -> Advice:
+    """Return the advice for a GPU whose driver does not respond."""
+    return Advice(f"The {vendor} GPU is not used: its driver does not respond", f"install {vendor}'s driver")
+
+
+def cpu_only_build(gpu: Gpu) -> Advice:
+    """Return the advice for a GPU that the installed llama.cpp is not built for."""
+    return Advice(
+        f"{gpu.name} is not used: the installed llama.cpp runs only on the CPU",
+        f"run: {llama_command(gpu.kind)}",
+    )
+
+
+def _missing_package(gpu: Gpu, plan: Plan, model: ModelFacts, finder: requirements.Finder) -> Advice:
+    """Return the advice for a GPU that no installed package can use."""
     has_weights = plan.engine == "transformers" or _can_use_weights(model)
     if has_weights and any(finder(name) is None for name in requirements.ENGINE_PACKAGES):
-        why, remedy = "torch and transformers are not installed", f"run: {requirements.INSTALL_ENGINE}"
-    elif has_weights and requirements.torch_lacks(gpu.kind, finder):
-        why, remedy = "the installed torch does not support it", torch_command()
-    else:
-        why, remedy = "the installed llama.cpp runs only on the CPU", f"run: {llama_command(gpu.kind)}"
-    return f"{gpu.name} is not used: {why}. To use it, {remedy}"
+        return Advice(
+            f"{gpu.name} is not used: torch and transformers are not installed",
+            f"run: {requirements.INSTALL_ENGINE}",
+        )
+    if has_weights and requirements.torch_lacks(gpu.kind, finder):
+        return Advice(f"{gpu.name} is not used: the installed torch does not support it", torch_command())
+    return cpu_only_build(gpu)
 
 
 def _can_use_weights(model: ModelFacts) -> bool:

@@ -64,6 +64,28 @@ def connect(path: Path | None) -> sqlite3.Connection:
         return connection
 
 
+def find_problem(path: Path) -> StoreError | None:
+    """Return the error that opening or checking a database raises, or None. The file is not changed.
+
+    All pages are read, which takes about a second per gigabyte.
+    """
+    try:
+        with explained(path):
+            if path.exists() and not path.is_file():
+                return StoreError(f"{path} is not a regular file", schema.MOVE_IT)
+            if not path.exists():
+                return None
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            try:
+                schema.reject_foreign(connection)
+                (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            finally:
+                connection.close()
+    except StoreError as error:
+        return error
+    return None if result == "ok" else StoreDamaged(f"{path} is damaged: {result}", RESCUE)
+
+
 def _make_private(path: Path) -> None:
     """Make a database readable only by its owner. SQLite gives its journals the same mode."""
     status = path.stat()

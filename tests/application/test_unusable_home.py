@@ -113,5 +113,8 @@ def test_a_command_that_writes_fails_with_one_message(home: Env, tmp_path: Path,
         assert result.code in {1, 69, 75}
         assert "Not a directory" in result.stderr
         assert "bug" not in result.stderr
-    for arguments in (["personas", "list"], ["models", "list"], ["config", "path"], ["doctor"]):
+    for arguments in (["personas", "list"], ["models", "list"], ["config", "path"]):
         assert hermes(*arguments, env=env).code == 0
+    diagnosis = hermes("doctor", "--json", env=env)
+    assert diagnosis.code == 1
+    assert [finding["code"] for finding in diagnosis.json["findings"] if finding["is_problem"]] == ["folder"]

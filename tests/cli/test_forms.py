@@ -174,7 +174,10 @@ def test_doctor_gives_its_sections_to_scripts(home: Env, monkeypatch: pytest.Mon
         "folders",
         "models",
         "would load",
+        "findings",
     ]
+    findings = found.pop("findings")
+    assert all(finding.keys() == {"code", "message", "fix", "is_problem"} for finding in findings)
     assert found["llama.cpp"][0] == ["gpu", "cuda:0  RTX 3070", "7.6 of 8.0 GiB free"]
     assert all(isinstance(cell, str) for rows in found.values() for row in rows for cell in row)
 
@@ -184,7 +187,8 @@ def test_doctor_has_the_command_for_a_gpu_that_llama_cpp_does_not_support(
 ) -> None:
     """For a GPU that the build does not support, doctor has the command that installs one that does."""
     set_hardware(monkeypatch, machine(gpu("RTX 3070", 8, 7.6, (8, 6)), free=24))
-    rows = hermes("doctor", "--json", env=home).json["llama.cpp"]
-    assert rows[0] == ["gpu", "none: it runs on the CPU"]
-    assert rows[1][0] == "for the GPU"
-    assert rows[1][1].endswith("--index-url https://xorbitsai.github.io/xllamacpp/whl/cu128")
+    found = hermes("doctor", "--json", env=home).json
+    assert found["llama.cpp"] == [["gpu", "none: it runs on the CPU"]]
+    (finding,) = (one for one in found["findings"] if one["code"] == "gpu-unused")
+    assert finding["fix"].endswith("--index-url https://xorbitsai.github.io/xllamacpp/whl/cu128")
+    assert finding["is_problem"] is False

@@ -26,7 +26,7 @@ def advice(hardware: Hardware, model: ModelFacts, finder: Finder, request: PlanR
     """Return the line for a plan with the installed packages."""
     request = request or PlanRequest()
     plan = plan_with_installed(hardware, model, request, finder)
-    return advise(hardware, plan, model, request, finder)
+    return str(advise(hardware, plan, model, request, finder) or "")
 
 
 def command(folder: str) -> str:
@@ -75,7 +75,7 @@ def test_a_missing_driver_is_named() -> None:
     """If an NVIDIA GPU has no driver, the line says so."""
     hardware = replace(NO_GPU, without_driver=("NVIDIA",))
     assert advice(hardware, GGUF, no_package) == (
-        "The NVIDIA GPU is not used: its driver does not respond. Install NVIDIA's driver."
+        "The NVIDIA GPU is not used: its driver does not respond. To use it, install NVIDIA's driver"
     )
 
 
@@ -84,7 +84,8 @@ def test_a_driver_that_does_not_answer_llama_cpp_is_named() -> None:
     build = LlamaBuild("cuda", (), "its GPU driver did not answer within 20 seconds")
     assert advice(replace(RTX_3070, llama=build), GGUF, no_package) == (
         "The GPU is not used: the installed llama.cpp supports GPUs, "
-        "but its GPU driver did not answer within 20 seconds."
+        "but its GPU driver did not answer within 20 seconds. "
+        "To use it, check the GPU's driver, for example with nvidia-smi or vulkaninfo"
     )
 
 
