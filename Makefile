@@ -12,7 +12,7 @@ STAMP := $(BIN)/.installed
 GPU ?= auto
 INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
-.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu check-gpu screens format clean
+.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu check-gpu screens docs format clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
@@ -52,6 +52,11 @@ bench-gpu: $(STAMP)-bench
 
 screens: $(STAMP)-test
 	$(BIN)/python -m screenshots
+
+# Writes the generated tables, and builds the site into site/.
+docs: $(STAMP)-dev
+	$(BIN)/python -m tools.docs
+	$(BIN)/zensical build --clean
 
 format: $(STAMP)-dev
 	$(BIN)/ruff check --fix .

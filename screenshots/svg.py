@@ -93,12 +93,12 @@ def svg(picture: Picture, palette: Palette, title: str) -> str:
         f'<rect x="0.5" y="0.5" {inside} rx="6" {colors}/>',
         f'<g transform="translate({MARGIN} {MARGIN})" fill="{palette.foreground}">',
     ]
-    for number, row in enumerate(_with_cursor(picture)):
-        lines += _row(row, number, palette)
+    for number, row in enumerate(with_cursor(picture)):
+        lines += draw_row(row, number, palette)
     return "\n".join([*lines, "</g>", "</svg>", ""])
 
 
-def _with_cursor(picture: Picture) -> list[list[Char]]:
+def with_cursor(picture: Picture) -> list[list[Char]]:
     """Return the rows with the cursor as a block, which has the colors of its cell reversed."""
     rows = [list(row) for row in picture.rows]
     if picture.cursor is not None:
@@ -111,7 +111,7 @@ def _with_cursor(picture: Picture) -> list[list[Char]]:
     return rows
 
 
-def _row(row: Row, number: int, palette: Palette) -> Iterator[str]:
+def draw_row(row: Row, number: int, palette: Palette) -> Iterator[str]:
     """Yield a row's elements. Backgrounds come first, so as not to cover the overhang of adjacent text."""
     texts, column = list[str](), 0
     for style, group in groupby(row, key=lambda cell: cell._replace(data="")):

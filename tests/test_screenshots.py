@@ -16,6 +16,11 @@ from screenshots.svg import DARK, LIGHT, NAMES, Palette, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 STEMS = [f"{scene.name}-{columns}x{rows}" for scene, (columns, rows) in product(SCENES, SIZES)]
+SESSION = {
+    "session.cast",
+    *(f"session{kind}-{color}.svg" for kind in ("", "-still") for color in ("dark", "light")),
+}
+"""The files of the recorded session."""
 PLAIN = Char(" ")
 NEXT = "look at it, and take the pictures again: make screens"
 
@@ -47,7 +52,7 @@ def test_the_pictures_are_what_the_program_shows(scene: Scene, columns: int, row
 def test_every_picture_is_there_and_on_the_page() -> None:
     """The folder has the files of every scene and no others, and its page links each of them."""
     wanted = {f"{stem}{end}" for stem in STEMS for end in (".txt", "-dark.svg", "-light.svg")}
-    assert {path.name for path in FOLDER.iterdir()} == {*wanted, "README.md"}
+    assert {path.name for path in FOLDER.iterdir()} == {*wanted, *SESSION, "README.md"}
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"\]\((\S+)\)", page)) == sorted(wanted)
     for scene in SCENES:

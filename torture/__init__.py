@@ -1,1 +1,1 @@
-"""Long stress tests of storage and of persona files; their figures are in docs/measurements.md."""
+"""Long stress tests of storage and of persona files; their figures are in docs/measurements/."""

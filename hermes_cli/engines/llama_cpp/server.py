@@ -23,7 +23,7 @@ DRAFT: Final = 8
 """The number of equal ids that start a draft, and its length; llama.cpp makes no shorter draft.
 
 A rejected id costs 0.3 to 0.5 of a decode step on two cores, so with the library's default of 48, summaries
-are slower than without speculation (docs/measurements.md, `lookup-speculation`).
+are slower than without speculation (docs/measurements/llama-cpp.md, `lookup-speculation`).
 """
 NO_GPU: Final = -1
 """The value of `main_gpu` with which llama.cpp uses no GPU, not even for a part of the prefill."""
@@ -49,7 +49,7 @@ def import_library() -> ModuleType:
     Its threads then spin briefly and sleep while they wait for each other. By default they spin for a long
     time, on the core that the other thread needs. On two cores shared with other processes, 115 tokens/s
     became 14 to 37, and less than 5 if no core was idle. Threads that sleep at once reach 41 tokens/s on an
-    idle machine; with this spin they reach about 90 idle and 40 busy (docs/measurements.md, `decode`).
+    idle machine; with this spin they reach about 90 idle and 40 busy (docs/measurements/llama-cpp.md, `decode`).
 
     Raises ImportError if the system lacks a shared library that xllamacpp needs.
     """

@@ -30,7 +30,7 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 0.01, torch.float16: 0.05, torc
 """Largest mean difference in log-probability, in nats, between a captured and an eager step, by dtype.
 
 Only the likeliest ids are compared. The limits are about three times the difference that was measured
-between two correct computations (docs/measurements.md).
+between two correct computations (docs/measurements/gpu.md).
 """
 IN_FLIGHT = 3
 """Maximum number of launched replays with unread ids: the host waits for one, and two are queued."""

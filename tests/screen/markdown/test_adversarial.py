@@ -44,7 +44,7 @@ def test_the_cost_of_an_adversarial_text_is_bounded(shape: str) -> None:
     began = time.thread_time()
     render(head + text, 80, speech=True)
     elapsed_s = time.thread_time() - began
-    print(f"{shape}: {elapsed_s * 1000:.0f} ms")  # noqa: T201 - the figures of docs/measurements.md
+    print(f"{shape}: {elapsed_s * 1000:.0f} ms")  # noqa: T201 - the figures of docs/measurements/screen.md
     assert elapsed_s < 10
 
 
