@@ -1,8 +1,9 @@
 """The generation options: name, type, default, range and help of each one, and the source of each value.
 
-The flags, the keys of the config file, the environment variables, the options of `/set` and the README's
-table are generated from `GenerationOptions`. Every engine applies the repetition penalty and then DRY. At
-temperature 0 it then decodes greedily; otherwise it applies top-k, top-p, min-p, XTC and temperature.
+The flags, the keys of the config file, the environment variables, the options of `/set` and the
+documentation's table are generated from `GenerationOptions`. Every engine applies the repetition penalty and
+then DRY. At temperature 0 it then decodes greedily; otherwise it applies top-k, top-p, min-p, XTC and
+temperature.
 """
 
 import dataclasses

@@ -16,6 +16,7 @@ from hermes_cli.engines.base import Engine
 from hermes_cli.messages import Opening
 from hermes_cli.models import local
 from hermes_cli.models.download import size_text
+from hermes_cli.models.offer import SUGGESTED_MODEL
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
@@ -48,7 +49,7 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
             lambda: not (host.is_saving_disabled or runtime.home_problem),
             terminal.notice,
         )
-        terminal.notice(f"hermes {__version__} · {sanitize_line(choice.summary, LONG_LINE)} · /help")
+        terminal.notice(f"hermes {__version__} · {sanitize_line(choice.headline, LONG_LINE)} · /help")
         terminal.notice(f"{_reason_line(choice)}\n")
         vi_keys = runtime.settings.keys == "vi"
         return Loop(state, PromptReader(state, history, vi_keys=vi_keys), printer).run()
@@ -58,12 +59,11 @@ def _reason_line(choice: ModelChoice) -> str:
     """Return the line under the banner: the reason for this model, or a note that it is the starter."""
     model = choice.selection.model
     if model is not None and model.source is local.ModelSource.STARTER:
-        return (
-            "The starter model is only for testing; "
-            "'hermes models pull openhermes-2' downloads a full-size model."
-        )
-    reason = sanitize_line(choice.selection.reason, LONG_LINE)
-    return f"{reason[:1].upper()}{reason[1:]}."
+        return f"The starter is only for testing. For real use: hermes models pull {SUGGESTED_MODEL}"
+    reason = choice.selection.reason
+    if choice.plan and choice.plan.passed_over:
+        reason = f"{reason}; {choice.plan.passed_over}"
+    return sanitize_line(f"{reason[:1].upper()}{reason[1:]}.", LONG_LINE)
 
 
 @dataclass

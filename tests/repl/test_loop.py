@@ -9,7 +9,7 @@ import pytest
 
 from hermes_cli.repl import command_table
 from tests.run_hermes import Result, hermes, script
-from tests.test_readme import section
+from tools.docs import DOCS
 
 Env = Mapping[str, str]
 
@@ -153,9 +153,9 @@ def test_changing_the_model_keeps_the_conversation(home: Env, tmp_path: Path) ->
 
 
 def test_help_lists_every_command(home: Env, tmp_path: Path) -> None:
-    """It lists the commands of the README's table, in its order and with their arguments."""
-    table = section("hermes_cli/repl/command_table.py", "end of commands").replace(r"\|", "|")
-    usages = re.findall(r"^\| `(/[^`]+)`", table, re.MULTILINE)
+    """It lists the commands of the documentation's table, in its order and with their arguments."""
+    page = (DOCS / "prompt.md").read_text(encoding="utf-8").replace(r"\|", "|")
+    usages = re.findall(r"^\| `(/[^`]+)`", page, re.MULTILINE)
     assert usages == [command.usage for command in command_table.COMMANDS]
     result = chat(home, tmp_path, "/help\n")
     printed = [re.split(" {2,}", line.strip())[0] for line in result.stderr.splitlines()]

@@ -49,7 +49,8 @@ def import_library() -> ModuleType:
     Its threads then spin briefly and sleep while they wait for each other. By default they spin for a long
     time, on the core that the other thread needs. On two cores shared with other processes, 115 tokens/s
     became 14 to 37, and less than 5 if no core was idle. Threads that sleep at once reach 41 tokens/s on an
-    idle machine; with this spin they reach about 90 idle and 40 busy (docs/measurements/llama-cpp.md, `decode`).
+    idle machine; with this spin they reach about 90 idle and 40 busy (`decode` in
+    docs/measurements/llama-cpp.md).
 
     Raises ImportError if the system lacks a shared library that xllamacpp needs.
     """

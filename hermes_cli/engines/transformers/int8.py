@@ -1,9 +1,10 @@
 """8-bit weights for the CPU: a linear layer with one scale per row, for torch's int8 kernel.
 
 On a CPU, bitsandbytes' 8-bit layers are no faster than 16-bit layers; torch's kernel reads half as many
-bytes. The scale is the largest absolute value in a row, divided by 127; docs/measurements/transformers.md lists the loss
-of quality. Each matrix is quantized as soon as it is read, so that the whole model is never in memory in
-16 bits. The hook is transformers' quantizer interface (source: "Contributing a quantization method").
+bytes. The scale is the largest absolute value in a row, divided by 127; docs/measurements/transformers.md
+lists the loss of quality. Each matrix is quantized as soon as it is read, so that the whole model is never
+in memory in 16 bits. The hook is transformers' quantizer interface (source: "Contributing a quantization
+method").
 """
 
 from typing import Any

@@ -93,18 +93,26 @@ class Plan:
         return Placement(used, sum(self.layers), self.layer_count)
 
     @property
-    def summary(self) -> str:
-        """The plan on one line."""
+    def headline(self) -> str:
+        """The model, its precision and its device, for the banner of a chat."""
+        return f"{self.model} · {self.precision} · {self._device_text}"
+
+    @property
+    def _device_text(self) -> str:
+        """The device, with the number of threads or of layers."""
         if self.device == CPU:
             detail = f", {self.threads} thread{'s' if self.threads != 1 else ''}"
         elif self.engine == "llama.cpp":
             detail = f", {self.gpu_layers} of {self.layer_count} layers"
         else:
             detail = ""
+        return f"{self.device}{detail}"
+
+    @property
+    def summary(self) -> str:
+        """The plan on one line."""
         parts = (
-            self.model,
-            self.precision,
-            f"{self.device}{detail}",
+            self.headline,
             "" if self.kv_type == "f16" else f"KV cache {self.kv_type}",
             f"needs {gib(self.memory_needed)} GiB, {gib(self.memory_available)} GiB free",
             f"context {self.context_size}",
