@@ -29,8 +29,13 @@ def test_the_cost_of_an_adversarial_text_is_bounded(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_cost_of_an_adversarial_text_is_linear(shape: str) -> None:
     """Without a limit, twice the text takes at most 2.3 times as long, apart from 20 ms of noise."""
-    costs = {size: min(_cpu_s(adversarial_text(shape, size)) for _ in range(3)) for size in (8000, 16_000)}
-    assert costs[16_000] <= 2.3 * costs[8000] + 0.02
+    single = double = float("inf")
+    for _ in range(8):  # other processes slow down single runs
+        single = min(single, _cpu_s(adversarial_text(shape, 8000)))
+        double = min(double, _cpu_s(adversarial_text(shape, 16_000)))
+        if double <= 2.3 * single + 0.02:
+            return
+    pytest.fail(f"{double:.3f} s for twice the text of {single:.3f} s")
 
 
 def _cpu_s(text: str) -> float:
