@@ -75,6 +75,8 @@ def wrap(text: "Text", width: int) -> "list[tuple[Text, int]]":
     one row.
     """
     plain = text.plain
+    if "\n" not in plain and not plain.endswith(" ") and cell_count(plain) <= width:
+        return [(text, len(plain))]
     starts = [0, *_breaks(plain, max(1, width))]
     ends = [*starts[1:], len(plain)]
     kept_ends = [start + len(plain[start:end].rstrip(" \n")) for start, end in zip(starts, ends, strict=True)]

@@ -14,7 +14,10 @@ from hermes_cli.screen.terminal import Terminal
 INTERVAL_S = 0.05
 """Minimum seconds between two repaints of a growing answer."""
 MARKDOWN_LIMIT = 64 * 1024
-"""Characters of an answer that are rendered as Markdown. The rest is plain: hostile text takes seconds."""
+"""Characters of an answer that are rendered as Markdown. The rest is plain."""
+MARKDOWN_COST_US = 700_000
+"""Estimated CPU time of an answer's Markdown, in microseconds. The rest is plain: hostile text takes seconds.
+Ordinary text and code of MARKDOWN_LIMIT characters is estimated at less than 400,000."""
 SHARE = 10
 """Repaints take at most about 1/SHARE of the time; slow ones are done less often."""
 
@@ -61,12 +64,14 @@ class PlainRenderer:
 class MarkdownRenderer:
     """Renders Markdown, and repaints at most once every INTERVAL_S seconds of `clock`.
 
-    After MARKDOWN_LIMIT characters, the rest of the text is written without rendering.
+    After MARKDOWN_LIMIT characters or an estimated cost of MARKDOWN_COST_US, the rest of the text is written
+    without rendering.
     """
 
     def __init__(
         self, terminal: Terminal, *, speech: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        from hermes_cli.screen.markdown.cost import Allowance
         from hermes_cli.screen.markdown.stream import MarkdownStream
         from hermes_cli.screen.paint import Painter
 
@@ -75,20 +80,22 @@ class MarkdownRenderer:
         self._painter = Painter(terminal.put, self._size, colour=terminal.colour, reflows=terminal.reflows)
         self._clock = clock
         self._next = 0.0
-        self._length = 0
+        self._allowance = Allowance(MARKDOWN_LIMIT, MARKDOWN_COST_US)
         self._plain: PlainRenderer | None = None
         self._terminal = terminal
 
     def write(self, text: str) -> None:
         """Add the piece, and repaint if the last repaint was long enough ago."""
-        if self._plain is None and self._length + len(text) > MARKDOWN_LIMIT:
-            self.end()
-            self._plain = PlainRenderer(self._terminal)
         if self._plain is not None:
             self._plain.write(text)
             return
-        self._length += len(text)
-        self._stream.feed(sanitize(text))
+        markdown = self._allowance.take(text)
+        self._stream.feed(sanitize(markdown))
+        if len(markdown) < len(text):
+            self.end()
+            self._plain = PlainRenderer(self._terminal)
+            self._plain.write(text[len(markdown) :])
+            return
         now = self._clock()
         if now >= self._next:
             self._paint(ended=False)

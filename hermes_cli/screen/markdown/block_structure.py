@@ -6,7 +6,7 @@ last leaf; earlier leaves are final. This requires two deviations from CommonMar
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cache
 from typing import Any
@@ -18,6 +18,8 @@ from markdown_it.token import Token
 References = Mapping[str, Mapping[str, Any]]
 MAX_UNDERLINED = 80
 """Maximum characters of an underlined heading; longer text may already be final on the screen."""
+PADDED_CELLS = 32
+"""Cells missing from the rows of a table that are always filled in; above that, at most two for each cell."""
 _CONTAINERS = {
     f"{name}_{side}"
     for name in ("bullet_list", "ordered_list", "list_item", "blockquote")
@@ -101,6 +103,9 @@ def parser() -> MarkdownIt:
     """Return the parser. HTML is treated as text, so that no part of an answer is hidden."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     markdown.core.ruler.disable(["inline", "text_join"])
+    markdown.block.ruler.disable("html_block")
+    markdown.inline.ruler.disable("html_inline")
+    markdown.block.ruler.before("table", "end_of_table", _is_end_of_table, {"alt": ["blockquote"]})
     markdown.block.ruler.at("lheading", _short_heading, {"alt": []})
     return markdown
 
@@ -115,6 +120,33 @@ def _short_heading(state: StateBlock, begin: int, end: int, silent: bool) -> boo
     del state.tokens[token_count:]
     state.line = begin
     return False
+
+
+def _is_end_of_table(state: StateBlock, line: int, _end: int, silent: bool) -> bool:  # noqa: FBT001 - the library's signature
+    """Return whether a table ends above a line, because too many of its cells were filled in.
+
+    The parser fills short rows, so a few short lines below a wide header could become many cells. It calls
+    this rule before each row, since the rule belongs to those that end a quote.
+    """
+    if not silent or state.parentType != "table":
+        return False
+    if state.tokens[-1].type == "thead_close":
+        columns = sum(token.type == "th_open" for token in _back_to_table(state.tokens))
+        state.env["cells"] = columns, columns, 0
+    columns, given, padded = state.env["cells"]
+    pipes = state.src.count("|", state.bMarks[line], state.eMarks[line])
+    given += min(pipes + 1, columns)
+    padded += max(0, columns - pipes - 1)
+    state.env["cells"] = columns, given, padded
+    return bool(padded > PADDED_CELLS + 2 * given)
+
+
+def _back_to_table(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Yield the tokens from the last one back to the beginning of the table."""
+    for token in reversed(tokens):
+        if token.type == "table_open":
+            return
+        yield token
 
 
 def parse(
@@ -256,8 +288,13 @@ class _Walk:
         end = 0
         for place, leaf in enumerate(leaves):
             blank = any(_BLANK.fullmatch(line) for line in self._lines[end : leaf.begin])
-            yield replace(leaf, gap=blank or (gap and not place))
+            yield _with_gap(leaf) if blank or (gap and not place) else leaf
             end = leaf.end
+
+
+def _with_gap(leaf: Leaf) -> Leaf:
+    values = {name: getattr(leaf, name) for name in Leaf.__slots__}
+    return Leaf(**values | {"gap": True})
 
 
 def code_lines(content: str) -> list[str]:

@@ -5,12 +5,14 @@ first sanitized. The target of a link is shown after it.
 """
 
 import re
+from collections import deque
+from collections.abc import Mapping
 from os.path import commonprefix
 from typing import Any
 
 from markdown_it.token import Token
 from rich.style import Style
-from rich.text import Text
+from rich.text import Span, Text
 
 from hermes_cli.screen import theme
 from hermes_cli.screen.markdown.block_structure import References, parser
@@ -19,11 +21,13 @@ from hermes_cli.screen.sanitize import sanitize
 Extent = tuple[int, int]
 """The begin and end offsets of a part of the text with markup."""
 _STYLES = {"em_open": theme.EMPHASIS, "strong_open": theme.STRONG, "s_open": theme.STRUCK}
-_OPEN = re.compile(r"(?<!\w)_+(?=[^\s_])|\*+(?=[^\s*])|~~(?=[^\s~])|`+|&#?\w*\Z")
+_OPEN = re.compile(r"(?<!\w)_+(?=[^\s_])|(?<!\*)\*+(?=[^\s*])|~~(?=[^\s~])|`+|&#?\w*\Z")
 """A marker left in the parsed text that may open markup that is not closed yet."""
 _UNFINISHED = " *_`~\n"
 _QUOTES = re.compile(r'["“”]')
 _INCOMPLETE_TARGET = re.compile(r"\[[^\[\]]+\]\([^()<>\s]+\Z")
+_PLAIN = re.compile(r"[^\n\\`*_~\[<&]*")
+"""Text without markup. (Only `](` and `![` use the other markers, and both need a bracket.)"""
 MAX_CLOSERS = 8
 
 
@@ -68,25 +72,29 @@ def _open_bracket(plain: str) -> int:
     """Return the offset of the first bracket that may still begin a link, or the length of the text."""
     brackets: list[int] = []
     end = len(plain)
+    last = {closing: plain.rfind(closing) for closing in ")]"}
     for place, character in enumerate(plain):
         if character == "[":
             brackets.append(place)
         elif character == "]" and brackets:
             begin = brackets.pop()
-            if _may_become_link(plain, begin, place + 1):
+            if _may_become_link(plain, begin, place + 1, last):
                 end = min(end, begin)
     return min([end, *brackets])
 
 
-def _may_become_link(plain: str, begin: int, place: int) -> bool:
-    """Return whether the text in brackets from `begin` to `place` may still become a link."""
+def _may_become_link(plain: str, begin: int, place: int, last: Mapping[str, int]) -> bool:
+    """Return whether the text in brackets from `begin` to `place` may still become a link.
+
+    `last` holds the offsets of the last closing parenthesis and of the last closing bracket.
+    """
     match plain[place : place + 1]:
         case "":
             return True
         case "(":
-            return ")" not in plain[place:]
+            return last[")"] < place
         case "[":
-            return "]" not in plain[place:]
+            return last["]"] < place
         case ":":
             return begin == 0
     return False
@@ -94,7 +102,9 @@ def _may_become_link(plain: str, begin: int, place: int) -> bool:
 
 def _parsed(content: str, references: References, extents: list[Extent] | None = None) -> Text:
     """Return inline Markdown as text, and add the extent of each part with markup to `extents`."""
-    env: dict[str, Any] = {"references": dict(references)}
+    if _PLAIN.fullmatch(content):
+        return Text(_printable(content))
+    env: dict[str, Any] = {"references": references}
     md = parser()
     tokens: list[Token] = []
     md.inline.parse(content, md, env, tokens)
@@ -118,60 +128,88 @@ def _with_markup_closed(content: str, text: Text, references: References) -> Tex
 
 def _text(tokens: list[Token], extents: list[Extent]) -> Text:
     """Return markdown-it's inline tokens as text, and add the extents of parts with markup to `extents`."""
-    text = Text()
-    begins: list[int] = []
-    styles: list[Style] = []
-    targets: list[str] = []
+    text = _StyledParts()
     for token in tokens:
-        begin = len(text)
+        begin = text.length
         if token.nesting == 1:
-            begins.append(begin)
-            styles.append(_STYLES.get(token.type, theme.PLAIN))
-            targets.append(str(token.attrs.get("href", "")))
+            text.open(_STYLES.get(token.type, theme.PLAIN), str(token.attrs.get("href", "")))
         elif token.nesting == -1:
-            styles.pop()
-            begin = begins.pop()
-            _end_link(text, targets.pop(), begin)
-            extents.append((begin, len(text)))
+            extents.append((text.close(), text.length))
         else:
-            _add_leaf(text, token, styles)
+            text.add_leaf(token)
             if token.type != "text":
-                extents.append((begin, len(text)))
-    return text
+                extents.append((begin, text.length))
+    return Text("".join(text.parts), spans=text.spans)
 
 
-def _add_leaf(text: Text, token: Token, styles: list[Style]) -> None:
-    match token.type:
-        case "image":
-            alt = _text(token.children or [], []).plain
-            _add(text, f"[{alt or 'image'}]", styles)
-            _end_link(text, str(token.attrs.get("src", "")), len(text))
-        case "softbreak" | "hardbreak":
-            text.append("\n")
-        case "code_inline":
-            _add(text, token.content, [*styles, theme.CODE])
-        case _:
-            _add(text, token.content, styles)
+class _StyledParts:
+    """The parts of a text that is being built, and its styles; `Text.append` takes longer."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.length = 0
+        self.spans: list[Span] = []
+        self._style = theme.PLAIN
+        self._open: list[tuple[int, int, Style, str]] = []
+
+    def open(self, style: Style, target: str) -> None:
+        """Begin a part with a style, or with the target of a link."""
+        self._open.append((self.length, len(self.parts), self._style, target))
+        self._style += style
+
+    def close(self) -> int:
+        """End the part that was opened last, and return its begin offset."""
+        begin, part, self._style, target = self._open.pop()
+        self._end_link(target, begin, part)
+        return begin
+
+    def add_leaf(self, token: Token) -> None:
+        """Add text, a line break, code or an image."""
+        match token.type:
+            case "image":
+                alt = _text(token.children or [], []).plain
+                self._add_untrusted(f"[{alt or 'image'}]", self._style)
+                self._end_link(str(token.attrs.get("src", "")), self.length, len(self.parts))
+            case "softbreak" | "hardbreak":
+                self._add("\n", theme.PLAIN)
+            case "code_inline":
+                self._add_untrusted(token.content, self._style + theme.CODE)
+            case _:
+                self._add_untrusted(token.content, self._style)
+
+    def _add_untrusted(self, string: str, style: Style) -> None:
+        self._add(_printable(string), style)
+
+    def _add(self, string: str, style: Style) -> None:
+        self.parts.append(string)
+        end = self.length + len(string)
+        if string and style:
+            self.spans.append(Span(self.length, end, style))
+        self.length = end
+
+    def _end_link(self, target: str, begin: int, part: int) -> None:
+        """Append the target of a link, unless the text of the link is already the target."""
+        target = sanitize(target)
+        if not target:
+            return
+        is_shorter = self.length - begin <= len(target)
+        if not is_shorter or "".join(self.parts[part:]) not in {target, target.removeprefix("mailto:")}:
+            self._add(f" ({target})", theme.TARGET)
 
 
-def _add(text: Text, string: str, styles: list[Style]) -> None:
-    text.append(sanitize(string).replace("\t", "    "), Style.combine(styles) if styles else None)
-
-
-def _end_link(text: Text, target: str, begin: int) -> None:
-    """Append the target of a link, unless the text of the link is already the target."""
-    target = sanitize(target)
-    if target and text.plain[begin:] not in {target, target.removeprefix("mailto:")}:
-        text.append(f" ({target})", theme.TARGET)
+def _printable(string: str) -> str:
+    return string if string.isprintable() else sanitize(string).replace("\t", "    ")
 
 
 def _mark_speech(text: Text) -> None:
     """Style text in quotation marks, up to the closing mark or the end."""
     begin: int | None = None
-    code = [span for span in text.spans if span.style == theme.CODE]
+    code = deque(span for span in text.spans if span.style == theme.CODE)
     for found in _QUOTES.finditer(text.plain):
         place = found.start()
-        if any(span.start <= place < span.end for span in code):
+        while code and code[0].end <= place:
+            code.popleft()
+        if code and code[0].start <= place:
             continue
         if begin is not None and found[0] != "“":
             text.stylize(theme.SPEECH, begin, found.end())

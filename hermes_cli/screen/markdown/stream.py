@@ -6,8 +6,8 @@ shown.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from rich.text import Text
 
@@ -15,6 +15,7 @@ from hermes_cli.screen import theme
 from hermes_cli.screen.markdown.block_structure import Container, Leaf, Parsed, References, parse
 from hermes_cli.screen.markdown.code import Highlighter
 from hermes_cli.screen.markdown.layout import LayoutSettings, LeafLayout, gap_prefix, lay_out, row_prefixes
+from hermes_cli.screen.markdown.references import ReferencesAbove, UsedLabels
 
 _UNDECIDED = re.compile(r"[ \t>]*(?:[-*+_=`~#|:> \t]*|\d{1,9}[.)]?)[ \t]*")
 """An incomplete line that may still become any kind of block: a rule, a list, a heading, a fence."""
@@ -108,10 +109,16 @@ class MarkdownStream:
     ) -> tuple[list[Text], LeafLayout]:
         """Return the rows of a leaf with the prefixes of its containers, and their layout."""
         head, rest = row_prefixes(leaf, before, settings.width)
-        inner = replace(settings, width=max(1, settings.width - len(rest)))
-        code = self._code.setdefault((self._tail.line + leaf.begin, leaf.fence), _Code(leaf.info))
+        inner = LayoutSettings(max(1, settings.width - len(rest)), settings.speech)
         references = self._tail.references_above(leaf)
-        layout = lay_out(leaf, inner, references, code.line, at=at, is_open=is_open, is_partial=is_partial)
+
+        def code_line(number: int, line: str, is_complete: bool) -> Text:  # noqa: FBT001 - a callback
+            key = self._tail.line + leaf.begin, leaf.fence
+            if key not in self._code:
+                self._code[key] = _Code(leaf.info)
+            return self._code[key].line(number, line, is_complete)
+
+        layout = lay_out(leaf, inner, references, code_line, at=at, is_open=is_open, is_partial=is_partial)
         rows = []
         if leaf.gap and not begun:
             rows.append(Text(gap_prefix(leaf, before, settings.width), theme.MARK))
@@ -149,7 +156,7 @@ class _Tail:
         self.text = ""
         self.line = 0
         self.searched_length = 0
-        self._above: list[str] = []
+        self._labels = UsedLabels()
         self._references: References = {}
         self._tail_references: References = {}
         self._number: int | None = None
@@ -173,15 +180,14 @@ class _Tail:
             number=self._number,
             gap=self._gap,
             first_line=self.line,
-            is_used=self._is_used_above,
+            is_used=self._label_check(),
         )
         self._tail_references = parsed.references
         return parsed
 
     def references_above(self, leaf: Leaf) -> References:
         """Return the link definitions above the end of a leaf, as of the last call to `parse`."""
-        here = {label: link for label, link in self._tail_references.items() if link["map"][0] < leaf.end}
-        return {**self._references, **here}
+        return ReferencesAbove(self._references, self._tail_references, leaf.end)
 
     def drop_finished_leaves(self, parsed: Parsed) -> int:
         """Drop the text before the unit that contains the last leaf; return the number of dropped leaves."""
@@ -202,13 +208,22 @@ class _Tail:
             **self._references,
             **{label: link for label, link in parsed.references.items() if link["map"][1] <= begin},
         }
-        self._above.append(above)
+        self._labels.drop(above)
         self.text = self.text[len(above) :]
         self.searched_length -= len(above)
         self.line += begin
         return dropped
 
-    def _is_used_above(self, label: str, line: int) -> bool:
-        """Return whether a label occurs in brackets above a line of the tail."""
-        text = "".join((*self._above, "\n".join(self.text.split("\n")[:line])))
-        return f"[{' '.join(label.split())}]".casefold() in " ".join(text.split()).casefold()
+    def _label_check(self) -> Callable[[str, int], bool]:
+        """Return a function that returns whether a label occurs in brackets above a line of the tail."""
+        labels: UsedLabels | None = None
+        starts: list[int] = []
+
+        def is_used(label: str, line: int) -> bool:
+            nonlocal labels, starts
+            if labels is None:
+                labels = self._labels.within(self.text)
+                starts = list(accumulate((len(text) + 1 for text in self.text.split("\n")), initial=0))
+            return labels.is_used(label, starts[line])
+
+        return is_used

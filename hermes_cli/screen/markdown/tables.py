@@ -6,12 +6,14 @@ from itertools import zip_longest
 from rich.text import Text
 
 from hermes_cli.screen import theme
-from hermes_cli.screen.cells import cell_count, wrap
+from hermes_cli.screen.cells import cell_count, cut, wrap
 
 BETWEEN = " │ "
 CROSSING = "─┼─"
 MIN_COLUMN_WIDTH = 6
 """Minimum width of a column in cells; if the table still does not fit, it becomes a list."""
+MAX_REPEATED_HEADING = 80
+"""Maximum width in cells of a heading in a list, except in the first item, which shows all of it."""
 
 
 def render_table(rows: Sequence[Sequence[Text]], aligns: Sequence[str], width: int) -> list[Text]:
@@ -75,7 +77,7 @@ def _as_list(rows: Sequence[Sequence[Text]], width: int) -> list[Text]:
             lines.append(Text())
         for title, cell in zip_longest(head, row, fillvalue=Text()):
             line = Text(style="")
-            line.append(title.plain, theme.STRONG)
+            line.append(cut(title.plain, MAX_REPEATED_HEADING) if number else title.plain, theme.STRONG)
             if cell.plain:
                 line.append(": ").append_text(cell)
             lines += [row for row, _ in wrap(line, width)]
