@@ -40,9 +40,11 @@ SHAPES: Mapping[str, str] = {
     "lines": "a\n",
     "one word": "a",
     "definitions": "[a{}]: /x\n",
+    "code": "def f(x): return x\n",
+    "code in a string": "def f(x): return x\n",
 }
 """By name: the text that is repeated. `{}` is the number of the repetition."""
-HEADS = {"table": "|a|b|\n|-|-|\n"}
+HEADS = {"table": "|a|b|\n|-|-|\n", "code": "```python\n", "code in a string": '```python\n"""\n'}
 """By name: the text before the repeated one."""
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hermes_cli.screen import theme
 
-CONTEXT_LINES = 32
+CONTEXT_LINES = 16
 """Maximum number of preceding lines that are lexed as context. When it is reached, the context restarts after
 the last line that ends outside a string or comment."""
 PEEK_CONTEXT_LINES = 3
@@ -26,10 +26,22 @@ MAX_CHARACTERS = 8000
 lex."""
 
 
+CONTEXT_CHARACTERS = 100_000
+"""Maximum number of characters of all contexts of one answer. After that, lines are lexed without context."""
+
+
+class ContextAllowance:
+    """The characters that are left for the contexts of an answer's code blocks."""
+
+    def __init__(self, characters: int = CONTEXT_CHARACTERS) -> None:
+        self.left = characters
+
+
 class Highlighter:
     """Highlights the lines of one block of code, in order."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, allowance: ContextAllowance | None = None) -> None:
+        self._allowance = allowance or ContextAllowance()
         self._lexer = _lexer(language.split(maxsplit=1)[0]) if language.split() else None
         self._lines: list[str] = []
         self._safe_start = 0
@@ -42,10 +54,13 @@ class Highlighter:
         self._lines.append(line)
         if not inside:
             self._safe_start = len(self._lines)
-        if len(self._lines) >= CONTEXT_LINES or sum(map(len, self._lines)) > MAX_CHARACTERS:
+        length = sum(map(len, self._lines))
+        self._allowance.left -= length
+        is_too_long = length > MAX_CHARACTERS or self._allowance.left < 0
+        if len(self._lines) >= CONTEXT_LINES or is_too_long:
             if self._safe_start:
                 del self._lines[: self._safe_start]
-            elif sum(map(len, self._lines)) > MAX_CHARACTERS:
+            elif is_too_long:
                 self._lines.clear()
             self._safe_start = 0
         return text

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hermes_cli.screen import theme
 from hermes_cli.screen.markdown.block_structure import Container, Leaf, Parsed, References, parse
-from hermes_cli.screen.markdown.code import Highlighter
+from hermes_cli.screen.markdown.code import ContextAllowance, Highlighter
 from hermes_cli.screen.markdown.layout import LayoutSettings, LeafLayout, gap_prefix, lay_out, row_prefixes
 from hermes_cli.screen.markdown.references import ReferencesAbove, UsedLabels
 
@@ -32,6 +32,7 @@ class MarkdownStream:
         self._at = 0  # offset in that leaf up to which rows were returned
         self._containers: tuple[Container, ...] = ()  # of the last leaf that was returned
         self._code: dict[tuple[int, str], _Code] = {}
+        self._code_allowance = ContextAllowance()
 
     def feed(self, text: str) -> None:
         """Add the next piece, which is already sanitized."""
@@ -115,7 +116,7 @@ class MarkdownStream:
         def code_line(number: int, line: str, is_complete: bool) -> Text:  # noqa: FBT001 - a callback
             key = self._tail.line + leaf.begin, leaf.fence
             if key not in self._code:
-                self._code[key] = _Code(leaf.info)
+                self._code[key] = _Code(leaf.info, self._code_allowance)
             return self._code[key].line(number, line, is_complete)
 
         layout = lay_out(leaf, inner, references, code_line, at=at, is_open=is_open, is_partial=is_partial)
@@ -131,8 +132,8 @@ class MarkdownStream:
 class _Code:
     """The lines of one code block; each complete line is highlighted once."""
 
-    def __init__(self, info: str) -> None:
-        self._highlighter = Highlighter(info)
+    def __init__(self, info: str, allowance: ContextAllowance) -> None:
+        self._highlighter = Highlighter(info, allowance)
         self._lines: list[Text] = []
 
     def line(self, number: int, line: str, is_complete: bool) -> Text:  # noqa: FBT001 - a callback

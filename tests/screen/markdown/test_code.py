@@ -7,7 +7,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Keyword, String, Token
 
 from hermes_cli.screen import theme
-from hermes_cli.screen.markdown.code import MAX_CHARACTERS, Highlighter
+from hermes_cli.screen.markdown.code import MAX_CHARACTERS, ContextAllowance, Highlighter
 
 PYTHON = '''def f(x):
     """What it does.
@@ -49,6 +49,20 @@ def test_the_styles_are_those_of_pygments_for_the_whole_text() -> None:
         whole += [(character, theme.SYNTAX[kind]) for character in words]
     styled = [(character, style) for character, style in whole if character != "\n" and style != theme.PLAIN]
     assert [pair for pair in ours if pair[1] != theme.PLAIN] == styled
+
+
+def test_the_context_of_an_answer_is_limited() -> None:
+    """After the allowance is used up, a line is highlighted alone: a docstring is no longer known as one."""
+    allowance = ContextAllowance(100)
+    highlighter = Highlighter("python", allowance)
+    for line in ["x = 1"] * 40:
+        assert styles(highlighter, line)
+    assert allowance.left < 0
+    highlighter.add('"""')
+    assert theme.SYNTAX[Keyword] in styles(highlighter, "return").values()
+    fresh = Highlighter("python")
+    fresh.add('"""')
+    assert theme.SYNTAX[Keyword] not in styles(fresh, "return").values()
 
 
 @given(
