@@ -31,13 +31,16 @@ def first_run_environment(env: Env) -> dict[str, str]:
 
 
 def test_one_command_fetches_the_starter_and_answers(home: Env) -> None:
-    """From an empty home one command fetches and loads the starter, greets once and answers."""
+    """From an empty home one command says what it downloads, loads the starter, greets once and answers."""
     with Terminal(
         ["chat", "--persona", "edward-elric", "--max-tokens", "40", "--seed", "1"],
         first_run_environment(home),
     ) as term:
         term.expect(r"^> $|^>$", seconds=180)
         assert starter.is_installed(Path(home["OPENHERMES_HOME"]) / "data" / "models")
+        assert "There is no model on this machine yet." in term.text
+        assert "Downloading the starter (98 MB) to " in term.text
+        assert "The starter is only for testing." in term.text
         greeted = term.text.count("Edward Elric\n")
         assert greeted == 1
         term.type("Who is your brother?\r")
