@@ -5,6 +5,7 @@ Ctrl-C during startup prints no traceback.
 """
 
 import os
+import sys
 
 from hermes_cli import search_paths
 
@@ -12,6 +13,9 @@ from hermes_cli import search_paths
 def main() -> None:
     """Install temporary signal handlers, then import and run the program."""
     search_paths.leave_current_folder(runs_as_module=__name__ == "__main__")
+    if sys.platform == "win32":  # there are no file locks of POSIX, no termios and no SIGHUP
+        sys.stderr.write("hermes: Windows is not supported\n        use the Windows Subsystem for Linux\n")
+        sys.exit(69)
     import signal
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -150,3 +150,11 @@ def test_typers_shell_completion_is_off(
     monkeypatch.setenv("_HERMES_COMPLETE", value)
     assert hermes("--version", env=home).code == 0
     assert capfd.readouterr() == (f"hermes {__version__}\n", "")
+
+
+def test_windows_is_refused_with_one_message(home: Mapping[str, str]) -> None:
+    """The program ends before it imports a module that does not exist there."""
+    code = "import sys; sys.platform = 'win32'; from hermes_cli.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=home, check=False)
+    assert done.returncode == 69
+    assert done.stderr.decode().split("\n")[0] == "hermes: Windows is not supported"
