@@ -29,7 +29,10 @@ def doctor(
     runtime: Runtime,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show versions, hardware, folders, models and problems. Exits with 1 if there is a problem."""
+    """Show versions, hardware, folders and models, and find problems.
+
+    The exit code is 1 if there is a problem.
+    """
     from hermes_cli import system_packages
     from hermes_cli.application.findings import diagnose
     from hermes_cli.models import hardware, local
