@@ -12,7 +12,8 @@ STAMP := $(BIN)/.installed
 GPU ?= auto
 INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
-.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu check-gpu screens format clean
+.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu check-gpu screens man format \
+	dist sbom audit clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
@@ -53,12 +54,30 @@ bench-gpu: $(STAMP)-bench
 screens: $(STAMP)-test
 	$(BIN)/python -m screenshots
 
+man: $(STAMP)-test
+	$(BIN)/python -m tools.man
+
+# The wheel is built from the source distribution. Both have the time of the last commit, so that each build of a commit
+# gives the same bytes.
+dist: $(STAMP)-release
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -P -m build --no-isolation
+
+# CycloneDX: every package in constraints.txt.
+sbom: $(STAMP)-release
+	mkdir -p sbom
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file sbom/openhermes-cli.cdx.json constraints.txt
+
+# Looks up the known vulnerabilities of every package in constraints.txt.
+audit: $(STAMP)-release
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
 format: $(STAMP)-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-*
+	rm -rf .venv .venv-* dist sbom
 
 # These checks must also work with a Python that is too old to run tools/install.py.
 $(BIN)/python:
@@ -81,6 +100,10 @@ $(STAMP)-test-all: $(STAMP)-test
 
 $(STAMP)-dev: $(STAMP)-test-all
 	$(INSTALL) '.[test-all,dev]'
+	@touch $@
+
+$(STAMP)-release: $(STAMP)
+	$(INSTALL) '.[release]'
 	@touch $@
 
 $(STAMP)-bench: $(STAMP)-test-all
