@@ -12,8 +12,8 @@ STAMP := $(BIN)/.installed
 GPU ?= auto
 INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
-.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu check-gpu screens man format \
-	dist sbom audit clean
+.PHONY: chat test test-all test-newest newest check check-wheels fresh-machine debootstrap bench bench-gpu check-gpu \
+	screens man format check-tag dist sbom audit clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
@@ -23,6 +23,14 @@ test: $(STAMP)-test
 
 test-all: $(STAMP)-test-all
 	@$(BIN)/python -m pytest
+
+# The tests with the newest versions that the requirements allow, not those in constraints.txt.
+test-newest:
+	@$(MAKE) VENV=.venv-newest newest
+
+newest: $(STAMP)-test-all
+	$(BIN)/python -m pip install --upgrade --only-binary :all: xllamacpp transformers
+	$(BIN)/python -m pytest -m "not long" -n logical --dist loadfile
 
 check: $(STAMP)-dev
 	$(BIN)/ruff check .
@@ -36,7 +44,12 @@ check-wheels: $(STAMP)
 # Needs root. Runs the commands of the README on minimal installations of Debian releases.
 RELEASE ?= 12 13 testing
 fresh-machine:
-	@$(PYTHON) -m tools.fresh_machine $(RELEASE)
+	@$(SUDO) $(PYTHON) -m tools.fresh_machine $(RELEASE)
+
+# On a Debian or Ubuntu without debootstrap, before `make fresh-machine`.
+debootstrap:
+	$(SUDO) apt-get update
+	$(SUDO) apt-get install --yes debootstrap debian-archive-keyring
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks
@@ -57,16 +70,21 @@ screens: $(STAMP)-test
 man: $(STAMP)-test
 	$(BIN)/python -m tools.man
 
+# TAG must be the name of the version that the packages will have.
+check-tag:
+	@test "$$TAG" = "v$$($(PYTHON) -c 'import hermes_cli; print(hermes_cli.__version__)')" || { echo "hermes: the tag $$TAG does not name the version in hermes_cli/__init__.py" >&2; exit 1; }
+
 # The wheel is built from the source distribution. Both have the time of the last commit, so that each build of a commit
 # gives the same bytes.
 dist: $(STAMP)-release
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -P -m build --no-isolation
 
-# CycloneDX: every package in constraints.txt.
+# CycloneDX: every package in constraints.txt. Each file has a serial number, without which it cannot be attested, so no
+# two are equal.
 sbom: $(STAMP)-release
 	mkdir -p sbom
-	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file sbom/openhermes-cli.cdx.json constraints.txt
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-file sbom/openhermes-cli.cdx.json constraints.txt
 
 # Looks up the known vulnerabilities of every package in constraints.txt.
 audit: $(STAMP)-release
