@@ -130,7 +130,7 @@ def test_the_wheel_runs_when_installed(wheel: Path, tmp_path: Path, home: dict[s
     (site_packages / "libraries.pth").write_text("\n".join(others))
 
     def run(program: str, *arguments: str) -> str:
-        command = [folder / "bin" / program, *arguments]
+        command = [str(folder / "bin" / program), *arguments]
         done = subprocess.run(command, env=home, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return done.stdout
