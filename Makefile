@@ -86,9 +86,9 @@ sbom: $(STAMP)-release
 	mkdir -p sbom
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-file sbom/openhermes-cli.cdx.json constraints.txt
 
-# Looks up the known vulnerabilities of every package in constraints.txt.
+# Looks up the known vulnerabilities of every package in constraints.txt; fails if one cannot be looked up.
 audit: $(STAMP)-release
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
 format: $(STAMP)-dev
 	$(BIN)/ruff check --fix .
