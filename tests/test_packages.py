@@ -91,6 +91,7 @@ def test_the_source_distribution_has_every_committed_file(sdist: Path) -> None:
     assert "PKG-INFO" in packed
 
 
+@pytest.mark.long
 def test_two_builds_give_the_same_bytes(packages: Path, sdist: Path, tmp_path: Path) -> None:
     """Whatever the folder, the umask and the modification times of the files are."""
     with tarfile.open(sdist) as archive:
@@ -107,6 +108,7 @@ def test_two_builds_give_the_same_bytes(packages: Path, sdist: Path, tmp_path: P
     }
 
 
+@pytest.mark.long
 def test_the_wheel_runs_when_installed(wheel: Path, tmp_path: Path, home: dict[str, str]) -> None:
     """With each of its names; it finds its personas and man pages, and not those of this checkout."""
     folder = tmp_path / "environment"

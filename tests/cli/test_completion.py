@@ -163,7 +163,7 @@ def enter(shell: Any, keys: str, arguments: str) -> None:
     shell.expect_exact("ready> ")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SHELLS)
 def test_the_tab_key_completes_in_a_real_shell(
     name: str, home: Env, tmp_path: Path, open_store: OpenStore
