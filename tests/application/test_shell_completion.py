@@ -77,10 +77,16 @@ def test_only_the_arguments_of_the_command_are_completed() -> None:
     assert values("hermes sessions rename 1 ") == []
 
 
-def test_models_are_completed_for_the_command_that_takes_them() -> None:
-    """`pull` takes those with a short name, `rm` those on this machine."""
-    assert "openhermes-2:gguf" in values("hermes models pull openhermes-2:")
-    assert values("hermes models rm openhermes-2:") == []
+def test_models_are_completed_for_the_command_that_takes_them(tmp_path: Path) -> None:
+    """`pull` takes those with a short name, `rm` those on this machine, even if they are damaged."""
+    env = environment(tmp_path)
+    folder = Paths.from_environment(env).models
+    folder.mkdir(parents=True)
+    (folder / "my-model.gguf").touch()
+    assert values("hermes models rm my-", env) == ["my-model"]
+    assert values("hermes ask -m my-", env) == ["my-model"]
+    assert values("hermes models pull my-", env) == []
+    assert "openhermes-2:gguf" in values("hermes models pull openhermes-2:", env)
 
 
 def test_each_key_of_the_values_names_an_option_or_an_argument() -> None:

@@ -69,7 +69,7 @@ def test_completing_never_prints_an_error_and_writes_nothing(home: Env) -> None:
     database.parent.mkdir(parents=True)
     database.write_text("not a database" * 1000)
     for root in (home["OPENHERMES_HOME"], "/dev/null/home", "~nobody-here/x", "\0"):
-        for line in ("hermes sessions show ", "hermes chat -m no", "hermes '", ""):
+        for line in ("hermes sessions show ", "hermes chat -m no-such-model", "hermes '", ""):
             result = hermes("completion", "zsh", "--complete", line, env={**home, "OPENHERMES_HOME": root})
             assert (result.code, result.stdout, result.stderr) == (0, b"", "")
     assert [path.name for path in database.parent.iterdir()] == [database.name]
