@@ -12,7 +12,8 @@ STAMP := $(BIN)/.installed
 GPU ?= auto
 INSTALL = @$(PYTHON) -m tools.install $(VENV)
 
-.PHONY: chat test test-all check check-wheels fresh-machine bench bench-gpu check-gpu screens docs format clean
+.PHONY: chat test test-all test-newest newest check check-wheels fresh-machine debootstrap bench bench-gpu check-gpu \
+	screens docs man format check-tag dist sbom audit clean
 
 chat: $(STAMP)
 	@$(BIN)/hermes chat
@@ -22,6 +23,14 @@ test: $(STAMP)-test
 
 test-all: $(STAMP)-test-all
 	@$(BIN)/python -m pytest
+
+# The tests with the newest versions that the requirements allow, not those in constraints.txt.
+test-newest:
+	@$(MAKE) VENV=.venv-newest newest
+
+newest: $(STAMP)-test-all
+	$(BIN)/python -m pip install --upgrade --only-binary :all: xllamacpp transformers
+	$(BIN)/python -m pytest -m "not long" -n logical --dist loadfile
 
 check: $(STAMP)-dev
 	$(BIN)/ruff check .
@@ -35,7 +44,12 @@ check-wheels: $(STAMP)
 # Needs root. Runs the commands of the README on minimal installations of Debian releases.
 RELEASE ?= 12 13 testing
 fresh-machine:
-	@$(PYTHON) -m tools.fresh_machine $(RELEASE)
+	@$(SUDO) $(PYTHON) -m tools.fresh_machine $(RELEASE)
+
+# On a Debian or Ubuntu without debootstrap, before `make fresh-machine`.
+debootstrap:
+	$(SUDO) apt-get update
+	$(SUDO) apt-get install --yes debootstrap debian-archive-keyring
 
 bench: $(STAMP)-bench
 	$(BIN)/python -m benchmarks
@@ -57,13 +71,35 @@ screens: $(STAMP)-test
 docs: $(STAMP)-dev
 	$(BIN)/python -m tools.docs
 	$(BIN)/zensical build --clean
+man: $(STAMP)-test
+	$(BIN)/python -m tools.man
+
+# TAG must be the name of the version that the packages will have.
+check-tag:
+	@test "$$TAG" = "v$$($(PYTHON) -c 'import hermes_cli; print(hermes_cli.__version__)')" || { echo "hermes: the tag $$TAG does not name the version in hermes_cli/__init__.py" >&2; exit 1; }
+
+# The wheel is built from the source distribution. Both have the time of the last commit, so that each build of a commit
+# gives the same bytes.
+dist: $(STAMP)-release
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -P -m build --no-isolation
+
+# CycloneDX: every package in constraints.txt. Each file has a serial number, without which it cannot be attested, so no
+# two are equal.
+sbom: $(STAMP)-release
+	mkdir -p sbom
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-file sbom/openhermes-cli.cdx.json constraints.txt
+
+# Looks up the known vulnerabilities of every package in constraints.txt; fails if one cannot be looked up.
+audit: $(STAMP)-release
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
 format: $(STAMP)-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-*
+	rm -rf .venv .venv-* dist sbom
 
 # These checks must also work with a Python that is too old to run tools/install.py.
 $(BIN)/python:
@@ -86,6 +122,10 @@ $(STAMP)-test-all: $(STAMP)-test
 
 $(STAMP)-dev: $(STAMP)-test-all
 	$(INSTALL) '.[test-all,dev]'
+	@touch $@
+
+$(STAMP)-release: $(STAMP)
+	$(INSTALL) '.[release]'
 	@touch $@
 
 $(STAMP)-bench: $(STAMP)-test-all

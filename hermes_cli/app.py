@@ -30,6 +30,7 @@ VERBS = {
     "sessions": "List, show, search, rename, remove, check, export and import conversations.",
     "config": "Show the settings and where they come from.",
     "doctor": "Show versions, hardware, folders and models, and find problems.",
+    "completion": "Print a script with which a shell completes commands, options and names.",
 }
 """The subcommands ("verbs") and their help. Each one is a module in `cli/` that defines `app`."""
 
@@ -43,8 +44,8 @@ class VerbGroup(typer.core.TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        # Typer only needs the names here, to suggest one for a misspelled command.
-        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]
+        # Placeholders: only their names and help lines are used.
+        self.commands = {name: typer.core.TyperCommand(name, help=line) for name, line in VERBS.items()}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
         """Import and return a subcommand, or return None if there is none with this name."""
@@ -101,6 +102,7 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
     runtime = Runtime(terminal, environ)
     try:
         # An empty name of the variable turns off typer's shell completion, which prints that variable.
+        # The command `completion` replaces it.
         code = app(
             args=list(arguments), obj=runtime, prog_name="hermes", complete_var="", standalone_mode=False
         )

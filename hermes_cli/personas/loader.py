@@ -114,6 +114,16 @@ def list_all(user_dir: Path, shipped_dir: Path) -> list[Listing]:
     return result
 
 
+def keys(user_dir: Path, shipped_dir: Path) -> list[str]:
+    """Return the keys of all personas, sorted, without reading the files."""
+    return sorted(_sources(shipped_dir, SUFFIXES) | _sources(user_dir, SUFFIXES))
+
+
+def lorebook_keys(lore_dir: Path) -> list[str]:
+    """Return the names of the files with lorebooks, sorted, without reading them."""
+    return sorted(_sources(lore_dir, LORE_SUFFIXES))
+
+
 def load_file(path: Path) -> Persona:
     """Return the persona in a file.
 

@@ -13,7 +13,9 @@ from hermes_cli.models.plan.request import AUTO
 from hermes_cli.models.units import GIB, gib
 
 CPU: Final = "cpu"
-_GPU_DEVICE = re.compile(r"(cuda|rocm|xpu|mps|vulkan)(?::(\d{1,3}(?:\+\d{1,3})*))?")
+GPU_KINDS: Final = ("cuda", "rocm", "xpu", "mps", "vulkan")
+"""The values of --device for GPUs, best first."""
+_GPU_DEVICE = re.compile(rf"({'|'.join(GPU_KINDS)})(?::(\d{{1,3}}(?:\+\d{{1,3}})*))?")
 _USED_BY_OTHERS: Final = 0.15
 """If other programs use more than this share of a GPU's memory, and more than 1 GiB, the plan mentions it."""
 
@@ -103,7 +105,7 @@ def gpu_groups(gpus: Sequence[Gpu], device: str) -> list[list[Gpu]]:
     if device == CPU:
         return []
     found = list(gpus) if device == AUTO else _requested_gpus(gpus, device)
-    found.sort(key=lambda gpu: ("cuda rocm xpu mps vulkan".index(gpu.kind), -gpu.memory_free, gpu.index))
+    found.sort(key=lambda gpu: (GPU_KINDS.index(gpu.kind), -gpu.memory_free, gpu.index))
     return [list(group) for _, group in groupby(found, key=lambda gpu: gpu.kind)]
 
 

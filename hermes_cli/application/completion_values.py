@@ -1,0 +1,137 @@
+"""The values that a shell offers for an option or an argument, each with its description.
+
+Each function returns a map from values to descriptions, and imports no library of a model.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # completing a command does not need it
+    from hermes_cli.config import Paths
+
+Values = Callable[["Paths"], Mapping[str, str]]
+
+SHOWN_CONVERSATIONS: Final = 50
+
+
+def _without_description(values: Iterable[str]) -> dict[str, str]:
+    return dict.fromkeys(values, "")
+
+
+def installed_models(paths: "Paths") -> Mapping[str, str]:
+    """Return the models on this machine."""
+    from hermes_cli.models import local
+
+    return {model.name: model.broken or model.precision for model in local.installed(paths.models)}
+
+
+def known_models(_paths: "Paths") -> Mapping[str, str]:
+    """Return the models with a short name."""
+    from hermes_cli.models.catalogue import CATALOGUE
+
+    entries = {entry.alias: entry.description for entry in CATALOGUE.values()}
+    variants = {
+        entry.spelling(variant): entry.description
+        for entry in CATALOGUE.values()
+        for variant in entry.variants
+    }
+    return entries | variants
+
+
+def models(paths: "Paths") -> Mapping[str, str]:
+    """Return the models on this machine and those with a short name."""
+    return {**known_models(paths), **installed_models(paths)}
+
+
+def personas(paths: "Paths") -> Mapping[str, str]:
+    """Return the names of the personas, without reading their files."""
+    from hermes_cli.personas import loader
+
+    return _without_description(loader.keys(paths.personas, loader.shipped_dir()))
+
+
+def lorebooks(paths: "Paths") -> Mapping[str, str]:
+    """Return the names of the lorebooks, without reading their files."""
+    from hermes_cli.personas import loader
+
+    return _without_description(loader.lorebook_keys(paths.lore))
+
+
+def conversations(paths: "Paths") -> Mapping[str, str]:
+    """Return the numbers of the last conversations, described by their titles."""
+    from hermes_cli.store.titles import recent_titles
+
+    titles = recent_titles(paths.conversations, SHOWN_CONVERSATIONS)
+    return {str(number): title for number, title in titles.items()}
+
+
+def precisions(_paths: "Paths") -> Mapping[str, str]:
+    """Return the values of --precision."""
+    from hermes_cli.models.plan.precision import PRECISIONS
+
+    return _without_description(PRECISIONS)
+
+
+def devices(_paths: "Paths") -> Mapping[str, str]:
+    """Return the values of --device without those that have a number."""
+    from hermes_cli.models.plan.devices import CPU, GPU_KINDS
+    from hermes_cli.models.plan.request import AUTO
+
+    return _without_description((AUTO, CPU, *GPU_KINDS))
+
+
+def kv_types(_paths: "Paths") -> Mapping[str, str]:
+    """Return the values of --kv."""
+    from hermes_cli.models.plan.request import KV_TYPES
+
+    return _without_description(KV_TYPES)
+
+
+def overflow_actions(_paths: "Paths") -> Mapping[str, str]:
+    """Return the values of --on-overflow."""
+    from hermes_cli.chat.prompt_settings import Overflow
+
+    return _without_description(Overflow)
+
+
+def conversation_formats(_paths: "Paths") -> Mapping[str, str]:
+    """Return the formats of conversation files."""
+    from hermes_cli.formats.registry import FORMATS
+
+    return {file_format.name: file_format.help for file_format in FORMATS}
+
+
+def persona_formats(_paths: "Paths") -> Mapping[str, str]:
+    """Return the formats in which a persona can be exported."""
+    from hermes_cli.application.persona_files import FORMATS
+
+    return _without_description(FORMATS)
+
+
+VALUES: Final[Mapping[str, Values]] = {
+    "--device": devices,
+    "--kv": kv_types,
+    "--lore": lorebooks,
+    "--model": models,
+    "--on-overflow": overflow_actions,
+    "--persona": personas,
+    "--precision": precisions,
+    "--resume": conversations,
+    "models plan name": models,
+    "models pull name": known_models,
+    "models quantize name": models,
+    "models rm name": installed_models,
+    "models show name": models,
+    "personas check name": personas,
+    "personas edit name": personas,
+    "personas export --format": persona_formats,
+    "personas export name": personas,
+    "personas show name": personas,
+    "sessions export --format": conversation_formats,
+    "sessions export names": conversations,
+    "sessions import --format": conversation_formats,
+    "sessions rename name": conversations,
+    "sessions rm names": conversations,
+    "sessions show name": conversations,
+}
+"""The values of options, and of options and arguments of a single command."""
