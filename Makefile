@@ -71,6 +71,7 @@ screens: $(STAMP)-test
 docs: $(STAMP)-dev
 	$(BIN)/python -m tools.docs
 	$(BIN)/zensical build --clean
+
 man: $(STAMP)-test
 	$(BIN)/python -m tools.man
 
@@ -99,7 +100,7 @@ format: $(STAMP)-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-* dist sbom
+	rm -rf .venv .venv-* dist sbom site
 
 # These checks must also work with a Python that is too old to run tools/install.py.
 $(BIN)/python:
