@@ -145,7 +145,7 @@ def torture(words: list[str]) -> dict[str, Row]:
         tools = {"model": hostile_files.gguf(), "deepseek": hostile_files.byte_level("deepseek-llm")}
         tools |= {"weights": hostile_files.weights(), "texts": hostile_files.hostile_texts}
         paths = {name: str(path) for name, path in build_all(tools, top / "tools").items()}
-        paths["scripted"] = child.script(top / "script.toml", ["Yes."] * 9, 10**6)
+        paths["scripted"] = child.script(top / "script.toml", ["Yes."] * 9, 1 << 17)
         for kind, (builders, verbs) in KINDS.items():
             chosen = {
                 name: builder
