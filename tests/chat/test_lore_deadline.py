@@ -188,7 +188,10 @@ def test_after_the_deadline_a_turn_looks_at_no_entry() -> None:
 
 
 def test_a_resumed_chat_is_searched_completely() -> None:
-    """With an ordinary world of 200 entries, nothing is skipped in 1,000 turns that are all new."""
+    """With an ordinary world of 200 entries, nothing is skipped in 1,000 turns that are all new.
+
+    The deadline is over at first, and each of the 499 earlier turns of the user adds 10 ms.
+    """
     keys = words(600)
     entries = [LoreEntry("Some lore. " * 40, tuple(keys[n * 3 : n * 3 + 3])) for n in range(200)]
     rng = random.Random(1)
@@ -197,7 +200,8 @@ def test_a_resumed_chat_is_searched_completely() -> None:
         for role in [Role.USER, Role.ASSISTANT] * 500
     ]
     books = (Lorebook(tuple(entries), recursive=True),)
-    builder = PromptBuilder(_Counter(), Opening(None), PromptSettings(MACROS, books, overflow=Overflow.DROP))
+    prompt_settings = PromptSettings(MACROS, books, overflow=Overflow.DROP)
+    builder = PromptBuilder(_Counter(), Opening(None), prompt_settings, deadline=Deadline(-1))
     prompt = builder.prompt(turns[:-1])
     assert not prompt.skipped
     assert prompt.active
